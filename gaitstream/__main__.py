@@ -1,0 +1,5 @@
+"""`python -m gaitstream`."""
+
+from gaitstream.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,66 @@
+"""The exception tree: every error a user can meet derives from `GaitstreamError`.
+
+A message names the value, what is allowed and the next step. The command line prints it without a
+traceback and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class GaitstreamError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+    exit_code = 1
+
+
+class ConfigError(GaitstreamError):
+    """A configuration file or a command-line value is wrong."""
+
+    exit_code = 2
+
+
+class MissingExtraError(GaitstreamError):
+    """An optional dependency is needed and not installed."""
+
+    exit_code = 3
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package = package
+        self.extra = extra
+        self.purpose = purpose
+        super().__init__(package, extra, purpose)
+
+    def __str__(self) -> str:
+        return f"{self.purpose} needs {self.package}: pip install 'gaitstream[{self.extra}]'"
+
+
+class CheckpointError(GaitstreamError):
+    """A checkpoint cannot be read or does not fit the model."""
+
+
+class ExportError(GaitstreamError):
+    """An export failed or its parity does not hold."""
+
+
+class BundleError(GaitstreamError):
+    """A model bundle is incomplete, edited or of an unknown schema."""
+
+
+class EngineError(GaitstreamError):
+    """An engine cannot be built, loaded or run."""
+
+
+class KernelError(GaitstreamError):
+    """A kernel cannot be compiled, loaded or run with these arguments."""
+
+
+class SourceError(GaitstreamError):
+    """A camera or file cannot be opened or read."""
+
+
+class GalleryError(GaitstreamError):
+    """The gallery cannot be read, written or compared with."""
+
+
+class EventError(GaitstreamError):
+    """The event bus or its journal cannot be opened, read or written."""

@@ -1,0 +1,150 @@
+"""What travels between the stages, each defined once.
+
+Times are UTC nanoseconds of capture. Boxes are xyxy pixels in float32. Images are BGR uint8
+`[height, width, 3]`. Track ids are unique per camera and run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+class Reason(StrEnum):
+    """Why a frame was not used or a track has no identity."""
+
+    TOO_SHORT = "too_short"
+    TOO_SMALL = "too_small"
+    LOW_POSE_SCORE = "low_pose_score"
+    STANDING = "standing"
+    TRUNCATED = "truncated"
+    OCCLUDED = "occluded"
+    BLURRED = "blurred"
+    OUTSIDE_REGION = "outside_region"
+    ID_SWITCH_SUSPECTED = "id_switch_suspected"
+    NO_GALLERY = "no_gallery"
+    BELOW_THRESHOLD = "below_threshold"
+    AMBIGUOUS = "ambiguous"
+
+
+class Status(StrEnum):
+    """What is said of who a track is."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    AMBIGUOUS = "ambiguous"
+    INSUFFICIENT = "insufficient_evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of one camera."""
+
+    camera: str
+    index: int
+    """Counts decoded frames of this camera and run, from 0."""
+    time_ns: int
+    image: Image
+    """BGR uint8 `[height, width, 3]`; nobody writes into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Persons found in one frame."""
+
+    boxes: Floats
+    """xyxy pixels, float32 `[n, 4]`."""
+    scores: Floats
+    """Confidence in 0..1, float32 `[n]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One tracked person in one frame."""
+
+    camera: str
+    track: int
+    frame_index: int
+    time_ns: int
+    box: Floats
+    """xyxy pixels, float32 `[4]`; may reach over the border."""
+    score: float
+    rejected: Reason | None = None
+    """Why this frame is no evidence of gait; None when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One person-frame through a recognizer's frame graph."""
+
+    model: str
+    person: Person
+    map: Floats
+    """Feature map, float32 `[channels, height, width]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracklet:
+    """A window over accepted frames of one track, pooled."""
+
+    model: str
+    camera: str
+    track: int
+    first_ns: int
+    last_ns: int
+    frames: int
+    pooled: Floats
+    """Element-wise maximum of the frames' feature maps, float32 `[channels, height, width]`."""
+    provisional: bool
+    """True before the window is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A tracklet through the head graph."""
+
+    tracklet: Tracklet
+    parts: Floats
+    """float32 `[parts, dim]`."""
+    fingerprint: str
+    """Of the bundle it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who a track is, as far as is known now."""
+
+    camera: str
+    track: int
+    time_ns: int
+    """Capture time of the last frame used."""
+    first_ns: int
+    status: Status
+    person: str | None
+    distance: float | None
+    """Fused distance to the best candidate; smaller is nearer."""
+    margin: float | None
+    """Distance of the second person minus that of the best."""
+    threshold: float | None
+    frames: int
+    """Accepted frames behind the decision."""
+    windows: int
+    provisional: bool
+    final: bool
+    """True once, when the track has ended."""
+    reason: Reason | None
+    """Why there is no identity; None when known."""
+    box: Floats
+    """Last box, xyxy pixels float32 `[4]`."""
+    rejections: dict[str, int] = field(default_factory=dict)
+    """Frames not used, by reason."""
+    candidates: tuple[tuple[str, float], ...] = ()
+    """Nearest persons with their distances, best first."""
+    details: dict[str, Any] = field(default_factory=dict)
