@@ -1,0 +1,41 @@
+# Every target creates and uses its own virtual environment (.venv). `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench image clean docs
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(VENV)/.run: pyproject.toml constraints.txt scripts/setup.sh
+	PYTHON=$(PYTHON) scripts/setup.sh $(VENV) run
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/setup.sh
+	PYTHON=$(PYTHON) scripts/setup.sh $(VENV) dev
+
+demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the screen, report.html
+	$(BIN)/gaitstream demo --out out/demo
+
+test: $(VENV)/.dev ## all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## rewrite the files in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## quick benchmarks of this machine, into out/bench
+	$(BIN)/gaitstream bench all --quick --out out/bench
+
+image: ## container images: gaitstream:cpu and gaitstream:gpu
+	scripts/docker/build-images.sh
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Make the virtual environment of the Makefile.
+#   scripts/setup.sh VENV run   what `gaitstream demo` and `gaitstream run` need
+#   scripts/setup.sh VENV dev   that, and what the tests, the exporter and the checks need
+# On Debian as root, missing system packages are installed; otherwise the command to do so is printed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=$1
+profile=$2
+python=${PYTHON:-python3}
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+packages() { # packages WHY NAME...: install Debian packages, or say how to
+    local why=$1; shift
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "setup: installing $* ($why)"
+        apt-get update -qq >/dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    else
+        echo "setup: $why; run: sudo apt-get install $*" >&2
+        return 1
+    fi
+}
+
+command -v "$python" >/dev/null || packages "Python is missing" python3 python3-venv
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$("$python" --version) is too old; Python 3.11 or newer is needed (make PYTHON=python3.12)"
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    packages "this Python has no venv module" python3-venv
+fi
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
+"${pip[@]}" install --constraint constraints.txt pip
+if [ "$profile" = dev ]; then
+    # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
+    "${pip[@]}" install "$(grep '^torch==' constraints.txt)"
+    "${pip[@]}" install --constraint constraints.txt --editable '.[export,rtx,bench]' --group lint --group test
+else
+    "${pip[@]}" install --constraint constraints.txt --editable .
+fi
+# OpenCV's wheel links against libGL and GLib, which a bare Debian does not have.
+"$venv/bin/python" -c 'import cv2' 2>/dev/null ||
+    packages "OpenCV needs system libraries" libgl1 libglib2.0-0 || fail "OpenCV cannot be imported"
+if [ "$profile" = dev ]; then
+    command -v g++ >/dev/null || packages "the CPU kernels are compiled in the tests" g++ ||
+        echo "setup: without g++ the tests of the compiled kernels are skipped" >&2
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
+        packages "the tests of the RTSP source start a real server" python3-gi \
+            gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+            gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly ||
+        echo "setup: without it those tests are skipped" >&2
+fi
+touch "$venv/.$profile"
