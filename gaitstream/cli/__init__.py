@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GaitstreamError as error:
         if args.debug:
             raise
-        print(f"gaitstream: {error}", file=sys.stderr)  # noqa: T201
+        print(f"gaitstream: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

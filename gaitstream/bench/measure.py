@@ -1,0 +1,51 @@
+"""Timing inside one process: warm-up, repetitions, medians with quartiles."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from gaitstream.bench.result import Better, Figure
+
+
+def figure(values: Sequence[float], unit: str, better: Better = "lower") -> Figure:
+    """Median and quartiles of repetitions; at least one value."""
+    ordered = sorted(values)
+    if len(ordered) == 1:
+        low = high = ordered[0]
+    else:
+        low, _, high = statistics.quantiles(ordered, n=4, method="inclusive")
+    return Figure(
+        median=statistics.median(ordered), low=low, high=high, unit=unit, better=better, repeats=len(ordered)
+    )
+
+
+def time_ms(
+    call: Callable[[], object], *, repeats: int, warmup: int = 1, min_total_s: float = 0.0
+) -> list[float]:
+    """Wall time of each call in milliseconds.
+
+    Args:
+        call: what is measured.
+        repeats: the least number of measured calls.
+        warmup: calls before the measured ones.
+        min_total_s: goes on repeating until the measured calls took this long together.
+    """
+    for _ in range(warmup):
+        call()
+    times: list[float] = []
+    total_s = 0.0
+    while len(times) < repeats or total_s < min_total_s:
+        start = time.perf_counter()
+        call()
+        elapsed_s = time.perf_counter() - start
+        times.append(elapsed_s * 1e3)
+        total_s += elapsed_s
+    return times
+
+
+def peak_memory_mib() -> float:
+    """Peak resident memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,47 @@
+"""The suites by name, and the run of some of them into a report."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gaitstream.bench.machine import describe
+from gaitstream.bench.result import Report, Suite
+from gaitstream.errors import ConfigError
+
+SUITES = {
+    "recognizer": "gaitstream.bench.recognizer",
+    "pgha": "gaitstream.bench.pgha",
+    "pipeline": "gaitstream.bench.pipeline",
+    "events": "gaitstream.bench.events",
+    "gallery": "gaitstream.bench.gallery",
+}
+"""Modules with `run(quick: bool, say: Callable[[str], None]) -> Suite`."""
+
+
+def run_suites(names: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> Report:
+    """Run suites one after the other.
+
+    Args:
+        names: of `SUITES`, or `all`.
+        quick: fewer settings and repetitions; everything still runs for real.
+        say: receives a line about what is running.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    wanted = list(SUITES) if "all" in names else list(names)
+    for name in wanted:
+        if name not in SUITES:
+            raise ConfigError(f"no benchmark suite '{name}'; there are {', '.join(SUITES)} and all")
+    started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    suites: list[Suite] = []
+    for name in wanted:
+        say(f"suite {name}")
+        suites.append(importlib.import_module(SUITES[name]).run(quick=quick, say=say))
+    return Report(command=command, started_utc=started, machine=describe(), suites=suites)

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Install the wheel into an environment: scripts/docker/install.sh WHEEL_DIR VENV cpu|gpu [PYTHON]
+# gpu: the environment sees the base image's packages (TensorRT, pyservicemaker) and adds what it lacks.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+wheels=$(realpath "$1")
+venv=$2
+flavour=$3
+python=${4:-python3}
+wheel=$(ls "$wheels"/gaitstream-*.whl | tail -n 1)
+case $flavour in
+    cpu) options=(); extras="" ;;
+    # onnxruntime-gpu and TensorRT's own wheels stay out: the image brings TensorRT.
+    gpu) options=(--system-site-packages); extras="[cuda]" ;;
+    *) echo "install.sh: flavour '$flavour' is unknown; use cpu or gpu" >&2; exit 2 ;;
+esac
+"$python" -m venv "${options[@]}" "$venv"
+"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir \
+    --constraint constraints.txt "$wheel$extras"
+"$venv/bin/gaitstream" --version
