@@ -1,0 +1,1 @@
+"""From a trained checkpoint to a proved bundle; the only place that imports torch."""
