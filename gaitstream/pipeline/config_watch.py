@@ -33,7 +33,7 @@ class Changes:
 
 
 _SOURCE_KEYS = ("url", "transport", "decoder", "loop", "start_time")
-_FIXED_SECTIONS = ("models", "runtime", "sources", "tracking", "tracklets", "events", "metrics")
+_FIXED_SECTIONS = ("models", "runtime", "sources", "tracking", "tracklets", "events", "metrics", "deepstream")
 
 
 def compare(old: Config, new: Config) -> Changes:
