@@ -1,0 +1,260 @@
+"""The contract of every runtime and of the engines it opens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.engines.proof import Proof
+from gaitstream.errors import EngineError
+
+Array = NDArray[Any]
+Feeds = Mapping[str, Array]
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, shape (-1 where dynamic) and numpy dtype name of one input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape fits."""
+        return len(shape) == len(self.shape) and all(
+            want in (-1, have) for want, have in zip(self.shape, shape, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Smallest, usual and largest batch an engine is compiled for."""
+
+    min: int = 1
+    opt: int = 16
+    max: int = 64
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min <= self.opt <= self.max:
+            raise EngineError(
+                f"batch {self.min},{self.opt},{self.max} is not usable: "
+                "give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, such as 1,16,64"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Batch:
+        """Read `MIN,OPT,MAX`, or one number for all three."""
+        try:
+            sizes = [int(part) for part in text.split(",")]
+        except ValueError:
+            sizes = []
+        if len(sizes) == 1:
+            sizes *= 3
+        if len(sizes) != 3:
+            raise EngineError(f"batch {text!r} is not MIN,OPT,MAX: give three whole numbers such as 1,16,64")
+        return cls(*sizes)
+
+
+class Progress(Protocol):
+    """Where a build reports how far it is."""
+
+    def __call__(self, phase: str, done: float) -> bool:
+        """Report a phase and the fraction of it that is done; False asks the builder to stop."""
+        ...
+
+
+def no_progress(phase: str, done: float) -> bool:  # noqa: ARG001 - the protocol's names
+    """A progress that nobody looks at."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What to compile, and for what.
+
+    Attributes:
+        graph: the ONNX file.
+        precision: what the engine must compute in.
+        device: the runtime's word for the target (`cpu`, `cuda:0`, `sm_89`); None is this machine's own.
+        batch: sizes of the first dimension where the graph leaves it open.
+        threads: CPU threads; None leaves it to the runtime.
+    """
+
+    graph: Path
+    precision: str
+    device: str | None = None
+    batch: Batch = field(default_factory=Batch)
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A compiled engine as bytes (None where the runtime compiles on every load), and what it computes in."""
+
+    blob: bytes | None
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a runtime found when it was asked whether it works here."""
+
+    version: str
+    device: str
+    """Key of the device, part of the cache key: another device needs another engine."""
+    description: str
+    """The device in words."""
+    accelerator: bool
+    """Whether the device is a GPU."""
+    precisions: tuple[str, ...]
+    """What the device computes natively."""
+
+
+class Pending(Protocol):
+    """An inference under way."""
+
+    def result(self) -> dict[str, Array]:
+        """Wait, and return the outputs by name in arrays of their own. May be called again.
+
+        Raises:
+            EngineError: the runtime failed.
+        """
+        ...
+
+
+class Done:
+    """A `Pending` of a runtime that has no asynchronous call."""
+
+    def __init__(self, outputs: dict[str, Array]) -> None:
+        self._outputs = outputs
+
+    def result(self) -> dict[str, Array]:
+        """The outputs by name."""
+        return self._outputs
+
+
+class Engine(ABC):
+    """A compiled graph, ready to run; safe to use from several threads.
+
+    Attributes:
+        runtime: name of the runtime.
+        precision: what it computes in: `fp32`, `fp16` or `bf16`.
+        device: the device in words.
+        inputs: specification by input name.
+        outputs: specification by output name.
+        max_batch: largest first dimension it takes; None is any.
+    """
+
+    runtime: str
+    precision: str
+    device: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    max_batch: int | None = None
+
+    def infer(self, feeds: Feeds) -> dict[str, Array]:
+        """Run once and wait.
+
+        Args:
+            feeds: one array per input name, with the dtype and shape of its specification.
+
+        Returns:
+            Outputs by name, in arrays of their own.
+
+        Raises:
+            EngineError: an input is missing, unknown, of another dtype or shape, or the runtime failed.
+        """
+        return self.submit(feeds).result()
+
+    @abstractmethod
+    def submit(self, feeds: Feeds) -> Pending:
+        """Start one inference; blocks only while all of the engine's slots are busy.
+
+        The arrays in `feeds` must stay unchanged until `result()` has returned.
+        """
+
+    @abstractmethod
+    def proof(self) -> Proof:
+        """Precision of the layers as they really run, read back from the runtime."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the engine; calling it again does nothing."""
+
+    def check(self, feeds: Feeds) -> dict[str, Array]:
+        """Feeds as C-contiguous arrays, in the order of the inputs.
+
+        Raises:
+            EngineError: a name, dtype or shape does not fit.
+        """
+        if feeds.keys() != self.inputs.keys():
+            raise EngineError(f"the engine takes inputs {sorted(self.inputs)}, got {sorted(feeds)}")
+        checked = {}
+        for name, spec in self.inputs.items():
+            array = feeds[name]
+            if array.dtype != np.dtype(spec.dtype) or not spec.accepts(array.shape):
+                raise EngineError(
+                    f"input {name!r} takes {spec.dtype} {list(spec.shape)}, got {array.dtype} {list(array.shape)}"
+                )
+            if self.max_batch is not None and array.ndim and len(array) > self.max_batch:
+                raise EngineError(
+                    f"input {name!r} has batch {len(array)}, the engine was compiled for at most "
+                    f"{self.max_batch}: build it with a larger --batch"
+                )
+            checked[name] = np.ascontiguousarray(array)
+        return checked
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Runtime(Protocol):
+    """One inference library."""
+
+    name: str
+
+    def probe(self, device: str | None = None) -> Probe:
+        """Check that the library is installed and has a device that works.
+
+        Args:
+            device: a target to compile for instead of this machine's own.
+
+        Raises:
+            MissingExtraError: the library is not installed.
+            EngineError: it has no device it can use, or does not know `device`.
+        """
+        ...
+
+    def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
+        """Compile a graph.
+
+        Raises:
+            EngineError: the graph cannot be compiled, or not in the precision asked for.
+        """
+        ...
+
+    def load(self, request: BuildRequest, built: Built) -> Engine:
+        """Make a built engine ready to run on this machine.
+
+        Raises:
+            EngineError: the bytes are damaged or belong to another version or device.
+        """
+        ...
+
+
+RuntimeFactory = Callable[[], Runtime]

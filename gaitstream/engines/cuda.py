@@ -1,0 +1,49 @@
+"""The CUDA devices of this machine, asked of the driver itself: no CUDA package is needed to know there is none."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+CAPABILITY_MAJOR = 75
+CAPABILITY_MINOR = 76
+"""Numbers of the two attributes in the driver's `CUdevice_attribute`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CudaDevice:
+    """One GPU.
+
+    Attributes:
+        index: its number.
+        name: the driver's name of it.
+        capability: compute capability as `sm_89`.
+    """
+
+    index: int
+    name: str
+    capability: str
+
+
+def devices() -> list[CudaDevice]:
+    """The GPUs the driver lists; none without a driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    return [_describe(driver, index) for index in range(count.value)]
+
+
+def _describe(driver: ctypes.CDLL, index: int) -> CudaDevice:
+    handle, name = ctypes.c_int(), ctypes.create_string_buffer(128)
+    driver.cuDeviceGet(ctypes.byref(handle), index)
+    driver.cuDeviceGetName(name, len(name), handle)
+    numbers = []
+    for attribute in (CAPABILITY_MAJOR, CAPABILITY_MINOR):
+        value = ctypes.c_int()
+        driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
+        numbers.append(value.value)
+    return CudaDevice(index, name.value.decode(), "sm_{}{}".format(*numbers))

@@ -1,0 +1,233 @@
+"""ONNX Runtime: the portable fallback, on CUDA or the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gaitstream.engines import cuda
+from gaitstream.engines.base import (
+    Array,
+    BuildRequest,
+    Built,
+    Done,
+    Engine,
+    Feeds,
+    Pending,
+    Probe,
+    Progress,
+    TensorSpec,
+    no_progress,
+)
+from gaitstream.engines.proof import Layer, Proof, prove, require
+from gaitstream.errors import EngineError, MissingExtraError
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+EXECUTED = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+MATRIX_OPS = ("Conv", "MatMul", "Gemm", "Attention")
+NOT_COMPUTING = (
+    "Cast",
+    "Reorder",
+    "Memcpy",
+    "Reshape",
+    "Transpose",
+    "Shape",
+    "Gather",
+    "Slice",
+    "Concat",
+    "Expand",
+)
+CPU_HALF_NOTE = "the CPU provider promotes half-typed nodes to fp32: weights are rounded, arithmetic is not"
+
+
+class OnnxRuntime:
+    """ONNX Runtime with the best provider installed, or the one named."""
+
+    name = "onnxruntime"
+
+    def __init__(self, provider: str | None = None) -> None:
+        self._provider = provider
+
+    def probe(self, device: str | None = None) -> Probe:
+        """Version and provider."""
+        ort = _module()
+        provider = self._pick(device)
+        on_gpu = provider == CUDA
+        return Probe(
+            version=str(ort.__version__),
+            device="cuda:0" if on_gpu else f"cpu:{platform.machine()}",
+            description=cuda.devices()[0].name
+            if on_gpu
+            else f"{platform.machine()} CPU, {os.cpu_count()} CPUs",
+            accelerator=on_gpu,
+            precisions=("fp32", "fp16") if on_gpu else ("fp32",),
+        )
+
+    def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
+        """Open the graph once and prove its precision; ONNX Runtime compiles on every load."""
+        progress("optimising", 0.0)
+        engine = self._open(request)
+        try:
+            proof = engine.proof()
+        finally:
+            engine.close()
+        if engine.provider == CUDA:
+            require(proof, request.precision, str(request.graph))
+        progress("optimising", 1.0)
+        return Built(None, proof)
+
+    def load(self, request: BuildRequest, built: Built) -> Engine:  # noqa: ARG002 - nothing is kept
+        """Open the graph."""
+        return self._open(request)
+
+    def _open(self, request: BuildRequest) -> OnnxRuntimeEngine:
+        if request.precision == "bf16":
+            raise EngineError("onnxruntime has no bf16 mode here: use --precision fp32 or fp16, or openvino")
+        return OnnxRuntimeEngine(request, self._pick(request.device))
+
+    def _pick(self, device: str | None) -> str:
+        available = _module().get_available_providers()
+        if self._provider is not None:
+            return self._provider
+        wanted = {None: (CUDA, CPU), "cpu": (CPU,), "cuda": (CUDA,), "cuda:0": (CUDA,)}.get(device)
+        if wanted is None:
+            raise EngineError(f"onnxruntime runs on 'cpu' or 'cuda', not on {device!r}")
+        for provider in wanted:
+            if provider in available and (provider != CUDA or cuda.devices()):
+                return str(provider)
+        raise EngineError(
+            f"onnxruntime has no CUDA provider that works here (it has {', '.join(available)}): "
+            "install gaitstream[gpu] in place of onnxruntime, or use --device cpu"
+        )
+
+
+class OnnxRuntimeEngine(Engine):
+    """An inference session; on CUDA, outputs are bound so that each is copied once."""
+
+    runtime = "onnxruntime"
+
+    def __init__(self, request: BuildRequest, provider: str) -> None:
+        self._request = request
+        self.provider = provider
+        self._session: ort.InferenceSession | None = _session(request, provider)
+        self.precision = request.precision
+        self.device = "cuda:0" if provider == CUDA else "cpu"
+        self.inputs = {node.name: _spec(node) for node in self._session.get_inputs()}
+        self.outputs = {node.name: _spec(node) for node in self._session.get_outputs()}
+
+    def submit(self, feeds: Feeds) -> Pending:
+        """Run now: sessions have no asynchronous call worth its thread."""
+        checked = self.check(feeds)
+        if self._session is None:
+            raise EngineError("the engine is closed")
+        names = list(self.outputs)
+        try:
+            if self.provider == CUDA:
+                return Done(dict(zip(names, self._run_bound(self._session, checked), strict=True)))
+            return Done(dict(zip(names, self._session.run(names, checked), strict=True)))
+        except _errors() as error:
+            raise EngineError(f"onnxruntime failed: {error}") from error
+
+    def _run_bound(self, session: ort.InferenceSession, feeds: dict[str, Array]) -> list[Array]:
+        binding = session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for name in self.outputs:
+            binding.bind_output(name, "cuda", 0)
+        session.run_with_iobinding(binding)
+        copied: list[Array] = binding.copy_outputs_to_cpu()
+        return copied
+
+    def proof(self) -> Proof:
+        """Types the kernels really ran with, from one profiled run on zeros."""
+        return prove_session(self._request, self.provider, self.inputs)
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+
+def prove_session(request: BuildRequest, provider: str, inputs: dict[str, TensorSpec] | Any) -> Proof:
+    """Run the graph once with the profiler on and read the type each kernel wrote."""
+    with tempfile.TemporaryDirectory(prefix="gaitstream-") as folder:
+        session = _session(request, provider, profile=Path(folder) / "profile")
+        session.run(None, {name: np.zeros(_shape(spec), spec.dtype) for name, spec in inputs.items()})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    layers = [
+        layer for event in events if event.get("cat") == "Node" for layer in _layer(event.get("args", {}))
+    ]
+    note = CPU_HALF_NOTE if provider == CPU and request.precision == "fp16" else ""
+    return prove(layers, "ONNX Runtime's profile of one run", note)
+
+
+def _layer(kernel: dict[str, Any]) -> list[Layer]:
+    name = str(kernel.get("op_name", ""))
+    if "output_type_shape" not in kernel or name.startswith(NOT_COMPUTING):
+        return []
+    types = [kind for output in kernel["output_type_shape"] for kind in output]
+    precision = next((EXECUTED[kind] for kind in types if kind in EXECUTED), None)
+    return [Layer(name, precision, any(op in name for op in MATRIX_OPS))] if precision else []
+
+
+def _shape(spec: TensorSpec) -> tuple[int, ...]:
+    return tuple(1 if size < 0 else size for size in spec.shape)
+
+
+def _module() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", "ort", "The runtime 'onnxruntime'") from error
+    return onnxruntime
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Every exception ONNX Runtime raises: they share no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return tuple(
+        kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+    )
+
+
+def _session(request: BuildRequest, provider: str, profile: Path | None = None) -> ort.InferenceSession:
+    ort = _module()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if request.threads is not None:
+        options.intra_op_num_threads = request.threads
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    providers = [CUDA, CPU] if provider == CUDA else [CPU]
+    try:
+        return ort.InferenceSession(request.graph, options, providers=providers)
+    except _errors() as error:
+        raise EngineError(f"onnxruntime cannot open {request.graph}: {error}") from error
+
+
+def _spec(node: Any) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
+    if node.type not in TYPES:
+        raise EngineError(f"{node.name!r} has type {node.type}; engines take {', '.join(sorted(TYPES))}")
+    return TensorSpec(node.name, shape, TYPES[node.type])

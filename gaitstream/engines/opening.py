@@ -1,0 +1,151 @@
+"""From an ONNX file to an engine that runs: pick, look in the cache, build, load."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from gaitstream.bundle import file_sha256
+from gaitstream.engines.base import (
+    PRECISIONS,
+    Batch,
+    BuildRequest,
+    Engine,
+    Probe,
+    Progress,
+    Runtime,
+    no_progress,
+)
+from gaitstream.engines.cache import EngineCache, Found, Key
+from gaitstream.engines.registry import ranked, runtime_named, survey
+from gaitstream.errors import EngineError, GaitstreamError
+
+log = logging.getLogger(__name__)
+
+
+def open_engine(
+    graph: str | Path,
+    runtime: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    batch: Batch | None = None,
+    *,
+    device: str | None = None,
+    cache: EngineCache | None = None,
+    progress: Progress = no_progress,
+) -> Engine:
+    """Compile an ONNX file, or take it from the cache, and make it ready to run.
+
+    Args:
+        graph: the ONNX file.
+        runtime: `tensorrt`, `tensorrt-rtx`, `onnxruntime`, `openvino`, or `auto`: the best that works here.
+        precision: `fp32`, `fp16`, `bf16`, or `auto`: what the graph is typed in, fp32 where the device has
+            no better. bf16 is never taken unasked, because it changes results.
+        threads: CPU threads; None takes all.
+        batch: sizes to compile for, where the runtime needs to know; None is 1, 16, 64.
+        device: `cpu` or `cuda`, where a runtime has both.
+        cache: where compiled engines are kept.
+        progress: told of a build under way.
+
+    Raises:
+        MissingExtraError: the runtime named is not installed.
+        EngineError: an unknown name, a missing file, or a graph that does not compile.
+    """
+    path = Path(graph)
+    if not path.is_file():
+        raise EngineError(f"there is no graph {path}")
+    if precision != "auto" and precision not in PRECISIONS:
+        raise EngineError(f"there is no precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
+    names = [runtime] if runtime != "auto" else [name for name, _ in ranked(survey())]
+    failures = []
+    for name in names:
+        try:
+            chosen = runtime_named(name)
+            settled = settle_precision(path, precision, chosen.probe(device))
+            request = BuildRequest(path, settled, device, batch or Batch(), threads)
+            return _open(chosen, request, cache or EngineCache(), progress)
+        except GaitstreamError as error:
+            if runtime != "auto":
+                raise
+            log.warning("%s cannot run %s, trying the next runtime: %s", name, path.name, error)
+            failures.append(f"{name}: {error}")
+    raise EngineError(f"no runtime can run {path} ({'; '.join(failures) or 'none is installed'})")
+
+
+def build_engine(
+    request: BuildRequest,
+    runtime: str,
+    *,
+    cache: EngineCache | None = None,
+    progress: Progress = no_progress,
+) -> Found:
+    """Compile into the cache, for this machine or for `request.device`.
+
+    Raises:
+        MissingExtraError: the runtime is not installed.
+        EngineError: the graph does not compile, comes out in another precision, or cannot be kept.
+    """
+    chosen = runtime_named(runtime)
+    key = _key(chosen, request)
+    return (cache or EngineCache()).get(
+        key, request.graph, lambda: chosen.build(request, progress), must_keep=True
+    )
+
+
+def settle_precision(graph: Path, precision: str, probe: Probe) -> str:
+    """What `auto` means for one file: the type of its weights, where the device computes that."""
+    if precision != "auto":
+        return precision
+    typed = graph_precision(graph)
+    return typed if typed in probe.precisions else "fp32"
+
+
+def graph_precision(graph: Path) -> str:
+    """`fp16` when most constants of the graph are half floats, else `fp32`.
+
+    Raises:
+        EngineError: the file is not a graph.
+    """
+    import openvino as ov
+
+    try:
+        model = ov.Core().read_model(graph)
+    except RuntimeError as error:
+        raise EngineError(f"{graph} is not an ONNX graph that can be read: {error}") from error
+    half = full = 0
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant":
+            kind = str(node.get_output_element_type(0).to_string())
+            half += kind == "f16"
+            full += kind == "f32"
+    return "fp16" if half > full else "fp32"
+
+
+def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress: Progress) -> Engine:
+    key = _key(runtime, request)
+    found = cache.get(key, request.graph, lambda: runtime.build(request, progress))
+    try:
+        engine = runtime.load(request, found.built)
+    except EngineError as error:
+        if found.reason:
+            raise
+        found = cache.get(
+            key, request.graph, lambda: runtime.build(request, progress), refuse=f"it did not load ({error})"
+        )
+        engine = runtime.load(request, found.built)
+    if found.reason:
+        log.info("built %s for %s: %s", request.graph.name, runtime.name, found.reason)
+    return engine
+
+
+def _key(runtime: Runtime, request: BuildRequest) -> Key:
+    probe = runtime.probe(request.device)
+    batch = request.batch
+    return Key(
+        graph_sha256=file_sha256(request.graph),
+        runtime=runtime.name,
+        version=probe.version,
+        device=probe.device,
+        precision=request.precision,
+        profile=f"{batch.min},{batch.opt},{batch.max};threads={request.threads}",
+    )

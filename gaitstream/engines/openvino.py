@@ -1,0 +1,262 @@
+"""OpenVINO on the CPU: fp32 and bf16, asynchronous."""
+
+from __future__ import annotations
+
+import io
+import os
+import queue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gaitstream.engines.base import (
+    Array,
+    BuildRequest,
+    Built,
+    Engine,
+    Feeds,
+    Pending,
+    Probe,
+    Progress,
+    TensorSpec,
+    no_progress,
+)
+from gaitstream.engines.proof import Layer, Proof, prove, require
+from gaitstream.errors import EngineError, MissingExtraError
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+MATRIX_LAYERS = frozenset(
+    {
+        "Convolution",
+        "MatMul",
+        "FullyConnected",
+        "Deconvolution",
+        "MHA",
+        "ScaledDotProductAttention",
+        "ScaledAttn",
+        "GatherMatmul",
+    }
+)
+NOT_COMPUTING = frozenset(
+    {
+        "Input",
+        "Output",
+        "Const",
+        "Reorder",
+        "Reshape",
+        "Convert",
+        "ShapeOf",
+        "Gather",
+        "Broadcast",
+        "Split",
+        "Concatenation",
+        "Transpose",
+        "StridedSlice",
+        "Range",
+        "Tile",
+        "Subgraph_boundary",
+    }
+)
+MAX_STREAMS = 4
+
+
+class OpenVino:
+    """The runtime of machines without a GPU."""
+
+    name = "openvino"
+
+    def probe(self, device: str | None = None) -> Probe:
+        """Version, CPU name and what the CPU computes natively."""
+        if device not in (None, "cpu"):
+            raise EngineError(f"openvino compiles for 'cpu' here, not for {device!r}")
+        core = _core()
+        name = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
+        return Probe(
+            version=_version(),
+            device=f"cpu:{name}:{','.join(native_precisions(core))}",
+            description=f"{name}, {os.cpu_count()} CPUs",
+            accelerator=False,
+            precisions=native_precisions(core),
+        )
+
+    def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
+        """Compile, prove the precision, and serialise."""
+        progress("compiling", 0.0)
+        compiled = _compile(request)
+        proof = prove_compiled(compiled)
+        require(proof, request.precision, str(request.graph))
+        progress("compiling", 1.0)
+        stream: io.BytesIO = compiled.export_model()
+        return Built(stream.getvalue(), proof)
+
+    def load(self, request: BuildRequest, built: Built) -> Engine:
+        """Import a serialised engine, or compile the graph when there is none."""
+        if built.blob is None:
+            return OpenVinoEngine(_compile(request), request.precision)
+        try:
+            compiled = _core().import_model(io.BytesIO(built.blob), "CPU", _settings(request))
+        except RuntimeError as error:
+            raise EngineError(
+                f"openvino cannot read the engine of {request.graph}: {_first_line(error)}"
+            ) from error
+        return OpenVinoEngine(compiled, request.precision)
+
+
+class OpenVinoEngine(Engine):
+    """A compiled OpenVINO model with one infer request per stream, plus one that waits its turn."""
+
+    runtime = "openvino"
+
+    def __init__(self, compiled: ov.CompiledModel, precision: str) -> None:
+        self._compiled: ov.CompiledModel | None = compiled
+        self.precision = precision
+        self.device = "cpu"
+        self.inputs = {port.get_any_name(): _spec(port) for port in compiled.inputs}
+        self.outputs = {port.get_any_name(): _spec(port) for port in compiled.outputs}
+        requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(requests + 1):
+            self._idle.put(compiled.create_infer_request())
+
+    def submit(self, feeds: Feeds) -> Pending:
+        """Start on an idle infer request."""
+        checked = self.check(feeds)
+        if self._compiled is None:
+            raise EngineError("the engine is closed")
+        request = self._idle.get()
+        try:
+            request.start_async(checked, share_inputs=True)
+        except RuntimeError as error:
+            self._idle.put(request)
+            raise EngineError(f"openvino failed: {_first_line(error)}") from error
+        return _Request(request, self._idle, list(self.outputs), checked)
+
+    def proof(self) -> Proof:
+        """Counts over the runtime model's executed precisions."""
+        if self._compiled is None:
+            raise EngineError("the engine is closed")
+        return prove_compiled(self._compiled)
+
+    def close(self) -> None:
+        """Drop the requests and the model."""
+        self._compiled = None
+        self._idle = queue.SimpleQueue()
+
+
+class _Request:
+    """A running infer request; goes back to the pool with its result, or when it is dropped."""
+
+    def __init__(
+        self, request: Any, idle: queue.SimpleQueue[Any], names: list[str], feeds: dict[str, Array]
+    ) -> None:
+        self._request = request
+        self._idle = idle
+        self._names = names
+        # Shared with the running request: they must outlive it.
+        self._feeds: dict[str, Array] | None = feeds
+        self._outputs: dict[str, Array] | None = None
+
+    def result(self) -> dict[str, Array]:
+        if self._outputs is None:
+            request, self._request = self._request, None
+            if request is None:
+                raise EngineError("this inference failed before")
+            try:
+                request.wait()
+                self._outputs = {
+                    name: np.array(request.get_output_tensor(index).data)
+                    for index, name in enumerate(self._names)
+                }
+            except RuntimeError as error:
+                raise EngineError(f"openvino failed: {_first_line(error)}") from error
+            finally:
+                self._feeds = None
+                self._idle.put(request)
+        return self._outputs
+
+    def __del__(self) -> None:
+        if self._request is not None:
+            self._request.wait()
+            self._idle.put(self._request)
+
+
+def native_precisions(core: ov.Core) -> tuple[str, ...]:
+    """What the CPU computes natively; OpenVINO takes an `f16` hint on any CPU and runs it in something else."""
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(
+        name for name, word in (("fp32", "FP32"), ("bf16", "BF16"), ("fp16", "FP16")) if word in capabilities
+    )
+
+
+def prove_compiled(compiled: ov.CompiledModel) -> Proof:
+    """Read the precision every layer runs in from the runtime model."""
+    layers = []
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        kind = str(info["layerType"].value)
+        if kind in NOT_COMPUTING:
+            continue
+        executed = str(info["primitiveType"].value).rsplit("_", 1)[-1].lower()
+        precision = NAMES.get(executed) or NAMES.get(str(info["runtimePrecision"].value), executed)
+        if precision in PRECISION_NAMES:
+            layers.append(Layer(node.get_friendly_name(), precision, kind in MATRIX_LAYERS))
+    return prove(layers, "OpenVINO's runtime model")
+
+
+PRECISION_NAMES = frozenset(NAMES.values())
+
+
+def _core() -> ov.Core:
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise MissingExtraError("openvino", "all", "The runtime 'openvino'") from error
+    return ov.Core()
+
+
+def _version() -> str:
+    import openvino as ov
+
+    return str(ov.__version__)
+
+
+def _compile(request: BuildRequest) -> ov.CompiledModel:
+    core = _core()
+    if request.precision not in native_precisions(core):
+        raise EngineError(
+            f"this CPU does not compute {request.precision} natively "
+            f"(it has {', '.join(native_precisions(core))}): use one of these with openvino"
+        )
+    try:
+        model = core.read_model(request.graph)
+        return core.compile_model(model, "CPU", _settings(request))
+    except RuntimeError as error:
+        raise EngineError(f"openvino cannot compile {request.graph}: {_first_line(error)}") from error
+
+
+def _settings(request: BuildRequest) -> dict[str, Any]:
+    # The precision is always spelled out: left alone, OpenVINO takes bf16 wherever the CPU has it.
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": HINTS[request.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    if request.threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = request.threads
+    return settings
+
+
+def _spec(port: ov.ConstOutput) -> TensorSpec:
+    shape = tuple(
+        -1 if dimension.is_dynamic else int(dimension.get_length()) for dimension in port.get_partial_shape()
+    )
+    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()).name)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,141 @@
+"""Names of runtimes, and which one `auto` takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from gaitstream.engines.base import Probe, Runtime
+from gaitstream.errors import EngineError, GaitstreamError
+
+log = logging.getLogger(__name__)
+
+
+def _tensorrt() -> Runtime:
+    from gaitstream.engines.tensorrt import tensorrt
+
+    return tensorrt()
+
+
+def _tensorrt_rtx() -> Runtime:
+    from gaitstream.engines.tensorrt_rtx import tensorrt_rtx
+
+    return tensorrt_rtx()
+
+
+def _onnxruntime() -> Runtime:
+    from gaitstream.engines.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+def _openvino() -> Runtime:
+    from gaitstream.engines.openvino import OpenVino
+
+    return OpenVino()
+
+
+RUNTIMES: dict[str, Callable[[], Runtime]] = {
+    "tensorrt": _tensorrt,
+    "tensorrt-rtx": _tensorrt_rtx,
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+}
+"""Factories by name, in the order `auto` prefers them among devices of one kind; a GPU comes before any CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of probing one runtime: a probe, or the error that says why it cannot be used."""
+
+    name: str
+    probe: Probe | None
+    error: GaitstreamError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A runtime and precision to use, and why."""
+
+    runtime: str
+    precision: str
+    reason: str
+
+
+def runtime_named(name: str) -> Runtime:
+    """The runtime of this name.
+
+    Raises:
+        EngineError: there is no such runtime.
+    """
+    if name not in RUNTIMES:
+        raise EngineError(f"there is no runtime {name!r}: use auto, {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]()
+
+
+def survey() -> list[Finding]:
+    """Probe every runtime."""
+    findings = []
+    for name in RUNTIMES:
+        try:
+            findings.append(Finding(name, runtime_named(name).probe(), None))
+        except GaitstreamError as error:
+            findings.append(Finding(name, None, error))
+    return findings
+
+
+def ranked(findings: list[Finding]) -> list[tuple[str, Probe]]:
+    """The runtimes that can be used, best first: GPUs, then CPUs, each in the order of `RUNTIMES`."""
+    usable = [(finding.name, finding.probe) for finding in findings if finding.probe is not None]
+    return sorted(usable, key=lambda pair: not pair[1].accelerator)
+
+
+def choose(
+    runtime: str = "auto",
+    precision: str = "auto",
+    *,
+    allowed: Collection[str] = ("fp32",),
+    stored: Collection[str] = ("fp32",),
+) -> Choice:
+    """Settle runtime and precision for a model.
+
+    A precision lower than fp32 is taken by itself only where the model's parity report allows it and the
+    device computes it natively: fp16 on a GPU, bf16 on a CPU.
+
+    Args:
+        runtime: a name, or `auto`.
+        precision: `fp32`, `fp16`, `bf16`, or `auto`.
+        allowed: what the model's parity report lets `auto` pick.
+        stored: precisions the model has graphs of; bf16 needs none.
+
+    Raises:
+        MissingExtraError: the runtime named is not installed.
+        EngineError: an unknown name, or nothing works on this machine.
+    """
+    if runtime != "auto":
+        probe, why = runtime_named(runtime).probe(), "asked for"
+        name = runtime
+    else:
+        findings = survey()
+        best = next(iter(ranked(findings)), None)
+        if best is None:
+            reasons = "; ".join(f"{finding.name}: {finding.error}" for finding in findings)
+            raise EngineError(f"no runtime works on this machine ({reasons}): pip install openvino")
+        name, probe = best
+        why = f"the best that works here ({probe.description})"
+    if precision != "auto":
+        return Choice(name, precision, f"{name} is {why}; {precision} is asked for")
+    chosen, because = _precision(probe, allowed, stored)
+    return Choice(name, chosen, f"{name} is {why}; {because}")
+
+
+def _precision(probe: Probe, allowed: Collection[str], stored: Collection[str]) -> tuple[str, str]:
+    lower = "fp16" if probe.accelerator else "bf16"
+    if lower not in probe.precisions:
+        return "fp32", f"fp32 because this device has no native {lower}"
+    if lower not in allowed:
+        return "fp32", f"fp32 because the model's parity report does not allow {lower}"
+    if lower == "fp16" and lower not in stored:
+        return "fp32", "fp32 because the model has no fp16 graphs"
+    return lower, f"{lower} because the device computes it and the model's parity report allows it"
