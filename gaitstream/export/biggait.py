@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - the name everyone knows
 
 from gaitstream.export.heads import SeparateBNNecks, SeparateFCs, pool_rows, temporal_max
 from gaitstream.export.resnet import SetBlock, Stem, trunk

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - the name everyone knows
 
 
 class SetBlock(nn.Module):
