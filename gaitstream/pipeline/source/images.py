@@ -1,0 +1,81 @@
+"""A folder of images as a camera."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC
+from pathlib import Path
+
+import numpy as np
+
+from gaitstream.errors import SourceError
+from gaitstream.pipeline.config import Camera
+from gaitstream.pipeline.data import Image
+from gaitstream.pipeline.source.base import Picture
+from gaitstream.pipeline.source.clock import SECOND_NS
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+RATE_FPS = 25.0
+"""Frame rate of a folder, which says nothing about it."""
+
+
+class ImageFolderSource:
+    """Images in the order of their names, numbers by value, at 25 frames per second.
+
+    Attributes:
+        live: False.
+        corrupt: files that could not be decoded.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.live = False
+        self.corrupt = 0
+        self._camera = camera
+        self._root = Path(camera.url.reveal())
+        self._paths: list[Path] = []
+        self._pictures: Iterator[Picture] = iter(())
+
+    def open(self) -> None:
+        """List the folder; raises SourceError when there is no image in it."""
+        paths = [path for path in self._root.iterdir() if path.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise SourceError(f"{self._root}: holds no image; known are {', '.join(SUFFIXES)}")
+        self._paths = sorted(paths, key=lambda path: _natural(path.name))
+        self._pictures = self._decode()
+
+    def read(self) -> Picture | None:
+        """The next picture that can be decoded; None after the last."""
+        return next(self._pictures, None)
+
+    def close(self) -> None:
+        """Forget the list."""
+        self._pictures = iter(())
+
+    def _decode(self) -> Iterator[Picture]:
+        import cv2
+
+        start_ns = self._start_ns()
+        for index, path in enumerate(self._paths):
+            image = (
+                cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+            )
+            if image is None:
+                self.corrupt += 1
+                continue
+            yield _picture(start_ns + int(index * SECOND_NS / RATE_FPS), np.asarray(image, np.uint8))
+
+    def _start_ns(self) -> int:
+        start = self._camera.start_time
+        if start is None:
+            return self._paths[0].stat().st_mtime_ns
+        return int((start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp() * 1_000_000) * 1000
+
+
+def _picture(time_ns: int, image: Image) -> Picture:
+    return Picture(time_ns, image.shape[1], image.shape[0], lambda: image)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Key that sorts `frame10` behind `frame9`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]

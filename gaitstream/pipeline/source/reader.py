@@ -1,0 +1,247 @@
+"""One camera's decode thread: reads, picks frames at the analysis rate, reconnects, says how it is."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gaitstream.errors import GaitstreamError
+from gaitstream.pipeline.config import Camera, Sources
+from gaitstream.pipeline.data import Frame
+from gaitstream.pipeline.source.backoff import Backoff
+from gaitstream.pipeline.source.base import CameraRefusedError, Picture, Source
+from gaitstream.pipeline.source.clock import SECOND_NS, RateGate
+from gaitstream.pipeline.source.queue import FrameQueue
+from gaitstream.pipeline.source.select import create_source
+
+log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """How a camera is."""
+
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    OFFLINE = "offline"
+    """At fault; it is being tried again."""
+    ENDED = "ended"
+    """A file came to its end."""
+    FAILED = "failed"
+    """A file cannot be read; it is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What happened to a camera, without credentials."""
+
+    camera: str
+    state: State
+    reason: str
+    """Empty unless something is wrong."""
+    time_ns: int
+    """UTC."""
+
+
+@dataclass(slots=True)
+class ReaderCounters:
+    """Frames of one camera by fate. The decode thread alone writes them."""
+
+    decoded: int = 0
+    """decoded = skipped + delivered."""
+    skipped: int = 0
+    """Not due at the analysis rate."""
+    delivered: int = 0
+    """Handed to the queue; `FrameQueue.dropped` of them were pushed out again."""
+    corrupt: int = 0
+    """Packets and frames that could not be decoded."""
+    reconnects: int = 0
+    """Times the camera was opened again."""
+
+
+class CameraReader:
+    """Reads one camera in a thread of its own and hands frames over through a bounded queue.
+
+    `on_state` and `notify` are called in the decode thread and must be quick.
+
+    Args:
+        camera: the camera's entry.
+        sources: queue and reconnection settings.
+        realtime: pace files and the synthetic world by their timestamps.
+        on_state: called on every change of state, and again when the reason changes.
+        notify: called after a frame was handed over and when the reader ends.
+        factory: makes the source; tests give their own.
+        jitter: random share of the back-off, in 0..1.
+
+    Attributes:
+        state: how the camera is now.
+        counters: frames by fate.
+        queue: where the frames wait.
+        size: width and height of the last picture, or None.
+    """
+
+    REFUSED_WAIT_S = 30.0
+    """Wait after refused credentials: cameras lock accounts after a few wrong attempts."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        sources: Sources,
+        *,
+        realtime: bool = False,
+        on_state: Callable[[StateChange], None] | None = None,
+        notify: Callable[[], None] | None = None,
+        factory: Callable[[Camera, Sources], Source] = create_source,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.camera = camera
+        self.state = State.CONNECTING
+        self.reason = ""
+        self.counters = ReaderCounters()
+        self.queue = FrameQueue(sources.queue, notify)
+        self.size: tuple[int, int] | None = None
+        self.live = True
+        self._sources = sources
+        self._realtime = realtime
+        self._on_state = on_state
+        self._notify = notify
+        self._factory = factory
+        self._backoff = Backoff(sources.backoff_min_s, sources.backoff_max_s, jitter)
+        self._gate = RateGate(camera.fps)
+        self._stop = threading.Event()
+        self._last_frame_s = time.monotonic()
+        self._pace: tuple[float, int] | None = None
+        self._loop_shift_ns = 0
+        self._first_ns = 0
+        self._last_ns = 0
+        self._thread = threading.Thread(target=self._run, name=f"camera-{camera.id}", daemon=True)
+
+    def start(self) -> None:
+        """Start reading."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; returns at once."""
+        self._stop.set()
+        self.queue.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; False when it still hangs in the network (it ends after `stall_s` at most)."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def get(self, timeout_s: float = 0.0) -> Frame | None:
+        """The oldest frame that waits, or None."""
+        return self.queue.get(timeout_s)
+
+    @property
+    def finished(self) -> bool:
+        """No frame waits and none will come."""
+        return not len(self.queue) and not self._thread.is_alive() and self._thread.ident is not None
+
+    def adjust(self, camera: Camera) -> None:
+        """Take over a new analysis rate while running."""
+        if camera.fps != self.camera.fps:
+            self._gate = RateGate(camera.fps)
+        self.camera = camera
+
+    def watch(self) -> None:
+        """Report a live camera whose decode thread hangs in a driver; call about once a second.
+
+        Network stalls end the read by themselves; USB drivers can block without limit.
+        """
+        silent_s = time.monotonic() - self._last_frame_s
+        if self.live and self.state is State.ONLINE and silent_s > self._sources.stall_s + 1.0:
+            self._become(State.OFFLINE, f"{self.camera.url}: no frame for {silent_s:.0f} s, its driver hangs")
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                wait_s = self._read_once()
+                if wait_s is None:
+                    break
+                if self._stop.wait(wait_s):
+                    break
+                self.counters.reconnects += self.state is State.OFFLINE
+        finally:
+            self.queue.close()
+            if self._notify is not None:
+                self._notify()
+
+    def _read_once(self) -> float | None:
+        """Read the source until it ends or fails; seconds to wait before the next try, None for no more."""
+        source: Source | None = None
+        try:
+            source = self._factory(self.camera, self._sources)
+            source.open()
+            self.live = source.live
+            while not self._stop.is_set():
+                picture = source.read()
+                self.counters.corrupt += source.corrupt
+                source.corrupt = 0
+                if picture is None:
+                    return self._end()
+                self._take(picture, source.live)
+            return None
+        except GaitstreamError as error:
+            # A wrong path or scheme stays wrong; a camera comes back.
+            return self._fail(error, retry=source is not None and source.live)
+        finally:
+            if source is not None:
+                source.close()
+
+    def _take(self, picture: Picture, live: bool) -> None:
+        """Count a picture and hand it over when it is due."""
+        index = self.counters.decoded
+        self.counters.decoded += 1
+        self._last_frame_s = time.monotonic()
+        self.size = (picture.width, picture.height)
+        if index == 0:
+            self._first_ns = picture.time_ns
+        if self.state is not State.ONLINE:
+            self._backoff.reset()
+            self._become(State.ONLINE, "")
+        time_ns = self._last_ns = picture.time_ns + self._loop_shift_ns
+        if not self._gate.due(time_ns):
+            self.counters.skipped += 1
+            return
+        if self._realtime and not live:
+            self._wait_until_due(time_ns)
+        frame = Frame(self.camera.id, index, time_ns, picture.to_image())
+        self.counters.delivered += self.queue.put(frame, live=live)
+
+    def _wait_until_due(self, time_ns: int) -> None:
+        now = time.monotonic()
+        if self._pace is None:
+            self._pace = (now, time_ns)
+        started_s, first_ns = self._pace
+        self._stop.wait(max(0.0, started_s + (time_ns - first_ns) / SECOND_NS - now))
+
+    def _end(self) -> float | None:
+        if self.camera.loop and self.counters.decoded:
+            # Times go on behind the last frame, one frame of the analysis rate later.
+            self._loop_shift_ns = self._last_ns - self._first_ns + int(SECOND_NS / (self.camera.fps or 25.0))
+            return 0.0
+        self._become(State.ENDED, "")
+        return None
+
+    def _fail(self, error: GaitstreamError, *, retry: bool) -> float | None:
+        reason = self.camera.url.scrub(str(error))
+        if not retry:
+            self._become(State.FAILED, reason)
+            return None
+        self._become(State.OFFLINE, reason)
+        return max(
+            self._backoff.next(), self.REFUSED_WAIT_S if isinstance(error, CameraRefusedError) else 0.0
+        )
+
+    def _become(self, state: State, reason: str) -> None:
+        if (state, reason) == (self.state, self.reason):
+            return
+        self.state, self.reason = state, reason
+        if self._on_state is not None:
+            self._on_state(StateChange(self.camera.id, state, reason, time.time_ns()))

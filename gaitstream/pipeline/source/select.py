@@ -1,0 +1,33 @@
+"""Which source serves a URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gaitstream.errors import ConfigError
+from gaitstream.pipeline.config import Camera, Sources
+from gaitstream.pipeline.source.base import Source
+from gaitstream.pipeline.source.video import NETWORK, VideoSource
+
+
+def create_source(camera: Camera, sources: Sources) -> Source:
+    """A source for a camera, not opened yet.
+
+    Raises:
+        ConfigError: the URL's scheme is none of the known.
+    """
+    scheme = camera.url.scheme
+    if scheme == "synth":
+        from gaitstream.pipeline.source.synthetic import SyntheticSource
+
+        return SyntheticSource(camera)
+    if not scheme and Path(camera.url.reveal()).is_dir():
+        from gaitstream.pipeline.source.images import ImageFolderSource
+
+        return ImageFolderSource(camera)
+    if scheme and scheme not in NETWORK:
+        raise ConfigError(
+            f"camera {camera.id}: scheme {scheme!r} is unknown; allowed: synth, {', '.join(NETWORK)}, "
+            "/dev/videoN, or the path of a file or folder"
+        )
+    return VideoSource(camera, sources)

@@ -1,0 +1,46 @@
+"""The synthetic world as a camera."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gaitstream.pipeline.config import Camera
+from gaitstream.pipeline.source.base import Picture
+
+if TYPE_CHECKING:
+    from gaitstream.synth import SyntheticCamera
+
+
+class SyntheticSource:
+    """A camera of the synthetic world, which waits for its reader like a file and can end.
+
+    Attributes:
+        live: False; `--realtime` paces it.
+        corrupt: always 0.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.live = False
+        self.corrupt = 0
+        self._url = camera.url.reveal()
+        self._camera: SyntheticCamera | None = None
+
+    def open(self) -> None:
+        """Build the world; raises ConfigError for a wrong URL."""
+        from gaitstream.synth import open_synthetic
+
+        self._camera = open_synthetic(self._url)
+
+    def read(self) -> Picture | None:
+        """Render the next picture; None when the world has ended."""
+        if self._camera is None:
+            return None
+        shot = self._camera.read()
+        if shot is None:
+            return None
+        time_ns, image, _ = shot
+        return Picture(time_ns, image.shape[1], image.shape[0], lambda: image)
+
+    def close(self) -> None:
+        """Forget the world."""
+        self._camera = None

@@ -1,0 +1,239 @@
+"""Video through PyAV: RTSP and RTSPS, HTTP and HLS, USB cameras, files."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaitstream.errors import SourceError
+from gaitstream.pipeline.config import Camera, Sources
+from gaitstream.pipeline.data import Image
+from gaitstream.pipeline.source.base import CameraRefusedError, Picture
+from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock
+
+if TYPE_CHECKING:
+    import av
+    from av.codec.hwaccel import HWAccel
+    from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
+
+NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
+
+
+class VideoSource:
+    """One video stream.
+
+    Attributes:
+        live: network and USB cameras; HTTP only when the stream has no duration.
+        corrupt: packets and frames that could not be decoded.
+        capture_clock: how stream times of a live source become UTC.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        sources: Sources,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.corrupt = 0
+        self.capture_clock = CaptureClock()
+        self._camera = camera
+        self._sources = sources
+        self._clock_ns = clock_ns
+        self._container: InputContainer | None = None
+        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._reformatter: VideoReformatter | None = None
+        self._start_ns = 0
+        self._next_index = 0
+        self.live = self._is_remote()
+
+    def open(self) -> None:
+        """Connect and find the video stream.
+
+        Raises:
+            CameraRefusedError: wrong or missing credentials.
+            SourceError: no such file, not a video, nobody answers, no video stream in it.
+        """
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        self.close()
+        url = self._camera.url
+        if not url.scheme:
+            _check_file(Path(url.reveal()))
+        try:
+            self._container = av.open(
+                url.reveal(),
+                format="v4l2" if url.reveal().startswith("/dev/video") else None,
+                options=self._options(),
+                metadata_errors="replace",
+                timeout=(self._sources.connect_s, self._sources.stall_s) if self._is_remote() else None,
+                hwaccel=self._hwaccel(),
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise self._explain(error, "cannot be opened") from None
+        if not self._container.streams.video:
+            self.close()
+            raise SourceError(f"{url}: holds no video stream; give a video or a camera")
+        self.live = self._is_remote() and not (url.scheme.startswith("http") and self._container.duration)
+        self.capture_clock = CaptureClock()
+        self._reformatter = VideoReformatter()
+        self._start_ns = 0 if self.live else self._file_start_ns()
+        self._next_index = 0
+        self._frames = self._decode(self._container)
+
+    def read(self) -> Picture | None:
+        """The next picture.
+
+        Raises:
+            SourceError: the stream broke off or froze; a file holds no picture at all.
+        """
+        import av
+
+        try:
+            frame = next(self._frames, None)
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._explain(error, "broke off") from None
+        if frame is None:
+            if self.live:
+                raise SourceError(f"{self._camera.url}: the stream has ended")
+            if self._next_index == 0:
+                raise SourceError(f"{self._camera.url}: holds no picture that can be decoded")
+            return None
+        time_ns = self._time(frame)
+        self._next_index += 1
+        upright = frame.rotation % 180 == 0
+        width, height = (frame.width, frame.height) if upright else (frame.height, frame.width)
+        return Picture(time_ns, width, height, lambda: self._to_image(frame))
+
+    def close(self) -> None:
+        """Close the container; FFmpeg's threads and sockets go with it."""
+        self._frames = iter(())
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _decode(self, container: InputContainer) -> Iterator[av.VideoFrame]:
+        """Decoded frames; what cannot be decoded is counted and left out."""
+        import av
+
+        stream = container.streams.video[0]
+        # The pipeline has one thread per camera; FFmpeg's own would delay frames and crowd the machine.
+        stream.codec_context.thread_count = 1
+        last_frame = time.monotonic()
+        for packet in container.demux(stream):
+            self._note_sender_report(packet)
+            self.corrupt += packet.is_corrupt
+            try:
+                frames = packet.decode()
+            except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.BugError):
+                self.corrupt += 1
+                frames = []
+            for frame in frames:
+                self.corrupt += frame.is_corrupt
+                yield frame
+                last_frame = time.monotonic()
+            if self.live and time.monotonic() - last_frame > self._sources.stall_s:
+                raise SourceError(
+                    f"{self._camera.url}: data arrives, but no picture for {self._sources.stall_s:g} s"
+                )
+
+    def _note_sender_report(self, packet: av.Packet[Any]) -> None:
+        if not self.live or packet.pts is None or packet.time_base is None or not packet.has_sidedata("prft"):
+            return
+        (wallclock_us,) = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))
+        pts_ns = int(packet.pts * packet.time_base * SECOND_NS)
+        self.capture_clock.sender_report(pts_ns, wallclock_us * 1000, self._clock_ns())
+
+    def _time(self, frame: av.VideoFrame) -> int:
+        """Capture time of a frame in UTC nanoseconds."""
+        if frame.pts is not None and frame.time_base is not None:
+            pts_ns = int(frame.pts * frame.time_base * SECOND_NS)
+        else:
+            pts_ns = int(self._next_index * SECOND_NS / self._rate())
+        if not self.live:
+            return self._start_ns + pts_ns
+        return self.capture_clock.stamp(pts_ns, self._clock_ns())
+
+    def _rate(self) -> float:
+        rate = self._container.streams.video[0].average_rate if self._container else None
+        return float(rate) if rate else 25.0
+
+    def _file_start_ns(self) -> int:
+        """Capture time of stream time 0: configured, else from metadata, else when the file was last written."""
+        assert self._container is not None  # noqa: S101 - only called from open
+        start = self._camera.start_time
+        if start is None:
+            text = self._container.metadata.get("creation_time", "")
+            try:
+                start = datetime.fromisoformat(text) if text else None
+            except ValueError:
+                start = None
+        if start is not None:
+            start = start if start.tzinfo else start.replace(tzinfo=UTC)
+            return int(start.timestamp() * 1_000_000) * 1000
+        path = Path(self._camera.url.reveal())
+        length_ns = (self._container.duration or 0) * 1000
+        return (path.stat().st_mtime_ns if path.is_file() else self._clock_ns()) - length_ns
+
+    def _to_image(self, frame: av.VideoFrame) -> Image:
+        """BGR pixels, turned upright as the file's metadata says."""
+        import numpy as np
+
+        assert self._reformatter is not None  # noqa: S101 - set by open
+        image: Image = self._reformatter.reformat(frame, format="bgr24", threads=1).to_ndarray()
+        turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+    def _is_remote(self) -> bool:
+        url = self._camera.url
+        return url.scheme in NETWORK or url.reveal().startswith("/dev/video")
+
+    def _options(self) -> dict[str, str]:
+        if not self._is_remote():
+            return {}
+        # Stream parameters are in the SDP and the first key frame: a second of probing is plenty.
+        options = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "1"}
+        if self._camera.url.scheme in ("rtsp", "rtsps"):
+            options["rtsp_transport"] = self._camera.transport
+        return options
+
+    def _hwaccel(self) -> HWAccel | None:
+        """NVDEC when asked for, or when there is an NVIDIA device and nothing else was asked."""
+        from av.codec.hwaccel import HWAccel
+
+        choice = self._camera.decoder
+        if choice == "cpu" or (choice == "auto" and not Path("/dev/nvidia0").exists()):
+            return None
+        return HWAccel("cuda", allow_software_fallback=choice == "auto")
+
+    def _explain(self, error: Exception, what: str) -> SourceError:
+        """FFmpeg's error in the user's words, without credentials."""
+        import av
+
+        url = self._camera.url
+        if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+            return CameraRefusedError(
+                f"{url}: the camera refused the user name or password; check the URL and the environment "
+                "variables it uses"
+            )
+        if isinstance(error, av.error.ExitError):
+            limit = self._sources.stall_s if what == "broke off" else self._sources.connect_s
+            return SourceError(f"{url}: nothing came for {limit:g} s")
+        if isinstance(error, av.error.InvalidDataError) and what == "cannot be opened":
+            return SourceError(f"{url}: is not a video that FFmpeg can read")
+        reason = url.scrub(getattr(error, "strerror", None) or str(error))
+        return SourceError(f"{url}: {what}: {reason}")
+
+
+def _check_file(path: Path) -> None:
+    """Say plainly what FFmpeg would say in its own way."""
+    if not path.exists():
+        raise SourceError(f"{path}: no such file; check the camera's url")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceError(f"{path}: the file is empty")
