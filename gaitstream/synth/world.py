@@ -1,0 +1,180 @@
+"""A site: floor plan, camera mounts, and the people who walk there."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gaitstream.errors import SourceError
+from gaitstream.synth.appearance import Appearance, sample_appearance
+from gaitstream.synth.cameras import Array, Camera, look_at
+from gaitstream.synth.gait import LEAD, pose
+from gaitstream.synth.identity import Identity, sample_identity
+from gaitstream.synth.paths import Route, Schedule, Stop
+from gaitstream.synth.skeleton import JOINTS
+from gaitstream.synth.truth import Truth, observe
+
+GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A floor plan in metres, x along and y across, with the looks of its floor."""
+
+    name: str
+    width: float
+    depth: float
+    floor: str
+    """`paving`, `tiles`, `asphalt` or `carpet`."""
+    backdrop: str
+    """`walls` or `street`."""
+
+    def camera(self, number: int, **changes: float) -> Camera:
+        """Camera `number`, counted from 1: mounted at the edge, looking over the floor.
+
+        Args:
+            number: any positive number gives a camera; the first four stand at the sides.
+            changes: fields of `Camera` to set instead, such as `width` or `tilt_deg`.
+        """
+        rng = np.random.default_rng([sum(self.name.encode()), number])
+        turn = ((number - 1) * 0.25 if number <= 4 else (number * GOLDEN) % 1.0) + 0.06
+        angle = 2 * np.pi * turn
+        half = np.array([self.width / 2, self.depth / 2])
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        edge = direction / np.max(np.abs(direction) / half)
+        outside = half + edge + direction * 1.8
+        target = half + edge * 0.35 + rng.uniform(-0.08, 0.08, 2) * half
+        camera = look_at(
+            f"cam{number}",
+            (float(outside[0]), float(outside[1]), float(rng.uniform(2.8, 3.6))),
+            (float(target[0]), float(target[1]), 0.75),
+            fov_deg=float(rng.uniform(56, 68)),
+        )
+        return replace(camera, **changes)  # type: ignore[arg-type]
+
+
+SITES = {
+    site.name: site
+    for site in (
+        Site("plaza", 13.0, 9.0, "paving", "street"),
+        Site("lobby", 12.0, 8.0, "tiles", "walls"),
+        Site("corridor", 16.0, 4.0, "carpet", "walls"),
+        Site("yard", 15.0, 10.0, "asphalt", "street"),
+    )
+}
+
+
+def find_site(name: str) -> Site:
+    """The site of a name.
+
+    Raises:
+        SourceError: there is no such site.
+    """
+    if name not in SITES:
+        near = difflib.get_close_matches(name, SITES, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise SourceError(f"no synthetic site '{name}'; there are {', '.join(SITES)}{hint}")
+    return SITES[name]
+
+
+class Walker:
+    """One person on their closed route, for all times."""
+
+    def __init__(
+        self, identity: Identity, appearance: Appearance, site: Site, rng: np.random.Generator
+    ) -> None:
+        self.identity = identity
+        self.appearance = appearance
+        self.girth = identity.build * appearance.bulk
+        speed = identity.speed * appearance.pace
+        self.stride = 2 * identity.step_length(speed)
+        corners = _corners(site, rng)
+        strides = max(4, round(Route(corners).length / self.stride))
+        self.route = Route(corners, length=strides * self.stride)
+        stops = tuple(
+            Stop((int(lap) + LEAD) * self.stride, float(rng.uniform(1.5, 5.0)))
+            for lap in np.flatnonzero(rng.random(strides) < 1.2 / strides)
+        )
+        self.schedule = Schedule(self.route.length, speed, stops)
+        self.offset = float(rng.uniform(0, self.schedule.period))
+
+    def joints(self, times: Array) -> tuple[Array, Array]:
+        """Joints in metres `[t, joints, 3]` and standing 0..1 `[t]` at world times in seconds `[t]`."""
+        s, standing = self.schedule.at(times + self.offset)
+        return pose(self.identity, self.route, s, standing, self.stride, times), standing
+
+
+class World:
+    """The people of a site. Everything follows from the arguments and the time.
+
+    Args:
+        site: where.
+        people: how many walkers.
+        seed: of the crowd and of their routes.
+        day: 0, 1, 2, ...: other clothes, bags, pace and routes of the same people.
+        only: indices of the people who are there; all when None.
+    """
+
+    def __init__(
+        self, site: Site, people: int = 8, seed: int = 7, day: int = 0, only: tuple[int, ...] | None = None
+    ) -> None:
+        self.site = site
+        self.seed = seed
+        self.day = day
+        self.indices = tuple(range(people)) if only is None else only
+        self.walkers = [
+            Walker(
+                sample_identity(seed, index),
+                sample_appearance(seed, index, day),
+                site,
+                np.random.default_rng([seed, index, day, sum(site.name.encode())]),
+            )
+            for index in self.indices
+        ]
+        self.names = tuple(walker.identity.name for walker in self.walkers)
+        self.stature = np.array([walker.identity.stature for walker in self.walkers])
+        self.girth = np.array([walker.girth for walker in self.walkers])
+
+    def joints(self, times: Array) -> tuple[Array, Array]:
+        """Joints in metres `[t, people, joints, 3]` and standing `[t, people]` at times in seconds."""
+        if not self.walkers:
+            return np.zeros((len(times), 0, len(JOINTS), 3)), np.zeros((len(times), 0))
+        pairs = [walker.joints(times) for walker in self.walkers]
+        return np.stack([joints for joints, _ in pairs], 1), np.stack([still for _, still in pairs], 1)
+
+    def truth(self, camera: Camera, joints: Array, standing: Array, time_ns: int = 0) -> Truth:
+        """Ground truth of one picture from one time's `joints` `[people, joints, 3]`.
+
+        `Truth.people` counts in the crowd, whoever is there.
+        """
+        truth = observe(camera, joints, self.stature, self.girth, standing, self.names, time_ns)
+        return replace(truth, people=np.asarray(self.indices, dtype=np.int64)[truth.people])
+
+
+def _corners(site: Site, rng: np.random.Generator) -> Array:
+    """Corners of a closed route: legs of some length, no hairpins."""
+    low, high = np.array([0.7, 0.7]), np.array([site.width - 0.7, site.depth - 0.7])
+    shortest = 0.45 * min(6.0, site.width / 2)
+    while True:
+        corners = [rng.uniform(low, high)]
+        for _ in range(200):
+            point = rng.uniform(low, high)
+            if np.linalg.norm(point - corners[-1]) > shortest and _gentle(corners[-2:], point):
+                corners.append(point)
+            if len(corners) >= 7 and np.linalg.norm(corners[0] - corners[-1]) > shortest:
+                closed = [*corners, corners[0], corners[1]]
+                if all(_gentle(closed[i : i + 2], closed[i + 2]) for i in range(len(closed) - 2)):
+                    return np.array(corners)
+            if len(corners) > 12:
+                break
+
+
+def _gentle(before: list[Array], point: Array) -> bool:
+    """Whether going on to `point` turns by less than 125 degrees."""
+    if len(before) < 2:
+        return True
+    first, second = before[-1] - before[-2], point - before[-1]
+    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second) + 1e-9)
+    return bool(cosine > np.cos(np.radians(125)))
