@@ -88,6 +88,7 @@ class BuildRequest:
         device: the runtime's word for the target (`cpu`, `cuda:0`, `sm_89`); None is this machine's own.
         batch: sizes of the first dimension where the graph leaves it open.
         threads: CPU threads; None leaves it to the runtime.
+        free_batch: open the first dimension of a graph that was exported for one batch size only.
     """
 
     graph: Path
@@ -95,6 +96,7 @@ class BuildRequest:
     device: str | None = None
     batch: Batch = field(default_factory=Batch)
     threads: int | None = None
+    free_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def open_engine(
     batch: Batch | None = None,
     *,
     device: str | None = None,
+    free_batch: bool = False,
     cache: EngineCache | None = None,
     progress: Progress = no_progress,
 ) -> Engine:
@@ -44,6 +45,7 @@ def open_engine(
         threads: CPU threads; None takes all.
         batch: sizes to compile for, where the runtime needs to know; None is 1, 16, 64.
         device: `cpu` or `cuda`, where a runtime has both.
+        free_batch: open the first dimension of a graph exported for one batch size; OpenVINO only.
         cache: where compiled engines are kept.
         progress: told of a build under way.
 
@@ -62,7 +64,7 @@ def open_engine(
         try:
             chosen = runtime_named(name)
             settled = settle_precision(path, precision, chosen.probe(device))
-            request = BuildRequest(path, settled, device, batch or Batch(), threads)
+            request = BuildRequest(path, settled, device, batch or Batch(), threads, free_batch)
             return _open(chosen, request, cache or EngineCache(), progress)
         except GaitstreamError as error:
             if runtime != "auto":
@@ -147,5 +149,5 @@ def _key(runtime: Runtime, request: BuildRequest) -> Key:
         version=probe.version,
         device=probe.device,
         precision=request.precision,
-        profile=f"{batch.min},{batch.opt},{batch.max};threads={request.threads}",
+        profile=f"{batch.min},{batch.opt},{batch.max};threads={request.threads};free={request.free_batch}",
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-import queue
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,13 +102,13 @@ class OpenVino:
             compiled = _core().import_model(io.BytesIO(built.blob), "CPU", _settings(request))
         except RuntimeError as error:
             raise EngineError(
-                f"openvino cannot read the engine of {request.graph}: {_first_line(error)}"
+                f"openvino cannot read the engine of {request.graph}: {last_line(error)}"
             ) from error
         return OpenVinoEngine(compiled, request.precision)
 
 
 class OpenVinoEngine(Engine):
-    """A compiled OpenVINO model with one infer request per stream, plus one that waits its turn."""
+    """A compiled OpenVINO model with a few infer requests that take turns."""
 
     runtime = "openvino"
 
@@ -117,23 +118,29 @@ class OpenVinoEngine(Engine):
         self.device = "cpu"
         self.inputs = {port.get_any_name(): _spec(port) for port in compiled.inputs}
         self.outputs = {port.get_any_name(): _spec(port) for port in compiled.outputs}
-        requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(requests + 1):
-            self._idle.put(compiled.create_infer_request())
+        streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        # One more than run at once, so that the next feeds are in place when a stream falls free.
+        self._idle = [compiled.create_infer_request() for _ in range(streams + 1)]
+        self._running: deque[_Request] = deque()
+        self._lock = threading.Lock()
 
     def submit(self, feeds: Feeds) -> Pending:
-        """Start on an idle infer request."""
+        """Start on an idle infer request; when there is none, the oldest inference is finished first."""
         checked = self.check(feeds)
-        if self._compiled is None:
-            raise EngineError("the engine is closed")
-        request = self._idle.get()
-        try:
-            request.start_async(checked, share_inputs=True)
-        except RuntimeError as error:
-            self._idle.put(request)
-            raise EngineError(f"openvino failed: {_first_line(error)}") from error
-        return _Request(request, self._idle, list(self.outputs), checked)
+        with self._lock:
+            if self._compiled is None:
+                raise EngineError("the engine is closed")
+            while not self._idle:
+                self._idle.append(self._running.popleft().finish())
+            request = self._idle.pop()
+            try:
+                request.start_async(checked, share_inputs=True)
+            except RuntimeError as error:
+                self._idle.append(request)
+                raise EngineError(f"openvino failed: {last_line(error)}") from error
+            pending = _Request(request, list(self.outputs), checked)
+            self._running.append(pending)
+            return pending
 
     def proof(self) -> Proof:
         """Counts over the runtime model's executed precisions."""
@@ -142,46 +149,47 @@ class OpenVinoEngine(Engine):
         return prove_compiled(self._compiled)
 
     def close(self) -> None:
-        """Drop the requests and the model."""
-        self._compiled = None
-        self._idle = queue.SimpleQueue()
+        """Finish what runs, then drop the requests and the model."""
+        with self._lock:
+            while self._running:
+                self._running.popleft().finish()
+            self._idle.clear()
+            self._compiled = None
 
 
 class _Request:
-    """A running infer request; goes back to the pool with its result, or when it is dropped."""
+    """An infer request under way: finished by whoever asks first, its caller or the next one in line."""
 
-    def __init__(
-        self, request: Any, idle: queue.SimpleQueue[Any], names: list[str], feeds: dict[str, Array]
-    ) -> None:
+    def __init__(self, request: Any, names: list[str], feeds: dict[str, Array]) -> None:
         self._request = request
-        self._idle = idle
         self._names = names
         # Shared with the running request: they must outlive it.
         self._feeds: dict[str, Array] | None = feeds
         self._outputs: dict[str, Array] | None = None
+        self._error: EngineError | None = None
+        self._lock = threading.Lock()
 
     def result(self) -> dict[str, Array]:
-        if self._outputs is None:
-            request, self._request = self._request, None
-            if request is None:
-                raise EngineError("this inference failed before")
-            try:
-                request.wait()
-                self._outputs = {
-                    name: np.array(request.get_output_tensor(index).data)
-                    for index, name in enumerate(self._names)
-                }
-            except RuntimeError as error:
-                raise EngineError(f"openvino failed: {_first_line(error)}") from error
-            finally:
-                self._feeds = None
-                self._idle.put(request)
+        self.finish()
+        if self._error is not None:
+            raise self._error
+        assert self._outputs is not None  # noqa: S101 - finish() sets one of the two
         return self._outputs
 
-    def __del__(self) -> None:
-        if self._request is not None:
-            self._request.wait()
-            self._idle.put(self._request)
+    def finish(self) -> Any:
+        """Wait, take the outputs out, and return the infer request, which is free after this."""
+        with self._lock:
+            if self._feeds is not None:
+                try:
+                    self._request.wait()
+                    self._outputs = {
+                        name: np.array(self._request.get_output_tensor(index).data)
+                        for index, name in enumerate(self._names)
+                    }
+                except RuntimeError as error:
+                    self._error = EngineError(f"openvino failed: {last_line(error)}")
+                self._feeds = None
+            return self._request
 
 
 def native_precisions(core: ov.Core) -> tuple[str, ...]:
@@ -233,9 +241,11 @@ def _compile(request: BuildRequest) -> ov.CompiledModel:
         )
     try:
         model = core.read_model(request.graph)
+        if request.free_batch:
+            model.reshape({port: [-1, *list(port.get_partial_shape())[1:]] for port in model.inputs})
         return core.compile_model(model, "CPU", _settings(request))
     except RuntimeError as error:
-        raise EngineError(f"openvino cannot compile {request.graph}: {_first_line(error)}") from error
+        raise EngineError(f"openvino cannot compile {request.graph}: {last_line(error)}") from error
 
 
 def _settings(request: BuildRequest) -> dict[str, Any]:
@@ -257,6 +267,6 @@ def _spec(port: ov.ConstOutput) -> TensorSpec:
     return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()).name)
 
 
-def _first_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,241 @@
+"""Joint heatmaps of cropped people, from any top-down pose model in ONNX.
+
+A model is usable when it turns `[n, 3, 256, 192]` into `[n, 17, 64, 48]` heatmaps of the COCO joints. How its
+input is normalised is declared in a small YAML or JSON file of the same name beside it:
+
+    graph: vitpose_s.onnx
+    colour: rgb              # or bgr
+    scale: 255               # pixels are divided by this first
+    mean: [0.485, 0.456, 0.406]
+    std: [0.229, 0.224, 0.225]
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.engines import Engine, open_engine
+from gaitstream.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from gaitstream.engines.cache import EngineCache
+
+log = logging.getLogger(__name__)
+
+JOINTS = 17
+CROP_HEIGHT, CROP_WIDTH = 256, 192
+HEAT_HEIGHT, HEAT_WIDTH = 64, 48
+PADDING = 1.25
+"""A person's box grows by this before it is cut out."""
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
+CHUNK = 16
+"""Crops per inference: more gain nothing on a CPU and cost memory."""
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+
+class PoseContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the graph expects of its pixels: `(x / scale - mean) / std` in the order of `colour`."""
+
+    graph: str
+    colour: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 255.0
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    licence: str = ""
+
+
+class PoseModel:
+    """A top-down pose model, ready to run.
+
+    Attributes:
+        contract: how its input is normalised.
+        engine: what runs it.
+    """
+
+    def __init__(self, contract: PoseContract, engine: Engine) -> None:
+        self.contract = contract
+        self.engine = engine
+        self._input = next(iter(engine.inputs.values()))
+        self._output = next(iter(engine.outputs.values()))
+        _check_shapes(contract.graph, engine)
+        self._batch_one = self._input.shape[0] == 1
+        mean = np.asarray(contract.mean, np.float32)
+        std = np.asarray(contract.std, np.float32)
+        self._gain = (1.0 / (contract.scale * std)).astype(np.float32)[:, None, None]
+        self._bias = (-mean / std).astype(np.float32)[:, None, None]
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        runtime: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        *,
+        cache: EngineCache | None = None,
+    ) -> Self:
+        """Open an ONNX file or the manifest that names it.
+
+        Without a manifest beside the ONNX file the model is taken to expect ImageNet normalisation in RGB.
+
+        Raises:
+            ConfigError: there is no such file, or the manifest is wrong.
+            EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
+        """
+        graph, contract = _read_contract(Path(path))
+        try:
+            # A graph exported for one picture runs whole batches once its first dimension is opened.
+            engine = open_engine(
+                graph, runtime, precision, threads, cache=cache, free_batch=runtime in ("auto", "openvino")
+            )
+        except EngineError as error:
+            log.info("%s stays at the batch it was exported with: %s", graph.name, error)
+            engine = open_engine(graph, runtime, precision, threads, cache=cache)
+        return cls(contract, engine)
+
+    def crop(self, image: Bytes, boxes: Floats) -> Bytes:
+        """Cut people out: box x 1.25 around its centre, aspect kept, black where the image ends.
+
+        Args:
+            image: BGR uint8 `[height, width, 3]`.
+            boxes: xyxy pixels `[n, 4]`.
+
+        Returns:
+            RGB uint8 `[n, 3, 256, 192]`.
+        """
+        import cv2
+
+        crops = np.empty((len(boxes), 3, CROP_HEIGHT, CROP_WIDTH), np.uint8)
+        for crop, (left, top, scale) in zip(crops, crop_windows(boxes), strict=True):
+            # Pixel centres lie at half integers of the box's coordinates.
+            matrix = np.array(
+                [[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]], np.float64
+            )
+            patch = cv2.warpAffine(image, matrix, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR)
+            crop[:] = patch[:, :, ::-1].transpose(2, 0, 1)
+        return crops
+
+    def heatmaps(self, crops: Bytes) -> Floats:
+        """Joint heatmaps `[n, 17, 64, 48]` of RGB uint8 crops `[n, 3, 256, 192]`."""
+        step = 1 if self._batch_one else min(CHUNK, self.engine.max_batch or CHUNK)
+        pending = [
+            self.engine.submit({self._input.name: self._normalise(crops[start : start + step])})
+            for start in range(0, len(crops), step)
+        ]
+        maps = [one.result()[self._output.name] for one in pending]
+        if not maps:
+            return np.empty((0, JOINTS, HEAT_HEIGHT, HEAT_WIDTH), np.float32)
+        return np.concatenate(maps).astype(np.float32, copy=False)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+    def _normalise(self, crops: Bytes) -> NDArray[Any]:
+        ordered = crops if self.contract.colour == "rgb" else crops[:, ::-1]
+        if self._input.dtype == "uint8":
+            return np.ascontiguousarray(ordered)
+        return (ordered * self._gain + self._bias).astype(self._input.dtype, copy=False)
+
+
+def keypoints(heatmaps: Floats) -> Floats:
+    """Peaks of heatmaps, moved a quarter pixel towards the higher neighbour.
+
+    Args:
+        heatmaps: `[n, joints, height, width]`.
+
+    Returns:
+        `[n, joints, 3]` float32: x and y in heatmap pixels (pixel centres at whole numbers), score.
+    """
+    count, joints, height, width = heatmaps.shape
+    flat = heatmaps.reshape(count, joints, height * width)
+    peak = flat.argmax(axis=2)
+    y, x = np.divmod(peak, width)
+    padded = np.pad(heatmaps, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    i, j = np.ogrid[:count, :joints]
+    slope_x = padded[i, j, y + 1, x + 2] - padded[i, j, y + 1, x]
+    slope_y = padded[i, j, y + 2, x + 1] - padded[i, j, y, x + 1]
+    # A peak on the border has one neighbour only: it stays.
+    shift_x = np.where((x > 0) & (x < width - 1), 0.25 * np.sign(slope_x), 0)
+    shift_y = np.where((y > 0) & (y < height - 1), 0.25 * np.sign(slope_y), 0)
+    score = np.take_along_axis(flat, peak[..., None], axis=2)[..., 0]
+    return np.stack([x + shift_x, y + shift_y, score], axis=2).astype(np.float32)
+
+
+def to_image(points: Floats, boxes: Floats) -> Floats:
+    """Move keypoints from heatmap pixels to pixels of the image the boxes lie in.
+
+    Args:
+        points: `[n, joints, 3]` as `keypoints` makes them.
+        boxes: xyxy pixels `[n, 4]`, the ones that were cropped.
+
+    Returns:
+        `[n, joints, 3]` float32, scores unchanged.
+    """
+    left, top, scale = crop_windows(boxes).T[:, :, None]
+    stride = CROP_WIDTH / HEAT_WIDTH
+    moved = points.copy()
+    moved[:, :, 0] = (points[:, :, 0] + 0.5) * stride / scale + left - 0.5
+    moved[:, :, 1] = (points[:, :, 1] + 0.5) * stride / scale + top - 0.5
+    return moved
+
+
+def crop_windows(boxes: Floats) -> NDArray[np.float64]:
+    """Left, top and scale (crop pixels per image pixel) `[n, 3]` of the windows cut out for boxes `[n, 4]`."""
+    x1, y1, x2, y2 = np.asarray(boxes, np.float64).reshape(-1, 4).T
+    aspect = CROP_WIDTH / CROP_HEIGHT
+    width = np.maximum(np.maximum(x2 - x1, (y2 - y1) * aspect), 1e-3) * PADDING
+    left = (x1 + x2 - width) / 2
+    top = (y1 + y2 - width / aspect) / 2
+    return np.stack([left, top, CROP_WIDTH / width], axis=1)
+
+
+def _read_contract(path: Path) -> tuple[Path, PoseContract]:
+    if not path.is_file():
+        raise ConfigError(f"there is no pose model {path}: give an ONNX file or its manifest")
+    if path.suffix not in MANIFEST_SUFFIXES:
+        beside = [path.with_suffix(suffix) for suffix in MANIFEST_SUFFIXES]
+        manifest = next((one for one in beside if one.is_file()), None)
+        if manifest is None:
+            log.info("%s has no manifest beside it: ImageNet normalisation in RGB is assumed", path.name)
+            return path, PoseContract(graph=path.name)
+        contract = _decode(manifest)
+        return path, contract
+    contract = _decode(path)
+    graph = path.parent / contract.graph
+    if not graph.is_file():
+        raise ConfigError(f"{path} names the graph {contract.graph!r}, which is not beside it")
+    return graph, contract
+
+
+def _decode(path: Path) -> PoseContract:
+    import yaml
+
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text()), PoseContract)
+    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not a pose manifest ({error}): it takes graph, colour, scale, mean, std and licence"
+        ) from error
+
+
+def _check_shapes(graph: str, engine: Engine) -> None:
+    source = next(iter(engine.inputs.values()))
+    wanted_in, wanted_out = (3, CROP_HEIGHT, CROP_WIDTH), (JOINTS, HEAT_HEIGHT, HEAT_WIDTH)
+    if len(engine.inputs) != 1 or not source.accepts((source.shape[0], *wanted_in)):
+        shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in engine.inputs.values())
+        raise EngineError(f"{graph} takes {shapes}: a pose model takes one input [n, 3, 256, 192]")
+    found = next(iter(engine.outputs.values()))
+    if len(found.shape) != 4 or found.shape[1:] != wanted_out:
+        raise EngineError(
+            f"{graph} makes {found.name} {list(found.shape)}: a pose model makes heatmaps [n, 17, 64, 48]; "
+            "export it without decoding, for an input of 256 x 192"
+        )
