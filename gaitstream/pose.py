@@ -189,7 +189,7 @@ def to_image(points: Floats, boxes: Floats) -> Floats:
 
 
 def crop_windows(boxes: Floats) -> NDArray[np.float64]:
-    """Left, top and scale (crop pixels per image pixel) `[n, 3]` of the windows cut out for boxes `[n, 4]`."""
+    """Left, top and scale (crop pixels per image pixel) `[n, 3]` of the windows cut for boxes `[n, 4]`."""
     x1, y1, x2, y2 = np.asarray(boxes, np.float64).reshape(-1, 4).T
     aspect = CROP_WIDTH / CROP_HEIGHT
     width = np.maximum(np.maximum(x2 - x1, (y2 - y1) * aspect), 1e-3) * PADDING

@@ -206,7 +206,8 @@ class Engine(ABC):
             array = feeds[name]
             if array.dtype != np.dtype(spec.dtype) or not spec.accepts(array.shape):
                 raise EngineError(
-                    f"input {name!r} takes {spec.dtype} {list(spec.shape)}, got {array.dtype} {list(array.shape)}"
+                    f"input {name!r} takes {spec.dtype} {list(spec.shape)}, "
+                    f"got {array.dtype} {list(array.shape)}"
                 )
             if self.max_batch is not None and array.ndim and len(array) > self.max_batch:
                 raise EngineError(

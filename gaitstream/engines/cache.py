@@ -117,7 +117,7 @@ class EngineCache:
                 built = build()
                 self._write(key, graph, built)
                 return Found(built, self._sidecar(key), refuse)
-        except _NotKept as error:
+        except NotKeptError as error:
             if must_keep:
                 raise EngineError(str(error)) from error
             log.warning("%s; the engine is used from memory and built again next time", error)
@@ -169,7 +169,7 @@ class EngineCache:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = (self.root / f"{key.digest()}.lock").open("w")
         except OSError as error:
-            raise _NotKept(self.root, error) from error
+            raise NotKeptError(self.root, error) from error
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -188,10 +188,10 @@ class EngineCache:
                 _replace(self._engine(key), blob)
             _replace(self._sidecar(key), msgspec.json.format(msgspec.json.encode(sidecar), indent=2))
         except OSError as error:
-            raise _NotKept(self.root, error, built) from error
+            raise NotKeptError(self.root, error, built) from error
 
 
-class _NotKept(Exception):
+class NotKeptError(Exception):
     """The folder cannot be written; carries the engine when it was already built."""
 
     def __init__(self, root: Path, error: OSError, built: Built | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The CUDA devices of this machine, asked of the driver itself: no CUDA package is needed to know there is none."""
+"""The CUDA devices of this machine, as the driver itself lists them: this needs no CUDA package."""
 
 from __future__ import annotations
 

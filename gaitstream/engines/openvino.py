@@ -193,7 +193,7 @@ class _Request:
 
 
 def native_precisions(core: ov.Core) -> tuple[str, ...]:
-    """What the CPU computes natively; OpenVINO takes an `f16` hint on any CPU and runs it in something else."""
+    """What the CPU computes natively; OpenVINO takes any hint and silently runs it in something else."""
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(
         name for name, word in (("fp32", "FP32"), ("bf16", "BF16"), ("fp16", "FP16")) if word in capabilities
@@ -268,5 +268,6 @@ def _spec(port: ov.ConstOutput) -> TensorSpec:
 
 
 def last_line(error: Exception) -> str:
+    """What went wrong: OpenVINO's messages end with it, after lines of its own source positions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

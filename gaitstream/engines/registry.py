@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from gaitstream.engines.base import Probe, Runtime
+from gaitstream.engines.base import PRECISIONS, Probe, Runtime
 from gaitstream.errors import EngineError, GaitstreamError
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ RUNTIMES: dict[str, Callable[[], Runtime]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
 }
-"""Factories by name, in the order `auto` prefers them among devices of one kind; a GPU comes before any CPU."""
+"""Factories by name, in the order `auto` prefers them on one kind of device; a GPU comes before a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,8 @@ def choose(
         name, probe = best
         why = f"the best that works here ({probe.description})"
     if precision != "auto":
+        if precision not in PRECISIONS:
+            raise EngineError(f"there is no precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
         return Choice(name, precision, f"{name} is {why}; {precision} is asked for")
     chosen, because = _precision(probe, allowed, stored)
     return Choice(name, chosen, f"{name} is {why}; {because}")
