@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from gaitstream.errors import KernelError
-from gaitstream.kernels import cpu
 from gaitstream.kernels.contract import (
     Aligned,
     Backend,
@@ -77,6 +76,9 @@ def align(
         return align_cuda(maps, joints, options, tracklets)
     if backend not in ("auto", "cpu", "numpy"):
         raise KernelError(f"backend is {backend!r}; choose one of auto, cpu, numpy, cuda")
-    if backend == "cpu" or (backend == "auto" and cpu.available()):
-        return cpu.align_cpu(maps, joints, options, tracklets, threads)
+    if backend != "numpy":
+        from gaitstream.kernels import cpu
+
+        if backend == "cpu" or cpu.available():
+            return cpu.align_cpu(maps, joints, options, tracklets, threads)
     return align_numpy(maps, joints, options, tracklets)

@@ -25,12 +25,18 @@ from gaitstream.errors import KernelError
 
 SOURCES = Path(__file__).parent / "csrc"
 PREBUILT = Path(__file__).parent / "prebuilt"
-CPU_SOURCES = ("pgha_cpu.cpp",)
-CPU_HEADERS = ("pgha_math.cuh",)
+CPU_SOURCES = ("pgha_cpu.cpp", "crop_cpu.cpp")
+HEADERS = ("pgha_math.cuh", "pgha.cuh", "crop_math.cuh")
+GPU_SOURCES = ("pgha.cu", "crop.cu")
+GPU_PROGRAM = "kernels.cu"
+GPU_TARGETS = (75, 80, 86, 89, 90, 100, 120)
+"""Compute capabilities with machine code in the fatbin; PTX of the last one covers what comes after."""
+GPU_FLAGS = ("-std=c++17", "-O3")
 CPU_FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
 # GCC 12 warns about its own AVX-512 headers.
 CPU_WARNINGS = ("-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-psabi")
 PORTABLE_CPU = "x86-64-v3"
+PORTABLE_FLAGS = {"avx2", "fma", "f16c", "bmi2"}
 
 
 def cache_folder() -> Path:
@@ -118,13 +124,126 @@ def build_cpu(target: Path | None = None, march: str = "native") -> Path:
         KernelError: no compiler, or it failed.
     """
     compiler = host_compiler()
-    flags = [*CPU_FLAGS, *CPU_WARNINGS, *([f"-march={march}"] if platform.machine() != "arm64" else [])]
+    flags = [*CPU_FLAGS, *CPU_WARNINGS, f"-march={march}"]
     command = [compiler, *flags, *(str(SOURCES / name) for name in CPU_SOURCES)]
     if target is not None:
         run_compiler(command, target)
         return target
     words = [*flags, _compiler_version(compiler), _cpu_identity()]
-    path = cache_folder() / f"cpu-{_digest([*CPU_SOURCES, *CPU_HEADERS], words)}.so"
+    return _cached(f"cpu-{_digest([*CPU_SOURCES, *HEADERS], words)}.so", command)
+
+
+def prebuilt_cpu() -> Path:
+    """Where the wheel's CPU library lies; the name changes with the sources."""
+    return PREBUILT / f"cpu-{PORTABLE_CPU}-{_digest([*CPU_SOURCES, *HEADERS], CPU_FLAGS)}.so"
+
+
+def find_cpu() -> Path:
+    """The CPU library: compiled for this machine if there is a compiler, else the wheel's.
+
+    Raises:
+        KernelError: neither is possible.
+    """
+    try:
+        return build_cpu()
+    except KernelError:
+        prebuilt = prebuilt_cpu()
+        if prebuilt.is_file() and set(_cpu_identity().split()) >= PORTABLE_FLAGS:
+            return prebuilt
+        raise
+
+
+def nvcc() -> str:
+    """Path of nvcc: `$NVCC`, PATH, then `$CUDA_HOME/bin`.
+
+    Raises:
+        KernelError: there is none.
+    """
+    home = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+    candidates = (os.environ.get("NVCC"), "nvcc", str(home / "bin" / "nvcc"))
+    for name in candidates:
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    raise KernelError(
+        "no nvcc (NVCC, PATH and CUDA_HOME were searched) to compile the GPU kernels: "
+        "install the CUDA toolkit, or 'pip install nvidia-cuda-nvrtc' to have them compiled at run time"
+    )
+
+
+def gpu_command(compiler: str, targets: Sequence[int] = GPU_TARGETS) -> list[str]:
+    """Nvcc's command line for one fatbin of all targets and PTX of the last."""
+    codes = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in targets]
+    codes.append(f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}")
+    warnings = ["-Xptxas=-v,--warn-on-spills", "-Werror=cross-execution-space-call"]
+    return [compiler, *GPU_FLAGS, "--threads=2", *codes, *warnings, "-fatbin", str(SOURCES / GPU_PROGRAM)]
+
+
+def gpu_digest() -> str:
+    """Changes with every GPU source."""
+    return _digest([*GPU_SOURCES, GPU_PROGRAM, *HEADERS], GPU_FLAGS)
+
+
+def prebuilt_gpu() -> Path:
+    """Where the wheel's or image's fatbin lies."""
+    return PREBUILT / f"gpu-{gpu_digest()}.fatbin"
+
+
+def build_gpu(target: Path, targets: Sequence[int] = GPU_TARGETS) -> str:
+    """Compile the GPU kernels with nvcc into one fatbin; returns what ptxas said.
+
+    Raises:
+        KernelError: no nvcc, or it failed.
+    """
+    return run_compiler(gpu_command(nvcc(), targets), target)
+
+
+def find_gpu(capability: tuple[int, int]) -> bytes:
+    """A module image for a GPU: the prebuilt fatbin, or compiled now by NVRTC or nvcc, and kept.
+
+    Args:
+        capability: of the GPU, as (major, minor).
+
+    Raises:
+        KernelError: the GPU is too old, or nothing here can compile.
+    """
+    number = 10 * capability[0] + capability[1]
+    if number < GPU_TARGETS[0]:
+        raise KernelError(
+            f"this GPU has compute capability {capability[0]}.{capability[1]}; "
+            "the kernels need 7.5 (Turing) or newer: use backend='cpu'"
+        )
+    prebuilt = prebuilt_gpu()
+    if prebuilt.is_file():
+        return prebuilt.read_bytes()
+    path = cache_folder() / f"sm{number}-{gpu_digest()}.bin"
+    if not path.is_file():
+        with _lock(path.with_suffix(".lock")):
+            if not path.is_file():
+                _compile_for(number, path)
+    return path.read_bytes()
+
+
+def _compile_for(number: int, path: Path) -> None:
+    from gaitstream.kernels.nvrtc import compile_program
+
+    try:
+        image = compile_program(number)
+    except KernelError as nvrtc_error:
+        try:
+            compiler = nvcc()
+        except KernelError as nvcc_error:
+            raise KernelError(f"{nvcc_error} ({nvrtc_error})") from nvcc_error
+        known = max(sm for sm in GPU_TARGETS if sm <= number)
+        run_compiler(gpu_command(compiler, [known]), path)
+        return
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(image)
+    partial.replace(path)
+
+
+def _cached(name: str, command: Sequence[str]) -> Path:
+    path = cache_folder() / name
     if not path.is_file():
         with _lock(path.with_suffix(".lock")):
             if not path.is_file():
@@ -135,17 +254,37 @@ def build_cpu(target: Path | None = None, march: str = "native") -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m gaitstream.kernels.build", description=__doc__)
+    parser.add_argument("--cpu", action="store_true", help="compile the CPU library for this machine")
     parser.add_argument(
-        "--cpu", action="store_true", help="compile the CPU library for this machine into the cache"
+        "--wheel", action="store_true", help=f"compile the CPU library for {PORTABLE_CPU} into the package"
     )
+    parser.add_argument(
+        "--gpu", action="store_true", help="compile the fatbin for every GPU into the package"
+    )
+    parser.add_argument("--table", action="store_true", help="with --gpu: print registers, memory and spills")
     chosen = parser.parse_args(arguments)
+    if not (chosen.cpu or chosen.wheel or chosen.gpu):
+        parser.error("nothing to build: give --cpu, --wheel or --gpu")
     try:
-        if chosen.cpu:
-            sys.stdout.write(f"{build_cpu()}\n")
+        _build_chosen(chosen)
     except KernelError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     return 0
+
+
+def _build_chosen(chosen: argparse.Namespace) -> None:
+    if chosen.cpu:
+        sys.stdout.write(f"{build_cpu()}\n")
+    if chosen.wheel:
+        sys.stdout.write(f"{build_cpu(prebuilt_cpu(), PORTABLE_CPU)}\n")
+    if chosen.gpu:
+        from gaitstream.kernels.ptxas import as_table, parse_usage
+
+        said = build_gpu(prebuilt_gpu())
+        sys.stdout.write(f"{prebuilt_gpu()}\n")
+        if chosen.table:
+            sys.stdout.write(as_table(parse_usage(said)))
 
 
 if __name__ == "__main__":

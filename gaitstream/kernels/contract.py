@@ -87,7 +87,7 @@ def check_options(options: Options, channels: int) -> None:
         for channel in group:
             if not 0 <= channel < channels:
                 raise KernelError(
-                    f"part group {tuple(group)} names channel {channel}; the heatmaps have 0 to {channels - 1}"
+                    f"part group {tuple(group)} names channel {channel}; there are 0 to {channels - 1}"
                 )
     if not (np.isfinite(options.gamma_deg) and options.gamma_deg >= 0):
         raise KernelError(f"gamma_deg is {options.gamma_deg}; give a finite angle of 0 degrees or more")

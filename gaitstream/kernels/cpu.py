@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import KernelError
-from gaitstream.kernels.build import build_cpu
+from gaitstream.kernels.build import find_cpu
 from gaitstream.kernels.contract import (
     HEIGHT,
     NORMALIZATIONS,
@@ -60,7 +60,7 @@ def library() -> ctypes.CDLL:
     Raises:
         KernelError: it cannot be compiled or loaded.
     """
-    path = build_cpu()
+    path = find_cpu()
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:

@@ -4,9 +4,10 @@ The slow and plain form that the compiled kernels are tested against, and what `
 machine without a compiler. Source: GaitHeat's alignment (rotation about the spine's centre, then a
 translation of the neck), as two bilinear samplings with border padding and `align_corners=False`.
 
-Three rules go beyond the equations, and every form of the kernel keeps them: a value that is not finite
-counts as 0 after normalisation (and never is a maximum); a frame without a spine (neck on hip, or a joint
-that is not finite) is left as it is, with angle 0; a constant tracklet normalises to 0.
+Three rules go beyond the equations, and every form of the kernel keeps them. NaN counts as 0 after
+normalisation, infinities too unless the values are clamped, and neither makes a joint. A frame without a
+spine (neck on hip, or a joint that is not finite) is left as it is, with angle 0. A constant tracklet
+normalises to 0.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def grid(theta: Floats) -> tuple[Floats, Floats]:
 
 
 def sample(maps: Floats, theta: Floats, half: bool = False) -> Floats:
-    """Bilinear sampling `[c, 64, 48]` with border padding; `half` rounds grid and result to half precision."""
+    """Bilinear sampling `[c, 64, 48]`, border padding; `half` rounds grid and result to half precision."""
     u, v = grid(theta)
     if half:
         u, v = u.astype(np.float16).astype(np.float32), v.astype(np.float16).astype(np.float32)
@@ -95,7 +96,8 @@ def normalise(heatmaps: NDArray[Any], options: Options, segments: NDArray[np.int
     values = heatmaps.astype(np.float32)
     finite = np.isfinite(values)
     if options.normalization == "fixed":
-        values = np.clip(values, 0, 1)
+        values = np.clip(np.nan_to_num(values, nan=0.0), 0, 1)
+        finite[:] = True
     if options.normalization == "tracklet":
         ids = np.zeros(len(values), np.int32) if segments is None else segments
         with np.errstate(invalid="ignore", over="ignore"):

@@ -4,7 +4,7 @@
 // is first transposed to [pixel][16 channels]: one vector then holds a pixel of sixteen joints, a tap is
 // four aligned loads, and both samplings run at load speed. Rotated rows live in a ring of two, because
 // the translation after them never needs more. Frames that do not move are read once, channel by channel.
-#include "pgha_math.cuh"
+#include "pgha.cuh"
 
 #include <algorithm>
 #include <atomic>
@@ -95,7 +95,6 @@ struct Normaliser {
   }
   Vector in_range(Vector value) const {
     if (kMode == kFixed) {
-      value = finite_or(value, splat(0.0f));
       value = value > splat(0.0f) ? value : splat(0.0f);
       return value < splat(1.0f) ? value : splat(1.0f);
     }
@@ -470,4 +469,6 @@ extern "C" void gaitstream_pgha_plan(const float* joints, int64_t n, double gamm
   }
 }
 
+// Sizes of the structs that the Python side mirrors.
 extern "C" int gaitstream_pgha_request_bytes() { return static_cast<int>(sizeof(PghaRequest)); }
+extern "C" int gaitstream_pgha_params_bytes() { return static_cast<int>(sizeof(PghaParams)); }

@@ -112,11 +112,11 @@ GS_FN float as_float(half_bits bits) { return half_to_float(bits); }
 // False for NaN and both infinities.
 GS_FN bool is_finite(float value) { return value - value == 0.0f; }
 
-// A value that is not finite says nothing about its pixel and counts as 0 after normalisation.
+// NaN says nothing about its pixel and counts as 0; so do infinities, unless the values are clamped anyway.
 // `low` and `scale` are only read for kTracklet, where constant maps come with scale 0.
 GS_FN float normalise(float value, int mode, float low, float scale) {
-  if (!is_finite(value)) return 0.0f;
   if (mode == kFixed) return value > 0.0f ? (value < 1.0f ? value : 1.0f) : 0.0f;
+  if (!is_finite(value)) return 0.0f;
   return mode == kTracklet ? (value - low) * scale : value;
 }
 

@@ -1,0 +1,3 @@
+// Everything for the GPU as one translation unit: one fatbin, one NVRTC program.
+#include "pgha.cu"
+#include "crop.cu"

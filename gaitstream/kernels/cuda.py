@@ -1,0 +1,349 @@
+"""Launch the kernels on device memory, on a given stream, without a round trip to the host.
+
+    from gaitstream.kernels.cuda import launcher
+
+    launcher().align(heatmaps, outputs, options, stream=stream.handle)
+
+Arrays are anything `borrow` understands: torch tensors, cupy and pycuda arrays, engine outputs. Memory is
+the caller's; nothing is allocated or synchronised here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import KernelError, MissingExtraError
+from gaitstream.kernels.build import find_gpu
+from gaitstream.kernels.contract import (
+    HEIGHT,
+    MAX_CHANNELS,
+    NORMALIZATIONS,
+    SAMPLINGS,
+    SPINE,
+    WIDTH,
+    Aligned,
+    Floats,
+    Options,
+    check_options,
+    check_shapes,
+)
+from gaitstream.kernels.dlpack import Borrowed, borrow
+from gaitstream.kernels.driver import Driver, open_driver
+
+THREADS = 384
+RANGE_THREADS = 256
+STAGES = 4
+PAD = 64
+FEW_GROUPS = 2
+LAUNCH_GROUPS = 4
+ALIGNMENT = 16
+
+
+class PghaParams(ctypes.Structure):
+    """`struct PghaParams` of csrc/pgha.cuh, field by field."""
+
+    _fields_ = (
+        ("heatmaps", ctypes.c_void_p),
+        ("keypoints", ctypes.c_void_p),
+        ("segments", ctypes.c_void_p),
+        ("ranges", ctypes.c_void_p),
+        ("parts", ctypes.c_void_p),
+        ("angle_deg", ctypes.c_void_p),
+        ("aligned", ctypes.c_void_p),
+        ("neck", ctypes.c_void_p),
+        ("hip", ctypes.c_void_p),
+        ("score", ctypes.c_void_p),
+        ("groups", ctypes.c_uint64 * LAUNCH_GROUPS),
+        ("gamma_deg", ctypes.c_double),
+        ("target_x", ctypes.c_double),
+        ("target_y", ctypes.c_double),
+        ("n", ctypes.c_int32),
+        ("channels", ctypes.c_int32),
+        ("group_count", ctypes.c_int32),
+        ("total_parts", ctypes.c_int32),
+        ("first_part", ctypes.c_int32),
+        ("normalization", ctypes.c_int32),
+        ("sampling", ctypes.c_int32),
+        ("align_small", ctypes.c_int32),
+        ("half_parts", ctypes.c_int32),
+        ("joints", ctypes.c_int32 * 4),
+        ("order", ctypes.c_uint8 * MAX_CHANNELS),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Device arrays the kernel writes, shapes as in `Aligned`; `parts` float32 or float16, `aligned` one byte."""
+
+    parts: Any
+    angle_deg: Any
+    aligned: Any
+    neck_xy: Any
+    hip_xy: Any
+    score: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel call of an alignment."""
+
+    kernel: str
+    first_part: int
+    masks: tuple[int, ...]
+    shared_bytes: int
+
+
+def plan_launches(options: Options, half: bool) -> list[Launch]:
+    """Kernel calls for these options: one, unless there are more than four part groups.
+
+    The fast kernels hold two groups and sample in float32; the general one does everything, four groups at
+    a time.
+    """
+    value_bytes = 2 if half else 4
+    slot = HEIGHT * WIDTH + PAD
+    shared = STAGES * slot * value_bytes + slot * 4
+    name = "pgha_f16_" if half else "pgha_f32_"
+    masks = options.masks
+    if len(masks) <= FEW_GROUPS and options.sampling == "f32":
+        form = "fixed" if options.normalization == "fixed" else "affine"
+        return [Launch(name + form, 1, masks, shared)]
+    return [
+        Launch(name + "general", 1 + start, masks[start : start + LAUNCH_GROUPS], shared)
+        for start in range(0, len(masks), LAUNCH_GROUPS)
+    ]
+
+
+def reading_order(channels: int, spine_first: bool) -> list[int]:
+    """Channels as a block reads them; without keypoints it needs the spine's first."""
+    others = [channel for channel in range(channels) if not (spine_first and channel in SPINE)]
+    return [*(SPINE if spine_first else ()), *others]
+
+
+class Launcher:
+    """The kernels, loaded into the context that was current at construction.
+
+    Not for use under another context; `launcher()` keeps one per context.
+    """
+
+    def __init__(self, driver: Driver | None = None, image: bytes | None = None) -> None:
+        self.driver = driver or open_driver()
+        self._module = self.driver.load(image or find_gpu(self.driver.capability()))
+        self._functions: dict[str, ctypes.c_void_p] = {}
+        self._shared_limit = self.driver.shared_limit()
+
+    def align(
+        self,
+        heatmaps: Any,
+        outputs: Outputs,
+        options: Options,
+        *,
+        keypoints: Any = None,
+        segments: Any = None,
+        ranges: Any = None,
+        stream: int = 0,
+    ) -> None:
+        """Queue an alignment; meaning as `gaitstream.kernels.align`, every array in device memory.
+
+        Args:
+            heatmaps: `[n, c, 64, 48]` float32 or float16.
+            outputs: where the results go.
+            options: see `Options`.
+            keypoints: `[n, 17, 3]` float32, or None for the arg-max of the spine's maps.
+            segments: int32 `[n]`, tracklets counted from 0, for `tracklet`; None for one tracklet.
+            ranges: uint32 `[tracklets, 2]` of scratch memory, needed for `tracklet` only. Its use costs a
+                second reading of the heatmaps.
+            stream: CUDA stream handle.
+
+        Raises:
+            KernelError: a shape, dtype, option or address is wrong, or the driver refuses.
+        """
+        maps = borrow(heatmaps, stream)
+        joints = None if keypoints is None else borrow(keypoints, stream)
+        tracklets = None if segments is None else borrow(segments, stream)
+        n, channels = check_shapes(maps, joints, tracklets)
+        check_options(options, channels)
+        _check_dtype("heatmaps", maps, ("float32", "float16"))
+        if n == 0:
+            return
+        params = self._describe(maps, outputs, options, joints, tracklets, stream)
+        if options.normalization == "tracklet":
+            params.ranges = self._find_ranges(maps, tracklets, ranges, stream)
+        for launch in plan_launches(options, maps.dtype == np.float16):
+            params.groups = (ctypes.c_uint64 * LAUNCH_GROUPS)(*launch.masks)
+            params.group_count, params.first_part = len(launch.masks), launch.first_part
+            function = self._function(launch.kernel, launch.shared_bytes)
+            self.driver.launch(function, (n, 1), THREADS, launch.shared_bytes, stream, params)
+
+    def _function(self, name: str, shared_bytes: int = 0) -> ctypes.c_void_p:
+        if shared_bytes > self._shared_limit:
+            raise KernelError(
+                f"{name} needs {shared_bytes} bytes of shared memory in a block, this GPU allows "
+                f"{self._shared_limit}: give float16 heatmaps"
+            )
+        if name not in self._functions:
+            self._functions[name] = self.driver.function(self._module, name, shared_bytes)
+        return self._functions[name]
+
+    def _describe(
+        self,
+        maps: Borrowed,
+        outputs: Outputs,
+        options: Options,
+        joints: Borrowed | None,
+        tracklets: Borrowed | None,
+        stream: int,
+    ) -> PghaParams:
+        n, channels = maps.shape[:2]
+        total = 1 + len(options.groups)
+        parts = borrow(outputs.parts, stream)
+        _check_dtype("parts", parts, ("float32", "float16"))
+        _check_shape("parts", parts, (n, total, HEIGHT, WIDTH))
+
+        def output(name: str, shape: tuple[int, ...], *dtypes: str) -> int:
+            array = borrow(getattr(outputs, name), stream)
+            _check_dtype(name, array, dtypes)
+            _check_shape(name, array, shape)
+            return array.pointer
+
+        if joints is not None:
+            _check_dtype("keypoints", joints, ("float32",))
+        if tracklets is not None:
+            _check_dtype("segments", tracklets, ("int32",))
+        for name, array in (("heatmaps", maps), ("parts", parts)):
+            if array.pointer % ALIGNMENT:
+                raise KernelError(
+                    f"{name} lie at {array.pointer:#x}: the address must be a multiple of {ALIGNMENT}"
+                )
+        return PghaParams(
+            heatmaps=maps.pointer,
+            keypoints=joints.pointer if joints else None,
+            segments=tracklets.pointer if tracklets else None,
+            parts=parts.pointer,
+            angle_deg=output("angle_deg", (n,), "float32"),
+            aligned=output("aligned", (n,), "uint8", "bool"),
+            neck=output("neck_xy", (n, 2), "float32"),
+            hip=output("hip_xy", (n, 2), "float32"),
+            score=output("score", (n,), "float32"),
+            gamma_deg=options.gamma_deg,
+            target_x=options.target_xy[0],
+            target_y=options.target_xy[1],
+            n=n,
+            channels=channels,
+            total_parts=total,
+            normalization=NORMALIZATIONS[options.normalization],
+            sampling=SAMPLINGS[options.sampling],
+            align_small=int(options.small_angle == "align"),
+            half_parts=int(parts.dtype == np.float16),
+            joints=(ctypes.c_int32 * 4)(*SPINE),
+            order=(ctypes.c_uint8 * MAX_CHANNELS)(*reading_order(channels, joints is None)),
+        )
+
+    def _find_ranges(self, maps: Borrowed, tracklets: Borrowed | None, ranges: Any, stream: int) -> int:
+        if ranges is None:
+            raise KernelError("normalization 'tracklet' needs ranges: uint32 [tracklets, 2] of device memory")
+        scratch = borrow(ranges, stream)
+        _check_dtype("ranges", scratch, ("uint32", "int32"))
+        if len(scratch.shape) != 2 or scratch.shape[1] != 2:
+            raise KernelError(f"ranges have shape {scratch.shape}; give [tracklets, 2]")
+        self.driver.fill(scratch.pointer, 0xFF, scratch.shape[0] * 8, stream)
+        self.driver.launch(
+            self._function("pgha_range_f16" if maps.dtype == np.float16 else "pgha_range_f32"),
+            (maps.shape[0], 1),
+            RANGE_THREADS,
+            0,
+            stream,
+            ctypes.c_void_p(maps.pointer),
+            ctypes.c_void_p(tracklets.pointer if tracklets else None),
+            ctypes.c_int32(maps.shape[1]),
+            ctypes.c_void_p(scratch.pointer),
+        )
+        return scratch.pointer
+
+
+def _check_dtype(name: str, array: Borrowed, allowed: tuple[str, ...]) -> None:
+    if array.dtype.name not in allowed:
+        raise KernelError(f"{name} are {array.dtype.name}; the kernel takes {' or '.join(allowed)}")
+
+
+def _check_shape(name: str, array: Borrowed, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise KernelError(f"{name} have shape {array.shape}; give {shape}")
+
+
+_launchers: dict[int, Launcher] = {}
+
+
+def launcher() -> Launcher:
+    """The launcher of the current CUDA context; kernels are found or compiled at the first call.
+
+    Raises:
+        KernelError: no driver, no context, a GPU that is too old, or nothing to compile with.
+    """
+    context = open_driver().context()
+    if context not in _launchers:
+        _launchers[context] = Launcher()
+    return _launchers[context]
+
+
+def align_cuda(
+    heatmaps: NDArray[Any], keypoints: Floats | None, options: Options, segments: NDArray[np.int32] | None
+) -> Aligned:
+    """Align host arrays on the GPU: copied there and back, through pycuda.
+
+    Raises:
+        MissingExtraError: pycuda is not installed.
+        KernelError: see `launcher`.
+    """
+    n = len(heatmaps)
+    result = Aligned(
+        parts=np.empty((n, 1 + len(options.groups), HEIGHT, WIDTH), np.float32),
+        angle_deg=np.empty(n, np.float32),
+        aligned=np.empty(n, np.bool_),
+        neck_xy=np.empty((n, 2), np.float32),
+        hip_xy=np.empty((n, 2), np.float32),
+        score=np.empty(n, np.float32),
+    )
+    if n == 0:
+        return result
+    to_gpu, empty = _pycuda_memory()
+    outputs = Outputs(
+        parts=empty(result.parts.shape, np.float32),
+        angle_deg=empty((n,), np.float32),
+        aligned=empty((n,), np.uint8),
+        neck_xy=empty((n, 2), np.float32),
+        hip_xy=empty((n, 2), np.float32),
+        score=empty((n,), np.float32),
+    )
+    tracklets = 1 if segments is None else int(segments.max()) + 1
+    launcher().align(
+        to_gpu(heatmaps),
+        outputs,
+        options,
+        keypoints=None if keypoints is None else to_gpu(keypoints),
+        segments=None if segments is None else to_gpu(segments),
+        ranges=empty((tracklets, 2), np.uint32) if options.normalization == "tracklet" else None,
+    )
+    return Aligned(
+        outputs.parts.get(),
+        outputs.angle_deg.get(),
+        outputs.aligned.get().astype(np.bool_),
+        outputs.neck_xy.get(),
+        outputs.hip_xy.get(),
+        outputs.score.get(),
+    )
+
+
+def _pycuda_memory() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    open_driver()  # first, so that a machine without a driver hears of that and not of a package
+    try:
+        import pycuda.autoprimaryctx  # type: ignore[import-not-found,import-untyped,unused-ignore] # noqa: F401
+        from pycuda import gpuarray
+    except ImportError as error:
+        raise MissingExtraError("pycuda", "gpu", "Alignment of host arrays on the GPU") from error
+    return gpuarray.to_gpu, gpuarray.empty
