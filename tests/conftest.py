@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from gaitstream.bundle import Bundle
 
 SHARED = Path(os.environ.get("GAITSTREAM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -35,3 +38,50 @@ def golden_weights(golden: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def biggait_checkpoint(
+    golden: Path, golden_weights: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """BigGait with the golden weights (seed 11), saved as OpenGait does."""
+    return _checkpoint("biggait", golden, golden_weights, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gaitheat_checkpoint(
+    golden: Path, golden_weights: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """GaitHeat with the golden weights (seed 11), saved as FastPoseGait does."""
+    return _checkpoint("gaitheat", golden, golden_weights, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def biggait_bundle(biggait_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """BigGait with the golden weights as fp32 and fp16 graphs; sealed, not proved."""
+    from gaitstream.export.api import Options, write_bundle
+    from gaitstream.export.checkpoints import load_biggait
+
+    root = tmp_path_factory.mktemp("biggait")
+    write_bundle(load_biggait(biggait_checkpoint), root, Options(), [biggait_checkpoint])
+    return Bundle.open(root)
+
+
+@pytest.fixture(scope="session")
+def gaitheat_bundle(gaitheat_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """GaitHeat with the golden weights as fp32, fp16 and align graphs; sealed, not proved."""
+    from gaitstream.export.api import Options, write_bundle
+    from gaitstream.export.checkpoints import load_gaitheat
+
+    root = tmp_path_factory.mktemp("gaitheat")
+    write_bundle(load_gaitheat(gaitheat_checkpoint), root, Options(), [gaitheat_checkpoint])
+    return Bundle.open(root)
+
+
+def _checkpoint(model: str, golden: Path, weights: ModuleType, factory: pytest.TempPathFactory) -> Path:
+    torch = pytest.importorskip("torch", reason="exporting needs the extra [export]")
+    spec = json.loads((golden / f"{model}_spec.json").read_text())
+    state = {name: torch.tensor(array) for name, array in weights.make_state_dict(spec, 11).items()}
+    path = factory.mktemp("checkpoints") / f"{model}.pt"
+    torch.save({"model": state, "optimizer": {}, "scheduler": {}, "iteration": 80000}, path)
+    return path

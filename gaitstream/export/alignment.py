@@ -33,7 +33,7 @@ def write_align(
     small_angle: Literal["identity", "align"] = "identity",
     target_xy: tuple[float, float] = (24.0, 16.0),
     normalization: Literal["fixed", "tracklet", "none"] = "fixed",
-) -> tuple[onnx.ModelProto, list[str]]:
+) -> onnx.ModelProto:
     """Write the align graph.
 
     Inputs `heatmaps` float32 `[n, channels, 64, 48]` and `keypoints` float32 `[n, 17, 3]` (x, y in
@@ -49,7 +49,7 @@ def write_align(
             whole batch, which must then be one tracklet; `none` takes the values as they are.
 
     Returns:
-        The graph and the names of its taps.
+        The graph; its taps are named in its properties.
 
     Raises:
         ConfigError: an angle or a group is out of range.
@@ -59,9 +59,8 @@ def write_align(
     heatmaps = g.input("heatmaps", ["n", channels, HEIGHT, WIDTH])
     keypoints = g.input("keypoints", ["n", 17, 3])
     maps = _normalise(g, heatmaps, normalization)
-    for name, theta in zip(
-        ("rotation", "translation"), _thetas(g, keypoints, gamma_deg, small_angle, target_xy)
-    ):
+    rotation, translation = _thetas(g, keypoints, gamma_deg, small_angle, target_xy)
+    for name, theta in (("rotation", rotation), ("translation", translation)):
         maps = _sample(g, maps, g.tap(name, theta))
         maps = g.tap(f"after_{name}", maps)
     axis = _axes(g, 1)
@@ -70,7 +69,7 @@ def write_align(
         chosen = g.op("Gather", maps, g.constant(np.asarray(group, np.int64)), axis=1)
         merged.append(g.op("ReduceMax", chosen, axis, keepdims=1))
     g.output("parts", g.op("Concat", *merged, axis=1), ["n", 1 + len(groups), HEIGHT, WIDTH])
-    return g.model(PRODUCER), g.taps
+    return g.model(PRODUCER)
 
 
 def _check(groups: Sequence[Sequence[int]], channels: int, gamma_deg: float) -> None:

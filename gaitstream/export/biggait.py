@@ -114,12 +114,12 @@ class Branch(nn.Module):
 
 def _per_token(layer: nn.Module, tokens: Tensor) -> Tensor:
     out: Tensor = layer(tokens.flatten(0, 1))
-    return out.unflatten(0, tokens.shape[:2])
+    return out.reshape(*tokens.shape[:2], -1)
 
 
 def upsample(tokens: Tensor) -> Tensor:
     """Token rows `[n, 512, c]` to a map `[n, 64, 32, c]`."""
-    grid = tokens.unflatten(1, (GRID[0] // 2, GRID[1] // 2)).permute(0, 3, 1, 2)
+    grid = tokens.reshape(len(tokens), GRID[0] // 2, GRID[1] // 2, -1).permute(0, 3, 1, 2)
     return F.interpolate(grid, GRID, mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
 
 
@@ -143,7 +143,7 @@ class AttentionFusion(nn.Module):
     def forward(self, denoising: Tensor, appearance: Tensor) -> Tensor:
         """Fuse two maps `[n, c, h, w]` into one."""
         score = self.conv(torch.cat([denoising, appearance], 1))
-        weights = torch.softmax(score.unflatten(1, (-1, 2)), 2)  # channel = c * 2 + d
+        weights = torch.softmax(score.reshape(len(score), -1, 2, *GRID), 2)  # channel = c * 2 + d
         return denoising * weights[:, :, 0] + appearance * weights[:, :, 1]
 
 
@@ -177,6 +177,10 @@ class GaitNet(nn.Module):
 class Maps:
     """What one frame graph computes on the way; n is the number of frames."""
 
+    mask_logit: Tensor
+    """Logit of class 0 against class 1, `[n, 64, 32]`."""
+    valid: Tensor
+    """Columns that hold the person, 0 or 1, `[n, 1, 32]`."""
     mask_prob: Tensor
     """Both classes' probabilities, 0 outside the valid columns, `[n, 64, 32, 2]`."""
     edge_sum: Tensor
@@ -248,7 +252,8 @@ class BigGait(nn.Module):
         """
         last, middle = self.backbone(images)
         valid = valid_columns(ratios)[:, None]
-        mask = torch.softmax(upsample(self._mask_logits(last)), -1)
+        logits = upsample(self._mask_logits(last))
+        mask = torch.softmax(logits, -1)
         probability, edge = choose_class(mask[..., 0], valid)
         dilated, eroded = close(torch.round(probability))
         foreground = eroded + (dilated - eroded) * probability
@@ -257,7 +262,17 @@ class BigGait(nn.Module):
         appearance = torch.sigmoid(upsample(self._appearance_logits(middle))) * support
         fused = self.gait_net.fuse(denoising.permute(0, 3, 1, 2), appearance.permute(0, 3, 1, 2))
         post = self.gait_net.post_backbone(fused)
-        return Maps(mask * valid[..., None], edge, foreground, denoising, appearance, fused, post)
+        return Maps(
+            logits[..., 0] - logits[..., 1],
+            valid,
+            mask * valid[..., None],
+            edge,
+            foreground,
+            denoising,
+            appearance,
+            fused,
+            post,
+        )
 
     def _mask_logits(self, tokens: Tensor) -> Tensor:
         branch = self.Mask_Branch
@@ -293,4 +308,4 @@ class BigGait(nn.Module):
         """
         flat = ratios.flatten()
         features = self.maps(self.preprocess(rgb.flatten(0, 1), flat), flat).post
-        return self.head(temporal_max(features.unflatten(0, rgb.shape[:2]), lengths))
+        return self.head(temporal_max(features.reshape(*rgb.shape[:2], *features.shape[1:]), lengths))

@@ -52,19 +52,20 @@ def fused_patch_embed(backbone: VisionTransformer) -> tuple[Doubles, Doubles, Do
     taps = np.zeros((PATCH, STRIDE + 2))
     taps[np.arange(PATCH), low + 1] = 1 - (source - low)
     taps[np.arange(PATCH), low + 2] = source - low
+    assert backbone.patch_embed.proj.bias is not None  # noqa: S101 - narrows the type
     bias = fold.array(backbone.patch_embed.proj.bias) + weight.sum((2, 3)) @ ((centre - mean) / std)
     fused = np.einsum("dcij,iy,jx->dcyx", weight / std[:, None, None], taps, taps)
     return fused, bias, centre
 
 
-def write_frame(model: BigGait, *, half: bool = False) -> tuple[onnx.ModelProto, list[str]]:
+def write_frame(model: BigGait, *, half: bool = False) -> onnx.ModelProto:
     """Write the frame graph.
 
     Inputs `crops` uint8 `[n, 3, 256, 128]` RGB and `ratios` float32 `[n]`; output `features`
     float32 `[n, c, 16, 8]`.
 
     Returns:
-        The graph and the names of its taps.
+        The graph; its taps are named in its properties.
     """
     g = GraphWriter("biggait_frame", half=half)
     crops = g.input("crops", ["n", 3, *CROP], TensorProto.UINT8)
@@ -80,7 +81,7 @@ def write_frame(model: BigGait, *, half: bool = False) -> tuple[onnx.ModelProto,
     for layer in _children(net.post_backbone):
         x = block(g, x, layer)
     g.output("features", x, ["n", *_feature_shape(model)])
-    return g.model(PRODUCER), g.taps
+    return g.model(PRODUCER)
 
 
 def write_head(model: BigGait, *, half: bool = False) -> onnx.ModelProto:

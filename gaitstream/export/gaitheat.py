@@ -83,15 +83,30 @@ class GaitHeat(nn.Module):
         Returns:
             The part, global and fusion branches' maps, each `[n, c4, 16, 12]`.
         """
+        *_, (x, fused) = self._walk(maps)
+        split = self._by_map(x, len(maps))
+        return split[1:].amax(0), split[0], fused
+
+    def fused(self, maps: Tensor) -> list[Tensor]:
+        """The fusing path after each of the four stages."""
+        return [fused for _, fused in self._walk(maps)]
+
+    def _walk(self, maps: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every stage's maps `[(1 + k) * n, c, h, w]` and the fusing path `[n, c, h, w]`."""
         n = len(maps)
-        # Maps of one kind stay together, so that batch normalisation in training sees them all.
+        # Maps of one kind stay together, so that a part is a slice of the batch.
         x = self.Backbone1(maps.transpose(0, 1).reshape(-1, 1, *maps.shape[2:]))
-        fused = x.unflatten(0, (-1, n)).amax(0)
+        fused = self._by_map(x, n).amax(0)
+        yield x, fused
         for shared, fusing in self.stages():
             x = shared(x)
-            fused = x.unflatten(0, (-1, n)).amax(0) + fusing(fused)
-        split = x.unflatten(0, (-1, n))
-        return split[1:].amax(0), split[0], fused
+            fused = self._by_map(x, n).amax(0) + fusing(fused)
+            yield x, fused
+
+    @staticmethod
+    def _by_map(x: Tensor, n: int) -> Tensor:
+        """Split `[maps * n, c, h, w]` into `[maps, n, c, h, w]`."""
+        return x.reshape(-1, n, *x.shape[1:])
 
     def embed(self, branch: str, pooled: Tensor) -> BranchOutput:
         """Run the head of branch `part`, `global` or `fusion` on pooled maps `[n, c4, 16, 12]`."""
@@ -110,7 +125,9 @@ class GaitHeat(nn.Module):
             The three branches over `sequences` rows.
         """
         shape = maps.shape[:2]
-        pooled = [temporal_max(f.unflatten(0, shape), lengths) for f in self.features(maps.flatten(0, 1))]
+        pooled = [
+            temporal_max(f.reshape(*shape, *f.shape[1:]), lengths) for f in self.features(maps.flatten(0, 1))
+        ]
         names = ("part", "global", "fusion")
         return GaitHeatOutput(*(self.embed(name, x) for name, x in zip(names, pooled, strict=True)))
 

@@ -18,8 +18,11 @@ from gaitstream.export.resnet import BasicBlock, SetBlock, Stem
 EPS = 1e-12
 """Floor of a part's norm, as in the released normalisation."""
 
+LAST = 3
+"""Index of the last stage, counted from 0."""
 
-def write_frame(model: GaitHeat, parts: int, *, half: bool = False) -> tuple[onnx.ModelProto, list[str]]:
+
+def write_frame(model: GaitHeat, parts: int, *, half: bool = False) -> onnx.ModelProto:
     """Write the frame graph.
 
     Input `parts` float32 `[n, 1 + parts, 64, 48]`, aligned, the maximum over all joints first; output
@@ -31,7 +34,7 @@ def write_frame(model: GaitHeat, parts: int, *, half: bool = False) -> tuple[onn
         half: compute in float16.
 
     Returns:
-        The graph and the names of its taps.
+        The graph; its taps are named in its properties.
     """
     g = GraphWriter("gaitheat_frame", half=half)
     maps = 1 + parts
@@ -45,9 +48,11 @@ def write_frame(model: GaitHeat, parts: int, *, half: bool = False) -> tuple[onn
     for index, (shared, fusing) in enumerate(model.stages(), 1):
         x = block(g, x, _block(shared))
         top = _max_over_maps(g, x, maps, model, index)
-        fused = g.tap(f"fused{index + 1}", g.op("Add", top, block(g, fused, _block(fusing))))
+        fused = g.op("Add", top, block(g, fused, _block(fusing)))
+        if index < LAST:
+            fused = g.tap(f"fused{index + 1}", fused)
     g.output("features", fused, ["n", *feature_shape(model)])
-    return g.model(PRODUCER), g.taps
+    return g.model(PRODUCER)
 
 
 def write_head(model: GaitHeat, *, half: bool = False) -> onnx.ModelProto:
@@ -77,6 +82,13 @@ def feature_shape(model: GaitHeat) -> tuple[int, int, int]:
     fcs = model.get_submodule("FCs_fusion")
     assert isinstance(fcs, SeparateFCs)  # noqa: S101 - narrows the type
     return fcs.fc_bin.shape[1], HEATMAP[0] // 4, HEATMAP[1] // 4
+
+
+def embedding_shape(model: GaitHeat) -> tuple[int, int]:
+    """Parts and dimensions of the embedding."""
+    fcs = model.get_submodule("FCs_fusion")
+    assert isinstance(fcs, SeparateFCs)  # noqa: S101 - narrows the type
+    return fcs.fc_bin.shape[0], fcs.fc_bin.shape[2]
 
 
 def _block(wrapped: SetBlock) -> BasicBlock:

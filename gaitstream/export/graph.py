@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 20
 IR_VERSION = 10
+TAPS = "gaitstream.taps"
+"""Key of the model property that lists the taps."""
 Array = NDArray[Any]
 
 
@@ -47,7 +49,7 @@ class GraphWriter:
         if self.half and not precise:
             self.op("Cast", value, to=TensorProto.FLOAT, out=name)
         else:
-            self.op("Identity", value, out=name)
+            self._rename(value, name)
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
 
     def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
@@ -65,9 +67,9 @@ class GraphWriter:
         """Names for several outputs of one node."""
         return [self._fresh(kind) for _ in range(count)]
 
-    def constant(self, array: Array, *, precise: bool = False) -> str:
+    def constant(self, array: Array | np.generic, *, precise: bool = False) -> str:
         """Add a constant; floats take the graph's precision unless `precise`. Equal ones are shared."""
-        array = np.ascontiguousarray(array)
+        array = np.require(array, requirements="C")
         if array.dtype.kind == "f":
             array = array.astype(np.float16 if self.half and not precise else np.float32)
         key = (array.dtype.str, array.shape, array.tobytes())
@@ -80,7 +82,7 @@ class GraphWriter:
     def tap(self, name: str, value: str) -> str:
         """Give a value a lasting name by which a comparison can ask for it."""
         self.taps.append(name)
-        return self.op("Identity", value, out=name)
+        return self._rename(value, name)
 
     def widen(self, value: str) -> str:
         """Cast to float32 where the graph computes in half precision."""
@@ -130,17 +132,36 @@ class GraphWriter:
             graph, producer_name=producer, opset_imports=[helper.make_opsetid("", OPSET)]
         )
         model.ir_version = IR_VERSION
+        helper.set_model_props(model, {TAPS: ",".join(self.taps)})
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         onnx.checker.check_model(model)
         return model
+
+    def _rename(self, value: str, name: str) -> str:
+        """Rename a value at the node that makes it, or copy one that has a lasting name already."""
+        if value in self.taps or value in {info.name for info in self._inputs}:
+            return self.op("Identity", value, out=name)
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                for index, old in enumerate(names):
+                    if old == value:
+                        names[index] = name
+        return name
 
     def _fresh(self, kind: str) -> str:
         self._count += 1
         return f"{kind.lower()}_{self._count}"
 
 
-def with_taps(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """A copy of a graph that also outputs the named intermediate values."""
+def taps_of(model: onnx.ModelProto) -> list[str]:
+    """Names of a graph's taps, in order of computation."""
+    listed = {prop.key: prop.value for prop in model.metadata_props}.get(TAPS, "")
+    return [name for name in listed.split(",") if name]
+
+
+def with_taps(model: onnx.ModelProto, names: Sequence[str] | None = None) -> onnx.ModelProto:
+    """A copy of a graph that also outputs intermediate values, by default all of its taps."""
+    names = taps_of(model) if names is None else names
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     known = {info.name: info for info in copy.graph.value_info}

@@ -31,7 +31,7 @@ def temporal_max(features: Tensor, lengths: list[int] | None = None) -> Tensor:
     """
     if lengths is None:
         return features.amax(1)
-    return torch.cat([part.amax(1) for part in features.split(lengths, dim=1)])
+    return torch.cat([part.amax(1) for part in torch.split(features, lengths, dim=1)])
 
 
 class SeparateFCs(nn.Module):

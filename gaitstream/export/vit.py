@@ -91,7 +91,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens `[n, t, dim]` to tokens of the same shape."""
         x = x + self.ls1.gamma * self.attn(self.norm1(x))
-        return x + self.ls2.gamma * self.mlp(self.norm2(x))
+        out: Tensor = x + self.ls2.gamma * self.mlp(self.norm2(x))
+        return out
 
 
 class VisionTransformer(nn.Module):
@@ -141,4 +142,5 @@ class VisionTransformer(nn.Module):
             if index in self.taps:
                 tapped.append(x)
         middle = torch.cat(tapped, -1)[:, 1:]
-        return self.norm(x)[:, 1:], F.layer_norm(middle, middle.shape[-1:], eps=EPS)
+        last: Tensor = self.norm(x)
+        return last[:, 1:], F.layer_norm(middle, middle.shape[-1:], eps=EPS)

@@ -1,0 +1,66 @@
+"""How far one array is from another, in the ways that matter for embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.evaluate.distances import pairwise
+
+Array = NDArray[Any]
+
+
+class Distance(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate against the reference.
+
+    Attributes:
+        max_abs: largest absolute difference.
+        relative: Euclidean norm of the difference over that of the reference.
+        centred_relative: the same over the reference minus its mean over sequences. Untrained and weakly
+            trained models give embeddings with a large common part, which hides mistakes in `relative`.
+        cosine: smallest cosine between a candidate's part and the reference's.
+        order_kept: share of pairs of gallery entries that every probe still puts in the same order.
+    """
+
+    max_abs: float
+    relative: float
+    centred_relative: float | None = None
+    cosine: float | None = None
+    order_kept: float | None = None
+
+
+def measure(candidate: Array, reference: Array, *, embedding: bool = False) -> Distance:
+    """Compare arrays of one shape; embeddings are `[sequences, parts, dim]`.
+
+    Values that are not finite make every figure NaN or infinite, so that no limit holds.
+    """
+    a, b = candidate.astype(np.float64), reference.astype(np.float64)
+    gap = a - b
+    size = float(np.linalg.norm(gap))
+    result = Distance(max_abs=float(np.abs(gap).max()), relative=size / max(float(np.linalg.norm(b)), 1e-30))
+    if not embedding:
+        return result
+    centred = max(float(np.linalg.norm(b - b.mean(0))), 1e-30)
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    cosine = float(((a * b).sum(-1) / np.maximum(norms, 1e-30)).min())
+    return msgspec.structs.replace(
+        result, centred_relative=size / centred, cosine=cosine, order_kept=order_kept(a, b)
+    )
+
+
+def order_kept(candidate: Array, reference: Array) -> float:
+    """Share of (probe, entry, entry) triples whose order by distance is that of the reference."""
+    if not np.isfinite(candidate).all():
+        return 0.0
+    mine, theirs = pairwise(candidate, candidate), pairwise(reference, reference)
+    kept = total = 0
+    for probe in range(len(reference)):
+        others = np.delete(np.arange(len(reference)), probe)
+        upper = np.triu_indices(len(others), 1)
+        first, second = (np.subtract.outer(d[probe, others], d[probe, others])[upper] for d in (mine, theirs))
+        kept += int((np.sign(first) == np.sign(second)).sum())
+        total += len(first)
+    return kept / total if total else 1.0

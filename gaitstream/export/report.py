@@ -1,0 +1,66 @@
+"""The proof for people: a table and what follows from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gaitstream.export.parity import Report
+
+COLUMNS = (
+    "output", "precision", "runtime", "half", "max abs", "relative", "centred", "cosine", "order", "verdict",
+)  # fmt: skip
+
+
+def cells(report: Report) -> list[tuple[str, ...]]:
+    """One row of text per comparison, in the order of `COLUMNS`."""
+    rows: list[tuple[str, ...]] = []
+    for row in report.rows:
+        d = row.distance
+        rows.append(
+            (
+                row.output,
+                row.precision,
+                row.runtime,
+                "" if row.matrix_half_share is None else f"{row.matrix_half_share:.0%}",
+                f"{d.max_abs:.1e}",
+                f"{d.relative:.1e}",
+                "" if d.centred_relative is None else f"{d.centred_relative:.1e}",
+                "" if d.cosine is None else f"{d.cosine:.7f}",
+                "" if d.order_kept is None else f"{d.order_kept:.0%}",
+                row.verdict,
+            )
+        )
+    return rows
+
+
+def conclusions(report: Report) -> list[str]:
+    """What the table means for a user of the bundle, one sentence each."""
+    lines = [f"auto may pick: {', '.join(report.allowed_precisions)}"]
+    if report.calibration is None:
+        lines.append(
+            "bf16 is not allowed: its cost in accuracy was not measured "
+            "(export with --calibration FILE.npz holding labelled inputs)"
+        )
+    else:
+        lines += report.calibration.sentences()
+    lines += [f"not compared: {name}: {why}" for name, why in report.skipped.items()]
+    return lines
+
+
+def markdown(report: Report) -> str:
+    """`report.md`."""
+    table = [COLUMNS, tuple("---" for _ in COLUMNS), *cells(report)]
+    lines = [
+        f"# Parity of {report.model}",
+        "",
+        f"Reference: {report.reference}. Inputs: {report.inputs}. Graphs: {report.graphs[:12]}.",
+        "`half` is the share of convolutions and matrix products that ran in half precision. `centred` is",
+        "the error over the part of the embedding that differs between sequences. `order` is the share of",
+        "gallery pairs that every probe puts in the same order as the reference does.",
+        "",
+        *("| " + " | ".join(row) + " |" for row in table),
+        "",
+        *(f"- {line}" for line in conclusions(report)),
+    ]
+    return "\n".join(lines) + "\n"
