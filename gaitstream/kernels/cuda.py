@@ -33,7 +33,7 @@ from gaitstream.kernels.contract import (
     check_options,
     check_shapes,
 )
-from gaitstream.kernels.dlpack import Borrowed, borrow
+from gaitstream.kernels.dlpack import CUDA, CUDA_MANAGED, Borrowed, borrow
 from gaitstream.kernels.driver import Driver, open_driver
 
 THREADS = 384
@@ -79,7 +79,7 @@ class PghaParams(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Device arrays the kernel writes, shapes as in `Aligned`; `parts` float32 or float16, `aligned` one byte."""
+    """Device arrays the kernel writes, shapes as in `Aligned`; `parts` in float32 or float16."""
 
     parts: Any
     angle_deg: Any
@@ -163,9 +163,9 @@ class Launcher:
         Raises:
             KernelError: a shape, dtype, option or address is wrong, or the driver refuses.
         """
-        maps = borrow(heatmaps, stream)
-        joints = None if keypoints is None else borrow(keypoints, stream)
-        tracklets = None if segments is None else borrow(segments, stream)
+        maps = _on_device("heatmaps", heatmaps, stream)
+        joints = None if keypoints is None else _on_device("keypoints", keypoints, stream)
+        tracklets = None if segments is None else _on_device("segments", segments, stream)
         n, channels = check_shapes(maps, joints, tracklets)
         check_options(options, channels)
         _check_dtype("heatmaps", maps, ("float32", "float16"))
@@ -201,12 +201,12 @@ class Launcher:
     ) -> PghaParams:
         n, channels = maps.shape[:2]
         total = 1 + len(options.groups)
-        parts = borrow(outputs.parts, stream)
+        parts = _on_device("parts", outputs.parts, stream)
         _check_dtype("parts", parts, ("float32", "float16"))
         _check_shape("parts", parts, (n, total, HEIGHT, WIDTH))
 
         def output(name: str, shape: tuple[int, ...], *dtypes: str) -> int:
-            array = borrow(getattr(outputs, name), stream)
+            array = _on_device(name, getattr(outputs, name), stream)
             _check_dtype(name, array, dtypes)
             _check_shape(name, array, shape)
             return array.pointer
@@ -247,7 +247,7 @@ class Launcher:
     def _find_ranges(self, maps: Borrowed, tracklets: Borrowed | None, ranges: Any, stream: int) -> int:
         if ranges is None:
             raise KernelError("normalization 'tracklet' needs ranges: uint32 [tracklets, 2] of device memory")
-        scratch = borrow(ranges, stream)
+        scratch = _on_device("ranges", ranges, stream)
         _check_dtype("ranges", scratch, ("uint32", "int32"))
         if len(scratch.shape) != 2 or scratch.shape[1] != 2:
             raise KernelError(f"ranges have shape {scratch.shape}; give [tracklets, 2]")
@@ -264,6 +264,13 @@ class Launcher:
             ctypes.c_void_p(scratch.pointer),
         )
         return scratch.pointer
+
+
+def _on_device(name: str, array: Any, stream: int) -> Borrowed:
+    borrowed = borrow(array, stream)
+    if borrowed.device_type not in (CUDA, CUDA_MANAGED):
+        raise KernelError(f"{name} lie in host memory: copy them to the GPU, or call gaitstream.kernels.align")
+    return borrowed
 
 
 def _check_dtype(name: str, array: Borrowed, allowed: tuple[str, ...]) -> None:

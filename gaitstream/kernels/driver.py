@@ -38,8 +38,8 @@ class Driver:
         code = getattr(self.library, name)(*arguments)
         if code == _NO_CONTEXT:
             raise KernelError(
-                "no CUDA context is current in this thread: create one (import pycuda.autoprimaryctx, or use the "
-                "thread that owns the engine)"
+                "no CUDA context is current in this thread: create one (import pycuda.autoprimaryctx), "
+                "or call from the thread that owns the engine"
             )
         if code:
             text = ctypes.c_char_p()

@@ -164,64 +164,113 @@ int launch(Kernel kernel, unsigned grid_x, unsigned grid_y, unsigned threads, si
 
 }  // namespace emulator
 
-// 0: ran; 1: a barrier was not reached by all threads; 2: shared memory was overrun; 3: no such kernel.
-extern "C" int emulate_pgha(const char* name, const PghaParams* params, unsigned frames, unsigned shared_bytes,
-                            unsigned seed) {
-  void (*kernel)(PghaParams) = nullptr;
-  for (const auto& [known, function] : {std::pair<const char*, void (*)(PghaParams)>{"pgha_f32_fixed", pgha_f32_fixed},
-                                        {"pgha_f32_affine", pgha_f32_affine},
-                                        {"pgha_f32_general", pgha_f32_general},
-                                        {"pgha_f16_fixed", pgha_f16_fixed},
-                                        {"pgha_f16_affine", pgha_f16_affine},
-                                        {"pgha_f16_general", pgha_f16_general}}) {
-    if (!std::strcmp(name, known)) kernel = function;
+// The driver calls that gaitstream/kernels/driver.py makes, over host memory.
+namespace {
+
+enum Status { kSuccess = 0, kInvalidValue = 1, kInvalidImage = 200, kNoContext = 201, kNotFound = 500, kLaunchFailed = 719 };
+
+struct Kernel {
+  const char* name;
+  void (*run)(void** arguments);
+};
+
+template <class T>
+T argument(void** arguments, int index) {
+  return *static_cast<T*>(arguments[index]);
+}
+
+template <void (*kernel)(PghaParams)>
+void align(void** arguments) {
+  kernel(argument<PghaParams>(arguments, 0));
+}
+
+template <void (*kernel)(CropParams)>
+void crop(void** arguments) {
+  kernel(argument<CropParams>(arguments, 0));
+}
+
+template <class In, void (*kernel)(const In*, const int*, int, unsigned*)>
+void range(void** arguments) {
+  kernel(argument<const In*>(arguments, 0), argument<const int*>(arguments, 1), argument<int>(arguments, 2),
+         argument<unsigned*>(arguments, 3));
+}
+
+const Kernel kKernels[] = {
+    {"pgha_f32_fixed", align<pgha_f32_fixed>},     {"pgha_f32_affine", align<pgha_f32_affine>},
+    {"pgha_f32_general", align<pgha_f32_general>}, {"pgha_f16_fixed", align<pgha_f16_fixed>},
+    {"pgha_f16_affine", align<pgha_f16_affine>},   {"pgha_f16_general", align<pgha_f16_general>},
+    {"crop_u8", crop<crop_u8>},                    {"crop_f16", crop<crop_f16>},
+    {"pgha_range_f32", range<float, pgha_range_f32>}, {"pgha_range_f16", range<half_bits, pgha_range_f16>},
+};
+
+unsigned seed = 1, allowed_shared = 48 * 1024;
+bool has_context = true;
+int major_version = 9;
+unsigned launches = 0;
+
+}  // namespace
+
+extern "C" {
+
+// For tests: what the pretended machine is like.
+void emulator_setup(unsigned new_seed, int context, int major) {
+  seed = new_seed;
+  has_context = context;
+  major_version = major;
+  allowed_shared = 48 * 1024;
+  launches = 0;
+}
+unsigned emulator_launches() { return launches; }
+int emulator_pgha_bytes() { return static_cast<int>(sizeof(PghaParams)); }
+int emulator_crop_bytes() { return static_cast<int>(sizeof(CropParams)); }
+
+int cuInit(unsigned) { return kSuccess; }
+int cuCtxGetDevice(int* device) { *device = 0; return has_context ? kSuccess : kNoContext; }
+int cuCtxGetCurrent(void** context) { *context = has_context ? &seed : nullptr; return kSuccess; }
+int cuDeviceGetAttribute(int* value, int attribute, int) {
+  *value = attribute == 75 ? major_version : attribute == 76 ? 0 : attribute == 97 ? 64 * 1024 : -1;
+  return *value < 0 ? kInvalidValue : kSuccess;
+}
+int cuModuleLoadData(void** module, const void* image) {
+  *module = &seed;
+  return image ? kSuccess : kInvalidImage;
+}
+int cuModuleGetFunction(void** function, void*, const char* name) {
+  for (const Kernel& kernel : kKernels) {
+    if (!std::strcmp(kernel.name, name)) {
+      *function = const_cast<Kernel*>(&kernel);
+      return kSuccess;
+    }
   }
-  if (!kernel) return 3;
-  static PghaParams job;
-  static void (*chosen)(PghaParams);
-  job = *params;
-  chosen = kernel;
-  struct Call {
-    void operator()() const { chosen(job); }
-  };
-  return emulator::launch(Call{}, frames, 1, kThreads, shared_bytes, seed);
+  return kNotFound;
+}
+int cuFuncSetAttribute(void*, int attribute, int value) {
+  if (attribute == 8) allowed_shared = max(allowed_shared, static_cast<unsigned>(value));
+  return kSuccess;
+}
+int cuMemsetD8Async(uint64_t at, unsigned char value, size_t count, void*) {
+  std::memset(reinterpret_cast<void*>(at), value, count);
+  return kSuccess;
+}
+int cuGetErrorString(int code, const char** text) {
+  *text = code == kLaunchFailed ? "a barrier was missed or shared memory overrun" : "emulated failure";
+  return kSuccess;
 }
 
-extern "C" int emulate_range(const void* heatmaps, int is_half, const int* segments, int channels, unsigned* ranges,
-                             unsigned frames, unsigned seed) {
-  static const void* maps;
-  static const int* ids;
-  static int count, half;
-  static unsigned* out;
-  maps = heatmaps, ids = segments, count = channels, half = is_half, out = ranges;
+int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
+                   unsigned block_z, unsigned shared_bytes, void*, void** parameters, void**) {
+  if (grid_z != 1 || block_y != 1 || block_z != 1 || !grid_x || !grid_y || shared_bytes > allowed_shared) {
+    return kInvalidValue;
+  }
+  static const Kernel* kernel;
+  static void** arguments;
+  kernel = static_cast<const Kernel*>(function);
+  arguments = parameters;
+  ++launches;
   struct Call {
-    void operator()() const {
-      if (half) {
-        pgha_range_f16(static_cast<const half_bits*>(maps), ids, count, out);
-      } else {
-        pgha_range_f32(static_cast<const float*>(maps), ids, count, out);
-      }
-    }
+    void operator()() const { kernel->run(arguments); }
   };
-  return emulator::launch(Call{}, frames, 1, 256, 0, seed);
+  return emulator::launch(Call{}, grid_x, grid_y, block_x, shared_bytes, seed++) ? kLaunchFailed : kSuccess;
 }
 
-extern "C" int emulate_crop(const CropParams* params, int half, unsigned n, unsigned seed) {
-  static CropParams job;
-  static int as_half;
-  job = *params;
-  as_half = half;
-  struct Call {
-    void operator()() const {
-      if (as_half) {
-        crop_f16(job);
-      } else {
-        crop_u8(job);
-      }
-    }
-  };
-  return emulator::launch(Call{}, static_cast<unsigned>((job.height * job.width + 255) / 256), n, 256, 0, seed);
-}
-
-extern "C" int emulate_params_bytes() { return static_cast<int>(sizeof(PghaParams)); }
-extern "C" int emulate_crop_params_bytes() { return static_cast<int>(sizeof(CropParams)); }
+}  // extern "C"

@@ -53,6 +53,22 @@ __device__ __forceinline__ void fetch_map(In* slot, const In* map) {
   for (int i = threadIdx.x; i < kPixels / kPerCopy; i += kThreads) copy16(slot + i * kPerCopy, map + i * kPerCopy);
 }
 
+// Values of one 16-byte load.
+__device__ __forceinline__ void unpack(const uint4& words, float (&values)[4]) {
+  const unsigned word[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) values[i] = __uint_as_float(word[i]);
+}
+
+__device__ __forceinline__ void unpack(const uint4& words, float (&values)[8]) {
+  const unsigned word[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    values[2 * i] = half_to_float(static_cast<half_bits>(word[i]));
+    values[2 * i + 1] = half_to_float(static_cast<half_bits>(word[i] >> 16));
+  }
+}
+
 // Largest finite value and the first place where it lies, over the lanes of a warp.
 struct Peak {
   float value;
@@ -127,13 +143,10 @@ __device__ __forceinline__ void score_map(const In* slot, unsigned* best) {
   float peak = -kLargest;
   constexpr int kPerLoad = 16 / sizeof(In);
   for (int i = threadIdx.x; i < kPixels / kPerLoad; i += kThreads) {
-    const uint4 words = reinterpret_cast<const uint4*>(slot)[i];
-    const In* values = reinterpret_cast<const In*>(&words);
+    float values[kPerLoad];
+    unpack(reinterpret_cast<const uint4*>(slot)[i], values);
 #pragma unroll
-    for (int k = 0; k < kPerLoad; ++k) {
-      const float value = as_float(values[k]);
-      peak = is_finite(value) ? fmaxf(peak, value) : peak;
-    }
+    for (int k = 0; k < kPerLoad; ++k) peak = is_finite(values[k]) ? fmaxf(peak, values[k]) : peak;
   }
   for (int step = 16; step; step >>= 1) peak = fmaxf(peak, __shfl_xor_sync(0xffffffffu, peak, step));
   if (threadIdx.x % 32 == 0 && peak > -kLargest) atomicMax(best, ordered(peak));
@@ -380,14 +393,13 @@ __device__ __forceinline__ void range_block(const In* heatmaps, const int* segme
   constexpr int kPerLoad = 16 / sizeof(In);
   unsigned low = 0xffffffffu, inverse_high = 0xffffffffu;
   for (long long i = threadIdx.x; i < count / kPerLoad; i += blockDim.x) {
-    const uint4 words = __ldg(reinterpret_cast<const uint4*>(values) + i);
-    const In* few = reinterpret_cast<const In*>(&words);
+    float few[kPerLoad];
+    unpack(__ldg(reinterpret_cast<const uint4*>(values) + i), few);
 #pragma unroll
     for (int k = 0; k < kPerLoad; ++k) {
-      const float value = as_float(few[k]);
-      if (is_finite(value)) {
-        low = min(low, ordered(value));
-        inverse_high = min(inverse_high, ~ordered(value));
+      if (is_finite(few[k])) {
+        low = min(low, ordered(few[k]));
+        inverse_high = min(inverse_high, ~ordered(few[k]));
       }
     }
   }
