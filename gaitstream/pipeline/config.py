@@ -140,7 +140,7 @@ class Detector(Section):
     """How its outputs are read; `auto` recognises it from names and shapes."""
     score: Fraction = 0.3
     """Lowest score of a person."""
-    nms_iou: Fraction = 0.6
+    nms_iou: Fraction = 0.5
     """Boxes that overlap more are one person; end-to-end layouts need none."""
 
 

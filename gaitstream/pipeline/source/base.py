@@ -30,7 +30,7 @@ class Source(Protocol):
     """Something that gives pictures. One thread opens, reads and closes it."""
 
     live: bool
-    """Set by `open`. Live sources lose what is not read in time and end only by failing; others wait and end."""
+    """Live sources lose what is not read in time and end only by failing; others wait and end."""
     corrupt: int
     """Packets and frames that could not be decoded since `open`."""
 

@@ -144,7 +144,7 @@ class VideoSource:
                 )
 
     def _note_sender_report(self, packet: av.Packet[Any]) -> None:
-        if not self.live or packet.pts is None or packet.time_base is None or not packet.has_sidedata("prft"):
+        if not self.live or packet.pts is None or not packet.has_sidedata("prft"):
             return
         (wallclock_us,) = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))
         pts_ns = int(packet.pts * packet.time_base * SECOND_NS)
@@ -152,10 +152,8 @@ class VideoSource:
 
     def _time(self, frame: av.VideoFrame) -> int:
         """Capture time of a frame in UTC nanoseconds."""
-        if frame.pts is not None and frame.time_base is not None:
-            pts_ns = int(frame.pts * frame.time_base * SECOND_NS)
-        else:
-            pts_ns = int(self._next_index * SECOND_NS / self._rate())
+        known = frame.pts is not None
+        pts_ns = round((frame.time if known else self._next_index / self._rate()) * SECOND_NS)
         if not self.live:
             return self._start_ns + pts_ns
         return self.capture_clock.stamp(pts_ns, self._clock_ns())
@@ -165,7 +163,7 @@ class VideoSource:
         return float(rate) if rate else 25.0
 
     def _file_start_ns(self) -> int:
-        """Capture time of stream time 0: configured, else from metadata, else when the file was last written."""
+        """Capture time of stream time 0: configured, else from metadata, else last write minus length."""
         assert self._container is not None  # noqa: S101 - only called from open
         start = self._camera.start_time
         if start is None:
@@ -186,7 +184,8 @@ class VideoSource:
         import numpy as np
 
         assert self._reformatter is not None  # noqa: S101 - set by open
-        image: Image = self._reformatter.reformat(frame, format="bgr24", threads=1).to_ndarray()
+        pixels = self._reformatter.reformat(frame, format="bgr24", threads=1).to_ndarray()
+        image = np.asarray(pixels, np.uint8)
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 

@@ -1,0 +1,165 @@
+"""From boxes to tracks: the `trackers` library behind ids of our own."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gaitstream.pipeline.config import Tracking
+from gaitstream.pipeline.data import Detections, Floats, Person
+from gaitstream.pipeline.source.clock import SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One frame's persons, and the tracks that ended with it."""
+
+    persons: tuple[Person, ...]
+    ended: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class _Path:
+    """A track's last sightings, for the frames between detections."""
+
+    seen: deque[tuple[int, Floats]] = field(default_factory=lambda: deque(maxlen=3))
+    score: float = 0.0
+
+    def at(self, time_ns: int) -> Floats:
+        """The box at a time, moved on at the speed of the last sightings."""
+        last_ns, last = self.seen[-1]
+        first_ns, first = self.seen[0]
+        if last_ns == first_ns:
+            return last
+        moved: Floats = last + (last - first) * np.float32((time_ns - last_ns) / (last_ns - first_ns))
+        return moved
+
+
+class CameraTracker:
+    """Follows the people of one camera. Touches no clock; one thread at a time.
+
+    Ids count from 1 and are never given twice in a run. The library's own are not: its instances may share
+    one counter, or start again after a reset.
+
+    Args:
+        camera: id of the camera.
+        tracking: algorithm and limits.
+        fps: frames per second that `update` will see; the motion model's unit of time.
+    """
+
+    def __init__(self, camera: str, tracking: Tracking, fps: float | None) -> None:
+        self.camera = camera
+        self._tracking = tracking
+        self._fps = fps or 25.0
+        self._tracker = create_tracker(tracking, self._fps)
+        self._next_id = itertools.count(1)
+        self._ids: dict[int, int] = {}
+        self._paths: dict[int, _Path] = {}
+        self._size: tuple[int, int] | None = None
+        self._origin_ns: int | None = None
+
+    def update(self, frame_index: int, time_ns: int, size: tuple[int, int], found: Detections) -> Tracked:
+        """Take in the detections of a frame.
+
+        Args:
+            frame_index: of the frame.
+            time_ns: its capture time, UTC; later than the last.
+            size: its width and height. A change of resolution ends all tracks.
+            found: boxes and scores.
+
+        Returns:
+            The persons seen in this frame, and the tracks that ended.
+        """
+        ended = self.reset() if self._size not in (None, size) else ()
+        self._size = size
+        if self._origin_ns is None:
+            self._origin_ns = time_ns
+        result = self._tracker.update(
+            _as_supervision(found), timestamp=(time_ns - self._origin_ns) / SECOND_NS
+        )
+        persons = []
+        for box, score, foreign in zip(result.xyxy, result.confidence, result.tracker_id, strict=True):
+            if foreign < 0:
+                continue
+            track = self._own_id(int(foreign))
+            box = np.asarray(box, np.float32)
+            path = self._paths.setdefault(track, _Path())
+            path.seen.append((time_ns, box))
+            path.score = float(score)
+            persons.append(Person(self.camera, track, frame_index, time_ns, box, float(score)))
+        persons.sort(key=lambda person: person.track)
+        return Tracked(tuple(persons), ended + self._forget_lost())
+
+    def predict(self, frame_index: int, time_ns: int) -> Tracked:
+        """Where everybody is in a frame without detection, from the motion up to now.
+
+        Only tracks seen at the last detection are continued.
+        """
+        last_ns = max((path.seen[-1][0] for path in self._paths.values()), default=0)
+        persons = tuple(
+            Person(self.camera, track, frame_index, time_ns, path.at(time_ns), path.score)
+            for track, path in sorted(self._paths.items())
+            if path.seen[-1][0] == last_ns
+        )
+        return Tracked(persons)
+
+    def reset(self) -> tuple[int, ...]:
+        """End every track: the stream is another one. Returns the ids that ended."""
+        ended = tuple(sorted(self._paths))
+        self._tracker = create_tracker(self._tracking, self._fps)
+        self._ids.clear()
+        self._paths.clear()
+        self._origin_ns = None
+        return ended
+
+    def _own_id(self, foreign: int) -> int:
+        if foreign not in self._ids:
+            self._ids[foreign] = next(self._next_id)
+        return self._ids[foreign]
+
+    def _forget_lost(self) -> tuple[int, ...]:
+        """Ids of tracks the library gave up."""
+        alive = {track.tracker_id for track in self._tracker.tracks}
+        gone = [foreign for foreign in self._ids if foreign not in alive]
+        ended = sorted(self._ids.pop(foreign) for foreign in gone)
+        for track in ended:
+            del self._paths[track]
+        return tuple(ended)
+
+
+def create_tracker(tracking: Tracking, fps: float) -> Any:
+    """A tracker of the library; its modules load here, half a second once."""
+    # The library counts its buffer in frames of 30 per second and turns it into seconds by that rate.
+    common: dict[str, Any] = {
+        "lost_track_buffer": max(1, round(tracking.lost_s * 30)),
+        "frame_rate": fps,
+        "minimum_consecutive_frames": tracking.min_hits,
+        "minimum_iou_threshold": tracking.iou,
+    }
+    if tracking.algorithm == "bytetrack":
+        from trackers import ByteTrackTracker
+
+        return ByteTrackTracker(
+            track_activation_threshold=tracking.new_track_score,
+            high_conf_det_threshold=tracking.new_track_score,
+            **common,
+        )
+    if tracking.algorithm == "ocsort":
+        from trackers import OCSORTTracker
+
+        return OCSORTTracker(high_conf_det_threshold=tracking.new_track_score, **common)
+    from trackers import SORTTracker
+
+    return SORTTracker(track_activation_threshold=tracking.new_track_score, **common)
+
+
+def _as_supervision(found: Detections) -> Any:
+    import supervision as sv
+
+    return sv.Detections(
+        xyxy=found.boxes.reshape(-1, 4), confidence=found.scores, class_id=np.zeros(len(found.scores), int)
+    )
