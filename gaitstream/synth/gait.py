@@ -2,8 +2,8 @@
 
 The feet are placed first, on footsteps along the path, and do not move while they bear weight; the pelvis
 travels over them at the height the legs allow; hips and knees follow by inverse kinematics. So stride,
-cadence and speed agree by construction and no foot slides. Trunk, head and arms swing as short harmonic series
-of the gait cycle. A cycle runs from one left heel strike to the next (Winter; Perry, *Gait Analysis*).
+cadence and speed agree by construction and no foot slides. Trunk, head and arms swing as short harmonic
+series of the gait cycle. A cycle runs from one left heel strike to the next (Winter; Perry, *Gait Analysis*).
 """
 
 from __future__ import annotations
