@@ -31,6 +31,9 @@ OPTIONAL = re.compile(
 )
 """Keys that inference does without: they may be missing, and of any shape."""
 
+MAGIC = (b"PK\x03\x04", b"\x80")
+"""How PyTorch's files begin: a zip archive, or a pickle in older ones."""
+
 FAMILIES = (
     ("BigGait", re.compile(r"^(Denoising|Appearance|Mask)_Branch\.|^gait_net\.")),
     ("GaitHeat", re.compile(r"^Backbone\d(_fusion)?\.|^FCs_fusion\.")),
@@ -150,20 +153,20 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
+    with path.open("rb") as file:
+        known = file.read(4).startswith(MAGIC)
+    if not known:
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint: give a .pt, .pth or .safetensors file")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+    except Exception as error:  # noqa: BLE001 - damaged pickles raise anything at all
+        reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower():
             raise CheckpointError(
-                f"{path} holds more than tensors and numbers, which loading safely refuses ({reason}): "
+                f"{path} holds more than tensors and numbers, which safe loading refuses ({reason}): "
                 "save it again with torch.save({'model': model.state_dict()}, FILE)"
             ) from error
-        raise CheckpointError(f"{path} is not a PyTorch checkpoint ({reason})") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} is truncated or not a PyTorch checkpoint ({str(error).splitlines()[0]}): copy it again"
-        ) from error
+        raise CheckpointError(f"{path} is truncated or damaged ({reason}): copy it again") from error
 
 
 def _find_state(loaded: Any) -> State:

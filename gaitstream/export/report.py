@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gaitstream.export.parity import Report
+    from gaitstream.export.parity import Report, Row
 
-COLUMNS = (
-    "output", "precision", "runtime", "half", "max abs", "relative", "centred", "cosine", "order", "verdict",
-)  # fmt: skip
+COLUMNS = ("output", "runtime", "run in", "max abs", "relative", "centred", "cosine", "order", "verdict")
+
+
+PROMOTED = (
+    "{row.precision} on {row.runtime} ({row.device}) rounds weights and activations, and multiplies in fp32"
+)
+
+
+def _promoted(row: Row) -> bool:
+    return row.precision != "fp32" and row.matrix_half_share == 0
 
 
 def cells(report: Report) -> list[tuple[str, ...]]:
@@ -20,13 +27,12 @@ def cells(report: Report) -> list[tuple[str, ...]]:
         rows.append(
             (
                 row.output,
-                row.precision,
                 row.runtime,
-                "" if row.matrix_half_share is None else f"{row.matrix_half_share:.0%}",
+                row.precision,
                 f"{d.max_abs:.1e}",
                 f"{d.relative:.1e}",
                 "" if d.centred_relative is None else f"{d.centred_relative:.1e}",
-                "" if d.cosine is None else f"{d.cosine:.7f}",
+                "" if d.cosine is None else f"{d.cosine:.6f}",
                 "" if d.order_kept is None else f"{d.order_kept:.0%}",
                 row.verdict,
             )
@@ -44,6 +50,7 @@ def conclusions(report: Report) -> list[str]:
         )
     else:
         lines += report.calibration.sentences()
+    lines += sorted({PROMOTED.format(row=row) for row in report.rows if _promoted(row)})
     lines += [f"not compared: {name}: {why}" for name, why in report.skipped.items()]
     return lines
 
@@ -55,9 +62,9 @@ def markdown(report: Report) -> str:
         f"# Parity of {report.model}",
         "",
         f"Reference: {report.reference}. Inputs: {report.inputs}. Graphs: {report.graphs[:12]}.",
-        "`half` is the share of convolutions and matrix products that ran in half precision. `centred` is",
-        "the error over the part of the embedding that differs between sequences. `order` is the share of",
-        "gallery pairs that every probe puts in the same order as the reference does.",
+        "`relative` is the norm of the error over that of the reference. `centred` is the error over the part",
+        "of the embedding that differs between sequences. `order` is the share of gallery pairs that every",
+        "probe puts in the same order as the reference does.",
         "",
         *("| " + " | ".join(row) + " |" for row in table),
         "",
