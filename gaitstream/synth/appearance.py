@@ -54,23 +54,25 @@ def sample_appearance(seed: int, index: int, day: int = 0) -> Appearance:
     body = np.random.default_rng([seed, index, 0xB0])
     rng = np.random.default_rng([seed, index, day, 0xC0])
 
-    def shade(palette: tuple[Colour, ...], source: np.random.Generator) -> Colour:
+    def shade(palette: tuple[Colour, ...], source: np.random.Generator, grey: float = 0.0) -> Colour:
         base = np.array(palette[int(source.integers(len(palette)))], dtype=np.float64)
-        blue, green, red = np.clip(base * source.uniform(0.82, 1.18) + source.uniform(-10, 10, 3), 8, 240)
+        base = base * source.uniform(0.82, 1.15) + source.uniform(-8, 8, 3)
+        base = base * (1 - grey) + base.mean() * grey
+        blue, green, red = np.clip(base, 8, 235)
         return int(blue), int(green), int(red)
 
     outfit = rng.choice(["trousers", "shorts", "coat", "skirt"], p=[0.66, 0.10, 0.16, 0.08])
     return Appearance(
-        top=shade(CLOTH, rng),
-        bottom=shade(DARK, rng),
-        shoes=shade(((40, 40, 42), (200, 205, 208), (60, 80, 110)), rng),
-        skin=shade(SKIN, body),
-        hair=shade(HAIR, body),
+        top=shade(CLOTH, rng, grey=0.35),
+        bottom=shade(DARK, rng, grey=0.25),
+        shoes=shade(((40, 40, 42), (170, 174, 178), (60, 80, 110)), rng),
+        skin=shade(SKIN, body, grey=0.2),
+        hair=shade(HAIR, body, grey=0.2),
         sleeves="long" if outfit == "coat" or rng.random() < 0.65 else "short",
         outfit=str(outfit),  # type: ignore[arg-type]
         hair_style=str(rng.choice(["short", "long", "hat"], p=[0.5, 0.35, 0.15])),  # type: ignore[arg-type]
         bag=str(rng.choice(["none", "backpack", "shoulder"], p=[0.6, 0.25, 0.15])),  # type: ignore[arg-type]
-        bag_colour=shade(CLOTH, rng),
+        bag_colour=shade(CLOTH, rng, grey=0.5),
         bulk=float(rng.uniform(1.0, 1.14)),
         pace=float(np.clip(rng.normal(1.0, 0.06), 0.86, 1.14)),
     )

@@ -134,7 +134,8 @@ def _floor(scenery: Scenery, xy: Array) -> Array:
         shifted = x / 0.6 + 0.5 * (row % 2)
         value = 146 + 10 * _cell(shifted, y / 0.4, 8) + grain - 30 * _joint(shifted, y / 0.4, 0.03)
         tint = np.array([0.93, 0.99, 1.03])
-    return value[..., None] * tint
+    floor: Array = value[..., None] * tint
+    return floor
 
 
 def _room(along: Array, height: Array, face: NDArray[np.int64]) -> Array:

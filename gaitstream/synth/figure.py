@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +20,8 @@ SHIFT = 4
 """Fractional bits of polygon coordinates."""
 FINE = 2
 """Supersampling."""
-LEVELS = ((1.0, 0.0, 0.66), (0.80, 0.14, 0.86), (0.54, 0.28, 1.03), (0.26, 0.42, 1.14))
+DARKEST, BRIGHTEST = 4, 250
+LEVELS = ((1.0, 0.0, 0.70), (0.78, 0.16, 0.90), (0.46, 0.32, 1.06))
 """Nested outlines of a round limb: width, shift towards the light, brightness."""
 
 _START = np.array([limb.start for limb in LIMBS])
@@ -43,7 +45,7 @@ class Figure:
     """Of the limbs' ends in pixels, `[limbs, 2]`."""
 
 
-def paint(picture: Image, figure: Figure, light: tuple[float, float], tint: Array) -> None:
+def paint(picture: Image, figure: Figure, light: tuple[float, float], tint: Sequence[float]) -> None:
     """Paint a person over a picture, in place.
 
     Args:
@@ -63,7 +65,8 @@ def paint(picture: Image, figure: Figure, light: tuple[float, float], tint: Arra
     for item in _painting_order(figure):
         _paint_part(layer, item, figure, outlines, pixels, radii, tint)
     roi = picture[y0:y1, x0:x1]
-    cover = (layer.max(axis=2) > 0).astype(np.uint8) * 255
+    # No colour is painted darker than DARKEST, so whatever is not black belongs to the person.
+    _, cover = cv2.threshold(cv2.cvtColor(layer, cv2.COLOR_BGR2GRAY), 0, 255, cv2.THRESH_BINARY)
     size = (x1 - x0, y1 - y0)
     colour = cv2.resize(cv2.GaussianBlur(layer, (3, 3), 0.8), size, interpolation=cv2.INTER_AREA)
     alpha = cv2.resize(cv2.GaussianBlur(cover, (3, 3), 0.8), size, interpolation=cv2.INTER_AREA)
@@ -116,7 +119,13 @@ def _painting_order(figure: Figure) -> list[str | int]:
 
 
 def _paint_part(
-    layer: Image, item: str | int, figure: Figure, outlines: Points, pixels: Array, radii: Array, tint: Array
+    layer: Image,
+    item: str | int,
+    figure: Figure,
+    outlines: Points,
+    pixels: Array,
+    radii: Array,
+    tint: Sequence[float],
 ) -> None:
     if isinstance(item, int):
         _fill(layer, outlines[item], _limb_colour(figure.appearance, LIMBS[item].part), tint)
@@ -142,11 +151,15 @@ def _limb_colour(look: Appearance, part: str) -> tuple[int, int, int]:
     return look.skin
 
 
-def _fill(layer: Image, levels: Points, colour: tuple[int, int, int], tint: Array) -> None:
-    base = np.asarray(colour, np.float64) * tint
+def _fill(layer: Image, levels: Points, colour: tuple[int, int, int], tint: Sequence[float]) -> None:
+    base = [value * light for value, light in zip(colour, tint, strict=True)]
     for outline, (_, _, brightness) in zip(levels, LEVELS, strict=True):
-        blue, green, red = np.clip(base * brightness, 3, 250)
-        cv2.fillConvexPoly(layer, outline, (int(blue), int(green), int(red)), cv2.LINE_8, SHIFT)
+        cv2.fillConvexPoly(layer, outline, _lit(base, brightness), cv2.LINE_8, SHIFT)
+
+
+def _lit(base: Sequence[float], brightness: float) -> tuple[int, int, int]:
+    blue, green, red = (min(max(int(value * brightness), DARKEST), BRIGHTEST) for value in base)
+    return blue, green, red
 
 
 def _hull(levels: Points) -> Points:
@@ -171,7 +184,9 @@ def _torso(look: Appearance, outlines: Points) -> Points:
     return _hull(np.concatenate([members, cut]))
 
 
-def _head(layer: Image, figure: Figure, outlines: Points, pixels: Array, radii: Array, tint: Array) -> None:
+def _head(
+    layer: Image, figure: Figure, outlines: Points, pixels: Array, radii: Array, tint: Sequence[float]
+) -> None:
     look = figure.appearance
     _fill(layer, outlines[_HEAD], look.skin, tint)
     head, nose, vertex = (pixels[INDEX[name]] for name in ("head", "nose", "vertex"))
@@ -180,16 +195,13 @@ def _head(layer: Image, figure: Figure, outlines: Points, pixels: Array, radii: 
     upward = (vertex - head) / size
     turned = figure.depth[INDEX["head"]] - figure.depth[INDEX["nose"]]
     facing = float(np.clip(turned / 0.08, -1, 1))
-    centre = head + upward * radius * (0.20 + 0.42 * max(facing, 0)) - (nose - head) * 0.55
-    dark = np.clip(np.asarray(look.bag_colour if look.hair_style == "hat" else look.hair) * tint, 3, 250)
-    for scale, brightness in ((1.06, 0.85), (0.75, 1.1)):
-        blue, green, red = np.clip(dark * brightness, 3, 250)
-        _disc(layer, centre, radius * scale, (int(blue), int(green), int(red)))
-    if look.hair_style == "long":
+    centre = head + upward * radius * (0.26 + 0.52 * max(facing, 0)) - (nose - head) * 0.34
+    colour = look.bag_colour if look.hair_style == "hat" else look.hair
+    base = [value * light for value, light in zip(colour, tint, strict=True)]
+    _disc(layer, centre, radius * 1.14, _lit(base, 0.85))
+    if look.hair_style == "long" and facing < 0.6:
         back = head - (nose - head) * 0.8 - upward * radius * 0.9
-        if facing < 0.6:
-            blue, green, red = np.clip(dark * 0.9, 3, 250)
-            _disc(layer, back, radius * 0.85, (int(blue), int(green), int(red)))
+        _disc(layer, back, radius * 0.85, _lit(base, 0.9))
 
 
 def _disc(layer: Image, centre: Array, radius: float, colour: tuple[int, int, int]) -> None:
@@ -198,7 +210,7 @@ def _disc(layer: Image, centre: Array, radius: float, colour: tuple[int, int, in
     cv2.circle(layer, spot, max(int(radius * one), 1), colour, -1, cv2.LINE_8, SHIFT)
 
 
-def _bag(layer: Image, item: str, figure: Figure, pixels: Array, radii: Array, tint: Array) -> None:
+def _bag(layer: Image, item: str, figure: Figure, pixels: Array, radii: Array, tint: Sequence[float]) -> None:
     look = figure.appearance
     neck, chest, pelvis = (pixels[INDEX[name]] for name in ("neck", "chest", "pelvis"))
     backward = -(pixels[INDEX["nose"]] - pixels[INDEX["head"]]) * 1.5

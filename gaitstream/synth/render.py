@@ -49,7 +49,7 @@ class Renderer:
         right = camera.rotation[0][:2]
         # The light comes from where the shadows do not fall, and from above.
         self._light = (float(-2 * self._sun @ right), -0.75)
-        self._tint = np.full(3, 1.08 if not indoors else 1.0)
+        self._tint = (0.98, 1.0, 1.0) if indoors else (1.02, 1.04, 1.06)
         bank = np.random.default_rng(5).normal(0, noise, (camera.height + 64, camera.width + 64))
         self._plus = cv2.cvtColor(np.clip(np.round(bank), 0, 40).astype(np.uint8), cv2.COLOR_GRAY2BGR)
         self._minus = cv2.cvtColor(np.clip(np.round(-bank), 0, 40).astype(np.uint8), cv2.COLOR_GRAY2BGR)
@@ -97,7 +97,8 @@ class Renderer:
                 continue
             for index in _SHADOW_LIMBS:
                 limb = LIMBS[index]
-                width = (limb.start_radius + limb.end_radius) * float(scale[person, limb.start]) * 0.8
+                width = (limb.start_radius + limb.end_radius) * float(scale[person, limb.start])
+                width *= 2.2 if limb.part.endswith("foot") else 0.9
                 cv2.line(
                     mask, ends[person][limb.start], ends[person][limb.end], 255, max(1, round(width)),
                     cv2.LINE_AA, 4,

@@ -42,15 +42,15 @@ def _both(start: str, end: str, start_radius: float, end_radius: float, part: st
 
 
 LIMBS = (
-    *_both("hip", "knee", 0.046, 0.031, "thigh"),
-    *_both("knee", "ankle", 0.031, 0.019, "shank"),
+    *_both("hip", "knee", 0.050, 0.033, "thigh"),
+    *_both("knee", "ankle", 0.032, 0.020, "shank"),
     *_both("heel", "toe", 0.020, 0.015, "foot"),
-    _limb("pelvis", "chest", 0.074, 0.078, "torso"),
-    _limb("chest", "neck", 0.078, 0.040, "torso"),
-    *_both("hip", "shoulder", 0.042, 0.034, "flank"),
+    _limb("pelvis", "chest", 0.070, 0.074, "torso"),
+    _limb("chest", "neck", 0.074, 0.038, "torso"),
+    *_both("hip", "shoulder", 0.047, 0.028, "flank"),
     *_both("shoulder", "elbow", 0.030, 0.024, "upper_arm"),
     *_both("elbow", "wrist", 0.023, 0.016, "forearm"),
     *_both("wrist", "hand", 0.016, 0.014, "hand"),
-    _limb("neck", "chin", 0.030, 0.034, "neck"),
-    _limb("chin", "vertex", 0.046, 0.050, "head"),
+    _limb("neck", "chin", 0.028, 0.028, "neck"),
+    _limb("chin", "vertex", 0.045, 0.053, "head"),
 )

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpy.typing import NDArray
+
 from gaitstream.synth.appearance import Appearance
+from gaitstream.synth.background import Scenery
 from gaitstream.synth.cameras import Array, Camera, look_at
 from gaitstream.synth.gait import pose
 from gaitstream.synth.identity import Identity
 from gaitstream.synth.paths import Line
+from gaitstream.synth.render import Renderer
 from gaitstream.synth.truth import Floats, observe
 
 
@@ -81,3 +85,25 @@ def sample_pass(
         keypoints=np.stack([truth.keypoints[0] for truth in whole]),
         boxes=np.stack([truth.boxes[0] for truth in whole]),
     )
+
+
+SCENERIES = tuple(
+    Scenery(floor, backdrop, 12.0, 12.0)
+    for floor in ("paving", "tiles", "asphalt", "carpet")
+    for backdrop in ("walls", "street")
+)
+
+
+def pictures(walk: Pass, scenery: Scenery = SCENERIES[0], day: int = 0) -> list[NDArray[np.uint8]]:
+    """Draw a pass, BGR uint8 `[height, width, 3]` per moment.
+
+    The scene of a camera takes about a second to build and is kept for the next call with the same camera,
+    scenery and day: draw several passes of one camera rather than one of each.
+    """
+    renderer = Renderer(walk.camera, scenery, day)
+    stature = np.array([walk.identity.stature])
+    girth = np.array([walk.identity.build * walk.appearance.bulk])
+    return [
+        renderer.picture(joints[None], stature, girth, (walk.appearance,), index)
+        for index, joints in enumerate(walk.joints)
+    ]

@@ -31,11 +31,12 @@ class Site:
     backdrop: str
     """`walls` or `street`."""
 
-    def camera(self, number: int, **changes: float) -> Camera:
+    def camera(self, number: int, mount: float | None = None, **changes: float) -> Camera:
         """Camera `number`, counted from 1: mounted at the edge, looking over the floor.
 
         Args:
             number: any positive number gives a camera; the first four stand at the sides.
+            mount: height over the floor in metres; the camera still looks at the same spot.
             changes: fields of `Camera` to set instead, such as `width` or `tilt_deg`.
         """
         rng = np.random.default_rng([sum(self.name.encode()), number])
@@ -46,9 +47,10 @@ class Site:
         edge = direction / np.max(np.abs(direction) / half)
         outside = half + edge + direction * 1.8
         target = half + edge * 0.35 + rng.uniform(-0.08, 0.08, 2) * half
+        height = float(rng.uniform(2.8, 3.6))
         camera = look_at(
             f"cam{number}",
-            (float(outside[0]), float(outside[1]), float(rng.uniform(2.8, 3.6))),
+            (float(outside[0]), float(outside[1]), mount or height),
             (float(target[0]), float(target[1]), 0.75),
             fov_deg=float(rng.uniform(56, 68)),
         )
