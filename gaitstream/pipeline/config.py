@@ -227,7 +227,7 @@ class Tracking(Section):
     """Detections in a row before a track counts."""
     iou: Fraction = 0.1
     """Least overlap of a box with a track's predicted box."""
-    new_track_score: Fraction = 0.5
+    new_track_score: Fraction = 0.6
     """Lowest detector score that starts a track."""
 
 

@@ -1,0 +1,323 @@
+"""Cutting people out and running the frame graphs, in batches across cameras."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import ConfigError
+from gaitstream.pipeline.config import Config, is_model_path
+from gaitstream.pipeline.data import Feature, Floats, Frame, Image, Person, Reason
+from gaitstream.pipeline.evidence import LEFT_ANKLE, RIGHT_ANKLE, CameraEvidence, FeatureJump, sharpness
+
+if TYPE_CHECKING:
+    from gaitstream.pose import PoseModel
+    from gaitstream.recognizer import Recognizer
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One frame's persons, judged by their boxes, waiting for the networks."""
+
+    frame: Frame
+    persons: tuple[Person, ...]
+    evidence: CameraEvidence
+
+
+@dataclass(slots=True)
+class Encoded:
+    """What came of a batch of works."""
+
+    persons: list[tuple[Person, ...]]
+    """Everybody, per work, with the final reason of those rejected."""
+    features: list[Feature]
+    """One per accepted person and recognizer, in the order of the works."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time by step: `crop`, `pose`, `keypoints`, and one per recognizer."""
+
+
+class Gatherer:
+    """Collects works until a batch is full or its oldest has waited long enough. Time is an argument.
+
+    Args:
+        batch: persons in a full batch.
+        deadline_s: longest wait of a work.
+    """
+
+    def __init__(self, batch: int, deadline_s: float) -> None:
+        self._batch = batch
+        self._deadline_s = deadline_s
+        self._works: list[Work] = []
+        self._oldest_s = 0.0
+
+    def add(self, work: Work, now_s: float) -> None:
+        """One more frame."""
+        if not self._works:
+            self._oldest_s = now_s
+        self._works.append(work)
+
+    def wait_s(self, now_s: float) -> float | None:
+        """Seconds until a batch is due: 0 when it is, None when nothing waits."""
+        if not self._works:
+            return None
+        if self.persons >= self._batch:
+            return 0.0
+        return max(0.0, self._oldest_s + self._deadline_s - now_s)
+
+    def take(self) -> list[Work]:
+        """Everything that waits."""
+        works, self._works = self._works, []
+        return works
+
+    @property
+    def persons(self) -> int:
+        """Accepted persons that wait."""
+        return sum(person.rejected is None for work in self._works for person in work.persons)
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An accepted person on the way through the steps."""
+
+    work: int
+    index: int
+    person: Person
+    reason: Reason | None = None
+
+
+class Encoder:
+    """Pixels, pose and frame graphs for the accepted persons of many cameras; one thread at a time.
+
+    A GaitHeat bundle normalised over the tracklet cannot be encoded frame by frame: its features hold the
+    heatmaps `[17, 64, 48]`, rounded to half, for `Recognizer.encode` at the window's end.
+
+    Attributes:
+        recognizers: by kind.
+        pose: the pose model, or None.
+    """
+
+    def __init__(
+        self,
+        recognizers: Mapping[str, Recognizer],
+        pose: PoseModel | None = None,
+        *,
+        max_feature_jump: float | None = None,
+    ) -> None:
+        needs_pose = [kind for kind, model in recognizers.items() if model.manifest.input.crop_rule == "pose"]
+        if needs_pose and pose is None:
+            raise ConfigError(f"{needs_pose[0]} works on heatmaps: set models.pose to a pose model")
+        self.recognizers = dict(recognizers)
+        self.pose = pose
+        self._jump = None if max_feature_jump is None else FeatureJump(max_feature_jump)
+
+    @classmethod
+    def load(cls, config: Config) -> Encoder:
+        """Open the recognizers and the pose model of a configuration.
+
+        Raises:
+            ConfigError: a model is not there, or a bundle is of another kind than its key says.
+            BundleError: a bundle is damaged.
+            EngineError: a graph does not compile.
+        """
+        from gaitstream.pose import PoseModel
+        from gaitstream.recognizer import Recognizer
+
+        runtime = config.runtime
+        options = (runtime.name, runtime.precision, runtime.threads)
+        recognizers: dict[str, Recognizer] = {}
+        for kind, model in config.models.recognizers.items():
+            recognizer = Recognizer.load(locate(model.model, kind), *options)
+            if recognizer.manifest.model != kind:
+                raise ConfigError(f"models.{kind}: {model.model} is a bundle of {recognizer.manifest.model}")
+            recognizers[kind] = recognizer
+        pose = config.models.pose
+        name = pose.model if pose else "demo" if "gaitheat" in recognizers else None
+        loaded = None
+        if name is not None:
+            # The bundle's precision rules do not speak of the pose model: it runs as its own graph is typed.
+            precision = "auto" if runtime.precision == "fp16" else runtime.precision
+            loaded = PoseModel.load(locate(name, "pose"), runtime.name, precision, runtime.threads)
+        return cls(recognizers, loaded, max_feature_jump=config.quality.max_feature_jump)
+
+    def encode(self, works: Sequence[Work]) -> Encoded:
+        """Run the networks on everybody who is still accepted.
+
+        Args:
+            works: frames of any cameras; those of one camera in the order of their times.
+        """
+        encoded = Encoded([work.persons for work in works], [])
+        candidates = [
+            _Candidate(w, i, person)
+            for w, work in enumerate(works)
+            for i, person in enumerate(work.persons)
+            if person.rejected is None
+        ]
+        sharp = self._keep_sharp(works, candidates, encoded)
+        walking, heatmaps, points = self._keep_walking(works, sharp, encoded)
+        for kind, recognizer in self.recognizers.items():
+            maps = self._maps(recognizer, works, walking, heatmaps, points, encoded)
+            for candidate, feature in zip(walking, maps, strict=True):
+                self._add(kind, candidate, feature, encoded)
+        self._write_back(candidates, encoded)
+        return encoded
+
+    def forget(self, camera: str, tracks: Sequence[int]) -> None:
+        """Tracks that ended."""
+        if self._jump is not None:
+            for kind in self.recognizers:
+                self._jump.forget(f"{kind}/{camera}", tracks)
+
+    def close(self) -> None:
+        """Free the engines."""
+        for recognizer in self.recognizers.values():
+            recognizer.close()
+        if self.pose is not None:
+            self.pose.close()
+
+    def _keep_sharp(
+        self, works: Sequence[Work], candidates: list[_Candidate], encoded: Encoded
+    ) -> list[_Candidate]:
+        with _timed(encoded, "crop"):
+            for candidate in candidates:
+                work = works[candidate.work]
+                least = work.evidence.quality.min_sharpness
+                if least and sharpness(work.frame.image, candidate.person.box) < least:
+                    candidate.reason = Reason.BLURRED
+        return _accepted(candidates)
+
+    def _keep_walking(
+        self, works: Sequence[Work], candidates: list[_Candidate], encoded: Encoded
+    ) -> tuple[list[_Candidate], Floats, Floats]:
+        """Reject by pose and motion; heatmaps and keypoints of those who stay, empty without a pose model."""
+        heatmaps, points = np.empty((0, 17, 64, 48), np.float32), np.empty((0, 17, 3), np.float32)
+        if self.pose is None or not candidates:
+            for candidate in candidates:
+                if not works[candidate.work].evidence.walks(candidate.person):
+                    candidate.reason = Reason.STANDING
+            return _accepted(candidates), heatmaps, points
+        with _timed(encoded, "crop"):
+            crops = _crop_all(works, candidates, self.pose.crop)
+        with _timed(encoded, "pose"):
+            heatmaps = self.pose.heatmaps(crops)
+        with _timed(encoded, "keypoints"):
+            points = _judge_pose(works, candidates, heatmaps)
+        stay = [index for index, candidate in enumerate(candidates) if candidate.reason is None]
+        if len(stay) < len(candidates):
+            heatmaps, points = heatmaps[stay], points[stay]
+        return [candidates[index] for index in stay], heatmaps, points
+
+    def _maps(
+        self,
+        recognizer: Recognizer,
+        works: Sequence[Work],
+        candidates: list[_Candidate],
+        heatmaps: Floats,
+        points: Floats,
+        encoded: Encoded,
+    ) -> Floats:
+        """Feature maps of one recognizer, a row per candidate."""
+        manifest = recognizer.manifest
+        if not candidates:
+            return np.empty((0, manifest.feature.channels, 1, 1), np.float32)
+        if manifest.input.crop_rule == "pose":
+            if manifest.alignment is not None and manifest.alignment.normalization == "tracklet":
+                return heatmaps.astype(np.float16).astype(np.float32)
+            with _timed(encoded, manifest.model):
+                return recognizer.encode(heatmaps, points)
+        with _timed(encoded, "crop"):
+            crops, ratios = _crop_people(works, candidates, recognizer)
+        with _timed(encoded, manifest.model):
+            return recognizer.encode(crops, ratios)
+
+    def _add(self, kind: str, candidate: _Candidate, feature: Floats, encoded: Encoded) -> None:
+        """Keep a feature, unless it breaks with its track."""
+        person = candidate.person
+        if self._jump is not None and self._jump.check(f"{kind}/{person.camera}", person.track, feature):
+            candidate.reason = Reason.ID_SWITCH_SUSPECTED
+        if candidate.reason is None:
+            encoded.features.append(Feature(kind, person, feature))
+
+    def _write_back(self, candidates: list[_Candidate], encoded: Encoded) -> None:
+        """Put the reasons found on the way into the persons."""
+        for candidate in candidates:
+            if candidate.reason is not None:
+                persons = list(encoded.persons[candidate.work])
+                persons[candidate.index] = replace(candidate.person, rejected=candidate.reason)
+                encoded.persons[candidate.work] = tuple(persons)
+
+
+def locate(model: str, kind: str) -> Path:
+    """The path of a model given as a path or as a name of the model zoo.
+
+    Args:
+        model: the value in the configuration.
+        kind: `detector`, `pose`, `biggait` or `gaitheat`.
+    """
+    if is_model_path(model):
+        return Path(model)
+    from gaitstream import zoo
+
+    return Path(zoo.resolve(model, kind))
+
+
+def _accepted(candidates: list[_Candidate]) -> list[_Candidate]:
+    return [candidate for candidate in candidates if candidate.reason is None]
+
+
+def _judge_pose(works: Sequence[Work], candidates: list[_Candidate], heatmaps: Floats) -> Floats:
+    """Reject by pose score and by motion of box and ankles; keypoints `[n, 17, 3]` of all candidates."""
+    from gaitstream.pose import keypoints, to_image
+
+    points = keypoints(heatmaps)
+    scores = points[:, :, 2].mean(axis=1)
+    boxes = np.stack([candidate.person.box for candidate in candidates])
+    ankles = to_image(points, boxes)[:, [LEFT_ANKLE, RIGHT_ANKLE], :2]
+    for candidate, score, pair in zip(candidates, scores, ankles, strict=True):
+        evidence = works[candidate.work].evidence
+        if score < evidence.quality.min_pose_score:
+            candidate.reason = Reason.LOW_POSE_SCORE
+        elif not evidence.walks(candidate.person, pair):
+            candidate.reason = Reason.STANDING
+    return points
+
+
+def _by_work(candidates: list[_Candidate]) -> Iterator[tuple[int, Floats]]:
+    """Boxes `[n, 4]` frame by frame; candidates come in the order of their works."""
+    for work, group in groupby(candidates, key=lambda candidate: candidate.work):
+        yield work, np.stack([candidate.person.box for candidate in group])
+
+
+def _crop_all(
+    works: Sequence[Work], candidates: list[_Candidate], crop: Callable[[Image, Floats], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    crops = [crop(works[work].frame.image, boxes) for work, boxes in _by_work(candidates)]
+    return crops[0] if len(crops) == 1 else np.concatenate(crops)
+
+
+def _crop_people(
+    works: Sequence[Work], candidates: list[_Candidate], recognizer: Recognizer
+) -> tuple[NDArray[np.uint8], Floats]:
+    parts = [recognizer.crop(works[work].frame.image, boxes) for work, boxes in _by_work(candidates)]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([crops for crops, _ in parts]), np.concatenate([ratios for _, ratios in parts])
+
+
+@contextmanager
+def _timed(encoded: Encoded, step: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        encoded.seconds[step] = encoded.seconds.get(step, 0.0) + time.perf_counter() - started
