@@ -7,12 +7,16 @@ covers the graphs and the contract, so that a gallery can be bound to the exact 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from gaitstream.errors import BundleError
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -196,6 +200,23 @@ class Bundle:
             return {}
         report: dict[str, Any] = msgspec.json.decode(path.read_bytes())
         return report
+
+    def record_engine(self, name: str, proof: dict[str, Any]) -> None:
+        """Add what a compiled engine was proved to compute in to `parity.json`, under `engines`.
+
+        The report is replaced in one step. A bundle that cannot be written keeps the report it has: the same
+        proof lies beside the engine in the cache.
+        """
+        report = self.parity()
+        report["engines"] = {**report.get("engines", {}), name: proof}
+        path = self.root / PARITY
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            log.info("%s is not added to the parity report: %s", name, error)
 
 
 def write_manifest(manifest: Manifest, root: Path) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gaitstream.cli import exporting
+from gaitstream.cli import building, doctor, exporting
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -14,3 +14,5 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add this group's commands."""
     exporting.add(commands)
+    building.add(commands)
+    doctor.add(commands)

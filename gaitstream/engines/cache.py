@@ -158,6 +158,8 @@ class EngineCache:
                 other = msgspec.json.decode(path.read_bytes(), type=Sidecar)
             except (OSError, msgspec.DecodeError):
                 continue
+            if (other.key.runtime, other.key.precision) != (key.runtime, key.precision):
+                continue
             if other.key.graph_sha256 == key.graph_sha256 or other.graph == str(graph.resolve()):
                 changed = _difference(other.key, key)
                 reasons.append((changed.count(";"), changed))

@@ -92,9 +92,10 @@ def require(proof: Proof, precision: str, graph: str) -> None:
     total = sum(counts.values())
     if counts.get(precision, 0) * 2 < max(total, 1):
         found = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items())) or "no layers"
+        advice = "has no graphs of its own: use fp16" if precision == "bf16" else "needs graphs typed in it"
         raise EngineError(
             f"{graph} was to be built in {precision} and came out otherwise ({found}, read from "
-            f"{proof.source}): export the bundle with --precision {precision}, or build it in fp32"
+            f"{proof.source}): {precision} {advice} (export with --precision fp16), or build in fp32"
         )
 
 

@@ -97,6 +97,7 @@ def choose(
     *,
     allowed: Collection[str] = ("fp32",),
     stored: Collection[str] = ("fp32",),
+    device: str | None = None,
 ) -> Choice:
     """Settle runtime and precision for a model.
 
@@ -108,13 +109,14 @@ def choose(
         precision: `fp32`, `fp16`, `bf16`, or `auto`.
         allowed: what the model's parity report lets `auto` pick.
         stored: precisions the model has graphs of; bf16 needs none.
+        device: a target to compile for instead of this machine's own.
 
     Raises:
         MissingExtraError: the runtime named is not installed.
         EngineError: an unknown name, or nothing works on this machine.
     """
     if runtime != "auto":
-        probe, why = runtime_named(runtime).probe(), "asked for"
+        probe, why = runtime_named(runtime).probe(device), "asked for"
         name = runtime
     else:
         findings = survey()

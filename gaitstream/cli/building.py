@@ -1,0 +1,46 @@
+"""`gaitstream build`: compile a bundle's graphs ahead of time."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+RUNTIMES = ("auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino")
+
+
+def add(commands: Commands) -> None:
+    """Add `build`."""
+    parser = commands.add_parser(
+        "build",
+        help="compile a bundle for a runtime and device",
+        description="Compile a bundle's graphs (or one ONNX file) into the engine cache, and prove that they "
+        "run in the precision asked for.",
+    )
+    parser.add_argument("model", metavar="BUNDLE", help="bundle directory, or an ONNX file")
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "fp16", "bf16"),
+        default="auto",
+        help="default: the lowest the device computes natively and the bundle's parity report allows",
+    )
+    parser.add_argument(
+        "--batch", metavar="MIN,OPT,MAX", default="1,16,64", help="frames per inference (default %(default)s)"
+    )
+    parser.add_argument(
+        "--device", metavar="D", help="target: cpu, cuda, or a GPU not at hand, such as sm_89 (tensorrt-rtx)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads the engine will run with")
+    parser.set_defaults(handler=build)
+
+
+def build(args: argparse.Namespace) -> int:
+    """Handle `build`."""
+    from gaitstream.cli.building_view import run
+
+    return run(args.model, args.runtime, args.precision, args.batch, args.device, args.threads)

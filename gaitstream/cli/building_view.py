@@ -1,0 +1,117 @@
+"""What `gaitstream build` does and shows: a bar for every graph, then a table of what came out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gaitstream.bundle import Bundle, Precision
+from gaitstream.engines.base import Batch, BuildRequest
+from gaitstream.engines.cache import Found, Sidecar
+from gaitstream.engines.opening import build_engine, settle_precision
+from gaitstream.engines.registry import choose, runtime_named
+
+
+@dataclass(frozen=True)
+class Row:
+    """One graph's outcome."""
+
+    graph: Path
+    found: Found
+    seconds: float
+
+
+def run(model: str, runtime: str, precision: str, batch: str, device: str | None, threads: int | None) -> int:
+    """Compile, record the proof with the bundle, and print a table."""
+    sizes = Batch.parse(batch)
+    console = Console()
+    bundle = None if model.endswith(".onnx") else Bundle.open(model)
+    if bundle is None:
+        choice = choose(runtime, precision, device=device)
+        settled = settle_precision(Path(model), precision, runtime_named(choice.runtime).probe(device))
+        graphs = {"graph": Path(model)}
+    else:
+        manifest = bundle.manifest
+        choice = choose(
+            runtime,
+            precision,
+            device=device,
+            allowed=manifest.allowed_precisions,
+            stored=manifest.graphs.keys(),
+        )
+        settled = choice.precision
+        graphs = {role: bundle.graph(role, cast("Precision", settled)) for role in ("frame", "head")}
+    console.print(f"{choice.reason}", highlight=False, style="dim")
+    rows = {}
+    for role, graph in graphs.items():
+        request = BuildRequest(graph, settled, device, sizes, threads)
+        rows[role] = _build(console, request, choice.runtime)
+        if bundle is not None:
+            _record(bundle, role, rows[role].found)
+    console.print(_table(rows, choice.runtime, settled, device))
+    for role, row in rows.items():
+        if row.found.reason:
+            console.print(f"{role} was built because {row.found.reason}", highlight=False, style="dim")
+    return 0
+
+
+def _build(console: Console, request: BuildRequest, runtime: str) -> Row:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.fields[graph]}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.description}"),
+    )
+    started = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("starting", total=1.0, graph=request.graph.name)
+
+        def report(phase: str, done: float) -> bool:
+            bars.update(task, completed=done, description=phase)
+            return True
+
+        found = build_engine(request, runtime, progress=report)
+    return Row(request.graph, found, time.monotonic() - started)
+
+
+def _record(bundle: Bundle, role: str, found: Found) -> None:
+    """Keep the proof in `parity.json`, beside the model's own."""
+    if found.sidecar is None:
+        return
+    sidecar = msgspec.json.decode(found.sidecar.read_bytes(), type=Sidecar)
+    key = sidecar.key
+    bundle.record_engine(
+        f"{role}/{key.runtime}/{key.device}/{key.precision}",
+        {"runtime_version": key.version, "graph_sha256": key.graph_sha256, **sidecar.proof.to_dict()},
+    )
+
+
+def _table(rows: dict[str, Row], runtime: str, precision: str, device: str | None) -> Table:
+    table = Table(title=f"{runtime}, {precision}, {device or 'this machine'}", title_justify="left")
+    for name in ("graph", "half precision", "of products", "size", "time", ""):
+        table.add_column(name, justify="right" if name in ("size", "time") else "left")
+    for role, row in rows.items():
+        proof = row.found.built.proof
+        blob = row.found.built.blob
+        layers = sum(proof.layers.values())
+        table.add_row(
+            role,
+            f"{proof.half_share:.0%} of {layers} layers",
+            f"{proof.matrix_half_share:.0%} of {sum(proof.matrix_layers.values())}",
+            f"{len(blob) / 2**20:.1f} MiB" if blob is not None else "compiled on load",
+            f"{row.seconds:.1f} s",
+            "built" if row.found.reason else "in the cache",
+        )
+    notes = {row.found.built.proof.note for row in rows.values()} - {""}
+    source = next(iter(rows.values())).found.built.proof.source
+    table.caption = "; ".join([f"precision read from {source}", *sorted(notes)])
+    return table

@@ -1,0 +1,208 @@
+"""ONNX to a serialised TensorRT or TensorRT-RTX engine, with its precision read back.
+
+`trt` is the module: `tensorrt` 10 or 11, or `tensorrt_rtx`. What they do not share is asked of the module
+itself, never of its version.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from gaitstream.engines.base import Batch, BuildRequest, Built, Progress, TensorSpec
+from gaitstream.engines.proof import Layer, Proof, prove, require
+from gaitstream.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+TYPES = {"half": "fp16", "float": "fp32", "bfloat16": "bf16", "bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}
+MATRIX_WORDS = ("correlation", "conv", "gemm", "matmul", "fully", "mha", "attention", "runtime_fusion")
+"""What the types of convolutions, products and kernels fused around a product hold."""
+NOT_COMPUTING = ("shape_call", "signal", "wait", "reformat", "noop", "constant", "copy", "memset", "assert")
+LAYER_LINE = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<type>[^,]*), Inputs: (?P<rest>.*)$")
+DATATYPE = re.compile(r"Datatype: (?P<type>\w+)")
+
+
+def build(
+    trt: Any, request: BuildRequest, progress: Progress, *, optimization_level: int | None = None
+) -> Built:
+    """Compile a graph for this machine's GPU, or for `request.device` where the library can.
+
+    Args:
+        trt: the library.
+        request: what to compile.
+        progress: told of every phase.
+        optimization_level: 0 to 5, how long the builder searches; None is its default.
+
+    Raises:
+        EngineError: the graph does not parse or compile, or comes out in another precision.
+    """
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    # The parser owns the weights: it must live until the build is done.
+    network, _parser = parse(trt, builder, logger, request)
+    config = configure(trt, builder, network, request, optimization_level)
+    if hasattr(trt, "IProgressMonitor"):
+        config.progress_monitor = make_monitor(trt, progress)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        reason = logger.last_error or "no reason given"
+        raise EngineError(f"{trt.__name__} cannot compile {request.graph}: {reason}")
+    proof = read_proof(trt, logger, plan, request.device)
+    require(proof, request.precision, str(request.graph))
+    return Built(bytes(plan), proof)
+
+
+def parse(trt: Any, builder: Any, logger: Any, request: BuildRequest) -> tuple[Any, Any]:
+    """The graph as a strongly typed network (precision comes from nowhere else), and its parser."""
+    flags = 0
+    # TensorRT 11 knows strongly typed networks alone and may drop the flag; 10 must be told.
+    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        flags |= 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(request.graph)):
+        errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+        raise EngineError(f"{trt.__name__} cannot read {request.graph}: {errors}")
+    return network, parser
+
+
+def configure(
+    trt: Any, builder: Any, network: Any, request: BuildRequest, optimization_level: int | None
+) -> Any:
+    """Builder configuration: detailed layer names, the batch profile, and the target."""
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if optimization_level is not None:
+        config.builder_optimization_level = optimization_level
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shapes = profile_shapes(tuple(tensor.shape), tensor.name, request.batch)
+        if shapes is not None:
+            profile.set_shape(tensor.name, *shapes)
+    config.add_optimization_profile(profile)
+    if request.device is not None and request.device.startswith("sm_"):
+        target(trt, config, request.device)
+    return config
+
+
+def target(trt: Any, config: Any, device: str) -> None:
+    """Compile for a capability such as `sm_89`, where the library can cross-compile."""
+    if hasattr(trt, "ComputeCapability"):
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, device.replace("sm_", "SM")), 0)
+
+
+def profile_shapes(
+    shape: tuple[int, ...], name: str, batch: Batch
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """Smallest, usual and largest shape of an input; None where it is fixed.
+
+    Raises:
+        EngineError: a dimension other than the first is open.
+    """
+    if -1 not in shape:
+        return None
+    if shape[0] != -1 or -1 in shape[1:]:
+        raise EngineError(f"input {name!r} has shape {list(shape)}: only the first dimension may be open")
+    rest = shape[1:]
+    return (batch.min, *rest), (batch.opt, *rest), (batch.max, *rest)
+
+
+def read_proof(trt: Any, logger: Any, plan: Any, device: str | None) -> Proof:
+    """Precision of the engine's layers.
+
+    The builder reports the finished engine's layers to its logger; without a GPU this is the one way to read
+    them, since an inspector needs the engine on the device.
+    """
+    layers = [layer for line in logger.layers if (layer := parse_layer(line)) is not None]
+    if layers or device is not None:
+        return prove(layers, f"the layers {trt.__name__} reported of the finished engine")
+    return inspect(trt, trt.Runtime(logger).deserialize_cuda_engine(plan))
+
+
+def inspect(trt: Any, engine: Any) -> Proof:
+    """Precision of an engine on the device, by the engine inspector."""
+    inspector = engine.create_engine_inspector()
+    layers = []
+    for index in range(engine.num_layers):
+        text = inspector.get_layer_information(index, trt.LayerInformationFormat.ONELINE)
+        layers += [layer for line in text.splitlines() if (layer := parse_layer(line.strip())) is not None]
+    return prove(layers, f"{trt.__name__}'s engine inspector")
+
+
+def parse_layer(line: str) -> Layer | None:
+    """One line of a layer report as a layer; None when it computes nothing in floating point."""
+    match = LAYER_LINE.match(line)
+    if match is None or match["type"].strip().lower().startswith(NOT_COMPUTING):
+        return None
+    outputs = match["rest"].partition("Outputs: ")[2].partition("TacticName:")[0]
+    inputs = match["rest"].partition("Constants: ")[0].partition("Outputs: ")[0]
+    matrix = any(word in match["type"].lower() for word in MATRIX_WORDS)
+    # A product may write fp32 sums; what it multiplies is what it is judged by.
+    types = [TYPES.get(found.lower()) for found in DATATYPE.findall(inputs if matrix else outputs)]
+    floats = [kind for kind in types if kind is not None]
+    return Layer(match["name"], floats[0], matrix) if floats else None
+
+
+def make_logger(trt: Any) -> Any:
+    """A logger that keeps the layer report and the last error, and passes warnings on."""
+
+    class Collector(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers: list[str] = []
+            self.last_error = ""
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= trt.ILogger.Severity.ERROR:
+                self.last_error = message
+            elif severity == trt.ILogger.Severity.WARNING:
+                log.debug("%s: %s", trt.__name__, message)
+            elif "LayerType: " in message:
+                self.layers += [line.strip() for line in message.splitlines()]
+
+    return Collector()
+
+
+def make_monitor(trt: Any, progress: Progress) -> Any:
+    """TensorRT's progress as one fraction that never goes back."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._phases: dict[str, tuple[str | None, int, int]] = {}
+            self._done = 0.0
+            self._go_on = True
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._phases[phase_name] = (parent_phase, 0, max(num_steps, 1))
+            self._say(phase_name)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            parent, _, steps = self._phases[phase_name]
+            self._phases[phase_name] = (parent, step + 1, steps)
+            self._say(phase_name)
+            return self._go_on
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._phases.pop(phase_name, None)
+
+        def _say(self, phase_name: str) -> None:
+            fraction, name = 0.0, str(phase_name)
+            while name in self._phases:
+                parent, step, steps = self._phases[name]
+                fraction = min((step + fraction) / steps, 1.0)
+                name = parent or ""
+            self._done = max(self._done, fraction)
+            self._go_on = progress(phase_name, self._done) and self._go_on
+
+    return Monitor()
+
+
+def tensor_spec(trt: Any, engine: Any, name: str) -> TensorSpec:
+    """Specification of an engine's tensor."""
+    dtype = trt.nptype(engine.get_tensor_dtype(name))
+    return TensorSpec(name, tuple(engine.get_tensor_shape(name)), dtype.__name__)
