@@ -1,0 +1,179 @@
+"""The event bus: what the journal costs, how fast events pass, how long recovery takes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gaitstream.bench.measure import figure
+from gaitstream.bench.process import run_contender
+from gaitstream.bench.result import Chart, Row, Suite
+from gaitstream.events.journal import Journal, Sync
+from gaitstream.events.publisher import Publisher
+from gaitstream.events.schema import IdentityDecided, encode
+from gaitstream.events.subscriber import Subscriber
+
+BATCH = 2000
+
+
+def run(*, quick: bool, say: Callable[[str], None]) -> Suite:
+    """Measure appending, delivery latency at a paced rate, throughput in a burst, and recovery."""
+    rows: list[Row] = []
+    for sync in ("batch", "never"):
+        say(f"events: journal, sync={sync}")
+        rows += run_contender("gaitstream.bench.events:journal", {"sync": sync, "repeats": 3 if quick else 7})
+    say("events: delivery")
+    rows += run_contender("gaitstream.bench.events:delivery", {"seconds": 3 if quick else 10, "rate": 200})
+    say("events: burst")
+    rows += run_contender("gaitstream.bench.events:burst", {"repeats": 3 if quick else 7})
+    return Suite(
+        name="events",
+        title="Event bus",
+        rows=rows,
+        notes=[
+            "append: one identity event into the journal; floor: one write system call of the same bytes.",
+            "delivery: from publish() to receive() in the same process, through the journal, its fsync and a "
+            "TCP socket, at a steady 200 events/s; floor: one fsync of the same bytes.",
+        ],
+        charts=[_latency_chart(rows)],
+    )
+
+
+def _latency_chart(rows: list[Row]) -> Chart:
+    delivery = next(row for row in rows if row.contender == "delivery")
+    points: list[tuple[str | float, float]] = [
+        (name, delivery.figures[name].median) for name in ("p50", "p95", "p99")
+    ]
+    return Chart(
+        name="events-latency",
+        title="Publish to receive, 200 events/s",
+        kind="bar",
+        x_label="percentile",
+        y_label="ms",
+        series={"latency": points},
+    )
+
+
+def _event(index: int) -> IdentityDecided:
+    return IdentityDecided(
+        time_ns=time.time_ns(), run="bench", camera=f"cam{index % 8}", track=index, status="known",
+        person="someone", distance=0.61, margin=0.2, threshold=0.8, frames=30, windows=1,
+        box=(1.0, 2.0, 3.0, 4.0),
+        candidates=(("someone", 0.61), ("other", 0.81)), models={"gaitheat": "0" * 64},
+    )  # fmt: skip
+
+
+def journal(sync: Sync, repeats: int) -> list[Row]:
+    """Append `BATCH` events, then open the journal again."""
+    payload = encode(_event(0))
+    append_us, open_ms, write_us = [], [], []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            log = Journal(Path(folder) / "journal", sync=sync)
+            start = time.perf_counter()
+            for index in range(BATCH):
+                log.append(f"identity/cam{index % 8}", payload)
+            log.sync()
+            append_us.append((time.perf_counter() - start) / BATCH * 1e6)
+            log.close()
+            start = time.perf_counter()
+            Journal(Path(folder) / "journal").close()
+            open_ms.append((time.perf_counter() - start) * 1e3)
+            write_us.append(_raw_write_us(Path(folder) / "raw", payload))
+    return [
+        Row(
+            contender="journal",
+            setting={"sync": sync},
+            figures={
+                "append": figure(append_us, "us"),
+                f"reopen with {BATCH} events": figure(open_ms, "ms"),
+            },
+            floor={"append": min(write_us)},
+        )
+    ]
+
+
+def _raw_write_us(path: Path, payload: bytes) -> float:
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    start = time.perf_counter()
+    for _ in range(BATCH):
+        os.write(fd, payload)
+    elapsed_s = time.perf_counter() - start
+    os.close(fd)
+    return elapsed_s / BATCH * 1e6
+
+
+def _fsync_ms(folder: Path, payload: bytes) -> float:
+    fd = os.open(folder / "fsync", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    times = []
+    for _ in range(30):
+        os.write(fd, payload)
+        start = time.perf_counter()
+        os.fsync(fd)
+        times.append((time.perf_counter() - start) * 1e3)
+    os.close(fd)
+    return sorted(times)[len(times) // 2]
+
+
+def delivery(seconds: float, rate: float) -> list[Row]:
+    """Latency percentiles at a steady rate."""
+    count = int(seconds * rate)
+    with tempfile.TemporaryDirectory() as folder:
+        floor_ms = _fsync_ms(Path(folder), encode(_event(0)))
+        publisher = Publisher(Journal(Path(folder) / "journal"), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+        latencies: list[float] = []
+        with publisher, Subscriber(publisher.endpoint, publisher.replay) as subscriber:
+            while not subscriber.connected:
+                subscriber.receive(0.05)
+            sender = threading.Thread(target=_send_paced, args=(publisher, count, rate))
+            sender.start()
+            while len(latencies) < count:
+                received = subscriber.receive(5.0)
+                if received is None:
+                    break
+                latencies.append((time.time_ns() - received.event.time_ns) / 1e6)
+            sender.join()
+    latencies.sort()
+    figures = {
+        name: figure([latencies[min(len(latencies) - 1, int(share * len(latencies)))]], "ms")
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    }
+    figures["lost"] = figure([count - len(latencies)], "events")
+    return [Row(contender="delivery", setting={"rate": rate}, figures=figures, floor={"p50": floor_ms})]
+
+
+def _send_paced(publisher: Publisher, count: int, rate: float) -> None:
+    start = time.perf_counter()
+    for index in range(count):
+        wait_s = start + index / rate - time.perf_counter()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        publisher.publish(_event(index))
+
+
+def burst(repeats: int) -> list[Row]:
+    """Events per second when `BATCH` are published at once and all must arrive."""
+    rates = []
+    with tempfile.TemporaryDirectory() as folder:
+        publisher = Publisher(Journal(Path(folder) / "journal"), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+        with publisher, Subscriber(publisher.endpoint, publisher.replay) as subscriber:
+            while not subscriber.connected:
+                subscriber.receive(0.05)
+            for _ in range(repeats):
+                events = [_event(index) for index in range(BATCH)]
+                start = time.perf_counter()
+                for event in events:
+                    publisher.publish(event)
+                received = sum(subscriber.receive(5.0) is not None for _ in range(BATCH))
+                rates.append(received / (time.perf_counter() - start))
+    return [
+        Row(
+            contender="burst",
+            setting={"events": BATCH},
+            figures={"rate": figure(rates, "events/s", "higher")},
+        )
+    ]
