@@ -271,7 +271,7 @@ class Quality(Section):
     """Variance of the Laplacian on a 64-pixel-high grey crop; less is `blurred`. 0: not judged."""
     min_pose_score: Fraction = 0.4
     """Mean joint score; less is `low_pose_score`. Needs a pose model."""
-    min_motion: Annotated[float, Field(ge=0)] = 0.06
+    min_motion: Annotated[float, Field(ge=0)] = 0.04
     """Motion in body heights per second, of the box or of the ankles; less is `standing`. 0: not judged."""
     motion_window_s: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Time over which motion is judged."""

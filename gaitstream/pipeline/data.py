@@ -87,7 +87,10 @@ class Feature:
     model: str
     person: Person
     map: Floats
-    """Feature map, float32 `[channels, height, width]`."""
+    """Feature map, float32 `[channels, height, width]`; heatmaps `[17, 64, 48]` for a bundle normalised over
+    the tracklet, which is encoded when the window closes."""
+    keypoints: Floats | None = None
+    """Of the heatmaps, float32 `[17, 3]`, where `map` holds heatmaps."""
 
 
 @dataclass(frozen=True, slots=True)

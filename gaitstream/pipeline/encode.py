@@ -167,8 +167,9 @@ class Encoder:
         walking, heatmaps, points = self._keep_walking(works, sharp, encoded)
         for kind, recognizer in self.recognizers.items():
             maps = self._maps(recognizer, works, walking, heatmaps, points, encoded)
-            for candidate, feature in zip(walking, maps, strict=True):
-                self._add(kind, candidate, feature, encoded)
+            joints = points if is_tracklet_normalised(recognizer) else [None] * len(walking)
+            for candidate, feature, pose in zip(walking, maps, joints, strict=True):
+                self._add(Feature(kind, candidate.person, feature, pose), candidate, encoded)
         self._write_back(candidates, encoded)
         return encoded
 
@@ -231,8 +232,8 @@ class Encoder:
         if not candidates:
             return np.empty((0, manifest.feature.channels, 1, 1), np.float32)
         if manifest.input.crop_rule == "pose":
-            if manifest.alignment is not None and manifest.alignment.normalization == "tracklet":
-                return heatmaps.astype(np.float16).astype(np.float32)
+            if is_tracklet_normalised(recognizer):
+                return heatmaps
             with _timed(encoded, manifest.model):
                 return recognizer.encode(heatmaps, points)
         with _timed(encoded, "crop"):
@@ -240,13 +241,15 @@ class Encoder:
         with _timed(encoded, manifest.model):
             return recognizer.encode(crops, ratios)
 
-    def _add(self, kind: str, candidate: _Candidate, feature: Floats, encoded: Encoded) -> None:
+    def _add(self, feature: Feature, candidate: _Candidate, encoded: Encoded) -> None:
         """Keep a feature, unless it breaks with its track."""
         person = candidate.person
-        if self._jump is not None and self._jump.check(f"{kind}/{person.camera}", person.track, feature):
-            candidate.reason = Reason.ID_SWITCH_SUSPECTED
+        if self._jump is not None and feature.keypoints is None:
+            key = f"{feature.model}/{person.camera}"
+            if self._jump.check(key, person.track, feature.map):
+                candidate.reason = Reason.ID_SWITCH_SUSPECTED
         if candidate.reason is None:
-            encoded.features.append(Feature(kind, person, feature))
+            encoded.features.append(feature)
 
     def _write_back(self, candidates: list[_Candidate], encoded: Encoded) -> None:
         """Put the reasons found on the way into the persons."""
@@ -269,6 +272,12 @@ def locate(model: str, kind: str) -> Path:
     from gaitstream import zoo
 
     return Path(zoo.resolve(model, kind))
+
+
+def is_tracklet_normalised(recognizer: Recognizer) -> bool:
+    """Whether a bundle is encoded a window at a time, because its heatmaps are normalised over it."""
+    alignment = recognizer.manifest.alignment
+    return alignment is not None and alignment.normalization == "tracklet"
 
 
 def _accepted(candidates: list[_Candidate]) -> list[_Candidate]:
