@@ -110,7 +110,7 @@ class Camera(Section):
     decoder: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda` decodes on NVDEC; `auto` uses it when it is there."""
     loop: bool = False
-    """Start a file again at its end, as if it were a live camera's endless stream."""
+    """Start a file again at its end; times go on."""
     start_time: datetime | None = None
     """Capture time of a file's first frame (ISO 8601, else UTC). null: from the file's own metadata."""
 
@@ -299,6 +299,8 @@ class Events(Section):
 
     endpoint: str = "tcp://127.0.0.1:5556"
     """ZeroMQ endpoint the publisher binds."""
+    replay: str | None = None
+    """Endpoint that answers requests for missed events. null: the next port after `endpoint`."""
     journal: FilePath | None = None
     """The journal's directory: an event is written there before it is on the wire. null: beside the file."""
 

@@ -33,7 +33,7 @@ class Changes:
 
 
 _SOURCE_KEYS = ("url", "transport", "decoder", "loop", "start_time")
-_FIXED_SECTIONS = ("models", "runtime", "sources", "tracking", "tracklets", "events", "metrics", "deepstream")
+_FIXED_SECTIONS = tuple(key for key in Config.model_fields if key not in ("cameras", "quality", "gallery"))
 
 
 def compare(old: Config, new: Config) -> Changes:

@@ -100,7 +100,7 @@ class Encoder:
     """Pixels, pose and frame graphs for the accepted persons of many cameras; one thread at a time.
 
     A GaitHeat bundle normalised over the tracklet cannot be encoded frame by frame: its features hold the
-    heatmaps `[17, 64, 48]`, rounded to half, for `Recognizer.encode` at the window's end.
+    heatmaps `[17, 64, 48]`, for `Recognizer.encode` at the window's end.
 
     Attributes:
         recognizers: by kind.
