@@ -96,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
         version=args.version,
         calibration=args.calibration,
         overwrite=args.overwrite,
+        deepstream=args.target == "deepstream",
+        pose=getattr(args, "pose", None),
         **note,
         **heat,
     )
@@ -113,7 +115,7 @@ def print_report(report: Report) -> None:
 
     from gaitstream.export.report import COLUMNS, cells, conclusions
 
-    table = Table(box=None, pad_edge=False, title=f"{report.model} against {report.reference}")
+    table = Table(box=None, padding=(0, 1, 0, 0), title=f"{report.model} against {report.reference}")
     for column in COLUMNS:
         table.add_column(column, no_wrap=True)
     for row in cells(report):
@@ -144,6 +146,12 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--version", default="", help="name of this version (default: from the file's hash)")
     parser.add_argument("--licence", default="", help="licence note kept in the manifest")
+    parser.add_argument(
+        "--target",
+        choices=("native", "deepstream"),
+        default="native",
+        help="deepstream: also write the frame graphs for DeepStream's nvinfer, beside the others",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle that lies at --out")
 
 
@@ -172,6 +180,9 @@ def _add_heat(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-pose-score", type=float, default=0.4, metavar="S", help="drop frames below it (default: 0.4)"
+    )
+    parser.add_argument(
+        "--pose", type=Path, metavar="FILE", help="pose model (ONNX or its manifest) for --target deepstream"
     )
 
 

@@ -129,6 +129,8 @@ def _thetas(
     shift = g.op("Sub", target, _rotate(g, neck, centre, cos, sin))
     if small_angle == "identity":
         limit = g.op("Mul", dy, _number(g, math.tan(math.radians(gamma_deg))))
+        # A hip above the neck is never upright, even where dx and gamma are 0.
+        limit = g.op("Add", limit, g.op("Min", dy, _number(g, 0)))
         tilted = g.op("Cast", g.op("Greater", g.op("Abs", dx), limit), to=onnx.TensorProto.FLOAT)
         upright = g.op("Sub", _number(g, 1), tilted)
         cos = g.op("Add", g.op("Mul", tilted, cos), upright)

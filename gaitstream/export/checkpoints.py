@@ -159,7 +159,7 @@ def _read_torch(path: Path) -> Any:
         raise CheckpointError(f"{path} is not a PyTorch checkpoint: give a .pt, .pth or .safetensors file")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - damaged pickles raise anything at all
+    except Exception as error:  # damaged pickles raise anything at all
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower():
             raise CheckpointError(

@@ -1,0 +1,114 @@
+"""The modules with the golden weights, and their graphs run once on every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from gaitstream.bundle import Bundle
+from gaitstream.engines import open_engine
+from gaitstream.engines.cache import EngineCache
+from gaitstream.export.biggait import BigGait
+from gaitstream.export.checkpoints import load_biggait, load_gaitheat
+from gaitstream.export.gaitheat import GaitHeat
+from gaitstream.export.graph import with_taps
+
+Array = NDArray[Any]
+Run = Callable[[str, str, str], dict[str, Array]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engines_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Keep compiled engines out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
+        torch.set_grad_enabled(False)
+        yield
+        torch.set_grad_enabled(True)
+
+
+@pytest.fixture(scope="session")
+def biggait(biggait_checkpoint: Path) -> BigGait:
+    return load_biggait(biggait_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def gaitheat(gaitheat_checkpoint: Path) -> GaitHeat:
+    return load_gaitheat(gaitheat_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def biggait_golden(golden: Path) -> Mapping[str, Array]:
+    with np.load(golden / "biggait_A.npz") as data:
+        return dict(data)
+
+
+@pytest.fixture(scope="session")
+def gaitheat_golden(golden: Path) -> Mapping[str, Array]:
+    with np.load(golden / "gaitheat_A.npz") as data:
+        return dict(data)
+
+
+@pytest.fixture(scope="session")
+def relative() -> Callable[[Any, Any], float]:
+    def error(candidate: Any, reference: Any) -> float:
+        a, b = np.asarray(candidate, np.float64), np.asarray(reference, np.float64)
+        assert a.shape == b.shape
+        return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+    return error
+
+
+def tapped(bundle: Bundle, precision: str, folder: Path, taps: list[str] | None = None) -> Path:
+    """The frame graph with its taps as outputs."""
+    path = folder / f"{bundle.manifest.model}.{precision}.onnx"
+    if not path.is_file():
+        graph = bundle.graph("frame", precision)  # type: ignore[arg-type]
+        onnx.save(with_taps(onnx.load(graph), taps), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_biggait(
+    biggait_bundle: Bundle, biggait_golden: Mapping[str, Array], tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """`(runtime, precision, case)` to the frame graph's outputs with taps, and `embedding`."""
+    folder = tmp_path_factory.mktemp("tapped")
+    taps = ["mask_logit", "valid", "support", "denoising", "appearance", "fused"]
+
+    @cache
+    def run(runtime: str, precision: str, case: str) -> dict[str, Array]:
+        stored = "fp16" if precision == "fp16" else "fp32"
+        rgb, ratios = biggait_golden[f"{case}/rgb"], biggait_golden[f"{case}/ratios"]
+        feeds = {"crops": rgb.reshape(-1, *rgb.shape[2:]), "ratios": ratios.ravel()}
+        with open_engine(tapped(biggait_bundle, stored, folder, taps), runtime, precision) as engine:
+            found = engine.infer(feeds)
+        pooled = found["features"].reshape(*rgb.shape[:2], 512, 16, 8).max(1)
+        found["embedding"] = head(biggait_bundle, runtime, precision, pooled)
+        return found
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def embed() -> Callable[[Bundle, str, str, Array], Array]:
+    return head
+
+
+def head(bundle: Bundle, runtime: str, precision: str, pooled: Array) -> Array:
+    """Run the head graph."""
+    with open_engine(bundle.graph("head", precision), runtime, precision) as engine:  # type: ignore[arg-type]
+        return engine.infer({"pooled": pooled})["embedding"]
+
+
+@pytest.fixture(scope="session")
+def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
+    return EngineCache(tmp_path_factory.mktemp("cache"))

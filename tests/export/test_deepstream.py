@@ -1,0 +1,164 @@
+"""The graphs for nvinfer against the ordinary frame graphs, and as engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from gaitstream.bundle import Bundle
+from gaitstream.engines.base import Batch, BuildRequest
+from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.opening import build_engine
+from gaitstream.errors import EngineError, ExportError, MissingExtraError
+from gaitstream.export import deepstream
+from gaitstream.export.cases import draw_crop
+from gaitstream.export.graph import GraphWriter
+from gaitstream.export.halve import halve
+from gaitstream.pose import PoseContract, keypoints
+
+Run = Callable[..., list[NDArray[Any]]]
+
+
+def run(model: onnx.ModelProto | Path, **feeds: NDArray[Any]) -> list[NDArray[Any]]:
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)  # type: ignore[no-any-return]
+
+
+def relative(a: NDArray[Any], b: NDArray[Any]) -> float:
+    return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b.astype(np.float64)))
+
+
+def pose_model(opset: int = 13) -> onnx.ModelProto:
+    """A small untrained top-down network with the shapes of a real one."""
+    rng = np.random.default_rng(1)
+    weights = [
+        numpy_helper.from_array(rng.normal(0, 0.15, (8, 3, 4, 4)).astype(np.float32), "w1"),
+        numpy_helper.from_array(rng.normal(0, 0.4, (17, 8, 3, 3)).astype(np.float32), "w2"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["data", "w1"], ["a"], strides=[4, 4], kernel_shape=[4, 4]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["heat"], pads=[1] * 4, kernel_shape=[3, 3]),
+    ]
+    shapes = [("data", [1, 3, 256, 192]), ("heat", [1, 17, 64, 48])]
+    source, result = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes)
+    graph = helper.make_graph(nodes, "pose", [source], [result], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.mark.parametrize("width", [1, 2, 40, 63, 64, 77, 99, 126, 127, 128])
+def test_the_width_is_read_from_the_padding(width: int) -> None:
+    g = GraphWriter("widths")
+    g.output("ratios", deepstream._ratios(g, g.input("crops", ["n", 3, 256, 128])), ["n"])
+    crops = np.zeros((3, 3, 256, 128), np.float32)
+    left = (128 - width) // 2
+    crops[0, 1, 30:200, left : left + width] = 1.0
+    # Dark columns at the right edge of the person: the left margin tells.
+    crops[1] = crops[0]
+    crops[1, :, :, left + width - max(width // 4, 0) : left + width] = 0
+    [ratios] = run(g.model("test"), crops=crops)
+    assert int(np.float32(256) * ratios[0]) == width
+    assert int(np.float32(64) * ratios[0]) == int(64 * width / 256)
+    if width >= 12:
+        assert abs(int(np.float32(256) * ratios[1]) - width) <= 1
+    assert 0 < ratios[2] < 1 / 64  # all black: nobody, and no NaN
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_biggait_equals_its_frame_graph(biggait_bundle: Bundle, precision: Any) -> None:
+    rng = np.random.default_rng(3)
+    ratios = np.array([0.31, 0.43, 0.501, 0.62], np.float32)
+    crops = np.stack([draw_crop(i, 0.7 * i, float(r), rng) for i, r in enumerate(ratios)])
+    frame = biggait_bundle.graph("frame", precision)
+    graph = deepstream.biggait_graph(onnx.load(frame))
+    [found] = run(graph, crops=crops.astype(np.float32))
+    [expected] = run(frame, crops=crops, ratios=ratios)
+    assert found.dtype == np.float16
+    assert [i.name for i in graph.graph.input] == ["crops"]
+    assert relative(found, expected) < 1e-3
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_gaitheat_equals_pose_alignment_and_frame_graph(gaitheat_bundle: Bundle, colour: Any) -> None:
+    crops = np.random.default_rng(4).integers(0, 256, (3, 3, 256, 192), np.uint8)
+    contract = PoseContract(graph="pose.onnx", colour=colour)
+    align = gaitheat_bundle.graph("align", "fp32")
+    frame = gaitheat_bundle.graph("frame", "fp32")
+    graph = deepstream.gaitheat_graph(pose_model(), contract, onnx.load(align), onnx.load(frame))
+    feature, points = run(graph, crops=crops.astype(np.float32))
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
+    pixels = (crops[:, ::-1] if colour == "bgr" else crops) / np.float32(255)
+    heat = np.concatenate(
+        [run(pose_model(), data=((p - mean) / std)[None].astype(np.float32))[0] for p in pixels]
+    )
+    expected_points = keypoints(heat)
+    [parts] = run(align, heatmaps=heat, keypoints=expected_points)
+    [expected] = run(frame, parts=parts)
+    np.testing.assert_allclose(points, expected_points, atol=1e-3)
+    assert feature.dtype == np.float16
+    assert relative(feature, expected) < 1e-3
+
+
+def test_keypoints_on_borders_and_plateaus() -> None:
+    heat = np.random.default_rng(5).normal(0, 1, (4, 17, 64, 48)).astype(np.float32)
+    heat[0, 0, 0, 0] = heat[0, 1, 63, 47] = heat[0, 2, 0, 47] = heat[0, 3, 30, 0] = 9
+    heat[1] = 0.25
+    [points] = run(deepstream._joints(), heatmaps=heat)
+    np.testing.assert_array_equal(points, keypoints(heat))
+
+
+def test_half_precision_keeps_what_must_be_precise() -> None:
+    g = GraphWriter("small")
+    x = g.input("x", ["n", 8])
+    g.output("y", g.op("Softmax", g.linear(x, np.eye(8) * 300), axis=-1), ["n", 8])
+    half = halve(g.model("test"))
+    x = np.linspace(-1, 1, 8, dtype=np.float32)[None]
+    [y], [expected] = run(half, x=x), run(g.model("test"), x=x)
+    np.testing.assert_allclose(y, expected, atol=1e-3)
+    assert {t.data_type for t in half.graph.initializer} == {TensorProto.FLOAT16}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["biggait", "gaitheat"])
+def test_both_compile_as_half_precision_engines(
+    kind: str, biggait_bundle: Bundle, gaitheat_bundle: Bundle, tmp_path: Path
+) -> None:
+    if kind == "biggait":
+        graph = deepstream.biggait_graph(onnx.load(biggait_bundle.graph("frame", "fp16")))
+    else:
+        frame, align = gaitheat_bundle.graph("frame", "fp16"), gaitheat_bundle.graph("align", "fp16")
+        contract = PoseContract(graph="pose.onnx")
+        graph = deepstream.gaitheat_graph(
+            pose_model(), contract, onnx.load(align), onnx.load(frame), half=True
+        )
+    path = tmp_path / f"{kind}.onnx"
+    onnx.save(graph, path)
+    request = BuildRequest(path, "fp16", "sm_89", Batch(1, 8, 16))
+    try:
+        found = build_engine(request, "tensorrt-rtx", cache=EngineCache(tmp_path / "cache"))
+    except (MissingExtraError, EngineError) as error:
+        if "compile for" in str(error) or isinstance(error, MissingExtraError):
+            pytest.skip(str(error))
+        raise
+    assert found.built.blob is not None
+    share = found.built.proof.matrix_half_share
+    assert share is not None
+    assert share > 0.9
+
+
+def test_an_old_graph_that_cannot_be_brought_up_says_so() -> None:
+    model = pose_model()
+    model.graph.node[1].op_type = "ATen"
+    with pytest.raises(ExportError, match="opset 13"):
+        deepstream._modern(model)
