@@ -25,7 +25,7 @@ from gaitstream.bundle import (
     write_manifest,
 )
 from gaitstream.errors import ExportError
-from gaitstream.export import biggait_graph, gaitheat_graph
+from gaitstream.export import biggait_graph, deepstream, gaitheat_graph
 from gaitstream.export.alignment import write_align
 from gaitstream.export.biggait import CROP, BigGait
 from gaitstream.export.checkpoints import load_biggait, load_gaitheat
@@ -55,6 +55,8 @@ class Options:
         licence: note for the manifest.
         calibration: labelled features by which lower precisions are judged; see `calibration.Calibration`.
         overwrite: replace a bundle that lies at the destination.
+        deepstream: also write the frame graphs for DeepStream's nvinfer.
+        pose: the pose model that GaitHeat's graph for DeepStream holds.
     """
 
     precisions: tuple[Stored, ...] = ("fp32", "fp16")
@@ -68,6 +70,8 @@ class Options:
     licence: str = LICENCE
     calibration: Path | None = None
     overwrite: bool = False
+    deepstream: bool = False
+    pose: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def export_bundle(
         root.mkdir()
         say("writing graphs")
         manifest = write_bundle(loaded, root, options, sources)
-        report = prove(loaded, Bundle(root, manifest), options.calibration, say)
+        report = prove(loaded, Bundle(root, manifest), options.calibration, say, pose=options.pose)
         report.write(root)
         report.require()
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
@@ -186,9 +190,38 @@ def _write_graphs(model: BigGait | GaitHeat, files: _Files, precision: str, opti
             normalization=options.normalization,
         )
         align = files.save(graph, "align", "fp32")
+    for_nvinfer = None
+    if options.deepstream:
+        prepared = _for_deepstream(model, frame, files, align, options, half=half)
+        for_nvinfer = files.save(prepared, "deepstream", precision)
     files.graphs[precision] = Graphs(
-        frame=files.save(frame, "frame", precision), head=files.save(head, "head", precision), align=align
+        frame=files.save(frame, "frame", precision),
+        head=files.save(head, "head", precision),
+        align=align,
+        deepstream=for_nvinfer,
     )
+
+
+def _for_deepstream(
+    model: BigGait | GaitHeat,
+    frame: onnx.ModelProto,
+    files: _Files,
+    align: str | None,
+    options: Options,
+    *,
+    half: bool,
+) -> onnx.ModelProto:
+    if isinstance(model, BigGait):
+        return deepstream.biggait_graph(frame)
+    if align is None or options.pose is None:
+        raise ExportError("GaitHeat's graph for DeepStream holds a pose model: give it with --pose FILE")
+    if options.normalization != "fixed":
+        raise ExportError(
+            f"normalization {options.normalization!r} needs the whole tracklet, which DeepStream never sees: "
+            "export with --normalization fixed"
+        )
+    pose, contract = deepstream.read_pose(options.pose)
+    return deepstream.gaitheat_graph(pose, contract, onnx.load(files.root / align), frame, half=half)
 
 
 def _describe_biggait(

@@ -18,6 +18,7 @@ from gaitstream.export.biggait import CROP
 from gaitstream.export.biggait_graph import PRODUCER
 from gaitstream.export.gaitheat import HEATMAP
 from gaitstream.export.graph import IR_VERSION, OPSET, GraphWriter
+from gaitstream.export.halve import halve
 from gaitstream.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract
 
 INPUT = "crops"
@@ -40,8 +41,8 @@ def biggait_graph(frame: onnx.ModelProto) -> onnx.ModelProto:
     g.output("ratios", _ratios(g, crops), ["n"])
     widths = compose.add_prefix(g.model(PRODUCER), "width/", rename_inputs=False, rename_outputs=False)
     body = _copy(frame)
-    # The body casts its crops itself: it takes floats as well as bytes.
     _input(body, INPUT).type.tensor_type.elem_type = TensorProto.FLOAT
+    _drop_idle_casts(body)
     body.graph.input.remove(_input(body, "ratios"))
     body.graph.node.extend(widths.graph.node)
     body.graph.initializer.extend(widths.graph.initializer)
@@ -50,7 +51,12 @@ def biggait_graph(frame: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def gaitheat_graph(
-    pose: onnx.ModelProto, contract: PoseContract, align: onnx.ModelProto, frame: onnx.ModelProto
+    pose: onnx.ModelProto,
+    contract: PoseContract,
+    align: onnx.ModelProto,
+    frame: onnx.ModelProto,
+    *,
+    half: bool = False,
 ) -> onnx.ModelProto:
     """Pose model, joints, alignment and GaitHeat's frame graph as one.
 
@@ -59,6 +65,7 @@ def gaitheat_graph(
         contract: how its input is normalised.
         align: the bundle's align graph; not one that normalises over a tracklet.
         frame: the bundle's frame graph.
+        half: compute the pose model in half precision; alignment stays in float32.
 
     Returns:
         The graph: input `crops` float32 `[n, 3, 256, 192]` RGB 0..255; outputs `gaitheat_feature` float16
@@ -67,7 +74,7 @@ def gaitheat_graph(
     Raises:
         ExportError: the pose model cannot be brought to the other graphs' form.
     """
-    pose = _modern(pose)
+    pose = halve(_modern(pose)) if half else _modern(pose)
     (source,) = [i for i in pose.graph.input if i.name not in {c.name for c in pose.graph.initializer}]
     heatmaps = pose.graph.output[0].name
     merged = _chain(_normalise(contract), "front/", pose, "pose/", [("normalised", source.name)])
@@ -173,8 +180,15 @@ def _joints() -> onnx.ModelProto:
 def _modern(pose: onnx.ModelProto) -> onnx.ModelProto:
     """The pose graph in our opset, for any batch."""
     version = next(entry.version for entry in pose.opset_import if entry.domain in ("", "ai.onnx"))
+    pose = _copy(pose)
+    for node in pose.graph.node:
+        # Old exporters wrote this attribute wrongly beside per-channel statistics, which say it all.
+        for attribute in [
+            a for a in node.attribute if node.op_type == "BatchNormalization" and a.name == "spatial"
+        ]:
+            node.attribute.remove(attribute)
     try:
-        pose = _copy(pose) if version == OPSET else version_converter.convert_version(pose, OPSET)
+        pose = pose if version == OPSET else version_converter.convert_version(pose, OPSET)
     except (RuntimeError, ValueError) as error:
         raise ExportError(
             f"the pose model is in opset {version} and cannot be brought to {OPSET} ({error}); export it anew"
@@ -243,8 +257,20 @@ def _sort_front(model: onnx.ModelProto, count: int) -> None:
     model.graph.node.extend([*nodes[-count:], *nodes[:-count]])
 
 
+def _drop_idle_casts(model: onnx.ModelProto) -> None:
+    """Take out casts of the crops to float32, which they are now; to half precision they stay."""
+    for node in [n for n in model.graph.node if n.op_type == "Cast" and list(n.input) == [INPUT]]:
+        if helper.get_node_attr_value(node, "to") == TensorProto.FLOAT:
+            model.graph.node.remove(node)
+            _redirect(model, node.output[0], INPUT)
+
+
 def _rename_input(model: onnx.ModelProto, old: str, new: str) -> None:
     _input(model, old).name = new
+    _redirect(model, old, new)
+
+
+def _redirect(model: onnx.ModelProto, old: str, new: str) -> None:
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             if name == old:
@@ -252,7 +278,8 @@ def _rename_input(model: onnx.ModelProto, old: str, new: str) -> None:
 
 
 def _input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
-    return next(info for info in model.graph.input if info.name == name)
+    found: onnx.ValueInfoProto = next(info for info in model.graph.input if info.name == name)
+    return found
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

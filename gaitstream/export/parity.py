@@ -21,6 +21,7 @@ from gaitstream.engines.base import Batch, Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import ranked, survey
 from gaitstream.errors import ExportError, GaitstreamError
+from gaitstream.export import deepstream_parity
 from gaitstream.export.biggait import BigGait
 from gaitstream.export.calibration import Calibration, Judgement, judge
 from gaitstream.export.cases import Case, biggait_case, gaitheat_case, pool
@@ -45,7 +46,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One output of one graph on one runtime.
 
     Attributes:
-        output: `parts`, `features` or `embedding`.
+        output: `parts`, `features`, `embedding`; `deepstream` compares the features of the graph for
+            nvinfer with those of the frame graph.
         precision: what it ran in.
         runtime: name of the runtime.
         limit: on the relative error (on the absolute one for `parts`); None where it is only recorded.
@@ -106,7 +108,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prove(
-    model: BigGait | GaitHeat, bundle: Bundle, calibration: Path | None = None, say: Say = lambda _: None
+    model: BigGait | GaitHeat,
+    bundle: Bundle,
+    calibration: Path | None = None,
+    say: Say = lambda _: None,
+    *,
+    pose: Path | None = None,
 ) -> Report:
     """Run a bundle's graphs on every runtime that works here and compare them with the module.
 
@@ -115,6 +122,7 @@ def prove(
         bundle: the bundle.
         calibration: labelled inputs by which lower precisions are judged.
         say: told of every step, one line each.
+        pose: the pose model inside GaitHeat's graph for DeepStream.
 
     Raises:
         ExportError: the calibration file does not fit the model.
@@ -130,6 +138,7 @@ def prove(
             say(f"comparing {runtime} {precision}")
             try:
                 rows += _compare(bundle, case, runtime, precision, limit, cache)
+                rows += _compare_deepstream(bundle, case, runtime, precision, cache, pose)
             except GaitstreamError as error:
                 skipped[f"{runtime} {precision}"] = str(error)
         judgement = None
@@ -241,6 +250,29 @@ def _compare_align(
         parts = engine.infer(case.align_feeds)["parts"]
     distance = measure(parts, case.parts)
     return row("parts", distance, ALIGN_LIMIT, distance.max_abs <= ALIGN_LIMIT, "the align graph")
+
+
+def _compare_deepstream(
+    bundle: Bundle, case: Case, runtime: str, precision: Precision, cache: EngineCache, pose: Path | None
+) -> list[Row]:
+    """The graph for nvinfer against the frame graph, where the bundle has one; bf16 is not for nvinfer."""
+    if precision == "bf16" or bundle.manifest.graphs[precision].deepstream is None:
+        return []
+    distance = deepstream_parity.compare(bundle, case, runtime, precision, cache, pose)
+    limit = deepstream_parity.limit(bundle.manifest.model, precision)
+    holds = limit is None or distance.relative <= limit
+    return [
+        Row(
+            output="deepstream",
+            precision=precision,
+            runtime=runtime,
+            device="",
+            distance=distance,
+            limit=limit,
+            verdict="recorded" if limit is None else "pass" if holds else "fail",
+            note="" if holds else "the graph for nvinfer departs from the frame graph",
+        )
+    ]
 
 
 def _allowed(rows: list[Row], judgement: Judgement | None) -> tuple[Precision, ...]:

@@ -123,8 +123,8 @@ def test_half_precision_keeps_what_must_be_precise() -> None:
     x = g.input("x", ["n", 8])
     g.output("y", g.op("Softmax", g.linear(x, np.eye(8) * 300), axis=-1), ["n", 8])
     half = halve(g.model("test"))
-    x = np.linspace(-1, 1, 8, dtype=np.float32)[None]
-    [y], [expected] = run(half, x=x), run(g.model("test"), x=x)
+    values = np.linspace(-1, 1, 8, dtype=np.float32)[None]
+    [y], [expected] = run(half, x=values), run(g.model("test"), x=values)
     np.testing.assert_allclose(y, expected, atol=1e-3)
     assert {t.data_type for t in half.graph.initializer} == {TensorProto.FLOAT16}
 

@@ -221,6 +221,6 @@ class MissingDeepStreamError(MissingExtraError):
     def __str__(self) -> str:
         return (
             f"the GPU front end needs DeepStream 9.1 ({self.cause}): run it in the image "
-            "gaitstream:gpu, or install /opt/nvidia/deepstream/deepstream/service-maker/python/pyservicemaker*.whl; "
-            "--frontend native runs without it"
+            "gaitstream:gpu, or install pyservicemaker*.whl from "
+            "/opt/nvidia/deepstream/deepstream/service-maker/python; --frontend native runs without it"
         )

@@ -103,8 +103,8 @@ def uri_of(camera: Camera) -> str:
         text = path.resolve().as_uri()
     elif camera.url.scheme not in _SCHEMES:
         raise ConfigError(
-            f"camera {camera.id}: the GPU front end cannot read {camera.url.scheme}:// ({', '.join(_SCHEMES)} are "
-            "possible); use --frontend native"
+            f"camera {camera.id}: the GPU front end cannot read {camera.url.scheme}:// "
+            f"({', '.join(_SCHEMES)} are possible); use --frontend native"
         )
     if "," in text:
         raise ConfigError(

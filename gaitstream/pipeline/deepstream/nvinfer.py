@@ -5,13 +5,11 @@ from __future__ import annotations
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.deepstream.graph import DETECTOR_ID, FIRST_ENCODER_ID, enabled
-from gaitstream.pipeline.deepstream.plan import END_TO_END, PARSERS, DetectorPlan, EncoderPlan, Plan
+from gaitstream.pipeline.deepstream.plan import PARSERS, DetectorPlan, EncoderPlan, Plan
 from gaitstream.pipeline.deepstream.table import Value, check_nvinfer
+from gaitstream.pipeline.detect_layouts import END_TO_END
 
 Sections = dict[str, dict[str, Value]]
-
-PERSON = 0
-"""Class id our parser gives to persons."""
 
 SMALLEST_PX = 16
 """nvinfer rounds crops down to even sizes and divides by them: nothing smaller may reach it."""
@@ -47,7 +45,7 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
         "maintain-aspect-ratio": int(model.keep_aspect),
         "symmetric-padding": int(model.centred),
         "scaling-filter": _BILINEAR,
-        "num-detected-classes": 1,
+        "num-detected-classes": model.person + 1,
         "interval": min(camera.detect_every for camera in cameras) - 1,
         "cluster-mode": _NONE if model.layout in END_TO_END else _NMS,
         "custom-lib-path": str(plan.parser),
@@ -98,7 +96,7 @@ def encoder_sections(config: Config, plan: Plan, index: int) -> Sections:
         # Outputs are copied from the GPU once, by our probe.
         "disable-output-host-copy": 1,
         "operate-on-gie-id": DETECTOR_ID,
-        "operate-on-class-ids": str(PERSON),
+        "operate-on-class-ids": str(plan.detector.person),
         "input-object-min-width": SMALLEST_PX,
         "input-object-min-height": SMALLEST_PX,
     }

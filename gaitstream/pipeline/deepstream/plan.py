@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Layout = Literal["yolox", "yolov8", "yolov10", "detr", "rfdetr"]
+from gaitstream.pipeline.detect_layouts import Layout
+
 EncoderKind = Literal["biggait", "gaitheat"]
 
 PARSERS: dict[Layout, str] = {
@@ -21,8 +22,6 @@ PARSERS: dict[Layout, str] = {
 }
 """Entry points of our parser library by layout of the detector's outputs."""
 
-END_TO_END: frozenset[Layout] = frozenset({"yolov10", "detr", "rfdetr"})
-"""Layouts whose boxes need no suppression."""
 
 
 def feature_layer(kind: EncoderKind) -> str:
@@ -52,6 +51,8 @@ class DetectorPlan:
     keep_aspect: bool = True
     centred: bool = False
     """Letterbox with the image in the middle instead of the top left."""
+    person: int = 0
+    """Index of the class `person`. Our parser takes the last configured class for it."""
     half: bool = True
     """Build in half precision."""
 

@@ -7,7 +7,6 @@
 namespace {
 
 constexpr int kYoloxStrides[] = {8, 16, 32};
-constexpr int kRfdetrPerson = 1;
 
 /* Keeps the best boxes in the caller's buffer: a min-heap on the score once it is full. */
 class Collector {
@@ -47,34 +46,34 @@ class Collector {
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-/* Dimensions without leading ones: engines differ in whether they keep the batch of one. */
+int cells(int size, int stride) { return (size + stride - 1) / stride; }
+
 struct View {
     const float* data;
     int rows, columns;
 };
 
+/* A tensor of rank 2 once leading ones are gone: engines differ in whether they keep the batch of one. */
 bool matrix(const gaitstream_tensor& tensor, View* view) {
-    int dims[4], rank = 0;
-    for (int i = 0; i < tensor.rank && i < 4; ++i) {
-        if (rank > 0 || tensor.dims[i] != 1 || tensor.rank - i <= 2) dims[rank++] = tensor.dims[i];
+    if (tensor.data == nullptr || tensor.rank < 2) return false;
+    for (int i = 0; i + 2 < tensor.rank; ++i) {
+        if (tensor.dims[i] != 1) return false;
     }
-    if (rank != 2 || tensor.data == nullptr) return false;
-    *view = View{tensor.data, dims[0], dims[1]};
+    *view = View{tensor.data, tensor.dims[tensor.rank - 2], tensor.dims[tensor.rank - 1]};
     return true;
 }
 
-bool yolox(const View& view, int width, int height, float min_score, Collector* boxes) {
-    int cells = 0;
-    for (const int stride : kYoloxStrides) cells += (width / stride) * (height / stride);
-    if (view.rows != cells || view.columns < 6) return false;
+bool yolox(const View& view, int width, int height, int person, float min_score, Collector* boxes) {
+    int count = 0;
+    for (const int stride : kYoloxStrides) count += cells(width, stride) * cells(height, stride);
+    if (view.rows != count || view.columns <= 5 + person) return false;
     const float* row = view.data;
     for (const int stride : kYoloxStrides) {
-        const int columns = width / stride, rows = height / stride;
-        for (int y = 0; y < rows; ++y) {
-            for (int x = 0; x < columns; ++x, row += view.columns) {
-                const float score = row[4] * row[5];
+        const float step = static_cast<float>(stride);
+        for (int y = 0; y < cells(height, stride); ++y) {
+            for (int x = 0; x < cells(width, stride); ++x, row += view.columns) {
+                const float score = row[4] * row[5 + person];
                 if (!(score >= min_score)) continue;
-                const float step = static_cast<float>(stride);
                 boxes->add_centred((row[0] + static_cast<float>(x)) * step,
                                    (row[1] + static_cast<float>(y)) * step, std::exp(row[2]) * step,
                                    std::exp(row[3]) * step, score);
@@ -84,12 +83,12 @@ bool yolox(const View& view, int width, int height, float min_score, Collector* 
     return true;
 }
 
-bool yolov8(const View& view, float min_score, Collector* boxes) {
-    if (view.rows < 5 || view.rows >= view.columns) return false;
+bool yolov8(const View& view, int person, float min_score, Collector* boxes) {
+    if (view.rows <= 4 + person) return false;
     const float* data = view.data;
     const int n = view.columns;
     for (int i = 0; i < n; ++i) {
-        const float score = data[4 * n + i];
+        const float score = data[(4 + person) * n + i];
         if (score >= min_score) {
             boxes->add_centred(data[i], data[n + i], data[2 * n + i], data[3 * n + i], score);
         }
@@ -97,49 +96,65 @@ bool yolov8(const View& view, float min_score, Collector* boxes) {
     return true;
 }
 
-bool yolov10(const View& view, float min_score, Collector* boxes) {
+bool yolov10(const View& view, int person, float min_score, Collector* boxes) {
     if (view.columns != 6) return false;
     for (int i = 0; i < view.rows; ++i) {
         const float* row = view.data + 6 * i;
-        if (row[4] >= min_score && row[5] == 0.0f) boxes->add(row[0], row[1], row[2], row[3], row[4]);
+        if (row[4] >= min_score && std::lround(row[5]) == person) {
+            boxes->add(row[0], row[1], row[2], row[3], row[4]);
+        }
     }
     return true;
 }
 
-/* Whether a DETR head's class values are logits: probabilities stay in 0..1. */
-bool are_logits(const float* data, int rows, int columns, int row_stride) {
-    for (int i = 0; i < rows; ++i) {
-        for (int c = 0; c < columns; ++c) {
-            const float value = data[i * row_stride + c];
-            if (value < 0.0f || value > 1.0f) return true;
-        }
+const gaitstream_tensor* named(const gaitstream_tensor* tensors, int count, const char* name) {
+    for (int i = 0; i < count; ++i) {
+        if (tensors[i].name != nullptr && std::strcmp(tensors[i].name, name) == 0) return &tensors[i];
     }
-    return false;
+    return nullptr;
 }
 
-bool detr(const gaitstream_tensor* tensors, int count, int person, bool logits_for_sure, int width, int height,
-          float min_score, Collector* boxes) {
-    View xywh{}, classes{};
-    if (count == 1) {
-        if (!matrix(tensors[0], &xywh) || xywh.columns < 5) return false;
-        classes = View{xywh.data + 4, xywh.rows, xywh.columns - 4};
-    } else {
-        View a{}, b{};
-        if (count != 2 || !matrix(tensors[0], &a) || !matrix(tensors[1], &b) || a.rows != b.rows) return false;
-        if ((a.columns == 4) == (b.columns == 4)) return false;
-        xywh = a.columns == 4 ? a : b;
-        classes = a.columns == 4 ? b : a;
+bool detr_named(const gaitstream_tensor* tensors, int count, int person, float min_score, Collector* boxes) {
+    const gaitstream_tensor* corners = named(tensors, count, "boxes");
+    const gaitstream_tensor* scores = named(tensors, count, "scores");
+    const gaitstream_tensor* labels = named(tensors, count, "labels");
+    View view{};
+    if (!corners || !scores || !labels || !matrix(*corners, &view) || view.columns != 4) return false;
+    for (const gaitstream_tensor* list : {scores, labels}) {
+        if (!list->data || list->rank < 1 || list->dims[list->rank - 1] != view.rows) return false;
     }
-    if (classes.columns <= person) return false;
-    const int box_stride = xywh.columns;
-    const int class_stride = count == 1 ? xywh.columns : classes.columns;
-    const bool logits =
-        logits_for_sure || are_logits(classes.data, classes.rows, classes.columns, class_stride);
+    for (int i = 0; i < view.rows; ++i) {
+        const float* box = view.data + 4 * i;
+        if (scores->data[i] >= min_score && std::lround(labels->data[i]) == person) {
+            boxes->add(box[0], box[1], box[2], box[3], scores->data[i]);
+        }
+    }
+    return true;
+}
+
+bool detr(const View& view, int width, int height, int person, float min_score, Collector* boxes) {
+    if (view.columns <= 4 + person) return false;
+    const float w = static_cast<float>(width), h = static_cast<float>(height);
+    for (int i = 0; i < view.rows; ++i) {
+        const float* row = view.data + i * view.columns;
+        const float score = row[4 + person];
+        if (score >= min_score) boxes->add_centred(row[0] * w, row[1] * h, row[2] * w, row[3] * h, score);
+    }
+    return true;
+}
+
+bool rfdetr(const gaitstream_tensor* tensors, int count, int width, int height, int person, float min_score,
+            Collector* boxes) {
+    View a{}, b{};
+    if (count != 2 || !matrix(tensors[0], &a) || !matrix(tensors[1], &b) || a.rows != b.rows) return false;
+    if ((a.columns == 4) == (b.columns == 4)) return false;
+    const View& xywh = a.columns == 4 ? a : b;
+    const View& logits = a.columns == 4 ? b : a;
+    if (logits.columns <= person) return false;
     const float w = static_cast<float>(width), h = static_cast<float>(height);
     for (int i = 0; i < xywh.rows; ++i) {
-        const float value = classes.data[i * class_stride + person];
-        const float score = logits ? sigmoid(value) : value;
-        const float* box = xywh.data + i * box_stride;
+        const float score = sigmoid(logits.data[i * logits.columns + person]);
+        const float* box = xywh.data + 4 * i;
         if (score >= min_score) boxes->add_centred(box[0] * w, box[1] * h, box[2] * w, box[3] * h, score);
     }
     return true;
@@ -148,26 +163,29 @@ bool detr(const gaitstream_tensor* tensors, int count, int person, bool logits_f
 }  // namespace
 
 extern "C" int gaitstream_decode(gaitstream_layout layout, const gaitstream_tensor* tensors, int count,
-                                 int width, int height, float min_score, gaitstream_box* out, int capacity) {
-    if (tensors == nullptr || count < 1 || out == nullptr || capacity < 0 || width < 1 || height < 1) return -1;
+                                 int width, int height, int person, float min_score, gaitstream_box* out,
+                                 int capacity) {
+    if (!tensors || !out || count < 1 || capacity < 0 || width < 1 || height < 1 || person < 0) return -1;
     Collector boxes(out, capacity);
     View view{};
+    const bool single = count == 1 && matrix(tensors[0], &view);
     bool fits = false;
     switch (layout) {
         case GAITSTREAM_YOLOX:
-            fits = count == 1 && matrix(tensors[0], &view) && yolox(view, width, height, min_score, &boxes);
+            fits = single && yolox(view, width, height, person, min_score, &boxes);
             break;
         case GAITSTREAM_YOLOV8:
-            fits = count == 1 && matrix(tensors[0], &view) && yolov8(view, min_score, &boxes);
+            fits = single && yolov8(view, person, min_score, &boxes);
             break;
         case GAITSTREAM_YOLOV10:
-            fits = count == 1 && matrix(tensors[0], &view) && yolov10(view, min_score, &boxes);
+            fits = single && yolov10(view, person, min_score, &boxes);
             break;
         case GAITSTREAM_DETR:
-            fits = detr(tensors, count, 0, false, width, height, min_score, &boxes);
+            fits = single ? detr(view, width, height, person, min_score, &boxes)
+                          : detr_named(tensors, count, person, min_score, &boxes);
             break;
         case GAITSTREAM_RFDETR:
-            fits = detr(tensors, count, kRfdetrPerson, true, width, height, min_score, &boxes);
+            fits = rfdetr(tensors, count, width, height, person, min_score, &boxes);
             break;
     }
     return fits ? boxes.count() : -1;

@@ -11,12 +11,12 @@ extern "C" {
 #endif
 
 typedef enum {
-    GAITSTREAM_YOLOX = 0,  /* [n, 5 + classes]: grid-relative cx, cy, log w, log h, objectness, classes */
-    GAITSTREAM_YOLOV8 = 1, /* [4 + classes, n]: cx, cy, w, h in pixels, class scores */
-    GAITSTREAM_YOLOV10 = 2,/* [n, 6]: x1, y1, x2, y2 in pixels, score, class; suppressed inside the graph */
-    GAITSTREAM_DETR = 3,   /* boxes [n, 4] cx, cy, w, h in 0..1 and scores or logits [n, classes]; or one
-                              tensor [n, 4 + classes] */
-    GAITSTREAM_RFDETR = 4  /* as DETR with logits over 91 classes counted from 1: a person is class 1 */
+    GAITSTREAM_YOLOX = 0,   /* [n, 5 + classes]: grid-relative cx, cy, log w, log h, objectness, classes */
+    GAITSTREAM_YOLOV8 = 1,  /* [4 + classes, n]: cx, cy, w, h in pixels, class scores */
+    GAITSTREAM_YOLOV10 = 2, /* [n, 6]: x1, y1, x2, y2 in pixels, score, class; suppressed inside the graph */
+    GAITSTREAM_DETR = 3,    /* [n, 4 + classes]: cx, cy, w, h in 0..1, class scores; or three tensors named
+                               boxes [n, 4] (x1, y1, x2, y2 in pixels), scores [n] and labels [n] */
+    GAITSTREAM_RFDETR = 4   /* [n, 4]: cx, cy, w, h in 0..1, and logits [n, classes] */
 } gaitstream_layout;
 
 typedef struct {
@@ -33,12 +33,13 @@ typedef struct {
 
 /* Decodes one image.
  *
- * tensors, count: the network's outputs. width, height: of its input. min_score: lower scores are dropped.
+ * tensors, count: the network's outputs. width, height: of its input. person: index of that class.
+ * min_score: lower scores are dropped.
  * out, capacity: where boxes go; the best stay when there are more.
  * Returns the number of boxes, or -1 when the tensors do not have the layout's shapes.
  */
 int gaitstream_decode(gaitstream_layout layout, const gaitstream_tensor* tensors, int count, int width,
-                      int height, float min_score, gaitstream_box* out, int capacity);
+                      int height, int person, float min_score, gaitstream_box* out, int capacity);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,10 @@
 /* nvinfer's entry points: translate its types to decode.h and back.
  *
- * Every function is named in an nvinfer configuration as `parse-bbox-func-name`. They report persons as
- * class 0 and drop what lies under class 0's pre-cluster threshold; clustering stays with nvinfer.
+ * Each is named in an nvinfer configuration as `parse-bbox-func-name`. The person is the last of the
+ * configured classes (`num-detected-classes` minus one): nvinfer hands a parser no other parameter. Boxes
+ * under that class's pre-cluster threshold are dropped; clustering stays with nvinfer.
  */
+#include <cstdint>
 #include <cstdio>
 #include <vector>
 
@@ -13,17 +15,37 @@ namespace {
 
 constexpr int kCapacity = 1000;
 
-bool tensor_of(const NvDsInferLayerInfo& layer, gaitstream_tensor* tensor) {
+template <typename T>
+void widen(const void* source, size_t count, std::vector<float>* target) {
+    const T* values = static_cast<const T*>(source);
+    target->assign(values, values + count);
+}
+
+/* Labels come as integers; everything is decoded as float. `store` keeps what had to be converted. */
+bool tensor_of(const NvDsInferLayerInfo& layer, std::vector<float>* store, gaitstream_tensor* tensor) {
     const NvDsInferDims& dims = layer.inferDims;
-    if (layer.dataType != FLOAT || dims.numDims > 4) {
-        std::fprintf(stderr, "gaitstream parser: output %s has type %d and rank %u; FLOAT and rank <= 4 needed\n",
-                     layer.layerName, static_cast<int>(layer.dataType), dims.numDims);
-        return false;
-    }
+    if (dims.numDims < 1 || dims.numDims > 4) return false;
+    size_t count = 1;
     tensor->name = layer.layerName;
-    tensor->data = static_cast<const float*>(layer.buffer);
     tensor->rank = static_cast<int>(dims.numDims);
-    for (int i = 0; i < tensor->rank; ++i) tensor->dims[i] = static_cast<int>(dims.d[i]);
+    for (unsigned int i = 0; i < dims.numDims; ++i) {
+        tensor->dims[i] = static_cast<int>(dims.d[i]);
+        count *= dims.d[i];
+    }
+    switch (layer.dataType) {
+        case FLOAT:
+            tensor->data = static_cast<const float*>(layer.buffer);
+            return true;
+        case INT32:
+            widen<int32_t>(layer.buffer, count, store);
+            break;
+        case INT64:
+            widen<int64_t>(layer.buffer, count, store);
+            break;
+        default:
+            return false;
+    }
+    tensor->data = store->data();
     return true;
 }
 
@@ -31,30 +53,38 @@ bool parse(gaitstream_layout layout, const std::vector<NvDsInferLayerInfo>& laye
            const NvDsInferNetworkInfo& network, const NvDsInferParseDetectionParams& params,
            std::vector<NvDsInferObjectDetectionInfo>& objects) {
     std::vector<gaitstream_tensor> tensors;
-    for (const NvDsInferLayerInfo& layer : layers) {
+    std::vector<std::vector<float>> stores(layers.size());
+    for (size_t i = 0; i < layers.size(); ++i) {
         gaitstream_tensor tensor{};
-        if (layer.isInput) continue;
-        if (!tensor_of(layer, &tensor)) return false;
+        if (layers[i].isInput) continue;
+        if (!tensor_of(layers[i], &stores[i], &tensor)) {
+            std::fprintf(stderr, "gaitstream parser: output %s has a type or rank no layout has\n",
+                         layers[i].layerName);
+            return false;
+        }
         tensors.push_back(tensor);
     }
-    const float min_score = params.perClassPreclusterThreshold.empty() ? 0.0f : params.perClassPreclusterThreshold[0];
+    const unsigned int person = params.numClassesConfigured > 0 ? params.numClassesConfigured - 1 : 0;
+    const float min_score =
+        person < params.perClassPreclusterThreshold.size() ? params.perClassPreclusterThreshold[person] : 0.0f;
     std::vector<gaitstream_box> boxes(kCapacity);
     const int count = gaitstream_decode(layout, tensors.data(), static_cast<int>(tensors.size()),
                                         static_cast<int>(network.width), static_cast<int>(network.height),
-                                        min_score, boxes.data(), kCapacity);
+                                        static_cast<int>(person), min_score, boxes.data(), kCapacity);
     if (count < 0) {
-        std::fprintf(stderr, "gaitstream parser: the outputs do not have the shapes of layout %d; check `layout`\n",
+        std::fprintf(stderr, "gaitstream parser: the outputs do not have the shapes of layout %d\n",
                      static_cast<int>(layout));
         return false;
     }
     for (int i = 0; i < count; ++i) {
+        const gaitstream_box& box = boxes[static_cast<size_t>(i)];
         NvDsInferObjectDetectionInfo object{};
-        object.classId = 0;
-        object.left = boxes[static_cast<size_t>(i)].left;
-        object.top = boxes[static_cast<size_t>(i)].top;
-        object.width = boxes[static_cast<size_t>(i)].width;
-        object.height = boxes[static_cast<size_t>(i)].height;
-        object.detectionConfidence = boxes[static_cast<size_t>(i)].score;
+        object.classId = person;
+        object.left = box.left;
+        object.top = box.top;
+        object.width = box.width;
+        object.height = box.height;
+        object.detectionConfidence = box.score;
         objects.push_back(object);
     }
     return true;
@@ -62,12 +92,12 @@ bool parse(gaitstream_layout layout, const std::vector<NvDsInferLayerInfo>& laye
 
 }  // namespace
 
-#define GAITSTREAM_ENTRY(name, layout)                                                                          \
-    extern "C" bool name(std::vector<NvDsInferLayerInfo> const& layers, NvDsInferNetworkInfo const& network,    \
-                         NvDsInferParseDetectionParams const& params,                                           \
-                         std::vector<NvDsInferObjectDetectionInfo>& objects) {                                  \
-        return parse(layout, layers, network, params, objects);                                                 \
-    }                                                                                                           \
+#define GAITSTREAM_ENTRY(name, layout)                                                                       \
+    extern "C" bool name(std::vector<NvDsInferLayerInfo> const& layers, NvDsInferNetworkInfo const& network, \
+                         NvDsInferParseDetectionParams const& params,                                        \
+                         std::vector<NvDsInferObjectDetectionInfo>& objects) {                               \
+        return parse(layout, layers, network, params, objects);                                              \
+    }                                                                                                        \
     CHECK_CUSTOM_PARSE_FUNC_PROTOTYPE(name)
 
 GAITSTREAM_ENTRY(GaitstreamParseYolox, GAITSTREAM_YOLOX)
