@@ -1,0 +1,266 @@
+"""The gallery on disk: persons and their templates, bound to the models they came from.
+
+An SQLite file in WAL mode with mode 0600: a process that is killed at any moment leaves it readable, other
+processes may read while one writes, and erased templates are overwritten (`secure_delete`).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery.calibration import Calibration, calibrate
+from gaitstream.gallery.matching import Matcher
+
+Floats = NDArray[np.float32]
+APPLICATION_ID = 0x47414954  # "GAIT"
+SCHEMA = 1
+_TABLES = """
+CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ns INTEGER NOT NULL);
+CREATE TABLE model (
+    name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, parts INTEGER NOT NULL, dim INTEGER NOT NULL,
+    threshold REAL, margin REAL
+);
+CREATE TABLE template (
+    id INTEGER PRIMARY KEY,
+    person INTEGER NOT NULL REFERENCES person(id) ON DELETE CASCADE,
+    model TEXT NOT NULL REFERENCES model(name),
+    source TEXT NOT NULL, created_ns INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX template_by_model ON template (model, person, id);
+"""
+
+
+@dataclass(frozen=True)
+class PersonEntry:
+    """One line of the gallery's listing."""
+
+    name: str
+    created_ns: int
+    """UTC nanoseconds of the first enrolment."""
+    templates: dict[str, int]
+    """How many, by model."""
+
+
+class Gallery:
+    """Persons and templates; use an instance from one thread.
+
+    Args:
+        path: the file.
+        create: make it when missing.
+
+    Raises:
+        GalleryError: there is no such file, or it is no gallery of this version.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            if not create:
+                raise GalleryError(
+                    f"{self.path}: no such gallery; make one with "
+                    "'gaitstream enroll --person NAME --video FILE'"
+                )
+            self._make_file()
+        try:
+            self._db = sqlite3.connect(self.path, timeout=10.0, isolation_level=None)
+            self._open()
+        except sqlite3.DatabaseError as error:
+            raise GalleryError(
+                f"{self.path} is no gallery ({error}); give the file that 'gaitstream enroll' wrote"
+            ) from error
+
+    def enroll(
+        self, person: str, model: str, fingerprint: str, templates: Floats, *, source: str = ""
+    ) -> None:
+        """Add templates of a person, made when new; all or nothing.
+
+        Args:
+            person: the name that events will carry.
+            model: `biggait` or `gaitheat`.
+            fingerprint: of the bundle the templates came from.
+            templates: float32 `[n, parts, dim]`.
+            source: where they came from, for the listing; free of credentials.
+
+        Raises:
+            GalleryError: the model differs from the one that filled the gallery, or the shape is wrong.
+        """
+        if not person.strip():
+            raise GalleryError("a person needs a name: --person NAME")
+        if templates.ndim != 3 or not len(templates) or not np.isfinite(templates).all():
+            raise GalleryError(
+                f"templates of shape {templates.shape}: finite [n, parts, dim] with n >= 1 needed"
+            )
+        now = time.time_ns()
+        with self._transaction():
+            self._bind(model, fingerprint, templates.shape[1:])
+            self._db.execute("INSERT OR IGNORE INTO person (name, created_ns) VALUES (?, ?)", (person, now))
+            rows = [(person, model, source, now, np.ascontiguousarray(t, "<f4").tobytes()) for t in templates]
+            self._db.executemany(
+                "INSERT INTO template (person, model, source, created_ns, data) "
+                "VALUES ((SELECT id FROM person WHERE name = ?), ?, ?, ?, ?)",
+                rows,
+            )
+        self.calibrate(model)
+
+    def remove(self, person: str) -> int:
+        """Erase a person and overwrite the templates in the file.
+
+        Returns:
+            How many templates were erased.
+
+        Raises:
+            GalleryError: nobody of that name is in the gallery.
+        """
+        with self._transaction():
+            query = (
+                "SELECT count(t.id) FROM person p LEFT JOIN template t ON t.person = p.id WHERE p.name = ?"
+            )
+            [count] = self._db.execute(query, (person,)).fetchone()
+            if not self._db.execute("DELETE FROM person WHERE name = ?", (person,)).rowcount:
+                known = ", ".join(entry.name for entry in self.persons()) or "nobody"
+                raise GalleryError(f"{person!r} is not in {self.path}; it has {known}")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing stays behind in the log
+        for model in self.models():
+            self.calibrate(model)
+        return int(count)
+
+    def persons(self) -> list[PersonEntry]:
+        """Everybody, by name."""
+        rows = self._db.execute(
+            "SELECT p.name, p.created_ns, t.model, count(t.id) FROM person p LEFT JOIN template t "
+            "ON t.person = p.id GROUP BY p.id, t.model ORDER BY p.name"
+        )
+        entries: dict[str, PersonEntry] = {}
+        for name, created_ns, model, count in rows:
+            entry = entries.setdefault(name, PersonEntry(name, created_ns, {}))
+            if model is not None:
+                entry.templates[model] = count
+        return list(entries.values())
+
+    def models(self) -> dict[str, str]:
+        """Fingerprint by model."""
+        return dict(self._db.execute("SELECT name, fingerprint FROM model ORDER BY name").fetchall())
+
+    def matcher(self, model: str, fingerprint: str, *, nearest: int = 1) -> Matcher:
+        """A snapshot of one model's templates; empty when it has none.
+
+        Args:
+            model: `biggait` or `gaitheat`.
+            fingerprint: of the bundle whose embeddings will be compared.
+            nearest: how many of a person's nearest templates are averaged; 1 takes the best.
+
+        Raises:
+            GalleryError: the gallery was filled by another model.
+        """
+        row = self._db.execute(
+            "SELECT fingerprint, parts, dim FROM model WHERE name = ?", (model,)
+        ).fetchone()
+        if row is None:
+            return Matcher.build([], nearest)
+        self._check_model(model, fingerprint, row[0])
+        grouped: dict[str, list[Floats]] = {}
+        rows = self._db.execute(
+            "SELECT p.name, t.data FROM template t JOIN person p ON p.id = t.person WHERE t.model = ? "
+            "ORDER BY p.name, t.id",
+            (model,),
+        )
+        for name, data in rows:
+            grouped.setdefault(name, []).append(np.frombuffer(data, "<f4").reshape(row[1], row[2]))
+        return Matcher.build([(name, np.stack(maps)) for name, maps in grouped.items()], nearest)
+
+    def calibrate(self, model: str) -> Calibration | None:
+        """Compute threshold and margin from the templates and keep them."""
+        row = self._db.execute("SELECT fingerprint FROM model WHERE name = ?", (model,)).fetchone()
+        result = calibrate(self.matcher(model, row[0])) if row else None
+        if row:
+            values = (result.threshold, result.margin) if result else (None, None)
+            self._db.execute("UPDATE model SET threshold = ?, margin = ? WHERE name = ?", (*values, model))
+        return result
+
+    def thresholds(self, model: str) -> tuple[float | None, float | None]:
+        """The calibrated threshold and margin of a model; None where there is none."""
+        row = self._db.execute("SELECT threshold, margin FROM model WHERE name = ?", (model,)).fetchone()
+        return (row[0], row[1]) if row else (None, None)
+
+    @property
+    def version(self) -> int:
+        """Changes when another process has changed the gallery."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make_file(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise GalleryError(f"{self.path} cannot be made ({error}); set gallery.path") from error
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.execute("PRAGMA secure_delete = ON")
+        with self._transaction():
+            [application] = self._db.execute("PRAGMA application_id").fetchone()
+            [schema] = self._db.execute("PRAGMA user_version").fetchone()
+            [tables] = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not tables and not application:
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+            elif application != APPLICATION_ID or schema != SCHEMA:
+                raise GalleryError(
+                    f"{self.path} is no gallery of schema {SCHEMA} (it says {schema}); enrol into a new file"
+                )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _bind(self, model: str, fingerprint: str, shape: tuple[int, ...]) -> None:
+        """Bind an empty model slot to a fingerprint, or check the one that is bound."""
+        row = self._db.execute("SELECT fingerprint FROM model WHERE name = ?", (model,)).fetchone()
+        if row is None:
+            self._db.execute(
+                "INSERT INTO model (name, fingerprint, parts, dim) VALUES (?, ?, ?, ?)",
+                (model, fingerprint, *shape),
+            )
+        else:
+            self._check_model(model, fingerprint, row[0])
+
+    def _check_model(self, model: str, fingerprint: str, bound: str) -> None:
+        if fingerprint != bound:
+            raise GalleryError(
+                f"{self.path} was filled by {model} {bound[:12]}, this is {model} {fingerprint[:12]}: "
+                "embeddings of different models cannot be compared; use that bundle again, or enrol into a "
+                "new gallery"
+            )

@@ -1,0 +1,299 @@
+"""The second half of the pipeline: pool, embed, identify, publish.
+
+It takes persons and features from any front end, touches no camera and no picture, and runs in one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import Gallery
+from gaitstream.pipeline.config import Config
+from gaitstream.pipeline.data import Decision, Embedding, Feature, Person, Reason
+from gaitstream.pipeline.embed import Embedder, Filled
+from gaitstream.pipeline.identify import Identifier, Known, Limits, Scale
+from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.pool import Window, WindowRule
+from gaitstream.pipeline.publish import EventMaker, EventSink
+from gaitstream.pipeline.stats import Stats
+
+if TYPE_CHECKING:
+    from gaitstream.recognizer import Recognizer
+
+
+class Backend:
+    """Pools features into windows, embeds them, decides and publishes.
+
+    Args:
+        config: windows, gallery and thresholds.
+        recognizers: by kind.
+        sink: where events go.
+        maker: makes the events of this run.
+        stats: what is counted.
+        observers: hooks.
+
+    Raises:
+        GalleryError: the gallery was filled by another model, or cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        recognizers: Mapping[str, Recognizer],
+        sink: EventSink,
+        maker: EventMaker,
+        stats: Stats,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        rule = config.tracklets
+        self._embedder = Embedder(
+            recognizers, WindowRule(rule.length, rule.stride, rule.provisional_from, rule.max_gap_s)
+        )
+        self._config = config
+        self._fingerprints = {kind: model.fingerprint for kind, model in recognizers.items()}
+        self._sink = sink
+        self._maker = maker
+        self._stats = stats
+        self._observers = observers
+        self._windows: dict[tuple[str, int, str], Window] = {}
+        self._identifiers: dict[str, Identifier] = {}
+        self._labels: dict[str, dict[int, Decision]] = {}
+        self._skew_ns: dict[str, int] = {}
+        self._gallery: Gallery | None = None
+        self._known = Known()
+        self._calibrated: tuple[float | None, float] = (None, 0.0)
+        self._open_gallery(config.gallery.path)
+
+    def take(
+        self,
+        frames: Iterable[tuple[str, Sequence[Person]]],
+        features: Sequence[Feature],
+        ended: Sequence[tuple[str, int]] = (),
+        *,
+        cause: str = "lost",
+    ) -> None:
+        """Take a batch in.
+
+        Args:
+            frames: camera and judged persons, frame by frame in the order of time.
+            features: one per accepted person and recognizer, in the same order.
+            ended: camera and id of tracks that ended, after these frames.
+            cause: why they ended.
+        """
+        self._see(frames)
+        with self._stats.stage("pool"):
+            filled = self._pool(features)
+        self._identify(filled)
+        self._end(ended, cause)
+
+    def labels(self, camera: str) -> Mapping[int, Decision]:
+        """The latest decision by track."""
+        return self._labels.get(camera, {})
+
+    def end_camera(self, camera: str, cause: str) -> None:
+        """End every track of a camera that left, and forget the camera."""
+        identifier = self._identifiers.get(camera)
+        if identifier is not None:
+            self._end([(camera, track) for track in sorted(identifier.tracks)], cause)
+            del self._identifiers[camera]
+            self._labels.pop(camera, None)
+
+    def end_all(self, cause: str) -> None:
+        """End every track of every camera."""
+        for camera in list(self._identifiers):
+            self.end_camera(camera, cause)
+
+    def adjust(self, config: Config) -> None:
+        """Take over new thresholds and margins."""
+        self._config = config
+        for camera, identifier in self._identifiers.items():
+            identifier.limits = self._limits(camera)
+
+    def refresh(self) -> bool:
+        """Read the gallery again when another process has changed it; True when it has."""
+        if self._gallery is None:
+            if self._config.gallery.path is None or not self._config.gallery.path.is_file():
+                return False
+            self._open_gallery(self._config.gallery.path)
+        elif self._gallery.version == self._version:
+            return False
+        else:
+            self._read_gallery(self._gallery)
+        for camera, identifier in self._identifiers.items():
+            identifier.use(self._known)
+            identifier.limits = self._limits(camera)
+        return True
+
+    def close(self) -> None:
+        """Let go of the gallery."""
+        if self._gallery is not None:
+            self._gallery.close()
+
+    def set_skew(self, camera: str, skew_ns: int) -> None:
+        """The clock minus the capture time of a frame that met no delay; 0 for live cameras."""
+        self._skew_ns[camera] = skew_ns
+
+    def _open_gallery(self, path: Path | None) -> None:
+        if path is None or not path.is_file():
+            return  # enrolling makes the file; until then every track says `no_gallery`
+        self._gallery = Gallery(path)
+        self._read_gallery(self._gallery)
+
+    def _read_gallery(self, gallery: Gallery) -> None:
+        self._version = gallery.version
+        if gallery.models() and not set(gallery.models()) & set(self._fingerprints):
+            raise GalleryError(
+                f"{gallery.path} holds templates of {', '.join(gallery.models())}, this runs "
+                f"{', '.join(self._fingerprints) or 'no recognizer'}; enrol into a new gallery"
+            )
+        matchers = {kind: gallery.matcher(kind, print_) for kind, print_ in self._fingerprints.items()}
+        calibrated = {kind: gallery.thresholds(kind) for kind in matchers}
+        weights = {kind: model.weight for kind, model in self._config.models.recognizers.items()}
+        fused = len(matchers) > 1
+        scales = {
+            kind: Scale(weights.get(kind, 1.0), (threshold or 1.0) if fused else 1.0)
+            for kind, (threshold, _) in calibrated.items()
+        }
+        self._known = Known.of(matchers, scales)
+        if fused:  # in units of each model's own threshold, 1 is where they agree to be at it
+            whole = all(threshold is not None for threshold, _ in calibrated.values())
+            self._calibrated = (1.0 if whole else None, 0.0)
+        else:
+            [(threshold, margin)] = calibrated.values() or [(None, None)]
+            self._calibrated = (threshold, margin or 0.0)
+
+    def _limits(self, camera: str) -> Limits:
+        known = [entry for entry in self._config.cameras if entry.id == camera]
+        gallery = self._config.gallery_for(known[0]) if known else self._config.gallery
+        threshold, margin = self._calibrated
+        return Limits(
+            threshold if gallery.threshold is None else gallery.threshold,
+            margin if gallery.margin is None else gallery.margin,
+        )
+
+    def _identifier(self, camera: str) -> Identifier:
+        identifier = self._identifiers.get(camera)
+        if identifier is None:
+            identifier = Identifier(camera, self._known, self._limits(camera))
+            self._identifiers[camera] = identifier
+        return identifier
+
+    def _see(self, frames: Iterable[tuple[str, Sequence[Person]]]) -> None:
+        for camera, persons in frames:
+            identifier = self._identifier(camera)
+            counters = self._stats.camera(camera)
+            identifier.see(persons)
+            counters.people = len(persons)
+            counters.person_frames += len(persons)
+            counters.tracks = len(identifier.tracks)
+            for person in persons:
+                if person.rejected is not None:
+                    counters.rejections[person.rejected.value] += 1
+                    if person.rejected is Reason.ID_SWITCH_SUSPECTED:
+                        self._suspect(camera, person.track)
+
+    def _suspect(self, camera: str, track: int) -> None:
+        """What was pooled so far may be somebody else's."""
+        self._identifiers[camera].suspect(track)
+        for kind in self._fingerprints:
+            window = self._windows.get((camera, track, kind))
+            if window is not None:
+                window.reset()
+
+    def _pool(self, features: Sequence[Feature]) -> list[Filled]:
+        filled = []
+        for feature in features:
+            person = feature.person
+            key = (person.camera, person.track, feature.model)
+            window = self._windows.get(key)
+            if window is None:
+                window = self._windows[key] = self._embedder.window(feature.model)
+            emitted = window.add(person.time_ns, feature.map)
+            self._stats.camera(person.camera).encoded += 1
+            if emitted is not None:
+                filled.append(Filled(feature.model, person.camera, person.track, emitted))
+        return filled
+
+    def _identify(self, filled: Sequence[Filled]) -> None:
+        if not filled:
+            return
+        self._learn(filled)
+        with self._stats.stage("identify"):
+            decisions = []
+            for camera in dict.fromkeys(item.camera for item in filled):
+                identifier = self._identifiers[camera]
+                for track, state in identifier.tracks.items():
+                    if state.fused is not None:
+                        decision = identifier.decide(track)
+                        self._labels.setdefault(camera, {})[track] = decision
+                        if identifier.is_news(decision):
+                            decisions.append(decision)
+        with self._stats.stage("publish"):
+            for decision in decisions:
+                self._publish(decision)
+        for item in filled:
+            if not item.window.provisional:
+                waited_ns = time.time_ns() - item.window.last_ns - self._skew_ns.get(item.camera, 0)
+                self._stats.now.event_latency.observe(max(0.0, waited_ns / 1e6))
+
+    def _learn(self, filled: Sequence[Filled]) -> list[Embedding]:
+        """Embed windows and hand them to the identifiers."""
+        with self._stats.stage("embed"):
+            embeddings = self._embedder.embed(filled)
+        self._stats.batch("embed", len(filled))
+        for embedding in embeddings:
+            tracklet = embedding.tracklet
+            self._identifiers[tracklet.camera].add(embedding)
+            self._stats.camera(tracklet.camera).windows += not tracklet.provisional
+            for observer in self._observers:
+                observer.on_embedding(embedding)
+        return embeddings
+
+    def _end(self, ended: Sequence[tuple[str, int]], cause: str) -> None:
+        """The last windows, final decisions and farewells of tracks."""
+        ended = [
+            (camera, track)
+            for camera, track in ended
+            if camera in self._identifiers and track in self._identifiers[camera].tracks
+        ]
+        filled = []
+        for camera, track in ended:
+            for kind in self._fingerprints:
+                window = self._windows.pop((camera, track, kind), None)
+                emitted = window.finish() if window is not None else None
+                if emitted is not None:
+                    filled.append(Filled(kind, camera, track, emitted))
+        if filled:
+            self._learn(filled)
+        for camera, track in ended:
+            self._bury(camera, track, cause)
+
+    def _bury(self, camera: str, track: int, cause: str) -> None:
+        state, decision = self._identifiers[camera].end(track)
+        self._labels.get(camera, {}).pop(track, None)
+        counters = self._stats.camera(camera)
+        counters.tracks = len(self._identifiers[camera].tracks)
+        counters.tracks_ended += 1
+        counters.outcomes[decision.status.value] += 1
+        if decision.reason is not None:
+            counters.unnamed[decision.reason.value] += 1
+        self._publish(decision)
+        event = self._maker.ended(state, decision, cause)
+        self._sink.publish(event)
+        self._stats.now.events[type(event).__struct_config__.tag] += 1  # type: ignore[index]
+        for observer in self._observers:
+            observer.on_track_ended(state, decision, cause)
+
+    def _publish(self, decision: Decision) -> None:
+        event = self._maker.identity(decision)
+        self._sink.publish(event)
+        self._stats.now.events[str(type(event).__struct_config__.tag)] += 1
+        self._stats.camera(
+            decision.camera
+        ).last_identity = f"#{decision.track} {decision.person or decision.status.value}"
+        for observer in self._observers:
+            observer.on_decision(decision)

@@ -1,0 +1,190 @@
+"""Windows over a track's accepted frames: the maximum over time, kept as block maxima.
+
+A window of 30 frames that slides by 15 is the maximum of two blocks of 15: two maps are kept, not thirty. No
+clock and no I/O: frames come with their capture time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """When windows are emitted.
+
+    Attributes:
+        length: accepted frames in a window.
+        stride: accepted frames between starts of windows; divides `length`.
+        provisional_from: frames from which a provisional window is emitted, until the first full one.
+        max_gap_s: longest time between accepted frames of one window.
+    """
+
+    length: int = 30
+    stride: int = 15
+    provisional_from: int = 10
+    max_gap_s: float = 1.0
+
+    @property
+    def provisional_every(self) -> int:
+        """Accepted frames between provisional windows."""
+        return max(1, self.stride // 3)
+
+    def is_provisional_due(self, frames: int) -> bool:
+        """Whether a window of so many frames is worth a provisional decision."""
+        beyond = frames - self.provisional_from
+        return self.provisional_from <= frames < self.length and beyond % self.provisional_every == 0
+
+
+class Emitted(NamedTuple):
+    """A window's content.
+
+    Attributes:
+        data: `MapWindow`: the pooled map `[channels, height, width]`. `HeatmapWindow`: the heatmaps
+            `[frames, 17, 64, 48]`.
+        frames: accepted frames in it.
+        provisional: it is not full.
+    """
+
+    data: Floats
+    first_ns: int
+    last_ns: int
+    frames: int
+    provisional: bool
+
+
+class Window(Protocol):
+    """What the two kinds of windows share."""
+
+    completed: int
+    """Full windows emitted."""
+
+    def __init__(self, rule: WindowRule) -> None:
+        """Make an empty window."""
+
+    def add(self, time_ns: int, frame: Floats) -> Emitted | None:
+        """Take an accepted frame; the window it completes, if any."""
+
+    def reset(self) -> None:
+        """Begin afresh: the track may be somebody else from here on."""
+
+    def finish(self) -> Emitted | None:
+        """What is left when the track ends, unless a full window was emitted or it is too little."""
+
+
+@dataclass(slots=True)
+class _Block:
+    peak: Floats
+    first_ns: int
+    last_ns: int
+    frames: int = 1
+
+
+class MapWindow:
+    """Pools feature maps `[channels, height, width]` into block maxima."""
+
+    def __init__(self, rule: WindowRule) -> None:
+        self.rule = rule
+        self.completed = 0
+        self._blocks: deque[_Block] = deque()
+
+    @property
+    def frames(self) -> int:
+        """Accepted frames in the open window."""
+        return sum(block.frames for block in self._blocks)
+
+    def add(self, time_ns: int, frame: Floats) -> Emitted | None:
+        """Take one frame's feature map; it is copied, never kept.
+
+        Returns:
+            The full window it completes, or a provisional one while none has been full.
+        """
+        if self._blocks and time_ns - self._blocks[-1].last_ns > self.rule.max_gap_s * SECOND_NS:
+            self.reset()
+        if not self._blocks or self._blocks[-1].frames == self.rule.stride:
+            self._blocks.append(_Block(np.array(frame, np.float32), time_ns, time_ns))
+        else:
+            block = self._blocks[-1]
+            np.maximum(block.peak, frame, out=block.peak)
+            block.frames += 1
+            block.last_ns = time_ns
+        return self._emit_due()
+
+    def reset(self) -> None:
+        """Drop the open window."""
+        self._blocks.clear()
+
+    def finish(self) -> Emitted | None:
+        """The open window, when it is the only one and holds `provisional_from` frames."""
+        worth = not self.completed and self.frames >= self.rule.provisional_from
+        emitted = self._emit(provisional=True) if worth else None
+        self.reset()
+        return emitted
+
+    def _emit_due(self) -> Emitted | None:
+        if self.frames == self.rule.length:
+            emitted = self._emit(provisional=False)
+            self.completed += 1
+            self._blocks.popleft()
+            return emitted
+        if not self.completed and self.rule.is_provisional_due(self.frames):
+            return self._emit(provisional=True)
+        return None
+
+    def _emit(self, *, provisional: bool) -> Emitted:
+        pooled = self._blocks[0].peak.copy()
+        for block in list(self._blocks)[1:]:
+            np.maximum(pooled, block.peak, out=pooled)
+        first, last = self._blocks[0].first_ns, self._blocks[-1].last_ns
+        return Emitted(pooled, first, last, self.frames, provisional)
+
+
+class HeatmapWindow:
+    """Buffers heatmaps, for models that normalise over the whole window.
+
+    Heatmaps are kept in half precision: 104 KB a frame.
+    """
+
+    def __init__(self, rule: WindowRule) -> None:
+        self.rule = rule
+        self.completed = 0
+        self._frames: deque[tuple[int, NDArray[np.float16]]] = deque()
+
+    def add(self, time_ns: int, frame: Floats) -> Emitted | None:
+        """Take the heatmaps `[17, 64, 48]` of one frame."""
+        if self._frames and time_ns - self._frames[-1][0] > self.rule.max_gap_s * SECOND_NS:
+            self.reset()
+        self._frames.append((time_ns, frame.astype(np.float16)))
+        if len(self._frames) == self.rule.length:
+            emitted = self._emit(provisional=False)
+            self.completed += 1
+            for _ in range(self.rule.stride):
+                self._frames.popleft()
+            return emitted
+        if not self.completed and self.rule.is_provisional_due(len(self._frames)):
+            return self._emit(provisional=True)
+        return None
+
+    def reset(self) -> None:
+        """Drop the open window."""
+        self._frames.clear()
+
+    def finish(self) -> Emitted | None:
+        """The open window, when it is the only one and holds `provisional_from` frames."""
+        worth = not self.completed and len(self._frames) >= self.rule.provisional_from
+        emitted = self._emit(provisional=True) if worth else None
+        self.reset()
+        return emitted
+
+    def _emit(self, *, provisional: bool) -> Emitted:
+        heatmaps = np.stack([heatmaps for _, heatmaps in self._frames]).astype(np.float32)
+        first, last = self._frames[0][0], self._frames[-1][0]
+        return Emitted(heatmaps, first, last, len(self._frames), provisional)

@@ -1,0 +1,118 @@
+"""From decisions to events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from gaitstream.events import (
+    CameraOffline,
+    CameraOnline,
+    Event,
+    IdentityDecided,
+    IdentityFinal,
+    IdentityRevised,
+    TrackEnded,
+)
+from gaitstream.pipeline.data import Decision
+from gaitstream.pipeline.identify import TrackState
+from gaitstream.pipeline.source.reader import State, StateChange
+
+
+class EventSink(Protocol):
+    """Where events go: the publisher, or from a worker process to the one that publishes."""
+
+    def publish(self, event: Event) -> object:
+        """Take an event; on return it will not be lost."""
+
+
+class EventMaker:
+    """Makes the events of one run.
+
+    Args:
+        run: id of the run.
+        models: fingerprint by recognizer.
+    """
+
+    def __init__(self, run: str, models: Mapping[str, str]) -> None:
+        self.run = run
+        self.models = dict(models)
+        self._told: set[tuple[str, int]] = set()
+
+    def identity(self, decision: Decision) -> Event:
+        """`identity.decided`, `.revised` or `.final`, by what was told of the track before."""
+        key = (decision.camera, decision.track)
+        kind: type[IdentityDecided | IdentityRevised | IdentityFinal]
+        if decision.final:
+            kind = IdentityFinal
+            self._told.discard(key)
+        else:
+            kind = IdentityRevised if key in self._told else IdentityDecided
+            self._told.add(key)
+        x1, y1, x2, y2 = (round(float(value), 1) for value in decision.box)
+        return kind(
+            time_ns=decision.time_ns,
+            run=self.run,
+            camera=decision.camera,
+            track=decision.track,
+            status=decision.status.value,
+            person=decision.person,
+            distance=_short(decision.distance),
+            margin=_short(decision.margin),
+            threshold=_short(decision.threshold),
+            first_ns=decision.first_ns,
+            frames=decision.frames,
+            windows=decision.windows,
+            provisional=decision.provisional,
+            reason=decision.reason.value if decision.reason else None,
+            box=(x1, y1, x2, y2),
+            rejections=decision.rejections,
+            candidates=tuple((name, round(distance, 5)) for name, distance in decision.candidates),
+            models=self.models,
+        )
+
+    def ended(self, state: TrackState, decision: Decision, cause: str) -> TrackEnded:
+        """`track.ended`, after the track's `identity.final`."""
+        return TrackEnded(
+            time_ns=state.last_ns,
+            run=self.run,
+            camera=state.camera,
+            track=state.track,
+            cause=cause,
+            first_ns=state.first_ns,
+            seen=state.seen,
+            accepted=state.accepted,
+            outcome=decision.status.value,
+            person=decision.person,
+            reason=decision.reason.value if decision.reason else None,
+            rejections=dict(state.rejections),
+        )
+
+    def camera(
+        self, change: StateChange, size: tuple[int, int] | None, fps: float | None, cause: str = ""
+    ) -> Event | None:
+        """`camera.online` or `camera.offline`; None while a camera connects."""
+        if change.state is State.CONNECTING:
+            return None
+        if change.state is State.ONLINE:
+            width, height = size or (0, 0)
+            return CameraOnline(
+                time_ns=change.time_ns,
+                run=self.run,
+                camera=change.camera,
+                width=width,
+                height=height,
+                fps=fps or 0.0,
+            )
+        usual = "end_of_stream" if change.state is State.ENDED else "error"
+        return CameraOffline(
+            time_ns=change.time_ns,
+            run=self.run,
+            camera=change.camera,
+            cause=cause or usual,
+            detail=change.reason,
+        )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
