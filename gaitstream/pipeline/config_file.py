@@ -42,8 +42,8 @@ def load_config(path: str | Path, environ: Mapping[str, str] | None = None) -> C
     try:
         config = Config.model_validate(data, context={"base": str(path.resolve().parent)})
     except ValidationError as error:
-        problems = [document.explain(detail) for detail in error.errors(include_url=False)]
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+        problems = {document.explain(detail) for detail in error.errors(include_url=False)}
+        raise ConfigError("\n".join(text for _, text in sorted(problems))) from None
     document.check_models(config)
     return config
 
@@ -131,22 +131,22 @@ class Document:
             _, node, line = found
         return node, line
 
-    def explain(self, detail: ErrorDetails) -> str:
-        """One line about one problem pydantic found."""
+    def explain(self, detail: ErrorDetails) -> tuple[int, str]:
+        """The line of a problem pydantic found, and a line of text about it."""
         at: Location = detail["loc"]
         context = detail.get("ctx", {})
         at = (*at, *context.get("at", ()))
         node, line = self.node(at)
         where = f"{self.path}:{line}: {name(at)}"
         if detail["type"] == "extra_forbidden":
-            return f"{where}: unknown key{_suggest(str(at[-1]), fields_at(Config, at[:-1]))}"
+            return line, f"{where}: unknown key{_suggest(str(at[-1]), fields_at(Config, at[:-1]))}"
         if detail["type"] == "missing":
-            return f"{where}: is missing"
+            return line, f"{where}: is missing"
         text = detail["msg"][:1].lower() + detail["msg"][1:]
         given = isinstance(node, yaml.ScalarNode) and self.node(at[:-1])[0] is not node
         if detail["type"] == "misfit" or not given:
-            return f"{where}: {text}"
-        return f"{where}: {mask(node.value)!r}: {text}"
+            return line, f"{where}: {text}"
+        return line, f"{where}: {mask(node.value)!r}: {text}"
 
     def check_models(self, config: Config) -> None:
         """Check that every model given as a path exists.

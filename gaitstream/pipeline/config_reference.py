@@ -35,10 +35,10 @@ gallery: {path: people.gallery}
   variable that is not set is an error. URLs are shown with credentials masked wherever they are shown.
 - Paths are relative to the file. A model is a path when it has a `/` or ends in `.onnx` or `.json`; otherwise
   it is a name of the model zoo.
-- Unknown keys are errors that name the file, the line and the nearest key. Top-level keys that begin with `x-`
-  are left alone, for YAML anchors; `<<` merges.
-- While `gaitstream run` is running, a change of the file adds, removes and changes cameras without touching the
-  others, and takes over `quality`, `gallery.threshold` and `gallery.margin`. Changes of other sections are
+- Unknown keys are errors that name the file, the line and the nearest key. Top-level keys that begin
+  with `x-` are left alone, for YAML anchors; `<<` merges.
+- While `gaitstream run` is running, a change of the file adds, removes and changes cameras without
+  touching the others, and takes over `quality`, `gallery.threshold` and `gallery.margin`. Other changes are
   reported and wait for a restart. A file that is wrong changes nothing.
 """
 

@@ -1,0 +1,405 @@
+"""Files, folders and the synthetic world as cameras; clocks, rates, queues and waits with time in hand."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from gaitstream.errors import ConfigError, SourceError
+from gaitstream.pipeline.config import Camera, Sources
+from gaitstream.pipeline.data import Frame
+from gaitstream.pipeline.secret_url import SecretUrl
+from gaitstream.pipeline.source import CameraReader, Picture, Source, State, StateChange, create_source
+from gaitstream.pipeline.source.backoff import Backoff
+from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate
+from gaitstream.pipeline.source.queue import FrameQueue
+
+NOW = 1_800_000_000 * SECOND_NS
+
+
+def camera(url: Path | str, **keys: object) -> Camera:
+    return Camera.model_validate({"id": "cam", "url": str(url), "fps": None, **keys})
+
+
+def encode(path: Path, sizes: list[tuple[int, int]], frames: int = 10, fps: int = 10) -> Path:
+    """A video of moving stripes; one run of frames per size, joined in one MPEG transport stream."""
+    parts = []
+    for run, (width, height) in enumerate(sizes):
+        part = path.with_suffix(f".{run}.ts")
+        with av.open(str(part), "w", format="mpegts") as container:
+            stream = container.add_stream("mpeg2video", rate=fps)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.gop_size = 5
+            for index in range(frames):
+                image = np.zeros((height, width, 3), np.uint8)
+                image[:, (index * 4) % width : (index * 4) % width + 20] = 200
+                frame = av.VideoFrame.from_ndarray(image, "bgr24")
+                frame.pts = run * frames + index
+                frame.time_base = Fraction(1, fps)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        parts.append(part.read_bytes())
+        part.unlink()
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def read_all(source: Source) -> list[Picture]:
+    source.open()
+    try:
+        return list(iter(source.read, None))
+    finally:
+        source.close()
+
+
+class Run:
+    """A reader run to its end, every frame taken."""
+
+    def __init__(self, entry: Camera, sources: Sources | None = None, **options: object) -> None:
+        self.changes: list[StateChange] = []
+        self.frames: list[Frame] = []
+        self.reader = CameraReader(entry, sources or Sources(), on_state=self.changes.append, **options)  # type: ignore[arg-type]
+        self.reader.start()
+        deadline = time.monotonic() + 20.0
+        while not self.reader.finished:
+            assert time.monotonic() < deadline
+            frame = self.reader.get(0.05)
+            if frame is not None:
+                self.frames.append(frame)
+        assert self.reader.join(1.0)
+
+
+def test_a_file_loses_no_frame_however_slowly_it_is_read(shared: Path) -> None:
+    entry = camera(shared / "media" / "walkers_gallery.mp4")
+    run = Run(entry, Sources(queue=2))
+    counters = run.reader.counters
+    assert [frame.index for frame in run.frames] == list(range(235))
+    assert (counters.decoded, counters.skipped, counters.delivered, counters.corrupt) == (235, 0, 235, 0)
+    assert run.reader.queue.dropped == 0
+    assert [change.state for change in run.changes] == [State.ONLINE, State.ENDED]
+    assert run.frames[0].image.shape == (854, 480, 3)
+    assert np.allclose(np.diff([frame.time_ns for frame in run.frames]), SECOND_NS / 30, atol=2e6)
+
+
+def test_the_analysis_rate_skips_and_counts(shared: Path) -> None:
+    run = Run(camera(shared / "media" / "walkers_gallery.mp4", fps=10))
+    assert len(run.frames) in (78, 79)
+    assert run.reader.counters.skipped == 235 - len(run.frames)
+
+
+def test_a_files_times_come_from_its_entry_then_its_metadata_then_the_disk(
+    shared: Path, tmp_path: Path
+) -> None:
+    video = shared / "media" / "walkers_gallery.mp4"
+    told = read_all(create_source(camera(video, start_time="2026-03-02T08:00:00+01:00"), Sources()))
+    assert datetime.fromtimestamp(told[0].time_ns / SECOND_NS, UTC) == datetime(2026, 3, 2, 7, tzinfo=UTC)
+    own = read_all(create_source(camera(video), Sources()))
+    assert datetime.fromtimestamp(own[0].time_ns / SECOND_NS, UTC) == datetime(
+        2023, 5, 11, 11, 15, 29, tzinfo=UTC
+    )
+    plain = encode(tmp_path / "plain.ts", [(64, 48)])
+    os.utime(plain, ns=(NOW, NOW))
+    last = read_all(create_source(camera(plain), Sources()))[-1]
+    assert abs(last.time_ns - NOW) < 3 * SECOND_NS
+
+
+def test_a_change_of_resolution_inside_a_file_is_followed(tmp_path: Path) -> None:
+    run = Run(camera(encode(tmp_path / "two.ts", [(64, 48), (96, 64)])))
+    assert {frame.image.shape for frame in run.frames} == {(48, 64, 3), (64, 96, 3)}
+    assert len(run.frames) >= 18
+    assert run.reader.state is State.ENDED
+
+
+def test_corrupt_packets_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = encode(tmp_path / "torn.ts", [(320, 240)], frames=60)
+    data = bytearray(path.read_bytes())
+    random = np.random.default_rng(3)
+    for start in random.integers(2000, len(data) - 200, 25):
+        data[start : start + 40] = random.bytes(40)
+    path.write_bytes(data)
+    run = Run(camera(path))
+    assert run.reader.counters.corrupt > 0
+    assert len(run.frames) > 20
+    assert run.reader.state is State.ENDED
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.mp4", None, "no such file"),
+        ("empty.mp4", b"", "the file is empty"),
+        ("text.mp4", b"this is no video at all\n" * 100, "is not a video that FFmpeg can read"),
+    ],
+)
+def test_what_is_no_video_says_so_and_is_not_tried_again(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    run = Run(camera(tmp_path / name))
+    assert run.reader.state is State.FAILED
+    assert message in run.reader.reason
+    assert name in run.reader.reason
+    assert run.reader.counters.reconnects == 0
+
+
+def test_sound_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+    with pytest.raises(SourceError, match="holds no video stream"):
+        create_source(camera(path), Sources()).open()
+
+
+def test_a_scheme_nobody_knows(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"scheme 'gopher' is unknown; allowed: synth, rtsp"):
+        create_source(camera("gopher://user:pass@h/x"), Sources())
+
+
+def test_a_refused_connection_is_tried_again_without_credentials_in_sight() -> None:
+    changes: list[StateChange] = []
+    came = threading.Event()
+    entry = camera("rtsp://viewer:battery-staple@127.0.0.1:1/x")
+    quick = Sources(backoff_min_s=0.01, backoff_max_s=0.02)
+
+    def note(change: StateChange) -> None:
+        changes.append(change)
+        came.set()
+
+    reader = CameraReader(entry, quick, on_state=note)
+    reader.start()
+    assert came.wait(5.0)
+    deadline = time.monotonic() + 5.0
+    while reader.counters.reconnects < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    reader.stop()
+    assert reader.join(5.0)
+    assert reader.counters.reconnects >= 3
+    assert [change.state for change in changes] == [State.OFFLINE]
+    assert "Connection refused" in changes[0].reason
+    assert "battery" not in changes[0].reason
+    assert "viewer" not in changes[0].reason
+
+
+def test_a_folder_of_images_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    import cv2
+
+    for index in (10, 9, 1):
+        cv2.imwrite(str(tmp_path / f"frame{index}.png"), np.full((8, 8, 3), index, np.uint8))
+    (tmp_path / "frame2.png").write_bytes(b"torn")
+    (tmp_path / "frame3.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("not an image")
+    run = Run(camera(tmp_path))
+    assert [int(frame.image[0, 0, 0]) for frame in run.frames] == [1, 9, 10]
+    assert run.reader.counters.corrupt == 2
+
+
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"holds no image; known are \.jpg"):
+        create_source(camera(tmp_path), Sources()).open()
+
+
+def test_the_synthetic_world_is_a_camera() -> None:
+    pictures = read_all(create_source(camera("synth://plaza?seconds=0.4&fps=10"), Sources()))
+    assert len(pictures) == 4
+    image = pictures[0].to_image()
+    assert image.shape == (pictures[0].height, pictures[0].width, 3)
+    assert np.allclose(np.diff([picture.time_ns for picture in pictures]), SECOND_NS / 10, atol=10)
+
+
+def test_real_time_paces_a_file(tmp_path: Path) -> None:
+    path = encode(tmp_path / "paced.ts", [(64, 48)], frames=8, fps=20)
+    started = time.monotonic()
+    assert len(Run(camera(path), realtime=True).frames) == 8
+    assert time.monotonic() - started >= 7 / 20 - 0.01
+
+
+def test_a_looped_file_goes_on_with_rising_times(tmp_path: Path) -> None:
+    path = encode(tmp_path / "loop.ts", [(64, 48)])
+    reader = CameraReader(camera(path, loop=True), Sources())
+    reader.start()
+    frames: list[Frame] = []
+    while len(frames) < 25:
+        frame = reader.get(5.0)
+        assert frame is not None
+        frames.append(frame)
+    reader.stop()
+    assert reader.join(2.0)
+    assert (np.diff([frame.time_ns for frame in frames]) > 0).all()
+    assert reader.counters.reconnects == 0
+
+
+class Scripted:
+    """A live camera that plays a script: numbers are pictures, errors are raised, callables are run."""
+
+    def __init__(self, steps: Iterator[object]) -> None:
+        self.live = True
+        self.corrupt = 0
+        self._steps = steps
+        self._time_ns = NOW
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def read(self) -> Picture | None:
+        step = next(self._steps, None)
+        if isinstance(step, Exception):
+            raise step
+        if callable(step):
+            step()
+        if step is None:
+            self.live = False
+            return None
+        self._time_ns += SECOND_NS // 20
+        return Picture(self._time_ns, 4, 4, lambda: np.zeros((4, 4, 3), np.uint8))
+
+
+def scripted(*steps: object) -> Callable[[Camera, Sources], Source]:
+    script = iter(steps)
+    return lambda entry, sources: Scripted(script)
+
+
+def test_a_live_camera_drops_the_oldest_and_counts_it() -> None:
+    reader = CameraReader(camera("rtsp://h/x"), Sources(queue=3), factory=scripted(*range(10)))
+    reader.start()
+    assert reader.join(5.0)
+    kept = [frame.index for frame in iter(reader.get, None)]
+    assert kept == [7, 8, 9]
+    assert reader.queue.dropped == 7
+    assert reader.counters.delivered == 10
+
+
+def test_every_fault_is_reported_once_and_survived() -> None:
+    faults = [SourceError("rtsp://u:secret@h/x: broke off"), SourceError("rtsp://u:secret@h/x: broke off")]
+    script = scripted(1, faults[0], faults[1], 2, 3)
+    run = Run(
+        camera("rtsp://u:secret@h/x"),
+        Sources(backoff_min_s=0.001, backoff_max_s=0.001),
+        factory=script,
+    )
+    assert [(change.state, change.reason) for change in run.changes] == [
+        (State.ONLINE, ""),
+        (State.OFFLINE, "rtsp://***@h/x: broke off"),
+        (State.ONLINE, ""),
+        (State.ENDED, ""),
+    ]
+    assert run.reader.counters.reconnects == 2
+
+
+def test_a_driver_that_hangs_is_noticed_from_outside() -> None:
+    gate = threading.Event()
+    changes: list[StateChange] = []
+    reader = CameraReader(
+        camera("/dev/video9"),
+        Sources(stall_s=0.01),
+        factory=scripted(1, lambda: gate.wait(10.0)),
+        on_state=changes.append,
+    )
+    reader.start()
+    assert reader.get(5.0) is not None
+    deadline = time.monotonic() + 5.0
+    while reader.state is State.ONLINE and time.monotonic() < deadline:
+        reader.watch()
+        time.sleep(0.05)
+    assert "its driver hangs" in changes[-1].reason
+    gate.set()
+    assert reader.join(5.0)
+    assert changes[-2].state is State.ONLINE
+
+
+def test_stopping_frees_a_file_reader_that_waits_for_room(tmp_path: Path) -> None:
+    reader = CameraReader(camera(encode(tmp_path / "a.ts", [(64, 48)], frames=30)), Sources(queue=1))
+    reader.start()
+    assert reader.get(5.0) is not None
+    reader.stop()
+    assert reader.join(2.0)
+
+
+def test_a_queue_keeps_order_and_says_when_it_is_closed() -> None:
+    calls: list[int] = []
+    queue = FrameQueue(2, notify=lambda: calls.append(1))
+    frames = [Frame("a", index, index, np.zeros((1, 1, 3), np.uint8)) for index in range(3)]
+    assert all(queue.put(frame, live=True) for frame in frames)
+    assert (len(queue), queue.dropped, len(calls)) == (2, 1, 3)
+    queue.close()
+    assert not queue.put(frames[0], live=False)
+    assert [frame.index for frame in iter(queue.get, None)] == [1, 2]
+
+
+def test_waits_grow_to_their_bound_and_are_shortened_by_chance() -> None:
+    full = Backoff(0.5, 3.0, lambda: 0.0)
+    assert [full.next() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    full.reset()
+    assert full.next() == 0.5
+    short = Backoff(0.5, 3.0, lambda: 1.0)
+    assert short.next() == pytest.approx(0.35)
+    assert Backoff(0.5, 3.0).next() <= 0.5
+    endless = Backoff(0.5, 3.0, lambda: 0.0)
+    assert [endless.next() for _ in range(3000)][-1] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("source_fps", "fps"), [(30, 15), (25, 15), (29.97, 10), (15, 15), (10, 15), (30, 7.5)]
+)
+def test_the_rate_gate_is_exact_on_average(source_fps: float, fps: float) -> None:
+    gate = RateGate(fps)
+    kept = sum(gate.due(NOW + round(index * SECOND_NS / source_fps)) for index in range(int(source_fps * 20)))
+    assert kept == pytest.approx(20 * min(fps, source_fps), abs=2)
+
+
+def test_the_rate_gate_survives_a_clock_that_goes_back() -> None:
+    gate = RateGate(10)
+    assert gate.due(NOW)
+    assert gate.due(NOW - 3600 * SECOND_NS)
+    assert not gate.due(NOW - 3600 * SECOND_NS + SECOND_NS // 50)
+    assert RateGate(None).due(NOW)
+
+
+def test_the_least_delayed_frame_sets_the_clock() -> None:
+    clock = CaptureClock()
+    delays = [0.30, 0.05, 0.40, 0.05, 0.20]
+    stamps = [
+        clock.stamp(index * SECOND_NS // 10, NOW + index * SECOND_NS // 10 + int(delay * SECOND_NS))
+        for index, delay in enumerate(delays)
+    ]
+    assert (np.diff(stamps) > 0).all()
+    assert stamps[-1] - NOW == pytest.approx(0.45 * SECOND_NS, abs=2e6)
+
+
+def test_the_clock_follows_drift_and_a_stream_that_starts_anew() -> None:
+    clock = CaptureClock()
+    for second in range(600):
+        stamp = clock.stamp(int(second * SECOND_NS * 0.9998), NOW + second * SECOND_NS)
+    assert stamp - NOW == pytest.approx(599 * SECOND_NS, abs=5e6)
+    again = clock.stamp(0, NOW + 700 * SECOND_NS)
+    assert again - NOW == pytest.approx(700 * SECOND_NS, abs=5e6)
+
+
+def test_the_senders_clock_wins_when_it_is_believable() -> None:
+    clock = CaptureClock()
+    arrival = NOW + SECOND_NS // 2
+    clock.stamp(0, arrival)
+    before = clock.from_sender
+    clock.sender_report(0, NOW + SECOND_NS // 4, arrival)
+    assert clock.stamp(SECOND_NS, arrival + SECOND_NS) == NOW + SECOND_NS + SECOND_NS // 4
+    assert (before, clock.from_sender) == (False, True)
+    clock.sender_report(2 * SECOND_NS, NOW - 3600 * SECOND_NS, arrival + 2 * SECOND_NS)
+    clock.stamp(2 * SECOND_NS, arrival + 2 * SECOND_NS)
+    assert not clock.from_sender
+
+
+def test_a_password_with_odd_letters_reaches_the_decoder_as_written() -> None:
+    assert camera("rtsp://u:p%40%3A@h/x").url == SecretUrl("rtsp://u:p%40%3A@h/x")
