@@ -19,7 +19,7 @@ from gaitstream.export.biggait_graph import PRODUCER
 from gaitstream.export.gaitheat import HEATMAP
 from gaitstream.export.graph import IR_VERSION, OPSET, GraphWriter
 from gaitstream.export.halve import halve
-from gaitstream.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract
+from gaitstream.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract, read_contract
 
 INPUT = "crops"
 BIGGAIT_FEATURE = "biggait_feature"
@@ -95,9 +95,7 @@ def gaitheat_graph(
 
 def read_pose(path: Path) -> tuple[onnx.ModelProto, PoseContract]:
     """A pose model and how its input is normalised, from its ONNX file or manifest."""
-    from gaitstream.pose import _read_contract
-
-    graph, contract = _read_contract(path)
+    graph, contract = read_contract(path)
     return onnx.load(graph), contract
 
 

@@ -79,7 +79,7 @@ class DetectorModel:
             ConfigError: no such file, a wrong manifest, or outputs of no known layout.
             EngineError: the graph does not compile.
         """
-        graph, contract = _find(model)
+        graph, contract = find_detector(model)
         engine = open_engine(graph, runtime, precision, threads)
         if layout != "auto" and (contract is None or contract.layout != layout):
             contract = usual_contract(graph.name, layout)
@@ -198,7 +198,7 @@ def _input_size(engine: Engine) -> tuple[int, int]:
     return shape[2], shape[3]
 
 
-def _find(model: str | Path) -> tuple[Path, DetectorContract | None]:
+def find_detector(model: str | Path) -> tuple[Path, DetectorContract | None]:
     """The ONNX file and its manifest, if it has one."""
     if isinstance(model, str) and not is_model_path(model):
         from gaitstream import zoo

@@ -53,6 +53,13 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
     ):
         rows = (({"camera": c, label: key}, n) for c, s in cameras for key, n in getattr(s, name).items())
         yield from _family(f"gaitstream_{name}_total", "counter", text, rows)
+    fronts = [("", snapshot.front), *((c, s.front) for c, s in cameras)]
+    yield from _family(
+        "gaitstream_front_total",
+        "counter",
+        "What the GPU front end had to handle, by kind.",
+        (({"camera": c, "kind": key}, n) for c, counts in fronts for key, n in counts.items()),
+    )
     yield from _histograms(
         "gaitstream_latency_seconds",
         "Capture to the end of a frame's analysis.",

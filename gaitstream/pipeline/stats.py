@@ -78,6 +78,7 @@ class CameraStats(msgspec.Struct):
         encoded: person-frames that went through a recognizer.
         windows: full tracklets.
         latency: capture (arrival, for files) to the end of the frame's analysis, ms.
+        front: what the GPU front end had to handle, by kind; see docs/deepstream.md.
     """
 
     state: str = "connecting"
@@ -102,6 +103,7 @@ class CameraStats(msgspec.Struct):
     unnamed: Counter[str] = msgspec.field(default_factory=Counter)
     """Ended tracks without an identity, by reason."""
     latency: Histogram = msgspec.field(default_factory=Histogram)
+    front: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 class Snapshot(msgspec.Struct):
@@ -113,6 +115,8 @@ class Snapshot(msgspec.Struct):
     stages: dict[str, Histogram] = {}
     batches: dict[str, Histogram] = {}
     events: Counter[str] = msgspec.field(default_factory=Counter)
+    front: Counter[str] = msgspec.field(default_factory=Counter)
+    """What the GPU front end had to handle that belongs to no camera."""
     rss_bytes: int = 0
     cpu_s: float = 0.0
     event_latency: Histogram = msgspec.field(default_factory=Histogram)
@@ -125,6 +129,7 @@ class Snapshot(msgspec.Struct):
             for name, histogram in theirs.items():
                 mine.setdefault(name, Histogram(histogram.bounds)).merge(histogram)
         self.events.update(other.events)
+        self.front.update(other.front)
         self.event_latency.merge(other.event_latency)
         self.rss_bytes += other.rss_bytes
         self.cpu_s += other.cpu_s

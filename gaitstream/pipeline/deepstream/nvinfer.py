@@ -39,6 +39,7 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
         "model-engine-file": str(engine_path(plan, model)),
         "batch-size": model.batch,
         "network-mode": _HALF if model.half else _FLOAT,
+        "strongly-typed": 1,
         "infer-dims": f"3;{model.height};{model.width}",
         "model-color-format": 1 if model.bgr else 0,
         "net-scale-factor": model.scale,
@@ -107,7 +108,8 @@ def engine_path(plan: Plan, model: DetectorPlan | EncoderPlan) -> str:
     """Where the compiled engine lies; the name carries what it depends on beside the graph."""
     half = model.half if isinstance(model, DetectorPlan) else True
     precision = "fp16" if half else "fp32"
-    return str(plan.engines / f"{model.onnx.stem}_b{model.batch}_{precision}.engine")
+    name = "-".join(part for part in (model.onnx.stem, model.digest) if part)
+    return str(plan.engines / f"{name}_b{model.batch}_{precision}.engine")
 
 
 def to_ini(sections: Sections) -> str:

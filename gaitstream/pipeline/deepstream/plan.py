@@ -23,7 +23,6 @@ PARSERS: dict[Layout, str] = {
 """Entry points of our parser library by layout of the detector's outputs."""
 
 
-
 def feature_layer(kind: EncoderKind) -> str:
     """Output of a DeepStream frame graph: the feature map, half precision."""
     return f"{kind}_feature"
@@ -53,8 +52,10 @@ class DetectorPlan:
     """Letterbox with the image in the middle instead of the top left."""
     person: int = 0
     """Index of the class `person`. Our parser takes the last configured class for it."""
-    half: bool = True
-    """Build in half precision."""
+    half: bool = False
+    """The graph is typed in half precision."""
+    digest: str = ""
+    """Of the graph; part of the engine's name, because nvinfer takes whatever engine it finds."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class EncoderPlan:
     batch: int
     shape: tuple[int, int, int]
     """Of the feature map: channels, height, width."""
+    digest: str = ""
+    """Of the graph."""
 
     @property
     def keypoints(self) -> str | None:
