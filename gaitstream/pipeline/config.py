@@ -228,7 +228,7 @@ class Tracking(Section):
     iou: Fraction = 0.1
     """Least overlap of a box with a track's predicted box."""
     new_track_score: Fraction = 0.6
-    """Lowest detector score that starts a track."""
+    """Lowest detector score that starts a track; with `ocsort` weaker boxes do not continue one either."""
 
 
 class Tracklets(Section):
