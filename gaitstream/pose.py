@@ -90,7 +90,7 @@ class PoseModel:
             ConfigError: there is no such file, or the manifest is wrong.
             EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
         """
-        graph, contract = _read_contract(Path(path))
+        graph, contract = read_contract(Path(path))
         try:
             # A graph exported for one picture runs whole batches once its first dimension is opened.
             engine = open_engine(
@@ -198,7 +198,7 @@ def crop_windows(boxes: Floats) -> NDArray[np.float64]:
     return np.stack([left, top, CROP_WIDTH / width], axis=1)
 
 
-def _read_contract(path: Path) -> tuple[Path, PoseContract]:
+def read_contract(path: Path) -> tuple[Path, PoseContract]:
     if not path.is_file():
         raise ConfigError(f"there is no pose model {path}: give an ONNX file or its manifest")
     if path.suffix not in MANIFEST_SUFFIXES:
