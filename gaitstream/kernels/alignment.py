@@ -39,8 +39,8 @@ def align(
     """Turn joint heatmaps upright, put the neck in its place and merge joints into parts.
 
     Each channel is normalised, sampled twice (rotation about the spine's centre, then translation), and
-    merged by maximum. Values that are not finite count as 0; frames whose neck lies on the hip, or with a
-    joint that is not finite, stay as they are.
+    merged by maximum. NaN counts as 0, infinities too unless `fixed` clamps them, and frames with a spine
+    joint that is not finite stay as they are.
 
     Args:
         heatmaps: `[n, c, 64, 48]` float32 or float16 on the host, c = 17 COCO joints or merged parts.

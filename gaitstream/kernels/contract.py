@@ -40,7 +40,7 @@ class Aligned:
     parts: Floats
     """float32 `[n, 1 + groups, 64, 48]`: the maximum over all channels, then one map per group."""
     angle_deg: Floats
-    """Tilt of the spine against the vertical, float32 `[n]`, in (-270, 90]; 0 without a spine."""
+    """Tilt of the spine in degrees, float32 `[n]`, in (-270, 90]; 0 where a spine joint is not finite."""
     aligned: NDArray[np.bool_]
     """Whether the frame was rotated and translated, `[n]`."""
     neck_xy: Floats

@@ -11,7 +11,7 @@ the caller's; nothing is allocated or synchronised here.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,13 @@ from gaitstream.kernels.contract import (
     check_options,
     check_shapes,
 )
+from gaitstream.kernels.cropping import WINDOW
 from gaitstream.kernels.dlpack import CUDA, CUDA_MANAGED, Borrowed, borrow
 from gaitstream.kernels.driver import Driver, open_driver
 
 THREADS = 384
 RANGE_THREADS = 256
+CROP_THREADS = 256
 STAGES = 4
 PAD = 64
 FEW_GROUPS = 2
@@ -74,6 +76,20 @@ class PghaParams(ctypes.Structure):
         ("half_parts", ctypes.c_int32),
         ("joints", ctypes.c_int32 * 4),
         ("order", ctypes.c_uint8 * MAX_CHANNELS),
+    )
+
+
+class CropParams(ctypes.Structure):
+    """`struct CropParams` of csrc/crop.cu, field by field."""
+
+    _fields_ = (
+        ("pictures", ctypes.c_void_p),
+        ("windows", ctypes.c_void_p),
+        ("crops", ctypes.c_void_p),
+        ("gain", ctypes.c_float * 3),
+        ("bias", ctypes.c_float * 3),
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
     )
 
 
@@ -180,6 +196,52 @@ class Launcher:
             function = self._function(launch.kernel, launch.shared_bytes)
             self.driver.launch(function, (n, 1), THREADS, launch.shared_bytes, stream, params)
 
+    def crop(
+        self,
+        pictures: Any,
+        windows: Any,
+        crops: Any,
+        *,
+        gain: Sequence[float] = (1.0, 1.0, 1.0),
+        bias: Sequence[float] = (0.0, 0.0, 0.0),
+        stream: int = 0,
+    ) -> None:
+        """Queue the cutting of person windows out of pictures that lie in device memory.
+
+        Args:
+            pictures: `PICTURE` structs in device memory as bytes, uint8 `[k * 40]`, with device addresses.
+            windows: `WINDOW` structs likewise, uint8 `[n * 48]`, checked with `check_windows` on the host.
+            crops: `[n, 3, height, width]` to fill: uint8 RGB, or float16 as value * gain + bias.
+            gain: per channel R, G, B; float16 only.
+            bias: per channel R, G, B; float16 only.
+            stream: CUDA stream handle.
+
+        Raises:
+            KernelError: a shape or dtype is wrong, or the driver refuses.
+        """
+        table, asked = _on_device("pictures", pictures, stream), _on_device("windows", windows, stream)
+        target = _on_device("crops", crops, stream)
+        _check_dtype("crops", target, ("uint8", "float16"))
+        if len(target.shape) != 4 or target.shape[1] != 3:
+            raise KernelError(f"crops have shape {target.shape}; give [n, 3, height, width]")
+        n, _, height, width = target.shape
+        _check_dtype("windows", asked, ("uint8",))
+        _check_shape("windows", asked, (n * WINDOW.itemsize,))
+        if n == 0:
+            return
+        params = CropParams(
+            pictures=table.pointer,
+            windows=asked.pointer,
+            crops=target.pointer,
+            gain=(ctypes.c_float * 3)(*gain),
+            bias=(ctypes.c_float * 3)(*bias),
+            height=height,
+            width=width,
+        )
+        function = self._function("crop_f16" if target.dtype == np.float16 else "crop_u8")
+        blocks = -(-height * width // CROP_THREADS)
+        self.driver.launch(function, (blocks, n), CROP_THREADS, 0, stream, params)
+
     def _function(self, name: str, shared_bytes: int = 0) -> ctypes.c_void_p:
         if shared_bytes > self._shared_limit:
             raise KernelError(
@@ -269,7 +331,9 @@ class Launcher:
 def _on_device(name: str, array: Any, stream: int) -> Borrowed:
     borrowed = borrow(array, stream)
     if borrowed.device_type not in (CUDA, CUDA_MANAGED):
-        raise KernelError(f"{name} lie in host memory: copy them to the GPU, or call gaitstream.kernels.align")
+        raise KernelError(
+            f"{name} lie in host memory: copy them to the GPU, or call gaitstream.kernels.align"
+        )
     return borrowed
 
 

@@ -69,9 +69,7 @@ def borrow(array: Any, stream: int | None = None) -> Borrowed:
         return _from_interface(array.__cuda_array_interface__, CUDA, array)
     if hasattr(array, "__dlpack__"):
         return _from_dlpack(array, stream)
-    raise KernelError(
-        f"{type(array).__name__} shows no memory: give a torch, cupy or pycuda array, or anything with __dlpack__"
-    )
+    raise KernelError(f"{type(array).__name__} shows no memory: give a torch, cupy or pycuda array")
 
 
 def _from_interface(interface: dict[str, Any], device_type: int, owner: object) -> Borrowed:
@@ -92,7 +90,7 @@ def _from_dlpack(array: Any, stream: int | None) -> Borrowed:
     tensor = ctypes.cast(get_pointer(capsule, b"dltensor"), ctypes.POINTER(_Tensor)).contents
     if tensor.code not in _KINDS or tensor.lanes != 1:
         raise KernelError(
-            f"DLPack type code {tensor.code} x {tensor.lanes} is not supported: give floats or integers"
+            f"DLPack type {tensor.code} x {tensor.lanes} is not supported: give floats or integers"
         )
     shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
     if tensor.strides:

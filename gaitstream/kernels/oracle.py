@@ -5,9 +5,9 @@ machine without a compiler. Source: GaitHeat's alignment (rotation about the spi
 translation of the neck), as two bilinear samplings with border padding and `align_corners=False`.
 
 Three rules go beyond the equations, and every form of the kernel keeps them. NaN counts as 0 after
-normalisation, infinities too unless the values are clamped, and neither makes a joint. A frame without a
-spine (neck on hip, or a joint that is not finite) is left as it is, with angle 0. A constant tracklet
-normalises to 0.
+normalisation, infinities too unless the values are clamped, and neither makes a joint. A frame with a spine
+joint that is not finite is left as it is, with angle 0. A constant tracklet normalises to 0. (A neck on the
+hip is no rule of its own: atan2(0, 0) is 0, so such a frame counts as tilted by -90 degrees.)
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from gaitstream.kernels.contract import HEIGHT, SPINE, WIDTH, Aligned, Floats, O
 
 Doubles = NDArray[np.float64]
 
+ANGLE_SLACK = 1e-9
+"""Degrees; a tilt of exactly gamma counts as such on every machine."""
+
 # To normalised coordinates, without the half pixel: part of the published method.
 TO_NORMALISED = np.array([[2 / WIDTH, 0, -1], [0, 2 / HEIGHT, -1], [0, 0, 1]])
 
 
 def spine_matrices(
     neck: Doubles, hip: Doubles, target_xy: tuple[float, float] = (24.0, 16.0)
-) -> tuple[Doubles, Doubles, Doubles]:
+) -> tuple[Doubles, Doubles, float]:
     """Rotation and translation of one frame in normalised coordinates, and its tilt.
 
     Args:
@@ -53,7 +56,7 @@ def spine_matrices(
     moved = rotation @ np.append(neck, 1.0)
     translation = np.eye(3)
     translation[:2, 2] = np.asarray(target_xy) - moved[:2]
-    return _theta(rotation)[:2], _theta(translation)[:2], angle
+    return _theta(rotation)[:2], _theta(translation)[:2], float(angle)
 
 
 def _theta(matrix: Doubles) -> Doubles:
@@ -113,7 +116,7 @@ def normalise(heatmaps: NDArray[Any], options: Options, segments: NDArray[np.int
 
 def find_joints(heatmaps: NDArray[Any]) -> Floats:
     """First largest finite value of every map: x, y, score, float32 `[n, c, 3]`."""
-    flat = heatmaps.reshape(*heatmaps.shape[:2], -1).astype(np.float32)
+    flat = heatmaps.reshape(*heatmaps.shape[:2], HEIGHT * WIDTH).astype(np.float32)
     usable = np.where(np.isfinite(flat), flat, -np.inf)
     index = usable.argmax(axis=-1)
     score = np.take_along_axis(usable, index[..., None], axis=-1)[..., 0]
@@ -150,15 +153,20 @@ def align_numpy(
 
 def align_frame(maps: Floats, neck: Doubles, hip: Doubles, options: Options) -> tuple[Floats, float, bool]:
     """One frame's normalised maps `[c, 64, 48]` after both samplings, its tilt, and whether it moved."""
-    length = float(np.hypot(*(hip - neck)))
-    if not 0.0 < length <= float(np.finfo(np.float32).max):
-        return maps, 0.0, False
-    rotation, translation, angle = spine_matrices(neck, hip, options.target_xy)
-    if abs(angle) <= options.gamma_deg and options.small_angle == "identity":
-        return maps, float(angle), False
+    half = options.sampling == "half_io"
+    rotation = translation = np.eye(3)[:2]
+    angle, moves = 0.0, False
+    if float(np.hypot(*(hip - neck))) <= float(np.finfo(np.float32).max):
+        found = spine_matrices(neck, hip, options.target_xy)
+        angle = float(found[2])
+        moves = abs(angle) > options.gamma_deg + ANGLE_SLACK or options.small_angle == "align"
+        if moves:
+            rotation, translation = found[:2]
+    if not moves and not half:
+        return maps, angle, False
     if options.sampling == "one":
         both = np.vstack([rotation, [0, 0, 1]]) @ np.vstack([translation, [0, 0, 1]])
-        return sample(maps, both[:2].astype(np.float32)), float(angle), True
-    half = options.sampling == "half_io"
+        return sample(maps, both[:2].astype(np.float32)), angle, moves
+    # A grid rounded to half is not quite the identity, even for identity matrices.
     first = sample(maps, rotation.astype(np.float32), half)
-    return sample(first, translation.astype(np.float32), half), float(angle), True
+    return sample(first, translation.astype(np.float32), half), angle, moves

@@ -91,6 +91,7 @@ struct Shared {
   Peak peaks[kSpineJoints][kThreads / 32 / kSpineJoints];
   unsigned best[kMaxChannels];  // ordered() of each map's peak, by place in the order
   Plan plan;
+  float low, scale;               // of the frame's tracklet, kTracklet only
 };
 
 // Three warps search each spine map.
@@ -135,6 +136,18 @@ __device__ void plan_frame(const PghaParams& job, int frame, Shared& shared) {
     job.neck[2ll * frame + axis] = plan.neck[axis];
     job.hip[2ll * frame + axis] = plan.hip[axis];
   }
+}
+
+// What maps this frame's tracklet to 0..1; nothing to do in the other modes.
+__device__ void find_range(const PghaParams& job, int frame, Shared& shared) {
+  shared.low = 0.0f;
+  shared.scale = 1.0f;
+  if (job.normalization != kTracklet) return;
+  const unsigned* range = job.ranges + 2 * (job.segments ? job.segments[frame] : 0);
+  const bool empty = range[0] == 0xffffffffu;  // no finite value in the whole tracklet
+  const float high = from_ordered(~range[1]);  // stored inverted, see pgha_range
+  shared.low = empty ? 0.0f : from_ordered(range[0]);
+  shared.scale = empty ? 0.0f : range_scale(shared.low, high);
 }
 
 // Peak of the map in a ring slot, for the frame's score.
@@ -331,20 +344,15 @@ __device__ __forceinline__ void align_block(const PghaParams& job) {
   }
   __syncthreads();
   if (threadIdx.x == 0) plan_frame(job, frame, shared);
+  if (threadIdx.x == 32) find_range(job, frame, shared);
   __syncthreads();
 
-  float low = 0.0f, scale = 1.0f;
-  if (job.normalization == kTracklet) {
-    const unsigned* range = job.ranges + 2 * (job.segments ? job.segments[frame] : 0);
-    const float high = from_ordered(~range[1]);  // stored inverted, see pgha_range
-    low = range[0] == 0xffffffffu ? 0.0f : from_ordered(range[0]);
-    scale = range[0] == 0xffffffffu ? 0.0f : range_scale(low, high);
-  }
   Clean clean;
-  if constexpr (kGeneral) clean = Clean{low, scale, job.normalization, job.sampling == kHalfIo};
-  else if constexpr (sizeof(Clean) == sizeof(float)) clean = Clean{low};
+  if constexpr (kGeneral) clean = Clean{shared.low, shared.scale, job.normalization, job.sampling == kHalfIo};
+  else if constexpr (sizeof(Clean) == sizeof(float)) clean = Clean{shared.low};
 
-  const Plan plan = shared.plan;
+  const Plan& plan = shared.plan;
+  const bool moving = moves(plan, job.sampling);
   const Reads reads = find_reads(plan, column, first_row, kGeneral ? job.sampling : kTwo);
   Maxima<kGroups> maxima;
   for (int k = 0; k < job.channels; ++k) {
@@ -357,7 +365,7 @@ __device__ __forceinline__ void align_block(const PghaParams& job) {
     const In* slot = ring + k % kStages * kSlot;
     if (!job.keypoints && k >= kSpineJoints) score_map(slot, shared.best + k);
     float values[kRows];
-    if (!plan.aligned) {
+    if (!moving) {
 #pragma unroll
       for (int i = 0; i < kRows; ++i) values[i] = clean(as_float(slot[(first_row + i) * kWidth + column]));
     } else if constexpr (kGeneral) {
@@ -370,9 +378,9 @@ __device__ __forceinline__ void align_block(const PghaParams& job) {
   if constexpr (!kGeneral && sizeof(Clean) == sizeof(float)) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      maxima.overall[i] = (maxima.overall[i] - low) * scale;
+      maxima.overall[i] = (maxima.overall[i] - shared.low) * shared.scale;
 #pragma unroll
-      for (int g = 0; g < kGroups; ++g) maxima.group[g][i] = (maxima.group[g][i] - low) * scale;
+      for (int g = 0; g < kGroups; ++g) maxima.group[g][i] = (maxima.group[g][i] - shared.low) * shared.scale;
     }
   }
   if (job.first_part == 1) write_part(job, frame, 0, column, first_row, maxima.overall);
@@ -416,16 +424,23 @@ __device__ __forceinline__ void range_block(const In* heatmaps, const int* segme
 
 }  // namespace
 
+// Two blocks share a multiprocessor's registers, where its shared memory holds two: not before sm_80.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define GAITSTREAM_BLOCKS 1
+#else
+#define GAITSTREAM_BLOCKS 2
+#endif
+
 #define GAITSTREAM_PGHA(name, In, Clean, groups, general, blocks)                                        \
   extern "C" __global__ void __launch_bounds__(kThreads, blocks) name(const __grid_constant__ PghaParams job) { \
     align_block<In, Clean, groups, general>(job);                                                        \
   }
 
-GAITSTREAM_PGHA(pgha_f32_fixed, float, CleanFixed, kFewGroups, false, 2)
-GAITSTREAM_PGHA(pgha_f32_affine, float, CleanAffine, kFewGroups, false, 2)
+GAITSTREAM_PGHA(pgha_f32_fixed, float, CleanFixed, kFewGroups, false, GAITSTREAM_BLOCKS)
+GAITSTREAM_PGHA(pgha_f32_affine, float, CleanAffine, kFewGroups, false, GAITSTREAM_BLOCKS)
 GAITSTREAM_PGHA(pgha_f32_general, float, CleanGeneral, kLaunchGroups, true, 1)
-GAITSTREAM_PGHA(pgha_f16_fixed, half_bits, CleanFixed, kFewGroups, false, 2)
-GAITSTREAM_PGHA(pgha_f16_affine, half_bits, CleanAffine, kFewGroups, false, 2)
+GAITSTREAM_PGHA(pgha_f16_fixed, half_bits, CleanFixed, kFewGroups, false, GAITSTREAM_BLOCKS)
+GAITSTREAM_PGHA(pgha_f16_affine, half_bits, CleanAffine, kFewGroups, false, GAITSTREAM_BLOCKS)
 GAITSTREAM_PGHA(pgha_f16_general, half_bits, CleanGeneral, kLaunchGroups, true, 1)
 
 extern "C" __global__ void pgha_range_f32(const float* heatmaps, const int* segments, int channels,

@@ -1,7 +1,7 @@
 // Pose-guided heatmap alignment on the CPU, from the mathematics of pgha_math.cuh.
 //
 // A rotated read touches four scattered pixels, and gathers are slow on every CPU. So a frame that moves
-// is first transposed to [pixel][16 channels]: one vector then holds a pixel of sixteen joints, a tap is
+// is first transposed to [pixel][channels]: one vector then holds a pixel of 16 joints (8 without AVX-512), a tap is
 // four aligned loads, and both samplings run at load speed. Rotated rows live in a ring of two, because
 // the translation after them never needs more. Frames that do not move are read once, channel by channel.
 #include "pgha.cuh"
@@ -39,10 +39,12 @@ struct PghaRequest {
 
 namespace {
 
+#if defined(__AVX512F__)
 constexpr int kLanes = 16;
-constexpr int kLooseChannels = 4;  // up to this many left-over channels are cheaper alone than as a block
-constexpr int kRowBlocks = kWidth / kLanes;
-constexpr int kBlocks = kPixels / kLanes;
+#else
+constexpr int kLanes = 8;
+#endif
+constexpr int kLooseChannels = kLanes / 4;  // up to this many left-over channels are cheaper alone than as a block
 
 typedef float Vector __attribute__((vector_size(4 * kLanes)));
 typedef float LooseVector __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
@@ -60,10 +62,7 @@ inline Vector load(const half_bits* from) {
 #if defined(__AVX512F__)
   return (Vector)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 #elif defined(__F16C__)
-  union { Vector all; __m256 half[2]; } both;
-  both.half[0] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-  both.half[1] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from) + 1));
-  return both.all;
+  return (Vector)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 #else
   Vector value;
   for (int i = 0; i < kLanes; ++i) value[i] = half_to_float(from[i]);
@@ -74,6 +73,8 @@ inline Vector load(const half_bits* from) {
 inline Vector round_to_half(Vector value) {
 #if defined(__AVX512F__)
   return (Vector)_mm512_cvtph_ps(_mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  return (Vector)_mm256_cvtph_ps(_mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT));
 #else
   for (int i = 0; i < kLanes; ++i) value[i] = gaitstream::round_to_half(value[i]);
   return value;
@@ -84,7 +85,7 @@ struct Range {
   float low = kLargest, high = -kLargest;
 };
 
-// Normalises sixteen values with the mode fixed at compile time; same rules as normalise().
+// Normalises a vector with the mode fixed at compile time; same rules as normalise().
 template <int kMode>
 struct Normaliser {
   float low, scale;
@@ -103,15 +104,19 @@ struct Normaliser {
   }
 };
 
-// Four rounds of interleaving rows i and i + 8 transpose 16 x 16.
+// Interleaving rows i and i + half, once per bit of the lane number, transposes the square.
 inline void transpose(Vector (&rows)[kLanes]) {
-  for (int round = 0; round < 4; ++round) {
+#if defined(__AVX512F__)
+  constexpr Mask kLow{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  constexpr Mask kHigh{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+#else
+  constexpr Mask kLow{0, 8, 1, 9, 2, 10, 3, 11}, kHigh{4, 12, 5, 13, 6, 14, 7, 15};
+#endif
+  for (int round = 1; round < kLanes; round *= 2) {
     Vector next[kLanes];
-    for (int i = 0; i < 8; ++i) {
-      const Vector a = rows[i], b = rows[i + 8];
-      next[2 * i] = __builtin_shuffle(a, b, Mask{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-      next[2 * i + 1] =
-          __builtin_shuffle(a, b, Mask{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = __builtin_shuffle(rows[i], rows[i + kLanes / 2], kLow);
+      next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + kLanes / 2], kHigh);
     }
     for (int i = 0; i < kLanes; ++i) rows[i] = next[i];
   }
@@ -303,7 +308,7 @@ void rotate_row(const Plan& plan, int row, Scratch& scratch) {
   }
 }
 
-// Maxima of sixteen channels at sixteen pixels into the parts that hold them.
+// Maxima of a block's channels at as many pixels into the parts that hold them.
 inline void merge_block(const PghaRequest& job, int first, int count, const Vector (&channel)[kLanes], float* rows) {
   Vector overall = channel[0];
   for (int c = 1; c < count; ++c) overall = larger(channel[c], overall);
@@ -382,7 +387,7 @@ template <class In, int kMode>
 void align_normalised(const PghaRequest& job, const In* maps, const Plan& plan, const Range& range, float* parts,
                       Scratch& scratch) {
   const Normaliser<kMode> normaliser{range.low, range_scale(range.low, range.high), job.sampling == kHalfIo};
-  if (!plan.aligned) {
+  if (!moves(plan, job.sampling)) {
     merge_still<In, kMode>(job, maps, normaliser, parts);
     return;
   }

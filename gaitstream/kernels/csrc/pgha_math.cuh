@@ -22,6 +22,7 @@ constexpr int kWidth = 48;
 constexpr int kPixels = kHeight * kWidth;
 constexpr int kMaxChannels = 64;
 constexpr int kMaxGroups = 16;
+constexpr double kAngleSlack = 1e-9;  // degrees: a tilt of exactly gamma counts as such on every machine
 constexpr float kLargest = 3.402823466e38f;
 
 // COCO joints that span the spine: left and right shoulder, left and right hip.
@@ -41,8 +42,8 @@ struct Plan {
   float rotation[6];   // first sampling: rotation about the spine's centre
   float shift[2];      // second sampling: x, y offsets of the translation (its linear part is the identity)
   float neck[2], hip[2];
-  float angle_deg;     // 0 when the frame has no spine
-  int aligned;         // 0: both samplings are skipped
+  float angle_deg;     // 0 when a joint is not finite
+  int aligned;         // 0: both matrices are the identity
 };
 
 struct Policy {
@@ -123,16 +124,24 @@ GS_FN float normalise(float value, int mode, float low, float scale) {
 // 1 / (high - low), or 0 for a constant tracklet or one without a finite value.
 GS_FN float range_scale(float low, float high) { return high > low ? 1.0f / (high - low) : 0.0f; }
 
-// `defined` is false when neck and hip coincide or a joint is not finite: such a frame is left as it is.
+// A joint that is not finite leaves its frame as it is. Coinciding neck and hip have no direction; they count
+// as lying along x, a tilt of -90 degrees, which is what atan2(0, 0) = 0 makes of them in the published method.
 GS_FN Plan make_plan(Joint left_shoulder, Joint right_shoulder, Joint left_hip, Joint right_hip,
                      const Policy& policy) {
   const double neck_x = 0.5 * (static_cast<double>(left_shoulder.x) + right_shoulder.x);
   const double neck_y = 0.5 * (static_cast<double>(left_shoulder.y) + right_shoulder.y);
   const double hip_x = 0.5 * (static_cast<double>(left_hip.x) + right_hip.x);
   const double hip_y = 0.5 * (static_cast<double>(left_hip.y) + right_hip.y);
-  const double dx = hip_x - neck_x, dy = hip_y - neck_y;
+  double dx = hip_x - neck_x, dy = hip_y - neck_y;
   const double length = sqrt(dx * dx + dy * dy);
-  const bool defined = length > 0.0 && length <= static_cast<double>(kLargest);
+  const bool defined = length <= static_cast<double>(kLargest);
+  if (length > 0.0) {
+    dx /= length;
+    dy /= length;
+  } else {
+    dx = 1.0;
+    dy = 0.0;
+  }
 
   Plan plan;
   plan.neck[0] = static_cast<float>(neck_x);
@@ -141,14 +150,14 @@ GS_FN Plan make_plan(Joint left_shoulder, Joint right_shoulder, Joint left_hip, 
   plan.hip[1] = static_cast<float>(hip_y);
   const double angle = defined ? atan2(dy, dx) * 57.295779513082320877 - 90.0 : 0.0;
   plan.angle_deg = static_cast<float>(angle);
-  plan.aligned = defined && (policy.align_small || fabs(angle) > policy.gamma_deg);
+  plan.aligned = defined && (policy.align_small || fabs(angle) > policy.gamma_deg + kAngleSlack);
   if (!plan.aligned) {
     for (int i = 0; i < 6; ++i) plan.rotation[i] = (i == 0 || i == 4) ? 1.0f : 0.0f;
     plan.shift[0] = plan.shift[1] = 0.0f;
     return plan;
   }
-  // angle = atan2(dy, dx) - 90 degrees, hence cos(angle) = dy / length and sin(angle) = -dx / length.
-  const double cosine = dy / length, sine = -dx / length;
+  // angle = atan2(dy, dx) - 90 degrees of a unit vector, hence cos(angle) = dy and sin(angle) = -dx.
+  const double cosine = dy, sine = -dx;
   const double centre_x = 0.5 * (neck_x + hip_x), centre_y = 0.5 * (neck_y + hip_y);
   const double back_x = centre_x - (cosine * centre_x - sine * centre_y);
   const double back_y = centre_y - (sine * centre_x + cosine * centre_y);
@@ -206,6 +215,9 @@ GS_FN void rotation_taps(const Plan& plan, int row, int column, int sampling, Ta
   *across = tap(grid_value(m[0] * u + m[1] * v + m[2], sampling), kWidth);
   *down = tap(grid_value(m[3] * u + m[4] * v + m[5], sampling), kHeight);
 }
+
+// Sampling with the identity changes nothing, except that the half_io form's rounded grid is not quite one.
+GS_FN bool moves(const Plan& plan, int sampling) { return plan.aligned || sampling == kHalfIo; }
 
 GS_FN float mix(float a, float b, float share) { return a + share * (b - a); }
 

@@ -1,0 +1,64 @@
+"""Heatmaps, joints and emulated memory for the kernel tests."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gaitstream.kernels import Aligned
+from gaitstream.kernels.dlpack import CUDA, Borrowed
+from gaitstream.kernels.driver import Driver
+
+Emulated = Callable[..., Aligned]
+UPPER = tuple(range(11))
+LOWER = tuple(range(11, 17))
+
+
+def as_device(array: NDArray[Any]) -> Borrowed:
+    """Pretend that an array lies on a GPU: the emulator's device memory is the host's."""
+    return Borrowed(array.ctypes.data, array.shape, array.dtype, CUDA, array)
+
+
+def padded_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An uninitialised array at an address that is a multiple of 16."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 16, np.uint8)
+    start = -memory.ctypes.data % 16
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def launches(emulator: Driver) -> int:
+    """Kernel launches since the last set-up."""
+    count = emulator.library.emulator_launches
+    count.restype = ctypes.c_uint
+    return int(count())
+
+
+def spine_keypoints(
+    tilts_deg: NDArray[np.float64], centre: tuple[float, float] = (24.0, 30.0), length: float = 22.0
+) -> NDArray[np.float32]:
+    """Joints whose spine is tilted by these angles; the others lie on the centre with score 0.5."""
+    points = np.full((len(tilts_deg), 17, 3), 0.5, np.float32)
+    points[..., :2] = centre
+    direction = np.radians(tilts_deg + 90)
+    spine = length / 2 * np.stack([np.cos(direction), np.sin(direction)], axis=1)
+    across = np.stack([-spine[:, 1], spine[:, 0]], axis=1) / 4
+    for joint, side in ((5, 1), (6, -1)):
+        points[:, joint, :2] = centre - spine + side * across
+    for joint, side in ((11, 1), (12, -1)):
+        points[:, joint, :2] = centre + spine + side * across
+    return points
+
+
+def blobs(keypoints: NDArray[np.float32], sigma: float = 2.0) -> NDArray[np.float32]:
+    """Gaussian heatmaps `[n, 17, 64, 48]` of joints."""
+    rows, columns = np.mgrid[:64, :48].astype(np.float32)
+    x, y, score = np.moveaxis(keypoints[..., None, None, :], -1, 0)
+    maps: NDArray[np.float32] = (
+        score * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / np.float32(2 * sigma**2))
+    ).astype(np.float32)
+    return maps

@@ -1,0 +1,185 @@
+"""Compilers, caches and what is said when they are missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gaitstream.errors import KernelError
+from gaitstream.kernels import build, nvrtc, ptxas
+from gaitstream.kernels.cuda import Launcher
+from gaitstream.kernels.driver import Driver
+
+FROM_WHEEL = """
+import sys
+from pathlib import Path
+import numpy as np
+from gaitstream.kernels import align, build
+build.PREBUILT = Path(sys.argv[1])
+maps = np.random.default_rng(0).random((3, 17, 64, 48)).astype(np.float16)
+for sampling, tolerance in (("f32", 1e-5), ("half_io", 4e-3)):
+    a, b = (
+        align(maps, groups=[[0], range(17)], backend=backend, sampling=sampling).parts
+        for backend in ("cpu", "numpy")
+    )
+    assert abs(a - b).max() < tolerance
+print("same")
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path))
+    return tmp_path / "kernels"
+
+
+@pytest.fixture
+def no_tools(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Neither a compiler, nor prebuilt files, nor anything in the cache."""
+    monkeypatch.setenv("PATH", str(cache))
+    monkeypatch.setenv("CUDA_HOME", str(cache))
+    monkeypatch.delenv("NVCC", raising=False)
+    monkeypatch.setattr(build, "PREBUILT", cache / "prebuilt")
+    return cache
+
+
+def test_cpu_library_is_built_once_by_many_threads(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    original = build.run_compiler
+
+    def counted(command: list[str], target: Path) -> str:
+        runs.append(target)
+        return original(command, target)
+
+    monkeypatch.setattr(build, "run_compiler", counted)
+    monkeypatch.setattr(build, "CPU_SOURCES", ("crop_cpu.cpp",))
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(lambda _: build.build_cpu(), range(4)))
+    assert len(paths) == len(runs) == 1
+    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".so"]
+
+
+def test_compiler_errors_show_its_last_lines(tmp_path: Path) -> None:
+    source = tmp_path / "broken.cpp"
+    source.write_text("int main() { return missing_name; }\n")
+    with pytest.raises(KernelError, match=r"could not compile out\.so:[\s\S]*missing_name"):
+        build.run_compiler([build.host_compiler(), str(source)], tmp_path / "out.so")
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.cpp"]
+
+
+def test_missing_host_compiler_is_named(no_tools: Path) -> None:
+    with pytest.raises(KernelError, match=r"no C\+\+ compiler \(g\+\+, c\+\+ is not on PATH\).*'numpy'"):
+        build.find_cpu()
+
+
+def test_wheel_library_serves_machines_without_a_compiler(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    if not flags >= build.PORTABLE_FLAGS:
+        pytest.skip(f"this CPU lacks {build.PORTABLE_FLAGS - flags}")
+    monkeypatch.setattr(build, "PREBUILT", cache / "prebuilt")
+    built = build.build_cpu(build.prebuilt_cpu(), build.PORTABLE_CPU)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert build.find_cpu() == built
+    environment = {**os.environ, "CXX": "no-such-compiler", "GAITSTREAM_CACHE": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_WHEEL, str(built.parent)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "same", done.stderr
+
+
+def test_missing_gpu_compilers_are_named(no_tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "_candidates", lambda: iter(()))
+    nvrtc.library.cache_clear()
+    with pytest.raises(KernelError, match=r"no nvcc .*nvidia-cuda-nvrtc.*no NVRTC library"):
+        build.find_gpu((9, 0))
+
+
+def test_too_old_gpus_are_told_so(emulator: Driver) -> None:
+    emulator.library.emulator_setup(1, 1, 6)
+    with pytest.raises(KernelError, match=r"compute capability 6\.0; the kernels need 7\.5"):
+        Launcher(emulator)
+
+
+def test_prebuilt_fatbin_comes_first(no_tools: Path) -> None:
+    build.prebuilt_gpu().parent.mkdir(parents=True)
+    build.prebuilt_gpu().write_bytes(b"fatbin")
+    assert build.find_gpu((12, 1)) == b"fatbin"
+
+
+def test_nvcc_compiles_every_target_without_spills(tmp_path: Path) -> None:
+    try:
+        build.nvcc()
+    except KernelError as error:
+        pytest.skip(str(error))
+    target = tmp_path / "kernels.fatbin"
+    usages = ptxas.parse_usage(build.build_gpu(target))
+    assert target.stat().st_size > 100_000
+    assert {usage.target for usage in usages} == set(build.GPU_TARGETS)
+    assert len(usages) == 10 * len(build.GPU_TARGETS)
+    assert [usage for usage in usages if usage.spill_bytes] == []
+    # Two blocks of 384 threads must fit in 64 K registers.
+    assert max(usage.registers for usage in usages if "general" not in usage.kernel) <= 80
+    listing = shutil.which("cuobjdump")
+    if listing:
+        ptx = subprocess.run([listing, "--list-ptx", str(target)], capture_output=True, text=True, check=True)
+        assert f"sm_{build.GPU_TARGETS[-1]}" in ptx.stdout
+
+
+def test_nvrtc_compiles_the_sources(cache: Path) -> None:
+    nvrtc.library.cache_clear()
+    try:
+        nvrtc.library()
+    except KernelError as error:
+        pytest.skip(str(error))
+    assert b"pgha_f32_fixed" in nvrtc.compile_program(90)
+    assert b".target sm_" in nvrtc.compile_program(999)  # PTX for what it does not know yet
+
+
+def test_ptxas_output_is_read() -> None:
+    text = """\
+ptxas info    : Compiling entry function 'k' for 'sm_75'
+    0 bytes stack frame, 12 bytes spill stores, 8 bytes spill loads
+ptxas info    : Used 80 registers, used 1 barriers, 416 bytes smem, 608 bytes cmem[0]
+"""
+    (usage,) = ptxas.parse_usage(text)
+    assert usage == ptxas.Usage("k", 75, 80, 416, 20)
+    assert "| `k` | 416 | 80 (spills 20) |" in ptxas.as_table([usage])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [(["--cpu"], 0, ".so"), ([], 2, "nothing to build"), (["--gpus"], 2, "usage")],
+)
+def test_command_line(arguments: list[str], code: int, said: str, cache: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "gaitstream.kernels.build", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+
+
+def test_command_line_reports_a_missing_compiler(cache: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gaitstream.kernels.build", "--wheel"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CXX": "no-such-compiler"},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no C++ compiler (CXX=no-such-compiler")

@@ -1,0 +1,178 @@
+"""The launcher's checks and DLPack, on the emulated driver."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaitstream.errors import KernelError
+from gaitstream.kernels import cpu
+from gaitstream.kernels.contract import Options
+from gaitstream.kernels.cuda import (
+    CropParams,
+    Launcher,
+    Outputs,
+    PghaParams,
+    plan_launches,
+    reading_order,
+)
+from gaitstream.kernels.dlpack import CPU, borrow
+from gaitstream.kernels.driver import Driver
+from tests.kernels.kernel_cases import LOWER, UPPER, as_device, launches, padded_empty
+
+OPTIONS = Options((UPPER, LOWER))
+
+
+def outputs(n: int, parts: int = 3) -> Outputs:
+    shapes = [(n,), (n,), (n, 2), (n, 2), (n,)]
+    dtypes = [np.float32, np.uint8, np.float32, np.float32, np.float32]
+    rest = [as_device(np.empty(shape, dtype)) for shape, dtype in zip(shapes, dtypes, strict=True)]
+    return Outputs(as_device(padded_empty((n, parts, 64, 48), np.float32)), *rest)
+
+
+@pytest.fixture
+def launcher(emulator: Driver) -> Launcher:
+    emulator.library.emulator_setup(1, 1, 9)
+    return Launcher(emulator, b"emulated")
+
+
+def test_structs_mirror_the_sources(emulator: Driver) -> None:
+    assert ctypes.sizeof(PghaParams) == emulator.library.emulator_pgha_bytes()
+    assert ctypes.sizeof(CropParams) == emulator.library.emulator_crop_bytes()
+    assert ctypes.sizeof(cpu.PghaRequest) == cpu.library().gaitstream_pgha_request_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "kernels"),
+    [
+        (OPTIONS, ["pgha_f32_fixed"]),
+        (Options(((0,),), normalization="none"), ["pgha_f32_affine"]),
+        (Options(((0,),), normalization="tracklet"), ["pgha_f32_affine"]),
+        (Options(((0,),), sampling="half_io"), ["pgha_f32_general"]),
+        (Options(((0,),) * 3), ["pgha_f32_general"]),
+        (Options(((0,),) * 9), ["pgha_f32_general"] * 3),
+    ],
+)
+def test_launches_by_options(options: Options, kernels: list[str]) -> None:
+    planned = plan_launches(options, half=False)
+    assert [launch.kernel for launch in planned] == kernels
+    assert [mask for launch in planned for mask in launch.masks] == list(options.masks)
+    # The smallest GPU allows 64 KiB a block, of which the kernels' own variables take a few hundred bytes.
+    assert all(launch.shared_bytes <= 64 * 1024 - 1024 for launch in planned)
+
+
+def test_one_launch_and_a_second_for_ranges(launcher: Launcher, emulator: Driver) -> None:
+    maps = as_device(padded_empty((1, 17, 64, 48), np.float16))
+    launcher.align(maps, outputs(1), OPTIONS)
+    assert launches(emulator) == 1
+    launcher.align(
+        maps,
+        outputs(1),
+        Options((UPPER, LOWER), normalization="tracklet"),
+        ranges=as_device(np.empty((1, 2), np.uint32)),
+    )
+    assert launches(emulator) == 3
+
+
+def test_no_frames_launch_nothing(launcher: Launcher, emulator: Driver) -> None:
+    launcher.align(as_device(padded_empty((0, 17, 64, 48), np.float32)), outputs(0), OPTIONS)
+    assert launches(emulator) == 0
+
+
+def test_spine_is_read_first_only_without_keypoints() -> None:
+    assert reading_order(17, True)[:4] == [5, 6, 11, 12]
+    assert sorted(reading_order(17, True)) == list(range(17))
+    assert reading_order(3, False) == [0, 1, 2]
+
+
+MAPS = padded_empty((2, 17, 64, 48), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"heatmaps": MAPS}, "heatmaps lie in host memory"),
+        ({"heatmaps": as_device(MAPS.astype(np.float64))}, "heatmaps are float64"),
+        (
+            {
+                "heatmaps": as_device(MAPS.ravel()[1:][: 17 * 64 * 48].reshape(1, 17, 64, 48)),
+                "outputs": outputs(1),
+            },
+            "multiple of 16",
+        ),
+        ({"outputs": outputs(1)}, r"parts have shape \(1, 3, 64, 48\); give \(2, 3, 64, 48\)"),
+        ({"outputs": outputs(2, parts=2)}, r"\(2, 2, 64, 48\); give \(2, 3, 64, 48\)"),
+        ({"keypoints": as_device(np.zeros((2, 17, 3)))}, "keypoints are float64"),
+        ({"segments": as_device(np.zeros(2, np.int64))}, "segments are int64"),
+        ({"options": Options(((0,),), normalization="tracklet"), "outputs": outputs(2, 2)}, "needs ranges"),
+        ({"heatmaps": "maps"}, "str shows no memory"),
+    ],
+)
+def test_wrong_arrays_are_named(launcher: Launcher, changes: dict[str, Any], message: str) -> None:
+    arguments = {"heatmaps": as_device(MAPS), "outputs": outputs(2), "options": OPTIONS, **changes}
+    with pytest.raises(KernelError, match=message):
+        launcher.align(**arguments)
+
+
+def test_missing_context_is_told(emulator: Driver) -> None:
+    emulator.library.emulator_setup(1, 0, 9)
+    with pytest.raises(KernelError, match="no CUDA context is current"):
+        Launcher(emulator)
+
+
+def test_driver_errors_carry_their_text(emulator: Driver) -> None:
+    emulator.library.emulator_setup(1, 1, 9)
+    with pytest.raises(KernelError, match=r"cuModuleGetFunction failed: emulated failure \(500\)"):
+        emulator.function(emulator.load(b"x"), "no_such_kernel")
+
+
+def test_missing_driver_is_told() -> None:
+    with pytest.raises(
+        KernelError, match=r"no CUDA driver \(libnothing\.so does not load\): use backend='cpu'"
+    ):
+        Driver("libnothing.so")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32, np.uint8, np.bool_])
+def test_numpy_arrays_are_borrowed_through_dlpack(dtype: Any) -> None:
+    array = np.ones((3, 4), dtype)
+    borrowed = borrow(array)
+    assert (borrowed.pointer, borrowed.shape, borrowed.device_type) == (array.ctypes.data, (3, 4), CPU)
+    assert borrowed.dtype.itemsize == array.itemsize
+
+
+def test_borrowed_memory_outlives_its_array() -> None:
+    borrowed = borrow(np.arange(100_000, dtype=np.float32))
+    gc.collect()
+    values = np.ctypeslib.as_array((ctypes.c_float * 100_000).from_address(borrowed.pointer))
+    np.testing.assert_array_equal(values, np.arange(100_000))
+
+
+def test_torch_tensors_are_borrowed() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.zeros(2, 17, 64, 48, dtype=torch.float16)
+    borrowed = borrow(tensor)
+    assert (borrowed.pointer, borrowed.dtype) == (tensor.data_ptr(), np.float16)
+    with pytest.raises(KernelError, match="strides"):
+        borrow(tensor.transpose(1, 2))
+
+
+def test_cuda_array_interface_is_borrowed() -> None:
+    class Foreign:
+        def __init__(self, strides: tuple[int, ...] | None) -> None:
+            self.__cuda_array_interface__ = {
+                "shape": (2, 3),
+                "typestr": "<f4",
+                "data": (4096, False),
+                "strides": strides,
+                "version": 3,
+            }
+
+    assert borrow(Foreign(None)).pointer == 4096
+    assert borrow(Foreign((12, 4))).shape == (2, 3)
+    with pytest.raises(KernelError, match="make it contiguous"):
+        borrow(Foreign((4, 8)))
