@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Build the wheel in its own environment: scripts/docker/build-wheel.sh OUT [PYTHON]
+# Build the wheel in its own environment: scripts/docker/build-wheel.sh OUT [PACKAGE...]
+# PACKAGEs are built beside it, at the versions of constraints.txt: those that need this image's compilers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$(realpath -m "$1")
-python=${2:-python3}
+shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$python" -m venv "$work/venv"
+python3 -m venv "$work/venv"
 mkdir -p "$out"
 "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check wheel --no-deps --wheel-dir "$out" .
-ls "$out"/gaitstream-*.whl
+for package in "$@"; do
+    "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check wheel --constraint constraints.txt \
+        --wheel-dir "$out" "$package"
+done
+ls "$out"

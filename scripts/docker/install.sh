@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Install the wheel into an environment: scripts/docker/install.sh WHEEL_DIR VENV cpu|gpu [PYTHON]
+# Install the wheel into an environment: scripts/docker/install.sh WHEEL_DIR VENV cpu|gpu
 # gpu: the environment sees the base image's packages (TensorRT, pyservicemaker) and adds what it lacks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 wheels=$(realpath "$1")
 venv=$2
 flavour=$3
-python=${4:-python3}
 wheel=$(ls "$wheels"/gaitstream-*.whl | tail -n 1)
 case $flavour in
     cpu) options=(); extras="" ;;
@@ -14,7 +13,7 @@ case $flavour in
     gpu) options=(--system-site-packages); extras="[cuda]" ;;
     *) echo "install.sh: flavour '$flavour' is unknown; use cpu or gpu" >&2; exit 2 ;;
 esac
-"$python" -m venv "${options[@]}" "$venv"
-"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir \
+python3 -m venv "${options[@]}" "$venv"
+"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir --find-links "$wheels" \
     --constraint constraints.txt "$wheel$extras"
 "$venv/bin/gaitstream" --version
