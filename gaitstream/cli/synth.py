@@ -1,8 +1,9 @@
-"""Commands of the group synth."""
+"""Commands of the synthetic world: synth, demo."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,3 +12,76 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add this group's commands."""
+    synth = commands.add_parser(
+        "synth",
+        help="write synthetic camera videos with ground truth",
+        description="Write videos of a synthetic site with cams.yaml and ground truth (MOT challenge format, "
+        "identities, keypoints). The same seed gives the same people and routes.",
+    )
+    synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to fill")
+    synth.add_argument("--site", default="plaza", help="plaza, lobby, corridor or yard (default: plaza)")
+    synth.add_argument("--cameras", type=_count, default=4, metavar="N", help="how many (default: 4)")
+    synth.add_argument("--people", type=_number, default=8, metavar="N", help="how many (default: 8)")
+    synth.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="length (default: 60)")
+    synth.add_argument("--seed", type=_number, default=7, help="of people and routes (default: 7)")
+    synth.add_argument("--day", type=_number, default=0, help="other clothes and routes (default: 0)")
+    synth.add_argument("--fps", type=_positive, default=15.0, help="frames per second (default: 15)")
+    synth.add_argument("--size", type=_size, default=(640, 360), metavar="WxH", help="default: 640x360")
+    synth.set_defaults(handler=_synth)
+
+
+def _synth(args: argparse.Namespace) -> int:
+    from rich.progress import Progress
+
+    from gaitstream.synth.address import Address
+    from gaitstream.synth.dataset import write_dataset
+
+    width, height = args.size
+    addresses = [
+        Address(
+            site=args.site, camera=number, people=args.people, seed=args.seed, day=args.day, fps=args.fps,
+            width=width, height=height, seconds=args.seconds,
+        )
+        for number in range(1, args.cameras + 1)
+    ]  # fmt: skip
+    with Progress(transient=True) as progress:
+        tasks = {f"cam{address.camera}": progress.add_task(f"cam{address.camera}") for address in addresses}
+
+        def say(name: str, done: int, total: int) -> None:
+            progress.update(tasks[name], completed=done, total=total)
+
+        path = write_dataset(addresses, args.out, say)
+    print(f"{args.cameras} cameras, {args.people} people, {args.seconds:g} s: {path}")
+    return 0
+
+
+def _number(text: str) -> int:
+    value = int(text) if text.isdecimal() else -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not 1 <= (value := _number(text)) <= 64:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: 1 to 64")
+    return value
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write WIDTHxHEIGHT, as in 640x360")
+    if int(width) % 2 or int(height) % 2:
+        raise argparse.ArgumentTypeError(f"{text}: video needs an even width and height")
+    return int(width), int(height)

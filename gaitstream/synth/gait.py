@@ -21,6 +21,10 @@ LEAD = 0.25
 """Share of a stride by which a foot is planted ahead of the pelvis."""
 FLAT_AT, HEEL_OFF_AT = 0.11, 0.32
 """When, in the cycle of a foot, it lies flat and when its heel rises."""
+HEEL, BALL, TOES = 0.26, 0.52, 0.17
+"""Ankle to heel, ankle to ball, ball to toe tip as shares of the foot's length."""
+SOLE_M = 0.022
+"""The joints of the foot lie this much above its sole."""
 STRIKE_PITCH = np.radians(19)
 
 
@@ -113,11 +117,13 @@ def _foot(
     ankle = ankle * (1 - keep) + still * keep
     pitch = pitch * (1 - standing)
     toe_dir = _ahead(yaw)
-    back, front = 0.26 * identity.foot, 0.68 * identity.foot
-    drop = identity.ankle_height - 0.022
-    heel = _from_ankle(ankle, toe_dir, pitch, -back, -drop)
-    toe = _from_ankle(ankle, toe_dir, pitch, front, -drop)
-    return ankle, heel, toe, toe_dir
+    # The toes bend: they lie flat while the heel rises and straighten during the swing.
+    toe_pitch = np.where(pitch < 0, np.where(in_air, pitch * ease, 0) * (1 - standing), pitch)
+    heel = _from_ankle(ankle, toe_dir, pitch, -HEEL * identity.foot, -identity.ankle_height)
+    ball = _from_ankle(ankle, toe_dir, pitch, BALL * identity.foot, -identity.ankle_height)
+    toe = _from_ankle(ball, toe_dir, toe_pitch, TOES * identity.foot, 0.0)
+    thickness = np.array([0.0, 0.0, SOLE_M])
+    return ankle, heel + thickness, toe + thickness, toe_dir
 
 
 def _pivot(identity: Identity, pitch: Array) -> tuple[Array, Array]:
@@ -126,7 +132,7 @@ def _pivot(identity: Identity, pitch: Array) -> tuple[Array, Array]:
     Toes up the foot rolls on the heel, heel up on the ball.
     """
     height = identity.ankle_height
-    heel, ball = 0.26 * identity.foot, 0.52 * identity.foot
+    heel, ball = HEEL * identity.foot, BALL * identity.foot
     up, down = np.maximum(pitch, 0), np.maximum(-pitch, 0)
     forward = np.where(
         pitch >= 0,

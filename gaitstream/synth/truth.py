@@ -101,7 +101,9 @@ def observe(
 def _boxes(pixels: Array, radii: Array) -> Array:
     ends = np.stack([pixels[:, _START], pixels[:, _END]], axis=2)
     low, high = ends - radii[..., None], ends + radii[..., None]
-    return np.concatenate([low.min(axis=(1, 2)), high.max(axis=(1, 2))], axis=-1)
+    low = np.minimum(low.min(axis=(1, 2)), pixels.min(axis=1))
+    high = np.maximum(high.max(axis=(1, 2)), pixels.max(axis=1))
+    return np.concatenate([low, high], axis=-1)
 
 
 def _body_points(pixels: Array) -> Array:

@@ -156,27 +156,29 @@ class World:
 
 
 def _corners(site: Site, rng: np.random.Generator) -> Array:
-    """Corners of a closed route: legs of some length, no hairpins."""
+    """Corners of a closed route: legs of some length, no hairpins unless the floor is too narrow without."""
     low, high = np.array([0.7, 0.7]), np.array([site.width - 0.7, site.depth - 0.7])
     shortest = 0.45 * min(6.0, site.width / 2)
+    sharpest = 125.0
     while True:
         corners = [rng.uniform(low, high)]
-        for _ in range(200):
+        for _ in range(60):
             point = rng.uniform(low, high)
-            if np.linalg.norm(point - corners[-1]) > shortest and _gentle(corners[-2:], point):
+            if np.linalg.norm(point - corners[-1]) > shortest and _gentle(corners[-2:], point, sharpest):
                 corners.append(point)
             if len(corners) >= 7 and np.linalg.norm(corners[0] - corners[-1]) > shortest:
                 closed = [*corners, corners[0], corners[1]]
-                if all(_gentle(closed[i : i + 2], closed[i + 2]) for i in range(len(closed) - 2)):
+                if all(_gentle(closed[i : i + 2], closed[i + 2], sharpest) for i in range(len(corners))):
                     return np.array(corners)
             if len(corners) > 12:
                 break
+        sharpest = min(sharpest + 1.0, 180.0)
 
 
-def _gentle(before: list[Array], point: Array) -> bool:
-    """Whether going on to `point` turns by less than 125 degrees."""
+def _gentle(before: list[Array], point: Array, sharpest: float) -> bool:
+    """Whether going on to `point` turns by at most `sharpest` degrees."""
     if len(before) < 2:
         return True
     first, second = before[-1] - before[-2], point - before[-1]
     cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second) + 1e-9)
-    return bool(cosine > np.cos(np.radians(125)))
+    return bool(cosine >= np.cos(np.radians(sharpest)))

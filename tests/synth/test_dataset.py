@@ -1,0 +1,105 @@
+"""`gaitstream synth`: what it writes can be read by others."""
+
+import configparser
+import csv
+import json
+import subprocess
+import sys
+
+import av
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from gaitstream.cli import main
+from gaitstream.synth import open_synthetic
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("synth")
+    shape = ["--cameras", "2", "--people", "5", "--site", "lobby", "--size", "320x180"]
+    arguments = [*shape, "--seconds", "2", "--seed", "3", "--fps", "10"]
+    assert main(["synth", *arguments, "--out", str(root)]) == 0
+    return root
+
+
+def test_videos_open_in_pyav_and_opencv(dataset):
+    for name in ("cam1", "cam2"):
+        with av.open(str(dataset / f"{name}.mp4")) as video:
+            stream = video.streams.video[0]
+            assert (stream.width, stream.height, stream.average_rate) == (320, 180, 10)
+            assert sum(1 for _ in video.decode(video=0)) == 20
+        capture = cv2.VideoCapture(str(dataset / f"{name}.mp4"))
+        ok, image = capture.read()
+        assert ok
+        camera = open_synthetic(
+            f"synth://lobby?camera={name[3:]}&people=5&seed=3&fps=10&width=320&height=180&quality=0"
+        )
+        assert np.abs(image.astype(int) - camera.image(0)).mean() < 6
+
+
+def test_ground_truth_is_mot_challenge(dataset):
+    with (dataset / "cam1/gt/gt.txt").open() as file:
+        rows = [[float(value) for value in row] for row in csv.reader(file)]
+    assert rows
+    assert {len(row) for row in rows} == {9}
+    frames = [row[0] for row in rows]
+    assert frames == sorted(frames)
+    assert {min(frames), max(frames)} <= set(range(1, 21))
+    assert {row[1] for row in rows} <= {1, 2, 3, 4, 5}
+    assert all(row[4] > 0 and row[5] > 0 and row[6] == row[7] == 1 and 0 <= row[8] <= 1 for row in rows)
+    camera = open_synthetic("synth://lobby?camera=1&people=5&seed=3&fps=10&width=320&height=180")
+    truth = camera.truth(0)
+    first = {row[1]: row for row in rows if row[0] == 1}
+    for person, box in zip(truth.people, truth.boxes, strict=True):
+        left, top, wide, high = first[person + 1][2:6]
+        assert [left - 1, top - 1, left - 1 + wide, top - 1 + high] == pytest.approx(box.tolist(), abs=0.02)
+    info = configparser.ConfigParser()
+    info.read(dataset / "cam1/seqinfo.ini")
+    assert info["Sequence"]["seqLength"] == "20"
+
+
+def test_keypoints_and_identities_belong_to_the_boxes(dataset):
+    with (dataset / "cam2/gt/gt.txt").open() as file:
+        boxes = {(int(row[0]), int(row[1])): [float(v) for v in row[2:6]] for row in csv.reader(file)}
+    lines = [json.loads(line) for line in (dataset / "cam2/gt/keypoints.jsonl").read_text().splitlines()]
+    assert {(line["frame"], line["id"]) for line in lines} == set(boxes)
+    for line in lines:
+        left, top, _, high = boxes[line["frame"], line["id"]]
+        points = np.array(line["keypoints"])
+        assert points.shape == (17, 3)
+        assert (points[:, 0] + 1 >= left - 0.1).all()
+        assert (points[:, 1] + 1 <= top + high + 0.1).all()
+    people = json.loads((dataset / "identities.json").read_text())
+    assert [person["id"] for person in people] == [1, 2, 3, 4, 5]
+    assert all("stature" in person and "appearance" in person for person in people)
+
+
+def test_cams_yaml_lists_the_videos(dataset):
+    config = yaml.safe_load((dataset / "cams.yaml").read_text())
+    assert [(dataset / camera["url"]).is_file() for camera in config["cameras"]] == [True, True]
+    from gaitstream.pipeline.config_file import load_config
+
+    assert [camera.id for camera in load_config(dataset / "cams.yaml").cameras] == ["cam1", "cam2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--site", "plazza"], "did you mean 'plaza'"),
+        (["--size", "33x20"], "write WIDTHxHEIGHT"),
+        (["--size", "641x361"], "even width"),
+        (["--cameras", "0"], "1 to 64"),
+        (["--seconds", "soon"], "not a positive number"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments, said, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "gaitstream", "synth", "--out", str(tmp_path / "x"), *arguments],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

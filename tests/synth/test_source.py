@@ -1,0 +1,212 @@
+"""synth:// cameras: addresses, determinism, one world behind several cameras, ground truth."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gaitstream.errors import ConfigError, SourceError
+from gaitstream.synth import open_synthetic
+from gaitstream.synth.address import EPOCH_NS, Address, parse_address
+from gaitstream.synth.appearance import sample_appearance
+from gaitstream.synth.studio import pictures, sample_pass
+from gaitstream.synth.truth import observe
+from gaitstream.synth.world import SITES, World, find_site
+
+SMALL = "synth://plaza?camera=2&people=5&seed=4&width=320&height=180"
+
+
+def shots(url, count):
+    camera = open_synthetic(url)
+    return [camera.read() for _ in range(count)]
+
+
+def test_an_address_says_everything():
+    address = parse_address("synth://yard?camera=3&people=6&seed=9&fps=12.5&only=0,5&seconds=2&tilt=30")
+    assert address == Address(
+        site="yard", camera=3, people=6, seed=9, fps=12.5, only=(0, 5), seconds=2.0, tilt=30.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("synth://plaza?camra=1", "did you mean 'camera'"),
+        ("synth://plaza?people=many", "not a whole number"),
+        ("synth://plaza?people=1.5", "not a whole number"),
+        ("synth://plaza?fps=0", "out of range: 0.1 to 240"),
+        ("synth://plaza?only=0,9", "numbers go from 0 to 7"),
+        ("synth://plaza?only=a", "only=0,2,3"),
+        ("synth://?camera=1", "synth://SITE"),
+        ("synth://plaza/1", "synth://SITE"),
+        ("rtsp://plaza", "synth://SITE"),
+    ],
+)
+def test_wrong_addresses_say_what_is_allowed(url, said):
+    with pytest.raises(ConfigError) as error:
+        parse_address(url)
+    assert said in str(error.value)
+
+
+def test_an_unknown_site_names_the_nearest():
+    with pytest.raises(SourceError, match="did you mean 'plaza'"):
+        open_synthetic("synth://plazza")
+
+
+def test_the_same_address_gives_the_same_pictures():
+    for (time_a, image_a, truth_a), (time_b, image_b, truth_b) in zip(
+        shots(SMALL, 6), shots(SMALL, 6), strict=True
+    ):
+        assert time_a == time_b
+        assert np.array_equal(image_a, image_b)
+        assert np.array_equal(truth_a.keypoints, truth_b.keypoints)
+    other = shots(SMALL.replace("seed=4", "seed=5"), 1)[0]
+    assert not np.array_equal(other[1], shots(SMALL, 1)[0][1])
+
+
+def test_a_picture_does_not_depend_on_those_read_before():
+    camera = open_synthetic(SMALL)
+    late = [camera.read() for _ in range(41)][-1]
+    assert np.array_equal(open_synthetic(SMALL).image(40), late[1])
+
+
+def test_a_camera_ends_after_its_seconds():
+    camera = open_synthetic(SMALL + "&seconds=0.4&fps=10")
+    times = []
+    while (shot := camera.read()) is not None:
+        times.append(shot[0])
+    assert [time - EPOCH_NS for time in times] == [0, 100_000_000, 200_000_000, 300_000_000]
+    assert camera.read() is None
+
+
+def test_a_later_start_shows_the_same_world():
+    early = open_synthetic(SMALL + "&fps=10").truth(25)
+    late = open_synthetic(SMALL + "&fps=10&start=2.5").truth(0)
+    assert early.time_ns == late.time_ns
+    assert early.keypoints == pytest.approx(late.keypoints, abs=1e-3)
+
+
+def test_two_cameras_see_one_world():
+    """Rays of the same joint from two cameras meet where the joint is."""
+    url = "synth://plaza?camera={}&people=4&seed=4"
+    cameras = [open_synthetic(url.format(number)) for number in (1, 2)]
+    truths = [camera.truth(10) for camera in cameras]
+    both = set(truths[0].people.tolist()) & set(truths[1].people.tolist())
+    assert both
+    for person in both:
+        rays = []
+        for camera, truth in zip(cameras, truths, strict=True):
+            x, y, _ = truth.keypoints[truth.people.tolist().index(person), 5]
+            pinhole = camera.camera
+            local = np.array([(x - 319.5) / pinhole.focal_px, (y - 179.5) / pinhole.focal_px, 1.0])
+            ray = pinhole.rotation.T @ local
+            rays.append((np.asarray(pinhole.position), ray / np.linalg.norm(ray)))
+        (p, u), (q, v) = rays
+        normal = np.cross(u, v)
+        assert abs((q - p) @ normal / np.linalg.norm(normal)) < 0.01
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_boxes_hold_the_keypoints_and_truth_is_sane(site):
+    camera = open_synthetic(f"synth://{site}?camera=1&people=8&seed=2")
+    seen = 0
+    for index in range(0, 150, 10):
+        truth = camera.truth(index)
+        seen += len(truth.people)
+        x, y = truth.keypoints[..., 0], truth.keypoints[..., 1]
+        left, top, right, bottom = truth.boxes.T[..., None]
+        assert ((x >= left) & (x <= right) & (y >= top) & (y <= bottom)).all()
+        assert ((truth.visibility >= 0) & (truth.visibility <= 1)).all()
+        assert (np.diff(truth.depth_m) <= 0).all()
+        inside = (x >= 0) & (x <= 639) & (y >= 0) & (y <= 359)
+        assert np.array_equal(truth.keypoints[..., 2] > 0, inside)
+        assert truth.names == tuple(camera.world.names[person] for person in truth.people)
+    assert seen > 30
+
+
+def test_who_stands_behind_is_hidden():
+    world = World(find_site("plaza"), people=2, seed=1)
+    camera = find_site("plaza").camera(1)
+    joints, standing = world.joints(np.zeros(1))
+    spot = np.array([6.5, 4.5, 0.0])
+    away = np.array([*(spot[:2] - np.asarray(camera.position)[:2]), 0.0])
+    away /= np.linalg.norm(away)
+    both = joints[0] - joints[0, :, 17:18] * [1, 1, 0] + spot
+    both[1] += away * 0.5
+    truth = observe(camera, both, world.stature, world.girth, standing[0], world.names)
+    by_person = dict(zip(truth.people.tolist(), truth.visibility.tolist(), strict=True))
+    assert by_person[0] > 0.95
+    assert by_person[1] < 0.5
+    hidden = truth.keypoints[truth.people.tolist().index(1), :, 2] == 1
+    assert hidden.sum() >= 5
+
+
+def test_people_are_painted_where_the_truth_says():
+    url = "synth://plaza?camera=1&people=6&seed=2&noise=0&quality=0"
+    camera = open_synthetic(url)
+    empty = open_synthetic(url.replace("people=6", "people=0")).image(0).astype(int)
+    image, truth = camera.image(0).astype(int), camera.truth(0)
+    changed = np.abs(image - empty).max(axis=2) > 12
+    on_body = 0
+    for keypoints in truth.keypoints:
+        for x, y, flag in keypoints[5:]:
+            if flag == 2 and 2 < x < 637 and 2 < y < 357:
+                on_body += 1
+                assert changed[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].any()
+    assert on_body > 20
+    # Nothing but shadows outside the boxes: those only darken.
+    outside = np.ones_like(changed)
+    for left, top, right, bottom in truth.boxes.astype(int):
+        outside[max(top - 8, 0) : bottom + 8, max(left - 8, 0) : right + 8] = False
+    assert (image - empty)[outside].max() <= 3
+
+
+def test_a_day_changes_clothes_and_not_people():
+    monday, friday = (World(find_site("lobby"), 5, 3, day) for day in (0, 4))
+    for one, other in zip(monday.walkers, friday.walkers, strict=True):
+        assert one.identity == other.identity
+        assert dataclasses.replace(one.appearance, pace=1.0) != dataclasses.replace(
+            other.appearance, pace=1.0
+        )
+    assert sample_appearance(3, 0).skin == sample_appearance(3, 0, 4).skin
+
+
+def test_clothes_tell_nothing_about_the_body():
+    """Appearances are drawn without looking at identities: no correlation over many people."""
+    world = [(World(find_site("plaza"), 0).site, sample_appearance(5, index)) for index in range(300)]
+    looks = np.array([look.bulk for _, look in world])
+    from gaitstream.synth import sample_identity
+
+    stature = np.array([sample_identity(5, index).stature for index in range(300)])
+    assert abs(np.corrcoef(looks, stature)[0, 1]) < 0.15
+
+
+def test_only_some_people_keep_their_numbers():
+    camera = open_synthetic("synth://plaza?people=8&only=2,6&seed=3")
+    everybody = open_synthetic("synth://plaza?people=8&seed=3")
+    for index in range(0, 60, 20):
+        few, all_ = camera.truth(index), everybody.truth(index)
+        for person, box in zip(few.people, few.boxes, strict=True):
+            assert person in (2, 6)
+            assert np.array_equal(box, all_.boxes[all_.people.tolist().index(person)])
+
+
+def test_mount_tilt_and_size_are_obeyed():
+    camera = open_synthetic("synth://yard?camera=7&mount=5.5&tilt=40&fov=80&width=960&height=540").camera
+    assert camera.position[2] == 5.5
+    assert (camera.tilt_deg, camera.fov_deg, camera.width, camera.height) == (40.0, 80.0, 960, 540)
+
+
+def test_a_studio_pass_stays_in_the_picture():
+    from gaitstream.synth import sample_identity
+
+    rng = np.random.default_rng(5)
+    for index in range(5):
+        walk = sample_pass(sample_identity(1, index), sample_appearance(1, index), rng, frames=20)
+        assert walk.keypoints.shape == (20, 17, 3)
+        assert walk.boxes.shape == (20, 4)
+        assert (walk.keypoints[..., 2] > 0).mean() > 0.95
+    drawn = pictures(walk)
+    assert len(drawn) == 20
+    assert drawn[0].shape == (360, 640, 3)
+    assert not np.array_equal(drawn[0], drawn[10])
