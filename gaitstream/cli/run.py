@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +12,55 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add this group's commands."""
+    _add_run(commands)
     _add_config(commands)
+
+
+def _add_run(commands: Commands) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run the pipeline: cameras in, identity events out",
+        description="Run the pipeline until every file has ended, or until Ctrl-C. Changes of the file are "
+        "taken over while running.",
+        epilog="Exit codes: 0 every file ended, or SIGTERM; 1 nothing could be read, or a model or port failed; "
+        "2 wrong configuration; 3 something to install is missing; 130 Ctrl-C (a second one forces).",
+    )
+    option = run.add_argument
+    option("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")
+    option("--realtime", action="store_true", help="play files at their own pace, not at full speed")
+    option("--workers", type=_count, default=1, metavar="N", help="share the cameras out to N processes")
+    option("--save-video", type=Path, metavar="DIR", help="write annotated video of every camera")
+    option("--save-tracklets", type=Path, metavar="DIR", help="write every track's pictures and decision")
+    option("--json", action="store_true", help="log as JSON, one object per line")
+    option("--no-table", action="store_true", help="log lines instead of the live table")
+    option("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on this local port")
+    option("--verbose", action="store_true", help="log more")
+    run.set_defaults(handler=_run)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def _run(args: argparse.Namespace) -> int:
+    from gaitstream.pipeline.launch import Options, launch
+
+    return launch(
+        Options(
+            config=args.cameras,
+            realtime=args.realtime,
+            workers=args.workers,
+            save_video=args.save_video,
+            save_tracklets=args.save_tracklets,
+            json_logs=args.json,
+            table=False if args.no_table else None,
+            metrics_port=args.metrics_port,
+            verbose=args.verbose,
+        )
+    )
 
 
 def _add_config(commands: Commands) -> None:

@@ -22,7 +22,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +40,7 @@ from gaitstream.pipeline.front import CameraLine, Looked
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventMaker, EventSink
 from gaitstream.pipeline.source.reader import StateChange
-from gaitstream.pipeline.stats import Stats
+from gaitstream.pipeline.stats import Snapshot, Stats
 
 if TYPE_CHECKING:
     from gaitstream.pipeline.detect import DetectorModel
@@ -89,7 +89,7 @@ class Pipeline:
         observers: hooks, called in the pipeline's thread.
         watch: the configuration's file; changes of it are taken over while running.
         realtime: pace files by their timestamps.
-        cameras: ids of the cameras to run; all enabled ones when None.
+        cameras: which of the enabled cameras are run, by id; all when None.
         run: id of the run in every event; a new one when empty.
         detector: an open detector; loaded when None.
         encoder: open recognizers and pose model; loaded when None.
@@ -111,7 +111,7 @@ class Pipeline:
         observers: Sequence[Observer] = (),
         watch: str | Path | None = None,
         realtime: bool = False,
-        cameras: Sequence[str] | None = None,
+        cameras: Callable[[str], bool] | None = None,
         run: str = "",
         detector: DetectorModel | None = None,
         encoder: Encoder | None = None,
@@ -119,7 +119,7 @@ class Pipeline:
         self.config = config
         self.stats = Stats()
         self.run_id = run or secrets.token_hex(4)
-        self._mine = None if cameras is None else frozenset(cameras)
+        self._is_mine = cameras or (lambda _: True)
         self._realtime = realtime
         self._observers = observers
         self._sink = sink or Discard()
@@ -163,6 +163,10 @@ class Pipeline:
         self._cause = self._cause or cause
         self._stop.set()
         self._wake.set()
+
+    def snapshot(self) -> Snapshot:
+        """The counters now; from any thread."""
+        return self.stats.snapshot()
 
     def close(self) -> None:
         """Free engines and gallery."""
@@ -279,7 +283,8 @@ class Pipeline:
             frame = one.work.frame
             line = self._lines[frame.camera]
             line.stats.analysed += 1
-            line.stats.latency.observe(max(0, now_ns - frame.time_ns - (line.skew_ns or 0)) / 1e6)
+            delay_ns = now_ns - frame.time_ns - (line.skew_ns or 0)
+            line.stats.latency.observe(max(0, delay_ns) / 1e6)
             for observer in self._observers:
                 observer.on_frame(frame, persons, self._backend.labels(frame.camera))
         for one in looked[len(done) :]:
@@ -322,18 +327,13 @@ class Pipeline:
         line.count()
         line.stats.state = "ended"
 
-    def _is_mine(self, camera_id: str) -> bool:
-        return self._mine is None or camera_id in self._mine
-
     def _done(self) -> bool:
         if self._stop.is_set():
             return True
-        if not all(line.reader.finished for line in self._lines.values()):
-            return False
-        return self._watcher is None or not any(line.reader.live for line in self._lines.values())
+        return all(line.reader.finished for line in self._lines.values())
 
     def _keep_house(self) -> None:
-        """Once a second: watchdogs, counters, the configuration's file, the gallery; always: camera states."""
+        """Camera states at once; watchdogs, counters, configuration file and gallery once a second."""
         self._tell_states()
         now = time.monotonic()
         if now < self._due_s:
@@ -372,8 +372,7 @@ class Pipeline:
             self._lines[camera].adjust(self.config.camera(camera), self.config)
         for camera in filter(self._is_mine, (*changes.removed, *changes.reopened)):
             self._leave(camera, "camera_removed")
-        added = [camera for camera in changes.added if self._mine is None or camera in self._mine]
-        for camera in (*added, *filter(self._is_mine, changes.reopened)):
+        for camera in filter(self._is_mine, (*changes.added, *changes.reopened)):
             self._open(camera)
 
     def _end(self) -> Outcome:
@@ -392,7 +391,7 @@ class Pipeline:
             cause=cause,
             frames=sum(camera.analysed for camera in cameras),
             tracks=sum(camera.tracks_ended for camera in cameras),
-            outcomes=sum((camera.outcomes for camera in cameras), Counter()),
+            outcomes=sum((Counter(camera.outcomes) for camera in cameras), Counter()),
             failed={name: line.reader.reason for name, line in self._lines.items() if line.failed},
         )
         self._emit(

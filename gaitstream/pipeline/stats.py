@@ -17,6 +17,9 @@ MS_BOUNDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000
 SIZE_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Upper bounds of the batch size buckets."""
 
+Counts = dict[str, int]
+"""A `Counter` while counting, a plain dictionary once decoded."""
+
 
 class Histogram(msgspec.Struct):
     """Counts by bucket; quantiles are interpolated inside a bucket.
@@ -98,12 +101,12 @@ class CameraStats(msgspec.Struct):
     encoded: int = 0
     windows: int = 0
     last_identity: str = ""
-    rejections: Counter[str] = msgspec.field(default_factory=Counter)
-    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
-    unnamed: Counter[str] = msgspec.field(default_factory=Counter)
+    rejections: Counts = msgspec.field(default_factory=Counter)
+    outcomes: Counts = msgspec.field(default_factory=Counter)
+    unnamed: Counts = msgspec.field(default_factory=Counter)
     """Ended tracks without an identity, by reason."""
     latency: Histogram = msgspec.field(default_factory=Histogram)
-    front: Counter[str] = msgspec.field(default_factory=Counter)
+    front: Counts = msgspec.field(default_factory=Counter)
 
 
 class Snapshot(msgspec.Struct):
@@ -114,8 +117,8 @@ class Snapshot(msgspec.Struct):
     cameras: dict[str, CameraStats] = {}
     stages: dict[str, Histogram] = {}
     batches: dict[str, Histogram] = {}
-    events: Counter[str] = msgspec.field(default_factory=Counter)
-    front: Counter[str] = msgspec.field(default_factory=Counter)
+    events: Counts = msgspec.field(default_factory=Counter)
+    front: Counts = msgspec.field(default_factory=Counter)
     """What the GPU front end had to handle that belongs to no camera."""
     rss_bytes: int = 0
     cpu_s: float = 0.0
@@ -128,7 +131,8 @@ class Snapshot(msgspec.Struct):
         for mine, theirs in ((self.stages, other.stages), (self.batches, other.batches)):
             for name, histogram in theirs.items():
                 mine.setdefault(name, Histogram(histogram.bounds)).merge(histogram)
-        self.events.update(other.events)
+        for kind, count in other.events.items():
+            self.events[kind] = self.events.get(kind, 0) + count
         self.front.update(other.front)
         self.event_latency.merge(other.event_latency)
         self.rss_bytes += other.rss_bytes
