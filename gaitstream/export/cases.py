@@ -226,7 +226,7 @@ def _trace_biggait(model: BigGait, images: Tensor, ratios: Tensor) -> dict[str, 
     finally:
         for hook in hooks:
             hook.remove()
-    taps["valid"] = maps.valid[:, None].numpy()
+    taps["valid"] = maps.valid.numpy()
     taps["mask_logit"] = maps.mask_logit.numpy()
     taps["support"] = (maps.foreground != 0).float()[:, None].numpy()
     taps["denoising"] = maps.denoising.permute(0, 3, 1, 2).numpy()

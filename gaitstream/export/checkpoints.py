@@ -161,7 +161,8 @@ def _read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise anything at all
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower():
+        unsafe = isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error)
+        if unsafe and "weights only" in str(error).lower():
             raise CheckpointError(
                 f"{path} holds more than tensors and numbers, which safe loading refuses ({reason}): "
                 "save it again with torch.save({'model': model.state_dict()}, FILE)"

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.errors import ExportError
 from gaitstream.evaluate.distances import pairwise
 
 Array = NDArray[Any]
@@ -36,7 +37,12 @@ def measure(candidate: Array, reference: Array, *, embedding: bool = False) -> D
     """Compare arrays of one shape; embeddings are `[sequences, parts, dim]`.
 
     Values that are not finite make every figure NaN or infinite, so that no limit holds.
+
+    Raises:
+        ExportError: the shapes differ.
     """
+    if candidate.shape != reference.shape:
+        raise ExportError(f"a graph gives {candidate.shape} where the module gives {reference.shape}")
     a, b = candidate.astype(np.float64), reference.astype(np.float64)
     gap = a - b
     size = float(np.linalg.norm(gap))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from gaitstream.bundle import Bundle
 from gaitstream.engines import open_engine
 from gaitstream.engines.cache import EngineCache
-from gaitstream.export.biggait import BigGait
+from gaitstream.export.biggait import BigGait, GaitNet
 from gaitstream.export.checkpoints import load_biggait, load_gaitheat
 from gaitstream.export.gaitheat import GaitHeat
 from gaitstream.export.graph import with_taps
 
 Array = NDArray[Any]
+M = TypeVar("M", bound=torch.nn.Module)
 Run = Callable[[str, str, str], dict[str, Array]]
 
 
@@ -112,3 +113,42 @@ def head(bundle: Bundle, runtime: str, precision: str, pooled: Array) -> Array:
 @pytest.fixture(scope="session")
 def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
     return EngineCache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def small_biggait() -> BigGait:
+    """A narrow BigGait with 24 blocks, tapped as ViT-L is, and random weights."""
+    torch.manual_seed(3)
+    net = GaitNet((6, 5), (8, 8, 16, 16), 4, 16, 8, 3)
+    model = BigGait(dim=64, depth=24, hidden=64, denoising_hidden=16, net=net, widths=(6, 5))
+    return _randomise(model)
+
+
+@pytest.fixture(scope="session")
+def small_gaitheat() -> GaitHeat:
+    """A narrow GaitHeat with random weights."""
+    torch.manual_seed(4)
+    return _randomise(GaitHeat((4, 8, 8, 16), parts=16, dim=8, identities=3))
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Save a state dict as a checkpoint and return its path."""
+
+    def write(state: Any, name: str = "model.pt") -> Path:
+        torch.save(state, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def _randomise(model: M) -> M:
+    """Statistics and affine weights that no identity hides behind."""
+    for name, value in model.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+        elif value.ndim == 1 and value.is_floating_point():
+            value.add_(torch.randn_like(value) * 0.1)
+        elif name.endswith(("pos_embed", "cls_token")):
+            value.normal_(0, 0.2)
+    return model.eval().requires_grad_(False)

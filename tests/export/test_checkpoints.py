@@ -1,0 +1,217 @@
+"""What is read from checkpoints, and what is said of those that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gaitstream.errors import CheckpointError
+from gaitstream.export.biggait import BigGait
+from gaitstream.export.checkpoints import (
+    MismatchError,
+    load_biggait,
+    load_gaitheat,
+    looks_like,
+    read_state,
+)
+from gaitstream.export.gaitheat import GaitHeat
+from gaitstream.export.vit import VisionTransformer, tap_blocks
+
+State = dict[str, Tensor]
+Save = Callable[..., Path]
+
+
+def same_weights(found: torch.nn.Module, expected: torch.nn.Module) -> bool:
+    theirs = expected.state_dict()
+    mine = found.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model": state, "optimizer": {"state": {}}, "scheduler": {"last": 1}, "iteration": 3},
+        lambda state: state,
+        lambda state: {f"module.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 4},
+        lambda state: {key: value.half().float() for key, value in state.items()},
+    ],
+    ids=["opengait", "bare", "distributed", "nested", "rounded"],
+)
+def test_every_usual_form_loads(small_gaitheat: GaitHeat, save: Save, wrap: Callable[[State], Any]) -> None:
+    state = small_gaitheat.state_dict()
+    loaded = load_gaitheat(save(wrap(state)))
+    assert not loaded.training
+    assert all(
+        torch.allclose(value.float(), state[key].float(), atol=1e-3)
+        for key, value in loaded.state_dict().items()
+    )
+
+
+def test_safetensors_load(small_biggait: BigGait, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(small_biggait.state_dict(), tmp_path / "model.safetensors")
+    assert same_weights(load_biggait(tmp_path / "model.safetensors"), small_biggait)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        load_biggait(tmp_path / "cut.safetensors")
+
+
+def test_sizes_come_from_the_checkpoint(small_biggait: BigGait, save: Save) -> None:
+    loaded = load_biggait(save({"model": small_biggait.state_dict()}))
+    assert same_weights(loaded, small_biggait)
+    assert loaded.backbone.taps == (5, 11, 17, 23)
+
+
+def test_the_backbone_may_come_from_its_own_file(small_biggait: BigGait, save: Save) -> None:
+    state = small_biggait.state_dict()
+    backbone = {
+        key.removeprefix("backbone."): value for key, value in state.items() if "backbone." in key[:9]
+    }
+    chunked = {
+        key.replace("blocks.", f"blocks.{int(key.split('.')[1]) // 6}.")
+        if key.startswith("blocks.")
+        else key: v
+        for key, v in backbone.items()
+    }
+    gait = save({"model": {key: v for key, v in state.items() if not key.startswith("backbone.")}})
+    for name, own in (("dinov2.pth", backbone), ("chunked.pth", chunked)):
+        assert same_weights(load_biggait(gait, save(own, name)), small_biggait)
+    with pytest.raises(CheckpointError, match="--dinov2"):
+        load_biggait(gait)
+    with pytest.raises(CheckpointError, match="belongs after --dinov2"):
+        load_biggait(save(backbone, "swapped.pth"))
+    with pytest.raises(CheckpointError, match="is not a DINOv2 backbone: it looks like BigGait"):
+        load_biggait(gait, gait)
+    other = {**backbone, "norm.weight": backbone["norm.weight"] + 1}
+    with pytest.raises(CheckpointError, match=r"differs from .*norm\.weight"):
+        load_biggait(save({"model": state}, "whole.pt"), save(other, "other.pth"))
+
+
+def test_classifiers_of_any_size_are_tolerated(small_gaitheat: GaitHeat, save: Save) -> None:
+    state = small_gaitheat.state_dict()
+    for key in [key for key in state if key.startswith("BNNecks") and key.endswith("fc_bin")]:
+        del state[key]
+    del state["Backbone1.forward_block.bn1.num_batches_tracked"]
+    load_gaitheat(save({"model": state}))
+    state["BNNecks_part.fc_bin"] = torch.zeros(16, 8, 77)
+    load_gaitheat(save({"model": state}))
+
+
+def test_one_error_lists_every_key_with_the_nearest_name(small_gaitheat: GaitHeat, save: Save) -> None:
+    state = small_gaitheat.state_dict()
+    state["Backbone2.forward_block.layer2.0.conv1.weigth"] = state.pop(
+        "Backbone2.forward_block.layer2.0.conv1.weight"
+    )
+    state["extra_head.bias"] = torch.zeros(3)
+    state["FCs_part.fc_bin"] = torch.zeros(16, 16, 9)
+    with pytest.raises(MismatchError) as caught:
+        load_gaitheat(save({"model": state}))
+    assert caught.value.missing == ["Backbone2.forward_block.layer2.0.conv1.weight"]
+    assert set(caught.value.unexpected) == {
+        "Backbone2.forward_block.layer2.0.conv1.weigth",
+        "extra_head.bias",
+    }
+    assert caught.value.misshapen == [("FCs_part.fc_bin", (16, 16, 8), (16, 16, 9))]
+    message = str(caught.value)
+    assert "weigth (nearest: Backbone2.forward_block.layer2.0.conv1.weight)" in message
+    assert "FCs_part.fc_bin: [16, 16, 9], needs [16, 16, 8]" in message
+
+
+def test_another_models_checkpoint_is_named(
+    small_gaitheat: GaitHeat, small_biggait: BigGait, save: Save
+) -> None:
+    heat, big = save(small_gaitheat.state_dict(), "heat.pt"), save(small_biggait.state_dict(), "big.pt")
+    with pytest.raises(
+        CheckpointError, match="looks like GaitHeat; export it with 'gaitstream export gaitheat'"
+    ):
+        load_biggait(heat)
+    with pytest.raises(
+        CheckpointError, match="looks like BigGait; export it with 'gaitstream export biggait'"
+    ):
+        load_gaitheat(big)
+    base = {"Backbone.forward_block.conv1.conv.weight": torch.zeros(1), "FCs.fc_bin": torch.zeros(1)}
+    assert looks_like(base) == "another OpenGait model"
+    assert looks_like({"layer.weight": 1}) == "an unknown model (1 tensors, such as layer.weight)"
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.999])
+def test_a_truncated_file_says_so(small_gaitheat: GaitHeat, save: Save, keep: float) -> None:
+    path = save({"model": small_gaitheat.state_dict()})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
+        load_gaitheat(path)
+
+
+def test_files_that_are_no_checkpoints_say_so(tmp_path: Path, save: Save) -> None:
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        read_state(tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("weights")
+    with pytest.raises(CheckpointError, match="not a PyTorch checkpoint"):
+        read_state(tmp_path / "text.pt")
+    (tmp_path / "noise.pt").write_bytes(b"\x80\x02" + bytes(range(60)))
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
+        read_state(tmp_path / "noise.pt")
+    with pytest.raises(CheckpointError, match="holds no tensors by name: a dict with epoch"):
+        read_state(save({"epoch": 3}))
+
+
+class Payload:
+    """What a pickle would run on loading."""
+
+    def __reduce__(self) -> Any:
+        return (print, ("ran",))
+
+
+def test_code_in_a_checkpoint_is_never_run(
+    save: Save, small_gaitheat: GaitHeat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save({"model": small_gaitheat.state_dict(), "config": Payload()})
+    with pytest.raises(CheckpointError, match="more than tensors and numbers"):
+        load_gaitheat(path)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_values_that_are_not_finite_are_refused(small_gaitheat: GaitHeat, save: Save) -> None:
+    state = {key: value.clone() for key, value in small_gaitheat.state_dict().items()}
+    state["FCs_fusion.fc_bin"][0, 0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"not finite in FCs_fusion\.fc_bin"):
+        load_gaitheat(save(state))
+
+
+@pytest.mark.parametrize(
+    ("dim", "depth", "weights", "taps"),
+    [(384, 12, 22_056_576, (2, 5, 8, 11)), (1024, 24, 304_368_640, (5, 11, 17, 23))],
+    ids=["vit-s", "vit-l"],
+)
+def test_backbones_have_the_published_sizes(
+    dim: int, depth: int, weights: int, taps: tuple[int, ...]
+) -> None:
+    """Parameter counts of dinov2_vits14 and dinov2_vitl14."""
+    with torch.device("meta"):
+        model = VisionTransformer(dim, depth)
+    assert sum(value.numel() for value in model.parameters()) == weights
+    assert tap_blocks(depth) == taps
+    assert model.state_dict()[f"blocks.{depth - 1}.attn.qkv.weight"].shape == (3 * dim, dim)
+
+
+def test_a_large_backbone_is_recognised_by_its_tensors(save: Save) -> None:
+    """The released layout of BigGait over ViT-L, which takes 1024 and 4096 channels into its branches."""
+    with torch.device("meta"):
+        large = BigGait(dim=1024, depth=24).state_dict()
+    # Tensors of one element expanded have the shapes of ViT-L without its memory.
+    state = {key: torch.zeros((), dtype=value.dtype).expand(value.shape) for key, value in large.items()}
+    state["backbone.norm.bias"] = torch.zeros(7)
+    with pytest.raises(MismatchError) as caught:
+        load_biggait(save({"model": state}))
+    assert caught.value.misshapen == [("backbone.norm.bias", (1024,), (7,))]
+    assert not caught.value.missing
+    assert not caught.value.unexpected

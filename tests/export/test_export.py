@@ -1,0 +1,338 @@
+"""From checkpoint to proved bundle, and what happens when the proof does not hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from gaitstream.bundle import Bundle, write_manifest
+from gaitstream.cli import main
+from gaitstream.cli.exporting import parse_groups
+from gaitstream.engines.cache import EngineCache
+from gaitstream.errors import ConfigError, ExportError
+from gaitstream.export.api import Exported, Options, export_bundle, write_bundle
+from gaitstream.export.biggait import BigGait
+from gaitstream.export.calibration import Calibration, judge
+from gaitstream.export.cases import Case, biggait_case, draw_crop, draw_heatmaps, gaitheat_case, pool
+from gaitstream.export.compare import measure, order_kept
+from gaitstream.export.gaitheat import GaitHeat, merge_parts
+from gaitstream.export.parity import diverging_tap, make_case, prove
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def proved_heat(small_gaitheat: GaitHeat, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("proved")
+    torch = pytest.importorskip("torch")
+    torch.save({"model": small_gaitheat.state_dict()}, folder / "heat.pt")
+    options = Options(groups=((0, 1), (5, 6, 7), (11, 12)), gamma_deg=20.0)
+    return export_bundle("gaitheat", folder / "heat.pt", folder / "bundle", options=options)
+
+
+@pytest.mark.slow
+def test_the_published_model_is_proved(biggait: BigGait, biggait_bundle: Bundle) -> None:
+    """Every runtime here, full size; with untrained weights, so that bf16 stays forbidden."""
+    report = prove(biggait, biggait_bundle)
+    report.require()
+    assert "bf16" not in report.allowed_precisions
+    assert {"fp32", "fp16"} <= set(report.allowed_precisions)
+    embedding = {(row.runtime, row.precision): row for row in report.rows if row.output == "embedding"}
+    for runtime in ("openvino", "onnxruntime"):
+        distance = embedding[runtime, "fp32"].distance
+        assert distance.relative < 1e-5
+        assert distance.order_kept == 1.0
+        assert distance.centred_relative is not None
+        assert distance.centred_relative > distance.relative
+
+
+def test_a_bundle_opens_with_its_contract_and_proof(proved_heat: Exported) -> None:
+    bundle = Bundle.open(proved_heat.bundle.root)
+    manifest = bundle.manifest
+    assert manifest.input.channels == 4
+    assert manifest.alignment is not None
+    assert manifest.alignment.gamma_deg == 20.0
+    assert (manifest.embedding.parts, manifest.embedding.dim) == (16, 8)
+    assert (manifest.feature.channels, manifest.feature.height, manifest.feature.width) == (16, 16, 12)
+    assert list(manifest.source) == ["heat.pt"]
+    assert manifest.allowed_precisions == proved_heat.report.allowed_precisions
+    parity = bundle.parity()
+    assert parity["graphs"] == bundle.fingerprint
+    assert {row["output"] for row in parity["rows"]} == {"parts", "features", "embedding"}
+    text = (bundle.root / "report.md").read_text()
+    assert "| embedding | openvino | fp32 |" in text
+
+
+def test_half_precision_is_typed_in_the_graph(biggait_bundle: Bundle) -> None:
+    """Half weights and operations; LayerNorm and softmax take float32."""
+    model = onnx.load(biggait_bundle.graph("frame", "fp16"))
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    half = sum(np.prod(t.dims) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16)
+    total = sum(np.prod(t.dims) for t in model.graph.initializer)
+    assert half / total > 0.99
+    known = {i.name: i.type.tensor_type.elem_type for i in model.graph.value_info}
+    for node in model.graph.node:
+        kinds = {types.get(name, known.get(name)) for name in node.input}
+        if node.op_type in ("LayerNormalization", "Softmax"):
+            assert kinds <= {onnx.TensorProto.FLOAT}
+        if node.op_type in ("Conv", "Gelu"):
+            assert kinds <= {onnx.TensorProto.FLOAT16}
+    inputs = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+    assert inputs == {"crops": onnx.TensorProto.UINT8, "ratios": onnx.TensorProto.FLOAT}
+    assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_the_graphs_are_of_a_current_opset_with_an_open_batch(
+    biggait_bundle: Bundle, gaitheat_bundle: Bundle
+) -> None:
+    for bundle in (biggait_bundle, gaitheat_bundle):
+        for graphs in bundle.manifest.graphs.values():
+            for name in (graphs.frame, graphs.head, graphs.align):
+                if name is None:
+                    continue
+                model = onnx.load(bundle.root / name)
+                assert model.opset_import[0].version >= 20
+                assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+                for value in (*model.graph.input, *model.graph.output):
+                    assert value.type.tensor_type.shape.dim[0].dim_param == "n"
+
+
+def test_exporting_twice_gives_the_same_fingerprint(small_gaitheat: GaitHeat, tmp_path: Path) -> None:
+    prints = set()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        prints.add(write_bundle(small_gaitheat, tmp_path / name, Options()).fingerprint)
+    (tmp_path / "three").mkdir()
+    other = write_bundle(small_gaitheat, tmp_path / "three", Options(gamma_deg=20.0)).fingerprint
+    assert len(prints) == 1
+    assert other not in prints
+
+
+def poison(bundle: Bundle, graph: str, kind: str, index: int) -> None:
+    """Double one weight tensor of a graph, and seal the bundle again as if it were right."""
+    path = bundle.root / graph
+    model = onnx.load(path)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = [n.input[1] for n in model.graph.node if n.op_type == kind and n.input[1] in tensors]
+    tensor = tensors[weights[index]]
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 2, tensor.name))
+    onnx.save(model, path)
+    write_manifest(bundle.manifest, bundle.root)
+
+
+def written(model: BigGait | GaitHeat, root: Path, **options: Any) -> Bundle:
+    root.mkdir()
+    return Bundle(root, write_bundle(model, root, Options(**options)))
+
+
+@pytest.fixture(scope="module")
+def small_case(small_biggait: BigGait) -> Case:
+    return biggait_case(small_biggait)
+
+
+@pytest.mark.parametrize(("graph", "kind"), [("head.onnx", "MatMul"), ("align.onnx", "Gather")])
+def test_a_wrong_graph_is_named(small_gaitheat: GaitHeat, tmp_path: Path, graph: str, kind: str) -> None:
+    bundle = written(small_gaitheat, tmp_path / "bundle", precisions=("fp32",))
+    poison(bundle, graph, kind, 0)
+    with pytest.raises(ExportError, match=f"parity does not hold[^|]*the {graph.split('.')[0]} graph"):
+        prove(small_gaitheat, bundle).require()
+
+
+def test_a_wrong_weight_fails_the_proof_and_is_located(small_gaitheat: GaitHeat, tmp_path: Path) -> None:
+    bundle = written(small_gaitheat, tmp_path / "bundle", precisions=("fp32",))
+    poison(bundle, "frame.onnx", "Conv", 3)
+    with pytest.raises(ExportError, match="diverges between 'fused1' and 'fused2'"):
+        prove(small_gaitheat, bundle).require()
+
+
+@pytest.mark.parametrize(
+    ("kind", "index", "says"),
+    [
+        ("MatMul", 4 * 4 + 2, "between 'block3' and 'block4'"),
+        ("MatMul", 4 * 24, "between 'valid' and 'mask_logit'"),
+        ("Conv", 0, "between the inputs and 'tokens'"),
+        ("Conv", 5, "between 'appearance' and 'fused'"),
+        ("Conv", -1, "after 'fused'"),
+    ],
+)
+def test_a_wrong_weight_of_biggait_is_located(
+    small_biggait: BigGait, small_case: Case, tmp_path: Path, kind: str, index: int, says: str
+) -> None:
+    bundle = written(small_biggait, tmp_path / "bundle", precisions=("fp32",))
+    poison(bundle, "frame.onnx", kind, index)
+    graph = bundle.graph("frame", "fp32")
+    assert says in diverging_tap(graph, small_case, "openvino", "fp32")
+
+
+def test_a_deep_backbone_with_other_widths_is_proved(small_biggait: BigGait, tmp_path: Path) -> None:
+    bundle = written(small_biggait, tmp_path / "bundle", precisions=("fp32",))
+    report = prove(small_biggait, bundle)
+    report.require()
+    assert bundle.manifest.embedding.dim == 8
+    assert {row.verdict for row in report.rows if row.precision == "fp32"} == {"pass"}
+
+
+def test_nothing_is_left_behind_when_the_proof_fails(
+    small_gaitheat: GaitHeat, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.export.parity.LIMITS", {"fp32": 0.0, "fp16": 0.0, "bf16": 0.0})
+    checkpoint = save({"model": small_gaitheat.state_dict()})
+    with pytest.raises(ExportError, match="no bundle was written"):
+        export_bundle("gaitheat", checkpoint, tmp_path / "out" / "bundle")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_destination_in_use_is_left_alone(proved_heat: Exported, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="--overwrite"):
+        export_bundle("gaitheat", tmp_path / "none.pt", proved_heat.bundle.root)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    with pytest.raises(ExportError, match="not a bundle"):
+        export_bundle("gaitheat", tmp_path / "none.pt", tmp_path / "notes", options=Options(overwrite=True))
+
+
+def test_the_command_exports_and_prints_the_proof(
+    small_gaitheat: GaitHeat, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = save({"model": small_gaitheat.state_dict()}), tmp_path / "bundle"
+    arguments = [
+        "export",
+        "gaitheat",
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(out),
+        "--precision",
+        "fp32",
+    ]
+    assert main([*arguments, "--groups", "0-4,5-10,11+12+13+14+15+16", "--normalization", "tracklet"]) == 0
+    printed = capsys.readouterr()
+    assert "embedding" in printed.out
+    assert Bundle.open(out).fingerprint[:12] in printed.out
+    assert "comparing openvino fp32" in printed.err
+    assert json.loads((out / "manifest.json").read_text())["alignment"]["normalization"] == "tracklet"
+    assert main(arguments) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["gaitheat", "--groups", "0-10,x"], 2, "cannot read 'x'"),
+        (["gaitheat", "--groups", "0-17"], 2, "joints 0 to 16"),
+        (["gaitheat", "--groups", "9-3"], 2, "rising order"),
+        (["biggait", "--precision", "bf16"], 2, "bf16 has no graphs"),
+        (["biggait", "--precision", "int8"], 2, "'int8'"),
+        (["biggait"], 1, "there is no checkpoint"),
+        (["gaitheat", "--gamma", "95"], 1, "there is no checkpoint"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    arguments: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = ["--checkpoint", str(tmp_path / "none.pt"), "--out", str(tmp_path / "out")]
+    assert main(["export", *arguments, *shared]) == code
+    assert says in capsys.readouterr().err
+
+
+def labelled(bundle: Bundle, path: Path, noise: float = 0.0) -> Path:
+    """Parts of three people, three sequences each."""
+    rng = np.random.default_rng(0)
+    contract = bundle.manifest.alignment
+    assert contract is not None
+    parts, sequence, label = [], [], []
+    for person in range(3):
+        for clip in range(3):
+            for phase in (0.0, 1.5):
+                maps, _ = draw_heatmaps(person, phase + 0.1 * clip, 0.0, rng)
+                torch = pytest.importorskip("torch")
+                merged = merge_parts(torch.from_numpy(maps[None]), contract.groups)[0].numpy()
+                parts.append(merged + noise * rng.random(merged.shape, np.float32))
+                sequence.append(10 * person + clip)
+                label.append(f"p{person}")
+    np.savez(path, parts=np.stack(parts), sequence=sequence, label=label)
+    return path
+
+
+def test_labelled_data_decides_on_lower_precisions(proved_heat: Exported, tmp_path: Path) -> None:
+    bundle = proved_heat.bundle
+    data = Calibration.read(labelled(bundle, tmp_path / "labels.npz"), bundle.manifest)
+    judgement = judge(data, bundle, [("onnxruntime", "fp16"), ("openvino", "fp32")], EngineCache(tmp_path))
+    assert (judgement.sequences, judgement.people) == (9, 3)
+    assert [score.precision for score in judgement.scores] == ["fp32", "fp16"]
+    assert judgement.keeps("fp16")
+    assert judgement.keeps("bf16") is None
+    assert "accuracy kept" in judgement.sentences()[1]
+
+
+def test_labelled_data_allows_bf16_in_the_proof(
+    small_gaitheat: GaitHeat, proved_heat: Exported, tmp_path: Path
+) -> None:
+    path = labelled(proved_heat.bundle, tmp_path / "labels.npz")
+    report = prove(small_gaitheat, proved_heat.bundle, path)
+    ran_bf16 = any(row.precision == "bf16" for row in report.rows)
+    assert report.calibration is not None
+    assert ("bf16" in report.allowed_precisions) == ran_bf16
+    assert "bf16" not in proved_heat.report.allowed_precisions
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"parts": None}, "lacks parts"),
+        ({"label": None}, "lacks label"),
+        (
+            {"parts": np.zeros((18, 3, 64, 48), np.float32)},
+            r"\(3, 64, 48\) each, the model takes \(4, 64, 48\)",
+        ),
+        ({"label": np.array(["p0"] * 18)}, "at least two people"),
+    ],
+)
+def test_labelled_data_that_does_not_fit_is_refused(
+    proved_heat: Exported, tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    with np.load(labelled(proved_heat.bundle, tmp_path / "labels.npz")) as data:
+        arrays = {name: value for name, value in {**data, **change}.items() if value is not None}
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises(ExportError, match=says):
+        Calibration.read(tmp_path / "wrong.npz", proved_heat.bundle.manifest)
+    with pytest.raises(ExportError, match="cannot read"):
+        Calibration.read(tmp_path / "none.npz", proved_heat.bundle.manifest)
+
+
+def test_drawn_inputs_are_fixed_and_varied(small_gaitheat: GaitHeat, gaitheat_bundle: Bundle) -> None:
+    contract = gaitheat_bundle.manifest.alignment
+    assert contract is not None
+    case, again = gaitheat_case(small_gaitheat, contract), make_case(small_gaitheat, gaitheat_bundle)
+    assert np.array_equal(case.feeds["parts"], again.feeds["parts"])
+    assert len(pool(case.features, case.sequences)) == 6
+    crop = draw_crop(0, 0.3, 0.25, np.random.default_rng(1))
+    assert crop.shape == (3, 256, 128)
+    assert not crop[:, :, :32].any()
+    assert crop[:, :, 32:96].any(0).all()
+
+
+def test_distances_say_when_nothing_is_right() -> None:
+    reference = np.random.default_rng(0).standard_normal((4, 3, 5))
+    assert measure(reference, reference, embedding=True).relative == 0
+    assert order_kept(reference, reference) == 1
+    broken = reference.copy()
+    broken[0, 0, 0] = np.nan
+    distance = measure(broken, reference, embedding=True)
+    assert not distance.relative <= 1
+    assert distance.order_kept == 0
+    with pytest.raises(ExportError, match="where the module gives"):
+        measure(reference[:2], reference)
+
+
+def test_groups_are_read_from_text() -> None:
+    assert parse_groups("0-2,5+7, 11-12+15") == ((0, 1, 2), (5, 7), (11, 12, 15))
+    with pytest.raises(ConfigError, match="cannot read ''"):
+        parse_groups("")
