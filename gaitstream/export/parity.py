@@ -20,7 +20,7 @@ from gaitstream.engines import open_engine
 from gaitstream.engines.base import Batch, Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import ranked, survey
-from gaitstream.errors import ExportError, GaitstreamError
+from gaitstream.errors import EngineError, ExportError, MissingExtraError
 from gaitstream.export import deepstream_parity
 from gaitstream.export.biggait import BigGait
 from gaitstream.export.calibration import Calibration, Judgement, judge
@@ -139,7 +139,7 @@ def prove(
             try:
                 rows += _compare(bundle, case, runtime, precision, limit, cache)
                 rows += _compare_deepstream(bundle, case, runtime, precision, cache, pose)
-            except GaitstreamError as error:
+            except (EngineError, MissingExtraError) as error:
                 skipped[f"{runtime} {precision}"] = str(error)
         judgement = None
         if labelled is not None:
