@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from gaitstream import __version__
 from gaitstream.errors import GaitstreamError
 
-GROUPS = ("run", "people", "models", "synth", "bench", "deepstream")
+GROUPS = ("run", "people", "events", "models", "synth", "bench", "deepstream")
 """Modules `gaitstream.cli.<name>` with a function `add(commands)`, in the order of the help text."""
 
 

@@ -59,3 +59,11 @@ def unpack_header(header: bytes) -> tuple[bytes, int]:
         raise ValueError(f"{len(header)} bytes are no event header ({_HEADER.size} expected)")
     journal, seq = _HEADER.unpack(header)
     return journal, seq
+
+
+def next_endpoint(endpoint: str) -> str:
+    """The endpoint one port further; for other transports, a name of its own."""
+    address, _, port = endpoint.rpartition(":")
+    if endpoint.startswith("tcp://") and port.isdigit():
+        return f"{address}:{int(port) + 1 if int(port) else 0}"
+    return f"{endpoint}-replay"

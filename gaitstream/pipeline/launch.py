@@ -19,6 +19,7 @@ from gaitstream.pipeline.display import DecisionLog, JsonFormatter, LiveTable, s
 from gaitstream.pipeline.metrics import MetricsServer
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Outcome, Pipeline, open_publisher
+from gaitstream.pipeline.workers import Workers
 
 log = logging.getLogger("gaitstream.run")
 
@@ -69,8 +70,6 @@ def launch(options: Options) -> int:
         publisher = stack.enter_context(open_publisher(config, options.config))
         log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)
         if options.workers > 1:
-            from gaitstream.pipeline.workers import Workers
-
             pipeline: Pipeline | Workers = Workers(options, config, publisher)
         else:
             pipeline = Pipeline(
@@ -141,7 +140,7 @@ def signals(stop: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def live_table(pipeline: Pipeline) -> Iterator[None]:
+def live_table(pipeline: Pipeline | Workers) -> Iterator[None]:
     """The live table, for as long as the context lasts."""
     from rich.console import Console
 

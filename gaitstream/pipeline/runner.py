@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from gaitstream import __version__
 from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.events import Event, Journal, Publisher, RunStarted, RunStopped
+from gaitstream.events.wire import next_endpoint
 from gaitstream.pipeline.backend import Backend
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.config_watch import Changes, ConfigWatcher
@@ -465,14 +466,6 @@ def open_publisher(config: Config, path: str | Path) -> Publisher:
     except GaitstreamError:
         journal.close()
         raise
-
-
-def next_endpoint(endpoint: str) -> str:
-    """The endpoint one port further; for other transports, a name of its own."""
-    address, _, port = endpoint.rpartition(":")
-    if endpoint.startswith("tcp://") and port.isdigit():
-        return f"{address}:{int(port) + 1 if int(port) else 0}"
-    return f"{endpoint}-replay"
 
 
 def describe(changes: Changes) -> str:

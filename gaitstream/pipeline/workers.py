@@ -30,7 +30,7 @@ from gaitstream.pipeline.runner import Outcome, Pipeline
 from gaitstream.pipeline.stats import Snapshot, decode_snapshot, encode_snapshot, rss_bytes
 
 if TYPE_CHECKING:
-    from gaitstream.pipeline.launch import Options
+    from gaitstream.pipeline.launch import Options  # which imports this module
 
 log = logging.getLogger("gaitstream.run")
 

@@ -1,0 +1,160 @@
+"""The gallery on disk: binding, erasure, calibration, a kill in the middle of writing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.calibration import calibrate
+from gaitstream.gallery.matching import Matcher
+
+PRINT = "a" * 64
+
+
+def walks(value: float, count: int = 3) -> NDArray[np.float32]:
+    noise = np.random.default_rng(int(value)).normal(size=(count, 16, 8)) * 0.01
+    return (noise + value).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "people.gallery"
+
+
+def test_what_was_enrolled_is_there_after_reopening(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1), source="gate.mp4")
+        gallery.enroll("Bob", "gaitheat", PRINT, walks(5, 2))
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(2, 1))
+    with Gallery(path) as gallery:
+        assert [(entry.name, entry.templates) for entry in gallery.persons()] == [
+            ("Ada", {"gaitheat": 4}),
+            ("Bob", {"gaitheat": 2}),
+        ]
+        matcher = gallery.matcher("gaitheat", PRINT)
+        assert matcher.names == ("Ada", "Bob")
+        np.testing.assert_array_equal(matcher.templates[:3], walks(1))
+        assert gallery.matcher("biggait", "x").names == ()
+
+
+def test_only_the_owner_may_read_it(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1))
+        files = list(path.parent.glob("people.gallery*"))
+        assert len(files) > 1
+        assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
+def test_another_model_is_an_error_and_changes_nothing(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1))
+        with pytest.raises(
+            GalleryError, match="filled by gaitheat aaaaaaaaaaaa, this is gaitheat bbbbbbbbbbbb"
+        ):
+            gallery.matcher("gaitheat", "b" * 64)
+        with pytest.raises(GalleryError, match="enrol into a new gallery"):
+            gallery.enroll("Eve", "gaitheat", "b" * 64, walks(2))
+        assert [entry.name for entry in gallery.persons()] == ["Ada"]
+        gallery.enroll("Ada", "biggait", "c" * 64, walks(3))
+
+
+def test_removal_erases_the_bytes(path: Path) -> None:
+    marked = walks(77, 1)
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, marked)
+        gallery.enroll("Bob", "gaitheat", PRINT, walks(5))
+        assert gallery.remove("Ada") == 1
+        files = b"".join(file.read_bytes() for file in path.parent.glob("people.gallery*"))
+        assert marked[0, 0].tobytes() not in files
+        assert b"Ada" not in files
+        with pytest.raises(GalleryError, match=r"'Ada' is not in .*; it has Bob"):
+            gallery.remove("Ada")
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 8), (16, 8)])
+def test_templates_of_a_wrong_shape_are_refused(path: Path, shape: tuple[int, ...]) -> None:
+    with Gallery(path, create=True) as gallery, pytest.raises(GalleryError, match="templates of shape"):
+        gallery.enroll("Ada", "gaitheat", PRINT, np.zeros(shape, np.float32))
+
+
+def test_not_a_number_is_refused(path: Path) -> None:
+    with Gallery(path, create=True) as gallery, pytest.raises(GalleryError, match="finite"):
+        gallery.enroll("Ada", "gaitheat", PRINT, np.full((1, 16, 8), np.nan, np.float32))
+
+
+def test_a_missing_file_and_a_wrong_one_are_errors(path: Path) -> None:
+    with pytest.raises(GalleryError, match="no such gallery; make one with 'gaitstream enroll"):
+        Gallery(path)
+    path.write_text("cameras: []" * 100)
+    with pytest.raises(GalleryError, match="is no gallery"):
+        Gallery(path)
+
+
+def test_a_reader_notices_that_another_process_wrote(path: Path) -> None:
+    with Gallery(path, create=True) as writer, Gallery(path) as reader:
+        before = reader.version
+        assert reader.version == before
+        writer.enroll("Ada", "gaitheat", PRINT, walks(1))
+        assert reader.version != before
+        assert reader.matcher("gaitheat", PRINT).names == ("Ada",)
+
+
+def test_calibration_lies_between_genuine_and_impostor() -> None:
+    result = calibrate(Matcher.build([("Ada", walks(1)), ("Bob", walks(5))]))
+    assert result is not None
+    genuine, impostor = 0.01 * np.sqrt(2 * 8), 4 * np.sqrt(8)
+    assert genuine < result.threshold < impostor
+    assert result.threshold == pytest.approx((genuine + impostor) / 2, rel=0.05)
+    assert (result.genuine, result.impostor) == (6, 6)
+
+
+@pytest.mark.parametrize(("persons", "known"), [([1.0], False), ([1.0, 5.0], True)])
+def test_calibration_with_one_template_each(path: Path, persons: list[float], known: bool) -> None:
+    with Gallery(path, create=True) as gallery:
+        for value in persons:
+            gallery.enroll(f"person {value}", "gaitheat", PRINT, walks(value, 1))
+        threshold, _ = gallery.thresholds("gaitheat")
+        assert (threshold is not None) == known
+
+
+ENROLLING = """
+import sys, numpy as np
+from gaitstream.gallery import Gallery
+gallery = Gallery(sys.argv[1], create=True)
+print("ready", flush=True)
+for number in range(10**6):
+    gallery.enroll(f"p{number}", "gaitheat", "f" * 64, np.full((3, 16, 64), number, np.float32))
+    print(number, flush=True)
+"""
+
+
+def test_a_kill_leaves_every_finished_enrolment_whole(path: Path) -> None:
+    for _ in range(3):
+        path.unlink(missing_ok=True)
+        with subprocess.Popen(
+            [sys.executable, "-c", ENROLLING, str(path)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.15)
+            process.send_signal(signal.SIGKILL)
+            done = [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        with Gallery(path) as gallery:
+            entries = gallery.persons()
+            assert len(entries) >= len(done)
+            assert all(entry.templates == {"gaitheat": 3} for entry in entries)
+            if entries:
+                matcher = gallery.matcher("gaitheat", "f" * 64)
+                for name, start in zip(matcher.names, matcher.starts, strict=True):
+                    assert (matcher.templates[start : start + 3] == float(name[1:])).all()
+        for extra in path.parent.glob("people.gallery-*"):
+            extra.unlink()

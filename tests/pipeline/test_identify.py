@@ -1,0 +1,171 @@
+"""Decisions: fusion of windows and models, thresholds, margins, one person in one place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gaitstream.gallery.matching import Matcher
+from gaitstream.pipeline.data import Embedding, Person, Reason, Status, Tracklet
+from gaitstream.pipeline.identify import Identifier, Known, Limits, Scale
+
+Floats = NDArray[np.float32]
+SECOND = 1_000_000_000
+
+
+def at(*values: float) -> Floats:
+    """An embedding of two parts on the line: distances between such are differences of their values."""
+    return np.array([[value, 0] for value in (values * 2)[:2]], np.float32)
+
+
+ADA, BOB = at(0), at(10)
+KNOWN = Known.of({"gaitheat": Matcher.build([("Ada", ADA[None]), ("Bob", BOB[None])])})
+
+
+def person(track: int, time_ns: int = 0, rejected: Reason | None = None) -> Person:
+    return Person("gate", track, 0, time_ns, np.array([0, 0, 10, 30], np.float32), 0.9, rejected)
+
+
+def window(track: int, parts: Floats, *, provisional: bool = False, model: str = "gaitheat") -> Embedding:
+    empty = np.empty((0, 0, 0), np.float32)
+    return Embedding(Tracklet(model, "gate", track, 1, 2, 30, empty, provisional), parts, "print")
+
+
+def identifier(threshold: float | None = 3.0, margin: float = 1.0, known: Known = KNOWN) -> Identifier:
+    identifier = Identifier("gate", known, Limits(threshold, margin))
+    identifier.see([person(1), person(2)])
+    return identifier
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "status", "who", "reason"),
+    [
+        (1.0, 3.0, Status.KNOWN, "Ada", None),
+        (9.0, 3.0, Status.KNOWN, "Bob", None),
+        (4.0, 3.0, Status.UNKNOWN, None, Reason.BELOW_THRESHOLD),
+        (3.0, 3.0, Status.KNOWN, "Ada", None),
+        (4.8, 6.0, Status.AMBIGUOUS, None, Reason.AMBIGUOUS),
+        (0.0, None, Status.UNKNOWN, None, Reason.BELOW_THRESHOLD),
+    ],
+)
+def test_threshold_and_margin(
+    value: float, threshold: float | None, status: Status, who: str | None, reason: Reason | None
+) -> None:
+    one = identifier(threshold)
+    one.add(window(1, at(value)))
+    decision = one.decide(1)
+    assert (decision.status, decision.person, decision.reason) == (status, who, reason)
+    assert decision.distance == pytest.approx(min(value, 10 - value))
+    assert [name for name, _ in decision.candidates] == (["Ada", "Bob"] if value < 5 else ["Bob", "Ada"])
+
+
+def test_nobody_enrolled_says_no_gallery() -> None:
+    one = identifier(known=Known())
+    one.add(window(1, at(0)))
+    assert one.decide(1).reason is Reason.NO_GALLERY
+
+
+def test_windows_are_averaged_and_provisional_ones_replaced() -> None:
+    one = identifier()
+    one.add(window(1, at(9), provisional=True))
+    assert one.decide(1).person == "Bob"
+    assert one.decide(1).provisional
+    one.add(window(1, at(1)))
+    assert one.decide(1).person == "Ada"
+    assert one.decide(1).distance == pytest.approx(1)
+    one.add(window(1, at(2)))
+    assert one.decide(1).distance == pytest.approx(1.5)
+    assert (one.decide(1).windows, one.decide(1).provisional) == (2, False)
+
+
+def test_one_person_is_not_in_two_places_at_once() -> None:
+    one = identifier(threshold=6.0, margin=0.0)
+    one.add(window(1, at(1)))
+    one.add(window(2, at(0.5)))
+    assert one.decide(2).person == "Ada"
+    first = one.decide(1)
+    assert (first.status, first.person, first.reason) == (Status.AMBIGUOUS, None, Reason.AMBIGUOUS)
+    one.add(window(1, at(8)))  # the mean of both windows is 4.5 from Ada and 5.5 from Bob
+    assert one.decide(1).person == "Bob"
+
+
+def test_tracks_that_never_met_may_be_the_same_person() -> None:
+    one = Identifier("gate", KNOWN, Limits(3.0))
+    one.see([person(1, 0)])
+    one.add(window(1, at(1)))
+    one.see([person(2, SECOND)])
+    one.add(window(2, at(0.5)))
+    assert one.decide(1).person == one.decide(2).person == "Ada"
+
+
+def test_models_are_fused_by_weight_in_units_of_their_own() -> None:
+    matchers = {
+        "biggait": Matcher.build([("Ada", at(0)[None]), ("Bob", at(100)[None])]),
+        "gaitheat": Matcher.build([("Ada", at(0)[None]), ("Bob", at(1)[None])]),
+    }
+    known = Known.of(matchers, {"biggait": Scale(3.0, 50.0), "gaitheat": Scale(1.0, 0.5)})
+    one = identifier(threshold=1.0, margin=0.0, known=known)
+    one.add(window(1, at(20), model="biggait"))
+    assert one.decide(1).distance == pytest.approx(0.4)
+    one.add(window(1, at(0.9), model="gaitheat"))
+    assert one.decide(1).distance == pytest.approx((3 * 0.4 + 1 * 1.8) / 4)
+
+
+def test_a_suspected_switch_forgets_the_evidence() -> None:
+    one = identifier()
+    one.add(window(1, at(0)))
+    one.suspect(1)
+    assert one.decide(1).status is Status.INSUFFICIENT
+    one.add(window(1, at(10)))
+    assert one.decide(1).person == "Bob"
+
+
+def test_a_new_snapshot_compares_the_evidence_again() -> None:
+    one = identifier()
+    one.add(window(1, at(5)))
+    assert one.decide(1).status is Status.UNKNOWN
+    one.use(Known.of({"gaitheat": Matcher.build([("Eve", at(5)[None])])}))
+    assert one.decide(1).person == "Eve"
+
+
+@pytest.mark.parametrize(
+    ("rejected", "reason"),
+    [
+        ([None] * 5, Reason.TOO_SHORT),
+        ([Reason.STANDING] * 5, Reason.STANDING),
+        ([None] * 4 + [Reason.OCCLUDED] * 2, Reason.TOO_SHORT),
+        ([Reason.TOO_SMALL, Reason.TOO_SMALL, Reason.BLURRED, None], Reason.TOO_SMALL),
+    ],
+)
+def test_a_track_without_a_window_says_why(rejected: list[Reason | None], reason: Reason) -> None:
+    one = Identifier("gate", KNOWN, Limits(3.0))
+    for index, why in enumerate(rejected):
+        one.see([person(7, index, why)])
+    state, decision = one.end(7)
+    assert (decision.status, decision.reason, decision.final) == (Status.INSUFFICIENT, reason, True)
+    assert state.seen == len(rejected)
+    assert 7 not in one.tracks
+
+
+def test_news_is_told_once() -> None:
+    one = identifier()
+    assert not one.is_news(one.decide(1))
+    one.add(window(1, at(1)))
+    assert one.is_news(one.decide(1))
+    assert not one.is_news(one.decide(1))
+    one.add(window(1, at(40)))
+    assert one.is_news(one.decide(1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 10, width=32), min_size=1, max_size=6), st.floats(0.5, 12))
+def test_no_two_visible_tracks_ever_share_a_person(values: list[float], threshold: float) -> None:
+    one = Identifier("gate", KNOWN, Limits(threshold))
+    one.see([person(track) for track in range(len(values))])
+    for track, value in enumerate(values):
+        one.add(window(track, at(value)))
+    named = [name for track in range(len(values)) if (name := one.decide(track).person)]
+    assert len(named) == len(set(named))
