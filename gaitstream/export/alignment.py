@@ -15,9 +15,8 @@ import numpy as np
 import onnx
 
 from gaitstream.errors import ConfigError
-from gaitstream.export.biggait_graph import PRODUCER
 from gaitstream.export.gaitheat import HEATMAP
-from gaitstream.export.graph import GraphWriter
+from gaitstream.export.graph import PRODUCER, GraphWriter
 
 HEIGHT, WIDTH = HEATMAP
 HALF = (WIDTH / 2, HEIGHT / 2)

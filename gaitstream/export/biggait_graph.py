@@ -19,11 +19,11 @@ from torch import nn
 from gaitstream.export import fold
 from gaitstream.export.biggait import CROP, EDGE_ROWS, GRID, IMAGE, MEAN, STD, AttentionFusion, BigGait
 from gaitstream.export.fold import Doubles
-from gaitstream.export.graph import GraphWriter
+from gaitstream.export.graph import PRODUCER, GraphWriter
+from gaitstream.export.layers import block, project_rows, stem
 from gaitstream.export.resnet import BasicBlock, SetBlock, Stem
 from gaitstream.export.vit import EPS, HEAD_DIM, PATCH, Block, VisionTransformer, interpolate_positions
 
-PRODUCER = "gaitstream"
 TOKENS = (IMAGE[0] // PATCH, IMAGE[1] // PATCH)
 STRIDE = PATCH * CROP[0] // IMAGE[0]
 """Crop pixels a patch advances by."""
@@ -92,32 +92,6 @@ def write_head(model: BigGait, *, half: bool = False) -> onnx.ModelProto:
     x = project_rows(g, pooled, fold.array(model.gait_net.FCs.fc_bin))
     g.output("embedding", g.transpose(x, 1, 0, 2), ["n", parts, dim])
     return g.model(PRODUCER)
-
-
-def project_rows(g: GraphWriter, pooled: str, weight: Doubles) -> str:
-    """Pool the columns and project every row on its own: `[n, c, parts, w]` to `[parts, n, dim]`."""
-    axis = g.constant(np.asarray([3], np.int64))
-    mean = g.op("ReduceMean", pooled, axis, keepdims=0)
-    rows = g.op("Add", mean, g.op("ReduceMax", pooled, axis, keepdims=0))
-    return g.op("MatMul", g.narrow(g.transpose(rows, 2, 0, 1)), g.constant(weight))
-
-
-def block(g: GraphWriter, x: str, layer: BasicBlock) -> str:
-    """A residual block with its batch norms folded."""
-    stride = layer.conv1.stride[0]
-    shortcut = x
-    if layer.downsample is not None:
-        conv, norm = layer.downsample
-        shortcut = g.conv(x, *fold.conv_bn(conv, norm), stride=stride)  # type: ignore[arg-type]
-    x = g.op("Relu", g.conv(x, *fold.conv_bn(layer.conv1, layer.bn1), stride=stride, pad=1))
-    x = g.conv(x, *fold.conv_bn(layer.conv2, layer.bn2), pad=1)
-    return g.op("Relu", g.op("Add", x, shortcut))
-
-
-def stem(g: GraphWriter, x: str, layer: Stem) -> str:
-    """A stem with its batch norms folded."""
-    first, residual = fold.stem_convs(layer)
-    return block(g, g.op("Relu", g.conv(x, *first, pad=1)), residual)
 
 
 def _stem(g: GraphWriter, x: str, wrapped: SetBlock) -> str:

@@ -15,9 +15,8 @@ from onnx import TensorProto, compose, helper, version_converter
 
 from gaitstream.errors import ExportError
 from gaitstream.export.biggait import CROP
-from gaitstream.export.biggait_graph import PRODUCER
 from gaitstream.export.gaitheat import HEATMAP
-from gaitstream.export.graph import IR_VERSION, OPSET, GraphWriter
+from gaitstream.export.graph import IR_VERSION, OPSET, PRODUCER, GraphWriter
 from gaitstream.export.halve import halve
 from gaitstream.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract, read_contract
 

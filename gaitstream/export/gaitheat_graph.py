@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 
 from gaitstream.export import fold
-from gaitstream.export.biggait_graph import PRODUCER, block, project_rows, stem
 from gaitstream.export.gaitheat import HEATMAP, GaitHeat
-from gaitstream.export.graph import GraphWriter
+from gaitstream.export.graph import PRODUCER, GraphWriter
 from gaitstream.export.heads import SeparateBNNecks, SeparateFCs
+from gaitstream.export.layers import block, project_rows, stem
 from gaitstream.export.resnet import BasicBlock, SetBlock, Stem
 
 EPS = 1e-12

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 20
 IR_VERSION = 10
+PRODUCER = "gaitstream"
 TAPS = "gaitstream.taps"
 """Key of the model property that lists the taps."""
 Array = NDArray[Any]
