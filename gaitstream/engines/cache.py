@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -208,15 +208,16 @@ class NotKeptError(Exception):
 
 def _replace(path: Path, content: bytes) -> None:
     """Write beside the target and rename, so that a reader sees all of it or none."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    # Not mkstemp: its files are for their owner alone, and a cache may be shared.
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 

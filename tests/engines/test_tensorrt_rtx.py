@@ -1,0 +1,124 @@
+"""TensorRT-RTX compiles without a GPU, through the code that TensorRT uses on one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from gaitstream.bundle import Bundle
+from gaitstream.engines.base import Batch, BuildRequest
+from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.opening import build_engine, open_engine
+from gaitstream.engines.tensorrt_build import parse_layer
+from gaitstream.errors import EngineError
+from tests.engines.small_graphs import small_graph
+
+trt = pytest.importorskip("tensorrt_rtx", reason="needs the extra [rtx]")
+
+GPUS = ("sm_86", "sm_89", "sm_120")
+GRAPHS: list[tuple[str, Literal["frame", "head"], int]] = [
+    ("biggait", "frame", 60),
+    ("biggait", "head", 1),
+    ("gaitheat", "frame", 19),
+    ("gaitheat", "head", 1),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpu", GPUS)
+@pytest.mark.parametrize(("model", "role", "products"), GRAPHS)
+def test_compiles_the_models_in_fp16(
+    gpu: str,
+    model: str,
+    role: Literal["frame", "head"],
+    products: int,
+    request: pytest.FixtureRequest,
+    cache: EngineCache,
+) -> None:
+    bundle: Bundle = request.getfixturevalue(f"{model}_bundle")
+    phases: list[float] = []
+
+    def report(phase: str, done: float) -> bool:
+        phases.append(done)
+        return True
+
+    wanted = BuildRequest(bundle.graph(role, "fp16"), "fp16", gpu, Batch(1, 16, 64))
+    found = build_engine(wanted, "tensorrt-rtx", cache=cache, progress=report)
+    proof = found.built.proof
+    assert found.built.blob is not None
+    # Half-precision weights fill the plan: an fp32 one would be about twice the size of the fp16 file.
+    assert len(found.built.blob) < 1.5 * wanted.graph.stat().st_size + 2**20
+    assert sum(proof.matrix_layers.values()) >= products
+    assert proof.matrix_half_share >= 0.9
+    assert proof.half_share >= 0.5
+    assert phases == sorted(phases)
+    assert phases[-1] > 0.5
+    assert build_engine(wanted, "tensorrt-rtx", cache=cache).reason == ""
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_fp32_graph_is_not_passed_off_as_half(precision: str, graph: Path, cache: EngineCache) -> None:
+    with pytest.raises(
+        EngineError, match=rf"was to be built in {precision} and came out otherwise \(1 in fp32"
+    ):
+        build_engine(BuildRequest(graph, precision, "sm_89"), "tensorrt-rtx", cache=cache)
+    assert not list(cache.root.glob("*.engine"))
+
+
+def test_proof_tells_fp32_from_fp16(graph: Path, half_graph: Path, cache: EngineCache) -> None:
+    full = build_engine(BuildRequest(graph, "fp32", "sm_89"), "tensorrt-rtx", cache=cache).built.proof
+    half = build_engine(BuildRequest(half_graph, "fp16", "sm_89"), "tensorrt-rtx", cache=cache).built.proof
+    assert (full.half_share, full.matrix_layers) == (0, {"fp32": 1})
+    assert half.matrix_layers == {"fp16": 1}
+    assert "half precision" in half.summary()
+    assert half.to_dict()["matrix_half_share"] == 1
+
+
+def test_engine_of_another_gpu_is_not_taken(half_graph: Path, cache: EngineCache) -> None:
+    build_engine(BuildRequest(half_graph, "fp16", "sm_86"), "tensorrt-rtx", cache=cache)
+    found = build_engine(BuildRequest(half_graph, "fp16", "sm_89"), "tensorrt-rtx", cache=cache)
+    assert "device is 'sm_86', needed is 'sm_89'" in found.reason
+
+
+def test_unknown_target_and_no_gpu_are_said(half_graph: Path, cache: EngineCache) -> None:
+    with pytest.raises(EngineError, match="cannot compile for 'sm_90' here: it compiles for sm_75"):
+        build_engine(BuildRequest(half_graph, "fp16", "sm_90"), "tensorrt-rtx", cache=cache)
+    from gaitstream.engines import cuda
+
+    if not cuda.devices():
+        with pytest.raises(EngineError, match="there is no CUDA device; it can compile for sm_75"):
+            open_engine(half_graph, "tensorrt-rtx", cache=cache)
+
+
+def test_graph_it_cannot_read(tmp_path: Path, cache: EngineCache) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"nonsense")
+    with pytest.raises(EngineError, match=r"cannot read .*broken\.onnx"):
+        build_engine(BuildRequest(broken, "fp16", "sm_89"), "tensorrt-rtx", cache=cache)
+
+
+def test_open_dimension_other_than_the_batch(tmp_path: Path, cache: EngineCache) -> None:
+    import onnx
+
+    model = onnx.load(small_graph(tmp_path / "small.onnx"))
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    onnx.save(model, tmp_path / "open.onnx")
+    with pytest.raises(EngineError, match="only the first dimension may be open"):
+        build_engine(BuildRequest(tmp_path / "open.onnx", "fp32", "sm_89"), "tensorrt-rtx", cache=cache)
+
+
+def test_layer_lines() -> None:
+    tensor = "{{ Name: t, Dimensions: [1], Datatype: {}, Format: x }}"
+    line = (
+        f"Name: conv, LayerType: correlation, Inputs: [ {tensor.format('Half')}], "
+        f"Constants: [ {tensor.format('Float')}], Outputs: [ {tensor.format('Float')}], "
+        "TacticName: , StreamId: 0"
+    )
+    layer = parse_layer(line)
+    assert layer is not None
+    assert (layer.name, layer.precision, layer.matrix) == ("conv", "fp16", True)
+    shape = "Name: s, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: "
+    assert parse_layer(shape) is None
+    assert parse_layer("Engine generation completed in 1 s") is None
