@@ -44,48 +44,6 @@ class Encoded:
     """Time by step: `crop`, `pose`, `keypoints`, and one per recognizer."""
 
 
-class Gatherer:
-    """Collects works until a batch is full or its oldest has waited long enough. Time is an argument.
-
-    Args:
-        batch: persons in a full batch.
-        deadline_s: longest wait of a work.
-    """
-
-    def __init__(self, batch: int, deadline_s: float) -> None:
-        self._batch = batch
-        self._deadline_s = deadline_s
-        self._works: list[Work] = []
-        self._oldest_s = 0.0
-
-    def add(self, work: Work, now_s: float) -> None:
-        """One more frame."""
-        if not self._works:
-            self._oldest_s = now_s
-        self._works.append(work)
-
-    def wait_s(self, now_s: float) -> float | None:
-        """Seconds until a batch is due: 0 when it is, None when nothing waits."""
-        if not self._works:
-            return None
-        if self.persons >= self._batch:
-            return 0.0
-        return max(0.0, self._oldest_s + self._deadline_s - now_s)
-
-    def take(self) -> list[Work]:
-        """Everything that waits."""
-        works, self._works = self._works, []
-        return works
-
-    @property
-    def persons(self) -> int:
-        """Accepted persons that wait."""
-        return sum(person.rejected is None for work in self._works for person in work.persons)
-
-    def __len__(self) -> int:
-        return len(self._works)
-
-
 @dataclass(slots=True)
 class _Candidate:
     """An accepted person on the way through the steps."""

@@ -89,7 +89,8 @@ class CameraEvidence:
     def walks(self, person: Person, ankles: Floats | None = None) -> bool:
         """Whether a person moves, by the box or, when it stands still, by the legs.
 
-        Call it after `judge`, in the order of the frames. Yes, while too little was seen to tell.
+        Call it after `judge`; later frames of the camera may have been judged already, as in a batch. Yes,
+        while too little was seen to tell.
 
         Args:
             person: judged in this frame.
@@ -99,8 +100,9 @@ class CameraEvidence:
         if history is None or not self.quality.min_motion:
             return True
         height = max(float(person.box[3] - person.box[1]), 1.0)
-        if ankles is not None and history.times_ns[-1] == person.time_ns:
-            history.spread[-1] = float(ankles[0, 0] - ankles[1, 0]) / height
+        if ankles is not None and person.time_ns in history.times_ns:
+            at = history.times_ns.index(person.time_ns)
+            history.spread[at] = float(ankles[0, 0] - ankles[1, 0]) / height
         if history.times_ns[-1] - history.times_ns[0] < self.quality.motion_window_s * SECOND_NS / 2:
             return True
         motion = max(
@@ -180,7 +182,8 @@ def box_motion(times_ns: Sequence[int], boxes: Sequence[Floats]) -> float:
     third = max(1, count // 3)
     stacked = np.stack(list(boxes))
     first, last = stacked[:third].mean(axis=0), stacked[-third:].mean(axis=0)
-    elapsed_s = (times_ns[-1] - times_ns[0]) / SECOND_NS * (1 - third / count)
+    seconds = (np.asarray(list(times_ns)) - times_ns[0]) / SECOND_NS
+    elapsed_s = float(seconds[-third:].mean() - seconds[:third].mean())
     height = max(float(stacked[:, 3].mean() - stacked[:, 1].mean()), 1.0)
     shift = (last[:2] + last[2:] - first[:2] - first[2:]) / 2
     growth = (last[3] - last[1]) - (first[3] - first[1])

@@ -1,0 +1,214 @@
+"""Encoding: the right people, in the right order, with the same features as one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaitstream.engines.cache import EngineCache
+from gaitstream.errors import ConfigError
+from gaitstream.pipeline.config import Config, Quality
+from gaitstream.pipeline.data import Frame, Image, Person, Reason
+from gaitstream.pipeline.encode import Encoder, Work
+from gaitstream.pipeline.evidence import CameraEvidence
+from gaitstream.pose import PoseModel, keypoints
+from gaitstream.recognizer import Recognizer
+
+LENIENT = Quality(min_sharpness=0, min_pose_score=0, min_motion=0)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
+    """Engines of random weights do not belong into the user's cache."""
+    return EngineCache(tmp_path_factory.mktemp("engines"))
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Narrow models with random weights: what is tested here is who is encoded, not how well.
+
+    `gaitheat-released` is normalised over the tracklet, as the released model is.
+    """
+    torch = pytest.importorskip("torch", reason="writing bundles needs the extra [export]")
+    from gaitstream.export.api import Options, write_bundle
+    from gaitstream.export.biggait import BigGait, GaitNet
+    from gaitstream.export.gaitheat import GaitHeat
+
+    torch.manual_seed(3)
+    net = GaitNet((6, 5), (8, 8, 16, 16), 4, 16, 8, 3)
+    biggait = BigGait(dim=64, depth=4, hidden=64, denoising_hidden=16, net=net, widths=(6, 5))
+    gaitheat = GaitHeat((4, 8, 8, 16), parts=16, dim=8, identities=3)
+    root = tmp_path_factory.mktemp("bundles")
+    weights = root / "weights.pt"
+    weights.write_bytes(b"random")
+    wanted: dict[str, tuple[BigGait | GaitHeat, Options]] = {
+        "biggait": (biggait, Options(precisions=("fp32",))),
+        "gaitheat": (gaitheat, Options(precisions=("fp32",))),
+        "gaitheat-released": (gaitheat, Options(precisions=("fp32",), normalization="tracklet")),
+    }
+    for name, (model, options) in wanted.items():
+        (root / name).mkdir()
+        model.eval().requires_grad_(False)
+        write_bundle(model, root / name, options, [weights])
+    return {name: root / name for name in wanted}
+
+
+@pytest.fixture(scope="module")
+def biggait(bundles: dict[str, Path], cache: EngineCache) -> Recognizer:
+    return Recognizer.load(bundles["biggait"], "openvino", "fp32", 2, cache=cache)
+
+
+@pytest.fixture(scope="module")
+def gaitheat(bundles: dict[str, Path], cache: EngineCache) -> Recognizer:
+    return Recognizer.load(bundles["gaitheat"], "openvino", "fp32", 2, cache=cache)
+
+
+@pytest.fixture(scope="module")
+def pose(shared: Path, cache: EngineCache) -> PoseModel:
+    return PoseModel.load(
+        shared / "models" / "simplepose_nano_coco17.onnx", "openvino", "fp32", 2, cache=cache
+    )
+
+
+@pytest.fixture(scope="module")
+def images(shared: Path) -> list[Image]:
+    """Two moments of the four walkers."""
+    import av
+
+    with av.open(str(shared / "media" / "walkers_gallery.mp4")) as container:
+        frames = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    return [np.asarray(frames[index], np.uint8) for index in (200, 230)]
+
+
+BOXES = [[[55, 415, 125, 645], [165, 425, 225, 620]], [[380, 415, 465, 645]]]
+"""Walkers in the two moments."""
+
+
+def works(images: list[Image], quality: Quality = LENIENT, rejected: Reason | None = None) -> list[Work]:
+    """Two cameras, two people and one; the second of the first may be rejected already."""
+    batch = []
+    for index, (image, boxes) in enumerate(zip(images, BOXES, strict=True)):
+        name = f"camera{index}"
+        persons = tuple(
+            Person(name, track, 7, 1000, np.array(box, np.float32), 0.9, rejected if track == 1 else None)
+            for track, box in enumerate(boxes)
+        )
+        evidence = CameraEvidence(quality, (image.shape[1], image.shape[0]))
+        batch.append(Work(Frame(name, 7, 1000, image), persons, evidence))
+    return batch
+
+
+def test_a_batch_across_cameras_equals_one_by_one(images: list[Image], biggait: Recognizer) -> None:
+    encoded = Encoder({"biggait": biggait}).encode(works(images))
+    assert [(one.person.camera, one.person.track) for one in encoded.features] == [
+        ("camera0", 0),
+        ("camera0", 1),
+        ("camera1", 0),
+    ]
+    expected = [
+        biggait.encode(*biggait.crop(image, np.array([box], np.float32)))[0]
+        for image, boxes in zip(images, BOXES, strict=True)
+        for box in boxes
+    ]
+    for feature, alone in zip(encoded.features, expected, strict=True):
+        assert feature.model == "biggait"
+        assert feature.map.shape == (16, 16, 8)
+        np.testing.assert_allclose(feature.map, alone, atol=2e-4 * float(np.abs(alone).max()))
+    assert set(encoded.seconds) == {"crop", "biggait"}
+
+
+def test_rejected_people_are_kept_and_not_encoded(images: list[Image], biggait: Recognizer) -> None:
+    encoded = Encoder({"biggait": biggait}).encode(works(images, rejected=Reason.OCCLUDED))
+    assert [[one.rejected for one in persons] for persons in encoded.persons] == [
+        [None, Reason.OCCLUDED],
+        [None],
+    ]
+    assert [one.person.camera for one in encoded.features] == ["camera0", "camera1"]
+
+
+def test_both_models_see_the_same_people(
+    images: list[Image], biggait: Recognizer, gaitheat: Recognizer, pose: PoseModel
+) -> None:
+    encoded = Encoder({"biggait": biggait, "gaitheat": gaitheat}, pose).encode(works(images))
+    assert [one.model for one in encoded.features] == ["biggait"] * 3 + ["gaitheat"] * 3
+    maps = pose.heatmaps(pose.crop(images[1], np.array(BOXES[1], np.float32)))
+    alone = gaitheat.encode(maps, keypoints(maps))[0]
+    np.testing.assert_allclose(encoded.features[-1].map, alone, atol=2e-3 * float(np.abs(alone).max()))
+    assert encoded.features[-1].keypoints is None
+
+
+def test_pixels_pose_and_standing_reject_with_their_reason(images: list[Image], pose: PoseModel) -> None:
+    encoder = Encoder({}, pose)
+
+    def reasons(quality: Quality) -> list[Reason | None]:
+        return [
+            person.rejected
+            for persons in encoder.encode(works(images, quality)).persons
+            for person in persons
+        ]
+
+    assert reasons(LENIENT) == [None] * 3
+    assert reasons(LENIENT.model_copy(update={"min_sharpness": 1e9})) == [Reason.BLURRED] * 3
+    assert reasons(LENIENT.model_copy(update={"min_pose_score": 0.99})) == [Reason.LOW_POSE_SCORE] * 3
+    assert reasons(Quality(min_motion=0)) == [None] * 3
+
+    batch = works(images, LENIENT.model_copy(update={"min_motion": 0.04}))
+    still = [(work.evidence, work.persons[0]) for work in batch]
+    for evidence, person in still:
+        for step in range(20):
+            past = Person(person.camera, 0, 0, 1000 - (20 - step) * 50_000_000, person.box, 0.9)
+            evidence.judge([past])
+        evidence.judge([person])
+    encoded = Encoder({}).encode(batch)
+    assert [one.rejected for persons in encoded.persons for one in persons] == [
+        Reason.STANDING,
+        None,
+        Reason.STANDING,
+    ]
+
+
+def test_a_background_without_anybody_has_no_pose(images: list[Image], pose: PoseModel) -> None:
+    (work, _) = works(images, Quality(min_motion=0, min_sharpness=0))
+    wall = Person("camera0", 5, 7, 1000, np.array([10, 20, 110, 260], np.float32), 0.9)
+    encoded = Encoder({}, pose).encode([Work(work.frame, (wall,), work.evidence)])
+    assert encoded.persons[0][0].rejected is Reason.LOW_POSE_SCORE
+
+
+def test_nothing_to_do(biggait: Recognizer) -> None:
+    encoded = Encoder({"biggait": biggait}).encode([])
+    assert (encoded.persons, encoded.features) == ([], [])
+
+
+def test_heatmaps_need_a_pose_model(gaitheat: Recognizer) -> None:
+    with pytest.raises(ConfigError, match=r"gaitheat works on heatmaps: set models\.pose"):
+        Encoder({"gaitheat": gaitheat})
+
+
+def test_heatmaps_wait_for_their_window_where_the_bundle_says_so(
+    images: list[Image], bundles: dict[str, Path], pose: PoseModel, cache: EngineCache
+) -> None:
+    released = Recognizer.load(bundles["gaitheat-released"], "openvino", "fp32", 2, cache=cache)
+    encoded = Encoder({"gaitheat": released}, pose).encode(works(images))
+    maps = pose.heatmaps(pose.crop(images[1], np.array(BOXES[1], np.float32)))
+    last = encoded.features[-1]
+    np.testing.assert_allclose(last.map, maps[0], atol=1e-4)
+    assert last.keypoints is not None
+    np.testing.assert_allclose(last.keypoints, keypoints(maps)[0], atol=1e-3)
+    assert "gaitheat" not in encoded.seconds
+
+
+def test_a_bundle_under_the_wrong_key_is_refused(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path))
+    config = Config.model_validate(
+        {
+            "cameras": [{"id": "a", "url": "a.mp4"}],
+            "models": {"biggait": str(bundles["gaitheat"])},
+            "runtime": {"name": "openvino", "threads": 1},
+        }
+    )
+    with pytest.raises(ConfigError, match=r"models\.biggait: .* is a bundle of gaitheat"):
+        Encoder.load(config)
