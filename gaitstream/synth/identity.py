@@ -102,19 +102,26 @@ class Identity:
         return 60.0 * speed / self.step_length(speed)
 
 
+SPREAD = 1.5
+"""How much wider than the spreads below people differ, stature and comfortable speed excepted.
+
+Ordinary people differ by less than a pixel in most traits at the size surveillance cameras show them.
+"""
+
+
 def sample_identity(seed: int, index: int) -> Identity:
     """Draw person `index` of the crowd `seed`; the same arguments give the same person."""
     rng = np.random.default_rng([seed, index, 0x1D])
 
-    def draw(mean: float, sd: float) -> float:
-        return float(mean + sd * np.clip(rng.standard_normal(), -2.2, 2.2))
+    def draw(mean: float, sd: float, spread: float = SPREAD) -> float:
+        return float(mean + spread * sd * np.clip(rng.standard_normal(), -2.2, 2.2))
 
     def pair(mean: float, sd: float, side_sd: float) -> tuple[float, float]:
         centre = draw(mean, sd)
         return centre + draw(0, side_sd), centre + draw(0, side_sd)
 
     man = rng.random() < 0.5
-    height = draw(1.756, 0.07) if man else draw(1.625, 0.066)
+    height = draw(1.756, 0.07, 1.0) if man else draw(1.625, 0.066, 1.0)
     leg = height * 0.491 * draw(1, 0.028)
     thigh_share = draw(0.499, 0.013)
     build = draw(1.0, 0.11)
@@ -133,7 +140,7 @@ def sample_identity(seed: int, index: int) -> Identity:
         upper_arm=height * 0.178 * draw(1, 0.04),
         forearm=height * 0.146 * draw(1, 0.04),
         build=build,
-        speed=max(0.95, draw(1.36 if man else 1.32, 0.10)),
+        speed=max(0.95, draw(1.36 if man else 1.32, 0.10, 1.0)),
         walk_ratio=(0.0067 if man else 0.0060) * (height / 1.70) * draw(1, 0.06),
         stance=draw(0.615, 0.012),
         step_width=max(0.03, draw(0.10, 0.03)),

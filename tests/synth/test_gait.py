@@ -92,7 +92,7 @@ def test_bones_keep_their_lengths_and_feet_stay_above_ground(index, heading, pac
         assert bone(f"{side}_elbow", f"{side}_wrist") == pytest.approx(identity.forearm, rel=1e-6)
         assert joints[:, INDEX[f"{side}_toe"], 2].min() > -1e-3
     assert np.isfinite(joints).all()
-    assert 0.90 * identity.stature < joints[:, INDEX["vertex"], 2].max() < 1.06 * identity.stature
+    assert 0.86 * identity.stature < joints[:, INDEX["vertex"], 2].max() < 1.10 * identity.stature
 
 
 def test_knees_bend_as_in_walking():
