@@ -28,6 +28,23 @@ def add(commands: Commands) -> None:
     synth.add_argument("--fps", type=_positive, default=15.0, help="frames per second (default: 15)")
     synth.add_argument("--size", type=_size, default=(640, 360), metavar="WxH", help="default: 640x360")
     synth.set_defaults(handler=_synth)
+    _add_demo(commands)
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="see it work: synthetic cameras, recognition, score, report",
+        description="Three live synthetic cameras and eight people: five are enrolled from one camera, three "
+        "are strangers. Shows who is recognised, scores it against the ground truth and writes report.html. "
+        "Needs no GPU and no network.",
+    )
+    demo.add_argument("--seconds", type=_demo_seconds, default=40.0, metavar="S", help="default: 40")
+    demo.add_argument("--seed", type=_number, default=7, help="of people and routes (default: 7)")
+    demo.add_argument("--view", action="store_true", help="live pictures as a page on this machine")
+    demo.add_argument("--port", type=_number, default=0, help="of that page (default: a free one)")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
+    demo.set_defaults(handler=_demo)
 
 
 def _synth(args: argparse.Namespace) -> int:
@@ -53,6 +70,32 @@ def _synth(args: argparse.Namespace) -> int:
         path = write_dataset(addresses, args.out, say)
     print(f"{args.cameras} cameras, {args.people} people, {args.seconds:g} s: {path}")
     return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    import shlex
+    import sys
+
+    from rich.console import Console
+
+    from gaitstream.demo.live import Options, run_demo
+    from gaitstream.demo.plan import Plan
+    from gaitstream.demo.score import lines
+
+    command = shlex.join(["gaitstream", *sys.argv[1:]])
+    plan = Plan(seed=args.seed, seconds=args.seconds)
+    console = Console(highlight=False)
+    record, result = run_demo(Options(plan, args.out, args.view, args.port, command), console)
+    for line in lines(record, result):
+        console.print(line)
+    console.print(f"Report: {args.out / 'report.html'} ({record.total_s:.0f} s)")
+    return 0
+
+
+def _demo_seconds(text: str) -> float:
+    if not 5 <= (value := _positive(text)) <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: 5 to 3600 seconds")
+    return value
 
 
 def _number(text: str) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from dataclasses import dataclass, fields
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from gaitstream.errors import ConfigError
 
@@ -37,6 +37,8 @@ class Address:
     """How long the camera gives pictures; endless when left out."""
     epoch_ns: int = EPOCH_NS
     """UTC nanoseconds of world time 0."""
+    live: bool = False
+    """1: a live camera, whose pictures come when they are due by the clock; late ones are left out."""
     mount: float | None = None
     """Mounting height in metres; the camera's own when left out."""
     tilt: float | None = None
@@ -52,10 +54,10 @@ class Address:
 _LIMITS: dict[str, tuple[float, float]] = {
     "camera": (1, 999), "people": (0, 500), "seed": (0, 2**31), "day": (0, 10**6), "fps": (0.1, 240),
     "width": (32, 7680), "height": (32, 4320), "start": (0, 1e7), "seconds": (0.01, 1e7),
-    "epoch_ns": (0, 2**62), "mount": (0.5, 50), "tilt": (-30, 89), "fov": (5, 140), "quality": (0, 100),
-    "noise": (0, 40),
+    "epoch_ns": (0, 2**62), "live": (0, 1), "mount": (0.5, 50), "tilt": (-30, 89), "fov": (5, 140),
+    "quality": (0, 100), "noise": (0, 40),
 }  # fmt: skip
-_WHOLE = ("camera", "people", "seed", "day", "width", "height", "epoch_ns", "quality")
+_WHOLE = ("camera", "people", "seed", "day", "width", "height", "epoch_ns", "quality", "live")
 
 
 def parse_address(url: str) -> Address:
@@ -70,6 +72,7 @@ def parse_address(url: str) -> Address:
     values: dict[str, int | float | tuple[int, ...]] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         values[name] = _people(text) if name == "only" else _number(name, text)
+    values["live"] = bool(values.get("live", 0))
     address = Address(site=parts.netloc, **values)  # type: ignore[arg-type]
     if address.only and max(address.only) >= address.people:
         raise ConfigError(
@@ -77,6 +80,21 @@ def parse_address(url: str) -> Address:
             f"{address.people - 1}"
         )
     return address
+
+
+def to_url(address: Address) -> str:
+    """The `synth://` address that `parse_address` reads back."""
+    values: dict[str, object] = {}
+    for field in fields(Address):
+        value = getattr(address, field.name)
+        if field.name == "only" and value is not None:
+            value = ",".join(map(str, value))
+        if field.name == "quality" and value is None:
+            value = 0
+        if field.name != "site" and value != field.default:
+            values[field.name] = int(value) if isinstance(value, bool) else value
+    query = urlencode(values, safe=",")
+    return f"synth://{address.site}" + (f"?{query}" if query else "")
 
 
 def _number(name: str, text: str) -> int | float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,7 +30,9 @@ class Scenery:
     """Of the floor plan in metres."""
 
 
-@lru_cache(maxsize=32)
+_building = threading.Lock()
+
+
 def empty_scene(camera: Camera, scenery: Scenery, day: int = 0) -> Image:
     """The picture without people, BGR uint8 `[height, width, 3]`; callers must not write into it.
 
@@ -38,6 +41,12 @@ def empty_scene(camera: Camera, scenery: Scenery, day: int = 0) -> Image:
         scenery: floor and surroundings.
         day: shifts brightness and tint.
     """
+    with _building:  # cameras that open at once wait for the first instead of building the same
+        return _build(camera, scenery, day)
+
+
+@lru_cache(maxsize=32)
+def _build(camera: Camera, scenery: Scenery, day: int) -> Image:
     rows, columns = camera.height * SUPERSAMPLING, camera.width * SUPERSAMPLING
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float64)
     offset = (SUPERSAMPLING - 1) / 2

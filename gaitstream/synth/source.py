@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -21,22 +24,35 @@ CHUNK = 32
 class SyntheticCamera:
     """Pictures of one camera, one after the other, as fast as they are asked for.
 
-    It does not wait: whoever wants a live camera paces the reading by the time stamps.
+    Unless the address says `live=1` it does not wait: whoever wants the pace of a camera paces the reading by
+    the time stamps. A live one gives each picture when it is due and leaves out those that were not read in
+    time; its world time is the clock's, so that all live cameras of a world agree, also across processes.
 
     Args:
         address: what to show.
+        clock: UTC nanoseconds, for live cameras.
+        sleep: waits for seconds, for live cameras.
 
     Attributes:
         address: what is shown.
+        live: whether pictures come by the clock.
         camera: the pinhole camera.
         world: the people.
         fps: pictures per second of world time.
         width, height: of the pictures in pixels.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         site = find_site(address.site)
         self.address = address
+        self.live = address.live
+        self._clock, self._sleep = clock, sleep
         self.camera = _mounted(site, address)
         self.world = _world(site, address.people, address.seed, address.day, address.only)
         self.fps, self.width, self.height = address.fps, address.width, address.height
@@ -55,10 +71,10 @@ class SyntheticCamera:
             Capture time (UTC nanoseconds), image (BGR uint8 `[height, width, 3]`) and ground truth; None
             when the address' `seconds` are over.
         """
-        if self._end is not None and self._next >= self._end:
+        index = self._due() if self.live else self._next
+        if self._end is not None and index >= self._end:
             return None
-        index = self._next
-        self._next += 1
+        self._next = index + 1
         return self.time_ns(index), self.image(index), self.truth(index)
 
     def time_ns(self, index: int) -> int:
@@ -74,6 +90,17 @@ class SyntheticCamera:
         """Ground truth of picture `index`."""
         joints, standing = self._moment(index)
         return self.world.truth(self.camera, joints, standing, self.time_ns(index))
+
+    def _due(self) -> int:
+        """Wait for the next picture of a live camera; its number."""
+        first_ns = self.time_ns(0)
+        index = max(self._next, math.ceil((self._clock() - first_ns) / 1e9 * self.fps))
+        if self._end is not None:
+            index = min(index, self._end)
+        wait_ns = self.time_ns(index) - self._clock()
+        if wait_ns > 0:
+            self._sleep(wait_ns / 1e9)
+        return index
 
     def _moment(self, index: int) -> tuple[Array, Array]:
         first = index - index % CHUNK

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gaitstream.errors import ConfigError, SourceError
-from gaitstream.synth import open_synthetic
-from gaitstream.synth.address import EPOCH_NS, Address, parse_address
+from gaitstream.synth import SyntheticCamera, open_synthetic
+from gaitstream.synth.address import EPOCH_NS, Address, parse_address, to_url
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.studio import pictures, sample_pass
 from gaitstream.synth.truth import observe
@@ -77,6 +77,38 @@ def test_a_camera_ends_after_its_seconds():
         times.append(shot[0])
     assert [time - EPOCH_NS for time in times] == [0, 100_000_000, 200_000_000, 300_000_000]
     assert camera.read() is None
+
+
+def test_a_live_camera_waits_and_leaves_out_what_is_late():
+    now = EPOCH_NS + 50_000_000
+    slept = []
+
+    def sleep(seconds):
+        nonlocal now
+        slept.append(seconds)
+        now += round(seconds * 1e9)
+
+    address = parse_address(SMALL + "&fps=10&live=1&seconds=1")
+    camera = SyntheticCamera(address, clock=lambda: now, sleep=sleep)
+    assert camera.live
+    times = [camera.read()[0], camera.read()[0]]
+    now += 450_000_000
+    times.append(camera.read()[0])
+    assert [time - EPOCH_NS for time in times] == [100_000_000, 200_000_000, 700_000_000]
+    assert slept == pytest.approx([0.05, 0.1, 0.05])
+    now += 10_000_000_000
+    assert camera.read() is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        Address(site="yard"),
+        Address(site="lobby", camera=3, only=(1, 4), fps=12.5, live=True, quality=0, seconds=9.5),
+    ],
+)
+def test_addresses_survive_being_written(address):
+    assert parse_address(to_url(address)) == address
 
 
 def test_a_later_start_shows_the_same_world():

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class SyntheticSource:
-    """A camera of the synthetic world, which waits for its reader like a file and can end.
+    """A camera of the synthetic world, which can end.
 
     Attributes:
-        live: False; `--realtime` paces it.
+        live: with `live=1` in the address it gives pictures by the clock; otherwise it waits for its reader
+            like a file, and `--realtime` paces it.
         corrupt: always 0.
     """
 
@@ -30,6 +31,7 @@ class SyntheticSource:
         from gaitstream.synth import open_synthetic
 
         self._camera = open_synthetic(self._url)
+        self.live = self._camera.live
 
     def read(self) -> Picture | None:
         """Render the next picture; None when the world has ended."""

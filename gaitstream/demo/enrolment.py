@@ -1,0 +1,105 @@
+"""Fills the demo's gallery: each enrolled person walks alone before the first camera, in other clothes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gaitstream.demo.plan import Plan
+from gaitstream.demo.referee import Album, picture
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import Gallery
+from gaitstream.pipeline.config import Config
+from gaitstream.pipeline.data import Decision, Embedding, Floats, Frame, Person
+from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.runner import Pipeline
+from gaitstream.pose import PoseModel
+from gaitstream.synth import sample_identity
+from gaitstream.synth.address import to_url
+
+if TYPE_CHECKING:
+    from gaitstream.pipeline.detect import DetectorModel
+    from gaitstream.pipeline.encode import Encoder
+
+MODEL = "gaitheat"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What the enrolment of one person left.
+
+    Attributes:
+        name: of the person.
+        templates: how many windows were stored.
+        pictures: JPEG crops in the order of time.
+    """
+
+    name: str
+    templates: int
+    pictures: list[bytes]
+
+
+class _Collector(Observer):
+    """Windows and pictures by camera; each camera sees one person."""
+
+    def __init__(self, pose: PoseModel) -> None:
+        self.full: dict[str, list[Floats]] = defaultdict(list)
+        self.short: dict[str, Floats] = {}
+        self.album = Album(pose)
+
+    def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:  # noqa: ARG002
+        """Keep pictures of the one who is evidence."""
+        for person in persons:
+            if person.rejected is None:
+                self.album.offer((frame.camera, 0), frame.image, person.box)
+
+    def on_embedding(self, embedding: Embedding) -> None:
+        """Keep the window."""
+        if embedding.tracklet.provisional:
+            self.short[embedding.tracklet.camera] = embedding.parts
+        else:
+            self.full[embedding.tracklet.camera].append(embedding.parts)
+
+
+def enrol(plan: Plan, path: Path, detector: DetectorModel, encoder: Encoder) -> list[Enrolled]:
+    """Run the pipeline on the enrolment walks and store every window as a template.
+
+    Args:
+        plan: who is enrolled, from which camera.
+        path: the gallery to make.
+        detector: open; stays open.
+        encoder: open; stays open.
+
+    Raises:
+        GalleryError: somebody was never seen well enough for a single window.
+    """
+    names = {f"enrol-{index}": sample_identity(plan.seed, index).name for index in range(plan.enrolled)}
+    cameras = [
+        {"id": camera, "url": to_url(plan.enrolment(index)), "fps": None}
+        for index, camera in enumerate(names)
+    ]
+    config = Config.model_validate({"cameras": cameras, "models": {MODEL: "demo"}})
+    pose = encoder.pose
+    if pose is None:
+        raise GalleryError("the demo's recognizer needs a pose model")
+    collector = _Collector(pose)
+    # Closing this pipeline would close the models, which the live run uses next.
+    Pipeline(config, observers=[collector], detector=detector, encoder=encoder).run()
+    fingerprint = encoder.recognizers[MODEL].fingerprint
+    out = []
+    with Gallery(path, create=True) as gallery:
+        for camera, name in names.items():
+            windows = collector.full[camera]
+            if not windows and camera in collector.short:
+                windows = [collector.short[camera]]
+            if not windows:
+                raise GalleryError(f"{name} was never seen well enough to be enrolled; try another --seed")
+            gallery.enroll(name, MODEL, fingerprint, np.stack(windows), source="demo enrolment")
+            crops = collector.album.crops((camera, 0))
+            out.append(Enrolled(name, len(windows), [picture(crop) for crop in crops]))
+    return out

@@ -1,0 +1,60 @@
+"""Who walks where in the demo, and who is enrolled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gaitstream.synth.address import Address
+
+ENROLMENT_DAY = 1
+"""On the day of the enrolment everybody wears other clothes and walks other routes than in the live run."""
+FPS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One demo.
+
+    Attributes:
+        seed: of the people and their routes.
+        seconds: length of the live run.
+        enrol_seconds: how long each enrolled person walks before the first camera.
+        people: walkers in the world; the last ones are strangers.
+        enrolled: how many of them are enrolled.
+        cameras: numbers of the live cameras; the first is also the camera of the enrolment.
+        site: where.
+    """
+
+    seed: int = 7
+    seconds: float = 40.0
+    enrol_seconds: float = 12.0
+    people: int = 8
+    enrolled: int = 5
+    cameras: tuple[int, ...] = (1, 2, 3)
+    site: str = "plaza"
+
+    def enrolment(self, person: int) -> Address:
+        """The first camera, with one person alone."""
+        return Address(
+            site=self.site,
+            camera=self.cameras[0],
+            people=self.people,
+            seed=self.seed,
+            day=ENROLMENT_DAY,
+            only=(person,),
+            fps=FPS,
+            seconds=self.enrol_seconds,
+        )
+
+    def live(self, camera: int, epoch_ns: int) -> Address:
+        """A live camera whose world begins at `epoch_ns`."""
+        return Address(
+            site=self.site,
+            camera=camera,
+            people=self.people,
+            seed=self.seed,
+            fps=FPS,
+            live=True,
+            seconds=self.seconds,
+            epoch_ns=epoch_ns,
+        )

@@ -1,0 +1,104 @@
+"""What a demo leaves behind: plain data, written as JSON, that score and report are computed from."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Person(msgspec.Struct, kw_only=True):
+    """One walker of the world."""
+
+    name: str
+    enrolled: bool
+    templates: int = 0
+    pictures: list[bytes] = []
+    """JPEG crops from the enrolment, in the order of time."""
+
+
+class Word(msgspec.Struct, kw_only=True):
+    """What was said of a track at one time."""
+
+    time_s: float
+    status: str
+    person: str | None
+    distance: float | None
+    reason: str | None
+    provisional: bool
+
+
+class Track(msgspec.Struct, kw_only=True):
+    """One ended track with its final decision and the truth."""
+
+    camera: str
+    track: int
+    truth: str | None
+    """Who it really was; None when the boxes belong to nobody or to several people."""
+    purity: float
+    """Share of the track's frames that belong to the person it shows most."""
+    first_s: float
+    last_s: float
+    seen: int
+    accepted: int
+    status: str
+    person: str | None
+    distance: float | None
+    margin: float | None
+    reason: str | None
+    rejections: dict[str, int] = {}
+    words: list[Word] = []
+    pictures: list[bytes] = []
+    """JPEG crops of accepted frames, in the order of time."""
+    heatmaps: list[bytes] = []
+    """PNG of the aligned heatmaps of the same frames."""
+
+
+class Window(msgspec.Struct, kw_only=True):
+    """One full tracklet window and its distance to everybody enrolled."""
+
+    camera: str
+    track: int
+    truth: str | None
+    distances: dict[str, float]
+
+
+class CameraRun(msgspec.Struct, kw_only=True):
+    """One camera's run."""
+
+    name: str
+    still: bytes
+    """JPEG of an annotated picture."""
+    decoded: int
+    analysed: int
+    dropped: int
+    fps: float
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """A whole demo."""
+
+    version: str
+    machine: str
+    started: str
+    command: str
+    seed: int
+    site: str
+    seconds: float
+    enrolment_s: float
+    """How long the enrolment took."""
+    total_s: float
+    threshold: float | None
+    margin: float | None
+    models: dict[str, str]
+    people: list[Person]
+    tracks: list[Track]
+    windows: list[Window]
+    cameras: list[CameraRun]
+    stages: dict[str, float] = {}
+    """Mean milliseconds of a call, by stage."""
+    events_sent: int = 0
+    events_received: int = 0
+    event_p50_ms: float | None = None
+    event_p95_ms: float | None = None
+    """From the capture of a window's last frame to its decision's publication."""

@@ -1,0 +1,203 @@
+"""`report.html`: one file without outside resources, for light and dark; a pure function of the record."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from importlib.resources import files
+
+from gaitstream.demo import charts
+from gaitstream.demo.record import CameraRun, Person, Record, Track
+from gaitstream.demo.score import Score, Verdict, roc, score, verdict
+
+
+def render(record: Record) -> str:
+    """The whole page."""
+    result = score(record)
+    sections = [
+        _head(record, result),
+        _section("The cameras", _cameras(record)),
+        _section("Who was where, and what was said", _timeline(record)),
+        _section("How near is near", _verification(record)),
+        _section("Everybody, picture by picture", "".join(_person(record, one) for one in record.people)),
+        _section("Every track", _table(record)),
+        _section("How it ran", _machine(record)),
+    ]
+    body = "".join(sections)
+    style = files("gaitstream.demo").joinpath("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>gaitstream demo</title><style>{style}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{escape(title)}</h2>{content}"
+
+
+def _head(record: Record, result: Score) -> str:
+    enrolled = [person for person in record.people if person.enrolled]
+    strangers = len(record.people) - len(enrolled)
+    found = sum(bool(cameras) for cameras in result.identified_on.values())
+    slow = max((camera.p95_ms or 0.0 for camera in record.cameras), default=0.0)
+    fps = sum(camera.fps for camera in record.cameras)
+    tiles = [
+        (f"{found} / {len(enrolled)}", "enrolled people recognised"),
+        (f"{result.right} / {result.decided}", "tracks decided rightly"),
+        (str(result.verdicts[Verdict.WRONG]), "wrong names"),
+        (f"{len(result.strangers_named)} / {strangers}", "strangers given a name"),
+        (f"{fps:.0f}", f"frames per second, {len(record.cameras)} cameras"),
+        (f"{slow:.0f} ms", "capture to analysed, 95%"),
+        (f"{record.events_received} / {record.events_sent}", "events received"),
+    ]
+    cells = "".join(
+        f'<div class="card tile"><b class="num">{escape(value)}</b><span>{escape(label)}</span></div>'
+        for value, label in tiles
+    )
+    names = ", ".join(person.name for person in enrolled)
+    others = ", ".join(person.name for person in record.people if not person.enrolled)
+    return (
+        f"<h1>gaitstream demo</h1><p>{escape(names)} were enrolled from one camera, in other clothes. Then "
+        f"{len(record.people)} people walked past {len(record.cameras)} live cameras for "
+        f"{record.seconds:.0f} s; {escape(others)} are strangers. The pipeline saw pictures only; the ground "
+        f"truth was used to score it "
+        f'afterwards.</p><p class="soft">{escape(record.started)} · {escape(record.machine)} · seed '
+        f"{record.seed}, site {escape(record.site)} · gaitstream {escape(record.version)}</p>"
+        f'<div class="tiles">{cells}</div>'
+    )
+
+
+def _cameras(record: Record) -> str:
+    return '<div class="three">' + "".join(_camera(camera) for camera in record.cameras) + "</div>"
+
+
+def _camera(camera: CameraRun) -> str:
+    latency = f"{camera.p50_ms:.0f} / {camera.p95_ms:.0f} ms" if camera.p50_ms and camera.p95_ms else "-"
+    picture = _image(camera.still, f"annotated picture of {camera.name}") if camera.still else ""
+    return (
+        f"<figure>{picture}<figcaption><b>{escape(camera.name)}</b> · {camera.fps:.1f} frames/s, "
+        f"{camera.analysed} analysed, {camera.dropped} dropped · latency {latency}</figcaption></figure>"
+    )
+
+
+def _timeline(record: Record) -> str:
+    legend = " ".join(_chip(kind) for kind in Verdict)
+    return (
+        f'<p class="soft">A bar is a track; it is grey until there is a decision. {legend}</p>'
+        f'<div class="card">{charts.timeline(record)}</div>'
+    )
+
+
+def _verification(record: Record) -> str:
+    curve = roc(record)
+    dots = f'<div class="card">{charts.distances(record)}</div>'
+    explained = (
+        '<p class="soft">Each dot is a track and its distance to the nearest enrolled person; right of the '
+        "threshold nobody is given a name.</p>"
+    )
+    if curve is None:
+        return explained + dots
+    return (
+        f"{explained}{dots}"
+        f'<p class="soft">Below: every full window against every enrolled person, '
+        f"{len(curve.genuine)} genuine "
+        f"and {len(curve.impostor)} impostor pairs of this one run. Equal error rate "
+        f"<b>{100 * curve.eer:.1f}%</b>. Windows of one walk resemble each other, so read it as an "
+        f"illustration; the model card has the measurement.</p>"
+        f'<div class="two"><div class="card">{charts.histogram(curve, record.threshold)}</div>'
+        f'<div class="card">{charts.roc_curve(curve)}</div></div>'
+    )
+
+
+def _person(record: Record, person: Person) -> str:
+    tracks = [track for track in record.tracks if track.truth == person.name and track.pictures]
+    rows = ""
+    if person.pictures:
+        pictures = "".join(_image(data, f"{person.name} at enrolment") for data in person.pictures)
+        rows += (
+            f'<div class="strip"><div class="what"><b>Enrolment</b><br><span class="soft">{person.templates} '
+            f'templates</span></div><div class="pictures">{pictures}</div></div>'
+        )
+    rows += "".join(_strip(record, track) for track in tracks)
+    if not rows:
+        rows = '<p class="soft">Never tracked with evidence of gait.</p>'
+    kind = "enrolled" if person.enrolled else "stranger"
+    title = f'<h3>{escape(person.name)} <span class="soft">{kind}</span></h3>'
+    return f'<div class="card person">{title}{rows}</div>'
+
+
+def _strip(record: Record, track: Track) -> str:
+    kind = verdict(record, track)
+    said = track.person or (track.reason or track.status).replace("_", " ")
+    near = f"distance {track.distance:.3f}" if track.distance is not None else f"{track.accepted} frames"
+    pairs = ""
+    for index, picture in enumerate(track.pictures):
+        maps = ""
+        if index < len(track.heatmaps):
+            maps = _image(track.heatmaps[index], "aligned heatmaps", "png")
+        pairs += f'<div class="pair">{_image(picture, f"{track.camera} track {track.track}")}{maps}</div>'
+    return (
+        f'<div class="strip"><div class="what"><b>{escape(track.camera)} #{track.track}</b> {_chip(kind)}<br>'
+        f'said: {escape(said)}<br><span class="soft">{track.first_s:.1f} to {track.last_s:.1f} s, '
+        f"{near}</span>"
+        f'</div><div class="pictures">{pairs}</div></div>'
+    )
+
+
+def _table(record: Record) -> str:
+    head = "".join(
+        f"<th>{name}</th>"
+        for name in ("track", "truly", "said", "verdict", "distance", "margin", "frames", "not used, why")
+    )
+    rows = "".join(_row(record, track) for track in record.tracks)
+    return f'<div class="card wide"><table class="num"><tr>{head}</tr>{rows}</table></div>'
+
+
+def _row(record: Record, track: Track) -> str:
+    said = track.person or f"{track.status} ({track.reason})".replace("_", " ")
+    why = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in track.rejections.items())
+    distance = "" if track.distance is None else f"{track.distance:.3f}"
+    margin = "" if track.margin is None else f"{track.margin:.3f}"
+    cells = (
+        f"{escape(track.camera)} #{track.track}",
+        escape(track.truth or "nobody"),
+        escape(said),
+        _chip(verdict(record, track)),
+        distance,
+        margin,
+        f"{track.accepted} of {track.seen}",
+        escape(why),
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _machine(record: Record) -> str:
+    stages = "".join(
+        f"<tr><td>{escape(name)}</td><td>{value:.1f} ms</td></tr>" for name, value in record.stages.items()
+    )
+    latency = ""
+    if record.event_p50_ms is not None and record.event_p95_ms is not None:
+        latency = (
+            f"<p>From the capture of a window's last frame to its published decision: "
+            f"{record.event_p50_ms:.0f} ms (median), {record.event_p95_ms:.0f} ms (95%).</p>"
+        )
+    models = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in record.models.items()
+    )
+    return (
+        f'<div class="two"><div class="card"><p>Enrolment {record.enrolment_s:.1f} s, live run '
+        f"{record.seconds:.0f} s, everything {record.total_s:.1f} s.</p>{latency}"
+        f'<p class="soft">Made with <code>{escape(record.command)}</code></p><table>{models}</table></div>'
+        f'<div class="card"><table class="num"><tr><th>stage</th><th>mean of a call</th></tr>{stages}</table>'
+        f"</div></div>"
+    )
+
+
+def _chip(kind: Verdict) -> str:
+    return f'<span class="chip {charts.TONES[kind]}">{escape(kind.value)}</span>'
+
+
+def _image(data: bytes, text: str, kind: str = "jpeg") -> str:
+    return f'<img alt="{escape(text)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'

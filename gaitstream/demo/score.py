@@ -1,0 +1,170 @@
+"""Counts what was right: pure functions of a record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.demo.record import Record, Track
+
+Array = NDArray[np.float64]
+
+PURE = 0.8
+"""Least share of one person's frames in a track that counts as that person's."""
+
+
+class Verdict(StrEnum):
+    """What a final decision was worth."""
+
+    IDENTIFIED = "identified"
+    """An enrolled person was given the right name."""
+    REJECTED = "stranger rejected"
+    """A stranger was given no name, on the evidence of at least one window."""
+    MISSED = "missed"
+    """An enrolled person was given no name, although there was evidence."""
+    WRONG = "wrong name"
+    """Somebody was given another person's name."""
+    NO_EVIDENCE = "too little evidence"
+    """No window could be formed; the reason says why."""
+    UNCLEAR = "no single person"
+    """The track shows nobody, or several people in turn."""
+
+
+def verdict(record: Record, track: Track) -> Verdict:
+    """Judge one track's final decision."""
+    enrolled = {person.name for person in record.people if person.enrolled}
+    if track.truth is None or track.purity < PURE:
+        return Verdict.UNCLEAR if track.person is None or track.truth is None else _named(track)
+    if track.person is not None:
+        return _named(track)
+    if track.status == "insufficient_evidence":
+        return Verdict.NO_EVIDENCE
+    return Verdict.MISSED if track.truth in enrolled else Verdict.REJECTED
+
+
+def _named(track: Track) -> Verdict:
+    return Verdict.IDENTIFIED if track.person == track.truth else Verdict.WRONG
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The result of a demo.
+
+    Attributes:
+        verdicts: tracks by verdict.
+        reasons: tracks without a name, by the pipeline's reason.
+        identified_on: cameras on which each enrolled person was recognised.
+        completed_on: cameras on which each person's tracks filled at least one window.
+        strangers_named: names given to strangers, with camera and track.
+    """
+
+    verdicts: Counter[Verdict]
+    reasons: Counter[str]
+    identified_on: dict[str, tuple[str, ...]]
+    completed_on: dict[str, tuple[str, ...]]
+    strangers_named: tuple[str, ...]
+
+    @property
+    def decided(self) -> int:
+        """Tracks with evidence that show one person."""
+        kinds = (Verdict.IDENTIFIED, Verdict.REJECTED, Verdict.MISSED, Verdict.WRONG)
+        return sum(self.verdicts[kind] for kind in kinds)
+
+    @property
+    def right(self) -> int:
+        """Tracks decided rightly."""
+        return self.verdicts[Verdict.IDENTIFIED] + self.verdicts[Verdict.REJECTED]
+
+
+def score(record: Record) -> Score:
+    """Judge all tracks of a record."""
+    enrolled = [person.name for person in record.people if person.enrolled]
+    full = {(window.camera, window.track) for window in record.windows}
+    judged = [(track, verdict(record, track)) for track in record.tracks]
+    right: dict[str, set[str]] = {name: set() for name in enrolled}
+    completed: dict[str, set[str]] = {person.name: set() for person in record.people}
+    for track, kind in judged:
+        if track.truth is None:
+            continue
+        if kind is Verdict.IDENTIFIED:
+            right[track.truth].add(track.camera)
+        if (track.camera, track.track) in full and track.purity >= PURE:
+            completed[track.truth].add(track.camera)
+    return Score(
+        verdicts=Counter(kind for _, kind in judged),
+        reasons=Counter(track.reason for track in record.tracks if track.reason),
+        identified_on={name: tuple(sorted(cameras)) for name, cameras in right.items()},
+        completed_on={name: tuple(sorted(cameras)) for name, cameras in completed.items()},
+        strangers_named=tuple(
+            f"{track.truth} as {track.person} ({track.camera} #{track.track})"
+            for track in record.tracks
+            if track.person is not None and track.truth not in enrolled
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """Verification over all pairs of a window and an enrolled person.
+
+    Attributes:
+        false_accept: share of impostor pairs at most as far apart as each threshold, `[k]`.
+        true_accept: share of genuine pairs, `[k]`.
+        eer: equal error rate.
+        genuine: distances of genuine pairs.
+        impostor: distances of impostor pairs.
+    """
+
+    false_accept: Array
+    true_accept: Array
+    eer: float
+    genuine: Array
+    impostor: Array
+
+
+def roc(record: Record) -> Roc | None:
+    """The ROC curve of the run's windows; None without genuine and impostor pairs."""
+    genuine: list[float] = []
+    impostor: list[float] = []
+    for window in record.windows:
+        if window.truth is None:
+            continue
+        for name, distance in window.distances.items():
+            (genuine if name == window.truth else impostor).append(distance)
+    if not genuine or not impostor:
+        return None
+    good, bad = np.sort(genuine), np.sort(impostor)
+    thresholds = np.unique(np.concatenate([good, bad]))
+    accept = np.searchsorted(good, thresholds, side="right") / len(good)
+    wrong = np.searchsorted(bad, thresholds, side="right") / len(bad)
+    gap = np.argmin(np.abs((1 - accept) - wrong))
+    eer = float(((1 - accept)[gap] + wrong[gap]) / 2)
+    return Roc(np.concatenate([[0.0], wrong]), np.concatenate([[0.0], accept]), eer, good, bad)
+
+
+def lines(record: Record, result: Score) -> Sequence[str]:
+    """The score in words, for the terminal."""
+    strangers = [person.name for person in record.people if not person.enrolled]
+    out = [
+        f"{result.decided} tracks with evidence: {result.right} decided rightly, "
+        f"{result.verdicts[Verdict.MISSED]} missed, {result.verdicts[Verdict.WRONG]} given a wrong name",
+        f"{result.verdicts[Verdict.NO_EVIDENCE]} tracks had too little evidence, "
+        f"{result.verdicts[Verdict.UNCLEAR]} showed no single person",
+    ]
+    for name, cameras in result.identified_on.items():
+        seen = result.completed_on[name]
+        where = ", ".join(cameras) if cameras else "nowhere"
+        out.append(f"  {name}: recognised on {where} (walked long enough on {', '.join(seen) or 'none'})")
+    named = "; ".join(result.strangers_named)
+    out.append(
+        f"  strangers {', '.join(strangers)}: {'given a name: ' + named if named else 'never given a name'}"
+    )
+    if result.reasons:
+        listed = ", ".join(f"{count} x {reason}" for reason, count in result.reasons.most_common())
+        out.append(f"  without a name, why: {listed}")
+    return out
