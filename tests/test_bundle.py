@@ -101,7 +101,7 @@ def test_other_manifests_are_explained(root: Path, changes: dict[str, object], s
 
 def test_missing_pieces(root: Path, tmp_path: Path) -> None:
     bundle = Bundle.open(root)
-    with pytest.raises(BundleError, match="has no fp16 graphs .*--precision fp16"):
+    with pytest.raises(BundleError, match=r"has no fp16 graphs .*--precision fp16"):
         bundle.graph("frame", "fp16")
     with pytest.raises(BundleError, match="has no align graph"):
         bundle.graph("align", "fp32")

@@ -139,7 +139,7 @@ def test_crops_and_keypoints_are_inverse(tmp_path: Path, cache: EngineCache) -> 
     found = to_image(keypoints(model.heatmaps(crops)), boxes)
     scales = crop_windows(boxes)[:, 2]
     # Half a heatmap pixel, in pixels of the image.
-    assert (np.abs(found[:, :, :2] - 200).max(axis=(1, 2)) <= 4 + 2 / scales).all()
+    assert (np.abs(found[:, :, :2] - (300, 200)).max(axis=(1, 2)) <= 4 + 2 / scales).all()
     model.close()
 
 
