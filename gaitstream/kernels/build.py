@@ -110,12 +110,13 @@ def run_compiler(command: Sequence[str], target: Path) -> str:
     return said
 
 
-def build_cpu(target: Path | None = None, march: str = "native") -> Path:
+def build_cpu(target: Path | None = None, march: str = "native", defines: Sequence[str] = ()) -> Path:
     """Compile the CPU library unless it is in the cache already.
 
     Args:
         target: where to write it; None for the cache.
         march: instruction set, `native` for this machine.
+        defines: preprocessor names to define.
 
     Returns:
         Path of the shared library.
@@ -124,7 +125,7 @@ def build_cpu(target: Path | None = None, march: str = "native") -> Path:
         KernelError: no compiler, or it failed.
     """
     compiler = host_compiler()
-    flags = [*CPU_FLAGS, *CPU_WARNINGS, f"-march={march}"]
+    flags = [*CPU_FLAGS, *CPU_WARNINGS, f"-march={march}", *(f"-D{name}" for name in defines)]
     command = [compiler, *flags, *(str(SOURCES / name) for name in CPU_SOURCES)]
     if target is not None:
         run_compiler(command, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,15 @@ def library() -> ctypes.CDLL:
     Raises:
         KernelError: it cannot be compiled or loaded.
     """
-    path = find_cpu()
+    return open_library(find_cpu())
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Load a compiled library and check that it is of this version.
+
+    Raises:
+        KernelError: it does not load, or is another version's.
+    """
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
@@ -97,8 +106,12 @@ def align_cpu(
     options: Options,
     segments: NDArray[np.int32] | None,
     threads: int | None = None,
+    using: ctypes.CDLL | None = None,
 ) -> Aligned:
-    """Align checked C-contiguous arrays; shapes and meaning as `gaitstream.kernels.align`."""
+    """Align checked C-contiguous arrays; shapes and meaning as `gaitstream.kernels.align`.
+
+    `using` is a library of `open_library`; None for the machine's own.
+    """
     n, channels = heatmaps.shape[:2]
     groups = np.array(options.masks, np.uint64)
     result = Aligned(
@@ -132,5 +145,5 @@ def align_cpu(
         options.gamma_deg,
         *options.target_xy,
     )
-    library().gaitstream_pgha(ctypes.byref(request))
+    (using or library()).gaitstream_pgha(ctypes.byref(request))
     return result

@@ -108,7 +108,8 @@ def test_cuda_kernel_equals_the_cpu(
     emulator: Driver, image: Bytes, boxes: NDArray[np.float32], rule: str, half: bool, pixel_format: Any
 ) -> None:
     emulator.library.emulator_setup(1, 1, 9)
-    source = picture(as_nv12(image) if pixel_format == "nv12" else image, pixel_format)
+    pixels = as_nv12(image) if pixel_format == "nv12" else image
+    source = picture(pixels, pixel_format)
     size = (64, 32) if rule == "pad" else (64, 48)
     kept = boxes[::4]
     windows = (
@@ -125,7 +126,8 @@ def test_cuda_kernel_equals_the_cpu(
         as_device(crops),
         **options,
     )
-    tolerance = 4e-3 if half else 1
+    # Two compilers may round a converted colour differently: one level, times the gain.
+    tolerance = (0.035 if pixel_format == "nv12" else 4e-3) if half else 1
     assert np.abs(crops.astype(np.float32) - expected.astype(np.float32)).max() <= tolerance
 
 

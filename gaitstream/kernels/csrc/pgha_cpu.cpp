@@ -136,7 +136,11 @@ struct Scratch {
   std::vector<float> rows;                   // [1 + groups][48]: an output row before it is written
 
   Scratch(int channels, int parts) {
+#if defined(GAITSTREAM_PGHA_PLANAR)  // for the benchmark: what the transposition is worth
+    loose = channels;
+#else
     loose = channels % kLanes <= kLooseChannels ? channels % kLanes : 0;
+#endif
     blocks = (channels - loose + kLanes - 1) / kLanes;
     pixels.resize(static_cast<size_t>(blocks) * kPixels);
     ring.resize(static_cast<size_t>(blocks) * 2 * kWidth);

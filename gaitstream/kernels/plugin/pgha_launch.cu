@@ -19,12 +19,12 @@ Kernel choose(bool half, bool fixed, bool fast) {
 // The order in which a block reads the channels: without keypoints it needs the spine's first.
 void fill_order(PghaParams& params) {
   int next = 0;
-  const int* joints_end = params.joints + kSpineJoints;
+  const int* const joints = params.joints;
   if (!params.keypoints) {
     for (const int joint : params.joints) params.order[next++] = static_cast<unsigned char>(joint);
   }
   for (int channel = 0; channel < params.channels; ++channel) {
-    const bool read = !params.keypoints && std::find(params.joints, joints_end, channel) != joints_end;
+    const bool read = !params.keypoints && std::find(joints, joints + kSpineJoints, channel) != joints + kSpineJoints;
     if (!read) params.order[next++] = static_cast<unsigned char>(channel);
   }
 }
