@@ -120,7 +120,7 @@ class PoseModel:
                 [[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]], np.float64
             )
             patch = cv2.warpAffine(image, matrix, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR)
-            crop[:] = patch[:, :, ::-1].transpose(2, 0, 1)
+            cv2.split(patch, [crop[2], crop[1], crop[0]])
         return crops
 
     def heatmaps(self, crops: Bytes) -> Floats:
@@ -156,18 +156,19 @@ def keypoints(heatmaps: Floats) -> Floats:
         `[n, joints, 3]` float32: x and y in heatmap pixels (pixel centres at whole numbers), score.
     """
     count, joints, height, width = heatmaps.shape
-    flat = heatmaps.reshape(count, joints, height * width)
-    peak = flat.argmax(axis=2)
+    flat = heatmaps.reshape(count * joints, height * width)
+    peak = flat.argmax(axis=1)
     y, x = np.divmod(peak, width)
-    padded = np.pad(heatmaps, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-    i, j = np.ogrid[:count, :joints]
-    slope_x = padded[i, j, y + 1, x + 2] - padded[i, j, y + 1, x]
-    slope_y = padded[i, j, y + 2, x + 1] - padded[i, j, y, x + 1]
+    row = np.arange(count * joints)
+    right, left = np.minimum(x + 1, width - 1), np.maximum(x - 1, 0)
+    below, above = np.minimum(y + 1, height - 1), np.maximum(y - 1, 0)
+    slope_x = flat[row, y * width + right] - flat[row, y * width + left]
+    slope_y = flat[row, below * width + x] - flat[row, above * width + x]
     # A peak on the border has one neighbour only: it stays.
     shift_x = np.where((x > 0) & (x < width - 1), 0.25 * np.sign(slope_x), 0)
     shift_y = np.where((y > 0) & (y < height - 1), 0.25 * np.sign(slope_y), 0)
-    score = np.take_along_axis(flat, peak[..., None], axis=2)[..., 0]
-    return np.stack([x + shift_x, y + shift_y, score], axis=2).astype(np.float32)
+    points = np.stack([x + shift_x, y + shift_y, flat[row, peak]], axis=1)
+    return points.astype(np.float32).reshape(count, joints, 3)
 
 
 def to_image(points: Floats, boxes: Floats) -> Floats:
@@ -199,6 +200,7 @@ def crop_windows(boxes: Floats) -> NDArray[np.float64]:
 
 
 def read_contract(path: Path) -> tuple[Path, PoseContract]:
+    """The graph and its contract from an ONNX file or a manifest; raises ConfigError when there is none."""
     if not path.is_file():
         raise ConfigError(f"there is no pose model {path}: give an ONNX file or its manifest")
     if path.suffix not in MANIFEST_SUFFIXES:

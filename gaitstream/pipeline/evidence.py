@@ -6,6 +6,7 @@ Three steps, cheapest first: `CameraEvidence.judge` looks at boxes alone, `sharp
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,19 +26,23 @@ MAX_COMPARED_S = 1.0
 LEFT_ANKLE, RIGHT_ANKLE = 15, 16
 
 
+Box = Sequence[float]
+"""xyxy pixels. A handful of numbers per person: plain floats are several times faster than arrays here."""
+
+
 @dataclass(slots=True)
 class _History:
     """One track's sightings within the motion window."""
 
     times_ns: deque[int] = field(default_factory=deque)
-    boxes: deque[Floats] = field(default_factory=deque)
+    boxes: deque[Box] = field(default_factory=deque)
     spread: deque[float] = field(default_factory=deque)
     """Distance of the ankles in body heights; NaN where unknown."""
 
-    def add(self, time_ns: int, box: Floats, window_ns: int) -> None:
+    def add(self, time_ns: int, box: Box, window_ns: int) -> None:
         self.times_ns.append(time_ns)
         self.boxes.append(box)
-        self.spread.append(np.nan)
+        self.spread.append(math.nan)
         while self.times_ns[0] < time_ns - window_ns:
             self.times_ns.popleft()
             self.boxes.popleft()
@@ -74,16 +79,18 @@ class CameraEvidence:
         boxes = np.stack([person.box for person in persons])
         checks: list[tuple[Reason, NDArray[np.bool_]]] = [
             (Reason.OUTSIDE_REGION, self._outside(boxes)),
-            (Reason.ID_SWITCH_SUSPECTED, np.array([self._jumped(person) for person in persons])),
+            (Reason.ID_SWITCH_SUSPECTED, np.array([self._remember(person) for person in persons])),
             (Reason.TOO_SMALL, boxes[:, 3] - boxes[:, 1] < self.quality.min_height_px),
             (Reason.TRUNCATED, truncated(boxes, self.size, self.quality)),
             (Reason.OCCLUDED, covered(boxes) > self.quality.max_overlap),
         ]
-        for person in persons:
-            self._remember(person)
+        reasons: list[Reason | None] = [None] * len(persons)
+        for reason, hits in reversed(checks):
+            for index in np.flatnonzero(hits):
+                reasons[index] = reason
         return tuple(
-            replace(person, rejected=next((reason for reason, hit in checks if hit[index]), None))
-            for index, person in enumerate(persons)
+            person if person.rejected is reason else replace(person, rejected=reason)
+            for person, reason in zip(persons, reasons, strict=True)
         )
 
     def walks(self, person: Person, ankles: Floats | None = None) -> bool:
@@ -99,9 +106,9 @@ class CameraEvidence:
         history = self._histories.get(person.track)
         if history is None or not self.quality.min_motion:
             return True
-        height = max(float(person.box[3] - person.box[1]), 1.0)
         if ankles is not None and person.time_ns in history.times_ns:
             at = history.times_ns.index(person.time_ns)
+            height = max(history.boxes[at][3] - history.boxes[at][1], 1.0)
             history.spread[at] = float(ankles[0, 0] - ankles[1, 0]) / height
         if history.times_ns[-1] - history.times_ns[0] < self.quality.motion_window_s * SECOND_NS / 2:
             return True
@@ -122,19 +129,17 @@ class CameraEvidence:
         # Feet on the frame's lower edge belong to a polygon drawn down to it.
         return ~self.regions.contain(np.minimum(feet, np.array(self.size) - 0.5).astype(np.float32))
 
-    def _jumped(self, person: Person) -> bool:
+    def _remember(self, person: Person) -> bool:
+        """Add a sighting to its track's history; whether it jumped, which starts the history afresh."""
+        box = person.box.tolist()
         history = self._histories.get(person.track)
-        if history is None:
-            return False
-        return jumped(
-            history.boxes[-1], person.box, (person.time_ns - history.times_ns[-1]) / SECOND_NS, self.quality
+        jump = history is not None and jumped(
+            history.boxes[-1], box, (person.time_ns - history.times_ns[-1]) / SECOND_NS, self.quality
         )
-
-    def _remember(self, person: Person) -> None:
-        if self._jumped(person):
-            del self._histories[person.track]
-        history = self._histories.setdefault(person.track, _History())
-        history.add(person.time_ns, person.box, int(self.quality.motion_window_s * SECOND_NS))
+        if history is None or jump:
+            history = self._histories[person.track] = _History()
+        history.add(person.time_ns, box, int(self.quality.motion_window_s * SECOND_NS))
+        return jump
 
 
 def truncated(boxes: Floats, size: tuple[int, int], quality: Quality) -> NDArray[np.bool_]:
@@ -158,20 +163,17 @@ def covered(boxes: Floats) -> Floats:
     return np.asarray(np.where(nearer, share, 0.0).max(axis=1, initial=0.0), np.float32)
 
 
-def jumped(last: Floats, box: Floats, elapsed_s: float, quality: Quality) -> bool:
+def jumped(last: Box, box: Box, elapsed_s: float, quality: Quality) -> bool:
     """Whether a track's box moved or grew faster than a person does: it may be on somebody else now."""
     if elapsed_s > MAX_COMPARED_S:
         return False
-    heights = max(float(last[3] - last[1]), 1.0), max(float(box[3] - box[1]), 1.0)
-    shift = (box[:2] + box[2:] - last[:2] - last[2:]) / 2
+    taller, smaller = sorted((max(last[3] - last[1], 1.0), max(box[3] - box[1], 1.0)), reverse=True)
     slack = max(1.0, elapsed_s / JUMP_S)
-    moved = float(np.hypot(shift[0], shift[1])) / max(heights)
-    return moved > quality.max_jump * slack or max(heights) / min(heights) > quality.max_scale_jump ** min(
-        slack, 3.0
-    )
+    moved = math.hypot(*_shift(last, box)) / taller
+    return moved > quality.max_jump * slack or taller / smaller > quality.max_scale_jump ** min(slack, 3.0)
 
 
-def box_motion(times_ns: Sequence[int], boxes: Sequence[Floats]) -> float:
+def box_motion(times_ns: Sequence[int], boxes: Sequence[Box]) -> float:
     """Speed of a box in body heights per second: of its centre, or of its growth when somebody comes nearer.
 
     Means over the first and the last third of the window are compared, so that a detector's jitter cancels.
@@ -180,30 +182,36 @@ def box_motion(times_ns: Sequence[int], boxes: Sequence[Floats]) -> float:
     if count < 2:
         return 0.0
     third = max(1, count // 3)
-    stacked = np.stack(list(boxes))
-    first, last = stacked[:third].mean(axis=0), stacked[-third:].mean(axis=0)
-    seconds = (np.asarray(list(times_ns)) - times_ns[0]) / SECOND_NS
-    elapsed_s = float(seconds[-third:].mean() - seconds[:third].mean())
-    height = max(float(stacked[:, 3].mean() - stacked[:, 1].mean()), 1.0)
-    shift = (last[:2] + last[2:] - first[:2] - first[2:]) / 2
-    growth = (last[3] - last[1]) - (first[3] - first[1])
-    return float(max(np.hypot(shift[0], shift[1]), abs(growth))) / height / max(elapsed_s, 1e-3)
+    seen, times = list(boxes), list(times_ns)
+    first, last = _mean(seen[:third]), _mean(seen[-third:])
+    elapsed_s = (sum(times[-third:]) - sum(times[:third])) / third / SECOND_NS
+    heights = first[3] - first[1], last[3] - last[1]
+    speed_px = max(math.hypot(*_shift(first, last)), abs(heights[1] - heights[0])) / max(elapsed_s, 1e-3)
+    return speed_px / max(sum(heights) / 2, 1.0)
 
 
 def leg_motion(times_ns: Sequence[int], spread: Sequence[float]) -> float:
-    """Mean speed of the ankles against each other in body heights per second; 0 when unknown.
+    """Range of the ankles against each other in body heights per second; 0 when unknown.
 
     It tells somebody who walks on the spot, or towards the camera far away, from somebody who stands.
     """
-    values = np.asarray(list(spread), np.float64)
-    known = np.isfinite(values)
-    if known.sum() < 4:
+    known = [(time_ns, value) for time_ns, value in zip(times_ns, spread, strict=True) if value == value]
+    if len(known) < 4:
         return 0.0
-    values = values[known]
-    seconds = (np.asarray(list(times_ns))[known] - times_ns[0]) / SECOND_NS
-    # A step takes half a second; slower than that, jitter of the keypoints would add up to a motion.
-    smooth = np.convolve(values, np.ones(3) / 3, mode="valid")
-    return float((smooth.max() - smooth.min()) / max(seconds[-1] - seconds[0], 0.5))
+    values = [value for _, value in known]
+    # Three frames together: the jitter of keypoints from frame to frame is no step.
+    smooth = [sum(values[index : index + 3]) for index in range(len(values) - 2)]
+    elapsed_s = (known[-1][0] - known[0][0]) / SECOND_NS
+    return (max(smooth) - min(smooth)) / 3 / max(elapsed_s, 0.5)
+
+
+def _mean(boxes: Sequence[Box]) -> Box:
+    return [sum(values) / len(boxes) for values in zip(*boxes, strict=True)]
+
+
+def _shift(last: Box, box: Box) -> tuple[float, float]:
+    """Way of a box's centre."""
+    return (box[0] + box[2] - last[0] - last[2]) / 2, (box[1] + box[3] - last[1] - last[3]) / 2
 
 
 def sharpness(image: Image, box: Floats) -> float:

@@ -119,8 +119,7 @@ def test_a_hollow_polygon_is_read_by_the_even_odd_rule() -> None:
     ],
 )
 def test_a_box_that_jumps_is_suspect(box: list[float], elapsed_s: float, suspect: bool) -> None:
-    last = np.array([100, 100, 160, 300], np.float32)
-    assert jumped(last, np.array(box, np.float32), elapsed_s, QUALITY) is suspect
+    assert jumped([100, 100, 160, 300], box, elapsed_s, QUALITY) is suspect
 
 
 def test_a_jump_is_told_once_and_the_track_goes_on_from_there() -> None:
@@ -194,7 +193,7 @@ def test_motion_is_not_judged_at_zero_and_forgotten_with_the_track() -> None:
 
 def test_motion_is_measured_in_body_heights_per_second() -> None:
     times = [int(index * SECOND_NS / 10) for index in range(11)]
-    boxes = [np.array([10 * i, 100, 60 + 10 * i, 300], np.float32) for i in range(11)]
+    boxes = [[10.0 * i, 100, 60 + 10 * i, 300] for i in range(11)]
     assert box_motion(times, boxes) == pytest.approx(0.5, rel=0.01)
     assert box_motion(times[:1], boxes[:1]) == 0.0
     assert leg_motion(times, [np.nan] * 11) == 0.0
