@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ class GraphWriter:
         array = np.require(array, requirements="C")
         if array.dtype.kind == "f":
             array = array.astype(np.float16 if self.half and not precise else np.float32)
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype.str, array.shape, hashlib.blake2b(array.tobytes()).digest())
         if key not in self._seen:
             name = f"const_{len(self._constants)}"
             self._constants[name] = numpy_helper.from_array(array, name)
