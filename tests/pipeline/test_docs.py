@@ -1,0 +1,39 @@
+"""The pages name every reason, layout and manifest key there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gaitstream.pipeline.config import Quality
+from gaitstream.pipeline.data import Reason
+from gaitstream.pipeline.detect_layouts import DECODERS, DetectorContract
+from gaitstream.pose import PoseContract
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_reason_has_an_answer() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    assert [reason for reason in Reason if f"| `{reason}` |" not in page] == []
+
+
+def test_every_key_of_quality_that_is_named_exists() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    named = {word.split("`")[0] for word in page.split("quality.")[1:]}
+    assert named
+    assert named <= set(Quality.model_fields)
+
+
+@pytest.mark.parametrize("contract", [DetectorContract, PoseContract])
+def test_every_key_of_a_manifest_is_shown(contract: type[msgspec.Struct]) -> None:
+    page = (DOCS / "bring-your-own-model.md").read_text()
+    keys = contract.__struct_fields__
+    assert [key for key in keys if f"\n{key}:" not in page] == []
+
+
+def test_every_layout_is_shown() -> None:
+    page = (DOCS / "bring-your-own-model.md").read_text()
+    assert [layout for layout in DECODERS if f"| `{layout}` |" not in page] == []
