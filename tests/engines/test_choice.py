@@ -1,0 +1,80 @@
+"""What `auto` picks and why, and trying runtimes for real."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from gaitstream.engines.base import Probe
+from gaitstream.engines.registry import RUNTIMES, Finding, choose, ranked
+from gaitstream.engines.trial import GRAPH, INPUT, OUTPUT, try_all, try_runtime
+from gaitstream.errors import EngineError
+
+
+def probe(accelerator: bool) -> Probe:
+    return Probe("1", "d", "D", accelerator, ("fp32",))
+
+
+def test_a_gpu_comes_before_any_cpu() -> None:
+    findings = [
+        Finding("tensorrt", None, EngineError("no device")),
+        Finding("openvino", probe(False), None),
+        Finding("onnxruntime", probe(True), None),
+    ]
+    assert [name for name, _ in ranked(findings)] == ["onnxruntime", "openvino"]
+
+
+def test_precision_follows_the_device_and_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fixed:
+        """A runtime whose probe is given."""
+
+        name = "openvino"
+        found = Probe("1", "cpu", "CPU", False, ("fp32", "bf16"))
+
+        def probe(self, device: str | None = None) -> Probe:
+            return self.found
+
+    monkeypatch.setitem(RUNTIMES, "openvino", Fixed)  # type: ignore[arg-type]
+    assert choose("openvino").precision == "fp32"
+    assert "does not allow bf16" in choose("openvino").reason
+    assert choose("openvino", allowed=("fp32", "bf16")).precision == "bf16"
+    Fixed.found = Probe("1", "cpu", "CPU", False, ("fp32",))
+    assert "no native bf16" in choose("openvino", allowed=("fp32", "bf16")).reason
+    Fixed.found = Probe("1", "gpu", "GPU", True, ("fp32", "fp16"))
+    assert choose("openvino", allowed=("fp32", "fp16")).precision == "fp32"
+    assert choose("openvino", allowed=("fp32", "fp16"), stored=("fp32", "fp16")).precision == "fp16"
+    assert choose("openvino", "fp16").precision == "fp16"
+    with pytest.raises(EngineError, match="no precision 'fp8'"):
+        choose("openvino", "fp8")
+
+
+def test_the_small_graph_is_what_it_says() -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(GRAPH)
+    onnx.checker.check_model(model)
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0])
+    np.testing.assert_array_equal(np.maximum(INPUT @ weight, 0), OUTPUT)
+
+
+def test_runtimes_are_tried() -> None:
+    trials = {trial.name: trial for trial in try_all()}
+    assert list(trials) == list(RUNTIMES)
+    assert trials["openvino"].error is None
+    assert trials["openvino"].probe is not None
+    for trial in trials.values():
+        assert (trial.error is None) == (trial.probe is not None and trial.installed)
+
+
+def test_wrong_numbers_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaitstream.engines.trial.OUTPUT", OUTPUT + 1)
+    trial = try_runtime("openvino")
+    assert trial.installed
+    assert "computes wrong numbers" in str(trial.error)
+
+
+def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    trial = try_runtime("onnxruntime")
+    assert not trial.installed
