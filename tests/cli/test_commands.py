@@ -1,0 +1,71 @@
+"""The command as a whole: quick to answer, documented, clear when misused."""
+
+from __future__ import annotations
+
+import resource
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gaitstream.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_help_answers_in_under_300_ms() -> None:
+    """Processor time, which on an idle machine is the time one waits; other processes do not count."""
+    times = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "gaitstream", "--help"], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) < 0.3
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from gaitstream.cli import build_parser; build_parser().format_help(); "
+        "heavy = {'numpy', 'cv2', 'torch', 'openvino', 'pydantic', 'av', 'rich', 'zmq'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_is_documented_as_it_is() -> None:
+    reference = runpy.run_path(str(ROOT / "scripts" / "write_cli_reference.py"))["reference"]
+    written = (ROOT / "docs" / "cli.md").read_text()
+    assert written == reference(), "run: python scripts/write_cli_reference.py"
+
+
+def test_the_subscriber_imports_with_pyzmq_and_msgspec_alone() -> None:
+    code = (
+        "import sys\n"
+        "class Wall:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in {'numpy', 'cv2', 'pydantic', 'openvino', 'av', 'rich'}:\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Wall())\n"
+        "from gaitstream.events import Subscriber, Publisher, Journal\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["config", "check", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["bench", "recogniser"], 2, "no benchmark suite 'recogniser'"),
+        (["bench", "compare", "a.json"], 2, "takes two report.json files"),
+        (["build", "nowhere"], 1, "is not a model bundle"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    assert said in capsys.readouterr().err
