@@ -1,0 +1,124 @@
+"""The model cards of the demo weights, written from the figures that were measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+LIMITS = """## Limits
+
+Made for gaitstream's synthetic world and for nothing else: its people are drawn capsules. It has seen no
+photograph of a person, and its figures say nothing about real people. For a real site bring models trained on
+real pictures (see `docs/evaluation.md`).
+
+## Licence
+
+Apache-2.0, as the code. All training data is synthetic and made by the code in this repository.
+"""
+
+
+def write_cards(demo: Path) -> None:
+    """One markdown file per model beside the weights."""
+    figures: dict[str, Any] = json.loads((demo / "metrics.json").read_text())
+    advice: dict[str, Any] = json.loads((demo / "advice.json").read_text())
+    training: dict[str, Any] = json.loads((demo / "training.json").read_text())
+    (demo / "detector.md").write_text(_detector(figures, training["detector"]))
+    (demo / "pose.md").write_text(_pose(figures, training["pose"]))
+    (demo / "gaitheat.md").write_text(_gait(figures, training["gaitheat"], advice))
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return "\n".join(["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _commands(training: dict[str, Any]) -> str:
+    return "\n".join(["```sh", *training["commands"], "```", "", training["note"]])
+
+
+def _detector(figures: dict[str, Any], training: dict[str, Any]) -> str:
+    tracking = figures["tracking"]
+    rows = [
+        ("recall, IoU 0.5", f"{tracking['recall']:.1f} %"),
+        ("precision, IoU 0.5", f"{tracking['precision']:.1f} %"),
+        ("HOTA with ByteTrack", f"{tracking['hota']:.1f} %"),
+        ("IDF1 with ByteTrack", f"{tracking['idf1']:.1f} %"),
+        ("MOTA with ByteTrack", f"{tracking['mota']:.1f} %"),
+        ("identity switches", f"{tracking['id_switches']}"),
+        ("frames", f"{tracking['frames']}"),
+    ]
+    return f"""# Demo person detector
+
+A small anchor-free convolutional network: RGB 320 x 192 (letterboxed, 0..255) to one candidate per cell of
+8 x 8 pixels, in the layout of YOLOv8's raw output `[n, 5, 960]`.
+
+## Training
+
+{_commands(training)}
+
+## On unseen people
+
+Four cameras of crowds of eight that were not trained on, in other clothes; people count who are 40 pixels
+tall and of whom a quarter can be seen.
+
+{_table(rows)}
+
+{LIMITS}"""
+
+
+def _pose(figures: dict[str, Any], training: dict[str, Any]) -> str:
+    pose = figures["pose"]
+    rows = [
+        ("visible joints within 2 heatmap pixels", f"{pose['pck_2px']:.1f} %"),
+        ("visible joints within 1 heatmap pixel", f"{pose['pck_1px']:.1f} %"),
+        ("median error, heatmap pixels", f"{pose['median_px']:.2f}"),
+        ("joints", f"{pose['joints']}"),
+    ]
+    return f"""# Demo pose model
+
+A small encoder with skip connections: RGB uint8 crops 256 x 192 to heatmaps of the 17 COCO joints, 64 x 48.
+
+## Training
+
+{_commands(training)}
+
+## On unseen people
+
+In the demo detector's boxes. A person is about 51 heatmap pixels tall.
+
+{_table(rows)}
+
+{LIMITS}"""
+
+
+def _gait(figures: dict[str, Any], training: dict[str, Any], advice: dict[str, Any]) -> str:
+    gait = figures["gaitheat"]
+    rows = [
+        ("identities, none of them trained on", f"{gait['people']}"),
+        ("tracklets of 30 frames", f"{gait['tracklets']}"),
+        ("rank-1 across cameras", f"{gait['rank1']:.1f} %"),
+        ("mean average precision", f"{gait['map']:.1f} %"),
+        ("verification EER", f"{gait['eer']:.1f} %"),
+        ("FNIR at 1 % FPIR, 30 enrolled", f"{gait['fnir_at_fpir_1']:.1f} %"),
+        ("FNIR at 5 % FPIR, 30 enrolled", f"{gait['fnir_at_fpir_5']:.1f} %"),
+    ]
+    return f"""# Demo gait model
+
+GaitHeat at reduced width ({training['channels']}, {training['dim']} dimensions per part), exported by
+`gaitstream export gaitheat` like any checkpoint; `gaitheat/parity.json` compares the precisions.
+
+## Training
+
+{_commands(training)}
+
+## On unseen people
+
+Every person in other clothes on each of four cameras that were not trained on, one pass each; pictures, boxes
+and heatmaps by the demo models. Ran on {gait['runtime']} in {gait['precision']}.
+
+{_table(rows)}
+
+Recommended for the demo's gallery of a few people, calibrated on training identities: threshold
+{advice['threshold']:.4f}, margin {advice['margin']:.4f} (`advice.json`).
+
+{LIMITS}"""

@@ -1,0 +1,234 @@
+"""Ideal heatmaps of the synthetic walkers, made in bulk: what `train_gait.py` learns from first.
+
+A bank holds one gait cycle of every training identity at several speeds. A batch draws a camera and a
+stretch of walking for each sequence, projects the joints, and draws the heatmaps a pose model would give:
+Gaussians at the joints, with the errors of a real one (bias, jitter, dropped joints, varying height and
+width of the peaks, imprecise person boxes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gaitstream.synth.gait import LEAD, pose
+from gaitstream.synth.identity import Identity, sample_identity
+from gaitstream.synth.paths import Line
+from gaitstream.synth.skeleton import LIMBS
+
+GROUPS = ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), (11, 12, 13, 14, 15, 16))
+"""Upper and lower body."""
+PHASES = 48
+TARGET_XY = (24.0, 16.0)
+
+
+@dataclass
+class Noise:
+    """Errors of the pose model and the detector that a batch imitates; pixels are heatmap pixels."""
+
+    bias_px: float = 0.35
+    """Standard deviation of each joint's error that stays through a sequence."""
+    jitter_px: float = 0.4
+    """Standard deviation of each joint's error from frame to frame."""
+    box_bias: float = 0.03
+    """Standard deviation of the box height's error through a sequence, as a share."""
+    box_jitter: float = 0.012
+    dropped: float = 0.04
+    """Share of joints a frame loses."""
+    sigma: tuple[float, float] = (1.5, 2.5)
+    peak: tuple[float, float] = (0.55, 1.0)
+
+
+class WalkBank:
+    """One gait cycle at several speeds for each of many people.
+
+    Attributes:
+        joints: `[people, speeds, PHASES, joints, 3]` metres; the walker heads along x, the pelvis stays near
+            x = 0.
+        stride: metres of two steps, `[people, speeds]`.
+        speed: m/s, `[people, speeds]`.
+        radius: body radius at each joint, metres `[people, joints]`.
+        traits: identity parameters, standardised over a large crowd, `[people, traits]`.
+    """
+
+    def __init__(self, seed: int, people: int, speeds: int = 3) -> None:
+        rng = np.random.default_rng([seed, 0xBA])
+        crowd = [sample_identity(seed, index) for index in range(people)]
+        joints, strides, rates = [], [], []
+        for person in crowd:
+            for _ in range(speeds):
+                speed = person.speed * rng.uniform(0.86, 1.14)
+                stride = 2 * person.step_length(speed)
+                s = stride * (LEAD + 3 + np.arange(PHASES) / PHASES)
+                walked = pose(person, Line((0.0, 0.0), 0.0), s, np.zeros(PHASES), stride)
+                walked[..., 0] -= s[:, None]
+                joints.append(walked.astype(np.float32))
+                strides.append(stride)
+                rates.append(speed)
+        shape = (people, speeds)
+        self.joints = torch.from_numpy(np.stack(joints)).unflatten(0, shape)
+        self.stride = torch.tensor(strides, dtype=torch.float32).view(shape)
+        self.speed = torch.tensor(rates, dtype=torch.float32).view(shape)
+        self.radius = torch.from_numpy(np.stack([_radii(p) for p in crowd]))
+        traits = np.stack([_traits(p) for p in crowd])
+        reference = np.stack([_traits(sample_identity(999, index)) for index in range(400)])
+        self.traits = torch.from_numpy(
+            ((traits - reference.mean(0)) / (reference.std(0) + 1e-6)).astype(np.float32)
+        )
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+
+def _radii(person: Identity) -> np.ndarray:
+    """Radius in metres at each joint: the largest of its limbs."""
+    count = max(max(limb.start, limb.end) for limb in LIMBS) + 1
+    radius = np.zeros(count, np.float32)
+    for limb in LIMBS:
+        radius[limb.start] = max(radius[limb.start], limb.start_radius * person.stature * person.build)
+        radius[limb.end] = max(radius[limb.end], limb.end_radius * person.stature * person.build)
+    return radius
+
+
+def _traits(person: Identity) -> np.ndarray:
+    """What can be seen of a person at any scale: lengths relative to stature, and the gait style."""
+    lengths = {
+        "thigh", "shank", "foot", "trunk", "neck", "head", "shoulder_width", "hip_width", "upper_arm",
+        "forearm", "walk_ratio", "step_width", "bob", "sway", "foot_lift", "head_forward",
+    }  # fmt: skip
+    values: list[float] = []
+    for field in fields(person):
+        value = getattr(person, field.name)
+        if field.name in ("name", "stature", "ankle_height", "speed"):
+            continue
+        if field.name in lengths:
+            value = value / person.stature
+        values.extend(value if isinstance(value, tuple) else (value,))
+    return np.asarray(values)
+
+
+def draw_keypoints(
+    bank: WalkBank, people: Tensor, frames: int, rng: torch.Generator, noise: Noise, window: int = 30,
+    azimuth: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Joints of random walks in heatmap pixels of their own person crop.
+
+    Args:
+        bank: the walkers.
+        people: index into the bank of every sequence `[n]`.
+        frames: frames kept of each window.
+        rng: source of randomness.
+        noise: imprecision of the person box.
+        window: frames at 15 a second that the kept ones are drawn from.
+        azimuth: camera direction seen from the walker at mid-window, radians `[n]`; random when absent.
+
+    Returns:
+        Joints `[n, frames, 17, 2]`, and what the view was, for an auxiliary loss `[n, 5]`.
+    """
+    n = len(people)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=rng)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng)
+
+    speed_index = torch.randint(bank.joints.shape[1], (n,), generator=rng)
+    rate = bank.speed[people, speed_index]
+    stride = bank.stride[people, speed_index]
+    fps = uniform(10, 25, n)
+    order = torch.rand((n, window), generator=rng).argsort(1)[:, :frames].sort(1).values
+    time = order / fps[:, None]
+    walked = rate[:, None] * (time - window / 2 / fps[:, None])
+    phase = ((walked / stride[:, None] + torch.rand((n, 1), generator=rng)) % 1.0) * PHASES
+    low = phase.long() % PHASES
+    share = (phase - phase.floor())[..., None, None]
+    cycle = bank.joints[people, speed_index]
+    rows = torch.arange(n)[:, None]
+    body = cycle[rows, low] * (1 - share) + cycle[rows, (low + 1) % PHASES] * share
+    body = body + torch.stack([walked, 0 * walked, 0 * walked], -1)[:, :, None]
+    if azimuth is None:
+        azimuth = uniform(0, 2 * np.pi, n)
+    distance, height = uniform(3.5, 12, n), uniform(2.2, 3.9, n)
+    camera = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), height], -1)
+    yaw = azimuth + np.pi + uniform(-0.45, 0.45, n)
+    pitch = torch.atan2(height - 0.9, distance) + uniform(-0.12, 0.12, n)
+    forward = torch.stack([yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), -pitch.sin()], -1)
+    right = torch.stack([yaw.sin(), -yaw.cos(), 0 * yaw], -1)
+    down = torch.linalg.cross(forward, right)
+    relative = body - camera[:, None, None]
+    depth = (relative * forward[:, None, None]).sum(-1).clamp(min=0.5)
+    x = (relative * right[:, None, None]).sum(-1) / depth
+    y = (relative * down[:, None, None]).sum(-1) / depth
+    radius = bank.radius[people][:, None] / depth
+    left, top = (x - radius).amin(-1), (y - radius).amin(-1)
+    width, tall = (x + radius).amax(-1) - left, (y + radius).amax(-1) - top
+    scale = 1 + noise.box_bias * normal(n, 1) + noise.box_jitter * normal(n, frames)
+    centre_x = left + width / 2 + width * noise.box_jitter * 2 * normal(n, frames)
+    centre_y = top + tall / 2 + tall * noise.box_jitter * normal(n, frames)
+    crop_h = torch.maximum(tall, width * 4 / 3) * scale * 1.25
+    to_pixels = 64 / crop_h[..., None]
+    px = (x - centre_x[..., None]) * to_pixels + 23.5
+    py = (y - centre_y[..., None]) * to_pixels + 31.5
+    turned, away = (pitch - 0.33) * 6, (distance - 7.7) / 2.5
+    view = torch.stack([azimuth.sin(), azimuth.cos(), turned, away, rate - 1.3], -1)
+    return torch.stack([px, py], -1)[:, :, :17], view
+
+
+def align_points(points: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Pose-guided alignment of joints instead of maps, `[..., 17, 2]`; the spine is read from `seen`.
+
+    The same two steps as the maps take: rotation by the tilt of the spine about its midpoint, then the
+    neck to `TARGET_XY`. Gaussians stay Gaussians, so moving their centres is enough.
+    """
+    seen = points if seen is None else seen
+    neck, hip = seen[..., 5:7, :].mean(-2), seen[..., 11:13, :].mean(-2)
+    spine = hip - neck
+    angle = torch.atan2(spine[..., 1], spine[..., 0]) - np.pi / 2
+    cos, sin = angle.cos()[..., None], angle.sin()[..., None]
+    centre = ((neck + hip) / 2)[..., None, :]
+
+    def rotate(p: Tensor) -> Tensor:
+        x, y = (p - centre).unbind(-1)
+        return torch.stack([cos * x + sin * y, -sin * x + cos * y], -1) + centre
+
+    # The published matrices take pixel indices for coordinates, half a pixel off; kept as they are.
+    moved = rotate(points + 0.5) - 0.5
+    return moved + (torch.tensor(TARGET_XY) - rotate(neck[..., None, :]))
+
+
+def draw_parts(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
+    """Part maps `[n, frames, 1 + parts, 64, 48]` a pose model and the alignment would give for joints.
+
+    Args:
+        points: true joints in heatmap pixels `[n, frames, 17, 2]`.
+        rng: source of randomness.
+        noise: how imprecise the pose model is.
+    """
+    n, t = points.shape[:2]
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=rng)
+
+    amount = uniform(0.0, 1.4, n, 1, 1, 1)
+    shown = points + amount * (noise.bias_px * normal(n, 1, 17, 2) + noise.jitter_px * normal(n, t, 17, 2))
+    aligned = align_points(shown, shown + 0.15 * normal(n, t, 17, 2))
+    peak = uniform(*noise.peak, n, 1, 17) * uniform(0.9, 1.05, n, t, 17)
+    lost = torch.rand((n, t, 17), generator=rng) < noise.dropped * uniform(0, 2, n, 1, 1)
+    peak = torch.where(lost, uniform(0.02, 0.4, n, t, 17), peak).clamp(max=1.0)
+    sigma = uniform(*noise.sigma, n, 1, 17) * uniform(0.95, 1.05, n, t, 17)
+    across = torch.arange(48.0) - aligned[..., :1]
+    along = torch.arange(64.0) - aligned[..., 1:]
+    factor = -0.5 / sigma[..., None] ** 2
+    gx, gy = torch.exp(factor * across**2), peak[..., None] * torch.exp(factor * along**2)
+    maps = [
+        (gy[:, :, list(g), :, None] * gx[:, :, list(g), None, :]).amax(2) for g in GROUPS
+    ]
+    whole = torch.maximum(maps[0], maps[1])
+    return torch.stack([whole, *maps], 2).clamp_(0, 1)
