@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -18,7 +20,15 @@ from gaitstream.errors import ConfigError, SourceError
 from gaitstream.pipeline.config import Camera, Sources
 from gaitstream.pipeline.data import Frame
 from gaitstream.pipeline.secret_url import SecretUrl
-from gaitstream.pipeline.source import CameraReader, Picture, Source, State, StateChange, create_source
+from gaitstream.pipeline.source import (
+    CameraReader,
+    CameraRefusedError,
+    Picture,
+    Source,
+    State,
+    StateChange,
+    create_source,
+)
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate
 from gaitstream.pipeline.source.queue import FrameQueue
@@ -403,3 +413,64 @@ def test_the_senders_clock_wins_when_it_is_believable() -> None:
 
 def test_a_password_with_odd_letters_reaches_the_decoder_as_written() -> None:
     assert camera("rtsp://u:p%40%3A@h/x").url == SecretUrl("rtsp://u:p%40%3A@h/x")
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address it is served at; `/locked/` needs credentials."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.startswith("/locked/"):
+                self.send_error(401)
+            else:
+                super().do_GET()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield tmp_path, f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_on_the_web_is_read_like_one_on_the_disk(web: tuple[Path, str]) -> None:
+    folder, address = web
+    source = encode(folder / "source.ts", [(64, 48)])
+    with av.open(str(source)) as read, av.open(str(folder / "clip.mp4"), "w") as write:
+        stream = write.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                write.mux(packet)
+    run = Run(camera(f"http://{address}/clip.mp4"))
+    assert len(run.frames) == 10
+    assert run.reader.state is State.ENDED
+
+
+def test_an_hls_recording_is_read_across_its_segments(web: tuple[Path, str]) -> None:
+    folder, address = web
+    for index in range(2):
+        encode(folder / f"part{index}.ts", [(64, 48)])
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", "#EXT-X-MEDIA-SEQUENCE:0"]
+    for index in range(2):
+        lines += ["#EXT-X-DISCONTINUITY"] * index + ["#EXTINF:1.0,", f"part{index}.ts"]
+    (folder / "index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    run = Run(camera(f"http://{address}/index.m3u8"))
+    assert len(run.frames) == 20
+    assert (np.diff([frame.time_ns for frame in run.frames]) > 0).all()
+    assert run.reader.state is State.ENDED
+
+
+def test_the_webs_refusals_are_told_apart(web: tuple[Path, str]) -> None:
+    _, address = web
+    for path, error, text in (
+        ("locked/a.mp4", CameraRefusedError, "refused the user name or password"),
+        ("none.mp4", SourceError, "cannot be opened"),
+    ):
+        source = create_source(camera(f"http://me:battery-staple@{address}/{path}"), Sources())
+        with pytest.raises(error, match=text) as caught:
+            source.open()
+        assert "battery" not in str(caught.value)

@@ -49,6 +49,7 @@ class VideoSource:
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._reformatter: VideoReformatter | None = None
         self._start_ns = 0
+        self._last_ns = 0
         self._next_index = 0
         self.live = self._is_remote()
 
@@ -84,6 +85,7 @@ class VideoSource:
         self.capture_clock = CaptureClock()
         self._reformatter = VideoReformatter()
         self._start_ns = 0 if self.live else self._file_start_ns()
+        self._last_ns = 0
         self._next_index = 0
         self._frames = self._decode(self._container)
 
@@ -154,9 +156,15 @@ class VideoSource:
         """Capture time of a frame in UTC nanoseconds."""
         known = frame.pts is not None
         pts_ns = round((frame.time if known else self._next_index / self._rate()) * SECOND_NS)
-        if not self.live:
-            return self._start_ns + pts_ns
-        return self.capture_clock.stamp(pts_ns, self._clock_ns())
+        if self.live:
+            return self.capture_clock.stamp(pts_ns, self._clock_ns())
+        time_ns = self._start_ns + pts_ns
+        if time_ns <= self._last_ns:
+            # Joined recordings begin again: they go on one frame after the last.
+            self._start_ns += self._last_ns - time_ns + int(SECOND_NS / self._rate())
+            time_ns = self._start_ns + pts_ns
+        self._last_ns = time_ns
+        return time_ns
 
     def _rate(self) -> float:
         rate = self._container.streams.video[0].average_rate if self._container else None
@@ -194,13 +202,16 @@ class VideoSource:
         return url.scheme in NETWORK or url.reveal().startswith("/dev/video")
 
     def _options(self) -> dict[str, str]:
-        if not self._is_remote():
+        """FFmpeg options. `nobuffer` throws away what probing has read: never for what may be a recording."""
+        if self._camera.url.scheme not in ("rtsp", "rtsps"):
             return {}
         # Stream parameters are in the SDP and the first key frame: a second of probing is plenty.
-        options = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "1"}
-        if self._camera.url.scheme in ("rtsp", "rtsps"):
-            options["rtsp_transport"] = self._camera.transport
-        return options
+        return {
+            "rtsp_transport": self._camera.transport,
+            "fflags": "nobuffer",
+            "analyzeduration": "1000000",
+            "fpsprobesize": "1",
+        }
 
     def _hwaccel(self) -> HWAccel | None:
         """NVDEC when asked for, or when there is an NVIDIA device and nothing else was asked."""
