@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -31,7 +31,8 @@ def _tail(args: argparse.Namespace) -> int:
     endpoint = args.endpoint or DEFAULT_ENDPOINT
     replay = args.replay or next_endpoint(endpoint)
     topics = args.topic or ("",)
-    with Subscriber(endpoint, replay, topics=topics, since="beginning" if args.beginning else "now") as subscriber:
+    since: Literal["now", "beginning"] = "beginning" if args.beginning else "now"
+    with Subscriber(endpoint, replay, topics=topics, since=since) as subscriber:
         subscriber.wait_connected(5.0)
         for number, received in enumerate(subscriber, 1):
             print(received.payload.decode(), flush=True)

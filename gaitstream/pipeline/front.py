@@ -32,8 +32,9 @@ class CameraLine:
     Attributes:
         camera: its entry in the configuration.
         reader: its decode thread.
-        skew_ns: smallest delay seen between a frame's capture time and the clock; for files, whose capture
-            times lie in the past.
+        realtime: files are paced by their timestamps.
+        skew_ns: delay between a file frame's capture time, which lies in the past, and the clock: the
+            smallest seen when the file is paced, else that of the last frame taken.
     """
 
     camera: Camera
@@ -41,6 +42,7 @@ class CameraLine:
     reader: CameraReader
     tracker: CameraTracker
     stats: CameraStats
+    realtime: bool = False
     evidence: CameraEvidence | None = None
     skew_ns: int | None = None
     _analysed: int = field(default=0, init=False)
@@ -58,7 +60,9 @@ class CameraLine:
     ) -> CameraLine:
         """Start reading a camera."""
         reader = CameraReader(camera, config.sources, realtime=realtime, on_state=on_state, notify=notify)
-        line = cls(camera, config, reader, CameraTracker(camera.id, config.tracking, camera.fps), stats)
+        line = cls(
+            camera, config, reader, CameraTracker(camera.id, config.tracking, camera.fps), stats, realtime
+        )
         reader.start()
         return line
 
@@ -72,8 +76,8 @@ class CameraLine:
         delay_ns = time.time_ns() - frame.time_ns
         if self.reader.live:
             self.skew_ns = 0
-        elif self.skew_ns is None or delay_ns < self.skew_ns:
-            self.skew_ns = delay_ns
+        elif not self.realtime or self.skew_ns is None or delay_ns < self.skew_ns:
+            self.skew_ns = delay_ns  # unpaced, a file's frame is due when it is taken
 
     def look(self, frame: Frame, found: Detections | None) -> Looked:
         """Track and judge one frame; `found` is None on frames between detections."""

@@ -145,6 +145,7 @@ class Identifier:
         self.camera = camera
         self.limits = limits
         self.tracks: dict[int, TrackState] = {}
+        self._past: list[TrackState] = []
         self._known = known
 
     @property
@@ -155,7 +156,7 @@ class Identifier:
     def use(self, known: Known) -> None:
         """Take a new snapshot: somebody was enrolled or removed; all evidence is compared again."""
         self._known = known
-        for state in self.tracks.values():
+        for state in (*self.tracks.values(), *self._past):
             for model, evidence in state.evidence.items():
                 evidence.distances = [known.distances(model, parts) for parts in evidence.windows]
             state.fused = self._fuse(state)
@@ -213,9 +214,16 @@ class Identifier:
         return self._judge(state, state.fused, taken, final=final)
 
     def end(self, track: int) -> tuple[TrackState, Decision]:
-        """The last word on a track, which is forgotten."""
+        """The last word on a track.
+
+        Its claim to a person holds for as long as a track goes on that it was seen together with.
+        """
         decision = self.decide(track, final=True)
-        return self.tracks.pop(track), decision
+        state = self.tracks.pop(track)
+        if state.fused is not None:
+            self._past.append(state)
+        self._past = [past for past in self._past if any(map(past.overlaps, self.tracks.values()))]
+        return state, decision
 
     def is_news(self, decision: Decision) -> bool:
         """Whether a decision differs from what was last told of the track; from now on it is told."""
@@ -247,7 +255,7 @@ class Identifier:
         if self.limits.threshold is None:
             return frozenset()
         claims = []
-        for other in self.tracks.values():
+        for other in (*self.tracks.values(), *self._past):
             fused = other.fused
             if fused is not None and (other is state or other.overlaps(state)):
                 near = np.flatnonzero(fused <= self.limits.threshold)

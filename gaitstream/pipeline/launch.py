@@ -11,15 +11,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.config_file import load_config
+from gaitstream.pipeline.deepstream.choose import FrontEnd, refuse_pictures, uses_deepstream
 from gaitstream.pipeline.display import DecisionLog, JsonFormatter, LiveTable, summary
 from gaitstream.pipeline.metrics import MetricsServer
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Outcome, Pipeline, open_publisher
 from gaitstream.pipeline.workers import Workers
+
+if TYPE_CHECKING:
+    from gaitstream.events import Publisher
+    from gaitstream.pipeline.deepstream.runner import DeepStreamPipeline
 
 log = logging.getLogger("gaitstream.run")
 
@@ -40,6 +46,8 @@ class Options:
         table: draw the live table; None when standard output is a terminal.
         metrics_port: overrides `metrics.port`.
         verbose: also what a developer wants to know.
+        frontend: `native`, `deepstream`, or `auto`: DeepStream where it is installed.
+        view: DeepStream's annotated RTSP stream.
     """
 
     config: Path
@@ -51,6 +59,8 @@ class Options:
     table: bool | None = None
     metrics_port: int | None = None
     verbose: bool = False
+    frontend: FrontEnd = "auto"
+    view: bool = False
 
 
 def launch(options: Options) -> int:
@@ -69,8 +79,11 @@ def launch(options: Options) -> int:
         start_logging(table=table, as_json=options.json_logs, verbose=options.verbose)
         publisher = stack.enter_context(open_publisher(config, options.config))
         log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)
-        if options.workers > 1:
-            pipeline: Pipeline | Workers = Workers(options, config, publisher)
+        pipeline: Pipeline | Workers | DeepStreamPipeline
+        if uses_deepstream(options.frontend, config):
+            pipeline = open_deepstream(options, config, publisher)
+        elif options.workers > 1:
+            pipeline = Workers(options, config, publisher)
         else:
             pipeline = Pipeline(
                 config,
@@ -91,6 +104,26 @@ def launch(options: Options) -> int:
     for line in summary(pipeline.snapshot()):
         log.info("%s", line)
     return exit_code(outcome)
+
+
+def open_deepstream(options: Options, config: Config, publisher: Publisher) -> DeepStreamPipeline:
+    """The pipeline behind DeepStream.
+
+    Raises:
+        ConfigError: an option needs pictures, or a source or model cannot run on DeepStream.
+    """
+    from gaitstream.pipeline.deepstream.progress import print_progress
+    from gaitstream.pipeline.deepstream.runner import DeepStreamPipeline
+
+    refuse_pictures(options.save_video, options.save_tracklets, options.realtime, options.workers > 1)
+    return DeepStreamPipeline(
+        config,
+        sink=publisher,
+        observers=[DecisionLog()],
+        watch=options.config,
+        view=options.view,
+        progress=print_progress(),
+    )
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -140,7 +173,7 @@ def signals(stop: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def live_table(pipeline: Pipeline | Workers) -> Iterator[None]:
+def live_table(pipeline: Pipeline | Workers | DeepStreamPipeline) -> Iterator[None]:
     """The live table, for as long as the context lasts."""
     from rich.console import Console
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from gaitstream import __version__
 from gaitstream.errors import ConfigError, GaitstreamError
-from gaitstream.events import Event, Journal, Publisher, RunStarted, RunStopped
+from gaitstream.events import CameraOffline, Event, Journal, Publisher, RunStarted, RunStopped
 from gaitstream.events.wire import next_endpoint
 from gaitstream.pipeline.backend import Backend
 from gaitstream.pipeline.config import Config
@@ -92,8 +92,8 @@ class Pipeline:
         realtime: pace files by their timestamps.
         cameras: which of the enabled cameras are run, by id; all when None.
         run: id of the run in every event; a new one when empty.
-        detector: an open detector; loaded when None.
-        encoder: open recognizers and pose model; loaded when None.
+        detector: an open detector, which the caller closes; loaded when None.
+        encoder: open recognizers and pose model, likewise.
 
     Attributes:
         stats: counters.
@@ -127,6 +127,8 @@ class Pipeline:
         self._watcher = ConfigWatcher(watch, config) if watch is not None else None
         self._detector = detector or load_detector(config)
         self._encoder = encoder or Encoder.load(config)
+        opened = ((self._detector, detector is None), (self._encoder, encoder is None))
+        self._own = [model for model, own in opened if own]
         fingerprints = {kind: model.fingerprint for kind, model in self._encoder.recognizers.items()}
         self._maker = EventMaker(self.run_id, fingerprints)
         self._backend = Backend(
@@ -173,8 +175,8 @@ class Pipeline:
         """Free engines and gallery."""
         for line in self._lines.values():
             line.reader.stop()
-        self._detector.close()
-        self._encoder.close()
+        for model in self._own:
+            model.close()
         self._backend.close()
         for observer in self._observers:
             observer.close()
@@ -325,6 +327,7 @@ class Pipeline:
         line = self._lines.pop(camera_id)
         line.reader.stop()
         self._backend.end_camera(camera_id, cause)
+        self._emit(CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera_id, cause="removed"))
         line.count()
         line.stats.state = "ended"
 

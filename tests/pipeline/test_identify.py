@@ -92,6 +92,17 @@ def test_one_person_is_not_in_two_places_at_once() -> None:
     assert one.decide(1).person == "Bob"
 
 
+def test_the_claim_of_a_track_that_ended_holds_against_those_it_was_seen_with() -> None:
+    one = identifier(threshold=6.0, margin=0.0)
+    one.add(window(1, at(0.5)))
+    one.add(window(2, at(1)))
+    assert one.end(1)[1].person == "Ada"
+    assert one.end(2)[1].status is Status.AMBIGUOUS
+    one.see([person(3)])
+    one.add(window(3, at(1)))
+    assert one.decide(3).person == "Ada"
+
+
 def test_tracks_that_never_met_may_be_the_same_person() -> None:
     one = Identifier("gate", KNOWN, Limits(3.0))
     one.see([person(1, 0)])
