@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,4 +11,55 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    """Add this group's commands."""
+    """Add `deepstream render`."""
+    parser = commands.add_parser("deepstream", help="the GPU front end: look at what it will run")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    render = actions.add_parser(
+        "render",
+        help="write the DeepStream graph and its configuration files",
+        description="Write the pipeline, nvinfer and tracker files and a drawing of the graph that "
+        "'gaitstream run --frontend deepstream' would use. Needs no GPU and no DeepStream. Every name and "
+        "value is checked against DeepStream 9.1; credentials in URLs are masked.",
+    )
+    render.add_argument("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")
+    render.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
+    render.add_argument("--view", action="store_true", help="with the annotated RTSP stream")
+    render.set_defaults(handler=_render)
+    build = actions.add_parser(
+        "build",
+        help="compile the engines that DeepStream will load",
+        description="Compile detector and encoders for this machine's GPU, as the first start would.",
+    )
+    build.add_argument("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")
+    build.set_defaults(handler=_build)
+
+
+def _render(args: argparse.Namespace) -> int:
+    from gaitstream.pipeline.config_file import load_config
+    from gaitstream.pipeline.deepstream.models import make_plan
+    from gaitstream.pipeline.deepstream.render import render
+
+    config = load_config(args.cameras)
+    plan = make_plan(config)
+    graph, files = render(config, plan, args.out, view=args.view)
+    print(
+        f"{len(graph.nodes)} elements, {len(graph.links)} links, {len(graph.probes)} probes; all names known"
+    )
+    for path in files:
+        print(f"  {path}")
+    if not plan.parser.is_file():
+        print(
+            f"note: {plan.parser} is not here; the GPU image has it, or build it from the parser's CMakeLists"
+        )
+    return 0
+
+
+def _build(args: argparse.Namespace) -> int:
+    from gaitstream.pipeline.config_file import load_config
+    from gaitstream.pipeline.deepstream.engines import prepare_engines
+    from gaitstream.pipeline.deepstream.models import make_plan
+    from gaitstream.pipeline.deepstream.progress import print_progress
+
+    for path in prepare_engines(make_plan(load_config(args.cameras)), print_progress()):
+        print(path)
+    return 0

@@ -34,6 +34,11 @@ def _add_run(commands: Commands) -> None:
     option("--json", action="store_true", help="log as JSON, one object per line")
     option("--no-table", action="store_true", help="log lines instead of the live table")
     option("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on this local port")
+    option(
+        "--frontend", choices=("auto", "native", "deepstream"), default="auto",
+        help="what reads, detects and tracks; auto takes DeepStream where it is installed",
+    )  # fmt: skip
+    option("--view", action="store_true", help="DeepStream: offer an annotated RTSP stream")
     option("--verbose", action="store_true", help="log more")
     run.set_defaults(handler=_run)
 
@@ -59,6 +64,8 @@ def _run(args: argparse.Namespace) -> int:
             table=False if args.no_table else None,
             metrics_port=args.metrics_port,
             verbose=args.verbose,
+            frontend=args.frontend,
+            view=args.view,
         )
     )
 

@@ -13,13 +13,13 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 from numpy.typing import NDArray
 
-from gaitstream.errors import SourceError
+from gaitstream.errors import GaitstreamError, SourceError
 from gaitstream.pipeline.deepstream.api import BatchMeta, Pipeline, ServiceMaker, load_service_maker
 from gaitstream.pipeline.deepstream.boxes import OriginalBoxes
 from gaitstream.pipeline.deepstream.dlpack import CopyFromDevice, cuda_copier
@@ -27,7 +27,7 @@ from gaitstream.pipeline.deepstream.probes import CopyProbe, CropProbe, NextProb
 from gaitstream.pipeline.deepstream.records import FrameRecord, Gone, pack
 from gaitstream.pipeline.deepstream.rest import RestClient
 from gaitstream.pipeline.deepstream.slots import Slots
-from gaitstream.pipeline.deepstream.spec import Command, Spec
+from gaitstream.pipeline.deepstream.spec import Command, Spec, decode_spec
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ def run(
         emit=outbox.put,
         now_ns=now_ns,
         camera_clock=spec.camera_clock,
+        starts=spec.starts,
         label=labels.get,
     )
     rates = dict(spec.rates)
@@ -258,6 +259,14 @@ def _added(a: dict[str, dict[str, int]], b: dict[str, dict[str, int]]) -> dict[s
     return total
 
 
+def _lines(file: int) -> Iterator[bytes]:
+    """Lines as they come; a buffered reader's lock would abort the interpreter when it ends meanwhile."""
+    rest = b""
+    while chunk := os.read(file, 65536):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+
+
 def _exit_soon() -> None:
     """A pipeline that drops the end of its streams may never come back from `stop`."""
     timer = threading.Timer(KILL_AFTER_S, os._exit, (0,))
@@ -270,19 +279,25 @@ def main() -> int:
     import zmq
 
     logging.basicConfig(level=logging.INFO, format="deepstream: %(message)s", stream=sys.stderr)
-    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=Spec)
+    lines = _lines(sys.stdin.fileno())
+    spec = decode_spec(next(lines))
     decoder = msgspec.json.Decoder(Command)
     context = zmq.Context()
     socket = context.socket(zmq.PUSH)
     # The queue with the counted drops is ours; ZeroMQ holds next to nothing.
     socket.sndhwm = 2
-    socket.linger = 1000
+    socket.linger = 10_000
     socket.connect(spec.endpoint)
+    try:
+        maker = load_service_maker()
+    except GaitstreamError as error:
+        log.error("%s", error)
+        return error.exit_code
     run(
         spec,
-        (decoder.decode(line) for line in sys.stdin.buffer),
+        (decoder.decode(line) for line in lines),
         lambda parts: socket.send_multipart(parts, copy=False),
-        maker=load_service_maker(),
+        maker=maker,
         copy=cuda_copier(spec.gpu),
         on_stop=_exit_soon,
     )

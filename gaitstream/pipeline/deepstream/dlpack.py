@@ -6,6 +6,7 @@ Layouts of the structures: dlpack.h of DLPack 1.0, `DLTensor`, `DLManagedTensor`
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -110,29 +111,32 @@ def copy_to_host(tensor: Tensor, out: NDArray[Any] | None, copy: CopyFromDevice)
 
 
 def cuda_copier(gpu: int) -> CopyFromDevice:
-    """`cudaMemcpy` of the CUDA runtime that is installed; it uses the primary context, as nvinfer does.
+    """`cudaMemcpy` of the installed CUDA runtime, loaded with the first copy.
 
-    Raises:
-        EngineError: no CUDA runtime is found.
+    The runtime's API uses the device's primary context, as nvinfer does. The copy raises EngineError when
+    there is no runtime, or it fails.
     """
-    for name in ("libcudart.so.13", "libcudart.so.12", "libcudart.so"):
-        try:
-            runtime = ctypes.CDLL(name)
-            break
-        except OSError:
-            continue
-    else:
-        raise EngineError("no CUDA runtime (libcudart.so.13 or .12) was found; use the image gaitstream:gpu")
-    memcpy = runtime.cudaMemcpy
-    memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
     def copy(target: int, source: int, size: int) -> None:
+        runtime = _runtime()
         # The device is a property of the calling thread, and DeepStream's streaming threads come and go.
-        error = runtime.cudaSetDevice(gpu) or memcpy(target, source, size, _DEVICE_TO_HOST)
+        error = runtime.cudaSetDevice(gpu) or runtime.cudaMemcpy(
+            ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(size), _DEVICE_TO_HOST
+        )
         if error:
             raise EngineError(f"cudaMemcpy of {size} bytes failed with error {error}")
 
     return copy
+
+
+@functools.cache
+def _runtime() -> ctypes.CDLL:
+    for name in ("libcudart.so.13", "libcudart.so.12", "libcudart.so"):
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise EngineError("no CUDA runtime (libcudart.so.13 or .12) was found; use the image gaitstream:gpu")
 
 
 def _view(capsule: object) -> _Tensor:

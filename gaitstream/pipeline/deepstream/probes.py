@@ -7,7 +7,7 @@ and call nothing else. Each is a plain `handle(batch_meta)`; `child.py` wraps it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,9 @@ from gaitstream.pipeline.deepstream.slots import Slot, Slots, Track
 
 ASPECT_TOLERANCE = 0.02
 """Relative difference of aspect ratios above which a frame was stretched by the muxer."""
+
+LOOP_NS = 40_000_000
+"""Time between the last frame of a file and its first one when it starts again."""
 
 Emit = Callable[[list[FrameRecord], list[Gone], dict[str, dict[str, int]], list[NDArray[Any]]], None]
 """Takes one buffer's frames, cameras gone, counters and arrays; must not block."""
@@ -82,6 +85,7 @@ class CopyProbe:
         emit: Emit,
         now_ns: Callable[[], int],
         camera_clock: bool = False,
+        starts: Mapping[str, int] | None = None,
         label: Callable[[str, int], str | None] = lambda _camera, _track: None,
     ) -> None:
         """Hang between the graph and the pipeline.
@@ -96,6 +100,7 @@ class CopyProbe:
             emit: where a buffer's records go.
             now_ns: the wall clock.
             camera_clock: the frames' wall clock is the camera's own.
+            starts: capture time of the first frame, UTC ns, of cameras that are files.
             label: what the overlay writes for a camera's track; None leaves DeepStream's text.
         """
         self._boxes = boxes
@@ -106,6 +111,8 @@ class CopyProbe:
         self._emit = emit
         self._now_ns = now_ns
         self._camera_clock = camera_clock
+        self._starts = dict(starts or {})
+        self._film_ns: dict[str, int] = {}
         self._label = label
         self._gone: deque[Gone] = deque()
 
@@ -171,10 +178,20 @@ class CopyProbe:
         return FrameRecord(camera, index, time_ns, width, height, tuple(persons)) if analysed else None
 
     def _time(self, meta: FrameMeta, slot: Slot) -> int:
+        if slot.camera in self._starts:
+            return self._film_time(slot.camera, meta.buffer_pts)
         arrival_ns = self._now_ns() if self._camera_clock else meta.ntp_timestamp
         if self._camera_clock and meta.ntp_timestamp:
             slot.clock.sender_report(meta.buffer_pts, meta.ntp_timestamp, arrival_ns)
         return slot.clock.stamp(meta.buffer_pts, arrival_ns)
+
+    def _film_time(self, camera: str, pts_ns: int) -> int:
+        """A file is read as fast as it can be, so its own time line is the only one; a loop goes on."""
+        last_ns = self._film_ns.get(camera)
+        if last_ns is not None and self._starts[camera] + pts_ns <= last_ns:
+            self._starts[camera] = last_ns + LOOP_NS - pts_ns
+        self._film_ns[camera] = self._starts[camera] + pts_ns
+        return self._film_ns[camera]
 
     def _track(self, person: ObjectMeta, slot: Slot, time_ns: int) -> Track | None:
         shadow = person.confidence <= SHADOW_CONFIDENCE / 2

@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 import zmq
 
-from gaitstream.pipeline.deepstream.spec import Command, Spec
+from gaitstream.pipeline.deepstream.spec import Command, Spec, encode_spec
 
 STOP_S = 8.0
 """How long a process may take to end by itself."""
@@ -51,7 +51,7 @@ class ChildProcess:
         environ = {**os.environ, **ENVIRONMENT, **self._environ}
         command = [sys.executable, "-m", "gaitstream.pipeline.deepstream.child"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environ)
-        self._write(msgspec.json.encode(spec))
+        self._write(encode_spec(spec))
 
     def tell(self, command: Command) -> None:
         """Send a command; one that comes too late is dropped."""

@@ -45,7 +45,7 @@ from gaitstream.pipeline.publish import EventMaker, EventSink
 from gaitstream.pipeline.runner import Discard, Outcome, describe
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.reader import State, StateChange
-from gaitstream.pipeline.stats import Stats
+from gaitstream.pipeline.stats import Snapshot, Stats
 from gaitstream.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ class DeepStreamPipeline:
         """Ask the run to end soon; from any thread, also from a signal handler."""
         self._cause = self._cause or cause
         self._stop.set()
+
+    def snapshot(self) -> Snapshot:
+        """The counters now; from any thread."""
+        return self.stats.snapshot()
 
     def close(self) -> None:
         """End the process, free engines and gallery."""
@@ -384,7 +388,7 @@ class DeepStreamPipeline:
             cause=cause,
             frames=sum(camera.analysed for camera in cameras),
             tracks=sum(camera.tracks_ended for camera in cameras),
-            outcomes=sum((camera.outcomes for camera in cameras), Counter()),
+            outcomes=sum((Counter(camera.outcomes) for camera in cameras), Counter()),
             failed={},
         )
         self._emit(

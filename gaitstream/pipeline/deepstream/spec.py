@@ -5,12 +5,17 @@ It goes through a pipe and is never written to a file: URLs carry credentials.
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import msgspec
 
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.deepstream.graph import Graph, enabled
+from gaitstream.pipeline.config import Camera, Config
+from gaitstream.pipeline.deepstream.graph import Graph, enabled, uri_of
 from gaitstream.pipeline.deepstream.plan import EncoderPlan, Plan
 from gaitstream.pipeline.deepstream.tracker import probation_frames
 
@@ -26,6 +31,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     probation: int
     predictions: int
     camera_clock: bool
+    starts: dict[str, int]
+    """Capture time of the first frame, UTC ns, of cameras that are files."""
     gpu: int
     rest: str | None
     endpoint: str
@@ -45,6 +52,36 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
+def encode_spec(spec: Spec) -> bytes:
+    """As one line of JSON."""
+    return msgspec.json.encode(spec, enc_hook=str)
+
+
+def decode_spec(line: bytes) -> Spec:
+    """From `encode_spec`; paths are the one type JSON does not know."""
+    return msgspec.json.decode(line, type=Spec, dec_hook=lambda kind, value: kind(value))
+
+
+def start_of(camera: Camera) -> int:
+    """Capture time of a file's first frame, UTC ns: as configured, as its metadata say, else by its date."""
+    import av
+
+    path = Path(url2pathname(urlsplit(uri_of(camera)).path))
+    moment, length_ns = camera.start_time, 0
+    if moment is None:
+        try:
+            with av.open(str(path)) as container:
+                text = container.metadata.get("creation_time", "")
+                length_ns = (container.duration or 0) * 1000
+            moment = datetime.fromisoformat(text) if text else None
+        except (OSError, ValueError, av.error.FFmpegError):
+            moment = None  # DeepStream will say what is wrong with the file
+    if moment is not None:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1_000_000) * 1000
+    return path.stat().st_mtime_ns - length_ns if path.is_file() else time.time_ns()
+
+
 def make_spec(
     config: Config, plan: Plan, graph: Graph, endpoint: str, first_tracks: dict[str, int] | None = None
 ) -> Spec:
@@ -58,6 +95,7 @@ def make_spec(
         probation=probation_frames(config),
         predictions=min(camera.detect_every for camera in cameras) - 1,
         camera_clock=config.deepstream.clock == "camera",
+        starts={camera.id: start_of(camera) for camera in cameras if uri_of(camera).startswith("file:")},
         gpu=config.deepstream.gpu,
         rest=config.deepstream.rest,
         endpoint=endpoint,

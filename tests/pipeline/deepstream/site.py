@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ MUXED = (1280, 720)
 SHAPE = (8, 16, 8)
 CAMERAS = ("north", "south")
 STEPS = 75
+START_NS = 1_767_225_603_000_000_000
+"""Capture time of the first frame: the world's third second."""
 ENCODER = encoder_name("biggait")
 LAYER = feature_layer("biggait")
 
@@ -84,12 +87,15 @@ class NoEvents:
         pass
 
 
-def make_config(folder: Path, gallery: Path | None = None) -> Config:
+def make_config(folder: Path, gallery: Path | None = None, *, films: bool = False) -> Config:
+    """Two live cameras, or two films."""
     film = folder / "film.mp4"
     film.touch()
+    start = datetime.fromtimestamp(START_NS / 1e9, UTC).isoformat()
+    url = str(film) if films else "rtsp://10.0.0.1/"
     return Config.model_validate(
         {
-            "cameras": [{"id": name, "url": str(film), "fps": 15} for name in CAMERAS],
+            "cameras": [{"id": name, "url": url, "fps": 15, "start_time": start} for name in CAMERAS],
             "gallery": {"path": str(gallery), "threshold": 40.0} if gallery else {},
             "tracklets": {"length": 20, "stride": 10, "provisional_from": 5},
             "deepstream": {"width": MUXED[0], "height": MUXED[1], "source_fps": 15},

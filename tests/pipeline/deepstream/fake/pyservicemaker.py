@@ -138,6 +138,8 @@ class _UserMeta:
 class _Rect:
     __slots__ = ("_rect",)
 
+    _rect: list[float]
+
     def __init__(self, rect: list[float]) -> None:
         object.__setattr__(self, "_rect", rect)
 
@@ -151,6 +153,8 @@ class _Rect:
 class _Text:
     __slots__ = ("_person",)
 
+    _person: Person
+
     def __init__(self, person: Person) -> None:
         object.__setattr__(self, "_person", person)
 
@@ -162,7 +166,9 @@ class _Text:
 class _ObjectMeta:
     """One wrapper for all objects of an iteration."""
 
-    __slots__ = ("_batch", "_pipeline", "_seen_elements", "person")
+    __slots__ = ("_batch", "_pipeline", "person")
+
+    person: Person
 
     def __init__(self, batch: Batch, pipeline: Pipeline) -> None:
         self._batch, self._pipeline = batch, pipeline
@@ -188,6 +194,8 @@ class _ObjectMeta:
 
 class _FrameMeta:
     __slots__ = ("_batch", "_pipeline", "frame")
+
+    frame: Frame
 
     def __init__(self, batch: Batch, pipeline: Pipeline) -> None:
         self._batch, self._pipeline = batch, pipeline
@@ -299,11 +307,12 @@ class Pipeline:
         for step in steps:
             if self._stopped.is_set():
                 break
-            if isinstance(step, Message):
+            kind = type(step).__name__  # a pickled step may come from another import of this file
+            if kind == "Message":
                 self._on_message(DynamicSourceMessage(step))
-            elif isinstance(step, Wait):
+            elif kind == "Wait":
                 time.sleep(step.seconds)
-            elif isinstance(step, Die):
+            elif kind == "Die":
                 os._exit(step.code)
             else:
                 self._flow(step)

@@ -1,0 +1,123 @@
+"""What `gaitstream deepstream render` writes, and what it refuses."""
+
+from __future__ import annotations
+
+import configparser
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from gaitstream.cli import main
+from gaitstream.errors import BundleError, ConfigError
+from gaitstream.pipeline.config import Config
+from gaitstream.pipeline.deepstream.compare import owner, read_truth, score, table
+from gaitstream.pipeline.deepstream.graph import build_graph, slots_of
+from gaitstream.pipeline.deepstream.models import make_plan
+from gaitstream.pipeline.deepstream.plan import Plan
+from gaitstream.pipeline.deepstream.render import render
+from tests.pipeline.tiny import tiny_bundle
+
+
+def test_the_files_are_readable_and_hold_no_password(config: Config, plan: Plan, tmp_path: Path) -> None:
+    graph, files = render(config, plan, tmp_path / "graph", view=True)
+    assert [path.name for path in files] == [
+        "detector.txt", "encoder-biggait.txt", "encoder-gaitheat.txt", "graph.svg", "pipeline.yaml",
+        "tracker.yml",
+    ]  # fmt: skip
+    assert not any("hunter2" in path.read_text() for path in files)
+    assert "hunter2" in str(graph.node("cameras").properties["uri-list"])  # the process gets it
+    pipeline = yaml.safe_load((tmp_path / "graph" / "pipeline.yaml").read_text())["deepstream"]
+    assert [node["name"] for node in pipeline["nodes"]][:3] == ["cameras", "queue-detector", "detector"]
+    assert pipeline["edges"]["tee"] == ["queue-sink", "queue-view"]
+    encoder = configparser.ConfigParser()
+    encoder.read(tmp_path / "graph" / "encoder-biggait.txt")
+    wanted = {"network-type": "100", "process-mode": "2", "output-tensor-meta": "1", "scaling-filter": "1"}
+    assert wanted.items() <= dict(encoder["property"]).items()
+    assert yaml.safe_load((tmp_path / "graph" / "tracker.yml").read_text().partition("\n")[2])["BaseConfig"]
+    ET.parse(tmp_path / "graph" / "graph.svg")
+
+
+def test_what_operation_needs_is_set_and_not_left_to_defaults(config: Config, plan: Plan) -> None:
+    graph = build_graph(config, plan, Path("/out"))
+    source = graph.node("cameras").properties
+    assert source["rtsp-reconnect-interval"] == 10
+    assert source["rtsp-reconnect-attempts"] == -1
+    assert source["port"] == "127.0.0.1:9000"
+    assert source["live-source"]
+    assert source["drop-pipeline-eos"]
+    assert source["async-handling"]
+    assert graph.node("sink").properties["async"] is False
+    assert dict(graph.probes) == {"tracker": "crop", "encoder-biggait": "next", "encoder-gaitheat": "copy"}
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000"])
+def test_the_rest_server_is_on_loopback_or_off(address: str, site: Any, make_plan: Any) -> None:
+    with pytest.raises(ValueError, match="rest"):
+        site(deepstream={"rest": address})
+    off = build_graph(site(deepstream={"rest": None}), make_plan(), Path("/out"))
+    assert off.node("cameras").properties["port"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("synth://plaza", "--frontend native"),
+        ("/dev/video0", "--frontend native"),
+        ("rtsp://h/a,b", "%2C"),
+    ],
+)
+def test_sources_deepstream_cannot_read_are_refused(url: str, says: str, plan: Plan) -> None:
+    config = Config.model_validate({"cameras": [{"id": "a", "url": url}]})
+    with pytest.raises(ConfigError, match=says):
+        build_graph(config, plan, Path("/out"))
+
+
+def test_room_for_cameras(site: Any) -> None:
+    assert slots_of(site()) == 4
+    with pytest.raises(ConfigError, match="max_cameras is 1"):
+        slots_of(site(deepstream={"max_cameras": 1}))
+
+
+def test_a_bundle_without_the_graph_says_how_to_get_it(tmp_path: Path, capsys: Any) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle", "gaitheat")
+    file = tmp_path / "cams.yaml"
+    file.write_text(f"cameras: [{{id: a, url: 'rtsp://h/1'}}]\nmodels: {{gaitheat: {bundle.root}}}\n")
+    with pytest.raises(BundleError, match=r"--target deepstream --pose"):
+        make_plan(Config.model_validate(yaml.safe_load(file.read_text())))
+    assert main(["deepstream", "render", "--cameras", str(file), "--out", str(tmp_path / "out")]) == 1
+    assert "--target deepstream" in capsys.readouterr().err
+    assert main(["run", "--cameras", str(file), "--frontend", "deepstream", "--no-table"]) == 3
+
+
+def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
+    from gaitstream.events.schema import IdentityFinal
+
+    folder = tmp_path / "cam" / "gt"
+    folder.mkdir(parents=True)
+    rows = [f"{f},{who},{10 * f + 1},{50 * who + 1},20,40,1,1,1.0" for f in range(1, 61) for who in (1, 2)]
+    (folder / "gt.txt").write_text("\n".join(rows))
+    truth = read_truth(folder / "gt.txt")
+    assert owner(truth, 60, (600, 50, 620, 90)) == 1
+    assert owner(truth, 60, (300, 50, 320, 90)) is None
+
+    def final(track: int, who: int, person: str | None) -> IdentityFinal:
+        box = (600.0, 50.0 * who, 620.0, 50.0 * who + 40)
+        time_ns = round(59 / 15 * 1e9)
+        return IdentityFinal(
+            time_ns=time_ns, run="r", camera="cam", track=track, status="known", person=person, distance=1.0,
+            margin=None, threshold=2.0, first_ns=0, frames=50, windows=2, provisional=False, reason=None,
+            box=box,
+        )  # fmt: skip
+
+    both = score(tmp_path, [final(1, 1, "ann"), final(2, 2, "bob")], {"cam": 0}, 15)
+    one = score(tmp_path, [final(7, 1, "ann")], {"cam": 0}, 15)
+    swapped = score(tmp_path, [final(1, 1, "bob"), final(2, 2, "ann")], {"cam": 0}, 15)
+    assert (both.expected, both.found, both.named) == (2, 2, {("cam", 1): "ann", ("cam", 2): "bob"})
+    assert table(both, both)[1]
+    assert not table(both, one)[1]
+    assert not table(both, swapped)[1]
+    assert np.isfinite(truth).all()
