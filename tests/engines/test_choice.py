@@ -36,7 +36,7 @@ def test_precision_follows_the_device_and_the_report(monkeypatch: pytest.MonkeyP
         def probe(self, device: str | None = None) -> Probe:
             return self.found
 
-    monkeypatch.setitem(RUNTIMES, "openvino", Fixed)  # type: ignore[arg-type]
+    monkeypatch.setitem(RUNTIMES, "openvino", Fixed)
     assert choose("openvino").precision == "fp32"
     assert "does not allow bf16" in choose("openvino").reason
     assert choose("openvino", allowed=("fp32", "bf16")).precision == "bf16"
