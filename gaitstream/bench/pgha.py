@@ -187,7 +187,7 @@ def run_cpu(sizes: list[int], repeats: int, say: Callable[[str], None]) -> Suite
                 )
     notes = [
         "No GPU in this machine: these are the CPU forms.",
-        f"{threads} threads; the floor is bytes over one core's copy bandwidth, {one_core:.1f} GB/s measured. "
+        f"{threads} threads; the floor is bytes over one core's copy rate, {one_core:.1f} GB/s measured. "
         "Work that stays in the caches, or two cores, can be faster than that.",
     ]
     return Suite(name="pgha", title="Heatmap alignment on the CPU", rows=rows, notes=notes)
