@@ -69,3 +69,9 @@ def test_a_wrong_argument_is_named(
 ) -> None:
     assert main(arguments) == code
     assert said in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m gaitstream config schema | head -n 1"
+    done = subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("{\n", "")
