@@ -23,7 +23,7 @@ from gaitstream.engines.base import (
     no_progress,
 )
 from gaitstream.engines.proof import Layer, Proof, prove, require
-from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.errors import EngineError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -222,7 +222,7 @@ def _core() -> ov.Core:
     try:
         import openvino as ov
     except ImportError as error:
-        raise MissingExtraError("openvino", "all", "The runtime 'openvino'") from error
+        raise EngineError("OpenVINO cannot be imported; it comes with the plain install: pip install openvino") from error
     return ov.Core()
 
 
