@@ -28,7 +28,7 @@ from gaitstream.pipeline.secret_url import SecretUrl
 from gaitstream.pipeline.stats import Snapshot
 
 OUTSIDE = ("track", "crop", "keypoints", "pool", "identify", "publish")
-"""Stages that are not an engine's call. Detection includes the resizing of pictures and counts as an engine."""
+"""Stages that are no engine call. Detection includes the resizing of pictures and counts as an engine."""
 
 
 def main() -> None:

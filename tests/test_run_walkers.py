@@ -62,7 +62,8 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
     for process in running:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        if process.stdout is not None and not process.stdout.closed:
+            process.communicate()
 
 
 def endpoints(port: int) -> tuple[str, str]:

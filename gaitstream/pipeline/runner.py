@@ -42,6 +42,7 @@ from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventMaker, EventSink
 from gaitstream.pipeline.source.reader import StateChange
 from gaitstream.pipeline.stats import Snapshot, Stats
+from gaitstream.pipeline.track import CameraTracker
 
 if TYPE_CHECKING:
     from gaitstream.pipeline.detect import DetectorModel
@@ -134,6 +135,7 @@ class Pipeline:
         self._backend = Backend(
             config, self._encoder.recognizers, self._sink, self._maker, self.stats, observers
         )
+        warm_up(self._detector, config)
         self._lines: dict[str, CameraLine] = {}
         self._turn = 0
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
@@ -449,6 +451,16 @@ def load_detector(config: Config) -> DetectorModel:
         threads=runtime.threads,
         batch=runtime.batch,
     )
+
+
+def warm_up(detector: DetectorModel, config: Config) -> None:
+    """Pay for lazy imports and first calls before the cameras deliver, so that no frame waits for them."""
+    import numpy as np
+
+    detector.detect([np.zeros((64, 64, 3), np.uint8)])
+    tracker = CameraTracker("", config.tracking, None)
+    nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+    tracker.update(0, 0, (64, 64), nothing)
 
 
 def open_publisher(config: Config, path: str | Path) -> Publisher:
