@@ -24,12 +24,15 @@ from gaitstream.pipeline.deepstream.api import BatchMeta, Pipeline, ServiceMaker
 from gaitstream.pipeline.deepstream.boxes import OriginalBoxes
 from gaitstream.pipeline.deepstream.dlpack import CopyFromDevice, cuda_copier
 from gaitstream.pipeline.deepstream.probes import CopyProbe, CropProbe, NextProbe
-from gaitstream.pipeline.deepstream.records import FrameRecord, Gone, pack
+from gaitstream.pipeline.deepstream.records import END, FrameRecord, Gone, pack
 from gaitstream.pipeline.deepstream.rest import RestClient
 from gaitstream.pipeline.deepstream.slots import Slots
 from gaitstream.pipeline.deepstream.spec import Command, Spec, decode_spec
 
 log = logging.getLogger(__name__)
+
+WAIT_S = 120.0
+"""How long a process whose streams have ended waits for its parent to take everything."""
 
 KILL_AFTER_S = 5.0
 """`stop` waits for an end of stream that a live pipeline may swallow."""
@@ -40,14 +43,15 @@ Handle = Callable[[BatchMeta], None]
 class Outbox:
     """Messages on their way to the parent: the probe puts, one thread sends.
 
-    When the parent is slow the oldest message is dropped and counted. Cameras that left and counters are
-    kept: they go with the next one.
+    When the parent is slow the oldest message of live cameras is dropped and counted; files wait. Cameras
+    that left and counters are kept: they go with the next one.
     """
 
     CAPACITY = 64
 
-    def __init__(self, send: Callable[[list[Any]], object]) -> None:
+    def __init__(self, send: Callable[[list[Any]], object], *, wait: bool = False) -> None:
         self._send = send
+        self._wait = wait
         self._waiting: deque[tuple[list[FrameRecord], list[Gone], dict[str, dict[str, int]], list[Any]]] = (
             deque()
         )
@@ -63,8 +67,10 @@ class Outbox:
         counters: dict[str, dict[str, int]],
         arrays: list[NDArray[Any]],
     ) -> None:
-        """Queue a message; never blocks."""
+        """Queue a message; blocks for files alone."""
         with self._ready:
+            while self._wait and len(self._waiting) >= self.CAPACITY:
+                self._ready.wait()
             if len(self._waiting) >= self.CAPACITY:
                 old_frames, old_gone, old_counters, _ = self._waiting.popleft()
                 gone = [*old_gone, *gone]
@@ -72,14 +78,14 @@ class Outbox:
                 for record in old_frames:
                     counters = _added(counters, {record.camera: {"frames_dropped": 1}})
             self._waiting.append((frames, gone, counters, arrays))
-            self._ready.notify()
+            self._ready.notify_all()
 
     def close(self) -> None:
         """Send what waits, then end."""
         with self._ready:
             self._closed = True
-            self._ready.notify()
-        self._thread.join(timeout=KILL_AFTER_S)
+            self._ready.notify_all()
+        self._thread.join(timeout=WAIT_S if self._wait else KILL_AFTER_S)
 
     def _run(self) -> None:
         while True:
@@ -89,6 +95,7 @@ class Outbox:
                 if not self._waiting:
                     return
                 message = self._waiting.popleft()
+                self._ready.notify_all()
             self._send(list(pack(*message)))
 
 
@@ -115,7 +122,7 @@ def run(
     """
     boxes = OriginalBoxes()
     slots = Slots(spec.lost_s, spec.probation, spec.first_tracks)
-    outbox = Outbox(send)
+    outbox = Outbox(send, wait=spec.starts.keys() == spec.rates.keys())
     labels = _Labels()
     last = CopyProbe(
         boxes,
@@ -288,6 +295,12 @@ def main() -> int:
     socket.sndhwm = 2
     socket.linger = 10_000
     socket.connect(spec.endpoint)
+    stopped = threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        _exit_soon()
+
     try:
         maker = load_service_maker()
     except GaitstreamError as error:
@@ -299,8 +312,11 @@ def main() -> int:
         lambda parts: socket.send_multipart(parts, copy=False),
         maker=maker,
         copy=cuda_copier(spec.gpu),
-        on_stop=_exit_soon,
+        on_stop=stop,
     )
+    # What still lies in the socket would be lost with this process: the parent says when it has all.
+    socket.send(END)
+    stopped.wait(WAIT_S)
     socket.close()
     context.term()
     return 0

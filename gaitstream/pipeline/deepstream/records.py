@@ -12,6 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+END = b""
+"""The message that follows the last one."""
+
 NOTHING = -1
 """In place of a row: this encoder gave no tensor for this person."""
 

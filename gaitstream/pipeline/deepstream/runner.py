@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gaitstream import __version__
 from gaitstream.bundle import Bundle
@@ -212,8 +212,11 @@ class DeepStreamPipeline:
         self._act(self._watchdog.start((c.id for c in enabled(self.config)), self._started_s))
         log.info("DeepStream started as process %s", self._child.pid)
 
-    def _take(self, parts: list[object]) -> None:
+    def _take(self, parts: list[Any]) -> None:
         """One message: pool, embed, identify, publish."""
+        if len(parts) == 1 and not len(parts[0]):
+            self._streams_ended()
+            return
         batch, arrays = unpack(parts)
         self._count(batch.counters)
         now_s = time.monotonic()
@@ -280,15 +283,18 @@ class DeepStreamPipeline:
         except GaitstreamError as error:  # what runs goes on as it is
             log.error("%s", error)
 
-    def _process_ended(self, now_s: float) -> None:
-        while (parts := self._child.receive(0.0)) is not None:
-            self._take(parts)
-        code = self._child.exit_code
-        films = all(uri_of(camera).startswith("file:") for camera in enabled(self.config))
-        if code == 0 and films:
+    def _streams_ended(self) -> None:
+        """Films are over; live cameras do not end, so something is wrong with them all."""
+        if all(uri_of(camera).startswith("file:") for camera in enabled(self.config)):
             self._ended = True
-            return
-        self._restart(f"DeepStream's process ended with code {code}", now_s)
+        else:
+            self._restart("all streams have ended", time.monotonic())
+
+    def _process_ended(self, now_s: float) -> None:
+        while not self._ended and (parts := self._child.receive(0.0)) is not None:
+            self._take(parts)
+        if not self._ended and self._restart_at_s is None:
+            self._restart(f"DeepStream's process ended with code {self._child.exit_code}", now_s)
 
     def _restart(self, reason: str, now_s: float) -> None:
         """End the process and its tracks; start another after a pause."""

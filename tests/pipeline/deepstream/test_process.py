@@ -19,11 +19,14 @@ from gaitstream.engines import open_engine
 from gaitstream.errors import EngineError, MissingExtraError, SourceError
 from gaitstream.events import Event
 from gaitstream.pipeline.config import Config
+from gaitstream.pipeline.config_file import load_config
 from gaitstream.pipeline.deepstream import choose, dlpack
-from gaitstream.pipeline.deepstream.child import Outbox
+from gaitstream.pipeline.deepstream.child import Outbox, _change
 from gaitstream.pipeline.deepstream.records import FrameRecord, Gone, PersonRecord, pack, unpack
 from gaitstream.pipeline.deepstream.rest import RestClient
 from gaitstream.pipeline.deepstream.runner import DeepStreamPipeline
+from gaitstream.pipeline.deepstream.slots import Slots
+from gaitstream.pipeline.deepstream.spec import Command
 from gaitstream.pipeline.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.recognizer import Recognizer
 from tests.pipeline.deepstream import site
@@ -283,3 +286,88 @@ def test_tensors_that_are_not_as_promised_are_refused() -> None:
     ):
         with pytest.raises(EngineError):
             dlpack.copy_to_host(tensor, out, site.memory_copy)
+
+
+class SilentChild:
+    """A process that only remembers what it was told."""
+
+    endpoint, exit_code, pid = "ipc://none", None, 1
+
+    def __init__(self, environ: Any = None) -> None:
+        self.specs: list[Any] = []
+        self.told: list[Any] = []
+
+    def start(self, spec: Any) -> None:
+        self.specs.append(spec)
+
+    def tell(self, command: Any) -> None:
+        self.told.append((command.do, command.camera))
+
+    def receive(self, wait_s: float) -> None:
+        return None
+
+    def end(self) -> None:
+        pass
+
+    close = end
+
+
+@pytest.mark.parametrize("rest", ["127.0.0.1:9000", "null"])
+def test_cameras_come_and_go_with_the_file(
+    rest: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.pipeline.deepstream.runner.ChildProcess", SilentChild)
+    file = tmp_path / "cams.yaml"
+
+    def write(**cameras: int) -> None:
+        rows = "".join(
+            f"  - {{id: {name}, url: 'rtsp://h/{name}', fps: {fps}}}\n" for name, fps in cameras.items()
+        )
+        file.write_text(f"cameras:\n{rows}deepstream: {{rest: {rest!r}}}\n".replace("'null'", "null"))
+
+    write(a=15, b=15)
+    config = load_config(file)
+    recognizers = {"biggait": head_of(bundle)}
+    with DeepStreamPipeline(
+        config, watch=file, plan=site.make_plan(), recognizers=recognizers, prepare=False
+    ) as pipeline:
+        pipeline._start()
+        child: Any = pipeline._child
+        write(a=10, c=15)
+        pipeline._follow_file()
+        if rest == "null":
+            assert child.told == []
+            pipeline._keep_house()
+            assert [list(spec.rates) for spec in child.specs] == [["a", "b"], ["a", "c"]]
+            return
+        assert child.told == [("retune", "a"), ("remove", "b"), ("add", "c")]
+        write(a=10, c=15, d=15, e=15, f=15)  # more than there is room for
+        pipeline._follow_file()
+        pipeline._keep_house()
+        assert [len(spec.rates) for spec in child.specs] == [2, 5]
+        pipeline._act([Action(Act.REVIVE, "c")])
+        assert child.told[-2:] == [("remove", "c"), ("add", "c")]
+
+
+def test_a_command_empties_the_slot_before_the_server_is_asked(server: Any) -> None:
+    address, calls, _ = server
+    slots = Slots(1.0, 1)
+    gone: list[str] = []
+
+    class Last:
+        def vacate(self, number: int) -> None:
+            gone.extend(slots.vacate(number))
+            assert not calls
+
+    slots.occupy(0, "a", None)
+    slots.occupy(1, "b", None)
+    client = RestClient(address)
+    rates: dict[str, float | None] = {}
+    last: Any = Last()
+    _change(Command(do="remove", camera="b", uri="rtsp://h/b"), client, slots, last, rates)
+    _change(Command(do="add", camera="c", uri="rtsp://h/c", fps=5.0), client, slots, last, rates)
+    assert gone == ["b"]
+    assert [path for path, _ in calls] == ["/api/v1/stream/remove", "/api/v1/stream/add"]
+    assert rates == {"c": 5.0}
+    _change(Command(do="add", camera="d", uri="rtsp://h/d"), RestClient("127.0.0.1:1"), slots, last, rates)
+    assert slots.counters["d"]["add_failed"] == 1
