@@ -222,7 +222,9 @@ def _core() -> ov.Core:
     try:
         import openvino as ov
     except ImportError as error:
-        raise EngineError("OpenVINO cannot be imported; it comes with the plain install: pip install openvino") from error
+        raise EngineError(
+            "OpenVINO cannot be imported; it comes with the plain install: pip install openvino"
+        ) from error
     return ov.Core()
 
 
