@@ -4,7 +4,7 @@
 # Run it inside the image, or in an environment with TensorRT, DeepStream 9.1 and the [test] group:
 #   docker run --rm -it --gpus all -v "$PWD":/repo -w /repo --user 0 --entrypoint bash gaitstream:gpu scripts/verify-gpu.sh
 # The bundles have to be exported with --target deepstream. With GAITSTREAM_SHARED pointing at the golden
-# vectors, bundles are exported from them when none are given. Takes about a quarter of an hour; prints one
+# vectors, bundles are exported from them when none are given. Meant to take a quarter of an hour; prints one
 # table; exit code 1 when a line failed. Everything it writes is under out/verify-gpu.
 set -uo pipefail
 cd "$(dirname "$0")/.."

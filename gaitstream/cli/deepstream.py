@@ -60,6 +60,9 @@ def _build(args: argparse.Namespace) -> int:
     from gaitstream.pipeline.deepstream.models import make_plan
     from gaitstream.pipeline.deepstream.progress import print_progress
 
-    for path in prepare_engines(make_plan(load_config(args.cameras)), print_progress()):
+    files = prepare_engines(make_plan(load_config(args.cameras)), print_progress())
+    for path in files:
         print(path)
-    return 0
+    if not files:
+        print("nothing was built: TensorRT's Python module is needed; run it in the image gaitstream:gpu")
+    return 0 if files else 3

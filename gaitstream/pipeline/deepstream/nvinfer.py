@@ -108,7 +108,8 @@ def engine_path(plan: Plan, model: DetectorPlan | EncoderPlan) -> str:
     """Where the compiled engine lies; the name carries what it depends on beside the graph."""
     half = model.half if isinstance(model, DetectorPlan) else True
     precision = "fp16" if half else "fp32"
-    name = "-".join(part for part in (model.onnx.stem, model.digest) if part)
+    own = model.kind if isinstance(model, EncoderPlan) else model.onnx.stem
+    name = "-".join(part for part in (own, model.digest) if part)
     return str(plan.engines / f"{name}_b{model.batch}_{precision}.engine")
 
 

@@ -18,19 +18,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gaitstream import __version__
-from gaitstream.bundle import Bundle
-from gaitstream.engines import open_engine
 from gaitstream.engines.base import Progress, no_progress
-from gaitstream.errors import EngineError, GaitstreamError
+from gaitstream.errors import GaitstreamError
 from gaitstream.events import Event, RunStarted, RunStopped
 from gaitstream.pipeline.backend import Backend
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.config_watch import Changes, ConfigWatcher
-from gaitstream.pipeline.data import Decision
 from gaitstream.pipeline.deepstream.graph import enabled, slots_of, uri_of
+from gaitstream.pipeline.deepstream.heads import load_heads, min_pose_score
+from gaitstream.pipeline.deepstream.labels import Labeller
 from gaitstream.pipeline.deepstream.models import make_plan
 from gaitstream.pipeline.deepstream.plan import Plan
 from gaitstream.pipeline.deepstream.process import ChildProcess
@@ -39,7 +38,6 @@ from gaitstream.pipeline.deepstream.render import render
 from gaitstream.pipeline.deepstream.spec import Command, make_spec
 from gaitstream.pipeline.deepstream.translate import Seen, Translator
 from gaitstream.pipeline.deepstream.watchdog import Act, Action, Watchdog
-from gaitstream.pipeline.encode import locate
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventMaker, EventSink
 from gaitstream.pipeline.runner import Discard, Outcome, describe
@@ -47,9 +45,6 @@ from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.stats import Snapshot, Stats
 from gaitstream.recognizer import Recognizer
-
-if TYPE_CHECKING:
-    from gaitstream.engines.cache import EngineCache
 
 log = logging.getLogger(__name__)
 
@@ -116,17 +111,17 @@ class DeepStreamPipeline:
         self._maker = EventMaker(
             self.run_id, {k: model.fingerprint for k, model in self._recognizers.items()}
         )
-        watching = _Labeller(self) if view else None
+        watching = [Labeller(self.tell)] if view else []
         self._backend = Backend(
             config,
             self._recognizers,
             self._sink,
             self._maker,
             self.stats,
-            [*observers, *([watching] if watching else [])],
+            [*observers, *watching],
         )
         kinds = [encoder.kind for encoder in self._plan.encoders]
-        self._translator = Translator(config, kinds, _min_pose_score(self._recognizers.values()))
+        self._translator = Translator(config, kinds, min_pose_score(self._recognizers.values()))
         sources = config.sources
         self._watchdog = Watchdog(sources.stall_s, 60.0 + sources.stall_s, 120.0, START_S)
         self._folder = tempfile.TemporaryDirectory(prefix="gaitstream-graph-")
@@ -411,43 +406,3 @@ class DeepStreamPipeline:
     def _emit(self, event: Event) -> None:
         self._sink.publish(event)
         self.stats.now.events[str(type(event).__struct_config__.tag)] += 1
-
-
-class _Labeller(Observer):
-    """Sends names to the overlay of the annotated stream."""
-
-    def __init__(self, pipeline: DeepStreamPipeline) -> None:
-        self._pipeline = pipeline
-
-    def on_decision(self, decision: Decision) -> None:
-        """Name the track in the picture."""
-        text = f"{decision.track} {decision.person or decision.status.value}"
-        self._pipeline.tell(Command(do="label", camera=decision.camera, track=decision.track, text=text))
-
-
-def load_heads(config: Config, cache: EngineCache | None = None) -> dict[str, Recognizer]:
-    """Open the head graphs of a configuration's recognizers; frame graphs run in DeepStream.
-
-    Raises:
-        ConfigError: a bundle is of another kind than its key says.
-        EngineError: a graph does not compile, or a bundle cannot be pooled frame by frame.
-    """
-    heads = {}
-    for kind, model in config.models.recognizers.items():
-        bundle = Bundle.open(locate(model.model, kind))
-        alignment = bundle.manifest.alignment
-        if alignment is not None and alignment.normalization == "tracklet":
-            raise EngineError(
-                f"{bundle.root} normalises heatmaps over the tracklet, which DeepStream never sees; "
-                "export it with --normalization fixed"
-            )
-        runtime = config.runtime
-        head = open_engine(bundle.graph("head", "fp32"), runtime.name, "fp32", runtime.threads, cache=cache)
-        # Nothing is encoded here, so the head stands in for the frame graph's engine as well.
-        heads[kind] = Recognizer(bundle, head, head)
-    return heads
-
-
-def _min_pose_score(recognizers: Iterable[Recognizer]) -> float:
-    contracts = [model.manifest.alignment for model in recognizers]
-    return max((contract.min_pose_score for contract in contracts if contract is not None), default=0.0)
