@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from gaitstream.pipeline.encode import Encoder
 
 MODEL = "gaitheat"
+ATTEMPTS = 4
+MIN_TEMPLATES = 4
+"""Fewer windows do not show a person from enough sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,7 @@ class _Collector(Observer):
     """Windows and pictures by camera; each camera sees one person."""
 
     def __init__(self, pose: PoseModel) -> None:
-        self.full: dict[str, list[Floats]] = defaultdict(list)
-        self.short: dict[str, Floats] = {}
+        self.windows: dict[str, list[Floats]] = defaultdict(list)
         self.album = Album(pose)
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:  # noqa: ARG002
@@ -59,15 +61,15 @@ class _Collector(Observer):
                 self.album.offer((frame.camera, 0), frame.image, person.box)
 
     def on_embedding(self, embedding: Embedding) -> None:
-        """Keep the window."""
-        if embedding.tracklet.provisional:
-            self.short[embedding.tracklet.camera] = embedding.parts
-        else:
-            self.full[embedding.tracklet.camera].append(embedding.parts)
+        """Keep a full window."""
+        if not embedding.tracklet.provisional:
+            self.windows[embedding.tracklet.camera].append(embedding.parts)
 
 
 def enrol(plan: Plan, path: Path, detector: DetectorModel, encoder: Encoder) -> list[Enrolled]:
     """Run the pipeline on the enrolment walks and store every window as a template.
+
+    Whoever was not seen well enough walks on and is looked at again, up to `ATTEMPTS` times.
 
     Args:
         plan: who is enrolled, from which camera.
@@ -76,30 +78,43 @@ def enrol(plan: Plan, path: Path, detector: DetectorModel, encoder: Encoder) -> 
         encoder: open; stays open.
 
     Raises:
-        GalleryError: somebody was never seen well enough for a single window.
+        GalleryError: somebody was never seen well enough for `MIN_TEMPLATES` windows.
     """
     names = {f"enrol-{index}": sample_identity(plan.seed, index).name for index in range(plan.enrolled)}
-    cameras = [
-        {"id": camera, "url": to_url(plan.enrolment(index)), "fps": None}
-        for index, camera in enumerate(names)
-    ]
-    config = Config.model_validate({"cameras": cameras, "models": {MODEL: "demo"}})
     pose = encoder.pose
     if pose is None:
         raise GalleryError("the demo's recognizer needs a pose model")
     collector = _Collector(pose)
-    # Closing this pipeline would close the models, which the live run uses next.
-    Pipeline(config, observers=[collector], detector=detector, encoder=encoder).run()
+    for attempt in range(ATTEMPTS):
+        missing = [camera for camera in names if len(collector.windows[camera]) < MIN_TEMPLATES]
+        if missing:
+            _walk(plan, missing, attempt, collector, detector, encoder)
     fingerprint = encoder.recognizers[MODEL].fingerprint
     out = []
     with Gallery(path, create=True) as gallery:
         for camera, name in names.items():
-            windows = collector.full[camera]
-            if not windows and camera in collector.short:
-                windows = [collector.short[camera]]
-            if not windows:
+            windows = collector.windows[camera]
+            if len(windows) < MIN_TEMPLATES:
                 raise GalleryError(f"{name} was never seen well enough to be enrolled; try another --seed")
             gallery.enroll(name, MODEL, fingerprint, np.stack(windows), source="demo enrolment")
             crops = collector.album.crops((camera, 0))
             out.append(Enrolled(name, len(windows), [picture(crop) for crop in crops]))
     return out
+
+
+def _walk(
+    plan: Plan,
+    cameras: list[str],
+    attempt: int,
+    collector: _Collector,
+    detector: DetectorModel,
+    encoder: Encoder,
+) -> None:
+    """One stretch of walking for everybody named by a camera id."""
+    entries = [
+        {"id": camera, "url": to_url(plan.enrolment(int(camera.split("-")[1]), attempt)), "fps": None}
+        for camera in cameras
+    ]
+    config = Config.model_validate({"cameras": entries, "models": {MODEL: "demo"}})
+    # Closing this pipeline would close the models, which the live run uses next.
+    Pipeline(config, observers=[collector], detector=detector, encoder=encoder).run()

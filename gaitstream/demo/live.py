@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 LEAD_S = 0.5
 """From the decision to start until world time 0; the cameras open meanwhile."""
+MIN_PICTURES = 4
+"""Tracks with fewer accepted pictures get no strip in the report."""
 LOOPBACK = "tcp://127.0.0.1:*"
 
 
@@ -171,7 +173,7 @@ def _add_pictures(referee: Referee, encoder: Encoder) -> None:
     pose, recognizer = encoder.pose, encoder.recognizers[MODEL]
     for track in referee.tracks:
         crops = referee.album.crops((track.camera, track.track))
-        if not len(crops) or pose is None:
+        if len(crops) < MIN_PICTURES or pose is None:
             continue
         heatmaps = pose.heatmaps(crops)
         parts = recognizer.align(heatmaps, keypoints(heatmaps))

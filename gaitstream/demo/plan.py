@@ -27,14 +27,14 @@ class Plan:
 
     seed: int = 7
     seconds: float = 40.0
-    enrol_seconds: float = 12.0
+    enrol_seconds: float = 16.0
     people: int = 8
     enrolled: int = 5
     cameras: tuple[int, ...] = (1, 2, 3)
     site: str = "plaza"
 
-    def enrolment(self, person: int) -> Address:
-        """The first camera, with one person alone."""
+    def enrolment(self, person: int, attempt: int = 0) -> Address:
+        """The first camera, with one person alone; each attempt goes on where the one before ended."""
         return Address(
             site=self.site,
             camera=self.cameras[0],
@@ -43,6 +43,7 @@ class Plan:
             day=ENROLMENT_DAY,
             only=(person,),
             fps=FPS,
+            start=attempt * self.enrol_seconds,
             seconds=self.enrol_seconds,
         )
 

@@ -49,7 +49,7 @@ class Track(msgspec.Struct, kw_only=True):
     pictures: list[bytes] = []
     """JPEG crops of accepted frames, in the order of time."""
     heatmaps: list[bytes] = []
-    """PNG of the aligned heatmaps of the same frames."""
+    """JPEG of the aligned heatmaps of the same frames."""
 
 
 class Window(msgspec.Struct, kw_only=True):

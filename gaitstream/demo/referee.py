@@ -19,8 +19,10 @@ from gaitstream.pipeline.observe import Observer
 from gaitstream.pose import PoseModel
 from gaitstream.synth import SyntheticCamera
 
-MOST_PICTURES = 8
+MOST_PICTURES = 7
 """Pictures kept per track, spread over its life."""
+PICTURE_SIZE = (108, 144)
+"""Width and height of the pictures in the report."""
 SAME_IOU = 0.4
 """Least overlap of a tracked box with a person's true box."""
 
@@ -190,19 +192,19 @@ class Referee(Observer):
 
 def picture(crop: NDArray[np.uint8]) -> bytes:
     """A pose crop, RGB uint8 `[3, 256, 192]`, as a small JPEG."""
-    image = cv2.resize(crop.transpose(1, 2, 0)[:, :, ::-1], (144, 192), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(crop.transpose(1, 2, 0)[:, :, ::-1], PICTURE_SIZE, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
 
 
 def heatmap_picture(parts: Floats) -> bytes:
-    """Aligned part maps `[1 + k, 64, 48]` as a PNG: each part in its own colour."""
+    """Aligned part maps `[1 + k, 64, 48]` as a small JPEG: each part in its own colour."""
     colours = np.array([[60, 190, 250], [250, 140, 60], [120, 220, 90], [220, 100, 220]], np.float32)
     layers = parts[1:] if len(parts) > 1 else parts
     canvas = np.zeros((64, 48, 3), np.float32)
     for layer, colour in zip(layers, colours, strict=False):
         canvas = np.maximum(canvas, np.clip(layer, 0, 1)[..., None] * colour)
-    image = cv2.resize(canvas.clip(0, 255).astype(np.uint8), (144, 192), interpolation=cv2.INTER_LINEAR)
-    return cv2.imencode(".png", image)[1].tobytes()
+    image = cv2.resize(canvas.clip(0, 255).astype(np.uint8), PICTURE_SIZE, interpolation=cv2.INTER_LINEAR)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
 def _iou(a: Floats, b: Floats) -> Floats:

@@ -136,7 +136,7 @@ def _strip(record: Record, track: Track) -> str:
     for index, picture in enumerate(track.pictures):
         maps = ""
         if index < len(track.heatmaps):
-            maps = _image(track.heatmaps[index], "aligned heatmaps", "png")
+            maps = _image(track.heatmaps[index], "aligned heatmaps")
         pairs += f'<div class="pair">{_image(picture, f"{track.camera} track {track.track}")}{maps}</div>'
     return (
         f'<div class="strip"><div class="what"><b>{escape(track.camera)} #{track.track}</b> {_chip(kind)}<br>'
@@ -199,5 +199,5 @@ def _chip(kind: Verdict) -> str:
     return f'<span class="chip {charts.TONES[kind]}">{escape(kind.value)}</span>'
 
 
-def _image(data: bytes, text: str, kind: str = "jpeg") -> str:
-    return f'<img alt="{escape(text)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+def _image(data: bytes, text: str) -> str:
+    return f'<img alt="{escape(text)}" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'

@@ -52,7 +52,7 @@ class Site:
             f"cam{number}",
             (float(outside[0]), float(outside[1]), mount or height),
             (float(target[0]), float(target[1]), 0.75),
-            fov_deg=float(rng.uniform(56, 68)),
+            fov_deg=float(rng.uniform(48, 57)),
         )
         return replace(camera, **changes)  # type: ignore[arg-type]
 
