@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install the wheel into an environment: scripts/docker/install.sh WHEEL_DIR VENV cpu|gpu
-# gpu: the environment sees the base image's packages (TensorRT, pyservicemaker) and adds what it lacks.
+# gpu: the environment sees the base image's packages, and gets DeepStream's and TensorRT's bindings if missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 wheels=$(realpath "$1")
@@ -17,3 +17,15 @@ python3 -m venv "${options[@]}" "$venv"
 "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir --find-links "$wheels" \
     --constraint constraints.txt "$wheel$extras"
 "$venv/bin/gaitstream" --version
+if [ "$flavour" = gpu ]; then
+    # DeepStream's Python API is a wheel inside its image.
+    for wheel in /opt/nvidia/deepstream/deepstream/service-maker/python/pyservicemaker*.whl; do
+        [ -f "$wheel" ] && "$venv/bin/python" -m pip --quiet --disable-pip-version-check install "$wheel"
+    done
+    # TensorRT's libraries are in the image; its bindings may not be. Take those of exactly that version.
+    if ! "$venv/bin/python" -c 'import tensorrt' 2>/dev/null; then
+        version=$(dpkg-query --show --showformat '${Version}' libnvinfer10 2>/dev/null | sed 's/-.*//')
+        [ -n "$version" ] && "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-deps \
+            "tensorrt-cu13-bindings==$version" || echo "install.sh: no TensorRT bindings; nvinfer builds alone" >&2
+    fi
+fi
