@@ -123,7 +123,7 @@ def histogram(roc: Roc, threshold: float | None) -> str:
         at = left + threshold * scale
         parts.append(
             f'<line class="limit" x1="{at:.1f}" x2="{at:.1f}" y1="14" y2="{height - bottom}"/>'
-            f'<text class="tick" x="{at + 5:.1f}" y="24">threshold {threshold:.3f}</text>'
+            f'<text class="tick" x="{at - 5:.1f}" y="24" text-anchor="end">threshold {threshold:.3f}</text>'
         )
     for tick in _ticks(top):
         at = left + tick * scale

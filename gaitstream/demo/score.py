@@ -60,14 +60,14 @@ class Score:
         reasons: tracks without a name, by the pipeline's reason.
         identified_on: cameras on which each enrolled person was recognised.
         completed_on: cameras on which each person's tracks filled at least one window.
-        strangers_named: names given to strangers, with camera and track.
+        strangers_named: each stranger who was given a name in the end, with the tracks.
     """
 
     verdicts: Counter[Verdict]
     reasons: Counter[str]
     identified_on: dict[str, tuple[str, ...]]
     completed_on: dict[str, tuple[str, ...]]
-    strangers_named: tuple[str, ...]
+    strangers_named: dict[str, tuple[str, ...]]
 
     @property
     def decided(self) -> int:
@@ -88,9 +88,13 @@ def score(record: Record) -> Score:
     judged = [(track, verdict(record, track)) for track in record.tracks]
     right: dict[str, set[str]] = {name: set() for name in enrolled}
     completed: dict[str, set[str]] = {person.name: set() for person in record.people}
+    named: dict[str, list[str]] = {}
     for track, kind in judged:
         if track.truth is None:
             continue
+        if track.truth not in enrolled and track.person is not None:
+            as_whom = f"{track.person} ({track.camera} #{track.track})"
+            named.setdefault(track.truth, []).append(as_whom)
         if kind is Verdict.IDENTIFIED:
             right[track.truth].add(track.camera)
         if (track.camera, track.track) in full and track.purity >= PURE:
@@ -100,11 +104,7 @@ def score(record: Record) -> Score:
         reasons=Counter(track.reason for track in record.tracks if track.reason),
         identified_on={name: tuple(sorted(cameras)) for name, cameras in right.items()},
         completed_on={name: tuple(sorted(cameras)) for name, cameras in completed.items()},
-        strangers_named=tuple(
-            f"{track.truth} as {track.person} ({track.camera} #{track.track})"
-            for track in record.tracks
-            if track.person is not None and track.truth not in enrolled
-        ),
+        strangers_named={name: tuple(tracks) for name, tracks in named.items()},
     )
 
 
@@ -160,7 +160,7 @@ def lines(record: Record, result: Score) -> Sequence[str]:
         seen = result.completed_on[name]
         where = ", ".join(cameras) if cameras else "nowhere"
         out.append(f"  {name}: recognised on {where} (walked long enough on {', '.join(seen) or 'none'})")
-    named = "; ".join(result.strangers_named)
+    named = "; ".join(f"{name} as {', '.join(whom)}" for name, whom in result.strangers_named.items())
     out.append(
         f"  strangers {', '.join(strangers)}: {'given a name: ' + named if named else 'never given a name'}"
     )

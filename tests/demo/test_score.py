@@ -1,0 +1,161 @@
+"""Score and report are pure functions of a record."""
+
+import html.parser
+import re
+
+import msgspec
+import numpy as np
+import pytest
+
+from gaitstream.demo.record import CameraRun, Person, Record, Track, Window, Word
+from gaitstream.demo.report import render
+from gaitstream.demo.score import Verdict, lines, roc, score, verdict
+
+
+def track(camera="cam1", number=1, truth="Ada", person=None, **changes):
+    known = person is not None
+    values = {
+        "camera": camera, "track": number, "truth": truth, "purity": 1.0, "first_s": 1.0, "last_s": 6.0,
+        "seen": 75, "accepted": 60, "status": "known" if known else "unknown", "person": person,
+        "distance": 0.3 if known else 0.9, "margin": 0.2, "reason": None if known else "below_threshold",
+        "words": [Word(time_s=3.0, status="known" if known else "unknown", person=person, distance=0.3,
+                       reason=None, provisional=False)],
+    }  # fmt: skip
+    return Track(**(values | changes))
+
+
+def record(tracks, windows=()):
+    people = [Person(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
+              Person(name="Bela", enrolled=True, templates=5), Person(name="<Gus>", enrolled=False)]  # fmt: skip
+    camera = CameraRun(name="cam1", still=b"\xff\xd8", decoded=90, analysed=88, dropped=2, fps=14.5, 
+                       p50_ms=31.0, p95_ms=55.0)  # fmt: skip
+    return Record(
+        version="1", machine="a machine", started="2026-01-01 00:00 UTC", command="gaitstream demo", seed=7,
+        site="plaza", seconds=10.0, enrolment_s=5.0, total_s=20.0, threshold=0.6, margin=0.05,
+        models={"gaitheat": "ab"},
+        people=people, tracks=list(tracks), windows=list(windows), cameras=[camera], stages={"detect": 4.2},
+        events_sent=9, events_received=9, event_p50_ms=40.0, event_p95_ms=70.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (track(person="Ada"), Verdict.IDENTIFIED),
+        (track(person="Bela"), Verdict.WRONG),
+        (track(), Verdict.MISSED),
+        (track(status="ambiguous", reason="ambiguous"), Verdict.MISSED),
+        (track(status="insufficient_evidence", reason="too_short"), Verdict.NO_EVIDENCE),
+        (track(truth="<Gus>"), Verdict.REJECTED),
+        (track(truth="<Gus>", person="Ada"), Verdict.WRONG),
+        (track(truth="<Gus>", status="insufficient_evidence", reason="standing"), Verdict.NO_EVIDENCE),
+        (track(truth=None), Verdict.UNCLEAR),
+        (track(truth=None, person="Ada"), Verdict.UNCLEAR),
+        (track(purity=0.6), Verdict.UNCLEAR),
+        (track(purity=0.6, person="Bela"), Verdict.WRONG),
+    ],
+)
+def test_a_verdict_for_every_case(one, expected):
+    assert verdict(record([one]), one) is expected
+
+
+def test_the_score_counts_cameras_and_strangers():
+    tracks = [
+        track("cam1", 1, "Ada", "Ada"),
+        track("cam2", 1, "Ada", "Ada"),
+        track("cam2", 2, "Bela"),
+        track("cam3", 1, "<Gus>"),
+        track("cam3", 2, "<Gus>", "Ada"),
+    ]
+    windows = [Window(camera="cam2", track=2, truth="Bela", distances={"Ada": 0.9, "Bela": 0.8})]
+    result = score(record(tracks, windows))
+    assert result.identified_on == {"Ada": ("cam1", "cam2"), "Bela": ()}
+    assert result.completed_on["Bela"] == ("cam2",)
+    assert result.strangers_named == {"<Gus>": ("Ada (cam3 #2)",)}
+    assert (result.right, result.decided) == (3, 5)
+    said = "\n".join(lines(record(tracks, windows), result))
+    assert "Ada: recognised on cam1, cam2" in said
+    assert "Bela: recognised on nowhere" in said
+    assert "2 x below_threshold" in said
+
+
+def test_the_roc_of_separated_and_of_equal_distances():
+    def windows(near, far, count=20):
+        return [
+            Window(camera="cam1", track=n, truth="Ada",
+                   distances={"Ada": near + n * 1e-3, "Bela": far + n * 1e-3})
+            for n in range(count)
+        ]  # fmt: skip
+
+    perfect = roc(record([], windows(0.3, 0.9)))
+    assert perfect.eer == 0
+    assert perfect.true_accept[np.searchsorted(perfect.false_accept, 0.0, side="right") - 1] == 1.0
+    assert roc(record([], windows(0.5, 0.5))).eer == pytest.approx(0.5, abs=0.05)
+    assert roc(record([])) is None
+
+
+class Checker(html.parser.HTMLParser):
+    """Finds unbalanced tags and everything a browser would fetch."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.fetched, self.texts = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.fetched += [
+            v for k, v in attrs if k in ("src", "href") and not (v or "").startswith("data:image/")
+        ]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def check(page):
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert checker.fetched == []
+    assert not re.search(r"url\(|@import|<script|<link", page)
+    return " ".join(checker.texts)
+
+
+def test_the_report_is_self_contained_and_escapes_names():
+    tracks = [track(person="Ada", pictures=[b"\xff\xd8"], heatmaps=[b"\xff\xd8"]), track("cam1", 2, "<Gus>")]
+    windows = [
+        Window(camera="cam1", track=1, truth="Ada", distances={"Ada": 0.3, "Bela": 0.8}),
+        Window(camera="cam1", track=2, truth="<Gus>", distances={"Ada": 0.9, "Bela": 1.0}),
+    ]
+    page = render(record(tracks, windows))
+    text = check(page)
+    assert "prefers-color-scheme: dark" in page
+    assert "<Gus>" in text
+    assert "<Gus>" not in page
+    for part in (
+        "1 / 2",
+        "9 / 9",
+        "identified",
+        "stranger rejected",
+        "Equal error rate",
+        "a machine",
+        "55 ms",
+    ):
+        assert part in text
+
+
+def test_an_empty_run_has_a_report_too():
+    assert "0 / 0" in check(render(record([])))
+
+
+def test_a_record_survives_json():
+    one = record([track(person="Ada", pictures=[b"\x00\x01"])])
+    assert msgspec.json.decode(msgspec.json.encode(one), type=Record) == one

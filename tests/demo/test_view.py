@@ -1,0 +1,60 @@
+"""The live page, asked by a real HTTP client."""
+
+import threading
+import urllib.error
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+
+from gaitstream.demo.view import Viewer
+from gaitstream.pipeline.data import Frame
+
+
+def frame(index):
+    return Frame("cam1", index, index, np.full((90, 160, 3), 40 + index, np.uint8))
+
+
+def test_the_page_shows_every_camera_and_streams_pictures():
+    with Viewer(["cam1", "cam2"]) as viewer:
+        assert viewer.url.startswith("http://127.0.0.1:")
+        page = urllib.request.urlopen(viewer.url, timeout=10).read().decode()
+        assert 'src="/cam1"' in page
+        assert 'src="/cam2"' in page
+        with urllib.request.urlopen(viewer.url + "cam1", timeout=10) as stream:
+            assert stream.headers["Content-Type"].startswith("multipart/x-mixed-replace")
+            stop = threading.Event()
+
+            def feed():
+                index = 0
+                while not stop.wait(0.02):
+                    index += 1
+                    viewer.on_frame(frame(index), (), {})
+
+            feeder = threading.Thread(target=feed)
+            feeder.start()
+            try:
+                for _ in range(2):
+                    assert stream.readline() == b"--frame\r\n"
+                    assert stream.readline() == b"Content-Type: image/jpeg\r\n"
+                    size = int(stream.readline().split(b":")[1])
+                    stream.readline()
+                    data = stream.read(size)
+                    assert cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape == (90, 160, 3)
+                    stream.readline()
+            finally:
+                stop.set()
+                feeder.join()
+
+
+def test_an_unknown_camera_is_not_found():
+    with Viewer(["cam1"]) as viewer, pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(viewer.url + "cam9", timeout=10)
+    assert error.value.code == 404
+
+
+def test_nothing_is_drawn_for_nobody():
+    with Viewer(["cam1"]) as viewer:
+        viewer.on_frame(frame(1), (), {})
+        assert viewer._pictures == {}
