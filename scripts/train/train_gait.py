@@ -155,7 +155,8 @@ def train(args: argparse.Namespace) -> None:
     views = nn.Sequential(nn.BatchNorm1d(16 * CHANNELS[3]), nn.Linear(16 * CHANNELS[3], 5))
     if args.resume:
         state = torch.load(args.resume, weights_only=True)
-        known = {key: value for key, value in state["model"].items() if "BNNecks" not in key}
+        same = model.state_dict()
+        known = {k: v for k, v in state["model"].items() if v.shape == same[k].shape}
         model.load_state_dict(known, strict=False)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98), use_buffers=True

@@ -44,13 +44,13 @@ def targets(joints: Tensor) -> tuple[Tensor, Tensor]:
     return maps, torch.where(flag == 1, 0.3, 1.0)[..., None, None]
 
 
-def loss_of(found: Tensor, maps: Tensor, weight: Tensor) -> Tensor:
-    """Squared error, which sets the heights, and cross-entropy over places, which finds the joint sooner."""
+def loss_of(found: Tensor, maps: Tensor, weight: Tensor, placing: float) -> Tensor:
+    """Squared error, which shapes the peaks, and cross-entropy over places, which finds joints sooner."""
     # Most of a map is empty: its peak counts more, so that it keeps its height.
     height = ((found - maps) ** 2 * weight * (1 + 4 * maps)).mean() * 200
     place = maps.flatten(2) / maps.flatten(2).sum(-1, keepdim=True).clamp(min=1e-6)
     named = -(place * F.log_softmax(found.flatten(2) * SHARPNESS, -1)).sum(-1, keepdim=True)
-    return height + (named * weight[..., 0]).mean()
+    return height + placing * (named * weight[..., 0]).mean()
 
 
 def flip(crops: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", type=Path)
+    parser.add_argument("--placing", type=float, default=0.6, help="share of the time with cross-entropy")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -127,9 +128,11 @@ def main() -> None:
         x = photometric(torch.from_numpy(crops[chosen]).permute(0, 3, 1, 2).float())
         x, where = flip(x, torch.from_numpy(joints[chosen].astype(np.float32)))
         maps, weight = targets(where)
+        placing = max(0.0, 1 - elapsed / args.placing) if args.placing else 0.0
         with torch.autocast("cpu", torch.bfloat16):
             out = net(x.contiguous(memory_format=torch.channels_last))
-        loss = loss_of(out.float(), maps, weight)
+        # Cross-entropy makes peaks broad and low: it leaves before the end.
+        loss = loss_of(out.float(), maps, weight, placing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         share_gradients(parameters)

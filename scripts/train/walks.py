@@ -216,7 +216,7 @@ def draw_parts(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=rng)
 
-    amount = uniform(0.0, 1.4, n, 1, 1, 1)
+    amount = uniform(0.0, 1.1, n, 1, 1, 1)
     shown = points + amount * (noise.bias_px * normal(n, 1, 17, 2) + noise.jitter_px * normal(n, t, 17, 2))
     aligned = align_points(shown, shown + 0.15 * normal(n, t, 17, 2))
     peak = uniform(*noise.peak, n, 1, 17) * uniform(0.9, 1.05, n, t, 17)
