@@ -104,7 +104,7 @@ def _gait(figures: dict[str, Any], training: dict[str, Any], advice: dict[str, A
     ]
     return f"""# Demo gait model
 
-GaitHeat at reduced width ({training['channels']}, {training['dim']} dimensions per part), exported by
+GaitHeat at reduced width ({training["channels"]}, {training["dim"]} dimensions per part), exported by
 `gaitstream export gaitheat` like any checkpoint; `gaitheat/parity.json` compares the precisions.
 
 ## Training
@@ -114,11 +114,11 @@ GaitHeat at reduced width ({training['channels']}, {training['dim']} dimensions 
 ## On unseen people
 
 Every person in other clothes on each of four cameras that were not trained on, one pass each; pictures, boxes
-and heatmaps by the demo models. Ran on {gait['runtime']} in {gait['precision']}.
+and heatmaps by the demo models. Ran on {gait["runtime"]} in {gait["precision"]}.
 
 {_table(rows)}
 
 Recommended for the demo's gallery of a few people, calibrated on training identities: threshold
-{advice['threshold']:.4f}, margin {advice['margin']:.4f} (`advice.json`).
+{advice["threshold"]:.4f}, margin {advice["margin"]:.4f} (`advice.json`).
 
 {LIMITS}"""

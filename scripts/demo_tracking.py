@@ -50,9 +50,7 @@ def follow(camera: SyntheticCamera, detector: DetectorModel) -> tuple[list[Track
         people = tracker.update(index, camera.time_ns(index), (image.shape[1], image.shape[0]), found).persons
         boxes = np.array([person.box for person in people], np.float32).reshape(-1, 4)
         kept = ~_on(boxes, ignored, wanted[1])
-        frames.append(
-            frame(*wanted, [p.track for p, k in zip(people, kept, strict=True) if k], boxes[kept])
-        )
+        frames.append(frame(*wanted, [p.track for p, k in zip(people, kept, strict=True) if k], boxes[kept]))
         solid = found.boxes[~_on(found.boxes, ignored, wanted[1])]
         hits = int((_overlap(wanted[1], solid).max(1, initial=0) > 0.5).sum())
         counts += (hits, len(wanted[0]), max(len(solid), hits))

@@ -1,6 +1,7 @@
 """Fit the demo gait model's heads on whole tracklets, over the frozen backbone of `train_gait.py`.
 
-    python scripts/train/fit_gait_head.py --gait runs/gait/gait.pt --rendered runs/walks --out runs/gait/final.pt
+    python scripts/train/fit_gait_head.py --gait runs/gait/gait.pt --rendered runs/walks \
+        --out runs/gait/final.pt
 
 `train_gait.py` sees a few frames at a time, to be quick; the maximum over a whole tracklet is distributed
 otherwise. Here tracklets are pooled once, and the heads learn from all of them with the published losses.
@@ -33,9 +34,7 @@ def pool(model: GaitHeat, maps: Tensor) -> Tensor:
     return torch.stack([f.unflatten(0, (n, s)).amax(1) for f in features]).half()
 
 
-def pool_drawn(
-    model: GaitHeat, bank: WalkBank, people: Tensor, rng: torch.Generator, frames: int
-) -> Tensor:
+def pool_drawn(model: GaitHeat, bank: WalkBank, people: Tensor, rng: torch.Generator, frames: int) -> Tensor:
     """Pooled maps of drawn walks."""
     out = []
     for some in people.split(8):
@@ -69,7 +68,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     state = torch.load(args.gait, weights_only=True)["model"]
-    trunk = {key: value for key, value in state.items() if not key.endswith("fc_bin") or key.startswith("FCs")}
+    trunk = {
+        key: value for key, value in state.items() if not key.endswith("fc_bin") or key.startswith("FCs")
+    }
     model = GaitHeat(CHANNELS, dim=DIM, identities=args.people).to(memory_format=torch.channels_last)
     model.load_state_dict(trunk, strict=False)
     model.eval()

@@ -2,8 +2,8 @@
 
     python scripts/train/package_demo.py --runs runs
 
-Takes `detector/detector.onnx`, `pose/pose.onnx` and the bundle `gait/bundle` of the folder, and the notes on the
-training in its `training.json`. Run `scripts/evaluate_demo.py` afterwards.
+Takes `detector/detector.onnx`, `pose/pose.onnx` and the bundle `gait/bundle` of the folder, and the notes
+on the training in its `training.json`. Run `scripts/evaluate_demo.py` afterwards.
 """
 
 from __future__ import annotations

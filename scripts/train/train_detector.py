@@ -17,7 +17,7 @@ from augment import photometric
 from graphs import write_graph
 from networks import DetectGraph, DetectNet
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 WIDTH, HEIGHT = 320, 192
 PICTURE_HEIGHT = 180
@@ -112,9 +112,7 @@ def box_loss(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     low, high = torch.maximum(found[:, :2], wanted[:, :2]), torch.minimum(found[:, 2:], wanted[:, 2:])
     both = (high - low).clamp(min=0).prod(1)
     union = (found[:, 2:] - found[:, :2]).prod(1) + (wanted[:, 2:] - wanted[:, :2]).prod(1) - both
-    hull = (
-        torch.maximum(found[:, 2:], wanted[:, 2:]) - torch.minimum(found[:, :2], wanted[:, :2])
-    ).prod(1)
+    hull = (torch.maximum(found[:, 2:], wanted[:, 2:]) - torch.minimum(found[:, :2], wanted[:, :2])).prod(1)
     iou = both / union.clamp(min=1e-6)
     return 1 - iou + (hull - union) / hull.clamp(min=1e-6), iou
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 from train_teacher import DIM as TEACHER_DIM
 from train_teacher import load_teacher
-from workers import join, my_rank, seconds_since, share_gradients
 from walks import Noise, WalkBank, align_points, draw_keypoints, draw_parts
+from workers import join, my_rank, seconds_since, share_gradients
 
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
@@ -61,9 +61,7 @@ def triplet(before: Tensor, ids: Tensor) -> Tensor:
 def cross_entropy(branch: BranchOutput, ids: Tensor) -> Tensor:
     """Cross-entropy of every part's cosine classifier."""
     logits = branch.logits.float() * SCALE
-    return F.cross_entropy(
-        logits.flatten(0, 1), ids.repeat_interleave(logits.shape[1]), label_smoothing=0.1
-    )
+    return F.cross_entropy(logits.flatten(0, 1), ids.repeat_interleave(logits.shape[1]), label_smoothing=0.1)
 
 
 class Rendered:
@@ -165,7 +163,7 @@ def train(args: argparse.Namespace) -> None:
     parameters = [*model.parameters(), *traits.parameters(), *views.parameters(), *pupil.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=2e-4)
     rank = my_rank()
-    rng = torch.Generator().manual_seed(args.seed + 77 * rank )
+    rng = torch.Generator().manual_seed(args.seed + 77 * rank)
     numbers = np.random.default_rng(args.seed + 77 * rank)
     held = unseen_maps(unseen)
     start, step, last = time.monotonic(), 0, 0.0

@@ -17,7 +17,7 @@ from augment import photometric
 from graphs import write_graph
 from networks import PoseNet
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 from workers import join, my_rank, seconds_since, share_gradients
 
 SIGMA = 2.0

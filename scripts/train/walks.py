@@ -111,7 +111,12 @@ def _traits(person: Identity) -> np.ndarray:
 
 
 def draw_keypoints(
-    bank: WalkBank, people: Tensor, frames: int, rng: torch.Generator, noise: Noise, window: int = 30,
+    bank: WalkBank,
+    people: Tensor,
+    frames: int,
+    rng: torch.Generator,
+    noise: Noise,
+    window: int = 30,
     azimuth: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Joints of random walks in heatmap pixels of their own person crop.
@@ -227,8 +232,6 @@ def draw_parts(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
     along = torch.arange(64.0) - aligned[..., 1:]
     factor = -0.5 / sigma[..., None] ** 2
     gx, gy = torch.exp(factor * across**2), peak[..., None] * torch.exp(factor * along**2)
-    maps = [
-        (gy[:, :, list(g), :, None] * gx[:, :, list(g), None, :]).amax(2) for g in GROUPS
-    ]
+    maps = [(gy[:, :, list(g), :, None] * gx[:, :, list(g), None, :]).amax(2) for g in GROUPS]
     whole = torch.maximum(maps[0], maps[1])
     return torch.stack([whole, *maps], 2).clamp_(0, 1)
