@@ -6,12 +6,12 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
+from gaitstream.bench.suites import Settings
 from gaitstream.events.journal import Journal, Sync
 from gaitstream.events.publisher import Publisher
 from gaitstream.events.schema import IdentityDecided, encode
@@ -20,8 +20,9 @@ from gaitstream.events.subscriber import Subscriber
 BATCH = 2000
 
 
-def run(*, quick: bool, say: Callable[[str], None]) -> Suite:
+def run(settings: Settings) -> Suite:
     """Measure appending, delivery latency at a paced rate, throughput in a burst, and recovery."""
+    quick, say = settings.quick, settings.say
     rows: list[Row] = []
     for sync in ("batch", "never"):
         say(f"events: journal, sync={sync}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
+from gaitstream.bench.suites import Settings
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.store import Gallery
 
@@ -20,8 +20,9 @@ PARTS, DIM = 16, 256
 TEMPLATES_EACH = 4
 
 
-def run(*, quick: bool, say: Callable[[str], None]) -> Suite:
+def run(settings: Settings) -> Suite:
     """Measure matching over the size of the gallery, and the store."""
+    quick, say = settings.quick, settings.say
     sizes = [10, 100, 1000] if quick else [10, 100, 1000, 5000]
     rows: list[Row] = []
     for persons in sizes:

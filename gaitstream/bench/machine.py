@@ -33,6 +33,7 @@ def describe() -> Machine:
         gpu=gpu,
         driver=driver,
         versions=_versions(),
+        load=round(os.getloadavg()[0], 2),
     )
 
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure, time_ms
-from gaitstream.bench.result import Row, Suite
+from gaitstream.bench.result import Chart, Row, Suite
+from gaitstream.bench.suites import Settings
 from gaitstream.errors import GaitstreamError
 from gaitstream.kernels import align
 from gaitstream.kernels.build import build_cpu
@@ -285,9 +287,28 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def run(*, quick: bool, say: Callable[[str], None]) -> Suite:
+def run(settings: Settings) -> Suite:
     """Measure what this machine can run."""
+    quick = settings.quick
     gpu = has_gpu()
     sizes = [16, 64, 256, 1024, 4096] if gpu else [16, 64, 256]
     measure = run_gpu if gpu else run_cpu
-    return measure(sizes[:2] if quick else sizes, 5 if quick else 20, say)
+    suite = measure(sizes[:2] if quick else sizes, 5 if quick else 20, settings.say)
+    return msgspec.structs.replace(suite, charts=[_chart(suite.rows)])
+
+
+def _chart(rows: list[Row]) -> Chart:
+    series: dict[str, list[tuple[str | float, float]]] = {}
+    for row in rows:
+        point = (float(row.setting["frames"]), row.figures["per frame"].median)
+        series.setdefault(row.contender, []).append(point)
+    return Chart(
+        name="pgha-cost",
+        title="Heatmap alignment: cost of a frame",
+        kind="line",
+        x_label="frames in a call",
+        y_label="us a frame",
+        series=series,
+        log_x=True,
+        log_y=True,
+    )

@@ -31,7 +31,7 @@ def draw_chart(chart: Chart, out: Path) -> list[Path]:
     """Draw one chart; returns the paths of the PNG and the SVG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes = figure.subplots()
     {"line": _line, "bar": _bar, "stacked": _stacked}[chart.kind](axes, chart)
     axes.set_title(chart.title, loc="left", fontsize=11)
@@ -39,9 +39,13 @@ def draw_chart(chart: Chart, out: Path) -> list[Path]:
     axes.set_ylabel(chart.y_label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
-    axes.set_ylim(bottom=0)
+    if chart.log_y:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     if len(chart.series) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        # Beside the picture: inside it a legend of many series hides what it explains.
+        figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     paths = [out / f"{chart.name}.{suffix}" for suffix in ("png", "svg")]
     for path in paths:
         figure.savefig(path, dpi=150)
@@ -53,6 +57,8 @@ def _line(axes: Axes, chart: Chart) -> None:
         axes.plot([float(x) for x, _ in points], [y for _, y in points], marker="o", markersize=4, label=name)
     if chart.log_x:
         axes.set_xscale("log", base=2)
+        ticks = sorted({float(x) for points in chart.series.values() for x, _ in points})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 
 
 def _labels(chart: Chart) -> list[str]:

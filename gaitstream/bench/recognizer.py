@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,8 @@ import numpy as np
 
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
 from gaitstream.bench.process import ContenderError, run_contender
-from gaitstream.bench.result import Row, Suite
+from gaitstream.bench.result import Chart, Figure, Row, Suite
+from gaitstream.bench.suites import Settings
 from gaitstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,20 +29,22 @@ FRAMES = 30
 SEED = 11
 RATE_SIZE = 2048
 """Edge of the square matrices whose product gives the machine's rate."""
+BATCHES = (1, 4, 16)
+"""Frames in a call, for the throughput against the batch."""
 MODELS: tuple[Literal["biggait", "gaitheat"], ...] = ("biggait", "gaitheat")
 
 
-def run(quick: bool, say: Callable[[str], None], bundles: list[Path] | None = None) -> Suite:
+def run(settings: Settings) -> Suite:
     """Measure every contender in a process of its own.
 
     Args:
-        quick: one repetition instead of five.
-        say: told what is running.
-        bundles: bundles to measure; None makes full-width ones with random weights.
+        settings: quick measures one repetition instead of five; without bundles, full-width ones with
+            random weights are made.
 
     Raises:
         ConfigError: there is nothing to run.
     """
+    quick, say, bundles = settings.quick, settings.say, settings.bundles
     rows: list[Row] = []
     notes = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-bench-") as folder:
@@ -59,7 +63,7 @@ def run(quick: bool, say: Callable[[str], None], bundles: list[Path] | None = No
         "`last` is the time between the last frame and the embedding when the others are encoded already",
         *_ratios(rows),
     ]
-    return Suite(name="recognizer", title="Recognisers", rows=rows, notes=notes)
+    return Suite(name="recognizer", title="Recognisers", rows=rows, notes=notes, charts=_charts(rows))
 
 
 def make_bundle(model: Literal["biggait", "gaitheat"], root: Path) -> Path:
@@ -121,6 +125,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     tracklet = time_ms(lambda: model.embed(*frames), repeats=repeats)
     window_ms = time_ms(window, repeats=repeats)
     last_ms = time_ms(after_last, repeats=2 * repeats)
+    by_batch = batch_rates(lambda n: model.encode(*(one[:n] for one in frames)), repeats)
     memory = peak_memory_mib()
     gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
     floor = FRAMES * gflop / rate_gflops(precision) * 1e3
@@ -134,11 +139,38 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
                 "window": figure(window_ms, "ms"),
                 "last": figure(last_ms, "ms"),
                 "memory": figure([memory], "MiB"),
+                **by_batch,
             },
             floor={"tracklet": floor, "frame": floor / FRAMES},
             note=f"{gflop:.1f} GFLOP a frame, {model.frame.proof().matrix_half_share:.0%} of it in half",
         )
     ]
+
+
+def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
+    """Cost of a frame alone, without floors: needs no PyTorch and no onnx."""
+    from gaitstream.recognizer import Recognizer
+
+    model = Recognizer.load(bundle, runtime, precision)
+    frames = make_frames(model.manifest.model)
+    times = time_ms(lambda: model.encode(*frames), repeats=repeats, min_total_s=2.0)
+    return [
+        Row(
+            contender=f"{model.runtime} {model.precision}",
+            setting={"model": model.manifest.model},
+            figures={"frame": figure([value / FRAMES for value in times], "ms")},
+        )
+    ]
+
+
+def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figure]:
+    """Frames a second by the number of frames in a call."""
+    return {
+        f"batch {n}": figure(
+            [n / ms * 1e3 for ms in time_ms(partial(encode, n), repeats=repeats)], "frames/s", "higher"
+        )
+        for n in BATCHES
+    }
 
 
 def measure_eager(bundle: str, repeats: int) -> list[Row]:
@@ -151,12 +183,13 @@ def measure_eager(bundle: str, repeats: int) -> list[Row]:
     module = make_module(manifest.model)
     frames = [torch.from_numpy(one)[None] for one in make_frames(manifest.model)]
 
-    def embed() -> None:
+    def embed(n: int = FRAMES) -> None:
         with torch.inference_mode():
-            module(*frames)
+            module(*(one[:, :n] for one in frames))
 
     tracklet = time_ms(embed, repeats=repeats)
     gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
+    by_batch = batch_rates(embed, repeats)
     memory = peak_memory_mib()
     floor = FRAMES * gflop / rate_gflops("fp32") * 1e3
     return [
@@ -167,6 +200,7 @@ def measure_eager(bundle: str, repeats: int) -> list[Row]:
                 "tracklet": figure(tracklet, "ms"),
                 "frame": figure([value / FRAMES for value in tracklet], "ms"),
                 "memory": figure([memory], "MiB"),
+                **by_batch,
             },
             floor={"tracklet": floor, "frame": floor / FRAMES},
             note=f"{torch.get_num_threads()} threads",
@@ -212,6 +246,29 @@ def graph_gflop(graph: Path) -> float:
             depth = int(np.prod(weight[1:])) if node.op_type == "Conv" else weight[-2]
             total += 2 * int(np.prod(output)) * depth
     return total / 1e9
+
+
+def _charts(rows: list[Row]) -> list[Chart]:
+    """Throughput against the batch, a chart per model."""
+    charts = []
+    for model in dict.fromkeys(str(row.setting["model"]) for row in rows):
+        series: dict[str, list[tuple[str | float, float]]] = {
+            row.contender: [(float(n), row.figures[f"batch {n}"].median) for n in BATCHES]
+            for row in rows
+            if row.setting["model"] == model
+        }
+        charts.append(
+            Chart(
+                name=f"recognizer-{model}-throughput",
+                title=f"{model}: frames encoded a second",
+                kind="line",
+                x_label="frames in a call",
+                y_label="frames/s",
+                series=series,
+                log_x=True,
+            )
+        )
+    return charts
 
 
 def _ratios(rows: list[Row]) -> list[str]:

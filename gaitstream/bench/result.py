@@ -56,6 +56,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     series: dict[str, list[tuple[str | float, float]]]
     """Points by series; a stacked bar stacks the series over the same x."""
     log_x: bool = False
+    log_y: bool = False
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +67,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rows: list[Row]
     notes: list[str] = []
     charts: list[Chart] = []
+    failures: list[str] = []
+    """What the suite found wrong, such as memory that grows; the command fails then."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +82,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gpu: str
     driver: str
     versions: dict[str, str]
+    load: float = 0.0
+    """Load average over the last minute when the run began; above the idle level other work disturbed it."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ import importlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,16 +21,32 @@ SUITES = {
     "events": "gaitstream.bench.events",
     "gallery": "gaitstream.bench.gallery",
 }
-"""Modules with `run(quick: bool, say: Callable[[str], None]) -> Suite`."""
+"""Modules with `run(settings: Settings) -> Suite`."""
 
 
-def run_suites(names: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> Report:
+@dataclass(frozen=True)
+class Settings:
+    """What a suite may be told.
+
+    Attributes:
+        quick: fewer settings and repetitions; everything still runs for real.
+        say: receives a line about what is running.
+        bundles: recognizers to measure instead of ones with random weights.
+        minutes: length of the pipeline's long run; 0 measures its speed instead.
+    """
+
+    quick: bool = False
+    say: Callable[[str], None] = print
+    bundles: Sequence[Path] = field(default_factory=list)
+    minutes: float = 0.0
+
+
+def run_suites(names: Sequence[str], settings: Settings) -> Report:
     """Run suites one after the other.
 
     Args:
         names: of `SUITES`, or `all`.
-        quick: fewer settings and repetitions; everything still runs for real.
-        say: receives a line about what is running.
+        settings: of every suite.
 
     Raises:
         ConfigError: an unknown name.
@@ -40,8 +57,9 @@ def run_suites(names: Sequence[str], *, quick: bool, say: Callable[[str], None])
             raise ConfigError(f"no benchmark suite '{name}'; there are {', '.join(SUITES)} and all")
     started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    machine = describe()
     suites: list[Suite] = []
     for name in wanted:
-        say(f"suite {name}")
-        suites.append(importlib.import_module(SUITES[name]).run(quick=quick, say=say))
-    return Report(command=command, started_utc=started, machine=describe(), suites=suites)
+        settings.say(f"suite {name}")
+        suites.append(importlib.import_module(SUITES[name]).run(settings))
+    return Report(command=command, started_utc=started, machine=machine, suites=suites)

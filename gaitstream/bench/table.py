@@ -38,7 +38,8 @@ def suite_table(suite: Suite) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cells(row, settings, figures)) + " |" for row in suite.rows]
     text = f"### {suite.title}\n\n" + "\n".join(lines) + "\n"
-    return text + "".join(f"\n- {note}" for note in suite.notes) + ("\n" if suite.notes else "")
+    notes = [*(f"FAILED: {failure}" for failure in suite.failures), *suite.notes]
+    return text + "".join(f"\n- {note}" for note in notes) + ("\n" if notes else "")
 
 
 def _columns(parts: object) -> list[str]:
@@ -64,7 +65,7 @@ def machine_lines(machine: Machine) -> str:
     gpu = machine.gpu if machine.gpu == "none" else f"{machine.gpu} (driver {machine.driver})"
     return (
         f"- CPU: {machine.cpu}, {machine.cores} cores ({sets}), {machine.memory_gib} GiB\n"
-        f"- GPU: {gpu}\n- {machine.system}\n- {versions}\n"
+        f"- GPU: {gpu}\n- {machine.system}\n- {versions}\n- load average at the start: {machine.load:g}\n"
     )
 
 

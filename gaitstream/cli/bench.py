@@ -1,4 +1,4 @@
-"""Commands that measure: bench."""
+"""Commands that measure: bench, plan."""
 
 from __future__ import annotations
 
@@ -21,29 +21,93 @@ def add(commands: Commands) -> None:
     bench.add_argument("suites", nargs="*", default=["all"], metavar="SUITE", help="default: all")
     bench.add_argument("--quick", action="store_true", help="fewer settings and repetitions")
     bench.add_argument(
+        "--bundle", type=Path, action="append", default=[], help="recognizer to measure; may be repeated"
+    )
+    bench.add_argument(
+        "--minutes", type=_positive, default=0.0, metavar="N",
+        help="pipeline: run this long and fail when memory, threads or open files grow",
+    )  # fmt: skip
+    bench.add_argument(
         "--out", type=Path, default=Path("out/bench"), help="folder for report.json, .md and plots"
     )
     bench.set_defaults(handler=_bench)
+    _add_plan(commands)
+
+
+def _add_plan(commands: Commands) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="how many machines a site needs, from measured rates",
+        description="Predict the load of every step, cameras per machine, memory and machines to buy. The "
+        "rates come from a report of 'gaitstream bench', or are measured in about a minute.",
+    )
+    plan.add_argument("--cameras", type=_count, required=True, metavar="N")
+    plan.add_argument("--fps", type=_positive, default=15.0, help="analysed per camera (default: 15)")
+    plan.add_argument("--people", type=_positive, default=4.0, help="in a picture, on average (default: 4)")
+    plan.add_argument(
+        "--model", choices=("demo", "gaitheat", "biggait"), default="demo",
+        help="recognizer: the packaged one, or a published one at its full size (default: demo)",
+    )  # fmt: skip
+    plan.add_argument("--rates", type=Path, metavar="REPORT", help="report.json of 'gaitstream bench'")
+    plan.add_argument("--device", metavar="NAME", help="also estimate a GPU from its datasheet: l4, t4, ...")
+    plan.add_argument(
+        "--check", action="store_true", help="measure other crowds here and compare with the prediction"
+    )
+    plan.set_defaults(handler=_plan)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from gaitstream.bench.command import say
+    from gaitstream.bench.devices import find_device
+    from gaitstream.bench.plan import Site, describe_device, describe_plan, make_plan
+    from gaitstream.bench.rates import from_report, measure_rates
+    from gaitstream.bench.result import read_report
+    from gaitstream.errors import ConfigError
+
+    device = find_device(args.device) if args.device else None
+    if args.check and args.model != "demo":
+        raise ConfigError("--check runs the packaged weights: use it with --model demo")
+    site = Site(args.cameras, args.fps, args.people, args.model)
+    if args.rates:
+        rates = from_report(read_report(args.rates), site.model, str(args.rates))
+    else:
+        rates = measure_rates(site.model, say)
+    print(describe_plan(make_plan(site, rates), rates))
+    if device is not None:
+        print("\n" + describe_device(site, device))
+    if not args.check:
+        return 0
+    from gaitstream.bench.plan_check import check
+
+    checks = check(rates, say)
+    print("\n".join(map(str, checks)))
+    return 0 if all(one.holds for one in checks) else 1
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of cameras: 1 to 1000000")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
 
 
 def _bench(args: argparse.Namespace) -> int:
     if args.suites[0] == "compare":
         return _compare([Path(name) for name in args.suites[1:]])
-    from gaitstream.bench.plots import draw_report
-    from gaitstream.bench.result import write_report
-    from gaitstream.bench.suites import run_suites
-    from gaitstream.bench.table import report_markdown
+    from gaitstream.bench.command import run_and_write, say
+    from gaitstream.bench.suites import Settings
 
-    report = run_suites(args.suites, quick=args.quick, say=lambda line: print(f"... {line}", flush=True))
-    write_report(report, args.out / "report.json")
-    text = report_markdown(report)
-    (args.out / "report.md").write_text(text)
-    print(text)
-    draw_report(report, args.out)
-    print(
-        f"written to {args.out}/report.json, report.md and {sum(len(s.charts) for s in report.suites)} plots"
-    )
-    return 0
+    settings = Settings(quick=args.quick, say=say, bundles=args.bundle, minutes=args.minutes)
+    return run_and_write(args.suites, settings, args.out)
 
 
 def _compare(paths: list[Path]) -> int:

@@ -1,0 +1,185 @@
+"""Runs the pipeline for a while and takes its counters apart: rates, latencies, cost of every stage."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from gaitstream.events import Journal, Publisher
+from gaitstream.pipeline.config import Camera, Config
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.runner import Pipeline
+from gaitstream.pipeline.stats import Histogram, Snapshot
+
+BOUNDS = tuple(float(value) for value in np.geomspace(1, 120_000, 240))
+"""Upper bounds of the latency buckets in ms: 5% steps, so that a quantile is known that well."""
+PER_FRAME = ("detect", "track")
+"""Stages whose cost goes with the frames; that of the others goes with the people in them."""
+ENGINES = ("detect", "pose", "embed", "biggait", "gaitheat")
+PERSONS = 100
+"""Size of the gallery that everybody is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a stretch of a run showed.
+
+    Attributes:
+        seconds: its length.
+        frames: analysed.
+        persons: persons in these frames who went through the recognizer.
+        windows: full tracklets embedded.
+        stage_s: time of the pipeline's thread by stage; they do not overlap.
+        calls: of each stage.
+        cpu_s: CPU time of the process.
+        rss_mib: its memory at the end.
+        latency: capture to the decision on a full window, ms.
+    """
+
+    seconds: float
+    frames: int
+    persons: int
+    windows: int
+    stage_s: dict[str, float]
+    calls: dict[str, int]
+    cpu_s: float
+    rss_mib: float
+    latency: Histogram
+
+    @property
+    def fps(self) -> float:
+        """Frames analysed a second."""
+        return self.frames / self.seconds
+
+    @property
+    def busy(self) -> float:
+        """Share of the time in which the pipeline's thread was in a stage."""
+        return sum(self.stage_s.values()) / self.seconds
+
+    @property
+    def cpu_share(self) -> float:
+        """Share of this machine's cores in use."""
+        return self.cpu_s / self.seconds / len(os.sched_getaffinity(0))
+
+    @property
+    def floor_ms(self) -> float:
+        """Mean time of one call of each engine a frame passes: the least from capture to decision."""
+        return sum(1e3 * self.stage_s[n] / self.calls[n] for n in ENGINES if self.calls.get(n))
+
+
+def build_config(cameras: list[Camera], recognizer: str, kind: str = "gaitheat") -> Config:
+    """Demo detector and pose model, one recognizer, default limits."""
+    return Config.model_validate({"cameras": cameras, "models": {kind: {"model": recognizer}}})
+
+
+def judge_nobody(config: Config) -> Config:
+    """Take everybody as evidence, so that all contenders of a comparison have the same work."""
+    quality = config.quality.model_copy(
+        update={
+            "min_height_px": 8.0, "border_px": 0.0, "max_aspect": 100.0, "max_overlap": 1.0,
+            "min_sharpness": 0.0, "min_pose_score": 0.0, "min_motion": 0.0, "max_jump": 1e6,
+            "max_scale_jump": 1e6,
+        }
+    )  # fmt: skip
+    return config.model_copy(update={"quality": quality})
+
+
+def with_gallery(config: Config, encoder: Encoder, path: Path) -> Config:
+    """Compare everybody with `PERSONS` random people."""
+    from gaitstream.gallery.store import Gallery
+
+    rng = np.random.default_rng(0)
+    with Gallery(path, create=True) as gallery:
+        for kind, model in encoder.recognizers.items():
+            shape = (4, model.manifest.embedding.parts, model.manifest.embedding.dim)
+            for index in range(PERSONS):
+                templates = rng.standard_normal(shape, dtype=np.float32)
+                gallery.enroll(f"person{index}", kind, model.fingerprint, templates)
+    found = config.gallery.model_copy(update={"path": path, "threshold": 0.5, "margin": 0.02})
+    return config.model_copy(update={"gallery": found})
+
+
+def measure(
+    config: Config,
+    folder: Path,
+    *,
+    seconds: float,
+    warmup_s: float = 1.5,
+    realtime: bool = True,
+    encoder: Encoder | None = None,
+) -> Load:
+    """Run the pipeline with its real publisher.
+
+    Args:
+        config: cameras and models; cameras should loop.
+        folder: for the journal.
+        seconds: length of the measured stretch.
+        warmup_s: how long it runs before.
+        realtime: files are played at their own pace; else as fast as they are taken.
+        encoder: an open one; loaded when None.
+    """
+    with (
+        Publisher(Journal(folder), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*") as publisher,
+        Pipeline(config, sink=publisher, realtime=realtime, encoder=encoder) as pipeline,
+    ):
+        pipeline.stats.now.event_latency = Histogram(BOUNDS)
+        taken: list[tuple[float, Snapshot]] = []
+        watch = threading.Thread(target=_watch, args=(pipeline, taken, warmup_s, seconds))
+        watch.start()
+        pipeline.run()
+        watch.join()
+    return between(*taken)
+
+
+def _watch(pipeline: Pipeline, taken: list[tuple[float, Snapshot]], warmup_s: float, seconds: float) -> None:
+    for wait_s in (warmup_s, seconds):
+        time.sleep(wait_s)
+        taken.append((time.monotonic(), pipeline.snapshot()))
+    pipeline.stop()
+
+
+def between(start: tuple[float, Snapshot], end: tuple[float, Snapshot]) -> Load:
+    """The counters of a stretch of time, given its two ends."""
+    (start_s, before), (end_s, after) = start, end
+    nothing = Histogram()
+    stage_s, calls = {}, {}
+    for name, histogram in after.stages.items():
+        earlier = before.stages.get(name, nothing)
+        stage_s[name] = (histogram.total - earlier.total) / 1e3
+        calls[name] = histogram.count - earlier.count
+    latency = msgspec.structs.replace(
+        after.event_latency,
+        counts=[b - a for a, b in zip(before.event_latency.counts, after.event_latency.counts, strict=True)],
+    )
+    return Load(
+        seconds=end_s - start_s,
+        frames=_sum(after, "analysed") - _sum(before, "analysed"),
+        persons=_sum(after, "encoded") - _sum(before, "encoded"),
+        windows=_sum(after, "windows") - _sum(before, "windows"),
+        stage_s=stage_s,
+        calls=calls,
+        cpu_s=after.cpu_s - before.cpu_s,
+        rss_mib=after.rss_bytes / 2**20,
+        latency=latency,
+    )
+
+
+def _sum(snapshot: Snapshot, counter: str) -> int:
+    return sum(int(getattr(camera, counter)) for camera in snapshot.cameras.values())
+
+
+def limit_of(load: Load) -> str:
+    """What a saturated run ran out of, in words."""
+    stage, seconds = max(load.stage_s.items(), key=lambda item: item[1])
+    largest = f"largest stage: {stage}, {seconds / load.seconds:.0%} of the time"
+    if load.cpu_share > 0.85:
+        return f"the CPU ({load.cpu_share:.0%} of its cores in use); {largest}"
+    if load.busy > 0.85:
+        return f"the pipeline's thread ({load.busy:.0%} in its stages); {largest}"
+    return f"decoding or other work on this machine ({load.busy:.0%} of the thread in use); {largest}"

@@ -1,0 +1,34 @@
+"""GaitHeat at the demo's width with seeded weights: the same for every contender of a comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gaitstream.export.gaitheat import GaitHeat
+
+SEED = 11
+CHANNELS = (8, 16, 32, 64)
+DIM = 64
+
+
+def gaitheat_module() -> GaitHeat:
+    """The PyTorch module, in evaluation mode."""
+    import torch
+
+    from gaitstream.export.gaitheat import GaitHeat
+
+    torch.manual_seed(SEED)
+    return GaitHeat(CHANNELS, dim=DIM).eval()
+
+
+def make_gaitheat(root: Path) -> Path:
+    """Its bundle, written by the exporter; the directory is made."""
+    from gaitstream.export.api import Options, write_bundle
+
+    root.mkdir(parents=True)
+    write_bundle(
+        gaitheat_module(), root, Options(version="random weights", gamma_deg=0.0, small_angle="align")
+    )
+    return root
