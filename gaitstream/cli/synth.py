@@ -41,6 +41,9 @@ def _add_demo(commands: Commands) -> None:
     )
     demo.add_argument("--seconds", type=_demo_seconds, default=40.0, metavar="S", help="default: 40")
     demo.add_argument("--seed", type=_number, default=7, help="of people and routes (default: 7)")
+    demo.add_argument(
+        "--wait", action="store_true", help="cameras wait for a slow machine: no frame is dropped"
+    )
     demo.add_argument("--view", action="store_true", help="live pictures as a page on this machine")
     demo.add_argument("--port", type=_number, default=0, help="of that page (default: a free one)")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
@@ -83,7 +86,7 @@ def _demo(args: argparse.Namespace) -> int:
     from gaitstream.demo.score import lines
 
     command = shlex.join(["gaitstream", *sys.argv[1:]])
-    plan = Plan(seed=args.seed, seconds=args.seconds)
+    plan = Plan(seed=args.seed, seconds=args.seconds, live=not args.wait)
     console = Console(highlight=False)
     record, result = run_demo(Options(plan, args.out, args.view, args.port, command), console)
     for line in lines(record, result):

@@ -102,7 +102,7 @@ def run_demo(options: Options, console: Console) -> tuple[Record, Score]:
     with tempfile.TemporaryDirectory(prefix="gaitstream-demo-") as folder:
         root = Path(folder)
         console.print("Loading the models")
-        config = _config([plan.live(number, 0) for number in plan.cameras], root / "gallery")
+        config = _config([plan.camera(number, 0) for number in plan.cameras], root / "gallery")
         detector, encoder = load_detector(config), Encoder.load(config)
         console.print(
             f"Enrolling {plan.enrolled} people from camera {plan.cameras[0]}, {plan.enrol_seconds:g} s each"
@@ -135,14 +135,14 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
     """The live run, with everything around it."""
     plan, pose = options.plan, encoder.pose
     for number in plan.cameras:
-        SyntheticCamera(plan.live(number, 0))  # builds scene and people, which stay in memory
+        SyntheticCamera(plan.camera(number, 0))  # builds scene and people, which stay in memory
     with ExitStack() as stack:
         publisher = stack.enter_context(Publisher(Journal(root / "journal"), LOOPBACK, LOOPBACK))
         ear = Ear(publisher)
         with Gallery(root / "gallery") as gallery:
             matcher = gallery.matcher(MODEL, encoder.recognizers[MODEL].fingerprint)
         epoch_ns = time.time_ns() + int(LEAD_S * 1e9)
-        addresses = [plan.live(number, epoch_ns) for number in plan.cameras]
+        addresses = [plan.camera(number, epoch_ns) for number in plan.cameras]
         config = _config(addresses, root / "gallery")
         truths = {f"cam{address.camera}": SyntheticCamera(address) for address in addresses}
         if pose is None:
@@ -153,7 +153,9 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
             viewer = stack.enter_context(Viewer(list(truths), options.port))
             console.print(f"Live pictures: {viewer.url}")
             observers.append(viewer)
-        shape = f"{len(truths)} live cameras, {plan.people} people, {plan.seconds:g} s"
+        shape = (
+            f"{len(truths)} {'live ' if plan.live else ''}cameras, {plan.people} people, {plan.seconds:g} s"
+        )
         console.print(f"{shape}; events at {publisher.endpoint}")
         pipeline = stack.enter_context(
             Pipeline(config, sink=publisher, observers=observers, detector=detector, encoder=encoder)

@@ -23,6 +23,8 @@ class Plan:
         enrolled: how many of them are enrolled.
         cameras: numbers of the live cameras; the first is also the camera of the enrolment.
         site: where.
+        live: pictures come by the clock and late ones are left out; otherwise the cameras wait for the
+            pipeline, which makes the result independent of the machine's speed.
     """
 
     seed: int = 7
@@ -32,6 +34,7 @@ class Plan:
     enrolled: int = 5
     cameras: tuple[int, ...] = (1, 2, 3)
     site: str = "plaza"
+    live: bool = True
 
     def enrolment(self, person: int, attempt: int = 0) -> Address:
         """The first camera, with one person alone; each attempt goes on where the one before ended."""
@@ -47,15 +50,15 @@ class Plan:
             seconds=self.enrol_seconds,
         )
 
-    def live(self, camera: int, epoch_ns: int) -> Address:
-        """A live camera whose world begins at `epoch_ns`."""
+    def camera(self, number: int, epoch_ns: int) -> Address:
+        """A camera of the main run, whose world begins at `epoch_ns`."""
         return Address(
             site=self.site,
-            camera=camera,
+            camera=number,
             people=self.people,
             seed=self.seed,
             fps=FPS,
-            live=True,
+            live=self.live,
             seconds=self.seconds,
             epoch_ns=epoch_ns,
         )

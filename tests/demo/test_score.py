@@ -25,10 +25,21 @@ def track(camera="cam1", number=1, truth="Ada", person=None, **changes):
 
 
 def record(tracks, windows=()):
-    people = [Person(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
-              Person(name="Bela", enrolled=True, templates=5), Person(name="<Gus>", enrolled=False)]  # fmt: skip
-    camera = CameraRun(name="cam1", still=b"\xff\xd8", decoded=90, analysed=88, dropped=2, fps=14.5, 
-                       p50_ms=31.0, p95_ms=55.0)  # fmt: skip
+    people = [
+        Person(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
+        Person(name="Bela", enrolled=True, templates=5),
+        Person(name="<Gus>", enrolled=False),
+    ]
+    camera = CameraRun(
+        name="cam1",
+        still=b"\xff\xd8",
+        decoded=90,
+        analysed=88,
+        dropped=2,
+        fps=14.5,
+        p50_ms=31.0,
+        p95_ms=55.0,
+    )
     return Record(
         version="1", machine="a machine", started="2026-01-01 00:00 UTC", command="gaitstream demo", seed=7,
         site="plaza", seconds=10.0, enrolment_s=5.0, total_s=20.0, threshold=0.6, margin=0.05,
