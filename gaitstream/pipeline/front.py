@@ -92,6 +92,13 @@ class CameraLine:
         persons: tuple[Person, ...] = self.evidence.judge(tracked.persons)
         return Looked(Work(frame, persons, self.evidence), tracked.ended)
 
+    def lose_sight(self) -> tuple[int, ...]:
+        """The camera went away: end its tracks, since whoever is seen next may be somebody else."""
+        ended = self.tracker.reset()
+        if self.evidence is not None:
+            self.evidence.forget(ended)
+        return ended
+
     def adjust(self, camera: Camera, config: Config) -> None:
         """Take over rates, regions and thresholds while running."""
         self.camera, self.config = camera, config

@@ -40,7 +40,7 @@ from gaitstream.pipeline.encode import Encoded, Encoder, Work
 from gaitstream.pipeline.front import CameraLine, Looked
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventMaker, EventSink
-from gaitstream.pipeline.source.reader import StateChange
+from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.stats import Snapshot, Stats
 from gaitstream.pipeline.track import CameraTracker
 
@@ -301,6 +301,10 @@ class Pipeline:
         cameras = [camera for camera in self.config.cameras if camera.enabled and self._is_mine(camera.id)]
         if not cameras:
             raise ConfigError("no camera is enabled: set enabled: true on one")
+        if not self.config.models.recognizers:
+            log.warning(
+                "no recognizer is configured: people are tracked and nobody is identified; set models"
+            )
         self._emit(
             RunStarted(
                 time_ns=time.time_ns(),
@@ -361,9 +365,13 @@ class Pipeline:
             line = self._lines.get(change.camera)
             size = line.reader.size if line else None
             event = self._maker.camera(change, size, line.camera.fps if line else None)
-            log.info("camera %s: %s %s", change.camera, change.state.value, change.reason)
+            log.info("camera %s: %s", change.camera, f"{change.state.value} {change.reason}".rstrip())
             if event is not None:
                 self._emit(event)
+            if line is not None and change.state is State.OFFLINE:
+                for track in line.lose_sight():
+                    self._encoder.forget(change.camera, [track])
+                self._backend.end_camera(change.camera, "camera_offline")
 
     def _follow_file(self) -> None:
         if self._watcher is None:

@@ -31,6 +31,7 @@ from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.enroll import choose, enroll_walk, save_pictures, watch_video
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline, load_detector
+from gaitstream.pipeline.source.reader import State, StateChange
 from tests.pipeline.tiny import tiny_bundle
 from tests.pipeline.walkers import camera, walkers, write_cams
 
@@ -201,6 +202,37 @@ def test_stop_ends_tracks_with_a_last_word(
     gate = snapshot.cameras["gate"]
     assert gate.decoded >= gate.analysed + gate.abandoned
     assert watch.labels[1].status is Status.UNKNOWN
+
+
+class Blink(Watch):
+    """Reports the camera as lost at one frame and stops at a later one."""
+
+    def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:
+        super().on_frame(frame, persons, labels)
+        if frame.index >= 20 and not self.blinked:
+            self.blinked = True
+            assert self.pipeline is not None
+            change = StateChange(frame.camera, State.OFFLINE, "no frame for 5 s", frame.time_ns)
+            self.pipeline._states.put(change)
+
+    blinked = False
+
+
+def test_a_lost_camera_ends_its_tracks(
+    shared: Path, bundle: Bundle, tmp_path: Path, open_models: dict[str, Any]
+) -> None:
+    heard, blink = Heard(), Blink(stop_at=45)
+    with Pipeline(
+        load_config(write_cams(tmp_path, shared, bundle.root)), sink=heard, observers=[blink], **open_models
+    ) as pipeline:
+        blink.pipeline = pipeline
+        pipeline.run()
+    ended = [event for event in heard.events if isinstance(event, TrackEnded)]
+    before = {event.track for event in ended if event.cause == "camera_offline"}
+    after = {event.track for event in ended if event.cause == "shutdown"}
+    assert len(before) >= 4
+    assert len(after) >= 4
+    assert not before & after
 
 
 def test_changes_of_the_file_reach_the_cameras_and_leave_the_others_alone(
