@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from gaitstream.synth.gait import LEAD, pose
 from gaitstream.synth.identity import Identity, sample_identity
@@ -233,5 +234,13 @@ def draw_parts(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
     factor = -0.5 / sigma[..., None] ** 2
     gx, gy = torch.exp(factor * across**2), peak[..., None] * torch.exp(factor * along**2)
     maps = [(gy[:, :, list(g), :, None] * gx[:, :, list(g), None, :]).amax(2) for g in GROUPS]
+    # Between the joints a network's maps are not empty, and a maximum over time collects what is there.
+    dirt = uniform(0, 0.05, n, 1, 1, 1) * normal(n * t, 1, 9, 7).unflatten(0, (n, t))[:, :, 0]
+    maps = [torch.maximum(m, _spread(dirt * uniform(0.3, 1, n, t, 1, 1))) for m in maps]
     whole = torch.maximum(maps[0], maps[1])
     return torch.stack([whole, *maps], 2).clamp_(0, 1)
+
+
+def _spread(coarse: Tensor) -> Tensor:
+    """Smooth maps `[n, frames, 64, 48]` from coarse ones."""
+    return F.interpolate(coarse, size=(64, 48), mode="bilinear", align_corners=True)
