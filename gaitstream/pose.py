@@ -12,6 +12,7 @@ input is normalised is declared in a small YAML or JSON file of the same name be
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.engines import Engine, open_engine
+from gaitstream.engines import Engine, Pixels, open_engine
 from gaitstream.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -91,14 +92,22 @@ class PoseModel:
             EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
         """
         graph, contract = read_contract(Path(path))
+        pixels = Pixels(contract.scale, contract.mean, contract.std)
         try:
             # A graph exported for one picture runs whole batches once its first dimension is opened.
             engine = open_engine(
-                graph, runtime, precision, threads, cache=cache, free_batch=runtime in ("auto", "openvino")
+                graph,
+                runtime,
+                precision,
+                threads,
+                cache=cache,
+                free_batch=runtime in ("auto", "openvino"),
+                pixels=pixels,
             )
         except EngineError as error:
             log.info("%s stays at the batch it was exported with: %s", graph.name, error)
-            engine = open_engine(graph, runtime, precision, threads, cache=cache)
+            engine = open_engine(graph, runtime, precision, threads, cache=cache, pixels=pixels)
+        _compiles()  # now, so that no frame waits for it
         return cls(contract, engine)
 
     def crop(self, image: Bytes, boxes: Floats) -> Bytes:
@@ -111,17 +120,7 @@ class PoseModel:
         Returns:
             RGB uint8 `[n, 3, 256, 192]`.
         """
-        import cv2
-
-        crops = np.empty((len(boxes), 3, CROP_HEIGHT, CROP_WIDTH), np.uint8)
-        for crop, (left, top, scale) in zip(crops, crop_windows(boxes), strict=True):
-            # Pixel centres lie at half integers of the box's coordinates.
-            matrix = np.array(
-                [[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]], np.float64
-            )
-            patch = cv2.warpAffine(image, matrix, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR)
-            cv2.split(patch, [crop[2], crop[1], crop[0]])
-        return crops
+        return crop_compiled(image, boxes) if _compiles() else crop_warped(image, boxes)
 
     def heatmaps(self, crops: Bytes) -> Floats:
         """Joint heatmaps `[n, 17, 64, 48]` of RGB uint8 crops `[n, 3, 256, 192]`."""
@@ -133,7 +132,8 @@ class PoseModel:
         maps = [one.result()[self._output.name] for one in pending]
         if not maps:
             return np.empty((0, JOINTS, HEAT_HEIGHT, HEAT_WIDTH), np.float32)
-        return np.concatenate(maps).astype(np.float32, copy=False)
+        whole = maps[0] if len(maps) == 1 else np.concatenate(maps)
+        return whole.astype(np.float32, copy=False)
 
     def close(self) -> None:
         """Free the engine."""
@@ -141,9 +141,45 @@ class PoseModel:
 
     def _normalise(self, crops: Bytes) -> NDArray[Any]:
         ordered = crops if self.contract.colour == "rgb" else crops[:, ::-1]
-        if self._input.dtype == "uint8":
+        if self._input.dtype == "uint8":  # the engine makes floats of them, or the graph does
             return np.ascontiguousarray(ordered)
         return (ordered * self._gain + self._bias).astype(self._input.dtype, copy=False)
+
+
+def crop_compiled(image: Bytes, boxes: Floats) -> Bytes:
+    """The crop rule in native code; arguments and result as for `PoseModel.crop`.
+
+    Raises:
+        KernelError: nothing compiles here.
+    """
+    from gaitstream.kernels.cropping import crop, picture, pose_windows
+
+    # The kernel reads pixels side by side; a mirrored picture, say, is copied first.
+    source = image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
+    windows = pose_windows(boxes, width=source.shape[1], height=source.shape[0])
+    return crop([picture(source)], windows, (CROP_HEIGHT, CROP_WIDTH))
+
+
+def crop_warped(image: Bytes, boxes: Floats) -> Bytes:
+    """The crop rule with OpenCV, for machines without a compiler; as `PoseModel.crop`, a third as fast."""
+    import cv2
+
+    crops = np.empty((len(boxes), 3, CROP_HEIGHT, CROP_WIDTH), np.uint8)
+    for crop, (left, top, scale) in zip(crops, crop_windows(boxes), strict=True):
+        # Pixel centres lie at half integers of the box's coordinates.
+        matrix = np.array(
+            [[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]], np.float64
+        )
+        patch = cv2.warpAffine(image, matrix, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR)
+        cv2.split(patch, [crop[2], crop[1], crop[0]])
+    return crops
+
+
+@functools.cache
+def _compiles() -> bool:
+    from gaitstream.kernels import cpu
+
+    return cpu.available()
 
 
 def keypoints(heatmaps: Floats) -> Floats:

@@ -301,11 +301,18 @@ def crop_padded(image: Bytes, boxes: Floats, height: int, width: int) -> tuple[B
         # Floor division rounds towards minus infinity: an odd surplus loses one column more on the left.
         if spare >= 0:
             left = spare // 2
-            crops[index, :, :, left : left + fitted] = person[:, :, ::-1].transpose(2, 0, 1)
+            _to_planes(person, crops[index, :, :, left : left + fitted])
         else:
             first = -(spare // 2)
-            crops[index] = person[:, first : first + width, ::-1].transpose(2, 0, 1)
+            _to_planes(person[:, first : first + width], crops[index])
     return crops, ratios
+
+
+def _to_planes(picture: NDArray[Any], planes: Bytes) -> None:
+    """Write a BGR picture `[height, width, 3]` into RGB planes `[3, height, width]`, which may be a view."""
+    import cv2
+
+    cv2.split(picture, [planes[2], planes[1], planes[0]])
 
 
 def _open_align(bundle: Bundle, threads: int | None, cache: EngineCache | None) -> Engine | None:

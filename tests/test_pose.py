@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
-from gaitstream.pose import PoseModel, crop_windows, keypoints, to_image
+from gaitstream.pose import PoseModel, crop_compiled, crop_warped, crop_windows, keypoints, to_image
 
 onnx = pytest.importorskip("onnx", reason="making graphs needs the extra [export]")
 
@@ -159,6 +160,21 @@ def test_crop_is_rgb_and_black_outside(tmp_path: Path, cache: EngineCache) -> No
     assert crop[:, 128, 96].tolist() == [3, 2, 1]
     assert crop[:, 0, 0].tolist() == [0, 0, 0]
     model.close()
+
+
+def test_native_crops_equal_warped_ones() -> None:
+    """Also of people over the edge, larger than the crop, and in pictures that are views."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (500, 700, 3), dtype=np.uint8)
+    whole = cv2.GaussianBlur(noise, (7, 7), 2).astype(np.uint8)
+    boxes = np.array(
+        [[-40, -60, 90, 220], [620.3, 300.8, 760, 560], [0, 0, 700, 500], [300.4, 100.7, 330.2, 170.1],
+         [900, 900, 950, 990], [250, 250, 250, 250]], np.float32,
+    )  # fmt: skip
+    for image in (whole, whole[20:420, 50:650], whole[:, ::-1]):
+        difference = np.abs(crop_compiled(image, boxes).astype(int) - crop_warped(image, boxes))
+        assert difference.max() <= 4  # OpenCV may round source positions
+        assert (difference > 1).mean() < 1e-3
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])

@@ -79,6 +79,25 @@ def no_progress(phase: str, done: float) -> bool:  # noqa: ARG001 - the protocol
 
 
 @dataclass(frozen=True, slots=True)
+class Pixels:
+    """How a graph's picture input is made of bytes: `(x / scale - mean) / std`, inside the engine.
+
+    Attributes:
+        scale: pixels are divided by this first.
+        mean: per channel, in the order of the graph.
+        std: likewise.
+        interleaved: pictures come as `[n, height, width, 3]` and not as planes.
+        swap: the graph wants the channels in the opposite order of that they come in.
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    interleaved: bool = False
+    swap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRequest:
     """What to compile, and for what.
 
@@ -89,6 +108,7 @@ class BuildRequest:
         batch: sizes of the first dimension where the graph leaves it open.
         threads: CPU threads; None leaves it to the runtime.
         free_batch: open the first dimension of a graph that was exported for one batch size only.
+        pixels: take the picture input as bytes, where the runtime can; see `open_engine`.
     """
 
     graph: Path
@@ -97,6 +117,7 @@ class BuildRequest:
     batch: Batch = field(default_factory=Batch)
     threads: int | None = None
     free_batch: bool = False
+    pixels: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gaitstream.engines.base import (
     Batch,
     BuildRequest,
     Engine,
+    Pixels,
     Probe,
     Progress,
     Runtime,
@@ -32,6 +33,7 @@ def open_engine(
     *,
     device: str | None = None,
     free_batch: bool = False,
+    pixels: Pixels | None = None,
     cache: EngineCache | None = None,
     progress: Progress = no_progress,
 ) -> Engine:
@@ -46,6 +48,8 @@ def open_engine(
         batch: sizes to compile for, where the runtime needs to know; None is 1, 16, 64.
         device: `cpu` or `cuda`, where a runtime has both.
         free_batch: open the first dimension of a graph exported for one batch size; OpenVINO only.
+        pixels: have the engine take its floating point picture input as uint8 and normalise it itself.
+            OpenVINO only: with other runtimes the input's dtype stays, which is how a caller finds out.
         cache: where compiled engines are kept.
         progress: told of a build under way.
 
@@ -64,7 +68,9 @@ def open_engine(
         try:
             chosen = runtime_named(name)
             settled = settle_precision(path, precision, chosen.probe(device))
-            request = BuildRequest(path, settled, device, batch or Batch(), threads, free_batch)
+            # Other runtimes cannot, and their engines must not be built anew for a wish they ignore.
+            bytes_in = pixels if name == "openvino" else None
+            request = BuildRequest(path, settled, device, batch or Batch(), threads, free_batch, bytes_in)
             return _open(chosen, request, cache or EngineCache(), progress)
         except GaitstreamError as error:
             if runtime != "auto":
@@ -143,11 +149,14 @@ def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress:
 def _key(runtime: Runtime, request: BuildRequest) -> Key:
     probe = runtime.probe(request.device)
     batch = request.batch
+    profile = f"{batch.min},{batch.opt},{batch.max};threads={request.threads};free={request.free_batch}"
+    if request.pixels is not None:
+        profile += f";{request.pixels}"
     return Key(
         graph_sha256=file_sha256(request.graph),
         runtime=runtime.name,
         version=probe.version,
         device=probe.device,
         precision=request.precision,
-        profile=f"{batch.min},{batch.opt},{batch.max};threads={request.threads};free={request.free_batch}",
+        profile=profile,
     )

@@ -17,6 +17,7 @@ from gaitstream.engines.base import (
     Engine,
     Feeds,
     Pending,
+    Pixels,
     Probe,
     Progress,
     TensorSpec,
@@ -245,9 +246,34 @@ def _compile(request: BuildRequest) -> ov.CompiledModel:
         model = core.read_model(request.graph)
         if request.free_batch:
             model.reshape({port: [-1, *list(port.get_partial_shape())[1:]] for port in model.inputs})
+        if request.pixels is not None:
+            model = take_bytes(model, request.pixels)
         return core.compile_model(model, "CPU", _settings(request))
     except RuntimeError as error:
         raise EngineError(f"openvino cannot compile {request.graph}: {last_line(error)}") from error
+
+
+def take_bytes(model: ov.Model, pixels: Pixels) -> ov.Model:
+    """Put the making of floats from bytes into the graph, where its first layers absorb it."""
+    from openvino import Layout, Type
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    for port in model.inputs:
+        if len(port.get_partial_shape()) != 4 or not port.get_element_type().is_real():
+            continue
+        source = steps.input(port.get_any_name())
+        source.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC" if pixels.interleaved else "NCHW"))
+        source.model().set_layout(Layout("NCHW"))
+        work = source.preprocess().convert_element_type(Type.f32)
+        if pixels.swap:
+            work = work.reverse_channels()
+        if any(pixels.mean):
+            work = work.mean([pixels.scale * mean for mean in pixels.mean])
+        gains = [pixels.scale * std for std in pixels.std]
+        if gains != [1.0, 1.0, 1.0]:
+            work.scale(gains)
+    return steps.build()
 
 
 def _settings(request: BuildRequest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.engines import Engine, open_engine
+from gaitstream.engines import Engine, Pixels, open_engine
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.pipeline.config import is_model_path
 from gaitstream.pipeline.data import Detections, Floats, Image
@@ -46,11 +46,14 @@ class DetectorModel:
         self.nms_iou = nms_iou
         self._input = next(spec for spec in engine.inputs.values() if len(spec.shape) == 4)
         self._sizes_input = next((spec for spec in engine.inputs.values() if len(spec.shape) == 2), None)
-        height, width = self._input.shape[2:]
+        # An engine that makes its own floats takes pictures as they lie in memory.
+        self._takes_pictures = self._input.dtype == "uint8" and self._input.shape[3] == 3
+        height, width = self._input.shape[1:3] if self._takes_pictures else self._input.shape[2:]
         self.size = (height, width) if height > 0 and width > 0 else contract.size
         fixed = self._input.shape[0]
         self.batch = fixed if fixed > 0 else min(batch, engine.max_batch or batch)
         self._fixed = fixed > 0
+        self._canvases: list[NDArray[np.uint8]] = []
 
     @classmethod
     def load(
@@ -80,12 +83,16 @@ class DetectorModel:
             EngineError: the graph does not compile.
         """
         graph, contract = find_detector(model)
-        engine = open_engine(graph, runtime, precision, threads)
         if layout != "auto" and (contract is None or contract.layout != layout):
             contract = usual_contract(graph.name, layout)
         if contract is None:
-            shapes = {name: spec.shape for name, spec in engine.outputs.items()}
-            contract = usual_contract(graph.name, recognise(graph.name, shapes, _input_size(engine)))
+            with open_engine(graph, runtime, precision, threads) as engine:
+                shapes = {name: spec.shape for name, spec in engine.outputs.items()}
+                contract = usual_contract(graph.name, recognise(graph.name, shapes, _input_size(engine)))
+        pixels = Pixels(
+            contract.scale, contract.mean, contract.std, interleaved=True, swap=contract.colour == "rgb"
+        )
+        engine = open_engine(graph, runtime, precision, threads, pixels=pixels)
         return cls(contract, engine, nms_iou=nms_iou, batch=batch)
 
     def detect(self, images: Sequence[Image], least: Sequence[float] | float = 0.3) -> list[Detections]:
@@ -101,7 +108,7 @@ class DetectorModel:
         limits = [least] * len(images) if isinstance(least, float | int) else list(least)
         groups = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
         # All batches are under way before the first is waited for: asynchronous runtimes overlap them.
-        pending = [self.engine.submit(self._feeds(group)) for group in groups]
+        pending = [self.engine.submit(self._feeds(index, group)) for index, group in enumerate(groups)]
         found: list[Detections] = []
         for group, call in zip(groups, pending, strict=True):
             outputs = call.result()
@@ -113,40 +120,47 @@ class DetectorModel:
         """Free the engine."""
         self.engine.close()
 
-    def _feeds(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
+    def _feeds(self, group: int, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
         """The network's inputs; a graph of fixed batch is filled up with the last image."""
-        import cv2
-
-        canvases = [self._canvas(image) for image in images]
-        canvases += canvases[-1:] * (self.batch - len(canvases) if self._fixed else 0)
-        contract = self.contract
-        swap = contract.colour == "rgb"
-        blob: NDArray[Any] = cv2.dnn.blobFromImages(canvases, 1.0 / contract.scale, swapRB=swap)
-        if any(contract.mean) or contract.std != (1.0, 1.0, 1.0):
-            mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
-            blob = (blob - mean) / std
-        feeds: dict[str, NDArray[Any]] = {self._input.name: blob.astype(self._input.dtype, copy=False)}
+        # Fresh memory costs more than the resizing. Each group keeps its own until all results are there.
+        if group == len(self._canvases):
+            self._canvases.append(np.empty((self.batch, *self.size, 3), np.uint8))
+        canvases = self._canvases[group][: self.batch if self._fixed else len(images)]
+        for canvas, image in zip(canvases, images, strict=False):
+            self._fit(image, canvas)
+        canvases[len(images) :] = canvases[len(images) - 1]
+        feeds = {self._input.name: canvases if self._takes_pictures else self._normalise(canvases)}
         if self._sizes_input is not None:
             # RT-DETR scales its boxes to a size it is given, width first.
             sizes = np.tile(np.array([self.size[::-1]]), (len(canvases), 1))
             feeds[self._sizes_input.name] = sizes.astype(self._sizes_input.dtype)
         return feeds
 
-    def _canvas(self, image: Image) -> Image:
-        """The image at the network's size, padded as the contract says."""
+    def _normalise(self, canvases: NDArray[np.uint8]) -> NDArray[Any]:
+        import cv2
+
+        contract = self.contract
+        swap = contract.colour == "rgb"
+        blob: NDArray[Any] = cv2.dnn.blobFromImages(list(canvases), 1.0 / contract.scale, swapRB=swap)
+        if any(contract.mean) or contract.std != (1.0, 1.0, 1.0):
+            mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
+            blob = (blob - mean) / std
+        return blob.astype(self._input.dtype, copy=False)
+
+    def _fit(self, image: Image, canvas: Image) -> None:
+        """Write the image at the network's size, padded as the contract says."""
         import cv2
 
         net_height, net_width = self.size
         where = Geometry.of(image.shape[:2], self.size, self.contract.fit)
         height = min(net_height, max(1, round(image.shape[0] * where.scale_y)))
         width = min(net_width, max(1, round(image.shape[1] * where.scale_x)))
-        resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        if (height, width) == self.size:
-            return np.asarray(resized, np.uint8)
-        canvas = np.full((net_height, net_width, 3), self.contract.pad, np.uint8)
         top, left = int(where.top), int(where.left)
-        canvas[top : top + height, left : left + width] = resized
-        return canvas
+        bottom, right = top + height, left + width
+        for border in (canvas[:top], canvas[bottom:], canvas[top:bottom, :left], canvas[top:bottom, right:]):
+            border[...] = self.contract.pad
+        inner = canvas[top:bottom, left:right]
+        cv2.resize(image, (width, height), dst=inner, interpolation=cv2.INTER_LINEAR)
 
     def _read(
         self, outputs: dict[str, NDArray[Any]], item: int, image: tuple[int, ...], least: float

@@ -229,8 +229,9 @@ def sharpness(image: Image, box: Floats) -> float:
     if x2 - x1 < 2 or y2 - y1 < 2:
         return 0.0
     size = (max(8, round(64 * (x2 - x1) / (y2 - y1))), 64)
-    small = cv2.resize(image[y1:y2, x1:x2], size, interpolation=cv2.INTER_AREA)
-    _, deviation = cv2.meanStdDev(cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), cv2.CV_32F))
+    grey = cv2.cvtColor(image[y1:y2, x1:x2], cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_32F))
     return float(deviation[0, 0]) ** 2
 
 

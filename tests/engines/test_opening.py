@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from gaitstream.engines import Batch, open_engine
+from gaitstream.engines import Batch, Pixels, open_engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import EngineError, MissingExtraError
 from tests.engines.small_graphs import small_graph, small_reference
@@ -116,6 +117,33 @@ def test_batch_one_graph_is_opened_for_batches(
         fixed.infer({"images": images})
     with open_engine(graph, "openvino", "fp32", free_batch=True, cache=cache) as engine:
         assert relative(engine.infer({"images": images})["features"], small_reference(images)) < 1e-5
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("swap", [False, True])
+def test_bytes_become_floats_inside_the_engine(
+    interleaved: bool, swap: bool, tmp_path: Path, cache: EngineCache
+) -> None:
+    """The graph gives its input back, and is fed pictures in every order."""
+    info = onnx.helper.make_tensor_value_info
+    shape = ["n", 3, 8, 6]
+    node = onnx.helper.make_node("Relu", ["data"], ["kept"])
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph([node], "keep", [info("data", kind, shape)], [info("kept", kind, shape)])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "keep.onnx")
+    pixels = Pixels(255.0, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), interleaved, swap)
+    planes = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6), dtype=np.uint8)
+    mean, std = (np.array(values)[:, None, None] for values in (pixels.mean, pixels.std))
+    wanted = np.maximum(((planes[:, ::-1] if swap else planes) / 255 - mean) / std, 0)
+    with open_engine(
+        tmp_path / "keep.onnx", "openvino", "fp32", threads=1, pixels=pixels, cache=cache
+    ) as engine:
+        assert engine.inputs["data"].dtype == "uint8"
+        feed = np.ascontiguousarray(planes.transpose(0, 2, 3, 1)) if interleaved else planes
+        np.testing.assert_allclose(engine.infer({"data": feed})["kept"], wanted, atol=1e-6)
+    with open_engine(tmp_path / "keep.onnx", "onnxruntime", "fp32", pixels=pixels, cache=cache) as engine:
+        assert engine.inputs["data"].dtype == "float32"
 
 
 def test_closed_engine_says_so(graph: Path, cache: EngineCache, images: np.ndarray) -> None:

@@ -278,6 +278,20 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         DetectorModel.load(tmp_path / "nope.onnx")
 
 
+def test_an_engine_that_takes_bytes_sees_the_same_pixels(shared: Path) -> None:
+    """One runtime makes floats itself, the other is fed them; pictures of two sizes follow each other."""
+    path = shared / "models" / "yolox_nano_coco.onnx"
+    one, other = (DetectorModel.load(path, runtime=name, threads=1) for name in ("openvino", "onnxruntime"))
+    rng = np.random.default_rng(0)
+    for sizes in [((300, 400), (480, 320)), ((416, 416),), ((200, 640), (600, 500), (300, 400))]:
+        images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+        for found, wanted in zip(one.detect(images, 0.001), other.detect(images, 0.001), strict=True):
+            np.testing.assert_allclose(found.scores[0], wanted.scores[0], rtol=1e-3)
+            np.testing.assert_allclose(found.boxes[0], wanted.boxes[0], atol=0.05)
+    one.close()
+    other.close()
+
+
 def test_a_real_detector_finds_nobody_in_an_empty_picture(shared: Path) -> None:
     detector = DetectorModel.load(shared / "models" / "yolox_nano_coco.onnx", threads=1)
     found = detector.detect([blank(480, 640), np.full((240, 320, 3), 114, np.uint8)])

@@ -1,0 +1,14 @@
+"""The measurement of what the pipeline costs outside its engines runs the real stages."""
+
+from __future__ import annotations
+
+from gaitstream.bench.overhead import rows
+
+
+def test_every_step_is_measured_and_the_sum_is_of_the_outer_ones() -> None:
+    found = {row.contender: row for row in rows(quick=True)}
+    cost = {name: row.figures["overhead"].median for name, row in found.items()}
+    outer = [name for name, row in found.items() if not row.note and name != "sum"]
+    assert {"convert", "detect", "track", "evidence", "recogniser crop", "pool"} == set(outer)
+    assert all(value > 0 for value in cost.values())
+    assert 0.5 * cost["sum"] < sum(cost[name] for name in outer) < 2 * cost["sum"]
