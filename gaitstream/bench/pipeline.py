@@ -49,12 +49,13 @@ def run(settings: Settings) -> Suite:
 
         return run_long(settings)
     with tempfile.TemporaryDirectory(prefix="gaitstream-bench-") as folder:
+        overhead = run_contender("gaitstream.bench.overhead:rows", {"quick": settings.quick})
         sweep = measure_sweep(settings, Path(folder))
         comparison, notes = measure_contenders(settings, Path(folder))
     return Suite(
         name="pipeline",
         title="Pipeline",
-        rows=[*sweep, *comparison],
+        rows=[*sweep, *comparison, *overhead],
         notes=[*saturation_notes(sweep), *_ratios(comparison), *notes, *LEGEND],
         charts=pipeline_charts.draw(sweep),
     )
@@ -62,8 +63,8 @@ def run(settings: Settings) -> Suite:
 
 LEGEND = (
     f"due: {FPS:g} frames a second and camera; keeps up: at least {KEEPS_UP:.0%} of them analysed. "
-    "p50 to p99: from the due time of a window's last frame to its published decision; floor: the mean time of one call "
-    "of each engine the frame passes.",
+    "p50 to p99: from the due time of a window's last frame to its published decision; floor: the mean time "
+    "of one call of each engine the frame passes.",
     "demo weights of the package for detection, pose and GaitHeat; a gallery of 100 random people.",
 )
 
@@ -123,6 +124,7 @@ def drive(
     config = build_config(cameras_on(clips, count, FPS, loop=True), bundle)
     config = judge_nobody(config) if plain else config
     encoder = Encoder.load(config)
+    folder.mkdir(parents=True, exist_ok=True)
     name = f"{count}-{realtime}-{len(list(folder.iterdir()))}"
     try:
         config = with_gallery(config, encoder, folder / f"{name}.gallery")
