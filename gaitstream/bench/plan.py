@@ -139,5 +139,5 @@ def describe_device(site: Site, device: Device) -> str:
         f"{ACHIEVED:.0%} of it assumed to be reached\n"
         f"recognizer: {GFLOP[site.model]:g} GFLOP a person and frame, {load:.1%} of one GPU: "
         f"{count} GPU{'s' * (count > 1)} of {device.memory_gib} GiB, {count * device.watts} W\n"
-        "decoding, detection and pose come on top; measure with 'gaitstream bench' on the device before buying"
+        "decoding, detection and pose come on top; run 'gaitstream bench' on the device before buying"
     )

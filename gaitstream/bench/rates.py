@@ -94,7 +94,7 @@ def best_frame_ms(report: Report, model: str, source: str) -> float:
 
 
 def with_recognizer(rates: Rates, frame_ms: float, model: str) -> Rates:
-    """The same with another recognizer; BigGait needs no pose but keeps the demo's judging of frames by it."""
+    """The same with another recognizer; the pose model goes on judging frames, for BigGait too."""
     person = {name: cost for name, cost in rates.person_ms.items() if name not in RECOGNIZERS}
     return msgspec.structs.replace(rates, person_ms=person | {model: frame_ms})
 
@@ -103,7 +103,7 @@ def measure_rates(model: Model, say: Callable[[str], None], seconds: float = 6.0
     """Measure this machine in about a minute.
 
     Raises:
-        MissingExtraError: a full-size recognizer is wanted and the extra [export], which makes one, is absent.
+        MissingExtraError: a full-size recognizer is wanted without the extra [export], which makes it.
     """
     with tempfile.TemporaryDirectory(prefix="gaitstream-plan-") as folder:
         say("rendering two short videos")
