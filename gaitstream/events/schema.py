@@ -89,7 +89,8 @@ class TrackEnded(Event, frozen=True, kw_only=True, tag="track.ended"):
     """A track is over.
 
     Attributes:
-        cause: `lost` (not seen for a while), `camera_offline`, `camera_removed`, `end_of_stream` or `shutdown`.
+        cause: `lost` (not seen for a while), `camera_offline`, `camera_removed`, `end_of_stream` or
+            `shutdown`.
         seen: frames the track was seen in.
         accepted: frames of those that were evidence of gait.
         outcome: the final status.

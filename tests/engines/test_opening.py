@@ -126,7 +126,7 @@ def test_bytes_become_floats_inside_the_engine(
 ) -> None:
     """The graph gives its input back, and is fed pictures in every order."""
     info = onnx.helper.make_tensor_value_info
-    shape = ["n", 3, 8, 6]
+    shape: list[str | int | None] = ["n", 3, 8, 6]
     node = onnx.helper.make_node("Relu", ["data"], ["kept"])
     kind = onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph([node], "keep", [info("data", kind, shape)], [info("kept", kind, shape)])

@@ -117,14 +117,14 @@ def test_cuda_kernel_equals_the_cpu(
         if rule == "pad"
         else pose_windows(kept, width=WIDTH, height=HEIGHT, crop=size)
     )
-    options = {"gain": (0.01, 0.02, 0.03), "bias": (-1.0, 0.0, 1.0)}
-    expected = crop([source], windows, size, half=half, **options)
+    gain, bias = (0.01, 0.02, 0.03), (-1.0, 0.0, 1.0)
+    expected = crop([source], windows, size, half=half, gain=gain, bias=bias)
     crops = padded_empty(expected.shape, expected.dtype)
     Launcher(emulator, b"emulated").crop(
         as_device(source.reshape(1).view(np.uint8)),
         as_device(windows.view(np.uint8)),
         as_device(crops),
-        **options,
+        gain=gain, bias=bias,
     )
     # Two compilers may round a converted colour differently: one level, times the gain.
     tolerance = (0.035 if pixel_format == "nv12" else 4e-3) if half else 1
