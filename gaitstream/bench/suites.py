@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import shlex
 import sys
@@ -54,7 +55,11 @@ def run_suites(names: Sequence[str], settings: Settings) -> Report:
     wanted = list(SUITES) if "all" in names else list(names)
     for name in wanted:
         if name not in SUITES:
-            raise ConfigError(f"no benchmark suite '{name}'; there are {', '.join(SUITES)} and all")
+            near = difflib.get_close_matches(name, [*SUITES, "all", "compare"], 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ConfigError(f"no benchmark suite '{name}'{hint}; there are {', '.join(SUITES)} and all")
+    if settings.minutes and "pipeline" not in wanted:
+        raise ConfigError("--minutes is for the pipeline suite: gaitstream bench pipeline --minutes N")
     started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     machine = describe()

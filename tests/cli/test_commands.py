@@ -59,7 +59,7 @@ def test_the_subscriber_imports_with_pyzmq_and_msgspec_alone() -> None:
     ("arguments", "code", "said"),
     [
         (["config", "check", "nowhere.yaml"], 2, "nowhere.yaml"),
-        (["bench", "recogniser"], 2, "no benchmark suite 'recogniser'"),
+        (["bench", "recogniser"], 2, "no benchmark suite 'recogniser' (did you mean recognizer?)"),
         (["bench", "compare", "a.json"], 2, "takes two report.json files"),
         (["build", "nowhere"], 1, "is not a model bundle"),
     ],

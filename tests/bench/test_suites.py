@@ -1,0 +1,40 @@
+"""Which suites run, and what a wrong name or option is answered with."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from gaitstream.bench.command import run_and_write
+from gaitstream.bench.result import read_report
+from gaitstream.bench.suites import SUITES, Settings, run_suites
+from gaitstream.errors import ConfigError
+
+
+@pytest.mark.parametrize("module", SUITES.values())
+def test_every_suite_takes_the_settings(module: str) -> None:
+    assert list(inspect.signature(importlib.import_module(module).run).parameters) == ["settings"]
+
+
+def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'pipelin' \(did you mean pipeline\?\)"):
+        run_suites(["pipelin"], Settings())
+
+
+def test_a_long_run_is_the_pipelines() -> None:
+    with pytest.raises(ConfigError, match="--minutes is for the pipeline suite"):
+        run_suites(["gallery"], Settings(minutes=5))
+
+
+@pytest.mark.slow
+def test_a_suite_runs_and_leaves_its_files(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert run_and_write(["gallery"], Settings(quick=True, say=said.append), tmp_path) == 0
+    report = read_report(tmp_path / "report.json")
+    assert [suite.name for suite in report.suites] == ["gallery"]
+    assert (tmp_path / "report.md").read_text().startswith("# Benchmark")
+    assert {path.suffix for path in tmp_path.glob("gallery-scaling.*")} == {".png", ".svg"}
+    assert said[0] == "suite gallery"
