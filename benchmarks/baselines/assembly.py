@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.bench.pipeline import contender_row
+from gaitstream.bench.pipeline import SHARES, contender_row
 from gaitstream.bench.result import Row
 from gaitstream.pose import crop_windows
 
@@ -187,8 +187,7 @@ def find_joints(heatmaps: Floats) -> Floats:
 
 def report(name: str, result: Result, bundle: str, stride: int) -> list[Row]:
     """A row of the comparison, with the proof that the embeddings are the same as the package's."""
-    latencies = result.latencies_ms or [0.0]
-    shares = [float(np.percentile(latencies, share)) for share in (50, 95, 99)]
+    shares = [float(np.quantile(result.latencies_ms, share)) for share in SHARES if result.latencies_ms]
     row = contender_row(
         f"{name}, stride {stride}",
         result.frames / result.elapsed_s,

@@ -6,13 +6,14 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from gaitstream.bench.result import Better, Figure
 
 
 def figure(values: Sequence[float], unit: str, better: Better = "lower") -> Figure:
     """Median and quartiles of repetitions; at least one value."""
-    ordered = sorted(values)
+    ordered = sorted(float(value) for value in values)
     if len(ordered) == 1:
         low = high = ordered[0]
     else:
@@ -48,4 +49,8 @@ def time_ms(
 
 def peak_memory_mib() -> float:
     """Peak resident memory of this process so far, MiB."""
+    # Not ru_maxrss, which a child inherits from the process that started it.
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

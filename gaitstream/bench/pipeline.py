@@ -29,6 +29,7 @@ from gaitstream.bench.suites import Settings
 
 KEEPS_UP = 0.95
 """Least share of the due frames that must be analysed."""
+SHARES = (0.5, 0.95, 0.99)
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 Cell = tuple[int, tuple[int, int]]
 """People and size of the picture."""
@@ -140,7 +141,7 @@ def row_of(load: Load, setting: dict[str, str | int | float], due: float | None)
         **({} if due is None else {"due": figure([due], "frames/s", "neither")}),
         "people": figure([load.persons / max(load.frames, 1)], "encoded/frame", "neither"),
     }
-    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+    for name, share in zip(("p50", "p95", "p99"), SHARES, strict=True):
         value = load.latency.quantile(share)
         if value is not None:
             figures[name] = figure([value], "ms")
@@ -226,7 +227,7 @@ def contend(clips: list[str], bundle: str, seconds: float) -> list[Row]:
             "gaitstream, stride 15",
             load.fps,
             load.persons / max(load.frames, 1),
-            [load.latency.quantile(share) or 0.0 for share in (0.5, 0.95, 0.99)],
+            [value for share in SHARES if (value := load.latency.quantile(share)) is not None],
             load.windows / load.seconds,
         )
     ]
@@ -235,7 +236,10 @@ def contend(clips: list[str], bundle: str, seconds: float) -> list[Row]:
 def contender_row(
     name: str, fps: float, people: float, latencies_ms: list[float], windows: float, note: str = ""
 ) -> Row:
-    """A row of the comparison; `latencies_ms` are p50, p95 and p99 from frame in hand to embedding."""
+    """A row of the comparison; `latencies_ms` are p50, p95 and p99 from frame in hand to embedding.
+
+    They are empty where no window was filled.
+    """
     figures = {
         "analysed": figure([fps], "frames/s", "higher"),
         "people": figure([people], "encoded/frame", "neither"),

@@ -29,10 +29,14 @@ def draw_report(report: Report, out: Path) -> list[Path]:
 
 def draw_chart(chart: Chart, out: Path) -> list[Path]:
     """Draw one chart; returns the paths of the PNG and the SVG."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes = figure.subplots()
+    if len(chart.series) > 10:
+        # The usual ten colours would come round again.
+        axes.set_prop_cycle(color=colormaps["tab20"].colors)  # type: ignore[attr-defined]
     {"line": _line, "bar": _bar, "stacked": _stacked}[chart.kind](axes, chart)
     axes.set_title(chart.title, loc="left", fontsize=11)
     axes.set_xlabel(chart.x_label)
