@@ -14,6 +14,9 @@ from gaitstream.demo.score import score
 
 SECONDS = 24
 
+Demo = tuple[Path, str, Record]
+"""The folder it wrote to, what it said and what it recorded."""
+
 UNPLUGGED = """
 import fcntl, socket, struct, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as lo:
@@ -26,13 +29,13 @@ raise SystemExit(main(sys.argv[1:]))
 """Runs a command in a network namespace that has nothing but the loopback interface."""
 
 
-def may_unshare():
+def may_unshare() -> bool:
     done = subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False)
     return done.returncode == 0
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     if not may_unshare():
         pytest.skip("this machine allows no network namespace (unshare -rn)")
     out = tmp_path_factory.mktemp("demo")
@@ -47,7 +50,7 @@ def demo(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_it_needs_no_network_and_writes_a_report(demo):
+def test_it_needs_no_network_and_writes_a_report(demo: Demo) -> None:
     out, said, _ = demo
     assert "tracks with evidence" in said
     page = Path(out / "report.html").read_text()
@@ -56,7 +59,7 @@ def test_it_needs_no_network_and_writes_a_report(demo):
 
 
 @pytest.mark.slow
-def test_everybody_who_walked_long_enough_is_recognised_on_another_camera(demo):
+def test_everybody_who_walked_long_enough_is_recognised_on_another_camera(demo: Demo) -> None:
     _, _, record = demo
     result = score(record)
     assert sum(bool(set(cameras) - {"cam1"}) for cameras in result.completed_on.values()) >= 4
@@ -69,18 +72,18 @@ def test_everybody_who_walked_long_enough_is_recognised_on_another_camera(demo):
 
 
 @pytest.mark.slow
-def test_no_stranger_is_given_a_name(demo):
+def test_no_stranger_is_given_a_name(demo: Demo) -> None:
     _, _, record = demo
     assert score(record).strangers_named == {}
 
 
 @pytest.mark.slow
-def test_all_events_were_received(demo):
+def test_all_events_were_received(demo: Demo) -> None:
     _, _, record = demo
     assert record.events_received == record.events_sent > 20
 
 
 @pytest.mark.slow
-def test_every_track_without_a_name_says_why(demo):
+def test_every_track_without_a_name_says_why(demo: Demo) -> None:
     _, _, record = demo
     assert all(track.reason for track in record.tracks if track.person is None)

@@ -2,6 +2,7 @@
 
 import html.parser
 import re
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -12,19 +13,25 @@ from gaitstream.demo.report import render
 from gaitstream.demo.score import Verdict, lines, roc, score, verdict
 
 
-def track(camera="cam1", number=1, truth="Ada", person=None, **changes):
+def track(
+    camera: str = "cam1",
+    number: int = 1,
+    truth: str | None = "Ada",
+    person: str | None = None,
+    **changes: object,
+) -> Track:
     known = person is not None
-    values = {
-        "camera": camera, "track": number, "truth": truth, "purity": 1.0, "first_s": 1.0, "last_s": 6.0,
-        "seen": 75, "accepted": 60, "status": "known" if known else "unknown", "person": person,
-        "distance": 0.3 if known else 0.9, "margin": 0.2, "reason": None if known else "below_threshold",
-        "words": [Word(time_s=3.0, status="known" if known else "unknown", person=person, distance=0.3,
-                       reason=None, provisional=False)],
-    }  # fmt: skip
-    return Track(**(values | changes))
+    one = Track(
+        camera=camera, track=number, truth=truth, purity=1.0, first_s=1.0, last_s=6.0,
+        seen=75, accepted=60, status="known" if known else "unknown", person=person,
+        distance=0.3 if known else 0.9, margin=0.2, reason=None if known else "below_threshold",
+        words=[Word(time_s=3.0, status="known" if known else "unknown", person=person, distance=0.3,
+                    reason=None, provisional=False)],
+    )  # fmt: skip
+    return msgspec.structs.replace(one, **changes)
 
 
-def record(tracks, windows=()):
+def record(tracks: Sequence[Track], windows: Sequence[Window] = ()) -> Record:
     people = [
         Person(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
         Person(name="Bela", enrolled=True, templates=5),
@@ -66,11 +73,11 @@ def record(tracks, windows=()):
         (track(purity=0.6, person="Bela"), Verdict.WRONG),
     ],
 )
-def test_a_verdict_for_every_case(one, expected):
+def test_a_verdict_for_every_case(one: Track, expected: Verdict) -> None:
     assert verdict(record([one]), one) is expected
 
 
-def test_the_score_counts_cameras_and_strangers():
+def test_the_score_counts_cameras_and_strangers() -> None:
     tracks = [
         track("cam1", 1, "Ada", "Ada"),
         track("cam2", 1, "Ada", "Ada"),
@@ -90,18 +97,20 @@ def test_the_score_counts_cameras_and_strangers():
     assert "2 x below_threshold" in said
 
 
-def test_the_roc_of_separated_and_of_equal_distances():
-    def windows(near, far, count=20):
+def test_the_roc_of_separated_and_of_equal_distances() -> None:
+    def windows(near: float, far: float, count: int = 20) -> list[Window]:
         return [
             Window(camera="cam1", track=n, truth="Ada",
                    distances={"Ada": near + n * 1e-3, "Bela": far + n * 1e-3})
             for n in range(count)
         ]  # fmt: skip
 
-    perfect = roc(record([], windows(0.3, 0.9)))
+    perfect, equal = roc(record([], windows(0.3, 0.9))), roc(record([], windows(0.5, 0.5)))
+    assert perfect is not None
+    assert equal is not None
     assert perfect.eer == 0
     assert perfect.true_accept[np.searchsorted(perfect.false_accept, 0.0, side="right") - 1] == 1.0
-    assert roc(record([], windows(0.5, 0.5))).eer == pytest.approx(0.5, abs=0.05)
+    assert equal.eer == pytest.approx(0.5, abs=0.05)
     assert roc(record([])) is None
 
 
@@ -110,28 +119,30 @@ class Checker(html.parser.HTMLParser):
 
     VOID = ("meta", "img", "br")
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.open, self.fetched, self.texts = [], [], []
+        self.open: list[str] = []
+        self.fetched: list[str | None] = []
+        self.texts: list[str] = []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.fetched += [
             v for k, v in attrs if k in ("src", "href") and not (v or "").startswith("data:image/")
         ]
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         pass
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.texts.append(data)
 
 
-def check(page):
+def check(page: str) -> str:
     checker = Checker()
     checker.feed(page)
     assert checker.open == []
@@ -140,7 +151,7 @@ def check(page):
     return " ".join(checker.texts)
 
 
-def test_the_report_is_self_contained_and_escapes_names():
+def test_the_report_is_self_contained_and_escapes_names() -> None:
     tracks = [track(person="Ada", pictures=[b"\xff\xd8"], heatmaps=[b"\xff\xd8"]), track("cam1", 2, "<Gus>")]
     windows = [
         Window(camera="cam1", track=1, truth="Ada", distances={"Ada": 0.3, "Bela": 0.8}),
@@ -163,10 +174,10 @@ def test_the_report_is_self_contained_and_escapes_names():
         assert part in text
 
 
-def test_an_empty_run_has_a_report_too():
+def test_an_empty_run_has_a_report_too() -> None:
     assert "0 / 0" in check(render(record([])))
 
 
-def test_a_record_survives_json():
+def test_a_record_survives_json() -> None:
     one = record([track(person="Ada", pictures=[b"\x00\x01"])])
     assert msgspec.json.decode(msgspec.json.encode(one), type=Record) == one

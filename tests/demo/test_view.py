@@ -12,11 +12,11 @@ from gaitstream.demo.view import Viewer
 from gaitstream.pipeline.data import Frame
 
 
-def frame(index):
+def frame(index: int) -> Frame:
     return Frame("cam1", index, index, np.full((90, 160, 3), 40 + index, np.uint8))
 
 
-def test_the_page_shows_every_camera_and_streams_pictures():
+def test_the_page_shows_every_camera_and_streams_pictures() -> None:
     with Viewer(["cam1", "cam2"]) as viewer:
         assert viewer.url.startswith("http://127.0.0.1:")
         page = urllib.request.urlopen(viewer.url, timeout=10).read().decode()
@@ -26,7 +26,7 @@ def test_the_page_shows_every_camera_and_streams_pictures():
             assert stream.headers["Content-Type"].startswith("multipart/x-mixed-replace")
             stop = threading.Event()
 
-            def feed():
+            def feed() -> None:
                 index = 0
                 while not stop.wait(0.02):
                     index += 1
@@ -41,20 +41,22 @@ def test_the_page_shows_every_camera_and_streams_pictures():
                     size = int(stream.readline().split(b":")[1])
                     stream.readline()
                     data = stream.read(size)
-                    assert cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape == (90, 160, 3)
+                    picture = cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+                    assert picture is not None
+                    assert picture.shape == (90, 160, 3)
                     stream.readline()
             finally:
                 stop.set()
                 feeder.join()
 
 
-def test_an_unknown_camera_is_not_found():
+def test_an_unknown_camera_is_not_found() -> None:
     with Viewer(["cam1"]) as viewer, pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(viewer.url + "cam9", timeout=10)
     assert error.value.code == 404
 
 
-def test_nothing_is_drawn_for_nobody():
+def test_nothing_is_drawn_for_nobody() -> None:
     with Viewer(["cam1"]) as viewer:
         viewer.on_frame(frame(1), (), {})
         assert viewer._pictures == {}

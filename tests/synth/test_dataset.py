@@ -5,6 +5,8 @@ import csv
 import json
 import subprocess
 import sys
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -17,7 +19,7 @@ from gaitstream.synth import open_synthetic
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("synth")
     shape = ["--cameras", "2", "--people", "5", "--site", "lobby", "--size", "320x180"]
     arguments = [*shape, "--seconds", "2", "--seed", "3", "--fps", "10"]
@@ -25,11 +27,11 @@ def dataset(tmp_path_factory):
     return root
 
 
-def test_videos_open_in_pyav_and_opencv(dataset):
+def test_videos_open_in_pyav_and_opencv(dataset: Path) -> None:
     for name in ("cam1", "cam2"):
         with av.open(str(dataset / f"{name}.mp4")) as video:
             stream = video.streams.video[0]
-            assert (stream.width, stream.height, stream.average_rate) == (320, 180, 10)
+            assert (stream.width, stream.height, stream.average_rate) == (320, 180, Fraction(10))
             assert sum(1 for _ in video.decode(video=0)) == 20
         capture = cv2.VideoCapture(str(dataset / f"{name}.mp4"))
         ok, image = capture.read()
@@ -40,7 +42,7 @@ def test_videos_open_in_pyav_and_opencv(dataset):
         assert np.abs(image.astype(int) - camera.image(0)).mean() < 6
 
 
-def test_ground_truth_is_mot_challenge(dataset):
+def test_ground_truth_is_mot_challenge(dataset: Path) -> None:
     with (dataset / "cam1/gt/gt.txt").open() as file:
         rows = [[float(value) for value in row] for row in csv.reader(file)]
     assert rows
@@ -61,7 +63,7 @@ def test_ground_truth_is_mot_challenge(dataset):
     assert info["Sequence"]["seqLength"] == "20"
 
 
-def test_keypoints_and_identities_belong_to_the_boxes(dataset):
+def test_keypoints_and_identities_belong_to_the_boxes(dataset: Path) -> None:
     with (dataset / "cam2/gt/gt.txt").open() as file:
         boxes = {(int(row[0]), int(row[1])): [float(v) for v in row[2:6]] for row in csv.reader(file)}
     lines = [json.loads(line) for line in (dataset / "cam2/gt/keypoints.jsonl").read_text().splitlines()]
@@ -77,7 +79,7 @@ def test_keypoints_and_identities_belong_to_the_boxes(dataset):
     assert all("stature" in person and "appearance" in person for person in people)
 
 
-def test_cams_yaml_lists_the_videos(dataset):
+def test_cams_yaml_lists_the_videos(dataset: Path) -> None:
     config = yaml.safe_load((dataset / "cams.yaml").read_text())
     assert [(dataset / camera["url"]).is_file() for camera in config["cameras"]] == [True, True]
     from gaitstream.pipeline.config_file import load_config
@@ -95,7 +97,7 @@ def test_cams_yaml_lists_the_videos(dataset):
         (["--seconds", "soon"], "not a positive number"),
     ],
 )
-def test_wrong_arguments_are_explained(arguments, said, tmp_path):
+def test_wrong_arguments_are_explained(arguments: list[str], said: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "gaitstream", "synth", "--out", str(tmp_path / "x"), *arguments],
         capture_output=True, text=True, check=False,

@@ -6,14 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitstream.synth import sample_identity
-from gaitstream.synth.gait import LEAD, pose
-from gaitstream.synth.paths import Line, Route, Schedule, Stop
+from gaitstream.synth.gait import LEAD, Array, pose
+from gaitstream.synth.identity import Identity
+from gaitstream.synth.paths import Line, Path, Route, Schedule, Stop
 from gaitstream.synth.skeleton import INDEX, JOINTS, KEYPOINTS
 
 FPS = 100.0
 
 
-def walk(index, seconds=6.0, pace=1.0, path=None):
+def walk(
+    index: int, seconds: float = 6.0, pace: float = 1.0, path: Path | None = None
+) -> tuple[Identity, float, float, Array, Array]:
+    """Who walks, their speed, stride, the times and the joints at those times."""
     identity = sample_identity(3, index)
     speed = identity.speed * pace
     stride = 2 * identity.step_length(speed)
@@ -22,31 +26,32 @@ def walk(index, seconds=6.0, pace=1.0, path=None):
     return identity, speed, stride, times, joints
 
 
-def stance_speed(joints):
+def stance_speed(joints: Array) -> Array:
     """Floor speed of each foot's slowest contact point, where either foot must stand."""
     speeds = []
     for side in ("left", "right"):
         toe = np.gradient(joints[:, INDEX[f"{side}_toe"], :2], 1 / FPS, axis=0)
         heel = np.gradient(joints[:, INDEX[f"{side}_heel"], :2], 1 / FPS, axis=0)
         speeds.append(np.minimum(np.linalg.norm(toe, axis=1), np.linalg.norm(heel, axis=1)))
-    return np.min(speeds, axis=0)
+    slowest: Array = np.min(speeds, axis=0)
+    return slowest
 
 
-def test_the_first_joints_are_the_coco_keypoints():
+def test_the_first_joints_are_the_coco_keypoints() -> None:
     assert JOINTS[:17] == KEYPOINTS
     assert KEYPOINTS[5:7] == ("left_shoulder", "right_shoulder")
     assert len(KEYPOINTS) == 17
 
 
 @pytest.mark.parametrize("index", range(6))
-def test_a_standing_foot_does_not_slide(index):
+def test_a_standing_foot_does_not_slide(index: int) -> None:
     _, _, _, _, joints = walk(index)
     speed = stance_speed(joints)
     assert np.percentile(speed, 95) < 1e-6
     assert speed.max() < 0.02
 
 
-def test_feet_do_not_slide_in_turns():
+def test_feet_do_not_slide_in_turns() -> None:
     square = np.array([[0, 0], [6, 0], [6, 6], [0, 6]], dtype=float)
     _, _, _, _, joints = walk(1, 20.0, path=Route(square))
     assert np.percentile(stance_speed(joints), 70) < 1e-6
@@ -54,7 +59,7 @@ def test_feet_do_not_slide_in_turns():
 
 @pytest.mark.parametrize("index", range(6))
 @pytest.mark.parametrize("pace", [0.85, 1.0, 1.15])
-def test_cadence_and_speed_are_as_asked(index, pace):
+def test_cadence_and_speed_are_as_asked(index: int, pace: float) -> None:
     identity, speed, stride, times, joints = walk(index, pace=pace)
     pelvis = joints[:, INDEX["pelvis"], :2]
     travelled = np.linalg.norm(pelvis[-1] - pelvis[0]) / (times[-1] - times[0])
@@ -66,7 +71,7 @@ def test_cadence_and_speed_are_as_asked(index, pace):
     assert identity.cadence(speed) * stride / 2 / 60 == pytest.approx(speed)
 
 
-def test_values_lie_in_the_published_range():
+def test_values_lie_in_the_published_range() -> None:
     people = [sample_identity(11, index) for index in range(400)]
     speeds = np.array([person.speed for person in people])
     cadences = np.array([person.cadence(person.speed) for person in people])
@@ -80,11 +85,12 @@ def test_values_lie_in_the_published_range():
 
 @settings(max_examples=25, deadline=None)
 @given(index=st.integers(0, 5000), heading=st.floats(0, 6.28), pace=st.floats(0.8, 1.2))
-def test_bones_keep_their_lengths_and_feet_stay_above_ground(index, heading, pace):
+def test_bones_keep_their_lengths_and_feet_stay_above_ground(index: int, heading: float, pace: float) -> None:
     identity, _, _, _, joints = walk(index, 2.0, pace, Line((1.0, 2.0), heading))
 
-    def bone(a, b):
-        return np.linalg.norm(joints[:, INDEX[a]] - joints[:, INDEX[b]], axis=1)
+    def bone(a: str, b: str) -> Array:
+        length: Array = np.linalg.norm(joints[:, INDEX[a]] - joints[:, INDEX[b]], axis=1)
+        return length
 
     for side in ("left", "right"):
         assert bone(f"{side}_hip", f"{side}_knee") == pytest.approx(identity.thigh, rel=1e-6)
@@ -95,7 +101,7 @@ def test_bones_keep_their_lengths_and_feet_stay_above_ground(index, heading, pac
     assert 0.86 * identity.stature < joints[:, INDEX["vertex"], 2].max() < 1.10 * identity.stature
 
 
-def test_knees_bend_as_in_walking():
+def test_knees_bend_as_in_walking() -> None:
     _, _, _, _, joints = walk(2)
     thigh = joints[:, INDEX["left_knee"]] - joints[:, INDEX["left_hip"]]
     shank = joints[:, INDEX["left_ankle"]] - joints[:, INDEX["left_knee"]]
@@ -105,13 +111,13 @@ def test_knees_bend_as_in_walking():
     assert flexion.min() < 25
 
 
-def test_left_and_right_are_where_they_should_be():
+def test_left_and_right_are_where_they_should_be() -> None:
     _, _, _, _, joints = walk(0, path=Line((0.0, 0.0), 0.0))
     assert (joints[:, INDEX["left_shoulder"], 1] > joints[:, INDEX["right_shoulder"], 1]).all()
     assert (joints[:, INDEX["nose"], 0] > joints[:, INDEX["head"], 0]).all()
 
 
-def test_standing_people_stand_still():
+def test_standing_people_stand_still() -> None:
     identity = sample_identity(3, 0)
     stride = 2 * identity.step_length(identity.speed)
     s = np.full(100, (4 + LEAD) * stride)
@@ -123,7 +129,7 @@ def test_standing_people_stand_still():
     assert 0.1 < feet[1] < 0.3
 
 
-def test_a_schedule_slows_down_stands_and_goes_on():
+def test_a_schedule_slows_down_stands_and_goes_on() -> None:
     schedule = Schedule(100.0, 1.25, (Stop(40.0, 3.0),))
     times = np.arange(0, schedule.period, 0.05)
     s, standing = schedule.at(times)
@@ -136,7 +142,7 @@ def test_a_schedule_slows_down_stands_and_goes_on():
     assert lap == pytest.approx(s + 100.0)
 
 
-def test_a_route_is_closed_and_smooth():
+def test_a_route_is_closed_and_smooth() -> None:
     route = Route(np.array([[0, 0], [8, 1], [9, 7], [2, 6]], dtype=float), length=26.0)
     s = np.linspace(0, 26.0, 2000)
     xy, heading = route.at(s)

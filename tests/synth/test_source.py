@@ -4,24 +4,31 @@ import dataclasses
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gaitstream.errors import ConfigError, SourceError
 from gaitstream.synth import SyntheticCamera, open_synthetic
 from gaitstream.synth.address import EPOCH_NS, Address, parse_address, to_url
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.studio import pictures, sample_pass
-from gaitstream.synth.truth import observe
+from gaitstream.synth.truth import Truth, observe
 from gaitstream.synth.world import SITES, World, find_site
 
 SMALL = "synth://plaza?camera=2&people=5&seed=4&width=320&height=180"
 
 
-def shots(url, count):
+def next_shot(camera: SyntheticCamera) -> tuple[int, NDArray[np.uint8], Truth]:
+    shot = camera.read()
+    assert shot is not None
+    return shot
+
+
+def shots(url: str, count: int) -> list[tuple[int, NDArray[np.uint8], Truth]]:
     camera = open_synthetic(url)
-    return [camera.read() for _ in range(count)]
+    return [next_shot(camera) for _ in range(count)]
 
 
-def test_an_address_says_everything():
+def test_an_address_says_everything() -> None:
     address = parse_address("synth://yard?camera=3&people=6&seed=9&fps=12.5&only=0,5&seconds=2&tilt=30")
     assert address == Address(
         site="yard", camera=3, people=6, seed=9, fps=12.5, only=(0, 5), seconds=2.0, tilt=30.0
@@ -42,18 +49,18 @@ def test_an_address_says_everything():
         ("rtsp://plaza", "synth://SITE"),
     ],
 )
-def test_wrong_addresses_say_what_is_allowed(url, said):
+def test_wrong_addresses_say_what_is_allowed(url: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_address(url)
     assert said in str(error.value)
 
 
-def test_an_unknown_site_names_the_nearest():
+def test_an_unknown_site_names_the_nearest() -> None:
     with pytest.raises(SourceError, match="did you mean 'plaza'"):
         open_synthetic("synth://plazza")
 
 
-def test_the_same_address_gives_the_same_pictures():
+def test_the_same_address_gives_the_same_pictures() -> None:
     for (time_a, image_a, truth_a), (time_b, image_b, truth_b) in zip(
         shots(SMALL, 6), shots(SMALL, 6), strict=True
     ):
@@ -64,13 +71,13 @@ def test_the_same_address_gives_the_same_pictures():
     assert not np.array_equal(other[1], shots(SMALL, 1)[0][1])
 
 
-def test_a_picture_does_not_depend_on_those_read_before():
+def test_a_picture_does_not_depend_on_those_read_before() -> None:
     camera = open_synthetic(SMALL)
-    late = [camera.read() for _ in range(41)][-1]
+    late = [next_shot(camera) for _ in range(41)][-1]
     assert np.array_equal(open_synthetic(SMALL).image(40), late[1])
 
 
-def test_a_camera_ends_after_its_seconds():
+def test_a_camera_ends_after_its_seconds() -> None:
     camera = open_synthetic(SMALL + "&seconds=0.4&fps=10")
     times = []
     while (shot := camera.read()) is not None:
@@ -79,11 +86,11 @@ def test_a_camera_ends_after_its_seconds():
     assert camera.read() is None
 
 
-def test_a_live_camera_waits_and_leaves_out_what_is_late():
+def test_a_live_camera_waits_and_leaves_out_what_is_late() -> None:
     now = EPOCH_NS + 50_000_000
-    slept = []
+    slept: list[float] = []
 
-    def sleep(seconds):
+    def sleep(seconds: float) -> None:
         nonlocal now
         slept.append(seconds)
         now += round(seconds * 1e9)
@@ -91,9 +98,9 @@ def test_a_live_camera_waits_and_leaves_out_what_is_late():
     address = parse_address(SMALL + "&fps=10&live=1&seconds=1")
     camera = SyntheticCamera(address, clock=lambda: now, sleep=sleep)
     assert camera.live
-    times = [camera.read()[0], camera.read()[0]]
+    times = [next_shot(camera)[0], next_shot(camera)[0]]
     now += 450_000_000
-    times.append(camera.read()[0])
+    times.append(next_shot(camera)[0])
     assert [time - EPOCH_NS for time in times] == [100_000_000, 200_000_000, 700_000_000]
     assert slept == pytest.approx([0.05, 0.1, 0.05])
     now += 10_000_000_000
@@ -107,18 +114,18 @@ def test_a_live_camera_waits_and_leaves_out_what_is_late():
         Address(site="lobby", camera=3, only=(1, 4), fps=12.5, live=True, quality=0, seconds=9.5),
     ],
 )
-def test_addresses_survive_being_written(address):
+def test_addresses_survive_being_written(address: Address) -> None:
     assert parse_address(to_url(address)) == address
 
 
-def test_a_later_start_shows_the_same_world():
+def test_a_later_start_shows_the_same_world() -> None:
     early = open_synthetic(SMALL + "&fps=10").truth(25)
     late = open_synthetic(SMALL + "&fps=10&start=2.5").truth(0)
     assert early.time_ns == late.time_ns
     assert early.keypoints == pytest.approx(late.keypoints, abs=1e-3)
 
 
-def test_two_cameras_see_one_world():
+def test_two_cameras_see_one_world() -> None:
     """Rays of the same joint from two cameras meet where the joint is."""
     url = "synth://plaza?camera={}&people=4&seed=4"
     cameras = [open_synthetic(url.format(number)) for number in (1, 2)]
@@ -139,7 +146,7 @@ def test_two_cameras_see_one_world():
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_boxes_hold_the_keypoints_and_truth_is_sane(site):
+def test_boxes_hold_the_keypoints_and_truth_is_sane(site: str) -> None:
     camera = open_synthetic(f"synth://{site}?camera=1&people=8&seed=2")
     seen = 0
     for index in range(0, 150, 10):
@@ -156,7 +163,7 @@ def test_boxes_hold_the_keypoints_and_truth_is_sane(site):
     assert seen > 30
 
 
-def test_who_stands_behind_is_hidden():
+def test_who_stands_behind_is_hidden() -> None:
     world = World(find_site("plaza"), people=2, seed=1)
     camera = find_site("plaza").camera(1)
     joints, standing = world.joints(np.zeros(1))
@@ -173,7 +180,7 @@ def test_who_stands_behind_is_hidden():
     assert hidden.sum() >= 5
 
 
-def test_people_are_painted_where_the_truth_says():
+def test_people_are_painted_where_the_truth_says() -> None:
     url = "synth://plaza?camera=1&people=6&seed=2&noise=0&quality=0"
     camera = open_synthetic(url)
     empty = open_synthetic(url.replace("people=6", "people=0")).image(0).astype(int)
@@ -193,7 +200,7 @@ def test_people_are_painted_where_the_truth_says():
     assert (image - empty)[outside].max() <= 3
 
 
-def test_a_day_changes_clothes_and_not_people():
+def test_a_day_changes_clothes_and_not_people() -> None:
     monday, friday = (World(find_site("lobby"), 5, 3, day) for day in (0, 4))
     for one, other in zip(monday.walkers, friday.walkers, strict=True):
         assert one.identity == other.identity
@@ -203,7 +210,7 @@ def test_a_day_changes_clothes_and_not_people():
     assert sample_appearance(3, 0).skin == sample_appearance(3, 0, 4).skin
 
 
-def test_clothes_tell_nothing_about_the_body():
+def test_clothes_tell_nothing_about_the_body() -> None:
     """Appearances are drawn without looking at identities: no correlation over many people."""
     world = [(World(find_site("plaza"), 0).site, sample_appearance(5, index)) for index in range(300)]
     looks = np.array([look.bulk for _, look in world])
@@ -213,7 +220,7 @@ def test_clothes_tell_nothing_about_the_body():
     assert abs(np.corrcoef(looks, stature)[0, 1]) < 0.15
 
 
-def test_only_some_people_keep_their_numbers():
+def test_only_some_people_keep_their_numbers() -> None:
     camera = open_synthetic("synth://plaza?people=8&only=2,6&seed=3")
     everybody = open_synthetic("synth://plaza?people=8&seed=3")
     for index in range(0, 60, 20):
@@ -223,13 +230,13 @@ def test_only_some_people_keep_their_numbers():
             assert np.array_equal(box, all_.boxes[all_.people.tolist().index(person)])
 
 
-def test_mount_tilt_and_size_are_obeyed():
+def test_mount_tilt_and_size_are_obeyed() -> None:
     camera = open_synthetic("synth://yard?camera=7&mount=5.5&tilt=40&fov=80&width=960&height=540").camera
     assert camera.position[2] == 5.5
     assert (camera.tilt_deg, camera.fov_deg, camera.width, camera.height) == (40.0, 80.0, 960, 540)
 
 
-def test_a_studio_pass_stays_in_the_picture():
+def test_a_studio_pass_stays_in_the_picture() -> None:
     from gaitstream.synth import sample_identity
 
     rng = np.random.default_rng(5)
