@@ -20,6 +20,7 @@ from gaitstream.bench.table import format_number
 from gaitstream.errors import ConfigError, GaitstreamError
 
 BEGIN, END = "<!-- scaling:begin -->", "<!-- scaling:end -->"
+DISTURBED = " Other work disturbed that measurement: an idle machine carries more."
 CAMERAS = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
@@ -153,6 +154,7 @@ def describe(report: Report, source: str) -> str:
         + f"\n\nMeasured on {machine.cpu}, {machine.cores} cores, load average {machine.load:g}: "
         f"{rates.cost_ms(given.people):.1f} ms a frame with one person, "
         f"{given.probe_ms_per_person * 1e3:.1f} us for one probe and person."
+        + (DISTURBED if machine.load > 0.25 * machine.cores else "")
     )
 
 
