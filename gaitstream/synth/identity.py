@@ -102,8 +102,8 @@ class Identity:
         return 60.0 * speed / self.step_length(speed)
 
 
-SPREAD = 1.5
-"""How much wider than the spreads below people differ, stature and comfortable speed excepted.
+SPREAD = 2.0
+"""How much wider than the spreads below people differ, build, stature and comfortable speed excepted.
 
 Ordinary people differ by less than a pixel in most traits at the size surveillance cameras show them.
 """
@@ -114,7 +114,7 @@ def sample_identity(seed: int, index: int) -> Identity:
     rng = np.random.default_rng([seed, index, 0x1D])
 
     def draw(mean: float, sd: float, spread: float = SPREAD) -> float:
-        return float(mean + spread * sd * np.clip(rng.standard_normal(), -2.2, 2.2))
+        return float(mean + spread * sd * np.clip(rng.standard_normal(), -2.0, 2.0))
 
     def pair(mean: float, sd: float, side_sd: float) -> tuple[float, float]:
         centre = draw(mean, sd)
@@ -124,7 +124,7 @@ def sample_identity(seed: int, index: int) -> Identity:
     height = draw(1.756, 0.07, 1.0) if man else draw(1.625, 0.066, 1.0)
     leg = height * 0.491 * draw(1, 0.028)
     thigh_share = draw(0.499, 0.013)
-    build = draw(1.0, 0.11)
+    build = draw(1.0, 0.11, 1.0)
     return Identity(
         name=NAMES[index % len(NAMES)] + (str(index // len(NAMES) + 1) if index >= len(NAMES) else ""),
         stature=height,
@@ -133,7 +133,7 @@ def sample_identity(seed: int, index: int) -> Identity:
         ankle_height=0.042 * height,
         foot=height * 0.152 * draw(1, 0.04),
         trunk=height * 0.288 * draw(1, 0.035),
-        neck=height * 0.052 * draw(1, 0.12),
+        neck=height * 0.052 * draw(1, 0.12, 1.2),
         head=height * 0.130 * draw(1, 0.04),
         shoulder_width=height * (0.226 if man else 0.212) * draw(1, 0.06),
         hip_width=height * (0.108 if man else 0.114) * draw(1, 0.07),

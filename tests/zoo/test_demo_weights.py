@@ -1,0 +1,102 @@
+"""The packaged weights on people they were not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from gaitstream import zoo
+from gaitstream.evaluate.distances import pairwise
+from gaitstream.evaluate.retrieval import retrieve
+from gaitstream.pipeline.detect import DetectorModel
+from gaitstream.pose import PoseModel, crop_windows, keypoints
+from gaitstream.recognizer import Recognizer
+from gaitstream.synth.address import parse_address
+from gaitstream.synth.appearance import sample_appearance
+from gaitstream.synth.background import Scenery
+from gaitstream.synth.identity import sample_identity
+from gaitstream.synth.render import Renderer
+from gaitstream.synth.source import SyntheticCamera
+from gaitstream.synth.studio import sample_camera, sample_pass
+
+PEOPLE, FRAMES = 12, 24
+
+
+@pytest.fixture(scope="module")
+def pose() -> Iterator[PoseModel]:
+    model = PoseModel.load(zoo.resolve("demo", "pose"), threads=2)
+    yield model
+    model.close()
+
+
+def test_the_detector_finds_people_in_an_unseen_crowd() -> None:
+    detector = DetectorModel.load("demo", threads=2)
+    camera = SyntheticCamera(parse_address("synth://plaza?camera=2&people=6&seed=77001&day=3"))
+    found = wanted = surplus = 0
+    for index in range(0, 300, 15):
+        boxes = detector.detect([camera.image(index)], 0.4)[0].boxes
+        truth = camera.truth(index)
+        clear = truth.boxes[truth.visibility > 0.6].clip(0, [640, 360, 640, 360])
+        overlap = iou(clear, boxes)
+        found += int((overlap.max(1, initial=0) > 0.5).sum())
+        wanted += len(clear)
+        surplus += int((iou(boxes, truth.boxes.clip(0, [640, 360, 640, 360])).max(1, initial=0) < 0.2).sum())
+    assert wanted > 30
+    assert found / wanted > 0.9
+    assert surplus <= 0.05 * wanted
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(-1)
+    areas = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
+    result: np.ndarray = shared / (areas - shared)
+    return result
+
+
+@pytest.fixture(scope="module")
+def walks(pose: PoseModel) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Person, camera, heatmaps and true joints in heatmap pixels, for unseen people on two cameras."""
+    rng = np.random.default_rng(31)
+    out = []
+    for number in range(2):
+        camera = sample_camera(rng)
+        renderer = Renderer(camera, Scenery("tiles", "walls", 12.0, 8.0), day=8)
+        for person in range(PEOPLE):
+            identity, look = sample_identity(55, person), sample_appearance(55, person, number)
+            walked = sample_pass(identity, look, rng, FRAMES, camera)
+            crops, joints = [], []
+            for index, moment in enumerate(walked.joints):
+                image = renderer.picture(
+                    moment[None], np.array([identity.stature]), np.array([identity.build * look.bulk]),
+                    [look], index,
+                )  # fmt: skip
+                box = walked.boxes[index][None]
+                left, top, gain = crop_windows(box)[0]
+                crops.append(pose.crop(image, box)[0])
+                joints.append((walked.keypoints[index][:, :2] + 0.5 - (left, top)) * gain / 4 - 0.5)
+            out.append((person, number, pose.heatmaps(np.stack(crops)), np.stack(joints)))
+    return out
+
+
+def test_the_pose_model_finds_joints_of_unseen_people(
+    walks: list[tuple[int, int, np.ndarray, np.ndarray]],
+) -> None:
+    offsets = np.concatenate([keypoints(heatmaps)[..., :2] - joints for _, _, heatmaps, joints in walks])
+    assert np.mean(np.linalg.norm(offsets, axis=-1) < 2) > PCK
+
+
+def test_the_gait_model_tells_unseen_people_apart(
+    walks: list[tuple[int, int, np.ndarray, np.ndarray]],
+) -> None:
+    model = Recognizer.load(zoo.resolve("demo", "gaitheat"), threads=2)
+    embeddings = np.stack([model.embed(heatmaps, keypoints(heatmaps)) for _, _, heatmaps, _ in walks])
+    people, cameras = (np.array([walk[i] for walk in walks]) for i in (0, 1))
+    found = retrieve(pairwise(embeddings, embeddings), people, people, cameras, cameras)
+    assert found.rank1 > RANK1
+    assert model.manifest.feature.channels == 64
+
+
+PCK, RANK1 = 0.8, 60.0

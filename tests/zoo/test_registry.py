@@ -1,0 +1,65 @@
+"""Names, paths, checksums and size of the packaged models."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gaitstream import zoo
+from gaitstream.bundle import Bundle
+from gaitstream.errors import ConfigError
+from gaitstream.zoo import registry
+
+
+@pytest.mark.parametrize("entry", zoo.ENTRIES, ids=lambda entry: entry.kind)
+def test_every_entry_is_there_with_its_card(entry: zoo.Entry) -> None:
+    assert zoo.resolve(entry.name, entry.kind).exists()
+    assert (zoo.demo_folder() / entry.card).read_text().startswith("# Demo")
+
+
+def test_all_weights_are_listed_and_take_at_most_8_mb() -> None:
+    folder = zoo.demo_folder()
+    listed = msgspec.json.decode((folder / registry.CHECKSUMS).read_bytes(), type=dict[str, str])
+    graphs = {str(path.relative_to(folder)) for path in folder.rglob("*.onnx")}
+    assert graphs <= listed.keys()
+    assert sum((folder / name).stat().st_size for name in listed) <= 8e6
+
+
+def test_a_changed_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(zoo.demo_folder(), folder)
+    with (folder / "pose.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\0damage")
+    monkeypatch.setattr(registry, "demo_folder", lambda: folder)
+    with pytest.raises(ConfigError, match=r"pose\.onnx is .* it was changed or damaged"):
+        zoo.resolve("demo", "detector")
+
+
+def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
+    model = tmp_path / "mine.onnx"
+    model.touch()
+    assert zoo.resolve(str(model), "detector") == model
+    assert zoo.resolve(model, "pose") == model
+    with pytest.raises(ConfigError, match=r"other\.onnx does not exist"):
+        zoo.resolve("other.onnx", "pose")
+
+
+def test_wrong_names_are_met_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no packaged pose is called 'dmeo' \(did you mean 'demo'\?\)"):
+        zoo.resolve("dmeo", "pose")
+    with pytest.raises(ConfigError, match=r"no kind of model 'detektor' \(did you mean 'detector'\?\)"):
+        zoo.resolve("demo", "detektor")
+    with pytest.raises(ConfigError, match="export a checkpoint with 'gaitstream export biggait'"):
+        zoo.resolve("demo", "biggait")
+
+
+def test_the_advice_belongs_to_the_packaged_bundle() -> None:
+    bundle = Bundle.open(zoo.resolve("demo", "gaitheat"))
+    advice = zoo.advice()
+    assert advice.fingerprint == bundle.fingerprint
+    assert 0 < advice.margin < advice.threshold < 2
+    assert bundle.parity()
