@@ -22,6 +22,7 @@ SHOWN = ("analysed", "p50", "p95", "p99", "tracklet", "frame", "last", "per fram
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -46,7 +46,9 @@ def main(suite: str, description: str | None, argv: Sequence[str] | None = None)
     """The command line of a script that runs one suite."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer settings and repetitions")
-    parser.add_argument("--bundle", type=Path, action="append", default=[], help="recognizer to measure; may be repeated")
+    parser.add_argument(
+        "--bundle", type=Path, action="append", default=[], help="recognizer to measure; may be repeated"
+    )
     parser.add_argument("--minutes", type=float, default=0.0, help="pipeline: run this long, watch growth")
     parser.add_argument("--out", type=Path, default=Path("out/bench"), help="default: out/bench")
     args = parser.parse_args(argv)

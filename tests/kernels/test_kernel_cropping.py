@@ -124,7 +124,8 @@ def test_cuda_kernel_equals_the_cpu(
         as_device(source.reshape(1).view(np.uint8)),
         as_device(windows.view(np.uint8)),
         as_device(crops),
-        gain=gain, bias=bias,
+        gain=gain,
+        bias=bias,
     )
     # Two compilers may round a converted colour differently: one level, times the gain.
     tolerance = (0.035 if pixel_format == "nv12" else 4e-3) if half else 1
