@@ -170,9 +170,10 @@ def test_who_stands_behind_is_hidden() -> None:
     spot = np.array([6.5, 4.5, 0.0])
     away = np.array([*(spot[:2] - np.asarray(camera.position)[:2]), 0.0])
     away /= np.linalg.norm(away)
-    both = joints[0] - joints[0, :, 17:18] * [1, 1, 0] + spot
-    both[1] += away * 0.5
-    truth = observe(camera, both, world.stature, world.girth, standing[0], world.names)
+    front = joints[0, 0] - joints[0, 0, 17:18] * [1, 1, 0] + spot
+    both = np.stack([front, front + away * 0.5])  # the same body twice, so that size decides nothing
+    size, girth = world.stature[[0, 0]], world.girth[[0, 0]]
+    truth = observe(camera, both, size, girth, standing[0], world.names)
     by_person = dict(zip(truth.people.tolist(), truth.visibility.tolist(), strict=True))
     assert by_person[0] > 0.95
     assert by_person[1] < 0.5
