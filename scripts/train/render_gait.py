@@ -3,8 +3,8 @@
     python scripts/train/render_gait.py --pose runs/pose/pose.json --people 400 --passes 3 --out runs/walks
 
 Every pass has other clothes and another camera. Writes `parts.npy`, aligned part maps uint8 `[passes, frames,
-1 + parts, 64, 48]`, `points.npy`, true joints in heatmap pixels `[passes, frames, 17, 2]`, `people.npy`,
-`cameras.npy` and `scores.npy`.
+1 + parts, 64, 48]`, `points.npy`, true joints in heatmap pixels `[passes, frames, 17, 2]`, `found.npy`, those
+the pose model found, `people.npy`, `cameras.npy` and `scores.npy`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def main() -> None:
         Renderer(camera, SCENERIES[i % 4], day=i % 3, quality=int(rng.integers(60, 95)))
         for i, camera in enumerate(cameras)
     ]
-    kept: dict[str, list[np.ndarray]] = {"parts": [], "points": [], "people": [], "scores": [], "cameras": []}
+    encoded = ("parts", "points", "found", "scores")
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in (*encoded, "people", "cameras")}
     for person in range(args.first, args.first + args.people):
         identity = sample_identity(args.seed, person)
         for day in range(args.passes):
@@ -64,7 +65,7 @@ def main() -> None:
             if len(walked.boxes) < args.frames:
                 continue
             result = encode(walked, renderers[number], pose, args.frames, rng)
-            for name, value in zip(("parts", "points", "scores"), result, strict=True):
+            for name, value in zip(encoded, result, strict=True):
                 kept[name].append(value)
             kept["people"].append(np.int64(person))
             kept["cameras"].append(np.int64(number))
@@ -76,8 +77,8 @@ def main() -> None:
 
 def encode(
     walked: Pass, renderer: Renderer, pose: PoseModel, frames: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Part maps uint8 `[frames, 1 + parts, 64, 48]`, true joints `[frames, 17, 2]`, scores `[frames]`."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Part maps uint8 `[frames, 1 + parts, 64, 48]`, joints, true and found, `[frames, 17, 2]`, scores."""
     chosen = np.sort(rng.choice(len(walked.boxes), frames, replace=False))
     stature = np.array([walked.identity.stature])
     girth = np.array([walked.identity.build * walked.appearance.bulk])
@@ -98,9 +99,11 @@ def encode(
         where = walked.keypoints[index][:, :2].astype(np.float64)
         points.append((where + 0.5 - (left, top)) * gain / 4 - 0.5)
     heatmaps = pose.heatmaps(np.stack(crops))
-    aligned = align(heatmaps, keypoints(heatmaps), groups=GROUPS, gamma_deg=0.0, small_angle="align")
+    found = keypoints(heatmaps)
+    aligned = align(heatmaps, found, groups=GROUPS, gamma_deg=0.0, small_angle="align")
     parts = np.clip(np.asarray(aligned.parts) * 255 + 0.5, 0, 255).astype(np.uint8)
-    return parts, np.stack(points).astype(np.float32), np.asarray(aligned.score)
+    true = np.stack(points).astype(np.float32)
+    return parts, true, found[..., :2].astype(np.float32), np.asarray(aligned.score)
 
 
 if __name__ == "__main__":

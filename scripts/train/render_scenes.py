@@ -4,7 +4,8 @@
 
 Writes `frames.npy` uint8 RGB `[n, 180, 320, 3]`, `boxes.npy` and `boxes_of.npy` (xyxy and visibility `[m, 5]`
 with the picture of each), `crops.npy` uint8 RGB `[k, 256, 192, 3]` and `joints.npy` `[k, 17, 3]` (heatmap
-pixels, COCO's flag). Nobody of one scene walks in another.
+pixels, COCO's flag). Nobody of one scene walks in another. `--studio` adds crops of people alone before that
+many other cameras.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ import cv2
 import numpy as np
 
 from gaitstream.synth.address import parse_address
+from gaitstream.synth.appearance import sample_appearance
+from gaitstream.synth.identity import sample_identity
+from gaitstream.synth.render import Renderer
 from gaitstream.synth.source import SyntheticCamera
-from gaitstream.synth.truth import Truth
+from gaitstream.synth.studio import SCENERIES, sample_camera, sample_pass
+from gaitstream.synth.truth import Truth, observe
 
 SITES = ("plaza", "lobby", "yard")
 CHUNKS, PER_CHUNK, CHUNK = 8, 8, 32
@@ -28,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--studio", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -50,6 +56,12 @@ def main() -> None:
                     joints.append(where)
         if scene % 20 == 19:
             print(f"{scene + 1} scenes, {len(frames)} pictures, {len(crops)} crops", flush=True)
+    for number in range(args.studio):
+        for crop, where in studio(np.random.default_rng([args.seed, number, 0x57]), args.seed):
+            crops.append(crop)
+            joints.append(where)
+    order = np.random.default_rng(args.seed).permutation(len(crops)) if args.studio else np.arange(len(crops))
+    crops, joints = [crops[i] for i in order], [joints[i] for i in order]
     np.save(args.out / "frames.npy", np.stack(frames))
     np.save(args.out / "boxes.npy", np.concatenate(boxes))
     np.save(args.out / "boxes_of.npy", np.concatenate(owners))
@@ -64,6 +76,29 @@ def address(rng: np.random.Generator, seed: int, scene: int) -> str:
         f"synth://{site}?camera={1 + scene // 3 % 4}&people={rng.integers(3, 10)}&seed={seed}"
         f"&day={scene // 3 % 4}&quality={rng.integers(55, 96)}"
     )
+
+
+def studio(
+    rng: np.random.Generator, seed: int, walks: int = 100
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Crops of people walking by one camera of its own, two of each walk."""
+    camera = sample_camera(rng)
+    scenery = SCENERIES[int(rng.integers(len(SCENERIES)))]
+    renderer = Renderer(camera, scenery, int(rng.integers(4)), quality=int(rng.integers(55, 96)))
+    out = []
+    for _ in range(walks):
+        person, day = int(rng.integers(4000)), int(rng.integers(1000))
+        walk = sample_pass(
+            sample_identity(seed, person), sample_appearance(seed, person, day), rng, 8, camera, tries=3
+        )
+        stature = np.array([walk.identity.stature])
+        girth = np.array([walk.identity.build * walk.appearance.bulk])
+        for index in rng.permutation(len(walk.joints))[:2]:
+            joints = walk.joints[index][None]
+            image = renderer.picture(joints, stature, girth, (walk.appearance,), int(index))
+            truth = observe(camera, joints, stature, girth, np.zeros(1), (walk.identity.name,))
+            out.extend(people(image, truth, rng))
+    return out
 
 
 def people(

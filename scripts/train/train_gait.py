@@ -1,12 +1,12 @@
 """Train the demo gait model: GaitHeat at reduced width on the synthetic world.
 
-    python scripts/train/train_gait.py --minutes 40 --out runs/gait
+    python scripts/train/train_gait.py --teacher runs/teacher.pt --minutes 40 --out runs/gait
     gaitstream export gaitheat --checkpoint runs/gait/gait.pt --out runs/gait/bundle
 
 Triplet loss (batch all, margin 0.2) on every part before the neck and cross-entropy after it, for the three
-branches, as published; besides, the fusion branch has to tell the identity's parameters, which a synthetic
-world knows and which spares it a great deal of searching. The heatmaps are drawn ideal ones with a pose
-model's errors (`walks.py`) and, with `--rendered`, those of the demo pose model on rendered people.
+branches, as published; besides, the fusion branch learns what `train_teacher.py` computed from the true
+joints, strip by strip, which spares it a great deal of searching. The heatmaps are drawn ideal ones with a
+pose model's errors (`walks.py`) and, with `--rendered`, those of the demo pose model on rendered people.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from train_teacher import DIM as TEACHER_DIM
-from train_teacher import load_teacher
+from train_teacher import Teacher, load_teacher
 from walks import Noise, WalkBank, align_points, draw_keypoints, draw_parts
 from workers import join, my_rank, seconds_since, share_gradients
 
@@ -36,12 +35,6 @@ from gaitstream.export.heads import pool_rows
 CHANNELS = (8, 16, 32, 64)
 DIM = 64
 MARGIN = 0.2
-SEEN = (
-    0.47, 0.31, 0.06, 0.54, 0.36, 0.03, 0.11, 0.04, 0.56, 0.22, 0.17, 0.10, 0.15, 0.02, 0.06, 0.02, 0.02,
-    0.02, 0.04, 0.16, 0.02, 0.02, 0.12, 0.02, 0.38, 0.02, 0.02, 0.44, 0.45, 0.87, 0.86, 0.52, 0.77, 0.79,
-    0.17, 0.50, 0.43, 0.75,
-)  # fmt: skip
-"""How much of each trait's variance can be told from joints in pictures: the weights of their loss."""
 SCALE = 16.0
 
 
@@ -123,16 +116,17 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--people", type=int, default=800)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, nargs=3, default=(10, 4, 4), metavar=("P", "K", "FRAMES"))
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--ce", type=float, default=0.5, help="weight of the cross-entropy")
+    parser.add_argument("--batch", type=int, nargs=3, default=(18, 2, 4), metavar=("P", "K", "FRAMES"))
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument(
+        "--names", type=float, default=0.1, help="weight of the triplet loss and cross-entropy"
+    )
     parser.add_argument("--teacher", type=Path, required=True, help="written by train_teacher.py")
-    parser.add_argument("--teach", type=float, default=4.0, help="weight of the teacher's embeddings")
-    parser.add_argument("--rendered", type=Path)
+    parser.add_argument("--rendered", type=Path, help="written by render_gait.py")
     parser.add_argument("--share", type=float, default=0.5, help="share of rendered sequences")
+    parser.add_argument("--held", type=Path, help="people not trained on, written by render_gait.py")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -143,140 +137,152 @@ def main() -> None:
     train(args)
 
 
+class Lessons:
+    """Losses of one batch."""
+
+    def __init__(self, teacher: Teacher, bank: WalkBank, rng: torch.Generator) -> None:
+        self.teacher = teacher
+        points = draw_keypoints(bank, torch.randint(len(bank), (500,), generator=rng), 8, rng, Noise())
+        self.spread = teacher.pooled(align_points(points)).std(0).clamp(min=0.02)
+
+    def __call__(self, model: GaitHeat, maps: Tensor, points: Tensor, people: Tensor) -> dict[str, Tensor]:
+        """Distances to what the teacher makes of the true joints, and the published losses.
+
+        Args:
+            model: the student.
+            maps: `[n, frames, 1 + parts, 64, 48]`.
+            points: true joints in heatmap pixels `[n, frames, 17, 2]`.
+            people: identities `[n]`.
+        """
+        with torch.no_grad():
+            wanted = self.teacher.pooled(align_points(points))
+            embedding, _ = self.teacher.embed(wanted)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = model.features(maps.flatten(0, 1))
+        losses = {"triplet": torch.zeros(()), "ce": torch.zeros(())}
+        for name, feature in zip(("part", "global", "fusion"), features, strict=True):
+            pooled = feature.float().unflatten(0, maps.shape[:2]).amax(1)
+            branch = model.embed(name, pooled)
+            weight = 0.6 if name == "fusion" else 0.2
+            losses["triplet"] = losses["triplet"] + weight * triplet(branch.before, people)
+            losses["ce"] = losses["ce"] + weight * cross_entropy(branch, people)
+        # The fusion branch comes last.
+        off = (pool_rows(pooled) - wanted) / self.spread
+        losses["features"] = F.smooth_l1_loss(off, torch.zeros_like(off))
+        losses["embedding"] = 1 - F.cosine_similarity(branch.after, embedding, dim=-1).mean()
+        return losses
+
+
 def train(args: argparse.Namespace) -> None:
     """The loop; the learning rate follows the clock, so that a run fits its time."""
-    bank, unseen = WalkBank(args.seed, args.people), WalkBank(args.seed + 5000, 60, 2)
-    model = GaitHeat(CHANNELS, dim=DIM, identities=args.people).to(memory_format=torch.channels_last)
-    traits = nn.Linear(16 * DIM, bank.traits.shape[1])
     teacher = load_teacher(args.teacher)
-    pupil = nn.Linear(16 * DIM, TEACHER_DIM)
-    views = nn.Sequential(nn.BatchNorm1d(16 * CHANNELS[3]), nn.Linear(16 * CHANNELS[3], 5))
+    bank, unseen = WalkBank(args.seed, teacher.crowd, 2), WalkBank(args.seed + 5000, 60, 2)
+    model = GaitHeat(CHANNELS, dim=DIM, identities=teacher.crowd).to(memory_format=torch.channels_last)
+    model.FCs_fusion.load_state_dict(teacher.fcs.state_dict())
+    model.BNNecks_fusion.load_state_dict(teacher.necks.state_dict())
     if args.resume:
-        state = torch.load(args.resume, weights_only=True)
-        same = model.state_dict()
-        known = {k: v for k, v in state["model"].items() if v.shape == same[k].shape}
-        model.load_state_dict(known, strict=False)
+        model.load_state_dict(torch.load(args.resume, weights_only=True)["model"])
     average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98), use_buffers=True
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
     )
     rendered = Rendered(args.rendered) if args.rendered else None
-    parameters = [*model.parameters(), *traits.parameters(), *views.parameters(), *pupil.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=2e-4)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=1e-4)
     rank = my_rank()
     rng = torch.Generator().manual_seed(args.seed + 77 * rank)
     numbers = np.random.default_rng(args.seed + 77 * rank)
-    held = unseen_maps(unseen)
+    lessons = Lessons(teacher, bank, rng)
+    weights = {"features": 1.0, "embedding": 2.0, "triplet": args.names, "ce": args.names}
+    held = {"drawn": unseen_maps(unseen)}
+    if args.held:
+        held["rendered"] = held_maps(args.held)
     start, step, last = time.monotonic(), 0, 0.0
     shown: dict[str, float] = {}
-    seen = torch.tensor(SEEN)
     log = (args.out / "log.jsonl").open("a")
     while (elapsed := seconds_since(start) / (60 * args.minutes)) < 1:
         warm = min(1.0, (step + 1) / 60)
-        rate = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * elapsed)))
+        rate = args.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * elapsed)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        people, maps, view, points = batch(args, bank, rendered, rng, numbers)
-        with torch.no_grad():
-            taught = teacher(align_points(points))
-        with torch.autocast("cpu", torch.bfloat16):
-            n, s = maps.shape[:2]
-            features = model.features(maps.flatten(0, 1))
-        loss = torch.zeros(())
-        for name, feature in zip(("part", "global", "fusion"), features, strict=True):
-            pooled = feature.float().unflatten(0, (n, s)).amax(1)
-            branch = model.embed(name, pooled)
-            weight = 2.0 if name == "fusion" else 0.5
-            far, ce = triplet(branch.before, people), cross_entropy(branch, people)
-            loss = loss + weight * (far + args.ce * ce)
-            if name == "fusion":
-                error = (traits(branch.after.flatten(1) * 4) - bank.traits[people]) ** 2
-                told = (error * seen).sum(1).mean() / seen.sum()
-                guessed = views(pool_rows(pooled).flatten(1))[: len(view)]
-                placed = F.mse_loss(guessed, view) if len(view) else torch.zeros(())
-                copied = F.mse_loss(pupil(branch.after.flatten(1) * 4), taught)
-                loss = loss + 1.0 * told + 0.5 * placed + args.teach * copied
-                parts = {"teacher": copied, "triplet": far, "ce": ce, "traits": told, "view": placed}
-                values = {key: part.item() for key, part in parts.items()}
-                for key, value in values.items():
-                    shown[key] = 0.95 * shown.get(key, value) + 0.05 * value
+        losses = lessons(model, *batch(args, bank, rendered, rng, numbers))
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         share_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 5.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
         average.update_parameters(model)
         step += 1
+        for key, value in losses.items():
+            shown[key] = 0.95 * shown.get(key, value.item()) + 0.05 * value.item()
         minutes = elapsed * args.minutes
         if rank:
             continue
-        if step % 20 == 0:
+        if step % 50 == 0:
             rounded = {k: round(v, 3) for k, v in shown.items()}
             print(f"{minutes:6.1f} min step {step} lr {rate:.1e}", rounded, flush=True)
-        if minutes - last > 3 or (step == 100 and not args.resume):
+        if minutes - last > 4:
             last = minutes
-            result = score(embed(average.module, held), *unseen_labels())
-            print(f"{minutes:6.1f} min step {step} unseen {result}", flush=True)
+            result = {
+                name: score(embed(average.module, maps), *labels) for name, (maps, *labels) in held.items()
+            }
+            print(f"{minutes:6.1f} min step {step} {result}", flush=True)
             log.write(json.dumps({"minutes": minutes, "step": step, **shown, **result}) + "\n")
             log.flush()
-            save(args, average.module, traits)
+            save(args, average.module)
     if rank:
         return
-    save(args, average.module, traits)
-    print("final", score(embed(average.module, held), *unseen_labels()))
+    save(args, average.module)
+    for name, (maps, *labels) in held.items():
+        print("final", name, score(embed(average.module, maps), *labels))
 
 
 def batch(
     args: argparse.Namespace, bank: WalkBank, rendered: Rendered | None, rng: torch.Generator,
     numbers: np.random.Generator,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Identities `[P * K]`, part maps `[P * K, frames, 1 + parts, 64, 48]`, views, true joints."""
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Part maps `[P * K, frames, 1 + parts, 64, 48]`, true joints, identities `[P * K]`."""
     p, k, frames = args.batch
-    pool = len(bank) if rendered is None else len(rendered.people)
-    chosen = torch.randperm(pool, generator=rng)[:p]
-    if rendered is not None:
-        chosen = torch.from_numpy(rendered.people)[chosen]
-    real = round(k * args.share) if rendered is not None else 0
-    drawn = chosen.repeat_interleave(k - real)
-    maps, people, joints = [], [], []
-    view = torch.zeros((0, 5))
-    if k > real:
-        noise = Noise()
-        points, view = draw_keypoints(bank, drawn, frames, rng, noise)
-        maps.append(draw_parts(points, rng, noise))
-        people.append(drawn)
-        joints.append(points)
-    if rendered is not None and real:
-        people.append(chosen.repeat_interleave(real))
-        shown, where = rendered.draw(people[-1], frames, numbers)
-        maps.append(shown)
-        joints.append(where)
-    return torch.cat(people), torch.cat(maps), view, torch.cat(joints)
+    noise = Noise()
+    crowd = torch.arange(len(bank)) if rendered is None else torch.from_numpy(rendered.people)
+    chosen = crowd[torch.randperm(len(crowd), generator=rng)[:p]]
+    people = chosen.repeat_interleave(k)
+    if rendered is not None and numbers.random() < args.share:
+        maps, points = rendered.draw(people, frames, numbers)
+    else:
+        people = torch.randperm(len(bank), generator=rng)[:p].repeat_interleave(k)
+        points = draw_keypoints(bank, people, frames, rng, noise)
+        maps = draw_parts(points, rng, noise)
+    return maps, points, people
 
 
-VIEWS, PER_VIEW = 4, 1
+VIEWS = 4
 
 
-def unseen_maps(bank: WalkBank, frames: int = 16) -> Tensor:
-    """Every unseen person from `VIEWS` cameras around, with a typical pose model's errors."""
+def unseen_maps(bank: WalkBank, frames: int = 16) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Every unseen person from `VIEWS` cameras around, as drawn; identities and views."""
     rng = torch.Generator().manual_seed(7)
     noise = Noise()
     maps = []
     for view in range(VIEWS):
         azimuth = torch.rand(len(bank), generator=rng) * math.pi / 2 + view * math.pi / 2
-        points, _ = draw_keypoints(bank, torch.arange(len(bank)), frames, rng, noise, azimuth=azimuth)
+        points = draw_keypoints(bank, torch.arange(len(bank)), frames, rng, noise, azimuth=azimuth)
         maps.append(draw_parts(points, rng, noise))
-    return torch.cat(maps)
+    people = np.arange(len(bank))
+    return torch.cat(maps), np.tile(people, VIEWS), np.repeat(np.arange(VIEWS), len(people))
 
 
-def unseen_labels(people: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Identities and views of `unseen_maps`."""
-    return np.tile(np.arange(people), VIEWS), np.repeat(np.arange(VIEWS), people)
+def held_maps(folder: Path) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Rendered people; how often one was met before stands for the view."""
+    maps = torch.from_numpy(np.load(folder / "parts.npy")).float() / 255
+    people = np.load(folder / "people.npy")
+    return maps, people, np.array([(people[:i] == person).sum() for i, person in enumerate(people)])
 
 
-def save(args: argparse.Namespace, model: GaitHeat, traits: nn.Module) -> None:
-    """The checkpoint in the released layout, without the training identities' classifiers in the export."""
+def save(args: argparse.Namespace, model: GaitHeat) -> None:
+    """The checkpoint in the released layout."""
     target = args.out / "gait.pt"
-    torch.save({"model": model.state_dict(), "traits": traits.state_dict()}, target.with_suffix(".tmp"))
+    torch.save({"model": model.state_dict()}, target.with_suffix(".tmp"))
     target.with_suffix(".tmp").replace(target)
 
 

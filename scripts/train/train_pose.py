@@ -125,7 +125,8 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         chosen = np.sort(rng.choice(len(crops) - held, args.batch, replace=False)) + held
-        x = photometric(torch.from_numpy(crops[chosen]).permute(0, 3, 1, 2).float())
+        clean = torch.from_numpy(crops[chosen]).permute(0, 3, 1, 2).float()
+        x = torch.where(torch.rand(len(clean), 1, 1, 1) < 0.4, clean, photometric(clean))
         x, where = flip(x, torch.from_numpy(joints[chosen].astype(np.float32)))
         maps, weight = targets(where)
         placing = max(0.0, 1 - elapsed / args.placing) if args.placing else 0.0

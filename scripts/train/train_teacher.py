@@ -1,9 +1,10 @@
 """Train a teacher on joint coordinates, from which `train_gait.py` learns faster than from names.
 
-    python scripts/train/train_teacher.py --minutes 3 --out runs/teacher.pt
+    python scripts/train/train_teacher.py --minutes 8 --out runs/teacher.pt
 
-A small network over sets of frames takes aligned joints instead of heatmaps, so that it sees millions of
-frames in minutes. Its embeddings of the true joints are targets that are free of noise.
+The teacher has GaitHeat's own head, but takes joints instead of heatmaps: for each horizontal strip a small
+network looks at the joints that the convolutions could see from there. So it sees millions of frames in
+minutes, and what it computes on true joints, strip by strip, are targets without noise.
 """
 
 from __future__ import annotations
@@ -11,45 +12,69 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from walks import Noise, WalkBank, align_points, draw_keypoints
+from walks import Noise, WalkBank, align_points, disturb, draw_keypoints
 
-DIM = 128
-MARGIN, SCALE = 0.15, 20.0
+from gaitstream.export.heads import SeparateBNNecks, SeparateFCs
+
+STRIPS, WIDTH, CHANNELS, DIM = 16, 128, 64, 64
+REACH = 17.0
+"""Heatmap pixels above and below a strip that its features depend on: as far as the convolutions see."""
+MARGIN, SCALE = 0.1, 25.0
+LEFT, RIGHT = [1, 3, 5, 7, 9, 11, 13, 15], [2, 4, 6, 8, 10, 12, 14, 16]
+
+
+def nameless(points: Tensor) -> Tensor:
+    """Joints `[..., 17, 2]` with each pair ordered by x: part maps do not tell left from right."""
+    one, other = points[..., LEFT, :], points[..., RIGHT, :]
+    swapped = one[..., :1] > other[..., :1]
+    first, second = torch.where(swapped, other, one), torch.where(swapped, one, other)
+    return torch.cat([points[..., :1, :], first, second], -2)
 
 
 class Teacher(nn.Module):
-    """Aligned joints `[n, frames, 17, 2]` to standardised embeddings `[n, 128]`."""
+    """Aligned joints `[n, frames, 17, 2]` to what GaitHeat's fusion branch should make of their maps."""
 
-    def __init__(self, people: int, traits: int) -> None:
+    def __init__(self, people: int) -> None:
         super().__init__()
-        self.frame = nn.Sequential(
-            nn.Linear(34, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 256)
+        self.crowd = people
+        sizes = (3 * 17, WIDTH, WIDTH, CHANNELS)
+        self.weights = nn.ParameterList(
+            torch.randn(STRIPS, a, b) * (2 / a) ** 0.5 for a, b in pairwise(sizes)
         )
-        self.head = nn.Sequential(
-            nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, DIM)
-        )
-        self.norm = nn.BatchNorm1d(DIM)
-        self.people = nn.Parameter(torch.randn(people, DIM) * 0.05)
-        self.traits = nn.Linear(DIM, traits)
+        self.biases = nn.ParameterList(torch.zeros(STRIPS, 1, b) for b in sizes[1:])
+        self.fcs = SeparateFCs(STRIPS, CHANNELS, DIM)
+        self.necks = SeparateBNNecks(STRIPS, DIM, people)
+        self.register_buffer("centres", torch.arange(STRIPS) * 4 + 1.5, persistent=False)
 
-    def forward(self, points: Tensor) -> Tensor:
-        """See the class."""
-        frames = self.frame(((points - torch.tensor([24.0, 32.0])) / 10).flatten(2))
-        out: Tensor = self.norm(self.head(torch.cat([frames.amax(1), frames.mean(1)], -1)))
-        return out
+    def pooled(self, points: Tensor) -> Tensor:
+        """Features of every strip, pooled over the frames, `[n, strips, channels]`."""
+        shape = points.shape[:2]
+        points = nameless(points).flatten(0, 1)
+        centres: Tensor = self.get_buffer("centres")
+        dy = points[None, ..., 1] - centres[:, None, None]
+        near = ((REACH + 3 - dy.abs()) / 6).clamp(0, 1)
+        x = torch.cat([(points[None, ..., 0] - 24) / 10 * near, dy / 10 * near, near], -1)
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            x = torch.baddbmm(bias, x, weight).relu()
+        return x.unflatten(1, shape).amax(2).transpose(0, 1)
+
+    def embed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings `[n, strips, dim]`, strips of unit length, and cosines to the people `[n, people]`."""
+        after, cosines = self.necks(self.fcs(pooled))
+        return after, cosines.mean(1)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=3)
-    parser.add_argument("--people", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--people", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
@@ -57,39 +82,31 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     bank = WalkBank(args.seed, args.people, 2)
-    net = Teacher(args.people, bank.traits.shape[1])
+    net = Teacher(args.people)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-4)
     rng = torch.Generator().manual_seed(args.seed)
-    numbers = np.random.default_rng(args.seed)
     noise = Noise()
     start, step = time.monotonic(), 0
     while (elapsed := (time.monotonic() - start) / (60 * args.minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (0.02 + 0.5 * (1 + math.cos(math.pi * elapsed)))
+            group["lr"] = 2e-3 * (0.005 + 0.5 * (1 + math.cos(math.pi * elapsed)))
         people = torch.randint(args.people, (320,), generator=rng)
-        points, _ = draw_keypoints(bank, people, int(numbers.integers(3, 13)), rng, noise)
-        amount = torch.rand(len(people), 1, 1, 1, generator=rng)
-        bias = 0.3 * torch.randn(len(people), 1, 17, 2, generator=rng)
-        jitter = 0.4 * torch.randn(points.shape, generator=rng)
-        embedding = net(align_points(points + amount * (bias + jitter)))
-        cosine = F.normalize(embedding, dim=-1) @ F.normalize(net.people, dim=-1).T
-        logits = SCALE * (cosine - MARGIN * F.one_hot(people, args.people))
-        told = F.mse_loss(net.traits(embedding), bank.traits[people])
-        named = F.cross_entropy(logits, people)
+        points = draw_keypoints(bank, people, 8, rng, noise)
+        _, cosines = net.embed(net.pooled(align_points(disturb(points, rng, noise))))
+        loss = F.cross_entropy(SCALE * (cosines - MARGIN * F.one_hot(people, args.people)), people)
         optimizer.zero_grad()
-        (named + 2 * told).backward()
+        loss.backward()
         optimizer.step()
         step += 1
         if step % 100 == 0:
-            minutes = elapsed * args.minutes
-            print(f"{minutes:.1f} min step {step} ce {named:.3f} traits {told:.3f}", flush=True)
-    torch.save({"state": net.state_dict(), "people": args.people, "traits": bank.traits.shape[1]}, args.out)
+            print(f"{elapsed * args.minutes:.1f} min step {step} loss {loss:.3f}", flush=True)
+    torch.save({"state": net.state_dict(), "people": args.people}, args.out)
 
 
 def load_teacher(path: Path) -> Teacher:
     """The trained teacher, frozen."""
     state = torch.load(path, weights_only=True)
-    net = Teacher(state["people"], state["traits"])
+    net = Teacher(state["people"])
     net.load_state_dict(state["state"])
     return net.eval().requires_grad_(False)
 

@@ -8,7 +8,7 @@ width of the peaks, imprecise person boxes).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,10 +30,14 @@ TARGET_XY = (24.0, 16.0)
 class Noise:
     """Errors of the pose model and the detector that a batch imitates; pixels are heatmap pixels."""
 
-    bias_px: float = 0.35
+    bias_px: float = 0.4
     """Standard deviation of each joint's error that stays through a sequence."""
     jitter_px: float = 0.4
     """Standard deviation of each joint's error from frame to frame."""
+    most: float = 1.2
+    """Sequences have from none to this much of both."""
+    astray: float = 0.02
+    """Share of joints found elsewhere."""
     box_bias: float = 0.03
     """Standard deviation of the box height's error through a sequence, as a share."""
     box_jitter: float = 0.012
@@ -52,7 +56,6 @@ class WalkBank:
         stride: metres of two steps, `[people, speeds]`.
         speed: m/s, `[people, speeds]`.
         radius: body radius at each joint, metres `[people, joints]`.
-        traits: identity parameters, standardised over a large crowd, `[people, traits]`.
     """
 
     def __init__(self, seed: int, people: int, speeds: int = 3) -> None:
@@ -74,11 +77,6 @@ class WalkBank:
         self.stride = torch.tensor(strides, dtype=torch.float32).view(shape)
         self.speed = torch.tensor(rates, dtype=torch.float32).view(shape)
         self.radius = torch.from_numpy(np.stack([_radii(p) for p in crowd]))
-        traits = np.stack([_traits(p) for p in crowd])
-        reference = np.stack([_traits(sample_identity(999, index)) for index in range(400)])
-        self.traits = torch.from_numpy(
-            ((traits - reference.mean(0)) / (reference.std(0) + 1e-6)).astype(np.float32)
-        )
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -94,23 +92,6 @@ def _radii(person: Identity) -> np.ndarray:
     return radius
 
 
-def _traits(person: Identity) -> np.ndarray:
-    """What can be seen of a person at any scale: lengths relative to stature, and the gait style."""
-    lengths = {
-        "thigh", "shank", "foot", "trunk", "neck", "head", "shoulder_width", "hip_width", "upper_arm",
-        "forearm", "walk_ratio", "step_width", "bob", "sway", "foot_lift", "head_forward",
-    }  # fmt: skip
-    values: list[float] = []
-    for field in fields(person):
-        value = getattr(person, field.name)
-        if field.name in ("name", "stature", "ankle_height", "speed"):
-            continue
-        if field.name in lengths:
-            value = value / person.stature
-        values.extend(value if isinstance(value, tuple) else (value,))
-    return np.asarray(values)
-
-
 def draw_keypoints(
     bank: WalkBank,
     people: Tensor,
@@ -119,7 +100,7 @@ def draw_keypoints(
     noise: Noise,
     window: int = 30,
     azimuth: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Joints of random walks in heatmap pixels of their own person crop.
 
     Args:
@@ -132,7 +113,7 @@ def draw_keypoints(
         azimuth: camera direction seen from the walker at mid-window, radians `[n]`; random when absent.
 
     Returns:
-        Joints `[n, frames, 17, 2]`, and what the view was, for an auxiliary loss `[n, 5]`.
+        Joints `[n, frames, 17, 2]`.
     """
     n = len(people)
 
@@ -179,9 +160,20 @@ def draw_keypoints(
     to_pixels = 64 / crop_h[..., None]
     px = (x - centre_x[..., None]) * to_pixels + 23.5
     py = (y - centre_y[..., None]) * to_pixels + 31.5
-    turned, away = (pitch - 0.33) * 6, (distance - 7.7) / 2.5
-    view = torch.stack([azimuth.sin(), azimuth.cos(), turned, away, rate - 1.3], -1)
-    return torch.stack([px, py], -1)[:, :, :17], view
+    return torch.stack([px, py], -1)[:, :, :17]
+
+
+def disturb(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
+    """Joints `[n, frames, 17, 2]` as a pose model finds them: moved, for good and from frame to frame."""
+    n, frames = points.shape[:2]
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng)
+
+    amount = noise.most * torch.rand((n, 1, 1, 1), generator=rng)
+    moved = noise.bias_px * normal(n, 1, 17, 2) + noise.jitter_px * normal(n, frames, 17, 2)
+    astray = torch.rand((n, frames, 17, 1), generator=rng) < noise.astray
+    return points + amount * moved + astray * 4 * normal(n, frames, 17, 2)
 
 
 def align_points(points: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -222,8 +214,7 @@ def draw_parts(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=rng)
 
-    amount = uniform(0.0, 1.1, n, 1, 1, 1)
-    shown = points + amount * (noise.bias_px * normal(n, 1, 17, 2) + noise.jitter_px * normal(n, t, 17, 2))
+    shown = disturb(points, rng, noise)
     aligned = align_points(shown, shown + 0.15 * normal(n, t, 17, 2))
     peak = uniform(*noise.peak, n, 1, 17) * uniform(0.9, 1.05, n, t, 17)
     lost = torch.rand((n, t, 17), generator=rng) < noise.dropped * uniform(0, 2, n, 1, 1)
