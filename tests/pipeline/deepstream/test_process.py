@@ -29,7 +29,7 @@ from gaitstream.pipeline.deepstream.slots import Slots
 from gaitstream.pipeline.deepstream.spec import Command
 from gaitstream.pipeline.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.recognizer import Recognizer
-from tests.pipeline.deepstream import site
+from tests.pipeline.deepstream import film, site
 from tests.pipeline.deepstream.fake import pyservicemaker as fake
 from tests.pipeline.tiny import tiny_bundle
 
@@ -67,7 +67,7 @@ def run(
     with DeepStreamPipeline(
         config,
         sink=sink,
-        plan=site.make_plan(),
+        plan=film.make_plan(),
         recognizers={"biggait": head},
         environ=environ,
         prepare=False,
@@ -80,26 +80,12 @@ def run(
     return sink, (outcome, pipeline.stats.now)
 
 
-def walk(steps: int, number: int = 0, start: int = 0) -> list[Any]:
-    """One person who walks through one camera."""
-    steps_ns = 66_666_667
-    batches = []
-    for step in range(start, start + steps):
-        tensor = {site.ENCODER: {site.LAYER: site.feature_of(1, step)}}
-        person = fake.Person(5, 0.9, [100.0 + 12 * step, 200.0, 120.0, 360.0], tensor)
-        time_ns = 1_767_225_600_000_000_000 + step * steps_ns
-        batches.append(
-            fake.Batch([fake.Frame(number, step, step * steps_ns, time_ns, site.SIZE, site.MUXED, [person])])
-        )
-    return batches
-
-
 def kinds(events: list[Event]) -> Counter[str]:
     return Counter(type(event).__struct_config__.tag for event in events)  # type: ignore[misc]
 
 
 def test_films_run_to_their_end(bundle: Bundle, tmp_path: Path) -> None:
-    sink, (outcome, stats) = run(site.make_config(tmp_path, films=True), bundle, walk(30), tmp_path)
+    sink, (outcome, stats) = run(film.make_config(tmp_path), bundle, film.walk(30), tmp_path)
     assert outcome.cause == "end_of_stream"
     assert outcome.frames == 30
     assert outcome.tracks == 1
@@ -113,7 +99,7 @@ def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Pa
     """Its tracks end, its cameras are told offline, track numbers go on, and the run survives."""
     monkeypatch.setattr("gaitstream.pipeline.deepstream.runner.Backoff", lambda low, high: _Waits())
     keep: list[Any] = []
-    config = site.make_config(tmp_path, films=True)
+    config = film.make_config(tmp_path)
 
     class Stopper(site.Collector):
         def on_track_ended(self, state: Any, decision: Any, cause: str) -> None:
@@ -129,7 +115,7 @@ def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Pa
         real(self)
 
     monkeypatch.setattr(DeepStreamPipeline, "_start", start)
-    recording = [*walk(12), fake.Wait(0.3), fake.Die(3)]
+    recording = [*film.walk(12), fake.Wait(0.3), fake.Die(3)]
     sink, (outcome, stats) = run(config, bundle, recording, tmp_path, observers=[Stopper()])
     assert outcome.cause == "enough"
     assert keep[:2] == [1, 2]
@@ -146,7 +132,7 @@ class _Waits:
 
 
 def test_the_front_end_is_chosen(tmp_path: Path) -> None:
-    config = site.make_config(tmp_path, films=True)
+    config = film.make_config(tmp_path)
     assert not choose.uses_deepstream("native", config)
     assert not choose.uses_deepstream("auto", config)
     with pytest.raises(MissingExtraError, match=r"gaitstream:gpu.*--frontend native"):
@@ -329,7 +315,7 @@ def test_cameras_come_and_go_with_the_file(
     config = load_config(file)
     recognizers = {"biggait": head_of(bundle)}
     with DeepStreamPipeline(
-        config, watch=file, plan=site.make_plan(), recognizers=recognizers, prepare=False
+        config, watch=file, plan=film.make_plan(), recognizers=recognizers, prepare=False
     ) as pipeline:
         pipeline._start()
         child: Any = pipeline._child

@@ -1,8 +1,8 @@
 """A fake of the documented part of pyservicemaker that plays recordings through the probes.
 
 It has the manners the sources describe: `*_items` are iterators that hand out one wrapper again and again,
-metadata dies with its batch, tensors say they lie on the GPU, object metadata has no names beyond the
-documented ones, a probe on a sink is refused, and `wait` blocks.
+metadata dies with its batch and its tensors' memory is used again, tensors say they lie on the GPU, object
+metadata has no names beyond the documented ones, a probe on a sink is refused, and `wait` blocks.
 
 A recording is a list of steps, each a batch (`Batch`) or a message (`Message`), pickled.
 """
@@ -330,6 +330,9 @@ class Pipeline:
             for probe in self.probes.get(name, []):
                 probe.operator.handle_metadata(_BatchMeta(batch, self))
         batch.alive = False
+        for layers in (layers for f in batch.frames for p in f.persons for layers in p.tensors.values()):
+            for array in layers.values():
+                array.fill(0)  # the next buffer's, as far as anybody who still looks here can tell
 
 
 def _require(batch: Batch) -> None:
