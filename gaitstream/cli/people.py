@@ -37,12 +37,13 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_gallery(commands: Commands) -> None:
-    gallery = commands.add_parser("gallery", help="list and remove the people who are known")
+    gallery = commands.add_parser("gallery", help="list, judge and remove the people who are known")
     actions = gallery.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="who is known, with how many templates")
+    info = actions.add_parser("info", help="what the thresholds aim for and what they rest on")
     remove = actions.add_parser("remove", help="erase a person and overwrite the templates")
     remove.add_argument("person", metavar="NAME")
-    for parser, handler in ((listing, _list), (remove, _remove)):
+    for parser, handler in ((listing, _list), (info, _info), (remove, _remove)):
         parser.add_argument("--gallery", required=True, type=Path, metavar="FILE", help="the gallery's file")
         parser.set_defaults(handler=handler)
 
@@ -120,6 +121,26 @@ def _list(args: argparse.Namespace) -> int:
                 "no threshold yet" if threshold is None else f"threshold {threshold:.4f}, margin {margin:.4f}"
             )
             print(f"{model} {fingerprint[:12]}: {limits}")
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from gaitstream.gallery import Gallery
+    from gaitstream.gallery.calibration import describe
+
+    with Gallery(args.gallery) as gallery:
+        entries = gallery.persons()
+        print(f"{args.gallery}: {len(entries)} people")
+        for model, fingerprint in gallery.models().items():
+            templates = sum(entry.templates.get(model, 0) for entry in entries)
+            print(f"{model} {fingerprint[:12]}: {templates} templates")
+            found = gallery.calibration(model)
+            if found is None:
+                print("  no threshold yet: enrol a second person, or a second template")
+                continue
+            print(f"  threshold {found.threshold:.4f}, margin {found.margin:.4f}")
+            for line in describe(found):
+                print(f"  {line}")
     return 0
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from gaitstream.gallery.matching import Matcher, mean_part_distance
-from gaitstream.gallery.store import Gallery, PersonEntry
+from gaitstream.gallery.store import Enrolment, Gallery, PersonEntry
 
-__all__ = ["Gallery", "Matcher", "PersonEntry", "mean_part_distance"]
+__all__ = ["Enrolment", "Gallery", "Matcher", "PersonEntry", "mean_part_distance"]

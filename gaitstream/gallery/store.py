@@ -6,15 +6,18 @@ processes may read while one writes, and erased templates are overwritten (`secu
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,13 +26,15 @@ from gaitstream.gallery.calibration import Calibration, calibrate
 from gaitstream.gallery.matching import Matcher
 
 Floats = NDArray[np.float32]
+Method = TypeVar("Method", bound=Callable[..., object])
 APPLICATION_ID = 0x47414954  # "GAIT"
-SCHEMA = 1
+SCHEMA = 2
+"""1 kept a threshold and a margin by the rule of thumb alone."""
 _TABLES = """
 CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ns INTEGER NOT NULL);
 CREATE TABLE model (
     name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, parts INTEGER NOT NULL, dim INTEGER NOT NULL,
-    threshold REAL, margin REAL
+    calibration TEXT
 );
 CREATE TABLE template (
     id INTEGER PRIMARY KEY,
@@ -39,6 +44,46 @@ CREATE TABLE template (
 );
 CREATE INDEX template_by_model ON template (model, person, id);
 """
+
+
+def _explained(method: Method) -> Method:
+    """SQLite's errors as errors that name the file and the next step."""
+
+    @functools.wraps(method)
+    def explained(self: Gallery, *args: object, **kwargs: object) -> object:
+        try:
+            return method(self, *args, **kwargs)
+        except sqlite3.OperationalError as error:
+            raise GalleryError(
+                f"{self.path} cannot be used now ({error}); see that no other process holds it, that it may "
+                "be written, and that the disk has room"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise GalleryError(
+                f"{self.path} is damaged ({error}); put a backup in its place, or move it away and enrol "
+                "again"
+            ) from error
+
+    return cast(Method, explained)
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """Templates of one person to add.
+
+    Attributes:
+        person: the name that events will carry.
+        model: `biggait` or `gaitheat`.
+        fingerprint: of the bundle the templates came from.
+        templates: float32 `[n, parts, dim]`, n >= 1.
+        source: where they came from; free of credentials.
+    """
+
+    person: str
+    model: str
+    fingerprint: str
+    templates: Floats
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,36 +128,33 @@ class Gallery:
     def enroll(
         self, person: str, model: str, fingerprint: str, templates: Floats, *, source: str = ""
     ) -> None:
-        """Add templates of a person, made when new; all or nothing.
+        """Add templates of one person, made when new; see `Enrolment` and `enroll_many`."""
+        self.enroll_many([Enrolment(person, model, fingerprint, templates, source)])
 
-        Args:
-            person: the name that events will carry.
-            model: `biggait` or `gaitheat`.
-            fingerprint: of the bundle the templates came from.
-            templates: float32 `[n, parts, dim]`.
-            source: where they came from, for the listing; free of credentials.
+    @_explained
+    def enroll_many(self, enrolments: Iterable[Enrolment]) -> int:
+        """Add templates of any number of persons, and calibrate once; all or nothing.
+
+        Other processes cannot write meanwhile, so collect the templates first.
+
+        Returns:
+            How many templates were added.
 
         Raises:
-            GalleryError: the model differs from the one that filled the gallery, or the shape is wrong.
+            GalleryError: a model differs from the one that filled the gallery, or a name or shape is wrong.
         """
-        if not person.strip():
-            raise GalleryError("a person needs a name: --person NAME")
-        if templates.ndim != 3 or not len(templates) or not np.isfinite(templates).all():
-            raise GalleryError(
-                f"templates of shape {templates.shape}: finite [n, parts, dim] with n >= 1 needed"
-            )
         now = time.time_ns()
+        count, models = 0, set()
         with self._transaction():
-            self._bind(model, fingerprint, templates.shape[1:])
-            self._db.execute("INSERT OR IGNORE INTO person (name, created_ns) VALUES (?, ?)", (person, now))
-            rows = [(person, model, source, now, np.ascontiguousarray(t, "<f4").tobytes()) for t in templates]
-            self._db.executemany(
-                "INSERT INTO template (person, model, source, created_ns, data) "
-                "VALUES ((SELECT id FROM person WHERE name = ?), ?, ?, ?, ?)",
-                rows,
-            )
-        self.calibrate(model)
+            for enrolment in enrolments:
+                self._add(enrolment, now)
+                count += len(enrolment.templates)
+                models.add(enrolment.model)
+            for model in sorted(models):
+                self.calibrate(model)
+        return count
 
+    @_explained
     def remove(self, person: str) -> int:
         """Erase a person and overwrite the templates in the file.
 
@@ -130,11 +172,12 @@ class Gallery:
             if not self._db.execute("DELETE FROM person WHERE name = ?", (person,)).rowcount:
                 known = ", ".join(entry.name for entry in self.persons()) or "nobody"
                 raise GalleryError(f"{person!r} is not in {self.path}; it has {known}")
+            for model in self.models():
+                self.calibrate(model)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing stays behind in the log
-        for model in self.models():
-            self.calibrate(model)
         return int(count)
 
+    @_explained
     def persons(self) -> list[PersonEntry]:
         """Everybody, by name."""
         rows = self._db.execute(
@@ -148,10 +191,12 @@ class Gallery:
                 entry.templates[model] = count
         return list(entries.values())
 
+    @_explained
     def models(self) -> dict[str, str]:
         """Fingerprint by model."""
         return dict(self._db.execute("SELECT name, fingerprint FROM model ORDER BY name").fetchall())
 
+    @_explained
     def matcher(self, model: str, fingerprint: str, *, nearest: int = 1) -> Matcher:
         """A snapshot of one model's templates; empty when it has none.
 
@@ -179,19 +224,27 @@ class Gallery:
             grouped.setdefault(name, []).append(np.frombuffer(data, "<f4").reshape(row[1], row[2]))
         return Matcher.build([(name, np.stack(maps)) for name, maps in grouped.items()], nearest)
 
+    @_explained
     def calibrate(self, model: str) -> Calibration | None:
         """Compute threshold and margin from the templates and keep them."""
         row = self._db.execute("SELECT fingerprint FROM model WHERE name = ?", (model,)).fetchone()
-        result = calibrate(self.matcher(model, row[0])) if row else None
-        if row:
-            values = (result.threshold, result.margin) if result else (None, None)
-            self._db.execute("UPDATE model SET threshold = ?, margin = ? WHERE name = ?", (*values, model))
+        if row is None:
+            return None
+        result = calibrate(self.matcher(model, row[0]))
+        kept = msgspec.json.encode(result).decode() if result else None
+        self._db.execute("UPDATE model SET calibration = ? WHERE name = ?", (kept, model))
         return result
 
     def thresholds(self, model: str) -> tuple[float | None, float | None]:
         """The calibrated threshold and margin of a model; None where there is none."""
-        row = self._db.execute("SELECT threshold, margin FROM model WHERE name = ?", (model,)).fetchone()
-        return (row[0], row[1]) if row else (None, None)
+        kept = self.calibration(model)
+        return (kept.threshold, kept.margin) if kept else (None, None)
+
+    @_explained
+    def calibration(self, model: str) -> Calibration | None:
+        """Threshold and margin of a model with what they rest on, as of the last change; None without."""
+        row = self._db.execute("SELECT calibration FROM model WHERE name = ?", (model,)).fetchone()
+        return msgspec.json.decode(row[0], type=Calibration) if row and row[0] else None
 
     @property
     def version(self) -> int:
@@ -231,6 +284,11 @@ class Gallery:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+            elif (application, schema) == (APPLICATION_ID, 1):
+                self._db.execute("ALTER TABLE model ADD COLUMN calibration TEXT")
+                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+                for model in self.models():
+                    self.calibrate(model)
             elif application != APPLICATION_ID or schema != SCHEMA:
                 raise GalleryError(
                     f"{self.path} is no gallery of schema {SCHEMA} (it says {schema}); enrol into a new file"
@@ -246,9 +304,28 @@ class Gallery:
             raise
         self._db.execute("COMMIT")
 
+    def _add(self, enrolment: Enrolment, now: int) -> None:
+        person, templates = enrolment.person, enrolment.templates
+        if not person.strip():
+            raise GalleryError("a person needs a name: --person NAME")
+        if templates.ndim != 3 or not len(templates) or not np.isfinite(templates).all():
+            raise GalleryError(
+                f"templates of {person!r} have shape {templates.shape}: finite [n, parts, dim] with n >= 1 "
+                "needed"
+            )
+        self._bind(enrolment.model, enrolment.fingerprint, templates.shape[1:])
+        self._db.execute("INSERT OR IGNORE INTO person (name, created_ns) VALUES (?, ?)", (person, now))
+        blobs = (np.ascontiguousarray(template, "<f4").tobytes() for template in templates)
+        self._db.executemany(
+            "INSERT INTO template (person, model, source, created_ns, data) "
+            "VALUES ((SELECT id FROM person WHERE name = ?), ?, ?, ?, ?)",
+            ((person, enrolment.model, enrolment.source, now, blob) for blob in blobs),
+        )
+
     def _bind(self, model: str, fingerprint: str, shape: tuple[int, ...]) -> None:
         """Bind an empty model slot to a fingerprint, or check the one that is bound."""
-        row = self._db.execute("SELECT fingerprint FROM model WHERE name = ?", (model,)).fetchone()
+        query = "SELECT fingerprint, parts, dim FROM model WHERE name = ?"
+        row = self._db.execute(query, (model,)).fetchone()
         if row is None:
             self._db.execute(
                 "INSERT INTO model (name, fingerprint, parts, dim) VALUES (?, ?, ?, ?)",
@@ -256,6 +333,11 @@ class Gallery:
             )
         else:
             self._check_model(model, fingerprint, row[0])
+            if shape != row[1:]:
+                raise GalleryError(
+                    f"templates of {model} {fingerprint[:12]} are {list(row[1:])} in {self.path}, these are "
+                    f"{list(shape)}: enrol with the bundle that filled it"
+                )
 
     def _check_model(self, model: str, fingerprint: str, bound: str) -> None:
         if fingerprint != bound:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import ConfigError
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.annotate import cut, make_folder
 from gaitstream.pipeline.config import Camera, Config
 from gaitstream.pipeline.config import Gallery as GallerySection
@@ -144,7 +144,7 @@ def choose(walks: Sequence[Walk], track: int | None) -> Walk | None:
 
 
 def enroll_walk(gallery_path: Path, person: str, walk: Walk, source: str) -> int:
-    """Put a walk's windows into the gallery, made when missing.
+    """Put a walk's windows of all models into the gallery, made when missing; all or nothing.
 
     Returns:
         How many templates were added.
@@ -152,13 +152,13 @@ def enroll_walk(gallery_path: Path, person: str, walk: Walk, source: str) -> int
     Raises:
         GalleryError: the gallery was filled by another model.
     """
-    count = 0
+    enrolments = [
+        Enrolment(person, model, walk.fingerprints[model], np.stack(parts), source)
+        for model, parts in walk.embeddings.items()
+        if parts
+    ]
     with Gallery(gallery_path, create=True) as gallery:
-        for model, parts in walk.embeddings.items():
-            if parts:
-                gallery.enroll(person, model, walk.fingerprints[model], np.stack(parts), source=source)
-                count += len(parts)
-    return count
+        return gallery.enroll_many(enrolments)
 
 
 def save_pictures(walks: Sequence[Walk], folder: Path) -> dict[int, Path]:

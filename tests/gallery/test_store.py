@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
-from gaitstream.gallery import Gallery
-from gaitstream.gallery.calibration import calibrate
+from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.gallery.calibration import Calibration, calibrate
 from gaitstream.gallery.matching import Matcher
 
 PRINT = "a" * 64
@@ -67,6 +68,57 @@ def test_another_model_is_an_error_and_changes_nothing(path: Path) -> None:
         gallery.enroll("Ada", "biggait", "c" * 64, walks(3))
 
 
+def crowd(count: int) -> list[Enrolment]:
+    return [Enrolment(f"p{value}", "gaitheat", PRINT, walks(value)) for value in range(count)]
+
+
+def test_a_batch_is_calibrated_once_and_as_one_by_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(matcher: Matcher) -> Calibration | None:
+        calls.append(len(matcher.names))
+        return calibrate(matcher)
+
+    monkeypatch.setattr("gaitstream.gallery.store.calibrate", counted)
+    with Gallery(path, create=True) as gallery, Gallery(path.with_name("other"), create=True) as singly:
+        assert gallery.enroll_many(crowd(6)) == 18
+        assert calls == [6]
+        for one in crowd(6):
+            singly.enroll(one.person, one.model, one.fingerprint, one.templates)
+        assert gallery.calibration("gaitheat") == singly.calibration("gaitheat") is not None
+
+
+def test_a_batch_with_one_fault_adds_nobody(path: Path) -> None:
+    broken = Enrolment("Eve", "gaitheat", PRINT, np.full((1, 16, 8), np.nan, np.float32))
+    other = Enrolment("Eve", "gaitheat", PRINT, np.zeros((1, 16, 9), np.float32))
+    with Gallery(path, create=True) as gallery:
+        for fault, message in (
+            (broken, "'Eve' have shape"),
+            (other, r"\[16, 8\] in .*, these are \[16, 9\]"),
+        ):
+            with pytest.raises(GalleryError, match=message):
+                gallery.enroll_many([*crowd(3), fault])
+            assert gallery.persons() == []
+            assert gallery.models() == {}
+
+
+def test_templates_and_threshold_are_stored_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(matcher: Matcher) -> Calibration | None:
+        raise KeyboardInterrupt
+
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(crowd(2))
+        before = gallery.thresholds("gaitheat")
+        monkeypatch.setattr("gaitstream.gallery.store.calibrate", dies)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.enroll("Ada", "gaitheat", PRINT, walks(9))
+        with pytest.raises(KeyboardInterrupt):
+            gallery.remove("p1")
+    with Gallery(path) as gallery:
+        assert [entry.name for entry in gallery.persons()] == ["p0", "p1"]
+        assert gallery.thresholds("gaitheat") == before
+
+
 def test_removal_erases_the_bytes(path: Path) -> None:
     marked = walks(77, 1)
     with Gallery(path, create=True) as gallery:
@@ -82,7 +134,7 @@ def test_removal_erases_the_bytes(path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(0, 16, 8), (16, 8)])
 def test_templates_of_a_wrong_shape_are_refused(path: Path, shape: tuple[int, ...]) -> None:
-    with Gallery(path, create=True) as gallery, pytest.raises(GalleryError, match="templates of shape"):
+    with Gallery(path, create=True) as gallery, pytest.raises(GalleryError, match="'Ada' have shape"):
         gallery.enroll("Ada", "gaitheat", PRINT, np.zeros(shape, np.float32))
 
 
@@ -97,6 +149,45 @@ def test_a_missing_file_and_a_wrong_one_are_errors(path: Path) -> None:
     path.write_text("cameras: []" * 100)
     with pytest.raises(GalleryError, match="is no gallery"):
         Gallery(path)
+
+
+def test_a_gallery_of_schema_1_is_calibrated_anew(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(crowd(3))
+        expected = gallery.calibration("gaitheat")
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE model DROP COLUMN calibration")
+        db.execute("ALTER TABLE model ADD COLUMN threshold REAL")
+        db.execute("ALTER TABLE model ADD COLUMN margin REAL")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with Gallery(path) as gallery:
+        assert gallery.calibration("gaitheat") == expected is not None
+
+
+def _read_all(path: Path) -> None:
+    with Gallery(path) as gallery:
+        gallery.persons()
+        gallery.matcher("gaitheat", PRINT)
+
+
+def test_a_damaged_gallery_says_so(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(crowd(40))
+    whole = bytearray(path.read_bytes())
+    whole[3 * 4096 :] = b"\xa5" * (len(whole) - 3 * 4096)
+    path.write_bytes(whole)
+    with pytest.raises(GalleryError, match=r"is damaged .*put a backup in its place"):
+        _read_all(path)
+
+
+def test_a_gallery_that_another_process_holds_says_so(path: Path) -> None:
+    with Gallery(path, create=True) as gallery, sqlite3.connect(path, isolation_level=None) as db:
+        gallery._db.execute("PRAGMA busy_timeout = 10")
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(GalleryError, match=r"cannot be used now .*locked.*; see that no other process"):
+            gallery.enroll_many(crowd(1))
+    db.close()
 
 
 def test_a_reader_notices_that_another_process_wrote(path: Path) -> None:
@@ -128,12 +219,15 @@ def test_calibration_with_one_template_each(path: Path, persons: list[float], kn
 
 ENROLLING = """
 import sys, numpy as np
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Enrolment, Gallery
 gallery = Gallery(sys.argv[1], create=True)
 print("ready", flush=True)
 for number in range(10**6):
-    gallery.enroll(f"p{number}", "gaitheat", "f" * 64, np.full((3, 16, 64), number, np.float32))
-    print(number, flush=True)
+    values = [np.full((3, 16, 64), 2 * number + i, np.float32) for i in range(2)]
+    gallery.enroll_many(
+        Enrolment(f"p{2 * number + i}", "gaitheat", "f" * 64, value) for i, value in enumerate(values)
+    )
+    print(2 * number, 2 * number + 1, sep="\\n", flush=True)
 """
 
 
@@ -151,10 +245,12 @@ def test_a_kill_leaves_every_finished_enrolment_whole(path: Path) -> None:
         with Gallery(path) as gallery:
             entries = gallery.persons()
             assert len(entries) >= len(done)
+            assert len(entries) % 2 == 0
             assert all(entry.templates == {"gaitheat": 3} for entry in entries)
             if entries:
                 matcher = gallery.matcher("gaitheat", "f" * 64)
                 for name, start in zip(matcher.names, matcher.starts, strict=True):
                     assert (matcher.templates[start : start + 3] == float(name[1:])).all()
+                assert gallery.calibration("gaitheat") == calibrate(matcher)
         for extra in path.parent.glob("people.gallery-*"):
             extra.unlink()
