@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,10 @@ from gaitstream.synth.skeleton import JOINTS
 from gaitstream.synth.truth import Truth, observe
 
 GOLDEN = 0.6180339887498949
+EDGE_M = 0.7
+"""Nobody turns nearer to the edge of the floor."""
+ATTEMPTS = 300
+"""At a route; each allows sharper turns by one degree. The corridor takes about 50."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,29 +161,51 @@ class World:
 
 
 def _corners(site: Site, rng: np.random.Generator) -> Array:
-    """Corners of a closed route: legs of some length, no hairpins unless the floor is too narrow without."""
-    low, high = np.array([0.7, 0.7]), np.array([site.width - 0.7, site.depth - 0.7])
+    """Corners `[n, 2]` of a closed route: legs of some length, hairpins only on a narrow floor.
+
+    Raises:
+        SourceError: the floor is too small to walk on.
+    """
     shortest = 0.45 * min(6.0, site.width / 2)
-    sharpest = 125.0
-    while True:
-        corners = [rng.uniform(low, high)]
-        for _ in range(60):
-            point = rng.uniform(low, high)
-            if np.linalg.norm(point - corners[-1]) > shortest and _gentle(corners[-2:], point, sharpest):
-                corners.append(point)
-            if len(corners) >= 7 and np.linalg.norm(corners[0] - corners[-1]) > shortest:
-                closed = [*corners, corners[0], corners[1]]
-                if all(_gentle(closed[i : i + 2], closed[i + 2], sharpest) for i in range(len(corners))):
-                    return np.array(corners)
-            if len(corners) > 12:
-                break
-        sharpest = min(sharpest + 1.0, 180.0)
+    for attempt in range(ATTEMPTS):
+        corners = _draw_route(site, rng, shortest, min(125.0 + attempt, 180.0))
+        if corners:
+            return np.array(corners)
+    raise SourceError(
+        f"site '{site.name}' of {site.width:g} x {site.depth:g} m leaves no room for walks with legs of "
+        f"{shortest:.1f} m; make it larger"
+    )
 
 
-def _gentle(before: list[Array], point: Array, sharpest: float) -> bool:
-    """Whether going on to `point` turns by at most `sharpest` degrees."""
-    if len(before) < 2:
+def _draw_route(
+    site: Site, rng: np.random.Generator, shortest: float, sharpest: float
+) -> list[tuple[float, float]]:
+    """One attempt at a route; empty when it does not close."""
+    # Plain floats: narrow floors take thousands of draws, and arrays of two cost ten times as much.
+    corners = [_spot(site, rng)]
+    for _ in range(60):
+        point = _spot(site, rng)
+        if math.dist(point, corners[-1]) > shortest and _gentle([*corners[-2:], point], sharpest):
+            corners.append(point)
+        if len(corners) >= 7 and math.dist(corners[0], corners[-1]) > shortest:
+            closed = [*corners, corners[0], corners[1]]
+            if all(_gentle(closed[i : i + 3], sharpest) for i in range(len(corners))):
+                return corners
+        if len(corners) > 12:
+            break
+    return []
+
+
+def _spot(site: Site, rng: np.random.Generator) -> tuple[float, float]:
+    """Anywhere on the floor but near its edge."""
+    return rng.uniform(EDGE_M, site.width - EDGE_M), rng.uniform(EDGE_M, site.depth - EDGE_M)
+
+
+def _gentle(points: list[tuple[float, float]], sharpest: float) -> bool:
+    """Whether the last of three points turns by at most `sharpest` degrees; fewer do not turn."""
+    if len(points) < 3:
         return True
-    first, second = before[-1] - before[-2], point - before[-1]
-    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second) + 1e-9)
-    return bool(cosine >= np.cos(np.radians(sharpest)))
+    (x0, y0), (x1, y1), (x2, y2) = points
+    first, second = (x1 - x0, y1 - y0), (x2 - x1, y2 - y1)
+    product = first[0] * second[0] + first[1] * second[1]
+    return product / (math.hypot(*first) * math.hypot(*second) + 1e-9) >= math.cos(math.radians(sharpest))

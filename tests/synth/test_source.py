@@ -1,6 +1,7 @@
 """synth:// cameras: addresses, determinism, one world behind several cameras, ground truth."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gaitstream.synth.address import EPOCH_NS, Address, parse_address, to_url
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.studio import pictures, sample_pass
 from gaitstream.synth.truth import Truth, observe
-from gaitstream.synth.world import SITES, World, find_site
+from gaitstream.synth.world import SITES, Site, World, _corners, find_site
 
 SMALL = "synth://plaza?camera=2&people=5&seed=4&width=320&height=180"
 
@@ -250,3 +251,37 @@ def test_a_studio_pass_stays_in_the_picture() -> None:
     assert len(drawn) == 20
     assert drawn[0].shape == (360, 640, 3)
     assert not np.array_equal(drawn[0], drawn[10])
+
+
+@pytest.mark.parametrize("site", SITES.values(), ids=lambda site: site.name)
+def test_every_seed_gives_a_route_soon(site: Site) -> None:
+    for seed in range(40):
+        draws = Counted(seed)
+        corners = _corners(site, draws)  # type: ignore[arg-type]
+        assert len(corners) >= 7
+        assert draws.count < 2 * 61 * 70
+        assert (corners > 0).all()
+        assert (corners < [site.width, site.depth]).all()
+
+
+class Counted:
+    """A random generator that counts what is drawn."""
+
+    def __init__(self, seed: int) -> None:
+        self.count = 0
+        self._rng = np.random.default_rng(seed)
+
+    def uniform(self, low: float, high: float) -> float:
+        self.count += 1
+        return self._rng.uniform(low, high)
+
+
+def test_a_floor_without_room_to_walk_is_an_error() -> None:
+    with pytest.raises(SourceError, match=r"'cell' of 1\.5 x 1\.5 m leaves no room"):
+        World(Site("cell", 1.5, 1.5, "tiles", "walls"), people=1)
+
+
+def test_a_crowd_in_a_corridor_takes_no_time_to_think_of() -> None:
+    start = time.process_time()
+    World(SITES["corridor"], people=40)
+    assert time.process_time() - start < 0.6
