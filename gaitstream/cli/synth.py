@@ -83,16 +83,20 @@ def _demo(args: argparse.Namespace) -> int:
 
     from gaitstream.demo.live import Options, run_demo
     from gaitstream.demo.plan import Plan
-    from gaitstream.demo.score import lines
+    from gaitstream.demo.summary import summary
 
     command = shlex.join(["gaitstream", *sys.argv[1:]])
     plan = Plan(seed=args.seed, seconds=args.seconds, live=not args.wait)
     console = Console(highlight=False)
-    record, result = run_demo(Options(plan, args.out, args.view, args.port, command), console)
-    for line in lines(record, result):
-        console.print(line)
-    console.print(f"Report: {args.out / 'report.html'} ({record.total_s:.0f} s)")
-    return 0
+    try:
+        record, result = run_demo(Options(plan, args.out, args.view, args.port, command), console)
+    except KeyboardInterrupt:
+        print("Stopped before the live run: there is nothing to report.")
+        return 130
+    for line in summary(record, result):
+        console.print(line, soft_wrap=True, markup=False)
+    print(f"Report: {args.out / 'report.html'} ({record.total_s:.0f} s in all)")
+    return 130 if record.stopped else 0
 
 
 def _demo_seconds(text: str) -> float:

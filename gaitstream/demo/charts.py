@@ -22,6 +22,8 @@ TONES = {
 WIDTH = 920
 LEFT, RIGHT = 118, 12
 ROW, HEAD = 17, 26
+EDGE = 22
+"""Room at the right of a small chart for half of its last label."""
 
 
 def timeline(record: Record) -> str:
@@ -41,10 +43,11 @@ def timeline(record: Record) -> str:
                 f'<text class="tick" x="{LEFT - 8}" y="{y + 11}" text-anchor="end">{escape(name)}</text>'
                 f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y + 7}" y2="{y + 7}"/>'
             )
-        for track in record.tracks:
-            if track.camera == camera.name and track.truth in names:
-                y = top + HEAD + names.index(track.truth) * ROW
-                parts.append(_bar(record, track, y, scale))
+            lane = [track for track in record.tracks if (track.camera, track.truth) == (camera.name, name)]
+            lane.sort(key=lambda track: track.first_s)
+            free_until = [*(track.first_s for track in lane[1:]), span]
+            for track, free_s in zip(lane, free_until, strict=False):
+                parts.append(_bar(record, track, y, scale, free_s))
     for second in range(0, int(span) + 1, 5 if span <= 60 else 15):
         x = LEFT + second * scale
         parts.append(
@@ -53,8 +56,11 @@ def timeline(record: Record) -> str:
     return _svg(parts, WIDTH, height, "Who was tracked when on each camera")
 
 
-def _bar(record: Record, track: Track, y: int, scale: float) -> str:
-    """A track's bar: faint while undecided, then in the colour of its verdict."""
+def _bar(record: Record, track: Track, y: int, scale: float, free_s: float) -> str:
+    """A track's bar: faint while undecided, then in the colour of its verdict.
+
+    It is labelled where the label ends before `free_s`, when the next bar of the row begins.
+    """
     kind = verdict(record, track)
     start, end = LEFT + track.first_s * scale, LEFT + track.last_s * scale
     decided = [word for word in track.words if word.status != "insufficient_evidence"]
@@ -65,18 +71,19 @@ def _bar(record: Record, track: Track, y: int, scale: float) -> str:
     bars = _rect("faint", start, y + 1, max(known - start, 1), 12)
     if decided:
         bars += _rect(TONES[kind], known, y + 1, max(end - known, 2), 12)
-        if end - known > 7 * len(said):
-            bars += f'<text class="inbar" x="{known + 4:.1f}" y="{y + 10.5}">{escape(said)}</text>'
+        if min(end, LEFT + free_s * scale) - known > 6 * len(said) + 8:
+            tone = "inbar faint" if TONES[kind] == "faint" else "inbar"
+            bars += f'<text class="{tone}" x="{known + 4:.1f}" y="{y + 10.5}">{escape(said)}</text>'
     return f"<g><title>{escape(tip)}</title>{bars}</g>"
 
 
 def roc_curve(roc: Roc) -> str:
     """True accepts over false accepts, the latter on a logarithmic axis."""
-    width, height, left, bottom = 440, 320, 52, 40
+    width, height, left, bottom = 440, 320, 62, 40
     floor = max(0.5 / len(roc.impostor), 1e-4)
 
     def x(value: float) -> float:
-        return left + (width - left - 14) * float(np.log10(max(value, floor) / floor) / np.log10(1 / floor))
+        return left + (width - left - EDGE) * float(np.log10(max(value, floor) / floor) / np.log10(1 / floor))
 
     def y(value: float) -> float:
         return 14 + (height - bottom - 14) * (1 - value)
@@ -92,7 +99,7 @@ def roc_curve(roc: Roc) -> str:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         at, label = y(share), f"{100 * share:.0f}%"
         parts.append(
-            f'<line class="grid" x1="{left}" x2="{width - 14}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<line class="grid" x1="{left}" x2="{width - EDGE}" y1="{at:.1f}" y2="{at:.1f}"/>'
             f'<text class="tick" x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{label}</text>'
         )
     path = f"M{x(0):.1f},{y(float(roc.true_accept[0])):.1f}"
@@ -108,7 +115,7 @@ def histogram(roc: Roc, threshold: float | None) -> str:
     width, height, left, bottom = 440, 320, 22, 40
     top = float(max(roc.impostor[-1], roc.genuine[-1], threshold or 0)) * 1.05
     edges = np.linspace(0, top, 37)
-    scale = (width - left - 14) / top
+    scale = (width - left - EDGE) / top
     parts = _frame(width, height, left, bottom)
     for values, tone in ((roc.impostor, "calm"), (roc.genuine, "good")):
         counts = np.histogram(values, edges)[0] / len(values)
@@ -189,7 +196,7 @@ def _ticks(top: float) -> Sequence[float]:
 
 def _frame(width: int, height: int, left: int, bottom: int) -> list[str]:
     return [
-        f'<line class="axis" x1="{left}" x2="{width - 14}" y1="{height - bottom}" y2="{height - bottom}"/>'
+        f'<line class="axis" x1="{left}" x2="{width - EDGE}" y1="{height - bottom}" y2="{height - bottom}"/>'
     ]
 
 

@@ -1,25 +1,30 @@
-"""Fills the demo's gallery: each enrolled person walks alone before the first camera, in other clothes."""
+"""Fills the demo's gallery: each enrolled person walks alone before the first camera, in other clothes.
+
+As with a recorded walk of a real person, every window of every tracklet becomes a template: a person comes,
+turns and goes, and the nearest template decides.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaitstream.demo.plan import Plan
+from gaitstream.demo.plan import FPS, Plan
 from gaitstream.demo.referee import Album, picture
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.store import Enrolment
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.data import Decision, Embedding, Floats, Frame, Person
+from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pose import PoseModel
-from gaitstream.synth import sample_identity
 from gaitstream.synth.address import to_url
 
 if TYPE_CHECKING:
@@ -27,9 +32,11 @@ if TYPE_CHECKING:
     from gaitstream.pipeline.encode import Encoder
 
 MODEL = "gaitheat"
-ATTEMPTS = 4
-MIN_TEMPLATES = 4
+ATTEMPTS = 3
+MIN_TEMPLATES = 8
 """Fewer windows do not show a person from enough sides."""
+MOST_PICTURES = 12
+"""Of each person in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +46,43 @@ class Enrolled:
     Attributes:
         name: of the person.
         templates: how many windows were stored.
+        tracklets: tracks they come from.
         pictures: JPEG crops in the order of time.
     """
 
     name: str
     templates: int
+    tracklets: int
     pictures: list[bytes]
 
 
 class _Collector(Observer):
     """Windows and pictures by camera; each camera sees one person."""
 
-    def __init__(self, pose: PoseModel) -> None:
+    def __init__(self, pose: PoseModel, advance: Callable[[], None]) -> None:
+        self._advance = advance
         self.windows: dict[str, list[Floats]] = defaultdict(list)
-        self.album = Album(pose)
+        self.tracks: dict[str, set[int]] = defaultdict(set)
+        self.album = Album(pose, MOST_PICTURES)
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:  # noqa: ARG002
         """Keep pictures of the one who is evidence."""
+        self._advance()
         for person in persons:
             if person.rejected is None:
                 self.album.offer((frame.camera, 0), frame.image, person.box)
 
     def on_embedding(self, embedding: Embedding) -> None:
         """Keep a full window."""
-        if not embedding.tracklet.provisional:
-            self.windows[embedding.tracklet.camera].append(embedding.parts)
+        tracklet = embedding.tracklet
+        if not tracklet.provisional:
+            self.windows[tracklet.camera].append(embedding.parts)
+            self.tracks[tracklet.camera].add(tracklet.track)
 
 
-def enrol(plan: Plan, path: Path, detector: DetectorModel, encoder: Encoder) -> list[Enrolled]:
+def enrol(
+    plan: Plan, path: Path, detector: DetectorModel, encoder: Encoder, advance: Callable[[], None]
+) -> list[Enrolled]:
     """Run the pipeline on the enrolment walks and store every window as a template.
 
     Whoever was not seen well enough walks on and is looked at again, up to `ATTEMPTS` times.
@@ -76,30 +92,44 @@ def enrol(plan: Plan, path: Path, detector: DetectorModel, encoder: Encoder) -> 
         path: the gallery to make.
         detector: open; stays open.
         encoder: open; stays open.
+        advance: told of every frame; there are `enrolment_frames(plan)`, and more when somebody walks on.
 
     Raises:
         GalleryError: somebody was never seen well enough for `MIN_TEMPLATES` windows.
+        KeyboardInterrupt: the user has asked to stop.
     """
-    names = {f"enrol-{index}": sample_identity(plan.seed, index).name for index in range(plan.enrolled)}
+    names = {f"enrol-{index}": plan.names[index] for index in range(plan.enrolled)}
     pose = encoder.pose
     if pose is None:
         raise GalleryError("the demo's recognizer needs a pose model")
-    collector = _Collector(pose)
+    seen = _Collector(pose, advance)
     for attempt in range(ATTEMPTS):
-        missing = [camera for camera in names if len(collector.windows[camera]) < MIN_TEMPLATES]
+        missing = [camera for camera in names if len(seen.windows[camera]) < MIN_TEMPLATES]
         if missing:
-            _walk(plan, missing, attempt, collector, detector, encoder)
+            _walk(plan, missing, attempt, seen, detector, encoder)
+    for camera, name in names.items():
+        if len(seen.windows[camera]) < MIN_TEMPLATES:
+            raise GalleryError(f"{name} was never seen well enough to be enrolled; try another --seed")
     fingerprint = encoder.recognizers[MODEL].fingerprint
-    out = []
     with Gallery(path, create=True) as gallery:
-        for camera, name in names.items():
-            windows = collector.windows[camera]
-            if len(windows) < MIN_TEMPLATES:
-                raise GalleryError(f"{name} was never seen well enough to be enrolled; try another --seed")
-            gallery.enroll(name, MODEL, fingerprint, np.stack(windows), source="demo enrolment")
-            crops = collector.album.crops((camera, 0))
-            out.append(Enrolled(name, len(windows), [picture(crop) for crop in crops]))
-    return out
+        gallery.enroll_many(
+            Enrolment(name, MODEL, fingerprint, np.stack(seen.windows[camera]), "demo enrolment")
+            for camera, name in names.items()
+        )
+    return [
+        Enrolled(
+            name,
+            templates=len(seen.windows[camera]),
+            tracklets=len(seen.tracks[camera]),
+            pictures=[picture(crop) for crop in seen.album.crops((camera, 0))],
+        )
+        for camera, name in names.items()
+    ]
+
+
+def enrolment_frames(plan: Plan) -> int:
+    """Frames of one stretch of walking by everybody who is enrolled."""
+    return plan.enrolled * round(plan.enrol_seconds * FPS)
 
 
 def _walk(
@@ -116,5 +146,9 @@ def _walk(
         for camera in cameras
     ]
     config = Config.model_validate({"cameras": entries, "models": {MODEL: "demo"}})
-    # Closing this pipeline would close the models, which the live run uses next.
-    Pipeline(config, observers=[collector], detector=detector, encoder=encoder).run()
+    with (
+        Pipeline(config, observers=[collector], detector=detector, encoder=encoder) as pipeline,
+        signals(pipeline.stop),
+    ):
+        if pipeline.run().cause != "end_of_stream":
+            raise KeyboardInterrupt

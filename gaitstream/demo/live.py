@@ -17,26 +17,29 @@ import cv2
 import msgspec
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress
 
 from gaitstream import __version__, zoo
 from gaitstream.demo.ear import Ear
-from gaitstream.demo.enrolment import MODEL, Enrolled, enrol
-from gaitstream.demo.plan import Plan
+from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames
+from gaitstream.demo.plan import FPS, IOU, LOST_S, Plan
 from gaitstream.demo.record import CameraRun, Person, Record
 from gaitstream.demo.referee import Referee, heatmap_picture, picture
 from gaitstream.demo.report import render
 from gaitstream.demo.score import Score, score
 from gaitstream.demo.show import Show
 from gaitstream.demo.view import Viewer
+from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Gallery
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline, load_detector
 from gaitstream.pipeline.stats import Snapshot
 from gaitstream.pose import keypoints
-from gaitstream.synth import SyntheticCamera, sample_identity
+from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import to_url
 
 if TYPE_CHECKING:
@@ -44,8 +47,6 @@ if TYPE_CHECKING:
 
 LEAD_S = 0.5
 """From the decision to start until world time 0; the cameras open meanwhile."""
-MIN_PICTURES = 4
-"""Tracks with fewer accepted pictures get no strip in the report."""
 LOOPBACK = "tcp://127.0.0.1:*"
 
 
@@ -88,33 +89,58 @@ class _Run:
     snapshot: Snapshot
     sent: int
     received: int
+    seconds: float
+    stopped: bool
 
 
 def run_demo(options: Options, console: Console) -> tuple[Record, Score]:
     """Run the demo; write `report.html` and `record.json`.
 
+    Ctrl-C during the live run ends it there; what was seen until then is scored and reported.
+
     Raises:
-        ConfigError: the packaged models are damaged or missing.
+        ConfigError: the packaged models are damaged or missing, or the folder cannot be made.
         GalleryError: somebody could not be enrolled.
+        KeyboardInterrupt: the user has asked to stop before the live run.
     """
     plan, timing = options.plan, _Timing()
-    options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="gaitstream-demo-") as folder:
-        root = Path(folder)
+    _make(options.out)
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitstream-demo-")))
         console.print("Loading the models")
         config = _config([plan.camera(number, 0) for number in plan.cameras], root / "gallery")
         detector, encoder = load_detector(config), Encoder.load(config)
-        console.print(
-            f"Enrolling {plan.enrolled} people from camera {plan.cameras[0]}, {plan.enrol_seconds:g} s each"
-        )
-        enrolled = enrol(plan, root / "gallery", detector, encoder)
-        timing.enrolment_s = timing.elapsed_s()
+        stack.callback(encoder.close)
+        stack.callback(detector.close)
+        timing.enrolment_s = -timing.elapsed_s()
+        enrolled = _enrol(plan, console, root, detector, encoder)
+        timing.enrolment_s += timing.elapsed_s()
         run = _watch(options, console, root, detector, encoder)
         console.print("Writing the report")
         record = _record(options, timing, enrolled, run)
     (options.out / "report.html").write_text(render(record), encoding="utf-8")
     (options.out / "record.json").write_bytes(msgspec.json.encode(record))
     return record, score(record)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {folder} cannot be made ({error.strerror}); name another folder") from error
+
+
+def _enrol(
+    plan: Plan, console: Console, root: Path, detector: DetectorModel, encoder: Encoder
+) -> list[Enrolled]:
+    """The enrolment under a progress bar, where there is a terminal."""
+    title = f"Enrolling {plan.enrolled} people from cam{plan.cameras[0]}"
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=enrolment_frames(plan))
+        enrolled = enrol(plan, root / "gallery", detector, encoder, lambda: progress.advance(task))
+    templates = sum(one.templates for one in enrolled)
+    console.print(f"{title}, {plan.enrol_seconds:g} s each: {templates} templates")
+    return enrolled
 
 
 def _config(addresses: Sequence[Any], gallery: Path) -> Config:
@@ -126,6 +152,7 @@ def _config(addresses: Sequence[Any], gallery: Path) -> Config:
                 {"id": f"cam{address.camera}", "url": to_url(address), "fps": None} for address in addresses
             ],
             "models": {MODEL: "demo"},
+            "tracking": {"lost_s": LOST_S, "iou": IOU},
             "gallery": {"path": str(gallery), "threshold": advice.threshold, "margin": advice.margin},
         }
     )
@@ -153,29 +180,33 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
             viewer = stack.enter_context(Viewer(list(truths), options.port))
             console.print(f"Live pictures: {viewer.url}")
             observers.append(viewer)
-        shape = (
-            f"{len(truths)} {'live ' if plan.live else ''}cameras, {plan.people} people, {plan.seconds:g} s"
+        live = "live " if plan.live else ""
+        console.print(
+            f"{len(truths)} {live}cameras, {plan.people} people, {plan.seconds:g} s; "
+            f"events at {publisher.endpoint}"
         )
-        console.print(f"{shape}; events at {publisher.endpoint}")
         pipeline = stack.enter_context(
             Pipeline(config, sink=publisher, observers=observers, detector=detector, encoder=encoder)
         )
-        people = [(sample_identity(plan.seed, i).name, i < plan.enrolled) for i in range(plan.people)]
-        with Show(console, people, list(truths), referee, pipeline.snapshot):
-            pipeline.run()
+        people = [(name, index < plan.enrolled) for index, name in enumerate(plan.names)]
+        with signals(pipeline.stop), Show(console, people, list(truths), referee, pipeline.snapshot):
+            outcome = pipeline.run()
         snapshot = pipeline.snapshot()
         received = ear.finish(5.0)
         referee.settle()
         _add_pictures(referee, encoder)
-        return _Run(referee, snapshot, sum(snapshot.events.values()), received)
+        stopped = outcome.cause != "end_of_stream"
+        seconds = max(referee.last_s, 1 / FPS) if stopped else plan.seconds
+        return _Run(referee, snapshot, sum(snapshot.events.values()), received, seconds, stopped)
 
 
 def _add_pictures(referee: Referee, encoder: Encoder) -> None:
-    """Fill in the tracks' pictures and the aligned heatmaps of the same frames."""
+    """Fill in pictures and the aligned heatmaps of the same frames, for tracks that filled a window."""
     pose, recognizer = encoder.pose, encoder.recognizers[MODEL]
+    full = {(window.camera, window.track) for window in referee.windows}
     for track in referee.tracks:
         crops = referee.album.crops((track.camera, track.track))
-        if len(crops) < MIN_PICTURES or pose is None:
+        if (track.camera, track.track) not in full or pose is None:
             continue
         heatmaps = pose.heatmaps(crops)
         parts = recognizer.align(heatmaps, keypoints(heatmaps))
@@ -188,17 +219,11 @@ def _record(options: Options, timing: _Timing, enrolled: Sequence[Enrolled], run
     advice = zoo.advice()
     by_name = {one.name: one for one in enrolled}
     people = []
-    for index in range(plan.people):
-        name = sample_identity(plan.seed, index).name
-        one = by_name.get(name)
-        people.append(
-            Person(
-                name=name,
-                enrolled=one is not None,
-                templates=one.templates if one else 0,
-                pictures=one.pictures if one else [],
-            )
-        )
+    for name in plan.names:
+        person = Person(name=name, enrolled=name in by_name)
+        if one := by_name.get(name):
+            person.templates, person.tracklets, person.pictures = one.templates, one.tracklets, one.pictures
+        people.append(person)
     return Record(
         version=__version__,
         machine=machine(),
@@ -206,7 +231,8 @@ def _record(options: Options, timing: _Timing, enrolled: Sequence[Enrolled], run
         command=options.command,
         seed=plan.seed,
         site=plan.site,
-        seconds=plan.seconds,
+        seconds=run.seconds,
+        stopped=run.stopped,
         enrolment_s=timing.enrolment_s,
         total_s=timing.elapsed_s(),
         threshold=advice.threshold,
@@ -215,7 +241,7 @@ def _record(options: Options, timing: _Timing, enrolled: Sequence[Enrolled], run
         people=people,
         tracks=run.referee.tracks,
         windows=run.referee.windows,
-        cameras=_cameras(plan, run),
+        cameras=_cameras(run),
         stages={name: one.total / one.count for name, one in snapshot.stages.items() if one.count},
         events_sent=run.sent,
         events_received=run.received,
@@ -224,7 +250,7 @@ def _record(options: Options, timing: _Timing, enrolled: Sequence[Enrolled], run
     )
 
 
-def _cameras(plan: Plan, run: _Run) -> list[CameraRun]:
+def _cameras(run: _Run) -> list[CameraRun]:
     cameras = []
     for name, stats in sorted(run.snapshot.cameras.items()):
         still = run.referee.stills.get(name)
@@ -235,7 +261,7 @@ def _cameras(plan: Plan, run: _Run) -> list[CameraRun]:
                 decoded=stats.decoded,
                 analysed=stats.analysed,
                 dropped=stats.dropped,
-                fps=stats.analysed / plan.seconds,
+                fps=stats.analysed / run.seconds,
                 p50_ms=stats.latency.quantile(0.5),
                 p95_ms=stats.latency.quantile(0.95),
             )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gaitstream.synth import sample_identity
 from gaitstream.synth.address import Address
 
 ENROLMENT_DAY = 1
 """On the day of the enrolment everybody wears other clothes and walks other routes than in the live run."""
 FPS = 15.0
+LOST_S = 0.3
+IOU = 0.5
+"""Eight people on one floor cover each other all the time. A track that waits longer for its person, or that
+takes any box near it, passes from one person to the next; one that ends too early costs a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,8 @@ class Plan:
     Attributes:
         seed: of the people and their routes.
         seconds: length of the live run.
-        enrol_seconds: how long each enrolled person walks before the first camera.
+        enrol_seconds: how long each enrolled person walks before the first camera: once around their route,
+            so that they are seen from all sides.
         people: walkers in the world; the last ones are strangers.
         enrolled: how many of them are enrolled.
         cameras: numbers of the live cameras; the first is also the camera of the enrolment.
@@ -29,12 +35,17 @@ class Plan:
 
     seed: int = 7
     seconds: float = 40.0
-    enrol_seconds: float = 16.0
+    enrol_seconds: float = 46.0
     people: int = 8
     enrolled: int = 5
     cameras: tuple[int, ...] = (1, 2, 3)
     site: str = "plaza"
     live: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everybody in the world; the first `enrolled` of them are enrolled."""
+        return tuple(sample_identity(self.seed, index).name for index in range(self.people))
 
     def enrolment(self, person: int, attempt: int = 0) -> Address:
         """The first camera, with one person alone; each attempt goes on where the one before ended."""

@@ -11,6 +11,8 @@ class Person(msgspec.Struct, kw_only=True):
     name: str
     enrolled: bool
     templates: int = 0
+    tracklets: int = 0
+    """Tracks the templates come from."""
     pictures: list[bytes] = []
     """JPEG crops from the enrolment, in the order of time."""
 
@@ -85,6 +87,9 @@ class Record(msgspec.Struct, kw_only=True):
     seed: int
     site: str
     seconds: float
+    """Length of the live run."""
+    stopped: bool = False
+    """The user ended it before its time."""
     enrolment_s: float
     """How long the enrolment took."""
     total_s: float

@@ -19,7 +19,7 @@ from gaitstream.pipeline.observe import Observer
 from gaitstream.pose import PoseModel
 from gaitstream.synth import SyntheticCamera
 
-MOST_PICTURES = 7
+MOST_PICTURES = 8
 """Pictures kept per track, spread over its life."""
 PICTURE_SIZE = (108, 144)
 """Width and height of the pictures in the report."""
@@ -28,14 +28,16 @@ SAME_IOU = 0.4
 
 
 class Album:
-    """At most `MOST_PICTURES` pose crops of each subject, evenly spread over all that were offered.
+    """Pose crops of each subject, evenly spread over all that were offered.
 
     Args:
         pose: cuts them out.
+        most: crops kept of each.
     """
 
-    def __init__(self, pose: PoseModel) -> None:
+    def __init__(self, pose: PoseModel, most: int = MOST_PICTURES) -> None:
         self._pose = pose
+        self._most = most
         self._every: dict[tuple[str, int], int] = {}
         self._offered: Counter[tuple[str, int]] = Counter()
         self._kept: dict[tuple[str, int], list[NDArray[np.uint8]]] = defaultdict(list)
@@ -48,7 +50,7 @@ class Album:
             return
         kept = self._kept[key]
         kept.append(self._pose.crop(image, box[None])[0])
-        if len(kept) > MOST_PICTURES:
+        if len(kept) > self._most:
             self._kept[key] = kept[::2]
             self._every[key] = every * 2
 
@@ -81,6 +83,7 @@ class Referee(Observer):
         album: pictures by camera and track.
         stills: the annotated picture with the most names, by camera.
         latest: last word by person and camera, for the live view.
+        last_s: world time of the newest frame.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Referee(Observer):
         self.album = Album(pose)
         self.stills: dict[str, Image] = {}
         self.latest: dict[tuple[str, str], Decision] = {}
+        self.last_s = 0.0
         self._truths = truths
         self._epoch_ns = epoch_ns
         self._matcher = matcher
@@ -99,6 +103,7 @@ class Referee(Observer):
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:
         """Note who the boxes belong to and keep pictures of accepted persons."""
+        self.last_s = max(self.last_s, self._seconds(frame.time_ns))
         names = self._who(frame, persons)
         for person, name in zip(persons, names, strict=True):
             key = (person.camera, person.track)

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from gaitstream.demo import charts
 from gaitstream.demo.record import CameraRun, Person, Record, Track
-from gaitstream.demo.score import Score, Verdict, roc, score, verdict
+from gaitstream.demo.score import MEANINGS, Score, Verdict, roc, score, verdict
 
 
 def render(record: Record) -> str:
@@ -49,7 +49,8 @@ def _head(record: Record, result: Score) -> str:
         (str(result.verdicts[Verdict.WRONG]), "wrong names"),
         (f"{len(result.strangers_named)} / {strangers}", "strangers given a name"),
         (f"{fps:.0f}", f"frames per second, {len(record.cameras)} cameras"),
-        (f"{slow:.0f} ms", "capture to analysed, 95%"),
+        (f"{slow:.0f} ms", "from capture to analysed, 95% of frames"),
+        (_ms(record.event_p95_ms), "from a window's last frame to its published decision, 95%"),
         (f"{record.events_received} / {record.events_sent}", "events received"),
     ]
     cells = "".join(
@@ -58,11 +59,17 @@ def _head(record: Record, result: Score) -> str:
     )
     names = ", ".join(person.name for person in enrolled)
     others = ", ".join(person.name for person in record.people if not person.enrolled)
+    stopped = ""
+    if record.stopped:
+        stopped = (
+            f'<p class="stopped">Stopped by the user after {record.seconds:.0f} s: this page is about what '
+            "was seen until then.</p>"
+        )
     return (
-        f"<h1>gaitstream demo</h1><p>{escape(names)} were enrolled from one camera, in other clothes. Then "
-        f"{len(record.people)} people walked past {len(record.cameras)} live cameras for "
-        f"{record.seconds:.0f} s; {escape(others)} are strangers. The pipeline saw pictures only; the ground "
-        f"truth was used to score it "
+        f"<h1>gaitstream demo</h1>{stopped}<p>{escape(names)} were enrolled from one camera, on another day "
+        f"and in other clothes. Then {len(record.people)} people walked past {len(record.cameras)} cameras "
+        f"for {record.seconds:.0f} s; {escape(others)} are strangers. The pipeline saw pictures only; the "
+        f"ground truth of this synthetic world was used to score it "
         f'afterwards.</p><p class="soft">{escape(record.started)} · {escape(record.machine)} · seed '
         f"{record.seed}, site {escape(record.site)} · gaitstream {escape(record.version)}</p>"
         f'<div class="tiles">{cells}</div>'
@@ -74,38 +81,43 @@ def _cameras(record: Record) -> str:
 
 
 def _camera(camera: CameraRun) -> str:
-    latency = f"{camera.p50_ms:.0f} / {camera.p95_ms:.0f} ms" if camera.p50_ms and camera.p95_ms else "-"
-    picture = _image(camera.still, f"annotated picture of {camera.name}") if camera.still else ""
+    alt = f"Picture of {camera.name} with a box around each person and what was said of them"
+    picture = _image(camera.still, alt) if camera.still else ""
     return (
         f"<figure>{picture}<figcaption><b>{escape(camera.name)}</b> · {camera.fps:.1f} frames/s, "
-        f"{camera.analysed} analysed, {camera.dropped} dropped · latency {latency}</figcaption></figure>"
+        f"{camera.analysed} analysed, {camera.dropped} dropped · latency {_ms(camera.p50_ms)} (median), "
+        f"{_ms(camera.p95_ms)} (95%)</figcaption></figure>"
     )
 
 
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms"
+
+
 def _timeline(record: Record) -> str:
-    legend = " ".join(_chip(kind) for kind in Verdict)
+    legend = "".join(f"<dt>{_chip(kind)}</dt><dd>{escape(MEANINGS[kind])}</dd>" for kind in Verdict)
     return (
-        f'<p class="soft">A bar is a track; it is grey until there is a decision. {legend}</p>'
-        f'<div class="card">{charts.timeline(record)}</div>'
+        '<p class="soft">A bar is a track, in the row of the person it shows most. It is grey until there is '
+        "a decision, then in the colour of the final one.</p>"
+        f'<div class="card chart" tabindex="0">{charts.timeline(record)}</div><dl>{legend}</dl>'
     )
 
 
 def _verification(record: Record) -> str:
     curve = roc(record)
-    dots = f'<div class="card">{charts.distances(record)}</div>'
+    dots = f'<div class="card chart" tabindex="0">{charts.distances(record)}</div>'
     explained = (
-        '<p class="soft">Each dot is a track and its distance to the nearest enrolled person; right of the '
-        "threshold nobody is given a name.</p>"
+        '<p class="soft">Each dot is a track and its distance to the nearest enrolled person, in the colour '
+        "of its verdict; right of the threshold nobody is given a name.</p>"
     )
     if curve is None:
         return explained + dots
     return (
         f"{explained}{dots}"
         f'<p class="soft">Below: every full window against every enrolled person, '
-        f"{len(curve.genuine)} genuine "
-        f"and {len(curve.impostor)} impostor pairs of this one run. Equal error rate "
-        f"<b>{100 * curve.eer:.1f}%</b>. Windows of one walk resemble each other, so read it as an "
-        f"illustration; the model card has the measurement.</p>"
+        f"{len(curve.genuine)} genuine pairs (green) and {len(curve.impostor)} impostor pairs (blue) of this "
+        f"one run. Equal error rate <b>{100 * curve.eer:.1f}%</b>. Windows of one walk resemble each other, "
+        f"so read it as an illustration; the model card has the measurement.</p>"
         f'<div class="two"><div class="card">{charts.histogram(curve, record.threshold)}</div>'
         f'<div class="card">{charts.roc_curve(curve)}</div></div>'
     )
@@ -115,14 +127,15 @@ def _person(record: Record, person: Person) -> str:
     tracks = [track for track in record.tracks if track.truth == person.name and track.pictures]
     rows = ""
     if person.pictures:
-        pictures = "".join(_image(data, f"{person.name} at enrolment") for data in person.pictures)
+        pictures = "".join(_image(data) for data in person.pictures)
         rows += (
             f'<div class="strip"><div class="what"><b>Enrolment</b><br><span class="soft">{person.templates} '
-            f'templates</span></div><div class="pictures">{pictures}</div></div>'
+            f"templates from {person.tracklets} tracks</span></div>"
+            f"{_strip_of(pictures, f'{person.name} walking at the enrolment')}</div>"
         )
     rows += "".join(_strip(record, track) for track in tracks)
-    if not rows:
-        rows = '<p class="soft">Never tracked with evidence of gait.</p>'
+    if not tracks:
+        rows += '<p class="soft">No track in the live run filled a window.</p>'
     kind = "enrolled" if person.enrolled else "stranger"
     title = f'<h3>{escape(person.name)} <span class="soft">{kind}</span></h3>'
     return f'<div class="card person">{title}{rows}</div>'
@@ -132,27 +145,32 @@ def _strip(record: Record, track: Track) -> str:
     kind = verdict(record, track)
     said = track.person or (track.reason or track.status).replace("_", " ")
     near = f"distance {track.distance:.3f}" if track.distance is not None else f"{track.accepted} frames"
-    pairs = ""
-    for index, picture in enumerate(track.pictures):
-        maps = ""
-        if index < len(track.heatmaps):
-            maps = _image(track.heatmaps[index], "aligned heatmaps")
-        pairs += f'<div class="pair">{_image(picture, f"{track.camera} track {track.track}")}{maps}</div>'
+    pairs = "".join(
+        f'<div class="pair">{_image(picture)}{_image(maps)}</div>'
+        for picture, maps in zip(track.pictures, track.heatmaps, strict=False)
+    )
+    alt = (
+        f"Track {track.track} of {track.camera} in the order of time, each picture above its aligned heatmaps"
+    )
     return (
         f'<div class="strip"><div class="what"><b>{escape(track.camera)} #{track.track}</b> {_chip(kind)}<br>'
         f'said: {escape(said)}<br><span class="soft">{track.first_s:.1f} to {track.last_s:.1f} s, '
-        f"{near}</span>"
-        f'</div><div class="pictures">{pairs}</div></div>'
+        f"{near}</span></div>{_strip_of(pairs, alt)}</div>"
     )
+
+
+def _strip_of(pictures: str, alt: str) -> str:
+    """Pictures that one text describes; it scrolls sideways where there is no room."""
+    return f'<div class="pictures" role="img" tabindex="0" aria-label="{escape(alt)}">{pictures}</div>'
 
 
 def _table(record: Record) -> str:
     head = "".join(
-        f"<th>{name}</th>"
+        f'<th scope="col">{name}</th>'
         for name in ("track", "truly", "said", "verdict", "distance", "margin", "frames", "not used, why")
     )
     rows = "".join(_row(record, track) for track in record.tracks)
-    return f'<div class="card wide"><table class="num"><tr>{head}</tr>{rows}</table></div>'
+    return f'<div class="card wide" tabindex="0"><table class="num"><tr>{head}</tr>{rows}</table></div>'
 
 
 def _row(record: Record, track: Track) -> str:
@@ -199,5 +217,6 @@ def _chip(kind: Verdict) -> str:
     return f'<span class="chip {charts.TONES[kind]}">{escape(kind.value)}</span>'
 
 
-def _image(data: bytes, text: str) -> str:
+def _image(data: bytes, text: str = "") -> str:
+    """An embedded JPEG; without text where its group has one."""
     return f'<img alt="{escape(text)}" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,17 +21,21 @@ class Verdict(StrEnum):
     """What a final decision was worth."""
 
     IDENTIFIED = "identified"
-    """An enrolled person was given the right name."""
     REJECTED = "stranger rejected"
-    """A stranger was given no name, on the evidence of at least one window."""
     MISSED = "missed"
-    """An enrolled person was given no name, although there was evidence."""
     WRONG = "wrong name"
-    """Somebody was given another person's name."""
     NO_EVIDENCE = "too little evidence"
-    """No window could be formed; the reason says why."""
     UNCLEAR = "no single person"
-    """The track shows nobody, or several people in turn."""
+
+
+MEANINGS = {
+    Verdict.IDENTIFIED: "An enrolled person was given the right name.",
+    Verdict.REJECTED: "A stranger was given no name, on the evidence of at least one window.",
+    Verdict.MISSED: "An enrolled person was given no name, although there was evidence.",
+    Verdict.WRONG: "Somebody was given another person's name.",
+    Verdict.NO_EVIDENCE: "No window could be formed; the table below says why.",
+    Verdict.UNCLEAR: "The track passed from one person to another, or shows nobody.",
+}
 
 
 def verdict(record: Record, track: Track) -> Verdict:
@@ -145,26 +148,3 @@ def roc(record: Record) -> Roc | None:
     gap = np.argmin(np.abs((1 - accept) - wrong))
     eer = float(((1 - accept)[gap] + wrong[gap]) / 2)
     return Roc(np.concatenate([[0.0], wrong]), np.concatenate([[0.0], accept]), eer, good, bad)
-
-
-def lines(record: Record, result: Score) -> Sequence[str]:
-    """The score in words, for the terminal."""
-    strangers = [person.name for person in record.people if not person.enrolled]
-    out = [
-        f"{result.decided} tracks with evidence: {result.right} decided rightly, "
-        f"{result.verdicts[Verdict.MISSED]} missed, {result.verdicts[Verdict.WRONG]} given a wrong name",
-        f"{result.verdicts[Verdict.NO_EVIDENCE]} tracks had too little evidence, "
-        f"{result.verdicts[Verdict.UNCLEAR]} showed no single person",
-    ]
-    for name, cameras in result.identified_on.items():
-        seen = result.completed_on[name]
-        where = ", ".join(cameras) if cameras else "nowhere"
-        out.append(f"  {name}: recognised on {where} (walked long enough on {', '.join(seen) or 'none'})")
-    named = "; ".join(f"{name} as {', '.join(whom)}" for name, whom in result.strangers_named.items())
-    out.append(
-        f"  strangers {', '.join(strangers)}: {'given a name: ' + named if named else 'never given a name'}"
-    )
-    if result.reasons:
-        listed = ", ".join(f"{count} x {reason}" for reason, count in result.reasons.most_common())
-        out.append(f"  without a name, why: {listed}")
-    return out

@@ -1,4 +1,7 @@
-"""What the terminal shows during the live run: who was recognised on which camera, and the cameras."""
+"""What the terminal shows during the live run: who was recognised on which camera, and the cameras.
+
+Both tables fit into 80 x 24 characters.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from rich.text import Text
 
 from gaitstream.demo.referee import Referee
 from gaitstream.pipeline.data import Decision, Status
-from gaitstream.pipeline.display import Rates, table
-from gaitstream.pipeline.stats import Snapshot
+from gaitstream.pipeline.display import Rates
+from gaitstream.pipeline.stats import Histogram, Snapshot
 
 REDRAW_S = 0.5
 
@@ -28,28 +31,54 @@ def people_table(
         cameras: ids.
         latest: last decision by person and camera.
     """
-    view = Table(expand=True, box=None, header_style="bold", pad_edge=False)
-    view.add_column("truly", no_wrap=True)
+    view = Table(box=None, header_style="bold", pad_edge=False)
+    view.add_column("truly", no_wrap=True, min_width=6)
     view.add_column("", no_wrap=True)
     for camera in cameras:
-        view.add_column(camera, no_wrap=True, ratio=1)
+        view.add_column(camera, no_wrap=True, min_width=19)
     for name, enrolled in people:
-        cells = [_cell(name, latest.get((name, camera))) for camera in cameras]
+        cells = [_cell(name, enrolled, latest.get((name, camera))) for camera in cameras]
         view.add_row(name, Text("enrolled" if enrolled else "stranger", style="dim"), *cells)
     return view
 
 
-def _cell(name: str, decision: Decision | None) -> Text:
+def _cell(name: str, enrolled: bool, decision: Decision | None) -> Text:
+    """A mark, what was said, and the distance to the nearest enrolled person."""
     if decision is None:
-        return Text("-", style="dim")
+        return Text("·", style="dim")
     near = f" {decision.distance:.2f}" if decision.distance is not None else ""
     if decision.status is Status.KNOWN:
-        mark = "✓ " if decision.person == name else "✗ "
-        return Text(
-            f"{mark}{decision.person}{near}", style="green" if decision.person == name else "bold red"
+        right = decision.person == name
+        return Text(f"{'✓' if right else '✗'} {decision.person}{near}", "green" if right else "bold red")
+    if decision.status is Status.INSUFFICIENT:
+        said = decision.reason.value if decision.reason else decision.status.value
+        return Text(f"· {said.replace('_', ' ')}", style="dim")
+    mark, style = ("·", "yellow") if enrolled else ("✓", "cyan")
+    return Text(f"{mark} {decision.status.value}{near}", style)
+
+
+def cameras_table(snapshot: Snapshot, rates: dict[str, tuple[float, float]]) -> Table:
+    """A row per camera: rates, losses and latency."""
+    view = Table(box=None, header_style="bold", pad_edge=False)
+    view.add_column("camera", no_wrap=True)
+    for heading in ("frames/s", "analysed", "dropped", "people", "latency p50", "p95"):
+        view.add_column(heading, justify="right", no_wrap=True)
+    for name, camera in sorted(snapshot.cameras.items()):
+        view.add_row(
+            name,
+            f"{rates.get(name, (0.0, 0.0))[1]:.1f}",
+            str(camera.analysed),
+            str(camera.dropped),
+            str(camera.people),
+            _ms(camera.latency, 0.5),
+            _ms(camera.latency, 0.95),
         )
-    why = f" ({decision.reason.value})" if decision.reason else ""
-    return Text(f"{decision.status.value}{why}{near}", style="cyan")
+    return view
+
+
+def _ms(histogram: Histogram, share: float) -> str:
+    value = histogram.quantile(share)
+    return "-" if value is None else f"{value:.0f} ms"
 
 
 class Show:
@@ -93,9 +122,15 @@ class Show:
 
     def _render(self) -> RenderableType:
         snapshot = self._take()
-        words = dict(self._referee.latest)
+        decided = _ms(snapshot.event_latency, 0.5)
+        totals = (
+            f"{self._referee.last_s:.0f} s, {sum(snapshot.events.values())} events, "
+            f"decided and published {decided} after a window's last frame (median)"
+        )
         return Group(
-            people_table(self._people, self._cameras, words),
+            people_table(self._people, self._cameras, dict(self._referee.latest)),
+            Text("✓ right   ✗ wrong name   · no name   number: distance to the nearest enrolled", "dim"),
             Text(""),
-            table(snapshot, self._rates.update(snapshot)),
+            cameras_table(snapshot, self._rates.update(snapshot)),
+            Text(totals, style="dim"),
         )

@@ -10,7 +10,8 @@ import pytest
 
 from gaitstream.demo.record import CameraRun, Person, Record, Track, Window, Word
 from gaitstream.demo.report import render
-from gaitstream.demo.score import Verdict, lines, roc, score, verdict
+from gaitstream.demo.score import Verdict, roc, score, verdict
+from gaitstream.demo.summary import summary
 
 
 def track(
@@ -91,10 +92,32 @@ def test_the_score_counts_cameras_and_strangers() -> None:
     assert result.completed_on["Bela"] == ("cam2",)
     assert result.strangers_named == {"<Gus>": ("Ada (cam3 #2)",)}
     assert (result.right, result.decided) == (3, 5)
-    said = "\n".join(lines(record(tracks, windows), result))
-    assert "Ada: recognised on cam1, cam2" in said
-    assert "Bela: recognised on nowhere" in said
-    assert "2 x below_threshold" in said
+
+
+def test_the_summary_fits_a_terminal_and_says_who_was_recognised_where() -> None:
+    tracks = [track("cam1", n, "Ada", "Ada") for n in range(3)] + [
+        track("cam2", 2, "Bela"),
+        *(track("cam3", n, "<Gus>", "Ada") for n in range(9)),
+    ]
+    windows = [Window(camera="cam2", track=2, truth="Bela", distances={"Ada": 0.9, "Bela": 0.8})]
+    one = record(tracks, windows)
+    said = summary(one, score(one))
+    assert max(map(len, said)) < 80
+    text = "\n".join(said)
+    assert re.search(r"Ada +cam1 +-$", text, re.MULTILINE)
+    assert re.search(r"Bela +nowhere +cam2$", text, re.MULTILINE)
+    assert re.search(r"<Gus> +given a name: Ada \(cam3 #0\), Ada", text)
+    assert "below_threshold 1" in text
+    assert "received 9 of 9" in text
+    assert "Stopped" not in text
+    stopped = msgspec.structs.replace(one, stopped=True, seconds=4.0)
+    assert summary(stopped, score(stopped))[0].startswith("Stopped after 4 s")
+
+
+def test_a_run_that_left_out_many_frames_says_so() -> None:
+    slow = msgspec.structs.replace(record([]).cameras[0], decoded=90, dropped=40, analysed=50)
+    one = msgspec.structs.replace(record([]), cameras=[slow])
+    assert "--wait" in "\n".join(summary(one, score(one)))
 
 
 def test_the_roc_of_separated_and_of_equal_distances() -> None:
