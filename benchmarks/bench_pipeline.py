@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import cast
 
 from gaitstream.events import Journal, Publisher
+from gaitstream.pipeline.base import Outcome
 from gaitstream.pipeline.config import Camera, Config
 from gaitstream.pipeline.config_file import load_config
-from gaitstream.pipeline.runner import Outcome, Pipeline
+from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.secret_url import SecretUrl
 from gaitstream.pipeline.stats import Snapshot
 

@@ -31,6 +31,16 @@ class Changes:
     def __bool__(self) -> bool:
         return any((self.added, self.removed, self.reopened, self.adjusted, self.restart_needed))
 
+    def __str__(self) -> str:
+        parts = [
+            f"{name} {', '.join(cameras)}"
+            for name in ("added", "removed", "reopened", "adjusted")
+            if (cameras := getattr(self, name))
+        ]
+        if self.restart_needed:
+            parts.append(f"{', '.join(self.restart_needed)} take effect at the next start only")
+        return "; ".join(parts)
+
 
 _SOURCE_KEYS = ("url", "transport", "decoder", "loop", "start_time")
 _FIXED_SECTIONS = tuple(key for key in Config.model_fields if key not in ("cameras", "quality", "gallery"))

@@ -14,13 +14,15 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from gaitstream.errors import SourceError
+from gaitstream.pipeline.base import Outcome
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.config_file import load_config
 from gaitstream.pipeline.deepstream.choose import FrontEnd, refuse_pictures, uses_deepstream
 from gaitstream.pipeline.display import DecisionLog, JsonFormatter, LiveTable, summary
 from gaitstream.pipeline.metrics import MetricsServer
 from gaitstream.pipeline.observe import Observer
-from gaitstream.pipeline.runner import Outcome, Pipeline, open_publisher
+from gaitstream.pipeline.publish import open_publisher
+from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.workers import Workers
 
 if TYPE_CHECKING:

@@ -1,10 +1,12 @@
-"""From decisions to events."""
+"""From decisions to events, and the publisher they go to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
+from gaitstream.errors import GaitstreamError
 from gaitstream.events import (
     CameraOffline,
     CameraOnline,
@@ -12,8 +14,12 @@ from gaitstream.events import (
     IdentityDecided,
     IdentityFinal,
     IdentityRevised,
+    Journal,
+    Publisher,
     TrackEnded,
 )
+from gaitstream.events.wire import next_endpoint
+from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.data import Decision
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.source.reader import State, StateChange
@@ -112,6 +118,26 @@ class EventMaker:
             cause=cause or usual,
             detail=change.reason,
         )
+
+
+def open_publisher(config: Config, path: str | Path) -> Publisher:
+    """The publisher a configuration asks for.
+
+    Args:
+        config: endpoints and journal.
+        path: the configuration's file; without `events.journal` the journal lies beside it.
+
+    Raises:
+        EventError: an address is in use, or another process writes the journal.
+    """
+    events = config.events
+    folder = events.journal or Path(path).resolve().parent / f"{Path(path).stem}.journal"
+    journal = Journal(folder)
+    try:
+        return Publisher(journal, events.endpoint, events.replay or next_endpoint(events.endpoint))
+    except GaitstreamError:
+        journal.close()
+        raise
 
 
 def _short(value: float | None) -> float | None:

@@ -25,8 +25,9 @@ import msgspec
 
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import CameraOffline, Event, Publisher, encode
+from gaitstream.pipeline.base import Outcome
 from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.runner import Outcome, Pipeline
+from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.stats import Snapshot, decode_snapshot, encode_snapshot, rss_bytes
 
 if TYPE_CHECKING:

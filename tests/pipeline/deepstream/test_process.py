@@ -97,7 +97,7 @@ def test_films_run_to_their_end(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Path, monkeypatch: Any) -> None:
     """Its tracks end, its cameras are told offline, track numbers go on, and the run survives."""
-    monkeypatch.setattr("gaitstream.pipeline.deepstream.runner.Backoff", lambda low, high: _Waits())
+    monkeypatch.setattr("gaitstream.pipeline.deepstream.supervisor.Backoff", lambda low, high: _Waits())
     keep: list[Any] = []
     config = film.make_config(tmp_path)
 
@@ -302,7 +302,7 @@ class SilentChild:
 def test_cameras_come_and_go_with_the_file(
     rest: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gaitstream.pipeline.deepstream.runner.ChildProcess", SilentChild)
+    monkeypatch.setattr("gaitstream.pipeline.deepstream.supervisor.ChildProcess", SilentChild)
     file = tmp_path / "cams.yaml"
 
     def write(**cameras: int) -> None:
@@ -318,7 +318,7 @@ def test_cameras_come_and_go_with_the_file(
         config, watch=file, plan=film.make_plan(), recognizers=recognizers, prepare=False
     ) as pipeline:
         pipeline._start()
-        child: Any = pipeline._child
+        child: Any = pipeline._supervisor.child
         write(a=10, c=15)
         pipeline._follow_file()
         if rest == "null":
