@@ -28,7 +28,7 @@ from gaitstream.demo.referee import Referee, heatmap_picture, picture
 from gaitstream.demo.report import render
 from gaitstream.demo.score import Score, score
 from gaitstream.demo.show import Show
-from gaitstream.demo.view import Viewer
+from gaitstream.demo.view import Viewer, open_browser
 from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Gallery
@@ -178,7 +178,10 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
         observers: list[Observer] = [referee]
         if options.view:
             viewer = stack.enter_context(Viewer(list(truths), options.port))
-            console.print(f"Live pictures: {viewer.url}")
+            opened = open_browser(viewer.url)
+            console.print(
+                f"Live pictures: {viewer.url}" if opened else f"Live pictures: open {viewer.url} in a browser"
+            )
             observers.append(viewer)
         live = "live " if plan.live else ""
         console.print(

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 
 import cv2
 
+from gaitstream.errors import ConfigError
 from gaitstream.pipeline.annotate import draw
 from gaitstream.pipeline.data import Decision, Frame, Person
 from gaitstream.pipeline.observe import Observer
 
 BOUNDARY = "frame"
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>gaitstream demo</title><style>
-body {{ margin: 0; padding: 18px; background: #12161c; color: #e7ebf0; font: 15px system-ui, sans-serif; }}
-main {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px; }}
-figure {{ margin: 0; }} img {{ width: 100%; border-radius: 8px; background: #1b212a; }}
-</style></head><body><h1>gaitstream demo, live</h1><main>{figures}</main></body></html>
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>gaitstream demo, live</title>
+<link rel="icon" href="data:,"><style>
+body { margin: 0; padding: 18px; background: #12161c; color: #e7ebf0; font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 22px; margin: 0; } p { margin: 2px 0 14px; color: #9aa7b6; }
+main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 14px; }
+figure { margin: 0; } img { display: block; width: 100%; aspect-ratio: 16 / 9; border-radius: 8px;
+  background: #1b212a; } figcaption { margin-top: 4px; }
+b { padding: 0 7px; border-radius: 4px; color: #10151b; font-weight: 500; }
+</style></head><body><h1>gaitstream demo, live</h1>
+<p><b style="background:#50c850">name</b> recognised, with the distance
+ <b style="background:#e63c3c">unknown</b> <b style="background:#f0b428">ambiguous</b>
+ <b style="background:#a0a0a0">reason</b> no evidence yet · ? not yet a full window</p>
+<main>FIGURES</main><script>
+setInterval(() => fetch("/running").catch(() => {
+  document.querySelector("p").textContent = "The demo has ended; see report.html."; }), 1000);
+</script></body></html>
 """
+
+
+class _Server(ThreadingHTTPServer):
+    """A server that does not look up its own name, as the library's would."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind; see `HTTPServer.server_bind`."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
 
 
 class Viewer(Observer):
@@ -32,6 +59,9 @@ class Viewer(Observer):
 
     Attributes:
         url: the page's address.
+
+    Raises:
+        ConfigError: the port is taken, or none.
     """
 
     def __init__(self, cameras: Sequence[str], port: int = 0) -> None:
@@ -51,8 +81,13 @@ class Viewer(Observer):
             def log_message(self, format: str, *args: object) -> None:
                 """Keep the terminal for the table."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
+        try:
+            self._server = _Server(("127.0.0.1", port), Handler)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"the live pictures cannot be served at port {port} of this machine ({error}); give another "
+                "--port, or none to take a free one"
+            ) from error
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
         self._thread = threading.Thread(target=self._server.serve_forever, name="demo-view", daemon=True)
         self._thread.start()
@@ -90,15 +125,19 @@ class Viewer(Observer):
         name = request.path.strip("/")
         if name == "":
             figures = "".join(
-                f'<figure><img src="/{camera}" alt="{camera}"><figcaption>{camera}</figcaption></figure>'
+                f'<figure><img src="/{camera}" alt="Live picture of {camera}">'
+                f"<figcaption>{camera}</figcaption></figure>"
                 for camera in self._cameras
             )
-            body = PAGE.format(figures=figures).encode()
+            body = PAGE.replace("FIGURES", figures).encode()
             request.send_response(HTTPStatus.OK)
             request.send_header("Content-Type", "text/html; charset=utf-8")
             request.send_header("Content-Length", str(len(body)))
             request.end_headers()
             request.wfile.write(body)
+        elif name == "running":
+            request.send_response(HTTPStatus.NO_CONTENT)
+            request.end_headers()
         elif name in self._cameras:
             self._stream(request, name)
         else:
@@ -132,3 +171,15 @@ class Viewer(Observer):
                     return shot
                 self._changed.wait(1.0)
         return None
+
+
+def open_browser(url: str) -> bool:
+    """Show a page in the user's browser; False where there is no display or no browser."""
+    import webbrowser
+
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False  # a browser of the terminal would take the place of the table
+    try:
+        return webbrowser.open(url)
+    except webbrowser.Error:
+        return False

@@ -1,5 +1,6 @@
 """The live page, asked by a real HTTP client."""
 
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -8,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from gaitstream.demo.view import Viewer
+from gaitstream.demo.view import Viewer, open_browser
+from gaitstream.errors import ConfigError
 from gaitstream.pipeline.data import Frame
 
 
@@ -48,6 +50,42 @@ def test_the_page_shows_every_camera_and_streams_pictures() -> None:
             finally:
                 stop.set()
                 feeder.join()
+
+
+def test_the_server_looks_up_no_name_and_ends_with_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str = "") -> str:
+        raise AssertionError(f"looked up {name}")
+
+    monkeypatch.setattr(socket, "getfqdn", refuse)
+    with Viewer(["cam1"]) as viewer:
+        assert urllib.request.urlopen(viewer.url + "running", timeout=10).status == 204
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(viewer.url, timeout=10)
+
+
+@pytest.mark.parametrize("port", [0, 70000])
+def test_a_port_that_cannot_be_had_is_explained(port: int) -> None:
+    with Viewer(["cam1"]) as first:
+        taken = port or int(first.url.rsplit(":", 1)[1].strip("/"))
+        with pytest.raises(ConfigError, match=f"port {taken}.*--port"):
+            Viewer(["cam1"], taken)
+
+
+def test_without_a_display_no_browser_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def note(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", note)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not open_browser("http://127.0.0.1:1/")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert open_browser("http://127.0.0.1:1/")
+    assert opened == ["http://127.0.0.1:1/"]
 
 
 def test_an_unknown_camera_is_not_found() -> None:
