@@ -78,9 +78,7 @@ def address(rng: np.random.Generator, seed: int, scene: int) -> str:
     )
 
 
-def studio(
-    rng: np.random.Generator, seed: int, walks: int = 100
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def studio(rng: np.random.Generator, seed: int, walks: int = 100) -> list[tuple[np.ndarray, np.ndarray]]:
     """Crops of people walking by one camera of its own, two of each walk."""
     camera = sample_camera(rng)
     scenery = SCENERIES[int(rng.integers(len(SCENERIES)))]

@@ -140,35 +140,34 @@ def main() -> None:
 class Lessons:
     """Losses of one batch."""
 
-    def __init__(self, teacher: Teacher, bank: WalkBank, rng: torch.Generator) -> None:
-        self.teacher = teacher
-        points = draw_keypoints(bank, torch.randint(len(bank), (500,), generator=rng), 8, rng, Noise())
-        self.spread = teacher.pooled(align_points(points)).std(0).clamp(min=0.02)
+    def __init__(self, model: GaitHeat, teacher: Teacher, bank: WalkBank, rng: torch.Generator) -> None:
+        self.model, self.teacher = model, teacher
+        self.features = torch.compile(model.features)
+        points = draw_keypoints(bank, torch.randint(len(bank), (500,), generator=rng), 4, rng, Noise())
+        spread = teacher.features(align_points(points).flatten(0, 1)).std((0, 1))
+        self.spread = spread.clamp(min=0.1 * float(spread.mean()))
 
-    def __call__(self, model: GaitHeat, maps: Tensor, points: Tensor, people: Tensor) -> dict[str, Tensor]:
+    def __call__(self, maps: Tensor, points: Tensor, people: Tensor) -> dict[str, Tensor]:
         """Distances to what the teacher makes of the true joints, and the published losses.
 
         Args:
-            model: the student.
             maps: `[n, frames, 1 + parts, 64, 48]`.
             points: true joints in heatmap pixels `[n, frames, 17, 2]`.
             people: identities `[n]`.
         """
         with torch.no_grad():
-            wanted = self.teacher.pooled(align_points(points))
-            embedding, _ = self.teacher.embed(wanted)
+            wanted = self.teacher.features(align_points(points).flatten(0, 1))
+            embedding, _ = self.teacher.embed(wanted.unflatten(0, maps.shape[:2]).amax(1))
         with torch.autocast("cpu", torch.bfloat16):
-            features = model.features(maps.flatten(0, 1))
+            features = [feature.float() for feature in self.features(maps.flatten(0, 1))]
         losses = {"triplet": torch.zeros(()), "ce": torch.zeros(())}
         for name, feature in zip(("part", "global", "fusion"), features, strict=True):
-            pooled = feature.float().unflatten(0, maps.shape[:2]).amax(1)
-            branch = model.embed(name, pooled)
+            branch = self.model.embed(name, feature.unflatten(0, maps.shape[:2]).amax(1))
             weight = 0.6 if name == "fusion" else 0.2
             losses["triplet"] = losses["triplet"] + weight * triplet(branch.before, people)
             losses["ce"] = losses["ce"] + weight * cross_entropy(branch, people)
         # The fusion branch comes last.
-        off = (pool_rows(pooled) - wanted) / self.spread
-        losses["features"] = F.smooth_l1_loss(off, torch.zeros_like(off))
+        losses["features"] = (((pool_rows(features[-1]) - wanted) / self.spread) ** 2).mean()
         losses["embedding"] = 1 - F.cosine_similarity(branch.after, embedding, dim=-1).mean()
         return losses
 
@@ -191,8 +190,8 @@ def train(args: argparse.Namespace) -> None:
     rank = my_rank()
     rng = torch.Generator().manual_seed(args.seed + 77 * rank)
     numbers = np.random.default_rng(args.seed + 77 * rank)
-    lessons = Lessons(teacher, bank, rng)
-    weights = {"features": 1.0, "embedding": 2.0, "triplet": args.names, "ce": args.names}
+    lessons = Lessons(model, teacher, bank, rng)
+    weights = {"features": 1.0, "embedding": 1.0, "triplet": args.names, "ce": args.names}
     held = {"drawn": unseen_maps(unseen)}
     if args.held:
         held["rendered"] = held_maps(args.held)
@@ -204,7 +203,7 @@ def train(args: argparse.Namespace) -> None:
         rate = args.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * elapsed)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = lessons(model, *batch(args, bank, rendered, rng, numbers))
+        losses = lessons(*batch(args, bank, rendered, rng, numbers))
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -2,9 +2,9 @@
 
     python scripts/train/train_teacher.py --minutes 8 --out runs/teacher.pt
 
-The teacher has GaitHeat's own head, but takes joints instead of heatmaps: for each horizontal strip a small
-network looks at the joints that the convolutions could see from there. So it sees millions of frames in
-minutes, and what it computes on true joints, strip by strip, are targets without noise.
+The teacher has GaitHeat's own head, but takes joints instead of heatmaps: one small network, the same for
+every horizontal strip as convolutions are, looks at the joints they could see from there. So it sees millions
+of frames in minutes, and what it computes on true joints, strip by strip, are targets without noise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from walks import Noise, WalkBank, align_points, disturb, draw_keypoints
 
 from gaitstream.export.heads import SeparateBNNecks, SeparateFCs
 
-STRIPS, WIDTH, CHANNELS, DIM = 16, 128, 64, 64
+STRIPS, WIDTH, CHANNELS, DIM = 16, 192, 64, 64
 REACH = 17.0
 """Heatmap pixels above and below a strip that its features depend on: as far as the convolutions see."""
 MARGIN, SCALE = 0.1, 25.0
@@ -43,26 +42,27 @@ class Teacher(nn.Module):
     def __init__(self, people: int) -> None:
         super().__init__()
         self.crowd = people
-        sizes = (3 * 17, WIDTH, WIDTH, CHANNELS)
-        self.weights = nn.ParameterList(
-            torch.randn(STRIPS, a, b) * (2 / a) ** 0.5 for a, b in pairwise(sizes)
-        )
-        self.biases = nn.ParameterList(torch.zeros(STRIPS, 1, b) for b in sizes[1:])
+        self.strip = nn.Sequential(
+            nn.Linear(3 * 17, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(),
+            nn.Linear(WIDTH, CHANNELS), nn.ReLU(),
+        )  # fmt: skip
         self.fcs = SeparateFCs(STRIPS, CHANNELS, DIM)
         self.necks = SeparateBNNecks(STRIPS, DIM, people)
         self.register_buffer("centres", torch.arange(STRIPS) * 4 + 1.5, persistent=False)
 
-    def pooled(self, points: Tensor) -> Tensor:
-        """Features of every strip, pooled over the frames, `[n, strips, channels]`."""
-        shape = points.shape[:2]
-        points = nameless(points).flatten(0, 1)
+    def features(self, points: Tensor) -> Tensor:
+        """Features of every strip of frames `[n, 17, 2]`: `[n, strips, channels]`."""
+        points = nameless(points)[:, None]
         centres: Tensor = self.get_buffer("centres")
-        dy = points[None, ..., 1] - centres[:, None, None]
+        dy = points[..., 1] - centres[:, None]
         near = ((REACH + 3 - dy.abs()) / 6).clamp(0, 1)
-        x = torch.cat([(points[None, ..., 0] - 24) / 10 * near, dy / 10 * near, near], -1)
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            x = torch.baddbmm(bias, x, weight).relu()
-        return x.unflatten(1, shape).amax(2).transpose(0, 1)
+        x = torch.cat([(points[..., 0] - 24) / 10 * near, dy / 10 * near, near], -1)
+        out: Tensor = self.strip(x)
+        return out
+
+    def pooled(self, points: Tensor) -> Tensor:
+        """Features of sequences `[n, frames, 17, 2]`, pooled over the frames: `[n, strips, channels]`."""
+        return self.features(points.flatten(0, 1)).unflatten(0, points.shape[:2]).amax(1)
 
     def embed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings `[n, strips, dim]`, strips of unit length, and cosines to the people `[n, people]`."""
@@ -91,7 +91,7 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * (0.005 + 0.5 * (1 + math.cos(math.pi * elapsed)))
         people = torch.randint(args.people, (320,), generator=rng)
-        points = draw_keypoints(bank, people, 8, rng, noise)
+        points = draw_keypoints(bank, people, 6, rng, noise)
         _, cosines = net.embed(net.pooled(align_points(disturb(points, rng, noise))))
         loss = F.cross_entropy(SCALE * (cosines - MARGIN * F.one_hot(people, args.people)), people)
         optimizer.zero_grad()
