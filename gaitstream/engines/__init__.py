@@ -9,7 +9,7 @@ Importing this package imports no runtime; each is imported when it is first ask
 """
 
 from gaitstream.engines.base import Batch, Engine, Pending, Pixels, TensorSpec
-from gaitstream.engines.opening import open_engine
+from gaitstream.engines.opening import graph_shapes, open_engine
 from gaitstream.engines.proof import Proof
 
-__all__ = ["Batch", "Engine", "Pending", "Pixels", "Proof", "TensorSpec", "open_engine"]
+__all__ = ["Batch", "Engine", "Pending", "Pixels", "Proof", "TensorSpec", "graph_shapes", "open_engine"]

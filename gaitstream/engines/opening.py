@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gaitstream.bundle import file_sha256
 from gaitstream.engines.base import (
@@ -20,6 +21,9 @@ from gaitstream.engines.base import (
 from gaitstream.engines.cache import EngineCache, Found, Key
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import EngineError, GaitstreamError
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ def open_engine(
     """
     path = Path(graph)
     if not path.is_file():
-        raise EngineError(f"there is no graph {path}")
+        raise EngineError(f"there is no graph {path}; give an .onnx file that exists")
     if precision != "auto" and precision not in PRECISIONS:
         raise EngineError(f"there is no precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
     names = [runtime] if runtime != "auto" else [name for name, _ in ranked(survey())]
@@ -114,12 +118,7 @@ def graph_precision(graph: Path) -> str:
     Raises:
         EngineError: the file is not a graph.
     """
-    import openvino as ov
-
-    try:
-        model = ov.Core().read_model(graph)
-    except RuntimeError as error:
-        raise EngineError(f"{graph} is not an ONNX graph that can be read: {error}") from error
+    model = _read(graph)
     half = full = 0
     for node in model.get_ops():
         if node.get_type_name() == "Constant":
@@ -127,6 +126,34 @@ def graph_precision(graph: Path) -> str:
             half += kind == "f16"
             full += kind == "f32"
     return "fp16" if half > full else "fp32"
+
+
+def graph_shapes(graph: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Shapes of a graph's inputs and outputs by name, -1 where dynamic, without compiling it.
+
+    Raises:
+        EngineError: the file is not a graph.
+    """
+    from gaitstream.engines.openvino import port_shape
+
+    model = _read(graph)
+    inputs, outputs = (
+        {port.get_any_name(): port_shape(port) for port in ports} for ports in (model.inputs, model.outputs)
+    )
+    return inputs, outputs
+
+
+def _read(graph: Path) -> ov.Model:
+    import openvino as ov
+
+    from gaitstream.engines.openvino import last_line
+
+    try:
+        return ov.Core().read_model(graph)
+    except RuntimeError as error:
+        raise EngineError(
+            f"{graph} is not an ONNX graph that can be read ({last_line(error)}); give an .onnx file"
+        ) from error
 
 
 def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress: Progress) -> Engine:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import threading
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from gaitstream.engines.base import (
     no_progress,
 )
 from gaitstream.engines.proof import Layer, Proof, prove, require
+from gaitstream.engines.turns import Turns
 from gaitstream.errors import EngineError
 
 if TYPE_CHECKING:
@@ -121,27 +120,11 @@ class OpenVinoEngine(Engine):
         self.outputs = {port.get_any_name(): _spec(port) for port in compiled.outputs}
         streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # One more than run at once, so that the next feeds are in place when a stream falls free.
-        self._idle = [compiled.create_infer_request() for _ in range(streams + 1)]
-        self._running: deque[_Request] = deque()
-        self._lock = threading.Lock()
+        self._turns = Turns([_Request(compiled, list(self.outputs)) for _ in range(streams + 1)])
 
     def submit(self, feeds: Feeds) -> Pending:
         """Start on an idle infer request; when there is none, the oldest inference is finished first."""
-        checked = self.check(feeds)
-        with self._lock:
-            if self._compiled is None:
-                raise EngineError("the engine is closed")
-            while not self._idle:
-                self._idle.append(self._running.popleft().finish())
-            request = self._idle.pop()
-            try:
-                request.start_async(checked, share_inputs=True)
-            except RuntimeError as error:
-                self._idle.append(request)
-                raise EngineError(f"openvino failed: {last_line(error)}") from error
-            pending = _Request(request, list(self.outputs), checked)
-            self._running.append(pending)
-            return pending
+        return self._turns.submit(self.check(feeds))
 
     def proof(self) -> Proof:
         """Counts over the runtime model's executed precisions."""
@@ -151,46 +134,41 @@ class OpenVinoEngine(Engine):
 
     def close(self) -> None:
         """Finish what runs, then drop the requests and the model."""
-        with self._lock:
-            while self._running:
-                self._running.popleft().finish()
-            self._idle.clear()
-            self._compiled = None
+        self._turns.close()
+        self._compiled = None
 
 
 class _Request:
-    """An infer request under way: finished by whoever asks first, its caller or the next one in line."""
+    """An infer request and the names of its outputs."""
 
-    def __init__(self, request: Any, names: list[str], feeds: dict[str, Array]) -> None:
-        self._request = request
+    def __init__(self, compiled: ov.CompiledModel, names: list[str]) -> None:
+        self._request: ov.InferRequest | None = compiled.create_infer_request()
         self._names = names
-        # Shared with the running request: they must outlive it.
-        self._feeds: dict[str, Array] | None = feeds
-        self._outputs: dict[str, Array] | None = None
-        self._error: EngineError | None = None
-        self._lock = threading.Lock()
 
-    def result(self) -> dict[str, Array]:
-        self.finish()
-        if self._error is not None:
-            raise self._error
-        assert self._outputs is not None  # noqa: S101 - finish() sets one of the two
-        return self._outputs
+    def start(self, feeds: dict[str, Array]) -> None:
+        try:
+            self._infer().start_async(feeds, share_inputs=True)
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {last_line(error)}") from error
 
-    def finish(self) -> Any:
-        """Wait, take the outputs out, and return the infer request, which is free after this."""
-        with self._lock:
-            if self._feeds is not None:
-                try:
-                    self._request.wait()
-                    self._outputs = {
-                        name: np.array(self._request.get_output_tensor(index).data)
-                        for index, name in enumerate(self._names)
-                    }
-                except RuntimeError as error:
-                    self._error = EngineError(f"openvino failed: {last_line(error)}")
-                self._feeds = None
-            return self._request
+    def wait(self) -> dict[str, Array]:
+        request = self._infer()
+        try:
+            request.wait()
+            return {
+                name: np.array(request.get_output_tensor(index).data)
+                for index, name in enumerate(self._names)
+            }
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {last_line(error)}") from error
+
+    def free(self) -> None:
+        self._request = None
+
+    def _infer(self) -> ov.InferRequest:
+        if self._request is None:
+            raise EngineError("the engine is closed")
+        return self._request
 
 
 def native_precisions(core: ov.Core) -> tuple[str, ...]:
@@ -289,10 +267,13 @@ def _settings(request: BuildRequest) -> dict[str, Any]:
 
 
 def _spec(port: ov.ConstOutput) -> TensorSpec:
-    shape = tuple(
-        -1 if dimension.is_dynamic else int(dimension.get_length()) for dimension in port.get_partial_shape()
-    )
-    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()).name)
+    dtype = np.dtype(port.get_element_type().to_dtype()).name
+    return TensorSpec(port.get_any_name(), port_shape(port), dtype)
+
+
+def port_shape(port: ov.Output | ov.ConstOutput) -> tuple[int, ...]:
+    """Shape of an input or output, -1 where dynamic."""
+    return tuple(-1 if size.is_dynamic else int(size.get_length()) for size in port.get_partial_shape())
 
 
 def last_line(error: Exception) -> str:

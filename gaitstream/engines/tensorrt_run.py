@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.tensorrt_build import make_logger, tensor_spec
+from gaitstream.engines.turns import Turns
 from gaitstream.errors import EngineError, MissingExtraError
 
 SLOTS = 2
@@ -30,7 +29,6 @@ class TensorRtEngine(Engine):
         self.max_batch = request.batch.max
         self._built_proof = built.proof
         self._device = Device()
-        self._lock = threading.Lock()
         with self._device.active():
             logger = make_logger(trt)
             # The engine needs its runtime as long as it lives.
@@ -46,36 +44,22 @@ class TensorRtEngine(Engine):
             self.inputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.INPUT}
             self.outputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.OUTPUT}
             try:
-                self._idle = [
-                    Slot(self._device, self._engine, self.inputs, self.outputs, request.batch.max)
-                    for _ in range(SLOTS)
-                ]
+                self._turns = Turns(
+                    [
+                        ContextSlot(self._device, self._engine, self.inputs, self.outputs, request.batch.max)
+                        for _ in range(SLOTS)
+                    ]
+                )
             except self._device.cuda.Error as error:
                 raise EngineError(
                     f"the GPU has no room for a batch of {request.batch.max} ({error}): "
                     "build with a smaller --batch"
                 ) from error
-        self._running: deque[_Running] = deque()
         self.device = self._device.name
 
     def submit(self, feeds: Feeds) -> Pending:
         """Queue copies and the inference; when both slots are busy the older one is finished first."""
-        checked = self.check(feeds)
-        with self._lock:
-            while not self._idle:
-                if not self._running:
-                    raise EngineError("the engine is closed")
-                self._idle.append(self._running.popleft().finish())
-            slot = self._idle.pop()
-            with self._device.active():
-                try:
-                    slot.start(checked)
-                except (EngineError, self._device.cuda.Error) as error:
-                    self._idle.append(slot)
-                    raise EngineError(f"{self.runtime} failed: {error}") from error
-            running = _Running(self._device, slot)
-            self._running.append(running)
-            return running
+        return self._turns.submit(self.check(feeds))
 
     def proof(self) -> Proof:
         """The proof read when the engine was built."""
@@ -83,12 +67,8 @@ class TensorRtEngine(Engine):
 
     def close(self) -> None:
         """Finish what runs, then free contexts, buffers and the engine."""
-        with self._lock, self._device.active():
-            while self._running:
-                self._idle.append(self._running.popleft().finish())
-            for slot in self._idle:
-                slot.free()
-            self._idle.clear()
+        self._turns.close()
+        with self._device.active():
             self._engine = None
             self._runtime = None
 
@@ -116,15 +96,24 @@ class Device:
         finally:
             self._context.pop()
 
+    @contextmanager
+    def calls(self) -> Iterator[None]:
+        """The same, with CUDA's errors as `EngineError`."""
+        with self.active():
+            try:
+                yield
+            except self.cuda.Error as error:
+                raise EngineError(f"CUDA failed: {error}") from error
 
-class Slot:
+
+class ContextSlot:
     """One execution context with its stream, its device buffers and page-locked host buffers."""
 
     def __init__(
         self, device: Device, engine: Any, inputs: dict[str, Any], outputs: dict[str, Any], batch: int
     ) -> None:
         cuda = device.cuda
-        self._cuda = cuda
+        self._device, self._cuda = device, cuda
         self._context = engine.create_execution_context()
         if self._context is None:
             raise EngineError("TensorRT could not make an execution context: is the GPU out of memory?")
@@ -140,62 +129,36 @@ class Slot:
 
     def start(self, feeds: dict[str, Array]) -> None:
         """Queue copies in, the inference and copies out on the stream."""
-        for name, array in feeds.items():
-            if not self._context.set_input_shape(name, array.shape):
-                raise EngineError(f"the engine was not compiled for {name} {list(array.shape)}")
-            host = self._host[name][: array.size]
-            host[:] = array.reshape(-1)
-            self._cuda.memcpy_htod_async(self._memory[name], host, self._stream)
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise EngineError("TensorRT could not start the inference")
-        for name in self._outputs:
-            count = int(np.prod(self._shape(name)))
-            self._cuda.memcpy_dtoh_async(self._host[name][:count], self._memory[name], self._stream)
+        with self._device.calls():
+            for name, array in feeds.items():
+                if not self._context.set_input_shape(name, array.shape):
+                    raise EngineError(f"the engine was not compiled for {name} {list(array.shape)}")
+                host = self._host[name][: array.size]
+                host[:] = array.reshape(-1)
+                self._cuda.memcpy_htod_async(self._memory[name], host, self._stream)
+            if not self._context.execute_async_v3(self._stream.handle):
+                raise EngineError("TensorRT could not start the inference")
+            for name in self._outputs:
+                count = int(np.prod(self._shape(name)))
+                self._cuda.memcpy_dtoh_async(self._host[name][:count], self._memory[name], self._stream)
 
     def wait(self) -> dict[str, Array]:
         """Outputs by name, once the stream has drained."""
-        self._stream.synchronize()
-        return {
-            name: self._host[name][: int(np.prod(self._shape(name)))].reshape(self._shape(name)).copy()
-            for name in self._outputs
-        }
+        with self._device.calls():
+            self._stream.synchronize()
+            return {
+                name: self._host[name][: int(np.prod(self._shape(name)))].reshape(self._shape(name)).copy()
+                for name in self._outputs
+            }
 
     def free(self) -> None:
         """Give the memory back."""
-        self._context = None
-        for memory in self._memory.values():
-            memory.free()
-        self._memory.clear()
-        self._host.clear()
+        with self._device.active():
+            self._context = None
+            for memory in self._memory.values():
+                memory.free()
+            self._memory.clear()
+            self._host.clear()
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._context.get_tensor_shape(name))
-
-
-class _Running:
-    """An inference under way; finished by whoever asks first, its caller or the next one in line."""
-
-    def __init__(self, device: Device, slot: Slot) -> None:
-        self._device = device
-        self._slot = slot
-        self._outputs: dict[str, Array] | None = None
-        self._error: EngineError | None = None
-        self._lock = threading.Lock()
-
-    def result(self) -> dict[str, Array]:
-        self.finish()
-        if self._error is not None:
-            raise self._error
-        assert self._outputs is not None  # noqa: S101 - finish() sets one of the two
-        return self._outputs
-
-    def finish(self) -> Slot:
-        """Wait, take the outputs out, and return the slot, which is free after this."""
-        with self._lock:
-            if self._outputs is None and self._error is None:
-                with self._device.active():
-                    try:
-                        self._outputs = self._slot.wait()
-                    except self._device.cuda.Error as error:
-                        self._error = EngineError(f"CUDA failed: {error}")
-            return self._slot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.engines import Engine, Pixels, open_engine
+from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.pipeline.config import is_model_path
 from gaitstream.pipeline.data import Detections, Floats, Image
@@ -86,9 +86,8 @@ class DetectorModel:
         if layout != "auto" and (contract is None or contract.layout != layout):
             contract = usual_contract(graph.name, layout)
         if contract is None:
-            with open_engine(graph, runtime, precision, threads) as engine:
-                shapes = {name: spec.shape for name, spec in engine.outputs.items()}
-                contract = usual_contract(graph.name, recognise(graph.name, shapes, _input_size(engine)))
+            inputs, outputs = graph_shapes(graph)
+            contract = usual_contract(graph.name, recognise(graph.name, outputs, _input_size(inputs)))
         pixels = Pixels(
             contract.scale, contract.mean, contract.std, interleaved=True, swap=contract.colour == "rgb"
         )
@@ -205,10 +204,14 @@ def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:
     return order[kept]
 
 
-def _input_size(engine: Engine) -> tuple[int, int]:
-    shape = next((spec.shape for spec in engine.inputs.values() if len(spec.shape) == 4), None)
+def _input_size(inputs: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Height and width of the picture input."""
+    shape = next((shape for shape in inputs.values() if len(shape) == 4), None)
     if shape is None:
-        raise EngineError("a detector takes images [n, 3, height, width]; this graph has no such input")
+        found = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+        raise EngineError(
+            f"a detector takes images [n, 3, height, width]; this one takes {found}: give a detector's graph"
+        )
     return shape[2], shape[3]
 
 
@@ -221,7 +224,10 @@ def find_detector(model: str | Path) -> tuple[Path, DetectorContract | None]:
     else:
         path = Path(model)
     if not path.is_file():
-        raise ConfigError(f"detector {path} does not exist; give an ONNX file, its manifest, or a zoo name")
+        raise ConfigError(
+            f"detector {path} does not exist; give an ONNX file, its manifest, or the name of a packaged "
+            "detector: demo"
+        )
     if path.suffix in MANIFEST_SUFFIXES:
         contract = _read_manifest(path)
         return path.parent / contract.graph, contract

@@ -33,6 +33,7 @@ Outputs = Mapping[str, NDArray[Any]]
 Shapes = Mapping[str, tuple[int, ...]]
 
 STRIDES = (8, 16, 32)
+FEWEST_QUERIES = 50
 
 
 class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,12 +99,14 @@ def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> Layout:
             return "yolox"
         if rows > 4 and columns in (cells, -1):
             return "yolov8"
-        if columns > 4 and 0 < rows <= 1000:
+        # Fewer rows than any detector has queries are the values of a YOLO of other strides.
+        if 4 < columns <= 1000 and FEWEST_QUERIES <= rows <= 1000:
             return "detr"
     found = ", ".join(f"{name} {list(shape)}" for name, shape in outputs.items())
     raise ConfigError(
         f"{graph}: its outputs ({found}) are no detector layout known here; allowed: {', '.join(_USUAL)}; "
-        "set models.detector.layout, or write a manifest beside the file"
+        "write a manifest (graph, layout, fit, colour, scale, size) beside the file, or set "
+        "models.detector.layout if it is one of these with its authors' usual input"
     )
 
 

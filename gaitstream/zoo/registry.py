@@ -97,8 +97,19 @@ def resolve(name_or_path: str | Path, kind: str) -> Path:
 
 
 def advice() -> Advice:
-    """The recommended threshold and margin of the demo recognizer."""
-    return msgspec.json.decode((demo_folder() / ADVICE).read_bytes(), type=Advice)
+    """The recommended threshold and margin of the demo recognizer.
+
+    Raises:
+        ConfigError: the packaged file is missing or damaged.
+    """
+    path = demo_folder() / ADVICE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Advice)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error}); it holds {', '.join(Advice.__struct_fields__)}: install "
+            "gaitstream again, or set gallery.threshold and gallery.margin yourself"
+        ) from error
 
 
 @lru_cache(maxsize=4)

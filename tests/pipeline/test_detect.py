@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gaitstream import zoo
+from gaitstream.engines import open_engine
 from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import ConfigError
@@ -228,6 +230,30 @@ def test_layouts_of_published_exports(
     shapes: dict[str, tuple[int, ...]], size: tuple[int, int], layout: Layout
 ) -> None:
     assert recognise("x.onnx", shapes, size) == layout
+
+
+def test_strides_of_no_published_export_are_not_guessed(tmp_path: Path) -> None:
+    """The demo's detector has one stride, and another scale and fit than YOLOv8's own exports."""
+    copied = tmp_path / "mine.onnx"
+    copied.write_bytes(zoo.resolve("demo", "detector").with_suffix(".onnx").read_bytes())
+    with pytest.raises(ConfigError, match=r"mine\.onnx: its outputs \(output \[-1, 5, 960\]\).*a manifest"):
+        DetectorModel.load(copied, threads=1)
+
+
+def test_a_detector_without_a_manifest_is_compiled_once(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def counted(*args: Any, **options: Any) -> Engine:
+        opened.append(args[0])
+        return open_engine(*args, **options)
+
+    monkeypatch.setattr("gaitstream.pipeline.detect.open_engine", counted)
+    graph = shared / "models" / "yolox_nano_coco.onnx"
+    detector = DetectorModel.load(graph, threads=1)
+    detector.close()
+    assert (opened, detector.contract.layout) == ([graph], "yolox")
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,14 @@ def test_the_advice_belongs_to_the_packaged_bundle() -> None:
     assert advice.fingerprint == bundle.fingerprint
     assert 0 < advice.margin < advice.threshold < 2
     assert bundle.parity()
+
+
+@pytest.mark.parametrize("content", [None, b"{", b'{"threshold": "low"}'])
+def test_advice_that_is_missing_or_damaged_is_an_error(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "demo_folder", lambda: tmp_path)
+    if content is not None:
+        (tmp_path / registry.ADVICE).write_bytes(content)
+    with pytest.raises(ConfigError, match=r"advice\.json cannot be read .* threshold, margin.*install"):
+        zoo.advice()
