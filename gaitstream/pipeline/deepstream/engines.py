@@ -7,7 +7,6 @@ graph. Here the engine cache decides (by graph, TensorRT version and GPU), and n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from gaitstream.engines.base import Batch, BuildRequest, Progress, no_progress
@@ -34,8 +33,10 @@ def prepare_engines(plan: Plan, progress: Progress = no_progress) -> list[Path]:
         ConfigError: the folder cannot be written.
     """
     files = []
-    for model, precision in _models(plan):
+    models: tuple[DetectorPlan | EncoderPlan, ...] = (plan.detector, *plan.encoders)
+    for model in models:
         target = Path(engine_path(plan, model))
+        precision = "fp16" if model.half else "fp32"
         request = BuildRequest(model.onnx, precision, "cuda", Batch(1, model.batch, model.batch))
         try:
             found = build_engine(request, "tensorrt", progress=progress)
@@ -56,9 +57,3 @@ def prepare_engines(plan: Plan, progress: Progress = no_progress) -> list[Path]:
             ) from error
         files.append(target)
     return files
-
-
-def _models(plan: Plan) -> Iterator[tuple[DetectorPlan | EncoderPlan, str]]:
-    yield plan.detector, "fp16" if plan.detector.half else "fp32"
-    for encoder in plan.encoders:
-        yield encoder, "fp16"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gaitstream.bundle import Bundle, file_sha256
 from gaitstream.errors import BundleError, ConfigError
@@ -42,13 +44,8 @@ def parser_library() -> Path:
 
 def _encoder(kind: EncoderKind, model: str, config: Config) -> EncoderPlan:
     bundle = Bundle.open(locate(model, kind))
-    if "fp16" not in bundle.manifest.graphs or bundle.manifest.graphs["fp16"].deepstream is None:
-        pose = " --pose POSE.onnx" if kind == "gaitheat" else ""
-        raise BundleError(
-            f"{bundle.root} has no graph for DeepStream: export it with "
-            f"'gaitstream export {kind} --target deepstream{pose} ...'"
-        )
-    graph = bundle.graph("deepstream", "fp16")
+    precision = _precision(bundle, config)
+    graph = bundle.graph("deepstream", precision)
     feature, size = bundle.manifest.feature, bundle.manifest.input
     height, width = (CROP_HEIGHT, CROP_WIDTH) if kind == "gaitheat" else (size.height, size.width)
     return EncoderPlan(
@@ -58,8 +55,55 @@ def _encoder(kind: EncoderKind, model: str, config: Config) -> EncoderPlan:
         width,
         batch=config.runtime.batch,
         shape=(feature.channels, feature.height, feature.width),
+        half=precision == "fp16",
         digest=file_sha256(graph)[:12],
     )
+
+
+def _precision(bundle: Bundle, config: Config) -> Literal["fp16", "fp32"]:
+    """Half where the bundle holds it: it was proved at export. Some small models are in fp32 alone."""
+    stored = bundle.manifest.graphs
+    for precision in ("fp16", "fp32"):
+        if precision in stored and stored[precision].deepstream is not None:
+            return precision
+    pose = config.models.pose.model if config.models.pose else "demo"
+    raise BundleError(
+        f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and set "
+        f"models.{bundle.manifest.model} to the new bundle:\n  {export_command(bundle, pose)}"
+    )
+
+
+def export_command(bundle: Bundle, pose: str) -> str:
+    """The command that exports a bundle's checkpoint again, with the graphs for DeepStream.
+
+    Args:
+        bundle: whose options are kept; they are part of the model.
+        pose: the pose model in the configuration, a path or a name of the zoo.
+    """
+    manifest = bundle.manifest
+    options = {"--target": "deepstream"}
+    if manifest.alignment is not None:
+        align = manifest.alignment
+        options["--pose"] = str(locate(pose, "pose"))
+        options["--groups"] = ",".join(map(_joints, align.groups))
+        options["--gamma"] = f"{align.gamma_deg:g}"
+        options["--small-angle"] = align.small_angle
+        options["--min-pose-score"] = f"{align.min_pose_score:g}"
+    options["--window"] = str(manifest.window)
+    options["--precision"] = ",".join(sorted(manifest.graphs, reverse=True))
+    checkpoint, *backbone = manifest.source or ("CHECKPOINT",)
+    if backbone:
+        options["--dinov2"] = backbone[0]
+    files = ["--checkpoint", checkpoint, "--out", f"{bundle.root.name}-deepstream"]
+    words = ["gaitstream", "export", manifest.model, *files, *(w for pair in options.items() for w in pair)]
+    return shlex.join(words)
+
+
+def _joints(group: Sequence[int]) -> str:
+    first, last = group[0], group[-1]
+    if len(group) > 1 and tuple(group) == tuple(range(first, last + 1)):
+        return f"{first}-{last}"
+    return "+".join(map(str, group))
 
 
 def _detector(config: Config) -> DetectorPlan:

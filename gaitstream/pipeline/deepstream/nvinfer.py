@@ -82,7 +82,7 @@ def encoder_sections(config: Config, plan: Plan, index: int) -> Sections:
         "onnx-file": str(model.onnx),
         "model-engine-file": str(engine_path(plan, model)),
         "batch-size": model.batch,
-        "network-mode": _HALF,
+        "network-mode": _HALF if model.half else _FLOAT,
         # The graph's own types decide, as they were proved at export.
         "strongly-typed": 1,
         "infer-dims": f"3;{model.height};{model.width}",
@@ -106,8 +106,7 @@ def encoder_sections(config: Config, plan: Plan, index: int) -> Sections:
 
 def engine_path(plan: Plan, model: DetectorPlan | EncoderPlan) -> str:
     """Where the compiled engine lies; the name carries what it depends on beside the graph."""
-    half = model.half if isinstance(model, DetectorPlan) else True
-    precision = "fp16" if half else "fp32"
+    precision = "fp16" if model.half else "fp32"
     own = model.kind if isinstance(model, EncoderPlan) else model.onnx.stem
     name = "-".join(part for part in (own, model.digest) if part)
     return str(plan.engines / f"{name}_b{model.batch}_{precision}.engine")

@@ -69,6 +69,8 @@ class EncoderPlan:
     batch: int
     shape: tuple[int, int, int]
     """Of the feature map: channels, height, width."""
+    half: bool = True
+    """The graph computes in half precision; its feature map has it in any case."""
     digest: str = ""
     """Of the graph."""
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import configparser
+import shlex
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import yaml
 
-from gaitstream.cli import main
-from gaitstream.errors import BundleError, ConfigError
+from gaitstream.bundle import Bundle, Graphs, write_manifest
+from gaitstream.cli import build_parser, main
+from gaitstream.cli.exporting import parse_groups
+from gaitstream.errors import ConfigError
 from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.deepstream.compare import owner, read_truth, score, table
 from gaitstream.pipeline.deepstream.graph import build_graph, slots_of
-from gaitstream.pipeline.deepstream.models import make_plan
 from gaitstream.pipeline.deepstream.plan import Plan
 from gaitstream.pipeline.deepstream.render import render
-from tests.pipeline.tiny import tiny_bundle
+from gaitstream.zoo import resolve
+from tests.pipeline.tiny import GROUPS, tiny_bundle
 
 
 def test_the_files_are_readable_and_hold_no_password(config: Config, plan: Plan, tmp_path: Path) -> None:
@@ -82,15 +87,62 @@ def test_room_for_cameras(site: Any) -> None:
         slots_of(site(deepstream={"max_cameras": 1}))
 
 
+def write_cams(folder: Path, bundle: Path | str) -> Path:
+    file = folder / "cams.yaml"
+    file.write_text(f"cameras: [{{id: a, url: 'rtsp://h/1'}}]\nmodels: {{gaitheat: {bundle}}}\n")
+    return file
+
+
+def with_graph(bundle: Bundle) -> Bundle:
+    """The bundle with something in the place of its graph for nvinfer: only its presence is looked at."""
+    shutil.copyfile(bundle.root / "frame.onnx", bundle.root / "deepstream.onnx")
+    graphs = Graphs(frame="frame.onnx", head="head.onnx", deepstream="deepstream.onnx")
+    write_manifest(msgspec.structs.replace(bundle.manifest, graphs={"fp32": graphs}), bundle.root)
+    return Bundle.open(bundle.root)
+
+
 def test_a_bundle_without_the_graph_says_how_to_get_it(tmp_path: Path, capsys: Any) -> None:
+    """With the options the bundle was exported with: they are part of the model."""
     bundle = tiny_bundle(tmp_path / "bundle", "gaitheat")
-    file = tmp_path / "cams.yaml"
-    file.write_text(f"cameras: [{{id: a, url: 'rtsp://h/1'}}]\nmodels: {{gaitheat: {bundle.root}}}\n")
-    with pytest.raises(BundleError, match=r"--target deepstream --pose"):
-        make_plan(Config.model_validate(yaml.safe_load(file.read_text())))
+    file = write_cams(tmp_path, bundle.root)
     assert main(["deepstream", "render", "--cameras", str(file), "--out", str(tmp_path / "out")]) == 1
-    assert "--target deepstream" in capsys.readouterr().err
+    words = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert words[:7] == [
+        "gaitstream", "export", "gaitheat", "--checkpoint", "CHECKPOINT", "--out", "bundle-deepstream"
+    ]  # fmt: skip
+    args = build_parser().parse_args(words[1:])
+    assert args.target == "deepstream"
+    assert args.pose.is_file()
+    assert parse_groups(args.groups) == GROUPS
+    assert (args.gamma, args.small_angle, args.precision) == (5.0, "identity", "fp32")
     assert main(["run", "--cameras", str(file), "--frontend", "deepstream", "--no-table"]) == 3
+
+
+def test_a_bundle_in_single_precision_alone_runs_in_it(tmp_path: Path) -> None:
+    bundle = with_graph(tiny_bundle(tmp_path / "bundle", "gaitheat"))
+    file = write_cams(tmp_path, bundle.root)
+    assert main(["deepstream", "render", "--cameras", str(file), "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "encoder-gaitheat.txt").read_text()
+    assert "network-mode=0\n" in text
+    assert "_fp32.engine" in text
+    assert f"onnx-file={bundle.root / 'deepstream.onnx'}" in text
+
+
+def test_the_demo_renders_when_it_has_the_graph(tmp_path: Path, capsys: Any) -> None:
+    graphs = Bundle.open(resolve("demo", "gaitheat")).manifest.graphs
+    complete = any(one.deepstream is not None for one in graphs.values())
+    code = main(
+        [
+            "deepstream",
+            "render",
+            "--cameras",
+            str(write_cams(tmp_path, "demo")),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert code == (0 if complete else 1)
+    assert complete or "gaitstream export gaitheat --checkpoint gait.pt" in capsys.readouterr().err
 
 
 def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
