@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.bench.pipeline import SHARES, contender_row
+from gaitstream.bench.comparison import contender_row
+from gaitstream.bench.measure import figure
+from gaitstream.bench.pipeline import SHARES
 from gaitstream.bench.result import Row
 from gaitstream.pose import crop_windows
 
@@ -187,12 +189,16 @@ def find_joints(heatmaps: Floats) -> Floats:
 
 def report(name: str, result: Result, bundle: str, stride: int) -> list[Row]:
     """A row of the comparison, with the proof that the embeddings are the same as the package's."""
-    shares = [float(np.quantile(result.latencies_ms, share)) for share in SHARES if result.latencies_ms]
+    latency = {
+        key: figure([float(np.quantile(result.latencies_ms, share))], "ms")
+        for key, share in SHARES.items()
+        if result.latencies_ms
+    }
     row = contender_row(
         f"{name}, stride {stride}",
         result.frames / result.elapsed_s,
         result.people / max(result.frames, 1),
-        shares,
+        latency,
         len(result.latencies_ms) / result.elapsed_s,
         difference(result, bundle),
     )

@@ -17,31 +17,49 @@ class Device:
 
     Attributes:
         name: as sold.
-        fp16_tflops: dense half precision with tensor cores, from the maker's datasheet (no sparsity).
+        fp16_tflops: dense half precision with tensor cores (no sparsity; GeForce: FP32 accumulation).
+        memory_gbps: bandwidth of its memory.
+        nvdec: hardware video decoders.
         memory_gib: of the device.
-        watts: board power.
+        watts: board power, for Jetson the module's highest.
+        source: where the figures are printed.
     """
 
     name: str
     fp16_tflops: float
+    memory_gbps: float
+    nvdec: int
     memory_gib: int
     watts: int
+    source: str
 
 
 DEVICES = {
-    "t4": Device("NVIDIA T4", 65, 16, 70),
-    "a2": Device("NVIDIA A2", 18, 16, 60),
-    "a10": Device("NVIDIA A10", 125, 24, 150),
-    "l4": Device("NVIDIA L4", 121, 24, 72),
-    "l40s": Device("NVIDIA L40S", 362, 48, 350),
-    "a100": Device("NVIDIA A100 SXM 80 GB", 312, 80, 400),
-    "h100": Device("NVIDIA H100 SXM", 989, 80, 700),
-    "h200": Device("NVIDIA H200 SXM", 989, 141, 700),
+    "t4": Device("NVIDIA T4", 65, 320, 2, 16, 70, "NVIDIA T4 datasheet"),
+    "a2": Device("NVIDIA A2", 18, 200, 2, 16, 60, "NVIDIA A2 datasheet"),
+    "a10": Device("NVIDIA A10", 125, 600, 2, 24, 150, "NVIDIA A10 datasheet"),
+    "l4": Device("NVIDIA L4", 121, 300, 4, 24, 72, "NVIDIA L4 datasheet"),
+    "l40s": Device("NVIDIA L40S", 362, 864, 3, 48, 350, "NVIDIA L40S datasheet"),
+    "a100": Device("NVIDIA A100 SXM 80 GB", 312, 2039, 5, 80, 400, "NVIDIA A100 datasheet"),
+    "h100": Device("NVIDIA H100 SXM", 989, 3350, 7, 80, 700, "NVIDIA H100 datasheet"),
+    "h200": Device("NVIDIA H200 SXM", 989, 4800, 7, 141, 700, "NVIDIA H200 datasheet"),
+    "rtx4090": Device(
+        "NVIDIA GeForce RTX 4090", 165, 1008, 1, 24, 450, "NVIDIA Ada GPU architecture whitepaper"
+    ),
+    "rtx5090": Device(
+        "NVIDIA GeForce RTX 5090", 210, 1792, 2, 32, 575, "NVIDIA RTX Blackwell GPU architecture whitepaper"
+    ),
+    "agxorin": Device(
+        "NVIDIA Jetson AGX Orin 64 GB", 42, 205, 1, 64, 60, "Jetson AGX Orin technical brief, GPU without DLA"
+    ),
+    "orinnx": Device(
+        "NVIDIA Jetson Orin NX 16 GB", 15, 102, 1, 16, 25, "Jetson Orin NX datasheet, GPU without DLA"
+    ),
 }
-"""Datasheets of NVIDIA, dense figures: half of those printed with sparsity."""
+"""Dense figures: half of those printed with sparsity; Jetson: a quarter of the GPU's sparse INT8 figure."""
 
 GFLOP = {"biggait": 30.3, "gaitheat": 9.83, "demo": 0.155}
-"""Of a frame graph, per person and frame: `gaitstream.bench.recognizer.graph_gflop`, checked by a test."""
+"""Of a frame graph, per person and frame: `gaitstream.bench.flops.graph_gflop`, checked by a test."""
 
 
 def find_device(name: str) -> Device:
@@ -50,7 +68,14 @@ def find_device(name: str) -> Device:
     Raises:
         ConfigError: it is not in the table.
     """
-    found = DEVICES.get(name.lower().removeprefix("nvidia ").replace(" ", "").replace("-", ""))
+    found = DEVICES.get(
+        name.lower()
+        .removeprefix("nvidia ")
+        .removeprefix("geforce ")
+        .removeprefix("jetson ")
+        .replace(" ", "")
+        .replace("-", "")
+    )
     if found is None:
         near = difflib.get_close_matches(name.lower(), DEVICES, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,11 +20,19 @@ from gaitstream.pipeline.stats import Histogram, Snapshot
 
 BOUNDS = tuple(float(value) for value in np.geomspace(1, 120_000, 240))
 """Upper bounds of the latency buckets in ms: 5% steps, so that a quantile is known that well."""
-PER_FRAME = ("detect", "track")
-"""Stages whose cost goes with the frames; that of the others goes with the people in them."""
-ENGINES = ("detect", "pose", "embed", "biggait", "gaitheat")
+POSE_REJECTS = ("low_pose_score", "standing")
+"""Reasons that are found when the pose model has run: its work on these people is in the time of a frame."""
+CAMERA_THREADS = "camera-"
 PERSONS = 100
 """Size of the gallery that everybody is compared with."""
+
+
+class Moment(NamedTuple):
+    """One end of a stretch: the clock, the counters, CPU time of the cameras' threads."""
+
+    at_s: float
+    counters: Snapshot
+    decode_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +42,28 @@ class Load:
     Attributes:
         seconds: its length.
         frames: analysed.
-        persons: persons in these frames who went through the recognizer.
+        seen: persons in these frames.
+        posed: of them, those who went through the pose model.
+        persons: of them, those who went through the recognizer.
         windows: full tracklets embedded.
         stage_s: time of the pipeline's thread by stage; they do not overlap.
         calls: of each stage.
         cpu_s: CPU time of the process.
+        decode_s: of that, the cameras' own threads: decoding and conversion.
         rss_mib: its memory at the end.
         latency: capture to the decision on a full window, ms.
     """
 
     seconds: float
     frames: int
+    seen: int
+    posed: int
     persons: int
     windows: int
     stage_s: dict[str, float]
     calls: dict[str, int]
     cpu_s: float
+    decode_s: float
     rss_mib: float
     latency: Histogram
 
@@ -66,11 +81,6 @@ class Load:
     def cpu_share(self) -> float:
         """Share of this machine's cores in use."""
         return self.cpu_s / self.seconds / len(os.sched_getaffinity(0))
-
-    @property
-    def floor_ms(self) -> float:
-        """Mean time of one call of each engine a frame passes: the least from capture to decision."""
-        return sum(1e3 * self.stage_s[n] / self.calls[n] for n in ENGINES if self.calls.get(n))
 
 
 def build_config(cameras: list[Camera], recognizer: str, kind: str = "gaitheat") -> Config:
@@ -129,7 +139,7 @@ def measure(
         Pipeline(config, sink=publisher, realtime=realtime, encoder=encoder) as pipeline,
     ):
         pipeline.stats.now.event_latency = Histogram(BOUNDS)
-        taken: list[tuple[float, Snapshot]] = []
+        taken: list[Moment] = []
         watch = threading.Thread(target=_watch, args=(pipeline, taken, warmup_s, seconds))
         watch.start()
         pipeline.run()
@@ -137,16 +147,31 @@ def measure(
     return between(*taken)
 
 
-def _watch(pipeline: Pipeline, taken: list[tuple[float, Snapshot]], warmup_s: float, seconds: float) -> None:
+def _watch(pipeline: Pipeline, taken: list[Moment], warmup_s: float, seconds: float) -> None:
     for wait_s in (warmup_s, seconds):
         time.sleep(wait_s)
-        taken.append((time.monotonic(), pipeline.snapshot()))
+        taken.append(Moment(time.monotonic(), pipeline.snapshot(), decoding_s()))
     pipeline.stop()
 
 
-def between(start: tuple[float, Snapshot], end: tuple[float, Snapshot]) -> Load:
+def decoding_s() -> float:
+    """CPU time of the cameras' threads so far; 0 where the system does not tell."""
+    ticks = 0
+    for thread in threading.enumerate():
+        if thread.name.startswith(CAMERA_THREADS):
+            try:
+                fields = (
+                    Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rpartition(")")[2].split()
+                )
+            except OSError:
+                continue
+            ticks += int(fields[11]) + int(fields[12])  # user and system time, proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def between(start: Moment, end: Moment) -> Load:
     """The counters of a stretch of time, given its two ends."""
-    (start_s, before), (end_s, after) = start, end
+    before, after = start.counters, end.counters
     nothing = Histogram()
     stage_s, calls = {}, {}
     for name, histogram in after.stages.items():
@@ -157,14 +182,18 @@ def between(start: tuple[float, Snapshot], end: tuple[float, Snapshot]) -> Load:
         after.event_latency,
         counts=[b - a for a, b in zip(before.event_latency.counts, after.event_latency.counts, strict=True)],
     )
+    encoded = _sum(after, "encoded") - _sum(before, "encoded")
     return Load(
-        seconds=end_s - start_s,
+        seconds=end.at_s - start.at_s,
         frames=_sum(after, "analysed") - _sum(before, "analysed"),
-        persons=_sum(after, "encoded") - _sum(before, "encoded"),
+        seen=_sum(after, "person_frames") - _sum(before, "person_frames"),
+        posed=encoded + _pose_rejects(after) - _pose_rejects(before),
+        persons=encoded,
         windows=_sum(after, "windows") - _sum(before, "windows"),
         stage_s=stage_s,
         calls=calls,
         cpu_s=after.cpu_s - before.cpu_s,
+        decode_s=end.decode_s - start.decode_s,
         rss_mib=after.rss_bytes / 2**20,
         latency=latency,
     )
@@ -172,6 +201,12 @@ def between(start: tuple[float, Snapshot], end: tuple[float, Snapshot]) -> Load:
 
 def _sum(snapshot: Snapshot, counter: str) -> int:
     return sum(int(getattr(camera, counter)) for camera in snapshot.cameras.values())
+
+
+def _pose_rejects(snapshot: Snapshot) -> int:
+    return sum(
+        camera.rejections.get(reason, 0) for camera in snapshot.cameras.values() for reason in POSE_REJECTS
+    )
 
 
 def limit_of(load: Load) -> str:

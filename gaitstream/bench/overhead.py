@@ -1,7 +1,5 @@
 """What the pipeline costs outside its engines, step by step, on one core.
 
-    python -m gaitstream.bench.overhead
-
 The product's own stages run on a picture with four people who walk; the engines are replaced by one that has
 its outputs ready. Time is CPU time of the thread: waiting for a busy machine does not count, though its
 shared caches and clocks do.
@@ -16,8 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.bench.floors import CROP_BYTES, DECODE_BYTES, HEATMAP_BYTES, READ_BYTES
+from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure
-from gaitstream.bench.result import Row
+from gaitstream.bench.process import run_contender
+from gaitstream.bench.result import Chart, Row, Suite
+from gaitstream.bench.suites import Settings
 from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
@@ -42,6 +44,29 @@ FEATURE = (256, 16, 8)
 """One frame's feature map of the largest recogniser that is pooled."""
 QUALITY = Quality(min_motion=1e-6)
 """Motion is judged, and somebody who turns round is not rejected."""
+HEIGHTS = (260.0, 330.0, 420.0, 500.0)
+ASPECT = 0.4
+PERSON_BYTES = 3 * ASPECT * sum(height**2 for height in HEIGHTS) / PEOPLE
+"""Of the pixels in a person's box."""
+LEAST_BYTES = {
+    "convert": (DECODE_BYTES - 1.5) * WIDTH * HEIGHT / PEOPLE,
+    "detect": READ_BYTES * WIDTH * HEIGHT / PEOPLE + 3 * NET[0] * NET[1] / PEOPLE,
+    "sharpness": PERSON_BYTES,
+    "pose crop": PERSON_BYTES + CROP_BYTES,
+    "keypoints": HEATMAP_BYTES,
+    "recogniser crop": PERSON_BYTES + 256 * 128 * 3,
+    "pool": 3 * 4 * FEATURE[0] * FEATURE[1] * FEATURE[2],
+}
+"""Bytes a step must read and write for one person in a frame. The others handle a few numbers."""
+LEAST_BYTES["evidence"] = PERSON_BYTES + CROP_BYTES + HEATMAP_BYTES
+NOTES = (
+    f"CPU time of one core per person and frame, {PEOPLE} people at {WIDTH}x{HEIGHT}; the engines' outputs "
+    f"are "
+    "ready at once. `sum` adds up the steps that no other holds.",
+    "floor: the bytes a step must read and write, over the copy bandwidth of one core; what is still in the "
+    "caches can be faster. What the rest is: interpolation and colour arithmetic in convert and the crops, "
+    "shrinking by area in sharpness, Python and numpy calls on small arrays in track, judge and detect.",
+)
 Call = Callable[[int], object]
 
 
@@ -85,13 +110,33 @@ class Step(NamedTuple):
     """The step that calls it in the pipeline, and holds its time."""
 
 
+def run(settings: Settings) -> Suite:
+    """Measure in a process of its own."""
+    settings.say("overhead: steps outside the engines")
+    found = run_contender(f"{__name__}:rows", {"quick": settings.quick})
+    outer = [row for row in found if not row.note and row.contender != "sum"]
+    points: dict[str, list[tuple[str | float, float]]] = {
+        row.contender: [("a person and frame", row.figures["overhead"].median)] for row in outer
+    }
+    chart = Chart(
+        name="overhead",
+        title="What a person in a frame costs outside the engines",
+        kind="stacked",
+        x_label="",
+        y_label="ms of one core",
+        series=points,
+    )
+    return Suite(name="overhead", title="Outside the engines", rows=found, notes=list(NOTES), charts=[chart])
+
+
 def rows(*, quick: bool) -> list[Row]:
     """CPU time per person-frame of every step outside the engines, and their sum."""
     import cv2
 
     cv2.setNumThreads(1)
     repeats, frames = (5, 20) if quick else (15, 60)
-    setting: dict[str, str | int | float] = {"people": PEOPLE, "width": WIDTH, "height": HEIGHT}
+    bandwidth = memory_bandwidth_gbps()
+    floors = {name: size / bandwidth / 1e6 for name, size in LEAST_BYTES.items()}
     found = []
     sums = np.zeros(repeats)
     for step in steps((repeats + 1) * frames):
@@ -99,10 +144,13 @@ def rows(*, quick: bool) -> list[Row]:
         if not step.inside:
             sums += times
         note = f"part of {step.inside}" if step.inside else ""
+        floor = {"overhead": floors[step.name]} if step.name in floors else {}
         found.append(
-            Row(contender=step.name, setting=setting, figures={"overhead": figure(times, "ms")}, note=note)
+            Row(contender=step.name, figures={"overhead": figure(times, "ms")}, floor=floor, note=note)
         )
-    found.append(Row(contender="sum", setting=setting, figures={"overhead": figure(list(sums), "ms")}))
+    least = sum(row.floor.get("overhead", 0.0) for row in found if not row.note)
+    total = figure(list(sums), "ms")
+    found.append(Row(contender="sum", figures={"overhead": total}, floor={"overhead": least}))
     return found
 
 
@@ -166,8 +214,8 @@ def walkers(frame: int) -> Detections:
     rng = np.random.default_rng(frame)
     way = 40 * np.sin(frame / 20 + np.arange(PEOPLE))
     left = 80.0 + 300 * np.arange(PEOPLE) + way
-    height = np.array([260.0, 330.0, 420.0, 500.0])
-    boxes = np.stack([left, 680 - height, left + height * 0.4, np.full(PEOPLE, 680.0)], axis=1)
+    height = np.array(HEIGHTS)
+    boxes = np.stack([left, 680 - height, left + height * ASPECT, np.full(PEOPLE, 680.0)], axis=1)
     return Detections(
         (boxes + rng.normal(0, 1, boxes.shape)).astype(np.float32), np.full(PEOPLE, 0.9, np.float32)
     )
@@ -220,15 +268,3 @@ def _pose_engine() -> Instant:
         TensorSpec("input", (-1, 3, 256, 192), "uint8"),
         {"heatmaps": np.exp(-distance / 8).astype(np.float32)},
     )
-
-
-def main() -> None:
-    """Print the table."""
-    for row in rows(quick=False):
-        overhead = row.figures["overhead"]
-        span = f"({overhead.low:.3f} .. {overhead.high:.3f})"
-        print(f"{row.contender:<18}{overhead.median:8.3f} ms  {span} {row.note}")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

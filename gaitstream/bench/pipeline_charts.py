@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 
-from gaitstream.bench.drive import PER_FRAME
 from gaitstream.bench.result import Chart, Row
 
 Points = dict[str, list[tuple[str | float, float]]]
+PERCENTILES = ("p50", "p95", "p99")
 
 
 def draw(rows: list[Row]) -> list[Chart]:
-    """Scaling, latency, and where a frame's time goes."""
-    paced = [row for row in rows if "due" in row.figures]
-    return [_scaling(paced), _latency(paced), _stages([row for row in rows if "due" not in row.figures])]
-
-
-def _by_cell(rows: Iterable[Row], value: Callable[[Row], float]) -> Points:
-    points: Points = {}
-    for row in rows:
-        name = f"{row.setting['people']} people, {row.setting['size']}"
-        points.setdefault(name, []).append((float(row.setting["cameras"]), value(row)))
-    return points
+    """Frames a second against cameras, and latencies, a chart per size of the picture."""
+    sizes = dict.fromkeys(str(row.setting["size"]) for row in rows)
+    return [_scaling(rows), *(_latency(rows, size) for size in sizes)]
 
 
 def _scaling(rows: list[Row]) -> Chart:
-    due: Points = {"due": sorted({(float(r.setting["cameras"]), r.figures["due"].median) for r in rows})}
+    series: Points = {"due": sorted({(float(r.setting["cameras"]), r.figures["due"].median) for r in rows})}
+    for row in rows:
+        name = f"{_people(row)}, {row.setting['size']}"
+        series.setdefault(name, []).append((float(row.setting["cameras"]), row.figures["analysed"].median))
     return Chart(
         name="pipeline-scaling",
         title="Frames analysed against cameras of 15 frames/s",
         kind="line",
         x_label="cameras",
         y_label="frames/s",
-        series=_by_cell(rows, lambda row: row.figures["analysed"].median) | due,
+        series=series,
         log_x=True,
     )
 
 
-def _latency(rows: list[Row]) -> Chart:
+def _latency(rows: Iterable[Row], size: str) -> Chart:
     series: Points = {}
-    for share in ("p50", "p95", "p99"):
-        with_share = [row for row in rows if share in row.figures]
-        for name, points in _by_cell(with_share, partial(_median, share)).items():
-            series[f"{name}, {share}"] = points
+    for row in rows:
+        for share in PERCENTILES:
+            if row.setting["size"] == size and share in row.figures:
+                points = series.setdefault(f"{_people(row)}, {share}", [])
+                points.append((float(row.setting["cameras"]), row.figures[share].median))
     return Chart(
-        name="pipeline-latency",
-        title="Capture to decision against cameras",
+        name=f"pipeline-latency-{size}",
+        title=f"Capture to decision against cameras, {size}",
         kind="line",
         x_label="cameras",
         y_label="ms",
@@ -56,25 +51,6 @@ def _latency(rows: list[Row]) -> Chart:
     )
 
 
-def _median(name: str, row: Row) -> float:
-    return row.figures[name].median
-
-
-def _stages(rows: list[Row]) -> Chart:
-    """Every stage's share of a frame: costs per person times people."""
-    series: Points = {}
-    for row in rows:
-        label = f"{row.setting['people']} people\n{row.setting['size']}"
-        people = row.figures["people"].median
-        for name, found in row.figures.items():
-            if found.unit in ("ms/frame", "ms/person"):
-                cost = found.median * (1 if name in (*PER_FRAME, "rest") else people)
-                series.setdefault(name, []).append((label, cost))
-    return Chart(
-        name="pipeline-frame",
-        title="Where a frame's time goes, as fast as it goes",
-        kind="stacked",
-        x_label="setting",
-        y_label="ms a frame",
-        series=series,
-    )
+def _people(row: Row) -> str:
+    count = row.setting["people"]
+    return f"{count} {'person' if count == 1 else 'people'}"

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from gaitstream.bench.devices import ACHIEVED, GFLOP, Device
-from gaitstream.bench.rates import Model, Rates
+from gaitstream.bench.rates import Model, Rates, Scene
 from gaitstream.bench.table import format_number
 
 HEADROOM = 0.8
@@ -26,12 +26,19 @@ class Site:
         fps: analysed per camera.
         people: on average in a picture.
         model: the recognizer.
+        megapixels: of a picture.
     """
 
     cameras: int
     fps: float
     people: float
     model: Model
+    megapixels: float = 0.9216
+
+    @property
+    def scene(self) -> Scene:
+        """What a camera shows."""
+        return Scene.of(self.people, self.megapixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +47,12 @@ class Step:
 
     Attributes:
         name: of the stage.
-        unit_ms: cost for a frame or for a person in it.
-        per: `frame` or `person`.
+        frame_ms: of one frame with its people.
         load: share of one machine's time that the whole site needs.
     """
 
     name: str
-    unit_ms: float
-    per: str
+    frame_ms: float
     load: float
 
 
@@ -59,6 +64,7 @@ class Plan:
         site: the question.
         steps: largest load first.
         load: of one machine, summed; above 1 it takes more than one.
+        decode_cores: cores that decoding takes beside the steps; it is in their measured times.
         cameras_per_machine: at `HEADROOM`.
         machines: needed.
         memory_mib: of each machine's pipeline.
@@ -67,6 +73,7 @@ class Plan:
     site: Site
     steps: tuple[Step, ...]
     load: float
+    decode_cores: float
     cameras_per_machine: int
     machines: int
     memory_mib: float
@@ -75,8 +82,8 @@ class Plan:
 def make_plan(site: Site, rates: Rates) -> Plan:
     """Predict the load from measured costs; nothing is measured here."""
     frames = site.cameras * site.fps / 1e3
-    steps = [Step(name, ms, "frame", frames * ms) for name, ms in rates.frame_ms.items()]
-    steps += [Step(name, ms, "person", frames * site.people * ms) for name, ms in rates.person_ms.items()]
+    costs = {name: cost.at(site.scene) for name, cost in rates.steps.items()}
+    steps = [Step(name, ms, frames * ms) for name, ms in costs.items()]
     load = sum(step.load for step in steps)
     fits = math.floor(HEADROOM * site.cameras / load) if load else site.cameras
     machines = math.ceil(site.cameras / fits) if fits else math.ceil(load / HEADROOM)
@@ -85,15 +92,16 @@ def make_plan(site: Site, rates: Rates) -> Plan:
         site=site,
         steps=tuple(sorted(steps, key=lambda step: -step.load)),
         load=load,
+        decode_cores=frames * rates.decode.at(site.scene),
         cameras_per_machine=fits,
         machines=machines,
         memory_mib=rates.memory_mib + here * PER_CAMERA_MIB,
     )
 
 
-def capacity_fps(rates: Rates, people: float) -> float:
+def capacity_fps(rates: Rates, scene: Scene) -> float:
     """Frames a second at saturation."""
-    return 1e3 / rates.cost_ms(people)
+    return 1e3 / rates.cost_ms(scene)
 
 
 def estimate_gpus(site: Site, device: Device) -> tuple[float, int]:
@@ -107,17 +115,20 @@ def describe_plan(plan: Plan, rates: Rates) -> str:
     """The plan as text."""
     site = plan.site
     lines = [
-        f"{site.cameras} cameras x {site.fps:g} frames/s x {site.people:g} people, {site.model}",
+        f"{site.cameras} cameras x {site.fps:g} frames/s x {site.people:g} people, {site.megapixels:.2f} "
+        f"megapixels, "
+        f"{site.model}",
         f"rates: {rates.source} ({len(os.sched_getaffinity(0))} cores here)",
         "",
-        "| step | cost | load of one machine |",
+        "| step | ms a frame | load of one machine |",
         "| --- | --- | --- |",
     ]
+    lines += [f"| {step.name} | {format_number(step.frame_ms)} | {step.load:.0%} |" for step in plan.steps]
     lines += [
-        f"| {step.name} | {format_number(step.unit_ms)} ms a {step.per} | {step.load:.0%} |"
-        for step in plan.steps
+        "",
+        f"beside them the cameras' decoding takes {format_number(plan.decode_cores)} cores in all",
+        f"one machine like the measured one would be {plan.load:.0%} loaded",
     ]
-    lines += ["", f"one machine like the measured one would be {plan.load:.0%} loaded"]
     if plan.cameras_per_machine:
         lines.append(
             f"it carries {plan.cameras_per_machine} such cameras at {HEADROOM:.0%}: "
@@ -134,10 +145,14 @@ def describe_plan(plan: Plan, rates: Rates) -> str:
 def describe_device(site: Site, device: Device) -> str:
     """The recognizer's load on a GPU, marked as what it is."""
     load, count = estimate_gpus(site, device)
+    frames = site.cameras * site.fps
     return (
-        f"ESTIMATE for {device.name}, not measured: {device.fp16_tflops:g} TFLOP/s FP16 dense by datasheet, "
-        f"{ACHIEVED:.0%} of it assumed to be reached\n"
+        f"ESTIMATE for {device.name}, not measured: {device.fp16_tflops:g} TFLOP/s FP16 dense, "
+        f"{device.memory_gbps:g} GB/s, {device.nvdec} NVDEC ({device.source}); {ACHIEVED:.0%} of the FLOP/s "
+        f"assumed "
+        "to be reached\n"
         f"recognizer: {GFLOP[site.model]:g} GFLOP a person and frame, {load:.1%} of one GPU: "
         f"{count} GPU{'s' * (count > 1)} of {device.memory_gib} GiB, {count * device.watts} W\n"
-        "decoding, detection and pose come on top; run 'gaitstream bench' on the device before buying"
+        f"decoding: {frames:g} frames/s of {site.megapixels:.2f} megapixels on {count * device.nvdec} NVDEC\n"
+        "detection and pose come on top; run 'gaitstream bench' on the device before buying"
     )

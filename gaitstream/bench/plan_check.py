@@ -1,4 +1,4 @@
-"""Is the planner right? It predicts this machine's rate for another crowd and another number of cameras."""
+"""Is the planner right? Its predictions beside the pipeline suite's saturated rows, and beside new crowds."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaitstream.bench.clips import make_clips
 from gaitstream.bench.plan import TOLERANCE, capacity_fps
-from gaitstream.bench.process import run_contender
-from gaitstream.bench.rates import Rates
+from gaitstream.bench.rates import Rates, Scene, measure_stages
+from gaitstream.bench.result import Report, Row
+from gaitstream.bench.stages import FRAME
+
+CROWDS = ((2, (640, 360)), (10, (640, 360)))
+"""People and size that no benchmark's rates come from, on two cameras instead of four."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """Prediction and measurement, frames a second at saturation."""
 
-    people: float
+    what: str
     predicted_fps: float
     measured_fps: float
 
@@ -34,20 +37,36 @@ class Check:
     def __str__(self) -> str:
         verdict = "within" if self.holds else "NOT within"
         return (
-            f"{self.people:.2f} people a frame: predicted {self.predicted_fps:.1f} frames/s, "
-            f"measured {self.measured_fps:.1f}: {self.error:+.0%}, {verdict} {TOLERANCE:.0%}"
+            f"{self.what}: predicted {self.predicted_fps:.1f} frames/s, measured {self.measured_fps:.1f}: "
+            f"{self.error:+.0%}, {verdict} {TOLERANCE:.0%}"
         )
 
 
-def check(rates: Rates, say: Callable[[str], None], seconds: float = 8.0) -> list[Check]:
-    """Measure crowds that the rates do not come from; the pipeline runs with its demo weights."""
+def check_report(rates: Rates, report: Report) -> list[Check]:
+    """Beside the saturated rows of the report's pipeline suite: live pace, other numbers of cameras."""
+    return [
+        check_row(rates, row, f"bench pipeline, {row.setting['cameras']} cameras")
+        for suite in report.suites
+        if suite.name == "pipeline"
+        for row in suite.rows
+        if row.note.startswith("saturated")
+    ]
+
+
+def check_crowds(rates: Rates, say: Callable[[str], None], seconds: float = 8.0) -> list[Check]:
+    """Beside crowds measured now; the pipeline runs with its demo weights."""
     found = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-check-") as folder:
-        for people in (2, 10):
+        for people, size in CROWDS:
             say(f"measuring {people} people, 2 cameras")
-            clips = make_clips(Path(folder), people, (640, 360), 6.0)
-            arguments = {"clips": [str(clip) for clip in clips], "seconds": seconds, "cameras": 2}
-            (row,) = run_contender("gaitstream.bench.rates:unpaced", arguments)
-            seen = row.figures["people"].median
-            found.append(Check(seen, capacity_fps(rates, seen), row.figures["analysed"].median))
+            rows = measure_stages(Path(folder), people, size, seconds, cameras=2)
+            (row,) = (row for row in rows if row.contender == FRAME)
+            found.append(check_row(rates, row, "measured now, 2 cameras"))
     return found
+
+
+def check_row(rates: Rates, row: Row, what: str) -> Check:
+    """The prediction for the people that a row saw."""
+    scene = Scene.of_row(row)
+    label = f"{what}, {row.setting['size']}, {scene.encoded:.2f} people encoded a frame"
+    return Check(label, capacity_fps(rates, scene), row.figures["analysed"].median)

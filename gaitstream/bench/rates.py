@@ -1,46 +1,105 @@
-"""What each step of the pipeline costs on a machine, taken from a benchmark report or measured now."""
+"""What each step of the pipeline costs on a machine, taken from a benchmark report or measured now.
+
+The costs come from runs that took frames as fast as they go: the engines and the cameras' threads both wanted
+the cores, so that what they take from each other is in every figure. Runs with few and with many people, with
+small and with large pictures tell apart what a step costs per frame, per pixel and per person: batches that
+fill better, work on people who are rejected in the end, and decoding are in the measured terms.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.bench.clips import make_clips
-from gaitstream.bench.drive import PER_FRAME
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Report, Row
+from gaitstream.bench.stages import DECODE, FRAME
 from gaitstream.errors import ConfigError
 
 Model = Literal["demo", "gaitheat", "biggait"]
 RECOGNIZERS = ("gaitheat", "biggait")
+DRIVERS = {"detect": "seen", "track": "seen", "crop": "posed", "pose": "posed", "keypoints": "posed"}
+"""The people a step's cost goes with: all in view, or those fit for the pose model; else the encoded."""
+PER_FRAME = ("detect", "track", "rest")
+"""Steps whose cost is the frame's when one run alone is known."""
+CELLS = ((1, (640, 360)), (8, (640, 360)), (4, (1280, 720)))
+"""People and size of the runs that `measure_rates` makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a camera shows, people on average.
+
+    Attributes:
+        seen: in a frame.
+        posed: of them, those fit for the pose model.
+        encoded: of them, those fit for the recognizer.
+        megapixels: of a frame.
+    """
+
+    seen: float
+    posed: float
+    encoded: float
+    megapixels: float = 0.9216
+
+    @classmethod
+    def of(cls, people: float, megapixels: float = 0.9216) -> Scene:
+        """Everybody in view is encoded: the most that so many people can cost."""
+        return cls(people, people, people, megapixels)
+
+    @classmethod
+    def of_row(cls, row: Row) -> Scene:
+        """What a row of the pipeline's suites saw; the size stands in its setting as 640x360."""
+        width, _, height = str(row.setting["size"]).partition("x")
+        seen, posed, encoded = (row.figures[name].median for name in ("seen", "posed", "people"))
+        return cls(seen, posed, encoded, int(width) * int(height) / 1e6)
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Milliseconds of the pipeline's thread: for a frame, for a megapixel of it, for a person in it."""
+
+    frame_ms: float = 0.0
+    megapixel_ms: float = 0.0
+    person_ms: float = 0.0
+    driver: str = "encoded"
+    """Which people of a `Scene` count."""
+
+    def at(self, scene: Scene) -> float:
+        """One frame's cost."""
+        people: float = getattr(scene, self.driver)
+        return self.frame_ms + self.megapixel_ms * scene.megapixels + self.person_ms * people
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """Costs in milliseconds of the pipeline's thread.
+    """Costs of a machine.
 
     Attributes:
-        frame_ms: by step, per frame.
-        person_ms: by step, per person in a frame.
+        steps: by name of the stage.
+        decode: CPU time of the cameras' threads, which run beside the pipeline's.
         memory_mib: of a process with few cameras.
         source: where the figures come from.
     """
 
-    frame_ms: dict[str, float]
-    person_ms: dict[str, float]
+    steps: dict[str, Cost]
+    decode: Cost
     memory_mib: float
     source: str
 
-    def cost_ms(self, people: float) -> float:
-        """One frame with so many people in it."""
-        return sum(self.frame_ms.values()) + people * sum(self.person_ms.values())
+    def cost_ms(self, scene: Scene) -> float:
+        """One frame of the scene."""
+        return sum(cost.at(scene) for cost in self.steps.values())
 
 
 def from_report(report: Report, model: Model, source: str) -> Rates:
-    """Costs from the rows of the pipeline suite that ran as fast as it goes.
+    """Costs from the stages suite, which `gaitstream bench pipeline` writes.
 
     Args:
         report: of `gaitstream bench pipeline`, and for a full-size recognizer also `recognizer`.
@@ -50,31 +109,53 @@ def from_report(report: Report, model: Model, source: str) -> Rates:
     Raises:
         ConfigError: the report lacks a suite that is needed.
     """
-    rows = [row for suite in report.suites if suite.name == "pipeline" for row in suite.rows]
-    unpaced = [row for row in rows if row.contender == "gaitstream, unpaced"]
-    if not unpaced:
+    rows = [row for suite in report.suites if suite.name == "stages" for row in suite.rows]
+    if not rows:
         raise ConfigError(
-            f"{source} has no pipeline suite: run 'gaitstream bench pipeline recognizer --out DIR'"
+            f"{source} has no table of stages: run 'gaitstream bench pipeline recognizer --out DIR'"
         )
-    rates = of_row(unpaced[0], source)
+    rates = fit(rows, source)
     if model == "demo":
         return rates
     return with_recognizer(rates, best_frame_ms(report, model, source), model)
 
 
-def of_row(row: Row, source: str) -> Rates:
-    """Costs from one unpaced row."""
-    frame: dict[str, float] = {}
-    person: dict[str, float] = {}
-    for name, found in row.figures.items():
-        if found.unit == "ms/frame":
-            frame[name] = found.median
-        elif found.unit == "ms/person":
-            person[name] = found.median
-    missing = [name for name in PER_FRAME if name not in frame]
-    if missing:
-        raise ConfigError(f"{source}: the pipeline's row has no cost of {', '.join(missing)}; run it again")
-    return Rates(frame_ms=frame, person_ms=person, memory_mib=row.figures["memory"].median, source=source)
+def fit(rows: Sequence[Row], source: str) -> Rates:
+    """Costs that explain the rows of one or more runs, by least squares over their relative errors."""
+    frames = {str(row.setting): row for row in rows if row.contender == FRAME}
+    scenes = {key: Scene.of_row(row) for key, row in frames.items()}
+    times: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row.contender != FRAME:
+            times.setdefault(row.contender, {})[str(row.setting)] = row.figures["time"].median
+    costs = {
+        name: fit_cost(name, list(scenes.values()), [found.get(key, 0.0) for key in scenes])
+        for name, found in times.items()
+    }
+    decode = costs.pop(DECODE, Cost())
+    memory = max(row.figures["memory"].median for row in frames.values())
+    return Rates(steps=costs, decode=decode, memory_mib=memory, source=source)
+
+
+def fit_cost(name: str, scenes: Sequence[Scene], times_ms: Sequence[float]) -> Cost:
+    """One step's cost, no part of it below zero; as many terms as the runs differ in."""
+    from scipy.optimize import nnls
+
+    driver = DRIVERS.get(name, "encoded")
+    people = np.array([getattr(scene, driver) for scene in scenes])
+    sizes = np.array([scene.megapixels for scene in scenes])
+    several, various = len(np.unique(people)) > 1, len(np.unique(sizes)) > 1
+    terms: dict[str, NDArray[np.float64]] = {}
+    if several or name not in PER_FRAME:
+        terms["person_ms"] = people
+    if several or name in PER_FRAME:
+        terms["frame_ms"] = np.ones(len(scenes))
+    if various and len(scenes) > len(terms):
+        terms["megapixel_ms"] = sizes
+    times = np.asarray(times_ms)
+    weight = 1 / np.maximum(times, 1e-3)
+    found, _ = nnls(np.stack(list(terms.values()), 1) * weight[:, None], times * weight)
+    return Cost(**dict(zip(terms, map(float, found), strict=True)), driver=driver)
 
 
 def best_frame_ms(report: Report, model: str, source: str) -> float:
@@ -84,7 +165,7 @@ def best_frame_ms(report: Report, model: str, source: str) -> float:
         for suite in report.suites
         if suite.name == "recognizer"
         for row in suite.rows
-        if row.setting.get("model") == model and not row.contender.startswith("PyTorch")
+        if row.setting.get("model") == model and not row.contender.startswith("PyTorch") and row.figures
     ]
     if not found:
         raise ConfigError(
@@ -95,8 +176,8 @@ def best_frame_ms(report: Report, model: str, source: str) -> float:
 
 def with_recognizer(rates: Rates, frame_ms: float, model: str) -> Rates:
     """The same with another recognizer; the pose model goes on judging frames, for BigGait too."""
-    person = {name: cost for name, cost in rates.person_ms.items() if name not in RECOGNIZERS}
-    return msgspec.structs.replace(rates, person_ms=person | {model: frame_ms})
+    steps = {name: cost for name, cost in rates.steps.items() if name not in RECOGNIZERS}
+    return msgspec.structs.replace(rates, steps=steps | {model: Cost(person_ms=frame_ms)})
 
 
 def measure_rates(model: Model, say: Callable[[str], None], seconds: float = 6.0) -> Rates:
@@ -105,26 +186,31 @@ def measure_rates(model: Model, say: Callable[[str], None], seconds: float = 6.0
     Raises:
         MissingExtraError: a full-size recognizer is wanted without the extra [export], which makes it.
     """
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-plan-") as folder:
-        say("rendering two short videos")
-        clips = make_clips(Path(folder), 4, (640, 360), 6.0)
-        say("measuring the pipeline")
-        arguments = {"clips": [str(clip) for clip in clips], "seconds": seconds, "cameras": 4}
-        (row,) = run_contender(f"{__name__}:unpaced", arguments)
-        rates = of_row(row, "measured now on this machine")
+        for people, size in CELLS:
+            say(f"measuring {people} people at {size[0]}x{size[1]}")
+            rows += measure_stages(Path(folder), people, size, seconds)
+        rates = fit(rows, "measured now on this machine")
         if model == "demo":
             return rates
         say(f"measuring {model} at its full size")
         return with_recognizer(rates, measure_recognizer(model, Path(folder) / model), model)
 
 
-def unpaced(clips: list[str], seconds: float, cameras: int) -> list[Row]:
-    """The pipeline as fast as it goes, in a process of its own."""
-    from gaitstream.bench.pipeline import drive, row_of
-
-    with tempfile.TemporaryDirectory() as folder:
-        load = drive([Path(clip) for clip in clips], cameras, Path(folder), seconds, realtime=False)
-    return [row_of(load, {"cameras": cameras}, due=None)]
+def measure_stages(
+    folder: Path, people: int, size: tuple[int, int], seconds: float, cameras: int = 4
+) -> list[Row]:
+    """Rows of one run as fast as it goes, in a process of its own."""
+    clips = make_clips(folder, people, size, 6.0)
+    arguments = {
+        "clips": [str(clip) for clip in clips],
+        "seconds": seconds,
+        "cameras": cameras,
+        "people": people,
+        "size": list(size),
+    }
+    return run_contender("gaitstream.bench.pipeline:unpaced", arguments)
 
 
 def measure_recognizer(model: Model, root: Path) -> float:

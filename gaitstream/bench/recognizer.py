@@ -1,13 +1,14 @@
-"""Speed of the recognisers: every runtime and precision of this machine beside eager PyTorch and the floor.
+"""Speed of the recognisers: every runtime and precision of a device beside PyTorch and the floor.
 
 The floor is the multiply-adds of the graph that runs, over the rate of one large matrix product in the same
-precision, measured in the same process. Eager PyTorch runs the package's own modules, which hold the weights
-the graphs were written from.
+precision, measured in the same process. PyTorch, eager and compiled, runs the package's own modules, which
+hold the weights the graphs were written from.
 """
 
 from __future__ import annotations
 
-import statistics
+import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -16,22 +17,39 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.machine import matrix_rate_gflops
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
 from gaitstream.bench.process import ContenderError, run_contender
 from gaitstream.bench.result import Chart, Figure, Row, Suite
-from gaitstream.bench.suites import Settings
-from gaitstream.errors import ConfigError
+from gaitstream.bench.suites import Device, Settings
+from gaitstream.bundle import Bundle
+from gaitstream.engines import cuda
+from gaitstream.engines.registry import ranked, runtime_named, survey
+from gaitstream.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from torch import nn
 
 FRAMES = 30
 SEED = 11
+TORCH_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 RATE_SIZE = 2048
 """Edge of the square matrices whose product gives the machine's rate."""
 BATCHES = (1, 4, 16)
 """Frames in a call, for the throughput against the batch."""
+NOTES = (
+    f"A tracklet has {FRAMES} frames; `last` is the time between the last frame and the embedding when the "
+    f"others "
+    "are encoded already. Frames a second by batch, and `window`, one more window that overlaps by half, "
+    "are in the "
+    "JSON.",
+    "floor: the graph's multiply-adds over the rate of one large matrix product in the same precision. What "
+    "the "
+    "rest is: layers with few channels or small matrices, softmax and normalisation, which the floor does "
+    "not "
+    "count, and for PyTorch, memory that every layer's result goes through.",
+)
 MODELS: tuple[Literal["biggait", "gaitheat"], ...] = ("biggait", "gaitheat")
 
 
@@ -46,25 +64,51 @@ def run(settings: Settings) -> Suite:
         ConfigError: there is nothing to run.
     """
     quick, say, bundles = settings.quick, settings.say, settings.bundles
+    gpu = use_gpu(settings.device)
     rows: list[Row] = []
-    notes = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-bench-") as folder:
         for root in bundles or [make_bundle(model, Path(folder) / model) for model in MODELS]:
-            for function, arguments in contenders(root):
-                say(f"  {root.name}: {' '.join(map(str, arguments.values())) or 'eager PyTorch'}")
+            for name, function, arguments in contenders(root, gpu=gpu, quick=quick):
+                say(f"recognizer: {root.name}, {name}")
                 common = {"bundle": str(root), "repeats": 1 if quick else 5}
                 try:
                     rows += run_contender(f"{__name__}:{function}", common | arguments)
                 except ContenderError as error:
-                    notes.append(f"{root.name} {arguments} did not run: {str(error).splitlines()[-1]}")
-    if not rows:
-        raise ConfigError(f"no contender ran: {'; '.join(notes)}")
-    notes += [
-        f"a tracklet has {FRAMES} frames; `window` is the cost of one more window that overlaps by half; "
-        "`last` is the time between the last frame and the embedding when the others are encoded already",
-        *_ratios(rows),
-    ]
-    return Suite(name="recognizer", title="Recognisers", rows=rows, notes=notes, charts=_charts(rows))
+                    reason = str(error).splitlines()[-1]
+                    model = Bundle.open(root).manifest.model
+                    rows.append(
+                        Row(
+                            contender=name,
+                            setting={"model": model},
+                            figures={},
+                            note=f"did not run: {reason}",
+                        )
+                    )
+    if not any(row.figures for row in rows):
+        raise ConfigError(f"no contender ran: {'; '.join(row.note for row in rows)}")
+    return Suite(
+        name="recognizer",
+        title=f"Recognisers on {gpu or 'the CPU'}",
+        rows=rows,
+        columns=["tracklet", "frame", "last", "memory"],
+        notes=[*_ratios(rows), *NOTES],
+        charts=_charts(rows),
+    )
+
+
+def use_gpu(device: Device) -> str:
+    """The name of the GPU to measure on; empty for the CPU.
+
+    Raises:
+        EngineError: a GPU is demanded, and the driver lists none.
+    """
+    found = [] if device == "cpu" else cuda.devices()
+    if device == "cuda" and not found:
+        raise EngineError(
+            "--device cuda needs an NVIDIA GPU, and the driver lists none: see 'nvidia-smi', or use "
+            "--device cpu"
+        )
+    return found[0].name if found else ""
 
 
 def make_bundle(model: Literal["biggait", "gaitheat"], root: Path) -> Path:
@@ -88,24 +132,40 @@ def make_module(model: Literal["biggait", "gaitheat"]) -> Any:
     return module.eval()
 
 
-def contenders(bundle: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Functions of this module and their arguments: eager PyTorch, then every runtime that works here."""
-    from gaitstream.bundle import Bundle
-    from gaitstream.engines.registry import ranked, survey
+def contenders(bundle: Path, *, gpu: str, quick: bool) -> list[tuple[str, str, dict[str, Any]]]:
+    """Names, functions here and their arguments: PyTorch, then every runtime that works on the device.
 
+    A GPU runtime that is missing is asked for as well: the row then says what to install.
+    """
     stored = Bundle.open(bundle).manifest.graphs
-    found: list[tuple[str, dict[str, Any]]] = [("measure_eager", {})]
-    for name, probe in ranked(survey()):
+    device = "cuda" if gpu else "cpu"
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    # Compiling BigGait takes minutes on a small machine: a quick run leaves it out.
+    modes = (False,) if quick and Bundle.open(bundle).manifest.model == "biggait" else (False, True)
+    for half in (False, True) if gpu else (False,):
+        for compiled in modes:
+            name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
+            found.append((name, "measure_torch", {"device": device, "half": half, "compiled": compiled}))
+    usable = {name: probe for name, probe in ranked(survey()) if probe.accelerator == bool(gpu)}
+    for name, probe in usable.items():
         for precision in probe.precisions:
             needs = "fp32" if precision == "bf16" else precision
             if needs in stored and not (precision == "bf16" and name != "openvino"):
-                found.append(("measure_engine", {"runtime": name, "precision": precision}))
+                arguments = {"runtime": name, "precision": precision}
+                found.append((f"{name} {precision}", "measure_engine", arguments))
+    if gpu and "onnxruntime" not in usable:
+        found.append(("onnxruntime fp32", "need_cuda", {"runtime": "onnxruntime"}))
     return found
+
+
+def need_cuda(bundle: str, repeats: int, runtime: str) -> list[Row]:  # noqa: ARG001 - a contender's arguments
+    """Ask a runtime for the GPU it does not offer: its error names what is missing."""
+    runtime_named(runtime).probe("cuda")
+    return []
 
 
 def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """One runtime and precision, through the public API."""
-    from gaitstream.bundle import Bundle
     from gaitstream.recognizer import Recognizer
 
     model = Recognizer.load(bundle, runtime, precision)
@@ -129,7 +189,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     by_batch = batch_rates(lambda n: model.encode(*(one[:n] for one in frames)), repeats)
     memory = peak_memory_mib()
     gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
-    floor = FRAMES * gflop / rate_gflops(precision) * 1e3
+    floor = FRAMES * gflop / rate_gflops(precision, "cuda" if "cuda" in model.frame.device else "cpu") * 1e3
     return [
         Row(
             contender=f"{runtime} {precision}",
@@ -174,39 +234,65 @@ def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figu
     }
 
 
-def measure_eager(bundle: str, repeats: int) -> list[Row]:
-    """The package's PyTorch module, eager, fp32, every frame of the tracklet in one batch."""
+def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: bool) -> list[Row]:
+    """The package's PyTorch module, every frame of the tracklet in one batch.
+
+    Args:
+        bundle: whose model is built, with random weights.
+        repeats: measured calls.
+        device: `cpu` or `cuda`.
+        half: under autocast to fp16.
+        compiled: through torch.compile; its first call is a figure of its own.
+    """
     import torch
 
-    from gaitstream.bundle import Bundle
-
     manifest = Bundle.open(bundle).manifest
-    module = make_module(manifest.model)
-    frames = [torch.from_numpy(one)[None] for one in make_frames(manifest.model)]
+    name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
+    setting: dict[str, str | int | float] = {"model": manifest.model}
+    if device == "cuda" and not torch.cuda.is_available():
+        return [
+            Row(contender=name, setting=setting, figures={}, note=f"torch {torch.__version__} sees no GPU")
+        ]
+    if compiled and device == "cpu" and not has_compiler():
+        return [Row(contender=name, setting=setting, figures={}, note="no C++ compiler: install g++")]
+    module = make_module(manifest.model).to(device)
+    module = torch.compile(module) if compiled else module
+    frames = [torch.from_numpy(one)[None].to(device) for one in make_frames(manifest.model)]
 
     def embed(n: int = FRAMES) -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=half):
             module(*(one[:, :n] for one in frames))
+        if device == "cuda":
+            torch.cuda.synchronize()
 
+    first = time_ms(embed, repeats=1, warmup=0)
     tracklet = time_ms(embed, repeats=repeats)
-    gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
-    by_batch = batch_rates(embed, repeats)
+    # Every other batch would be compiled anew.
+    by_batch = {} if compiled else batch_rates(embed, repeats)
     memory = peak_memory_mib()
-    floor = FRAMES * gflop / rate_gflops("fp32") * 1e3
+    gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
+    floor = FRAMES * gflop / rate_gflops("fp16" if half else "fp32", device) * 1e3
     return [
         Row(
-            contender="PyTorch fp32, eager",
-            setting={"model": manifest.model},
+            contender=name,
+            setting=setting,
             figures={
                 "tracklet": figure(tracklet, "ms"),
                 "frame": figure([value / FRAMES for value in tracklet], "ms"),
                 "memory": figure([memory], "MiB"),
+                "first call": figure(first, "ms", "neither"),
                 **by_batch,
             },
             floor={"tracklet": floor, "frame": floor / FRAMES},
-            note=f"{torch.get_num_threads()} threads",
+            note=f"first call {first[0] / 1e3:.0f} s" if compiled else f"{torch.get_num_threads()} threads",
         )
     ]
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds what it compiles CPU code with."""
+    names = (os.environ.get("CXX", ""), "g++", "clang++")
+    return any(shutil.which(name) for name in names if name)
 
 
 def make_frames(model: str) -> list[np.ndarray[Any, Any]]:
@@ -218,38 +304,18 @@ def make_frames(model: str) -> list[np.ndarray[Any, Any]]:
     return [rng.random((FRAMES, 3, 64, 48), dtype=np.float32)]
 
 
-def rate_gflops(precision: str) -> float:
-    """GFLOP a second of one large matrix product in this precision, on all cores of the device that computes.
+def rate_gflops(precision: str, device: str) -> float:
+    """GFLOP a second of one large matrix product in this precision, on all cores of the device.
 
     On a CPU OpenVINO gives the rate: PyTorch's own product reaches less than half of it on some.
     """
+    if device != "cuda":
+        return matrix_rate_gflops(precision)
     import torch
 
-    if not (precision == "fp16" and torch.cuda.is_available()):
-        return matrix_rate_gflops("fp32" if precision == "fp16" else precision)
-    left = torch.randn(RATE_SIZE, RATE_SIZE, device="cuda").half()
+    left = torch.randn(RATE_SIZE, RATE_SIZE, device="cuda", dtype=getattr(torch, TORCH_TYPES[precision]))
     times = time_ms(lambda: (left @ left)[0, 0].item(), repeats=7, warmup=2)
     return 2 * RATE_SIZE**3 / min(times) / 1e6
-
-
-def graph_gflop(graph: Path) -> float:
-    """GFLOP of a graph's convolutions and matrix products for one frame (a multiply-add counts as two)."""
-    import onnx
-
-    model = onnx.load(graph)
-    for value in model.graph.input:
-        value.type.tensor_type.shape.dim[0].dim_value = 1
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
-    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
-        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-    total = 0
-    for node in inferred.node:
-        if node.op_type in ("Conv", "MatMul", "Gemm"):
-            weight, output = shapes[node.input[1]], shapes[node.output[0]]
-            depth = int(np.prod(weight[1:])) if node.op_type == "Conv" else weight[-2]
-            total += 2 * int(np.prod(output)) * depth
-    return total / 1e9
 
 
 def _charts(rows: list[Row]) -> list[Chart]:
@@ -259,7 +325,7 @@ def _charts(rows: list[Row]) -> list[Chart]:
         series: dict[str, list[tuple[str | float, float]]] = {
             row.contender: [(float(n), row.figures[f"batch {n}"].median) for n in BATCHES]
             for row in rows
-            if row.setting["model"] == model
+            if row.setting["model"] == model and "batch 1" in row.figures
         }
         charts.append(
             Chart(
@@ -280,13 +346,16 @@ def _ratios(rows: list[Row]) -> list[str]:
     lines = []
     for model in dict.fromkeys(row.setting["model"] for row in rows):
         of_model = [row for row in rows if row.setting["model"] == model]
-        eager = [row.figures["tracklet"].median for row in of_model if row.contender.startswith("PyTorch")]
+        eager = [
+            row.figures["tracklet"].median
+            for row in of_model
+            if row.contender == "PyTorch fp32, eager" and row.figures
+        ]
         if eager:
-            base = statistics.median(eager)
             gains = ", ".join(
-                f"{row.contender} {base / row.figures['tracklet'].median:.1f} x"
+                f"{row.contender} {eager[0] / row.figures['tracklet'].median:.1f} x"
                 for row in of_model
-                if not row.contender.startswith("PyTorch")
+                if row.contender != "PyTorch fp32, eager" and row.figures
             )
-            lines.append(f"{model} against eager PyTorch in this run: {gains}")
+            lines.append(f"{model} against eager PyTorch fp32 in this run: {gains}")
     return lines

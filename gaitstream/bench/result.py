@@ -65,6 +65,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     title: str
     rows: list[Row]
+    columns: list[str] = []
+    """Figures that the table shows; all of them when empty."""
     notes: list[str] = []
     charts: list[Chart] = []
     failures: list[str] = []

@@ -10,19 +10,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from gaitstream.bench.machine import describe
 from gaitstream.bench.result import Report, Suite
 from gaitstream.errors import ConfigError
 
+Device = Literal["auto", "cpu", "cuda"]
 SUITES = {
     "recognizer": "gaitstream.bench.recognizer",
     "pgha": "gaitstream.bench.pgha",
     "pipeline": "gaitstream.bench.pipeline",
+    "comparison": "gaitstream.bench.comparison",
+    "overhead": "gaitstream.bench.overhead",
     "events": "gaitstream.bench.events",
     "gallery": "gaitstream.bench.gallery",
 }
-"""Modules with `run(settings: Settings) -> Suite`."""
+"""Modules with `run(settings: Settings)` that gives a suite, or several."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,18 @@ class Settings:
         say: receives a line about what is running.
         bundles: recognizers to measure instead of ones with random weights.
         minutes: length of the pipeline's long run; 0 measures its speed instead.
+        cameras: of the long run.
+        people: in the long run's world.
+        device: `cpu` or `cuda` for the recognizer and pgha suites; `auto` takes what is there.
     """
 
     quick: bool = False
     say: Callable[[str], None] = print
     bundles: Sequence[Path] = field(default_factory=list)
     minutes: float = 0.0
+    cameras: int = 4
+    people: int = 4
+    device: Device = "auto"
 
 
 def run_suites(names: Sequence[str], settings: Settings) -> Report:
@@ -66,5 +76,6 @@ def run_suites(names: Sequence[str], settings: Settings) -> Report:
     suites: list[Suite] = []
     for name in wanted:
         settings.say(f"suite {name}")
-        suites.append(importlib.import_module(SUITES[name]).run(settings))
+        found: Suite | list[Suite] = importlib.import_module(SUITES[name]).run(settings)
+        suites += found if isinstance(found, list) else [found]
     return Report(command=command, started_utc=started, machine=machine, suites=suites)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gaitstream.bench.result import Figure, Machine, Report, Row, Suite
+from collections.abc import Iterable, Mapping
+
+from gaitstream.bench.result import Figure, Machine, Report, Suite
 
 
 def format_number(value: float) -> str:
@@ -31,31 +33,32 @@ def _cell(figure: Figure | None, floor: float | None) -> str:
 
 def suite_table(suite: Suite) -> str:
     """One suite: a row per contender and setting, medians with quartiles, and the ratio to the floor."""
-    settings = _columns(row.setting for row in suite.rows)
-    figures = _columns(row.figures for row in suite.rows)
+    figures = suite.columns or _columns(row.figures for row in suite.rows)
     units = {name: row.figures[name].unit for row in suite.rows for name in row.figures}
-    header = ["contender", *settings, *(f"{name} [{units[name]}]" for name in figures), "note"]
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(_cells(row, settings, figures)) + " |" for row in suite.rows]
-    text = f"### {suite.title}\n\n" + "\n".join(lines) + "\n"
+    columns = {"contender": [row.contender for row in suite.rows]}
+    for name in _columns(row.setting for row in suite.rows):
+        columns[name] = [str(row.setting.get(name, "")) for row in suite.rows]
+    for name in figures:
+        header = f"{name} [{units[name]}]" if name in units else name
+        columns[header] = [_cell(row.figures.get(name), row.floor.get(name)) for row in suite.rows]
+    columns["note"] = [row.note for row in suite.rows]
+    text = f"### {suite.title}\n\n" + _lines(columns)
     notes = [*(f"FAILED: {failure}" for failure in suite.failures), *suite.notes]
     return text + "".join(f"\n- {note}" for note in notes) + ("\n" if notes else "")
 
 
-def _columns(parts: object) -> list[str]:
-    names: dict[str, None] = {}
-    for part in parts:  # type: ignore[attr-defined]
-        names.update(dict.fromkeys(part))
-    return list(names)
+def _lines(columns: dict[str, list[str]]) -> str:
+    """Markdown of the columns that say something: empty ones and a contender without rivals are left out."""
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    if len(set(columns["contender"])) == 1 and len(shown) > 2:
+        del shown["contender"]
+    lines = ["| " + " | ".join(shown) + " |", "|" + " --- |" * len(shown)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in zip(*shown.values(), strict=True)]
+    return "\n".join(lines) + "\n"
 
 
-def _cells(row: Row, settings: list[str], figures: list[str]) -> list[str]:
-    return [
-        row.contender,
-        *(str(row.setting.get(name, "")) for name in settings),
-        *(_cell(row.figures.get(name), row.floor.get(name)) for name in figures),
-        row.note,
-    ]
+def _columns(parts: Iterable[Mapping[str, object]]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part))
 
 
 def machine_lines(machine: Machine) -> str:

@@ -15,8 +15,11 @@ def add(commands: Commands) -> None:
     bench = commands.add_parser(
         "bench",
         help="measure this machine: FPS, latency, cost of every stage",
-        description="Run benchmark suites (recognizer, pgha, pipeline, events, gallery, all), or compare two "
-        "reports: gaitstream bench compare A.json B.json",
+        description="Run benchmark suites (recognizer, pgha, pipeline, comparison, overhead, events, "
+        "gallery, all). "
+        "'gaitstream bench compare A.json B.json' compares two reports, 'gaitstream bench profile' says "
+        "where the "
+        "time of a saturated pipeline goes.",
     )
     bench.add_argument("suites", nargs="*", default=["all"], metavar="SUITE", help="default: all")
     bench.add_argument("--quick", action="store_true", help="fewer settings and repetitions")
@@ -25,7 +28,13 @@ def add(commands: Commands) -> None:
     )
     bench.add_argument(
         "--minutes", type=_positive, default=0.0, metavar="N",
-        help="pipeline: run this long and fail when memory, threads or open files grow",
+        help="pipeline: run this long and fail when memory, threads or open files grow; profile: its length",
+    )  # fmt: skip
+    bench.add_argument("--cameras", type=_count, default=4, help="of the long run (default: 4)")
+    bench.add_argument("--people", type=_count, default=4, help="in the long run's world (default: 4)")
+    bench.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto",
+        help="recognizer and pgha: where to measure; cuda fails where no GPU can be used (default: auto)",
     )  # fmt: skip
     bench.add_argument(
         "--out", type=Path, default=Path("out/bench"), help="folder for report.json, .md and plots"
@@ -45,14 +54,18 @@ def _add_plan(commands: Commands) -> None:
     plan.add_argument("--fps", type=_positive, default=15.0, help="analysed per camera (default: 15)")
     plan.add_argument("--people", type=_positive, default=4.0, help="in a picture, on average (default: 4)")
     plan.add_argument(
+        "--size", type=_megapixels, default=0.9216, metavar="WxH", help="of a picture (default: 1280x720)"
+    )
+    plan.add_argument(
         "--model", choices=("demo", "gaitheat", "biggait"), default="demo",
         help="recognizer: the packaged one, or a published one at its full size (default: demo)",
     )  # fmt: skip
     plan.add_argument("--rates", type=Path, metavar="REPORT", help="report.json of 'gaitstream bench'")
     plan.add_argument("--device", metavar="NAME", help="also estimate a GPU from its datasheet: l4, t4, ...")
     plan.add_argument(
-        "--check", action="store_true", help="measure other crowds here and compare with the prediction"
-    )
+        "--check", action="store_true",
+        help="compare predictions with the report's saturated rows and with crowds measured here",
+    )  # fmt: skip
     plan.set_defaults(handler=_plan)
 
 
@@ -67,19 +80,17 @@ def _plan(args: argparse.Namespace) -> int:
     device = find_device(args.device) if args.device else None
     if args.check and args.model != "demo":
         raise ConfigError("--check runs the packaged weights: use it with --model demo")
-    site = Site(args.cameras, args.fps, args.people, args.model)
-    if args.rates:
-        rates = from_report(read_report(args.rates), site.model, str(args.rates))
-    else:
-        rates = measure_rates(site.model, say)
+    site = Site(args.cameras, args.fps, args.people, args.model, args.size)
+    report = read_report(args.rates) if args.rates else None
+    rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
     print(describe_plan(make_plan(site, rates), rates))
     if device is not None:
         print("\n" + describe_device(site, device))
     if not args.check:
         return 0
-    from gaitstream.bench.plan_check import check
+    from gaitstream.bench.plan_check import check_crowds, check_report
 
-    checks = check(rates, say)
+    checks = [*(check_report(rates, report) if report else []), *check_crowds(rates, say)]
     print("\n".join(map(str, checks)))
     return 0 if all(one.holds for one in checks) else 1
 
@@ -88,6 +99,13 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of cameras: 1 to 1000000")
     return int(text)
+
+
+def _megapixels(text: str) -> float:
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and 0 < int(width) * int(height) < 1e9):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give width and height, such as 1920x1080")
+    return int(width) * int(height) / 1e6
 
 
 def _positive(text: str) -> float:
@@ -106,7 +124,20 @@ def _bench(args: argparse.Namespace) -> int:
     from gaitstream.bench.command import run_and_write, say
     from gaitstream.bench.suites import Settings
 
-    settings = Settings(quick=args.quick, say=say, bundles=args.bundle, minutes=args.minutes)
+    if args.suites[0] == "profile":
+        from gaitstream.bench.profile import profile
+
+        print(profile(args.minutes or 1.0, args.out, say))
+        return 0
+    settings = Settings(
+        quick=args.quick,
+        say=say,
+        bundles=args.bundle,
+        minutes=args.minutes,
+        cameras=args.cameras,
+        people=args.people,
+        device=args.device,
+    )
     return run_and_write(args.suites, settings, args.out)
 
 

@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 
 from gaitstream.bench.clips import FPS, cameras_on, make_clips
-from gaitstream.bench.drive import BOUNDS, Load, between, limit_of
-from gaitstream.bench.pipeline import contender_row, drive, row_of, saturation_notes
+from gaitstream.bench.drive import BOUNDS, Load, Moment, between, limit_of
+from gaitstream.bench.floors import Limits, Work
+from gaitstream.bench.pipeline import drive, paced_row, saturation_notes
 from gaitstream.bench.pipeline_charts import draw
-from gaitstream.bench.plots import draw_chart
+from gaitstream.bench.plots import COLOURS, LINES, draw_chart, styles
+from gaitstream.bench.stages import stage_rows, stage_suite
 from gaitstream.pipeline.stats import CameraStats, Histogram, Snapshot
 
 
 def snapshot(frames: int, people: int, stages: Mapping[str, list[float]], cpu_s: float) -> Snapshot:
-    found = Snapshot(cameras={"a": CameraStats(analysed=frames, encoded=people)}, cpu_s=cpu_s)
+    counters = CameraStats(analysed=frames, encoded=people, person_frames=2 * people)
+    counters.rejections.update(standing=people // 10, too_small=people)
+    found = Snapshot(cameras={"a": counters}, cpu_s=cpu_s)
     found.event_latency = Histogram(BOUNDS)
     for name, values in stages.items():
         found.stages[name] = Histogram()
@@ -27,14 +31,22 @@ def snapshot(frames: int, people: int, stages: Mapping[str, list[float]], cpu_s:
 
 def load(stage_s: dict[str, float], cpu_s: float = 0.0) -> Load:
     calls = dict.fromkeys(stage_s, 10)
-    return Load(10.0, 100, 300, 5, stage_s, calls, cpu_s, 500.0, Histogram(BOUNDS))
+    latency = Histogram(BOUNDS)
+    latency.observe(20.0)
+    return Load(10.0, 100, 500, 400, 300, 5, stage_s, calls, cpu_s, 1.0, 500.0, latency)
+
+
+LIMITS = Limits(
+    {"detect": 10.0, "pose": 1.0, "gaitheat": 0.5}, {"detect": 1e3, "pose": 1e3, "gaitheat": 1e3}, 10.0
+)
 
 
 def test_a_stretch_is_the_difference_of_its_ends() -> None:
     before = snapshot(10, 20, {"detect": [1000.0]}, 1.0)
     after = snapshot(40, 80, {"detect": [1000.0, 2000.0], "pose": [500.0]}, 3.0)
-    found = between((100.0, before), (110.0, after))
+    found = between(Moment(100.0, before, 1.0), Moment(110.0, after, 1.5))
     assert (found.frames, found.persons, found.cpu_s, found.fps) == (30, 60, 2.0, 3.0)
+    assert (found.seen, found.posed, found.decode_s) == (120, 66, 0.5)
     assert found.stage_s == {"detect": 2.0, "pose": 0.5}
     assert found.calls == {"detect": 1, "pose": 1}
     assert found.busy == pytest.approx(0.25)
@@ -47,28 +59,39 @@ def test_the_limit_is_named() -> None:
     assert limit_of(load({"pose": 1.0})).startswith("decoding or other work")
 
 
-def test_costs_go_with_frames_or_with_people() -> None:
-    figures = row_of(load({"detect": 2.0, "pose": 3.0}), {"cameras": 1}, due=15.0).figures
-    assert (figures["detect"].median, figures["detect"].unit) == (20.0, "ms/frame")
-    assert (figures["pose"].median, figures["pose"].unit) == (10.0, "ms/person")
-    assert figures["rest"].median == pytest.approx(50.0)
+def test_stages_add_up_to_the_frame_and_stand_beside_their_floors() -> None:
+    setting: dict[str, str | int | float] = {"people": 4, "size": "1000x1000"}
+    rows = {
+        row.contender: row for row in stage_rows(load({"detect": 2.0, "pose": 3.0}), setting, 10**6, LIMITS)
+    }
+    times = {name: row.figures["time"].median for name, row in rows.items()}
+    assert times == pytest.approx(
+        {"frame": 100.0, "detect": 20.0, "pose": 30.0, "rest": 50.0, "decode": 10.0}
+    )
+    # 10 GFLOP at 1 TFLOP/s and 3 MB at 10 GB/s; four people go through the pose model, three are encoded.
+    assert rows["detect"].floor["time"] == pytest.approx(10.3)
+    assert rows["pose"].floor["time"] == pytest.approx(4.0)
+    assert rows["decode"].floor["time"] == pytest.approx(0.6)
+    assert "time" not in rows["rest"].floor
+    assert rows["frame"].floor["time"] == pytest.approx(LIMITS.frame_ms(Work(10**6, 4.0, 3.0)))
 
 
 def test_charts_are_drawn_and_saturation_is_told(tmp_path: Path) -> None:
     setting: dict[str, str | int | float] = {"people": 4, "size": "640x360"}
-    rows = [
-        row_of(load({"detect": 2.0, "pose": 3.0}), setting | {"cameras": count}, due=due)
-        for count, due in ((1, 10.0), (2, 20.0), (2, None))
-    ]
-    assert [row.note.split(":")[0] for row in rows] == ["keeps up", "saturated", "as fast as it goes"]
+    seen = load({"detect": 2.0, "pose": 3.0})
+    rows = [paced_row(seen, setting | {"cameras": count}, due, 5.0) for count, due in ((1, 10.0), (2, 20.0))]
+    assert [row.note.split(":")[0] for row in rows] == ["keeps up", "saturated"]
+    assert [row.floor for row in rows] == [{"p50": 5.0}, {"p50": 5.0, "analysed": 200.0}]
     assert saturation_notes(rows)[0].startswith("4 people, 640x360: carries 1 cameras; with 2 saturated")
-    for chart in draw(rows):
+    stages = stage_suite(stage_rows(seen, setting, 640 * 360, LIMITS))
+    for chart in [*draw(rows), *stages.charts]:
         assert all(path.stat().st_size > 1000 for path in draw_chart(chart, tmp_path))
 
 
-def test_a_contender_has_its_latencies() -> None:
-    row = contender_row("x", 10.0, 2.0, [1.0, 2.0, 3.0], 0.5)
-    assert [row.figures[name].median for name in ("p50", "p95", "p99")] == [1.0, 2.0, 3.0]
+def test_pairs_share_colours_and_lines() -> None:
+    found = styles(["1 person, p50", "1 person, p95", "4 people, p50", "4 people, p95", "due"])
+    assert [found[name]["color"] for name in ("1 person, p95", "4 people, p50")] == list(COLOURS[:2])
+    assert [found[name]["linestyle"] for name in ("4 people, p50", "4 people, p95")] == list(LINES[:2])
 
 
 @pytest.mark.slow

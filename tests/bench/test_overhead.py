@@ -11,4 +11,6 @@ def test_every_step_is_measured_and_the_sum_is_of_the_outer_ones() -> None:
     outer = [name for name, row in found.items() if not row.note and name != "sum"]
     assert {"convert", "detect", "track", "evidence", "recogniser crop", "pool"} == set(outer)
     assert all(value > 0 for value in cost.values())
+    assert found["convert"].floor["overhead"] > 0
+    assert "overhead" not in found["judge"].floor
     assert 0.5 * cost["sum"] < sum(cost[name] for name in outer) < 2 * cost["sum"]

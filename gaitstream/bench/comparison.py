@@ -1,0 +1,126 @@
+"""Side by side with what a user would pick instead: the same videos and weights, in one run.
+
+Two assemblies of parts stand in benchmarks/baselines: eager PyTorch and ONNX Runtime, with OpenCV decoding
+and the `trackers` library, calling the gait model on windows of 30 frames.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from gaitstream.bench.clips import make_clips
+from gaitstream.bench.floors import Work, find_limits
+from gaitstream.bench.measure import figure, peak_memory_mib
+from gaitstream.bench.pipeline import SHARES, drive, latencies, open_models
+from gaitstream.bench.process import ContenderError, run_contender
+from gaitstream.bench.result import Chart, Figure, Row, Suite
+from gaitstream.bench.suites import Settings
+
+SIZE, PEOPLE = (640, 360), 4
+BASELINES = {
+    "PyTorch eager, per window": "benchmarks.baselines.torch_eager:run",
+    "ONNX Runtime, per window": "benchmarks.baselines.onnx_runtime:run",
+}
+NOTES = (
+    f"Videos of {PEOPLE} people at {SIZE[0]}x{SIZE[1]}, as fast as they go; everybody in view is encoded. "
+    f"GaitHeat at "
+    "the demo's width with random weights; detector and pose model of the package.",
+    "floor: each frame's multiply-adds once, in the precision gaitstream runs in, and its bytes, at the "
+    "machine's measured rates. What the rest is: for all, convolutions of few channels and single-threaded "
+    "work "
+    "between the networks; for an assembly per window also frames that are encoded again in every window.",
+)
+
+
+def run(settings: Settings) -> Suite:
+    """Measure gaitstream and every assembly, each in a process of its own."""
+    suite = Suite(name="comparison", title="Beside assemblies of parts", rows=[], notes=list(NOTES))
+    if importlib.util.find_spec("torch") is None or not Path("benchmarks/baselines").is_dir():
+        missing = "Not measured: it needs a checkout of the source and the extra [export]."
+        return msgspec.structs.replace(suite, notes=[missing])
+    with tempfile.TemporaryDirectory(prefix="gaitstream-bench-") as folder:
+        rows, failed = measure_contenders(settings, Path(folder))
+    return msgspec.structs.replace(
+        suite,
+        rows=rows,
+        columns=["analysed", *SHARES, "memory"],
+        notes=[*ratios(rows), *failed, *NOTES],
+        charts=[_chart(rows)] if rows else [],
+    )
+
+
+def measure_contenders(settings: Settings, folder: Path) -> tuple[list[Row], list[str]]:
+    """The rows, and a line for each contender that did not run."""
+    from gaitstream.bench.weights import make_gaitheat
+
+    clips = make_clips(folder, PEOPLE, SIZE, 6.0 if settings.quick else 20.0)
+    bundle = make_gaitheat(folder / "gaitheat")
+    contenders: dict[str, tuple[str, dict[str, object]]] = {
+        "gaitstream": (f"{__name__}:contend", {"seconds": 5.0 if settings.quick else 20.0})
+    }
+    for name, function in BASELINES.items():
+        for stride in (15,) if settings.quick else (15, 30):
+            contenders[f"{name}, stride {stride}"] = (function, {"stride": stride})
+    rows: list[Row] = []
+    failed = []
+    for name, (function, extra) in contenders.items():
+        settings.say(f"comparison: {name}")
+        arguments = {"clips": [str(clip) for clip in clips], "bundle": str(bundle)} | extra
+        try:
+            rows += run_contender(function, arguments)
+        except ContenderError as error:
+            failed.append(f"{name} did not run: {str(error).splitlines()[-1]}")
+    # The work is the same for all, and so is the least it could cost.
+    return [msgspec.structs.replace(row, floor=rows[0].floor) for row in rows], failed
+
+
+def contend(clips: list[str], bundle: str, seconds: float) -> list[Row]:
+    """Gaitstream on the comparison's work: every person is evidence, files as fast as they go."""
+    paths = [Path(clip) for clip in clips]
+    limits = find_limits(*open_models(paths, 1, bundle, plain=True))
+    with tempfile.TemporaryDirectory() as folder:
+        load = drive(paths, len(paths), Path(folder), seconds, realtime=False, bundle=bundle, plain=True)
+    people = load.persons / max(load.frames, 1)
+    row = contender_row(
+        "gaitstream, stride 15", load.fps, people, latencies(load), load.windows / load.seconds
+    )
+    least_ms = limits.frame_ms(Work(SIZE[0] * SIZE[1], people, people))
+    return [msgspec.structs.replace(row, floor={"analysed": 1e3 / least_ms})]
+
+
+def contender_row(
+    name: str, fps: float, people: float, latency: dict[str, Figure], windows: float, note: str = ""
+) -> Row:
+    """A row of the comparison; latencies run from frame in hand to embedding."""
+    figures = {
+        "analysed": figure([fps], "frames/s", "higher"),
+        "people": figure([people], "people/frame", "neither"),
+        **latency,
+        "windows": figure([windows], "1/s", "neither"),
+        "memory": figure([peak_memory_mib()], "MiB"),
+    }
+    return Row(contender=name, figures=figures, note=note)
+
+
+def ratios(rows: list[Row]) -> list[str]:
+    """How many times faster the first contender is than each other."""
+    speeds = [(row.contender, row.figures["analysed"].median) for row in rows]
+    return [f"{speeds[0][0]}: {speeds[0][1] / speed:.2f} x as fast as {name}" for name, speed in speeds[1:]]
+
+
+def _chart(rows: list[Row]) -> Chart:
+    points: list[tuple[str | float, float]] = [
+        (row.contender.replace(", ", "\n"), row.figures["analysed"].median) for row in rows
+    ]
+    return Chart(
+        name="comparison-speed",
+        title="Frames analysed a second on the same videos and weights",
+        kind="bar",
+        x_label="",
+        y_label="frames/s",
+        series={"analysed": points},
+    )
