@@ -30,6 +30,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     packages "this Python has no venv module" python3-venv
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+echo "setup: installing into $venv; this is done once"
 pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
 "${pip[@]}" install --constraint constraints.txt pip
 if [ "$profile" = dev ]; then

@@ -90,6 +90,7 @@ class _Run:
     sent: int
     received: int
     seconds: float
+    wall_s: float
     stopped: bool
 
 
@@ -193,14 +194,16 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
         )
         people = [(name, index < plan.enrolled) for index, name in enumerate(plan.names)]
         with signals(pipeline.stop), Show(console, people, list(truths), referee, pipeline.snapshot):
+            started_s = time.monotonic()
             outcome = pipeline.run()
+            wall_s = time.monotonic() - started_s
         snapshot = pipeline.snapshot()
         received = ear.finish(5.0)
         referee.settle()
         _add_pictures(referee, encoder)
         stopped = outcome.cause != "end_of_stream"
         seconds = max(referee.last_s, 1 / FPS) if stopped else plan.seconds
-        return _Run(referee, snapshot, sum(snapshot.events.values()), received, seconds, stopped)
+        return _Run(referee, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped)
 
 
 def _add_pictures(referee: Referee, encoder: Encoder) -> None:
@@ -235,6 +238,7 @@ def _record(options: Options, timing: _Timing, enrolled: Sequence[Enrolled], run
         seed=plan.seed,
         site=plan.site,
         seconds=run.seconds,
+        live=plan.live,
         stopped=run.stopped,
         enrolment_s=timing.enrolment_s,
         total_s=timing.elapsed_s(),
@@ -264,7 +268,7 @@ def _cameras(run: _Run) -> list[CameraRun]:
                 decoded=stats.decoded,
                 analysed=stats.analysed,
                 dropped=stats.dropped,
-                fps=stats.analysed / run.seconds,
+                fps=stats.analysed / run.wall_s,
                 p50_ms=stats.latency.quantile(0.5),
                 p95_ms=stats.latency.quantile(0.95),
             )

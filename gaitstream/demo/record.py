@@ -73,6 +73,7 @@ class CameraRun(msgspec.Struct, kw_only=True):
     analysed: int
     dropped: int
     fps: float
+    """Analysed frames per second of the clock."""
     p50_ms: float | None
     p95_ms: float | None
 
@@ -88,6 +89,8 @@ class Record(msgspec.Struct, kw_only=True):
     site: str
     seconds: float
     """Length of the live run."""
+    live: bool = True
+    """Pictures came by the clock; otherwise the cameras waited, and there is no latency to speak of."""
     stopped: bool = False
     """The user ended it before its time."""
     enrolment_s: float

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from gaitstream.demo import charts
 from gaitstream.demo.record import CameraRun, Person, Record, Track
-from gaitstream.demo.score import MEANINGS, Score, Verdict, roc, score, verdict
+from gaitstream.demo.score import MEANINGS, Roc, Score, Verdict, roc, score, verdict
 
 
 def render(record: Record) -> str:
@@ -41,7 +41,7 @@ def _head(record: Record, result: Score) -> str:
     enrolled = [person for person in record.people if person.enrolled]
     strangers = len(record.people) - len(enrolled)
     found = sum(bool(cameras) for cameras in result.identified_on.values())
-    slow = max((camera.p95_ms or 0.0 for camera in record.cameras), default=0.0)
+    slow = max((camera.p95_ms or 0.0 for camera in record.cameras), default=None)
     fps = sum(camera.fps for camera in record.cameras)
     tiles = [
         (f"{found} / {len(enrolled)}", "enrolled people recognised"),
@@ -49,8 +49,8 @@ def _head(record: Record, result: Score) -> str:
         (str(result.verdicts[Verdict.WRONG]), "wrong names"),
         (f"{len(result.strangers_named)} / {strangers}", "strangers given a name"),
         (f"{fps:.0f}", f"frames per second, {len(record.cameras)} cameras"),
-        (f"{slow:.0f} ms", "from capture to analysed, 95% of frames"),
-        (_ms(record.event_p95_ms), "from a window's last frame to its published decision, 95%"),
+        (_latency(record, slow), "from capture to analysed, 95% of frames"),
+        (_latency(record, record.event_p95_ms), "from a window's last frame to its published decision, 95%"),
         (f"{record.events_received} / {record.events_sent}", "events received"),
     ]
     cells = "".join(
@@ -77,21 +77,22 @@ def _head(record: Record, result: Score) -> str:
 
 
 def _cameras(record: Record) -> str:
-    return '<div class="three">' + "".join(_camera(camera) for camera in record.cameras) + "</div>"
+    return '<div class="three">' + "".join(_camera(record, camera) for camera in record.cameras) + "</div>"
 
 
-def _camera(camera: CameraRun) -> str:
+def _camera(record: Record, camera: CameraRun) -> str:
     alt = f"Picture of {camera.name} with a box around each person and what was said of them"
     picture = _image(camera.still, alt) if camera.still else ""
     return (
         f"<figure>{picture}<figcaption><b>{escape(camera.name)}</b> · {camera.fps:.1f} frames/s, "
-        f"{camera.analysed} analysed, {camera.dropped} dropped · latency {_ms(camera.p50_ms)} (median), "
-        f"{_ms(camera.p95_ms)} (95%)</figcaption></figure>"
+        f"{camera.analysed} analysed, {camera.dropped} dropped · latency {_latency(record, camera.p50_ms)} "
+        f"(median), {_latency(record, camera.p95_ms)} (95%)</figcaption></figure>"
     )
 
 
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms"
+def _latency(record: Record, value: float | None) -> str:
+    """A latency, where the cameras did not wait for the pipeline."""
+    return "-" if value is None or not record.live else f"{value:.0f} ms"
 
 
 def _timeline(record: Record) -> str:
@@ -116,11 +117,19 @@ def _verification(record: Record) -> str:
         f"{explained}{dots}"
         f'<p class="soft">Below: every full window against every enrolled person, '
         f"{len(curve.genuine)} genuine pairs (green) and {len(curve.impostor)} impostor pairs (blue) of this "
-        f"one run. Equal error rate <b>{100 * curve.eer:.1f}%</b>. Windows of one walk resemble each other, "
+        f"one run. {_at_threshold(curve, record.threshold)}Equal error rate "
+        f"<b>{100 * curve.eer:.1f}%</b>. Windows of one walk resemble each other, "
         f"so read it as an illustration; the model card has the measurement.</p>"
         f'<div class="two"><div class="card">{charts.histogram(curve, record.threshold)}</div>'
         f'<div class="card">{charts.roc_curve(curve)}</div></div>'
     )
+
+
+def _at_threshold(curve: Roc, threshold: float | None) -> str:
+    if threshold is None:
+        return ""
+    right, wrong = (100 * float((pairs <= threshold).mean()) for pairs in (curve.genuine, curve.impostor))
+    return f"The threshold accepts {right:.0f}% of the genuine and {wrong:.1f}% of the impostor pairs. "
 
 
 def _person(record: Record, person: Person) -> str:
@@ -196,17 +205,18 @@ def _machine(record: Record) -> str:
         f"<tr><td>{escape(name)}</td><td>{value:.1f} ms</td></tr>" for name, value in record.stages.items()
     )
     latency = ""
-    if record.event_p50_ms is not None and record.event_p95_ms is not None:
+    if record.live and record.event_p50_ms is not None and record.event_p95_ms is not None:
         latency = (
             f"<p>From the capture of a window's last frame to its published decision: "
             f"{record.event_p50_ms:.0f} ms (median), {record.event_p95_ms:.0f} ms (95%).</p>"
         )
+    waited = "" if record.live else " The cameras waited for the pipeline: there is no latency to speak of."
     models = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in record.models.items()
     )
     return (
         f'<div class="two"><div class="card"><p>Enrolment {record.enrolment_s:.1f} s, live run '
-        f"{record.seconds:.0f} s, everything {record.total_s:.1f} s.</p>{latency}"
+        f"{record.seconds:.0f} s, everything {record.total_s:.1f} s.{waited}</p>{latency}"
         f'<p class="soft">Made with <code>{escape(record.command)}</code></p><table>{models}</table></div>'
         f'<div class="card"><table class="num"><tr><th>stage</th><th>mean of a call</th></tr>{stages}</table>'
         f"</div></div>"

@@ -52,7 +52,7 @@ def _speed(record: Record) -> Iterator[str]:
     yield f"{frames:.0f} frames/s over {len(record.cameras)} cameras."
     p50 = [camera.p50_ms for camera in record.cameras if camera.p50_ms is not None]
     p95 = [camera.p95_ms for camera in record.cameras if camera.p95_ms is not None]
-    if p50 and p95:
+    if record.live and p50 and p95:
         yield f"From capture to analysed {max(p50):.0f} ms (median), {max(p95):.0f} ms (95%)."
     dropped = sum(camera.dropped for camera in record.cameras)
     decoded = sum(camera.decoded for camera in record.cameras)

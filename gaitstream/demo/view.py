@@ -24,7 +24,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <link rel="icon" href="data:,"><style>
 body { margin: 0; padding: 18px; background: #12161c; color: #e7ebf0; font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 22px; margin: 0; } p { margin: 2px 0 14px; color: #9aa7b6; }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 14px; }
+main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 14px; }
 figure { margin: 0; } img { display: block; width: 100%; aspect-ratio: 16 / 9; border-radius: 8px;
   background: #1b212a; } figcaption { margin-top: 4px; }
 b { padding: 0 7px; border-radius: 4px; color: #10151b; font-weight: 500; }

@@ -197,6 +197,13 @@ def test_the_report_is_self_contained_and_escapes_names() -> None:
         assert part in text
 
 
+def test_cameras_that_waited_have_no_latency() -> None:
+    waited = msgspec.structs.replace(record([]), live=False)
+    assert "55 ms" not in check(render(waited))
+    assert "The cameras waited" in check(render(waited))
+    assert "55 ms" not in "\n".join(summary(waited, score(waited)))
+
+
 def test_an_empty_run_has_a_report_too() -> None:
     assert "0 / 0" in check(render(record([])))
 
