@@ -50,6 +50,18 @@ class Aligned:
     score: Floats
     """Mean joint score, float32 `[n]`: of the keypoints given, else of the maps' peaks."""
 
+    @classmethod
+    def empty(cls, n: int, groups: int) -> Aligned:
+        """Arrays for `n` frames and as many part groups, to be filled."""
+        return cls(
+            parts=np.empty((n, 1 + groups, HEIGHT, WIDTH), np.float32),
+            angle_deg=np.empty(n, np.float32),
+            aligned=np.empty(n, np.bool_),
+            neck_xy=np.empty((n, 2), np.float32),
+            hip_xy=np.empty((n, 2), np.float32),
+            score=np.empty(n, np.float32),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

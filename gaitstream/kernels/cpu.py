@@ -12,46 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import KernelError
+from gaitstream.kernels.arguments import PghaRequest, rules
 from gaitstream.kernels.build import find_cpu
-from gaitstream.kernels.contract import (
-    HEIGHT,
-    NORMALIZATIONS,
-    SAMPLINGS,
-    SPINE,
-    WIDTH,
-    Aligned,
-    Floats,
-    Options,
-)
-
-
-class PghaRequest(ctypes.Structure):
-    """`struct PghaRequest` of csrc/pgha_cpu.cpp, field by field."""
-
-    _fields_ = (
-        ("heatmaps", ctypes.c_void_p),
-        ("keypoints", ctypes.c_void_p),
-        ("segments", ctypes.c_void_p),
-        ("groups", ctypes.c_void_p),
-        ("parts", ctypes.c_void_p),
-        ("angle_deg", ctypes.c_void_p),
-        ("aligned", ctypes.c_void_p),
-        ("neck", ctypes.c_void_p),
-        ("hip", ctypes.c_void_p),
-        ("score", ctypes.c_void_p),
-        ("n", ctypes.c_int64),
-        ("channels", ctypes.c_int32),
-        ("group_count", ctypes.c_int32),
-        ("is_half", ctypes.c_int32),
-        ("normalization", ctypes.c_int32),
-        ("sampling", ctypes.c_int32),
-        ("align_small", ctypes.c_int32),
-        ("threads", ctypes.c_int32),
-        ("joints", ctypes.c_int32 * 4),
-        ("gamma_deg", ctypes.c_double),
-        ("target_x", ctypes.c_double),
-        ("target_y", ctypes.c_double),
-    )
+from gaitstream.kernels.contract import Aligned, Floats, Options
 
 
 @functools.cache
@@ -114,36 +77,24 @@ def align_cpu(
     """
     n, channels = heatmaps.shape[:2]
     groups = np.array(options.masks, np.uint64)
-    result = Aligned(
-        parts=np.empty((n, 1 + len(groups), HEIGHT, WIDTH), np.float32),
-        angle_deg=np.empty(n, np.float32),
-        aligned=np.empty(n, np.bool_),
-        neck_xy=np.empty((n, 2), np.float32),
-        hip_xy=np.empty((n, 2), np.float32),
-        score=np.empty(n, np.float32),
-    )
+    result = Aligned.empty(n, len(groups))
     request = PghaRequest(
-        _address(heatmaps),
-        _address(keypoints),
-        _address(segments),
-        _address(groups),
-        _address(result.parts),
-        _address(result.angle_deg),
-        _address(result.aligned),
-        _address(result.neck_xy),
-        _address(result.hip_xy),
-        _address(result.score),
-        n,
-        channels,
-        len(groups),
-        int(heatmaps.dtype == np.float16),
-        NORMALIZATIONS[options.normalization],
-        SAMPLINGS[options.sampling],
-        int(options.small_angle == "align"),
-        threads or default_threads(),
-        (ctypes.c_int32 * 4)(*SPINE),
-        options.gamma_deg,
-        *options.target_xy,
+        heatmaps=_address(heatmaps),
+        keypoints=_address(keypoints),
+        segments=_address(segments),
+        groups=_address(groups),
+        parts=_address(result.parts),
+        angle_deg=_address(result.angle_deg),
+        aligned=_address(result.aligned),
+        neck=_address(result.neck_xy),
+        hip=_address(result.hip_xy),
+        score=_address(result.score),
+        n=n,
+        channels=channels,
+        group_count=len(groups),
+        is_half=int(heatmaps.dtype == np.float16),
+        threads=threads or default_threads(),
+        **rules(options),
     )
     (using or library()).gaitstream_pgha(ctypes.byref(request))
     return result

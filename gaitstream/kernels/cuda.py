@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import KernelError, MissingExtraError
+from gaitstream.kernels.arguments import LAUNCH_GROUPS, CropParams, PghaParams, rules
 from gaitstream.kernels.build import find_gpu
 from gaitstream.kernels.contract import (
     HEIGHT,
     MAX_CHANNELS,
-    NORMALIZATIONS,
-    SAMPLINGS,
     SPINE,
     WIDTH,
     Aligned,
@@ -43,54 +42,7 @@ CROP_THREADS = 256
 STAGES = 4
 PAD = 64
 FEW_GROUPS = 2
-LAUNCH_GROUPS = 4
 ALIGNMENT = 16
-
-
-class PghaParams(ctypes.Structure):
-    """`struct PghaParams` of csrc/pgha.cuh, field by field."""
-
-    _fields_ = (
-        ("heatmaps", ctypes.c_void_p),
-        ("keypoints", ctypes.c_void_p),
-        ("segments", ctypes.c_void_p),
-        ("ranges", ctypes.c_void_p),
-        ("parts", ctypes.c_void_p),
-        ("angle_deg", ctypes.c_void_p),
-        ("aligned", ctypes.c_void_p),
-        ("neck", ctypes.c_void_p),
-        ("hip", ctypes.c_void_p),
-        ("score", ctypes.c_void_p),
-        ("groups", ctypes.c_uint64 * LAUNCH_GROUPS),
-        ("gamma_deg", ctypes.c_double),
-        ("target_x", ctypes.c_double),
-        ("target_y", ctypes.c_double),
-        ("n", ctypes.c_int32),
-        ("channels", ctypes.c_int32),
-        ("group_count", ctypes.c_int32),
-        ("total_parts", ctypes.c_int32),
-        ("first_part", ctypes.c_int32),
-        ("normalization", ctypes.c_int32),
-        ("sampling", ctypes.c_int32),
-        ("align_small", ctypes.c_int32),
-        ("half_parts", ctypes.c_int32),
-        ("joints", ctypes.c_int32 * 4),
-        ("order", ctypes.c_uint8 * MAX_CHANNELS),
-    )
-
-
-class CropParams(ctypes.Structure):
-    """`struct CropParams` of csrc/crop.cu, field by field."""
-
-    _fields_ = (
-        ("pictures", ctypes.c_void_p),
-        ("windows", ctypes.c_void_p),
-        ("crops", ctypes.c_void_p),
-        ("gain", ctypes.c_float * 3),
-        ("bias", ctypes.c_float * 3),
-        ("height", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,18 +244,12 @@ class Launcher:
             neck=output("neck_xy", (n, 2), "float32"),
             hip=output("hip_xy", (n, 2), "float32"),
             score=output("score", (n,), "float32"),
-            gamma_deg=options.gamma_deg,
-            target_x=options.target_xy[0],
-            target_y=options.target_xy[1],
             n=n,
             channels=channels,
             total_parts=total,
-            normalization=NORMALIZATIONS[options.normalization],
-            sampling=SAMPLINGS[options.sampling],
-            align_small=int(options.small_angle == "align"),
             half_parts=int(parts.dtype == np.float16),
-            joints=(ctypes.c_int32 * 4)(*SPINE),
             order=(ctypes.c_uint8 * MAX_CHANNELS)(*reading_order(channels, joints is None)),
+            **rules(options),
         )
 
     def _find_ranges(self, maps: Borrowed, tracklets: Borrowed | None, ranges: Any, stream: int) -> int:
@@ -372,19 +318,11 @@ def align_cuda(
         KernelError: see `launcher`.
     """
     n = len(heatmaps)
-    result = Aligned(
-        parts=np.empty((n, 1 + len(options.groups), HEIGHT, WIDTH), np.float32),
-        angle_deg=np.empty(n, np.float32),
-        aligned=np.empty(n, np.bool_),
-        neck_xy=np.empty((n, 2), np.float32),
-        hip_xy=np.empty((n, 2), np.float32),
-        score=np.empty(n, np.float32),
-    )
     if n == 0:
-        return result
+        return Aligned.empty(0, len(options.groups))
     to_gpu, empty = _pycuda_memory()
     outputs = Outputs(
-        parts=empty(result.parts.shape, np.float32),
+        parts=empty((n, 1 + len(options.groups), HEIGHT, WIDTH), np.float32),
         angle_deg=empty((n,), np.float32),
         aligned=empty((n,), np.uint8),
         neck_xy=empty((n, 2), np.float32),

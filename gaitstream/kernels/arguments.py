@@ -1,0 +1,80 @@
+"""The argument structs of the compiled kernels, as ctypes sees them: CPU and CUDA from the same fields."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from gaitstream.kernels.contract import MAX_CHANNELS, NORMALIZATIONS, SAMPLINGS, SPINE, Options
+
+LAUNCH_GROUPS = 4
+"""Part groups of one launch of the general CUDA kernel."""
+
+Fields = tuple[tuple[str, type[Any]], ...]
+
+
+def _each(kind: type[Any], *names: str) -> Fields:
+    return tuple((name, kind) for name in names)
+
+
+_MAPS = _each(ctypes.c_void_p, "heatmaps", "keypoints", "segments")
+_RESULTS = _each(ctypes.c_void_p, "parts", "angle_deg", "aligned", "neck", "hip", "score")
+_ANGLES = _each(ctypes.c_double, "gamma_deg", "target_x", "target_y")
+_RULES = _each(ctypes.c_int32, "normalization", "sampling", "align_small")
+_JOINTS = ("joints", ctypes.c_int32 * len(SPINE))
+
+
+class PghaRequest(ctypes.Structure):
+    """`struct PghaRequest` of csrc/pgha_cpu.cpp, field by field."""
+
+    _fields_ = (
+        *_MAPS,
+        ("groups", ctypes.c_void_p),
+        *_RESULTS,
+        ("n", ctypes.c_int64),
+        *_each(ctypes.c_int32, "channels", "group_count", "is_half"),
+        *_RULES,
+        ("threads", ctypes.c_int32),
+        _JOINTS,
+        *_ANGLES,
+    )
+
+
+class PghaParams(ctypes.Structure):
+    """`struct PghaParams` of csrc/pgha.cuh, field by field."""
+
+    _fields_ = (
+        *_MAPS,
+        ("ranges", ctypes.c_void_p),
+        *_RESULTS,
+        ("groups", ctypes.c_uint64 * LAUNCH_GROUPS),
+        *_ANGLES,
+        *_each(ctypes.c_int32, "n", "channels", "group_count", "total_parts", "first_part"),
+        *_RULES,
+        ("half_parts", ctypes.c_int32),
+        _JOINTS,
+        ("order", ctypes.c_uint8 * MAX_CHANNELS),
+    )
+
+
+class CropParams(ctypes.Structure):
+    """`struct CropParams` of csrc/crop.cu, field by field."""
+
+    _fields_ = (
+        *_each(ctypes.c_void_p, "pictures", "windows", "crops"),
+        *_each(ctypes.c_float * 3, "gain", "bias"),
+        *_each(ctypes.c_int32, "height", "width"),
+    )
+
+
+def rules(options: Options) -> dict[str, Any]:
+    """The fields that say how frames are aligned, the same in both structs."""
+    return {
+        "normalization": NORMALIZATIONS[options.normalization],
+        "sampling": SAMPLINGS[options.sampling],
+        "align_small": int(options.small_angle == "align"),
+        "joints": (ctypes.c_int32 * len(SPINE))(*SPINE),
+        "gamma_deg": options.gamma_deg,
+        "target_x": options.target_xy[0],
+        "target_y": options.target_xy[1],
+    }
