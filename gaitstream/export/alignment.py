@@ -21,6 +21,7 @@ from gaitstream.export.graph import PRODUCER, GraphWriter
 HEIGHT, WIDTH = HEATMAP
 HALF = (WIDTH / 2, HEIGHT / 2)
 """Pixels per unit of the normalised coordinates; the released matrices ignore the half-pixel offset."""
+LARGEST = float(np.finfo(np.float32).max)
 SHOULDERS, HIPS = (5, 6), (11, 12)
 
 
@@ -34,6 +35,9 @@ def write_align(
     normalization: Literal["fixed", "tracklet", "none"] = "fixed",
 ) -> onnx.ModelProto:
     """Write the align graph.
+
+    NaN and infinities are met as by the kernels: in maps they count as 0 (`fixed` clamps infinities), and a
+    frame with a spine joint that is not finite stays as it is.
 
     Inputs `heatmaps` float32 `[n, channels, 64, 48]` and `keypoints` float32 `[n, 17, 3]` (x, y in
     heatmap pixels, score); output `parts` float32 `[n, 1 + groups, 64, 48]`. Always float32.
@@ -90,14 +94,23 @@ def _number(g: GraphWriter, value: float) -> str:
 
 
 def _normalise(g: GraphWriter, maps: str, normalization: str) -> str:
+    zero = _number(g, 0)
     if normalization == "fixed":
-        return g.op("Clip", maps, _number(g, 0), _number(g, 1))
+        # Clip leaves NaN to the runtime; so do comparisons with 0 (OpenVINO's `Greater` holds for NaN).
+        return g.op("Clip", g.op("Where", g.op("IsNaN", maps), zero, maps), zero, _number(g, 1))
+    finite = _is_finite(g, maps)
     if normalization == "none":
-        return maps
+        return g.op("Where", finite, maps, zero)
     everything = _axes(g, 0, 1, 2, 3)
-    low = g.op("ReduceMin", maps, everything, keepdims=1)
-    span = g.op("Sub", g.op("ReduceMax", maps, everything, keepdims=1), low)
-    return g.op("Div", g.op("Sub", maps, low), g.op("Max", span, _number(g, 1e-12)))
+    low = g.op("ReduceMin", g.op("Where", finite, maps, _number(g, LARGEST)), everything, keepdims=1)
+    high = g.op("ReduceMax", g.op("Where", finite, maps, _number(g, -LARGEST)), everything, keepdims=1)
+    span = g.op("Max", g.op("Sub", high, low), _number(g, 1e-12))
+    return g.op("Div", g.op("Sub", g.op("Where", finite, maps, low), low), span)
+
+
+def _is_finite(g: GraphWriter, values: str) -> str:
+    """Whether each value is neither NaN nor infinite: what compares at all with the largest number."""
+    return g.op("LessOrEqual", g.op("Abs", values), _number(g, LARGEST))
 
 
 def _midpoint(g: GraphWriter, xy: str, joints: tuple[int, int]) -> str:
@@ -118,6 +131,9 @@ def _thetas(
     neck, hip = _midpoint(g, xy, SHOULDERS), _midpoint(g, xy, HIPS)
     centre = g.op("Mul", g.op("Add", neck, hip), _number(g, 0.5))
     spine = g.op("Sub", hip, neck)
+    # A spine joint that is not finite makes its frame stay: as if the joints were at 0, and not to be moved.
+    sound = _is_finite(g, g.op("ReduceSum", g.op("Abs", spine), _axes(g, 1), keepdims=1))
+    neck, spine, centre = (g.op("Where", sound, point, _number(g, 0)) for point in (neck, spine, centre))
     dx, dy = _component(g, spine, 0), _component(g, spine, 1)
     length = g.op("ReduceL2", spine, _axes(g, 1), keepdims=1)
     # Coinciding joints have no direction; the released atan2(0, 0) makes them point along x.
@@ -126,14 +142,14 @@ def _thetas(
     cos, sin = g.op("Div", dy, length), g.op("Neg", g.op("Div", dx, length))
     target = g.constant(np.asarray([target_xy], np.float32))
     shift = g.op("Sub", target, _rotate(g, neck, centre, cos, sin))
+    moves = sound
     if small_angle == "identity":
         limit = g.op("Mul", dy, _number(g, math.tan(math.radians(gamma_deg))))
         # A hip above the neck is never upright, even where dx and gamma are 0.
         limit = g.op("Add", limit, g.op("Min", dy, _number(g, 0)))
-        tilted = g.op("Cast", g.op("Greater", g.op("Abs", dx), limit), to=onnx.TensorProto.FLOAT)
-        upright = g.op("Sub", _number(g, 1), tilted)
-        cos = g.op("Add", g.op("Mul", tilted, cos), upright)
-        sin, shift = g.op("Mul", tilted, sin), g.op("Mul", tilted, shift)
+        moves = g.op("And", sound, g.op("Greater", g.op("Abs", dx), limit))
+    cos = g.op("Where", moves, cos, _number(g, 1))
+    sin, shift = g.op("Where", moves, sin, _number(g, 0)), g.op("Where", moves, shift, _number(g, 0))
     return _rotation(g, centre, cos, sin), _translation(g, shift)
 
 
