@@ -285,3 +285,13 @@ def test_a_crowd_in_a_corridor_takes_no_time_to_think_of() -> None:
     start = time.process_time()
     World(SITES["corridor"], people=40)
     assert time.process_time() - start < 0.6
+
+
+def test_a_picture_of_five_people_takes_a_few_milliseconds_of_cpu() -> None:
+    """About 5 ms on a core of 2024; the bound leaves room for slow machines."""
+    camera = open_synthetic("synth://plaza?people=5")
+    next_shot(camera)
+    start = time.process_time()
+    for _ in range(31):
+        next_shot(camera)
+    assert (time.process_time() - start) / 31 < 0.025
