@@ -45,7 +45,8 @@ class Seen:
 
     tracklets: list[Embedding] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-    ended: list[tuple[TrackState, Decision]] = field(default_factory=list)
+    ended: list[tuple[TrackState, str]] = field(default_factory=list)
+    """Tracks and why they ended."""
     counters: dict[str, Counter[str]] = field(default_factory=dict)
 
 
@@ -60,7 +61,7 @@ class Collector(Observer):
         self.seen.decisions.append(decision)
 
     def on_track_ended(self, state: TrackState, decision: Decision, cause: str) -> None:
-        self.seen.ended.append((copy.copy(state), decision))
+        self.seen.ended.append((copy.copy(state), cause))
 
 
 class NoEvents:
