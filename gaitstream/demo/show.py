@@ -32,10 +32,10 @@ def people_table(
         latest: last decision by person and camera.
     """
     view = Table(box=None, header_style="bold", pad_edge=False)
-    view.add_column("truly", no_wrap=True, min_width=6)
+    view.add_column("truly", no_wrap=True, width=6)
     view.add_column("", no_wrap=True)
     for camera in cameras:
-        view.add_column(camera, no_wrap=True, min_width=19)
+        view.add_column(camera, no_wrap=True, width=20)
     for name, enrolled in people:
         cells = [_cell(name, enrolled, latest.get((name, camera))) for camera in cameras]
         view.add_row(name, Text("enrolled" if enrolled else "stranger", style="dim"), *cells)
