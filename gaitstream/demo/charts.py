@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from gaitstream.demo.record import Record, Track
+from gaitstream.demo.record import Person, Record, Track
 from gaitstream.demo.score import Roc, Verdict, verdict
 
 TONES = {
@@ -28,8 +28,7 @@ EDGE = 22
 
 def timeline(record: Record) -> str:
     """One lane per camera and person: when they were tracked, and what was said of them in the end."""
-    names = [person.name for person in record.people]
-    block = HEAD + ROW * len(names) + 14
+    block = HEAD + ROW * len(record.people) + 14
     height = block * len(record.cameras) + 22
     span = max([record.seconds, *(track.last_s for track in record.tracks)])
     scale = (WIDTH - LEFT - RIGHT) / max(span, 1e-6)
@@ -37,10 +36,10 @@ def timeline(record: Record) -> str:
     for index, camera in enumerate(record.cameras):
         top = index * block
         parts.append(f'<text class="lane" x="0" y="{top + 16}">{escape(camera.name)}</text>')
-        for line, name in enumerate(names):
-            y = top + HEAD + line * ROW
+        for line, person in enumerate(record.people):
+            y, name = top + HEAD + line * ROW, person.name
             parts.append(
-                f'<text class="tick" x="{LEFT - 8}" y="{y + 11}" text-anchor="end">{escape(name)}</text>'
+                f'<text class="tick" x="{LEFT - 8}" y="{y + 11}" text-anchor="end">{_label(person)}</text>'
                 f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y + 7}" y2="{y + 7}"/>'
             )
             lane = [track for track in record.tracks if (track.camera, track.truth) == (camera.name, name)]
@@ -153,9 +152,8 @@ def distances(record: Record) -> str:
     parts = []
     for line, person in enumerate(record.people):
         y = 16 + 20 * line
-        label = person.name + ("" if person.enrolled else " (stranger)")
         parts.append(
-            f'<text class="tick" x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
+            f'<text class="tick" x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{_label(person)}</text>'
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
         )
     if record.threshold is not None:
@@ -180,6 +178,10 @@ def distances(record: Record) -> str:
             f'<text class="tick" x="{at:.1f}" y="{height - 10}" text-anchor="middle">{tick:g}</text>'
         )
     return _svg(parts, WIDTH, height, "Distance of each track to the nearest enrolled person")
+
+
+def _label(person: Person) -> str:
+    return escape(person.name + ("" if person.enrolled else " (stranger)"))
 
 
 def _rect(tone: str, x: float, y: float, width: float, height: float, radius: int = 3) -> str:

@@ -137,9 +137,10 @@ def _person(record: Record, person: Person) -> str:
     rows = ""
     if person.pictures:
         pictures = "".join(_image(data) for data in person.pictures)
+        source = f"{person.tracklets} track{'' if person.tracklets == 1 else 's'}"
         rows += (
             f'<div class="strip"><div class="what"><b>Enrolment</b><br><span class="soft">{person.templates} '
-            f"templates from {person.tracklets} tracks</span></div>"
+            f"templates from {source}</span></div>"
             f"{_strip_of(pictures, f'{person.name} walking at the enrolment')}</div>"
         )
     rows += "".join(_strip(record, track) for track in tracks)
