@@ -61,8 +61,8 @@ def run(settings: Settings) -> Suite:
         rows=[msgspec.structs.replace(row, note="")],
         columns=[name + part for name in LIMITS for part in ("", ", growth")],
         notes=[
-            f"the first {WARM_UP:.0%} of the run are left out; growth is the median slope (Theil and Sen) over the "
-            f"rest, and counts when it exceeds what is allowed and {NOISE:g} times the scatter around it."
+            f"the first {WARM_UP:.0%} of the run are left out; growth is the median slope (Theil, Sen) over "
+            f"the rest, and counts when it exceeds what is allowed and {NOISE:g} times the scatter around it."
         ],
         charts=[_chart(samples, name) for name in LIMITS],
         failures=growth(samples),

@@ -52,6 +52,10 @@ def draw_chart(chart: Chart, out: Path) -> list[Path]:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
     else:
+        # Zero belongs to the picture, and air above a line that never moves.
+        axes.margins(y=0.08)
+        axes.update_datalim([(axes.get_xlim()[0], 0)], updatex=False)
+        axes.autoscale_view()
         axes.set_ylim(bottom=0)
     if len(chart.series) > 1:
         # Beside the picture: inside it a legend of many series hides what it explains.

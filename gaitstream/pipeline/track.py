@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.pipeline.config import Tracking
 from gaitstream.pipeline.data import Detections, Floats, Person
@@ -79,7 +80,7 @@ class CameraTracker:
         if self._origin_ns is None:
             self._origin_ns = time_ns
         result = self._tracker.update(
-            _as_supervision(found), timestamp=(time_ns - self._origin_ns) / SECOND_NS
+            Boxes(found.boxes.reshape(-1, 4), found.scores), timestamp=(time_ns - self._origin_ns) / SECOND_NS
         )
         persons = []
         for box, score, foreign in zip(result.xyxy, result.confidence, result.tracker_id, strict=True):
@@ -157,9 +158,24 @@ def create_tracker(tracking: Tracking, fps: float) -> Any:
     return SORTTracker(track_activation_threshold=tracking.new_track_score, **common)
 
 
-def _as_supervision(found: Detections) -> Any:
-    import supervision as sv
+class Boxes:
+    """What the library asks of `supervision.Detections`, which validates all it holds at every step.
 
-    return sv.Detections(
-        xyxy=found.boxes.reshape(-1, 4), confidence=found.scores, class_id=np.zeros(len(found.scores), int)
-    )
+    Attributes:
+        xyxy: pixels `[n, 4]`.
+        confidence: scores `[n]`.
+        tracker_id: set by the library.
+    """
+
+    __slots__ = ("confidence", "tracker_id", "xyxy")
+
+    def __init__(self, xyxy: Floats, confidence: Floats) -> None:
+        self.xyxy = xyxy
+        self.confidence = confidence
+        self.tracker_id: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def __getitem__(self, index: Any) -> Boxes:
+        return Boxes(self.xyxy[index], self.confidence[index])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 
@@ -43,12 +44,13 @@ def test_a_file_lost_now_and_then_is_growth() -> None:
 
 
 def test_a_planted_leak_of_this_process_is_found() -> None:
-    kept: list[tuple[bytearray, int]] = []
+    kept: list[tuple[mmap.mmap, int]] = []
     steady = [look() for _ in range(40)]
     assert growth(steady) == []
     leaking = []
     for _ in range(40):
-        kept.append((bytearray(b"x") * 2**21, os.open(os.devnull, os.O_RDONLY)))
+        kept.append((mmap.mmap(-1, 2**21), os.open(os.devnull, os.O_RDONLY)))
+        kept[-1][0].write(bytes(2**21))
         leaking.append(look())
     for _, file in kept:
         os.close(file)
