@@ -25,8 +25,8 @@ record, result = run_demo(Options(plan, out), Console())
 print(*summary(record, result), sep="\\n")
 print(*(thread.name for thread in threading.enumerate() if not thread.name.startswith("ThreadPool")))
 """
-"""One enrolled person and two cameras, so that the live run comes soon; it would last an hour. An engine keeps
-its pool of idle threads until the process ends."""
+"""One enrolled person and two cameras, so that the live run comes soon; it would last an hour. An engine
+keeps its pool of idle threads until the process ends."""
 
 
 def stop_when(said: str, folder: Path) -> tuple[int, list[str]]:
