@@ -60,6 +60,7 @@ def run(settings: Settings) -> Suite:
                 y_label="ms",
                 series={"probe": points},
                 log_x=True,
+                log_y=True,
             )
         ],
     )

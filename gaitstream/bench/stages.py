@@ -9,6 +9,7 @@ from gaitstream.bench.result import Chart, Row, Suite
 
 FRAME, REST, DECODE = "frame", "rest", "decode"
 """Rows beside the stages: the whole frame, what its thread does between stages, the cameras' own threads."""
+SMALL = 2.0
 Setting = dict[str, str | int | float]
 
 NOTES = (
@@ -84,11 +85,20 @@ def stage_suite(rows: list[Row]) -> Suite:
 
 
 def _chart(rows: list[Row]) -> Chart:
+    """Stacked bars; what is nowhere as much as `SMALL` percent stands together."""
+    steps = [row for row in rows if row.contender not in (FRAME, DECODE)]
+    largest: dict[str, float] = {}
+    for row in steps:
+        largest[row.contender] = max(largest.get(row.contender, 0.0), row.figures["share"].median)
+    order = sorted(largest, key=lambda name: (name == REST, -largest[name]))
     series: dict[str, list[tuple[str | float, float]]] = {}
-    for row in rows:
-        if row.contender not in (FRAME, DECODE):
-            label = f"{row.setting['size']}\n{row.setting['people']} people"
-            series.setdefault(row.contender, []).append((label, row.figures["time"].median))
+    for name in order:
+        shown = name if largest[name] >= SMALL else "others"
+        for row in steps:
+            if row.contender == name:
+                people = row.setting["people"]
+                label = f"{row.setting['size']}\n{people} {'person' if people == 1 else 'people'}"
+                series.setdefault(shown, []).append((label, row.figures["time"].median))
     return Chart(
         name="pipeline-frame",
         title="Where a frame's time goes, taken as fast as it goes",
