@@ -3,21 +3,30 @@
 #
 # Run it inside the image, or in an environment with TensorRT, DeepStream 9.1 and the [test] group:
 #   docker run --rm -it --gpus all -v "$PWD":/repo -w /repo --user 0 --entrypoint bash gaitstream:gpu scripts/verify-gpu.sh
-# The bundles have to be exported with --target deepstream. With GAITSTREAM_SHARED pointing at the golden
-# vectors, bundles are exported from them when none are given. Meant to take a quarter of an hour; prints one
-# table; exit code 1 when a line failed. Everything it writes is under out/verify-gpu.
+# The front ends are compared on a synthetic site with the bundles given, or with the packaged demo model: tracks
+# and names. Bundles have to be trained, and exported with --target deepstream. With GAITSTREAM_SHARED pointing at
+# the golden vectors, bundles are exported from them too and compared with PyTorch. Meant to take a quarter of an
+# hour; prints one table; exit code 1 when a line failed. Everything it writes is under out/verify-gpu.
+#
+#   --only PART  run one part: gpu, golden, engines, site, deepstream. `site` needs no GPU.
+# shellcheck disable=SC2329 # `check` calls the functions
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-python3}
 out=out/verify-gpu
-biggait="" gaitheat=""
+biggait="" gaitheat="" only=""
 while [ $# -gt 0 ]; do
     case $1 in
         --biggait) biggait=$(realpath "$2"); shift 2 ;;
         --gaitheat) gaitheat=$(realpath "$2"); shift 2 ;;
-        *) echo "verify-gpu.sh: '$1' is unknown; use --biggait BUNDLE, --gaitheat BUNDLE" >&2; exit 2 ;;
+        --only) only=$2; shift 2 ;;
+        *) echo "verify-gpu.sh: '$1' is unknown; use --biggait BUNDLE, --gaitheat BUNDLE, --only PART" >&2; exit 2 ;;
     esac
 done
+case $only in
+    "" | gpu | golden | engines | site | deepstream) ;;
+    *) echo "verify-gpu.sh: there is no part '$only': gpu, golden, engines, site, deepstream" >&2; exit 2 ;;
+esac
 mkdir -p "$out"
 : >"$out/table.txt"
 failed=0
@@ -72,31 +81,17 @@ export_golden() {
 build_half() { gaitstream build "$1" --runtime tensorrt --precision fp16; }
 
 site() {
-    gaitstream synth --out "$out/site" --site plaza --cameras 2 --people 6 --seconds 40
-    {
-        echo "models:"
-        echo "  detector: demo"
-        [ -z "$biggait" ] || echo "  biggait: $biggait"
-        [ -z "$gaitheat" ] || echo "  gaitheat: $gaitheat"
-        echo "deepstream: {width: 640, height: 360, source_fps: 15}"
-        echo "events: {journal: $PWD/$out/journal}"
-    } >"$out/models.yaml"
-    "$python" - "$out" <<'PY'
-import sys, yaml
-from pathlib import Path
-out = Path(sys.argv[1])
-site = yaml.safe_load((out / "site/cams.yaml").read_text())
-site.update(yaml.safe_load((out / "models.yaml").read_text()))
-(out / "site/cams.yaml").write_text(yaml.safe_dump(site, sort_keys=False))
-PY
+    rm -rf "$out/site"
+    "$python" scripts/verify_site.py --out "$out/site" ${biggait:+--biggait "$biggait"} ${gaitheat:+--gaitheat "$gaitheat"}
 }
 run_front_end() {
-    rm -rf "$out/journal" "$out/$1.journal"
+    rm -rf "$out/site/journal" "$out/$1.journal"
     GAITSTREAM_NATIVE=${GAITSTREAM_NATIVE:-$PWD/$out/native} \
         timeout 600 "$python" -m gaitstream run --cameras "$out/site/cams.yaml" --frontend "$1" --no-table &&
-        mv "$out/journal" "$out/$1.journal"
+        mv "$out/site/journal" "$out/$1.journal"
 }
-compare() { "$python" -m gaitstream.pipeline.deepstream.compare "$out/site" "$out/native.journal" "$out/deepstream.journal"; }
+# compare RUN: with the native run and with the truth.
+compare() { "$python" -m gaitstream.pipeline.deepstream.compare "$out/site" "$out/native.journal" "$out/$1.journal"; }
 has_deepstream() { "$python" -c 'from gaitstream.pipeline.deepstream.api import load_service_maker; load_service_maker()'; }
 documented_api() { "$python" - <<'PY'; }
 import pyservicemaker
@@ -124,29 +119,41 @@ print(f"{wrong} elements missing")
 raise SystemExit(bool(wrong))
 PY
 
-check "GPU and driver" has_gpu || { cat "$out/table.txt"; echo "no GPU here: nothing else can be verified"; exit 1; }
-check "doctor" gaitstream doctor
-check "kernels on the device" device_tests
-check "kernel benchmark" alignment_bench
-if [ -z "$biggait$gaitheat" ] && check "golden checkpoints" golden_bundles; then
-    check "BigGait on TensorRT against PyTorch" export_golden biggait && biggait=$PWD/$out/bundle-biggait
-    check "GaitHeat on TensorRT against PyTorch" export_golden gaitheat --pose "${POSE:-$GAITSTREAM_SHARED/models/simplepose_nano_coco17.onnx}" \
-        && gaitheat=$PWD/$out/bundle-gaitheat
+# part NAME: whether it was asked for.
+part() { [ -z "$only" ] || [ "$only" = "$1" ]; }
+
+if part gpu; then
+    check "GPU and driver" has_gpu || { cat "$out/table.txt"; echo "no GPU here: only --only site can be verified"; exit 1; }
+    check "doctor" gaitstream doctor
+    check "kernels on the device" device_tests
+    check "kernel benchmark" alignment_bench
 fi
-for bundle in $biggait $gaitheat; do
-    check "half-precision engines of $(basename "$bundle")" build_half "$bundle"
-done
-if check "DeepStream's Python API" has_deepstream; then
+if part golden && check "golden checkpoints" golden_bundles; then
+    check "BigGait on TensorRT against PyTorch" export_golden biggait
+    check "GaitHeat on TensorRT against PyTorch" export_golden gaitheat \
+        --pose "${POSE:-$GAITSTREAM_SHARED/models/simplepose_nano_coco17.onnx}"
+fi
+if part engines; then
+    for bundle in ${biggait:+"$biggait"} ${gaitheat:+"$gaitheat"} "$out"/bundle-*; do
+        [ ! -d "$bundle" ] || check "half-precision engines of $(basename "$bundle")" build_half "$bundle"
+    done
+fi
+if part site || part deepstream; then
+    check "synthetic site" site && check "native front end" run_front_end native
+fi
+if part site; then
+    check "graph for DeepStream" gaitstream deepstream render --cameras "$out/site/cams.yaml" --out "$out/graph"
+    check "native front end against truth" compare native
+fi
+if part deepstream && check "DeepStream's Python API" has_deepstream; then
     check "documented names" documented_api
     check "installed elements" installed_properties
     check "parser library" parser_library
-    check "synthetic site" site
     check "engines for nvinfer" env GAITSTREAM_NATIVE="${GAITSTREAM_NATIVE:-$PWD/$out/native}" \
         "$python" -m gaitstream deepstream build --cameras "$out/site/cams.yaml"
-    check "native front end" run_front_end native
     check "DeepStream front end" run_front_end deepstream
-    check "DeepStream against truth and native" compare
-    tail -n 6 "$out/DeepStream-against-truth-and-native.log" 2>/dev/null
+    check "DeepStream against truth and native" compare deepstream
+    cat "$out/DeepStream-against-truth-and-native.log" 2>/dev/null
 fi
 echo
 cat "$out/table.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import shlex
 import shutil
 import xml.etree.ElementTree as ET
@@ -19,7 +20,7 @@ from gaitstream.cli import build_parser, main
 from gaitstream.cli.exporting import parse_groups
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.deepstream.compare import owner, read_truth, score, table
+from gaitstream.pipeline.deepstream.compare import Score, owner, read_truth, score, table
 from gaitstream.pipeline.deepstream.graph import build_graph, slots_of
 from gaitstream.pipeline.deepstream.plan import Plan
 from gaitstream.pipeline.deepstream.render import render
@@ -89,7 +90,9 @@ def test_room_for_cameras(site: Any) -> None:
 
 def write_cams(folder: Path, bundle: Path | str) -> Path:
     file = folder / "cams.yaml"
-    file.write_text(f"cameras: [{{id: a, url: 'rtsp://h/1'}}]\nmodels: {{gaitheat: {bundle}}}\n")
+    events = f"{{endpoint: 'ipc://{folder}/events', replay: 'ipc://{folder}/replay'}}"
+    text = f"cameras: [{{id: a, url: 'rtsp://h/1'}}]\nmodels: {{gaitheat: {bundle}}}\nevents: {events}\n"
+    file.write_text(text)
     return file
 
 
@@ -152,6 +155,8 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     rows = [f"{f},{who},{10 * f + 1},{50 * who + 1},20,40,1,1,1.0" for f in range(1, 61) for who in (1, 2)]
     (folder / "gt.txt").write_text("\n".join(rows))
+    people = [{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]
+    (tmp_path / "identities.json").write_text(json.dumps(people))
     truth = read_truth(folder / "gt.txt")
     assert owner(truth, 60, (600, 50, 620, 90)) == 1
     assert owner(truth, 60, (300, 50, 320, 90)) is None
@@ -165,11 +170,22 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
             box=box,
         )  # fmt: skip
 
-    both = score(tmp_path, [final(1, 1, "ann"), final(2, 2, "bob")], {"cam": 0}, 15)
-    one = score(tmp_path, [final(7, 1, "ann")], {"cam": 0}, 15)
-    swapped = score(tmp_path, [final(1, 1, "bob"), final(2, 2, "ann")], {"cam": 0}, 15)
-    assert (both.expected, both.found, both.named) == (2, 2, {("cam", 1): "ann", ("cam", 2): "bob"})
-    assert table(both, both)[1]
-    assert not table(both, one)[1]
-    assert not table(both, swapped)[1]
+    def run(*events: IdentityFinal) -> Score:
+        return score(tmp_path, events, {"cam": 0}, 15)
+
+    both = run(final(1, 1, "ann"), final(2, 2, "bob"))
+    again = run(final(1, 1, None), final(5, 1, "ann"), final(2, 2, "bob"))
+    one = run(final(7, 1, "ann"))
+    swapped = run(final(1, 1, "bob"), final(2, 2, "ann"))
+    nobody = run(final(1, 1, None), final(2, 2, None))
+    assert (both.expected, both.found, both.tracks, both.rightly) == (2, 2, 2, 2)
+    assert both.named == {("cam", 1): "ann", ("cam", 2): "bob"}
+    assert (again.found, again.tracks) == (2, 3)
+    assert (swapped.rightly, nobody.named) == (0, {})
+    assert table(both, again, names=True)[1]
+    for other in (one, swapped, nobody):
+        assert not table(both, other, names=True)[1]
+    assert not table(nobody, nobody, names=True)[1]
+    assert table(nobody, both, names=False)[1]
+    assert not table(both, one, names=False)[1]
     assert np.isfinite(truth).all()
