@@ -91,7 +91,7 @@ def _demo(args: argparse.Namespace) -> int:
     try:
         record, result = run_demo(Options(plan, args.out, args.view, args.port, command), console)
     except KeyboardInterrupt:
-        print("Stopped before the live run: there is nothing to report.")
+        print("Stopped: no report was written.")
         return 130
     for line in summary(record, result):
         console.print(line, soft_wrap=True, markup=False)

@@ -16,7 +16,7 @@ import numpy as np
 
 from gaitstream.demo.plan import FPS, Plan
 from gaitstream.demo.referee import Album, picture
-from gaitstream.errors import GalleryError
+from gaitstream.errors import ConfigError, GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.store import Enrolment
 from gaitstream.pipeline.config import Config
@@ -99,10 +99,7 @@ def enrol(
         KeyboardInterrupt: the user has asked to stop.
     """
     names = {f"enrol-{index}": plan.names[index] for index in range(plan.enrolled)}
-    pose = encoder.pose
-    if pose is None:
-        raise GalleryError("the demo's recognizer needs a pose model")
-    seen = _Collector(pose, advance)
+    seen = _Collector(pose_of(encoder), advance)
     for attempt in range(ATTEMPTS):
         missing = [camera for camera in names if len(seen.windows[camera]) < MIN_TEMPLATES]
         if missing:
@@ -125,6 +122,17 @@ def enrol(
         )
         for camera, name in names.items()
     ]
+
+
+def pose_of(encoder: Encoder) -> PoseModel:
+    """The pose model beside the recognizer.
+
+    Raises:
+        ConfigError: there is none, so that this is not the demo's encoder.
+    """
+    if encoder.pose is None:
+        raise ConfigError("the demo needs a recognizer with a pose model; install gaitstream again")
+    return encoder.pose
 
 
 def enrolment_frames(plan: Plan) -> int:

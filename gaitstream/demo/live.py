@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import msgspec
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from gaitstream import __version__, zoo
+from gaitstream import zoo
 from gaitstream.demo.ear import Ear
-from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames
+from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.plan import FPS, IOU, LOST_S, Plan
-from gaitstream.demo.record import CameraRun, Person, Record
-from gaitstream.demo.referee import Referee, heatmap_picture, picture
+from gaitstream.demo.record import Record
+from gaitstream.demo.recording import Run, Timing, add_pictures, make_record
+from gaitstream.demo.referee import Referee
 from gaitstream.demo.report import render
 from gaitstream.demo.score import Score, score
 from gaitstream.demo.show import Show
@@ -37,8 +33,6 @@ from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline, load_detector
-from gaitstream.pipeline.stats import Snapshot
-from gaitstream.pose import keypoints
 from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import to_url
 
@@ -69,31 +63,6 @@ class Options:
     command: str = "gaitstream demo"
 
 
-@dataclass(slots=True)
-class _Timing:
-    """How long what took, in seconds."""
-
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    started_s: float = field(default_factory=time.monotonic)
-    enrolment_s: float = 0.0
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self.started_s
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What a live run left behind."""
-
-    referee: Referee
-    snapshot: Snapshot
-    sent: int
-    received: int
-    seconds: float
-    wall_s: float
-    stopped: bool
-
-
 def run_demo(options: Options, console: Console) -> tuple[Record, Score]:
     """Run the demo; write `report.html` and `record.json`.
 
@@ -104,7 +73,7 @@ def run_demo(options: Options, console: Console) -> tuple[Record, Score]:
         GalleryError: somebody could not be enrolled.
         KeyboardInterrupt: the user has asked to stop before the live run.
     """
-    plan, timing = options.plan, _Timing()
+    plan, timing = options.plan, Timing()
     _make(options.out)
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitstream-demo-")))
@@ -118,7 +87,7 @@ def run_demo(options: Options, console: Console) -> tuple[Record, Score]:
         timing.enrolment_s += timing.elapsed_s()
         run = _watch(options, console, root, detector, encoder)
         console.print("Writing the report")
-        record = _record(options, timing, enrolled, run)
+        record = make_record(plan, options.command, timing, enrolled, run)
     (options.out / "report.html").write_text(render(record), encoding="utf-8")
     (options.out / "record.json").write_bytes(msgspec.json.encode(record))
     return record, score(record)
@@ -159,9 +128,9 @@ def _config(addresses: Sequence[Any], gallery: Path) -> Config:
     )
 
 
-def _watch(options: Options, console: Console, root: Path, detector: DetectorModel, encoder: Encoder) -> _Run:
+def _watch(options: Options, console: Console, root: Path, detector: DetectorModel, encoder: Encoder) -> Run:
     """The live run, with everything around it."""
-    plan, pose = options.plan, encoder.pose
+    plan = options.plan
     for number in plan.cameras:
         SyntheticCamera(plan.camera(number, 0))  # builds scene and people, which stay in memory
     with ExitStack() as stack:
@@ -173,9 +142,7 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
         addresses = [plan.camera(number, epoch_ns) for number in plan.cameras]
         config = _config(addresses, root / "gallery")
         truths = {f"cam{address.camera}": SyntheticCamera(address) for address in addresses}
-        if pose is None:
-            raise AssertionError("the enrolment needs the pose model first")
-        referee = Referee(truths, epoch_ns, matcher, pose)
+        referee = Referee(truths, epoch_ns, matcher, pose_of(encoder))
         observers: list[Observer] = [referee]
         if options.view:
             viewer = stack.enter_context(Viewer(list(truths), options.port))
@@ -200,95 +167,7 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
         snapshot = pipeline.snapshot()
         received = ear.finish(5.0)
         referee.settle()
-        _add_pictures(referee, encoder)
+        add_pictures(referee, encoder)
         stopped = outcome.cause != "end_of_stream"
         seconds = max(referee.last_s, 1 / FPS) if stopped else plan.seconds
-        return _Run(referee, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped)
-
-
-def _add_pictures(referee: Referee, encoder: Encoder) -> None:
-    """Fill in pictures and the aligned heatmaps of the same frames, for tracks that filled a window."""
-    pose, recognizer = encoder.pose, encoder.recognizers[MODEL]
-    full = {(window.camera, window.track) for window in referee.windows}
-    for track in referee.tracks:
-        crops = referee.album.crops((track.camera, track.track))
-        if (track.camera, track.track) not in full or pose is None:
-            continue
-        heatmaps = pose.heatmaps(crops)
-        parts = recognizer.align(heatmaps, keypoints(heatmaps))
-        track.pictures = [picture(crop) for crop in crops]
-        track.heatmaps = [heatmap_picture(part) for part in parts]
-
-
-def _record(options: Options, timing: _Timing, enrolled: Sequence[Enrolled], run: _Run) -> Record:
-    plan, snapshot = options.plan, run.snapshot
-    advice = zoo.advice()
-    by_name = {one.name: one for one in enrolled}
-    people = []
-    for name in plan.names:
-        person = Person(name=name, enrolled=name in by_name)
-        if one := by_name.get(name):
-            person.templates, person.tracklets, person.pictures = one.templates, one.tracklets, one.pictures
-        people.append(person)
-    return Record(
-        version=__version__,
-        machine=machine(),
-        started=timing.started.strftime("%Y-%m-%d %H:%M UTC"),
-        command=options.command,
-        seed=plan.seed,
-        site=plan.site,
-        seconds=run.seconds,
-        live=plan.live,
-        stopped=run.stopped,
-        enrolment_s=timing.enrolment_s,
-        total_s=timing.elapsed_s(),
-        threshold=advice.threshold,
-        margin=advice.margin,
-        models={MODEL: advice.fingerprint[:16]},
-        people=people,
-        tracks=run.referee.tracks,
-        windows=run.referee.windows,
-        cameras=_cameras(run),
-        stages={name: one.total / one.count for name, one in snapshot.stages.items() if one.count},
-        events_sent=run.sent,
-        events_received=run.received,
-        event_p50_ms=snapshot.event_latency.quantile(0.5),
-        event_p95_ms=snapshot.event_latency.quantile(0.95),
-    )
-
-
-def _cameras(run: _Run) -> list[CameraRun]:
-    cameras = []
-    for name, stats in sorted(run.snapshot.cameras.items()):
-        still = run.referee.stills.get(name)
-        cameras.append(
-            CameraRun(
-                name=name,
-                still=b"" if still is None else _jpeg(still),
-                decoded=stats.decoded,
-                analysed=stats.analysed,
-                dropped=stats.dropped,
-                fps=stats.analysed / run.wall_s,
-                p50_ms=stats.latency.quantile(0.5),
-                p95_ms=stats.latency.quantile(0.95),
-            )
-        )
-    return cameras
-
-
-def _jpeg(image: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()
-
-
-def machine() -> str:
-    """Processor and how many of its cores this process may use."""
-    name = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+        return Run(referee, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped)

@@ -1,0 +1,139 @@
+"""Turns what a live run left behind into the record that score and report are computed from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from gaitstream import __version__, zoo
+from gaitstream.demo.enrolment import MODEL, Enrolled, pose_of
+from gaitstream.demo.plan import Plan
+from gaitstream.demo.record import CameraRun, Person, Record
+from gaitstream.demo.referee import Referee, heatmap_picture, picture
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.stats import Snapshot
+from gaitstream.pose import keypoints
+
+
+@dataclass(slots=True)
+class Timing:
+    """How long what took, in seconds."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started_s: float = field(default_factory=time.monotonic)
+    enrolment_s: float = 0.0
+
+    def elapsed_s(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self.started_s
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a live run left behind."""
+
+    referee: Referee
+    snapshot: Snapshot
+    sent: int
+    received: int
+    seconds: float
+    wall_s: float
+    stopped: bool
+
+
+def add_pictures(referee: Referee, encoder: Encoder) -> None:
+    """Fill in pictures and the aligned heatmaps of the same frames, for tracks that filled a window."""
+    pose, recognizer = pose_of(encoder), encoder.recognizers[MODEL]
+    full = {(window.camera, window.track) for window in referee.windows}
+    for track in referee.tracks:
+        crops = referee.album.crops((track.camera, track.track))
+        if (track.camera, track.track) not in full:
+            continue
+        heatmaps = pose.heatmaps(crops)
+        parts = recognizer.align(heatmaps, keypoints(heatmaps))
+        track.pictures = [picture(crop) for crop in crops]
+        track.heatmaps = [heatmap_picture(part) for part in parts]
+
+
+def make_record(plan: Plan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: Run) -> Record:
+    """The whole demo as plain data."""
+    snapshot = run.snapshot
+    advice = zoo.advice()
+    by_name = {one.name: one for one in enrolled}
+    people = []
+    for name in plan.names:
+        person = Person(name=name, enrolled=name in by_name)
+        if one := by_name.get(name):
+            person.templates, person.tracklets, person.pictures = one.templates, one.tracklets, one.pictures
+        people.append(person)
+    return Record(
+        version=__version__,
+        machine=machine(),
+        started=timing.started.strftime("%Y-%m-%d %H:%M UTC"),
+        command=command,
+        seed=plan.seed,
+        site=plan.site,
+        seconds=run.seconds,
+        live=plan.live,
+        stopped=run.stopped,
+        enrolment_s=timing.enrolment_s,
+        total_s=timing.elapsed_s(),
+        threshold=advice.threshold,
+        margin=advice.margin,
+        models={MODEL: advice.fingerprint[:16]},
+        people=people,
+        tracks=run.referee.tracks,
+        windows=run.referee.windows,
+        cameras=_cameras(run),
+        stages={name: one.total / one.count for name, one in snapshot.stages.items() if one.count},
+        events_sent=run.sent,
+        events_received=run.received,
+        event_p50_ms=snapshot.event_latency.quantile(0.5),
+        event_p95_ms=snapshot.event_latency.quantile(0.95),
+    )
+
+
+def _cameras(run: Run) -> list[CameraRun]:
+    cameras = []
+    for name, stats in sorted(run.snapshot.cameras.items()):
+        still = run.referee.stills.get(name)
+        cameras.append(
+            CameraRun(
+                name=name,
+                still=b"" if still is None else _jpeg(still),
+                decoded=stats.decoded,
+                analysed=stats.analysed,
+                dropped=stats.dropped,
+                fps=stats.analysed / run.wall_s,
+                p50_ms=stats.latency.quantile(0.5),
+                p95_ms=stats.latency.quantile(0.95),
+            )
+        )
+    return cameras
+
+
+def _jpeg(image: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()
+
+
+def machine() -> str:
+    """Processor and how many of its cores this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
