@@ -7,8 +7,6 @@ hold the weights the graphs were written from.
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gaitstream.bench.devices import GFLOP
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.machine import matrix_rate_gflops
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
@@ -50,6 +49,9 @@ NOTES = (
     "not "
     "count, and for PyTorch, memory that every layer's result goes through.",
 )
+Contender = tuple[str, str, dict[str, Any]]
+"""Name, function and its arguments."""
+TORCH = "gaitstream.bench.recognizer_torch:measure_torch"
 MODELS: tuple[Literal["biggait", "gaitheat"], ...] = ("biggait", "gaitheat")
 
 
@@ -72,7 +74,7 @@ def run(settings: Settings) -> Suite:
                 say(f"recognizer: {root.name}, {name}")
                 common = {"bundle": str(root), "repeats": 1 if quick else 5}
                 try:
-                    rows += run_contender(f"{__name__}:{function}", common | arguments)
+                    rows += run_contender(function, common | arguments)
                 except ContenderError as error:
                     reason = str(error).splitlines()[-1]
                     model = Bundle.open(root).manifest.model
@@ -132,29 +134,42 @@ def make_module(model: Literal["biggait", "gaitheat"]) -> Any:
     return module.eval()
 
 
-def contenders(bundle: Path, *, gpu: str, quick: bool) -> list[tuple[str, str, dict[str, Any]]]:
-    """Names, functions here and their arguments: PyTorch, then every runtime that works on the device.
+def contenders(bundle: Path, *, gpu: str, quick: bool) -> list[Contender]:
+    """Names, functions and their arguments: PyTorch, then every runtime that works on the device.
 
     A GPU runtime that is missing is asked for as well: the row then says what to install.
     """
-    stored = Bundle.open(bundle).manifest.graphs
-    device = "cuda" if gpu else "cpu"
-    found: list[tuple[str, str, dict[str, Any]]] = []
-    # Compiling BigGait takes minutes on a small machine: a quick run leaves it out.
-    modes = (False,) if quick and Bundle.open(bundle).manifest.model == "biggait" else (False, True)
-    for half in (False, True) if gpu else (False,):
-        for compiled in modes:
-            name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
-            found.append((name, "measure_torch", {"device": device, "half": half, "compiled": compiled}))
+    opened = Bundle.open(bundle)
+    stored, model = opened.manifest.graphs, opened.manifest.model
+    found = torch_contenders(model, gpu=gpu, quick=quick) if is_published_size(opened) else []
     usable = {name: probe for name, probe in ranked(survey()) if probe.accelerator == bool(gpu)}
     for name, probe in usable.items():
         for precision in probe.precisions:
             needs = "fp32" if precision == "bf16" else precision
             if needs in stored and not (precision == "bf16" and name != "openvino"):
                 arguments = {"runtime": name, "precision": precision}
-                found.append((f"{name} {precision}", "measure_engine", arguments))
+                found.append((f"{name} {precision}", f"{__name__}:measure_engine", arguments))
     if gpu and "onnxruntime" not in usable:
-        found.append(("onnxruntime fp32", "need_cuda", {"runtime": "onnxruntime"}))
+        found.append(("onnxruntime fp32", f"{__name__}:need_cuda", {"runtime": "onnxruntime"}))
+    return found
+
+
+def is_published_size(bundle: Bundle) -> bool:
+    """Whether the PyTorch module of `make_module` does the same work as a bundle."""
+    size = graph_gflop(bundle.graph("frame", "fp32"))
+    return abs(size / GFLOP[bundle.manifest.model] - 1) < 0.05
+
+
+def torch_contenders(model: str, *, gpu: str, quick: bool) -> list[Contender]:
+    """PyTorch in fp32, on a GPU under fp16 autocast too, eager and compiled."""
+    # Compiling BigGait takes minutes on a small machine: a quick run leaves it out.
+    modes = (False,) if quick and model == "biggait" else (False, True)
+    found: list[Contender] = []
+    for half in (False, True) if gpu else (False,):
+        for compiled in modes:
+            name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
+            arguments = {"device": "cuda" if gpu else "cpu", "half": half, "compiled": compiled}
+            found.append((name, TORCH, arguments))
     return found
 
 
@@ -232,67 +247,6 @@ def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figu
         )
         for n in BATCHES
     }
-
-
-def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: bool) -> list[Row]:
-    """The package's PyTorch module, every frame of the tracklet in one batch.
-
-    Args:
-        bundle: whose model is built, with random weights.
-        repeats: measured calls.
-        device: `cpu` or `cuda`.
-        half: under autocast to fp16.
-        compiled: through torch.compile; its first call is a figure of its own.
-    """
-    import torch
-
-    manifest = Bundle.open(bundle).manifest
-    name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
-    setting: dict[str, str | int | float] = {"model": manifest.model}
-    if device == "cuda" and not torch.cuda.is_available():
-        return [
-            Row(contender=name, setting=setting, figures={}, note=f"torch {torch.__version__} sees no GPU")
-        ]
-    if compiled and device == "cpu" and not has_compiler():
-        return [Row(contender=name, setting=setting, figures={}, note="no C++ compiler: install g++")]
-    module = make_module(manifest.model).to(device)
-    module = torch.compile(module) if compiled else module
-    frames = [torch.from_numpy(one)[None].to(device) for one in make_frames(manifest.model)]
-
-    def embed(n: int = FRAMES) -> None:
-        with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=half):
-            module(*(one[:, :n] for one in frames))
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    first = time_ms(embed, repeats=1, warmup=0)
-    tracklet = time_ms(embed, repeats=repeats)
-    # Every other batch would be compiled anew.
-    by_batch = {} if compiled else batch_rates(embed, repeats)
-    memory = peak_memory_mib()
-    gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
-    floor = FRAMES * gflop / rate_gflops("fp16" if half else "fp32", device) * 1e3
-    return [
-        Row(
-            contender=name,
-            setting=setting,
-            figures={
-                "tracklet": figure(tracklet, "ms"),
-                "frame": figure([value / FRAMES for value in tracklet], "ms"),
-                "memory": figure([memory], "MiB"),
-                "first call": figure(first, "ms", "neither"),
-                **by_batch,
-            },
-            floor={"tracklet": floor, "frame": floor / FRAMES},
-            note=f"first call {first[0] / 1e3:.0f} s" if compiled else f"{torch.get_num_threads()} threads",
-        )
-    ]
-
-
-def has_compiler() -> bool:
-    """Whether torch.compile finds what it compiles CPU code with."""
-    names = (os.environ.get("CXX", ""), "g++", "clang++")
-    return any(shutil.which(name) for name in names if name)
 
 
 def make_frames(model: str) -> list[np.ndarray[Any, Any]]:

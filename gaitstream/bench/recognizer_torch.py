@@ -1,0 +1,73 @@
+"""PyTorch as a contender of the recognizer suite: eager and compiled, on CPU and GPU."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from gaitstream.bench.flops import graph_gflop
+from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
+from gaitstream.bench.recognizer import FRAMES, batch_rates, make_frames, make_module, rate_gflops
+from gaitstream.bench.result import Row
+from gaitstream.bundle import Bundle
+
+
+def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: bool) -> list[Row]:
+    """The package's PyTorch module, every frame of the tracklet in one batch.
+
+    Args:
+        bundle: whose model is built, with random weights.
+        repeats: measured calls.
+        device: `cpu` or `cuda`.
+        half: under autocast to fp16.
+        compiled: through torch.compile; its first call is a figure of its own.
+    """
+    import torch
+
+    manifest = Bundle.open(bundle).manifest
+    name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
+    setting: dict[str, str | int | float] = {"model": manifest.model}
+    if device == "cuda" and not torch.cuda.is_available():
+        return [
+            Row(contender=name, setting=setting, figures={}, note=f"torch {torch.__version__} sees no GPU")
+        ]
+    if compiled and device == "cpu" and not has_compiler():
+        return [Row(contender=name, setting=setting, figures={}, note="no C++ compiler: install g++")]
+    module = make_module(manifest.model).to(device)
+    module = torch.compile(module) if compiled else module
+    frames = [torch.from_numpy(one)[None].to(device) for one in make_frames(manifest.model)]
+
+    def embed(n: int = FRAMES) -> None:
+        with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=half):
+            module(*(one[:, :n] for one in frames))
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    first = time_ms(embed, repeats=1, warmup=0)
+    tracklet = time_ms(embed, repeats=repeats)
+    # Every other batch would be compiled anew.
+    by_batch = {} if compiled else batch_rates(embed, repeats)
+    memory = peak_memory_mib()
+    gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
+    floor = FRAMES * gflop / rate_gflops("fp16" if half else "fp32", device) * 1e3
+    return [
+        Row(
+            contender=name,
+            setting=setting,
+            figures={
+                "tracklet": figure(tracklet, "ms"),
+                "frame": figure([value / FRAMES for value in tracklet], "ms"),
+                "memory": figure([memory], "MiB"),
+                "first call": figure(first, "ms", "neither"),
+                **by_batch,
+            },
+            floor={"tracklet": floor, "frame": floor / FRAMES},
+            note=f"first call {first[0] / 1e3:.0f} s" if compiled else f"{torch.get_num_threads()} threads",
+        )
+    ]
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds what it compiles CPU code with."""
+    names = (os.environ.get("CXX", ""), "g++", "clang++")
+    return any(shutil.which(name) for name in names if name)
