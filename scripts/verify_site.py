@@ -2,8 +2,8 @@
 
     python scripts/verify_site.py --out DIR [--biggait BUNDLE] [--gaitheat BUNDLE]
 
-Without a bundle the packaged demo model is used with the threshold it comes with; other models' thresholds are
-the gallery's own. All but two of the people are enrolled, under the names in `identities.json`, from walks on
+Without a bundle the packaged demo model is used, with the threshold it comes with; for others the gallery
+calibrates itself. All but two of the people are enrolled, under the names in `identities.json`, from walks on
 another day, with the native front end. `DIR/cams.yaml` runs on both.
 """
 

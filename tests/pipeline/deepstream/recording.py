@@ -31,6 +31,9 @@ FPS = 10
 SECONDS = 7
 WORLD = f"synth://corridor?people=5&seed=5&start=3&fps={FPS}&seconds={SECONDS}"
 
+FIRST_ID = 2**33
+"""Object id of track 0, on either camera: DeepStream's ids are 64 bits wide."""
+
 Tensors = dict[str, dict[str, NDArray[Any]]]
 """Layers by the element that makes them."""
 
@@ -153,8 +156,7 @@ def _frame(number: int, step: Step, first: Step) -> fake.Frame:
 
 
 def _person(person: Person, tensors: Tensors) -> fake.Person:
-    """Ids are the same on both cameras, as DeepStream's can be."""
     scale = np.array([MUXED[0] / SIZE[0], MUXED[1] / SIZE[1]] * 2)
     left, top, right, bottom = (person.box.astype(np.float64) * scale).tolist()
     rect = [left, top, right - left, bottom - top]
-    return fake.Person(2**33 + person.track, person.score, rect, tensors)
+    return fake.Person(FIRST_ID + person.track, person.score, rect, tensors)

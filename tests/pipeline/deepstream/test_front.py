@@ -15,7 +15,7 @@ from gaitstream.pipeline.deepstream.geometry import Rect, gait_rect, pose_rect
 from gaitstream.recognizer import Recognizer
 from tests.pipeline.deepstream import site
 from tests.pipeline.deepstream.fake import pyservicemaker as fake
-from tests.pipeline.deepstream.recording import MUXED, Recording, record
+from tests.pipeline.deepstream.recording import FIRST_ID, MUXED, Recording, record
 from tests.pipeline.deepstream.site import Seen
 from tests.pipeline.tiny import tiny_bundle
 
@@ -183,6 +183,39 @@ def test_missing_tensors_are_counted_and_cost_their_frames_alone(
     assert len(mine) < len(theirs)
     for key in (key for key in theirs if key[0] == "south"):
         np.testing.assert_array_equal(mine[key], theirs[key].astype(np.float16))
+
+
+def test_a_missing_pose_is_not_somebody_elses(recording: list[Any], config: Config, heads: Heads) -> None:
+    """One person has no tensors, and everybody else's joints are bad."""
+    lone = recording[20].frames[0].persons[0].object_id
+    for batch in recording:
+        for person in batch.frames[0].persons:
+            if person.object_id == lone:
+                person.tensors.clear()
+            else:
+                person.tensors["encoder-gaitheat"]["gaitheat_keypoints"][:, 2] = 0
+    seen = site.run_deepstream(config, heads, recording)
+    north = {state.track: state for state, _ in seen.ended if state.camera == "north"}
+    mine = north.pop(lone - FIRST_ID)
+    assert mine.accepted > 0
+    assert "low_pose_score" not in mine.rejections
+    assert sum(state.rejections["low_pose_score"] for state in north.values()) > 10
+    assert not any(state.accepted for state in north.values())
+
+
+def test_somebody_whose_legs_move_does_not_stand(
+    native: Seen, recording: list[Any], config: Config, heads: Heads
+) -> None:
+    for step, batch in enumerate(recording):
+        for person in (person for frame in batch.frames for person in frame.persons):
+            joints = person.tensors["encoder-gaitheat"]["gaitheat_keypoints"]
+            joints[[15, 16], 0] += np.array([6, -6]) * np.sin(step)
+    seen = site.run_deepstream(config, heads, recording)
+
+    def standing(seen: Seen) -> int:
+        return sum(state.rejections["standing"] for state, _ in seen.ended)
+
+    assert standing(seen) < standing(native) / 2
 
 
 @pytest.mark.parametrize("told", [True, False])
