@@ -63,7 +63,7 @@ def run(settings: Settings) -> list[Suite]:
                     "clips": [str(clip) for clip in clips],
                     "people": people,
                     "size": list(size),
-                    "seconds": 5.0 if settings.quick else 6.0,
+                    "seconds": 4.0 if settings.quick else 6.0,
                     "bundle": str(settings.bundles[0]) if settings.bundles else "demo",
                 },
             )

@@ -12,8 +12,6 @@ from gaitstream.bench.table import format_number
 
 HEADROOM = 0.8
 """Share of a machine that is planned for: people come in groups, and a queue grows long before 100%."""
-PER_CAMERA_MIB = 40.0
-"""Memory of one more camera: decoder, queue of frames, tracks; estimated."""
 TOLERANCE = 0.2
 
 
@@ -95,7 +93,7 @@ def make_plan(site: Site, rates: Rates) -> Plan:
         decode_cores=frames * rates.decode.at(site.scene),
         cameras_per_machine=fits,
         machines=machines,
-        memory_mib=rates.memory_mib + here * PER_CAMERA_MIB,
+        memory_mib=rates.memory_mib + here * rates.camera_mib,
     )
 
 

@@ -133,9 +133,8 @@ def traced(clips: list[Path], seconds: float, folder: Path) -> Costs:
     child.communicate(timeout=seconds + 120)
     costs: Costs = Counter()
     for (file, _, name), row in pstats.Stats(str(report)).stats.items():  # type: ignore[attr-defined]
-        costs[f"{name} ({file.rpartition('site-packages/')[2].rpartition('/work/')[2]})"] += round(
-            row[2] * 1e3
-        )
+        where = file.rpartition("site-packages/")[2].rpartition("/gaitstream/")[2]
+        costs[f"{name} ({where})"] += round(row[2] * 1e3)
     return costs
 
 

@@ -30,6 +30,8 @@ DRIVERS = {"detect": "seen", "track": "seen", "crop": "posed", "pose": "posed", 
 """The people a step's cost goes with: all in view, or those fit for the pose model; else the encoded."""
 PER_FRAME = ("detect", "track", "rest")
 """Steps whose cost is the frame's when one run alone is known."""
+CAMERA_MIB = 40.0
+"""Memory of one more camera where no report tells; estimated."""
 CELLS = ((1, (640, 360)), (8, (640, 360)), (4, (1280, 720)))
 """People and size of the runs that `measure_rates` makes."""
 
@@ -85,12 +87,14 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         steps: by name of the stage.
         decode: CPU time of the cameras' threads, which run beside the pipeline's.
         memory_mib: of a process with few cameras.
+        camera_mib: of one camera more: decoder, queue of frames, tracks.
         source: where the figures come from.
     """
 
     steps: dict[str, Cost]
     decode: Cost
     memory_mib: float
+    camera_mib: float = CAMERA_MIB
     source: str
 
     def cost_ms(self, scene: Scene) -> float:
@@ -115,6 +119,8 @@ def from_report(report: Report, model: Model, source: str) -> Rates:
             f"{source} has no table of stages: run 'gaitstream bench pipeline recognizer --out DIR'"
         )
     rates = fit(rows, source)
+    paced = [row for suite in report.suites if suite.name == "pipeline" for row in suite.rows]
+    rates = msgspec.structs.replace(rates, camera_mib=camera_memory_mib(paced))
     if model == "demo":
         return rates
     return with_recognizer(rates, best_frame_ms(report, model, source), model)
@@ -156,6 +162,20 @@ def fit_cost(name: str, scenes: Sequence[Scene], times_ms: Sequence[float]) -> C
     weight = 1 / np.maximum(times, 1e-3)
     found, _ = nnls(np.stack(list(terms.values()), 1) * weight[:, None], times * weight)
     return Cost(**dict(zip(terms, map(float, found), strict=True)), driver=driver)
+
+
+def camera_memory_mib(rows: Sequence[Row]) -> float:
+    """Memory of one more camera: the steepest rise among the sweep's settings, `CAMERA_MIB` without one."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        cell = f"{row.setting['people']} {row.setting['size']}"
+        found.setdefault(cell, []).append((int(row.setting["cameras"]), row.figures["memory"].median))
+    rises = [
+        (most[1] - least[1]) / (most[0] - least[0])
+        for least, most in ((min(points), max(points)) for points in found.values())
+        if most[0] > least[0]
+    ]
+    return max(rises, default=CAMERA_MIB)
 
 
 def best_frame_ms(report: Report, model: str, source: str) -> float:

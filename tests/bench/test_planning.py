@@ -18,7 +18,15 @@ from gaitstream.bench.plan import (
     make_plan,
 )
 from gaitstream.bench.plan_check import Check, check_report
-from gaitstream.bench.rates import Cost, Rates, Scene, fit_cost, from_report
+from gaitstream.bench.rates import (
+    CAMERA_MIB,
+    Cost,
+    Rates,
+    Scene,
+    camera_memory_mib,
+    fit_cost,
+    from_report,
+)
 from gaitstream.bench.result import Report, Row, Suite
 from gaitstream.bench.scaling import Assumptions, size_of, table
 from gaitstream.errors import ConfigError
@@ -103,6 +111,19 @@ def test_several_runs_tell_frames_pixels_and_people_apart() -> None:
     for scene in (Scene(3, 2, 1, 0.5), Scene.of(6, 2.0)):
         assert rates.cost_ms(scene) == pytest.approx(RATES.cost_ms(scene))
         assert rates.decode.at(scene) == pytest.approx(RATES.decode.at(scene))
+
+
+def test_the_memory_of_a_camera_is_the_steepest_rise() -> None:
+    rows = [
+        Row(
+            contender="gaitstream",
+            setting={"people": 1, "size": size, "cameras": cameras},
+            figures={"memory": figure([mib], "MiB")},
+        )
+        for size, cameras, mib in (("a", 1, 400.0), ("a", 5, 500.0), ("b", 1, 420.0), ("b", 3, 520.0))
+    ]
+    assert camera_memory_mib(rows) == 50.0
+    assert camera_memory_mib(rows[:1]) == CAMERA_MIB
 
 
 def test_a_cost_is_never_below_zero() -> None:
