@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from gaitstream.bench.machine import describe
+from gaitstream.bench.process import ContenderError
 from gaitstream.bench.result import Report, Suite
 from gaitstream.errors import ConfigError
 
@@ -76,6 +77,14 @@ def run_suites(names: Sequence[str], settings: Settings) -> Report:
     suites: list[Suite] = []
     for name in wanted:
         settings.say(f"suite {name}")
-        found: Suite | list[Suite] = importlib.import_module(SUITES[name]).run(settings)
-        suites += found if isinstance(found, list) else [found]
+        suites += run_suite(name, settings)
     return Report(command=command, started_utc=started, machine=machine, suites=suites)
+
+
+def run_suite(name: str, settings: Settings) -> list[Suite]:
+    """One module's suites; a contender that breaks down is a failure of its suite, not of the others."""
+    try:
+        found: Suite | list[Suite] = importlib.import_module(SUITES[name]).run(settings)
+    except ContenderError as error:
+        return [Suite(name=name, title=name.capitalize(), rows=[], failures=[str(error)])]
+    return found if isinstance(found, list) else [found]

@@ -42,7 +42,7 @@ def suite_table(suite: Suite) -> str:
         header = f"{name} [{units[name]}]" if name in units else name
         columns[header] = [_cell(row.figures.get(name), row.floor.get(name)) for row in suite.rows]
     columns["note"] = [row.note for row in suite.rows]
-    text = f"### {suite.title}\n\n" + _lines(columns)
+    text = f"### {suite.title}\n" + ("\n" + _lines(columns) if suite.rows else "")
     notes = [*(f"FAILED: {failure}" for failure in suite.failures), *suite.notes]
     return text + "".join(f"\n- {note}" for note in notes) + ("\n" if notes else "")
 

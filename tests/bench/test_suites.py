@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gaitstream.bench.command import run_and_write
-from gaitstream.bench.result import read_report
+from gaitstream.bench.process import ContenderError
+from gaitstream.bench.result import Suite, read_report
 from gaitstream.bench.suites import SUITES, Settings, run_suites
 from gaitstream.errors import ConfigError
 
@@ -27,6 +28,26 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
 def test_a_long_run_is_the_pipelines() -> None:
     with pytest.raises(ConfigError, match="--minutes is for the pipeline suite"):
         run_suites(["gallery"], Settings(minutes=5))
+
+
+def test_a_contender_that_breaks_down_leaves_the_other_suites_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(settings: Settings) -> Suite:
+        raise ContenderError(f"out of memory, quick={settings.quick}")
+
+    def whole(_: Settings) -> Suite:
+        return Suite(name="gallery", title="Gallery", rows=[])
+
+    monkeypatch.setattr("gaitstream.bench.events.run", broken)
+    monkeypatch.setattr("gaitstream.bench.gallery.run", whole)
+    assert run_and_write(["events", "gallery"], Settings(say=lambda _: None), tmp_path) == 1
+    suites = read_report(tmp_path / "report.json").suites
+    assert [(suite.name, suite.failures) for suite in suites] == [
+        ("events", ["out of memory, quick=False"]),
+        ("gallery", []),
+    ]
+    assert "FAILED: out of memory" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.slow
