@@ -34,7 +34,7 @@ def summary(record: Record, result: Score) -> list[str]:
 
 
 def _people(record: Record, result: Score) -> Iterator[str]:
-    yield f"{'enrolled':<10}{'recognised on':<22}walked long enough on"
+    yield f"{'enrolled':<10}{'recognised on':<22}full windows on"
     for name, cameras in result.identified_on.items():
         seen = ", ".join(result.completed_on[name]) or "-"
         yield f"{name:<10}{', '.join(cameras) or 'nowhere':<22}{seen}"

@@ -43,7 +43,8 @@ def watch(event, args):
 sys.addaudithook(watch)
 """
 """Begins a program in a network namespace that has nothing but the loopback interface. An attempt to look up
-a name or to reach another address ends it, also where the failure would be caught."""
+a name or to reach another address ends it, also where the failure would be caught; a forked process
+that tries is heard on standard error."""
 COMMAND = """
 from gaitstream.cli import main
 raise SystemExit(main(sys.argv[1:]))
@@ -66,6 +67,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     arguments = ["demo", "--wait", "--seconds", str(SECONDS), "--seed", "7", "--out", str(out)]
     done = unplugged(COMMAND, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "network:" not in done.stderr
     return out, done.stdout, msgspec.json.decode((out / "record.json").read_bytes(), type=Record)
 
 
@@ -90,6 +92,13 @@ except OSError:
 """)
     assert done.returncode == 97
     assert "socket.getaddrinfo" in done.stderr
+    forked = unplugged("""
+child = os.fork()
+if not child:
+    socket.getaddrinfo("example.org", 80)
+os.waitpid(child, 0)
+""")
+    assert "network: socket.getaddrinfo" in forked.stderr
     assert unplugged("socket.create_server(('127.0.0.1', 0)).close()").returncode == 0
 
 
