@@ -53,7 +53,12 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
     def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "gaitstream", "run", "--cameras", str(path), *arguments]
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # a process group of its own, as under a service manager
         )
         running.append(process)
         return process
@@ -155,6 +160,27 @@ def test_two_workers_publish_through_one_journal(
     }
     assert len({e.run for e in of(received, RunStarted)}) == 2
     assert "64 frames" in output
+
+
+def test_a_service_managers_sigterm_to_all_processes_gives_tracks_their_last_word(
+    start: Start, shared: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    port = free_port()
+    cameras = [camera(shared, "left", fps=4), camera(shared, "right", fps=4)]
+    path = write_cams(tmp_path, shared, bundle.root, cameras, events={"endpoint": endpoints(port)[0]})
+    process = start(path, "--no-table", "--workers", "2", "--realtime")
+    received: list[Received] = []
+    with subscribe(port) as subscriber:
+        while len(of(received, CameraOnline)) < 2:
+            received += hear(subscriber, CameraOnline)
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGTERM)
+        while len(of(received, RunStopped)) < 2:
+            received += hear(subscriber, RunStopped, 20)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    ended = [e for e in of(received, TrackEnded) if isinstance(e, TrackEnded) and e.cause == "shutdown"]
+    assert ended, output
 
 
 def test_kill_and_restart_lose_and_double_no_event(

@@ -49,8 +49,11 @@ def _add_gallery(commands: Commands) -> None:
 
 
 def _enroll(args: argparse.Namespace) -> int:
+    from gaitstream.errors import ConfigError
     from gaitstream.pipeline.enroll import choose, enroll_walk, save_pictures, watch_video
 
+    if not args.person.strip():
+        raise ConfigError(f"--person {args.person!r} is no name; give the name that events will carry")
     config, path = _load(args.cameras)
     walks = watch_video(config, args.video, match=False)
     walk = choose(walks, args.track)

@@ -101,7 +101,7 @@ def describe(calibration: Calibration) -> list[str]:
     if aim is not None:
         lines = [f"chosen for a false positive rate (FPIR) of {aim:.1%} of strangers' searches"]
     else:
-        lines = [f"by a rule of thumb: fewer than {ENOUGH} people aim for no false positive rate (FPIR)"]
+        lines = [f"by a rule of thumb; from {ENOUGH} people on it aims for a false positive rate (FPIR)"]
     if share is not None:
         low, high = calibration.fpir_range
         lines.append(

@@ -110,11 +110,13 @@ class Gallery:
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if self.path.exists() and not self.path.is_file():
+            raise GalleryError(f"{self.path} is no file; give the gallery's file, such as people.gallery")
+        if not self.path.exists():
             if not create:
                 raise GalleryError(
                     f"{self.path}: no such gallery; make one with "
-                    "'gaitstream enroll --person NAME --video FILE'"
+                    "'gaitstream enroll --person NAME --video FILE --cameras FILE'"
                 )
             self._make_file()
         try:

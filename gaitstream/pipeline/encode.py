@@ -97,7 +97,11 @@ class Encoder:
         for kind, model in config.models.recognizers.items():
             recognizer = Recognizer.load(locate(model.model, kind), *options)
             if recognizer.manifest.model != kind:
-                raise ConfigError(f"models.{kind}: {model.model} is a bundle of {recognizer.manifest.model}")
+                found = recognizer.manifest.model
+                raise ConfigError(
+                    f"models.{kind}: {model.model} is a bundle of {found}; give it as models.{found}, or a "
+                    f"bundle of {kind} here"
+                )
             recognizers[kind] = recognizer
         pose = config.models.pose
         name = pose.model if pose else "demo" if "gaitheat" in recognizers else None

@@ -263,7 +263,9 @@ def work(options: Options, shard: Shard, run: str, pipe: Connection) -> None:
     from gaitstream.pipeline.config_file import load_config
     from gaitstream.pipeline.launch import make_observers, start_logging
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    # Ctrl-C and a service manager's SIGTERM reach the whole group: the parent decides.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     start_logging(table=bool(options.table), as_json=options.json_logs, verbose=options.verbose)
     sink = _PipeSink(pipe)
     try:

@@ -60,7 +60,7 @@ def test_enough_people_aim_for_the_rate_and_fewer_say_that_they_do_not() -> None
     assert many.fpir is not None
     assert AIM / 2 < many.fpir <= AIM
     assert many.persons == ENOUGH
-    assert f"fewer than {ENOUGH} people" in describe(few)[0]
+    assert f"rule of thumb; from {ENOUGH} people on" in describe(few)[0]
     assert describe(many)[0] == "chosen for a false positive rate (FPIR) of 1.0% of strangers' searches"
     assert f"from {many.impostor} searches of {ENOUGH} people" in describe(many)[1]
 

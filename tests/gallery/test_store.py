@@ -146,6 +146,8 @@ def test_not_a_number_is_refused(path: Path) -> None:
 def test_a_missing_file_and_a_wrong_one_are_errors(path: Path) -> None:
     with pytest.raises(GalleryError, match="no such gallery; make one with 'gaitstream enroll"):
         Gallery(path)
+    with pytest.raises(GalleryError, match="is no file; give the gallery's file"):
+        Gallery(path.parent, create=True)
     path.write_text("cameras: []" * 100)
     with pytest.raises(GalleryError, match="is no gallery"):
         Gallery(path)
