@@ -144,6 +144,7 @@ fi
 if part site; then
     check "graph for DeepStream" gaitstream deepstream render --cameras "$out/site/cams.yaml" --out "$out/graph"
     check "native front end against truth" compare native
+    cat "$out/native-front-end-against-truth.log" 2>/dev/null
 fi
 if part deepstream && check "DeepStream's Python API" has_deepstream; then
     check "documented names" documented_api
