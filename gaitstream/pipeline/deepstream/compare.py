@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from gaitstream.events import Event, Journal
-from gaitstream.events.schema import IdentityFinal, decode
+from gaitstream.events.schema import IdentityFinal, TrackEnded, decode
 
 SHORTEST_S = 3.0
 """People in the picture for less are not expected to be tracked."""
@@ -38,6 +39,8 @@ class Score:
     """Tracks that ended, on whomever."""
     named: dict[tuple[str, int], str]
     """Name by camera and true id."""
+    nearest: dict[tuple[str, int], str]
+    """The nearest person in the gallery, near enough or not, by camera and true id."""
     names: dict[int, str]
     """True name by true id."""
 
@@ -48,7 +51,7 @@ class Score:
 
 
 def finals(journal: Path) -> list[IdentityFinal]:
-    """The last word on every track of a journal."""
+    """The last word on every track of a journal, at the time of its last box: evidence may end before it."""
     store = Journal(journal)
     try:
         events: list[Event] = []
@@ -57,7 +60,12 @@ def finals(journal: Path) -> list[IdentityFinal]:
             while after < head and (records := store.read(topic, after)):
                 events += [decode(record.payload) for record in records]
                 after = records[-1].seq
-        return [event for event in events if isinstance(event, IdentityFinal)]
+        last_ns = {(e.camera, e.track): e.time_ns for e in events if isinstance(e, TrackEnded)}
+        return [
+            msgspec.structs.replace(event, time_ns=last_ns.get((event.camera, event.track), event.time_ns))
+            for event in events
+            if isinstance(event, IdentityFinal)
+        ]
     finally:
         store.close()
 
@@ -73,6 +81,7 @@ def score(site: Path, events: Iterable[IdentityFinal], starts_ns: dict[str, int]
     """
     expected, found, tracks = 0, set(), 0
     named: dict[tuple[str, int], str] = {}
+    nearest: dict[tuple[str, int], str] = {}
     truths = {camera: read_truth(site / camera / "gt" / "gt.txt") for camera in starts_ns}
     for rows in truths.values():
         _, counts = np.unique(rows[rows[:, 6] > 0.5, 1], return_counts=True)
@@ -87,8 +96,11 @@ def score(site: Path, events: Iterable[IdentityFinal], starts_ns: dict[str, int]
             found.add((event.camera, who))
             if event.person is not None:
                 named[event.camera, who] = event.person
+            if event.candidates:
+                nearest[event.camera, who] = event.candidates[0][0]
     people = json.loads((site / "identities.json").read_text())
-    return Score(expected, len(found), tracks, named, {one["id"]: one["name"] for one in people})
+    names = {one["id"]: one["name"] for one in people}
+    return Score(expected, len(found), tracks, named, nearest, names)
 
 
 def read_truth(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -123,6 +135,8 @@ def table(native: Score, deepstream: Score, *, names: bool) -> tuple[str, bool]:
     """
     both = native.named.keys() & deepstream.named.keys()
     agreed = sum(native.named[key] == deepstream.named[key] for key in both)
+    near = native.nearest.keys() & deepstream.nearest.keys()
+    same = sum(native.nearest[key] == deepstream.nearest[key] for key in near)
     rows = [
         ("people expected", native.expected, deepstream.expected),
         ("people found", native.found, deepstream.found),
@@ -133,6 +147,7 @@ def table(native: Score, deepstream: Score, *, names: bool) -> tuple[str, bool]:
     lines = [f"{'':22}{'native':>10}{'deepstream':>12}"]
     lines += [f"{name:22}{first:>10}{second:>12}" for name, first, second in rows]
     lines.append(f"named by both: {len(both)}, with the same name: {agreed}")
+    lines.append(f"compared with the gallery by both: {len(near)}, with the same person nearest: {same}")
     short = []
     if deepstream.found < LEAST_COVERED * max(native.found, 1):
         short.append(f"finds less than {LEAST_COVERED:.0%} of the people")

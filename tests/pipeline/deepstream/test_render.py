@@ -167,7 +167,7 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
         return IdentityFinal(
             time_ns=time_ns, run="r", camera="cam", track=track, status="known", person=person, distance=1.0,
             margin=None, threshold=2.0, first_ns=0, frames=50, windows=2, provisional=False, reason=None,
-            box=box,
+            box=box, candidates=((person or "ann", 1.0), ("zoe", 3.0)),
         )  # fmt: skip
 
     def run(*events: IdentityFinal) -> Score:
@@ -183,6 +183,7 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
     assert (again.found, again.tracks) == (2, 3)
     assert (swapped.rightly, nobody.named) == (0, {})
     assert table(both, again, names=True)[1]
+    assert "by both: 2, with the same person nearest: 0" in table(both, swapped, names=True)[0]
     for other in (one, swapped, nobody):
         assert not table(both, other, names=True)[1]
     assert not table(nobody, nobody, names=True)[1]
