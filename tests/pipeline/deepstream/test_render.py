@@ -19,8 +19,9 @@ from gaitstream.bundle import Bundle, Graphs, write_manifest
 from gaitstream.cli import build_parser, main
 from gaitstream.cli.exporting import parse_groups
 from gaitstream.errors import ConfigError
+from gaitstream.events import IdentityFinal, Journal, TrackEnded, encode
 from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.deepstream.compare import Score, owner, read_truth, score, table
+from gaitstream.pipeline.deepstream.compare import Score, finals, owner, read_truth, score, table
 from gaitstream.pipeline.deepstream.graph import build_graph, slots_of
 from gaitstream.pipeline.deepstream.plan import Plan
 from gaitstream.pipeline.deepstream.render import render
@@ -149,8 +150,6 @@ def test_the_demo_renders_when_it_has_the_graph(tmp_path: Path, capsys: Any) -> 
 
 
 def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
-    from gaitstream.events.schema import IdentityFinal
-
     folder = tmp_path / "cam" / "gt"
     folder.mkdir(parents=True)
     rows = [f"{f},{who},{10 * f + 1},{50 * who + 1},20,40,1,1,1.0" for f in range(1, 61) for who in (1, 2)]
@@ -190,3 +189,21 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
     assert table(nobody, both, names=False)[1]
     assert not table(both, one, names=False)[1]
     assert np.isfinite(truth).all()
+
+
+def test_a_track_is_looked_for_where_it_was_seen_last(tmp_path: Path) -> None:
+    """Its box is of that moment; the evidence may have ended before."""
+    final = IdentityFinal(
+        time_ns=5, run="r", camera="cam", track=1, status="unknown", person=None, distance=None, margin=None,
+        threshold=None, first_ns=0, frames=9, windows=0, provisional=True, reason="too_short",
+        box=(0.0, 0.0, 1.0, 1.0),
+    )  # fmt: skip
+    ended = TrackEnded(
+        time_ns=8, run="r", camera="cam", track=1, cause="lost", first_ns=0, seen=20, accepted=9,
+        outcome="unknown",
+    )  # fmt: skip
+    journal = Journal(tmp_path / "journal")
+    for event in (final, ended):
+        journal.append(event.topic, encode(event))
+    journal.close()
+    assert [(event.track, event.time_ns) for event in finals(tmp_path / "journal")] == [(1, 8)]
