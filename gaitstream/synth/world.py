@@ -20,6 +20,8 @@ from gaitstream.synth.truth import Truth, observe
 GOLDEN = 0.6180339887498949
 EDGE_M = 0.7
 """Nobody turns nearer to the edge of the floor."""
+NEAREST_TARGET_M = 6.5
+"""Between a camera and the spot of the floor it looks at."""
 ATTEMPTS = 300
 """At a route; each allows sharper turns by one degree. The corridor takes about 50."""
 
@@ -51,7 +53,9 @@ class Site:
         direction = np.array([np.cos(angle), np.sin(angle)])
         edge = direction / np.max(np.abs(direction) / half)
         outside = half + edge + direction * 1.8
-        target = half + edge * 0.35 + rng.uniform(-0.08, 0.08, 2) * half
+        # Nearer to its target than this, a camera looks down so steeply that it cuts off heads.
+        reach = max(NEAREST_TARGET_M, float(np.linalg.norm(edge * 0.65 + direction * 1.8)))
+        target = outside - direction * reach + rng.uniform(-0.08, 0.08, 2) * half
         height = float(rng.uniform(2.8, 3.6))
         camera = look_at(
             f"cam{number}",
