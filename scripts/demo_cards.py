@@ -132,7 +132,7 @@ GaitHeat at reduced width ({training["channels"]}, {training["dim"]} dimensions 
 ## On unseen people
 
 Every person in other clothes on each of four cameras that were not trained on, {gait["templates"]} passes in
-random directions each; boxes and heatmaps by the demo models, on rendered pictures. Everybody is enrolled from
+random directions each; boxes and heatmaps by the demo models, on rendered pictures. Everybody is enrolled in
 one camera, with all passes there as templates where not said otherwise, and searched from the others; every
 camera is the enrolling one in turn. Ran on {gait["runtime"]} in {gait["precision"]}.
 

@@ -90,7 +90,7 @@ class Camera(Section):
     """One camera: where its frames come from and what is particular about it."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    """Name in events, metrics and the gallery's audit: letters, digits, `_`, `.`, `-`; unique."""
+    """Name in events and metrics: letters, digits, `_`, `.`, `-`; unique."""
     url: SecretUrl
     """`rtsp://`, `rtsps://`, `http(s)://`, `synth://`, `/dev/video0`, a video file, a folder of images."""
     enabled: bool = True

@@ -145,7 +145,8 @@ class Lessons:
         self.features = torch.compile(model.features)
         points = draw_keypoints(bank, torch.randint(len(bank), (500,), generator=rng), 4, rng, Noise())
         spread = teacher.features(align_points(points).flatten(0, 1)).std((0, 1))
-        self.spread = spread.clamp(min=0.1 * float(spread.mean()))
+        # Channels that died in the teacher's training teach nothing.
+        self.weight = torch.where(spread > 0.01, 1 / spread, 0.0) / (spread > 0.01).float().mean().sqrt()
 
     def __call__(self, maps: Tensor, points: Tensor, people: Tensor) -> dict[str, Tensor]:
         """Distances to what the teacher makes of the true joints, and the published losses.
@@ -167,7 +168,7 @@ class Lessons:
             losses["triplet"] = losses["triplet"] + weight * triplet(branch.before, people)
             losses["ce"] = losses["ce"] + weight * cross_entropy(branch, people)
         # The fusion branch comes last.
-        losses["features"] = (((pool_rows(features[-1]) - wanted) / self.spread) ** 2).mean()
+        losses["features"] = (((pool_rows(features[-1]) - wanted) * self.weight) ** 2).mean()
         losses["embedding"] = 1 - F.cosine_similarity(branch.after, embedding, dim=-1).mean()
         return losses
 
