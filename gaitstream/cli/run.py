@@ -84,15 +84,21 @@ def _add_config(commands: Commands) -> None:
 
 
 def _config_check(args: argparse.Namespace) -> int:
+    from gaitstream.errors import ConfigError
     from gaitstream.pipeline.config_file import load_config
+    from gaitstream.pipeline.config_probe import missing, probe
 
     config = load_config(args.file)
+    problems = missing(Path(args.file), config, cameras=not args.open)
+    if problems:
+        raise ConfigError("\n".join(problems))
     enabled = sum(camera.enabled for camera in config.cameras)
     print(f"{args.file}: correct; {len(config.cameras)} cameras, {enabled} enabled")
+    path = config.gallery.path
+    if path is not None and not path.exists():
+        print(f"  gallery {path} does not exist yet: nobody is known until 'gaitstream enroll' makes it")
     if not args.open:
         return 0
-    from gaitstream.pipeline.config_probe import probe
-
     answers = probe(config)
     for answer in answers:
         size = f"{answer.size[0]} x {answer.size[1]}" if answer.size else "no picture"

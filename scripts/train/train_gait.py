@@ -1,7 +1,8 @@
 """Train the demo gait model: GaitHeat at reduced width on the synthetic world.
 
-    python scripts/train/train_gait.py --teacher runs/teacher.pt --minutes 40 --out runs/gait
-    gaitstream export gaitheat --checkpoint runs/gait/gait.pt --out runs/gait/bundle
+    python scripts/train/train_gait.py --teacher runs/teacher.pt --rendered runs/walks --out runs/gait
+
+`docs/demo-models.md` has the steps before and after.
 
 Triplet loss (batch all, margin 0.2) on every part before the neck and cross-entropy after it, for the three
 branches, as published; besides, the fusion branch learns what `train_teacher.py` computed from the true
@@ -36,6 +37,8 @@ CHANNELS = (8, 16, 32, 64)
 DIM = 64
 MARGIN = 0.2
 SCALE = 16.0
+WHOLE_MARGIN, WHOLE_SCALE = 0.1, 25.0
+"""Of the cross-entropy of all strips together, which is what a gallery compares."""
 
 
 def triplet(before: Tensor, ids: Tensor) -> Tensor:
@@ -169,6 +172,8 @@ class Lessons:
             losses["ce"] = losses["ce"] + weight * cross_entropy(branch, people)
         # The fusion branch comes last.
         losses["features"] = (((pool_rows(features[-1]) - wanted) * self.weight) ** 2).mean()
+        cosines = branch.logits.float().mean(1) - WHOLE_MARGIN * F.one_hot(people, branch.logits.shape[-1])
+        losses["identity"] = F.cross_entropy(WHOLE_SCALE * cosines, people)
         losses["embedding"] = 1 - F.cosine_similarity(branch.after, embedding, dim=-1).mean()
         return losses
 
@@ -192,7 +197,13 @@ def train(args: argparse.Namespace) -> None:
     rng = torch.Generator().manual_seed(args.seed + 77 * rank)
     numbers = np.random.default_rng(args.seed + 77 * rank)
     lessons = Lessons(model, teacher, bank, rng)
-    weights = {"features": 1.0, "embedding": 1.0, "triplet": args.names, "ce": args.names}
+    weights = {
+        "features": 1.0,
+        "embedding": 1.0,
+        "triplet": args.names,
+        "ce": args.names,
+        "identity": args.names,
+    }
     held = {"drawn": unseen_maps(unseen)}
     if args.held:
         held["rendered"] = held_maps(args.held)

@@ -247,6 +247,36 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert schema["$defs"]["Camera"]["properties"]["url"]["type"] == "string"
 
 
+def test_what_is_named_and_not_there_is_said_without_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "models:\n  gaitheat: {model: dmeo}\n  biggait: big\n  detector: dome\n"
+        "cameras:\n- {id: a, url: nope.mp4}\n- {id: b, url: off.mp4, enabled: false}\n"
+        "- {id: c, url: 'gopher://u:secret1@h'}\n- {id: d, url: 'synth://plazza'}\n"
+        "- {id: e, url: 'rtsp://nobody.invalid/1'}\ngallery: {path: .}\n"
+    )
+    path = write(tmp_path, text)
+    assert main(["config", "check", str(path)]) == 2
+    lines = capsys.readouterr().err.removeprefix("gaitstream: ").replace(f"{tmp_path}/", "").splitlines()
+    expected = [
+        (2, "models.gaitheat.model: no packaged gaitheat is called 'dmeo' (did you mean 'demo'?); there is"),
+        (3, "models.biggait.model: no biggait weights ship with gaitstream, so 'big' names none: export"),
+        (4, "models.detector.model: no packaged detector is called 'dome'"),
+        (6, "cameras[0].url: nope.mp4 does not exist; give a file"),
+        (8, "cameras[2].url: camera c: scheme 'gopher' is unknown; allowed: synth, rtsp"),
+        (9, "cameras[3].url: "),
+        (11, "gallery.path: "),
+    ]
+    assert len(lines) == len(expected)
+    for line, (number, start) in zip(lines, expected, strict=True):
+        assert line.startswith(f"cams.yaml:{number}: {start}")
+    assert "plazza" in lines[5]
+    path.write_text("cameras: [{id: a, url: cams.yaml}]\ngallery: {path: people.gallery}\n")
+    assert main(["config", "check", str(path)]) == 0
+    assert "people.gallery does not exist yet: nobody is known" in capsys.readouterr().out
+
+
 def test_opening_every_camera_says_what_each_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shared: Path
 ) -> None:
