@@ -41,6 +41,10 @@ HINTS = {
 """Where to look when tracks stay without an identity, by reason."""
 
 
+_WHY_BLIND = {"connecting": "the run was stopped before it answered", "ended": "it ended before one came"}
+"""By state, where a camera gave no reason."""
+
+
 class Rates:
     """Frames per second from successive snapshots."""
 
@@ -96,11 +100,31 @@ def summary(snapshot: Snapshot) -> list[str]:
     ended = sum(camera.tracks_ended for camera in cameras)
     listed = ", ".join(f"{count} {status}" for status, count in outcomes.items())
     lines = [totals(snapshot), f"{ended} tracks ended" + (f": {listed}" if listed else "")]
-    if not ended:
+    lines += _blind(snapshot)
+    if not ended and not _saw_nothing(snapshot):
         lines.append("nobody was tracked: is somebody in the picture, and models.detector.score low enough?")
     for reason, count in sorted(unnamed.items(), key=lambda item: -item[1]):
         lines.append(f"  {count} x {reason}: {HINTS[Reason(reason)]}")
     return lines
+
+
+def _blind(snapshot: Snapshot) -> list[str]:
+    """A line for each camera that gave no picture, with the reason."""
+    return [
+        f"no picture came from camera {name}: {camera.reason or _WHY_BLIND.get(camera.state, camera.state)}"
+        for name, camera in snapshot.cameras.items()
+        if not _gave_pictures(camera)
+    ]
+
+
+def _saw_nothing(snapshot: Snapshot) -> bool:
+    """Whether there are cameras, and none of them gave a picture."""
+    cameras = snapshot.cameras.values()
+    return bool(cameras) and not any(_gave_pictures(camera) for camera in cameras)
+
+
+def _gave_pictures(camera: CameraStats) -> bool:
+    return bool(camera.decoded or camera.analysed)
 
 
 class LiveTable:

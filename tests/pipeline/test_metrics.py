@@ -19,7 +19,14 @@ from gaitstream.errors import ConfigError
 from gaitstream.pipeline.data import Reason
 from gaitstream.pipeline.display import HINTS, JsonFormatter, Rates, summary, table
 from gaitstream.pipeline.metrics import MetricsServer, exposition
-from gaitstream.pipeline.stats import Histogram, Snapshot, Stats, decode_snapshot, encode_snapshot
+from gaitstream.pipeline.stats import (
+    CameraStats,
+    Histogram,
+    Snapshot,
+    Stats,
+    decode_snapshot,
+    encode_snapshot,
+)
 
 LINE = re.compile(r'^[a-z_]+(\{[a-z]+="(\\.|[^"\\])*"(,[a-z]+="(\\.|[^"\\])*")*\})? -?[0-9.e+]+$')
 
@@ -118,6 +125,20 @@ def test_the_summary_says_why_and_what_to_do(stats: Stats) -> None:
     assert "1 x too_short: " + HINTS[Reason.TOO_SHORT] in text
     assert set(HINTS) == set(Reason)
     assert "nobody was tracked" in "\n".join(summary(Snapshot(events=Counter())))
+
+
+def test_the_summary_names_cameras_without_a_picture(stats: Stats) -> None:
+    blind, seen = CameraStats(state="failed", reason="nope.mp4: no such file"), CameraStats(decoded=30)
+    waiting = CameraStats(state="connecting")
+    nothing = "\n".join(summary(Snapshot(cameras={"gate": blind, "yard": waiting})))
+    assert "no picture came from camera gate: nope.mp4: no such file" in nothing
+    assert "no picture came from camera yard: the run was stopped before it answered" in nothing
+    assert "nobody was tracked" not in nothing
+    one = "\n".join(summary(Snapshot(cameras={"gate": blind, "hall": seen})))
+    assert "no picture came from camera gate" in one
+    assert "no picture came from camera hall" not in one
+    assert "nobody was tracked" in one
+    assert "no picture" not in "\n".join(summary(stats.snapshot()))
 
 
 def test_json_logs_are_one_object_per_line() -> None:
