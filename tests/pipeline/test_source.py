@@ -31,6 +31,7 @@ from gaitstream.pipeline.source import (
 )
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate
+from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.queue import FrameQueue
 
 NOW = 1_800_000_000 * SECOND_NS
@@ -145,9 +146,9 @@ def test_corrupt_packets_are_counted_and_the_rest_is_read(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("missing.mp4", None, "no such file"),
-        ("empty.mp4", b"", "the file is empty"),
-        ("text.mp4", b"this is no video at all\n" * 100, "is not a video that FFmpeg can read"),
+        ("missing.mp4", None, "no such file; give a video or a folder of images that exists"),
+        ("empty.mp4", b"", "the file is empty; record or copy it again"),
+        ("text.mp4", b"this is no video at all\n" * 100, "FFmpeg can read; give a video such as .mp4"),
     ],
 )
 def test_what_is_no_video_says_so_and_is_not_tried_again(
@@ -176,6 +177,29 @@ def test_sound_is_no_video(tmp_path: Path) -> None:
 def test_a_scheme_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"scheme 'gopher' is unknown; allowed: synth, rtsp"):
         create_source(camera("gopher://user:pass@h/x"), Sources())
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_host_name_that_is_not_found_is_named_without_credentials(scheme: str) -> None:
+    source = create_source(camera(f"{scheme}://viewer:battery-staple@nobody.invalid/x.mp4"), Sources())
+    with pytest.raises(SourceError, match=r"the host name nobody\.invalid was not found; check") as caught:
+        source.open()
+    assert "battery" not in str(caught.value)
+    assert "viewer" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("rtsp://u:p@nobody.invalid:554/1", "nobody.invalid"),
+        ("rtsp://127.0.0.1/1", ""),
+        ("rtsp://[::1]:554/1", ""),
+        ("rtsp://[gate/1", ""),
+        ("rtsp://" + "a" * 70 + "/1", ""),
+    ],
+)
+def test_only_names_without_an_address_are_unknown(url: str, host: str) -> None:
+    assert unknown_host(url) == host
 
 
 def test_a_refused_connection_is_tried_again_without_credentials_in_sight() -> None:

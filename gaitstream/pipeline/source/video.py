@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from gaitstream.pipeline.config import Camera, Sources
 from gaitstream.pipeline.data import Image
 from gaitstream.pipeline.source.base import CameraRefusedError, Picture
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock
+from gaitstream.pipeline.source.host import unknown_host
 
 if TYPE_CHECKING:
     import av
@@ -236,7 +238,15 @@ class VideoSource:
             limit = self._sources.stall_s if what == "broke off" else self._sources.connect_s
             return SourceError(f"{url}: nothing came for {limit:g} s")
         if isinstance(error, av.error.InvalidDataError) and what == "cannot be opened":
-            return SourceError(f"{url}: is not a video that FFmpeg can read")
+            return SourceError(
+                f"{url}: is not a video that FFmpeg can read; give a video such as .mp4 or .mkv, a folder of "
+                "images, or a camera's URL that plays in ffplay"
+            )
+        if getattr(error, "errno", None) == errno.EIO and url.scheme and (host := unknown_host(url.reveal())):
+            return SourceError(
+                f"{url}: the host name {url.scrub(host)} was not found; check its spelling and the name "
+                "server, or give the camera's IP address"
+            )
         reason = url.scrub(getattr(error, "strerror", None) or str(error))
         return SourceError(f"{url}: {what}: {reason}")
 
@@ -244,6 +254,6 @@ class VideoSource:
 def _check_file(path: Path) -> None:
     """Say plainly what FFmpeg would say in its own way."""
     if not path.exists():
-        raise SourceError(f"{path}: no such file; check the camera's url")
+        raise SourceError(f"{path}: no such file; give a video or a folder of images that exists")
     if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(f"{path}: the file is empty")
+        raise SourceError(f"{path}: the file is empty; record or copy it again")
