@@ -102,15 +102,17 @@ def judge_nobody(config: Config) -> Config:
 
 def with_gallery(config: Config, encoder: Encoder, path: Path) -> Config:
     """Compare everybody with `PERSONS` random people."""
-    from gaitstream.gallery.store import Gallery
+    from gaitstream.gallery.store import Enrolment, Gallery
 
     rng = np.random.default_rng(0)
+    enrolments = []
+    for kind, model in encoder.recognizers.items():
+        shape = (4, model.manifest.embedding.parts, model.manifest.embedding.dim)
+        for index in range(PERSONS):
+            templates = rng.standard_normal(shape, dtype=np.float32)
+            enrolments.append(Enrolment(f"person{index}", kind, model.fingerprint, templates))
     with Gallery(path, create=True) as gallery:
-        for kind, model in encoder.recognizers.items():
-            shape = (4, model.manifest.embedding.parts, model.manifest.embedding.dim)
-            for index in range(PERSONS):
-                templates = rng.standard_normal(shape, dtype=np.float32)
-                gallery.enroll(f"person{index}", kind, model.fingerprint, templates)
+        gallery.enroll_many(enrolments)
     found = config.gallery.model_copy(update={"path": path, "threshold": 0.5, "margin": 0.02})
     return config.model_copy(update={"gallery": found})
 

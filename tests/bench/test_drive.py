@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from gaitstream.bench.clips import FPS, cameras_on, make_clips
-from gaitstream.bench.drive import BOUNDS, Load, Moment, between, limit_of
+from gaitstream.bench.drive import (
+    BOUNDS,
+    PERSONS,
+    Load,
+    Moment,
+    between,
+    build_config,
+    limit_of,
+    with_gallery,
+)
 from gaitstream.bench.floors import Limits, Work
 from gaitstream.bench.pipeline import drive, paced_row, saturation_notes
 from gaitstream.bench.pipeline_charts import draw
 from gaitstream.bench.plots import COLOURS, LINES, draw_chart, styles
 from gaitstream.bench.stages import stage_rows, stage_suite
+from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.pipeline.config import Camera
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.secret_url import SecretUrl
 from gaitstream.pipeline.stats import CameraStats, Histogram, Snapshot
 
 
@@ -95,6 +110,26 @@ def test_pairs_share_colours_and_lines() -> None:
 
 
 @pytest.mark.slow
+def test_the_crowd_is_enrolled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    whole = Gallery.enroll_many
+
+    def counted(self: Gallery, enrolments: list[Enrolment]) -> int:
+        calls.append(len(enrolments))
+        return whole(self, enrolments)
+
+    monkeypatch.setattr(Gallery, "enroll_many", counted)
+    embedding = SimpleNamespace(parts=2, dim=4)
+    model = SimpleNamespace(manifest=SimpleNamespace(embedding=embedding), fingerprint="f" * 64)
+    encoder = cast(Encoder, SimpleNamespace(recognizers={"gaitheat": model}))
+    config = build_config([Camera(id="a", url=SecretUrl("a.mp4"))], "demo")
+    config = with_gallery(config, encoder, tmp_path / "crowd.gallery")
+    assert calls == [PERSONS]
+    assert config.gallery.path is not None
+    with Gallery(config.gallery.path) as gallery:
+        assert gallery.matcher("gaitheat", "f" * 64).templates.shape == (4 * PERSONS, 2, 4)
+
+
 def test_the_pipeline_is_really_driven(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 2, (320, 180), 2.0)
     assert make_clips(tmp_path, 2, (320, 180), 2.0) == clips
