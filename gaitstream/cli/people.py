@@ -40,7 +40,9 @@ def _add_gallery(commands: Commands) -> None:
     gallery = commands.add_parser("gallery", help="list, judge and remove the people who are known")
     actions = gallery.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="who is known, with how many templates")
-    info = actions.add_parser("info", help="what the thresholds aim for and what they rest on")
+    info = actions.add_parser(
+        "info", help="what the thresholds aim for and rest on, and what is damaged (then exit code 1)"
+    )
     remove = actions.add_parser("remove", help="erase a person and overwrite the templates")
     remove.add_argument("person", metavar="NAME")
     for parser, handler in ((listing, _list), (info, _info), (remove, _remove)):
@@ -144,7 +146,10 @@ def _info(args: argparse.Namespace) -> int:
             print(f"  threshold {found.threshold:.4f}, margin {found.margin:.4f}")
             for line in describe(found):
                 print(f"  {line}")
-    return 0
+        damaged = gallery.damaged()
+    for one in damaged:
+        print(f"{one}; put a backup of the gallery in its place, or remove {one.person!r} and enrol again")
+    return int(bool(damaged))
 
 
 def _remove(args: argparse.Namespace) -> int:

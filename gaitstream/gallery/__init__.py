@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.matching import Matcher, mean_part_distance
 from gaitstream.gallery.store import Enrolment, Gallery, PersonEntry
 
-__all__ = ["Enrolment", "Gallery", "Matcher", "PersonEntry", "mean_part_distance"]
+__all__ = ["Damage", "Enrolment", "Gallery", "Matcher", "PersonEntry", "mean_part_distance"]

@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery.calibration import Calibration, calibrate
+from gaitstream.gallery.checksum import Damage, add_checksums, checksum, read_templates
 from gaitstream.gallery.matching import Matcher
 
 Floats = NDArray[np.float32]
 Method = TypeVar("Method", bound=Callable[..., object])
 APPLICATION_ID = 0x47414954  # "GAIT"
-SCHEMA = 2
-"""1 kept a threshold and a margin by the rule of thumb alone."""
+SCHEMA = 3
+"""1 kept a threshold and a margin by the rule of thumb alone, 1 and 2 no checksums."""
 _TABLES = """
 CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ns INTEGER NOT NULL);
 CREATE TABLE model (
@@ -40,7 +41,7 @@ CREATE TABLE template (
     id INTEGER PRIMARY KEY,
     person INTEGER NOT NULL REFERENCES person(id) ON DELETE CASCADE,
     model TEXT NOT NULL REFERENCES model(name),
-    source TEXT NOT NULL, created_ns INTEGER NOT NULL, data BLOB NOT NULL
+    source TEXT NOT NULL, created_ns INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
 );
 CREATE INDEX template_by_model ON template (model, person, id);
 """
@@ -175,7 +176,7 @@ class Gallery:
                 known = ", ".join(entry.name for entry in self.persons()) or "nobody"
                 raise GalleryError(f"{person!r} is not in {self.path}; it has {known}")
             for model in self.models():
-                self.calibrate(model)
+                self._calibrate(model, leave_out_damaged=True)  # of others: they must not keep this one in
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing stays behind in the log
         return int(count)
 
@@ -208,31 +209,44 @@ class Gallery:
             nearest: how many of a person's nearest templates are averaged; 1 takes the best.
 
         Raises:
-            GalleryError: the gallery was filled by another model.
+            GalleryError: the gallery was filled by another model, or a template is damaged.
         """
-        row = self._db.execute(
-            "SELECT fingerprint, parts, dim FROM model WHERE name = ?", (model,)
-        ).fetchone()
-        if row is None:
-            return Matcher.build([], nearest)
-        self._check_model(model, fingerprint, row[0])
-        grouped: dict[str, list[Floats]] = {}
-        rows = self._db.execute(
-            "SELECT p.name, t.data FROM template t JOIN person p ON p.id = t.person WHERE t.model = ? "
-            "ORDER BY p.name, t.id",
-            (model,),
-        )
-        for name, data in rows:
-            grouped.setdefault(name, []).append(np.frombuffer(data, "<f4").reshape(row[1], row[2]))
-        return Matcher.build([(name, np.stack(maps)) for name, maps in grouped.items()], nearest)
+        bound = self.models().get(model)
+        if bound is not None:
+            self._check_model(model, fingerprint, bound)
+        return self._match(model, nearest=nearest)
+
+    @_explained
+    def damaged(self) -> list[Damage]:
+        """The templates of all models whose bytes are not those that were enrolled."""
+        read = (template for model in self.models() for _, template in self._read(model))
+        return [template for template in read if isinstance(template, Damage)]
 
     @_explained
     def calibrate(self, model: str) -> Calibration | None:
         """Compute threshold and margin from the templates and keep them."""
-        row = self._db.execute("SELECT fingerprint FROM model WHERE name = ?", (model,)).fetchone()
-        if row is None:
-            return None
-        result = calibrate(self.matcher(model, row[0]))
+        return self._calibrate(model)
+
+    def _read(self, model: str) -> Iterator[tuple[str, Floats | Damage]]:
+        """A model's templates by person, each `[parts, dim]` or damaged."""
+        shape = self._db.execute("SELECT parts, dim FROM model WHERE name = ?", (model,)).fetchone()
+        for name, data in read_templates(self._db, model, shape) if shape else ():
+            yield name, data if isinstance(data, Damage) else np.frombuffer(data, "<f4").reshape(shape)
+
+    def _match(self, model: str, *, nearest: int = 1, leave_out_damaged: bool = False) -> Matcher:
+        grouped: dict[str, list[Floats]] = {}
+        for name, template in self._read(model):
+            if not isinstance(template, Damage):
+                grouped.setdefault(name, []).append(template)
+            elif not leave_out_damaged:
+                raise GalleryError(
+                    f"{self.path}: {template}; put a backup in its place, or erase {name!r} with 'gaitstream "
+                    "gallery remove' and enrol again; 'gaitstream gallery info' lists all that is damaged"
+                )
+        return Matcher.build([(name, np.stack(maps)) for name, maps in grouped.items()], nearest)
+
+    def _calibrate(self, model: str, *, leave_out_damaged: bool = False) -> Calibration | None:
+        result = calibrate(self._match(model, leave_out_damaged=leave_out_damaged))
         kept = msgspec.json.encode(result).decode() if result else None
         self._db.execute("UPDATE model SET calibration = ? WHERE name = ?", (kept, model))
         return result
@@ -286,15 +300,20 @@ class Gallery:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA}")
-            elif (application, schema) == (APPLICATION_ID, 1):
-                self._db.execute("ALTER TABLE model ADD COLUMN calibration TEXT")
-                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
-                for model in self.models():
-                    self.calibrate(model)
+            elif application == APPLICATION_ID and schema in (1, 2):
+                self._migrate(schema)
             elif application != APPLICATION_ID or schema != SCHEMA:
                 raise GalleryError(
                     f"{self.path} is no gallery of schema {SCHEMA} (it says {schema}); enrol into a new file"
                 )
+
+    def _migrate(self, schema: int) -> None:
+        add_checksums(self._db)
+        if schema == 1:
+            self._db.execute("ALTER TABLE model ADD COLUMN calibration TEXT")
+            for model in self.models():
+                self.calibrate(model)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -319,9 +338,9 @@ class Gallery:
         self._db.execute("INSERT OR IGNORE INTO person (name, created_ns) VALUES (?, ?)", (person, now))
         blobs = (np.ascontiguousarray(template, "<f4").tobytes() for template in templates)
         self._db.executemany(
-            "INSERT INTO template (person, model, source, created_ns, data) "
-            "VALUES ((SELECT id FROM person WHERE name = ?), ?, ?, ?, ?)",
-            ((person, enrolment.model, enrolment.source, now, blob) for blob in blobs),
+            "INSERT INTO template (person, model, source, created_ns, checksum, data) "
+            "VALUES ((SELECT id FROM person WHERE name = ?), ?, ?, ?, ?, ?)",
+            ((person, enrolment.model, enrolment.source, now, checksum(blob), blob) for blob in blobs),
         )
 
     def _bind(self, model: str, fingerprint: str, shape: tuple[int, ...]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gaitstream.cli import main
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.calibration import Calibration, calibrate
@@ -159,12 +160,75 @@ def test_a_gallery_of_schema_1_is_calibrated_anew(path: Path) -> None:
         expected = gallery.calibration("gaitheat")
     with sqlite3.connect(path) as db:
         db.execute("ALTER TABLE model DROP COLUMN calibration")
+        db.execute("ALTER TABLE template DROP COLUMN checksum")
         db.execute("ALTER TABLE model ADD COLUMN threshold REAL")
         db.execute("ALTER TABLE model ADD COLUMN margin REAL")
         db.execute("PRAGMA user_version = 1")
     db.close()
     with Gallery(path) as gallery:
         assert gallery.calibration("gaitheat") == expected is not None
+
+
+def test_a_gallery_of_schema_2_gets_checksums(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(crowd(3))
+        before = gallery.matcher("gaitheat", PRINT)
+        kept = gallery.calibration("gaitheat")
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE template DROP COLUMN checksum")
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    with Gallery(path) as gallery:
+        np.testing.assert_array_equal(gallery.matcher("gaitheat", PRINT).templates, before.templates)
+        assert gallery.calibration("gaitheat") == kept is not None
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(9))
+        assert gallery.damaged() == []
+    hurt(path, walks(1)[1])
+    with Gallery(path) as gallery:
+        assert [(one.person, one.template) for one in gallery.damaged()] == [("p1", 5)]
+
+
+def hurt(path: Path, template: NDArray[np.float32]) -> None:
+    """Flip one bit in the middle of a template, in the file itself."""
+    data = bytearray(path.read_bytes())
+    at = data.index(template.tobytes()) + template.nbytes // 2
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_one_flipped_bit_of_a_template_is_noticed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1), source="gate.mp4")
+        gallery.enroll_many(Enrolment(f"p{n}", "gaitheat", PRINT, walks(n)) for n in (5, 6, 7))
+    assert main(["gallery", "info", "--gallery", str(path)]) == 0
+    hurt(path, walks(1)[2])
+    hurt(path, walks(6)[0])
+    said = r"template 3 of 'Ada' \(gaitheat, from gate.mp4\) is damaged; put a backup .*gallery remove"
+    with Gallery(path) as gallery:
+        with pytest.raises(GalleryError, match=said):
+            gallery.matcher("gaitheat", PRINT)
+        with pytest.raises(GalleryError, match=said):
+            gallery.enroll("Eve", "gaitheat", PRINT, walks(9))
+    capsys.readouterr()
+    assert main(["gallery", "info", "--gallery", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "template 3 of 'Ada' (gaitheat, from gate.mp4) is damaged; put a backup" in out
+    assert "template 7 of 'p6' (gaitheat) is damaged" in out
+    for name in ("Ada", "p6"):
+        assert main(["gallery", "remove", name, "--gallery", str(path)]) == 0
+    assert main(["gallery", "info", "--gallery", str(path)]) == 0
+    with Gallery(path) as gallery:
+        matcher = gallery.matcher("gaitheat", PRINT)
+        assert matcher.names == ("p5", "p7")
+        assert gallery.calibration("gaitheat") == calibrate(matcher) is not None
+
+
+def test_a_template_of_another_length_is_damaged(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1))
+        gallery._db.execute("UPDATE template SET data = x'00' WHERE id = 2")
+        with pytest.raises(GalleryError, match="template 2 of 'Ada'"):
+            gallery.matcher("gaitheat", PRINT)
 
 
 def _read_all(path: Path) -> None:
