@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.cli.numbers import positive
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -27,7 +29,7 @@ def add(commands: Commands) -> None:
         "--bundle", type=Path, action="append", default=[], help="recognizer to measure; may be repeated"
     )
     bench.add_argument(
-        "--minutes", type=_positive, default=0.0, metavar="N",
+        "--minutes", type=positive, default=0.0, metavar="N",
         help="pipeline: run this long and fail when memory, threads or open files grow; profile: its length",
     )  # fmt: skip
     bench.add_argument("--cameras", type=_count, default=4, help="of the long run (default: 4)")
@@ -51,8 +53,8 @@ def _add_plan(commands: Commands) -> None:
         "rates come from a report of 'gaitstream bench', or are measured in about a minute.",
     )
     plan.add_argument("--cameras", type=_count, required=True, metavar="N")
-    plan.add_argument("--fps", type=_positive, default=15.0, help="analysed per camera (default: 15)")
-    plan.add_argument("--people", type=_positive, default=4.0, help="in a picture, on average (default: 4)")
+    plan.add_argument("--fps", type=positive, default=15.0, help="analysed per camera (default: 15)")
+    plan.add_argument("--people", type=positive, default=4.0, help="in a picture, on average (default: 4)")
     plan.add_argument(
         "--size", type=_megapixels, default=0.9216, metavar="WxH", help="of a picture (default: 1280x720)"
     )
@@ -106,16 +108,6 @@ def _megapixels(text: str) -> float:
     if not (cross and width.isdecimal() and height.isdecimal() and 0 < int(width) * int(height) < 1e9):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: give width and height, such as 1920x1080")
     return int(width) * int(height) / 1e6
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
 
 
 def _bench(args: argparse.Namespace) -> int:

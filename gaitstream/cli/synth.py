@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.cli.numbers import natural, positive
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -21,11 +23,11 @@ def add(commands: Commands) -> None:
     synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to fill")
     synth.add_argument("--site", default="plaza", help="plaza, lobby, corridor or yard (default: plaza)")
     synth.add_argument("--cameras", type=_count, default=4, metavar="N", help="how many (default: 4)")
-    synth.add_argument("--people", type=_number, default=8, metavar="N", help="how many (default: 8)")
-    synth.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="length (default: 60)")
-    synth.add_argument("--seed", type=_number, default=7, help="of people and routes (default: 7)")
-    synth.add_argument("--day", type=_number, default=0, help="other clothes and routes (default: 0)")
-    synth.add_argument("--fps", type=_positive, default=15.0, help="frames per second (default: 15)")
+    synth.add_argument("--people", type=natural, default=8, metavar="N", help="how many (default: 8)")
+    synth.add_argument("--seconds", type=positive, default=60.0, metavar="S", help="length (default: 60)")
+    synth.add_argument("--seed", type=natural, default=7, help="of people and routes (default: 7)")
+    synth.add_argument("--day", type=natural, default=0, help="other clothes and routes (default: 0)")
+    synth.add_argument("--fps", type=positive, default=15.0, help="frames per second (default: 15)")
     synth.add_argument("--size", type=_size, default=(640, 360), metavar="WxH", help="default: 640x360")
     synth.set_defaults(handler=_synth)
     _add_demo(commands)
@@ -40,12 +42,12 @@ def _add_demo(commands: Commands) -> None:
         "Needs no GPU and no network.",
     )
     demo.add_argument("--seconds", type=_demo_seconds, default=40.0, metavar="S", help="default: 40")
-    demo.add_argument("--seed", type=_number, default=7, help="of people and routes (default: 7)")
+    demo.add_argument("--seed", type=natural, default=7, help="of people and routes (default: 7)")
     demo.add_argument(
         "--wait", action="store_true", help="cameras wait for a slow machine: no frame is dropped"
     )
     demo.add_argument("--view", action="store_true", help="live pictures as a page on this machine")
-    demo.add_argument("--port", type=_number, default=0, help="of that page (default: a free one)")
+    demo.add_argument("--port", type=natural, default=0, help="of that page (default: a free one)")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
     demo.set_defaults(handler=_demo)
 
@@ -100,31 +102,14 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _demo_seconds(text: str) -> float:
-    if not 5 <= (value := _positive(text)) <= 3600:
+    if not 5 <= (value := positive(text)) <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is out of range: 5 to 3600 seconds")
     return value
 
 
-def _number(text: str) -> int:
-    value = int(text) if text.isdecimal() else -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return value
-
-
 def _count(text: str) -> int:
-    if not 1 <= (value := _number(text)) <= 64:
+    if not 1 <= (value := natural(text)) <= 64:
         raise argparse.ArgumentTypeError(f"{text} is out of range: 1 to 64")
-    return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 
 

@@ -1,0 +1,37 @@
+"""Numbers on the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from gaitstream.cli import main
+from gaitstream.cli.numbers import natural, positive
+
+
+def test_numbers_are_read() -> None:
+    assert (natural("0"), natural("12")) == (0, 12)
+    assert (positive("0.5"), positive("1e3")) == (0.5, 1000.0)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "two", "\u00b2"])
+def test_what_is_no_whole_number_is_named(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 0"):
+        natural(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1000000", "two"])
+def test_what_is_no_positive_number_is_named(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a positive number below 1000000"):
+        positive(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["plan", "--cameras", "3", "--fps", "fast"], ["synth", "--out", "o", "--seconds", "fast"]],
+)
+def test_commands_say_the_same(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "'fast' is not a positive number below 1000000" in capsys.readouterr().err
