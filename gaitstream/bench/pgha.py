@@ -165,6 +165,19 @@ def warp_frames(maps: NDArray[Any], keypoints: NDArray[Any]) -> NDArray[Any]:
     return parts
 
 
+def to_row(name: str, n: int, times_ms: list[float], moved: int, gbps: float) -> Row:
+    """What calls on n frames took, beside moving `moved` bytes at `gbps`."""
+    return Row(
+        contender=name,
+        setting={"frames": n},
+        figures={
+            "per frame": figure([1e3 * ms / n for ms in times_ms], "us"),
+            "rate": figure([moved / ms / 1e6 for ms in times_ms], "GB/s", "higher"),
+        },
+        floor={"per frame": moved / n / gbps / 1e3},
+    )
+
+
 def run_cpu(sizes: list[int], repeats: int, say: Callable[[str], None]) -> Suite:
     """The CPU forms."""
     threads = default_threads()
@@ -175,18 +188,7 @@ def run_cpu(sizes: list[int], repeats: int, say: Callable[[str], None]) -> Suite
             for name, value_bytes, call in cpu_forms(n, threads, Path(folder)):
                 say(f"{name}, n = {n}")
                 times = time_ms(call, repeats=repeats, warmup=2)
-                moved = least_bytes(n, value_bytes)
-                rows.append(
-                    Row(
-                        contender=name,
-                        setting={"frames": n},
-                        figures={
-                            "per frame": figure([1e3 * ms / n for ms in times], "us"),
-                            "rate": figure([moved / ms / 1e6 for ms in times], "GB/s", "higher"),
-                        },
-                        floor={"per frame": moved / n / one_core / 1e3},
-                    )
-                )
+                rows.append(to_row(name, n, times, least_bytes(n, value_bytes), one_core))
     notes = [
         "No GPU in this machine: these are the CPU forms.",
         f"{threads} threads; the floor is bytes over one core's copy rate, {one_core:.1f} GB/s measured. "
@@ -263,18 +265,8 @@ def run_gpu(sizes: list[int], repeats: int, say: Callable[[str], None]) -> Suite
             for name, value_bytes, call in gpu_forms(n):
                 say(f"{name}, n = {n}")
                 times = gpu_time_ms(call, repeats)
-                moved = least_bytes(n, value_bytes)
-                rows.append(
-                    Row(
-                        contender=name,
-                        setting={"frames": n},
-                        figures={
-                            "per frame": figure([1e3 * ms / n for ms in times], "us"),
-                            "rate": figure([moved / ms / 1e6 for ms in times], "GB/s", "higher"),
-                        },
-                        floor={"per frame": moved / n / bandwidth / 1e3, "rate": bandwidth},
-                    )
-                )
+                row = to_row(name, n, times, least_bytes(n, value_bytes), bandwidth)
+                rows.append(msgspec.structs.replace(row, floor=row.floor | {"rate": bandwidth}))
     notes = [
         f"On {torch.cuda.get_device_name()}. Device copy, measured: {bandwidth:.0f} GB/s (bytes read plus "
         f"written).",
