@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
 
 
 def _commands(training: dict[str, Any]) -> str:
-    return "\n".join(["```sh", *training["commands"], "```", "", training["note"]])
+    return "\n".join(["```sh", *training["commands"], "```", "", textwrap.fill(training["note"], 110)])
 
 
 def _detector(figures: dict[str, Any], training: dict[str, Any]) -> str:
@@ -122,25 +123,38 @@ def _gait(figures: dict[str, Any], training: dict[str, Any], advice: dict[str, A
     ]
     return f"""# Demo gait model
 
+{_verdict(gait)}
+
 GaitHeat at reduced width ({training["channels"]}, {training["dim"]} dimensions per part), exported by
 `gaitstream export gaitheat` like any checkpoint; `gaitheat/parity.json` compares the precisions.
-
-## Training
-
-{_commands(training)}
 
 ## On unseen people
 
 Every person in other clothes on each of four cameras that were not trained on, {gait["templates"]} passes in
 random directions each; boxes and heatmaps by the demo models, on rendered pictures. Everybody is enrolled in
 one camera, with all passes there as templates where not said otherwise, and searched from the others; every
-camera is the enrolling one in turn. Ran on {gait["runtime"]} in {gait["precision"]}.
+camera is the enrolling one in turn. FNIR at 1 % FPIR: the share of searches for enrolled people that give no
+name or a wrong one, at a threshold that gives one in a hundred strangers a name. Lower is better for EER and
+FNIR. Measured with {RUNTIMES[gait["runtime"]]}, {gait["precision"]}.
 
 {_table(rows)}
 
-{_verdict(gait)}
+{_advice(gait, advice)}
 
-Recommended for the demo's gallery of a few people, calibrated on training identities: threshold
-{advice["threshold"]:.4f}, margin {advice["margin"]:.4f} (`advice.json`).
+## Training
+
+{_commands(training)}
 
 {LIMITS}"""
+
+
+def _advice(gait: dict[str, Any], advice: dict[str, Any]) -> str:
+    text = (
+        f"Recommended for the demo (`advice.json`): threshold {advice['threshold']:.4f}, at which "
+        f"{100 * advice['fpir']:g} % of strangers' windows get one of eight names with {gait['templates']} "
+        f"templates each, chosen on training identities; margin {advice['margin']:.4f}."
+    )
+    return textwrap.fill(text, 110)
+
+
+RUNTIMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
