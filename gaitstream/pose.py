@@ -8,6 +8,7 @@ input is normalised is declared in a small YAML or JSON file of the same name be
     scale: 255               # pixels are divided by this first
     mean: [0.485, 0.456, 0.406]
     std: [0.229, 0.224, 0.225]
+    precisions: [bf16]       # optional: where joints stay where they are, so `auto` may compute in it
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class PoseContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     scale: float = 255.0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    precisions: tuple[Literal["bf16"], ...] = ()
+    """Lower precisions in which it was measured to find the same joints: `auto` may take them."""
     licence: str = ""
 
 
@@ -103,10 +106,13 @@ class PoseModel:
                 cache=cache,
                 free_batch=runtime in ("auto", "openvino"),
                 pixels=pixels,
+                proven=contract.precisions,
             )
         except EngineError as error:
             log.info("%s stays at the batch it was exported with: %s", graph.name, error)
-            engine = open_engine(graph, runtime, precision, threads, cache=cache, pixels=pixels)
+            engine = open_engine(
+                graph, runtime, precision, threads, cache=cache, pixels=pixels, proven=contract.precisions
+            )
         _compiles()  # now, so that no frame waits for it
         return cls(contract, engine)
 

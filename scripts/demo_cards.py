@@ -38,7 +38,7 @@ def _commands(training: dict[str, Any]) -> str:
 
 
 def _detector(figures: dict[str, Any], training: dict[str, Any]) -> str:
-    tracking = figures["tracking"]
+    tracking, found = figures["tracking"], figures["precisions"]
     rows = [
         ("recall, IoU 0.5", f"{tracking['recall']:.1f} %"),
         ("precision, IoU 0.5", f"{tracking['precision']:.1f} %"),
@@ -47,6 +47,10 @@ def _detector(figures: dict[str, Any], training: dict[str, Any]) -> str:
         ("MOTA with ByteTrack", f"{tracking['mota']:.1f} %"),
         ("identity switches", f"{tracking['id_switches']}"),
         ("frames", f"{tracking['frames']}"),
+        *(
+            (f"recall and precision in {p}", f"{found[f'recall_{p}']:.1f} %, {found[f'precision_{p}']:.1f} %")
+            for p in ("fp32", "bf16")
+        ),
     ]
     return f"""# Demo person detector
 
@@ -74,6 +78,10 @@ def _pose(figures: dict[str, Any], training: dict[str, Any]) -> str:
         ("visible joints within 1 heatmap pixel", f"{pose['pck_1px']:.1f} %"),
         ("median error, heatmap pixels", f"{pose['median_px']:.2f}"),
         ("joints", f"{pose['joints']}"),
+        *(
+            (f"median error in {p}, other walks", f"{figures['precisions'][f'median_px_{p}']:.3f}")
+            for p in ("fp32", "bf16")
+        ),
     ]
     return f"""# Demo pose model
 

@@ -25,9 +25,9 @@ VISIBLE = 0.25
 SMALLEST_PX = 40
 
 
-def measure_tracking(demo: Path, threads: int = 1) -> dict[str, float]:
+def measure_tracking(demo: Path, threads: int = 1, precision: str = "auto") -> dict[str, float]:
     """HOTA, IDF1 and MOTA over all cameras, and the detector's recall and precision on the same pictures."""
-    detector = DetectorModel.load(demo / "detector.json", threads=threads)
+    detector = DetectorModel.load(demo / "detector.json", threads=threads, precision=precision)
     sequences, counts = [], np.zeros(3, int)
     for address in CAMERAS:
         frames, more = follow(SyntheticCamera(parse_address(address)), detector)

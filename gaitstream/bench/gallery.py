@@ -46,8 +46,8 @@ def run(settings: Settings) -> Suite:
             "again.",
             "enrol one: floor: one write and fsync of a person's templates. What the rest is: the "
             "database's own log "
-            "and fsyncs, encryption, the audit entry. open and load: floor: the file's bytes over the copy "
-            "bandwidth. What the rest is: decryption and SQLite. file: floor: the templates alone; the "
+            "and fsyncs and the calibration. open and load: floor: the file's bytes over the copy "
+            "bandwidth. What the rest is: SQLite and the checksums. file: floor: the templates alone; the "
             "rest: keys, "
             "index and the pages a database keeps.",
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def open_engine(
     device: str | None = None,
     free_batch: bool = False,
     pixels: Pixels | None = None,
+    proven: Collection[str] = (),
     cache: EngineCache | None = None,
     progress: Progress = no_progress,
 ) -> Engine:
@@ -47,13 +49,15 @@ def open_engine(
         graph: the ONNX file.
         runtime: `tensorrt`, `tensorrt-rtx`, `onnxruntime`, `openvino`, or `auto`: the best that works here.
         precision: `fp32`, `fp16`, `bf16`, or `auto`: what the graph is typed in, fp32 where the device has
-            no better. bf16 is never taken unasked, because it changes results.
+            no better. bf16 changes results: it is taken unasked only where it is `proven`.
         threads: CPU threads; None takes all.
         batch: sizes to compile for, where the runtime needs to know; None is 1, 16, 64.
         device: `cpu` or `cuda`, where a runtime has both.
         free_batch: open the first dimension of a graph exported for one batch size; OpenVINO only.
         pixels: have the engine take its floating point picture input as uint8 and normalise it itself.
             OpenVINO only: with other runtimes the input's dtype stays, which is how a caller finds out.
+        proven: lower precisions in which the model was measured to be as good; `auto` takes one that the
+            device computes natively.
         cache: where compiled engines are kept.
         progress: told of a build under way.
 
@@ -71,7 +75,7 @@ def open_engine(
     for name in names:
         try:
             chosen = runtime_named(name)
-            settled = settle_precision(path, precision, chosen.probe(device))
+            settled = settle_precision(path, precision, chosen.probe(device), proven)
             # Other runtimes cannot, and their engines must not be built anew for a wish they ignore.
             bytes_in = pixels if name == "openvino" else None
             request = BuildRequest(path, settled, device, batch or Batch(), threads, free_batch, bytes_in)
@@ -104,11 +108,16 @@ def build_engine(
     )
 
 
-def settle_precision(graph: Path, precision: str, probe: Probe) -> str:
-    """What `auto` means for one file: the type of its weights, where the device computes that."""
+def settle_precision(graph: Path, precision: str, probe: Probe, proven: Collection[str] = ()) -> str:
+    """What `auto` means for one file: the type of its weights, or a proven lower one the device computes.
+
+    bf16 needs no graph of its own; a graph in half is another file.
+    """
     if precision != "auto":
         return precision
     typed = graph_precision(graph)
+    if typed == "fp32" and not probe.accelerator and "bf16" in proven and "bf16" in probe.precisions:
+        return "bf16"
     return typed if typed in probe.precisions else "fp32"
 
 

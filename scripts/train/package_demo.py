@@ -19,11 +19,11 @@ from gaitstream.zoo.registry import CHECKSUMS
 DEMO = Path(__file__).resolve().parents[2] / "gaitstream" / "zoo" / "demo"
 DETECTOR = {
     "graph": "detector.onnx", "layout": "yolov8", "fit": "top_left", "colour": "rgb", "scale": 1.0,
-    "size": [192, 320], "licence": "Apache-2.0",
+    "size": [192, 320], "precisions": ["bf16"], "licence": "Apache-2.0",
 }  # fmt: skip
 POSE = {
     "graph": "pose.onnx", "colour": "rgb", "scale": 1.0, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0],
-    "licence": "Apache-2.0",
+    "precisions": ["bf16"], "licence": "Apache-2.0",
 }  # fmt: skip
 LIMIT_BYTES = 8 * 1024 * 1024
 

@@ -10,7 +10,9 @@ import onnx
 import pytest
 
 from gaitstream.engines import Batch, Pixels, open_engine
+from gaitstream.engines.base import Probe
 from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.opening import settle_precision
 from gaitstream.errors import EngineError, MissingExtraError
 from tests.engines.small_graphs import small_graph, small_reference
 
@@ -222,3 +224,14 @@ def test_batch_is_read_and_checked() -> None:
             Batch.parse(text)
     with pytest.raises(EngineError, match="1 <= MIN <= OPT <= MAX"):
         Batch.parse("4,2,8")
+
+
+def test_auto_takes_bf16_only_where_it_is_proven_and_native(graph: Path) -> None:
+    able, unable = (
+        Probe("1.0", "cpu", "a CPU", accelerator=False, precisions=precisions)
+        for precisions in (("fp32", "bf16"), ("fp32",))
+    )
+    assert settle_precision(graph, "auto", able) == "fp32"
+    assert settle_precision(graph, "auto", able, ("bf16",)) == "bf16"
+    assert settle_precision(graph, "auto", unable, ("bf16",)) == "fp32"
+    assert settle_precision(graph, "fp32", able, ("bf16",)) == "fp32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -97,6 +98,16 @@ def test_the_gait_model_tells_unseen_people_apart(
     found = retrieve(pairwise(embeddings, embeddings), people, people, cameras, cameras)
     assert found.rank1 > RANK1
     assert model.manifest.feature.channels == 64
+
+
+def test_a_lower_precision_is_allowed_only_where_it_was_measured_to_be_as_good() -> None:
+    folder = zoo.demo_folder()
+    for manifest in ("detector.json", "pose.json"):
+        assert json.loads((folder / manifest).read_text())["precisions"] == ["bf16"]
+    measured = json.loads((folder / "metrics.json").read_text())["precisions"]
+    for figure, allowed in (("recall", 0.3), ("precision", 0.3), ("pck_2px", 0.3), ("median_px", 0.02)):
+        assert measured[f"{figure}_bf16"] == pytest.approx(measured[f"{figure}_fp32"], abs=allowed)
+    assert measured["moved"] < 0.05 * measured["impostor"]
 
 
 PCK, RANK1 = 0.93, 60.0
