@@ -91,9 +91,7 @@ class DetectorModel:
         pixels = Pixels(
             contract.scale, contract.mean, contract.std, interleaved=True, swap=contract.colour == "rgb"
         )
-        engine = open_engine(
-            graph, runtime, precision, threads, pixels=pixels, proven=contract.precisions
-        )
+        engine = open_engine(graph, runtime, precision, threads, pixels=pixels, proven=contract.precisions)
         return cls(contract, engine, nms_iou=nms_iou, batch=batch)
 
     def detect(self, images: Sequence[Image], least: Sequence[float] | float = 0.3) -> list[Detections]:

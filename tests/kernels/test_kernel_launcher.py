@@ -11,12 +11,11 @@ import pytest
 
 from gaitstream.errors import KernelError
 from gaitstream.kernels import cpu
+from gaitstream.kernels.arguments import CropParams, PghaParams, PghaRequest
 from gaitstream.kernels.contract import Options
 from gaitstream.kernels.cuda import (
-    CropParams,
     Launcher,
     Outputs,
-    PghaParams,
     plan_launches,
     reading_order,
 )
@@ -43,7 +42,7 @@ def launcher(emulator: Driver) -> Launcher:
 def test_structs_mirror_the_sources(emulator: Driver) -> None:
     assert ctypes.sizeof(PghaParams) == emulator.library.emulator_pgha_bytes()
     assert ctypes.sizeof(CropParams) == emulator.library.emulator_crop_bytes()
-    assert ctypes.sizeof(cpu.PghaRequest) == cpu.library().gaitstream_pgha_request_bytes()
+    assert ctypes.sizeof(PghaRequest) == cpu.library().gaitstream_pgha_request_bytes()
 
 
 @pytest.mark.parametrize(
