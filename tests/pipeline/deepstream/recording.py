@@ -134,8 +134,8 @@ def judgement() -> dict[str, Any]:
     """Sections that both front ends have to share."""
     return {
         "tracklets": {"length": 20, "stride": 10, "provisional_from": 5},
-        # Blur is judged on pixels, and none leave the GPU.
-        "quality": {"min_sharpness": 0},
+        # Blur is judged on pixels, and none leave the GPU. A strict pose score, so that some fall short.
+        "quality": {"min_sharpness": 0, "min_pose_score": 0.7},
     }
 
 
