@@ -21,7 +21,8 @@ from gaitstream.bench.result import Chart, Figure, Row, Suite
 from gaitstream.bench.suites import Settings
 
 SIZE, PEOPLE = (640, 360), 4
-OURS = "gaitstream, stride 15"
+OURS = {"gaitstream in fp32, stride 15": "fp32", "gaitstream, stride 15": "auto"}
+"""Gaitstream's rows, and the precision of its networks; the assemblies compute in fp32."""
 BASELINES = {
     "PyTorch eager, per window": "benchmarks.baselines.torch_eager:run",
     "ONNX Runtime, per window": "benchmarks.baselines.onnx_runtime:run",
@@ -29,8 +30,9 @@ BASELINES = {
 NOTES = (
     f"Videos of {PEOPLE} people at {SIZE[0]}x{SIZE[1]}, as fast as they go; everybody in view is encoded. "
     f"GaitHeat at "
-    "the demo's width with random weights; detector and pose model of the package.",
-    "floor: each frame's multiply-adds once, in the precision gaitstream runs in, and its bytes, at the "
+    "the demo's width with random weights; detector and pose model of the package, which `auto` runs in bf16 "
+    "where the machine has it.",
+    "floor: each frame's multiply-adds once, in the row's precision, and its bytes, at the "
     "machine's measured rates. What the rest is: for all, convolutions of few channels and single-threaded "
     "work "
     "between the networks; for an assembly per window also frames that are encoded again in every window.",
@@ -60,8 +62,10 @@ def measure_contenders(settings: Settings, folder: Path) -> tuple[list[Row], lis
 
     clips = make_clips(folder, PEOPLE, SIZE, 6.0 if settings.quick else 20.0)
     bundle = make_gaitheat(folder / "gaitheat")
+    seconds = 5.0 if settings.quick else 20.0
     contenders: dict[str, tuple[str, dict[str, object]]] = {
-        "gaitstream": (f"{__name__}:contend", {"seconds": 5.0 if settings.quick else 20.0})
+        name: (f"{__name__}:contend", {"seconds": seconds, "precision": precision})
+        for name, precision in OURS.items()
     }
     for name, function in BASELINES.items():
         for stride in (15,) if settings.quick else (15, 30):
@@ -75,19 +79,23 @@ def measure_contenders(settings: Settings, folder: Path) -> tuple[list[Row], lis
             rows += run_contender(function, arguments)
         except ContenderError as error:
             failed.append(f"{name} did not run: {str(error).splitlines()[-1]}")
-    # The work is the same for all, and so is the least it could cost: gaitstream's row brings it.
-    floor = next((row.floor for row in rows if row.floor), {})
-    return [msgspec.structs.replace(row, floor=floor) for row in rows], failed
+    # The work is the same for all, and so is the least it could cost in fp32: gaitstream's row brings it.
+    floor = next((row.floor for row in rows if OURS.get(row.contender) == "fp32"), {})
+    return [msgspec.structs.replace(row, floor=row.floor or floor) for row in rows], failed
 
 
-def contend(clips: list[str], bundle: str, seconds: float) -> list[Row]:
+def contend(clips: list[str], bundle: str, seconds: float, precision: str) -> list[Row]:
     """Gaitstream on the comparison's work: every person is evidence, files as fast as they go."""
     paths = [Path(clip) for clip in clips]
-    limits = find_limits(*open_models(paths, 1, bundle, plain=True))
+    limits = find_limits(*open_models(paths, 1, bundle, plain=True, precision=precision))
     with tempfile.TemporaryDirectory() as folder:
-        load = drive(paths, len(paths), Path(folder), seconds, realtime=False, bundle=bundle, plain=True)
+        load = drive(
+            paths, len(paths), Path(folder), seconds,
+            realtime=False, bundle=bundle, plain=True, precision=precision,
+        )  # fmt: skip
     people = load.persons / max(load.frames, 1)
-    row = contender_row(OURS, load.fps, people, latencies(load), load.windows / load.seconds)
+    name = next(name for name, wanted in OURS.items() if wanted == precision)
+    row = contender_row(name, load.fps, people, latencies(load), load.windows / load.seconds)
     least_ms = limits.frame_ms(Work(SIZE[0] * SIZE[1], people, people))
     return [msgspec.structs.replace(row, floor={"analysed": 1e3 / least_ms})]
 
@@ -107,10 +115,15 @@ def contender_row(
 
 
 def ratios(rows: list[Row]) -> list[str]:
-    """How many times faster gaitstream is than each other."""
+    """How many times faster gaitstream is than each other, in the same precision and as it comes."""
     speeds = {row.contender: row.figures["analysed"].median for row in rows}
-    ours = speeds.pop(OURS, None)
-    return [f"gaitstream is {ours / speed:.2f} x as fast as {name}" for name, speed in speeds.items() if ours]
+    ours = {OURS[name]: speeds.pop(name) for name in OURS if name in speeds}
+    return [
+        f"gaitstream is {' and '.join(f'{mine / speed:.2f} x ({how})' for how, mine in ours.items())} "
+        f"as fast as {name}"
+        for name, speed in speeds.items()
+        if ours
+    ]
 
 
 def _chart(rows: list[Row]) -> Chart:

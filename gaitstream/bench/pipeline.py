@@ -99,12 +99,16 @@ def sweep(clips: list[str], people: int, size: list[int], seconds: float, bundle
     return rows
 
 
-def open_models(clips: list[Path], count: int, bundle: str, *, plain: bool = False) -> Any:
+def open_models(
+    clips: list[Path], count: int, bundle: str, *, plain: bool = False, precision: str = "auto"
+) -> Any:
     """The configuration of so many cameras and its open encoder; `plain` takes everybody as evidence."""
     from gaitstream.pipeline.encode import Encoder
 
     config = build_config(cameras_on(clips, count, FPS, loop=True), bundle)
     config = judge_nobody(config) if plain else config
+    runtime = config.runtime.model_copy(update={"precision": precision})
+    config = config.model_copy(update={"runtime": runtime})
     return config, Encoder.load(config)
 
 
@@ -117,10 +121,11 @@ def drive(
     realtime: bool = True,
     bundle: str = "demo",
     plain: bool = False,
+    precision: str = "auto",
 ) -> Load:
     """Run some cameras for a while; `plain` takes everybody as evidence."""
     # Unpaced, the rate is not limited either: every frame is analysed.
-    config, encoder = open_models(clips, count, bundle, plain=plain)
+    config, encoder = open_models(clips, count, bundle, plain=plain, precision=precision)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{count}-{realtime}-{len(list(folder.iterdir()))}"
     try:
