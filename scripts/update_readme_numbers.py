@@ -94,9 +94,25 @@ def numbers(report: Report) -> str:
 def shorten(suite: Suite) -> str:
     """A suite's table with the figures of `SHOWN`, without its notes."""
     names = SHOWN[suite.name]
-    rows = [short for row in suite.rows if (short := pick(row, names)).figures]
+    rows = [short for row in telling(suite) if (short := pick(row, names)).figures]
     present = [name for name in names if any(name in row.figures for row in rows)]
     return suite_table(msgspec.structs.replace(suite, rows=rows, columns=present, notes=[])).strip()
+
+
+def telling(suite: Suite) -> Sequence[Row]:
+    """The rows a reader looks for.
+
+    Of the pipeline, the most cameras that are carried and the first too many; of the alignment, the largest
+    batch.
+    """
+    rows = suite.rows
+    if suite.name == "pipeline":
+        full = [i for i, row in enumerate(rows) if row.note.startswith("saturated")]
+        return [rows[i] for place in full for i in (place - 1, place)] or rows
+    if suite.name == "pgha":
+        most = max((int(row.setting.get("frames", 0)) for row in rows), default=0)
+        return [row for row in rows if int(row.setting.get("frames", 0)) == most]
+    return rows
 
 
 def pick(row: Row, names: Sequence[str]) -> Row:
@@ -121,7 +137,8 @@ def draw(report: Report, folder: Path) -> None:
     charts = [chart for suite in report.suites for chart in suite.charts if chart.name in PLOTS]
     lines = []
     for chart in charts:
-        path = draw_chart(chart, folder)[0]
+        path, drawing = draw_chart(chart, folder)
+        drawing.unlink()
         lines.append(f"![{chart.title}]({folder.name}/{path.name})")
     text = replace_numbers(old, "\n".join(lines), page, PLOTS_BEGIN, PLOTS_END)
     page.write_text(text, encoding="utf-8")
