@@ -95,24 +95,22 @@ class PoseModel:
             EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
         """
         graph, contract = read_contract(Path(path))
-        pixels = Pixels(contract.scale, contract.mean, contract.std)
+        opening = functools.partial(
+            open_engine,
+            graph,
+            runtime,
+            precision,
+            threads,
+            cache=cache,
+            pixels=Pixels(contract.scale, contract.mean, contract.std),
+            proven=contract.precisions,
+        )
         try:
             # A graph exported for one picture runs whole batches once its first dimension is opened.
-            engine = open_engine(
-                graph,
-                runtime,
-                precision,
-                threads,
-                cache=cache,
-                free_batch=runtime in ("auto", "openvino"),
-                pixels=pixels,
-                proven=contract.precisions,
-            )
+            engine = opening(free_batch=runtime in ("auto", "openvino"))
         except EngineError as error:
             log.info("%s stays at the batch it was exported with: %s", graph.name, error)
-            engine = open_engine(
-                graph, runtime, precision, threads, cache=cache, pixels=pixels, proven=contract.precisions
-            )
+            engine = opening()
         _compiles()  # now, so that no frame waits for it
         return cls(contract, engine)
 
@@ -228,6 +226,24 @@ def to_image(points: Floats, boxes: Floats) -> Floats:
     moved = points.copy()
     moved[:, :, 0] = (points[:, :, 0] + 0.5) * stride / scale + left - 0.5
     moved[:, :, 1] = (points[:, :, 1] + 0.5) * stride / scale + top - 0.5
+    return moved
+
+
+def to_heatmap(points: Floats, boxes: Floats) -> NDArray[np.float64]:
+    """Move points of an image to heatmap pixels of the crops of boxes: the inverse of `to_image`.
+
+    Args:
+        points: `[n, joints, 2 or more]`, x and y first, pixels.
+        boxes: xyxy pixels `[n, 4]`, the ones that are cropped.
+
+    Returns:
+        The same shape, float64, what follows x and y unchanged.
+    """
+    left, top, scale = crop_windows(boxes).T[:, :, None]
+    stride = CROP_WIDTH / HEAT_WIDTH
+    moved = np.array(points, np.float64)
+    moved[:, :, 0] = (moved[:, :, 0] + 0.5 - left) * scale / stride - 0.5
+    moved[:, :, 1] = (moved[:, :, 1] + 0.5 - top) * scale / stride - 0.5
     return moved
 
 

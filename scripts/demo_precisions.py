@@ -15,7 +15,7 @@ import numpy as np
 from demo_tracking import measure_tracking
 
 from gaitstream.evaluate.distances import pairwise
-from gaitstream.pose import PoseModel, crop_windows, keypoints
+from gaitstream.pose import PoseModel, keypoints, to_heatmap
 from gaitstream.recognizer import Recognizer
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
@@ -58,14 +58,10 @@ def joints() -> dict[str, float]:
     for person in range(PEOPLE):
         look = sample_appearance(SEED, person, 0)
         walk = sample_pass(sample_identity(SEED, person), look, rng, FRAMES, camera)
-        stature, girth = np.array([walk.identity.stature]), np.array([walk.identity.build * look.bulk])
         crops, truth = [], []
-        for index, moment in enumerate(walk.joints):
-            image = renderer.picture(moment[None], stature, girth, [look], index)
-            box = walk.boxes[index][None]
-            left, top, gain = crop_windows(box)[0]
-            crops.append(models[0].crop(image, box)[0])
-            truth.append((walk.keypoints[index][:, :2] + 0.5 - (left, top)) * gain / 4 - 0.5)
+        for index, box in enumerate(walk.boxes):
+            crops.append(models[0].crop(walk.picture(index, renderer), box[None])[0])
+            truth.append(to_heatmap(walk.keypoints[index][None, :, :2], box[None])[0])
         for number, model in enumerate(models):
             heatmaps = model.heatmaps(np.stack(crops))
             found = keypoints(heatmaps)

@@ -28,7 +28,7 @@ from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.pipeline.detect import DetectorModel
-from gaitstream.pose import PoseModel, crop_windows, keypoints
+from gaitstream.pose import PoseModel, keypoints, to_heatmap
 from gaitstream.recognizer import Recognizer
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
@@ -86,11 +86,9 @@ class Passes:
 
 def embed_pass(walked: Pass, renderer: Renderer, models: Models) -> tuple[np.ndarray | None, np.ndarray, int]:
     """One tracklet's embedding, its joint errors, and how many frames have no detection."""
-    stature = np.array([walked.identity.stature])
-    girth = np.array([walked.identity.build * walked.appearance.bulk])
     crops, truth = [], []
-    for index, joints in enumerate(walked.joints):
-        image = renderer.picture(joints[None], stature, girth, [walked.appearance], index)
+    for index in range(len(walked.joints)):
+        image = walked.picture(index, renderer)
         boxes = models.detector.detect([image])[0].boxes
         if not len(boxes):
             continue
@@ -98,9 +96,7 @@ def embed_pass(walked: Pass, renderer: Renderer, models: Models) -> tuple[np.nda
         wanted = (walked.boxes[index][:2] + walked.boxes[index][2:]) / 2
         box = boxes[np.linalg.norm(centre - wanted, axis=1).argmin()][None]
         crops.append(models.pose.crop(image, box)[0])
-        left, top, gain = crop_windows(box)[0]
-        where = walked.keypoints[index]
-        truth.append(np.column_stack([(where[:, :2] + 0.5 - (left, top)) * gain / 4 - 0.5, where[:, 2]]))
+        truth.append(to_heatmap(walked.keypoints[index][None], box)[0])
     missed = len(walked.joints) - len(crops)
     if len(crops) < FRAMES // 2:
         return None, np.empty(0), missed

@@ -10,7 +10,15 @@ import pytest
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
-from gaitstream.pose import PoseModel, crop_compiled, crop_warped, crop_windows, keypoints, to_image
+from gaitstream.pose import (
+    PoseModel,
+    crop_compiled,
+    crop_warped,
+    crop_windows,
+    keypoints,
+    to_heatmap,
+    to_image,
+)
 
 onnx = pytest.importorskip("onnx", reason="making graphs needs the extra [export]")
 
@@ -142,6 +150,14 @@ def test_crops_and_keypoints_are_inverse(tmp_path: Path, cache: EngineCache) -> 
     # Half a heatmap pixel, in pixels of the image.
     assert (np.abs(found[:, :, :2] - (300, 200)).max(axis=(1, 2)) <= 4 + 2 / scales).all()
     model.close()
+
+
+def test_points_go_to_the_image_and_back() -> None:
+    boxes = np.array([[100, 100, 200, 400], [-20, 0, 300, 100]], np.float32)
+    points = np.random.default_rng(0).uniform(0, 48, (2, 17, 3)).astype(np.float32)
+    np.testing.assert_allclose(to_heatmap(to_image(points, boxes), boxes), points, atol=1e-4)
+    middle = np.array([[[149.5, 249.5]]])
+    np.testing.assert_allclose(to_heatmap(middle, boxes[:1]), [[[23.5, 31.5]]], atol=1e-9)
 
 
 def test_crop_keeps_the_aspect_and_grows_by_a_quarter() -> None:

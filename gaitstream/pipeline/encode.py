@@ -107,7 +107,7 @@ class Encoder:
         name = pose.model if pose else "demo" if "gaitheat" in recognizers else None
         loaded = None
         if name is not None:
-            # The bundle's precision rules do not speak of the pose model: it runs as its own graph is typed.
+            # A bundle's half graphs say nothing of the pose model: its own graph and manifest decide.
             precision = "auto" if runtime.precision == "fp16" else runtime.precision
             loaded = PoseModel.load(locate(name, "pose"), runtime.name, precision, runtime.threads)
         return cls(recognizers, loaded, max_feature_jump=config.quality.max_feature_jump)

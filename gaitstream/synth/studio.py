@@ -31,6 +31,12 @@ class Pass:
     boxes: Floats
     """xyxy pixels, `[t, 4]`."""
 
+    def picture(self, index: int, renderer: Renderer) -> NDArray[np.uint8]:
+        """One moment, BGR uint8 `[height, width, 3]`, drawn by a renderer of the same camera."""
+        stature = np.array([self.identity.stature])
+        girth = np.array([self.identity.build * self.appearance.bulk])
+        return renderer.picture(self.joints[index][None], stature, girth, (self.appearance,), index)
+
 
 def sample_camera(rng: np.random.Generator, width: int = 640, height: int = 360, fps: float = 15.0) -> Camera:
     """A surveillance camera like those of the sites, at any side of the origin, looking at it."""
@@ -91,18 +97,3 @@ SCENERIES = tuple(
     for floor in ("paving", "tiles", "asphalt", "carpet")
     for backdrop in ("walls", "street")
 )
-
-
-def pictures(walk: Pass, scenery: Scenery = SCENERIES[0], day: int = 0) -> list[NDArray[np.uint8]]:
-    """Draw a pass, BGR uint8 `[height, width, 3]` per moment.
-
-    The scene of a camera takes about a second to build and is kept for the next call with the same camera,
-    scenery and day: draw several passes of one camera rather than one of each.
-    """
-    renderer = Renderer(walk.camera, scenery, day)
-    stature = np.array([walk.identity.stature])
-    girth = np.array([walk.identity.build * walk.appearance.bulk])
-    return [
-        renderer.picture(joints[None], stature, girth, (walk.appearance,), index)
-        for index, joints in enumerate(walk.joints)
-    ]

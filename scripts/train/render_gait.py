@@ -17,7 +17,7 @@ import numpy as np
 from walks import GROUPS
 
 from gaitstream.kernels import align
-from gaitstream.pose import PoseModel, crop_windows, keypoints
+from gaitstream.pose import PoseModel, keypoints, to_heatmap
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
 from gaitstream.synth.identity import sample_identity
@@ -80,12 +80,10 @@ def encode(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Part maps uint8 `[frames, 1 + parts, 64, 48]`, joints, true and found, `[frames, 17, 2]`, scores."""
     chosen = np.sort(rng.choice(len(walked.boxes), frames, replace=False))
-    stature = np.array([walked.identity.stature])
-    girth = np.array([walked.identity.build * walked.appearance.bulk])
     crops, points = [], []
     size = 1 + 0.025 * rng.standard_normal()
     for index in chosen:
-        image = renderer.picture(walked.joints[index][None], stature, girth, [walked.appearance], int(index))
+        image = walked.picture(int(index), renderer)
         x1, y1, x2, y2 = walked.boxes[index].astype(float)
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, image.shape[1]), min(y2, image.shape[0])
         wide, tall = x2 - x1, y2 - y1
@@ -95,9 +93,7 @@ def encode(
         half = np.array([wide, tall]) * scale
         box = np.array([[cx - half[0], cy - half[1], cx + half[0], cy + half[1]]], np.float32)
         crops.append(pose.crop(image, box)[0])
-        left, top, gain = crop_windows(box)[0]
-        where = walked.keypoints[index][:, :2].astype(np.float64)
-        points.append((where + 0.5 - (left, top)) * gain / 4 - 0.5)
+        points.append(to_heatmap(walked.keypoints[index][None, :, :2], box)[0])
     heatmaps = pose.heatmaps(np.stack(crops))
     found = keypoints(heatmaps)
     aligned = align(heatmaps, found, groups=GROUPS, gamma_deg=0.0, small_angle="align")

@@ -92,9 +92,9 @@ def studio(rng: np.random.Generator, seed: int, walks: int = 100) -> list[tuple[
         stature = np.array([walk.identity.stature])
         girth = np.array([walk.identity.build * walk.appearance.bulk])
         for index in rng.permutation(len(walk.joints))[:2]:
-            joints = walk.joints[index][None]
-            image = renderer.picture(joints, stature, girth, (walk.appearance,), int(index))
-            truth = observe(camera, joints, stature, girth, np.zeros(1), (walk.identity.name,))
+            image = walk.picture(int(index), renderer)
+            moment = walk.joints[index][None]
+            truth = observe(camera, moment, stature, girth, np.zeros(1), (walk.identity.name,))
             out.extend(people(image, truth, rng))
     return out
 

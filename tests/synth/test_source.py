@@ -11,7 +11,8 @@ from gaitstream.errors import ConfigError, SourceError
 from gaitstream.synth import SyntheticCamera, open_synthetic
 from gaitstream.synth.address import EPOCH_NS, Address, parse_address, to_url
 from gaitstream.synth.appearance import sample_appearance
-from gaitstream.synth.studio import pictures, sample_pass
+from gaitstream.synth.render import Renderer
+from gaitstream.synth.studio import SCENERIES, sample_pass
 from gaitstream.synth.truth import Truth, observe
 from gaitstream.synth.world import SITES, Site, World, _corners, find_site
 
@@ -247,7 +248,8 @@ def test_a_studio_pass_stays_in_the_picture() -> None:
         assert walk.keypoints.shape == (20, 17, 3)
         assert walk.boxes.shape == (20, 4)
         assert (walk.keypoints[..., 2] > 0).mean() > 0.95
-    drawn = pictures(walk)
+    renderer = Renderer(walk.camera, SCENERIES[0], day=0)
+    drawn = [walk.picture(index, renderer) for index in range(20)]
     assert len(drawn) == 20
     assert drawn[0].shape == (360, 640, 3)
     assert not np.array_equal(drawn[0], drawn[10])

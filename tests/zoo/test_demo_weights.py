@@ -12,7 +12,7 @@ from gaitstream import zoo
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.pipeline.detect import DetectorModel
-from gaitstream.pose import PoseModel, crop_windows, keypoints
+from gaitstream.pose import PoseModel, keypoints, to_heatmap
 from gaitstream.recognizer import Recognizer
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.appearance import sample_appearance
@@ -69,15 +69,9 @@ def walks(pose: PoseModel) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
             identity, look = sample_identity(55, person), sample_appearance(55, person, number)
             walked = sample_pass(identity, look, rng, FRAMES, camera)
             crops, joints = [], []
-            for index, moment in enumerate(walked.joints):
-                image = renderer.picture(
-                    moment[None], np.array([identity.stature]), np.array([identity.build * look.bulk]),
-                    [look], index,
-                )  # fmt: skip
-                box = walked.boxes[index][None]
-                left, top, gain = crop_windows(box)[0]
-                crops.append(pose.crop(image, box)[0])
-                joints.append((walked.keypoints[index][:, :2] + 0.5 - (left, top)) * gain / 4 - 0.5)
+            for index, box in enumerate(walked.boxes):
+                crops.append(pose.crop(walked.picture(index, renderer), box[None])[0])
+                joints.append(to_heatmap(walked.keypoints[index][None, :, :2], box[None])[0])
             out.append((person, number, pose.heatmaps(np.stack(crops)), np.stack(joints)))
     return out
 
