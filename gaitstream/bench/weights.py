@@ -1,4 +1,4 @@
-"""GaitHeat at the demo's width with seeded weights: the same for every contender of a comparison."""
+"""GaitHeat at the demo's width and depth with seeded weights: the same for every contender of a comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from gaitstream.export.gaitheat import GaitHeat
 
 SEED = 11
-CHANNELS = (8, 16, 32, 64)
+CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
 DIM = 64
 
 
@@ -20,7 +20,7 @@ def gaitheat_module() -> GaitHeat:
     from gaitstream.export.gaitheat import GaitHeat
 
     torch.manual_seed(SEED)
-    return GaitHeat(CHANNELS, dim=DIM).eval()
+    return GaitHeat(CHANNELS, dim=DIM, depths=DEPTHS).eval()
 
 
 def make_gaitheat(root: Path) -> Path:

@@ -264,12 +264,14 @@ def _shape_biggait(state: State) -> BigGait:
 
 
 def _shape_gaitheat(state: State) -> GaitHeat:
-    blocks = [f"Backbone{index}.forward_block.layer{index}.0.bn2.weight" for index in (1, 2, 3, 4)]
+    layers = [f"Backbone{index}.forward_block.layer{index}." for index in (1, 2, 3, 4)]
+    d2, d3, d4 = (max(1, sum(f"{layer}{i}.bn2.weight" in state for i in range(64))) for layer in layers[1:])
     return GaitHeat(
-        _channels(state, blocks),
+        _channels(state, [f"{layer}0.bn2.weight" for layer in layers]),
         _size(state, "FCs_fusion.fc_bin", 0, 16),
         _size(state, "FCs_fusion.fc_bin", 2, 256),
         _size(state, "BNNecks_fusion.fc_bin", 2, 0),
+        (d2, d3, d4),
     )
 
 

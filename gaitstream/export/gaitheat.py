@@ -17,6 +17,7 @@ from gaitstream.export.resnet import SetBlock, Stem, stage
 
 HEATMAP = (64, 48)
 Channels = tuple[int, int, int, int]
+Depths = tuple[int, int, int]
 
 
 class BranchOutput(NamedTuple):
@@ -46,6 +47,8 @@ class GaitHeat(nn.Module):
         parts: horizontal strips; the height of the last feature map (16 for 64 x 48 input).
         dim: embedding size of a strip.
         identities: classes of the training heads; 0 leaves them empty.
+        depths: blocks of stages two to four, one each in the released model. Every further one in stage
+            three or four lets a feature see 16 more rows and columns of the map; with one, it sees 41.
     """
 
     def __init__(
@@ -54,16 +57,18 @@ class GaitHeat(nn.Module):
         parts: int = 16,
         dim: int = 256,
         identities: int = 0,
+        depths: Depths = (1, 1, 1),
     ) -> None:
         super().__init__()
         c1, c2, c3, c4 = channels
+        d2, d3, d4 = depths
         self.Backbone1 = SetBlock(Stem(1, c1))
-        self.Backbone2 = SetBlock(stage(2, c1, c2, 2))
-        self.Backbone2_fusion = SetBlock(stage(2, c1, c2, 2))
-        self.Backbone3 = SetBlock(stage(3, c2, c3, 2))
-        self.Backbone3_fusion = SetBlock(stage(3, c2, c3, 2))
-        self.Backbone4 = SetBlock(stage(4, c3, c4, 1))
-        self.Backbone4_fusion = SetBlock(stage(4, c3, c4, 1))
+        self.Backbone2 = SetBlock(stage(2, c1, c2, 2, d2))
+        self.Backbone2_fusion = SetBlock(stage(2, c1, c2, 2, d2))
+        self.Backbone3 = SetBlock(stage(3, c2, c3, 2, d3))
+        self.Backbone3_fusion = SetBlock(stage(3, c2, c3, 2, d3))
+        self.Backbone4 = SetBlock(stage(4, c3, c4, 1, d4))
+        self.Backbone4_fusion = SetBlock(stage(4, c3, c4, 1, d4))
         for branch in ("part", "global", "fusion"):
             self.add_module(f"FCs_{branch}", SeparateFCs(parts, c4, dim))
             self.add_module(f"BNNecks_{branch}", SeparateBNNecks(parts, dim, identities))

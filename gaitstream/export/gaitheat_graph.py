@@ -46,9 +46,9 @@ def write_frame(model: GaitHeat, parts: int, *, half: bool = False) -> onnx.Mode
     x = stem(g, x, first)
     fused = g.tap("fused1", _max_over_maps(g, x, maps, model, 0))
     for index, (shared, fusing) in enumerate(model.stages(), 1):
-        x = block(g, x, _block(shared))
+        x = _stage(g, x, shared)
         top = _max_over_maps(g, x, maps, model, index)
-        fused = g.op("Add", top, block(g, fused, _block(fusing)))
+        fused = g.op("Add", top, _stage(g, fused, fusing))
         if index < LAST:
             fused = g.tap(f"fused{index + 1}", fused)
     g.output("features", fused, ["n", *feature_shape(model)])
@@ -91,9 +91,14 @@ def embedding_shape(model: GaitHeat) -> tuple[int, int]:
     return fcs.fc_bin.shape[0], fcs.fc_bin.shape[2]
 
 
-def _block(wrapped: SetBlock) -> BasicBlock:
-    (found,) = (module for module in wrapped.modules() if isinstance(module, BasicBlock))
-    return found
+def _stage(g: GraphWriter, x: str, wrapped: SetBlock) -> str:
+    for layer in _blocks(wrapped):
+        x = block(g, x, layer)
+    return x
+
+
+def _blocks(wrapped: SetBlock) -> list[BasicBlock]:
+    return [module for module in wrapped.modules() if isinstance(module, BasicBlock)]
 
 
 def _max_over_maps(g: GraphWriter, x: str, maps: int, model: GaitHeat, index: int) -> str:
@@ -107,4 +112,4 @@ def _max_over_maps(g: GraphWriter, x: str, maps: int, model: GaitHeat, index: in
 def _channels(model: GaitHeat) -> list[int]:
     first = model.Backbone1.forward_block
     assert isinstance(first, Stem)  # noqa: S101 - narrows the type
-    return [first.bn1.num_features, *(_block(shared).bn2.num_features for shared, _ in model.stages())]
+    return [first.bn1.num_features, *(_blocks(shared)[-1].bn2.num_features for shared, _ in model.stages())]

@@ -74,9 +74,11 @@ class Stem(nn.Module):
         return out
 
 
-def stage(index: int, inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """One block under the released key name `layer<index>`."""
-    return nn.Sequential(OrderedDict([(f"layer{index}", nn.Sequential(BasicBlock(inputs, outputs, stride)))]))
+def stage(index: int, inputs: int, outputs: int, stride: int, depth: int = 1) -> nn.Sequential:
+    """Blocks under the released key name `layer<index>`; the first one changes width and resolution."""
+    rest = (BasicBlock(outputs, outputs) for _ in range(depth - 1))
+    layer = nn.Sequential(BasicBlock(inputs, outputs, stride), *rest)
+    return nn.Sequential(OrderedDict([(f"layer{index}", layer)]))
 
 
 def trunk(channels: tuple[int, int, int, int]) -> nn.Sequential:

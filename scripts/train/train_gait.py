@@ -32,8 +32,9 @@ from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.export.gaitheat import BranchOutput, GaitHeat
 from gaitstream.export.heads import pool_rows
+from gaitstream.export.resnet import BasicBlock
 
-CHANNELS = (8, 16, 32, 64)
+CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
 DIM = 64
 MARGIN = 0.2
 SCALE = 16.0
@@ -131,6 +132,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="share of rendered sequences")
     parser.add_argument("--held", type=Path, help="people not trained on, written by render_gait.py")
     parser.add_argument("--resume", type=Path)
+    parser.add_argument("--trunk", type=Path, help="checkpoint to take convolutions from; may lack blocks")
+    parser.add_argument("--freeze", type=int, default=0, help="stages, from the first, that stay as they are")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -178,20 +181,41 @@ class Lessons:
         return losses
 
 
+def start_model(args: argparse.Namespace, teacher: Teacher) -> GaitHeat:
+    """The model with the teacher's head, or as a checkpoint has it."""
+    model = GaitHeat(CHANNELS, dim=DIM, identities=teacher.crowd, depths=DEPTHS)
+    if args.resume:
+        model.load_state_dict(torch.load(args.resume, weights_only=True)["model"])
+    else:
+        if args.trunk:
+            take_over(model, torch.load(args.trunk, weights_only=True)["model"])
+        model.FCs_fusion.load_state_dict(teacher.fcs.state_dict())
+        model.BNNecks_fusion.load_state_dict(teacher.necks.state_dict())
+    stages = [[model.Backbone1], *map(list, model.stages())]
+    for networks in stages[: args.freeze]:
+        for network in networks:
+            network.eval().requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)
+
+
+def take_over(model: GaitHeat, state: dict[str, Tensor]) -> None:
+    """Load the convolutions of a shallower model; further blocks begin by changing nothing."""
+    model.load_state_dict({k: v for k, v in state.items() if k.startswith("Backbone")}, strict=False)
+    for name, module in model.named_modules():
+        if isinstance(module, BasicBlock) and f"{name}.conv1.weight" not in state:
+            torch.nn.init.zeros_(module.bn2.weight)
+
+
 def train(args: argparse.Namespace) -> None:
     """The loop; the learning rate follows the clock, so that a run fits its time."""
     teacher = load_teacher(args.teacher)
     bank, unseen = WalkBank(args.seed, teacher.crowd, 2), WalkBank(args.seed + 5000, 60, 2)
-    model = GaitHeat(CHANNELS, dim=DIM, identities=teacher.crowd).to(memory_format=torch.channels_last)
-    model.FCs_fusion.load_state_dict(teacher.fcs.state_dict())
-    model.BNNecks_fusion.load_state_dict(teacher.necks.state_dict())
-    if args.resume:
-        model.load_state_dict(torch.load(args.resume, weights_only=True)["model"])
+    model = start_model(args, teacher)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
     )
     rendered = Rendered(args.rendered) if args.rendered else None
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=1e-4)
     rank = my_rank()
     rng = torch.Generator().manual_seed(args.seed + 77 * rank)

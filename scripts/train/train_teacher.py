@@ -14,6 +14,7 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -36,6 +37,13 @@ def nameless(points: Tensor) -> Tensor:
     return torch.cat([points[..., :1, :], first, second], -2)
 
 
+class _Norm(nn.BatchNorm1d):
+    """Of the last dimension; keeps channels from dying."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, -2)).view_as(x)
+
+
 class Teacher(nn.Module):
     """Aligned joints `[n, frames, 17, 2]` to what GaitHeat's fusion branch should make of their maps."""
 
@@ -44,7 +52,7 @@ class Teacher(nn.Module):
         self.crowd = people
         self.strip = nn.Sequential(
             nn.Linear(3 * 17, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(),
-            nn.Linear(WIDTH, CHANNELS), nn.ReLU(),
+            nn.Linear(WIDTH, CHANNELS), _Norm(CHANNELS), nn.ReLU(),
         )  # fmt: skip
         self.fcs = SeparateFCs(STRIPS, CHANNELS, DIM)
         self.necks = SeparateBNNecks(STRIPS, DIM, people)
@@ -77,6 +85,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, nargs=2, default=(192, 12), metavar=("SEQUENCES", "FRAMES"))
+    parser.add_argument("--rendered", type=Path, help="written by render_gait.py: joints that were found")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -85,14 +95,14 @@ def main() -> None:
     net = Teacher(args.people)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-4)
     rng = torch.Generator().manual_seed(args.seed)
-    noise = Noise()
+    found = Found(args.rendered) if args.rendered else None
     start, step = time.monotonic(), 0
     while (elapsed := (time.monotonic() - start) / (60 * args.minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (0.005 + 0.5 * (1 + math.cos(math.pi * elapsed)))
-        people = torch.randint(args.people, (320,), generator=rng)
-        points = draw_keypoints(bank, people, 6, rng, noise)
-        _, cosines = net.embed(net.pooled(align_points(disturb(points, rng, noise))))
+            warm = min(1.0, (step + 1) / 100)
+            group["lr"] = 2e-3 * warm * (0.005 + 0.5 * (1 + math.cos(math.pi * elapsed)))
+        people, points = walk(args, bank, found, rng)
+        _, cosines = net.embed(net.pooled(align_points(points)))
         loss = F.cross_entropy(SCALE * (cosines - MARGIN * F.one_hot(people, args.people)), people)
         optimizer.zero_grad()
         loss.backward()
@@ -101,6 +111,35 @@ def main() -> None:
         if step % 100 == 0:
             print(f"{elapsed * args.minutes:.1f} min step {step} loss {loss:.3f}", flush=True)
     torch.save({"state": net.state_dict(), "people": args.people}, args.out)
+
+
+class Found:
+    """Joints that the demo pose model found on rendered people, and whose they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.points = torch.from_numpy(np.load(folder / "found.npy"))
+        self.people = torch.from_numpy(np.load(folder / "people.npy"))
+
+    def draw(self, count: int, frames: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Identities `[count]` and joints `[count, frames, 17, 2]`."""
+        chosen = torch.randint(len(self.people), (count,), generator=rng)
+        order = torch.rand((count, self.points.shape[1]), generator=rng).argsort(1)[:, :frames]
+        return self.people[chosen], self.points[chosen[:, None], order]
+
+
+def walk(
+    args: argparse.Namespace, bank: WalkBank, found: Found | None, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Identities and joints of a batch: drawn with a pose model's errors, half of them found by one."""
+    count, frames = args.batch
+    half = count // 2 if found else 0
+    noise = Noise()
+    people = torch.randint(len(bank), (count - half,), generator=rng)
+    points = disturb(draw_keypoints(bank, people, frames, rng, noise), rng, noise)
+    if found is None:
+        return people, points
+    whose, where = found.draw(half, frames, rng)
+    return torch.cat([people, whose]), torch.cat([points, where])
 
 
 def load_teacher(path: Path) -> Teacher:

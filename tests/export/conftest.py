@@ -126,9 +126,9 @@ def small_biggait() -> BigGait:
 
 @pytest.fixture(scope="session")
 def small_gaitheat() -> GaitHeat:
-    """A narrow GaitHeat with random weights."""
+    """A narrow GaitHeat with more blocks than the released one and random weights."""
     torch.manual_seed(4)
-    return _randomise(GaitHeat((4, 8, 8, 16), parts=16, dim=8, identities=3))
+    return _randomise(GaitHeat((4, 8, 8, 16), parts=16, dim=8, identities=3, depths=(1, 3, 2)))
 
 
 @pytest.fixture

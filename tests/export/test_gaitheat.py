@@ -18,6 +18,7 @@ from gaitstream.errors import ConfigError
 from gaitstream.export import pgha
 from gaitstream.export.alignment import write_align
 from gaitstream.export.gaitheat import GaitHeat, merge_parts
+from gaitstream.export.gaitheat_graph import write_frame
 from gaitstream.export.graph import with_taps
 
 Array = NDArray[Any]
@@ -214,6 +215,18 @@ def test_a_reduced_model_trains() -> None:
     missing = [name for name, weight in model.named_parameters() if weight.grad is None]
     assert not missing
     assert model.Backbone1.forward_block.bn1.num_batches_tracked == 1  # type: ignore[union-attr]
+
+
+def test_further_blocks_are_exported(small_gaitheat: GaitHeat, tmp_path: Path) -> None:
+    """The graph of a model with several blocks a stage gives its features."""
+    maps = torch.rand(2, 3, 64, 48, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        expected = small_gaitheat.eval().features(maps)[2].numpy()
+    path = tmp_path / "frame.onnx"
+    onnx.save(write_frame(small_gaitheat, 2), path)
+    with open_engine(path, "openvino", "fp32") as engine:
+        found = engine.infer({"parts": maps.numpy()})["features"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
 def _require_native(runtime: str, precision: str) -> None:

@@ -1,0 +1,134 @@
+"""Train the fusion head of a demo gait model again, on whole windows of rendered people.
+
+    python scripts/train/train_head.py --gait runs/gait/gait.pt --rendered runs/walks --out runs/final/gait.pt
+
+`train_gait.py` sees a handful of frames of a sequence at a time, since convolutions are dear; what the
+pipeline embeds is the maximum over a whole window, which is higher. With the convolutions kept, windows cost
+almost nothing: they are encoded once, and projections and necks learn from many of them to tell people apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from gaitstream.evaluate.distances import pairwise
+from gaitstream.evaluate.verification import pairs, verify
+from gaitstream.export.checkpoints import load_gaitheat
+from gaitstream.export.gaitheat import GaitHeat
+from gaitstream.export.heads import SeparateBNNecks, SeparateFCs, pool_rows
+
+MARGIN, SCALE = 0.1, 25.0
+
+
+class Head(nn.Module):
+    """The fusion branch's projections and neck: rows `[n, parts, channels]` to embeddings and cosines."""
+
+    def __init__(self, model: GaitHeat, people: int) -> None:
+        super().__init__()
+        fcs, necks = model.get_submodule("FCs_fusion"), model.get_submodule("BNNecks_fusion")
+        parts, channels, dim = fcs.get_parameter("fc_bin").shape
+        self.fcs, self.necks = SeparateFCs(parts, channels, dim), SeparateBNNecks(parts, dim, people)
+        self.fcs.load_state_dict(fcs.state_dict())
+        old = {name: value for name, value in necks.state_dict().items() if name.startswith("bn1d")}
+        self.necks.load_state_dict(old, strict=False)
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings `[n, parts, dim]` and cosines to the people `[n, people]`."""
+        after, cosines = self.necks(self.fcs(rows))
+        return after, cosines.mean(1)
+
+
+@torch.no_grad()
+def encode(model: GaitHeat, folder: Path, windows: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Rows of windows of these many random frames of every pass, `[passes, windows, parts, channels]`.
+
+    The identities `[passes]` come second.
+    """
+    parts = np.load(folder / "parts.npy", mmap_mode="r")
+    features = torch.compile(model.features)
+    rng = np.random.default_rng(3)
+    rows = []
+    start = time.monotonic()
+    for index in range(len(parts)):
+        maps = torch.from_numpy(parts[index]).float().div_(255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            fused = features(maps)[2].float()
+        chosen = [rng.choice(len(fused), min(count, len(fused)), replace=False) for count in windows]
+        rows.append(pool_rows(torch.stack([fused[some].amax(0) for some in chosen])))
+        if index % 1000 == 999:
+            print(f"{index + 1} passes, {time.monotonic() - start:.0f} s", flush=True)
+    return torch.stack(rows), torch.from_numpy(np.load(folder / "people.npy"))
+
+
+def train(head: Head, rows: Tensor, people: Tensor, minutes: float, rate: float) -> None:
+    """Cross-entropy of the mean cosine, which is what a gallery compares."""
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.02)
+    start, step = time.monotonic(), 0
+    while (elapsed := (time.monotonic() - start) / (60 * minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.01 + 0.5 * (1 + math.cos(math.pi * elapsed)))
+        chosen = torch.randint(len(rows), (256,))
+        window = torch.randint(rows.shape[1], (256,))
+        _, cosines = head(rows[chosen, window])
+        whose = people[chosen]
+        loss = F.cross_entropy(
+            SCALE * (cosines - MARGIN * F.one_hot(whose, cosines.shape[1])), whose, label_smoothing=0.05
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+        if step % 200 == 0:
+            print(f"{elapsed * minutes:.1f} min step {step} loss {loss:.3f}", flush=True)
+
+
+@torch.no_grad()
+def equal_error(head: Head, rows: Tensor, people: Tensor) -> float:
+    """EER in percent over all pairs of passes, full windows."""
+    head.eval()
+    embeddings = head(rows[:, 0])[0].numpy()
+    head.train()
+    other = ~np.eye(len(people), dtype=bool)
+    return 100 * verify(*pairs(pairwise(embeddings, embeddings), people.numpy(), people.numpy(), other)).eer
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gait", type=Path, required=True, help="written by train_gait.py")
+    parser.add_argument("--rendered", type=Path, nargs="+", required=True, help="written by render_gait.py")
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+    model = load_gaitheat(args.gait)
+    encoded = [encode(model, folder, (1000, 20, 16, 12)) for folder in args.rendered]
+    rows, names = torch.cat([r for r, _ in encoded]), torch.cat([p for _, p in encoded])
+    known, people = names.unique(return_inverse=True)
+    held = people >= len(known) * 95 // 100
+    head = Head(model, len(known)).requires_grad_(True).train()
+    print(f"{len(rows)} passes of {len(known)} people")
+    print(f"EER of people left out {equal_error(head, rows[held], people[held]):.1f}%")
+    train(head, rows[~held], people[~held], args.minutes, args.rate)
+    print(f"EER of people left out {equal_error(head, rows[held], people[held]):.1f}%")
+    state = torch.load(args.gait, weights_only=True)["model"]
+    state["FCs_fusion.fc_bin"] = head.fcs.fc_bin.detach()
+    for name, value in head.necks.state_dict().items():
+        state[f"BNNecks_fusion.{name}"] = value
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": state}, args.out)
+
+
+if __name__ == "__main__":
+    main()
