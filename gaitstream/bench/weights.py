@@ -1,4 +1,4 @@
-"""GaitHeat at the demo's width and depth with seeded weights: the same for every contender of a comparison."""
+"""GaitHeat at the demo's width and depth with seeded weights, the same for every contender."""
 
 from __future__ import annotations
 

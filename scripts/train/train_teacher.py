@@ -87,20 +87,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, nargs=2, default=(192, 12), metavar=("SEQUENCES", "FRAMES"))
     parser.add_argument("--rendered", type=Path, help="written by render_gait.py: joints that were found")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--resume", type=Path, help="a teacher to go on with; its features drift little")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     bank = WalkBank(args.seed, args.people, 2)
     net = Teacher(args.people)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-4)
+    if args.resume:
+        net.load_state_dict(torch.load(args.resume, weights_only=True)["state"])
+    optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=1e-4)
     rng = torch.Generator().manual_seed(args.seed)
     found = Found(args.rendered) if args.rendered else None
     start, step = time.monotonic(), 0
     while (elapsed := (time.monotonic() - start) / (60 * args.minutes)) < 1:
         for group in optimizer.param_groups:
             warm = min(1.0, (step + 1) / 100)
-            group["lr"] = 2e-3 * warm * (0.005 + 0.5 * (1 + math.cos(math.pi * elapsed)))
+            group["lr"] = args.rate * warm * (0.005 + 0.5 * (1 + math.cos(math.pi * elapsed)))
         people, points = walk(args, bank, found, rng)
         _, cosines = net.embed(net.pooled(align_points(points)))
         loss = F.cross_entropy(SCALE * (cosines - MARGIN * F.one_hot(people, args.people)), people)
