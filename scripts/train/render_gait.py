@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from walks import GROUPS
+from walks import CROWD, GROUPS
 
 from gaitstream.kernels import align
 from gaitstream.pose import PoseModel, keypoints, to_heatmap
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=1, help="of the crowd: that of train_gait.py")
+    parser.add_argument("--seed", type=int, default=CROWD, help="of the crowd; another to hold out")
     parser.add_argument("--cameras", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)

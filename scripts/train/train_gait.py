@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from train_teacher import Teacher, load_teacher
-from walks import Noise, WalkBank, align_points, draw_keypoints, draw_parts
+from walks import CROWD, Noise, WalkBank, align_points, draw_keypoints, draw_parts
 from workers import join, my_rank, seconds_since, share_gradients
 
 from gaitstream.evaluate.distances import pairwise
@@ -209,7 +209,7 @@ def take_over(model: GaitHeat, state: dict[str, Tensor]) -> None:
 def train(args: argparse.Namespace) -> None:
     """The loop; the learning rate follows the clock, so that a run fits its time."""
     teacher = load_teacher(args.teacher)
-    bank, unseen = WalkBank(args.seed, teacher.crowd, 2), WalkBank(args.seed + 5000, 60, 2)
+    bank, unseen = WalkBank(CROWD, teacher.crowd, 2), WalkBank(CROWD + 5000, 60, 2)
     model = start_model(args, teacher)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from walks import Noise, WalkBank, align_points, disturb, draw_keypoints
+from walks import CROWD, Noise, WalkBank, align_points, disturb, draw_keypoints
 
 from gaitstream.export.heads import SeparateBNNecks, SeparateFCs
 
@@ -93,7 +93,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    bank = WalkBank(args.seed, args.people, 2)
+    bank = WalkBank(CROWD, args.people, 2)
     net = Teacher(args.people)
     if args.resume:
         net.load_state_dict(torch.load(args.resume, weights_only=True)["state"])

@@ -22,6 +22,8 @@ from gaitstream.synth.skeleton import LIMBS
 
 GROUPS = ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), (11, 12, 13, 14, 15, 16))
 """Upper and lower body."""
+CROWD = 1
+"""Seed of the training identities. Rendered and drawn walkers of one number have to be the same person."""
 PHASES = 48
 TARGET_XY = (24.0, 16.0)
 
