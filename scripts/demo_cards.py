@@ -149,11 +149,27 @@ FNIR. Measured with {RUNTIMES[gait["runtime"]]}, {gait["precision"]}.
 
 {_advice(gait, advice)}
 
+{_video(figures["video"])}
+
 ## Training
 
 {_commands(training)}
 
 {LIMITS}"""
+
+
+def _video(video: dict[str, Any]) -> str:
+    """What real footage through another pose model gave."""
+    text = (
+        f"Maps of a pose model it was not trained with: on a real video of {video['people']} people who walk "
+        f"side by side ({video['pose_model']}, {video['tracklets']} tracklets of 30 frames; "
+        f"`scripts/evaluate_video.py`), {video['nearer_than_mean_of_every_other_person']:.0f} % of the "
+        "tracklets are nearer to their person's next one than to each of the others' on average, and "
+        f"{video['nearer_than_every_tracklet_of_others']:.0f} % nearer than to any single tracklet of the "
+        f"others; mean distances are {video['successive']:.2f} and {video['others']:.2f}. That is about "
+        "heatmaps, not about recognising real people on another day."
+    )
+    return textwrap.fill(text, 110)
 
 
 def _advice(gait: dict[str, Any], advice: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def follow(video: Path, detector: str, pose: PoseModel, threads: int) -> list[Tr
     return sorted(lasting, key=lambda track: np.mean(track.middles))
 
 
-def compare(tracklets: list[np.ndarray]) -> dict[str, object]:
+def compare(tracklets: list[np.ndarray]) -> dict[str, Any]:
     """Distances between successive tracklets of one person and to the nearest tracklet of anybody else.
 
     Args:
@@ -83,6 +84,20 @@ def compare(tracklets: list[np.ndarray]) -> dict[str, object]:
     }
 
 
+def measure(video: Path, detector: str, pose: str, gait: str, frames: int, threads: int) -> dict[str, Any]:
+    """What `compare` says of a video's lasting tracks, cut into tracklets of so many usable frames."""
+    pose_model = PoseModel.load(zoo.resolve(pose, "pose"), threads=threads)
+    recognizer = Recognizer.load(zoo.resolve(gait, "gaitheat"), threads=threads)
+    embeddings = []
+    for track in follow(video, detector, pose_model, threads):
+        maps = pose_model.heatmaps(np.stack(track.crops))
+        found = keypoints(maps)
+        usable = np.flatnonzero(recognizer.accepts(found))
+        windows = usable[: len(usable) // frames * frames].reshape(-1, frames)
+        embeddings.append(np.stack([recognizer.embed(maps[some], found[some]) for some in windows]))
+    return compare(embeddings)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -92,17 +107,14 @@ def main() -> None:
     parser.add_argument("--gait", default="demo", help="GaitHeat bundle")
     parser.add_argument("--frames", type=int, default=30, help="frames in a tracklet")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, help="metrics.json of the demo weights to put the result in")
     args = parser.parse_args()
-    pose = PoseModel.load(zoo.resolve(args.pose, "pose"), threads=args.threads)
-    gait = Recognizer.load(zoo.resolve(args.gait, "gaitheat"), threads=args.threads)
-    embeddings = []
-    for track in follow(args.video, args.detector, pose, args.threads):
-        maps = pose.heatmaps(np.stack(track.crops))
-        found = keypoints(maps)
-        usable = np.flatnonzero(gait.accepts(found))
-        whole = usable[: len(usable) // args.frames * args.frames].reshape(-1, args.frames)
-        embeddings.append(np.stack([gait.embed(maps[some], found[some]) for some in whole]))
-    print(json.dumps(compare(embeddings), indent=2))
+    result = measure(args.video, args.detector, args.pose, args.gait, args.frames, args.threads)
+    print(json.dumps(result, indent=2))
+    if args.record:
+        figures = json.loads(args.record.read_text())
+        figures["video"] = {**result, "name": args.video.name, "pose_model": Path(args.pose).stem}
+        args.record.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from gaitstream.synth.render import Renderer
 from gaitstream.synth.source import SyntheticCamera
 from gaitstream.synth.studio import sample_camera, sample_pass
 
+ROOT = Path(__file__).parents[2]
 PEOPLE, FRAMES = 12, 24
 
 
@@ -94,6 +97,19 @@ def test_the_gait_model_tells_unseen_people_apart(
     assert model.manifest.feature.channels == 64
 
 
+def test_real_walkers_stay_themselves_with_another_pose_model(shared: Path) -> None:
+    """Successive tracklets of one person beside those of the three others, through a real pose model."""
+    measure = runpy.run_path(str(ROOT / "scripts" / "evaluate_video.py"))["measure"]
+    models = [
+        str(shared / "models" / name) for name in ("yolox_nano_coco.onnx", "simplepose_nano_coco17.onnx")
+    ]
+    result = measure(shared / "media" / "walkers_gallery.mp4", *models, "demo", 30, 2)
+    assert result["people"] == 4
+    assert result["tracklets"] >= 24
+    assert result["successive"] < 0.8 * result["others"]
+    assert result["nearer_than_mean_of_every_other_person"] > NEARER
+
+
 def test_a_lower_precision_is_allowed_only_where_it_was_measured_to_be_as_good() -> None:
     folder = zoo.demo_folder()
     for manifest in ("detector.json", "pose.json"):
@@ -106,3 +122,5 @@ def test_a_lower_precision_is_allowed_only_where_it_was_measured_to_be_as_good()
 
 PCK, RANK1 = 0.93, 60.0
 """A regression would fall below: 0.969 and 79 were measured, and chance would give a rank-1 of 4 to 8."""
+NEARER = 65.0
+"""Chance would give 25."""
