@@ -58,7 +58,7 @@ DEVICES = {
 }
 """Dense figures: half of those printed with sparsity; Jetson: a quarter of the GPU's sparse INT8 figure."""
 
-GFLOP = {"biggait": 30.3, "gaitheat": 9.83, "demo": 0.155}
+GFLOP = {"biggait": 30.3, "gaitheat": 9.83, "demo": 0.211}
 """Of a frame graph, per person and frame: `gaitstream.bench.flops.graph_gflop`, checked by a test."""
 
 
