@@ -40,7 +40,7 @@ ENTRIES: tuple[Entry, ...] = (
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calibration on training identities recommends for the demo recognizer."""
+    """What the calibration on a crowd of its own recommends for the demo recognizer."""
 
     threshold: float
     """Largest distance at which somebody is taken for an enrolled person."""

@@ -9,22 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gaitstream import zoo
 from gaitstream.demo.record import Record
 from gaitstream.demo.score import score
 
 SECONDS = 24
 TIMEOUT_S = 1200
 """It takes less than a minute on two free cores."""
-RANK1_TARGET = 95.0
-MEASURED = msgspec.json.decode((Path(zoo.__file__).parent / "demo" / "metrics.json").read_bytes())
-RANK1 = float(MEASURED["gaitheat"]["rank1"])
-needs_accuracy = pytest.mark.skipif(
-    RANK1 < RANK1_TARGET,
-    reason=f"the packaged gait model reaches rank-1 {RANK1:.0f}%, {RANK1_TARGET:.0f}% is its target",
-)
-"""For what only a gait model can meet that meets its own target; `scripts/evaluate_demo.py` measures it."""
-
 Demo = tuple[Path, str, Record]
 """The folder it wrote to, what it said and what it recorded."""
 
@@ -102,7 +92,6 @@ os.waitpid(child, 0)
     assert unplugged("socket.create_server(('127.0.0.1', 0)).close()").returncode == 0
 
 
-@needs_accuracy
 @pytest.mark.slow
 def test_everybody_who_walked_long_enough_is_recognised_on_another_camera(demo: Demo) -> None:
     _, _, record = demo
@@ -114,7 +103,6 @@ def test_everybody_who_walked_long_enough_is_recognised_on_another_camera(demo: 
     assert missed == [], f"never recognised where they walked long enough: {others}"
 
 
-@needs_accuracy
 @pytest.mark.slow
 def test_no_stranger_is_given_a_name(demo: Demo) -> None:
     _, _, record = demo
