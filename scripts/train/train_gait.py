@@ -311,7 +311,12 @@ def held_maps(folder: Path) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Rendered people; how often one was met before stands for the view."""
     maps = torch.from_numpy(np.load(folder / "parts.npy")).float() / 255
     people = np.load(folder / "people.npy")
-    return maps, people, np.array([(people[:i] == person).sum() for i, person in enumerate(people)])
+    return maps, people, seen_before(people)
+
+
+def seen_before(people: np.ndarray) -> np.ndarray:
+    """How often each person of a list was met in it before."""
+    return np.array([(people[:i] == person).sum() for i, person in enumerate(people)])
 
 
 def save(args: argparse.Namespace, model: GaitHeat) -> None:
