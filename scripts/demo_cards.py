@@ -109,10 +109,7 @@ def _verdict(gait: dict[str, Any]) -> str:
     target = f"rank-1 of {TARGET_RANK1:.0f} % and EER of {TARGET_EER:.0f} %"
     if met:
         return f"The target, {target}, is met."
-    return (
-        f"**The target, {target}, is not met yet**: {gait['rank1']:.1f} % and {gait['eer']:.1f} %.\n"
-        "The model was still improving when its training ended."
-    )
+    return f"**The target, {target}, is not met yet**: {gait['rank1']:.1f} % and {gait['eer']:.1f} %."
 
 
 def _gait(figures: dict[str, Any], training: dict[str, Any], advice: dict[str, Any]) -> str:

@@ -187,7 +187,7 @@ def nearest_templates(distances: np.ndarray, people: np.ndarray) -> tuple[np.nda
 
 
 def recommend(passes: Passes, fingerprint: str) -> dict[str, float | str]:
-    """The threshold at 0.5% FPIR for eight enrolled people, and the median lead of right answers, halved."""
+    """The threshold at 0.5% FPIR for eight enrolled people, and a quarter of right answers' median lead."""
     rng = np.random.default_rng(5)
     distances = pairwise(passes.embeddings, passes.embeddings)
     everybody = np.unique(passes.people)

@@ -85,7 +85,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     driver: str
     versions: dict[str, str]
     load: float = 0.0
-    """Load average over the last minute when the run began; above the idle level other work disturbed it."""
+    """Load average over the last minute when the run began."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other work was going on."""
+        return self.load > 0.25 * self.cores
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -154,7 +154,7 @@ def describe(report: Report, source: str) -> str:
         + f"\n\nMeasured on {machine.cpu}, {machine.cores} cores, load average {machine.load:g}: "
         f"{rates.cost_ms(Scene.of(given.people)):.1f} ms a 1280x720 frame with one person, "
         f"{given.probe_ms_per_person * 1e3:.1f} us for one probe and person."
-        + (DISTURBED if machine.load > 0.5 * machine.cores else "")
+        + (DISTURBED if machine.disturbed else "")
     )
 
 

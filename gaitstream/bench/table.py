@@ -78,7 +78,7 @@ def report_markdown(report: Report) -> str:
     legend = (
         "Medians, quartiles in brackets; `x floor` is the ratio to the least this machine could need.\n\n"
     )
-    if report.machine.load > 0.5 * report.machine.cores:
+    if report.machine.disturbed:
         legend += (
             f"**The load average was {report.machine.load:g} when it began: other work disturbed these "
             "figures. Measure again on an idle machine.**\n\n"

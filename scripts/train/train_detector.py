@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from augment import photometric
 from graphs import write_graph
 from networks import DetectGraph, DetectNet
+from schedule import follow_clock
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -207,9 +207,7 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     start, step, last, shown = time.monotonic(), 0, 0.0, 0.0
     while (elapsed := (time.monotonic() - start) / (60 * args.minutes)) < 1:
-        rate = args.rate * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * elapsed)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        follow_clock(optimizer, args.rate, step, elapsed)
         chosen = rng.choice(len(scenes.frames) - scenes.held, args.batch, replace=False) + scenes.held
         loss = loss_of(net, *scenes.draw(np.sort(chosen), rng, train=True))
         optimizer.zero_grad(set_to_none=True)

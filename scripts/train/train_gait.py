@@ -20,12 +20,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from head import identity_loss
+from schedule import follow_clock
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from train_teacher import Teacher, load_teacher
 from walks import CROWD, Noise, WalkBank, align_points, draw_keypoints, draw_parts
 from workers import join, my_rank, seconds_since, share_gradients
 
+from gaitstream.bench.weights import CHANNELS, DEPTHS, DIM
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
@@ -34,12 +37,8 @@ from gaitstream.export.gaitheat import BranchOutput, GaitHeat
 from gaitstream.export.heads import pool_rows
 from gaitstream.export.resnet import BasicBlock
 
-CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
-DIM = 64
 MARGIN = 0.2
 SCALE = 16.0
-WHOLE_MARGIN, WHOLE_SCALE = 0.1, 25.0
-"""Of the cross-entropy of all strips together, which is what a gallery compares."""
 
 
 def triplet(before: Tensor, ids: Tensor) -> Tensor:
@@ -175,8 +174,7 @@ class Lessons:
             losses["ce"] = losses["ce"] + weight * cross_entropy(branch, people)
         # The fusion branch comes last.
         losses["features"] = (((pool_rows(features[-1]) - wanted) * self.weight) ** 2).mean()
-        cosines = branch.logits.float().mean(1) - WHOLE_MARGIN * F.one_hot(people, branch.logits.shape[-1])
-        losses["identity"] = F.cross_entropy(WHOLE_SCALE * cosines, people)
+        losses["identity"] = identity_loss(branch.logits.float().mean(1), people)
         losses["embedding"] = 1 - F.cosine_similarity(branch.after, embedding, dim=-1).mean()
         return losses
 
@@ -235,10 +233,7 @@ def train(args: argparse.Namespace) -> None:
     shown: dict[str, float] = {}
     log = (args.out / "log.jsonl").open("a")
     while (elapsed := seconds_since(start) / (60 * args.minutes)) < 1:
-        warm = min(1.0, (step + 1) / 60)
-        rate = args.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * elapsed)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = follow_clock(optimizer, args.rate, step, elapsed, warm=60)
         losses = lessons(*batch(args, bank, rendered, rng, numbers))
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         optimizer.zero_grad(set_to_none=True)

@@ -13,42 +13,32 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from head import Head, identity_loss
+from schedule import follow_clock
+from torch import Tensor
+from train_gait import score, seen_before
 
-from gaitstream.evaluate.distances import pairwise
-from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.export.checkpoints import load_gaitheat
 from gaitstream.export.gaitheat import GaitHeat
-from gaitstream.export.heads import SeparateBNNecks, SeparateFCs, pool_rows
+from gaitstream.export.heads import pool_rows
 
-MARGIN, SCALE = 0.1, 25.0
 SHARE = 0.25
 """Of the newly trained head in the average of both."""
 
 
-class Head(nn.Module):
-    """The fusion branch's projections and neck: rows `[n, parts, channels]` to embeddings and cosines."""
-
-    def __init__(self, model: GaitHeat, people: int) -> None:
-        super().__init__()
-        fcs, necks = model.get_submodule("FCs_fusion"), model.get_submodule("BNNecks_fusion")
-        parts, channels, dim = fcs.get_parameter("fc_bin").shape
-        self.fcs, self.necks = SeparateFCs(parts, channels, dim), SeparateBNNecks(parts, dim, people)
-        self.fcs.load_state_dict(fcs.state_dict())
-        old = {name: value for name, value in necks.state_dict().items() if name.startswith("bn1d")}
-        self.necks.load_state_dict(old, strict=False)
-
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings `[n, parts, dim]` and cosines to the people `[n, people]`."""
-        after, cosines = self.necks(self.fcs(rows))
-        return after, cosines.mean(1)
+def fusion_head(model: GaitHeat, people: int) -> Head:
+    """The head of the fusion branch, with a new classifier."""
+    fcs, necks = model.get_submodule("FCs_fusion"), model.get_submodule("BNNecks_fusion")
+    parts, channels, dim = fcs.get_parameter("fc_bin").shape
+    head = Head(parts, channels, dim, people)
+    head.fcs.load_state_dict(fcs.state_dict())
+    head.necks.bn1d.load_state_dict(necks.get_submodule("bn1d").state_dict())
+    return head.train()
 
 
 @torch.no_grad()
@@ -86,19 +76,15 @@ def average(head: Head, before: Head, rows: Tensor) -> None:
 
 
 def train(head: Head, rows: Tensor, people: Tensor, minutes: float, rate: float) -> None:
-    """Cross-entropy of the mean cosine, which is what a gallery compares."""
+    """Learn to tell people apart from windows `[passes, windows, parts, channels]`."""
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.02)
     start, step = time.monotonic(), 0
     while (elapsed := (time.monotonic() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.01 + 0.5 * (1 + math.cos(math.pi * elapsed)))
+        follow_clock(optimizer, rate, step, elapsed, warm=100)
         chosen = torch.randint(len(rows), (256,))
         window = torch.randint(rows.shape[1], (256,))
-        _, cosines = head(rows[chosen, window])
-        whose = people[chosen]
-        loss = F.cross_entropy(
-            SCALE * (cosines - MARGIN * F.one_hot(whose, cosines.shape[1])), whose, label_smoothing=0.05
-        )
+        _, cosines = head.embed(rows[chosen, window])
+        loss = identity_loss(cosines, people[chosen], smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -108,13 +94,13 @@ def train(head: Head, rows: Tensor, people: Tensor, minutes: float, rate: float)
 
 
 @torch.no_grad()
-def equal_error(head: Head, rows: Tensor, people: Tensor) -> float:
-    """EER in percent over all pairs of passes, full windows."""
+def report(what: str, head: Head, rows: Tensor, people: Tensor) -> None:
+    """Print the scores of people left out, on whole windows."""
     head.eval()
-    embeddings = head(rows[:, 0])[0].numpy()
+    embeddings = head.embed(rows[:, 0])[0].numpy()
     head.train()
-    other = ~np.eye(len(people), dtype=bool)
-    return 100 * verify(*pairs(pairwise(embeddings, embeddings), people.numpy(), people.numpy(), other)).eer
+    figures = score(embeddings, people.numpy(), seen_before(people.numpy()))
+    print(what, {key: round(value, 2) for key, value in figures.items()}, flush=True)
 
 
 def main() -> None:
@@ -134,14 +120,14 @@ def main() -> None:
     rows, names = torch.cat([r for r, _ in encoded]), torch.cat([p for _, p in encoded])
     known, people = names.unique(return_inverse=True)
     held = people >= len(known) * 95 // 100
-    head = Head(model, len(known)).requires_grad_(True).train()
+    head = fusion_head(model, len(known))
     print(f"{len(rows)} passes of {len(known)} people")
-    print(f"EER of people left out {equal_error(head, rows[held], people[held]):.1f}%")
+    report("as it came", head, rows[held], people[held])
     before = copy.deepcopy(head)
     train(head, rows[~held], people[~held], args.minutes, args.rate)
-    print(f"EER of people left out {equal_error(head, rows[held], people[held]):.1f}% before averaging")
+    report("trained", head, rows[held], people[held])
     average(head, before, rows[~held, 0])
-    print(f"EER of people left out {equal_error(head, rows[held], people[held]):.1f}%")
+    report("averaged", head, rows[held], people[held])
     state = torch.load(args.gait, weights_only=True)["model"]
     state["FCs_fusion.fc_bin"] = head.fcs.fc_bin.detach()
     for name, value in head.necks.bn1d.state_dict().items():

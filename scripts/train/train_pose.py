@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from augment import photometric
 from graphs import write_graph
 from networks import PoseNet
+from schedule import follow_clock
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from workers import join, my_rank, seconds_since, share_gradients
@@ -121,9 +121,7 @@ def main() -> None:
     torch.manual_seed(args.seed + 1000 * my_rank())
     start, step, last, shown = time.monotonic(), 0, 0.0, 0.0
     while (elapsed := seconds_since(start) / (60 * args.minutes)) < 1:
-        rate = args.rate * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * elapsed)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        follow_clock(optimizer, args.rate, step, elapsed)
         chosen = np.sort(rng.choice(len(crops) - held, args.batch, replace=False)) + held
         clean = torch.from_numpy(crops[chosen]).permute(0, 3, 1, 2).float()
         x = torch.where(torch.rand(len(clean), 1, 1, 1) < 0.4, clean, photometric(clean))

@@ -10,22 +10,19 @@ of frames in minutes, and what it computes on true joints, strip by strip, are t
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from head import Head, identity_loss
+from schedule import follow_clock
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from walks import CROWD, Noise, WalkBank, align_points, disturb, draw_keypoints
-
-from gaitstream.export.heads import SeparateBNNecks, SeparateFCs
 
 STRIPS, WIDTH, CHANNELS, DIM = 16, 192, 64, 64
 REACH = 17.0
 """Heatmap pixels above and below a strip that its features depend on: as far as the convolutions see."""
-MARGIN, SCALE = 0.1, 25.0
 LEFT, RIGHT = [1, 3, 5, 7, 9, 11, 13, 15], [2, 4, 6, 8, 10, 12, 14, 16]
 
 
@@ -44,18 +41,16 @@ class _Norm(nn.BatchNorm1d):
         return super().forward(x.flatten(0, -2)).view_as(x)
 
 
-class Teacher(nn.Module):
+class Teacher(Head):
     """Aligned joints `[n, frames, 17, 2]` to what GaitHeat's fusion branch should make of their maps."""
 
     def __init__(self, people: int) -> None:
-        super().__init__()
+        super().__init__(STRIPS, CHANNELS, DIM, people)
         self.crowd = people
         self.strip = nn.Sequential(
             nn.Linear(3 * 17, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(),
             nn.Linear(WIDTH, CHANNELS), _Norm(CHANNELS), nn.ReLU(),
         )  # fmt: skip
-        self.fcs = SeparateFCs(STRIPS, CHANNELS, DIM)
-        self.necks = SeparateBNNecks(STRIPS, DIM, people)
         self.register_buffer("centres", torch.arange(STRIPS) * 4 + 1.5, persistent=False)
 
     def features(self, points: Tensor) -> Tensor:
@@ -71,11 +66,6 @@ class Teacher(nn.Module):
     def pooled(self, points: Tensor) -> Tensor:
         """Features of sequences `[n, frames, 17, 2]`, pooled over the frames: `[n, strips, channels]`."""
         return self.features(points.flatten(0, 1)).unflatten(0, points.shape[:2]).amax(1)
-
-    def embed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings `[n, strips, dim]`, strips of unit length, and cosines to the people `[n, people]`."""
-        after, cosines = self.necks(self.fcs(pooled))
-        return after, cosines.mean(1)
 
 
 def main() -> None:
@@ -102,12 +92,10 @@ def main() -> None:
     found = Found(args.rendered) if args.rendered else None
     start, step = time.monotonic(), 0
     while (elapsed := (time.monotonic() - start) / (60 * args.minutes)) < 1:
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 100)
-            group["lr"] = args.rate * warm * (0.005 + 0.5 * (1 + math.cos(math.pi * elapsed)))
+        follow_clock(optimizer, args.rate, step, elapsed, warm=100, floor=0.005)
         people, points = walk(args, bank, found, rng)
         _, cosines = net.embed(net.pooled(align_points(points)))
-        loss = F.cross_entropy(SCALE * (cosines - MARGIN * F.one_hot(people, args.people)), people)
+        loss = identity_loss(cosines, people)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
