@@ -6,7 +6,7 @@
 pipeline embeds is the maximum over a whole window, which is higher. With the convolutions kept, windows cost
 almost nothing: they are encoded once, projections and necks learn from many of them to tell people apart, and
 the neck's statistics are taken anew. Of what was learnt only a quarter is taken over: the rest fits those it
-was learnt from.
+was learnt from. At last directions in which one person's windows differ as much as people do are shrunk.
 """
 
 from __future__ import annotations
@@ -75,6 +75,50 @@ def average(head: Head, before: Head, rows: Tensor) -> None:
     norm.get_buffer("running_var").copy_(flat.var(0))
 
 
+@torch.no_grad()
+def shrink(head: Head, rows: Tensor, people: Tensor) -> None:
+    """Replace each strip by what its person's mean is expected to be, given one window (Wiener's filter).
+
+    With covariances B of people's means and W of a person's windows that is B (B + W)^-1 (y - m) + m, which
+    projection and neck can express together.
+
+    Args:
+        head: changed in place.
+        rows: whole windows `[n, parts, channels]`.
+        people: whose they are, `[n]`.
+    """
+    head.eval()
+    norm = head.necks.bn1d
+    parts, _, dim = head.fcs.fc_bin.shape
+
+    def strips(of: Tensor) -> Tensor:
+        """Per strip, from the channel-major layout of the neck: `[n, parts, dim]`."""
+        return of.unflatten(-1, (dim, parts)).transpose(-1, -2)
+
+    def flat(of: Tensor) -> Tensor:
+        return of.transpose(-1, -2).flatten(-2)
+
+    after = strips(norm(flat(head.fcs(rows))))
+    _, whose, count = people.unique(return_inverse=True, return_counts=True)
+    means = torch.zeros(len(count), parts, dim).index_add_(0, whose, after) / count[:, None, None]
+    within = _scatter(after - means[whose]) / (len(after) - len(count))
+    total = _scatter(after - after.mean(0)) / (len(after) - 1)
+    keep = torch.linalg.solve(total, total - within)
+    scale = strips(norm.weight / (norm.get_buffer("running_var") + norm.eps).sqrt())
+    head.fcs.fc_bin.copy_(head.fcs.fc_bin * scale[:, None] @ keep)
+    moved = flat(head.fcs(rows))
+    norm.get_buffer("running_mean").copy_(moved.mean(0))
+    norm.get_buffer("running_var").copy_(moved.var(0))
+    norm.weight.copy_((moved.var(0) + norm.eps).sqrt())
+    norm.bias.copy_(flat(after.mean(0)))
+    head.train()
+
+
+def _scatter(x: Tensor) -> Tensor:
+    """Sums of products of dimensions, `[n, parts, dim]` to `[parts, dim, dim]`."""
+    return torch.einsum("npi,npj->pij", x, x)
+
+
 def train(head: Head, rows: Tensor, people: Tensor, minutes: float, rate: float) -> None:
     """Learn to tell people apart from windows `[passes, windows, parts, channels]`."""
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.02)
@@ -128,6 +172,8 @@ def main() -> None:
     report("trained", head, rows[held], people[held])
     average(head, before, rows[~held, 0])
     report("averaged", head, rows[held], people[held])
+    shrink(head, rows[~held, 0], people[~held])
+    report("shrunk", head, rows[held], people[held])
     state = torch.load(args.gait, weights_only=True)["model"]
     state["FCs_fusion.fc_bin"] = head.fcs.fc_bin.detach()
     for name, value in head.necks.bn1d.state_dict().items():
