@@ -14,7 +14,7 @@ from types import TracebackType
 import cv2
 
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.annotate import draw
+from gaitstream.pipeline.annotate import COLOURS, draw
 from gaitstream.pipeline.data import Decision, Frame, Person
 from gaitstream.pipeline.observe import Observer
 
@@ -28,10 +28,10 @@ main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 3
 figure { margin: 0; } img { display: block; width: 100%; aspect-ratio: 16 / 9; border-radius: 8px;
   background: #1b212a; } figcaption { margin-top: 4px; }
 b { padding: 0 7px; border-radius: 4px; color: #10151b; font-weight: 500; }
-</style></head><body><h1>gaitstream demo, live</h1>
-<p><b style="background:#50c850">name</b> recognised, with the distance
- <b style="background:#e63c3c">unknown</b> <b style="background:#f0b428">ambiguous</b>
- <b style="background:#a0a0a0">reason</b> no evidence yet · ? not yet a full window</p>
+COLOURS</style></head><body><h1>gaitstream demo, live</h1>
+<p><b class="known">name</b> recognised, with the distance
+ <b class="unknown">unknown</b> <b class="ambiguous">ambiguous</b>
+ <b class="insufficient_evidence">reason</b> no evidence yet · ? not yet a full window</p>
 <main>FIGURES</main><script>
 setInterval(() => fetch("/running").catch(() => {
   document.querySelector("p").textContent = "The demo has ended; see report.html."; }), 1000);
@@ -129,7 +129,11 @@ class Viewer(Observer):
                 f"<figcaption>{camera}</figcaption></figure>"
                 for camera in self._cameras
             )
-            body = PAGE.replace("FIGURES", figures).encode()
+            colours = "".join(
+                f"b.{status.value} {{ background: rgb({red} {green} {blue}); }}\n"
+                for status, (blue, green, red) in COLOURS.items()
+            )
+            body = PAGE.replace("COLOURS", colours).replace("FIGURES", figures).encode()
             request.send_response(HTTPStatus.OK)
             request.send_header("Content-Type", "text/html; charset=utf-8")
             request.send_header("Content-Length", str(len(body)))

@@ -11,7 +11,7 @@ import pytest
 
 from gaitstream.demo.view import Viewer, open_browser
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.data import Frame
+from gaitstream.pipeline.data import Frame, Status
 
 
 def frame(index: int) -> Frame:
@@ -24,6 +24,9 @@ def test_the_page_shows_every_camera_and_streams_pictures() -> None:
         page = urllib.request.urlopen(viewer.url, timeout=10).read().decode()
         assert 'src="/cam1"' in page
         assert 'src="/cam2"' in page
+        assert "b.unknown { background: rgb(127 171 245); }" in page
+        for status in Status:
+            assert f'<b class="{status.value}">' in page
         with urllib.request.urlopen(viewer.url + "cam1", timeout=10) as stream:
             assert stream.headers["Content-Type"].startswith("multipart/x-mixed-replace")
             stop = threading.Event()
