@@ -79,10 +79,11 @@ def launch(options: Options) -> int:
     with ExitStack() as stack:
         table = sys.stdout.isatty() and not options.json_logs if options.table is None else options.table
         start_logging(table=table, as_json=options.json_logs, verbose=options.verbose)
+        on_deepstream = uses_deepstream(options.frontend, config)
         publisher = stack.enter_context(open_publisher(config, options.config))
         log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)
         pipeline: Pipeline | Workers | DeepStreamPipeline
-        if uses_deepstream(options.frontend, config):
+        if on_deepstream:
             pipeline = open_deepstream(options, config, publisher)
         elif options.workers > 1:
             pipeline = Workers(options, config, publisher)
