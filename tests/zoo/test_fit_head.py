@@ -14,9 +14,9 @@ PEOPLE, WINDOWS, PARTS, CHANNELS, DIM = 60, 5, 3, 8, 6
 
 @pytest.fixture
 def shrink(monkeypatch: pytest.MonkeyPatch):
-    """`train_head.shrink`, with the scripts' folder on the path as when they are run."""
+    """`fit_head.shrink`, with the scripts' folder on the path as when they are run."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    from train_head import shrink
+    from fit_head import shrink
 
     return shrink
 
@@ -46,7 +46,7 @@ def before_length(head, rows) -> np.ndarray:
     return flat.unflatten(1, (DIM, PARTS)).transpose(1, 2).double().numpy()
 
 
-def test_the_head_gives_the_posterior_mean_of_the_person(shrink) -> None:
+def test_the_head_goes_half_the_way_to_the_posterior_mean_of_the_person(shrink) -> None:
     head, rows, people = head_and_windows()
     y = before_length(head, rows)
     shrink(head, rows, people)
@@ -57,8 +57,8 @@ def test_the_head_gives_the_posterior_mean_of_the_person(shrink) -> None:
         apart = (groups - groups.mean(1, keepdims=True)).reshape(-1, DIM)
         within = apart.T @ apart / (len(x) - PEOPLE)
         total = np.cov(x.T)
-        filter_ = (total - within) @ np.linalg.inv(total)
-        expected = (x - x.mean(0)) @ filter_.T + x.mean(0)
+        posterior = (x - x.mean(0)) @ np.linalg.inv(total) @ (total - within) + x.mean(0)
+        expected = (x + posterior) / 2
         np.testing.assert_allclose(found[:, part], expected, atol=2e-4)
 
 
