@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,21 +15,21 @@ SCRIPTS = Path(__file__).parents[2] / "scripts" / "train"
 PEOPLE, WINDOWS, PARTS, CHANNELS, DIM = 60, 5, 3, 8, 6
 
 
+Shrink = Callable[[Any, Any, Any], None]
+
+
 @pytest.fixture
-def shrink(monkeypatch: pytest.MonkeyPatch):
+def shrink(monkeypatch: pytest.MonkeyPatch) -> Shrink:
     """`fit_head.shrink`, with the scripts' folder on the path as when they are run."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    from fit_head import shrink
+    function: Shrink = importlib.import_module("fit_head").shrink
+    return function
 
-    return shrink
 
-
-def head_and_windows():
+def head_and_windows() -> tuple[Any, Any, Any]:
     """A head, windows `[n, parts, channels]` with as much noise as people differ by, and whose they are."""
-    from head import Head
-
     torch.manual_seed(3)
-    head = Head(PARTS, CHANNELS, DIM, PEOPLE)
+    head = importlib.import_module("head").Head(PARTS, CHANNELS, DIM, PEOPLE)
     people = torch.arange(PEOPLE).repeat_interleave(WINDOWS)
     own = torch.randn(PEOPLE, PARTS, CHANNELS)[people] * torch.linspace(0.2, 2, CHANNELS)
     rows = 1 + own + torch.randn(len(people), PARTS, CHANNELS) * torch.linspace(2, 0.2, CHANNELS)
@@ -39,14 +42,14 @@ def head_and_windows():
     return head.eval(), rows, people
 
 
-def before_length(head, rows) -> np.ndarray:
+def before_length(head: Any, rows: Any) -> np.ndarray:
     """What the neck makes of windows before it gives them unit length, `[n, parts, dim]`."""
     with torch.no_grad():
         flat = head.necks.bn1d(head.fcs(rows).transpose(1, 2).flatten(1))
-    return flat.unflatten(1, (DIM, PARTS)).transpose(1, 2).double().numpy()
+    return np.asarray(flat.unflatten(1, (DIM, PARTS)).transpose(1, 2).double())
 
 
-def test_the_head_goes_half_the_way_to_the_posterior_mean_of_the_person(shrink) -> None:
+def test_the_head_goes_half_the_way_to_the_posterior_mean_of_the_person(shrink: Shrink) -> None:
     head, rows, people = head_and_windows()
     y = before_length(head, rows)
     shrink(head, rows, people)
@@ -62,7 +65,7 @@ def test_the_head_goes_half_the_way_to_the_posterior_mean_of_the_person(shrink) 
         np.testing.assert_allclose(found[:, part], expected, atol=2e-4)
 
 
-def test_people_are_told_apart_better(shrink) -> None:
+def test_people_are_told_apart_better(shrink: Shrink) -> None:
     head, rows, people = head_and_windows()
     other = rows.clone().unflatten(0, (PEOPLE, WINDOWS))
 
