@@ -56,7 +56,7 @@ class Histogram(msgspec.Struct):
             if inside and below + inside >= rank:
                 low = self.bounds[index - 1] if index else 0.0
                 high = self.bounds[min(index, len(self.bounds) - 1)]
-                return low + (high - low) * (rank - below) / inside
+                return min(high, low + (high - low) * (rank - below) / inside)  # rounding may reach over
             below += inside
         return self.bounds[-1]
 

@@ -11,7 +11,7 @@ import urllib.request
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -86,6 +86,7 @@ def test_snapshots_of_workers_add_up(stats: Stats) -> None:
     assert whole.events == {"identity.final": 5}
 
 
+@example(values=[1.0, 1.0, 1.0, 0.0625, 0.0625, 0.0625], q=0.5)
 @given(st.lists(st.floats(0.01, 20_000), min_size=1, max_size=100), st.sampled_from([0.5, 0.95]))
 def test_quantiles_lie_in_the_right_bucket(values: list[float], q: float) -> None:
     histogram = Histogram()
