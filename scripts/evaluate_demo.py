@@ -245,7 +245,8 @@ def measure(args: argparse.Namespace) -> None:
         if tracking is not None:
             result["tracking"] = tracking.result()
     before = json.loads((args.demo / "metrics.json").read_text())
-    result |= {name: before[name] for name in ("precisions", "video") if name in before}
+    # What other scripts measured, or nothing measured this time, stays.
+    result = {**before, **result}
     (args.demo / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
     (args.demo / "advice.json").write_text(json.dumps(advice, indent=2) + "\n")
     print(json.dumps({**result, "advice": advice}, indent=2))

@@ -47,11 +47,12 @@ def draw(image: Image, persons: Sequence[Person], labels: Mapping[int, Decision]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1 if person.rejected else 2)
         text = caption(person, decision)
         (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-        lines.append((text, colour, (x1, y1, x2, y2), (width + 4, height + 6)))
+        named = decision is not None and decision.status is Status.KNOWN
+        lines.append((named, text, colour, (x1, y1, x2, y2), (width + 4, height + 6)))
     # Names keep their place; what says less makes room.
-    lines.sort(key=lambda line: line[1] != COLOURS[Status.KNOWN])
-    places = place_captions([line[2] for line in lines], [line[3] for line in lines], image.shape[:2])
-    for (text, colour, *_), (x1, y1, x2, y2) in zip(lines, places, strict=True):
+    lines.sort(key=lambda line: not line[0])
+    places = place_captions([line[-2] for line in lines], [line[-1] for line in lines], image.shape[:2])
+    for (_, text, colour, *_), (x1, y1, x2, y2) in zip(lines, places, strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, -1)
         cv2.putText(
             canvas, text, (x1 + 2, y2 - 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA

@@ -123,4 +123,4 @@ def test_a_lower_precision_is_allowed_only_where_it_was_measured_to_be_as_good()
 PCK, RANK1 = 0.95, 90.0
 """A regression would fall below: 0.977 and 100 were measured, and chance would give a rank-1 of 4 to 8."""
 NEARER = 85.0
-"""96 was measured, and chance would give 25."""
+"""100 was measured, and chance would give 25."""
