@@ -20,13 +20,13 @@ import time
 from pathlib import Path
 from typing import cast
 
+from gaitstream.config.reading import load_config
+from gaitstream.config.schema import Camera, Config
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.events import Journal, Publisher
 from gaitstream.pipeline.base import Outcome
-from gaitstream.pipeline.config import Camera, Config
-from gaitstream.pipeline.config_file import load_config
 from gaitstream.pipeline.runner import Pipeline
-from gaitstream.pipeline.secret_url import SecretUrl
-from gaitstream.pipeline.stats import Snapshot
+from gaitstream.telemetry.stats import Snapshot
 
 OUTSIDE = ("track", "crop", "keypoints", "pool", "identify", "publish")
 """Stages that are no engine call. Detection includes the resizing of pictures and counts as an engine."""

@@ -15,8 +15,8 @@ import numpy as np
 from demo_tracking import measure_tracking
 
 from gaitstream.evaluate.distances import pairwise
-from gaitstream.pose import PoseModel, keypoints, to_heatmap
-from gaitstream.recognizer import Recognizer
+from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
+from gaitstream.models.recognizer import Recognizer
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
 from gaitstream.synth.identity import sample_identity

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gaitstream.config.schema import Tracking
 from gaitstream.evaluate.tracking import TrackedFrame, frame, score_tracks
-from gaitstream.pipeline.config import Tracking
-from gaitstream.pipeline.detect import DetectorModel
+from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.source import SyntheticCamera

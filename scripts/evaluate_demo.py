@@ -27,9 +27,9 @@ from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
-from gaitstream.pipeline.detect import DetectorModel
-from gaitstream.pose import PoseModel, keypoints, to_heatmap
-from gaitstream.recognizer import Recognizer
+from gaitstream.models.detector import DetectorModel
+from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
+from gaitstream.models.recognizer import Recognizer
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
 from gaitstream.synth.identity import sample_identity

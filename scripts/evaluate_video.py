@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from gaitstream import zoo
+from gaitstream.config.schema import Camera, Sources, Tracking
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.evaluate.distances import pairwise
-from gaitstream.pipeline.config import Camera, Sources, Tracking
-from gaitstream.pipeline.detect import DetectorModel
-from gaitstream.pipeline.secret_url import SecretUrl
+from gaitstream.models.detector import DetectorModel
+from gaitstream.models.pose import PoseModel, keypoints
+from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.source import create_source
 from gaitstream.pipeline.track import CameraTracker
-from gaitstream.pose import PoseModel, keypoints
-from gaitstream.recognizer import Recognizer
 
 
 @dataclass

@@ -91,11 +91,11 @@ run_front_end() {
         mv "$out/site/journal" "$out/$1.journal"
 }
 # compare RUN: with the native run and with the truth.
-compare() { "$python" -m gaitstream.pipeline.deepstream.compare "$out/site" "$out/native.journal" "$out/$1.journal"; }
-has_deepstream() { "$python" -c 'from gaitstream.pipeline.deepstream.api import load_service_maker; load_service_maker()'; }
+compare() { "$python" -m gaitstream.deepstream.compare "$out/site" "$out/native.journal" "$out/$1.journal"; }
+has_deepstream() { "$python" -c 'from gaitstream.deepstream.api import load_service_maker; load_service_maker()'; }
 documented_api() { "$python" - <<'PY'; }
 import pyservicemaker
-from gaitstream.pipeline.deepstream import table
+from gaitstream.deepstream import table
 missing = [n for n in table.load()["api"]["import_names"] if not hasattr(pyservicemaker, n)]
 print("names missing in pyservicemaker:", missing or "none")
 raise SystemExit(bool({"Pipeline", "Probe", "BatchMetadataOperator", "DynamicSourceMessage"} & set(missing)))
@@ -103,7 +103,7 @@ PY
 # Every property that can be emitted, as gst-inspect of the installed elements lists it.
 installed_properties() { "$python" - <<'PY'; }
 import subprocess
-from gaitstream.pipeline.deepstream import table
+from gaitstream.deepstream import table
 wrong = 0
 for element, entry in table.load()["elements"].items():
     answer = subprocess.run(["gst-inspect-1.0", element], capture_output=True, text=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from gaitstream.pipeline.config_file import load_config
+from gaitstream.config.reading import load_config
 from gaitstream.pipeline.enroll import enroll_walk, watch_video
 from gaitstream.synth import sample_identity
 from gaitstream.synth.address import Address, to_url

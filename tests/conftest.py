@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from gaitstream.bundle import Bundle
+from gaitstream.models.bundle import Bundle
 
 SHARED = Path(os.environ.get("GAITSTREAM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.bundle import Bundle
 from gaitstream.events import (
     CameraOnline,
     Event,
@@ -25,6 +24,7 @@ from gaitstream.events import (
     TrackEnded,
 )
 from gaitstream.events.segment import scan
+from gaitstream.models.bundle import Bundle
 from tests.pipeline.tiny import tiny_bundle
 from tests.pipeline.walkers import FRAMES, camera, free_port, write_cams
 

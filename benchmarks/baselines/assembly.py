@@ -20,7 +20,7 @@ from gaitstream.bench.comparison import contender_row
 from gaitstream.bench.measure import figure
 from gaitstream.bench.pipeline import SHARES
 from gaitstream.bench.result import Row
-from gaitstream.pose import crop_windows
+from gaitstream.models.pose import crop_windows
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -207,7 +207,7 @@ def report(name: str, result: Result, bundle: str, stride: int) -> list[Row]:
 
 def difference(result: Result, bundle: str) -> str:
     """How far the last embedding is from what gaitstream makes of the same heatmaps in fp32."""
-    from gaitstream.recognizer import Recognizer
+    from gaitstream.models.recognizer import Recognizer
 
     if result.last_window is None:
         return "no full window"

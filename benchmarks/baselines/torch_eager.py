@@ -17,7 +17,7 @@ from gaitstream.bench.result import Row
 from gaitstream.bench.weights import gaitheat_module
 from gaitstream.export.api import UPPER_LOWER
 from gaitstream.export.pgha import align
-from scripts.train.networks import DetectGraph, DetectNet, PoseNet
+from training.networks import DetectGraph, DetectNet, PoseNet
 
 
 class TorchModels:

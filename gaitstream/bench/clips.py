@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gaitstream.pipeline.config import Camera
-from gaitstream.pipeline.secret_url import SecretUrl
+from gaitstream.config.schema import Camera
+from gaitstream.config.secret_url import SecretUrl
 
 FPS = 15.0
 SITE = "plaza"

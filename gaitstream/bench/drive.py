@@ -12,11 +12,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from gaitstream.config.schema import Camera, Config
 from gaitstream.events import Journal, Publisher
-from gaitstream.pipeline.config import Camera, Config
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.runner import Pipeline
-from gaitstream.pipeline.stats import Histogram, Snapshot
+from gaitstream.telemetry.stats import Histogram, Snapshot
 
 BOUNDS = tuple(float(value) for value in np.geomspace(1, 120_000, 240))
 """Upper bounds of the latency buckets in ms: 5% steps, so that a quantile is known that well."""

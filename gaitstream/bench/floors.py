@@ -11,7 +11,7 @@ from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.machine import matrix_rate_gflops, memory_bandwidth_gbps
 
 if TYPE_CHECKING:
-    from gaitstream.pipeline.config import Config
+    from gaitstream.config.schema import Config
     from gaitstream.pipeline.encode import Encoder
 
 CROP_BYTES = 256 * 192 * 3
@@ -73,9 +73,9 @@ class Limits:
 def find_limits(config: Config, encoder: Encoder) -> Limits:
     """Count the graphs of a configuration and measure the machine; takes a few seconds."""
     from gaitstream.engines import open_engine
-    from gaitstream.pipeline.detect import find_detector
+    from gaitstream.models.detector import find_detector
+    from gaitstream.models.pose import read_contract
     from gaitstream.pipeline.encode import locate
-    from gaitstream.pose import read_contract
 
     detector = find_detector(config.models.detector.model)[0]
     with open_engine(detector, config.runtime.name, config.runtime.precision) as engine:

@@ -18,7 +18,7 @@ from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.suites import Settings
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.stats import rss_bytes
+from gaitstream.telemetry.stats import rss_bytes
 
 EVERY_S = 1.0
 WARM_UP = 0.25

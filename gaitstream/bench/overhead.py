@@ -20,20 +20,20 @@ from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.suites import Settings
+from gaitstream.config.schema import Quality, Tracking
+from gaitstream.data import Detections, Floats, Frame, Image, Person
 from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
-from gaitstream.pipeline.config import Quality, Tracking
-from gaitstream.pipeline.data import Detections, Floats, Frame, Image, Person
-from gaitstream.pipeline.detect import DetectorModel
-from gaitstream.pipeline.detect_layouts import STRIDES, Geometry, usual_contract
+from gaitstream.models.detector import DetectorModel
+from gaitstream.models.detector_layouts import STRIDES, Geometry, usual_contract
+from gaitstream.models.pose import PoseContract, PoseModel, keypoints
+from gaitstream.models.recognizer import crop_padded
 from gaitstream.pipeline.encode import Encoder, Work
 from gaitstream.pipeline.evidence import CameraEvidence, sharpness
 from gaitstream.pipeline.pool import MapWindow, WindowRule
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.track import Boxes, CameraTracker, create_tracker
-from gaitstream.pose import PoseContract, PoseModel, keypoints
-from gaitstream.recognizer import crop_padded
 
 WIDTH, HEIGHT = 1280, 720
 PEOPLE = 4

@@ -118,7 +118,7 @@ def place(frames: list[str]) -> str:
 
 
 def without_line(frame: str) -> str:
-    """`crop (gaitstream/pose.py:117)` as `crop (pose.py)`."""
+    """`crop (gaitstream/models/pose.py:117)` as `crop (models/pose.py)`."""
     name, _, place = frame.partition(" (")
     file = place.rstrip(")").rpartition(":")[0] or place.rstrip(")")
     return f"{name} ({file.rpartition('gaitstream/')[2]})"

@@ -22,10 +22,10 @@ from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
 from gaitstream.bench.process import ContenderError, run_contender
 from gaitstream.bench.result import Chart, Figure, Row, Suite
 from gaitstream.bench.suites import Device, Settings
-from gaitstream.bundle import Bundle
 from gaitstream.engines import cuda
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import ConfigError, EngineError
+from gaitstream.models.bundle import Bundle
 
 if TYPE_CHECKING:
     from torch import nn
@@ -181,7 +181,7 @@ def need_cuda(bundle: str, repeats: int, runtime: str) -> list[Row]:  # noqa: AR
 
 def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """One runtime and precision, through the public API."""
-    from gaitstream.recognizer import Recognizer
+    from gaitstream.models.recognizer import Recognizer
 
     model = Recognizer.load(bundle, runtime, precision)
     name = model.manifest.model
@@ -225,7 +225,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
 
 def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """Cost of a frame alone, without floors: needs no PyTorch and no onnx."""
-    from gaitstream.recognizer import Recognizer
+    from gaitstream.models.recognizer import Recognizer
 
     model = Recognizer.load(bundle, runtime, precision)
     frames = make_frames(model.manifest.model)

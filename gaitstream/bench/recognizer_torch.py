@@ -9,7 +9,7 @@ from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
 from gaitstream.bench.recognizer import FRAMES, batch_rates, make_frames, make_module, rate_gflops
 from gaitstream.bench.result import Row
-from gaitstream.bundle import Bundle
+from gaitstream.models.bundle import Bundle
 
 
 def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: bool) -> list[Row]:

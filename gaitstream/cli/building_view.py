@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gaitstream.bundle import Bundle, Precision
-from gaitstream.engines.base import Batch, BuildRequest
+from gaitstream.engines.base import Batch, BuildRequest, Precision
 from gaitstream.engines.cache import Found, Sidecar
 from gaitstream.engines.opening import build_engine, settle_precision
 from gaitstream.engines.registry import choose, runtime_named
+from gaitstream.models.bundle import Bundle
 
 
 @dataclass(frozen=True)

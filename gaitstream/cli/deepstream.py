@@ -35,9 +35,9 @@ def add(commands: Commands) -> None:
 
 
 def _render(args: argparse.Namespace) -> int:
-    from gaitstream.pipeline.config_file import load_config
-    from gaitstream.pipeline.deepstream.models import make_plan
-    from gaitstream.pipeline.deepstream.render import render
+    from gaitstream.config.reading import load_config
+    from gaitstream.deepstream.models import make_plan
+    from gaitstream.deepstream.render import render
 
     config = load_config(args.cameras)
     plan = make_plan(config)
@@ -55,10 +55,10 @@ def _render(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from gaitstream.pipeline.config_file import load_config
-    from gaitstream.pipeline.deepstream.engines import prepare_engines
-    from gaitstream.pipeline.deepstream.models import make_plan
-    from gaitstream.pipeline.deepstream.progress import print_progress
+    from gaitstream.config.reading import load_config
+    from gaitstream.deepstream.engines import prepare_engines
+    from gaitstream.deepstream.models import make_plan
+    from gaitstream.deepstream.progress import print_progress
 
     files = prepare_engines(make_plan(load_config(args.cameras)), print_progress())
     for path in files:

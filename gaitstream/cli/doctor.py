@@ -64,7 +64,7 @@ def _choice(trials: list[Trial], bundle: str | None) -> Choice | None:
         return None
     if bundle is None:
         return choose(best[0][0])
-    from gaitstream.bundle import Bundle
+    from gaitstream.models.bundle import Bundle
 
     manifest = Bundle.open(bundle).manifest
     return choose(best[0][0], allowed=manifest.allowed_precisions, stored=manifest.graphs.keys())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gaitstream.pipeline.config import Config
+    from gaitstream.config.schema import Config
     from gaitstream.pipeline.enroll import Walk
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -163,8 +163,8 @@ def _remove(args: argparse.Namespace) -> int:
 
 def _load(path: Path) -> tuple[Config, Path]:
     """The configuration and its gallery's path."""
+    from gaitstream.config.reading import load_config
     from gaitstream.errors import ConfigError
-    from gaitstream.pipeline.config_file import load_config
 
     config = load_config(path)
     if config.gallery.path is None:

@@ -84,9 +84,9 @@ def _add_config(commands: Commands) -> None:
 
 
 def _config_check(args: argparse.Namespace) -> int:
+    from gaitstream.config.reading import load_config
     from gaitstream.errors import ConfigError
-    from gaitstream.pipeline.config_file import load_config
-    from gaitstream.pipeline.config_probe import missing, probe
+    from gaitstream.pipeline.probing import missing, probe
 
     config = load_config(args.file)
     problems = missing(Path(args.file), config, cameras=not args.open)
@@ -109,14 +109,14 @@ def _config_check(args: argparse.Namespace) -> int:
 def _config_schema(_: argparse.Namespace) -> int:
     import json
 
-    from gaitstream.pipeline.config import Config
+    from gaitstream.config.schema import Config
 
     print(json.dumps(Config.model_json_schema(), indent=2))
     return 0
 
 
 def _config_reference(_: argparse.Namespace) -> int:
-    from gaitstream.pipeline.config_reference import reference
+    from gaitstream.config.reference import reference
 
     print(reference(), end="")
     return 0

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gaitstream.config.schema import Config
+from gaitstream.data import Decision, Embedding, Floats, Frame, Person
 from gaitstream.demo.plan import FPS, Plan
 from gaitstream.demo.referee import Album, picture
 from gaitstream.errors import ConfigError, GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.store import Enrolment
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.data import Decision, Embedding, Floats, Frame, Person
+from gaitstream.models.pose import PoseModel
 from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
-from gaitstream.pose import PoseModel
 from gaitstream.synth.address import to_url
 
 if TYPE_CHECKING:
-    from gaitstream.pipeline.detect import DetectorModel
+    from gaitstream.models.detector import DetectorModel
     from gaitstream.pipeline.encode import Encoder
 
 MODEL = "gaitheat"

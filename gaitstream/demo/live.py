@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gaitstream import zoo
+from gaitstream.config.schema import Config
 from gaitstream.demo.ear import Ear
 from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.plan import FPS, IOU, LOST_S, Plan
@@ -28,7 +29,6 @@ from gaitstream.demo.view import Viewer, open_browser
 from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Gallery
-from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer
@@ -37,7 +37,7 @@ from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import to_url
 
 if TYPE_CHECKING:
-    from gaitstream.pipeline.detect import DetectorModel
+    from gaitstream.models.detector import DetectorModel
 
 LEAD_S = 0.5
 """From the decision to start until world time 0; the cameras open meanwhile."""

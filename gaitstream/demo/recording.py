@@ -19,9 +19,9 @@ from gaitstream.demo.enrolment import MODEL, Enrolled, pose_of
 from gaitstream.demo.plan import Plan
 from gaitstream.demo.record import CameraRun, Person, Record
 from gaitstream.demo.referee import Referee, heatmap_picture, picture
+from gaitstream.models.pose import keypoints
 from gaitstream.pipeline.encode import Encoder
-from gaitstream.pipeline.stats import Snapshot
-from gaitstream.pose import keypoints
+from gaitstream.telemetry.stats import Snapshot
 
 
 @dataclass(slots=True)

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.data import Decision, Embedding, Floats, Frame, Image, Person, Status
 from gaitstream.demo.record import Track, Window, Word
 from gaitstream.gallery import Matcher
+from gaitstream.models.pose import PoseModel
 from gaitstream.pipeline.annotate import draw
-from gaitstream.pipeline.data import Decision, Embedding, Floats, Frame, Image, Person, Status
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.observe import Observer
-from gaitstream.pose import PoseModel
 from gaitstream.synth import SyntheticCamera
 
 MOST_PICTURES = 8

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gaitstream.data import Decision, Status
 from gaitstream.demo.referee import Referee
-from gaitstream.pipeline.data import Decision, Status
-from gaitstream.pipeline.display import Rates
-from gaitstream.pipeline.stats import Histogram, Snapshot
+from gaitstream.telemetry.display import Rates
+from gaitstream.telemetry.stats import Histogram, Snapshot
 
 REDRAW_S = 0.5
 

@@ -13,9 +13,9 @@ from types import TracebackType
 
 import cv2
 
+from gaitstream.data import Decision, Frame, Person
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.annotate import COLOURS, draw
-from gaitstream.pipeline.data import Decision, Frame, Person
 from gaitstream.pipeline.observe import Observer
 
 BOUNDARY = "frame"

@@ -229,3 +229,9 @@ def _difference(have: Key, want: Key) -> str:
         if old != new:
             changed.append(words.get(name, f"{name} is {old!r}, needed is {new!r}"))
     return "; ".join(changed)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

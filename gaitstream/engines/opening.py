@@ -7,7 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.bundle import file_sha256
 from gaitstream.engines.base import (
     PRECISIONS,
     Batch,
@@ -19,7 +18,7 @@ from gaitstream.engines.base import (
     Runtime,
     no_progress,
 )
-from gaitstream.engines.cache import EngineCache, Found, Key
+from gaitstream.engines.cache import EngineCache, Found, Key, file_sha256
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import EngineError, GaitstreamError
 

@@ -12,7 +12,15 @@ from typing import Literal
 import msgspec
 import onnx
 
-from gaitstream.bundle import (
+from gaitstream.engines.cache import file_sha256
+from gaitstream.errors import ExportError
+from gaitstream.export import biggait_graph, deepstream, gaitheat_graph
+from gaitstream.export.alignment import write_align
+from gaitstream.export.biggait import CROP, BigGait
+from gaitstream.export.checkpoints import load_biggait, load_gaitheat
+from gaitstream.export.gaitheat import HEATMAP, GaitHeat
+from gaitstream.export.parity import Report, prove
+from gaitstream.models.bundle import (
     MANIFEST,
     AlignmentContract,
     Bundle,
@@ -21,16 +29,8 @@ from gaitstream.bundle import (
     Graphs,
     InputContract,
     Manifest,
-    file_sha256,
     write_manifest,
 )
-from gaitstream.errors import ExportError
-from gaitstream.export import biggait_graph, deepstream, gaitheat_graph
-from gaitstream.export.alignment import write_align
-from gaitstream.export.biggait import CROP, BigGait
-from gaitstream.export.checkpoints import load_biggait, load_gaitheat
-from gaitstream.export.gaitheat import HEATMAP, GaitHeat
-from gaitstream.export.parity import Report, prove
 
 UPPER_LOWER = (tuple(range(11)), tuple(range(11, 17)))
 """Joints of the upper body (nose to wrists) and of the lower (hips to ankles), COCO order."""

@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.bundle import Bundle, Manifest
 from gaitstream.engines import open_engine
 from gaitstream.engines.base import Batch
 from gaitstream.engines.cache import EngineCache
@@ -24,6 +23,7 @@ from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.export.compare import order_kept
+from gaitstream.models.bundle import Bundle, Manifest
 
 Array = NDArray[Any]
 RANK1_DROP = 0.5

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaitstream.bundle import AlignmentContract
 from gaitstream.errors import ExportError
 from gaitstream.export import pgha
 from gaitstream.export.biggait import CROP, BigGait
 from gaitstream.export.gaitheat import HEATMAP, GaitHeat
 from gaitstream.export.vit import Block
+from gaitstream.models.bundle import AlignmentContract
 
 Array = NDArray[Any]
 PEOPLE, CLIPS, FRAMES = 3, 2, 2

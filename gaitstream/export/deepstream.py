@@ -18,7 +18,7 @@ from gaitstream.export.biggait import CROP
 from gaitstream.export.gaitheat import HEATMAP
 from gaitstream.export.graph import IR_VERSION, OPSET, PRODUCER, GraphWriter
 from gaitstream.export.halve import halve
-from gaitstream.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract, read_contract
+from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract, read_contract
 
 INPUT = "crops"
 BIGGAIT_FEATURE = "biggait_feature"
@@ -140,7 +140,7 @@ def _normalise(contract: PoseContract) -> onnx.ModelProto:
 
 
 def _joints() -> onnx.ModelProto:
-    """`gaitstream.pose.keypoints` as a graph: peaks, moved a quarter pixel to the higher neighbour."""
+    """`gaitstream.models.pose.keypoints` as a graph: peaks, moved a quarter pixel to the higher neighbour."""
     height, width = HEATMAP
     g = GraphWriter("joints")
     maps = g.input("heatmaps", ["n", JOINTS, height, width])

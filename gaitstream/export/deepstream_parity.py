@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.bundle import Bundle, Precision
 from gaitstream.engines import open_engine
-from gaitstream.engines.base import Batch, Engine
+from gaitstream.engines.base import Batch, Engine, Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ExportError
 from gaitstream.export.cases import Case, draw_crop
 from gaitstream.export.compare import Distance, measure
 from gaitstream.export.deepstream import BIGGAIT_FEATURE, GAITHEAT_FEATURE, INPUT
-from gaitstream.pose import CROP_HEIGHT, CROP_WIDTH, PoseModel, keypoints
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, PoseModel, keypoints
 
 Array = NDArray[Any]
 LIMIT = 1e-3

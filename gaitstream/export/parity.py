@@ -15,9 +15,8 @@ import msgspec
 import onnx
 from numpy.typing import NDArray
 
-from gaitstream.bundle import PARITY, Bundle, Precision
 from gaitstream.engines import open_engine
-from gaitstream.engines.base import Batch, Engine
+from gaitstream.engines.base import Batch, Engine, Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import ranked, survey
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
@@ -28,6 +27,7 @@ from gaitstream.export.cases import Case, biggait_case, gaitheat_case, pool
 from gaitstream.export.compare import Distance, measure
 from gaitstream.export.gaitheat import GaitHeat
 from gaitstream.export.graph import taps_of, with_taps
+from gaitstream.models.bundle import PARITY, Bundle
 
 Array = NDArray[Any]
 Say = Callable[[str], None]

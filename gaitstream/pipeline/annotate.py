@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from gaitstream.data import Decision, Frame, Image, Person, Status
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.data import Decision, Frame, Image, Person, Status
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.observe import Observer
 

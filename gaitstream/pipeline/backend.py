@@ -10,19 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.config.schema import Config
+from gaitstream.data import Decision, Embedding, Feature, Person, Reason
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.data import Decision, Embedding, Feature, Person, Reason
 from gaitstream.pipeline.embed import Embedder, Filled
 from gaitstream.pipeline.identify import Identifier, Known, Limits, Scale
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.publish import EventMaker, EventSink
-from gaitstream.pipeline.stats import Stats
+from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
-    from gaitstream.recognizer import Recognizer
+    from gaitstream.models.recognizer import Recognizer
 
 
 class Backend:

@@ -18,18 +18,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from gaitstream import __version__
+from gaitstream.config.schema import Config
+from gaitstream.config.watching import Changes, ConfigWatcher
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import Event, RunStarted, RunStopped
 from gaitstream.pipeline.backend import Backend
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.config_watch import Changes, ConfigWatcher
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventMaker, EventSink
 from gaitstream.pipeline.source.reader import StateChange
-from gaitstream.pipeline.stats import Snapshot, Stats
+from gaitstream.telemetry.stats import Snapshot, Stats
 
 if TYPE_CHECKING:
-    from gaitstream.recognizer import Recognizer
+    from gaitstream.models.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from gaitstream.config.schema import Config
+from gaitstream.data import Frame
 from gaitstream.pipeline.base import IDLE_S
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.data import Frame
 from gaitstream.pipeline.front import CameraLine
 from gaitstream.pipeline.source.reader import StateChange
-from gaitstream.pipeline.stats import Stats
+from gaitstream.telemetry.stats import Stats
 
 JOIN_S = 0.2
 """How long all decode threads together are waited for at the end."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaitstream.pipeline.data import Embedding, Tracklet
+from gaitstream.data import Embedding, Tracklet
 from gaitstream.pipeline.pool import Emitted, HeatmapWindow, MapWindow, Window, WindowRule
 
 if TYPE_CHECKING:
-    from gaitstream.recognizer import Recognizer
+    from gaitstream.models.recognizer import Recognizer
 
 
 @dataclass(frozen=True, slots=True)

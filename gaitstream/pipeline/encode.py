@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.config.schema import Config, is_model_path
+from gaitstream.data import Feature, Floats, Frame, Image, Person, Reason
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.config import Config, is_model_path
-from gaitstream.pipeline.data import Feature, Floats, Frame, Image, Person, Reason
 from gaitstream.pipeline.evidence import LEFT_ANKLE, RIGHT_ANKLE, CameraEvidence, FeatureJump, sharpness
 
 if TYPE_CHECKING:
-    from gaitstream.pose import PoseModel
-    from gaitstream.recognizer import Recognizer
+    from gaitstream.models.pose import PoseModel
+    from gaitstream.models.recognizer import Recognizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class Encoder:
             BundleError: a bundle is damaged.
             EngineError: a graph does not compile.
         """
-        from gaitstream.pose import PoseModel
-        from gaitstream.recognizer import Recognizer
+        from gaitstream.models.pose import PoseModel
+        from gaitstream.models.recognizer import Recognizer
 
         runtime = config.runtime
         options = (runtime.name, runtime.precision, runtime.threads)
@@ -248,7 +248,7 @@ def _accepted(candidates: list[_Candidate]) -> list[_Candidate]:
 
 def _judge_pose(works: Sequence[Work], candidates: list[_Candidate], heatmaps: Floats) -> Floats:
     """Reject by pose score and by motion of box and ankles; keypoints `[n, 17, 3]` of all candidates."""
-    from gaitstream.pose import keypoints, to_image
+    from gaitstream.models.pose import keypoints, to_image
 
     points = keypoints(heatmaps)
     scores = points[:, :, 2].mean(axis=1)

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.config.schema import Camera, Config
+from gaitstream.config.schema import Gallery as GallerySection
+from gaitstream.config.secret_url import SecretUrl
+from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.annotate import cut, make_folder
-from gaitstream.pipeline.config import Camera, Config
-from gaitstream.pipeline.config import Gallery as GallerySection
-from gaitstream.pipeline.data import Decision, Embedding, Frame, Person
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
-from gaitstream.pipeline.secret_url import SecretUrl
 
 Floats = NDArray[np.float32]
 CAMERA = "video"

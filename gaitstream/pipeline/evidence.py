@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.pipeline.config import Quality
-from gaitstream.pipeline.data import Floats, Image, Person, Reason
+from gaitstream.config.schema import Quality
+from gaitstream.data import Floats, Image, Person, Reason
 from gaitstream.pipeline.regions import Regions
 from gaitstream.pipeline.source.clock import SECOND_NS
 

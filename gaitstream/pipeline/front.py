@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gaitstream.pipeline.config import Camera, Config
-from gaitstream.pipeline.data import Detections, Frame, Person
+from gaitstream.config.schema import Camera, Config
+from gaitstream.data import Detections, Frame, Person
 from gaitstream.pipeline.encode import Work
 from gaitstream.pipeline.evidence import CameraEvidence
 from gaitstream.pipeline.regions import Regions
 from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.source.reader import State, StateChange
-from gaitstream.pipeline.stats import CameraStats
 from gaitstream.pipeline.track import CameraTracker
+from gaitstream.telemetry.stats import CameraStats
 
 
 @dataclass(slots=True)

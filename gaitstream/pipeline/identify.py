@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.data import Decision, Embedding, Person, Reason, Status
 from gaitstream.gallery.matching import Matcher
-from gaitstream.pipeline.data import Decision, Embedding, Person, Reason, Status
 
 Floats = NDArray[np.float32]
 CANDIDATES = 5

@@ -13,21 +13,22 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from gaitstream.config.reading import load_config
+from gaitstream.config.schema import Config
+from gaitstream.deepstream.choose import FrontEnd, refuse_pictures, uses_deepstream
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.base import Outcome
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.config_file import load_config
-from gaitstream.pipeline.deepstream.choose import FrontEnd, refuse_pictures, uses_deepstream
-from gaitstream.pipeline.display import DecisionLog, JsonFormatter, LiveTable, summary
-from gaitstream.pipeline.metrics import MetricsServer
+from gaitstream.pipeline.decision_log import DecisionLog
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import open_publisher
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.workers import Workers
+from gaitstream.telemetry.display import JsonFormatter, LiveTable, summary
+from gaitstream.telemetry.metrics import MetricsServer
 
 if TYPE_CHECKING:
+    from gaitstream.deepstream.runner import DeepStreamPipeline
     from gaitstream.events import Publisher
-    from gaitstream.pipeline.deepstream.runner import DeepStreamPipeline
 
 log = logging.getLogger("gaitstream.run")
 
@@ -115,8 +116,8 @@ def open_deepstream(options: Options, config: Config, publisher: Publisher) -> D
     Raises:
         ConfigError: an option needs pictures, or a source or model cannot run on DeepStream.
     """
-    from gaitstream.pipeline.deepstream.progress import print_progress
-    from gaitstream.pipeline.deepstream.runner import DeepStreamPipeline
+    from gaitstream.deepstream.progress import print_progress
+    from gaitstream.deepstream.runner import DeepStreamPipeline
 
     refuse_pictures(options.save_video, options.save_tracklets, options.realtime, options.workers > 1)
     return DeepStreamPipeline(

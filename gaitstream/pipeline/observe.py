@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gaitstream.pipeline.data import Decision, Embedding, Frame, Person
+from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.pipeline.identify import TrackState
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from gaitstream.config.schema import Config
+from gaitstream.data import Decision
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import (
     CameraOffline,
@@ -19,8 +21,6 @@ from gaitstream.events import (
     TrackEnded,
 )
 from gaitstream.events.wire import next_endpoint
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.data import Decision
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.source.reader import State, StateChange
 

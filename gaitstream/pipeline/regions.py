@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.config.schema import Camera
+from gaitstream.data import Floats
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.config import Camera
-from gaitstream.pipeline.data import Floats
 
 
 class Regions:

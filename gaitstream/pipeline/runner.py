@@ -1,6 +1,6 @@
 """The pipeline in one process: cameras in, identity events out.
 
-    from gaitstream.pipeline.config_file import load_config
+    from gaitstream.config.reading import load_config
     from gaitstream.pipeline.observe import Observer
     from gaitstream.pipeline.runner import Pipeline
 
@@ -23,13 +23,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.config.schema import Config
+from gaitstream.config.watching import Changes
+from gaitstream.data import Detections
 from gaitstream.errors import ConfigError
 from gaitstream.events import CameraOffline
 from gaitstream.pipeline.base import Outcome, Runner
 from gaitstream.pipeline.cameras import Cameras, Taken
-from gaitstream.pipeline.config import Config
-from gaitstream.pipeline.config_watch import Changes
-from gaitstream.pipeline.data import Detections
 from gaitstream.pipeline.encode import Encoded, Encoder, Work
 from gaitstream.pipeline.front import Looked
 from gaitstream.pipeline.observe import Observer
@@ -39,7 +39,7 @@ from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker
 
 if TYPE_CHECKING:
-    from gaitstream.pipeline.detect import DetectorModel
+    from gaitstream.models.detector import DetectorModel
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ class Pipeline(Runner):
 
 def load_detector(config: Config) -> DetectorModel:
     """Open the detector of a configuration."""
-    from gaitstream.pipeline.detect import DetectorModel
+    from gaitstream.models.detector import DetectorModel
 
     chosen, runtime = config.models.detector, config.runtime
     return DetectorModel.load(

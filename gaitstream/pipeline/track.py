@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.pipeline.config import Tracking
-from gaitstream.pipeline.data import Detections, Floats, Person
+from gaitstream.config.schema import Tracking
+from gaitstream.data import Detections, Floats, Person
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 

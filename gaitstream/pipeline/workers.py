@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gaitstream.config.schema import Config
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import CameraOffline, Event, Publisher, encode
 from gaitstream.pipeline.base import Outcome
-from gaitstream.pipeline.config import Config
 from gaitstream.pipeline.runner import Pipeline
-from gaitstream.pipeline.stats import Snapshot, decode_snapshot, encode_snapshot, rss_bytes
+from gaitstream.telemetry.stats import Snapshot, decode_snapshot, encode_snapshot, rss_bytes
 
 if TYPE_CHECKING:
     from gaitstream.pipeline.launch import Options  # which imports this module
@@ -260,7 +260,7 @@ def work(options: Options, shard: Shard, run: str, pipe: Connection) -> None:
     """A worker process: one pipeline over its share of the cameras."""
     import signal
 
-    from gaitstream.pipeline.config_file import load_config
+    from gaitstream.config.reading import load_config
     from gaitstream.pipeline.launch import make_observers, start_logging
 
     # Ctrl-C and a service manager's SIGTERM reach the whole group: the parent decides.

@@ -7,7 +7,7 @@ out=$(realpath -m "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
-for source in gaitstream/pipeline/deepstream/parser gaitstream/kernels/plugin; do
+for source in gaitstream/deepstream/parser gaitstream/kernels/plugin; do
     [ -f "$source/CMakeLists.txt" ] || continue
     name=$(basename "$source")
     if cmake -S "$source" -B "$work/$name" -DCMAKE_BUILD_TYPE=Release >"$work/$name.log" 2>&1; then

@@ -25,11 +25,11 @@ from gaitstream.bench.pipeline import drive, paced_row, saturation_notes
 from gaitstream.bench.pipeline_charts import draw
 from gaitstream.bench.plots import COLOURS, LINES, draw_chart, styles
 from gaitstream.bench.stages import stage_rows, stage_suite
+from gaitstream.config.schema import Camera
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.gallery import Enrolment, Gallery
-from gaitstream.pipeline.config import Camera
 from gaitstream.pipeline.encode import Encoder
-from gaitstream.pipeline.secret_url import SecretUrl
-from gaitstream.pipeline.stats import CameraStats, Histogram, Snapshot
+from gaitstream.telemetry.stats import CameraStats, Histogram, Snapshot
 
 
 def snapshot(frames: int, people: int, stages: Mapping[str, list[float]], cpu_s: float) -> Snapshot:

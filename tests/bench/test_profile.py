@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaitstream.bench.profile import count_stacks, describe
 
 RUN = "main (gaitstream/bench/profile.py:9);run (gaitstream/pipeline/runner.py:105)"
-POSE = f"{RUN};_encode (gaitstream/pipeline/runner.py:170);heatmaps (gaitstream/pose.py:137)"
+POSE = f"{RUN};_encode (gaitstream/pipeline/runner.py:170);heatmaps (gaitstream/models/pose.py:137)"
 STACKS = [
     f"{POSE};wait (gaitstream/engines/openvino.py:90);0x7f (libc.so.6) 60",
     f"{POSE};finish (gaitstream/engines/turns.py:80) 10",
@@ -18,7 +18,7 @@ STACKS = [
 def test_costs_are_those_of_the_pipelines_thread() -> None:
     costs = count_stacks(STACKS)
     assert sum(costs.values()) == 100
-    heatmaps = "engine of heatmaps (pose.py) < _encode (pipeline/runner.py) < run (pipeline/runner.py)"
+    heatmaps = "engine of heatmaps (models/pose.py) < _encode (pipeline/runner.py) < run (pipeline/runner.py)"
     assert costs[heatmaps] == 70
     assert costs["_track (pipeline/runner.py) < run (pipeline/runner.py)"] == 20
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.bundle import Bundle
 from gaitstream.cli import main
+from gaitstream.models.bundle import Bundle
 from tests.engines.small_graphs import small_graph
 
 

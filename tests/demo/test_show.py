@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gaitstream.data import Decision, Reason, Status
 from gaitstream.demo.show import cameras_table, people_table
-from gaitstream.pipeline.data import Decision, Reason, Status
-from gaitstream.pipeline.stats import CameraStats, Snapshot
+from gaitstream.telemetry.stats import CameraStats, Snapshot
 
 PEOPLE = [("Ada", True), ("Bela", True), ("Gus", False)]
 CAMERAS = ["cam1", "cam2", "cam3"]

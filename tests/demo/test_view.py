@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from gaitstream.data import Frame, Status
 from gaitstream.demo.view import Viewer, open_browser
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.data import Frame, Status
 
 
 def frame(index: int) -> Frame:

@@ -46,7 +46,7 @@ def test_the_wheel_holds_what_a_run_needs(wheels: Path) -> None:
         r"gaitstream/zoo/demo/.*\.onnx",
         r"gaitstream/kernels/csrc/pgha\.cu",
         r"gaitstream/kernels/csrc/pgha_cpu\.cpp",
-        r"gaitstream/pipeline/deepstream/parser/decode\.cpp",
+        r"gaitstream/deepstream/parser/decode\.cpp",
         r".*licenses/LICENSE",
     ):
         assert any(re.fullmatch(pattern, name) for name in names), pattern

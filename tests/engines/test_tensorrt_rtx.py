@@ -7,12 +7,12 @@ from typing import Literal
 
 import pytest
 
-from gaitstream.bundle import Bundle
 from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine, open_engine
 from gaitstream.engines.tensorrt_build import parse_layer
 from gaitstream.errors import EngineError
+from gaitstream.models.bundle import Bundle
 from tests.engines.small_graphs import small_graph
 
 trt = pytest.importorskip("tensorrt_rtx", reason="needs the extra [rtx]")

@@ -13,13 +13,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gaitstream.bundle import Bundle
 from gaitstream.engines import open_engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.export.biggait import BigGait, GaitNet
 from gaitstream.export.checkpoints import load_biggait, load_gaitheat
 from gaitstream.export.gaitheat import GaitHeat
 from gaitstream.export.graph import with_taps
+from gaitstream.models.bundle import Bundle
 
 Array = NDArray[Any]
 M = TypeVar("M", bound=torch.nn.Module)

@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from gaitstream.bundle import Bundle
 from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine
@@ -22,7 +21,8 @@ from gaitstream.export import deepstream
 from gaitstream.export.cases import draw_crop
 from gaitstream.export.graph import GraphWriter
 from gaitstream.export.halve import halve
-from gaitstream.pose import PoseContract, keypoints
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.pose import PoseContract, keypoints
 
 Run = Callable[..., list[NDArray[Any]]]
 

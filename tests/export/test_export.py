@@ -12,7 +12,6 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from gaitstream.bundle import Bundle, write_manifest
 from gaitstream.cli import main
 from gaitstream.cli.exporting import parse_groups
 from gaitstream.engines.cache import EngineCache
@@ -24,6 +23,7 @@ from gaitstream.export.cases import Case, biggait_case, draw_crop, draw_heatmaps
 from gaitstream.export.compare import measure, order_kept
 from gaitstream.export.gaitheat import GaitHeat, merge_parts
 from gaitstream.export.parity import diverging_tap, make_case, prove
+from gaitstream.models.bundle import Bundle, write_manifest
 
 Save = Callable[..., Path]
 

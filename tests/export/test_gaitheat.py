@@ -12,7 +12,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gaitstream.bundle import Bundle
 from gaitstream.engines import open_engine
 from gaitstream.errors import ConfigError
 from gaitstream.export import pgha
@@ -20,6 +19,7 @@ from gaitstream.export.alignment import write_align
 from gaitstream.export.gaitheat import GaitHeat, merge_parts
 from gaitstream.export.gaitheat_graph import write_frame
 from gaitstream.export.graph import with_taps
+from gaitstream.models.bundle import Bundle
 
 Array = NDArray[Any]
 Golden = Mapping[str, Array]

@@ -47,7 +47,7 @@ def as_nv12(image: Bytes) -> Bytes:
 
 
 def reference_pad(image: Bytes, boxes: Any) -> tuple[Bytes, NDArray[np.float32]]:
-    from gaitstream.recognizer import crop_padded
+    from gaitstream.models.recognizer import crop_padded
 
     return crop_padded(image, boxes, 256, 128)
 
@@ -61,7 +61,7 @@ def test_padded_crops_equal_the_recognizers(image: Bytes, boxes: NDArray[np.floa
 
 
 def test_pose_crops_equal_the_pose_models(image: Bytes, boxes: NDArray[np.float32]) -> None:
-    from gaitstream.pose import crop_warped
+    from gaitstream.models.pose import crop_warped
 
     windows = pose_windows(boxes, width=WIDTH, height=HEIGHT)
     expected = crop_warped(image, boxes)

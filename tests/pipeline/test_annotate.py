@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from gaitstream.data import Decision, Person, Status
 from gaitstream.pipeline.annotate import COLOURS, Box, draw, place_captions
-from gaitstream.pipeline.data import Decision, Person, Status
 
 SHAPE = (180, 320)
 

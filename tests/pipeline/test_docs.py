@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gaitstream.pipeline.config import Quality
-from gaitstream.pipeline.data import Reason
-from gaitstream.pipeline.detect_layouts import DECODERS, DetectorContract
-from gaitstream.pose import PoseContract
+from gaitstream.config.schema import Quality
+from gaitstream.data import Reason
+from gaitstream.models.detector_layouts import DECODERS, DetectorContract
+from gaitstream.models.pose import PoseContract
 
 DOCS = Path(__file__).parents[2] / "docs"
 

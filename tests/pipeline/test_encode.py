@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitstream.config.schema import Config, Quality
+from gaitstream.data import Frame, Image, Person, Reason
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.config import Config, Quality
-from gaitstream.pipeline.data import Frame, Image, Person, Reason
+from gaitstream.models.pose import PoseModel, keypoints
+from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.encode import Encoder, Work
 from gaitstream.pipeline.evidence import CameraEvidence
-from gaitstream.pose import PoseModel, keypoints
-from gaitstream.recognizer import Recognizer
 
 LENIENT = Quality(min_sharpness=0, min_pose_score=0, min_motion=0)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gaitstream.config.schema import Camera, Quality
+from gaitstream.data import Person, Reason
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.config import Camera, Quality
-from gaitstream.pipeline.data import Person, Reason
 from gaitstream.pipeline.evidence import (
     CameraEvidence,
     FeatureJump,

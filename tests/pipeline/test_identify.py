@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gaitstream.data import Embedding, Person, Reason, Status, Tracklet
 from gaitstream.gallery.matching import Matcher
-from gaitstream.pipeline.data import Embedding, Person, Reason, Status, Tracklet
 from gaitstream.pipeline.identify import Identifier, Known, Limits, Scale
 
 Floats = NDArray[np.float32]

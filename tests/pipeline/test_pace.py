@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaitstream.pipeline.config import Quality
-from gaitstream.pipeline.data import Frame, Person, Reason
+from gaitstream.config.schema import Quality
+from gaitstream.data import Frame, Person, Reason
 from gaitstream.pipeline.encode import Work
 from gaitstream.pipeline.evidence import CameraEvidence
 from gaitstream.pipeline.pace import CHUNK_S, Pace, count_people

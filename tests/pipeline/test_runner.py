@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gaitstream.bundle import Bundle
+from gaitstream.config.reading import load_config
+from gaitstream.data import Decision, Frame, Person, Status
 from gaitstream.errors import GalleryError
 from gaitstream.events import (
     CameraOffline,
@@ -23,10 +24,9 @@ from gaitstream.events import (
     TrackEnded,
 )
 from gaitstream.gallery import Gallery
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.annotate import TrackletSaver, VideoSaver
-from gaitstream.pipeline.config_file import load_config
-from gaitstream.pipeline.data import Decision, Frame, Person, Status
-from gaitstream.pipeline.detect import DetectorModel
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.enroll import choose, enroll_walk, save_pictures, watch_video
 from gaitstream.pipeline.observe import Observer

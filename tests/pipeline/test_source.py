@@ -16,10 +16,10 @@ import av
 import numpy as np
 import pytest
 
+from gaitstream.config.schema import Camera, Sources
+from gaitstream.config.secret_url import SecretUrl
+from gaitstream.data import Frame
 from gaitstream.errors import ConfigError, SourceError
-from gaitstream.pipeline.config import Camera, Sources
-from gaitstream.pipeline.data import Frame
-from gaitstream.pipeline.secret_url import SecretUrl
 from gaitstream.pipeline.source import (
     CameraReader,
     CameraRefusedError,

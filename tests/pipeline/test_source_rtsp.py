@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.pipeline.config import Camera, Sources
-from gaitstream.pipeline.secret_url import SecretUrl
+from gaitstream.config.schema import Camera, Sources
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.pipeline.source import CameraReader, State, StateChange
 from gaitstream.pipeline.source.video import VideoSource
 

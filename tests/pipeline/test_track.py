@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from gaitstream.pipeline.config import Camera, Sources, Tracking
-from gaitstream.pipeline.data import Detections, Person
-from gaitstream.pipeline.detect import DetectorModel
-from gaitstream.pipeline.secret_url import SecretUrl
+from gaitstream.config.schema import Camera, Sources, Tracking
+from gaitstream.config.secret_url import SecretUrl
+from gaitstream.data import Detections, Person
+from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.source import create_source
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.track import CameraTracker, Tracked

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from gaitstream.pipeline.config import Tracking
-from gaitstream.pipeline.data import Detections
+from gaitstream.config.schema import Tracking
+from gaitstream.data import Detections
 from gaitstream.pipeline.track import Boxes, create_tracker
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from gaitstream.bundle import (
+from gaitstream.models.bundle import (
     AlignmentContract,
     Bundle,
     EmbeddingContract,

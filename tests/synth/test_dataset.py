@@ -82,7 +82,7 @@ def test_keypoints_and_identities_belong_to_the_boxes(dataset: Path) -> None:
 def test_cams_yaml_lists_the_videos(dataset: Path) -> None:
     config = yaml.safe_load((dataset / "cams.yaml").read_text())
     assert [(dataset / camera["url"]).is_file() for camera in config["cameras"]] == [True, True]
-    from gaitstream.pipeline.config_file import load_config
+    from gaitstream.config.reading import load_config
 
     assert [camera.id for camera in load_config(dataset / "cams.yaml").cameras] == ["cam1", "cam2"]
 

@@ -13,9 +13,9 @@ import pytest
 from gaitstream import zoo
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.retrieval import retrieve
-from gaitstream.pipeline.detect import DetectorModel
-from gaitstream.pose import PoseModel, keypoints, to_heatmap
-from gaitstream.recognizer import Recognizer
+from gaitstream.models.detector import DetectorModel
+from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
+from gaitstream.models.recognizer import Recognizer
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'export'")
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "train"
+SCRIPTS = Path(__file__).parents[2] / "training"
 PEOPLE, WINDOWS, PARTS, CHANNELS, DIM = 60, 5, 3, 8, 6
 
 

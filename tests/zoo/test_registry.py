@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from gaitstream import zoo
-from gaitstream.bundle import Bundle
 from gaitstream.errors import ConfigError
+from gaitstream.models.bundle import Bundle
 from gaitstream.zoo import registry
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gaitstream.data import Image
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.data import Image
 
 
 class CameraRefusedError(SourceError):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gaitstream.config.schema import Camera
+from gaitstream.data import Image
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.config import Camera
-from gaitstream.pipeline.data import Image
 from gaitstream.pipeline.source.base import Picture
 from gaitstream.pipeline.source.clock import SECOND_NS
 

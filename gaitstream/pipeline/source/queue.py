@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from gaitstream.pipeline.data import Frame
+from gaitstream.data import Frame
 
 
 class FrameQueue:

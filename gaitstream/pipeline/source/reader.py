@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gaitstream.config.schema import Camera, Sources
+from gaitstream.data import Frame
 from gaitstream.errors import GaitstreamError
-from gaitstream.pipeline.config import Camera, Sources
-from gaitstream.pipeline.data import Frame
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.base import CameraRefusedError, Picture, Source
 from gaitstream.pipeline.source.clock import SECOND_NS, RateGate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gaitstream.config.schema import Camera, Sources
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.config import Camera, Sources
 from gaitstream.pipeline.source.base import Source
 from gaitstream.pipeline.source.video import NETWORK, VideoSource
 

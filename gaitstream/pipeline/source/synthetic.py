@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gaitstream.pipeline.config import Camera
+from gaitstream.config.schema import Camera
 from gaitstream.pipeline.source.base import Picture
 
 if TYPE_CHECKING:

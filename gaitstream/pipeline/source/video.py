@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gaitstream.config.schema import Camera, Sources
+from gaitstream.data import Image
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.config import Camera, Sources
-from gaitstream.pipeline.data import Image
 from gaitstream.pipeline.source.base import CameraRefusedError, Picture
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock
 from gaitstream.pipeline.source.host import unknown_host

@@ -1,0 +1,1 @@
+"""`cams.yaml`: its schema, reading, watching, and the secrets in it."""

@@ -1,0 +1,399 @@
+"""`cams.yaml` as pydantic models: the one place that knows the file's shape.
+
+`config_file.load_config` reads a file into `Config`; `gaitstream config schema` prints the JSON Schema;
+`docs/configuration.md` is generated from the descriptions below.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from gaitstream.config.secret_url import SecretUrl
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Polygon = Annotated[list[tuple[float, float]], Field(min_length=3)]
+
+
+def _from_name(value: Any) -> Any:
+    """`detector: demo` is short for `detector: {model: demo}`."""
+    return {"model": value} if isinstance(value, str) else value
+
+
+def _anchored(value: Any, info: ValidationInfo) -> Any:
+    """Paths in the file are relative to the file."""
+    base = (info.context or {}).get("base")
+    if isinstance(value, str) and base is not None:
+        return Path(base) / Path(value).expanduser()
+    return value
+
+
+def _misfit(text: str, *at: str | int) -> PydanticCustomError:
+    """An error about the key `at`, counted from the section that checks it."""
+    return PydanticCustomError("misfit", "{text}", {"text": text, "at": at})
+
+
+def is_model_path(value: str) -> bool:
+    """Whether a model value is a path; otherwise it is a name of the model zoo."""
+    return "/" in value or value.endswith((".onnx", ".json"))
+
+
+def _anchored_model(value: Any, info: ValidationInfo) -> Any:
+    return str(_anchored(value, info)) if isinstance(value, str) and is_model_path(value) else value
+
+
+FilePath = Annotated[Path, BeforeValidator(_anchored)]
+ModelName = Annotated[str, Field(min_length=1), BeforeValidator(_anchored_model)]
+
+
+class Section(BaseModel):
+    """What every section has: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class CameraThresholds(Section):
+    """One camera's own values; what is left out follows the sections `models`, `gallery` and `quality`."""
+
+    detection_score: Fraction | None = None
+    """Lowest detector score of a person."""
+    distance: Annotated[float, Field(gt=0)] | None = None
+    """Largest distance at which a person is known."""
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """Smallest lead over the second person."""
+    min_height_px: Annotated[float, Field(ge=8)] | None = None
+    """Smallest person, box height in pixels."""
+    max_overlap: Fraction | None = None
+    """Largest share of a box that other boxes may cover."""
+    min_sharpness: Annotated[float, Field(ge=0)] | None = None
+    """Smallest variance of the Laplacian."""
+    min_pose_score: Fraction | None = None
+    """Smallest mean joint score."""
+    min_motion: Annotated[float, Field(ge=0)] | None = None
+    """Smallest motion of somebody who walks."""
+
+
+class Camera(Section):
+    """One camera: where its frames come from and what is particular about it."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Name in events and metrics: letters, digits, `_`, `.`, `-`; unique."""
+    url: SecretUrl
+    """`rtsp://`, `rtsps://`, `http(s)://`, `synth://`, `/dev/video0`, a video file, a folder of images."""
+    enabled: bool = True
+    """False keeps the entry and leaves the camera alone."""
+    fps: Annotated[float, Field(gt=0, le=240)] | None = 15.0
+    """Frames analysed per second; the rest is skipped and counted. null: every frame."""
+    detect_every: Annotated[int, Field(ge=1, le=30)] = 1
+    """Detect on every k-th analysed frame and let the tracker predict in between."""
+    regions: list[Polygon] = []
+    """Polygons `[[x, y], ...]` in pixels; a person counts when the feet are inside one. Empty: everywhere."""
+    region_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+    """Width and height the polygons were drawn on; scaled to the stream. null: the stream's own size."""
+    thresholds: CameraThresholds = CameraThresholds()
+    """Values of this camera alone."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """How RTSP carries the media."""
+    decoder: Literal["auto", "cpu", "cuda"] = "auto"
+    """`cuda` decodes on NVDEC; `auto` uses it when it is there."""
+    loop: bool = False
+    """Start a file again at its end; times go on."""
+    start_time: datetime | None = None
+    """Capture time of a file's first frame (ISO 8601, else UTC). null: from the file's own metadata."""
+
+    @field_validator("url")
+    @classmethod
+    def _anchor_files(cls, url: SecretUrl, info: ValidationInfo) -> SecretUrl:
+        return url if url.scheme else SecretUrl(str(_anchored(url.reveal(), info)))
+
+    @model_validator(mode="after")
+    def _polygons_fit(self) -> Camera:
+        width, height = self.region_size or (math.inf, math.inf)
+        for index, polygon in enumerate(self.regions):
+            for x, y in polygon:
+                if not (0 <= x <= width and 0 <= y <= height):
+                    size = f" of {width} x {height}" if self.region_size else ""
+                    text = f"point [{x:g}, {y:g}] lies outside the frame{size}; give pixels of the frame"
+                    raise _misfit(text, "regions", index)
+        return self
+
+
+class Detector(Section):
+    """The person detector."""
+
+    model: ModelName = "demo"
+    """An ONNX file, a manifest beside one, or a name of the model zoo."""
+    layout: Literal["auto", "yolox", "yolov8", "yolov10", "detr", "rfdetr"] = "auto"
+    """How its outputs are read; `auto` recognises it from names and shapes."""
+    score: Fraction = 0.3
+    """Lowest score of a person."""
+    nms_iou: Fraction = 0.5
+    """Boxes that overlap more are one person; end-to-end layouts need none."""
+
+
+class Pose(Section):
+    """The top-down pose model: needed by GaitHeat, and for judging frames by their pose."""
+
+    model: ModelName = "demo"
+    """An ONNX file, a manifest beside one, or a name of the model zoo."""
+
+
+class RecognizerModel(Section):
+    """One gait recognizer."""
+
+    model: ModelName
+    """A bundle directory or a name of the model zoo."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Share of this model's distance when several are fused; weights are normalised to sum to one."""
+
+
+class Models(Section):
+    """Which networks run."""
+
+    detector: Annotated[Detector, BeforeValidator(_from_name)] = Detector()
+    """Finds people."""
+    pose: Annotated[Pose | None, BeforeValidator(_from_name)] = None
+    """Finds joints. null: none, unless a recognizer needs one; then `demo`."""
+    biggait: Annotated[RecognizerModel | None, BeforeValidator(_from_name)] = None
+    """BigGait on RGB crops."""
+    gaitheat: Annotated[RecognizerModel | None, BeforeValidator(_from_name)] = None
+    """GaitHeat on pose heatmaps."""
+
+    @property
+    def recognizers(self) -> dict[str, RecognizerModel]:
+        """The configured recognizers by kind, in a fixed order."""
+        both = {"biggait": self.biggait, "gaitheat": self.gaitheat}
+        return {kind: model for kind, model in both.items() if model is not None}
+
+
+class Runtime(Section):
+    """How the networks run."""
+
+    name: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"] = "auto"
+    """`gaitstream doctor` says what `auto` picks here and why."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """`auto` picks among the precisions that the bundle's parity report, or the model's manifest, allows."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads of each engine. null: the runtime's choice."""
+    batch: Annotated[int, Field(ge=1, le=256)] = 16
+    """Most person crops, or frames, in one call of an engine."""
+    deadline_ms: Annotated[float, Field(ge=0, le=1000)] = 10.0
+    """How long a batch waits to fill across cameras."""
+
+
+class Sources(Section):
+    """How cameras are read."""
+
+    queue: Annotated[int, Field(ge=1, le=256)] = 4
+    """Decoded frames waiting per camera. Live cameras drop the oldest when full; files wait."""
+    stall_s: Annotated[float, Field(gt=0)] = 5.0
+    """Without a frame for this long a live camera is at fault and is opened again."""
+    connect_s: Annotated[float, Field(gt=0)] = 10.0
+    """How long opening a camera may take."""
+    backoff_min_s: Annotated[float, Field(gt=0)] = 0.5
+    """Wait before the first new attempt; it doubles from there."""
+    backoff_max_s: Annotated[float, Field(gt=0)] = 3.0
+    """Longest wait between attempts. Every wait is shortened by a random share of up to 30%."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Sources:
+        if self.backoff_max_s < self.backoff_min_s:
+            text = f"{self.backoff_max_s:g} is less than backoff_min_s {self.backoff_min_s:g}"
+            raise _misfit(text, "backoff_max_s")
+        return self
+
+
+class Tracking(Section):
+    """How boxes become tracks."""
+
+    algorithm: Literal["bytetrack", "ocsort", "sort"] = "bytetrack"
+    """From the trackers library; one instance per camera."""
+    lost_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """A track nobody was seen of for this long has ended."""
+    min_hits: Annotated[int, Field(ge=1)] = 2
+    """Detections in a row before a track counts."""
+    iou: Fraction = 0.1
+    """Least overlap of a box with a track's predicted box."""
+    new_track_score: Fraction = 0.6
+    """Lowest detector score that starts a track; with `ocsort` weaker boxes do not continue one either."""
+
+
+class Tracklets(Section):
+    """The windows over a track that are pooled into one embedding."""
+
+    length: Annotated[int, Field(ge=2, le=720)] = 30
+    """Accepted frames in a window."""
+    stride: Annotated[int, Field(ge=1)] = 15
+    """Accepted frames between the starts of windows; divides `length`."""
+    provisional_from: Annotated[int, Field(ge=1)] = 10
+    """Accepted frames from which a provisional decision is made."""
+    max_gap_s: Annotated[float, Field(gt=0)] = 1.0
+    """A longer time without an accepted frame starts the window afresh."""
+
+    @model_validator(mode="after")
+    def _stride_divides(self) -> Tracklets:
+        if self.length % self.stride:
+            allowed = ", ".join(str(n) for n in range(1, self.length + 1) if self.length % n == 0)
+            text = f"{self.stride} does not divide the length {self.length}; allowed: {allowed}"
+            raise _misfit(text, "stride")
+        if self.provisional_from > self.length:
+            raise _misfit(
+                f"{self.provisional_from} is more than the length {self.length}", "provisional_from"
+            )
+        return self
+
+
+class Quality(Section):
+    """Which person-frames are evidence of gait; each rejection is counted under its reason."""
+
+    min_height_px: Annotated[float, Field(ge=8)] = 64.0
+    """Smaller boxes are `too_small`."""
+    border_px: Annotated[float, Field(ge=0)] = 2.0
+    """A box that comes this near to the frame's border is `truncated`."""
+    max_aspect: Annotated[float, Field(gt=0)] = 1.0
+    """Boxes wider than this times their height show no whole body: `truncated`."""
+    max_overlap: Fraction = 0.35
+    """Boxes of which nearer people cover more are `occluded`."""
+    min_sharpness: Annotated[float, Field(ge=0)] = 15.0
+    """Variance of the Laplacian on a 64-pixel-high grey crop; less is `blurred`. 0: not judged."""
+    min_pose_score: Fraction = 0.4
+    """Mean joint score; less is `low_pose_score`. Needs a pose model."""
+    min_motion: Annotated[float, Field(ge=0)] = 0.04
+    """Motion in body heights per second, of the box or of the ankles; less is `standing`. 0: not judged."""
+    motion_window_s: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Time over which motion is judged."""
+    max_jump: Annotated[float, Field(gt=0)] = 0.7
+    """A box that moves by more body heights between frames 0.1 s apart is `id_switch_suspected`."""
+    max_scale_jump: Annotated[float, Field(gt=1)] = 1.6
+    """A box whose height changes by this factor at once is `id_switch_suspected`."""
+    max_feature_jump: Annotated[float, Field(gt=0)] | None = None
+    """Cosine distance of a frame's features from the track's; more is `id_switch_suspected`. null: off."""
+
+
+class Gallery(Section):
+    """Who is known, and how sure one must be."""
+
+    path: FilePath | None = None
+    """The gallery's file. null: nobody is known and every track says `no_gallery`."""
+    threshold: Annotated[float, Field(gt=0)] | None = None
+    """Largest fused distance at which a person is known. null: the gallery's calibrated value."""
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """Smallest lead over the second person, else `ambiguous`. null: the gallery's calibrated value."""
+
+
+class Events(Section):
+    """Where decisions are published."""
+
+    endpoint: str = "tcp://127.0.0.1:5556"
+    """ZeroMQ endpoint the publisher binds."""
+    replay: str | None = None
+    """Endpoint that answers requests for missed events. null: the next port after `endpoint`."""
+    journal: FilePath | None = None
+    """The journal's directory: an event is written there before it is on the wire. null: beside the file."""
+
+
+class Metrics(Section):
+    """Prometheus metrics."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port of `http://host:port/metrics`. null: off."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+
+
+class DeepStream(Section):
+    """The GPU front end, used with `--frontend deepstream`."""
+
+    width: Annotated[int, Field(ge=64, le=8192)] = 1920
+    """Width of the frames inside the pipeline; all cameras are scaled to it. Give the cameras' own."""
+    height: Annotated[int, Field(ge=64, le=8192)] = 1080
+    """Height of the frames inside the pipeline."""
+    max_cameras: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Room for cameras added while it runs. null: twice as many as the file has, at least 4."""
+    source_fps: Annotated[float, Field(gt=0, le=240)] = 30.0
+    """Rate the cameras send; with `cameras[].fps` it decides which frames the decoder hands on."""
+    tracker: Literal["nvsort", "nvdcf"] = "nvsort"
+    """`nvdcf` also follows people between detections, for `detect_every` above 1; it costs GPU time."""
+    clock: Literal["arrival", "camera"] = "arrival"
+    """`camera` takes capture times from RTCP sender reports: for cameras that are on NTP."""
+    latency_ms: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """Jitter buffer of RTSP."""
+    reconnect_s: Annotated[int, Field(ge=1, le=3600)] = 10
+    """A camera without data for this long is connected again."""
+    rest: Annotated[str, Field(pattern=r"^(127\.0\.0\.1|\[::1\]):[0-9]{1,5}$")] | None = "127.0.0.1:9000"
+    """Where DeepStream's own REST server listens: it has no authentication, so loopback only. Cameras are
+    added and removed through it. null: off, and a change of cameras restarts the pipeline."""
+    gpu: Annotated[int, Field(ge=0, le=63)] = 0
+    """Number of the GPU."""
+    view_port: Annotated[int, Field(ge=1, le=65535)] = 8554
+    """Port of the annotated RTSP stream that `--view` offers, at `/gaitstream`."""
+
+
+class Config(Section):
+    """Everything `gaitstream run` needs to know."""
+
+    cameras: Annotated[list[Camera], Field(min_length=1)]
+    """The cameras of the site."""
+    models: Models = Models()
+    """The networks."""
+    runtime: Runtime = Runtime()
+    """Where they run."""
+    sources: Sources = Sources()
+    """Reading and reconnecting."""
+    tracking: Tracking = Tracking()
+    """From boxes to tracks."""
+    tracklets: Tracklets = Tracklets()
+    """From tracks to windows."""
+    quality: Quality = Quality()
+    """From frames to evidence."""
+    gallery: Gallery = Gallery()
+    """Who is known."""
+    events: Events = Events()
+    """What is published."""
+    metrics: Metrics = Metrics()
+    """What is counted."""
+    deepstream: DeepStream = DeepStream()
+    """The GPU front end."""
+
+    @model_validator(mode="after")
+    def _ids_unique(self) -> Config:
+        seen: dict[str, int] = {}
+        for index, camera in enumerate(self.cameras):
+            first = seen.setdefault(camera.id, index)
+            if first != index:
+                text = f"{camera.id!r} is the id of cameras[{first}] already; give every camera its own"
+                raise _misfit(text, "cameras", index, "id")
+        return self
+
+    def camera(self, camera_id: str) -> Camera:
+        """The camera of that id; KeyError when there is none."""
+        return {camera.id: camera for camera in self.cameras}[camera_id]
+
+    def quality_for(self, camera: Camera) -> Quality:
+        """The quality limits with this camera's own values in place."""
+        own = camera.thresholds.model_dump(exclude_none=True)
+        return self.quality.model_copy(update={k: v for k, v in own.items() if k in Quality.model_fields})
+
+    def detection_score(self, camera: Camera) -> float:
+        """Lowest detector score of a person on this camera."""
+        own = camera.thresholds.detection_score
+        return self.models.detector.score if own is None else own
+
+    def gallery_for(self, camera: Camera) -> Gallery:
+        """The gallery with this camera's own threshold and margin in place."""
+        own = camera.thresholds
+        update = {"threshold": own.distance, "margin": own.margin}
+        return self.gallery.model_copy(update={k: v for k, v in update.items() if v is not None})

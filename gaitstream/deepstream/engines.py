@@ -1,0 +1,59 @@
+"""Compiles the engines before DeepStream starts, with progress, into a folder that outlives the container.
+
+nvinfer would build a missing engine itself, silently, for minutes, and at every start: it writes beside the
+graph. Here the engine cache decides (by graph, TensorRT version and GPU), and nvinfer finds a file.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from gaitstream.deepstream.nvinfer import engine_path
+from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
+from gaitstream.engines.base import Batch, BuildRequest, Progress, no_progress
+from gaitstream.engines.opening import build_engine
+from gaitstream.errors import ConfigError, EngineError, MissingExtraError
+
+log = logging.getLogger(__name__)
+
+
+def prepare_engines(plan: Plan, progress: Progress = no_progress) -> list[Path]:
+    """Build what is missing or stale.
+
+    Args:
+        plan: the models.
+        progress: told of builds under way.
+
+    Returns:
+        The engine files.
+
+    Raises:
+        EngineError: a graph does not compile.
+        ConfigError: the folder cannot be written.
+    """
+    files = []
+    models: tuple[DetectorPlan | EncoderPlan, ...] = (plan.detector, *plan.encoders)
+    for model in models:
+        target = Path(engine_path(plan, model))
+        precision = "fp16" if model.half else "fp32"
+        request = BuildRequest(model.onnx, precision, "cuda", Batch(1, model.batch, model.batch))
+        try:
+            found = build_engine(request, "tensorrt", progress=progress)
+        except MissingExtraError:
+            log.warning("TensorRT has no Python module here: nvinfer builds %s itself", target.name)
+            continue
+        if found.built.blob is None:
+            raise EngineError(f"{model.onnx.name}: TensorRT gave no engine file")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if found.reason or not target.is_file() or target.stat().st_size != len(found.built.blob):
+                part = target.with_suffix(".part")
+                part.write_bytes(found.built.blob)
+                part.replace(target)
+        except OSError as error:
+            raise ConfigError(
+                f"{target.parent} cannot be written ({error.strerror}); mount a volume"
+            ) from error
+        files.append(target)
+    return files

@@ -1,0 +1,93 @@
+"""What the graph is built from: the models as nvinfer needs to know them.
+
+A plan holds files and figures only. `models.make_plan` derives it from a configuration; tests write it down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gaitstream.models.detector_layouts import Layout
+
+EncoderKind = Literal["biggait", "gaitheat"]
+
+PARSERS: dict[Layout, str] = {
+    "yolox": "GaitstreamParseYolox",
+    "yolov8": "GaitstreamParseYolov8",
+    "yolov10": "GaitstreamParseYolov10",
+    "detr": "GaitstreamParseDetr",
+    "rfdetr": "GaitstreamParseRfdetr",
+}
+"""Entry points of our parser library by layout of the detector's outputs."""
+
+
+def feature_layer(kind: EncoderKind) -> str:
+    """Output of a DeepStream frame graph: the feature map, half precision."""
+    return f"{kind}_feature"
+
+
+def keypoints_layer(kind: EncoderKind) -> str:
+    """Output of GaitHeat's: joints `[17, 3]` as x, y in heatmap pixels and score, single precision."""
+    return f"{kind}_keypoints"
+
+
+@dataclass(frozen=True)
+class DetectorPlan:
+    """The person detector, run on whole frames."""
+
+    onnx: Path
+    layout: Layout
+    height: int
+    width: int
+    batch: int
+    """Frames per call; 1 when the graph's batch is fixed to 1."""
+    scale: float = 1.0
+    """`y = scale * (x - offset)`, one scale for all channels: that is all nvinfer can do."""
+    offsets: tuple[float, ...] = ()
+    bgr: bool = False
+    keep_aspect: bool = True
+    centred: bool = False
+    """Letterbox with the image in the middle instead of the top left."""
+    person: int = 0
+    """Index of the class `person`. Our parser takes the last configured class for it."""
+    half: bool = False
+    """The graph is typed in half precision."""
+    digest: str = ""
+    """Of the graph; part of the engine's name, because nvinfer takes whatever engine it finds."""
+
+
+@dataclass(frozen=True)
+class EncoderPlan:
+    """A frame graph, run on tracked persons."""
+
+    kind: EncoderKind
+    onnx: Path
+    height: int
+    width: int
+    batch: int
+    shape: tuple[int, int, int]
+    """Of the feature map: channels, height, width."""
+    half: bool = True
+    """The graph computes in half precision; its feature map has it in any case."""
+    digest: str = ""
+    """Of the graph."""
+
+    @property
+    def keypoints(self) -> str | None:
+        """Name of the keypoints' layer, None when the graph has none."""
+        return keypoints_layer(self.kind) if self.kind == "gaitheat" else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the graph needs beside the configuration."""
+
+    detector: DetectorPlan
+    encoders: tuple[EncoderPlan, ...]
+    """In the order they run; at least one."""
+    parser: Path
+    """Our parser library."""
+    engines: Path
+    """Folder for compiled engines: a volume, so that they are built once."""

@@ -1,0 +1,259 @@
+"""The pipeline with DeepStream in front: the same windows, gallery, decisions and events as the native one.
+
+    with DeepStreamPipeline(load_config("cams.yaml"), sink=publisher, watch="cams.yaml") as pipeline:
+        outcome = pipeline.run()
+
+DeepStream runs in a process of its own. When it ends by itself, or goes silent, its tracks end here and a
+new one is started after a growing pause; journal, gallery and metrics never stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gaitstream.config.schema import Camera, Config
+from gaitstream.config.watching import Changes
+from gaitstream.deepstream.commands import change_commands, revive_commands
+from gaitstream.deepstream.counting import count_frames, count_handled
+from gaitstream.deepstream.graph import enabled, slots_of, uri_of
+from gaitstream.deepstream.heads import load_heads, min_pose_score
+from gaitstream.deepstream.labels import Labeller
+from gaitstream.deepstream.models import make_plan
+from gaitstream.deepstream.plan import Plan
+from gaitstream.deepstream.records import unpack
+from gaitstream.deepstream.render import render
+from gaitstream.deepstream.spec import Command, make_spec
+from gaitstream.deepstream.supervisor import Supervisor
+from gaitstream.deepstream.translate import Seen, Translator
+from gaitstream.deepstream.watchdog import Act, Action
+from gaitstream.engines.base import Progress, no_progress
+from gaitstream.models.recognizer import Recognizer
+from gaitstream.pipeline.base import IDLE_S, Outcome, Runner
+from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.publish import EventSink
+from gaitstream.pipeline.source.reader import State, StateChange
+
+log = logging.getLogger(__name__)
+
+
+class DeepStreamPipeline(Runner):
+    """Runs a site on DeepStream.
+
+    Args:
+        config: what to run.
+        sink: where events go.
+        observers: hooks. `on_frame` is never called: no pictures leave the GPU.
+        watch: the configuration's file; changes of it are taken over while running.
+        run: id of the run in every event; a new one when empty.
+        view: offer the annotated RTSP stream.
+        plan: the models; derived from the configuration when None.
+        recognizers: open head graphs by kind; opened when None.
+        environ: added to the DeepStream process's environment.
+        prepare: whether engines are compiled before the start.
+        progress: told of builds under way.
+
+    Attributes:
+        stats: counters.
+        run_id: id of the run.
+
+    Raises:
+        ConfigError: a source or a model cannot run on DeepStream.
+        BundleError: a bundle has no graphs for it.
+        GalleryError: the gallery was filled by another model.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        sink: EventSink | None = None,
+        observers: Sequence[Observer] = (),
+        watch: str | Path | None = None,
+        run: str = "",
+        view: bool = False,
+        plan: Plan | None = None,
+        recognizers: Mapping[str, Recognizer] | None = None,
+        environ: Mapping[str, str] | None = None,
+        prepare: bool = True,
+        progress: Progress = no_progress,
+    ) -> None:
+        self._plan = plan or make_plan(config)
+        self._recognizers = dict(recognizers) if recognizers is not None else load_heads(config)
+        watching = [Labeller(self.tell)] if view else []
+        super().__init__(
+            config, self._recognizers, sink=sink, observers=[*observers, *watching], watch=watch, run=run
+        )
+        self._view = view
+        self._prepare = prepare
+        self._progress = progress
+        kinds = [encoder.kind for encoder in self._plan.encoders]
+        self._translator = Translator(config, kinds, min_pose_score(self._recognizers.values()))
+        self._folder = tempfile.TemporaryDirectory(prefix="gaitstream-graph-")
+        self._supervisor = Supervisor(environ, config.sources.stall_s)
+        self._slots = 0
+        self._next_tracks: dict[str, int] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._ended = False
+
+    def run(self) -> Outcome:
+        """Run until every file has ended or `stop` is called; then end all tracks."""
+        if self._prepare:
+            from gaitstream.deepstream.engines import prepare_engines
+
+            prepare_engines(self._plan, self._progress)
+        self._greet(self._camera_ids())
+        self._start()
+        while not (self._stop.is_set() or self._ended):
+            parts = self._supervisor.child.receive(IDLE_S)
+            if parts is not None:
+                self._take(parts)
+            self._keep_house()
+        self._supervisor.child.end()
+        return self._say_goodbye(failed={})
+
+    def tell(self, command: Command) -> None:
+        """Send a command to the process."""
+        self._supervisor.child.tell(command)
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of DeepStream, None while there is none."""
+        return self._supervisor.child.pid
+
+    # What comes from the process.
+
+    def _take(self, parts: list[Any]) -> None:
+        """One message: pool, embed, identify, publish."""
+        if len(parts) == 1 and not len(parts[0]):
+            self._streams_ended()
+            return
+        batch, arrays = unpack(parts)
+        count_handled(self.stats, batch.counters)
+        now_s = time.monotonic()
+        for frame in batch.frames:
+            self._sizes[frame.camera] = (frame.width, frame.height)
+            self._act(self._supervisor.watchdog.frame(frame.camera, now_s))
+        with self.stats.stage("judge"):
+            seen = self._translator.translate(batch, arrays)
+        self._pass_on(seen)
+        films = {camera.id for camera in enabled(self.config) if is_film(camera)}
+        count_frames(self.stats, seen, time.time_ns(), films)
+
+    def _pass_on(self, seen: Sequence[Seen]) -> None:
+        for one in seen:
+            for person in one.persons:
+                least = self._next_tracks.get(one.camera, 1)
+                self._next_tracks[one.camera] = max(least, person.track + 1)
+        self._backend.take(
+            [(one.camera, one.persons) for one in seen],
+            [feature for one in seen for feature in one.features],
+            [(one.camera, track) for one in seen for track in one.ended],
+        )
+
+    def _streams_ended(self) -> None:
+        """Films are over; live cameras do not end, so something is wrong with them all."""
+        if all(is_film(camera) for camera in enabled(self.config)):
+            self._ended = True
+        else:
+            self._restart("all streams have ended")
+
+    # The process.
+
+    def _start(self) -> None:
+        graph, _ = render(self.config, self._plan, Path(self._folder.name), view=self._view)
+        endpoint = self._supervisor.child.endpoint
+        self._slots = slots_of(self.config)
+        self._act(
+            self._supervisor.start(make_spec(self.config, self._plan, graph, endpoint, self._next_tracks))
+        )
+
+    def _restart(self, reason: str, *, pause: bool = True) -> None:
+        """End the process and its tracks; start another after a pause."""
+        self.stats.now.front["restarts"] += 1
+        actions = self._supervisor.end(reason, self._camera_ids(), pause=pause)
+        ended = [(one.camera, track) for one in self._translator.end_all() for track in one.ended]
+        self._backend.take([], [], ended)
+        self._act(actions)
+
+    def _process_ended(self) -> None:
+        """Take what it still sent; then another one is needed."""
+        child = self._supervisor.child
+        while not self._ended and (parts := child.receive(0.0)) is not None:
+            self._take(parts)
+        if not self._ended and not self._supervisor.paused:
+            self._restart(f"DeepStream's process ended with code {child.exit_code}")
+
+    # Housekeeping.
+
+    def _attend(self) -> None:
+        if self._supervisor.is_due:
+            self._start()
+        elif self._supervisor.died:
+            self._process_ended()
+
+    def _inspect(self) -> None:
+        if not self._supervisor.paused:
+            self._act(self._supervisor.watchdog.check(time.monotonic()))
+
+    def _act(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if action.act is Act.RESTART:
+                self._restart(action.reason)
+                return
+            if action.act is Act.REVIVE:
+                self._revive(action.camera)
+            else:
+                self._tell_online(action)
+
+    def _revive(self, camera: str) -> None:
+        if self.config.deepstream.rest is None:
+            return
+        self.stats.camera(camera).reconnects += 1
+        log.warning("camera %s: no frames; removed and added again", camera)
+        for command in revive_commands(self.config, camera):
+            self.tell(command)
+
+    def _tell_online(self, action: Action) -> None:
+        """A camera gives frames again, or does not any more."""
+        online = action.act is Act.ONLINE
+        state = State.ONLINE if online else State.OFFLINE
+        stats = self.stats.camera(action.camera)
+        stats.state, stats.reason = state.value, action.reason
+        change = StateChange(action.camera, state, action.reason, time.time_ns())
+        fps = {camera.id: camera.fps for camera in self.config.cameras}.get(action.camera)
+        size = self._sizes.get(action.camera)
+        self._tell_state(change, size, fps, cause="" if online else "stalled")
+
+    def _change_cameras(self, before: Config, changes: Changes, /) -> None:
+        self._translator.adjust(self.config)
+        moved = bool(changes.added or changes.removed or changes.reopened)
+        if moved and (self.config.deepstream.rest is None or len(self._camera_ids()) > self._slots):
+            self._restart("other cameras than the process has room or means for", pause=False)
+            return
+        for command in change_commands(before, self.config, changes):
+            self.tell(command)
+        for camera in (*changes.removed, *changes.reopened):
+            self._supervisor.watchdog.remove(camera)
+            self._backend.end_camera(camera, "camera_removed")
+            self.stats.camera(camera).state = "ended"
+        for camera in (*changes.added, *changes.reopened):
+            self._supervisor.watchdog.add(camera, time.monotonic())
+
+    def _release(self) -> None:
+        self._supervisor.child.close()
+        for model in self._recognizers.values():
+            model.close()
+        self._folder.cleanup()
+
+    def _camera_ids(self) -> tuple[str, ...]:
+        return tuple(camera.id for camera in enabled(self.config))
+
+
+def is_film(camera: Camera) -> bool:
+    """Whether a camera is a file, which ends."""
+    return uri_of(camera).startswith("file:")

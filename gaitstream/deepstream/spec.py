@@ -1,0 +1,103 @@
+"""What the parent tells the DeepStream process: the first line it reads is a Spec, every other a Command.
+
+It goes through a pipe and is never written to a file: URLs carry credentials.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import msgspec
+
+from gaitstream.config.schema import Camera, Config
+from gaitstream.deepstream.graph import Graph, enabled, uri_of
+from gaitstream.deepstream.plan import EncoderPlan, Plan
+from gaitstream.deepstream.tracker import probation_frames
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the process needs."""
+
+    graph: Graph
+    encoders: tuple[EncoderPlan, ...]
+    rates: dict[str, float | None]
+    """Analysed frames per second by camera, in the order of their slots."""
+    lost_s: float
+    probation: int
+    predictions: int
+    camera_clock: bool
+    starts: dict[str, int]
+    """Capture time of the first frame, UTC ns, of cameras that are files."""
+    gpu: int
+    rest: str | None
+    endpoint: str
+    """ZeroMQ endpoint the parent has bound."""
+    first_tracks: dict[str, int]
+    """Next track number by camera: a process that follows another goes on counting."""
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to do while it runs."""
+
+    do: Literal["add", "remove", "retune", "label", "stop"]
+    camera: str = ""
+    uri: str = ""
+    fps: float | None = None
+    track: int = 0
+    text: str = ""
+
+
+def encode_spec(spec: Spec) -> bytes:
+    """As one line of JSON."""
+    return msgspec.json.encode(spec, enc_hook=str)
+
+
+def decode_spec(line: bytes) -> Spec:
+    """From `encode_spec`; paths are the one type JSON does not know."""
+    return msgspec.json.decode(line, type=Spec, dec_hook=lambda kind, value: kind(value))
+
+
+def start_of(camera: Camera) -> int:
+    """Capture time of a file's first frame, UTC ns: as configured, as its metadata say, else by its date."""
+    import av
+
+    path = Path(url2pathname(urlsplit(uri_of(camera)).path))
+    moment, length_ns = camera.start_time, 0
+    if moment is None:
+        try:
+            with av.open(str(path)) as container:
+                text = container.metadata.get("creation_time", "")
+                length_ns = (container.duration or 0) * 1000
+            moment = datetime.fromisoformat(text) if text else None
+        except (OSError, ValueError, av.error.FFmpegError):
+            moment = None  # DeepStream will say what is wrong with the file
+    if moment is not None:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1_000_000) * 1000
+    return path.stat().st_mtime_ns - length_ns if path.is_file() else time.time_ns()
+
+
+def make_spec(
+    config: Config, plan: Plan, graph: Graph, endpoint: str, first_tracks: dict[str, int] | None = None
+) -> Spec:
+    """Derive what a process is told from the site's configuration."""
+    cameras = enabled(config)
+    return Spec(
+        graph=graph,
+        encoders=plan.encoders,
+        rates={camera.id: camera.fps for camera in cameras},
+        lost_s=config.tracking.lost_s,
+        probation=probation_frames(config),
+        predictions=min(camera.detect_every for camera in cameras) - 1,
+        camera_clock=config.deepstream.clock == "camera",
+        starts={camera.id: start_of(camera) for camera in cameras if uri_of(camera).startswith("file:")},
+        gpu=config.deepstream.gpu,
+        rest=config.deepstream.rest,
+        endpoint=endpoint,
+        first_tracks=first_tracks or {},
+    )

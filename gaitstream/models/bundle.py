@@ -1,0 +1,222 @@
+"""A model bundle on disk: `manifest.json`, the graphs, `parity.json`.
+
+The manifest is the contract between the export and everything that runs a model. Its `fingerprint`
+covers the graphs and the contract, so that a gallery can be bound to the exact model that filled it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from gaitstream.engines.base import Precision
+from gaitstream.engines.cache import file_sha256
+from gaitstream.errors import BundleError
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+PARITY = "parity.json"
+
+Model = Literal["biggait", "gaitheat"]
+
+
+class InputContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the frame graph takes.
+
+    BigGait takes RGB uint8 crops `[n, 3, height, width]` and original width/height ratios `[n]`;
+    GaitHeat takes aligned part maps `[n, 1 + groups, height, width]` in float32.
+    """
+
+    kind: Literal["crops", "parts"]
+    height: int
+    width: int
+    channels: int
+    crop_rule: Literal["pad_to_aspect", "pose"]
+    """`pad_to_aspect`: height fits, width padded with black or cut. `pose`: box x 1.25, zero padded."""
+    colour: Literal["rgb"] = "rgb"
+
+
+class AlignmentContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """GaitHeat's pose-guided heatmap alignment (PGHA) and the merging of joints into parts."""
+
+    groups: tuple[tuple[int, ...], ...]
+    """Joint indices merged (maximum) into each part; the global part over all joints comes first."""
+    gamma_deg: float = 5.0
+    """Frames whose spine tilt is at most this keep identity matrices."""
+    small_angle: Literal["identity", "align"] = "identity"
+    """What happens at or under `gamma_deg`: nothing at all, or rotation and translation all the same."""
+    target_xy: tuple[float, float] = (24.0, 16.0)
+    """Where the neck goes, in heatmap pixels."""
+    normalization: Literal["fixed", "tracklet"] = "fixed"
+    min_pose_score: float = 0.4
+    """Frames whose mean joint score is lower are dropped."""
+
+
+class FeatureContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shape of one frame's feature map, the thing that is pooled by element-wise maximum."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class EmbeddingContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shape and meaning of the embedding `[parts, dim]`."""
+
+    parts: int
+    dim: int
+    tap: str
+    metric: Literal["mean_part_l2"] = "mean_part_l2"
+
+
+class Graphs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """File names of one precision's graphs, relative to the bundle."""
+
+    frame: str
+    head: str
+    align: str | None = None
+    """GaitHeat: heatmaps and keypoints to aligned parts in standard ONNX operators."""
+    deepstream: str | None = None
+    """The frame graph for nvinfer: raw 0..255 input, no second input."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`manifest.json`."""
+
+    schema: int = SCHEMA
+    model: Model
+    version: str
+    window: int = 30
+    input: InputContract
+    alignment: AlignmentContract | None = None
+    feature: FeatureContract
+    embedding: EmbeddingContract
+    graphs: dict[str, Graphs]
+    """By precision: `fp32` and `fp16`. bf16 is a runtime's mode over the fp32 graphs."""
+    allowed_precisions: tuple[Precision, ...] = ("fp32",)
+    """What the parity report allows `auto` to pick."""
+    licence: str
+    source: dict[str, str]
+    """SHA-256 by source checkpoint file name."""
+    fingerprint: str = ""
+
+
+def compute_fingerprint(manifest: Manifest, root: Path) -> str:
+    """Hash over the contract and every graph file; independent of where the bundle lies."""
+    contract = msgspec.to_builtins(msgspec.structs.replace(manifest, fingerprint="", allowed_precisions=()))
+    digest = hashlib.sha256(msgspec.json.encode(contract, order="deterministic"))
+    for precision in sorted(manifest.graphs):
+        for name in msgspec.structs.astuple(manifest.graphs[precision]):
+            if name is not None:
+                path = root / name
+                if not path.is_file():
+                    raise BundleError(f"{root}: {name} is missing; export the bundle again")
+                digest.update(f"{precision}/{name}={file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+class Bundle:
+    """A bundle directory, opened and checked.
+
+    Attributes:
+        root: the directory.
+        manifest: its contract.
+    """
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self.root = root
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, root: str | Path, *, verify: bool = True) -> Bundle:
+        """Open a bundle directory.
+
+        Args:
+            root: directory holding `manifest.json`.
+            verify: recompute the fingerprint over the graphs, which finds edited or damaged files.
+
+        Raises:
+            BundleError: the manifest is missing, unreadable or of an unknown schema, a graph is missing,
+                or the fingerprint does not match.
+        """
+        root = Path(root)
+        path = root / MANIFEST
+        if not path.is_file():
+            raise BundleError(
+                f"{root} is not a model bundle: it has no {MANIFEST}; "
+                "make one with 'gaitstream export biggait|gaitheat --checkpoint FILE --out DIR'"
+            )
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        except msgspec.DecodeError as error:
+            raise BundleError(f"{path} is not a manifest of schema {SCHEMA}: {error}") from error
+        if manifest.schema != SCHEMA:
+            raise BundleError(
+                f"{path} has schema {manifest.schema}, this version reads {SCHEMA}: export the bundle again"
+            )
+        if verify:
+            actual = compute_fingerprint(manifest, root)
+            if actual != manifest.fingerprint:
+                raise BundleError(
+                    f"{root}: a graph or the contract was changed after export (fingerprint {actual[:12]}, "
+                    f"manifest says {manifest.fingerprint[:12]}); export the bundle again"
+                )
+        return cls(root, manifest)
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's identity, in hexadecimal."""
+        return self.manifest.fingerprint
+
+    def graph(self, role: Literal["frame", "head", "align", "deepstream"], precision: Precision) -> Path:
+        """Path of a graph; bf16 uses the fp32 files."""
+        stored = "fp32" if precision == "bf16" else precision
+        if stored not in self.manifest.graphs:
+            have = ", ".join(sorted(self.manifest.graphs))
+            raise BundleError(
+                f"{self.root} has no {stored} graphs (it has {have}): export with --precision {stored}"
+            )
+        name: str | None = getattr(self.manifest.graphs[stored], role)
+        if name is None:
+            raise BundleError(f"{self.root} has no {role} graph for {stored}")
+        return self.root / name
+
+    def parity(self) -> dict[str, Any]:
+        """The proof written at export, as plain data; empty when the file is missing."""
+        path = self.root / PARITY
+        if not path.is_file():
+            return {}
+        report: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+        return report
+
+    def record_engine(self, name: str, proof: dict[str, Any]) -> None:
+        """Add what a compiled engine was proved to compute in to `parity.json`, under `engines`.
+
+        The report is replaced in one step. A bundle that cannot be written keeps the report it has: the same
+        proof lies beside the engine in the cache.
+        """
+        report = self.parity()
+        report["engines"] = {**report.get("engines", {}), name: proof}
+        path = self.root / PARITY
+        part = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            log.info("%s is not added to the parity report: %s", name, error)
+
+
+def write_manifest(manifest: Manifest, root: Path) -> Manifest:
+    """Write `manifest.json` with the fingerprint of the graphs that lie in `root`."""
+    sealed = msgspec.structs.replace(manifest, fingerprint=compute_fingerprint(manifest, root))
+    text = msgspec.json.format(msgspec.json.encode(sealed), indent=2)
+    (root / MANIFEST).write_bytes(text + b"\n")
+    return sealed

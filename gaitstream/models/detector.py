@@ -1,0 +1,246 @@
+"""Finding people: an ONNX detector of any known layout, batched across cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.config.schema import is_model_path
+from gaitstream.data import Detections, Floats, Image
+from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
+from gaitstream.errors import ConfigError, EngineError
+from gaitstream.models.detector_layouts import (
+    DECODERS,
+    END_TO_END,
+    DetectorContract,
+    Geometry,
+    Layout,
+    recognise,
+    usual_contract,
+)
+
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
+MOST = 1000
+"""Candidates looked at per image: the comparison of all pairs stays small even at a score limit of zero."""
+
+
+class DetectorModel:
+    """A person detector, ready to run. One thread at a time.
+
+    Attributes:
+        contract: what it expects of its pixels and how its outputs are read.
+        size: input height and width.
+        batch: most images in one call of the engine.
+    """
+
+    def __init__(
+        self, contract: DetectorContract, engine: Engine, *, nms_iou: float = 0.5, batch: int = 16
+    ) -> None:
+        self.contract = contract
+        self.engine = engine
+        self.nms_iou = nms_iou
+        self._input = next(spec for spec in engine.inputs.values() if len(spec.shape) == 4)
+        self._sizes_input = next((spec for spec in engine.inputs.values() if len(spec.shape) == 2), None)
+        # An engine that makes its own floats takes pictures as they lie in memory.
+        self._takes_pictures = self._input.dtype == "uint8" and self._input.shape[3] == 3
+        height, width = self._input.shape[1:3] if self._takes_pictures else self._input.shape[2:]
+        self.size = (height, width) if height > 0 and width > 0 else contract.size
+        fixed = self._input.shape[0]
+        self.batch = fixed if fixed > 0 else min(batch, engine.max_batch or batch)
+        self._fixed = fixed > 0
+        self._canvases: list[NDArray[np.uint8]] = []
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        layout: Layout | Literal["auto"] = "auto",
+        nms_iou: float = 0.5,
+        runtime: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        batch: int = 16,
+    ) -> Self:
+        """Open a detector.
+
+        Args:
+            model: an ONNX file, a manifest beside one, or a name of the model zoo.
+            layout: how the outputs are read; `auto` recognises it.
+            nms_iou: boxes that overlap more are one person.
+            runtime: see `gaitstream.engines.open_engine`.
+            precision: likewise.
+            threads: likewise.
+            batch: most images in one call, where the graph leaves it open.
+
+        Raises:
+            ConfigError: no such file, a wrong manifest, or outputs of no known layout.
+            EngineError: the graph does not compile.
+        """
+        graph, contract = find_detector(model)
+        if layout != "auto" and (contract is None or contract.layout != layout):
+            contract = usual_contract(graph.name, layout)
+        if contract is None:
+            inputs, outputs = graph_shapes(graph)
+            contract = usual_contract(graph.name, recognise(graph.name, outputs, _input_size(inputs)))
+        pixels = Pixels(
+            contract.scale, contract.mean, contract.std, interleaved=True, swap=contract.colour == "rgb"
+        )
+        engine = open_engine(graph, runtime, precision, threads, pixels=pixels, proven=contract.precisions)
+        return cls(contract, engine, nms_iou=nms_iou, batch=batch)
+
+    def detect(self, images: Sequence[Image], least: Sequence[float] | float = 0.3) -> list[Detections]:
+        """Find people.
+
+        Args:
+            images: BGR uint8 `[height, width, 3]`, of any and of different sizes.
+            least: lowest score, one for all or one per image.
+
+        Returns:
+            Boxes (xyxy pixels of each image, within it) and scores, best first, per image.
+        """
+        limits = [least] * len(images) if isinstance(least, float | int) else list(least)
+        groups = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
+        # All batches are under way before the first is waited for: asynchronous runtimes overlap them.
+        pending = [self.engine.submit(self._feeds(index, group)) for index, group in enumerate(groups)]
+        found: list[Detections] = []
+        for group, call in zip(groups, pending, strict=True):
+            outputs = call.result()
+            for item, image in enumerate(group):
+                found.append(self._read(outputs, item, image.shape[:2], limits[len(found)]))
+        return found
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+    def _feeds(self, group: int, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
+        """The network's inputs; a graph of fixed batch is filled up with the last image."""
+        # Fresh memory costs more than the resizing. Each group keeps its own until all results are there.
+        if group == len(self._canvases):
+            self._canvases.append(np.empty((self.batch, *self.size, 3), np.uint8))
+        canvases = self._canvases[group][: self.batch if self._fixed else len(images)]
+        for canvas, image in zip(canvases, images, strict=False):
+            self._fit(image, canvas)
+        canvases[len(images) :] = canvases[len(images) - 1]
+        feeds = {self._input.name: canvases if self._takes_pictures else self._normalise(canvases)}
+        if self._sizes_input is not None:
+            # RT-DETR scales its boxes to a size it is given, width first.
+            sizes = np.tile(np.array([self.size[::-1]]), (len(canvases), 1))
+            feeds[self._sizes_input.name] = sizes.astype(self._sizes_input.dtype)
+        return feeds
+
+    def _normalise(self, canvases: NDArray[np.uint8]) -> NDArray[Any]:
+        import cv2
+
+        contract = self.contract
+        swap = contract.colour == "rgb"
+        blob: NDArray[Any] = cv2.dnn.blobFromImages(list(canvases), 1.0 / contract.scale, swapRB=swap)
+        if any(contract.mean) or contract.std != (1.0, 1.0, 1.0):
+            mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
+            blob = (blob - mean) / std
+        return blob.astype(self._input.dtype, copy=False)
+
+    def _fit(self, image: Image, canvas: Image) -> None:
+        """Write the image at the network's size, padded as the contract says."""
+        import cv2
+
+        net_height, net_width = self.size
+        where = Geometry.of(image.shape[:2], self.size, self.contract.fit)
+        height = min(net_height, max(1, round(image.shape[0] * where.scale_y)))
+        width = min(net_width, max(1, round(image.shape[1] * where.scale_x)))
+        top, left = int(where.top), int(where.left)
+        bottom, right = top + height, left + width
+        for border in (canvas[:top], canvas[bottom:], canvas[top:bottom, :left], canvas[top:bottom, right:]):
+            border[...] = self.contract.pad
+        inner = canvas[top:bottom, left:right]
+        cv2.resize(image, (width, height), dst=inner, interpolation=cv2.INTER_LINEAR)
+
+    def _read(
+        self, outputs: dict[str, NDArray[Any]], item: int, image: tuple[int, ...], least: float
+    ) -> Detections:
+        """One image's persons out of a batch's outputs."""
+        height, width = image
+        boxes, scores = DECODERS[self.contract.layout](outputs, item, self.contract, self.size, least)
+        boxes = Geometry.of((height, width), self.size, self.contract.fit).to_image(boxes)
+        boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32)).astype(np.float32, copy=False)
+        solid = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
+        boxes, scores = boxes[solid], scores[solid].astype(np.float32, copy=False)
+        order = (
+            np.argsort(-scores, kind="stable")
+            if self.contract.layout in END_TO_END
+            else suppress(boxes, scores, self.nms_iou)
+        )
+        return Detections(boxes[order], scores[order])
+
+
+def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: xyxy `[n, 4]`.
+        scores: `[n]`.
+        iou: a box that overlaps a better one by more is dropped.
+
+    Returns:
+        Indices kept, best first.
+    """
+    order = np.argsort(-scores, kind="stable")[:MOST]
+    boxes = boxes[order]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    corner = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    extent = np.clip(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - corner, 0, None)
+    shared = extent[..., 0] * extent[..., 1]
+    clash = shared > iou * (area[:, None] + area[None, :] - shared)
+    kept = np.ones(len(boxes), bool)
+    for index in range(len(boxes)):
+        if kept[index]:
+            kept[index + 1 :] &= ~clash[index, index + 1 :]
+    return order[kept]
+
+
+def _input_size(inputs: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Height and width of the picture input."""
+    shape = next((shape for shape in inputs.values() if len(shape) == 4), None)
+    if shape is None:
+        found = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+        raise EngineError(
+            f"a detector takes images [n, 3, height, width]; this one takes {found}: give a detector's graph"
+        )
+    return shape[2], shape[3]
+
+
+def find_detector(model: str | Path) -> tuple[Path, DetectorContract | None]:
+    """The ONNX file and its manifest, if it has one."""
+    if isinstance(model, str) and not is_model_path(model):
+        from gaitstream import zoo
+
+        path = zoo.resolve(model, "detector")
+    else:
+        path = Path(model)
+    if not path.is_file():
+        raise ConfigError(
+            f"detector {path} does not exist; give an ONNX file, its manifest, or the name of a packaged "
+            "detector: demo"
+        )
+    if path.suffix in MANIFEST_SUFFIXES:
+        contract = _read_manifest(path)
+        return path.parent / contract.graph, contract
+    beside = (path.with_suffix(suffix) for suffix in MANIFEST_SUFFIXES)
+    manifest = next((file for file in beside if file.is_file()), None)
+    return path, _read_manifest(manifest) if manifest else None
+
+
+def _read_manifest(path: Path) -> DetectorContract:
+    import yaml
+
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), DetectorContract)
+    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        keys = ", ".join(DetectorContract.__struct_fields__)
+        raise ConfigError(f"{path}: not a detector manifest: {error}; it takes {keys}") from None

@@ -1,0 +1,239 @@
+"""How detectors lay out their inputs and outputs, and how each is read.
+
+A layout is recognised from the names and shapes of the outputs, or declared in a YAML or JSON file of the
+same name beside the ONNX file:
+
+    graph: rtdetr_r18.onnx
+    layout: detr
+    fit: stretch            # top_left, center or stretch
+    colour: rgb             # or bgr
+    scale: 255              # pixels are divided by this first
+    mean: [0, 0, 0]
+    std: [1, 1, 1]
+    person: 0               # index of the class `person`
+    size: [640, 640]        # height, width; for graphs that leave them open
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.data import Floats
+from gaitstream.errors import ConfigError
+
+Layout = Literal["yolox", "yolov8", "yolov10", "detr", "rfdetr"]
+Fit = Literal["top_left", "center", "stretch"]
+Outputs = Mapping[str, NDArray[Any]]
+Shapes = Mapping[str, tuple[int, ...]]
+
+STRIDES = (8, 16, 32)
+FEWEST_QUERIES = 50
+
+
+class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a detector expects of its pixels, and how its outputs are read."""
+
+    graph: str
+    layout: Layout
+    fit: Fit = "center"
+    colour: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 255.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    person: int = 0
+    size: tuple[int, int] = (640, 640)
+    pad: int = 114
+    precisions: tuple[Literal["bf16"], ...] = ()
+    """Lower precisions in which it was measured to find the same people: `auto` may take them."""
+    licence: str = ""
+
+
+_USUAL: dict[Layout, dict[str, Any]] = {
+    "yolox": {"fit": "top_left", "colour": "bgr", "scale": 1.0},
+    "yolov8": {"fit": "center"},
+    "yolov10": {"fit": "center"},
+    "detr": {"fit": "stretch"},
+    # RF-DETR keeps COCO's original numbering, in which a person is 1.
+    "rfdetr": {
+        "fit": "stretch",
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "person": 1,
+    },
+}
+
+
+def usual_contract(graph: str, layout: Layout) -> DetectorContract:
+    """What the authors' own exports of a layout expect."""
+    return DetectorContract(graph=graph, layout=layout, **_USUAL[layout])
+
+
+def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> Layout:
+    """The layout of a graph from its outputs.
+
+    Args:
+        graph: for the message.
+        outputs: shape by output name, -1 where dynamic.
+        size: input height and width.
+
+    Raises:
+        ConfigError: when it is none of the known; the message shows the outputs.
+    """
+    if len(outputs) == 3 and {"labels", "boxes", "scores"} <= outputs.keys():
+        return "detr"
+    shapes = list(outputs.values())
+    if len(shapes) == 2 and all(len(shape) == 3 for shape in shapes):
+        last = sorted(shape[2] for shape in shapes)
+        if last[0] == 4 and last[1] > 1:
+            return "rfdetr"
+    if len(shapes) == 1 and len(shapes[0]) == 3:
+        _, rows, columns = shapes[0]
+        cells = sum(-(-size[0] // s) * -(-size[1] // s) for s in STRIDES)
+        if columns == 6:
+            return "yolov10"
+        if columns > 5 and rows in (cells, -1):
+            return "yolox"
+        if rows > 4 and columns in (cells, -1):
+            return "yolov8"
+        # Fewer rows than any detector has queries are the values of a YOLO of other strides.
+        if 4 < columns <= 1000 and FEWEST_QUERIES <= rows <= 1000:
+            return "detr"
+    found = ", ".join(f"{name} {list(shape)}" for name, shape in outputs.items())
+    raise ConfigError(
+        f"{graph}: its outputs ({found}) are no detector layout known here; allowed: {', '.join(_USUAL)}; "
+        "write a manifest (graph, layout, fit, colour, scale, size) beside the file, or set "
+        "models.detector.layout if it is one of these with its authors' usual input"
+    )
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How one image was put into the network's input."""
+
+    scale_x: float
+    scale_y: float
+    left: float
+    top: float
+
+    @classmethod
+    def of(cls, image: tuple[int, int], net: tuple[int, int], fit: Fit) -> Geometry:
+        """Scales and offsets for an image of (height, width) in an input of (height, width)."""
+        if fit == "stretch":
+            return cls(net[1] / image[1], net[0] / image[0], 0.0, 0.0)
+        scale = min(net[0] / image[0], net[1] / image[1])
+        if fit == "top_left":
+            return cls(scale, scale, 0.0, 0.0)
+        left = round((net[1] - round(image[1] * scale)) / 2 - 0.1)
+        top = round((net[0] - round(image[0] * scale)) / 2 - 0.1)
+        return cls(scale, scale, float(left), float(top))
+
+    def to_image(self, boxes: Floats) -> Floats:
+        """Move xyxy boxes `[n, 4]` from input pixels to image pixels."""
+        offset = np.array([self.left, self.top] * 2, np.float32)
+        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
+        return (boxes - offset) / scale
+
+
+Decoder = Callable[[Outputs, int, DetectorContract, tuple[int, int], float], tuple[Floats, Floats]]
+"""(outputs, item of the batch, contract, input size, least score) -> boxes xyxy in input pixels, scores."""
+
+
+def _yolox(
+    outputs: Outputs, item: int, contract: DetectorContract, size: tuple[int, int], least: float
+) -> tuple[Floats, Floats]:
+    """`[b, cells, 5 + classes]`: centre relative to the cell, log size, objectness, class scores."""
+    (raw,) = outputs.values()
+    rows = raw[item]
+    scores = rows[:, 4] * rows[:, 5 + contract.person]
+    keep = np.flatnonzero(scores >= least)
+    grid, stride = _cells(size)
+    rows, stride = rows[keep].astype(np.float32, copy=False), stride[keep]
+    centre = (rows[:, :2] + grid[keep]) * stride
+    half = np.exp(rows[:, 2:4]) * stride / 2
+    return np.hstack([centre - half, centre + half]), scores[keep]
+
+
+def _yolov8(
+    outputs: Outputs, item: int, contract: DetectorContract, _: tuple[int, int], least: float
+) -> tuple[Floats, Floats]:
+    """`[b, 4 + classes, cells]`: centre and size in input pixels, class scores."""
+    (raw,) = outputs.values()
+    scores = raw[item, 4 + contract.person]
+    keep = np.flatnonzero(scores >= least)
+    return _corners(raw[item, :4, keep]), scores[keep]
+
+
+def _yolov10(
+    outputs: Outputs, item: int, contract: DetectorContract, _: tuple[int, int], least: float
+) -> tuple[Floats, Floats]:
+    """`[b, n, 6]`: xyxy in input pixels, score, class."""
+    (raw,) = outputs.values()
+    rows = raw[item]
+    rows = rows[(rows[:, 4] >= least) & (rows[:, 5].round() == contract.person)]
+    return rows[:, :4], rows[:, 4]
+
+
+def _detr(
+    outputs: Outputs, item: int, contract: DetectorContract, size: tuple[int, int], least: float
+) -> tuple[Floats, Floats]:
+    """Labels, boxes (xyxy in the size handed in), scores; or one `[b, n, 4 + classes]` in 0..1."""
+    if len(outputs) == 1:
+        (raw,) = outputs.values()
+        scores = raw[item, :, 4 + contract.person]
+        keep = np.flatnonzero(scores >= least)
+        return _corners(raw[item, keep, :4]) * _to_pixels(size), scores[keep]
+    scores = outputs["scores"][item]
+    keep = np.flatnonzero((scores >= least) & (outputs["labels"][item] == contract.person))
+    return outputs["boxes"][item][keep], scores[keep]
+
+
+def _rfdetr(
+    outputs: Outputs, item: int, contract: DetectorContract, size: tuple[int, int], least: float
+) -> tuple[Floats, Floats]:
+    """Boxes `[b, n, 4]` (centre and size in 0..1) and logits `[b, n, classes]`."""
+    boxes, logits = sorted(outputs.values(), key=lambda array: array.shape[2] != 4)
+    scores = 1.0 / (1.0 + np.exp(-logits[item, :, contract.person].astype(np.float32)))
+    keep = np.flatnonzero(scores >= least)
+    return _corners(boxes[item, keep]) * _to_pixels(size), scores[keep].astype(np.float32)
+
+
+DECODERS: dict[Layout, Decoder] = {
+    "yolox": _yolox,
+    "yolov8": _yolov8,
+    "yolov10": _yolov10,
+    "detr": _detr,
+    "rfdetr": _rfdetr,
+}
+END_TO_END: frozenset[Layout] = frozenset({"yolov10", "detr", "rfdetr"})
+"""Layouts that hold each person once: no suppression of overlaps."""
+
+_grids: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+
+
+def _cells(size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Cell indices `[cells, 2]` (x, y) and strides `[cells, 1]` of a YOLOX head, kept per input size."""
+    if size not in _grids:
+        points, strides = [], []
+        for stride in STRIDES:
+            y, x = np.mgrid[: -(-size[0] // stride), : -(-size[1] // stride)]
+            points.append(np.stack([x.ravel(), y.ravel()], axis=1))
+            strides.append(np.full((x.size, 1), stride))
+        _grids[size] = (np.concatenate(points).astype(np.float32), np.concatenate(strides).astype(np.float32))
+    return _grids[size]
+
+
+def _corners(boxes: NDArray[Any]) -> Floats:
+    """Centre and size `[n, 4]` to xyxy."""
+    boxes = boxes.astype(np.float32, copy=False)
+    half = boxes[:, 2:] / 2
+    return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
+
+
+def _to_pixels(size: tuple[int, int]) -> Floats:
+    return np.array([size[1], size[0], size[1], size[0]], np.float32)

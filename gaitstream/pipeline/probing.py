@@ -1,0 +1,111 @@
+"""What a configuration names, looked up before it is put to work: models, files, and every camera once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaitstream import zoo
+from gaitstream.config.reading import Document, Location, name
+from gaitstream.config.schema import Camera, Config, Sources, is_model_path
+from gaitstream.errors import ConfigError, GaitstreamError
+from gaitstream.pipeline.regions import Regions
+from gaitstream.pipeline.source.select import create_source
+
+
+def missing(path: Path, config: Config, *, cameras: bool = True) -> list[str]:
+    """What the file names and is not there, as `load_config` would say it.
+
+    Args:
+        path: the file that `config` was read from.
+        config: what it says.
+        cameras: also look at the cameras' URLs; `probe` finds more.
+
+    Returns:
+        A line per problem, in the order of the file's lines: file, line, key, what is wrong and what to do.
+    """
+    document = Document.read(path)
+    found = [*_models(config), *_gallery(config), *(_cameras(config) if cameras else ())]
+    lines = [(document.node(at)[1], at, text) for at, text in found]
+    return [f"{path}:{line}: {name(at)}: {text}" for line, at, text in sorted(lines, key=lambda one: one[0])]
+
+
+def _models(config: Config) -> Iterator[tuple[Location, str]]:
+    """Names that the model zoo does not know; `load_config` has looked for the paths."""
+    wanted = {"detector": config.models.detector.model}
+    wanted |= {"pose": config.models.pose.model} if config.models.pose else {}
+    wanted |= {kind: model.model for kind, model in config.models.recognizers.items()}
+    for kind, value in wanted.items():
+        try:
+            if not is_model_path(value):
+                zoo.resolve(value, kind)
+        except ConfigError as error:
+            yield ("models", kind, "model"), str(error)
+
+
+def _gallery(config: Config) -> Iterator[tuple[Location, str]]:
+    """A gallery that does not exist is none of them: enrolling makes it."""
+    path = config.gallery.path
+    if path is not None and path.exists() and not path.is_file():
+        yield ("gallery", "path"), f"{path} is no file; give the gallery's file, such as people.gallery"
+
+
+def _cameras(config: Config) -> Iterator[tuple[Location, str]]:
+    for index, camera in enumerate(config.cameras):
+        at = ("cameras", index, "url")
+        if not camera.enabled:
+            continue
+        try:
+            _check_url(camera, config.sources)
+        except GaitstreamError as error:
+            yield at, camera.url.scrub(str(error))
+
+
+def _check_url(camera: Camera, sources: Sources) -> None:
+    """Raise GaitstreamError for a URL that cannot be right, without connecting to anybody."""
+    create_source(camera, sources)
+    if camera.url.scheme == "synth":
+        from gaitstream.synth.address import parse_address
+        from gaitstream.synth.world import find_site
+
+        find_site(parse_address(camera.url.reveal()).site)
+    elif not camera.url.scheme and not Path(camera.url.reveal()).exists():
+        raise ConfigError(
+            f"{camera.url} does not exist; give a file, folder or device that exists (paths are relative to "
+            "the configuration), a camera's URL, or enabled: false"
+        )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one camera answered."""
+
+    camera: str
+    size: tuple[int, int] | None
+    """Width and height, None when no picture came."""
+    problem: str
+    """Empty when all is well; never holds credentials."""
+
+
+def probe(config: Config) -> list[Probe]:
+    """Read one picture of every enabled camera and lay its regions on it."""
+    return [_probe_one(camera, config.sources) for camera in config.cameras if camera.enabled]
+
+
+def _probe_one(camera: Camera, sources: Sources) -> Probe:
+    size = None
+    source = None
+    try:
+        source = create_source(camera, sources)
+        source.open()
+        picture = source.read()
+        if picture is not None:
+            size = (picture.width, picture.height)
+            Regions(camera, size)
+    except GaitstreamError as error:
+        return Probe(camera.id, size, camera.url.scrub(str(error)))
+    finally:
+        if source is not None:
+            source.close()
+    return Probe(camera.id, size, "" if size else f"{camera.url}: holds no picture")

@@ -1,0 +1,209 @@
+"""The live table in a terminal, and log lines where there is none."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gaitstream.data import Reason
+from gaitstream.telemetry.stats import CameraStats, Histogram, Snapshot
+
+REDRAW_S = 0.5
+_STATE_STYLES = {"online": "green", "offline": "bold red", "failed": "bold red", "ended": "dim"}
+
+HINTS = {
+    Reason.TOO_SHORT: "tracks end before a window fills: longer views, a higher fps, or tracklets.length",
+    Reason.TOO_SMALL: "people are small: quality.min_height_px, or a camera that is nearer",
+    Reason.LOW_POSE_SCORE: "the pose is unclear: quality.min_pose_score, or light and resolution",
+    Reason.STANDING: "people stand: quality.min_motion",
+    Reason.TRUNCATED: "people are cut by the picture's border: aim the camera so that whole bodies are seen",
+    Reason.OCCLUDED: "people cover each other: quality.max_overlap",
+    Reason.BLURRED: "the picture is blurred: quality.min_sharpness, or shutter and focus",
+    Reason.OUTSIDE_REGION: "people walk outside the regions of interest: cameras[].regions",
+    Reason.ID_SWITCH_SUSPECTED: "boxes jump: a higher fps, or quality.max_jump",
+    Reason.NO_GALLERY: "nobody is enrolled: gaitstream enroll, and gallery.path",
+    Reason.BELOW_THRESHOLD: "nobody in the gallery is near enough: enrol them, or gallery.threshold",
+    Reason.AMBIGUOUS: "two people are about as near: more templates each, or gallery.margin",
+}
+"""Where to look when tracks stay without an identity, by reason."""
+
+
+_WHY_BLIND = {"connecting": "the run was stopped before it answered", "ended": "it ended before one came"}
+"""By state, where a camera gave no reason."""
+
+
+class Rates:
+    """Frames per second from successive snapshots."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, int, int]] = {}
+        self._rates: dict[str, tuple[float, float]] = {}
+
+    def update(self, snapshot: Snapshot) -> dict[str, tuple[float, float]]:
+        """Decoded and analysed frames per second by camera, over about the last two seconds."""
+        for name, camera in snapshot.cameras.items():
+            last = self._last.get(name)
+            if last is None or snapshot.uptime_s - last[0] >= 2.0:
+                if last is not None:
+                    elapsed_s = snapshot.uptime_s - last[0]
+                    self._rates[name] = (
+                        (camera.decoded - last[1]) / elapsed_s,
+                        (camera.analysed - last[2]) / elapsed_s,
+                    )
+                self._last[name] = (snapshot.uptime_s, camera.decoded, camera.analysed)
+        return self._rates
+
+
+def table(snapshot: Snapshot, rates: dict[str, tuple[float, float]]) -> Group:
+    """The live view: one row per camera, one line of totals."""
+    view = Table(expand=True, box=None, header_style="bold", pad_edge=False)
+    for heading in ("camera", "state"):
+        view.add_column(heading, no_wrap=True)
+    for heading in ("fps in", "analysed", "dropped", "people", "tracks", "ended", "p50", "p95 ms"):
+        view.add_column(heading, justify="right", no_wrap=True)
+    view.add_column("last identity", no_wrap=True, ratio=1)
+    for name, camera in snapshot.cameras.items():
+        view.add_row(*_row(name, camera, rates.get(name, (0.0, 0.0))))
+    return Group(view, Text(totals(snapshot), style="dim"))
+
+
+def totals(snapshot: Snapshot) -> str:
+    """One line about the whole process."""
+    cameras = snapshot.cameras.values()
+    analysed = sum(camera.analysed for camera in cameras)
+    persons = sum(camera.person_frames for camera in cameras)
+    return (
+        f"{snapshot.uptime_s:.0f} s   {analysed} frames   {persons} person-frames   "
+        f"{sum(snapshot.events.values())} events   event p50/p95 {_quantiles(snapshot.event_latency)} ms   "
+        f"{snapshot.rss_bytes / 2**20:.0f} MiB"
+    )
+
+
+def summary(snapshot: Snapshot) -> list[str]:
+    """What to say when a run has ended: totals, and for what stayed without identity, why and what to do."""
+    cameras = snapshot.cameras.values()
+    outcomes = _sum(camera.outcomes for camera in cameras)
+    unnamed = _sum(camera.unnamed for camera in cameras)
+    ended = sum(camera.tracks_ended for camera in cameras)
+    listed = ", ".join(f"{count} {status}" for status, count in outcomes.items())
+    lines = [totals(snapshot), f"{ended} tracks ended" + (f": {listed}" if listed else "")]
+    lines += _blind(snapshot)
+    if not ended and not _saw_nothing(snapshot):
+        lines.append("nobody was tracked: is somebody in the picture, and models.detector.score low enough?")
+    for reason, count in sorted(unnamed.items(), key=lambda item: -item[1]):
+        lines.append(f"  {count} x {reason}: {HINTS[Reason(reason)]}")
+    return lines
+
+
+def _blind(snapshot: Snapshot) -> list[str]:
+    """A line for each camera that gave no picture, with the reason."""
+    return [
+        f"no picture came from camera {name}: {camera.reason or _WHY_BLIND.get(camera.state, camera.state)}"
+        for name, camera in snapshot.cameras.items()
+        if not _gave_pictures(camera)
+    ]
+
+
+def _saw_nothing(snapshot: Snapshot) -> bool:
+    """Whether there are cameras, and none of them gave a picture."""
+    cameras = snapshot.cameras.values()
+    return bool(cameras) and not any(_gave_pictures(camera) for camera in cameras)
+
+
+def _gave_pictures(camera: CameraStats) -> bool:
+    return bool(camera.decoded or camera.analysed)
+
+
+class LiveTable:
+    """Redraws the table twice a second in a thread of its own.
+
+    Args:
+        console: where to draw.
+        take: gives the snapshot to show.
+    """
+
+    def __init__(self, console: Console, take: Callable[[], Snapshot]) -> None:
+        self._take = take
+        self._rates = Rates()
+        self._live = Live(console=console, auto_refresh=False, transient=False)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="gaitstream-table", daemon=True)
+
+    def start(self) -> None:
+        """Begin drawing."""
+        self._live.start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Draw once more and leave the last table standing."""
+        self._stop.set()
+        self._thread.join()
+        self._redraw()
+        self._live.stop()
+
+    def _draw(self) -> None:
+        while not self._stop.wait(REDRAW_S):
+            self._redraw()
+
+    def _redraw(self) -> None:
+        snapshot = self._take()
+        self._live.update(table(snapshot, self._rates.update(snapshot)), refresh=True)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, logger, message, and the decision where there is one."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        decision = getattr(record, "decision", None)
+        if decision is not None:
+            line["decision"] = decision
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _row(name: str, camera: CameraStats, rates: tuple[float, float]) -> tuple[str | Text, ...]:
+    p50, p95 = camera.latency.quantile(0.5), camera.latency.quantile(0.95)
+    return (
+        name,
+        Text(camera.state, style=_STATE_STYLES.get(camera.state, "yellow")),
+        f"{rates[0]:.1f}",
+        f"{rates[1]:.1f}",
+        str(camera.dropped),
+        str(camera.people),
+        str(camera.tracks),
+        str(camera.tracks_ended),
+        "-" if p50 is None else f"{p50:.0f}",
+        "-" if p95 is None else f"{p95:.0f}",
+        Text(camera.reason or camera.last_identity),
+    )
+
+
+def _quantiles(histogram: Histogram) -> str:
+    p50, p95 = histogram.quantile(0.5), histogram.quantile(0.95)
+    return "-" if p50 is None or p95 is None else f"{p50:.0f}/{p95:.0f}"
+
+
+def _sum(counts: Any) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for one in counts:
+        for key, count in one.items():
+            out[key] = out.get(key, 0) + count
+    return out

@@ -1,0 +1,179 @@
+"""The recorded site behind both front ends: gallery, pipeline, and what came out."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import itertools
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaitstream.config.schema import Config
+from gaitstream.data import Decision, Embedding
+from gaitstream.deepstream import child
+from gaitstream.deepstream.graph import build_graph
+from gaitstream.deepstream.heads import min_pose_score
+from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
+from gaitstream.deepstream.records import unpack
+from gaitstream.deepstream.spec import Command, make_spec
+from gaitstream.deepstream.translate import Translator
+from gaitstream.events import Event
+from gaitstream.gallery import Gallery
+from gaitstream.models.recognizer import Recognizer
+from gaitstream.pipeline.backend import Backend
+from gaitstream.pipeline.identify import TrackState
+from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.publish import EventMaker
+from gaitstream.telemetry.stats import Stats
+from tests.deepstream.fake import pyservicemaker as fake
+from tests.deepstream.recording import CAMERAS, FPS, MUXED, Recording, judgement
+
+KINDS = ("biggait", "gaitheat")
+ENROLLED = 2
+"""People of the recording who are in the gallery."""
+
+
+@dataclass
+class Seen:
+    """What came out of a front end and the pipeline behind it."""
+
+    tracklets: list[Embedding] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    ended: list[tuple[TrackState, str]] = field(default_factory=list)
+    """Tracks and why they ended."""
+    counters: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+class Collector(Observer):
+    def __init__(self) -> None:
+        self.seen = Seen()
+
+    def on_embedding(self, embedding: Embedding) -> None:
+        self.seen.tracklets.append(embedding)
+
+    def on_decision(self, decision: Decision) -> None:
+        self.seen.decisions.append(decision)
+
+    def on_track_ended(self, state: TrackState, decision: Decision, cause: str) -> None:
+        self.seen.ended.append((copy.copy(state), cause))
+
+
+class NoEvents:
+    def publish(self, event: Event) -> None:
+        pass
+
+
+def make_config(gallery: Path, threshold: float) -> Config:
+    """The recorded cameras as DeepStream has them."""
+    return Config.model_validate(
+        {
+            "cameras": [{"id": name, "url": f"rtsp://10.0.0.1/{name}", "fps": FPS} for name in CAMERAS],
+            "gallery": {"path": str(gallery), "threshold": threshold, "margin": 0},
+            "deepstream": {"width": MUXED[0], "height": MUXED[1], "source_fps": FPS},
+            **judgement(),
+        }
+    )
+
+
+def make_plan(recognizers: Mapping[str, Recognizer]) -> Plan:
+    """Encoders of the recognizers' shapes; files that exist by name only."""
+    encoders = []
+    for kind in KINDS:
+        feature = recognizers[kind].manifest.feature
+        shape = (feature.channels, feature.height, feature.width)
+        size = (256, 128 if kind == "biggait" else 192)
+        encoders.append(EncoderPlan(kind, Path(f"/m/{kind}.onnx"), *size, 16, shape))  # type: ignore[arg-type]
+    detector = DetectorPlan(Path("/m/yolox.onnx"), "yolox", 416, 416, 1)
+    return Plan(detector, tuple(encoders), Path("/m/parser.so"), Path("/m"))
+
+
+def enrol(path: Path, recording: Recording) -> Config:
+    """Enrol the people seen longest by their first window; the site with a threshold amid all distances.
+
+    So some of the tracks are known and some are not, whatever the weights are worth.
+    """
+    maps: dict[tuple[str, int], dict[str, list[Any]]] = defaultdict(lambda: {kind: [] for kind in KINDS})
+    for step in recording.steps:
+        for feature in step.features:
+            maps[feature.person.camera, feature.person.track][feature.model].append(feature.map)
+    longest = sorted(maps, key=lambda track: -len(maps[track]["gaitheat"]))[:ENROLLED]
+    with Gallery(path, create=True) as gallery:
+        for number, track in enumerate(longest):
+            for kind in KINDS:
+                model = recording.encoder.recognizers[kind]
+                template = model.embed_pooled(np.stack(maps[track][kind][:20]).max(0))[None]
+                gallery.enroll(f"person {number}", kind, model.fingerprint, template)
+    open_to_all = run_native(make_config(path, 1e9), recording)
+    distances = sorted(d.distance for d in open_to_all.decisions if d.distance is not None)
+    _, low, high = max((b - a, a, b) for a, b in itertools.pairwise(distances))
+    return make_config(path, (low + high) / 2)
+
+
+def run_native(config: Config, recording: Recording) -> Seen:
+    """The pipeline behind the native front end, fed as its runner fed it."""
+    collector, backend = _backend(config, recording.encoder.recognizers)
+    for step in recording.steps:
+        camera = step.frame.camera
+        backend.take([(camera, step.persons)], step.features, [(camera, track) for track in step.ended])
+    backend.end_all("end_of_stream")
+    backend.close()
+    return collector.seen
+
+
+def run_deepstream(
+    config: Config,
+    recognizers: Mapping[str, Recognizer],
+    recording: Sequence[Any],
+    *,
+    copy_from: Callable[..., None] | None = None,
+) -> Seen:
+    """The real probes, driven by the fake, and the real pipeline behind them."""
+    collector, backend = _backend(config, recognizers)
+    translator = Translator(config, KINDS, min_pose_score(recognizers.values()))  # type: ignore[arg-type]
+    messages, _ = play(config, make_plan(recognizers), recording, copy_from or memory_copy)
+    for parts in messages:
+        batch, arrays = unpack([bytes(part) for part in parts])
+        for camera, counts in batch.counters.items():
+            collector.seen.counters.setdefault(camera, Counter()).update(counts)
+        seen = translator.translate(batch, arrays)
+        backend.take(
+            [(one.camera, one.persons) for one in seen],
+            [feature for one in seen for feature in one.features],
+            [(one.camera, track) for one in seen for track in one.ended],
+        )
+    backend.end_all("end_of_stream")
+    backend.close()
+    return collector.seen
+
+
+def play(
+    config: Config, plan: Plan, recording: Sequence[Any], copy_from: Callable[..., None]
+) -> tuple[list[list[Any]], list[Any]]:
+    """Run the process's code on a recording: the messages it sent, the recording as its probes left it."""
+    messages: list[list[Any]] = []
+    fake.Pipeline.recording, fake.Pipeline.device = copy.deepcopy(list(recording)), fake.CUDA
+    spec = make_spec(config, plan, build_graph(config, plan, Path("/out")), "inproc://none")
+    child.run(spec, no_commands(), messages.append, maker=fake, copy=copy_from)  # type: ignore[arg-type]
+    return messages, fake.Pipeline.recording
+
+
+def no_commands() -> Iterator[Command]:
+    """An input that stays open and silent; its end would stop the process."""
+    threading.Event().wait()
+    yield Command(do="stop")
+
+
+def memory_copy(target: int, source: int, size: int) -> None:
+    ctypes.memmove(target, source, size)
+
+
+def _backend(config: Config, recognizers: Mapping[str, Recognizer]) -> tuple[Collector, Backend]:
+    collector = Collector()
+    maker = EventMaker("test", {kind: model.fingerprint for kind, model in recognizers.items()})
+    return collector, Backend(config, recognizers, NoEvents(), maker, Stats(), [collector])

@@ -1,0 +1,359 @@
+"""The DeepStream process as a process, with the fake in place of pyservicemaker: restarts, cameras, ends."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import pickle
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaitstream.config.reading import load_config
+from gaitstream.config.schema import Config
+from gaitstream.deepstream import choose, dlpack
+from gaitstream.deepstream.child import Outbox, _change
+from gaitstream.deepstream.records import FrameRecord, Gone, PersonRecord, pack, unpack
+from gaitstream.deepstream.rest import RestClient
+from gaitstream.deepstream.runner import DeepStreamPipeline
+from gaitstream.deepstream.slots import Slots
+from gaitstream.deepstream.spec import Command
+from gaitstream.deepstream.watchdog import Act, Action, Watchdog
+from gaitstream.engines import open_engine
+from gaitstream.errors import EngineError, MissingExtraError, SourceError
+from gaitstream.events import Event
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.recognizer import Recognizer
+from tests.deepstream import film, site
+from tests.deepstream.fake import pyservicemaker as fake
+from tests.pipeline.tiny import tiny_bundle
+
+FAKE = Path(__file__).parent / "fake"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("tiny"), "biggait")
+
+
+def head_of(bundle: Bundle) -> Recognizer:
+    engine = open_engine(bundle.graph("head", "fp32"), "onnxruntime", "fp32", 1)
+    return Recognizer(bundle, engine, engine)
+
+
+class Keep:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def publish(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def run(
+    config: Config, bundle: Bundle, recording: list[Any], folder: Path, **options: Any
+) -> tuple[Keep, Any]:
+    (folder / "recording.pickle").write_bytes(pickle.dumps(recording))
+    environ = {
+        "PYTHONPATH": f"{FAKE}:{Path.cwd()}",
+        "GAITSTREAM_FAKE_RECORDING": str(folder / "recording.pickle"),
+    }
+    sink = Keep()
+    head = head_of(bundle)
+    with DeepStreamPipeline(
+        config,
+        sink=sink,
+        plan=film.make_plan(),
+        recognizers={"biggait": head},
+        environ=environ,
+        prepare=False,
+        **options,
+    ) as pipeline:
+        stopper = threading.Timer(60, pipeline.stop, ("too long",))
+        stopper.start()
+        outcome = pipeline.run()
+        stopper.cancel()
+    return sink, (outcome, pipeline.stats.now)
+
+
+def kinds(events: list[Event]) -> Counter[str]:
+    return Counter(type(event).__struct_config__.tag for event in events)  # type: ignore[misc]
+
+
+def test_films_run_to_their_end(bundle: Bundle, tmp_path: Path) -> None:
+    sink, (outcome, stats) = run(film.make_config(tmp_path), bundle, film.walk(30), tmp_path)
+    assert outcome.cause == "end_of_stream"
+    assert outcome.frames == 30
+    assert outcome.tracks == 1
+    told = kinds(sink.events)
+    assert told["run.started"] == told["run.stopped"] == told["camera.online"] == told["track.ended"] == 1
+    assert told["identity.final"] == 1
+    assert stats.cameras["north"].windows >= 1
+
+
+def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Path, monkeypatch: Any) -> None:
+    """Its tracks end, its cameras are told offline, track numbers go on, and the run survives."""
+    monkeypatch.setattr("gaitstream.deepstream.supervisor.Backoff", lambda low, high: _Waits())
+    keep: list[Any] = []
+    config = film.make_config(tmp_path)
+
+    class Stopper(site.Collector):
+        def on_track_ended(self, state: Any, decision: Any, cause: str) -> None:
+            keep.append(state.track)
+            if len(keep) == 2:
+                threading.Timer(0, lambda: pipelines[0].stop("enough")).start()
+
+    pipelines: list[Any] = []
+    real = DeepStreamPipeline._start
+
+    def start(self: Any) -> None:
+        pipelines[:] = [self]
+        real(self)
+
+    monkeypatch.setattr(DeepStreamPipeline, "_start", start)
+    recording = [*film.walk(12), fake.Wait(0.3), fake.Die(3)]
+    sink, (outcome, stats) = run(config, bundle, recording, tmp_path, observers=[Stopper()])
+    assert outcome.cause == "enough"
+    assert keep[:2] == [1, 2]
+    assert stats.front["restarts"] >= 2
+    assert kinds(sink.events)["camera.offline"] >= 2
+
+
+class _Waits:
+    def next(self) -> float:
+        return 0.0
+
+    def reset(self) -> None:
+        pass
+
+
+def test_the_front_end_is_chosen(tmp_path: Path) -> None:
+    config = film.make_config(tmp_path)
+    assert not choose.uses_deepstream("native", config)
+    assert not choose.uses_deepstream("auto", config)
+    with pytest.raises(MissingExtraError, match=r"gaitstream:gpu.*--frontend native"):
+        choose.uses_deepstream("deepstream", config)
+
+
+def dog() -> Watchdog:
+    watchdog = Watchdog(stall_s=5, revive_s=20, restart_s=60, start_s=300)
+    watchdog.start(["a", "b"], 0.0)
+    return watchdog
+
+
+def test_the_watchdog_tells_stalls_revives_and_restarts() -> None:
+    watchdog = dog()
+    assert watchdog.check(100.0) == []  # engines may still load
+    assert watchdog.frame("a", 101.0) == [Action(Act.ONLINE, "a")]
+    assert watchdog.frame("b", 101.0) == [Action(Act.ONLINE, "b")]
+    assert watchdog.check(106.0) == []
+    watchdog.frame("a", 106.5)
+    assert [(x.act, x.camera) for x in watchdog.check(106.6)] == [(Act.OFFLINE, "b")]
+    assert watchdog.check(107.0) == []
+    watchdog.frame("a", 121.0)
+    assert [(x.act, x.camera) for x in watchdog.check(121.5)] == [(Act.REVIVE, "b")]
+    watchdog.frame("a", 130.0)
+    assert watchdog.check(130.1) == []  # once in a while, not at every look
+    watchdog.frame("a", 142.0)
+    assert [x.act for x in watchdog.check(142.1)] == [Act.REVIVE]
+    assert watchdog.frame("b", 143.0) == [Action(Act.ONLINE, "b")]
+    assert [x.act for x in watchdog.check(204.0)][-1] is Act.RESTART
+    assert {x.camera for x in watchdog.start(["a", "b"], 205.0)} == set()
+
+
+def test_a_process_that_never_sends_is_restarted() -> None:
+    assert [x.act for x in dog().check(301.0)] == [Act.RESTART]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[tuple[str, Any]], dict[str, int]]]:
+    calls: list[tuple[str, Any]] = []
+    answer = {"status": 200}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            calls.append((self.path, json.loads(body)))
+            self.send_response(answer["status"])
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    http_server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http_server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{http_server.server_address[1]}", calls, answer
+    http_server.shutdown()
+    http_server.server_close()
+
+
+def test_cameras_are_added_and_removed_through_rest(server: Any) -> None:
+    address, calls, answer = server
+    client = RestClient(address)
+    client.add("door", "rtsp://u:hunter2@h/1")
+    client.remove("door", "rtsp://u:hunter2@h/1")
+    (add, added), (remove, removed) = calls
+    assert (add, remove) == ("/api/v1/stream/add", "/api/v1/stream/remove")
+    assert added["key"] == "sensor"
+    assert added["value"]["camera_id"] == "door"
+    assert "add" in added["value"]["change"]
+    assert "remove" in removed["value"]["change"]
+    answer["status"] = 500
+    with pytest.raises(SourceError, match="status 500") as refused:
+        client.add("door", "rtsp://u:hunter2@h/1")
+    assert "hunter2" not in str(refused.value)
+    with pytest.raises(SourceError, match="door"):
+        RestClient("127.0.0.1:1").add("door", "rtsp://h/1")
+
+
+def test_a_slow_parent_loses_the_oldest_and_hears_of_it() -> None:
+    gate, sent = threading.Event(), []
+
+    def send(parts: list[Any]) -> None:
+        gate.wait(5)
+        sent.append(unpack([bytes(p) for p in parts])[0])
+
+    outbox = Outbox(send)
+    frame = FrameRecord("a", 0, 1, 640, 360, ())
+    total = Outbox.CAPACITY + 20
+    for index in range(total):
+        gone = [Gone("b")] if index == 5 else []
+        outbox.put([frame], gone, {"a": {"shadows": 1}}, [])
+    gate.set()
+    outbox.close()
+    dropped = sum(batch.counters["a"].get("frames_dropped", 0) for batch in sent)
+    assert len(sent) + dropped == total
+    assert dropped > 0
+    assert sum(batch.counters["a"]["shadows"] for batch in sent) == total
+    assert [gone.camera for batch in sent for gone in batch.gone] == ["b"]
+
+
+def test_messages_keep_types_and_shapes() -> None:
+    person = PersonRecord(3, (1.0, 2.0, 3.0, 4.0), 0.5, False, (0, -1))
+    maps = np.random.default_rng(0).normal(size=(1, 8, 16, 8)).astype(np.float16)
+    nothing = np.empty((0, 0, 3), np.float32)
+    frames = [FrameRecord("a", 1, 2, 640, 360, (person,))]
+    batch, arrays = unpack([bytes(p) for p in pack(frames, [], {}, [maps, nothing])])
+    assert batch.frames[0].persons[0] == person
+    np.testing.assert_array_equal(arrays[0], maps)
+    assert arrays[1].shape == (0, 0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32, np.uint8])
+def test_tensors_are_copied_from_wherever_they_lie(dtype: Any) -> None:
+    array = (np.random.default_rng(1).normal(size=(17, 3)) * 50).astype(dtype)
+    batch = fake.Batch([])
+    copies = []
+
+    def copy(target: int, source: int, size: int) -> None:
+        copies.append(size)
+        site.memory_copy(target, source, size)
+
+    on_gpu = dlpack.copy_to_host(fake.Tensor(array, batch, fake.CUDA), None, copy)
+    on_host = dlpack.copy_to_host(fake.Tensor(array, batch, dlpack.CPU), np.empty_like(array), copy)
+    np.testing.assert_array_equal(on_gpu, array)
+    np.testing.assert_array_equal(on_host, array)
+    assert copies == [array.nbytes]
+
+
+def test_tensors_that_are_not_as_promised_are_refused() -> None:
+    array, batch = np.zeros((4, 6), np.float32), fake.Batch([])
+    for tensor, out in (
+        (fake.Tensor(array[:, ::2], batch, 1), None),
+        (fake.Tensor(array, batch, 1), np.empty((4, 6), np.float16)),
+        (fake.Tensor(array, batch, 1), np.empty((4, 5), np.float32)),
+        (fake.Tensor(array, batch, 7), None),
+        (fake.Tensor(array.astype(np.complex64), batch, 1), None),
+    ):
+        with pytest.raises(EngineError):
+            dlpack.copy_to_host(tensor, out, site.memory_copy)
+
+
+class SilentChild:
+    """A process that only remembers what it was told."""
+
+    endpoint, exit_code, pid = "ipc://none", None, 1
+
+    def __init__(self, environ: Any = None) -> None:
+        self.specs: list[Any] = []
+        self.told: list[Any] = []
+
+    def start(self, spec: Any) -> None:
+        self.specs.append(spec)
+
+    def tell(self, command: Any) -> None:
+        self.told.append((command.do, command.camera))
+
+    def receive(self, wait_s: float) -> None:
+        return None
+
+    def end(self) -> None:
+        pass
+
+    close = end
+
+
+@pytest.mark.parametrize("rest", ["127.0.0.1:9000", "null"])
+def test_cameras_come_and_go_with_the_file(
+    rest: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.deepstream.supervisor.ChildProcess", SilentChild)
+    file = tmp_path / "cams.yaml"
+
+    def write(**cameras: int) -> None:
+        rows = "".join(
+            f"  - {{id: {name}, url: 'rtsp://h/{name}', fps: {fps}}}\n" for name, fps in cameras.items()
+        )
+        file.write_text(f"cameras:\n{rows}deepstream: {{rest: {rest!r}}}\n".replace("'null'", "null"))
+
+    write(a=15, b=15)
+    config = load_config(file)
+    recognizers = {"biggait": head_of(bundle)}
+    with DeepStreamPipeline(
+        config, watch=file, plan=film.make_plan(), recognizers=recognizers, prepare=False
+    ) as pipeline:
+        pipeline._start()
+        child: Any = pipeline._supervisor.child
+        write(a=10, c=15)
+        pipeline._follow_file()
+        if rest == "null":
+            assert child.told == []
+            pipeline._keep_house()
+            assert [list(spec.rates) for spec in child.specs] == [["a", "b"], ["a", "c"]]
+            return
+        assert child.told == [("retune", "a"), ("remove", "b"), ("add", "c")]
+        write(a=10, c=15, d=15, e=15, f=15)  # more than there is room for
+        pipeline._follow_file()
+        pipeline._keep_house()
+        assert [len(spec.rates) for spec in child.specs] == [2, 5]
+        pipeline._act([Action(Act.REVIVE, "c")])
+        assert child.told[-2:] == [("remove", "c"), ("add", "c")]
+
+
+def test_a_command_empties_the_slot_before_the_server_is_asked(server: Any) -> None:
+    address, calls, _ = server
+    slots = Slots(1.0, 1)
+    gone: list[str] = []
+
+    class Last:
+        def vacate(self, number: int) -> None:
+            gone.extend(slots.vacate(number))
+            assert not calls
+
+    slots.occupy(0, "a", None)
+    slots.occupy(1, "b", None)
+    client = RestClient(address)
+    rates: dict[str, float | None] = {}
+    last: Any = Last()
+    _change(Command(do="remove", camera="b", uri="rtsp://h/b"), client, slots, last, rates)
+    _change(Command(do="add", camera="c", uri="rtsp://h/c", fps=5.0), client, slots, last, rates)
+    assert gone == ["b"]
+    assert [path for path, _ in calls] == ["/api/v1/stream/remove", "/api/v1/stream/add"]
+    assert rates == {"c": 5.0}
+    _change(Command(do="add", camera="d", uri="rtsp://h/d"), RestClient("127.0.0.1:1"), slots, last, rates)
+    assert slots.counters["d"]["add_failed"] == 1

@@ -1,0 +1,209 @@
+"""What `gaitstream deepstream render` writes, and what it refuses."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shlex
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import yaml
+
+from gaitstream.cli import build_parser, main
+from gaitstream.cli.exporting import parse_groups
+from gaitstream.config.schema import Config
+from gaitstream.deepstream.compare import Score, finals, owner, read_truth, score, table
+from gaitstream.deepstream.graph import build_graph, slots_of
+from gaitstream.deepstream.plan import Plan
+from gaitstream.deepstream.render import render
+from gaitstream.errors import ConfigError
+from gaitstream.events import IdentityFinal, Journal, TrackEnded, encode
+from gaitstream.models.bundle import Bundle, Graphs, write_manifest
+from gaitstream.zoo import resolve
+from tests.pipeline.tiny import GROUPS, tiny_bundle
+
+
+def test_the_files_are_readable_and_hold_no_password(config: Config, plan: Plan, tmp_path: Path) -> None:
+    graph, files = render(config, plan, tmp_path / "graph", view=True)
+    assert [path.name for path in files] == [
+        "detector.txt", "encoder-biggait.txt", "encoder-gaitheat.txt", "graph.svg", "pipeline.yaml",
+        "tracker.yml",
+    ]  # fmt: skip
+    assert not any("hunter2" in path.read_text() for path in files)
+    assert "hunter2" in str(graph.node("cameras").properties["uri-list"])  # the process gets it
+    pipeline = yaml.safe_load((tmp_path / "graph" / "pipeline.yaml").read_text())["deepstream"]
+    assert [node["name"] for node in pipeline["nodes"]][:3] == ["cameras", "queue-detector", "detector"]
+    assert pipeline["edges"]["tee"] == ["queue-sink", "queue-view"]
+    encoder = configparser.ConfigParser()
+    encoder.read(tmp_path / "graph" / "encoder-biggait.txt")
+    wanted = {"network-type": "100", "process-mode": "2", "output-tensor-meta": "1", "scaling-filter": "1"}
+    assert wanted.items() <= dict(encoder["property"]).items()
+    assert yaml.safe_load((tmp_path / "graph" / "tracker.yml").read_text().partition("\n")[2])["BaseConfig"]
+    ET.parse(tmp_path / "graph" / "graph.svg")
+
+
+def test_what_operation_needs_is_set_and_not_left_to_defaults(config: Config, plan: Plan) -> None:
+    graph = build_graph(config, plan, Path("/out"))
+    source = graph.node("cameras").properties
+    assert source["rtsp-reconnect-interval"] == 10
+    assert source["rtsp-reconnect-attempts"] == -1
+    assert source["port"] == "127.0.0.1:9000"
+    assert source["live-source"]
+    assert source["drop-pipeline-eos"]
+    assert source["async-handling"]
+    assert graph.node("sink").properties["async"] is False
+    assert dict(graph.probes) == {"tracker": "crop", "encoder-biggait": "next", "encoder-gaitheat": "copy"}
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000"])
+def test_the_rest_server_is_on_loopback_or_off(address: str, site: Any, make_plan: Any) -> None:
+    with pytest.raises(ValueError, match="rest"):
+        site(deepstream={"rest": address})
+    off = build_graph(site(deepstream={"rest": None}), make_plan(), Path("/out"))
+    assert off.node("cameras").properties["port"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("synth://plaza", "--frontend native"),
+        ("/dev/video0", "--frontend native"),
+        ("rtsp://h/a,b", "%2C"),
+    ],
+)
+def test_sources_deepstream_cannot_read_are_refused(url: str, says: str, plan: Plan) -> None:
+    config = Config.model_validate({"cameras": [{"id": "a", "url": url}]})
+    with pytest.raises(ConfigError, match=says):
+        build_graph(config, plan, Path("/out"))
+
+
+def test_room_for_cameras(site: Any) -> None:
+    assert slots_of(site()) == 4
+    with pytest.raises(ConfigError, match="max_cameras is 1"):
+        slots_of(site(deepstream={"max_cameras": 1}))
+
+
+def write_cams(folder: Path, bundle: Path | str) -> Path:
+    file = folder / "cams.yaml"
+    events = f"{{endpoint: 'ipc://{folder}/events', replay: 'ipc://{folder}/replay'}}"
+    text = f"cameras: [{{id: a, url: 'rtsp://h/1'}}]\nmodels: {{gaitheat: {bundle}}}\nevents: {events}\n"
+    file.write_text(text)
+    return file
+
+
+def with_graph(bundle: Bundle) -> Bundle:
+    """The bundle with something in the place of its graph for nvinfer: only its presence is looked at."""
+    shutil.copyfile(bundle.root / "frame.onnx", bundle.root / "deepstream.onnx")
+    graphs = Graphs(frame="frame.onnx", head="head.onnx", deepstream="deepstream.onnx")
+    write_manifest(msgspec.structs.replace(bundle.manifest, graphs={"fp32": graphs}), bundle.root)
+    return Bundle.open(bundle.root)
+
+
+def test_a_bundle_without_the_graph_says_how_to_get_it(tmp_path: Path, capsys: Any) -> None:
+    """With the options the bundle was exported with: they are part of the model."""
+    bundle = tiny_bundle(tmp_path / "bundle", "gaitheat")
+    file = write_cams(tmp_path, bundle.root)
+    assert main(["deepstream", "render", "--cameras", str(file), "--out", str(tmp_path / "out")]) == 1
+    words = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert words[:7] == [
+        "gaitstream", "export", "gaitheat", "--checkpoint", "CHECKPOINT", "--out", "bundle-deepstream"
+    ]  # fmt: skip
+    args = build_parser().parse_args(words[1:])
+    assert args.target == "deepstream"
+    assert args.pose.is_file()
+    assert parse_groups(args.groups) == GROUPS
+    assert (args.gamma, args.small_angle, args.precision) == (5.0, "identity", "fp32")
+    assert main(["run", "--cameras", str(file), "--frontend", "deepstream", "--no-table"]) == 3
+
+
+def test_a_bundle_in_single_precision_alone_runs_in_it(tmp_path: Path) -> None:
+    bundle = with_graph(tiny_bundle(tmp_path / "bundle", "gaitheat"))
+    file = write_cams(tmp_path, bundle.root)
+    assert main(["deepstream", "render", "--cameras", str(file), "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "encoder-gaitheat.txt").read_text()
+    assert "network-mode=0\n" in text
+    assert "_fp32.engine" in text
+    assert f"onnx-file={bundle.root / 'deepstream.onnx'}" in text
+
+
+def test_the_demo_renders_when_it_has_the_graph(tmp_path: Path, capsys: Any) -> None:
+    graphs = Bundle.open(resolve("demo", "gaitheat")).manifest.graphs
+    complete = any(one.deepstream is not None for one in graphs.values())
+    code = main(
+        [
+            "deepstream",
+            "render",
+            "--cameras",
+            str(write_cams(tmp_path, "demo")),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert code == (0 if complete else 1)
+    assert complete or "gaitstream export gaitheat --checkpoint gait.pt" in capsys.readouterr().err
+
+
+def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
+    folder = tmp_path / "cam" / "gt"
+    folder.mkdir(parents=True)
+    rows = [f"{f},{who},{10 * f + 1},{50 * who + 1},20,40,1,1,1.0" for f in range(1, 61) for who in (1, 2)]
+    (folder / "gt.txt").write_text("\n".join(rows))
+    people = [{"id": 1, "name": "ann"}, {"id": 2, "name": "bob"}]
+    (tmp_path / "identities.json").write_text(json.dumps(people))
+    truth = read_truth(folder / "gt.txt")
+    assert owner(truth, 60, (600, 50, 620, 90)) == 1
+    assert owner(truth, 60, (300, 50, 320, 90)) is None
+
+    def final(track: int, who: int, person: str | None) -> IdentityFinal:
+        box = (600.0, 50.0 * who, 620.0, 50.0 * who + 40)
+        time_ns = round(59 / 15 * 1e9)
+        return IdentityFinal(
+            time_ns=time_ns, run="r", camera="cam", track=track, status="known", person=person, distance=1.0,
+            margin=None, threshold=2.0, first_ns=0, frames=50, windows=2, provisional=False, reason=None,
+            box=box, candidates=((person or "ann", 1.0), ("zoe", 3.0)),
+        )  # fmt: skip
+
+    def run(*events: IdentityFinal) -> Score:
+        return score(tmp_path, events, {"cam": 0}, 15)
+
+    both = run(final(1, 1, "ann"), final(2, 2, "bob"))
+    again = run(final(1, 1, None), final(5, 1, "ann"), final(2, 2, "bob"))
+    one = run(final(7, 1, "ann"))
+    swapped = run(final(1, 1, "bob"), final(2, 2, "ann"))
+    nobody = run(final(1, 1, None), final(2, 2, None))
+    assert (both.expected, both.found, both.tracks, both.rightly) == (2, 2, 2, 2)
+    assert both.named == {("cam", 1): "ann", ("cam", 2): "bob"}
+    assert (again.found, again.tracks) == (2, 3)
+    assert (swapped.rightly, nobody.named) == (0, {})
+    assert table(both, again, names=True)[1]
+    assert "by both: 2, with the same person nearest: 0" in table(both, swapped, names=True)[0]
+    for other in (one, swapped, nobody):
+        assert not table(both, other, names=True)[1]
+    assert not table(nobody, nobody, names=True)[1]
+    assert table(nobody, both, names=False)[1]
+    assert not table(both, one, names=False)[1]
+    assert np.isfinite(truth).all()
+
+
+def test_a_track_is_looked_for_where_it_was_seen_last(tmp_path: Path) -> None:
+    """Its box is of that moment; the evidence may have ended before."""
+    final = IdentityFinal(
+        time_ns=5, run="r", camera="cam", track=1, status="unknown", person=None, distance=None, margin=None,
+        threshold=None, first_ns=0, frames=9, windows=0, provisional=True, reason="too_short",
+        box=(0.0, 0.0, 1.0, 1.0),
+    )  # fmt: skip
+    ended = TrackEnded(
+        time_ns=8, run="r", camera="cam", track=1, cause="lost", first_ns=0, seen=20, accepted=9,
+        outcome="unknown",
+    )  # fmt: skip
+    journal = Journal(tmp_path / "journal")
+    for event in (final, ended):
+        journal.append(event.topic, encode(event))
+    journal.close()
+    assert [(event.track, event.time_ns) for event in finals(tmp_path / "journal")] == [(1, 8)]

@@ -1,0 +1,325 @@
+"""Detectors of every known layout, with canned outputs that hold known people, and a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gaitstream import zoo
+from gaitstream.data import Floats
+from gaitstream.engines import open_engine
+from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
+from gaitstream.engines.proof import Proof
+from gaitstream.errors import ConfigError
+from gaitstream.models.detector import DetectorModel, suppress
+from gaitstream.models.detector_layouts import (
+    STRIDES,
+    DetectorContract,
+    Geometry,
+    Layout,
+    recognise,
+    usual_contract,
+)
+
+Array = NDArray[Any]
+SIZE = (128, 160)
+"""Input height and width of the canned detectors."""
+PEOPLE = np.array([[40, 30, 110, 210], [300, 100, 360, 280]], np.float32)
+"""In an image of 400 x 300."""
+SCORES = np.array([0.9, 0.6], np.float32)
+
+
+def blank(height: int = 300, width: int = 400) -> NDArray[np.uint8]:
+    return np.zeros((height, width, 3), np.uint8)
+
+
+class Canned(Engine):
+    """An engine that gives prepared outputs and remembers what it was fed."""
+
+    runtime, precision, device = "canned", "fp32", "none"
+
+    def __init__(
+        self, outputs: Callable[[int], dict[str, Array]], batch: int = -1, sizes_input: bool = False
+    ) -> None:
+        inputs = [TensorSpec("images", (batch, 3, *SIZE), "float32")]
+        inputs += [TensorSpec("orig_target_sizes", (batch, 2), "int64")] if sizes_input else []
+        self.inputs = {spec.name: spec for spec in inputs}
+        self.outputs = {
+            name: TensorSpec(name, (batch, *array.shape[1:]), str(array.dtype))
+            for name, array in outputs(1).items()
+        }
+        self.fed: list[Mapping[str, Array]] = []
+        self._make = outputs
+
+    def submit(self, feeds: Feeds) -> Pending:
+        self.fed.append(self.check(feeds))
+        return Done(self._make(len(feeds["images"])))
+
+    def proof(self) -> Proof:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+
+def centres(boxes: Floats) -> Floats:
+    return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]])
+
+
+def in_network(fit: Any) -> Floats:
+    where = Geometry.of((300, 400), SIZE, fit)
+    scale = np.array([where.scale_x, where.scale_y] * 2, np.float32)
+    return PEOPLE * scale + np.array([where.left, where.top] * 2, np.float32)
+
+
+def yolox(batch: int) -> dict[str, Array]:
+    """Both people on the stride-8 grid, and a car with a high score."""
+    cells = sum((SIZE[0] // stride) * (SIZE[1] // stride) for stride in STRIDES)
+    raw = np.full((batch, cells, 85), 0.0, np.float32)
+    for box, score in zip(centres(in_network("top_left")), SCORES, strict=True):
+        x, y = int(box[0] // 8), int(box[1] // 8)
+        row = y * (SIZE[1] // 8) + x
+        raw[:, row, :4] = [box[0] / 8 - x, box[1] / 8 - y, np.log(box[2] / 8), np.log(box[3] / 8)]
+        raw[:, row, 4:6] = [1.0, score]
+    raw[:, 7, 4], raw[:, 7, 7] = 1.0, 0.99
+    return {"output": raw}
+
+
+def yolov8(batch: int) -> dict[str, Array]:
+    raw = np.zeros((batch, 84, 420), np.float32)
+    raw[:, :4, :2] = centres(in_network("center")).T
+    raw[:, 4, :2] = SCORES
+    raw[:, 6, 2] = 0.99
+    return {"output0": raw}
+
+
+def yolov10(batch: int) -> dict[str, Array]:
+    raw = np.zeros((batch, 300, 6), np.float32)
+    raw[:, :2] = np.hstack([in_network("center"), SCORES[:, None], np.zeros((2, 1))])
+    raw[:, 2] = [0, 0, 50, 50, 0.99, 2]
+    return {"output0": raw}
+
+
+def detr(batch: int) -> dict[str, Array]:
+    boxes = np.tile(np.vstack([in_network("stretch"), [[0, 0, 50, 50]]]).astype(np.float32), (batch, 1, 1))
+    return {
+        "labels": np.tile(np.array([0, 0, 2]), (batch, 1)),
+        "boxes": boxes,
+        "scores": np.tile(np.array([*SCORES, 0.99], np.float32), (batch, 1)),
+    }
+
+
+def detr_joined(batch: int) -> dict[str, Array]:
+    raw = np.zeros((batch, 300, 84), np.float32)
+    raw[:, :2, :4] = centres(in_network("stretch")) / [SIZE[1], SIZE[0], SIZE[1], SIZE[0]]
+    raw[:, :2, 4] = SCORES
+    return {"output0": raw}
+
+
+def rfdetr(batch: int) -> dict[str, Array]:
+    boxes = np.zeros((batch, 300, 4), np.float32)
+    boxes[:, :2] = centres(in_network("stretch")) / [SIZE[1], SIZE[0], SIZE[1], SIZE[0]]
+    logits = np.full((batch, 300, 91), -9.0, np.float32)
+    logits[:, :2, 1] = np.log(SCORES / (1 - SCORES))
+    return {"dets": boxes, "labels": logits}
+
+
+CANNED: dict[str, tuple[Layout, Callable[[int], dict[str, Array]]]] = {
+    "yolox": ("yolox", yolox),
+    "yolov8": ("yolov8", yolov8),
+    "yolov10": ("yolov10", yolov10),
+    "rt-detr": ("detr", detr),
+    "rt-detr, one output": ("detr", detr_joined),
+    "rf-detr": ("rfdetr", rfdetr),
+}
+
+
+def model(name: str, batch: int = -1, size: int = 16) -> tuple[DetectorModel, Canned]:
+    layout, outputs = CANNED[name]
+    engine = Canned(outputs, batch, sizes_input=name == "rt-detr")
+    shapes = {key: spec.shape for key, spec in engine.outputs.items()}
+    assert recognise("x.onnx", shapes, SIZE) == layout
+    return DetectorModel(usual_contract("x.onnx", layout), engine, batch=size), engine
+
+
+@pytest.mark.parametrize("name", CANNED)
+def test_people_are_found_where_they_are_and_nobody_else(name: str) -> None:
+    detector, _ = model(name)
+    (found,) = detector.detect([blank()])
+    np.testing.assert_allclose(found.boxes, PEOPLE, atol=0.1)
+    np.testing.assert_allclose(found.scores, SCORES, atol=1e-5)
+    assert found.boxes.dtype == found.scores.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", CANNED)
+def test_each_camera_has_its_own_limit(name: str) -> None:
+    detector, _ = model(name)
+    found = detector.detect([blank()] * 3, [0.3, 0.7, 0.95])
+    assert [len(one.boxes) for one in found] == [2, 1, 0]
+    assert found[2].boxes.shape == (0, 4)
+
+
+def test_batches_are_filled_across_cameras_of_any_size() -> None:
+    detector, engine = model("yolov8", size=4)
+    images = [blank(), blank(600, 800), blank(150, 200), blank(), blank(), blank()]
+    found = detector.detect(images)
+    assert [len(feeds["images"]) for feeds in engine.fed] == [4, 2]
+    np.testing.assert_allclose(found[1].boxes, PEOPLE * 2, atol=0.2)
+    np.testing.assert_allclose(found[2].boxes, PEOPLE / 2, atol=0.1)
+
+
+@pytest.mark.parametrize(("batch", "calls"), [(1, 3), (2, 2)])
+def test_a_fixed_batch_is_filled_up(batch: int, calls: int) -> None:
+    detector, engine = model("yolox", batch)
+    assert len(detector.detect([blank()] * 3)) == 3
+    assert [len(feeds["images"]) for feeds in engine.fed] == [batch] * calls
+
+
+def test_no_image_no_call() -> None:
+    detector, engine = model("yolox")
+    assert detector.detect([]) == []
+    assert engine.fed == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("yolox", [10, 20, 30]), ("yolov8", [30 / 255, 20 / 255, 10 / 255])],
+)
+def test_pixels_arrive_in_the_order_and_scale_of_the_layout(name: str, value: list[float]) -> None:
+    detector, engine = model(name)
+    detector.detect([np.full((300, 400, 3), (10, 20, 30), np.uint8)])
+    np.testing.assert_allclose(engine.fed[0]["images"][0, :, 64, 80], value, rtol=1e-5)
+
+
+def test_rfdetr_pixels_are_normalised() -> None:
+    detector, engine = model("rf-detr")
+    detector.detect([np.full((300, 400, 3), 255, np.uint8)])
+    expected = (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(engine.fed[0]["images"][0, :, 5, 5], expected, rtol=1e-4)
+
+
+def test_rtdetr_is_told_the_size_its_boxes_are_for() -> None:
+    detector, engine = model("rt-detr")
+    detector.detect([blank(), blank()])
+    np.testing.assert_array_equal(engine.fed[0]["orig_target_sizes"], [[160, 128]] * 2)
+
+
+def test_unknown_outputs_are_shown() -> None:
+    with pytest.raises(ConfigError, match=r"x\.onnx: its outputs \(a \[1, 25200, 85\]\) are no detector"):
+        recognise("x.onnx", {"a": (1, 25200, 85)}, (640, 640))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "size", "layout"),
+    [
+        ({"output": (1, 3549, 85)}, (416, 416), "yolox"),
+        ({"output": (-1, 8400, 6)}, (640, 640), "yolov10"),
+        ({"output0": (1, 84, 8400)}, (640, 640), "yolov8"),
+        ({"output0": (1, 5, 8400)}, (640, 640), "yolov8"),
+        ({"output0": (-1, 300, 6)}, (640, 640), "yolov10"),
+        ({"labels": (-1, 300), "boxes": (-1, 300, 4), "scores": (-1, 300)}, (640, 640), "detr"),
+        ({"dets": (1, 300, 4), "labels": (1, 300, 91)}, (560, 560), "rfdetr"),
+        ({"output0": (1, 300, 84)}, (640, 640), "detr"),
+    ],
+)
+def test_layouts_of_published_exports(
+    shapes: dict[str, tuple[int, ...]], size: tuple[int, int], layout: Layout
+) -> None:
+    assert recognise("x.onnx", shapes, size) == layout
+
+
+def test_strides_of_no_published_export_are_not_guessed(tmp_path: Path) -> None:
+    """The demo's detector has one stride, and another scale and fit than YOLOv8's own exports."""
+    copied = tmp_path / "mine.onnx"
+    copied.write_bytes(zoo.resolve("demo", "detector").with_suffix(".onnx").read_bytes())
+    with pytest.raises(ConfigError, match=r"mine\.onnx: its outputs \(output \[-1, 5, 960\]\).*a manifest"):
+        DetectorModel.load(copied, threads=1)
+
+
+def test_a_detector_without_a_manifest_is_compiled_once(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def counted(*args: Any, **options: Any) -> Engine:
+        opened.append(args[0])
+        return open_engine(*args, **options)
+
+    monkeypatch.setattr("gaitstream.models.detector.open_engine", counted)
+    graph = shared / "models" / "yolox_nano_coco.onnx"
+    detector = DetectorModel.load(graph, threads=1)
+    detector.close()
+    assert (opened, detector.contract.layout) == ([graph], "yolox")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "kept"),
+    [
+        ([[0, 0, 10, 10], [1, 0, 11, 10]], [0.5, 0.9], [1]),
+        ([[0, 0, 10, 10], [6, 0, 16, 10]], [0.5, 0.9], [1, 0]),
+        ([[0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10]], [0.9, 0.8, 0.7], [0, 2]),
+        ([], [], []),
+    ],
+)
+def test_suppression(boxes: list[list[float]], scores: list[float], kept: list[int]) -> None:
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    assert suppress(array, np.array(scores, np.float32), 0.5).tolist() == kept
+
+
+def test_suppression_equals_opencvs_on_crowds() -> None:
+    import cv2
+
+    random = np.random.default_rng(5)
+    for _ in range(20):
+        corner = random.uniform(0, 200, (60, 2))
+        boxes = np.hstack([corner, corner + random.uniform(20, 90, (60, 2))]).astype(np.float32)
+        scores = random.random(60).astype(np.float32)
+        sized = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+        theirs = np.array(cv2.dnn.NMSBoxes(sized.tolist(), scores.tolist(), 0.0, 0.45)).ravel()
+        assert suppress(boxes, scores, 0.45).tolist() == theirs.tolist()
+
+
+def test_a_manifest_beside_the_file_speaks_for_it(tmp_path: Path, shared: Path) -> None:
+    graph = tmp_path / "nano.onnx"
+    graph.symlink_to(shared / "models" / "yolox_nano_coco.onnx")
+    manifest = tmp_path / "nano.yaml"
+    manifest.write_text("graph: nano.onnx\nlayout: yolox\nfit: top_left\ncolour: bgr\nscale: 1\nperson: 2\n")
+    for path in (graph, manifest):
+        detector = DetectorModel.load(path, threads=1)
+        assert detector.contract == DetectorContract(
+            graph="nano.onnx", layout="yolox", fit="top_left", colour="bgr", scale=1.0, person=2
+        )
+        detector.close()
+    manifest.write_text("graph: nano.onnx\nlayout: yoloxx\n")
+    with pytest.raises(ConfigError, match="not a detector manifest"):
+        DetectorModel.load(graph)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nope\.onnx does not exist"):
+        DetectorModel.load(tmp_path / "nope.onnx")
+
+
+def test_an_engine_that_takes_bytes_sees_the_same_pixels(shared: Path) -> None:
+    """One runtime makes floats itself, the other is fed them; pictures of two sizes follow each other."""
+    path = shared / "models" / "yolox_nano_coco.onnx"
+    one, other = (DetectorModel.load(path, runtime=name, threads=1) for name in ("openvino", "onnxruntime"))
+    rng = np.random.default_rng(0)
+    for sizes in [((300, 400), (480, 320)), ((416, 416),), ((200, 640), (600, 500), (300, 400))]:
+        images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+        for found, wanted in zip(one.detect(images, 0.001), other.detect(images, 0.001), strict=True):
+            np.testing.assert_allclose(found.scores[0], wanted.scores[0], rtol=1e-3)
+            np.testing.assert_allclose(found.boxes[0], wanted.boxes[0], atol=0.05)
+    one.close()
+    other.close()
+
+
+def test_a_real_detector_finds_nobody_in_an_empty_picture(shared: Path) -> None:
+    detector = DetectorModel.load(shared / "models" / "yolox_nano_coco.onnx", threads=1)
+    found = detector.detect([blank(480, 640), np.full((240, 320, 3), 114, np.uint8)])
+    assert [len(one.boxes) for one in found] == [0, 0]
+    detector.close()
