@@ -32,7 +32,7 @@ format: $(VENV)/.dev ## rewrite the files in the project's style
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## quick benchmarks of this machine, into out/bench
-	$(BIN)/gaitstream bench all --quick --out out/bench
+	$(BIN)/python -m benchmarks all --quick --out out/bench
 
 image: ## container images: gaitstream:cpu and gaitstream:gpu
 	scripts/docker/build-images.sh

@@ -52,7 +52,7 @@ gaitstream() { "$python" -m gaitstream "$@"; }
 
 has_gpu() { nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader; }
 device_tests() { "$python" -m pytest -q -rs tests/kernels/test_kernel_device.py; }
-alignment_bench() { "$python" benchmarks/bench_pgha.py --json "$out/pgha.json"; }
+alignment_bench() { "$python" -m gaitstream bench pgha --device cuda --out "$out/pgha"; }
 parser_library() { scripts/docker/build-parser.sh "$out/native" && nm -D "$out/native/libgaitstream_parser.so" | grep -q GaitstreamParseYolox; }
 
 golden_bundles() {

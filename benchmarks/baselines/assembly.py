@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.bench.comparison import contender_row
-from gaitstream.bench.measure import figure
+from gaitstream.bench.measure import figure, peak_memory_mib
 from gaitstream.bench.pipeline import SHARES
-from gaitstream.bench.result import Row
+from gaitstream.bench.result import Figure, Row
 from gaitstream.models.pose import crop_windows
 
 Floats = NDArray[np.float32]
@@ -203,6 +202,20 @@ def report(name: str, result: Result, bundle: str, stride: int) -> list[Row]:
         difference(result, bundle),
     )
     return [row]
+
+
+def contender_row(
+    name: str, fps: float, people: float, latency: dict[str, Figure], windows: float, note: str = ""
+) -> Row:
+    """A row of the comparison; latencies run from frame in hand to embedding."""
+    figures = {
+        "analysed": figure([fps], "frames/s", "higher"),
+        "people": figure([people], "people/frame", "neither"),
+        **latency,
+        "windows": figure([windows], "1/s", "neither"),
+        "memory": figure([peak_memory_mib()], "MiB"),
+    }
+    return Row(contender=name, figures=figures, note=note)
 
 
 def difference(result: Result, bundle: str) -> str:

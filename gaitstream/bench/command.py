@@ -1,25 +1,26 @@
-"""Runs suites, writes report and plots: what `gaitstream bench` and the scripts in benchmarks/ share."""
+"""Runs suites, writes report and plots: what `gaitstream bench` and `python -m benchmarks` share."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gaitstream.bench.plots import draw_report
 from gaitstream.bench.result import Report, write_report
-from gaitstream.bench.suites import Settings, run_suites
+from gaitstream.bench.settings import Settings
+from gaitstream.bench.suites import SUITES, Run, run_suites
 from gaitstream.bench.table import report_markdown
-from gaitstream.errors import GaitstreamError
 
 
-def run_and_write(names: Sequence[str], settings: Settings, out: Path) -> int:
+def run_and_write(
+    names: Sequence[str], settings: Settings, out: Path, suites: Mapping[str, Run] = SUITES
+) -> int:
     """Run suites, print their tables, write report.json, report.md and the plots.
 
     Returns:
         0, or 1 when a suite found a failure, such as memory that grows.
     """
-    report = run_suites(names, settings)
+    report = run_suites(names, settings, suites)
     write_report(report, out / "report.json")
     text = report_markdown(report)
     (out / "report.md").write_text(text)
@@ -40,20 +41,3 @@ def _failed(report: Report) -> int:
 def say(line: str) -> None:
     """Print a line of progress."""
     print(f"... {line}", flush=True)  # noqa: T201
-
-
-def main(suite: str, description: str | None, argv: Sequence[str] | None = None) -> int:
-    """The command line of a script that runs one suite."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="fewer settings and repetitions")
-    parser.add_argument(
-        "--bundle", type=Path, action="append", default=[], help="recognizer to measure; may be repeated"
-    )
-    parser.add_argument("--minutes", type=float, default=0.0, help="pipeline: run this long, watch growth")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="default: out/bench")
-    args = parser.parse_args(argv)
-    settings = Settings(quick=args.quick, bundles=args.bundle, minutes=args.minutes, say=say)
-    try:
-        return run_and_write([suite], settings, args.out)
-    except GaitstreamError as error:
-        parser.exit(error.exit_code, f"{parser.prog}: {error}\n")

@@ -15,7 +15,7 @@ from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
-from gaitstream.bench.suites import Settings
+from gaitstream.bench.settings import Settings
 from gaitstream.events.journal import Journal, Sync
 from gaitstream.events.publisher import Publisher
 from gaitstream.events.schema import IdentityDecided, encode
@@ -30,11 +30,11 @@ def run(settings: Settings) -> Suite:
     rows: list[Row] = []
     for sync in ("batch", "never"):
         say(f"events: journal, sync={sync}")
-        rows += run_contender("gaitstream.bench.events:journal", {"sync": sync, "repeats": 3 if quick else 7})
+        rows += run_contender(journal, {"sync": sync, "repeats": 3 if quick else 7})
     say("events: delivery")
-    rows += run_contender("gaitstream.bench.events:delivery", {"seconds": 3 if quick else 10, "rate": 200})
+    rows += run_contender(delivery, {"seconds": 3 if quick else 10, "rate": 200})
     say("events: burst")
-    rows += run_contender("gaitstream.bench.events:burst", {"repeats": 3 if quick else 7})
+    rows += run_contender(burst, {"repeats": 3 if quick else 7})
     return Suite(
         name="events",
         title="Event bus",

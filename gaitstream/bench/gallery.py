@@ -14,7 +14,7 @@ from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
-from gaitstream.bench.suites import Settings
+from gaitstream.bench.settings import Settings
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.store import Gallery
 
@@ -29,9 +29,9 @@ def run(settings: Settings) -> Suite:
     rows: list[Row] = []
     for persons in sizes:
         say(f"gallery: {persons} persons")
-        rows += run_contender("gaitstream.bench.gallery:match", {"persons": persons})
+        rows += run_contender(match, {"persons": persons})
     say("gallery: store")
-    rows += run_contender("gaitstream.bench.gallery:store", {"persons": 50 if quick else 200})
+    rows += run_contender(store, {"persons": 50 if quick else 200})
     points: list[tuple[str | float, float]] = [
         (float(row.setting["persons"]), row.figures["probe"].median) for row in rows if "probe" in row.figures
     ]

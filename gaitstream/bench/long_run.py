@@ -16,7 +16,7 @@ from gaitstream.bench.drive import build_config, with_gallery
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
-from gaitstream.bench.suites import Settings
+from gaitstream.bench.settings import Settings
 from gaitstream.errors import ConfigError
 from gaitstream.telemetry.stats import rss_bytes
 
@@ -52,7 +52,7 @@ def run(settings: Settings) -> Suite:
             "cameras": settings.cameras,
             "seconds": seconds,
         }
-        rows = run_contender(f"{__name__}:watch", arguments, timeout_s=seconds + 300)
+        rows = run_contender(watch, arguments, timeout_s=seconds + 300)
     (row,) = rows
     samples = msgspec.json.decode(row.note, type=list[Sample])
     return Suite(

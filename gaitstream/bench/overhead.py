@@ -19,7 +19,7 @@ from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
-from gaitstream.bench.suites import Settings
+from gaitstream.bench.settings import Settings
 from gaitstream.config.schema import Quality, Tracking
 from gaitstream.data import Detections, Floats, Frame, Image, Person
 from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
@@ -113,7 +113,7 @@ class Step(NamedTuple):
 def run(settings: Settings) -> Suite:
     """Measure in a process of its own."""
     settings.say("overhead: steps outside the engines")
-    found = run_contender(f"{__name__}:rows", {"quick": settings.quick})
+    found = run_contender(rows, {"quick": settings.quick})
     outer = [row for row in found if not row.note and row.contender != "sum"]
     points: dict[str, list[tuple[str | float, float]]] = {
         row.contender: [("a person and frame", row.figures["overhead"].median)] for row in outer

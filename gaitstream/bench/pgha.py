@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.result import Chart, Row, Suite
-from gaitstream.bench.suites import Settings
+from gaitstream.bench.settings import Settings
 from gaitstream.errors import EngineError, GaitstreamError
 from gaitstream.kernels import align
 from gaitstream.kernels.build import build_cpu

@@ -17,8 +17,8 @@ from gaitstream.bench.floors import find_limits
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Figure, Row, Suite
+from gaitstream.bench.settings import Settings
 from gaitstream.bench.stages import Setting, stage_rows, stage_suite, work_of
-from gaitstream.bench.suites import Settings
 
 KEEPS_UP = 0.95
 """Least share of the due frames that must be analysed."""
@@ -58,7 +58,7 @@ def run(settings: Settings) -> list[Suite]:
             clips = make_clips(Path(folder), people, size, 6.0 if settings.quick else 12.0)
             settings.say("pipeline: more and more cameras")
             found = run_contender(
-                f"{__name__}:sweep",
+                sweep,
                 {
                     "clips": [str(clip) for clip in clips],
                     "people": people,

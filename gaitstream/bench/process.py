@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,33 @@ from gaitstream.bench.result import Row
 from gaitstream.errors import GaitstreamError
 
 MARK = "gaitstream-bench-result:"
+Contender = tuple[str, Callable[..., list[Row]], dict[str, Any]]
+"""Name, function and its arguments."""
 
 
 class ContenderError(GaitstreamError):
     """A contender failed; the message carries the end of what it printed."""
 
 
-def run_contender(function: str, arguments: dict[str, Any], *, timeout_s: float = 900) -> list[Row]:
-    """Call `package.module:name(**arguments)` in a fresh interpreter.
+def run_contender(
+    function: Callable[..., list[Row]], arguments: dict[str, Any], *, timeout_s: float = 900
+) -> list[Row]:
+    """Call `function(**arguments)` in a fresh interpreter.
 
     Args:
-        function: where it is; it returns a list of rows.
+        function: of a module; it is imported there by its name.
         arguments: what can be written as JSON.
         timeout_s: after which the process is killed.
 
     Raises:
         ContenderError: it failed or took too long.
     """
+    name = f"{function.__module__}:{function.__qualname__}"
     command = [
         sys.executable,
         "-m",
         "gaitstream.bench.process",
-        function,
+        name,
         msgspec.json.encode(arguments).decode(),
     ]
     # The working directory is importable in the child, where suites beside the package live.
@@ -48,12 +54,12 @@ def run_contender(function: str, arguments: dict[str, Any], *, timeout_s: float 
             command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise ContenderError(f"{function} took longer than {timeout_s:.0f} s") from error
+        raise ContenderError(f"{name} took longer than {timeout_s:.0f} s") from error
     for line in done.stdout.splitlines():
         if line.startswith(MARK):
             return msgspec.json.decode(line[len(MARK) :], type=list[Row])
     tail = (done.stderr or done.stdout).strip()[-1500:]
-    raise ContenderError(f"{function} ended with exit code {done.returncode} and no result:\n{tail}")
+    raise ContenderError(f"{name} ended with exit code {done.returncode} and no result:\n{tail}")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ fill better, work on people who are rejected in the end, and decoding are in the
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.bench.clips import make_clips
+from gaitstream.bench.pipeline import unpaced
 from gaitstream.bench.process import run_contender
+from gaitstream.bench.recognizer import make_bundle, measure_speed
 from gaitstream.bench.result import Report, Row
 from gaitstream.bench.stages import DECODE, FRAME
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, MissingExtraError
 
 Model = Literal["demo", "gaitheat", "biggait"]
 RECOGNIZERS = ("gaitheat", "biggait")
@@ -230,20 +233,14 @@ def measure_stages(
         "people": people,
         "size": list(size),
     }
-    return run_contender("gaitstream.bench.pipeline:unpaced", arguments)
+    return run_contender(unpaced, arguments)
 
 
 def measure_recognizer(model: Model, root: Path) -> float:
     """Cost of a frame on the runtime and precision that `auto` picks, random weights, ms."""
-    import importlib.util
-
-    from gaitstream.errors import MissingExtraError
-
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("torch", "export", f"a {model} of full size; or give --rates report.json")
-    from gaitstream.bench.recognizer import make_bundle
-
     make_bundle("biggait" if model == "biggait" else "gaitheat", root)
     arguments = {"bundle": str(root), "repeats": 1, "runtime": "auto", "precision": "auto"}
-    (row,) = run_contender("gaitstream.bench.recognizer:measure_speed", arguments)
+    (row,) = run_contender(measure_speed, arguments)
     return row.figures["frame"].median

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gaitstream.bench.devices import GFLOP
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.machine import matrix_rate_gflops
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
-from gaitstream.bench.process import ContenderError, run_contender
+from gaitstream.bench.process import Contender, ContenderError, run_contender
 from gaitstream.bench.result import Chart, Figure, Row, Suite
-from gaitstream.bench.suites import Device, Settings
+from gaitstream.bench.settings import Device, Settings
 from gaitstream.engines import cuda
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import ConfigError, EngineError
@@ -49,9 +48,6 @@ NOTES = (
     "not "
     "count, and for PyTorch, memory that every layer's result goes through.",
 )
-Contender = tuple[str, str, dict[str, Any]]
-"""Name, function and its arguments."""
-TORCH = "gaitstream.bench.recognizer_torch:measure_torch"
 MODELS: tuple[Literal["biggait", "gaitheat"], ...] = ("biggait", "gaitheat")
 
 
@@ -70,7 +66,10 @@ def run(settings: Settings) -> Suite:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-bench-") as folder:
         for root in bundles or [make_bundle(model, Path(folder) / model) for model in MODELS]:
-            for name, function, arguments in contenders(root, gpu=gpu, quick=quick):
+            for name, function, arguments in [
+                *settings.extra(Bundle.open(root), gpu, quick),
+                *contenders(root, gpu=gpu),
+            ]:
                 say(f"recognizer: {root.name}, {name}")
                 common = {"bundle": str(root), "repeats": 1 if quick else 5}
                 try:
@@ -134,42 +133,22 @@ def make_module(model: Literal["biggait", "gaitheat"]) -> Any:
     return module.eval()
 
 
-def contenders(bundle: Path, *, gpu: str, quick: bool) -> list[Contender]:
-    """Names, functions and their arguments: PyTorch, then every runtime that works on the device.
+def contenders(bundle: Path, *, gpu: str) -> list[Contender]:
+    """Every runtime that works on the device, in every precision that the bundle has.
 
     A GPU runtime that is missing is asked for as well: the row then says what to install.
     """
-    opened = Bundle.open(bundle)
-    stored, model = opened.manifest.graphs, opened.manifest.model
-    found = torch_contenders(model, gpu=gpu, quick=quick) if is_published_size(opened) else []
+    stored = Bundle.open(bundle).manifest.graphs
+    found: list[Contender] = []
     usable = {name: probe for name, probe in ranked(survey()) if probe.accelerator == bool(gpu)}
     for name, probe in usable.items():
         for precision in probe.precisions:
             needs = "fp32" if precision == "bf16" else precision
             if needs in stored and not (precision == "bf16" and name != "openvino"):
                 arguments = {"runtime": name, "precision": precision}
-                found.append((f"{name} {precision}", f"{__name__}:measure_engine", arguments))
+                found.append((f"{name} {precision}", measure_engine, arguments))
     if gpu and "onnxruntime" not in usable:
-        found.append(("onnxruntime fp32", f"{__name__}:need_cuda", {"runtime": "onnxruntime"}))
-    return found
-
-
-def is_published_size(bundle: Bundle) -> bool:
-    """Whether the PyTorch module of `make_module` does the same work as a bundle."""
-    size = graph_gflop(bundle.graph("frame", "fp32"))
-    return abs(size / GFLOP[bundle.manifest.model] - 1) < 0.05
-
-
-def torch_contenders(model: str, *, gpu: str, quick: bool) -> list[Contender]:
-    """PyTorch in fp32, on a GPU under fp16 autocast too, eager and compiled."""
-    # Compiling BigGait takes minutes on a small machine: a quick run leaves it out.
-    modes = (False,) if quick and model == "biggait" else (False, True)
-    found: list[Contender] = []
-    for half in (False, True) if gpu else (False,):
-        for compiled in modes:
-            name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
-            arguments = {"device": "cuda" if gpu else "cpu", "half": half, "compiled": compiled}
-            found.append((name, TORCH, arguments))
+        found.append(("onnxruntime fp32", need_cuda, {"runtime": "onnxruntime"}))
     return found
 
 

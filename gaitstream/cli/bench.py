@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from gaitstream.cli.numbers import positive
 
 if TYPE_CHECKING:
+    from gaitstream.bench.settings import Settings
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -17,32 +19,52 @@ def add(commands: Commands) -> None:
     bench = commands.add_parser(
         "bench",
         help="measure this machine: FPS, latency, cost of every stage",
-        description="Run benchmark suites (recognizer, pgha, pipeline, comparison, overhead, events, "
-        "gallery, all). "
+        description="Run benchmark suites (recognizer, pgha, pipeline, overhead, events, gallery, all). "
         "'gaitstream bench compare A.json B.json' compares two reports, 'gaitstream bench profile' says "
         "where the "
         "time of a saturated pipeline goes.",
     )
-    bench.add_argument("suites", nargs="*", default=["all"], metavar="SUITE", help="default: all")
-    bench.add_argument("--quick", action="store_true", help="fewer settings and repetitions")
-    bench.add_argument(
+    add_arguments(bench)
+    bench.set_defaults(handler=_bench)
+    _add_plan(commands)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a command that runs suites."""
+    parser.add_argument("suites", nargs="*", default=["all"], metavar="SUITE", help="default: all")
+    parser.add_argument("--quick", action="store_true", help="fewer settings and repetitions")
+    parser.add_argument(
         "--bundle", type=Path, action="append", default=[], help="recognizer to measure; may be repeated"
     )
-    bench.add_argument(
+    parser.add_argument(
         "--minutes", type=positive, default=0.0, metavar="N",
         help="pipeline: run this long and fail when memory, threads or open files grow; profile: its length",
     )  # fmt: skip
-    bench.add_argument("--cameras", type=_count, default=4, help="of the long run (default: 4)")
-    bench.add_argument("--people", type=_count, default=4, help="in the long run's world (default: 4)")
-    bench.add_argument(
+    parser.add_argument("--cameras", type=_count, default=4, help="of the long run (default: 4)")
+    parser.add_argument("--people", type=_count, default=4, help="in the long run's world (default: 4)")
+    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto",
         help="recognizer and pgha: where to measure; cuda fails where no GPU can be used (default: auto)",
     )  # fmt: skip
-    bench.add_argument(
+    parser.add_argument(
         "--out", type=Path, default=Path("out/bench"), help="folder for report.json, .md and plots"
     )
-    bench.set_defaults(handler=_bench)
-    _add_plan(commands)
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What the arguments of `add_arguments` ask for."""
+    from gaitstream.bench.command import say
+    from gaitstream.bench.settings import Settings
+
+    return Settings(
+        quick=args.quick,
+        say=say,
+        bundles=args.bundle,
+        minutes=args.minutes,
+        cameras=args.cameras,
+        people=args.people,
+        device=args.device,
+    )
 
 
 def _add_plan(commands: Commands) -> None:
@@ -114,23 +136,13 @@ def _bench(args: argparse.Namespace) -> int:
     if args.suites[0] == "compare":
         return _compare([Path(name) for name in args.suites[1:]])
     from gaitstream.bench.command import run_and_write, say
-    from gaitstream.bench.suites import Settings
 
     if args.suites[0] == "profile":
         from gaitstream.bench.profile import profile
 
         print(profile(args.minutes or 1.0, args.out, say))
         return 0
-    settings = Settings(
-        quick=args.quick,
-        say=say,
-        bundles=args.bundle,
-        minutes=args.minutes,
-        cameras=args.cameras,
-        people=args.people,
-        device=args.device,
-    )
-    return run_and_write(args.suites, settings, args.out)
+    return run_and_write(args.suites, settings_of(args), args.out)
 
 
 def _compare(paths: list[Path]) -> int:

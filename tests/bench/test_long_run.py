@@ -9,7 +9,7 @@ import random
 import pytest
 
 from gaitstream.bench.long_run import Sample, growth, look, run, trend
-from gaitstream.bench.suites import Settings
+from gaitstream.bench.settings import Settings
 from gaitstream.errors import ConfigError
 
 

@@ -26,7 +26,7 @@ def test_costs_are_those_of_the_pipelines_thread() -> None:
 def test_the_three_largest_are_named() -> None:
     text = describe(count_stacks(STACKS), "a test")
     assert text.startswith(
-        "the three largest costs: engine of heatmaps (pose.py) 70%, _track (pipeline/runner.py) 20%, "
+        "the three largest costs: engine of heatmaps (models/pose.py) 70%, _track (pipeline/runner.py) 20%, "
         "run (pipeline/runner.py) 10%"
     )
-    assert "| 70.0% | engine of heatmaps (pose.py)" in text
+    assert "| 70.0% | engine of heatmaps (models/pose.py)" in text

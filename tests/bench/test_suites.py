@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import ALL
 from gaitstream.bench.command import run_and_write
 from gaitstream.bench.process import ContenderError
 from gaitstream.bench.result import Suite, read_report
-from gaitstream.bench.suites import SUITES, Settings, run_suites
+from gaitstream.bench.settings import Settings
+from gaitstream.bench.suites import SUITES, Run, run_suites
 from gaitstream.errors import ConfigError
 
 
-@pytest.mark.parametrize("module", SUITES.values())
-def test_every_suite_takes_the_settings(module: str) -> None:
-    assert list(inspect.signature(importlib.import_module(module).run).parameters) == ["settings"]
+@pytest.mark.parametrize("run", {**SUITES, **ALL}.values())
+def test_every_suite_takes_the_settings(run: Run) -> None:
+    assert list(inspect.signature(run).parameters) == ["settings"]
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
@@ -30,18 +31,16 @@ def test_a_long_run_is_the_pipelines() -> None:
         run_suites(["gallery"], Settings(minutes=5))
 
 
-def test_a_contender_that_breaks_down_leaves_the_other_suites_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_contender_that_breaks_down_leaves_the_other_suites_alone(tmp_path: Path) -> None:
     def broken(settings: Settings) -> Suite:
         raise ContenderError(f"out of memory, quick={settings.quick}")
 
     def whole(_: Settings) -> Suite:
         return Suite(name="gallery", title="Gallery", rows=[])
 
-    monkeypatch.setattr("gaitstream.bench.events.run", broken)
-    monkeypatch.setattr("gaitstream.bench.gallery.run", whole)
-    assert run_and_write(["events", "gallery"], Settings(say=lambda _: None), tmp_path) == 1
+    suites_by_name = {"events": broken, "gallery": whole}
+    settings = Settings(say=lambda _: None)
+    assert run_and_write(["events", "gallery"], settings, tmp_path, suites_by_name) == 1
     suites = read_report(tmp_path / "report.json").suites
     assert [(suite.name, suite.failures) for suite in suites] == [
         ("events", ["out of memory, quick=False"]),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
+from gaitstream.bench.devices import GFLOP
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
+from gaitstream.bench.process import Contender
 from gaitstream.bench.recognizer import FRAMES, batch_rates, make_frames, make_module, rate_gflops
 from gaitstream.bench.result import Row
 from gaitstream.models.bundle import Bundle
@@ -71,3 +73,25 @@ def has_compiler() -> bool:
     """Whether torch.compile finds what it compiles CPU code with."""
     names = (os.environ.get("CXX", ""), "g++", "clang++")
     return any(shutil.which(name) for name in names if name)
+
+
+def contenders(bundle: Bundle, gpu: str, quick: bool) -> list[Contender]:
+    """PyTorch in fp32, on a GPU under fp16 autocast too, eager and compiled."""
+    model = bundle.manifest.model
+    if not is_published_size(bundle):
+        return []
+    # Compiling BigGait takes minutes on a small machine: a quick run leaves it out.
+    modes = (False,) if quick and model == "biggait" else (False, True)
+    found: list[Contender] = []
+    for half in (False, True) if gpu else (False,):
+        for compiled in modes:
+            name = f"PyTorch {'fp16' if half else 'fp32'}, {'compiled' if compiled else 'eager'}"
+            arguments = {"device": "cuda" if gpu else "cpu", "half": half, "compiled": compiled}
+            found.append((name, measure_torch, arguments))
+    return found
+
+
+def is_published_size(bundle: Bundle) -> bool:
+    """Whether the PyTorch module of `make_module` does the same work as a bundle."""
+    size = graph_gflop(bundle.graph("frame", "fp32"))
+    return abs(size / GFLOP[bundle.manifest.model] - 1) < 0.05

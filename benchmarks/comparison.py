@@ -6,26 +6,28 @@ and the `trackers` library, calling the gait model on windows of 30 frames.
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.baselines import onnx_runtime, torch_eager
+from benchmarks.baselines.assembly import contender_row
 from gaitstream.bench.clips import make_clips
 from gaitstream.bench.floors import Work, find_limits
-from gaitstream.bench.measure import figure, peak_memory_mib
 from gaitstream.bench.pipeline import SHARES, drive, latencies, open_models
 from gaitstream.bench.process import ContenderError, run_contender
-from gaitstream.bench.result import Chart, Figure, Row, Suite
-from gaitstream.bench.suites import Settings
+from gaitstream.bench.result import Chart, Row, Suite
+from gaitstream.bench.settings import Settings
+from gaitstream.bench.weights import make_gaitheat
 
 SIZE, PEOPLE = (640, 360), 4
 OURS = {"gaitstream in fp32, stride 15": "fp32", "gaitstream, stride 15": "auto"}
 """Gaitstream's rows, and the precision of its networks; the assemblies compute in fp32."""
 BASELINES = {
-    "PyTorch eager, per window": "benchmarks.baselines.torch_eager:run",
-    "ONNX Runtime, per window": "benchmarks.baselines.onnx_runtime:run",
+    "PyTorch eager, per window": torch_eager.run,
+    "ONNX Runtime, per window": onnx_runtime.run,
 }
 NOTES = (
     f"Videos of {PEOPLE} people at {SIZE[0]}x{SIZE[1]}, as fast as they go; everybody in view is encoded. "
@@ -41,14 +43,11 @@ NOTES = (
 
 def run(settings: Settings) -> Suite:
     """Measure gaitstream and every assembly, each in a process of its own."""
-    suite = Suite(name="comparison", title="Beside assemblies of parts", rows=[], notes=list(NOTES))
-    if importlib.util.find_spec("torch") is None or not Path("benchmarks/baselines").is_dir():
-        missing = "Not measured: it needs a checkout of the source and the extra [export]."
-        return msgspec.structs.replace(suite, notes=[missing])
     with tempfile.TemporaryDirectory(prefix="gaitstream-bench-") as folder:
         rows, failed = measure_contenders(settings, Path(folder))
-    return msgspec.structs.replace(
-        suite,
+    return Suite(
+        name="comparison",
+        title="Beside assemblies of parts",
         rows=rows,
         columns=["analysed", *SHARES, "memory"],
         notes=[*ratios(rows), *failed, *NOTES],
@@ -58,14 +57,11 @@ def run(settings: Settings) -> Suite:
 
 def measure_contenders(settings: Settings, folder: Path) -> tuple[list[Row], list[str]]:
     """The rows, and a line for each contender that did not run."""
-    from gaitstream.bench.weights import make_gaitheat
-
     clips = make_clips(folder, PEOPLE, SIZE, 6.0 if settings.quick else 20.0)
     bundle = make_gaitheat(folder / "gaitheat")
     seconds = 5.0 if settings.quick else 20.0
-    contenders: dict[str, tuple[str, dict[str, object]]] = {
-        name: (f"{__name__}:contend", {"seconds": seconds, "precision": precision})
-        for name, precision in OURS.items()
+    contenders: dict[str, tuple[Callable[..., list[Row]], dict[str, object]]] = {
+        name: (contend, {"seconds": seconds, "precision": precision}) for name, precision in OURS.items()
     }
     for name, function in BASELINES.items():
         for stride in (15,) if settings.quick else (15, 30):
@@ -98,20 +94,6 @@ def contend(clips: list[str], bundle: str, seconds: float, precision: str) -> li
     row = contender_row(name, load.fps, people, latencies(load), load.windows / load.seconds)
     least_ms = limits.frame_ms(Work(SIZE[0] * SIZE[1], people, people))
     return [msgspec.structs.replace(row, floor={"analysed": 1e3 / least_ms})]
-
-
-def contender_row(
-    name: str, fps: float, people: float, latency: dict[str, Figure], windows: float, note: str = ""
-) -> Row:
-    """A row of the comparison; latencies run from frame in hand to embedding."""
-    figures = {
-        "analysed": figure([fps], "frames/s", "higher"),
-        "people": figure([people], "people/frame", "neither"),
-        **latency,
-        "windows": figure([windows], "1/s", "neither"),
-        "memory": figure([peak_memory_mib()], "MiB"),
-    }
-    return Row(contender=name, figures=figures, note=note)
 
 
 def ratios(rows: list[Row]) -> list[str]:

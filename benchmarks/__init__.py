@@ -1,0 +1,1 @@
+"""What stands beside gaitstream: PyTorch, and assemblies of parts that a user would pick instead."""
