@@ -86,6 +86,7 @@ def _add_config(commands: Commands) -> None:
 def _config_check(args: argparse.Namespace) -> int:
     from gaitstream.config.reading import load_config
     from gaitstream.errors import ConfigError
+    from gaitstream.pipeline.known import gallery_warnings
     from gaitstream.pipeline.probing import missing, probe
 
     config = load_config(args.file)
@@ -97,6 +98,8 @@ def _config_check(args: argparse.Namespace) -> int:
     path = config.gallery.path
     if path is not None and not path.exists():
         print(f"  gallery {path} does not exist yet: nobody is known until 'gaitstream enroll' makes it")
+    for line in gallery_warnings(config):
+        print(f"  {line}")
     if not args.open:
         return 0
     answers = probe(config)

@@ -289,7 +289,8 @@ class Gallery(Section):
     path: FilePath | None = None
     """The gallery's file. null: nobody is known and every track says `no_gallery`."""
     threshold: Annotated[float, Field(gt=0)] | None = None
-    """Largest fused distance at which a person is known. null: the gallery's calibrated value."""
+    """Largest fused distance at which a person is known; with several models, in units of each one's
+    calibrated threshold. null: the gallery's calibrated value."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """Smallest lead over the second person, else `ambiguous`. null: the gallery's calibrated value."""
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Feature, Person, Reason
-from gaitstream.errors import GalleryError
-from gaitstream.gallery import Gallery
 from gaitstream.pipeline.embed import Embedder, Filled
-from gaitstream.pipeline.identify import Identifier, Known, Limits, Scale
+from gaitstream.pipeline.identify import Identifier
+from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.publish import EventMaker, EventSink
@@ -53,7 +51,6 @@ class Backend:
         self._embedder = Embedder(
             recognizers, WindowRule(rule.length, rule.stride, rule.provisional_from, rule.max_gap_s)
         )
-        self._config = config
         self._fingerprints = {kind: model.fingerprint for kind, model in recognizers.items()}
         self._sink = sink
         self._maker = maker
@@ -63,10 +60,7 @@ class Backend:
         self._identifiers: dict[str, Identifier] = {}
         self._labels: dict[str, dict[int, Decision]] = {}
         self._skew_ns: dict[str, int] = {}
-        self._gallery: Gallery | None = None
-        self._known = Known()
-        self._calibrated: tuple[float | None, float] = (None, 0.0)
-        self._open_gallery(config.gallery.path)
+        self._gallery = GalleryFollower(config, self._fingerprints)
 
     def take(
         self,
@@ -109,76 +103,31 @@ class Backend:
 
     def adjust(self, config: Config) -> None:
         """Take over new thresholds and margins."""
-        self._config = config
+        self._gallery.adjust(config)
         for camera, identifier in self._identifiers.items():
-            identifier.limits = self._limits(camera)
+            identifier.limits = self._gallery.limits(camera)
 
     def refresh(self) -> bool:
         """Read the gallery again when another process has changed it; True when it has."""
-        if self._gallery is None:
-            if self._config.gallery.path is None or not self._config.gallery.path.is_file():
-                return False
-            self._open_gallery(self._config.gallery.path)
-        elif self._gallery.version == self._version:
+        if not self._gallery.refresh():
             return False
-        else:
-            self._read_gallery(self._gallery)
         for camera, identifier in self._identifiers.items():
-            identifier.use(self._known)
-            identifier.limits = self._limits(camera)
+            identifier.use(self._gallery.snapshot)
+            identifier.limits = self._gallery.limits(camera)
         return True
 
     def close(self) -> None:
         """Let go of the gallery."""
-        if self._gallery is not None:
-            self._gallery.close()
+        self._gallery.close()
 
     def set_skew(self, camera: str, skew_ns: int) -> None:
         """The clock minus the capture time of a frame that met no delay; 0 for live cameras."""
         self._skew_ns[camera] = skew_ns
 
-    def _open_gallery(self, path: Path | None) -> None:
-        if path is None or not path.is_file():
-            return  # enrolling makes the file; until then every track says `no_gallery`
-        self._gallery = Gallery(path)
-        self._read_gallery(self._gallery)
-
-    def _read_gallery(self, gallery: Gallery) -> None:
-        self._version = gallery.version
-        if gallery.models() and not set(gallery.models()) & set(self._fingerprints):
-            raise GalleryError(
-                f"{gallery.path} holds templates of {', '.join(gallery.models())}, this runs "
-                f"{', '.join(self._fingerprints) or 'no recognizer'}; enrol into a new gallery"
-            )
-        matchers = {kind: gallery.matcher(kind, print_) for kind, print_ in self._fingerprints.items()}
-        calibrated = {kind: gallery.thresholds(kind) for kind in matchers}
-        weights = {kind: model.weight for kind, model in self._config.models.recognizers.items()}
-        fused = len(matchers) > 1
-        scales = {
-            kind: Scale(weights.get(kind, 1.0), (threshold or 1.0) if fused else 1.0)
-            for kind, (threshold, _) in calibrated.items()
-        }
-        self._known = Known.of(matchers, scales)
-        if fused:  # in units of each model's own threshold, 1 is where they agree to be at it
-            whole = all(threshold is not None for threshold, _ in calibrated.values())
-            self._calibrated = (1.0 if whole else None, 0.0)
-        else:
-            [(threshold, margin)] = calibrated.values() or [(None, None)]
-            self._calibrated = (threshold, margin or 0.0)
-
-    def _limits(self, camera: str) -> Limits:
-        known = [entry for entry in self._config.cameras if entry.id == camera]
-        gallery = self._config.gallery_for(known[0]) if known else self._config.gallery
-        threshold, margin = self._calibrated
-        return Limits(
-            threshold if gallery.threshold is None else gallery.threshold,
-            margin if gallery.margin is None else gallery.margin,
-        )
-
     def _identifier(self, camera: str) -> Identifier:
         identifier = self._identifiers.get(camera)
         if identifier is None:
-            identifier = Identifier(camera, self._known, self._limits(camera))
+            identifier = Identifier(camera, self._gallery.snapshot, self._gallery.limits(camera))
             self._identifiers[camera] = identifier
         return identifier
 
@@ -245,9 +194,10 @@ class Backend:
         with self._stats.stage("embed"):
             embeddings = self._embedder.embed(filled)
         self._stats.batch("embed", len(filled))
-        for embedding in embeddings:
+        distances = self._gallery.snapshot.match(embeddings)
+        for embedding, row in zip(embeddings, distances, strict=True):
             tracklet = embedding.tracklet
-            self._identifiers[tracklet.camera].add(embedding)
+            self._identifiers[tracklet.camera].add(embedding, row)
             self._stats.camera(tracklet.camera).windows += not tracklet.provisional
             for observer in self._observers:
                 observer.on_embedding(embedding)

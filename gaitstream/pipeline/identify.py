@@ -5,81 +5,27 @@ No clock and no I/O: embeddings and capture times come in, decisions go out.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Decision, Embedding, Person, Reason, Status
-from gaitstream.gallery.matching import Matcher
+from gaitstream.pipeline.known import DecisionLimits, GallerySnapshot, ScoreScale
 
 Floats = NDArray[np.float32]
 CANDIDATES = 5
 """Nearest persons listed in a decision."""
 MAX_WINDOWS = 64
 """Windows remembered per track and model: 16 KB each; older ones are forgotten first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a camera decides with.
-
-    Attributes:
-        threshold: largest fused distance at which a person is known; None knows nobody.
-        margin: smallest lead over the second person.
-    """
-
-    threshold: float | None
-    margin: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How one model's distances enter the fused distance.
-
-    Attributes:
-        weight: its share; shares of the models that have evidence are normalised to sum to one.
-        unit: its distances are divided by this first; its calibrated threshold makes models comparable.
-    """
-
-    weight: float = 1.0
-    unit: float = 1.0
-
-
-@dataclass(frozen=True)
-class Known:
-    """A snapshot of who is known: each model's matcher over one common list of names.
-
-    Attributes:
-        names: everybody, in the order of all distance vectors.
-        matchers: by model.
-        scales: by model.
-    """
-
-    names: tuple[str, ...] = ()
-    matchers: Mapping[str, Matcher] = field(default_factory=dict)
-    scales: Mapping[str, Scale] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, matchers: Mapping[str, Matcher], scales: Mapping[str, Scale] | None = None) -> Known:
-        """From the matchers of a gallery."""
-        names = sorted({name for matcher in matchers.values() for name in matcher.names})
-        return cls(tuple(names), matchers, scales or {})
-
-    def distances(self, model: str, parts: Floats) -> Floats:
-        """Distance to each of `names`, float32 `[n]`; NaN for those without templates of this model."""
-        out = np.full(len(self.names), np.nan, np.float32)
-        matcher = self.matchers.get(model)
-        if matcher is not None and matcher.names:
-            where = {name: index for index, name in enumerate(self.names)}
-            out[[where[name] for name in matcher.names]] = matcher.distances(parts)
-        return out
+MAX_ENDED = 1024
+"""Ended tracks of a camera whose claims are remembered, some hundred bytes each: the latest ones."""
 
 
 @dataclass(slots=True)
-class _Evidence:
+class _TrackEmbeddings:
     """One model's windows of a track."""
 
     full: list[Floats] = field(default_factory=list)
@@ -105,7 +51,7 @@ class TrackState:
     Attributes:
         first_ns: capture time of the first sighting.
         last_ns: of the latest.
-        evidence_ns: of the first and the last frame behind the evidence.
+        embedded_ns: of the first and the last frame behind the embeddings.
         seen: frames the track was seen in.
         accepted: frames of those that were evidence.
         rejections: frames that were not, by reason.
@@ -117,19 +63,27 @@ class TrackState:
     first_ns: int
     last_ns: int
     box: Floats
-    evidence_ns: tuple[int, int] = (0, 0)
+    embedded_ns: tuple[int, int] = (0, 0)
     seen: int = 0
     accepted: int = 0
     windows: int = 0
     rejections: Counter[str] = field(default_factory=Counter)
-    evidence: dict[str, _Evidence] = field(default_factory=dict)
+    embeddings: dict[str, _TrackEmbeddings] = field(default_factory=dict)
+    """Windows by model."""
     said: tuple[Status, str | None] | None = None
     fused: Floats | None = None
-    """Distance to each known name over all models with evidence; None without evidence."""
+    """Distance to each known name over all models with embeddings; None without any."""
 
-    def overlaps(self, other: TrackState) -> bool:
-        """Whether both were visible at one time."""
-        return max(self.first_ns, other.first_ns) <= min(self.last_ns, other.last_ns)
+
+@dataclass(frozen=True, slots=True)
+class _EndedTrack:
+    """What an ended track still claims against those that were seen together with it."""
+
+    track: int
+    first_ns: int
+    last_ns: int
+    claims: tuple[tuple[float, int], ...]
+    """Distance and index of the nearest names within the threshold, as of its end."""
 
 
 class Identifier:
@@ -141,25 +95,34 @@ class Identifier:
         limits: threshold and margin.
     """
 
-    def __init__(self, camera: str, known: Known, limits: Limits) -> None:
+    def __init__(self, camera: str, known: GallerySnapshot, limits: DecisionLimits) -> None:
         self.camera = camera
         self.limits = limits
         self.tracks: dict[int, TrackState] = {}
-        self._past: list[TrackState] = []
+        self._ended: deque[_EndedTrack] = deque(maxlen=MAX_ENDED)
         self._known = known
 
     @property
-    def known(self) -> Known:
+    def known(self) -> GallerySnapshot:
         """The snapshot decisions are made with."""
         return self._known
 
-    def use(self, known: Known) -> None:
-        """Take a new snapshot: somebody was enrolled or removed; all evidence is compared again."""
-        self._known = known
-        for state in (*self.tracks.values(), *self._past):
-            for model, evidence in state.evidence.items():
-                evidence.distances = [known.distances(model, parts) for parts in evidence.windows]
+    def use(self, known: GallerySnapshot) -> None:
+        """Take a new snapshot: somebody was enrolled or removed; all embeddings are compared again.
+
+        Ended tracks keep their claims to those who are still known.
+        """
+        before, self._known = self._known, known
+        for state in self.tracks.values():
+            for model, held in state.embeddings.items():
+                held.distances = list(known.distances(model, held.windows))
             state.fused = self._fuse(state)
+        for _ in range(len(self._ended)):
+            ended = self._ended.popleft()
+            claims = [(distance, known.index(before.names[name])) for distance, name in ended.claims]
+            still = tuple((distance, name) for distance, name in claims if name is not None)
+            if still:
+                self._ended.append(replace(ended, claims=still))
 
     def see(self, persons: Iterable[Person]) -> None:
         """Note the persons of a frame, accepted or rejected."""
@@ -175,34 +138,38 @@ class Identifier:
             else:
                 state.rejections[person.rejected.value] += 1
 
-    def add(self, embedding: Embedding) -> None:
-        """Take a window's embedding: a full one adds to the evidence, a provisional one replaces the last."""
+    def add(self, embedding: Embedding, distances: Floats) -> None:
+        """Take a window's embedding: a full one adds to the track's, a provisional one replaces the last.
+
+        Args:
+            embedding: of a track that was seen.
+            distances: to each name of the snapshot, as `GallerySnapshot.match` gives them, `[names]`.
+        """
         tracklet = embedding.tracklet
         state = self.tracks[tracklet.track]
-        evidence = state.evidence.setdefault(tracklet.model, _Evidence())
-        distances = self._known.distances(tracklet.model, embedding.parts)
-        first_ns = state.evidence_ns[0] or tracklet.first_ns
-        state.evidence_ns = (min(first_ns, tracklet.first_ns), max(state.evidence_ns[1], tracklet.last_ns))
+        held = state.embeddings.setdefault(tracklet.model, _TrackEmbeddings())
+        first_ns = state.embedded_ns[0] or tracklet.first_ns
+        state.embedded_ns = (min(first_ns, tracklet.first_ns), max(state.embedded_ns[1], tracklet.last_ns))
         if tracklet.provisional:
-            if not evidence.full:
-                evidence.provisional, evidence.distances = embedding.parts, [distances]
+            if not held.full:
+                held.provisional, held.distances = embedding.parts, [distances]
                 state.fused = self._fuse(state)
             return
-        if not evidence.full:
-            evidence.distances = []
-        evidence.full = [*evidence.full, embedding.parts][-MAX_WINDOWS:]
-        evidence.distances = [*evidence.distances, distances][-MAX_WINDOWS:]
-        state.windows = max(state.windows, len(evidence.full))
+        if not held.full:
+            held.distances = []
+        held.full = [*held.full, embedding.parts][-MAX_WINDOWS:]
+        held.distances = [*held.distances, distances][-MAX_WINDOWS:]
+        state.windows = max(state.windows, len(held.full))
         state.fused = self._fuse(state)
 
     def suspect(self, track: int) -> None:
         """An id switch is suspected: what was seen so far may have been somebody else."""
         state = self.tracks.get(track)
         if state is not None:
-            state.evidence.clear()
+            state.embeddings.clear()
             state.fused = None
             state.windows = 0
-            state.evidence_ns = (0, 0)
+            state.embedded_ns = (0, 0)
 
     def decide(self, track: int, *, final: bool = False) -> Decision:
         """Say who a track is, given everybody else in the picture."""
@@ -220,9 +187,12 @@ class Identifier:
         """
         decision = self.decide(track, final=True)
         state = self.tracks.pop(track)
-        if state.fused is not None:
-            self._past.append(state)
-        self._past = [past for past in self._past if any(map(past.overlaps, self.tracks.values()))]
+        claims = sorted(self._claims(state))[:CANDIDATES]
+        if claims:
+            self._ended.append(_EndedTrack(track, state.first_ns, state.last_ns, tuple(claims)))
+        oldest_ns = min((other.first_ns for other in self.tracks.values()), default=None)
+        while self._ended and (oldest_ns is None or self._ended[0].last_ns < oldest_ns):
+            self._ended.popleft()
         return state, decision
 
     def is_news(self, decision: Decision) -> bool:
@@ -235,12 +205,12 @@ class Identifier:
         return news
 
     def _fuse(self, state: TrackState) -> Floats | None:
-        """Distance to each name over all models with evidence, `[n]`; None without evidence."""
-        ready = {model: evidence for model, evidence in state.evidence.items() if evidence.distances}
+        """Distance to each name over all models with embeddings, `[n]`; None without any."""
+        ready = {model: held for model, held in state.embeddings.items() if held.distances}
         if not ready:
             return None
-        scales = {model: self._known.scales.get(model, Scale()) for model in ready}
-        rows = np.stack([evidence.mean() / scales[model].unit for model, evidence in ready.items()])
+        scales = {model: self._known.scales.get(model, ScoreScale()) for model in ready}
+        rows = np.stack([held.mean() / scales[model].unit for model, held in ready.items()])
         weights = np.array([scales[model].weight for model in ready], np.float32)[:, None]
         present = weights * ~np.isnan(rows)
         total = present.sum(axis=0)
@@ -254,12 +224,19 @@ class Identifier:
         """
         if self.limits.threshold is None:
             return frozenset()
-        claims = []
-        for other in (*self.tracks.values(), *self._past):
-            fused = other.fused
-            if fused is not None and (other is state or other.overlaps(state)):
-                near = np.flatnonzero(fused <= self.limits.threshold)
-                claims += [(float(fused[name]), other.track, int(name)) for name in near]
+        claims = [
+            (distance, other.track, name)
+            for other in self.tracks.values()
+            if other is state or _overlap(other, state)
+            for distance, name in self._claims(other)
+        ]
+        claims += [
+            (distance, ended.track, name)
+            for ended in self._ended
+            if _overlap(ended, state)
+            for distance, name in ended.claims
+            if distance <= self.limits.threshold
+        ]
         granted: dict[int, int] = {}
         owners: set[int] = set()
         for _, track, name in sorted(claims):
@@ -267,6 +244,13 @@ class Identifier:
                 granted[name] = track
                 owners.add(track)
         return frozenset(name for name, track in granted.items() if track != state.track)
+
+    def _claims(self, state: TrackState) -> list[tuple[float, int]]:
+        """Distance and index of the names that a track is near enough to."""
+        if state.fused is None or self.limits.threshold is None:
+            return []
+        near = np.flatnonzero(state.fused <= self.limits.threshold)
+        return [(float(state.fused[name]), int(name)) for name in near]
 
     def _judge(self, state: TrackState, fused: Floats, taken: frozenset[int], *, final: bool) -> Decision:
         if not len(fused):
@@ -309,8 +293,8 @@ class Identifier:
         return Decision(
             camera=state.camera,
             track=state.track,
-            time_ns=state.evidence_ns[1] or state.last_ns,
-            first_ns=state.evidence_ns[0] or state.first_ns,
+            time_ns=state.embedded_ns[1] or state.last_ns,
+            first_ns=state.embedded_ns[0] or state.first_ns,
             status=status,
             person=person,
             distance=distance if distance is not None and np.isfinite(distance) else None,
@@ -325,6 +309,11 @@ class Identifier:
             rejections=dict(state.rejections),
             candidates=nearest,
         )
+
+
+def _overlap(one: TrackState | _EndedTrack, other: TrackState) -> bool:
+    """Whether both were visible at one time."""
+    return max(one.first_ns, other.first_ns) <= min(one.last_ns, other.last_ns)
 
 
 def _why_none(state: TrackState) -> Reason:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Embedding, Person, Reason, Status, Tracklet
 from gaitstream.gallery.matching import Matcher
-from gaitstream.pipeline.identify import Identifier, Known, Limits, Scale
+from gaitstream.pipeline.identify import Identifier
+from gaitstream.pipeline.known import DecisionLimits, GallerySnapshot, ScoreScale
 
 Floats = NDArray[np.float32]
 SECOND = 1_000_000_000
@@ -22,7 +25,7 @@ def at(*values: float) -> Floats:
 
 
 ADA, BOB = at(0), at(10)
-KNOWN = Known.of({"gaitheat": Matcher.build([("Ada", ADA[None]), ("Bob", BOB[None])])})
+KNOWN = GallerySnapshot.of({"gaitheat": Matcher.build([("Ada", ADA[None]), ("Bob", BOB[None])])})
 
 
 def person(track: int, time_ns: int = 0, rejected: Reason | None = None) -> Person:
@@ -34,8 +37,15 @@ def window(track: int, parts: Floats, *, provisional: bool = False, model: str =
     return Embedding(Tracklet(model, "gate", track, 1, 2, 30, empty, provisional), parts, "print")
 
 
-def identifier(threshold: float | None = 3.0, margin: float = 1.0, known: Known = KNOWN) -> Identifier:
-    identifier = Identifier("gate", known, Limits(threshold, margin))
+def add(identifier: Identifier, embedding: Embedding) -> None:
+    [distances] = identifier.known.match([embedding])
+    identifier.add(embedding, distances)
+
+
+def identifier(
+    threshold: float | None = 3.0, margin: float = 1.0, known: GallerySnapshot = KNOWN
+) -> Identifier:
+    identifier = Identifier("gate", known, DecisionLimits(threshold, margin))
     identifier.see([person(1), person(2)])
     return identifier
 
@@ -55,7 +65,7 @@ def test_threshold_and_margin(
     value: float, threshold: float | None, status: Status, who: str | None, reason: Reason | None
 ) -> None:
     one = identifier(threshold)
-    one.add(window(1, at(value)))
+    add(one, window(1, at(value)))
     decision = one.decide(1)
     assert (decision.status, decision.person, decision.reason) == (status, who, reason)
     assert decision.distance == pytest.approx(min(value, 10 - value))
@@ -63,52 +73,85 @@ def test_threshold_and_margin(
 
 
 def test_nobody_enrolled_says_no_gallery() -> None:
-    one = identifier(known=Known())
-    one.add(window(1, at(0)))
+    one = identifier(known=GallerySnapshot())
+    add(one, window(1, at(0)))
     assert one.decide(1).reason is Reason.NO_GALLERY
 
 
 def test_windows_are_averaged_and_provisional_ones_replaced() -> None:
     one = identifier()
-    one.add(window(1, at(9), provisional=True))
+    add(one, window(1, at(9), provisional=True))
     assert one.decide(1).person == "Bob"
     assert one.decide(1).provisional
-    one.add(window(1, at(1)))
+    add(one, window(1, at(1)))
     assert one.decide(1).person == "Ada"
     assert one.decide(1).distance == pytest.approx(1)
-    one.add(window(1, at(2)))
+    add(one, window(1, at(2)))
     assert one.decide(1).distance == pytest.approx(1.5)
     assert (one.decide(1).windows, one.decide(1).provisional) == (2, False)
 
 
 def test_one_person_is_not_in_two_places_at_once() -> None:
     one = identifier(threshold=6.0, margin=0.0)
-    one.add(window(1, at(1)))
-    one.add(window(2, at(0.5)))
+    add(one, window(1, at(1)))
+    add(one, window(2, at(0.5)))
     assert one.decide(2).person == "Ada"
     first = one.decide(1)
     assert (first.status, first.person, first.reason) == (Status.AMBIGUOUS, None, Reason.AMBIGUOUS)
-    one.add(window(1, at(8)))  # the mean of both windows is 4.5 from Ada and 5.5 from Bob
+    add(one, window(1, at(8)))  # the mean of both windows is 4.5 from Ada and 5.5 from Bob
     assert one.decide(1).person == "Bob"
 
 
 def test_the_claim_of_a_track_that_ended_holds_against_those_it_was_seen_with() -> None:
     one = identifier(threshold=6.0, margin=0.0)
-    one.add(window(1, at(0.5)))
-    one.add(window(2, at(1)))
+    add(one, window(1, at(0.5)))
+    add(one, window(2, at(1)))
     assert one.end(1)[1].person == "Ada"
     assert one.end(2)[1].status is Status.AMBIGUOUS
     one.see([person(3)])
-    one.add(window(3, at(1)))
+    add(one, window(3, at(1)))
     assert one.decide(3).person == "Ada"
 
 
+def test_a_claim_outlives_a_change_of_the_gallery_as_long_as_its_person() -> None:
+    one = identifier(threshold=6.0, margin=0.0)
+    add(one, window(1, at(0.5)))
+    add(one, window(2, at(1)))
+    one.end(1)
+    people = [("Aaron", at(90)[None]), ("Ada", ADA[None])]
+    one.use(GallerySnapshot.of({"gaitheat": Matcher.build(people)}))
+    assert one.decide(2).status is Status.AMBIGUOUS
+    one.use(GallerySnapshot.of({"gaitheat": Matcher.build([("Eve", at(2)[None])])}))
+    assert one.decide(2).person == "Eve"
+
+
+def test_passers_by_beside_a_track_that_stays_cost_next_to_nothing() -> None:
+    one = Identifier("gate", KNOWN, DecisionLimits(3.0, 0.0))
+    rng = np.random.default_rng(3)
+
+    def pass_by(track: int) -> None:
+        one.see([person(1, track * SECOND), person(track, track * SECOND)])
+        for _ in range(4):
+            parts = rng.uniform(0, 1, (16, 256)).astype(np.float32)
+            one.add(window(track, parts), rng.uniform(0, 20, 2).astype(np.float32))
+        one.end(track)
+
+    for track in range(2, 52):
+        pass_by(track)
+    tracemalloc.start()
+    for track in range(52, 1552):
+        pass_by(track)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1 << 20, f"{held / 2**20:.1f} MiB for 1,500 tracks"
+
+
 def test_tracks_that_never_met_may_be_the_same_person() -> None:
-    one = Identifier("gate", KNOWN, Limits(3.0))
+    one = Identifier("gate", KNOWN, DecisionLimits(3.0))
     one.see([person(1, 0)])
-    one.add(window(1, at(1)))
+    add(one, window(1, at(1)))
     one.see([person(2, SECOND)])
-    one.add(window(2, at(0.5)))
+    add(one, window(2, at(0.5)))
     assert one.decide(1).person == one.decide(2).person == "Ada"
 
 
@@ -117,28 +160,28 @@ def test_models_are_fused_by_weight_in_units_of_their_own() -> None:
         "biggait": Matcher.build([("Ada", at(0)[None]), ("Bob", at(100)[None])]),
         "gaitheat": Matcher.build([("Ada", at(0)[None]), ("Bob", at(1)[None])]),
     }
-    known = Known.of(matchers, {"biggait": Scale(3.0, 50.0), "gaitheat": Scale(1.0, 0.5)})
+    known = GallerySnapshot.of(matchers, {"biggait": ScoreScale(3.0, 50.0), "gaitheat": ScoreScale(1.0, 0.5)})
     one = identifier(threshold=1.0, margin=0.0, known=known)
-    one.add(window(1, at(20), model="biggait"))
+    add(one, window(1, at(20), model="biggait"))
     assert one.decide(1).distance == pytest.approx(0.4)
-    one.add(window(1, at(0.9), model="gaitheat"))
+    add(one, window(1, at(0.9), model="gaitheat"))
     assert one.decide(1).distance == pytest.approx((3 * 0.4 + 1 * 1.8) / 4)
 
 
 def test_a_suspected_switch_forgets_the_evidence() -> None:
     one = identifier()
-    one.add(window(1, at(0)))
+    add(one, window(1, at(0)))
     one.suspect(1)
     assert one.decide(1).status is Status.INSUFFICIENT
-    one.add(window(1, at(10)))
+    add(one, window(1, at(10)))
     assert one.decide(1).person == "Bob"
 
 
 def test_a_new_snapshot_compares_the_evidence_again() -> None:
     one = identifier()
-    one.add(window(1, at(5)))
+    add(one, window(1, at(5)))
     assert one.decide(1).status is Status.UNKNOWN
-    one.use(Known.of({"gaitheat": Matcher.build([("Eve", at(5)[None])])}))
+    one.use(GallerySnapshot.of({"gaitheat": Matcher.build([("Eve", at(5)[None])])}))
     assert one.decide(1).person == "Eve"
 
 
@@ -152,7 +195,7 @@ def test_a_new_snapshot_compares_the_evidence_again() -> None:
     ],
 )
 def test_a_track_without_a_window_says_why(rejected: list[Reason | None], reason: Reason) -> None:
-    one = Identifier("gate", KNOWN, Limits(3.0))
+    one = Identifier("gate", KNOWN, DecisionLimits(3.0))
     for index, why in enumerate(rejected):
         one.see([person(7, index, why)])
     state, decision = one.end(7)
@@ -164,19 +207,19 @@ def test_a_track_without_a_window_says_why(rejected: list[Reason | None], reason
 def test_news_is_told_once() -> None:
     one = identifier()
     assert not one.is_news(one.decide(1))
-    one.add(window(1, at(1)))
+    add(one, window(1, at(1)))
     assert one.is_news(one.decide(1))
     assert not one.is_news(one.decide(1))
-    one.add(window(1, at(40)))
+    add(one, window(1, at(40)))
     assert one.is_news(one.decide(1))
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 10, width=32), min_size=1, max_size=6), st.floats(0.5, 12))
 def test_no_two_visible_tracks_ever_share_a_person(values: list[float], threshold: float) -> None:
-    one = Identifier("gate", KNOWN, Limits(threshold))
+    one = Identifier("gate", KNOWN, DecisionLimits(threshold))
     one.see([person(track) for track in range(len(values))])
     for track, value in enumerate(values):
-        one.add(window(track, at(value)))
+        add(one, window(track, at(value)))
     named = [name for track in range(len(values)) if (name := one.decide(track).person)]
     assert len(named) == len(set(named))

@@ -1,0 +1,131 @@
+"""What a run reads out of the gallery: snapshots, thresholds, and models that can be fused or not."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gaitstream.config.schema import Config
+from gaitstream.data import Embedding, Tracklet
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.gallery.matching import Matcher
+from gaitstream.pipeline.known import GalleryFollower, GallerySnapshot, gallery_warnings
+
+Floats = NDArray[np.float32]
+PRINTS = {"biggait": "b" * 16, "gaitheat": "g" * 16}
+
+
+def at(value: float) -> Floats:
+    return np.array([[value, 0], [value, 0]], np.float32)
+
+
+def site(path: Path, models: tuple[str, ...] = ("biggait", "gaitheat"), **gallery: object) -> Config:
+    return Config.model_validate(
+        {
+            "cameras": [{"id": "gate", "url": "synth://?seed=1"}],
+            "models": {model: {"model": "demo"} for model in models},
+            "gallery": {"path": str(path), **gallery},
+        }
+    )
+
+
+def fill(path: Path, **people: dict[str, list[float]]) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(
+            Enrolment(name, model, PRINTS[model], np.stack([at(value) for value in values]))
+            for name, models in people.items()
+            for model, values in models.items()
+        )
+
+
+def embedding(model: str, value: float) -> Embedding:
+    empty = np.empty((0, 0, 0), np.float32)
+    return Embedding(Tracklet(model, "gate", 1, 1, 2, 30, empty, False), at(value), PRINTS[model])
+
+
+def test_a_batch_is_matched_as_each_of_it_alone() -> None:
+    snapshot = GallerySnapshot.of(
+        {
+            "biggait": Matcher.build([("Ada", at(0)[None]), ("Cyd", at(7)[None])]),
+            "gaitheat": Matcher.build([("Bob", at(3)[None]), ("Ada", at(1)[None])]),
+        }
+    )
+    probes = [embedding("biggait", 2), embedding("gaitheat", 5), embedding("biggait", 4)]
+    together = snapshot.match(probes)
+    assert snapshot.names == ("Ada", "Bob", "Cyd")
+    np.testing.assert_allclose(together, [[2, np.nan, 5], [4, 2, np.nan], [4, np.nan, 3]])
+    for probe, row in zip(probes, together, strict=True):
+        np.testing.assert_array_equal(snapshot.match([probe])[0], row)
+    assert snapshot.match([]) == []
+    assert [snapshot.index(name) for name in ("Ada", "Bob", "Bo", "Zoe")] == [0, 1, None, None]
+
+
+def test_with_two_models_one_without_a_threshold_takes_no_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A threshold set by hand is in units of calibrated thresholds, whatever the gallery can calibrate."""
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0, 1], "gaitheat": [0]}, Bob={"biggait": [40, 41]})
+    logger = logging.getLogger("gaitstream")
+    logger.addHandler(caplog.handler)
+    follower = GalleryFollower(site(path, threshold=0.9), PRINTS)
+    logger.removeHandler(caplog.handler)
+    assert "gaitheat" in caplog.text
+    [warning] = gallery_warnings(site(path))
+    assert warning.startswith(f"{path} has no calibrated threshold for gaitheat")
+    assert gallery_warnings(site(path, models=("gaitheat",))) == []
+    with Gallery(path) as gallery:
+        unit, _ = gallery.thresholds("biggait")
+    assert {kind: scale.unit for kind, scale in follower.snapshot.scales.items()} == {"biggait": unit}
+    assert follower.limits("gate").threshold == 0.9
+    [row] = follower.snapshot.match([embedding("gaitheat", 0)])
+    assert np.isnan(row).all()
+    fill(path, Bob={"gaitheat": [40]})
+    assert follower.refresh()
+    assert set(follower.snapshot.scales) == {"biggait", "gaitheat"}
+    assert not follower.refresh()
+    follower.close()
+
+
+def test_two_models_without_any_threshold_know_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0], "gaitheat": [0]})
+    follower = GalleryFollower(site(path), PRINTS)
+    assert follower.snapshot.names == ("Ada",)
+    assert follower.limits("gate").threshold is None
+    follower.close()
+
+
+def test_one_model_keeps_its_own_distances_and_threshold(tmp_path: Path) -> None:
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0, 1]}, Bob={"biggait": [40, 41]})
+    follower = GalleryFollower(site(path, models=("biggait",)), {"biggait": PRINTS["biggait"]})
+    with Gallery(path) as gallery:
+        assert follower.limits("gate").threshold == gallery.thresholds("biggait")[0]
+    [row] = follower.snapshot.match([embedding("biggait", 3)])
+    np.testing.assert_allclose(row, [2, 37])
+    follower.adjust(site(path, models=("biggait",), threshold=5))
+    assert follower.limits("gate").threshold == 5
+    follower.close()
+
+
+def test_a_gallery_made_while_running_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "p.gallery"
+    follower = GalleryFollower(site(path), PRINTS)
+    assert not follower.refresh()
+    fill(path, Ada={"biggait": [0, 1]})
+    assert follower.refresh()
+    assert follower.snapshot.names == ("Ada",)
+    follower.close()
+
+
+def test_a_gallery_of_other_models_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"gaitheat": [0, 1]})
+    with pytest.raises(GalleryError, match="enrol into a new gallery"):
+        GalleryFollower(site(path, models=("biggait",)), {"biggait": PRINTS["biggait"]})
