@@ -83,15 +83,15 @@ def _demo(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from gaitstream.demo.live import Options, run_demo
-    from gaitstream.demo.plan import Plan
+    from gaitstream.demo.plan import DemoPlan
+    from gaitstream.demo.run import DemoOptions, run_demo
     from gaitstream.demo.summary import summary
 
     command = shlex.join(["gaitstream", *sys.argv[1:]])
-    plan = Plan(seed=args.seed, seconds=args.seconds, live=not args.wait)
+    plan = DemoPlan(seed=args.seed, seconds=args.seconds, live=not args.wait)
     console = Console(highlight=False)
     try:
-        record, result = run_demo(Options(plan, args.out, args.view, args.port, command), console)
+        record, result = run_demo(DemoOptions(plan, args.out, args.view, args.port, command), console)
     except KeyboardInterrupt:
         print("Stopped: no report was written.")
         return 130

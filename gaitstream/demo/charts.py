@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from gaitstream.demo.record import Person, Record, Track
+from gaitstream.demo.record import DemoRecord, PersonRecord, TrackRecord
 from gaitstream.demo.score import Roc, Verdict, verdict
 
 TONES = {
@@ -26,7 +26,7 @@ EDGE = 22
 """Room at the right of a small chart for half of its last label."""
 
 
-def timeline(record: Record) -> str:
+def timeline(record: DemoRecord) -> str:
     """One lane per camera and person: when they were tracked, and what was said of them in the end."""
     block = HEAD + ROW * len(record.people) + 14
     height = block * len(record.cameras) + 22
@@ -55,14 +55,14 @@ def timeline(record: Record) -> str:
     return _svg(parts, WIDTH, height, "Who was tracked when on each camera")
 
 
-def _bar(record: Record, track: Track, y: int, scale: float, free_s: float) -> str:
+def _bar(record: DemoRecord, track: TrackRecord, y: int, scale: float, free_s: float) -> str:
     """A track's bar: faint while undecided, then in the colour of its verdict.
 
     It is labelled where the label ends before `free_s`, when the next bar of the row begins.
     """
     kind = verdict(record, track)
     start, end = LEFT + track.first_s * scale, LEFT + track.last_s * scale
-    decided = [word for word in track.words if word.status != "insufficient_evidence"]
+    decided = [word for word in track.statements if word.status != "insufficient_evidence"]
     known = LEFT + decided[0].time_s * scale if decided else end
     known = min(max(known, start), end)
     said = track.person or (track.reason or track.status).replace("_", " ")
@@ -140,7 +140,7 @@ def histogram(roc: Roc, threshold: float | None) -> str:
     return _svg(parts, width, height, "Distances of genuine and impostor pairs")
 
 
-def distances(record: Record) -> str:
+def distances(record: DemoRecord) -> str:
     """Each decided track's nearest distance, a row per true person."""
     tracks = [track for track in record.tracks if track.distance is not None and track.truth]
     names = [person.name for person in record.people]
@@ -180,7 +180,7 @@ def distances(record: Record) -> str:
     return _svg(parts, WIDTH, height, "Distance of each track to the nearest enrolled person")
 
 
-def _label(person: Person) -> str:
+def _label(person: PersonRecord) -> str:
     return escape(person.name + ("" if person.enrolled else " (stranger)"))
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Floats, Frame, Person
-from gaitstream.demo.plan import FPS, Plan
-from gaitstream.demo.referee import Album, picture
+from gaitstream.demo.ground_truth import CropSampler, picture
+from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.errors import ConfigError, GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.store import Enrolment
@@ -63,14 +63,14 @@ class _Collector(Observer):
         self._advance = advance
         self.windows: dict[str, list[Floats]] = defaultdict(list)
         self.tracks: dict[str, set[int]] = defaultdict(set)
-        self.album = Album(pose, MOST_PICTURES)
+        self.samples = CropSampler(pose, MOST_PICTURES)
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:  # noqa: ARG002
         """Keep pictures of the one who is evidence."""
         self._advance()
         for person in persons:
             if person.rejected is None:
-                self.album.offer((frame.camera, 0), frame.image, person.box)
+                self.samples.offer((frame.camera, 0), frame.image, person.box)
 
     def on_embedding(self, embedding: Embedding) -> None:
         """Keep a full window."""
@@ -81,7 +81,7 @@ class _Collector(Observer):
 
 
 def enrol(
-    plan: Plan, path: Path, detector: DetectorModel, encoder: Encoder, advance: Callable[[], None]
+    plan: DemoPlan, path: Path, detector: DetectorModel, encoder: Encoder, advance: Callable[[], None]
 ) -> list[Enrolled]:
     """Run the pipeline on the enrolment walks and store every window as a template.
 
@@ -118,7 +118,7 @@ def enrol(
             name,
             templates=len(seen.windows[camera]),
             tracklets=len(seen.tracks[camera]),
-            pictures=[picture(crop) for crop in seen.album.crops((camera, 0))],
+            pictures=[picture(crop) for crop in seen.samples.crops((camera, 0))],
         )
         for camera, name in names.items()
     ]
@@ -135,13 +135,13 @@ def pose_of(encoder: Encoder) -> PoseModel:
     return encoder.pose
 
 
-def enrolment_frames(plan: Plan) -> int:
+def enrolment_frames(plan: DemoPlan) -> int:
     """Frames of one stretch of walking by everybody who is enrolled."""
     return plan.enrolled * round(plan.enrol_seconds * FPS)
 
 
 def _walk(
-    plan: Plan,
+    plan: DemoPlan,
     cameras: list[str],
     attempt: int,
     collector: _Collector,

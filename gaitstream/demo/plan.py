@@ -17,7 +17,7 @@ takes any box near it, passes from one person to the next; one that ends too ear
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DemoPlan:
     """One demo.
 
     Attributes:

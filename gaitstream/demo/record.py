@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Person(msgspec.Struct, kw_only=True):
+class PersonRecord(msgspec.Struct, kw_only=True):
     """One walker of the world."""
 
     name: str
@@ -17,7 +17,7 @@ class Person(msgspec.Struct, kw_only=True):
     """JPEG crops from the enrolment, in the order of time."""
 
 
-class Word(msgspec.Struct, kw_only=True):
+class Statement(msgspec.Struct, kw_only=True):
     """What was said of a track at one time."""
 
     time_s: float
@@ -28,7 +28,7 @@ class Word(msgspec.Struct, kw_only=True):
     provisional: bool
 
 
-class Track(msgspec.Struct, kw_only=True):
+class TrackRecord(msgspec.Struct, kw_only=True):
     """One ended track with its final decision and the truth."""
 
     camera: str
@@ -47,14 +47,14 @@ class Track(msgspec.Struct, kw_only=True):
     margin: float | None
     reason: str | None
     rejections: dict[str, int] = {}
-    words: list[Word] = []
+    statements: list[Statement] = []
     pictures: list[bytes] = []
     """JPEG crops of accepted frames, in the order of time."""
     heatmaps: list[bytes] = []
     """JPEG of the aligned heatmaps of the same frames."""
 
 
-class Window(msgspec.Struct, kw_only=True):
+class WindowRecord(msgspec.Struct, kw_only=True):
     """One full tracklet window and its distance to everybody enrolled."""
 
     camera: str
@@ -78,7 +78,7 @@ class CameraRun(msgspec.Struct, kw_only=True):
     p95_ms: float | None
 
 
-class Record(msgspec.Struct, kw_only=True):
+class DemoRecord(msgspec.Struct, kw_only=True):
     """A whole demo."""
 
     version: str
@@ -99,9 +99,9 @@ class Record(msgspec.Struct, kw_only=True):
     threshold: float | None
     margin: float | None
     models: dict[str, str]
-    people: list[Person]
-    tracks: list[Track]
-    windows: list[Window]
+    people: list[PersonRecord]
+    tracks: list[TrackRecord]
+    windows: list[WindowRecord]
     cameras: list[CameraRun]
     stages: dict[str, float] = {}
     """Mean milliseconds of a call, by stage."""

@@ -7,11 +7,11 @@ from html import escape
 from importlib.resources import files
 
 from gaitstream.demo import charts
-from gaitstream.demo.record import CameraRun, Person, Record, Track
-from gaitstream.demo.score import MEANINGS, Roc, Score, Verdict, roc, score, verdict
+from gaitstream.demo.record import CameraRun, DemoRecord, PersonRecord, TrackRecord
+from gaitstream.demo.score import MEANINGS, DemoScore, Roc, Verdict, roc, score, verdict
 
 
-def render(record: Record) -> str:
+def render(record: DemoRecord) -> str:
     """The whole page."""
     result = score(record)
     sections = [
@@ -37,7 +37,7 @@ def _section(title: str, content: str) -> str:
     return f"<h2>{escape(title)}</h2>{content}"
 
 
-def _head(record: Record, result: Score) -> str:
+def _head(record: DemoRecord, result: DemoScore) -> str:
     enrolled = [person for person in record.people if person.enrolled]
     strangers = len(record.people) - len(enrolled)
     found = sum(bool(cameras) for cameras in result.identified_on.values())
@@ -76,11 +76,11 @@ def _head(record: Record, result: Score) -> str:
     )
 
 
-def _cameras(record: Record) -> str:
+def _cameras(record: DemoRecord) -> str:
     return '<div class="three">' + "".join(_camera(record, camera) for camera in record.cameras) + "</div>"
 
 
-def _camera(record: Record, camera: CameraRun) -> str:
+def _camera(record: DemoRecord, camera: CameraRun) -> str:
     alt = f"Picture of {camera.name} with a box around each person and what was said of them"
     picture = _image(camera.still, alt) if camera.still else ""
     return (
@@ -90,12 +90,12 @@ def _camera(record: Record, camera: CameraRun) -> str:
     )
 
 
-def _latency(record: Record, value: float | None) -> str:
+def _latency(record: DemoRecord, value: float | None) -> str:
     """A latency, where the cameras did not wait for the pipeline."""
     return "-" if value is None or not record.live else f"{value:.0f} ms"
 
 
-def _timeline(record: Record) -> str:
+def _timeline(record: DemoRecord) -> str:
     legend = "".join(f"<dt>{_chip(kind)}</dt><dd>{escape(MEANINGS[kind])}</dd>" for kind in Verdict)
     return (
         '<p class="soft">A bar is a track, in the row of the person it shows most. It is grey until there is '
@@ -104,7 +104,7 @@ def _timeline(record: Record) -> str:
     )
 
 
-def _verification(record: Record) -> str:
+def _verification(record: DemoRecord) -> str:
     curve = roc(record)
     dots = f'<div class="card chart" tabindex="0">{charts.distances(record)}</div>'
     explained = (
@@ -132,7 +132,7 @@ def _at_threshold(curve: Roc, threshold: float | None) -> str:
     return f"The threshold accepts {right:.0f}% of the genuine and {wrong:.1f}% of the impostor pairs. "
 
 
-def _person(record: Record, person: Person) -> str:
+def _person(record: DemoRecord, person: PersonRecord) -> str:
     tracks = [track for track in record.tracks if track.truth == person.name and track.pictures]
     rows = ""
     if person.pictures:
@@ -151,7 +151,7 @@ def _person(record: Record, person: Person) -> str:
     return f'<div class="card person">{title}{rows}</div>'
 
 
-def _strip(record: Record, track: Track) -> str:
+def _strip(record: DemoRecord, track: TrackRecord) -> str:
     kind = verdict(record, track)
     said = track.person or (track.reason or track.status).replace("_", " ")
     near = f"distance {track.distance:.3f}" if track.distance is not None else f"{track.accepted} frames"
@@ -174,7 +174,7 @@ def _strip_of(pictures: str, alt: str) -> str:
     return f'<div class="pictures" role="img" tabindex="0" aria-label="{escape(alt)}">{pictures}</div>'
 
 
-def _table(record: Record) -> str:
+def _table(record: DemoRecord) -> str:
     head = "".join(
         f'<th scope="col">{name}</th>'
         for name in ("track", "truly", "said", "verdict", "distance", "margin", "frames", "not used, why")
@@ -183,7 +183,7 @@ def _table(record: Record) -> str:
     return f'<div class="card wide" tabindex="0"><table class="num"><tr>{head}</tr>{rows}</table></div>'
 
 
-def _row(record: Record, track: Track) -> str:
+def _row(record: DemoRecord, track: TrackRecord) -> str:
     said = track.person or f"{track.status} ({track.reason})".replace("_", " ")
     why = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in track.rejections.items())
     distance = "" if track.distance is None else f"{track.distance:.3f}"
@@ -201,7 +201,7 @@ def _row(record: Record, track: Track) -> str:
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _machine(record: Record) -> str:
+def _machine(record: DemoRecord) -> str:
     stages = "".join(
         f"<tr><td>{escape(name)}</td><td>{value:.1f} ms</td></tr>" for name, value in record.stages.items()
     )

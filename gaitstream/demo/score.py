@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.demo.record import Record, Track
+from gaitstream.demo.record import DemoRecord, TrackRecord
 
 Array = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ MEANINGS = {
 }
 
 
-def verdict(record: Record, track: Track) -> Verdict:
+def verdict(record: DemoRecord, track: TrackRecord) -> Verdict:
     """Judge one track's final decision."""
     enrolled = {person.name for person in record.people if person.enrolled}
     if track.truth is None or track.purity < PURE:
@@ -50,12 +50,12 @@ def verdict(record: Record, track: Track) -> Verdict:
     return Verdict.MISSED if track.truth in enrolled else Verdict.REJECTED
 
 
-def _named(track: Track) -> Verdict:
+def _named(track: TrackRecord) -> Verdict:
     return Verdict.IDENTIFIED if track.person == track.truth else Verdict.WRONG
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class DemoScore:
     """The result of a demo.
 
     Attributes:
@@ -84,7 +84,7 @@ class Score:
         return self.verdicts[Verdict.IDENTIFIED] + self.verdicts[Verdict.REJECTED]
 
 
-def score(record: Record) -> Score:
+def score(record: DemoRecord) -> DemoScore:
     """Judge all tracks of a record."""
     enrolled = [person.name for person in record.people if person.enrolled]
     full = {(window.camera, window.track) for window in record.windows}
@@ -102,7 +102,7 @@ def score(record: Record) -> Score:
             right[track.truth].add(track.camera)
         if (track.camera, track.track) in full and track.purity >= PURE:
             completed[track.truth].add(track.camera)
-    return Score(
+    return DemoScore(
         verdicts=Counter(kind for _, kind in judged),
         reasons=Counter(track.reason for track in record.tracks if track.reason),
         identified_on={name: tuple(sorted(cameras)) for name, cameras in right.items()},
@@ -130,7 +130,7 @@ class Roc:
     impostor: Array
 
 
-def roc(record: Record) -> Roc | None:
+def roc(record: DemoRecord) -> Roc | None:
     """The ROC curve of the run's windows; None without genuine and impostor pairs."""
     genuine: list[float] = []
     impostor: list[float] = []

@@ -5,15 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from gaitstream.demo.record import Record
-from gaitstream.demo.score import Score, Verdict
+from gaitstream.demo.record import DemoRecord
+from gaitstream.demo.score import DemoScore, Verdict
 
 WIDTH = 79
 TOO_MANY = 0.1
 """From this share of frames left out on, the machine was too slow for the cameras."""
 
 
-def summary(record: Record, result: Score) -> list[str]:
+def summary(record: DemoRecord, result: DemoScore) -> list[str]:
     """Who was recognised where, what was decided, how fast it was."""
     out = list(_people(record, result))
     if record.stopped:
@@ -33,7 +33,7 @@ def summary(record: Record, result: Score) -> list[str]:
     return out
 
 
-def _people(record: Record, result: Score) -> Iterator[str]:
+def _people(record: DemoRecord, result: DemoScore) -> Iterator[str]:
     yield f"{'enrolled':<10}{'recognised on':<22}full windows on"
     for name, cameras in result.identified_on.items():
         seen = ", ".join(result.completed_on[name]) or "-"
@@ -46,7 +46,7 @@ def _people(record: Record, result: Score) -> Iterator[str]:
             yield from _paragraph(person.name, said, 10)
 
 
-def _speed(record: Record) -> Iterator[str]:
+def _speed(record: DemoRecord) -> Iterator[str]:
     """Sentences on rate, losses and latency."""
     frames = sum(camera.fps for camera in record.cameras)
     yield f"{frames:.0f} frames/s over {len(record.cameras)} cameras."

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gaitstream.demo.record import Record
+from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.score import score
 
 SECONDS = 24
 TIMEOUT_S = 1200
 """It takes less than a minute on two free cores."""
-Demo = tuple[Path, str, Record]
+Demo = tuple[Path, str, DemoRecord]
 """The folder it wrote to, what it said and what it recorded."""
 
 UNPLUGGED = """
@@ -58,7 +58,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     done = unplugged(COMMAND, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "network:" not in done.stderr
-    return out, done.stdout, msgspec.json.decode((out / "record.json").read_bytes(), type=Record)
+    return out, done.stdout, msgspec.json.decode((out / "record.json").read_bytes(), type=DemoRecord)
 
 
 @pytest.mark.slow

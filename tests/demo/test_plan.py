@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaitstream.demo.plan import FPS, Plan
+from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import parse_address, to_url
 
@@ -31,9 +31,9 @@ def seconds_by_side(camera: SyntheticCamera, seconds: float) -> dict[str, float]
     return seen
 
 
-@pytest.mark.parametrize("person", range(Plan().enrolled))
+@pytest.mark.parametrize("person", range(DemoPlan().enrolled))
 def test_everybody_is_enrolled_from_all_sides(person: int) -> None:
-    plan = Plan()
+    plan = DemoPlan()
     camera = SyntheticCamera(plan.enrolment(person))
     assert camera.world.names == (plan.names[person],)
     assert camera.world.walkers[0].schedule.period < plan.enrol_seconds
@@ -42,7 +42,7 @@ def test_everybody_is_enrolled_from_all_sides(person: int) -> None:
 
 
 def test_the_probe_cameras_are_others_and_the_clothes_too() -> None:
-    plan = Plan()
+    plan = DemoPlan()
     enrolment, live = plan.enrolment(0), [plan.camera(number, 0) for number in plan.cameras]
     assert enrolment.camera == plan.cameras[0]
     assert len({address.camera for address in live}) == len(plan.cameras) == 3
@@ -52,14 +52,14 @@ def test_the_probe_cameras_are_others_and_the_clothes_too() -> None:
 
 
 def test_strangers_are_never_enrolled() -> None:
-    plan = Plan()
+    plan = DemoPlan()
     enrolled = {SyntheticCamera(plan.enrolment(index)).world.names[0] for index in range(plan.enrolled)}
     assert len(plan.names) == plan.people == 8
     assert enrolled == set(plan.names[:5])
 
 
 def test_who_walks_on_is_seen_from_where_they_were() -> None:
-    plan = Plan()
+    plan = DemoPlan()
     again = parse_address(to_url(plan.enrolment(2, attempt=1)))
     assert again.start == plan.enrol_seconds
     assert again.only == (2,)

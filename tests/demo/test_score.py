@@ -1,4 +1,4 @@
-"""Score and report are pure functions of a record."""
+"""DemoScore and report are pure functions of a record."""
 
 import html.parser
 import re
@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from gaitstream.demo.record import CameraRun, Person, Record, Track, Window, Word
+from gaitstream.demo.record import CameraRun, DemoRecord, PersonRecord, Statement, TrackRecord, WindowRecord
 from gaitstream.demo.report import render
 from gaitstream.demo.score import Verdict, roc, score, verdict
 from gaitstream.demo.summary import summary
@@ -20,23 +20,23 @@ def track(
     truth: str | None = "Ada",
     person: str | None = None,
     **changes: object,
-) -> Track:
+) -> TrackRecord:
     known = person is not None
-    one = Track(
+    one = TrackRecord(
         camera=camera, track=number, truth=truth, purity=1.0, first_s=1.0, last_s=6.0,
         seen=75, accepted=60, status="known" if known else "unknown", person=person,
         distance=0.3 if known else 0.9, margin=0.2, reason=None if known else "below_threshold",
-        words=[Word(time_s=3.0, status="known" if known else "unknown", person=person, distance=0.3,
+        statements=[Statement(time_s=3.0, status="known" if known else "unknown", person=person, distance=0.3,
                     reason=None, provisional=False)],
     )  # fmt: skip
     return msgspec.structs.replace(one, **changes)
 
 
-def record(tracks: Sequence[Track], windows: Sequence[Window] = ()) -> Record:
+def record(tracks: Sequence[TrackRecord], windows: Sequence[WindowRecord] = ()) -> DemoRecord:
     people = [
-        Person(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
-        Person(name="Bela", enrolled=True, templates=5),
-        Person(name="<Gus>", enrolled=False),
+        PersonRecord(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
+        PersonRecord(name="Bela", enrolled=True, templates=5),
+        PersonRecord(name="<Gus>", enrolled=False),
     ]
     camera = CameraRun(
         name="cam1",
@@ -48,7 +48,7 @@ def record(tracks: Sequence[Track], windows: Sequence[Window] = ()) -> Record:
         p50_ms=31.0,
         p95_ms=55.0,
     )
-    return Record(
+    return DemoRecord(
         version="1", machine="a machine", started="2026-01-01 00:00 UTC", command="gaitstream demo", seed=7,
         site="plaza", seconds=10.0, enrolment_s=5.0, total_s=20.0, threshold=0.6, margin=0.05,
         models={"gaitheat": "ab"},
@@ -74,7 +74,7 @@ def record(tracks: Sequence[Track], windows: Sequence[Window] = ()) -> Record:
         (track(purity=0.6, person="Bela"), Verdict.WRONG),
     ],
 )
-def test_a_verdict_for_every_case(one: Track, expected: Verdict) -> None:
+def test_a_verdict_for_every_case(one: TrackRecord, expected: Verdict) -> None:
     assert verdict(record([one]), one) is expected
 
 
@@ -86,7 +86,7 @@ def test_the_score_counts_cameras_and_strangers() -> None:
         track("cam3", 1, "<Gus>"),
         track("cam3", 2, "<Gus>", "Ada"),
     ]
-    windows = [Window(camera="cam2", track=2, truth="Bela", distances={"Ada": 0.9, "Bela": 0.8})]
+    windows = [WindowRecord(camera="cam2", track=2, truth="Bela", distances={"Ada": 0.9, "Bela": 0.8})]
     result = score(record(tracks, windows))
     assert result.identified_on == {"Ada": ("cam1", "cam2"), "Bela": ()}
     assert result.completed_on["Bela"] == ("cam2",)
@@ -99,7 +99,7 @@ def test_the_summary_fits_a_terminal_and_says_who_was_recognised_where() -> None
         track("cam2", 2, "Bela"),
         *(track("cam3", n, "<Gus>", "Ada") for n in range(9)),
     ]
-    windows = [Window(camera="cam2", track=2, truth="Bela", distances={"Ada": 0.9, "Bela": 0.8})]
+    windows = [WindowRecord(camera="cam2", track=2, truth="Bela", distances={"Ada": 0.9, "Bela": 0.8})]
     one = record(tracks, windows)
     said = summary(one, score(one))
     assert max(map(len, said)) < 80
@@ -121,9 +121,9 @@ def test_a_run_that_left_out_many_frames_says_so() -> None:
 
 
 def test_the_roc_of_separated_and_of_equal_distances() -> None:
-    def windows(near: float, far: float, count: int = 20) -> list[Window]:
+    def windows(near: float, far: float, count: int = 20) -> list[WindowRecord]:
         return [
-            Window(camera="cam1", track=n, truth="Ada",
+            WindowRecord(camera="cam1", track=n, truth="Ada",
                    distances={"Ada": near + n * 1e-3, "Bela": far + n * 1e-3})
             for n in range(count)
         ]  # fmt: skip
@@ -177,8 +177,8 @@ def check(page: str) -> str:
 def test_the_report_is_self_contained_and_escapes_names() -> None:
     tracks = [track(person="Ada", pictures=[b"\xff\xd8"], heatmaps=[b"\xff\xd8"]), track("cam1", 2, "<Gus>")]
     windows = [
-        Window(camera="cam1", track=1, truth="Ada", distances={"Ada": 0.3, "Bela": 0.8}),
-        Window(camera="cam1", track=2, truth="<Gus>", distances={"Ada": 0.9, "Bela": 1.0}),
+        WindowRecord(camera="cam1", track=1, truth="Ada", distances={"Ada": 0.3, "Bela": 0.8}),
+        WindowRecord(camera="cam1", track=2, truth="<Gus>", distances={"Ada": 0.9, "Bela": 1.0}),
     ]
     page = render(record(tracks, windows))
     text = check(page)
@@ -210,4 +210,4 @@ def test_an_empty_run_has_a_report_too() -> None:
 
 def test_a_record_survives_json() -> None:
     one = record([track(person="Ada", pictures=[b"\x00\x01"])])
-    assert msgspec.json.decode(msgspec.json.encode(one), type=Record) == one
+    assert msgspec.json.decode(msgspec.json.encode(one), type=DemoRecord) == one

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gaitstream.data import Decision, Status
-from gaitstream.demo.referee import Referee
+from gaitstream.demo.ground_truth import GroundTruthObserver
 from gaitstream.telemetry.display import Rates
 from gaitstream.telemetry.stats import Histogram, Snapshot
 
@@ -81,29 +81,29 @@ def _ms(histogram: Histogram, share: float) -> str:
     return "-" if value is None else f"{value:.0f} ms"
 
 
-class Show:
+class LiveTables:
     """Redraws both tables twice a second in a thread of its own; prints nothing where there is no terminal.
 
     Args:
         console: where to draw.
         people: names and whether they are enrolled.
         cameras: ids.
-        referee: knows the last words.
+        ground_truth: knows the last words.
         take: gives the counters.
     """
 
     def __init__(
-        self, console: Console, people: Sequence[tuple[str, bool]], cameras: Sequence[str], referee: Referee,
+        self, console: Console, people: Sequence[tuple[str, bool]], cameras: Sequence[str], ground_truth: GroundTruthObserver,
         take: Callable[[], Snapshot],
     ) -> None:  # fmt: skip
         self._people, self._cameras = people, cameras
-        self._referee, self._take = referee, take
+        self._ground_truth, self._take = ground_truth, take
         self._rates = Rates()
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="demo-table", daemon=True)
 
-    def __enter__(self) -> Show:
+    def __enter__(self) -> LiveTables:
         if self._live is not None:
             self._live.start()
             self._thread.start()
@@ -124,11 +124,11 @@ class Show:
         snapshot = self._take()
         decided = _ms(snapshot.event_latency, 0.5)
         totals = (
-            f"{self._referee.last_s:.0f} s, {sum(snapshot.events.values())} events, "
+            f"{self._ground_truth.last_s:.0f} s, {sum(snapshot.events.values())} events, "
             f"decided and published {decided} after a window's last frame (median)"
         )
         return Group(
-            people_table(self._people, self._cameras, dict(self._referee.latest)),
+            people_table(self._people, self._cameras, dict(self._ground_truth.latest)),
             Text("✓ right   ✗ wrong name   · no name   number: distance to the nearest enrolled", "dim"),
             Text(""),
             cameras_table(snapshot, self._rates.update(snapshot)),

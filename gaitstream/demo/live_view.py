@@ -178,7 +178,7 @@ class Viewer(Observer):
 
 
 def open_browser(url: str) -> bool:
-    """Show a page in the user's browser; False where there is no display or no browser."""
+    """LiveTables a page in the user's browser; False where there is no display or no browser."""
     import webbrowser
 
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

@@ -16,9 +16,9 @@ import numpy as np
 
 from gaitstream import __version__, zoo
 from gaitstream.demo.enrolment import MODEL, Enrolled, pose_of
-from gaitstream.demo.plan import Plan
-from gaitstream.demo.record import CameraRun, Person, Record
-from gaitstream.demo.referee import Referee, heatmap_picture, picture
+from gaitstream.demo.ground_truth import GroundTruthObserver, heatmap_picture, picture
+from gaitstream.demo.plan import DemoPlan
+from gaitstream.demo.record import CameraRun, DemoRecord, PersonRecord
 from gaitstream.models.pose import keypoints
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.telemetry.stats import Snapshot
@@ -41,7 +41,7 @@ class Timing:
 class Run:
     """What a live run left behind."""
 
-    referee: Referee
+    ground_truth: GroundTruthObserver
     snapshot: Snapshot
     sent: int
     received: int
@@ -50,12 +50,12 @@ class Run:
     stopped: bool
 
 
-def add_pictures(referee: Referee, encoder: Encoder) -> None:
+def add_pictures(ground_truth: GroundTruthObserver, encoder: Encoder) -> None:
     """Fill in pictures and the aligned heatmaps of the same frames, for tracks that filled a window."""
     pose, recognizer = pose_of(encoder), encoder.recognizers[MODEL]
-    full = {(window.camera, window.track) for window in referee.windows}
-    for track in referee.tracks:
-        crops = referee.album.crops((track.camera, track.track))
+    full = {(window.camera, window.track) for window in ground_truth.windows}
+    for track in ground_truth.tracks:
+        crops = ground_truth.samples.crops((track.camera, track.track))
         if (track.camera, track.track) not in full:
             continue
         heatmaps = pose.heatmaps(crops)
@@ -64,18 +64,20 @@ def add_pictures(referee: Referee, encoder: Encoder) -> None:
         track.heatmaps = [heatmap_picture(part) for part in parts]
 
 
-def make_record(plan: Plan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: Run) -> Record:
+def make_record(
+    plan: DemoPlan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: Run
+) -> DemoRecord:
     """The whole demo as plain data."""
     snapshot = run.snapshot
     advice = zoo.advice()
     by_name = {one.name: one for one in enrolled}
     people = []
     for name in plan.names:
-        person = Person(name=name, enrolled=name in by_name)
+        person = PersonRecord(name=name, enrolled=name in by_name)
         if one := by_name.get(name):
             person.templates, person.tracklets, person.pictures = one.templates, one.tracklets, one.pictures
         people.append(person)
-    return Record(
+    return DemoRecord(
         version=__version__,
         machine=machine(),
         started=timing.started.strftime("%Y-%m-%d %H:%M UTC"),
@@ -91,8 +93,8 @@ def make_record(plan: Plan, command: str, timing: Timing, enrolled: Sequence[Enr
         margin=advice.margin,
         models={MODEL: advice.fingerprint[:16]},
         people=people,
-        tracks=run.referee.tracks,
-        windows=run.referee.windows,
+        tracks=run.ground_truth.tracks,
+        windows=run.ground_truth.windows,
         cameras=_cameras(run),
         stages={name: one.total / one.count for name, one in snapshot.stages.items() if one.count},
         events_sent=run.sent,
@@ -105,7 +107,7 @@ def make_record(plan: Plan, command: str, timing: Timing, enrolled: Sequence[Enr
 def _cameras(run: Run) -> list[CameraRun]:
     cameras = []
     for name, stats in sorted(run.snapshot.cameras.items()):
-        still = run.referee.stills.get(name)
+        still = run.ground_truth.stills.get(name)
         cameras.append(
             CameraRun(
                 name=name,

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from gaitstream.data import Decision, Reason, Status
-from gaitstream.demo.show import cameras_table, people_table
+from gaitstream.demo.live_table import cameras_table, people_table
 from gaitstream.telemetry.stats import CameraStats, Snapshot
 
 PEOPLE = [("Ada", True), ("Bela", True), ("Gus", False)]

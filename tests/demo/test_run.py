@@ -9,19 +9,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gaitstream.demo.record import Record
+from gaitstream.demo.record import DemoRecord
 
 SMALL = """
 import sys, tempfile, threading
 from pathlib import Path
 from rich.console import Console
-from gaitstream.demo.live import Options, run_demo
-from gaitstream.demo.plan import Plan
+from gaitstream.demo.run import DemoOptions, run_demo
+from gaitstream.demo.plan import DemoPlan
 from gaitstream.demo.summary import summary
 out = Path(sys.argv[1])
 tempfile.tempdir = str(out.parent)
-plan = Plan(seconds=3600, people=3, enrolled=1, cameras=(1, 2))
-record, result = run_demo(Options(plan, out), Console())
+plan = DemoPlan(seconds=3600, people=3, enrolled=1, cameras=(1, 2))
+record, result = run_demo(DemoOptions(plan, out), Console())
 print(*summary(record, result), sep="\\n")
 print(*(thread.name for thread in threading.enumerate() if not thread.name.startswith("ThreadPool")))
 """
@@ -50,7 +50,7 @@ def test_ctrl_c_ends_the_live_run_with_a_report_of_what_was_seen(tmp_path: Path)
     assert code == 0, "".join(said)
     assert any(line.startswith("Stopped after") for line in said)
     assert said[-1].split() == ["MainThread"], "threads were left running"
-    record = msgspec.json.decode((tmp_path / "out" / "record.json").read_bytes(), type=Record)
+    record = msgspec.json.decode((tmp_path / "out" / "record.json").read_bytes(), type=DemoRecord)
     assert record.stopped
     assert 0 < record.seconds < 3600
     assert record.events_received == record.events_sent

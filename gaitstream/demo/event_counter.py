@@ -7,7 +7,7 @@ import threading
 from gaitstream.events import Publisher, RunStopped, Subscriber
 
 
-class Ear:
+class EventCounter:
     """A subscriber in a thread of its own.
 
     Args:
@@ -21,7 +21,7 @@ class Ear:
         self.received = 0
         self._subscriber = Subscriber(publisher.endpoint, publisher.replay, since="beginning")
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="demo-ear", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="demo-events", daemon=True)
         self._thread.start()
 
     def finish(self, timeout_s: float) -> int:

@@ -16,16 +16,16 @@ from rich.progress import Progress
 
 from gaitstream import zoo
 from gaitstream.config.schema import Config
-from gaitstream.demo.ear import Ear
 from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames, pose_of
-from gaitstream.demo.plan import FPS, IOU, LOST_S, Plan
-from gaitstream.demo.record import Record
-from gaitstream.demo.recording import Run, Timing, add_pictures, make_record
-from gaitstream.demo.referee import Referee
+from gaitstream.demo.event_counter import EventCounter
+from gaitstream.demo.ground_truth import GroundTruthObserver
+from gaitstream.demo.live_table import LiveTables
+from gaitstream.demo.live_view import Viewer, open_browser
+from gaitstream.demo.make_record import Run, Timing, add_pictures, make_record
+from gaitstream.demo.plan import FPS, IOU, LOST_S, DemoPlan
+from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.report import render
-from gaitstream.demo.score import Score, score
-from gaitstream.demo.show import Show
-from gaitstream.demo.view import Viewer, open_browser
+from gaitstream.demo.score import DemoScore, score
 from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Gallery
@@ -45,7 +45,7 @@ LOOPBACK = "tcp://127.0.0.1:*"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What the command line asks for.
 
     Attributes:
@@ -56,14 +56,14 @@ class Options:
         command: as typed, for the report.
     """
 
-    plan: Plan
+    plan: DemoPlan
     out: Path
     view: bool = False
     port: int = 0
     command: str = "gaitstream demo"
 
 
-def run_demo(options: Options, console: Console) -> tuple[Record, Score]:
+def run_demo(options: DemoOptions, console: Console) -> tuple[DemoRecord, DemoScore]:
     """Run the demo; write `report.html` and `record.json`.
 
     Ctrl-C during the live run ends it there; what was seen until then is scored and reported.
@@ -101,7 +101,7 @@ def _make(folder: Path) -> None:
 
 
 def _enrol(
-    plan: Plan, console: Console, root: Path, detector: DetectorModel, encoder: Encoder
+    plan: DemoPlan, console: Console, root: Path, detector: DetectorModel, encoder: Encoder
 ) -> list[Enrolled]:
     """The enrolment under a progress bar, where there is a terminal."""
     title = f"Enrolling {plan.enrolled} people from cam{plan.cameras[0]}"
@@ -128,22 +128,24 @@ def _config(addresses: Sequence[Any], gallery: Path) -> Config:
     )
 
 
-def _watch(options: Options, console: Console, root: Path, detector: DetectorModel, encoder: Encoder) -> Run:
+def _watch(
+    options: DemoOptions, console: Console, root: Path, detector: DetectorModel, encoder: Encoder
+) -> Run:
     """The live run, with everything around it."""
     plan = options.plan
     for number in plan.cameras:
         SyntheticCamera(plan.camera(number, 0))  # builds scene and people, which stay in memory
     with ExitStack() as stack:
         publisher = stack.enter_context(Publisher(Journal(root / "journal"), LOOPBACK, LOOPBACK))
-        ear = Ear(publisher)
+        ear = EventCounter(publisher)
         with Gallery(root / "gallery") as gallery:
             matcher = gallery.matcher(MODEL, encoder.recognizers[MODEL].fingerprint)
         epoch_ns = time.time_ns() + int(LEAD_S * 1e9)
         addresses = [plan.camera(number, epoch_ns) for number in plan.cameras]
         config = _config(addresses, root / "gallery")
         truths = {f"cam{address.camera}": SyntheticCamera(address) for address in addresses}
-        referee = Referee(truths, epoch_ns, matcher, pose_of(encoder))
-        observers: list[Observer] = [referee]
+        ground_truth = GroundTruthObserver(truths, epoch_ns, matcher, pose_of(encoder))
+        observers: list[Observer] = [ground_truth]
         if options.view:
             viewer = stack.enter_context(Viewer(list(truths), options.port))
             opened = open_browser(viewer.url)
@@ -160,14 +162,17 @@ def _watch(options: Options, console: Console, root: Path, detector: DetectorMod
             Pipeline(config, sink=publisher, observers=observers, detector=detector, encoder=encoder)
         )
         people = [(name, index < plan.enrolled) for index, name in enumerate(plan.names)]
-        with signals(pipeline.stop), Show(console, people, list(truths), referee, pipeline.snapshot):
+        with (
+            signals(pipeline.stop),
+            LiveTables(console, people, list(truths), ground_truth, pipeline.snapshot),
+        ):
             started_s = time.monotonic()
             outcome = pipeline.run()
             wall_s = time.monotonic() - started_s
         snapshot = pipeline.snapshot()
         received = ear.finish(5.0)
-        referee.settle()
-        add_pictures(referee, encoder)
+        ground_truth.settle()
+        add_pictures(ground_truth, encoder)
         stopped = outcome.cause != "end_of_stream"
-        seconds = max(referee.last_s, 1 / FPS) if stopped else plan.seconds
-        return Run(referee, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped)
+        seconds = max(ground_truth.last_s, 1 / FPS) if stopped else plan.seconds
+        return Run(ground_truth, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped)

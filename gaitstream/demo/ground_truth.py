@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Decision, Embedding, Floats, Frame, Image, Person, Status
-from gaitstream.demo.record import Track, Window, Word
+from gaitstream.demo.record import Statement, TrackRecord, WindowRecord
 from gaitstream.gallery import Matcher
 from gaitstream.models.pose import PoseModel
 from gaitstream.pipeline.annotate import draw
@@ -27,7 +27,7 @@ SAME_IOU = 0.4
 """Least overlap of a tracked box with a person's true box."""
 
 
-class Album:
+class CropSampler:
     """Pose crops of each subject, evenly spread over all that were offered.
 
     Args:
@@ -65,10 +65,10 @@ class _Seen:
     """What is noted of one track while it lives."""
 
     votes: Counter[str | None] = field(default_factory=Counter)
-    words: list[Word] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
 
 
-class Referee(Observer):
+class GroundTruthObserver(Observer):
     """Matches tracks with the people they show, and writes down decisions, windows and pictures.
 
     Args:
@@ -80,7 +80,7 @@ class Referee(Observer):
     Attributes:
         tracks: ended tracks, without pictures.
         windows: full windows with their distances; their truth is filled in by `settle`.
-        album: pictures by camera and track.
+        samples: pictures by camera and track.
         stills: the annotated picture with the most names, by camera.
         latest: last word by person and camera, for the live view.
         last_s: world time of the newest frame.
@@ -89,9 +89,9 @@ class Referee(Observer):
     def __init__(
         self, truths: Mapping[str, SyntheticCamera], epoch_ns: int, matcher: Matcher, pose: PoseModel
     ) -> None:
-        self.tracks: list[Track] = []
-        self.windows: list[Window] = []
-        self.album = Album(pose)
+        self.tracks: list[TrackRecord] = []
+        self.windows: list[WindowRecord] = []
+        self.samples = CropSampler(pose)
         self.stills: dict[str, Image] = {}
         self.latest: dict[tuple[str, str], Decision] = {}
         self.last_s = 0.0
@@ -109,7 +109,7 @@ class Referee(Observer):
             key = (person.camera, person.track)
             self._seen[key].votes[name] += 1
             if person.rejected is None:
-                self.album.offer(key, frame.image, person.box)
+                self.samples.offer(key, frame.image, person.box)
             decision = labels.get(person.track)
             if decision is not None and name is not None:
                 self.latest[name, person.camera] = decision
@@ -126,13 +126,13 @@ class Referee(Observer):
             values = self._matcher.distances(embedding.parts).tolist()
             distances = dict(zip(self._matcher.names, values, strict=True))
             self.windows.append(
-                Window(camera=tracklet.camera, track=tracklet.track, truth=None, distances=distances)
+                WindowRecord(camera=tracklet.camera, track=tracklet.track, truth=None, distances=distances)
             )
 
     def on_decision(self, decision: Decision) -> None:
         """Write down what was said."""
-        self._seen[decision.camera, decision.track].words.append(
-            Word(
+        self._seen[decision.camera, decision.track].statements.append(
+            Statement(
                 time_s=self._seconds(decision.time_ns),
                 status=decision.status.value,
                 person=decision.person,
@@ -147,7 +147,7 @@ class Referee(Observer):
         seen = self._seen[state.camera, state.track]
         truth, count = seen.votes.most_common(1)[0] if seen.votes else (None, 0)
         self.tracks.append(
-            Track(
+            TrackRecord(
                 camera=state.camera,
                 track=state.track,
                 truth=truth,
@@ -162,7 +162,7 @@ class Referee(Observer):
                 margin=decision.margin,
                 reason=decision.reason.value if decision.reason else None,
                 rejections=dict(state.rejections),
-                words=seen.words,
+                statements=seen.statements,
             )
         )
 

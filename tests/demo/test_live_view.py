@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gaitstream.data import Frame, Status
-from gaitstream.demo.view import Viewer, open_browser
+from gaitstream.demo.live_view import Viewer, open_browser
 from gaitstream.errors import ConfigError
 
 
