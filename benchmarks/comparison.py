@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.baselines import onnx_runtime, torch_eager
 from benchmarks.baselines.assembly import contender_row
 from gaitstream.bench.clips import make_clips
-from gaitstream.bench.floors import Work, find_limits
+from gaitstream.bench.floors import FrameWork, find_limits
 from gaitstream.bench.pipeline import SHARES, drive, latencies, open_models
 from gaitstream.bench.process import ContenderError, run_contender
 from gaitstream.bench.result import Chart, Row, Suite
@@ -92,7 +92,7 @@ def contend(clips: list[str], bundle: str, seconds: float, precision: str) -> li
     people = load.persons / max(load.frames, 1)
     name = next(name for name, wanted in OURS.items() if wanted == precision)
     row = contender_row(name, load.fps, people, latencies(load), load.windows / load.seconds)
-    least_ms = limits.frame_ms(Work(SIZE[0] * SIZE[1], people, people))
+    least_ms = limits.frame_ms(FrameWork(SIZE[0] * SIZE[1], people, people))
     return [msgspec.structs.replace(row, floor={"analysed": 1e3 / least_ms})]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from gaitstream.synth.gait import LEAD, pose
-from gaitstream.synth.identity import Identity, sample_identity
+from gaitstream.synth.identity import WalkerIdentity, sample_identity
 from gaitstream.synth.paths import Line
 from gaitstream.synth.skeleton import LIMBS
 
@@ -84,7 +84,7 @@ class WalkBank:
         return len(self.joints)
 
 
-def _radii(person: Identity) -> np.ndarray:
+def _radii(person: WalkerIdentity) -> np.ndarray:
     """Radius in metres at each joint: the largest of its limbs."""
     count = max(max(limb.start, limb.end) for limb in LIMBS) + 1
     radius = np.zeros(count, np.float32)

@@ -12,7 +12,7 @@ ACHIEVED = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class DeviceDatasheet:
     """One GPU.
 
     Attributes:
@@ -35,24 +35,24 @@ class Device:
 
 
 DEVICES = {
-    "t4": Device("NVIDIA T4", 65, 320, 2, 16, 70, "NVIDIA T4 datasheet"),
-    "a2": Device("NVIDIA A2", 18, 200, 2, 16, 60, "NVIDIA A2 datasheet"),
-    "a10": Device("NVIDIA A10", 125, 600, 2, 24, 150, "NVIDIA A10 datasheet"),
-    "l4": Device("NVIDIA L4", 121, 300, 4, 24, 72, "NVIDIA L4 datasheet"),
-    "l40s": Device("NVIDIA L40S", 362, 864, 3, 48, 350, "NVIDIA L40S datasheet"),
-    "a100": Device("NVIDIA A100 SXM 80 GB", 312, 2039, 5, 80, 400, "NVIDIA A100 datasheet"),
-    "h100": Device("NVIDIA H100 SXM", 989, 3350, 7, 80, 700, "NVIDIA H100 datasheet"),
-    "h200": Device("NVIDIA H200 SXM", 989, 4800, 7, 141, 700, "NVIDIA H200 datasheet"),
-    "rtx4090": Device(
+    "t4": DeviceDatasheet("NVIDIA T4", 65, 320, 2, 16, 70, "NVIDIA T4 datasheet"),
+    "a2": DeviceDatasheet("NVIDIA A2", 18, 200, 2, 16, 60, "NVIDIA A2 datasheet"),
+    "a10": DeviceDatasheet("NVIDIA A10", 125, 600, 2, 24, 150, "NVIDIA A10 datasheet"),
+    "l4": DeviceDatasheet("NVIDIA L4", 121, 300, 4, 24, 72, "NVIDIA L4 datasheet"),
+    "l40s": DeviceDatasheet("NVIDIA L40S", 362, 864, 3, 48, 350, "NVIDIA L40S datasheet"),
+    "a100": DeviceDatasheet("NVIDIA A100 SXM 80 GB", 312, 2039, 5, 80, 400, "NVIDIA A100 datasheet"),
+    "h100": DeviceDatasheet("NVIDIA H100 SXM", 989, 3350, 7, 80, 700, "NVIDIA H100 datasheet"),
+    "h200": DeviceDatasheet("NVIDIA H200 SXM", 989, 4800, 7, 141, 700, "NVIDIA H200 datasheet"),
+    "rtx4090": DeviceDatasheet(
         "NVIDIA GeForce RTX 4090", 165, 1008, 1, 24, 450, "NVIDIA Ada GPU architecture whitepaper"
     ),
-    "rtx5090": Device(
+    "rtx5090": DeviceDatasheet(
         "NVIDIA GeForce RTX 5090", 210, 1792, 2, 32, 575, "NVIDIA RTX Blackwell GPU architecture whitepaper"
     ),
-    "agxorin": Device(
+    "agxorin": DeviceDatasheet(
         "NVIDIA Jetson AGX Orin 64 GB", 42, 205, 1, 64, 60, "Jetson AGX Orin technical brief, GPU without DLA"
     ),
-    "orinnx": Device(
+    "orinnx": DeviceDatasheet(
         "NVIDIA Jetson Orin NX 16 GB", 15, 102, 1, 16, 25, "Jetson Orin NX datasheet, GPU without DLA"
     ),
 }
@@ -62,7 +62,7 @@ GFLOP = {"biggait": 30.3, "gaitheat": 9.83, "demo": 0.211}
 """Of a frame graph, per person and frame: `gaitstream.bench.flops.graph_gflop`, checked by a test."""
 
 
-def find_device(name: str) -> Device:
+def find_device(name: str) -> DeviceDatasheet:
     """The device of that name.
 
     Raises:

@@ -88,7 +88,7 @@ def build_config(cameras: list[Camera], recognizer: str, kind: str = "gaitheat")
     return Config.model_validate({"cameras": cameras, "models": {kind: {"model": recognizer}}})
 
 
-def judge_nobody(config: Config) -> Config:
+def accept_everybody(config: Config) -> Config:
     """Take everybody as evidence, so that all contenders of a comparison have the same work."""
     quality = config.quality.model_copy(
         update={

@@ -23,7 +23,7 @@ READ_BYTES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class FrameWork:
     """What a frame asks of its stages.
 
     Attributes:
@@ -38,7 +38,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Floors:
     """What the graphs ask and the machine gives.
 
     Attributes:
@@ -51,7 +51,7 @@ class Limits:
     rate: Mapping[str, float]
     bandwidth: float
 
-    def stages_ms(self, work: Work) -> dict[str, float]:
+    def stages_ms(self, work: FrameWork) -> dict[str, float]:
         """Least time by stage for one frame, ms; stages without an entry compute next to nothing."""
         moved = {
             "decode": DECODE_BYTES * work.pixels,
@@ -65,12 +65,12 @@ class Limits:
             found[name] = found.get(name, 0.0) + times * gflop / self.rate[name] * 1e3
         return found
 
-    def frame_ms(self, work: Work) -> float:
+    def frame_ms(self, work: FrameWork) -> float:
         """Least time of a frame, decoding included, ms."""
         return sum(self.stages_ms(work).values())
 
 
-def find_limits(config: Config, encoder: Encoder) -> Limits:
+def find_limits(config: Config, encoder: Encoder) -> Floors:
     """Count the graphs of a configuration and measure the machine; takes a few seconds."""
     from gaitstream.engines import open_engine
     from gaitstream.models.detector import find_detector
@@ -89,7 +89,7 @@ def find_limits(config: Config, encoder: Encoder) -> Limits:
         graphs[kind] = recognizer.bundle.graph("frame", "fp32")
         precisions[kind] = recognizer.frame.precision
     rates = {precision: matrix_rate_gflops(precision) for precision in set(precisions.values())}
-    return Limits(
+    return Floors(
         gflop={name: graph_gflop(graph) for name, graph in graphs.items()},
         rate={name: rates[precision] for name, precision in precisions.items()},
         bandwidth=memory_bandwidth_gbps(),

@@ -101,7 +101,7 @@ class Instant(Engine):
         """Nothing is open."""
 
 
-class Step(NamedTuple):
+class MeasuredStep(NamedTuple):
     """One measured call, once per frame with the frame's number."""
 
     name: str
@@ -166,27 +166,31 @@ def cpu_ms(call: Call, repeats: int, frames: int) -> list[float]:
     return times
 
 
-def steps(frames: int) -> Iterator[Step]:
+def steps(frames: int) -> Iterator[MeasuredStep]:
     """The steps in the order of a frame's life, for so many frames."""
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     path = [walkers(frame) for frame in range(frames)]
     boxes = path[0].boxes
-    yield Step("convert", _converter())
+    yield MeasuredStep("convert", _converter())
     detector = DetectorModel(usual_contract("instant.onnx", "yolox"), _detector_engine(boxes))
-    yield Step("detect", lambda _: detector.detect([image]))
+    yield MeasuredStep("detect", lambda _: detector.detect([image]))
     tracker = CameraTracker("a", Tracking(), FPS)
-    yield Step("track", lambda frame: tracker.update(frame, _ns(frame), (WIDTH, HEIGHT), path[frame]))
-    yield Step("tracker", _library(path, _boxes), "part of track: the library alone")
-    yield Step("tracker, validated", _library(path, _supervised), "instead of tracker: supervision's boxes")
+    yield MeasuredStep("track", lambda frame: tracker.update(frame, _ns(frame), (WIDTH, HEIGHT), path[frame]))
+    yield MeasuredStep("tracker", _library(path, _boxes), "part of track: the library alone")
+    yield MeasuredStep(
+        "tracker, validated", _library(path, _supervised), "instead of tracker: supervision's boxes"
+    )
     pose = PoseModel(PoseContract(graph="instant.onnx"), _pose_engine())
     yield from _evidence(image, path, pose)
-    yield Step("recogniser crop", lambda _: crop_padded(image, boxes, 256, 128))
+    yield MeasuredStep("recogniser crop", lambda _: crop_padded(image, boxes, 256, 128))
     windows = [MapWindow(WindowRule()) for _ in range(PEOPLE)]
     maps = np.random.default_rng(1).random((PEOPLE, *FEATURE), np.float32)
-    yield Step("pool", lambda frame: [w.add(_ns(frame), m) for w, m in zip(windows, maps, strict=True)])
+    yield MeasuredStep(
+        "pool", lambda frame: [w.add(_ns(frame), m) for w, m in zip(windows, maps, strict=True)]
+    )
 
 
-def _evidence(image: Image, path: list[Detections], pose: PoseModel) -> Iterator[Step]:
+def _evidence(image: Image, path: list[Detections], pose: PoseModel) -> Iterator[MeasuredStep]:
     """All the encoder does but the recogniser, then its parts one by one."""
     works = [_work(image, frame, found) for frame, found in enumerate(path)]
     encoder = Encoder({}, pose)
@@ -198,16 +202,16 @@ def _evidence(image: Image, path: list[Detections], pose: PoseModel) -> Iterator
         if any(person.rejected for person in encoded.persons[0]):
             raise EngineError("somebody was rejected: what is measured is the way of people who are accepted")
 
-    yield Step("evidence", encode)
+    yield MeasuredStep("evidence", encode)
     boxes = path[0].boxes
     alone = CameraEvidence(QUALITY, (WIDTH, HEIGHT))
-    yield Step("judge", lambda frame: alone.judge(works[frame].persons), "part of evidence")
-    yield Step("sharpness", lambda _: [sharpness(image, box) for box in boxes], "part of evidence")
-    yield Step("pose crop", lambda _: pose.crop(image, boxes), "part of evidence")
+    yield MeasuredStep("judge", lambda frame: alone.judge(works[frame].persons), "part of evidence")
+    yield MeasuredStep("sharpness", lambda _: [sharpness(image, box) for box in boxes], "part of evidence")
+    yield MeasuredStep("pose crop", lambda _: pose.crop(image, boxes), "part of evidence")
     crops = pose.crop(image, boxes)
-    yield Step("pose feed", lambda _: pose.heatmaps(crops), "part of evidence")
+    yield MeasuredStep("pose feed", lambda _: pose.heatmaps(crops), "part of evidence")
     heatmaps = pose.heatmaps(crops)
-    yield Step("keypoints", lambda _: keypoints(heatmaps), "part of evidence")
+    yield MeasuredStep("keypoints", lambda _: keypoints(heatmaps), "part of evidence")
 
 
 def walkers(frame: int) -> Detections:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gaitstream.bench import pipeline_charts
 from gaitstream.bench.clips import FPS, cameras_on, make_clips
-from gaitstream.bench.drive import Load, build_config, judge_nobody, limit_of, measure, with_gallery
+from gaitstream.bench.drive import Load, accept_everybody, build_config, limit_of, measure, with_gallery
 from gaitstream.bench.floors import find_limits
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
@@ -106,7 +106,7 @@ def open_models(
     from gaitstream.pipeline.encode import Encoder
 
     config = build_config(cameras_on(clips, count, FPS, loop=True), bundle)
-    config = judge_nobody(config) if plain else config
+    config = accept_everybody(config) if plain else config
     runtime = config.runtime.model_copy(update={"precision": precision})
     config = config.model_copy(update={"runtime": runtime})
     return config, Encoder.load(config)

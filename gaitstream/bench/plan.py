@@ -6,8 +6,8 @@ import math
 import os
 from dataclasses import dataclass
 
-from gaitstream.bench.devices import ACHIEVED, GFLOP, Device
-from gaitstream.bench.rates import Model, Rates, Scene
+from gaitstream.bench.devices import ACHIEVED, GFLOP, DeviceDatasheet
+from gaitstream.bench.rates import MachineRates, Model, Scene
 from gaitstream.bench.table import format_number
 
 HEADROOM = 0.8
@@ -16,7 +16,7 @@ TOLERANCE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SiteLoad:
     """What is to be watched.
 
     Attributes:
@@ -40,7 +40,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedStep:
     """One step of the pipeline.
 
     Attributes:
@@ -55,7 +55,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SitePlan:
     """The answer.
 
     Attributes:
@@ -68,8 +68,8 @@ class Plan:
         memory_mib: of each machine's pipeline.
     """
 
-    site: Site
-    steps: tuple[Step, ...]
+    site: SiteLoad
+    steps: tuple[PlannedStep, ...]
     load: float
     decode_cores: float
     cameras_per_machine: int
@@ -77,16 +77,16 @@ class Plan:
     memory_mib: float
 
 
-def make_plan(site: Site, rates: Rates) -> Plan:
+def make_plan(site: SiteLoad, rates: MachineRates) -> SitePlan:
     """Predict the load from measured costs; nothing is measured here."""
     frames = site.cameras * site.fps / 1e3
     costs = {name: cost.at(site.scene) for name, cost in rates.steps.items()}
-    steps = [Step(name, ms, frames * ms) for name, ms in costs.items()]
+    steps = [PlannedStep(name, ms, frames * ms) for name, ms in costs.items()]
     load = sum(step.load for step in steps)
     fits = math.floor(HEADROOM * site.cameras / load) if load else site.cameras
     machines = math.ceil(site.cameras / fits) if fits else math.ceil(load / HEADROOM)
     here = min(site.cameras, max(fits, 1))
-    return Plan(
+    return SitePlan(
         site=site,
         steps=tuple(sorted(steps, key=lambda step: -step.load)),
         load=load,
@@ -97,19 +97,19 @@ def make_plan(site: Site, rates: Rates) -> Plan:
     )
 
 
-def capacity_fps(rates: Rates, scene: Scene) -> float:
+def capacity_fps(rates: MachineRates, scene: Scene) -> float:
     """Frames a second at saturation."""
     return 1e3 / rates.cost_ms(scene)
 
 
-def estimate_gpus(site: Site, device: Device) -> tuple[float, int]:
+def estimate_gpus(site: SiteLoad, device: DeviceDatasheet) -> tuple[float, int]:
     """Share of a GPU that the recognizer needs, and how many GPUs: from the datasheet, not measured."""
     tflops = site.cameras * site.fps * site.people * GFLOP[site.model] / 1e3
     load = tflops / (device.fp16_tflops * ACHIEVED)
     return load, max(1, math.ceil(load / HEADROOM))
 
 
-def describe_plan(plan: Plan, rates: Rates) -> str:
+def describe_plan(plan: SitePlan, rates: MachineRates) -> str:
     """The plan as text."""
     site = plan.site
     lines = [
@@ -140,7 +140,7 @@ def describe_plan(plan: Plan, rates: Rates) -> str:
     return "\n".join(lines)
 
 
-def describe_device(site: Site, device: Device) -> str:
+def describe_device(site: SiteLoad, device: DeviceDatasheet) -> str:
     """The recognizer's load on a GPU, marked as what it is."""
     load, count = estimate_gpus(site, device)
     frames = site.cameras * site.fps

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaitstream.bench.plan import TOLERANCE, capacity_fps
-from gaitstream.bench.rates import Rates, Scene, measure_stages
+from gaitstream.bench.rates import MachineRates, Scene, measure_stages
 from gaitstream.bench.result import Report, Row
 from gaitstream.bench.stages import FRAME
 
@@ -42,7 +42,7 @@ class Check:
         )
 
 
-def check_report(rates: Rates, report: Report) -> list[Check]:
+def check_report(rates: MachineRates, report: Report) -> list[Check]:
     """Beside the saturated rows of the report's pipeline suite: live pace, other numbers of cameras."""
     return [
         check_row(rates, row, f"bench pipeline, {row.setting['cameras']} cameras")
@@ -53,7 +53,7 @@ def check_report(rates: Rates, report: Report) -> list[Check]:
     ]
 
 
-def check_crowds(rates: Rates, say: Callable[[str], None], seconds: float = 8.0) -> list[Check]:
+def check_crowds(rates: MachineRates, say: Callable[[str], None], seconds: float = 8.0) -> list[Check]:
     """Beside crowds measured now; the pipeline runs with its demo weights."""
     found = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-check-") as folder:
@@ -65,7 +65,7 @@ def check_crowds(rates: Rates, say: Callable[[str], None], seconds: float = 8.0)
     return found
 
 
-def check_row(rates: Rates, row: Row, what: str) -> Check:
+def check_row(rates: MachineRates, row: Row, what: str) -> Check:
     """The prediction for the people that a row saw."""
     scene = Scene.of_row(row)
     label = f"{what}, {row.setting['size']}, {scene.encoded:.2f} people encoded a frame"

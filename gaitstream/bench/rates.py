@@ -83,7 +83,7 @@ class Cost(msgspec.Struct, frozen=True):
         return self.frame_ms + self.megapixel_ms * scene.megapixels + self.person_ms * people
 
 
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
+class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
     """Costs of a machine.
 
     Attributes:
@@ -105,7 +105,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         return sum(cost.at(scene) for cost in self.steps.values())
 
 
-def from_report(report: Report, model: Model, source: str) -> Rates:
+def from_report(report: Report, model: Model, source: str) -> MachineRates:
     """Costs from the stages suite, which `gaitstream bench pipeline` writes.
 
     Args:
@@ -129,7 +129,7 @@ def from_report(report: Report, model: Model, source: str) -> Rates:
     return with_recognizer(rates, best_frame_ms(report, model, source), model)
 
 
-def fit(rows: Sequence[Row], source: str) -> Rates:
+def fit(rows: Sequence[Row], source: str) -> MachineRates:
     """Costs that explain the rows of one or more runs, by least squares over their relative errors."""
     frames = {str(row.setting): row for row in rows if row.contender == FRAME}
     scenes = {key: Scene.of_row(row) for key, row in frames.items()}
@@ -143,7 +143,7 @@ def fit(rows: Sequence[Row], source: str) -> Rates:
     }
     decode = costs.pop(DECODE, Cost())
     memory = max(row.figures["memory"].median for row in frames.values())
-    return Rates(steps=costs, decode=decode, memory_mib=memory, source=source)
+    return MachineRates(steps=costs, decode=decode, memory_mib=memory, source=source)
 
 
 def fit_cost(name: str, scenes: Sequence[Scene], times_ms: Sequence[float]) -> Cost:
@@ -197,13 +197,13 @@ def best_frame_ms(report: Report, model: str, source: str) -> float:
     return min(found)
 
 
-def with_recognizer(rates: Rates, frame_ms: float, model: str) -> Rates:
+def with_recognizer(rates: MachineRates, frame_ms: float, model: str) -> MachineRates:
     """The same with another recognizer; the pose model goes on judging frames, for BigGait too."""
     steps = {name: cost for name, cost in rates.steps.items() if name not in RECOGNIZERS}
     return msgspec.structs.replace(rates, steps=steps | {model: Cost(person_ms=frame_ms)})
 
 
-def measure_rates(model: Model, say: Callable[[str], None], seconds: float = 6.0) -> Rates:
+def measure_rates(model: Model, say: Callable[[str], None], seconds: float = 6.0) -> MachineRates:
     """Measure this machine in about a minute.
 
     Raises:

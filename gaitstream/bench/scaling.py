@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaitstream.bench.plan import HEADROOM
-from gaitstream.bench.rates import Rates, Scene, from_report
+from gaitstream.bench.rates import MachineRates, Scene, from_report
 from gaitstream.bench.result import Report, read_report
 from gaitstream.bench.table import format_number
 from gaitstream.errors import ConfigError, GaitstreamError
@@ -83,7 +83,7 @@ class Size:
     matching: float
 
 
-def size_of(cameras: int, rates: Rates, given: Assumptions) -> Size:
+def size_of(cameras: int, rates: MachineRates, given: Assumptions) -> Size:
     """Work out one number of cameras."""
     load = cameras * given.fps * rates.cost_ms(Scene.of(given.people)) / 1e3
     embeddings = cameras * given.fps * given.people / given.stride

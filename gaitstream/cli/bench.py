@@ -96,7 +96,7 @@ def _add_plan(commands: Commands) -> None:
 def _plan(args: argparse.Namespace) -> int:
     from gaitstream.bench.command import say
     from gaitstream.bench.devices import find_device
-    from gaitstream.bench.plan import Site, describe_device, describe_plan, make_plan
+    from gaitstream.bench.plan import SiteLoad, describe_device, describe_plan, make_plan
     from gaitstream.bench.rates import from_report, measure_rates
     from gaitstream.bench.result import read_report
     from gaitstream.errors import ConfigError
@@ -104,7 +104,7 @@ def _plan(args: argparse.Namespace) -> int:
     device = find_device(args.device) if args.device else None
     if args.check and args.model != "demo":
         raise ConfigError("--check runs the packaged weights: use it with --model demo")
-    site = Site(args.cameras, args.fps, args.people, args.model, args.size)
+    site = SiteLoad(args.cameras, args.fps, args.people, args.model, args.size)
     report = read_report(args.rates) if args.rates else None
     rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
     print(describe_plan(make_plan(site, rates), rates))

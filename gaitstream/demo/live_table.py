@@ -93,9 +93,13 @@ class LiveTables:
     """
 
     def __init__(
-        self, console: Console, people: Sequence[tuple[str, bool]], cameras: Sequence[str], ground_truth: GroundTruthObserver,
+        self,
+        console: Console,
+        people: Sequence[tuple[str, bool]],
+        cameras: Sequence[str],
+        ground_truth: GroundTruthObserver,
         take: Callable[[], Snapshot],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._people, self._cameras = people, cameras
         self._ground_truth, self._take = ground_truth, take
         self._rates = Rates()

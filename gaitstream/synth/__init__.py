@@ -8,8 +8,8 @@ The parts, in the order they build on each other: `identity` (who), `appearance`
 
 from __future__ import annotations
 
-from gaitstream.synth.identity import Identity, sample_identity
+from gaitstream.synth.identity import WalkerIdentity, sample_identity
 from gaitstream.synth.source import SyntheticCamera, open_synthetic
 from gaitstream.synth.truth import Truth
 
-__all__ = ["Identity", "SyntheticCamera", "Truth", "open_synthetic", "sample_identity"]
+__all__ = ["SyntheticCamera", "Truth", "WalkerIdentity", "open_synthetic", "sample_identity"]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.synth.cameras import Array, Camera
+from gaitstream.synth.cameras import Array, PinholeCamera
 
 Image = NDArray[np.uint8]
 
@@ -33,7 +33,7 @@ class Scenery:
 _building = threading.Lock()
 
 
-def empty_scene(camera: Camera, scenery: Scenery, day: int = 0) -> Image:
+def empty_scene(camera: PinholeCamera, scenery: Scenery, day: int = 0) -> Image:
     """The picture without people, BGR uint8 `[height, width, 3]`; callers must not write into it.
 
     Args:
@@ -46,7 +46,7 @@ def empty_scene(camera: Camera, scenery: Scenery, day: int = 0) -> Image:
 
 
 @lru_cache(maxsize=32)
-def _build(camera: Camera, scenery: Scenery, day: int) -> Image:
+def _build(camera: PinholeCamera, scenery: Scenery, day: int) -> Image:
     rows, columns = camera.height * SUPERSAMPLING, camera.width * SUPERSAMPLING
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float64)
     offset = (SUPERSAMPLING - 1) / 2
@@ -74,7 +74,9 @@ def _build(camera: Camera, scenery: Scenery, day: int) -> Image:
     return scene
 
 
-def _walls(camera: Camera, scenery: Scenery, pixels: Array) -> tuple[Array, Array, Array, NDArray[np.int64]]:
+def _walls(
+    camera: PinholeCamera, scenery: Scenery, pixels: Array
+) -> tuple[Array, Array, Array, NDArray[np.int64]]:
     """Depth, position along, height and number of the wall that each pixel's ray meets first."""
     margin = 2.6 if scenery.backdrop == "walls" else 5.0
     centre = np.array([(camera.width - 1) / 2, (camera.height - 1) / 2])

@@ -14,7 +14,7 @@ NEAR_M = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class PinholeCamera:
     """A pinhole camera without lens distortion; pixels are square, the principal point is the centre."""
 
     name: str
@@ -77,8 +77,8 @@ class Camera:
 def look_at(
     name: str, position: tuple[float, float, float], target: tuple[float, float, float],
     fov_deg: float = 62.0, width: int = 640, height: int = 360, fps: float = 15.0,
-) -> Camera:  # fmt: skip
+) -> PinholeCamera:  # fmt: skip
     """A camera at a position in metres whose optical axis goes through a target in metres."""
     dx, dy, dz = (b - a for a, b in zip(position, target, strict=True))
     yaw, tilt = np.degrees(np.arctan2(dy, dx)), np.degrees(np.arctan2(-dz, np.hypot(dx, dy)))
-    return Camera(name, position, float(yaw), float(tilt), fov_deg, width, height, fps)
+    return PinholeCamera(name, position, float(yaw), float(tilt), fov_deg, width, height, fps)

@@ -33,7 +33,7 @@ _SINGLE = tuple(index for index in range(_HEAD) if index not in _HULL)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ProjectedBody:
     """One person, projected."""
 
     appearance: Appearance
@@ -45,7 +45,7 @@ class Figure:
     """Of the limbs' ends in pixels, `[limbs, 2]`."""
 
 
-def paint(picture: Image, figure: Figure, light: tuple[float, float], tint: Sequence[float]) -> None:
+def paint(picture: Image, figure: ProjectedBody, light: tuple[float, float], tint: Sequence[float]) -> None:
     """Paint a person over a picture, in place.
 
     Args:
@@ -74,7 +74,7 @@ def paint(picture: Image, figure: Figure, light: tuple[float, float], tint: Sequ
     cv2.add(behind, colour, dst=roi)
 
 
-def _window(picture: Image, figure: Figure) -> tuple[int, int, int, int] | None:
+def _window(picture: Image, figure: ProjectedBody) -> tuple[int, int, int, int] | None:
     """The part of the picture the person may cover, with room for bag and hair."""
     margin = 0.12 * np.ptp(figure.pixels[:, 1]) + 6
     low = np.floor(figure.pixels.min(axis=0) - margin).astype(int)
@@ -102,7 +102,7 @@ def _outlines(start: Array, end: Array, radii: Array, light: Array) -> Points:
     return np.ascontiguousarray(np.round(np.stack(levels, axis=1) * (1 << SHIFT)), dtype=np.int32)
 
 
-def _painting_order(figure: Figure) -> list[str | int]:
+def _painting_order(figure: ProjectedBody) -> list[str | int]:
     """Limb numbers and the names of the other parts, farthest first."""
     depth = figure.depth
     limb_depth = (depth[_START] + depth[_END]) / 2
@@ -121,7 +121,7 @@ def _painting_order(figure: Figure) -> list[str | int]:
 def _paint_part(
     layer: Image,
     item: str | int,
-    figure: Figure,
+    figure: ProjectedBody,
     outlines: Points,
     pixels: Array,
     radii: Array,
@@ -185,7 +185,7 @@ def _torso(look: Appearance, outlines: Points) -> Points:
 
 
 def _head(
-    layer: Image, figure: Figure, outlines: Points, pixels: Array, radii: Array, tint: Sequence[float]
+    layer: Image, figure: ProjectedBody, outlines: Points, pixels: Array, radii: Array, tint: Sequence[float]
 ) -> None:
     look = figure.appearance
     _fill(layer, outlines[_HEAD], look.skin, tint)
@@ -210,7 +210,9 @@ def _disc(layer: Image, centre: Array, radius: float, colour: tuple[int, int, in
     cv2.circle(layer, spot, max(int(radius * one), 1), colour, -1, cv2.LINE_8, SHIFT)
 
 
-def _bag(layer: Image, item: str, figure: Figure, pixels: Array, radii: Array, tint: Sequence[float]) -> None:
+def _bag(
+    layer: Image, item: str, figure: ProjectedBody, pixels: Array, radii: Array, tint: Sequence[float]
+) -> None:
     look = figure.appearance
     neck, chest, pelvis = (pixels[INDEX[name]] for name in ("neck", "chest", "pelvis"))
     backward = -(pixels[INDEX["nose"]] - pixels[INDEX["head"]]) * 1.5

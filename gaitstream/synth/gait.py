@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.synth.identity import Identity
+from gaitstream.synth.identity import WalkerIdentity
 from gaitstream.synth.paths import Path
 from gaitstream.synth.skeleton import INDEX, JOINTS
 
@@ -29,7 +29,12 @@ STRIKE_PITCH = np.radians(19)
 
 
 def pose(
-    identity: Identity, path: Path, s: Array, standing: Array, stride: float, sway_time: Array | None = None
+    identity: WalkerIdentity,
+    path: Path,
+    s: Array,
+    standing: Array,
+    stride: float,
+    sway_time: Array | None = None,
 ) -> Array:
     """Joint positions in the world.
 
@@ -67,8 +72,8 @@ def pose(
 
 
 def _foot(
-    identity: Identity, path: Path, cycle: Array, stride: float, standing: Array, xy: Array, heading: Array,
-    side: int,
+    identity: WalkerIdentity, path: Path, cycle: Array, stride: float, standing: Array, xy: Array,
+    heading: Array, side: int,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Ankle, heel and toe `[t, 3]` of one foot, and the floor direction of its toes `[t, 2]`."""
     offset = 0.0 if side > 0 else 0.5 + identity.step_asymmetry
@@ -126,7 +131,7 @@ def _foot(
     return ankle, heel + thickness, toe + thickness, toe_dir
 
 
-def _pivot(identity: Identity, pitch: Array) -> tuple[Array, Array]:
+def _pivot(identity: WalkerIdentity, pitch: Array) -> tuple[Array, Array]:
     """Where the ankle is, ahead of its flat place and above the floor, with the foot rolled by `pitch`.
 
     Toes up the foot rolls on the heel, heel up on the ball.
@@ -153,7 +158,7 @@ def _from_ankle(ankle: Array, toe_dir: Array, pitch: Array, forward: float, up: 
 
 
 def _trunk_and_legs(
-    identity: Identity, out: Array, pelvis: Array, heading: Array, angle: Array, swing: Array,
+    identity: WalkerIdentity, out: Array, pelvis: Array, heading: Array, angle: Array, swing: Array,
     ankles: list[tuple[Array, Array]],
 ) -> None:  # fmt: skip
     """Fill hips, knees, trunk and head; sets the height of `pelvis` in place."""
@@ -197,7 +202,7 @@ def _trunk_and_legs(
     _head(identity, out, neck, spine, heading)
 
 
-def _head(identity: Identity, out: Array, neck: Array, spine: Array, heading: Array) -> None:
+def _head(identity: WalkerIdentity, out: Array, neck: Array, spine: Array, heading: Array) -> None:
     ahead = np.concatenate([_ahead(heading), np.zeros((len(heading), 1))], axis=1)
     left = np.concatenate([_left(heading), np.zeros((len(heading), 1))], axis=1)
     vertical = np.array([0.0, 0.0, 1.0])
@@ -219,7 +224,7 @@ def _head(identity: Identity, out: Array, neck: Array, spine: Array, heading: Ar
         )
 
 
-def _arms(identity: Identity, out: Array, angle: Array, swing: Array, heading: Array) -> None:
+def _arms(identity: WalkerIdentity, out: Array, angle: Array, swing: Array, heading: Array) -> None:
     """Each arm swings with the opposite leg."""
     for index, (sign, name) in enumerate(((1, "left"), (-1, "right"))):
         beat = angle + np.pi * (index == 0) - 2 * np.pi * identity.arm_lag

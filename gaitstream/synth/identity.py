@@ -28,7 +28,7 @@ NAMES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class WalkerIdentity:
     """One person's body and gait. Lengths in metres, angles in degrees, times in shares of a gait cycle.
 
     Nothing here changes with clothes, camera, day or speed; what does is in `Appearance`.
@@ -109,7 +109,7 @@ Ordinary people differ by less than a pixel in most traits at the size surveilla
 """
 
 
-def sample_identity(seed: int, index: int) -> Identity:
+def sample_identity(seed: int, index: int) -> WalkerIdentity:
     """Draw person `index` of the crowd `seed`; the same arguments give the same person."""
     rng = np.random.default_rng([seed, index, 0x1D])
 
@@ -125,7 +125,7 @@ def sample_identity(seed: int, index: int) -> Identity:
     leg = height * 0.491 * draw(1, 0.028)
     thigh_share = draw(0.499, 0.013)
     build = draw(1.0, 0.11, 1.0)
-    return Identity(
+    return WalkerIdentity(
         name=NAMES[index % len(NAMES)] + (str(index // len(NAMES) + 1) if index >= len(NAMES) else ""),
         stature=height,
         thigh=leg * thigh_share,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gaitstream.synth.appearance import Appearance
 from gaitstream.synth.background import Scenery, empty_scene
-from gaitstream.synth.cameras import NEAR_M, Array, Camera
-from gaitstream.synth.figure import Figure, paint
+from gaitstream.synth.cameras import NEAR_M, Array, PinholeCamera
+from gaitstream.synth.figure import ProjectedBody, paint
 from gaitstream.synth.skeleton import LIMBS
 from gaitstream.synth.truth import radii_px
 
@@ -36,7 +36,12 @@ class Renderer:
     """
 
     def __init__(
-        self, camera: Camera, scenery: Scenery, day: int = 0, quality: int | None = 82, noise: float = 2.4
+        self,
+        camera: PinholeCamera,
+        scenery: Scenery,
+        day: int = 0,
+        quality: int | None = 82,
+        noise: float = 2.4,
     ) -> None:
         self.camera = camera
         self.quality = quality
@@ -77,7 +82,7 @@ class Renderer:
             self._shadows(image, joints[near], stature[near] * girth[near])
             for person in np.argsort(-depth[:, 17]):
                 if near[person]:
-                    figure = Figure(looks[person], pixels[person], depth[person], radii[person])
+                    figure = ProjectedBody(looks[person], pixels[person], depth[person], radii[person])
                     paint(image, figure, self._light, self._tint)
         return self._sensor(image, index)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gaitstream.synth.address import Address, parse_address
 from gaitstream.synth.background import Scenery
-from gaitstream.synth.cameras import Array, Camera
+from gaitstream.synth.cameras import Array, PinholeCamera
 from gaitstream.synth.render import Renderer
 from gaitstream.synth.truth import Truth
 from gaitstream.synth.world import Site, World, find_site
@@ -128,7 +128,7 @@ def scenery(site: Site) -> Scenery:
     return Scenery(site.floor, site.backdrop, site.width, site.depth)
 
 
-def _mounted(site: Site, address: Address) -> Camera:
+def _mounted(site: Site, address: Address) -> PinholeCamera:
     wanted = {
         "width": address.width, "height": address.height, "fps": address.fps, "tilt_deg": address.tilt,
         "fov_deg": address.fov,

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from gaitstream.synth.appearance import Appearance
 from gaitstream.synth.background import Scenery
-from gaitstream.synth.cameras import Array, Camera, look_at
+from gaitstream.synth.cameras import Array, PinholeCamera, look_at
 from gaitstream.synth.gait import pose
-from gaitstream.synth.identity import Identity
+from gaitstream.synth.identity import WalkerIdentity
 from gaitstream.synth.paths import Line
 from gaitstream.synth.render import Renderer
 from gaitstream.synth.truth import Floats, observe
@@ -21,8 +21,8 @@ from gaitstream.synth.truth import Floats, observe
 class Pass:
     """One person walking straight through one camera's picture."""
 
-    camera: Camera
-    identity: Identity
+    camera: PinholeCamera
+    identity: WalkerIdentity
     appearance: Appearance
     joints: Array
     """World positions in metres, `[t, joints, 3]`."""
@@ -38,7 +38,9 @@ class Pass:
         return renderer.picture(self.joints[index][None], stature, girth, (self.appearance,), index)
 
 
-def sample_camera(rng: np.random.Generator, width: int = 640, height: int = 360, fps: float = 15.0) -> Camera:
+def sample_camera(
+    rng: np.random.Generator, width: int = 640, height: int = 360, fps: float = 15.0
+) -> PinholeCamera:
     """A surveillance camera like those of the sites, at any side of the origin, looking at it."""
     angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(5.5, 11.0)
     spot = (float(distance * np.cos(angle)), float(distance * np.sin(angle)), float(rng.uniform(2.2, 4.0)))
@@ -46,8 +48,8 @@ def sample_camera(rng: np.random.Generator, width: int = 640, height: int = 360,
 
 
 def sample_pass(
-    identity: Identity, appearance: Appearance, rng: np.random.Generator, frames: int = 30,
-    camera: Camera | None = None, tries: int = 20,
+    identity: WalkerIdentity, appearance: Appearance, rng: np.random.Generator, frames: int = 30,
+    camera: PinholeCamera | None = None, tries: int = 20,
 ) -> Pass:  # fmt: skip
     """Let a person walk past a camera in a random direction, the whole body in the picture if possible.
 

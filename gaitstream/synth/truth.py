@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.synth.cameras import NEAR_M, Array, Camera
+from gaitstream.synth.cameras import NEAR_M, Array, PinholeCamera
 from gaitstream.synth.skeleton import LIMBS
 
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ class Truth:
     """False while standing still, `[n]`."""
 
 
-def radii_px(camera: Camera, depth: Array, stature: Array, girth: Array) -> Array:
+def radii_px(camera: PinholeCamera, depth: Array, stature: Array, girth: Array) -> Array:
     """Limb radii in pixels `[p, limbs, 2]` from joint depths `[p, joints]`, statures and girths `[p]`."""
     ends = np.stack([depth[:, _START], depth[:, _END]], axis=-1)
     scale = (stature * girth)[:, None, None]
@@ -48,8 +48,8 @@ def radii_px(camera: Camera, depth: Array, stature: Array, girth: Array) -> Arra
 
 
 def observe(
-    camera: Camera, joints: Array, stature: Array, girth: Array, standing: Array, names: tuple[str, ...],
-    time_ns: int = 0,
+    camera: PinholeCamera, joints: Array, stature: Array, girth: Array, standing: Array,
+    names: tuple[str, ...], time_ns: int = 0,
 ) -> Truth:  # fmt: skip
     """The ground truth of one picture.
 

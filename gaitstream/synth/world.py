@@ -10,9 +10,9 @@ import numpy as np
 
 from gaitstream.errors import SourceError
 from gaitstream.synth.appearance import Appearance, sample_appearance
-from gaitstream.synth.cameras import Array, Camera, look_at
+from gaitstream.synth.cameras import Array, PinholeCamera, look_at
 from gaitstream.synth.gait import LEAD, pose
-from gaitstream.synth.identity import Identity, sample_identity
+from gaitstream.synth.identity import WalkerIdentity, sample_identity
 from gaitstream.synth.paths import Route, Schedule, Stop
 from gaitstream.synth.skeleton import JOINTS
 from gaitstream.synth.truth import Truth, observe
@@ -38,13 +38,13 @@ class Site:
     backdrop: str
     """`walls` or `street`."""
 
-    def camera(self, number: int, mount: float | None = None, **changes: float) -> Camera:
+    def camera(self, number: int, mount: float | None = None, **changes: float) -> PinholeCamera:
         """Camera `number`, counted from 1: mounted at the edge, looking over the floor.
 
         Args:
             number: any positive number gives a camera; the first four stand at the sides.
             mount: height over the floor in metres; the camera still looks at the same spot.
-            changes: fields of `Camera` to set instead, such as `width` or `tilt_deg`.
+            changes: fields of `PinholeCamera` to set instead, such as `width` or `tilt_deg`.
         """
         rng = np.random.default_rng([sum(self.name.encode()), number])
         turn = ((number - 1) * 0.25 if number <= 4 else (number * GOLDEN) % 1.0) + 0.06
@@ -94,7 +94,7 @@ class Walker:
     """One person on their closed route, for all times."""
 
     def __init__(
-        self, identity: Identity, appearance: Appearance, site: Site, rng: np.random.Generator
+        self, identity: WalkerIdentity, appearance: Appearance, site: Site, rng: np.random.Generator
     ) -> None:
         self.identity = identity
         self.appearance = appearance
@@ -155,7 +155,7 @@ class World:
         pairs = [walker.joints(times) for walker in self.walkers]
         return np.stack([joints for joints, _ in pairs], 1), np.stack([still for _, still in pairs], 1)
 
-    def truth(self, camera: Camera, joints: Array, standing: Array, time_ns: int = 0) -> Truth:
+    def truth(self, camera: PinholeCamera, joints: Array, standing: Array, time_ns: int = 0) -> Truth:
         """Ground truth of one picture from one time's `joints` `[people, joints, 3]`.
 
         `Truth.people` counts in the crowd, whoever is there.

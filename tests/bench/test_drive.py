@@ -20,7 +20,7 @@ from gaitstream.bench.drive import (
     limit_of,
     with_gallery,
 )
-from gaitstream.bench.floors import Limits, Work
+from gaitstream.bench.floors import Floors, FrameWork
 from gaitstream.bench.pipeline import drive, paced_row, saturation_notes
 from gaitstream.bench.pipeline_charts import draw
 from gaitstream.bench.plots import COLOURS, LINES, draw_chart, styles
@@ -51,7 +51,7 @@ def load(stage_s: dict[str, float], cpu_s: float = 0.0) -> Load:
     return Load(10.0, 100, 500, 400, 300, 5, stage_s, calls, cpu_s, 1.0, 500.0, latency)
 
 
-LIMITS = Limits(
+LIMITS = Floors(
     {"detect": 10.0, "pose": 1.0, "gaitheat": 0.5}, {"detect": 1e3, "pose": 1e3, "gaitheat": 1e3}, 10.0
 )
 
@@ -88,7 +88,7 @@ def test_stages_add_up_to_the_frame_and_stand_beside_their_floors() -> None:
     assert rows["pose"].floor["time"] == pytest.approx(4.0)
     assert rows["decode"].floor["time"] == pytest.approx(0.6)
     assert "time" not in rows["rest"].floor
-    assert rows["frame"].floor["time"] == pytest.approx(LIMITS.frame_ms(Work(10**6, 4.0, 3.0)))
+    assert rows["frame"].floor["time"] == pytest.approx(LIMITS.frame_ms(FrameWork(10**6, 4.0, 3.0)))
 
 
 def test_charts_are_drawn_and_saturation_is_told(tmp_path: Path) -> None:

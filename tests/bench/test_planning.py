@@ -10,7 +10,7 @@ from gaitstream.bench.devices import DEVICES, GFLOP, find_device
 from gaitstream.bench.measure import figure
 from gaitstream.bench.plan import (
     HEADROOM,
-    Site,
+    SiteLoad,
     capacity_fps,
     describe_device,
     describe_plan,
@@ -21,7 +21,7 @@ from gaitstream.bench.plan_check import Check, check_report
 from gaitstream.bench.rates import (
     CAMERA_MIB,
     Cost,
-    Rates,
+    MachineRates,
     Scene,
     camera_memory_mib,
     fit_cost,
@@ -32,7 +32,7 @@ from gaitstream.bench.scaling import Assumptions, size_of, table
 from gaitstream.errors import ConfigError
 from tests.bench.test_compare import MACHINE
 
-RATES = Rates(
+RATES = MachineRates(
     steps={
         "detect": Cost(frame_ms=4.0, driver="seen"),
         "track": Cost(frame_ms=1.0, driver="seen"),
@@ -81,21 +81,21 @@ def stages(people: int = 1, size: str = "1280x720") -> list[Row]:
     ],
 )
 def test_a_plan(cameras: int, fps: float, people: float, load: float, fits: int, machines: int) -> None:
-    plan = make_plan(Site(cameras, fps, people, "demo"), RATES)
+    plan = make_plan(SiteLoad(cameras, fps, people, "demo"), RATES)
     assert plan.load == pytest.approx(load)
     assert (plan.cameras_per_machine, plan.machines) == (fits, machines)
     assert sum(step.load for step in plan.steps) == pytest.approx(load)
 
 
 def test_the_largest_step_comes_first() -> None:
-    plan = make_plan(Site(32, 15, 4, "demo"), RATES)
+    plan = make_plan(SiteLoad(32, 15, 4, "demo"), RATES)
     assert [step.name for step in plan.steps] == ["pose", "gaitheat", "detect", "track"]
     assert "| pose | 12.0 | 576% |" in describe_plan(plan, RATES)
 
 
 def test_the_machines_of_a_plan_are_never_loaded_beyond_the_headroom() -> None:
     for cameras in range(1, 60):
-        plan = make_plan(Site(cameras, 10, 1, "demo"), RATES)
+        plan = make_plan(SiteLoad(cameras, 10, 1, "demo"), RATES)
         assert plan.load / plan.machines <= HEADROOM + 1e-9
 
 
@@ -157,7 +157,7 @@ def test_a_report_without_the_suites_is_a_clear_error() -> None:
 
 
 def test_a_device_is_an_estimate_and_says_so() -> None:
-    site = Site(32, 15, 4, "biggait")
+    site = SiteLoad(32, 15, 4, "biggait")
     load, count = estimate_gpus(site, DEVICES["l4"])
     assert load == pytest.approx(32 * 15 * 4 * GFLOP["biggait"] / 1e3 / (121 * 0.25))
     assert count == 3

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitstream.synth.cameras import Camera, look_at
+from gaitstream.synth.cameras import PinholeCamera, look_at
 
 
 def test_the_target_is_in_the_centre_of_the_picture() -> None:
@@ -16,7 +16,9 @@ def test_the_target_is_in_the_centre_of_the_picture() -> None:
 
 
 def test_axes_right_down_forward() -> None:
-    camera = Camera("a", (0.0, 0.0, 1.0), yaw_deg=0.0, tilt_deg=0.0, fov_deg=90.0, width=200, height=100)
+    camera = PinholeCamera(
+        "a", (0.0, 0.0, 1.0), yaw_deg=0.0, tilt_deg=0.0, fov_deg=90.0, width=200, height=100
+    )
     assert camera.focal_px == pytest.approx(100.0)
     points = np.array([[10.0, 0.0, 1.0], [10.0, -1.0, 1.0], [10.0, 0.0, 0.0]])
     pixels, depth = camera.project(points)
@@ -26,7 +28,7 @@ def test_axes_right_down_forward() -> None:
 
 
 def test_the_rotation_is_orthonormal_and_right_handed() -> None:
-    rotation = Camera("a", (0, 0, 2), yaw_deg=37, tilt_deg=21, fov_deg=60).rotation
+    rotation = PinholeCamera("a", (0, 0, 2), yaw_deg=37, tilt_deg=21, fov_deg=60).rotation
     assert rotation @ rotation.T == pytest.approx(np.eye(3), abs=1e-12)
     assert np.linalg.det(rotation) == pytest.approx(1.0)
 
@@ -39,7 +41,7 @@ def test_the_rotation_is_orthonormal_and_right_handed() -> None:
 def test_floor_points_project_back_to_their_pixel(
     yaw: float, tilt: float, fov: float, height: float, x: float, y: float
 ) -> None:
-    camera = Camera("a", (3.0, -2.0, height), yaw, tilt, fov)
+    camera = PinholeCamera("a", (3.0, -2.0, height), yaw, tilt, fov)
     floor, depth = camera.floor_at(np.array([[x, y]]))
     if not np.isfinite(depth[0]) or depth[0] < 0.5:
         return
@@ -49,7 +51,7 @@ def test_floor_points_project_back_to_their_pixel(
 
 
 def test_the_sky_has_no_floor() -> None:
-    camera = Camera("a", (0.0, 0.0, 3.0), yaw_deg=0.0, tilt_deg=0.0, fov_deg=60.0)
+    camera = PinholeCamera("a", (0.0, 0.0, 3.0), yaw_deg=0.0, tilt_deg=0.0, fov_deg=60.0)
     _, depth = camera.floor_at(np.array([[320.0, 10.0], [320.0, 350.0]]))
     assert np.isinf(depth[0])
     assert 0 < depth[1] < 100

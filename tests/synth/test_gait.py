@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gaitstream.synth import sample_identity
 from gaitstream.synth.gait import LEAD, Array, pose
-from gaitstream.synth.identity import Identity
+from gaitstream.synth.identity import WalkerIdentity
 from gaitstream.synth.paths import Line, Path, Route, Schedule, Stop
 from gaitstream.synth.skeleton import INDEX, JOINTS, KEYPOINTS
 
@@ -16,7 +16,7 @@ FPS = 100.0
 
 def walk(
     index: int, seconds: float = 6.0, pace: float = 1.0, path: Path | None = None
-) -> tuple[Identity, float, float, Array, Array]:
+) -> tuple[WalkerIdentity, float, float, Array, Array]:
     """Who walks, their speed, stride, the times and the joints at those times."""
     identity = sample_identity(3, index)
     speed = identity.speed * pace
