@@ -47,7 +47,7 @@ def _encoder(kind: EncoderKind, model: str, config: Config) -> EncoderPlan:
     bundle = Bundle.open(locate(model, kind))
     precision = _precision(bundle, config)
     graph = bundle.graph("deepstream", precision)
-    feature, size = bundle.manifest.feature, bundle.manifest.input
+    feature, size = bundle.manifest.features["features"], bundle.manifest.input
     height, width = (CROP_HEIGHT, CROP_WIDTH) if kind == "gaitheat" else (size.height, size.width)
     return EncoderPlan(
         kind,
@@ -55,7 +55,7 @@ def _encoder(kind: EncoderKind, model: str, config: Config) -> EncoderPlan:
         height,
         width,
         batch=config.runtime.batch,
-        shape=(feature.channels, feature.height, feature.width),
+        shape=feature.shape,
         half=precision == "fp16",
         digest=file_sha256(graph)[:12],
     )

@@ -20,16 +20,15 @@ from gaitstream.export.biggait import CROP, BigGait
 from gaitstream.export.checkpoints import load_biggait, load_gaitheat
 from gaitstream.export.gaitheat import HEATMAP, GaitHeat
 from gaitstream.export.parity import Report, prove
-from gaitstream.models.bundle import (
-    MANIFEST,
+from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
+from gaitstream.models.manifest import (
     AlignmentContract,
-    Bundle,
     EmbeddingContract,
     FeatureContract,
     Graphs,
     InputContract,
+    InputKind,
     Manifest,
-    write_manifest,
 )
 
 UPPER_LOWER = (tuple(range(11)), tuple(range(11, 17)))
@@ -233,7 +232,7 @@ def _describe_biggait(
         version=version,
         window=options.window,
         input=InputContract(
-            kind="crops", height=CROP[0], width=CROP[1], channels=3, crop_rule="pad_to_aspect"
+            kind=InputKind.CROP, height=CROP[0], width=CROP[1], channels=3, crop_rule="pad_to_aspect"
         ),
         feature=FeatureContract(channels=channels, height=16, width=8),
         embedding=EmbeddingContract(parts=parts, dim=dim, tap="before the neck"),
@@ -253,7 +252,7 @@ def _describe_gaitheat(
         version=version,
         window=options.window,
         input=InputContract(
-            kind="parts",
+            kind=InputKind.POSE,
             height=HEATMAP[0],
             width=HEATMAP[1],
             channels=1 + len(options.groups),

@@ -23,7 +23,8 @@ from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.export.compare import order_kept
-from gaitstream.models.bundle import Bundle, Manifest
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.manifest import Manifest
 
 Array = NDArray[Any]
 RANK1_DROP = 0.5

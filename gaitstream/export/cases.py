@@ -21,7 +21,7 @@ from gaitstream.export import pgha
 from gaitstream.export.biggait import CROP, BigGait
 from gaitstream.export.gaitheat import HEATMAP, GaitHeat
 from gaitstream.export.vit import Block
-from gaitstream.models.bundle import AlignmentContract
+from gaitstream.models.manifest import AlignmentContract
 
 Array = NDArray[Any]
 PEOPLE, CLIPS, FRAMES = 3, 2, 2

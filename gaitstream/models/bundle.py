@@ -17,100 +17,19 @@ import msgspec
 from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import BundleError
+from gaitstream.models.manifest import SCHEMA, Manifest, to_plain
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
 MANIFEST = "manifest.json"
 PARITY = "parity.json"
 
-Model = Literal["biggait", "gaitheat"]
-
-
-class InputContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the frame graph takes.
-
-    BigGait takes RGB uint8 crops `[n, 3, height, width]` and original width/height ratios `[n]`;
-    GaitHeat takes aligned part maps `[n, 1 + groups, height, width]` in float32.
-    """
-
-    kind: Literal["crops", "parts"]
-    height: int
-    width: int
-    channels: int
-    crop_rule: Literal["pad_to_aspect", "pose"]
-    """`pad_to_aspect`: height fits, width padded with black or cut. `pose`: box x 1.25, zero padded."""
-    colour: Literal["rgb"] = "rgb"
-
-
-class AlignmentContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """GaitHeat's pose-guided heatmap alignment (PGHA) and the merging of joints into parts."""
-
-    groups: tuple[tuple[int, ...], ...]
-    """Joint indices merged (maximum) into each part; the global part over all joints comes first."""
-    gamma_deg: float = 5.0
-    """Frames whose spine tilt is at most this keep identity matrices."""
-    small_angle: Literal["identity", "align"] = "identity"
-    """What happens at or under `gamma_deg`: nothing at all, or rotation and translation all the same."""
-    target_xy: tuple[float, float] = (24.0, 16.0)
-    """Where the neck goes, in heatmap pixels."""
-    normalization: Literal["fixed", "tracklet"] = "fixed"
-    min_pose_score: float = 0.4
-    """Frames whose mean joint score is lower are dropped."""
-
-
-class FeatureContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Shape of one frame's feature map, the thing that is pooled by element-wise maximum."""
-
-    channels: int
-    height: int
-    width: int
-
-
-class EmbeddingContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Shape and meaning of the embedding `[parts, dim]`."""
-
-    parts: int
-    dim: int
-    tap: str
-    metric: Literal["mean_part_l2"] = "mean_part_l2"
-
-
-class Graphs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """File names of one precision's graphs, relative to the bundle."""
-
-    frame: str
-    head: str
-    align: str | None = None
-    """GaitHeat: heatmaps and keypoints to aligned parts in standard ONNX operators."""
-    deepstream: str | None = None
-    """The frame graph for nvinfer: raw 0..255 input, no second input."""
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`manifest.json`."""
-
-    schema: int = SCHEMA
-    model: Model
-    version: str
-    window: int = 30
-    input: InputContract
-    alignment: AlignmentContract | None = None
-    feature: FeatureContract
-    embedding: EmbeddingContract
-    graphs: dict[str, Graphs]
-    """By precision: `fp32` and `fp16`. bf16 is a runtime's mode over the fp32 graphs."""
-    allowed_precisions: tuple[Precision, ...] = ("fp32",)
-    """What the parity report allows `auto` to pick."""
-    licence: str
-    source: dict[str, str]
-    """SHA-256 by source checkpoint file name."""
-    fingerprint: str = ""
+Role = Literal["frame", "head", "align", "deepstream", "clip"]
 
 
 def compute_fingerprint(manifest: Manifest, root: Path) -> str:
     """Hash over the contract and every graph file; independent of where the bundle lies."""
-    contract = msgspec.to_builtins(msgspec.structs.replace(manifest, fingerprint="", allowed_precisions=()))
+    contract = to_plain(msgspec.structs.replace(manifest, fingerprint="", allowed_precisions=()))
     digest = hashlib.sha256(msgspec.json.encode(contract, order="deterministic"))
     for precision in sorted(manifest.graphs):
         for name in msgspec.structs.astuple(manifest.graphs[precision]):
@@ -151,7 +70,7 @@ class Bundle:
         if not path.is_file():
             raise BundleError(
                 f"{root} is not a model bundle: it has no {MANIFEST}; "
-                "make one with 'gaitstream export biggait|gaitheat --checkpoint FILE --out DIR'"
+                "make one with 'gaitstream export FAMILY --checkpoint FILE --out DIR'"
             )
         try:
             manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
@@ -175,7 +94,7 @@ class Bundle:
         """The model's identity, in hexadecimal."""
         return self.manifest.fingerprint
 
-    def graph(self, role: Literal["frame", "head", "align", "deepstream"], precision: Precision) -> Path:
+    def graph(self, role: Role, precision: Precision) -> Path:
         """Path of a graph; bf16 uses the fp32 files."""
         stored = "fp32" if precision == "bf16" else precision
         if stored not in self.manifest.graphs:
@@ -217,6 +136,6 @@ class Bundle:
 def write_manifest(manifest: Manifest, root: Path) -> Manifest:
     """Write `manifest.json` with the fingerprint of the graphs that lie in `root`."""
     sealed = msgspec.structs.replace(manifest, fingerprint=compute_fingerprint(manifest, root))
-    text = msgspec.json.format(msgspec.json.encode(sealed), indent=2)
+    text = msgspec.json.format(msgspec.json.encode(to_plain(sealed)), indent=2)
     (root / MANIFEST).write_bytes(text + b"\n")
     return sealed

@@ -25,7 +25,8 @@ from gaitstream.engines import Batch, Engine, open_engine
 from gaitstream.engines.base import Feeds, Precision, Progress, no_progress
 from gaitstream.engines.registry import choose, ranked, survey
 from gaitstream.errors import BundleError, EngineError
-from gaitstream.models.bundle import Bundle, Manifest
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.manifest import Manifest
 
 if TYPE_CHECKING:
     from gaitstream.engines.cache import EngineCache

@@ -192,7 +192,7 @@ class Encoder:
         """Feature maps of one recognizer, a row per candidate."""
         manifest = recognizer.manifest
         if not candidates:
-            return np.empty((0, manifest.feature.channels, 1, 1), np.float32)
+            return np.empty((0, 1, 1, 1), np.float32)
         if manifest.input.crop_rule == "pose":
             if is_tracklet_normalised(recognizer):
                 return heatmaps

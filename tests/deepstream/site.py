@@ -85,8 +85,7 @@ def make_plan(recognizers: Mapping[str, Recognizer]) -> Plan:
     """Encoders of the recognizers' shapes; files that exist by name only."""
     encoders = []
     for kind in KINDS:
-        feature = recognizers[kind].manifest.feature
-        shape = (feature.channels, feature.height, feature.width)
+        shape = recognizers[kind].manifest.features["features"].shape
         size = (256, 128 if kind == "biggait" else 192)
         encoders.append(EncoderPlan(kind, Path(f"/m/{kind}.onnx"), *size, 16, shape))  # type: ignore[arg-type]
     detector = DetectorPlan(Path("/m/yolox.onnx"), "yolox", 416, 416, 1)

@@ -24,7 +24,8 @@ from gaitstream.deepstream.plan import Plan
 from gaitstream.deepstream.render import render
 from gaitstream.errors import ConfigError
 from gaitstream.events import IdentityFinal, Journal, TrackEnded, encode
-from gaitstream.models.bundle import Bundle, Graphs, write_manifest
+from gaitstream.models.bundle import Bundle, write_manifest
+from gaitstream.models.manifest import Graphs
 from gaitstream.zoo import resolve
 from tests.pipeline.tiny import GROUPS, tiny_bundle
 

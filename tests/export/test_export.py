@@ -60,7 +60,7 @@ def test_a_bundle_opens_with_its_contract_and_proof(proved_heat: Exported) -> No
     assert manifest.alignment is not None
     assert manifest.alignment.gamma_deg == 20.0
     assert (manifest.embedding.parts, manifest.embedding.dim) == (16, 8)
-    assert (manifest.feature.channels, manifest.feature.height, manifest.feature.width) == (16, 16, 12)
+    assert manifest.features["features"].shape == (16, 16, 12)
     assert list(manifest.source) == ["heat.pt"]
     assert manifest.allowed_precisions == proved_heat.report.allowed_precisions
     parity = bundle.parity()

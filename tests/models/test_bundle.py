@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from gaitstream.errors import BundleError
-from gaitstream.models.bundle import (
-    MANIFEST,
-    PARITY,
-    Bundle,
+from gaitstream.models.bundle import MANIFEST, PARITY, Bundle, compute_fingerprint, write_manifest
+from gaitstream.models.manifest import (
+    AlignmentContract,
+    ClipContract,
+    CropContract,
     EmbeddingContract,
     FeatureContract,
     Graphs,
     InputContract,
+    InputKind,
     Manifest,
-    write_manifest,
+    SkeletonContract,
 )
 
 
@@ -33,7 +36,9 @@ def root(tmp_path: Path) -> Path:
         Manifest(
             model="biggait",
             version="1",
-            input=InputContract(kind="crops", height=256, width=128, channels=3, crop_rule="pad_to_aspect"),
+            input=InputContract(
+                kind=InputKind.CROP, height=256, width=128, channels=3, crop_rule="pad_to_aspect"
+            ),
             feature=FeatureContract(channels=512, height=16, width=8),
             embedding=EmbeddingContract(parts=16, dim=256, tap="before the neck"),
             graphs={"fp32": Graphs(frame="frame.onnx", head="head.onnx")},
@@ -129,3 +134,105 @@ def test_proofs_of_engines_are_added_to_the_report(root: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == [
         "frame.onnx", "head.onnx", MANIFEST, PARITY
     ]  # fmt: skip
+
+
+DEMO = Path(__file__).parents[2] / "gaitstream/zoo/demo/gaitheat"
+
+
+def test_a_bundle_of_the_first_version_keeps_its_fingerprint_and_its_text(tmp_path: Path) -> None:
+    bundle = Bundle.open(DEMO)
+    assert bundle.manifest.shape == "frame"
+    assert bundle.manifest.keeps == "maximum"
+    assert bundle.manifest.needs == {InputKind.POSE}
+    copy = tmp_path / "copy"
+    shutil.copytree(DEMO, copy)
+    assert write_manifest(bundle.manifest, copy).fingerprint == bundle.fingerprint
+    assert msgspec.json.decode((copy / MANIFEST).read_bytes()) == msgspec.json.decode(
+        (DEMO / MANIFEST).read_bytes()
+    )
+
+
+def test_every_later_field_is_part_of_the_identity(root: Path) -> None:
+    manifest = Bundle.open(root).manifest
+    silhouettes = InputContract(
+        kind=InputKind.SILHOUETTE, height=64, width=44, channels=1, crop_rule="segment"
+    )
+    variants = [
+        msgspec.structs.replace(manifest, more_inputs=(silhouettes,)),
+        msgspec.structs.replace(manifest, skeleton=SkeletonContract(sigma_px=4.0)),
+        msgspec.structs.replace(
+            manifest, more_features={"early": FeatureContract(channels=8, height=16, width=8)}
+        ),
+        msgspec.structs.replace(manifest, nvinfer=CropContract(height=96, width=72, rule="segment")),
+        msgspec.structs.replace(
+            manifest, feature=FeatureContract(channels=512, height=16, width=8, pooling="sequence")
+        ),
+    ]
+    prints = {compute_fingerprint(variant, root) for variant in (manifest, *variants)}
+    assert len(prints) == len(variants) + 1
+
+
+def clip_manifest(root: Path, **changes: Any) -> Manifest:
+    (root / "clip.onnx").write_bytes(b"clip")
+    fields: dict[str, Any] = {
+        "model": "toy-3d",
+        "version": "1",
+        "input": InputContract(
+            kind=InputKind.SILHOUETTE, height=64, width=44, channels=1, crop_rule="segment"
+        ),
+        "clip": ClipContract(min_frames=8, max_frames=30, grouping=2, context=4),
+        "embedding": EmbeddingContract(parts=16, dim=8, tap="before the neck"),
+        "graphs": {"fp32": Graphs(clip="clip.onnx")},
+        "licence": "test",
+        "source": {},
+    }
+    return Manifest(**{**fields, **changes})
+
+
+def test_a_clip_bundle_says_what_it_needs_and_keeps(root: Path) -> None:
+    write_manifest(clip_manifest(root), root)
+    bundle = Bundle.open(root)
+    assert (bundle.manifest.shape, bundle.manifest.keeps) == ("clip", "inputs")
+    assert bundle.manifest.needs == {InputKind.SILHOUETTE}
+    assert bundle.manifest.clip == ClipContract(min_frames=8, max_frames=30, grouping=2, context=4)
+    assert bundle.graph("clip", "fp32") == root / "clip.onnx"
+    with pytest.raises(BundleError, match="has no frame graph"):
+        bundle.graph("frame", "fp32")
+
+
+def test_both_spellings_of_a_kind_are_read(root: Path) -> None:
+    path = root / MANIFEST
+    data = msgspec.json.decode(path.read_bytes())
+    before = Bundle.open(root).fingerprint
+    data["input"]["kind"] = "crop"
+    path.write_bytes(msgspec.json.encode(data))
+    assert Bundle.open(root).fingerprint == before
+    data["input"]["kind"] = "smell"
+    path.write_bytes(msgspec.json.encode(data))
+    with pytest.raises(BundleError, match="Invalid enum value 'smell'"):
+        Bundle.open(root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"feature": None}, "either `feature`, for frame and head graphs, or `clip`"),
+        ({"clip": {}}, "either `feature`, for frame and head graphs, or `clip`"),
+        ({"graphs": {"fp32": {"frame": "frame.onnx"}}}, "`graphs.fp32` has no head graph"),
+        ({"model": "My Model"}, "matching regex"),
+    ],
+)
+def test_contradictions_are_explained(root: Path, changes: dict[str, object], says: str) -> None:
+    edit(root, **changes)
+    with pytest.raises(BundleError, match=says):
+        Bundle.open(root)
+
+
+def test_pooling_decides_what_is_kept(root: Path) -> None:
+    manifest = Bundle.open(root).manifest
+    two = {"early": FeatureContract(channels=8, height=16, width=8)}
+    assert msgspec.structs.replace(manifest, more_features=two).keeps == "maximum"
+    whole = {"early": FeatureContract(channels=8, height=16, width=8, pooling="sequence")}
+    assert msgspec.structs.replace(manifest, more_features=whole).keeps == "maps"
+    by_window = AlignmentContract(groups=((0,),), normalization="tracklet")
+    assert msgspec.structs.replace(manifest, alignment=by_window).keeps == "inputs"

@@ -13,15 +13,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from gaitstream.models.bundle import (
+from gaitstream.models.bundle import Bundle, write_manifest
+from gaitstream.models.manifest import (
     AlignmentContract,
-    Bundle,
     EmbeddingContract,
     FeatureContract,
     Graphs,
     InputContract,
+    InputKind,
     Manifest,
-    write_manifest,
 )
 
 PARTS, DIM, CHANNELS = 16, 32, 8
@@ -38,7 +38,7 @@ def tiny_bundle(root: Path, model: Literal["biggait", "gaitheat"] = "gaitheat", 
     onnx.save(_head(weights, width), root / "head.onnx")
     size = (64, 48, 3) if heat else (256, 128, 3)
     contract = InputContract(
-        kind="parts" if heat else "crops",
+        kind=InputKind.POSE if heat else InputKind.CROP,
         height=size[0],
         width=size[1],
         channels=size[2],

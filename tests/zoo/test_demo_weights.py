@@ -94,7 +94,7 @@ def test_the_gait_model_tells_unseen_people_apart(
     people, cameras = (np.array([walk[i] for walk in walks]) for i in (0, 1))
     found = retrieve(pairwise(embeddings, embeddings), people, people, cameras, cameras)
     assert found.rank1 > RANK1
-    assert model.manifest.feature.channels == 64
+    assert model.manifest.features["features"].channels == 64
 
 
 def test_real_walkers_stay_themselves_with_another_pose_model(shared: Path) -> None:
