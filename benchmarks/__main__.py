@@ -12,7 +12,8 @@ from dataclasses import replace
 from benchmarks import comparison, torch_recognizer
 from gaitstream.bench.command import run_and_write
 from gaitstream.bench.suites import SUITES
-from gaitstream.cli.bench import add_arguments, settings_of
+from gaitstream.cli.bench import add_arguments
+from gaitstream.cli.commands.bench import settings_of
 from gaitstream.errors import GaitstreamError
 
 ALL = {**SUITES, "comparison": comparison.run}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from gaitstream.config.schema import Camera
 from gaitstream.config.secret_url import SecretUrl
+from gaitstream.synth.address import Address
+from gaitstream.synth.dataset import write_dataset
 
 FPS = 15.0
 SITE = "plaza"
@@ -25,9 +27,6 @@ def make_clips(folder: Path, people: int, size: tuple[int, int], seconds: float)
     Returns:
         The videos.
     """
-    from gaitstream.synth.address import Address
-    from gaitstream.synth.dataset import write_dataset
-
     width, height = size
     root = folder / f"{SITE}-{people}-{width}x{height}-{seconds:g}s"
     if not (root / "cams.yaml").is_file():

@@ -14,6 +14,7 @@ import numpy as np
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.events import Journal, Publisher
+from gaitstream.gallery.store import Enrolment, Gallery
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.telemetry.stats import Histogram, Snapshot
@@ -102,8 +103,6 @@ def accept_everybody(config: Config) -> Config:
 
 def with_gallery(config: Config, encoder: Encoder, path: Path) -> Config:
     """Compare everybody with `PERSONS` random people."""
-    from gaitstream.gallery.store import Enrolment, Gallery
-
     rng = np.random.default_rng(0)
     enrolments = []
     for kind, model in encoder.recognizers.items():

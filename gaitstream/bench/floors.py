@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.machine import matrix_rate_gflops, memory_bandwidth_gbps
-
-if TYPE_CHECKING:
-    from gaitstream.config.schema import Config
-    from gaitstream.pipeline.encode import Encoder
+from gaitstream.config.schema import Config
+from gaitstream.engines import open_engine
+from gaitstream.models.detector import find_detector
+from gaitstream.models.pose import read_contract
+from gaitstream.pipeline.encode import Encoder, locate
 
 CROP_BYTES = 256 * 192 * 3
 HEATMAP_BYTES = 17 * 64 * 48 * 4
@@ -72,11 +72,6 @@ class Floors:
 
 def find_limits(config: Config, encoder: Encoder) -> Floors:
     """Count the graphs of a configuration and measure the machine; takes a few seconds."""
-    from gaitstream.engines import open_engine
-    from gaitstream.models.detector import find_detector
-    from gaitstream.models.pose import read_contract
-    from gaitstream.pipeline.encode import locate
-
     detector = find_detector(config.models.detector.model)[0]
     with open_engine(detector, config.runtime.name, config.runtime.precision) as engine:
         precisions = {"detect": engine.precision}

@@ -18,6 +18,9 @@ from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
 from gaitstream.errors import ConfigError
+from gaitstream.events import Journal, Publisher
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.runner import Pipeline
 from gaitstream.telemetry.stats import rss_bytes
 
 EVERY_S = 1.0
@@ -71,10 +74,6 @@ def run(settings: Settings) -> Suite:
 
 def watch(clips: list[str], cameras: int, seconds: float) -> list[Row]:
     """Run paced cameras and look at this process every second; the samples are in the row's note."""
-    from gaitstream.events import Journal, Publisher
-    from gaitstream.pipeline.encode import Encoder
-    from gaitstream.pipeline.runner import Pipeline
-
     samples: list[Sample] = []
     paths = [Path(clip) for clip in clips]
     with tempfile.TemporaryDirectory() as folder:

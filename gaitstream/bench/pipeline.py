@@ -14,11 +14,13 @@ from gaitstream.bench import pipeline_charts
 from gaitstream.bench.clips import FPS, cameras_on, make_clips
 from gaitstream.bench.drive import Load, accept_everybody, build_config, limit_of, measure, with_gallery
 from gaitstream.bench.floors import find_limits
+from gaitstream.bench.long_run import run as run_long
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Figure, Row, Suite
 from gaitstream.bench.settings import Settings
 from gaitstream.bench.stages import Setting, stage_rows, stage_suite, work_of
+from gaitstream.pipeline.encode import Encoder
 
 KEEPS_UP = 0.95
 """Least share of the due frames that must be analysed."""
@@ -47,8 +49,6 @@ NOTES = (
 def run(settings: Settings) -> list[Suite]:
     """Measure the sweep, or watch a long run."""
     if settings.minutes:
-        from gaitstream.bench.long_run import run as run_long
-
         return [run_long(settings)]
     paced: list[Row] = []
     stages: list[Row] = []
@@ -103,8 +103,6 @@ def open_models(
     clips: list[Path], count: int, bundle: str, *, plain: bool = False, precision: str = "auto"
 ) -> Any:
     """The configuration of so many cameras and its open encoder; `plain` takes everybody as evidence."""
-    from gaitstream.pipeline.encode import Encoder
-
     config = build_config(cameras_on(clips, count, FPS, loop=True), bundle)
     config = accept_everybody(config) if plain else config
     runtime = config.runtime.model_copy(update={"precision": precision})

@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gaitstream.bench.clips import make_clips
+from gaitstream.bench.drive import with_gallery
+from gaitstream.bench.pipeline import open_models
 from gaitstream.errors import GaitstreamError
+from gaitstream.pipeline.runner import Pipeline
 
 SIZE, PEOPLE, CAMERAS = (640, 360), 4, 4
 RATE_HZ = 100
@@ -159,10 +162,6 @@ def main(argv: list[str]) -> None:
     import cProfile
     import threading
     import time
-
-    from gaitstream.bench.drive import with_gallery
-    from gaitstream.bench.pipeline import open_models
-    from gaitstream.pipeline.runner import Pipeline
 
     seconds, folder, report, *clips = argv
     config, encoder = open_models([Path(clip) for clip in clips], CAMERAS, "demo")

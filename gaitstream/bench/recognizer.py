@@ -25,6 +25,7 @@ from gaitstream.engines import cuda
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -160,8 +161,6 @@ def need_cuda(bundle: str, repeats: int, runtime: str) -> list[Row]:  # noqa: AR
 
 def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """One runtime and precision, through the public API."""
-    from gaitstream.models.recognizer import Recognizer
-
     model = Recognizer.load(bundle, runtime, precision)
     name = model.manifest.model
     frames = make_frames(name)
@@ -204,8 +203,6 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
 
 def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """Cost of a frame alone, without floors: needs no PyTorch and no onnx."""
-    from gaitstream.models.recognizer import Recognizer
-
     model = Recognizer.load(bundle, runtime, precision)
     frames = make_frames(model.manifest.model)
     times = time_ms(lambda: model.encode(*frames), repeats=repeats, min_total_s=2.0)

@@ -1,6 +1,7 @@
 """The `gaitstream` command.
 
-Each module of this package adds a group of commands; nothing heavy is imported before a command runs.
+Each module of this package declares a group of commands; what they do is in `commands/`, which is imported
+when one runs: `set_defaults(handler="bench:plan")` names the function `plan` of `commands/bench.py`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gaitstream import __version__
 from gaitstream.errors import GaitstreamError
 
+Handler = Callable[[argparse.Namespace], int]
 GROUPS = ("run", "people", "events", "models", "synth", "bench", "deepstream")
 """Modules `gaitstream.cli.<name>` with a function `add(commands)`, in the order of the help text."""
 
@@ -32,6 +34,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def find_handler(handler: str | Handler) -> Handler:
+    """The function that a command's `handler` names, as `module:function` of `gaitstream.cli.commands`."""
+    if not isinstance(handler, str):
+        return handler
+    module, _, name = handler.partition(":")
+    found: Handler = getattr(importlib.import_module(f"gaitstream.cli.commands.{module}"), name)
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -41,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        code = int(args.handler(args) or 0)
+        code = int(find_handler(args.handler)(args) or 0)
         sys.stdout.flush()
         return code
     except GaitstreamError as error:

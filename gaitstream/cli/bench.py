@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from gaitstream.cli.numbers import positive
 
 if TYPE_CHECKING:
-    from gaitstream.bench.settings import Settings
-
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -25,7 +23,7 @@ def add(commands: Commands) -> None:
         "time of a saturated pipeline goes.",
     )
     add_arguments(bench)
-    bench.set_defaults(handler=_bench)
+    bench.set_defaults(handler="bench:bench")
     _add_plan(commands)
 
 
@@ -48,22 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path("out/bench"), help="folder for report.json, .md and plots"
-    )
-
-
-def settings_of(args: argparse.Namespace) -> Settings:
-    """What the arguments of `add_arguments` ask for."""
-    from gaitstream.bench.command import say
-    from gaitstream.bench.settings import Settings
-
-    return Settings(
-        quick=args.quick,
-        say=say,
-        bundles=args.bundle,
-        minutes=args.minutes,
-        cameras=args.cameras,
-        people=args.people,
-        device=args.device,
     )
 
 
@@ -90,33 +72,7 @@ def _add_plan(commands: Commands) -> None:
         "--check", action="store_true",
         help="compare predictions with the report's saturated rows and with crowds measured here",
     )  # fmt: skip
-    plan.set_defaults(handler=_plan)
-
-
-def _plan(args: argparse.Namespace) -> int:
-    from gaitstream.bench.command import say
-    from gaitstream.bench.devices import find_device
-    from gaitstream.bench.plan import SiteLoad, describe_device, describe_plan, make_plan
-    from gaitstream.bench.rates import from_report, measure_rates
-    from gaitstream.bench.result import read_report
-    from gaitstream.errors import ConfigError
-
-    device = find_device(args.device) if args.device else None
-    if args.check and args.model != "demo":
-        raise ConfigError("--check runs the packaged weights: use it with --model demo")
-    site = SiteLoad(args.cameras, args.fps, args.people, args.model, args.size)
-    report = read_report(args.rates) if args.rates else None
-    rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
-    print(describe_plan(make_plan(site, rates), rates))
-    if device is not None:
-        print("\n" + describe_device(site, device))
-    if not args.check:
-        return 0
-    from gaitstream.bench.plan_check import check_crowds, check_report
-
-    checks = [*(check_report(rates, report) if report else []), *check_crowds(rates, say)]
-    print("\n".join(map(str, checks)))
-    return 0 if all(one.holds for one in checks) else 1
+    plan.set_defaults(handler="bench:plan")
 
 
 def _count(text: str) -> int:
@@ -130,28 +86,3 @@ def _megapixels(text: str) -> float:
     if not (cross and width.isdecimal() and height.isdecimal() and 0 < int(width) * int(height) < 1e9):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: give width and height, such as 1920x1080")
     return int(width) * int(height) / 1e6
-
-
-def _bench(args: argparse.Namespace) -> int:
-    if args.suites[0] == "compare":
-        return _compare([Path(name) for name in args.suites[1:]])
-    from gaitstream.bench.command import run_and_write, say
-
-    if args.suites[0] == "profile":
-        from gaitstream.bench.profile import profile
-
-        print(profile(args.minutes or 1.0, args.out, say))
-        return 0
-    return run_and_write(args.suites, settings_of(args), args.out)
-
-
-def _compare(paths: list[Path]) -> int:
-    from gaitstream.bench.compare import changes_markdown, compare_reports
-    from gaitstream.bench.result import read_report
-    from gaitstream.errors import ConfigError
-
-    if len(paths) != 2:
-        raise ConfigError(f"bench compare takes two report.json files, got {len(paths)}")
-    changes = compare_reports(read_report(paths[0]), read_report(paths[1]))
-    print(changes_markdown(changes))
-    return 1 if any(change.verdict == "worse" for change in changes) else 0

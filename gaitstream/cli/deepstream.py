@@ -24,45 +24,11 @@ def add(commands: Commands) -> None:
     render.add_argument("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")
     render.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
     render.add_argument("--view", action="store_true", help="with the annotated RTSP stream")
-    render.set_defaults(handler=_render)
+    render.set_defaults(handler="deepstream:render")
     build = actions.add_parser(
         "build",
         help="compile the engines that DeepStream will load",
         description="Compile detector and encoders for this machine's GPU, as the first start would.",
     )
     build.add_argument("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")
-    build.set_defaults(handler=_build)
-
-
-def _render(args: argparse.Namespace) -> int:
-    from gaitstream.config.reading import load_config
-    from gaitstream.deepstream.models import make_plan
-    from gaitstream.deepstream.render import render
-
-    config = load_config(args.cameras)
-    plan = make_plan(config)
-    graph, files = render(config, plan, args.out, view=args.view)
-    print(
-        f"{len(graph.nodes)} elements, {len(graph.links)} links, {len(graph.probes)} probes; all names known"
-    )
-    for path in files:
-        print(f"  {path}")
-    if not plan.parser.is_file():
-        print(
-            f"note: {plan.parser} is not here; the GPU image has it, or build it from the parser's CMakeLists"
-        )
-    return 0
-
-
-def _build(args: argparse.Namespace) -> int:
-    from gaitstream.config.reading import load_config
-    from gaitstream.deepstream.engines import prepare_engines
-    from gaitstream.deepstream.models import make_plan
-    from gaitstream.deepstream.progress import print_progress
-
-    files = prepare_engines(make_plan(load_config(args.cameras)), print_progress())
-    for path in files:
-        print(path)
-    if not files:
-        print("nothing was built: TensorRT's Python module is needed; run it in the image gaitstream:gpu")
-    return 0 if files else 3
+    build.set_defaults(handler="deepstream:build")

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     synth.add_argument("--day", type=natural, default=0, help="other clothes and routes (default: 0)")
     synth.add_argument("--fps", type=positive, default=15.0, help="frames per second (default: 15)")
     synth.add_argument("--size", type=_size, default=(640, 360), metavar="WxH", help="default: 640x360")
-    synth.set_defaults(handler=_synth)
+    synth.set_defaults(handler="synth:synth")
     _add_demo(commands)
 
 
@@ -49,56 +49,7 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("--view", action="store_true", help="live pictures as a page on this machine")
     demo.add_argument("--port", type=natural, default=0, help="of that page (default: a free one)")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
-    demo.set_defaults(handler=_demo)
-
-
-def _synth(args: argparse.Namespace) -> int:
-    from rich.progress import Progress
-
-    from gaitstream.synth.address import Address
-    from gaitstream.synth.dataset import write_dataset
-
-    width, height = args.size
-    addresses = [
-        Address(
-            site=args.site, camera=number, people=args.people, seed=args.seed, day=args.day, fps=args.fps,
-            width=width, height=height, seconds=args.seconds,
-        )
-        for number in range(1, args.cameras + 1)
-    ]  # fmt: skip
-    with Progress(transient=True) as progress:
-        tasks = {f"cam{address.camera}": progress.add_task(f"cam{address.camera}") for address in addresses}
-
-        def say(name: str, done: int, total: int) -> None:
-            progress.update(tasks[name], completed=done, total=total)
-
-        path = write_dataset(addresses, args.out, say)
-    print(f"{args.cameras} cameras, {args.people} people, {args.seconds:g} s: {path}")
-    return 0
-
-
-def _demo(args: argparse.Namespace) -> int:
-    import shlex
-    import sys
-
-    from rich.console import Console
-
-    from gaitstream.demo.plan import DemoPlan
-    from gaitstream.demo.run import DemoOptions, run_demo
-    from gaitstream.demo.summary import summary
-
-    command = shlex.join(["gaitstream", *sys.argv[1:]])
-    plan = DemoPlan(seed=args.seed, seconds=args.seconds, live=not args.wait)
-    console = Console(highlight=False)
-    try:
-        record, result = run_demo(DemoOptions(plan, args.out, args.view, args.port, command), console)
-    except KeyboardInterrupt:
-        print("Stopped: no report was written.")
-        return 130
-    for line in summary(record, result):
-        console.print(line, soft_wrap=True, markup=False)
-    print(f"Report: {args.out / 'report.html'} ({record.total_s:.0f} s in all)")
-    return 130 if record.stopped else 0
+    demo.set_defaults(handler="synth:demo")
 
 
 def _demo_seconds(text: str) -> float:

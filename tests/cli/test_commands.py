@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import resource
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gaitstream.cli import main
+from gaitstream.cli import build_parser, find_handler, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +36,23 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def handlers(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """What the commands below a parser name as their handlers."""
+    if "handler" in parser._defaults:
+        yield parser._defaults["handler"]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from handlers(child)
+
+
+def test_every_command_has_its_function() -> None:
+    found = list(handlers(build_parser()))
+    assert len(found) > 15
+    for handler in found:
+        assert callable(find_handler(handler)), handler
 
 
 def test_every_command_is_documented_as_it_is() -> None:

@@ -1,0 +1,66 @@
+"""Commands that measure: bench, plan."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gaitstream.bench.command import run_and_write, say
+from gaitstream.bench.compare import changes_markdown, compare_reports
+from gaitstream.bench.devices import find_device
+from gaitstream.bench.plan import SiteLoad, describe_device, describe_plan, make_plan
+from gaitstream.bench.plan_check import check_crowds, check_report
+from gaitstream.bench.profile import profile
+from gaitstream.bench.rates import from_report, measure_rates
+from gaitstream.bench.result import read_report
+from gaitstream.bench.settings import Settings
+from gaitstream.errors import ConfigError
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What the arguments of `add_arguments` ask for."""
+    return Settings(
+        quick=args.quick,
+        say=say,
+        bundles=args.bundle,
+        minutes=args.minutes,
+        cameras=args.cameras,
+        people=args.people,
+        device=args.device,
+    )
+
+
+def plan(args: argparse.Namespace) -> int:
+    """How many machines a site needs."""
+    device = find_device(args.device) if args.device else None
+    if args.check and args.model != "demo":
+        raise ConfigError("--check runs the packaged weights: use it with --model demo")
+    site = SiteLoad(args.cameras, args.fps, args.people, args.model, args.size)
+    report = read_report(args.rates) if args.rates else None
+    rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
+    print(describe_plan(make_plan(site, rates), rates))
+    if device is not None:
+        print("\n" + describe_device(site, device))
+    if not args.check:
+        return 0
+    checks = [*(check_report(rates, report) if report else []), *check_crowds(rates, say)]
+    print("\n".join(map(str, checks)))
+    return 0 if all(one.holds for one in checks) else 1
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Run suites, a profile, or a comparison of two reports."""
+    if args.suites[0] == "compare":
+        return _compare([Path(name) for name in args.suites[1:]])
+    if args.suites[0] == "profile":
+        print(profile(args.minutes or 1.0, args.out, say))
+        return 0
+    return run_and_write(args.suites, settings_of(args), args.out)
+
+
+def _compare(paths: list[Path]) -> int:
+    if len(paths) != 2:
+        raise ConfigError(f"bench compare takes two report.json files, got {len(paths)}")
+    changes = compare_reports(read_report(paths[0]), read_report(paths[1]))
+    print(changes_markdown(changes))
+    return 1 if any(change.verdict == "worse" for change in changes) else 0

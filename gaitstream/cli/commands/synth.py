@@ -1,0 +1,53 @@
+"""Commands of the synthetic world: synth, demo."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from rich.console import Console
+from rich.progress import Progress
+
+from gaitstream.demo.plan import DemoPlan
+from gaitstream.demo.run import DemoOptions, run_demo
+from gaitstream.demo.summary import summary
+from gaitstream.synth.address import Address
+from gaitstream.synth.dataset import write_dataset
+
+
+def synth(args: argparse.Namespace) -> int:
+    """Write videos with ground truth."""
+    width, height = args.size
+    addresses = [
+        Address(
+            site=args.site, camera=number, people=args.people, seed=args.seed, day=args.day, fps=args.fps,
+            width=width, height=height, seconds=args.seconds,
+        )
+        for number in range(1, args.cameras + 1)
+    ]  # fmt: skip
+    with Progress(transient=True) as progress:
+        tasks = {f"cam{address.camera}": progress.add_task(f"cam{address.camera}") for address in addresses}
+
+        def say(name: str, done: int, total: int) -> None:
+            progress.update(tasks[name], completed=done, total=total)
+
+        path = write_dataset(addresses, args.out, say)
+    print(f"{args.cameras} cameras, {args.people} people, {args.seconds:g} s: {path}")
+    return 0
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Run the demo and say how it went."""
+    command = shlex.join(["gaitstream", *sys.argv[1:]])
+    plan = DemoPlan(seed=args.seed, seconds=args.seconds, live=not args.wait)
+    console = Console(highlight=False)
+    try:
+        record, result = run_demo(DemoOptions(plan, args.out, args.view, args.port, command), console)
+    except KeyboardInterrupt:
+        print("Stopped: no report was written.")
+        return 130
+    for line in summary(record, result):
+        console.print(line, soft_wrap=True, markup=False)
+    print(f"Report: {args.out / 'report.html'} ({record.total_s:.0f} s in all)")
+    return 130 if record.stopped else 0
