@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from gaitstream import zoo
 from gaitstream.config.schema import Camera, Sources, Tracking
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.models.detector import DetectorModel
 from gaitstream.models.pose import PoseModel, keypoints
 from gaitstream.models.recognizer import Recognizer
+from gaitstream.models.resolve import resolve
 from gaitstream.pipeline.source import create_source
 from gaitstream.pipeline.track import CameraTracker
 
@@ -86,8 +86,8 @@ def compare(tracklets: list[np.ndarray]) -> dict[str, Any]:
 
 def measure(video: Path, detector: str, pose: str, gait: str, frames: int, threads: int) -> dict[str, Any]:
     """What `compare` says of a video's lasting tracks, cut into tracklets of so many usable frames."""
-    pose_model = PoseModel.load(zoo.resolve(pose, "pose"), threads=threads)
-    recognizer = Recognizer.load(zoo.resolve(gait, "gaitheat"), threads=threads)
+    pose_model = PoseModel.load(pose, threads=threads)
+    recognizer = Recognizer.load(resolve(gait, "recognizer"), threads=threads)
     embeddings = []
     for track in follow(video, detector, pose_model, threads):
         maps = pose_model.heatmaps(np.stack(track.crops))

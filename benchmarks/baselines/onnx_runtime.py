@@ -16,8 +16,8 @@ class OrtModels:
     """Detector, pose model and the bundle's fp32 graphs as sessions."""
 
     def __init__(self, bundle: Path) -> None:
-        self.detector = open_session(zoo.resolve("demo", "detector").with_suffix(".onnx"))
-        self.pose = open_session(zoo.resolve("demo", "pose").with_suffix(".onnx"))
+        self.detector = open_session(zoo.find("demo", "detector").with_suffix(".onnx"))
+        self.pose = open_session(zoo.find("demo", "pose").with_suffix(".onnx"))
         self.align, self.frame, self.head = (
             open_session(bundle / f"{name}.onnx") for name in ("align", "frame", "head")
         )

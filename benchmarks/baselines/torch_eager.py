@@ -24,8 +24,8 @@ class TorchModels:
     """Detector, pose model and GaitHeat as PyTorch modules."""
 
     def __init__(self) -> None:
-        self.detector = load_folded(DetectGraph(DetectNet()), zoo.resolve("demo", "detector"))
-        self.pose = load_folded(PoseNet(), zoo.resolve("demo", "pose"), "net.")
+        self.detector = load_folded(DetectGraph(DetectNet()), zoo.find("demo", "detector"))
+        self.pose = load_folded(PoseNet(), zoo.find("demo", "pose"), "net.")
         self.gait = gaitheat_module()
 
     @torch.inference_mode()

@@ -12,7 +12,7 @@ from gaitstream.config.schema import Config
 from gaitstream.engines import open_engine
 from gaitstream.models.detector import find_detector
 from gaitstream.models.pose import read_contract
-from gaitstream.pipeline.encode import Encoder, locate
+from gaitstream.pipeline.encode import Encoder
 
 CROP_BYTES = 256 * 192 * 3
 HEATMAP_BYTES = 17 * 64 * 48 * 4
@@ -78,7 +78,7 @@ def find_limits(config: Config, encoder: Encoder) -> Floors:
     graphs: dict[str, Path] = {"detect": detector}
     if encoder.pose is not None:
         chosen = config.models.pose
-        graphs["pose"] = read_contract(locate(chosen.model if chosen else "demo", "pose"))[0]
+        graphs["pose"] = read_contract(chosen.model if chosen else "demo")[0]
         precisions["pose"] = encoder.pose.engine.precision
     for kind, recognizer in encoder.recognizers.items():
         graphs[kind] = recognizer.bundle.graph("frame", "fp32")

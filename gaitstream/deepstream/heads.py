@@ -10,7 +10,7 @@ from gaitstream.engines import open_engine
 from gaitstream.errors import EngineError
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.pipeline.encode import locate
+from gaitstream.models.resolve import resolve
 
 if TYPE_CHECKING:
     from gaitstream.engines.cache import EngineCache
@@ -25,7 +25,7 @@ def load_heads(config: Config, cache: EngineCache | None = None) -> dict[str, Re
     """
     heads = {}
     for kind, model in config.models.recognizers.items():
-        bundle = Bundle.open(locate(model.model, kind))
+        bundle = Bundle.open(resolve(model.model, "recognizer", family=kind))
         alignment = bundle.manifest.alignment
         if alignment is not None and alignment.normalization == "tracklet":
             raise EngineError(

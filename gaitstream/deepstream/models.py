@@ -6,17 +6,18 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.plan import DetectorPlan, EncoderKind, EncoderPlan, Plan
-from gaitstream.engines.cache import file_sha256
+from gaitstream.engines.cache import default_root, file_sha256
+from gaitstream.engines.opening import graph_precision, graph_shapes
 from gaitstream.errors import BundleError, ConfigError
 from gaitstream.models.bundle import Bundle
-from gaitstream.models.detector import find_detector
-from gaitstream.models.detector_layouts import DetectorContract, recognise, usual_contract
+from gaitstream.models.detector import find_detector, settle_contract
+from gaitstream.models.detector_layouts import DetectorContract
 from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH
-from gaitstream.pipeline.encode import locate
+from gaitstream.models.resolve import resolve
 
 PARSER_FILE = "libgaitstream_parser.so"
 DEFAULT_NATIVE = Path("/opt/gaitstream-native")
@@ -29,8 +30,6 @@ def make_plan(config: Config) -> Plan:
         ConfigError: no recognizer is configured, a detector cannot run in nvinfer.
         BundleError: a bundle has no graphs for DeepStream.
     """
-    from gaitstream.engines.cache import default_root
-
     kinds = list(config.models.recognizers.items())
     if not kinds:
         raise ConfigError("no recognizer is configured; set models.biggait or models.gaitheat to a bundle")
@@ -44,7 +43,7 @@ def parser_library() -> Path:
 
 
 def _encoder(kind: EncoderKind, model: str, config: Config) -> EncoderPlan:
-    bundle = Bundle.open(locate(model, kind))
+    bundle = Bundle.open(resolve(model, "recognizer", family=kind))
     precision = _precision(bundle, config)
     graph = bundle.graph("deepstream", precision)
     feature, size = bundle.manifest.features["features"], bundle.manifest.input
@@ -85,7 +84,7 @@ def export_command(bundle: Bundle, pose: str) -> str:
     options = {"--target": "deepstream"}
     if manifest.alignment is not None:
         align = manifest.alignment
-        options["--pose"] = str(locate(pose, "pose"))
+        options["--pose"] = str(resolve(pose, "pose"))
         options["--groups"] = ",".join(map(_joints, align.groups))
         options["--gamma"] = f"{align.gamma_deg:g}"
         options["--small-angle"] = align.small_angle
@@ -108,14 +107,15 @@ def _joints(group: Sequence[int]) -> str:
 
 
 def _detector(config: Config) -> DetectorPlan:
-    from gaitstream.engines.opening import graph_precision
-
     graph, contract = find_detector(config.models.detector.model)
-    batch, size, outputs = _shapes(graph)
-    layout = config.models.detector.layout
-    if contract is None or layout not in ("auto", contract.layout):
-        chosen = layout if layout != "auto" else recognise(graph.name, outputs, size)
-        contract = usual_contract(graph.name, chosen)
+    inputs, outputs = graph_shapes(graph)
+    if len(inputs) != 1 or len(next(iter(inputs.values()))) != 4:
+        raise ConfigError(
+            f"{graph.name} has inputs {', '.join(inputs)}, and nvinfer feeds images [n, 3, height, width] "
+            "alone; export it with its other inputs fixed"
+        )
+    batch, _, *size = next(iter(inputs.values()))
+    contract = settle_contract(graph, contract, config.models.detector.layout, outputs, (size[0], size[1]))
     height, width = size if min(size) > 0 else contract.size
     return DetectorPlan(
         graph,
@@ -143,26 +143,3 @@ def _one_scale(contract: DetectorContract) -> float:
             "put the normalisation into the graph"
         )
     return 1.0 / (contract.scale * mean_std)
-
-
-def _shapes(graph: Path) -> tuple[int, tuple[int, int], dict[str, tuple[int, ...]]]:
-    """Batch (-1 when open) and size of the input, shapes of the outputs."""
-    import openvino as ov
-
-    try:
-        model = ov.Core().read_model(graph)
-    except RuntimeError as error:
-        raise ConfigError(f"{graph} is not an ONNX graph that can be read: {error}") from error
-
-    def shape(port: Any) -> tuple[int, ...]:
-        return tuple(d.get_length() if d.is_static else -1 for d in port.get_partial_shape())
-
-    if len(model.inputs) != 1 or len(shape(model.inputs[0])) != 4:
-        names = ", ".join(min(port.get_names(), default="?") for port in model.inputs)
-        raise ConfigError(
-            f"{graph.name} has inputs {names}, and nvinfer feeds "
-            "images [n, 3, height, width] alone; export it with its other inputs fixed"
-        )
-    batch, _, height, width = shape(model.inputs[0])
-    outputs = {min(port.get_names(), default=""): shape(port) for port in model.outputs}
-    return batch, (height, width), outputs

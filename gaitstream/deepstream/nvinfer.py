@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.graph import DETECTOR_ID, FIRST_ENCODER_ID, enabled
-from gaitstream.deepstream.plan import PARSERS, DetectorPlan, EncoderPlan, Plan
+from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
 from gaitstream.deepstream.table import Value, check_nvinfer
 from gaitstream.errors import ConfigError
-from gaitstream.models.detector_layouts import END_TO_END
+from gaitstream.models.detector_layouts import LAYOUTS
 
 Sections = dict[str, dict[str, Value]]
 
@@ -29,6 +29,12 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
     Each camera's own lowest score is applied where its frames come out again.
     """
     model = plan.detector
+    layout = LAYOUTS.get(model.layout)
+    if layout.nvinfer is None:
+        raise ConfigError(
+            f"the detector layout {model.layout!r} has no parser for nvinfer: give its DetectorLayout one, "
+            "or use --frontend native"
+        )
     cameras = enabled(config)
     keys: dict[str, Value] = {
         "gpu-id": config.deepstream.gpu,
@@ -48,9 +54,9 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
         "scaling-filter": _BILINEAR,
         "num-detected-classes": model.person + 1,
         "interval": min(camera.detect_every for camera in cameras) - 1,
-        "cluster-mode": _NONE if model.layout in END_TO_END else _NMS,
-        "custom-lib-path": str(plan.parser),
-        "parse-bbox-func-name": PARSERS[model.layout],
+        "cluster-mode": _NONE if layout.end_to_end else _NMS,
+        "custom-lib-path": str(layout.nvinfer.library or plan.parser),
+        "parse-bbox-func-name": layout.nvinfer.function,
     }
     if model.offsets:
         keys["offsets"] = ";".join(f"{offset:g}" for offset in model.offsets)
@@ -60,7 +66,7 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
         "detected-min-w": SMALLEST_PX,
         "detected-min-h": SMALLEST_PX,
     }
-    if model.layout not in END_TO_END:
+    if not layout.end_to_end:
         limits["nms-iou-threshold"] = config.models.detector.nms_iou
     return _checked({"property": keys, "class-attrs-all": limits})
 

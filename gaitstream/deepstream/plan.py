@@ -9,18 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gaitstream.models.detector_layouts import Layout
-
 EncoderKind = Literal["biggait", "gaitheat"]
-
-PARSERS: dict[Layout, str] = {
-    "yolox": "GaitstreamParseYolox",
-    "yolov8": "GaitstreamParseYolov8",
-    "yolov10": "GaitstreamParseYolov10",
-    "detr": "GaitstreamParseDetr",
-    "rfdetr": "GaitstreamParseRfdetr",
-}
-"""Entry points of our parser library by layout of the detector's outputs."""
 
 
 def feature_layer(kind: EncoderKind) -> str:
@@ -38,7 +27,8 @@ class DetectorPlan:
     """The person detector, run on whole frames."""
 
     onnx: Path
-    layout: Layout
+    layout: str
+    """A name of `detector_layouts.LAYOUTS`; one that DeepStream can read."""
     height: int
     width: int
     batch: int

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import is_model_path
 from gaitstream.data import Detections, Floats, Image
 from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.detector_layouts import (
-    DECODERS,
-    END_TO_END,
+    LAYOUTS,
     DetectorContract,
     Geometry,
-    Layout,
+    Shapes,
     recognise,
     usual_contract,
 )
+from gaitstream.models.resolve import find_network
 
-MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 MOST = 1000
 """Candidates looked at per image: the comparison of all pairs stays small even at a score limit of zero."""
 
@@ -34,6 +31,7 @@ class DetectorModel:
 
     Attributes:
         contract: what it expects of its pixels and how its outputs are read.
+        layout: what reads them.
         size: input height and width.
         batch: most images in one call of the engine.
     """
@@ -42,6 +40,7 @@ class DetectorModel:
         self, contract: DetectorContract, engine: Engine, *, nms_iou: float = 0.5, batch: int = 16
     ) -> None:
         self.contract = contract
+        self.layout = LAYOUTS.get(contract.layout)
         self.engine = engine
         self.nms_iou = nms_iou
         self._input = next(spec for spec in engine.inputs.values() if len(spec.shape) == 4)
@@ -60,7 +59,7 @@ class DetectorModel:
         cls,
         model: str | Path,
         *,
-        layout: Layout | Literal["auto"] = "auto",
+        layout: str = "auto",
         nms_iou: float = 0.5,
         runtime: str = "auto",
         precision: str = "auto",
@@ -71,7 +70,7 @@ class DetectorModel:
 
         Args:
             model: an ONNX file, a manifest beside one, or a name of the model zoo.
-            layout: how the outputs are read; `auto` recognises it.
+            layout: how the outputs are read, a name of `LAYOUTS`; `auto` recognises it.
             nms_iou: boxes that overlap more are one person.
             runtime: see `gaitstream.engines.open_engine`.
             precision: likewise.
@@ -83,11 +82,9 @@ class DetectorModel:
             EngineError: the graph does not compile.
         """
         graph, contract = find_detector(model)
-        if layout != "auto" and (contract is None or contract.layout != layout):
-            contract = usual_contract(graph.name, layout)
-        if contract is None:
+        if contract is None or layout not in ("auto", contract.layout):
             inputs, outputs = graph_shapes(graph)
-            contract = usual_contract(graph.name, recognise(graph.name, outputs, _input_size(inputs)))
+            contract = settle_contract(graph, contract, layout, outputs, input_size(inputs))
         pixels = Pixels(
             contract.scale, contract.mean, contract.std, interleaved=True, swap=contract.colour == "rgb"
         )
@@ -166,14 +163,14 @@ class DetectorModel:
     ) -> Detections:
         """One image's persons out of a batch's outputs."""
         height, width = image
-        boxes, scores = DECODERS[self.contract.layout](outputs, item, self.contract, self.size, least)
+        boxes, scores = self.layout.decode(outputs, item, self.contract, self.size, least)
         boxes = Geometry.of((height, width), self.size, self.contract.fit).to_image(boxes)
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32)).astype(np.float32, copy=False)
         solid = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
         boxes, scores = boxes[solid], scores[solid].astype(np.float32, copy=False)
         order = (
             np.argsort(-scores, kind="stable")
-            if self.contract.layout in END_TO_END
+            if self.layout.end_to_end
             else suppress(boxes, scores, self.nms_iou)
         )
         return Detections(boxes[order], scores[order])
@@ -204,7 +201,7 @@ def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:
     return order[kept]
 
 
-def _input_size(inputs: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+def input_size(inputs: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
     """Height and width of the picture input."""
     shape = next((shape for shape in inputs.values() if len(shape) == 4), None)
     if shape is None:
@@ -216,31 +213,35 @@ def _input_size(inputs: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
 
 
 def find_detector(model: str | Path) -> tuple[Path, DetectorContract | None]:
-    """The ONNX file and its manifest, if it has one."""
-    if isinstance(model, str) and not is_model_path(model):
-        from gaitstream import zoo
+    """The ONNX file and its manifest, if it has one.
 
-        path = zoo.resolve(model, "detector")
-    else:
-        path = Path(model)
-    if not path.is_file():
+    Raises:
+        ConfigError: no such name or file, or a manifest that is wrong.
+    """
+    graph, contract = find_network(model, "detector", DetectorContract)
+    if contract is not None and contract.layout not in LAYOUTS.names():
         raise ConfigError(
-            f"detector {path} does not exist; give an ONNX file, its manifest, or the name of a packaged "
-            "detector: demo"
+            f"the manifest of {graph} names the layout {contract.layout!r}, which is not known; "
+            f"allowed: {', '.join(LAYOUTS.names())}"
         )
-    if path.suffix in MANIFEST_SUFFIXES:
-        contract = _read_manifest(path)
-        return path.parent / contract.graph, contract
-    beside = (path.with_suffix(suffix) for suffix in MANIFEST_SUFFIXES)
-    manifest = next((file for file in beside if file.is_file()), None)
-    return path, _read_manifest(manifest) if manifest else None
+    return graph, contract
 
 
-def _read_manifest(path: Path) -> DetectorContract:
-    import yaml
+def settle_contract(
+    graph: Path, contract: DetectorContract | None, layout: str, outputs: Shapes, size: tuple[int, int]
+) -> DetectorContract:
+    """What a detector expects: its manifest's word, unless another layout was asked for by name.
 
-    try:
-        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), DetectorContract)
-    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
-        keys = ", ".join(DetectorContract.__struct_fields__)
-        raise ConfigError(f"{path}: not a detector manifest: {error}; it takes {keys}") from None
+    Args:
+        graph: the ONNX file.
+        contract: of its manifest, if it has one.
+        layout: asked for, or `auto`.
+        outputs: shape by output name, -1 where dynamic.
+        size: input height and width, -1 where dynamic.
+
+    Raises:
+        ConfigError: there is no such layout, or the outputs are of none that is known.
+    """
+    if contract is not None and layout in ("auto", contract.layout):
+        return contract
+    return usual_contract(graph.name, layout if layout != "auto" else recognise(graph.name, outputs, size))

@@ -16,8 +16,10 @@ same name beside the ONNX file:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -26,8 +28,10 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Floats
 from gaitstream.errors import ConfigError
+from gaitstream.registry import Registry
 
-Layout = Literal["yolox", "yolov8", "yolov10", "detr", "rfdetr"]
+log = logging.getLogger(__name__)
+
 Fit = Literal["top_left", "center", "stretch"]
 Outputs = Mapping[str, NDArray[Any]]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -40,7 +44,7 @@ class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """What a detector expects of its pixels, and how its outputs are read."""
 
     graph: str
-    layout: Layout
+    layout: str
     fit: Fit = "center"
     colour: Literal["rgb", "bgr"] = "rgb"
     scale: float = 255.0
@@ -54,28 +58,63 @@ class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     licence: str = ""
 
 
-_USUAL: dict[Layout, dict[str, Any]] = {
-    "yolox": {"fit": "top_left", "colour": "bgr", "scale": 1.0},
-    "yolov8": {"fit": "center"},
-    "yolov10": {"fit": "center"},
-    "detr": {"fit": "stretch"},
-    # RF-DETR keeps COCO's original numbering, in which a person is 1.
-    "rfdetr": {
-        "fit": "stretch",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "person": 1,
-    },
-}
+Decoder = Callable[[Outputs, int, DetectorContract, tuple[int, int], float], tuple[Floats, Floats]]
+"""(outputs, item of the batch, contract, input size, least score) -> boxes xyxy in input pixels, scores."""
 
 
-def usual_contract(graph: str, layout: Layout) -> DetectorContract:
-    """What the authors' own exports of a layout expect."""
-    return DetectorContract(graph=graph, layout=layout, **_USUAL[layout])
+@dataclass(frozen=True, kw_only=True)
+class NvinferParser:
+    """How DeepStream reads a layout.
+
+    Attributes:
+        function: an `NvDsInferParseCustomFunc` of a library; the last configured class is the person.
+        library: file that holds it; ours when None.
+    """
+
+    function: str
+    library: Path | None = None
 
 
-def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> Layout:
-    """The layout of a graph from its outputs.
+@dataclass(frozen=True, kw_only=True)
+class DetectorLayout:
+    """One way in which detectors lay out their inputs and outputs.
+
+    Attributes:
+        decode: reads the outputs.
+        usual: fields of `DetectorContract` that the authors' own exports expect, where they differ from its
+            defaults.
+        recognises: whether outputs of these shapes (-1 where dynamic), for an input of this height and width,
+            are of this layout; never, for one that has to be named.
+        end_to_end: it holds each person once: no suppression of overlaps.
+        nvinfer: how DeepStream reads it; None when it cannot.
+    """
+
+    decode: Decoder
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    recognises: Callable[[Shapes, tuple[int, int]], bool] = lambda _shapes, _size: False
+    end_to_end: bool = False
+    nvinfer: NvinferParser | None = None
+
+
+LAYOUTS: Registry[DetectorLayout] = Registry(
+    "detector layout",
+    "gaitstream.detectors",
+    {name: f"{__name__}:{name.upper()}" for name in ("yolox", "yolov8", "yolov10", "detr", "rfdetr")},
+)
+"""The layouts by name; another package adds its own by an entry point."""
+
+
+def usual_contract(graph: str, layout: str) -> DetectorContract:
+    """What the authors' own exports of a layout expect.
+
+    Raises:
+        ConfigError: there is no such layout.
+    """
+    return DetectorContract(graph=graph, layout=layout, **LAYOUTS.get(layout).usual)
+
+
+def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> str:
+    """The layout of a graph from its outputs: the first that recognises them.
 
     Args:
         graph: for the message.
@@ -85,30 +124,19 @@ def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> Layout:
     Raises:
         ConfigError: when it is none of the known; the message shows the outputs.
     """
-    if len(outputs) == 3 and {"labels", "boxes", "scores"} <= outputs.keys():
-        return "detr"
-    shapes = list(outputs.values())
-    if len(shapes) == 2 and all(len(shape) == 3 for shape in shapes):
-        last = sorted(shape[2] for shape in shapes)
-        if last[0] == 4 and last[1] > 1:
-            return "rfdetr"
-    if len(shapes) == 1 and len(shapes[0]) == 3:
-        _, rows, columns = shapes[0]
-        cells = sum(-(-size[0] // s) * -(-size[1] // s) for s in STRIDES)
-        if columns == 6:
-            return "yolov10"
-        if columns > 5 and rows in (cells, -1):
-            return "yolox"
-        if rows > 4 and columns in (cells, -1):
-            return "yolov8"
-        # Fewer rows than any detector has queries are the values of a YOLO of other strides.
-        if 4 < columns <= 1000 and FEWEST_QUERIES <= rows <= 1000:
-            return "detr"
+    for name in LAYOUTS.names():
+        try:
+            layout = LAYOUTS.get(name)
+        except ConfigError as error:  # somebody's broken package is no reason to refuse this detector
+            log.warning("%s", error)
+            continue
+        if layout.recognises(outputs, size):
+            return name
     found = ", ".join(f"{name} {list(shape)}" for name, shape in outputs.items())
     raise ConfigError(
-        f"{graph}: its outputs ({found}) are no detector layout known here; allowed: {', '.join(_USUAL)}; "
-        "write a manifest (graph, layout, fit, colour, scale, size) beside the file, or set "
-        "models.detector.layout if it is one of these with its authors' usual input"
+        f"{graph}: its outputs ({found}) are no detector layout known here; allowed: "
+        f"{', '.join(LAYOUTS.names())}; write a manifest (graph, layout, fit, colour, scale, size) beside "
+        "the file, or set models.detector.layout if it is one of these with its authors' usual input"
     )
 
 
@@ -138,10 +166,6 @@ class Geometry:
         offset = np.array([self.left, self.top] * 2, np.float32)
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         return (boxes - offset) / scale
-
-
-Decoder = Callable[[Outputs, int, DetectorContract, tuple[int, int], float], tuple[Floats, Floats]]
-"""(outputs, item of the batch, contract, input size, least score) -> boxes xyxy in input pixels, scores."""
 
 
 def _yolox(
@@ -203,15 +227,77 @@ def _rfdetr(
     return _corners(boxes[item, keep]) * _to_pixels(size), scores[keep].astype(np.float32)
 
 
-DECODERS: dict[Layout, Decoder] = {
-    "yolox": _yolox,
-    "yolov8": _yolov8,
-    "yolov10": _yolov10,
-    "detr": _detr,
-    "rfdetr": _rfdetr,
-}
-END_TO_END: frozenset[Layout] = frozenset({"yolov10", "detr", "rfdetr"})
-"""Layouts that hold each person once: no suppression of overlaps."""
+def _single(outputs: Shapes) -> tuple[int, int] | None:
+    """Rows and columns of an only output `[b, rows, columns]`."""
+    shapes = list(outputs.values())
+    return (shapes[0][1], shapes[0][2]) if len(shapes) == 1 and len(shapes[0]) == 3 else None
+
+
+def _cell_count(size: tuple[int, int]) -> int:
+    return sum(-(-size[0] // stride) * -(-size[1] // stride) for stride in STRIDES)
+
+
+def _is_yolox(outputs: Shapes, size: tuple[int, int]) -> bool:
+    rows, columns = _single(outputs) or (0, 0)
+    return columns > 6 and rows in (_cell_count(size), -1)
+
+
+def _is_yolov8(outputs: Shapes, size: tuple[int, int]) -> bool:
+    rows, columns = _single(outputs) or (0, 0)
+    return rows > 4 and columns != 6 and columns in (_cell_count(size), -1)
+
+
+def _is_yolov10(outputs: Shapes, _: tuple[int, int]) -> bool:
+    return (_single(outputs) or (0, 0))[1] == 6
+
+
+def _is_detr(outputs: Shapes, size: tuple[int, int]) -> bool:
+    if len(outputs) == 3:
+        return {"labels", "boxes", "scores"} <= outputs.keys()
+    rows, columns = _single(outputs) or (0, 0)
+    # Fewer rows than any detector has queries are the values of a YOLO of other strides.
+    queries = 4 < columns <= 1000 and FEWEST_QUERIES <= rows <= 1000
+    return queries and not (_is_yolox(outputs, size) or _is_yolov8(outputs, size) or columns == 6)
+
+
+def _is_rfdetr(outputs: Shapes, _: tuple[int, int]) -> bool:
+    shapes = list(outputs.values())
+    if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes):
+        return False
+    last = sorted(shape[2] for shape in shapes)
+    return last[0] == 4 and last[1] > 1
+
+
+YOLOX = DetectorLayout(
+    decode=_yolox,
+    usual={"fit": "top_left", "colour": "bgr", "scale": 1.0},
+    recognises=_is_yolox,
+    nvinfer=NvinferParser(function="GaitstreamParseYolox"),
+)
+YOLOV8 = DetectorLayout(
+    decode=_yolov8, recognises=_is_yolov8, nvinfer=NvinferParser(function="GaitstreamParseYolov8")
+)
+YOLOV10 = DetectorLayout(
+    decode=_yolov10,
+    recognises=_is_yolov10,
+    end_to_end=True,
+    nvinfer=NvinferParser(function="GaitstreamParseYolov10"),
+)
+DETR = DetectorLayout(
+    decode=_detr,
+    usual={"fit": "stretch"},
+    recognises=_is_detr,
+    end_to_end=True,
+    nvinfer=NvinferParser(function="GaitstreamParseDetr"),
+)
+RFDETR = DetectorLayout(
+    decode=_rfdetr,
+    # RF-DETR keeps COCO's original numbering, in which a person is 1.
+    usual={"fit": "stretch", "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "person": 1},
+    recognises=_is_rfdetr,
+    end_to_end=True,
+    nvinfer=NvinferParser(function="GaitstreamParseRfdetr"),
+)
 
 _grids: dict[tuple[int, int], tuple[Floats, Floats]] = {}
 

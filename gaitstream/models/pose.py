@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.engines import Engine, Pixels, open_engine
-from gaitstream.errors import ConfigError, EngineError
+from gaitstream.errors import EngineError
+from gaitstream.models.resolve import find_network
 
 if TYPE_CHECKING:
     from gaitstream.engines.cache import EngineCache
@@ -35,7 +36,6 @@ CROP_HEIGHT, CROP_WIDTH = 256, 192
 HEAT_HEIGHT, HEAT_WIDTH = 64, 48
 PADDING = 1.25
 """A person's box grows by this before it is cut out."""
-MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 CHUNK = 16
 """Crops per inference: more gain nothing on a CPU and cost memory."""
 
@@ -79,14 +79,14 @@ class PoseModel:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        model: str | Path,
         runtime: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
         *,
         cache: EngineCache | None = None,
     ) -> Self:
-        """Open an ONNX file or the manifest that names it.
+        """Open an ONNX file, the manifest that names it, or a name of the model zoo.
 
         Without a manifest beside the ONNX file the model is taken to expect ImageNet normalisation in RGB.
 
@@ -94,7 +94,7 @@ class PoseModel:
             ConfigError: there is no such file, or the manifest is wrong.
             EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
         """
-        graph, contract = read_contract(Path(path))
+        graph, contract = read_contract(model)
         opening = functools.partial(
             open_engine,
             graph,
@@ -257,34 +257,16 @@ def crop_windows(boxes: Floats) -> NDArray[np.float64]:
     return np.stack([left, top, CROP_WIDTH / width], axis=1)
 
 
-def read_contract(path: Path) -> tuple[Path, PoseContract]:
-    """The graph and its contract from an ONNX file or a manifest; raises ConfigError when there is none."""
-    if not path.is_file():
-        raise ConfigError(f"there is no pose model {path}: give an ONNX file or its manifest")
-    if path.suffix not in MANIFEST_SUFFIXES:
-        beside = [path.with_suffix(suffix) for suffix in MANIFEST_SUFFIXES]
-        manifest = next((one for one in beside if one.is_file()), None)
-        if manifest is None:
-            log.info("%s has no manifest beside it: ImageNet normalisation in RGB is assumed", path.name)
-            return path, PoseContract(graph=path.name)
-        contract = _decode(manifest)
-        return path, contract
-    contract = _decode(path)
-    graph = path.parent / contract.graph
-    if not graph.is_file():
-        raise ConfigError(f"{path} names the graph {contract.graph!r}, which is not beside it")
-    return graph, contract
+def read_contract(model: str | Path) -> tuple[Path, PoseContract]:
+    """The graph of a pose model and its contract: the manifest's, or ImageNet normalisation in RGB.
 
-
-def _decode(path: Path) -> PoseContract:
-    import yaml
-
-    try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), PoseContract)
-    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not a pose manifest ({error}): it takes graph, colour, scale, mean, std and licence"
-        ) from error
+    Raises:
+        ConfigError: no such name or file, or a manifest that is wrong.
+    """
+    graph, contract = find_network(model, "pose", PoseContract)
+    if contract is None:
+        log.info("%s has no manifest beside it: ImageNet normalisation in RGB is assumed", graph.name)
+    return graph, contract or PoseContract(graph=graph.name)
 
 
 def _check_shapes(graph: str, engine: Engine) -> None:

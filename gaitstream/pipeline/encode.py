@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Config, is_model_path
+from gaitstream.config.schema import Config
 from gaitstream.data import Feature, Floats, Frame, Image, Person, Reason
 from gaitstream.errors import ConfigError
+from gaitstream.models.resolve import resolve
 from gaitstream.pipeline.evidence import LEFT_ANKLE, RIGHT_ANKLE, CameraEvidence, FeatureJump, sharpness
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Encoder:
         options = (runtime.name, runtime.precision, runtime.threads)
         recognizers: dict[str, Recognizer] = {}
         for kind, model in config.models.recognizers.items():
-            recognizer = Recognizer.load(locate(model.model, kind), *options)
+            recognizer = Recognizer.load(resolve(model.model, "recognizer", family=kind), *options)
             if recognizer.manifest.model != kind:
                 found = recognizer.manifest.model
                 raise ConfigError(
@@ -109,7 +109,7 @@ class Encoder:
         if name is not None:
             # A bundle's half graphs say nothing of the pose model: its own graph and manifest decide.
             precision = "auto" if runtime.precision == "fp16" else runtime.precision
-            loaded = PoseModel.load(locate(name, "pose"), runtime.name, precision, runtime.threads)
+            loaded = PoseModel.load(name, runtime.name, precision, runtime.threads)
         return cls(recognizers, loaded, max_feature_jump=config.quality.max_feature_jump)
 
     def encode(self, works: Sequence[Work]) -> Encoded:
@@ -220,20 +220,6 @@ class Encoder:
                 persons = list(encoded.persons[candidate.work])
                 persons[candidate.index] = replace(candidate.person, rejected=candidate.reason)
                 encoded.persons[candidate.work] = tuple(persons)
-
-
-def locate(model: str, kind: str) -> Path:
-    """The path of a model given as a path or as a name of the model zoo.
-
-    Args:
-        model: the value in the configuration.
-        kind: `detector`, `pose`, `biggait` or `gaitheat`.
-    """
-    if is_model_path(model):
-        return Path(model)
-    from gaitstream import zoo
-
-    return Path(zoo.resolve(model, kind))
 
 
 def is_tracklet_normalised(recognizer: Recognizer) -> bool:

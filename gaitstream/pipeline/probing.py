@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaitstream import zoo
 from gaitstream.config.reading import Document, Location, name
-from gaitstream.config.schema import Camera, Config, Sources, is_model_path
+from gaitstream.config.schema import Camera, Config, Sources
 from gaitstream.errors import ConfigError, GaitstreamError
+from gaitstream.models.resolve import is_path, resolve
 from gaitstream.pipeline.regions import Regions
 from gaitstream.pipeline.source.select import create_source
+from gaitstream.zoo import Kind
 
 
 def missing(path: Path, config: Config, *, cameras: bool = True) -> list[str]:
@@ -33,15 +34,15 @@ def missing(path: Path, config: Config, *, cameras: bool = True) -> list[str]:
 
 def _models(config: Config) -> Iterator[tuple[Location, str]]:
     """Names that the model zoo does not know; `load_config` has looked for the paths."""
-    wanted = {"detector": config.models.detector.model}
-    wanted |= {"pose": config.models.pose.model} if config.models.pose else {}
-    wanted |= {kind: model.model for kind, model in config.models.recognizers.items()}
-    for kind, value in wanted.items():
+    wanted: list[tuple[str, str, Kind]] = [("detector", config.models.detector.model, "detector")]
+    wanted += [("pose", config.models.pose.model, "pose")] if config.models.pose else []
+    wanted += [(name, model.model, "recognizer") for name, model in config.models.recognizers.items()]
+    for key, value, kind in wanted:
         try:
-            if not is_model_path(value):
-                zoo.resolve(value, kind)
+            if not is_path(value):
+                resolve(value, kind, family=key if kind == "recognizer" else "")
         except ConfigError as error:
-            yield ("models", kind, "model"), str(error)
+            yield ("models", key, "model"), str(error)
 
 
 def _gallery(config: Config) -> Iterator[tuple[Location, str]]:

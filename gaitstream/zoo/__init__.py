@@ -1,12 +1,12 @@
-"""Where models come from: the demo weights that ship with the package, and paths of your own.
+"""The models that ship with the package: weights trained on the synthetic world.
 
-Nothing is downloaded. A name gives a packaged model, whose checksum is verified; anything that looks like a
-path is taken as one.
+Nothing is downloaded. A name gives a packaged model, whose checksum is verified; `models.resolve` also takes
+paths.
 """
 
 from __future__ import annotations
 
-from gaitstream.zoo.registry import ENTRIES, Advice, Entry, Kind, advice, demo_folder, resolve
+from gaitstream.zoo.registry import ENTRIES, Advice, Entry, Kind, advice, demo_folder, find, names
 
-__all__ = ["ENTRIES", "Advice", "Entry", "Kind", "advice", "demo_folder", "resolve"]
+__all__ = ["ENTRIES", "Advice", "Entry", "Kind", "advice", "demo_folder", "find", "names"]
 """Names to look at."""

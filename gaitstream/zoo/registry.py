@@ -7,14 +7,13 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
 from gaitstream.errors import ConfigError
 
-Kind = Literal["detector", "pose", "gaitheat", "biggait"]
-PATH_ENDINGS = (".onnx", ".json", ".yaml", ".yml")
+Kind = Literal["detector", "pose", "segmenter", "recognizer"]
 CHECKSUMS = "checksums.json"
 ADVICE = "advice.json"
 
@@ -30,12 +29,14 @@ class Entry:
     card: str
     """Its model card, relative to `zoo/demo`."""
     summary: str
+    family: str = ""
+    """Of a recognizer."""
 
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("demo", "detector", "detector.json", "detector.md", "persons in the synthetic world, 320 x 192"),
     Entry("demo", "pose", "pose.json", "pose.md", "COCO joints' heatmaps in the synthetic world"),
-    Entry("demo", "gaitheat", "gaitheat", "gaitheat.md", "GaitHeat at reduced width, synthetic walkers"),
+    Entry("demo", "recognizer", "gaitheat", "gaitheat.md", "narrow GaitHeat, synthetic walkers", "gaitheat"),
 )
 
 
@@ -57,42 +58,30 @@ def demo_folder() -> Path:
     return Path(__file__).parent / "demo"
 
 
-def resolve(name_or_path: str | Path, kind: str) -> Path:
-    """The file or directory of a model.
+def names(kind: Kind, family: str = "") -> list[str]:
+    """Names of the packaged models of a kind, of one family where it is given."""
+    return [one.name for one in ENTRIES if one.kind == kind and (not family or one.family == family)]
+
+
+def find(name: str, kind: Kind, family: str = "") -> Path:
+    """The file or directory of a packaged model, its checksum verified.
 
     Args:
-        name_or_path: the name of a packaged model, or a path of your own: an ONNX file, its manifest, or a
-            bundle directory.
-        kind: `detector`, `pose`, `gaitheat` or `biggait`.
+        name: as in `ENTRIES`.
+        kind: what it should be.
+        family: of a recognizer, where only one family will do.
 
     Returns:
-        A detector's or a pose model's manifest, a recognizer's bundle directory, or the path as given.
+        A network's manifest or a recognizer's bundle directory.
 
     Raises:
-        ConfigError: no such name or path, or a packaged file was changed.
+        ConfigError: no such name, or a packaged file was changed.
     """
-    if kind not in get_args(Kind):
-        near = _near(kind, get_args(Kind))
-        raise ConfigError(f"there is no kind of model {kind!r}{near}; allowed: {', '.join(get_args(Kind))}")
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in text or text.endswith(PATH_ENDINGS):
-        path = Path(name_or_path)
-        if not path.exists():
-            raise ConfigError(f"{kind} {path} does not exist; give an ONNX file, a manifest or a bundle")
-        return path
-    names = [entry.name for entry in ENTRIES if entry.kind == kind]
-    entry = next((e for e in ENTRIES if e.kind == kind and e.name == text), None)
-    if entry is None:
-        if not names:
-            raise ConfigError(
-                f"no {kind} weights ship with gaitstream, so {text!r} names none: export a checkpoint with "
-                f"'gaitstream export {kind}' and give the bundle's path"
-            )
-        raise ConfigError(
-            f"no packaged {kind} is called {text!r}{_near(text, names)}; there is {', '.join(names)}; "
-            "a path contains a slash or ends in .onnx"
-        )
+    known = names(kind, family)
+    if name not in known:
+        raise ConfigError(_no_such(name, kind, family, known))
     _verify(demo_folder())
+    entry = next(one for one in ENTRIES if one.kind == kind and one.name == name)
     return demo_folder() / entry.path
 
 
@@ -126,6 +115,18 @@ def _verify(folder: Path) -> None:
             )
 
 
-def _near(value: str, known: tuple[str, ...] | list[str]) -> str:
-    close = difflib.get_close_matches(value, known, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def _no_such(name: str, kind: Kind, family: str, known: list[str]) -> str:
+    what = family or kind
+    if known:
+        close = difflib.get_close_matches(name, known, 1)
+        near = f" (did you mean {close[0]!r}?)" if close else ""
+        return (
+            f"no packaged {what} is called {name!r}{near}; there is {', '.join(known)}; "
+            "a path contains a slash or ends in .onnx"
+        )
+    if kind == "recognizer":
+        return (
+            f"no {what} weights ship with gaitstream, so {name!r} names none: export a checkpoint with "
+            f"'gaitstream export {family}' and give the bundle's path"
+        )
+    return f"no {what} ships with gaitstream, so {name!r} names none: give the path of an ONNX file"

@@ -181,11 +181,11 @@ def test_the_operations_of_the_recognizers_are_those_of_their_graphs(tmp_path: P
     from gaitstream.bench.flops import graph_gflop
     from gaitstream.bench.recognizer import make_module
     from gaitstream.export.gaitheat_graph import write_frame
-    from gaitstream.zoo import resolve
+    from gaitstream.zoo import find
 
     onnx.save(write_frame(make_module("gaitheat"), parts=2), tmp_path / "frame.onnx")
     assert graph_gflop(tmp_path / "frame.onnx") == pytest.approx(GFLOP["gaitheat"], rel=0.005)
-    assert graph_gflop(resolve("demo", "gaitheat") / "frame.onnx") == pytest.approx(GFLOP["demo"], rel=0.005)
+    assert graph_gflop(find("demo", "recognizer") / "frame.onnx") == pytest.approx(GFLOP["demo"], rel=0.005)
 
 
 @pytest.mark.slow

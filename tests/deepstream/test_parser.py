@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gaitstream.deepstream.plan import PARSERS
 from gaitstream.models.detector import DetectorModel
-from gaitstream.models.detector_layouts import DECODERS, DetectorContract, usual_contract
+from gaitstream.models.detector_layouts import LAYOUTS, DetectorContract, usual_contract
 
 SOURCES = Path(__file__).parents[2] / "gaitstream" / "deepstream" / "parser"
 CODES = {"yolox": 0, "yolov8": 1, "yolov10": 2, "detr": 3, "rfdetr": 4}
@@ -89,7 +88,9 @@ def expected(
     size: tuple[int, int],
     least: float,
 ) -> NDArray[np.float32]:
-    boxes, scores = DECODERS[layout]({k: v[None] for k, v in outputs.items()}, 0, contract, size, least)
+    boxes, scores = LAYOUTS.get(layout).decode(
+        {k: v[None] for k, v in outputs.items()}, 0, contract, size, least
+    )
     found = np.hstack([boxes, scores[:, None]]).astype(np.float32)
     return found[np.argsort(-found[:, 4], kind="stable")]
 
@@ -206,11 +207,17 @@ def test_the_entry_points_compile_against_nvidias_headers(tmp_path: Path) -> Non
     sources = [SOURCES / "decode.cpp", SOURCES / "nvinfer.cpp"]
     subprocess.run(["g++", *FLAGS, *sources, *includes, "-o", library], check=True)
     loaded = ctypes.CDLL(str(library))
-    for entry in PARSERS.values():
+    for entry in parsers().values():
         assert getattr(loaded, entry) is not None
+
+
+def parsers() -> dict[str, str]:
+    """The function of our library by layout."""
+    found = {name: LAYOUTS.get(name).nvinfer for name in CODES}
+    return {name: parser.function for name, parser in found.items() if parser is not None}
 
 
 def test_the_entry_points_are_those_that_configurations_name() -> None:
     text = (SOURCES / "nvinfer.cpp").read_text()
-    for layout, entry in PARSERS.items():
+    for layout, entry in parsers().items():
         assert f"GAITSTREAM_ENTRY({entry}, GAITSTREAM_{layout.upper()})" in text

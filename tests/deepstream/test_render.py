@@ -26,7 +26,7 @@ from gaitstream.errors import ConfigError
 from gaitstream.events import IdentityFinal, Journal, TrackEnded, encode
 from gaitstream.models.bundle import Bundle, write_manifest
 from gaitstream.models.manifest import Graphs
-from gaitstream.zoo import resolve
+from gaitstream.zoo import find
 from tests.pipeline.tiny import GROUPS, tiny_bundle
 
 
@@ -134,7 +134,7 @@ def test_a_bundle_in_single_precision_alone_runs_in_it(tmp_path: Path) -> None:
 
 
 def test_the_demo_renders_when_it_has_the_graph(tmp_path: Path, capsys: Any) -> None:
-    graphs = Bundle.open(resolve("demo", "gaitheat")).manifest.graphs
+    graphs = Bundle.open(find("demo", "recognizer")).manifest.graphs
     complete = any(one.deepstream is not None for one in graphs.values())
     code = main(
         [

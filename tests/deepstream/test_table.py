@@ -14,8 +14,9 @@ import pytest
 from gaitstream.config.schema import Config
 from gaitstream.deepstream import api, child, graph, nvinfer, probes, rest, table, tracker
 from gaitstream.deepstream.graph import Link, Node, build_graph
-from gaitstream.deepstream.plan import PARSERS, Plan
+from gaitstream.deepstream.plan import Plan
 from gaitstream.errors import ConfigError
+from gaitstream.models.detector_layouts import LAYOUTS
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "deepstream": [
@@ -50,7 +51,7 @@ def test_every_option_gives_known_names_and_values(site: Any, make_plan: Any) ->
     seen = set()
     for config in every_site(site):
         for layout, kinds, view in itertools.product(
-            PARSERS, (("biggait",), ("gaitheat",), ("biggait", "gaitheat")), (False, True)
+            LAYOUTS.names(), (("biggait",), ("gaitheat",), ("biggait", "gaitheat")), (False, True)
         ):
             plan = make_plan(layout=layout, kinds=kinds)
             built = build_graph(config, plan, Path("/out"), view=view)

@@ -118,7 +118,10 @@ def test_wrong_manifest_is_explained(text: str, says: str, tmp_path: Path) -> No
 
 
 def test_missing_file() -> None:
-    with pytest.raises(ConfigError, match="there is no pose model"):
+    with pytest.raises(
+        ConfigError,
+        match=r"pose nowhere\.onnx does not exist; give an ONNX file .*: demo",
+    ):
         PoseModel.load("nowhere.onnx")
 
 

@@ -30,7 +30,7 @@ PEOPLE, FRAMES = 12, 24
 
 @pytest.fixture(scope="module")
 def pose() -> Iterator[PoseModel]:
-    model = PoseModel.load(zoo.resolve("demo", "pose"), threads=2)
+    model = PoseModel.load(zoo.find("demo", "pose"), threads=2)
     yield model
     model.close()
 
@@ -89,7 +89,7 @@ def test_the_pose_model_finds_joints_of_unseen_people(
 def test_the_gait_model_tells_unseen_people_apart(
     walks: list[tuple[int, int, np.ndarray, np.ndarray]],
 ) -> None:
-    model = Recognizer.load(zoo.resolve("demo", "gaitheat"), threads=2)
+    model = Recognizer.load(zoo.find("demo", "recognizer"), threads=2)
     embeddings = np.stack([model.embed(heatmaps, keypoints(heatmaps)) for _, _, heatmaps, _ in walks])
     people, cameras = (np.array([walk[i] for walk in walks]) for i in (0, 1))
     found = retrieve(pairwise(embeddings, embeddings), people, people, cameras, cameras)

@@ -16,7 +16,7 @@ from gaitstream.zoo import registry
 
 @pytest.mark.parametrize("entry", zoo.ENTRIES, ids=lambda entry: entry.kind)
 def test_every_entry_is_there_with_its_card(entry: zoo.Entry) -> None:
-    assert zoo.resolve(entry.name, entry.kind).exists()
+    assert zoo.find(entry.name, entry.kind).exists()
     assert (zoo.demo_folder() / entry.card).read_text().startswith("# Demo")
 
 
@@ -36,29 +36,22 @@ def test_a_changed_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         file.write(b"\0damage")
     monkeypatch.setattr(registry, "demo_folder", lambda: folder)
     with pytest.raises(ConfigError, match=r"pose\.onnx is .* it was changed or damaged"):
-        zoo.resolve("demo", "detector")
-
-
-def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
-    model = tmp_path / "mine.onnx"
-    model.touch()
-    assert zoo.resolve(str(model), "detector") == model
-    assert zoo.resolve(model, "pose") == model
-    with pytest.raises(ConfigError, match=r"other\.onnx does not exist"):
-        zoo.resolve("other.onnx", "pose")
+        zoo.find("demo", "detector")
 
 
 def test_wrong_names_are_met_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no packaged pose is called 'dmeo' \(did you mean 'demo'\?\)"):
-        zoo.resolve("dmeo", "pose")
-    with pytest.raises(ConfigError, match=r"no kind of model 'detektor' \(did you mean 'detector'\?\)"):
-        zoo.resolve("demo", "detektor")
+        zoo.find("dmeo", "pose")
+    with pytest.raises(ConfigError, match="no packaged gaitheat is called 'mine'; there is demo"):
+        zoo.find("mine", "recognizer", "gaitheat")
     with pytest.raises(ConfigError, match="export a checkpoint with 'gaitstream export biggait'"):
-        zoo.resolve("demo", "biggait")
+        zoo.find("demo", "recognizer", "biggait")
+    with pytest.raises(ConfigError, match="no segmenter ships with gaitstream, so 'demo' names none"):
+        zoo.find("demo", "segmenter")
 
 
 def test_the_advice_belongs_to_the_packaged_bundle() -> None:
-    bundle = Bundle.open(zoo.resolve("demo", "gaitheat"))
+    bundle = Bundle.open(zoo.find("demo", "recognizer"))
     advice = zoo.advice()
     assert advice.fingerprint == bundle.fingerprint
     assert 0 < advice.margin < advice.threshold < 2
