@@ -20,7 +20,7 @@ from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
-from gaitstream.config.schema import Quality, Tracking
+from gaitstream.config.schema import Camera, Config, Quality, Tracking
 from gaitstream.data import Detections, Floats, Frame, Image, Person
 from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.proof import Proof
@@ -30,8 +30,9 @@ from gaitstream.models.detector_layouts import STRIDES, Geometry, usual_contract
 from gaitstream.models.pose import PoseContract, PoseModel, keypoints
 from gaitstream.models.recognizer import crop_padded
 from gaitstream.pipeline.encode import Encoder, Work
-from gaitstream.pipeline.evidence import CameraEvidence, sharpness
+from gaitstream.pipeline.judge import CameraJudge, EvidenceJudge
 from gaitstream.pipeline.pool import MapWindow, WindowRule
+from gaitstream.pipeline.quality import sharpness
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.track import Boxes, CameraTracker, create_tracker
 
@@ -194,17 +195,21 @@ def _evidence(image: Image, path: list[Detections], pose: PoseModel) -> Iterator
     """All the encoder does but the recogniser, then its parts one by one."""
     works = [_work(image, frame, found) for frame, found in enumerate(path)]
     encoder = Encoder({}, pose)
-    judge = CameraEvidence(QUALITY, (WIDTH, HEIGHT))
+    judge = EvidenceJudge(
+        Config(cameras=[Camera.model_validate({"id": "a", "url": "a.mp4"})], quality=QUALITY)
+    )
 
     def encode(frame: int) -> None:
         work = works[frame]
-        encoded = encoder.encode([Work(work.frame, judge.judge(work.persons), judge)])
+        encoded = encoder.encode(
+            [Work(work.frame, judge.judge_boxes("a", (WIDTH, HEIGHT), work.persons))], judge
+        )
         if any(person.rejected for person in encoded.persons[0]):
             raise EngineError("somebody was rejected: what is measured is the way of people who are accepted")
 
     yield MeasuredStep("evidence", encode)
     boxes = path[0].boxes
-    alone = CameraEvidence(QUALITY, (WIDTH, HEIGHT))
+    alone = CameraJudge(QUALITY, (WIDTH, HEIGHT))
     yield MeasuredStep("judge", lambda frame: alone.judge(works[frame].persons), "part of evidence")
     yield MeasuredStep("sharpness", lambda _: [sharpness(image, box) for box in boxes], "part of evidence")
     yield MeasuredStep("pose crop", lambda _: pose.crop(image, boxes), "part of evidence")
@@ -251,8 +256,7 @@ def _work(image: Image, frame: int, found: Detections) -> Work:
     persons = tuple(
         Person("a", track, frame, _ns(frame), box, 0.9) for track, box in enumerate(found.boxes, start=1)
     )
-    evidence = CameraEvidence(QUALITY, (WIDTH, HEIGHT))
-    return Work(Frame("a", frame, _ns(frame), image), persons, evidence)
+    return Work(Frame("a", frame, _ns(frame), image), persons)
 
 
 def _converter() -> Call:

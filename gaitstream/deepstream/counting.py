@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from gaitstream.deepstream.translate import Seen
+from gaitstream.deepstream.translate import JudgedFrame
 from gaitstream.telemetry.stats import Stats
 
 
@@ -25,7 +25,7 @@ def count_handled(stats: Stats, counters: Mapping[str, Mapping[str, int]]) -> No
                 camera.front[what] += number
 
 
-def count_frames(stats: Stats, seen: Iterable[Seen], now_ns: int, films: Collection[str]) -> None:
+def count_frames(stats: Stats, seen: Iterable[JudgedFrame], now_ns: int, films: Collection[str]) -> None:
     """Analysed frames and how long ago they were captured.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gaitstream.config.schema import Config
@@ -37,9 +36,3 @@ def load_heads(config: Config, cache: EngineCache | None = None) -> dict[str, Re
         # Nothing is encoded here, so the head stands in for the frame graph's engine as well.
         heads[kind] = Recognizer(bundle, head, head)
     return heads
-
-
-def min_pose_score(recognizers: Iterable[Recognizer]) -> float:
-    """The strictest pose score that their manifests ask for; 0 when none does."""
-    contracts = [model.manifest.alignment for model in recognizers]
-    return max((contract.min_pose_score for contract in contracts if contract is not None), default=0.0)

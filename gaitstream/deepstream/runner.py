@@ -21,7 +21,7 @@ from gaitstream.config.watching import Changes
 from gaitstream.deepstream.commands import change_commands, revive_commands
 from gaitstream.deepstream.counting import count_frames, count_handled
 from gaitstream.deepstream.graph import enabled, slots_of, uri_of
-from gaitstream.deepstream.heads import load_heads, min_pose_score
+from gaitstream.deepstream.heads import load_heads
 from gaitstream.deepstream.labels import Labeller
 from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
@@ -29,11 +29,12 @@ from gaitstream.deepstream.records import unpack
 from gaitstream.deepstream.render import render
 from gaitstream.deepstream.spec import Command, make_spec
 from gaitstream.deepstream.supervisor import Supervisor
-from gaitstream.deepstream.translate import Seen, Translator
+from gaitstream.deepstream.translate import JudgedFrame, Translator
 from gaitstream.deepstream.watchdog import Act, Action
 from gaitstream.engines.base import Progress, no_progress
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.base import IDLE_S, Outcome, Runner
+from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.source.reader import State, StateChange
@@ -92,7 +93,7 @@ class DeepStreamPipeline(Runner):
         self._prepare = prepare
         self._progress = progress
         kinds = [encoder.kind for encoder in self._plan.encoders]
-        self._translator = Translator(config, kinds, min_pose_score(self._recognizers.values()))
+        self._translator = Translator(config, kinds, EvidenceJudge(config, self._recognizers.values()))
         self._folder = tempfile.TemporaryDirectory(prefix="gaitstream-graph-")
         self._supervisor = Supervisor(environ, config.sources.stall_s)
         self._slots = 0
@@ -144,7 +145,7 @@ class DeepStreamPipeline(Runner):
         films = {camera.id for camera in enabled(self.config) if is_film(camera)}
         count_frames(self.stats, seen, time.time_ns(), films)
 
-    def _pass_on(self, seen: Sequence[Seen]) -> None:
+    def _pass_on(self, seen: Sequence[JudgedFrame]) -> None:
         for one in seen:
             for person in one.persons:
                 least = self._next_tracks.get(one.camera, 1)

@@ -1,7 +1,7 @@
 """From what the DeepStream process sends to what the pipeline works on: persons, features, ended tracks.
 
-The same judgement of frames as in the native front end, except for blur: it needs pixels, and none leave
-the GPU. Touches no clock and no socket.
+Who is evidence is decided by the same judge as in the native front end, except for blur: it needs pixels, and
+none leave the GPU. Touches no clock and no socket.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.config.schema import Camera, Config
-from gaitstream.data import Feature, Floats, Person, Reason
+from gaitstream.data import Feature, Person
 from gaitstream.deepstream.plan import EncoderKind
 from gaitstream.deepstream.records import NOTHING, Batch, FrameRecord, PersonRecord
-from gaitstream.models.pose import to_image
-from gaitstream.pipeline.evidence import LEFT_ANKLE, RIGHT_ANKLE, CameraEvidence, FeatureJump
-from gaitstream.pipeline.regions import Regions
+from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.source.clock import SECOND_NS
+
+Arrays = Sequence[NDArray[Any]]
+"""Feature maps `[k, c, h, w]` and keypoints `[k, 17, 3]` of each encoder, in the encoders' order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class JudgedFrame:
     """One analysed frame of one camera, ready for pooling."""
 
     camera: str
@@ -41,142 +42,120 @@ class Seen:
 
 
 @dataclass(slots=True)
-class _CameraState:
-    """What is remembered of one camera."""
+class _CameraTracks:
+    """The tracks of one camera."""
 
-    evidence: CameraEvidence
+    size: tuple[int, int]
     last_seen_ns: dict[int, int]
 
 
 class Translator:
-    """Keeps what each camera's frames are judged by.
+    """Keeps which tracks each camera has.
 
     Args:
         config: the site.
         encoders: kinds in the order in which records hold their rows.
-        min_pose_score: GaitHeat's own limit, from its manifest; the configuration's may be higher.
+        judge: decides who is evidence.
     """
 
-    def __init__(self, config: Config, encoders: Sequence[EncoderKind], min_pose_score: float = 0.0) -> None:
+    def __init__(self, config: Config, encoders: Sequence[EncoderKind], judge: EvidenceJudge) -> None:
         self._config = config
         self._encoders = tuple(encoders)
-        self._min_pose_score = min_pose_score
-        self._cameras: dict[str, _CameraState] = {}
-        jump = config.quality.max_feature_jump
-        self._jump = None if jump is None else FeatureJump(jump)
+        self._judge = judge
+        self._cameras: dict[str, _CameraTracks] = {}
 
-    def translate(self, batch: Batch, arrays: Sequence[NDArray[Any]]) -> list[Seen]:
+    def translate(self, batch: Batch, arrays: Arrays) -> list[JudgedFrame]:
         """One message.
 
         Args:
             batch: its header.
-            arrays: feature maps `[k, c, h, w]` and keypoints `[k, 17, 3]` of each encoder.
+            arrays: of all its persons.
 
         Returns:
             Cameras that left first, as frames without anybody; then the frames.
         """
-        seen = [self._leave(gone.camera) for gone in batch.gone if gone.camera in self._cameras]
+        frames = [self._leave(gone.camera) for gone in batch.gone if gone.camera in self._cameras]
         known = {camera.id: camera for camera in self._config.cameras if camera.enabled}
-        frames = [frame for frame in batch.frames if frame.camera in known]
-        seen += [self._frame(frame, known[frame.camera], arrays) for frame in frames]
-        return seen
+        analysed = [frame for frame in batch.frames if frame.camera in known]
+        frames += [self._frame(frame, known[frame.camera], arrays) for frame in analysed]
+        return frames
 
     def adjust(self, config: Config) -> None:
-        """Take new thresholds and regions; they apply from each camera's next frame."""
-        self._config = config
-        for camera in config.cameras:
-            state = self._cameras.get(camera.id)
-            if state is not None:
-                state.evidence.quality = config.quality_for(camera)
-                state.evidence.regions = Regions(camera, state.evidence.size) if camera.regions else None
+        """Take new thresholds and regions; they apply from each camera's next frame.
 
-    def end_all(self) -> list[Seen]:
+        Raises:
+            ConfigError: a region reaches outside its camera's frame; then nothing changes.
+        """
+        self._judge.adjust(config)
+        self._config = config
+
+    def end_all(self) -> list[JudgedFrame]:
         """The process is gone: every track has ended."""
         return [self._leave(camera) for camera in list(self._cameras)]
 
-    def _leave(self, camera: str) -> Seen:
-        state = self._cameras.pop(camera)
-        ended = tuple(sorted(state.last_seen_ns))
-        self._forget(camera, ended)
-        last_ns = max(state.last_seen_ns.values(), default=0)
-        return Seen(camera, -1, last_ns, state.evidence.size, (), (), ended)
+    def _leave(self, camera: str) -> JudgedFrame:
+        tracks = self._cameras.pop(camera)
+        self._judge.remove(camera)
+        last_ns = max(tracks.last_seen_ns.values(), default=0)
+        return JudgedFrame(camera, -1, last_ns, tracks.size, (), (), tuple(sorted(tracks.last_seen_ns)))
 
-    def _frame(self, frame: FrameRecord, camera: Camera, arrays: Sequence[NDArray[Any]]) -> Seen:
-        state = self._state(frame, camera)
-        ended = self._ended(state, frame.time_ns)
-        state.evidence.forget(ended)
-        self._forget(frame.camera, ended)
+    def _frame(self, frame: FrameRecord, camera: Camera, arrays: Arrays) -> JudgedFrame:
+        size = (frame.width, frame.height)
+        tracks = self._cameras.setdefault(frame.camera, _CameraTracks(size, {}))
+        tracks.size = size
+        ended = self._ended(tracks, frame.time_ns)
+        self._judge.forget(frame.camera, ended)
         least = self._config.detection_score(camera)
         records = [record for record in frame.persons if record.score >= least]
-        persons = state.evidence.judge([_person(frame, record) for record in records])
-        judged, features = [], []
-        for record, person in zip(records, persons, strict=True):
+        for record in records:
             if not record.predicted:
-                state.last_seen_ns[record.track] = frame.time_ns
-            person = self._judge(person, record, state.evidence, arrays)
-            person, maps = self._features(person, record, arrays)
-            judged.append(person)
-            features += maps
-        size = (frame.width, frame.height)
-        return Seen(frame.camera, frame.index, frame.time_ns, size, tuple(judged), tuple(features), ended)
+                tracks.last_seen_ns[record.track] = frame.time_ns
+        persons, features = self._judged(frame, size, records, arrays)
+        return JudgedFrame(frame.camera, frame.index, frame.time_ns, size, persons, features, ended)
 
-    def _state(self, frame: FrameRecord, camera: Camera) -> _CameraState:
-        size = (frame.width, frame.height)
-        state = self._cameras.get(frame.camera)
-        if state is None or state.evidence.size != size:
-            regions = Regions(camera, size) if camera.regions else None
-            evidence = CameraEvidence(self._config.quality_for(camera), size, regions)
-            state = _CameraState(evidence, {} if state is None else state.last_seen_ns)
-            self._cameras[frame.camera] = state
-        return state
-
-    def _ended(self, state: _CameraState, time_ns: int) -> tuple[int, ...]:
+    def _ended(self, tracks: _CameraTracks, time_ns: int) -> tuple[int, ...]:
         lost_ns = int(self._config.tracking.lost_s * SECOND_NS)
-        ended = sorted(track for track, last in state.last_seen_ns.items() if time_ns - last > lost_ns)
+        ended = sorted(track for track, last in tracks.last_seen_ns.items() if time_ns - last > lost_ns)
         for track in ended:
-            del state.last_seen_ns[track]
+            del tracks.last_seen_ns[track]
         return tuple(ended)
 
-    def _judge(
-        self, person: Person, record: PersonRecord, evidence: CameraEvidence, arrays: Sequence[NDArray[Any]]
-    ) -> Person:
-        """By pose and motion, as far as there is a pose."""
-        if person.rejected is not None:
-            return person
-        points = self._keypoints(record, arrays)
-        if points is None:
-            return person if evidence.walks(person) else replace(person, rejected=Reason.STANDING)
-        least = max(evidence.quality.min_pose_score, self._min_pose_score)
-        if float(points[:, 2].mean()) < least:
-            return replace(person, rejected=Reason.LOW_POSE_SCORE)
-        ankles = to_image(points[None], person.box[None])[0, [LEFT_ANKLE, RIGHT_ANKLE], :2]
-        return person if evidence.walks(person, ankles) else replace(person, rejected=Reason.STANDING)
-
-    def _keypoints(self, record: PersonRecord, arrays: Sequence[NDArray[Any]]) -> Floats | None:
-        for number, row in enumerate(record.rows):
-            points = arrays[2 * number + 1]
-            if row != NOTHING and points.size:
-                return np.asarray(points[row], np.float32)
-        return None
-
-    def _features(
-        self, person: Person, record: PersonRecord, arrays: Sequence[NDArray[Any]]
-    ) -> tuple[Person, list[Feature]]:
-        """The person's features by model; none for somebody rejected."""
-        features = []
-        for number, (kind, row) in enumerate(zip(self._encoders, record.rows, strict=True)):
-            if person.rejected is not None or row == NOTHING:
+    def _judged(
+        self, frame: FrameRecord, size: tuple[int, int], records: Sequence[PersonRecord], arrays: Arrays
+    ) -> tuple[tuple[Person, ...], tuple[Feature, ...]]:
+        """Everybody by boxes, pose and motion, then by features; the features of those who are evidence."""
+        tracked = [_person(frame, record) for record in records]
+        persons = list(self._judge.judge_boxes(frame.camera, size, tracked))
+        features: list[Feature] = []
+        for index, record in enumerate(records):
+            if persons[index].rejected is not None:
                 continue
-            feature = arrays[2 * number][row].astype(np.float32)
-            if self._jump is not None and self._jump.check(f"{kind}/{person.camera}", person.track, feature):
-                person = replace(person, rejected=Reason.ID_SWITCH_SUSPECTED)
-                break
-            features.append(Feature(kind, person, feature))
-        return person, features if person.rejected is None else []
+            points = _keypoints(record, arrays)
+            [reason] = self._judge.judge_pose([persons[index]], points)
+            made = self._features(persons[index], record, arrays) if reason is None else []
+            reason = reason or self._judge.judge_features(made)
+            if reason is None:
+                features += made
+            else:
+                persons[index] = replace(persons[index], rejected=reason)
+        return tuple(persons), tuple(features)
 
-    def _forget(self, camera: str, tracks: Sequence[int]) -> None:
-        if self._jump is not None and tracks:
-            self._jump.forget(camera, tracks)
+    def _features(self, person: Person, record: PersonRecord, arrays: Arrays) -> list[Feature]:
+        """What each encoder made of a person, where it made something."""
+        return [
+            Feature(kind, person, arrays[2 * number][row].astype(np.float32))
+            for number, (kind, row) in enumerate(zip(self._encoders, record.rows, strict=True))
+            if row != NOTHING
+        ]
+
+
+def _keypoints(record: PersonRecord, arrays: Arrays) -> NDArray[np.float32] | None:
+    """Keypoints of a person `[1, 17, 3]`, of the first encoder that found any."""
+    for number, row in enumerate(record.rows):
+        points = arrays[2 * number + 1]
+        if row != NOTHING and points.size:
+            return np.asarray(points[row][None], np.float32)
+    return None
 
 
 def _person(frame: FrameRecord, record: PersonRecord) -> Person:

@@ -1,22 +1,109 @@
-"""The cameras of one process: opened and closed, and a batch taken from all of them."""
+"""The cameras of one process: each one's source and tracker, and a batch of frames taken from all of them.
+
+Detection and judgement are shared by all cameras, so they are not here.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
-from gaitstream.config.schema import Config
-from gaitstream.data import Frame
+from gaitstream.config.schema import Camera, Config
+from gaitstream.data import Detections, Frame
 from gaitstream.pipeline.base import IDLE_S
-from gaitstream.pipeline.front import CameraLine
-from gaitstream.pipeline.source.reader import StateChange
-from gaitstream.telemetry.stats import Stats
+from gaitstream.pipeline.source import CameraReader
+from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.track import CameraTracker, Tracked
+from gaitstream.telemetry.stats import CameraStats, Stats
 
 JOIN_S = 0.2
 """How long all decode threads together are waited for at the end."""
 
-Taken = list[tuple[CameraLine, Frame]]
+
+@dataclass
+class CameraStream:
+    """One camera's reader and tracker; used by the pipeline's thread alone.
+
+    Attributes:
+        camera: its entry in the configuration.
+        reader: its decode thread.
+        realtime: files are paced by their timestamps.
+        skew_ns: delay between a file frame's capture time, which lies in the past, and the clock: the
+            smallest seen when the file is paced, else that of the last frame taken.
+    """
+
+    camera: Camera
+    reader: CameraReader
+    tracker: CameraTracker
+    stats: CameraStats
+    realtime: bool = False
+    skew_ns: int | None = None
+    _analysed: int = field(default=0, init=False)
+
+    @classmethod
+    def start(
+        cls,
+        camera: Camera,
+        config: Config,
+        stats: CameraStats,
+        on_state: Callable[[StateChange], None],
+        notify: Callable[[], None],
+        *,
+        realtime: bool,
+    ) -> CameraStream:
+        """Start reading a camera."""
+        reader = CameraReader(camera, config.sources, realtime=realtime, on_state=on_state, notify=notify)
+        stream = cls(camera, reader, CameraTracker(camera.id, config.tracking, camera.fps), stats, realtime)
+        reader.start()
+        return stream
+
+    def needs_detection(self) -> bool:
+        """Whether the next frame is one of those that are detected on."""
+        return self._analysed % self.camera.detect_every == 0
+
+    def note_taken(self, frame: Frame) -> None:
+        """A frame left the queue: learn the clock's distance to capture times."""
+        self._analysed += 1
+        delay_ns = time.time_ns() - frame.time_ns
+        if self.reader.live:
+            self.skew_ns = 0
+        elif not self.realtime or self.skew_ns is None or delay_ns < self.skew_ns:
+            self.skew_ns = delay_ns  # unpaced, a file's frame is due when it is taken
+
+    def track(self, frame: Frame, found: Detections | None) -> Tracked:
+        """Give ids to one frame's persons; `found` is None on frames between detections."""
+        size = (frame.image.shape[1], frame.image.shape[0])
+        if found is None:
+            return self.tracker.predict(frame.index, frame.time_ns)
+        return self.tracker.update(frame.index, frame.time_ns, size, found)
+
+    def end_tracks(self) -> tuple[int, ...]:
+        """The camera went away: end its tracks, since whoever is seen next may be somebody else."""
+        return self.tracker.reset()
+
+    def adjust(self, camera: Camera) -> None:
+        """Take over rates while running."""
+        self.camera = camera
+        self.reader.adjust(camera)
+
+    def count(self) -> None:
+        """Copy the reader's counters into the statistics."""
+        counters, stats = self.reader.counters, self.stats
+        stats.state, stats.reason = self.reader.state.value, self.reader.reason
+        stats.decoded, stats.skipped = counters.decoded, counters.skipped
+        stats.corrupt, stats.reconnects = counters.corrupt, counters.reconnects
+        stats.dropped, stats.queued = self.reader.queue.dropped, len(self.reader.queue)
+
+    @property
+    def failed(self) -> bool:
+        """The camera could not be read and will not be tried again."""
+        return self.reader.state is State.FAILED
+
+
+FrameBatch = list[tuple[CameraStream, Frame]]
+"""Frames with the cameras they came from, in the order in which they were taken."""
 
 
 class Cameras:
@@ -32,24 +119,24 @@ class Cameras:
         self._stats = stats
         self._on_state = on_state
         self._realtime = realtime
-        self._lines: dict[str, CameraLine] = {}
+        self._streams: dict[str, CameraStream] = {}
         self._turn = 0
         self._waiting = threading.Event()
         self._closed = False
 
-    def __iter__(self) -> Iterator[CameraLine]:
-        return iter(self._lines.values())
+    def __iter__(self) -> Iterator[CameraStream]:
+        return iter(self._streams.values())
 
-    def get(self, camera: str) -> CameraLine | None:
+    def get(self, camera: str) -> CameraStream | None:
         """A camera that is open, or None."""
-        return self._lines.get(camera)
+        return self._streams.get(camera)
 
-    def __getitem__(self, camera: str) -> CameraLine:
-        return self._lines[camera]
+    def __getitem__(self, camera: str) -> CameraStream:
+        return self._streams[camera]
 
     def open(self, camera: str, config: Config) -> None:
         """Start reading a camera."""
-        self._lines[camera] = CameraLine.start(
+        self._streams[camera] = CameraStream.start(
             config.camera(camera),
             config,
             self._stats.camera(camera),
@@ -58,25 +145,25 @@ class Cameras:
             realtime=self._realtime,
         )
 
-    def remove(self, camera: str) -> CameraLine:
+    def remove(self, camera: str) -> CameraStream:
         """Stop a camera and forget it; what it read so far is dropped."""
-        line = self._lines.pop(camera)
-        line.reader.stop()
-        return line
+        stream = self._streams.pop(camera)
+        stream.reader.stop()
+        return stream
 
     @property
     def finished(self) -> bool:
         """Nothing more will come from any of them."""
-        return all(line.reader.finished for line in self._lines.values())
+        return all(stream.reader.finished for stream in self._streams.values())
 
-    def gather(self, limit: int, wait_s: float) -> Taken:
+    def gather(self, limit: int, wait_s: float) -> FrameBatch:
         """A full batch, or what came within `wait_s` of the first frame; empty when nothing comes for long.
 
         Args:
             limit: most frames.
             wait_s: longest time the first one waits for others.
         """
-        frames: Taken = []
+        frames: FrameBatch = []
         deadline_s: float | None = None
         while not self._closed:
             self._waiting.clear()
@@ -89,7 +176,7 @@ class Cameras:
             self._waiting.wait(IDLE_S if deadline_s is None else deadline_s - now)
             if deadline_s is None and not self._waiting.is_set():
                 break
-            if deadline_s is None and any(line.reader.finished for line in self._lines.values()):
+            if deadline_s is None and any(stream.reader.finished for stream in self._streams.values()):
                 self._take_round(frames, limit)
                 break
         return frames
@@ -101,34 +188,34 @@ class Cameras:
 
     def watch(self) -> None:
         """Look for cameras that stall, and count what the readers did."""
-        for line in self._lines.values():
-            line.reader.watch()
-            line.count()
+        for stream in self._streams.values():
+            stream.reader.watch()
+            stream.count()
 
     def stop(self) -> None:
         """Tell every reader to stop."""
-        for line in self._lines.values():
-            line.reader.stop()
+        for stream in self._streams.values():
+            stream.reader.stop()
 
     def drain(self) -> None:
         """Wait for the readers and count what nobody will look at any more."""
-        for line in self._lines.values():
-            line.reader.join(JOIN_S / len(self._lines))
-            while line.reader.get() is not None:
-                line.stats.abandoned += 1
-            line.count()
+        for stream in self._streams.values():
+            stream.reader.join(JOIN_S / len(self._streams))
+            while stream.reader.get() is not None:
+                stream.stats.abandoned += 1
+            stream.count()
 
-    def _take_round(self, frames: Taken, limit: int) -> None:
+    def _take_round(self, frames: FrameBatch, limit: int) -> None:
         """One frame of each camera in turn until nothing waits; nobody is always first."""
-        lines = list(self._lines.values())
+        streams = list(self._streams.values())
         self._turn += 1
-        first = self._turn % len(lines) if lines else 0
-        waiting = lines[first:] + lines[:first]
+        first = self._turn % len(streams) if streams else 0
+        waiting = streams[first:] + streams[:first]
         while waiting and len(frames) < limit:
             still = []
-            for line in waiting:
-                frame = line.reader.get() if len(frames) < limit else None
+            for stream in waiting:
+                frame = stream.reader.get() if len(frames) < limit else None
                 if frame is not None:
-                    frames.append((line, frame))
-                    still.append(line)
+                    frames.append((stream, frame))
+                    still.append(stream)
             waiting = still

@@ -16,7 +16,7 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Feature, Floats, Frame, Image, Person, Reason
 from gaitstream.errors import ConfigError
 from gaitstream.models.resolve import resolve
-from gaitstream.pipeline.evidence import LEFT_ANKLE, RIGHT_ANKLE, CameraEvidence, FeatureJump, sharpness
+from gaitstream.pipeline.judge import EvidenceJudge
 
 if TYPE_CHECKING:
     from gaitstream.models.pose import PoseModel
@@ -29,7 +29,6 @@ class Work:
 
     frame: Frame
     persons: tuple[Person, ...]
-    evidence: CameraEvidence
 
 
 @dataclass(slots=True)
@@ -65,19 +64,12 @@ class Encoder:
         pose: the pose model, or None.
     """
 
-    def __init__(
-        self,
-        recognizers: Mapping[str, Recognizer],
-        pose: PoseModel | None = None,
-        *,
-        max_feature_jump: float | None = None,
-    ) -> None:
+    def __init__(self, recognizers: Mapping[str, Recognizer], pose: PoseModel | None = None) -> None:
         needs_pose = [kind for kind, model in recognizers.items() if model.manifest.input.crop_rule == "pose"]
         if needs_pose and pose is None:
             raise ConfigError(f"{needs_pose[0]} works on heatmaps: set models.pose to a pose model")
         self.recognizers = dict(recognizers)
         self.pose = pose
-        self._jump = None if max_feature_jump is None else FeatureJump(max_feature_jump)
 
     @classmethod
     def load(cls, config: Config) -> Encoder:
@@ -110,13 +102,14 @@ class Encoder:
             # A bundle's half graphs say nothing of the pose model: its own graph and manifest decide.
             precision = "auto" if runtime.precision == "fp16" else runtime.precision
             loaded = PoseModel.load(name, runtime.name, precision, runtime.threads)
-        return cls(recognizers, loaded, max_feature_jump=config.quality.max_feature_jump)
+        return cls(recognizers, loaded)
 
-    def encode(self, works: Sequence[Work]) -> Encoded:
+    def encode(self, works: Sequence[Work], judge: EvidenceJudge) -> Encoded:
         """Run the networks on everybody who is still accepted.
 
         Args:
             works: frames of any cameras; those of one camera in the order of their times.
+            judge: has judged their boxes, and judges them on by what the networks find.
         """
         encoded = Encoded([work.persons for work in works], [])
         candidates = [
@@ -125,21 +118,22 @@ class Encoder:
             for i, person in enumerate(work.persons)
             if person.rejected is None
         ]
-        sharp = self._keep_sharp(works, candidates, encoded)
-        walking, heatmaps, points = self._keep_walking(works, sharp, encoded)
+        with _timed(encoded, "crop"):
+            for one in candidates:
+                one.reason = judge.judge_pixels(one.person, works[one.work].frame.image)
+        walking, heatmaps, points = self._keep_walking(works, _accepted(candidates), judge, encoded)
+        made: list[list[Feature]] = [[] for _ in walking]
         for kind, recognizer in self.recognizers.items():
             maps = self._maps(recognizer, works, walking, heatmaps, points, encoded)
             joints = points if is_tracklet_normalised(recognizer) else [None] * len(walking)
-            for candidate, feature, pose in zip(walking, maps, joints, strict=True):
-                self._add(Feature(kind, candidate.person, feature, pose), candidate, encoded)
+            for own, candidate, feature, pose in zip(made, walking, maps, joints, strict=True):
+                own.append(Feature(kind, candidate.person, feature, pose))
+        for own, candidate in zip(made, walking, strict=True):
+            candidate.reason = judge.judge_features(own)
+        kept = [own for own, candidate in zip(made, walking, strict=True) if candidate.reason is None]
+        encoded.features = [own[number] for number in range(len(self.recognizers)) for own in kept]
         self._write_back(candidates, encoded)
         return encoded
-
-    def forget(self, camera: str, tracks: Sequence[int]) -> None:
-        """Tracks that ended."""
-        if self._jump is not None:
-            for kind in self.recognizers:
-                self._jump.forget(f"{kind}/{camera}", tracks)
 
     def close(self) -> None:
         """Free the engines."""
@@ -148,33 +142,26 @@ class Encoder:
         if self.pose is not None:
             self.pose.close()
 
-    def _keep_sharp(
-        self, works: Sequence[Work], candidates: list[_Candidate], encoded: Encoded
-    ) -> list[_Candidate]:
-        with _timed(encoded, "crop"):
-            for candidate in candidates:
-                work = works[candidate.work]
-                least = work.evidence.quality.min_sharpness
-                if least and sharpness(work.frame.image, candidate.person.box) < least:
-                    candidate.reason = Reason.BLURRED
-        return _accepted(candidates)
-
     def _keep_walking(
-        self, works: Sequence[Work], candidates: list[_Candidate], encoded: Encoded
+        self, works: Sequence[Work], candidates: list[_Candidate], judge: EvidenceJudge, encoded: Encoded
     ) -> tuple[list[_Candidate], Floats, Floats]:
         """Reject by pose and motion; heatmaps and keypoints of those who stay, empty without a pose model."""
+        from gaitstream.models.pose import keypoints
+
         heatmaps, points = np.empty((0, 17, 64, 48), np.float32), np.empty((0, 17, 3), np.float32)
+        persons = [candidate.person for candidate in candidates]
         if self.pose is None or not candidates:
-            for candidate in candidates:
-                if not works[candidate.work].evidence.walks(candidate.person):
-                    candidate.reason = Reason.STANDING
+            for candidate, reason in zip(candidates, judge.judge_pose(persons, None), strict=True):
+                candidate.reason = reason
             return _accepted(candidates), heatmaps, points
         with _timed(encoded, "crop"):
             crops = _crop_all(works, candidates, self.pose.crop)
         with _timed(encoded, "pose"):
             heatmaps = self.pose.heatmaps(crops)
         with _timed(encoded, "keypoints"):
-            points = _judge_pose(works, candidates, heatmaps)
+            points = keypoints(heatmaps)
+            for candidate, reason in zip(candidates, judge.judge_pose(persons, points), strict=True):
+                candidate.reason = reason
         stay = [index for index, candidate in enumerate(candidates) if candidate.reason is None]
         if len(stay) < len(candidates):
             heatmaps, points = heatmaps[stay], points[stay]
@@ -203,16 +190,6 @@ class Encoder:
         with _timed(encoded, manifest.model):
             return recognizer.encode(crops, ratios)
 
-    def _add(self, feature: Feature, candidate: _Candidate, encoded: Encoded) -> None:
-        """Keep a feature, unless it breaks with its track."""
-        person = candidate.person
-        if self._jump is not None and feature.keypoints is None:
-            key = f"{feature.model}/{person.camera}"
-            if self._jump.check(key, person.track, feature.map):
-                candidate.reason = Reason.ID_SWITCH_SUSPECTED
-        if candidate.reason is None:
-            encoded.features.append(feature)
-
     def _write_back(self, candidates: list[_Candidate], encoded: Encoded) -> None:
         """Put the reasons found on the way into the persons."""
         for candidate in candidates:
@@ -230,23 +207,6 @@ def is_tracklet_normalised(recognizer: Recognizer) -> bool:
 
 def _accepted(candidates: list[_Candidate]) -> list[_Candidate]:
     return [candidate for candidate in candidates if candidate.reason is None]
-
-
-def _judge_pose(works: Sequence[Work], candidates: list[_Candidate], heatmaps: Floats) -> Floats:
-    """Reject by pose score and by motion of box and ankles; keypoints `[n, 17, 3]` of all candidates."""
-    from gaitstream.models.pose import keypoints, to_image
-
-    points = keypoints(heatmaps)
-    scores = points[:, :, 2].mean(axis=1)
-    boxes = np.stack([candidate.person.box for candidate in candidates])
-    ankles = to_image(points, boxes)[:, [LEFT_ANKLE, RIGHT_ANKLE], :2]
-    for candidate, score, pair in zip(candidates, scores, ankles, strict=True):
-        evidence = works[candidate.work].evidence
-        if score < evidence.quality.min_pose_score:
-            candidate.reason = Reason.LOW_POSE_SCORE
-        elif not evidence.walks(candidate.person, pair):
-            candidate.reason = Reason.STANDING
-    return points
 
 
 def _by_work(candidates: list[_Candidate]) -> Iterator[tuple[int, Floats]]:

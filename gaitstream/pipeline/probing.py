@@ -10,7 +10,7 @@ from gaitstream.config.reading import Document, Location, name
 from gaitstream.config.schema import Camera, Config, Sources
 from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.models.resolve import is_path, resolve
-from gaitstream.pipeline.regions import Regions
+from gaitstream.pipeline.quality import Regions
 from gaitstream.pipeline.source.select import create_source
 from gaitstream.zoo import Kind
 

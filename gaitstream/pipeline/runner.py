@@ -20,6 +20,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,9 @@ from gaitstream.data import Detections
 from gaitstream.errors import ConfigError
 from gaitstream.events import CameraOffline
 from gaitstream.pipeline.base import Outcome, Runner
-from gaitstream.pipeline.cameras import Cameras, Taken
+from gaitstream.pipeline.cameras import Cameras, FrameBatch
 from gaitstream.pipeline.encode import Encoded, Encoder, Work
-from gaitstream.pipeline.front import Looked
+from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pace import Pace, count_people
 from gaitstream.pipeline.publish import EventSink
@@ -42,6 +43,14 @@ if TYPE_CHECKING:
     from gaitstream.models.detector import DetectorModel
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFrame:
+    """One frame after tracking: its persons, judged by their boxes, and the tracks that ended with it."""
+
+    work: Work
+    ended: tuple[int, ...]
 
 
 class Pipeline(Runner):
@@ -87,6 +96,7 @@ class Pipeline(Runner):
         super().__init__(
             config, self._encoder.recognizers, sink=sink, observers=observers, watch=watch, run=run
         )
+        self._judge = EvidenceJudge(config, self._encoder.recognizers.values())
         self._is_mine = cameras or (lambda _: True)
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
         self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
@@ -106,9 +116,9 @@ class Pipeline(Runner):
             if not frames:
                 continue
             found = self._detect(frames)
-            looked = self._track(frames, found)
-            encoded = self._encode([one.work for one in looked])
-            self._finish(looked, encoded)
+            tracked = self._track(frames, found)
+            encoded = self._encode([one.work for one in tracked])
+            self._finish(tracked, encoded)
         return self._end()
 
     def stop(self, cause: str = "shutdown") -> None:
@@ -118,7 +128,7 @@ class Pipeline(Runner):
 
     # The stages, in order.
 
-    def _gather(self) -> Taken:
+    def _gather(self) -> FrameBatch:
         """Frames of all cameras: a full batch, or what came within the deadline of the first."""
         runtime = self.config.runtime
         frames = self._cameras.gather(runtime.batch, runtime.deadline_ms / 1e3)
@@ -126,14 +136,14 @@ class Pipeline(Runner):
             self.stats.batch("detect", len(frames))
         return frames
 
-    def _detect(self, frames: Taken) -> list[Detections | None]:
+    def _detect(self, frames: FrameBatch) -> list[Detections | None]:
         """People in every frame that is due for detection, in one batch across cameras."""
         due = []
-        for index, (line, frame) in enumerate(frames):
-            if line.needs_detection():
+        for index, (stream, frame) in enumerate(frames):
+            if stream.needs_detection():
                 due.append(index)
-            line.took(frame)
-            self._backend.set_skew(frame.camera, line.skew_ns or 0)
+            stream.note_taken(frame)
+            self._backend.set_skew(frame.camera, stream.skew_ns or 0)
         images = [frames[index][1].image for index in due]
         limits = [self.config.detection_score(frames[index][0].camera) for index in due]
         with self.stats.stage("detect"):
@@ -143,10 +153,16 @@ class Pipeline(Runner):
             found[index] = one
         return found
 
-    def _track(self, frames: Taken, found: list[Detections | None]) -> list[Looked]:
-        """Ids and evidence, frame by frame."""
+    def _track(self, frames: FrameBatch, found: list[Detections | None]) -> list[TrackedFrame]:
+        """Ids, and a first judgement by the boxes, frame by frame."""
+        tracked = []
         with self.stats.stage("track"):
-            return [line.look(frame, one) for (line, frame), one in zip(frames, found, strict=True)]
+            for (stream, frame), one in zip(frames, found, strict=True):
+                size = (frame.image.shape[1], frame.image.shape[0])
+                seen = stream.track(frame, one)
+                persons = self._judge.judge_boxes(frame.camera, size, seen.persons)
+                tracked.append(TrackedFrame(Work(frame, persons), seen.ended))
+        return tracked
 
     def _encode(self, works: list[Work]) -> Encoded:
         """Features of everybody who is evidence, in calls short enough to hear a stop."""
@@ -155,7 +171,7 @@ class Pipeline(Runner):
             if self._stop.is_set():
                 break
             started = time.perf_counter()
-            encoded = self._encoder.encode(chunk)
+            encoded = self._encoder.encode(chunk, self._judge)
             people = count_people(chunk)
             if people:
                 self.stats.batch("encode", people)
@@ -166,26 +182,26 @@ class Pipeline(Runner):
                 self.stats.observe(step, seconds * 1e3)
         return out
 
-    def _finish(self, looked: list[Looked], encoded: Encoded) -> None:
+    def _finish(self, tracked: list[TrackedFrame], encoded: Encoded) -> None:
         """Pool, embed, identify, publish; then show and count the frames."""
-        done = looked[: len(encoded.persons)]
+        done = tracked[: len(encoded.persons)]
         frames = [
             (one.work.frame.camera, persons) for one, persons in zip(done, encoded.persons, strict=True)
         ]
-        ended = [(one.work.frame.camera, track) for one in looked for track in one.ended]
+        ended = [(one.work.frame.camera, track) for one in tracked for track in one.ended]
         self._backend.take(frames, encoded.features, ended)
         for camera, track in ended:
-            self._encoder.forget(camera, [track])
+            self._judge.forget(camera, [track])
         now_ns = time.time_ns()
         for one, persons in zip(done, encoded.persons, strict=True):
             frame = one.work.frame
-            line = self._cameras[frame.camera]
-            line.stats.analysed += 1
-            delay_ns = now_ns - frame.time_ns - (line.skew_ns or 0)
-            line.stats.latency.observe(max(0, delay_ns) / 1e6)
+            stream = self._cameras[frame.camera]
+            stream.stats.analysed += 1
+            delay_ns = now_ns - frame.time_ns - (stream.skew_ns or 0)
+            stream.stats.latency.observe(max(0, delay_ns) / 1e6)
             for observer in self._observers:
                 observer.on_frame(frame, persons, self._backend.labels(frame.camera))
-        for one in looked[len(done) :]:
+        for one in tracked[len(done) :]:
             self._cameras[one.work.frame.camera].stats.abandoned += 1
 
     # Around the stages.
@@ -207,7 +223,7 @@ class Pipeline(Runner):
         self._cameras.stop()
         self._cameras.drain()
         self._tell_states()
-        failed = {line.camera.id: line.reader.reason for line in self._cameras if line.failed}
+        failed = {one.camera.id: one.reader.reason for one in self._cameras if one.failed}
         return self._say_goodbye(failed)
 
     def _release(self) -> None:
@@ -224,17 +240,17 @@ class Pipeline(Runner):
     def _tell_states(self) -> None:
         while not self._states.empty():
             change = self._states.get()
-            line = self._cameras.get(change.camera)
-            size = line.reader.size if line else None
-            self._tell_state(change, size, line.camera.fps if line else None)
-            if line is not None and change.state is State.OFFLINE:
-                for track in line.lose_sight():
-                    self._encoder.forget(change.camera, [track])
+            stream = self._cameras.get(change.camera)
+            size = stream.reader.size if stream else None
+            self._tell_state(change, size, stream.camera.fps if stream else None)
+            if stream is not None and change.state is State.OFFLINE:
+                self._judge.forget(change.camera, stream.end_tracks())
                 self._backend.end_camera(change.camera, "camera_offline")
 
     def _change_cameras(self, _before: Config, changes: Changes, /) -> None:
+        self._judge.adjust(self.config)
         for camera in filter(self._is_mine, changes.adjusted):
-            self._cameras[camera].adjust(self.config.camera(camera), self.config)
+            self._cameras[camera].adjust(self.config.camera(camera))
         for camera in filter(self._is_mine, (*changes.removed, *changes.reopened)):
             self._leave(camera)
         for camera in filter(self._is_mine, (*changes.added, *changes.reopened)):
@@ -242,11 +258,12 @@ class Pipeline(Runner):
 
     def _leave(self, camera: str) -> None:
         """Stop a camera and end its tracks."""
-        line = self._cameras.remove(camera)
+        stream = self._cameras.remove(camera)
+        self._judge.remove(camera)
         self._backend.end_camera(camera, "camera_removed")
         self._emit(CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera, cause="removed"))
-        line.count()
-        line.stats.state = "ended"
+        stream.count()
+        stream.stats.state = "ended"
 
 
 def load_detector(config: Config) -> DetectorModel:

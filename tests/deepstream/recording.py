@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.config.schema import Config
-from gaitstream.data import Feature, Frame, Person
+from gaitstream.data import Decision, Feature, Frame, Person
 from gaitstream.deepstream.graph import encoder_name
 from gaitstream.deepstream.plan import feature_layer, keypoints_layer
 from gaitstream.models.pose import keypoints
 from gaitstream.pipeline.encode import Encoded, Encoder, Work
+from gaitstream.pipeline.identify import TrackState
+from gaitstream.pipeline.judge import EvidenceJudge
+from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
 from tests.deepstream.fake import pyservicemaker as fake
 
@@ -69,18 +72,13 @@ class Recorder(Encoder):
         super().__init__(encoder.recognizers, encoder.pose)
         self.steps: list[Step] = []
 
-    def encode(self, works: Sequence[Work]) -> Encoded:
+    def encode(self, works: Sequence[Work], judge: EvidenceJudge) -> Encoded:
         """Encode; frames come one at a time, because a batch holds one."""
-        encoded = super().encode(works)
+        encoded = super().encode(works, judge)
         (work,), (persons,) = works, encoded.persons
         features = list(encoded.features)
         self.steps.append(Step(work.frame, persons, features, self._tensors(work, features)))
         return encoded
-
-    def forget(self, camera: str, tracks: Sequence[int]) -> None:
-        """The runner says so right after the frame with which they ended."""
-        super().forget(camera, tracks)
-        self.steps[-1].ended.extend(tracks)
 
     def _tensors(self, work: Work, features: list[Feature]) -> dict[int, Tensors]:
         """Everybody's outputs in nvinfer's types; of accepted persons the native features themselves."""
@@ -106,6 +104,18 @@ class Recorder(Encoder):
         return tensors
 
 
+class Ends(Observer):
+    """Notes with which frame tracks ended."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+
+    def on_track_ended(self, state: TrackState, decision: Decision, cause: str) -> None:
+        """The pipeline says so right after the frame."""
+        if cause == "lost":
+            self.steps[-1].ended.append(state.track)
+
+
 def record(biggait: Path) -> Recording:
     """Run the native front end over the world's seconds.
 
@@ -125,7 +135,7 @@ def record(biggait: Path) -> Recording:
         }
     )
     recorder = Recorder(Encoder.load(config))
-    with Pipeline(config, encoder=recorder) as pipeline:
+    with Pipeline(config, encoder=recorder, observers=[Ends(recorder.steps)]) as pipeline:
         pipeline.run()
     return Recording(recorder.steps, to_batches(recorder.steps), recorder)
 

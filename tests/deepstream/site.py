@@ -18,7 +18,6 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding
 from gaitstream.deepstream import child
 from gaitstream.deepstream.graph import build_graph
-from gaitstream.deepstream.heads import min_pose_score
 from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
 from gaitstream.deepstream.records import unpack
 from gaitstream.deepstream.spec import Command, make_spec
@@ -28,6 +27,7 @@ from gaitstream.gallery import Gallery
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.backend import Backend
 from gaitstream.pipeline.identify import TrackState
+from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventMaker
 from gaitstream.telemetry.stats import Stats
@@ -134,7 +134,7 @@ def run_deepstream(
 ) -> Seen:
     """The real probes, driven by the fake, and the real pipeline behind them."""
     collector, backend = _backend(config, recognizers)
-    translator = Translator(config, KINDS, min_pose_score(recognizers.values()))  # type: ignore[arg-type]
+    translator = Translator(config, KINDS, EvidenceJudge(config, recognizers.values()))  # type: ignore[arg-type]
     messages, _ = play(config, make_plan(recognizers), recording, copy_from or memory_copy)
     for parts in messages:
         batch, arrays = unpack([bytes(part) for part in parts])

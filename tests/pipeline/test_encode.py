@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from gaitstream.errors import ConfigError
 from gaitstream.models.pose import PoseModel, keypoints
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.encode import Encoder, Work
-from gaitstream.pipeline.evidence import CameraEvidence
+from gaitstream.pipeline.judge import EvidenceJudge
 
 LENIENT = Quality(min_sharpness=0, min_pose_score=0, min_motion=0)
 
@@ -86,7 +87,12 @@ BOXES = [[[55, 415, 125, 645], [165, 425, 225, 620]], [[380, 415, 465, 645]]]
 """Walkers in the two moments."""
 
 
-def works(images: list[Image], quality: Quality = LENIENT, rejected: Reason | None = None) -> list[Work]:
+def judge(quality: Quality = LENIENT, recognizers: Sequence[Recognizer] = ()) -> EvidenceJudge:
+    cameras = [{"id": f"camera{index}", "url": "a.mp4"} for index in range(2)]
+    return EvidenceJudge(Config.model_validate({"cameras": cameras, "quality": quality}), recognizers)
+
+
+def works(images: list[Image], rejected: Reason | None = None) -> list[Work]:
     """Two cameras, two people and one; the second of the first may be rejected already."""
     batch = []
     for index, (image, boxes) in enumerate(zip(images, BOXES, strict=True)):
@@ -95,13 +101,12 @@ def works(images: list[Image], quality: Quality = LENIENT, rejected: Reason | No
             Person(name, track, 7, 1000, np.array(box, np.float32), 0.9, rejected if track == 1 else None)
             for track, box in enumerate(boxes)
         )
-        evidence = CameraEvidence(quality, (image.shape[1], image.shape[0]))
-        batch.append(Work(Frame(name, 7, 1000, image), persons, evidence))
+        batch.append(Work(Frame(name, 7, 1000, image), persons))
     return batch
 
 
 def test_a_batch_across_cameras_equals_one_by_one(images: list[Image], biggait: Recognizer) -> None:
-    encoded = Encoder({"biggait": biggait}).encode(works(images))
+    encoded = Encoder({"biggait": biggait}).encode(works(images), judge())
     assert [(one.person.camera, one.person.track) for one in encoded.features] == [
         ("camera0", 0),
         ("camera0", 1),
@@ -120,7 +125,7 @@ def test_a_batch_across_cameras_equals_one_by_one(images: list[Image], biggait: 
 
 
 def test_rejected_people_are_kept_and_not_encoded(images: list[Image], biggait: Recognizer) -> None:
-    encoded = Encoder({"biggait": biggait}).encode(works(images, rejected=Reason.OCCLUDED))
+    encoded = Encoder({"biggait": biggait}).encode(works(images, Reason.OCCLUDED), judge())
     assert [[one.rejected for one in persons] for persons in encoded.persons] == [
         [None, Reason.OCCLUDED],
         [None],
@@ -131,7 +136,7 @@ def test_rejected_people_are_kept_and_not_encoded(images: list[Image], biggait: 
 def test_both_models_see_the_same_people(
     images: list[Image], biggait: Recognizer, gaitheat: Recognizer, pose: PoseModel
 ) -> None:
-    encoded = Encoder({"biggait": biggait, "gaitheat": gaitheat}, pose).encode(works(images))
+    encoded = Encoder({"biggait": biggait, "gaitheat": gaitheat}, pose).encode(works(images), judge())
     assert [one.model for one in encoded.features] == ["biggait"] * 3 + ["gaitheat"] * 3
     maps = pose.heatmaps(pose.crop(images[1], np.array(BOXES[1], np.float32)))
     alone = gaitheat.encode(maps, keypoints(maps))[0]
@@ -145,7 +150,7 @@ def test_pixels_pose_and_standing_reject_with_their_reason(images: list[Image], 
     def reasons(quality: Quality) -> list[Reason | None]:
         return [
             person.rejected
-            for persons in encoder.encode(works(images, quality)).persons
+            for persons in encoder.encode(works(images), judge(quality)).persons
             for person in persons
         ]
 
@@ -154,14 +159,15 @@ def test_pixels_pose_and_standing_reject_with_their_reason(images: list[Image], 
     assert reasons(LENIENT.model_copy(update={"min_pose_score": 0.99})) == [Reason.LOW_POSE_SCORE] * 3
     assert reasons(Quality(min_motion=0)) == [None] * 3
 
-    batch = works(images, LENIENT.model_copy(update={"min_motion": 0.04}))
-    still = [(work.evidence, work.persons[0]) for work in batch]
-    for evidence, person in still:
+    batch = works(images)
+    strict = judge(LENIENT.model_copy(update={"min_motion": 0.04}))
+    for work in batch:
+        person, size = work.persons[0], (work.frame.image.shape[1], work.frame.image.shape[0])
         for step in range(20):
             past = Person(person.camera, 0, 0, 1000 - (20 - step) * 50_000_000, person.box, 0.9)
-            evidence.judge([past])
-        evidence.judge([person])
-    encoded = Encoder({}).encode(batch)
+            strict.judge_boxes(person.camera, size, [past])
+        strict.judge_boxes(person.camera, size, [person])
+    encoded = Encoder({}).encode(batch, strict)
     assert [one.rejected for persons in encoded.persons for one in persons] == [
         Reason.STANDING,
         None,
@@ -170,14 +176,15 @@ def test_pixels_pose_and_standing_reject_with_their_reason(images: list[Image], 
 
 
 def test_a_background_without_anybody_has_no_pose(images: list[Image], pose: PoseModel) -> None:
-    (work, _) = works(images, Quality(min_motion=0, min_sharpness=0))
+    (work, _) = works(images)
     wall = Person("camera0", 5, 7, 1000, np.array([10, 20, 110, 260], np.float32), 0.9)
-    encoded = Encoder({}, pose).encode([Work(work.frame, (wall,), work.evidence)])
+    lenient = judge(Quality(min_motion=0, min_sharpness=0))
+    encoded = Encoder({}, pose).encode([Work(work.frame, (wall,))], lenient)
     assert encoded.persons[0][0].rejected is Reason.LOW_POSE_SCORE
 
 
 def test_nothing_to_do(biggait: Recognizer) -> None:
-    encoded = Encoder({"biggait": biggait}).encode([])
+    encoded = Encoder({"biggait": biggait}).encode([], judge())
     assert (encoded.persons, encoded.features) == ([], [])
 
 
@@ -190,7 +197,7 @@ def test_heatmaps_wait_for_their_window_where_the_bundle_says_so(
     images: list[Image], bundles: dict[str, Path], pose: PoseModel, cache: EngineCache
 ) -> None:
     released = Recognizer.load(bundles["gaitheat-released"], "openvino", "fp32", 2, cache=cache)
-    encoded = Encoder({"gaitheat": released}, pose).encode(works(images))
+    encoded = Encoder({"gaitheat": released}, pose).encode(works(images), judge())
     maps = pose.heatmaps(pose.crop(images[1], np.array(BOXES[1], np.float32)))
     last = encoded.features[-1]
     np.testing.assert_allclose(last.map, maps[0], atol=1e-4)

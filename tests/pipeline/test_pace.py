@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Quality
 from gaitstream.data import Frame, Person, Reason
 from gaitstream.pipeline.encode import Work
-from gaitstream.pipeline.evidence import CameraEvidence
 from gaitstream.pipeline.pace import CHUNK_S, Pace, count_people
 
 
@@ -17,7 +15,7 @@ def work(accepted: int, rejected: int = 0) -> Work:
     reasons = [None] * accepted + [Reason.TRUNCATED] * rejected
     persons = tuple(Person("a", track, 0, 0, box, 0.9, reason) for track, reason in enumerate(reasons))
     frame = Frame("a", 0, 0, np.zeros((4, 4, 3), np.uint8))
-    return Work(frame, persons, CameraEvidence(Quality(), (4, 4)))
+    return Work(frame, persons)
 
 
 def sizes(pace: Pace, works: list[Work], batch: int = 16) -> list[int]:

@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 
 from gaitstream.config.schema import Camera, Quality
-from gaitstream.data import Person, Reason
+from gaitstream.data import Feature, Person, Reason
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.evidence import (
-    CameraEvidence,
-    FeatureJump,
-    box_motion,
-    covered,
-    jumped,
-    leg_motion,
-    sharpness,
-)
-from gaitstream.pipeline.regions import Regions
+from gaitstream.pipeline.judge import CameraJudge, FeatureCourse
+from gaitstream.pipeline.quality import Regions, box_motion, covered, jumped, leg_motion, sharpness
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 SIZE = (640, 480)
@@ -48,17 +40,17 @@ def camera(**keys: object) -> Camera:
     ],
 )
 def test_one_person_by_the_box(box: list[float], reason: Reason | None) -> None:
-    (judged,) = CameraEvidence(QUALITY, SIZE).judge([person(box)])
+    (judged,) = CameraJudge(QUALITY, SIZE).judge([person(box)])
     assert judged.rejected is reason
 
 
 def test_nobody() -> None:
-    assert CameraEvidence(QUALITY, SIZE).judge([]) == ()
+    assert CameraJudge(QUALITY, SIZE).judge([]) == ()
 
 
 def test_who_stands_behind_is_occluded_and_who_stands_before_is_not() -> None:
     near, far = [200.0, 100, 280, 400], [220.0, 120, 280, 320]
-    judged = CameraEvidence(QUALITY, SIZE).judge([person(near, 1), person(far, 2)])
+    judged = CameraJudge(QUALITY, SIZE).judge([person(near, 1), person(far, 2)])
     assert [one.rejected for one in judged] == [None, Reason.OCCLUDED]
 
 
@@ -81,9 +73,9 @@ def test_the_share_that_is_covered(boxes: list[list[float]], share: list[float])
 )
 def test_feet_decide_about_the_region(feet: tuple[float, float], inside: bool) -> None:
     entry = camera(regions=[[[100, 200], [500, 200], [500, 400], [100, 400]]])
-    evidence = CameraEvidence(QUALITY, SIZE, Regions(entry, SIZE))
+    judge = CameraJudge(QUALITY, SIZE, Regions(entry, SIZE))
     box = [feet[0] - 25, feet[1] - 150, feet[0] + 25, feet[1]]
-    (judged,) = evidence.judge([person(box)])
+    (judged,) = judge.judge([person(box)])
     assert (judged.rejected is None) is inside
     assert inside or judged.rejected is Reason.OUTSIDE_REGION
 
@@ -123,24 +115,23 @@ def test_a_box_that_jumps_is_suspect(box: list[float], elapsed_s: float, suspect
 
 
 def test_a_jump_is_told_once_and_the_track_goes_on_from_there() -> None:
-    evidence = CameraEvidence(QUALITY, SIZE)
+    judge = CameraJudge(QUALITY, SIZE)
     places = [100.0, 105, 400, 405, 410]
     reasons = [
-        evidence.judge([person([x, 100, x + 60, 300], time_s=i / 10)])[0].rejected
-        for i, x in enumerate(places)
+        judge.judge([person([x, 100, x + 60, 300], time_s=i / 10)])[0].rejected for i, x in enumerate(places)
     ]
     assert reasons == [None, None, Reason.ID_SWITCH_SUSPECTED, None, None]
 
 
-def walk(evidence: CameraEvidence, boxes: list[list[float]], spread: list[float] | None = None) -> list[bool]:
+def walk(judge: CameraJudge, boxes: list[list[float]], spread: list[float] | None = None) -> list[bool]:
     """Whether each frame, ten per second, shows somebody who walks."""
     answers = []
     for index, box in enumerate(boxes):
-        (judged,) = evidence.judge([person(box, time_s=index / 10)])
+        (judged,) = judge.judge([person(box, time_s=index / 10)])
         ankles = None
         if spread is not None:
             ankles = np.array([[100 + spread[index], 290], [100, 290]], np.float32)
-        answers.append(evidence.walks(judged, ankles))
+        answers.append(judge.walks(judged, ankles))
     return answers
 
 
@@ -150,7 +141,7 @@ STILL = np.random.default_rng(1).normal(0, 1.0, (30, 4))
 
 def test_somebody_who_stands_is_found_out_after_half_the_window() -> None:
     boxes = [[100 + dx, 100 + dy, 160 + dx, 300 + dy] for dx, dy, _, _ in STILL]
-    answers = walk(CameraEvidence(QUALITY, SIZE), boxes)
+    answers = walk(CameraJudge(QUALITY, SIZE), boxes)
     assert all(answers[:5])
     assert not any(answers[10:])
 
@@ -158,37 +149,38 @@ def test_somebody_who_stands_is_found_out_after_half_the_window() -> None:
 @pytest.mark.parametrize("speed_px", [3.0, -3.0])
 def test_somebody_who_crosses_the_picture_walks(speed_px: float) -> None:
     boxes = [[300 + speed_px * i, 100.0, 360 + speed_px * i, 300.0] for i in range(30)]
-    assert all(walk(CameraEvidence(QUALITY, SIZE), boxes))
+    assert all(walk(CameraJudge(QUALITY, SIZE), boxes))
 
 
 def test_somebody_who_comes_nearer_walks() -> None:
     boxes = [[300 - i / 2, 100 - i, 360 + i / 2, 300 + i] for i in range(30)]
-    assert all(walk(CameraEvidence(QUALITY, SIZE), boxes))
+    assert all(walk(CameraJudge(QUALITY, SIZE), boxes))
 
 
 def test_legs_that_move_acquit_a_box_that_does_not() -> None:
     boxes = [[100.0, 100, 160, 300]] * 30
     stepping = [30 * np.sin(2 * np.pi * index / 10) for index in range(30)]
-    assert all(walk(CameraEvidence(QUALITY, SIZE), boxes, stepping))
-    assert not any(walk(CameraEvidence(QUALITY, SIZE), boxes, list(STILL[:, 0]))[12:])
+    assert all(walk(CameraJudge(QUALITY, SIZE), boxes, stepping))
+    assert not any(walk(CameraJudge(QUALITY, SIZE), boxes, list(STILL[:, 0]))[12:])
 
 
 def test_a_batch_may_judge_frames_before_their_ankles_are_known() -> None:
-    evidence = CameraEvidence(QUALITY, SIZE)
-    judged = [evidence.judge([person([100, 100, 160, 300], time_s=i / 10)])[0] for i in range(11)]
+    judge = CameraJudge(QUALITY, SIZE)
+    judged = [judge.judge([person([100, 100, 160, 300], time_s=i / 10)])[0] for i in range(11)]
     for index, one in enumerate(judged):
         offset = 30 * np.sin(2 * np.pi * index / 10)
-        answer = evidence.walks(one, np.array([[100 + offset, 290], [100, 290]], np.float32))
+        answer = judge.walks(one, np.array([[100 + offset, 290], [100, 290]], np.float32))
     assert answer
 
 
 def test_motion_is_not_judged_at_zero_and_forgotten_with_the_track() -> None:
     boxes = [[100.0, 100, 160, 300]] * 20
-    assert all(walk(CameraEvidence(QUALITY.model_copy(update={"min_motion": 0.0}), SIZE), boxes))
-    evidence = CameraEvidence(QUALITY, SIZE)
-    assert not walk(evidence, boxes)[-1]
-    evidence.forget([1, 99])
-    assert evidence.walks(person(boxes[0]))
+    assert all(walk(CameraJudge(QUALITY.model_copy(update={"min_motion": 0.0}), SIZE), boxes))
+    judge = CameraJudge(QUALITY, SIZE)
+    assert not walk(judge, boxes)[-1]
+    judge.forget(1)
+    judge.forget(99)
+    assert judge.walks(person(boxes[0]))
 
 
 def test_motion_is_measured_in_body_heights_per_second() -> None:
@@ -220,10 +212,13 @@ def test_features_that_leave_their_tracks_course_are_told_once() -> None:
     def noisy(base: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return (base + random.normal(0, 0.05, (64, 4, 2))).astype(np.float32)  # type: ignore[operator,no-any-return]
 
-    jump = FeatureJump(0.05)
-    assert not any(jump.check("a", 1, noisy(one)) for _ in range(20))
-    assert jump.check("a", 1, noisy(other))
-    assert not any(jump.check("a", 1, noisy(other)) for _ in range(20))
-    assert not jump.check("a", 2, noisy(one))
-    jump.forget("a", [1])
-    assert not jump.check("a", 1, noisy(one))
+    def feature(base: object, track: int = 1) -> Feature:
+        return Feature("biggait", person([0, 0, 10, 30], track), noisy(base))
+
+    course = FeatureCourse(0.05)
+    assert not any(course.leaves(feature(one)) for _ in range(20))
+    assert course.leaves(feature(other))
+    assert not any(course.leaves(feature(other)) for _ in range(20))
+    assert not course.leaves(feature(one, track=2))
+    course.forget("a", 1)
+    assert not course.leaves(feature(one))

@@ -1,0 +1,164 @@
+"""How good a person-frame is as evidence of gait: measures of boxes, motion and pixels, without state.
+
+`judge` decides by them. Boxes are a handful of numbers per person and frame: where no array is needed, plain
+floats are several times faster here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.config.schema import Camera, Quality
+from gaitstream.data import Floats, Image
+from gaitstream.errors import ConfigError
+from gaitstream.pipeline.source.clock import SECOND_NS
+
+JUMP_S = 0.1
+"""Time for which `max_jump` is given; a longer gap allows more."""
+MAX_COMPARED_S = 1.0
+"""After a longer gap a box is not compared with the last one."""
+
+BoxPx = Sequence[float]
+"""xyxy pixels."""
+
+
+class Regions:
+    """A camera's polygons, scaled to its stream.
+
+    Args:
+        camera: the camera's entry.
+        size: width and height of the stream.
+
+    Raises:
+        ConfigError: a polygon reaches outside the frame.
+    """
+
+    def __init__(self, camera: Camera, size: tuple[int, int]) -> None:
+        drawn_on = camera.region_size or size
+        scale = np.array(size, np.float64) / np.array(drawn_on, np.float64)
+        polygons = [np.asarray(polygon, np.float64) * scale for polygon in camera.regions]
+        for index, polygon in enumerate(polygons):
+            outside = (polygon > np.array(size)).any(axis=1)
+            if outside.any():
+                x, y = camera.regions[index][int(outside.argmax())]
+                raise ConfigError(
+                    f"camera {camera.id}: regions[{index}]: point [{x:g}, {y:g}] lies outside the frame of "
+                    f"{size[0]} x {size[1]}; set region_size to the size the polygon was drawn on"
+                )
+        self._outlines = [polygon.astype(np.float32)[:, None] for polygon in polygons]
+
+    def contain(self, points: Floats) -> NDArray[np.bool_]:
+        """Which points `[n, 2]`, in pixels, lie in any polygon by the even-odd rule; all without one."""
+        import cv2
+
+        if not self._outlines:
+            return np.ones(len(points), bool)
+        return np.array(
+            [
+                any(cv2.pointPolygonTest(outline, point, False) >= 0 for outline in self._outlines)
+                for point in points.tolist()
+            ],
+            bool,
+        )
+
+
+def truncated(boxes: Floats, size: tuple[int, int], quality: Quality) -> NDArray[np.bool_]:
+    """Which boxes `[n, 4]` touch the border of a frame (width, height), or show no whole body."""
+    border = quality.border_px
+    near = (boxes[:, :2] < border).any(axis=1) | (boxes[:, 2:] > np.array(size) - border).any(axis=1)
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    return np.asarray(near | (width > quality.max_aspect * height))
+
+
+def covered(boxes: Floats) -> Floats:
+    """Largest share of each box `[n, 4]` that a single nearer person's box covers, float32 `[n]`.
+
+    Of two people on one floor, the one whose feet are lower in the picture is nearer. Written here because
+    the libraries' overlaps are symmetric: shares of the union, or of the smaller box.
+    """
+    area = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-6)
+    corner = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    extent = np.clip(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - corner, 0, None)
+    share = extent[..., 0] * extent[..., 1] / area[:, None]
+    nearer = boxes[None, :, 3] > boxes[:, None, 3]
+    return np.asarray(np.where(nearer, share, 0.0).max(axis=1, initial=0.0), np.float32)
+
+
+def jumped(last: BoxPx, box: BoxPx, elapsed_s: float, quality: Quality) -> bool:
+    """Whether a track's box moved or grew faster than a person does: it may be on somebody else now."""
+    if elapsed_s > MAX_COMPARED_S:
+        return False
+    taller, smaller = sorted((max(last[3] - last[1], 1.0), max(box[3] - box[1], 1.0)), reverse=True)
+    slack = max(1.0, elapsed_s / JUMP_S)
+    moved = math.hypot(*_shift(last, box)) / taller
+    return moved > quality.max_jump * slack or taller / smaller > quality.max_scale_jump ** min(slack, 3.0)
+
+
+def box_motion(times_ns: Sequence[int], boxes: Sequence[BoxPx]) -> float:
+    """Speed of a box in body heights per second: of its centre, or of its growth when somebody comes nearer.
+
+    Means over the first and the last third of the window are compared, so that a detector's jitter cancels.
+    """
+    count = len(boxes)
+    if count < 2:
+        return 0.0
+    third = max(1, count // 3)
+    seen, times = list(boxes), list(times_ns)
+    first, last = _mean(seen[:third]), _mean(seen[-third:])
+    elapsed_s = (sum(times[-third:]) - sum(times[:third])) / third / SECOND_NS
+    heights = first[3] - first[1], last[3] - last[1]
+    speed_px = max(math.hypot(*_shift(first, last)), abs(heights[1] - heights[0])) / max(elapsed_s, 1e-3)
+    return speed_px / max(sum(heights) / 2, 1.0)
+
+
+def leg_motion(times_ns: Sequence[int], strides: Sequence[float]) -> float:
+    """Range of the ankles against each other in body heights per second; 0 when unknown.
+
+    Args:
+        times_ns: capture times.
+        strides: signed horizontal distance of the ankles in body heights; NaN where unknown.
+
+    It tells somebody who walks on the spot, or towards the camera far away, from somebody who stands.
+    """
+    known = [(time_ns, value) for time_ns, value in zip(times_ns, strides, strict=True) if value == value]
+    if len(known) < 4:
+        return 0.0
+    values = [value for _, value in known]
+    # Three frames together: the jitter of keypoints from frame to frame is no step.
+    smooth = [sum(values[index : index + 3]) for index in range(len(values) - 2)]
+    elapsed_s = (known[-1][0] - known[0][0]) / SECOND_NS
+    return (max(smooth) - min(smooth)) / 3 / max(elapsed_s, 0.5)
+
+
+def _mean(boxes: Sequence[BoxPx]) -> BoxPx:
+    return [sum(values) / len(boxes) for values in zip(*boxes, strict=True)]
+
+
+def _shift(last: BoxPx, box: BoxPx) -> tuple[float, float]:
+    """Way of a box's centre."""
+    return (box[0] + box[2] - last[0] - last[2]) / 2, (box[1] + box[3] - last[1] - last[3]) / 2
+
+
+def sharpness(image: Image, box: Floats) -> float:
+    """Variance of the Laplacian of a person at 64 pixels height: detail that blur takes away.
+
+    Args:
+        image: BGR uint8 `[height, width, 3]`.
+        box: xyxy pixels `[4]`; the part inside the image counts.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    x1, y1 = max(int(box[0]), 0), max(int(box[1]), 0)
+    x2, y2 = min(int(box[2]), width), min(int(box[3]), height)
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return 0.0
+    size = (max(8, round(64 * (x2 - x1) / (y2 - y1))), 64)
+    grey = cv2.cvtColor(image[y1:y2, x1:x2], cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_32F))
+    return float(deviation[0, 0]) ** 2
