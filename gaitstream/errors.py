@@ -62,5 +62,13 @@ class GalleryError(GaitstreamError):
     """The gallery cannot be read, written or compared with."""
 
 
+class MissingGalleryError(GalleryError):
+    """There is no gallery at this place."""
+
+
+class GalleryKeyError(GalleryError):
+    """The gallery's key is missing, or is not the one it was closed with."""
+
+
 class EventError(GaitstreamError):
     """The event bus or its journal cannot be opened, read or written."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.events import Journal, Publisher
-from gaitstream.gallery.store import Enrolment, Gallery
+from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.telemetry.stats import Histogram, Snapshot

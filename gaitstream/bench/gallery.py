@@ -15,8 +15,8 @@ from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
+from gaitstream.gallery import Gallery
 from gaitstream.gallery.matching import Matcher
-from gaitstream.gallery.store import Gallery
 
 PARTS, DIM = 16, 256
 TEMPLATES_EACH = 4

@@ -56,7 +56,7 @@ def _enroll(args: argparse.Namespace) -> int:
 
     if not args.person.strip():
         raise ConfigError(f"--person {args.person!r} is no name; give the name that events will carry")
-    config, path = _load(args.cameras)
+    config = _load(args.cameras)
     walks = watch_video(config, args.video, match=False)
     walk = choose(walks, args.track)
     if walk is None:
@@ -65,9 +65,11 @@ def _enroll(args: argparse.Namespace) -> int:
         for track, picture in pictures.items():
             print(f"  --track {track}   {picture}")
         return 2
-    count = enroll_walk(path, args.person, walk, args.video.name)
+    count = enroll_walk(config, args.person, walk, args.video.name)
     short = "" if walk.full else ", of an incomplete window: a longer video gives better ones"
-    print(f"enrolled {args.person}: {count} templates from track {walk.track}{short}, in {path}")
+    print(
+        f"enrolled {args.person}: {count} templates from track {walk.track}{short}, in {gallery_of(config)}"
+    )
     return 0
 
 
@@ -77,7 +79,7 @@ def _identify(args: argparse.Namespace) -> int:
 
     from gaitstream.pipeline.enroll import watch_video
 
-    config, _ = _load(args.cameras)
+    config = _load(args.cameras)
     table = Table(
         "track", "seconds", "frames", "who", "distance", "threshold", "nearest", "why not", box=None
     )
@@ -161,12 +163,17 @@ def _remove(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(path: Path) -> tuple[Config, Path]:
-    """The configuration and its gallery's path."""
+def gallery_of(config: Config) -> str:
+    """Where a configuration's gallery is, without credentials."""
+    return str(config.gallery.url or config.gallery.path)
+
+
+def _load(path: Path) -> Config:
+    """A configuration that names a gallery."""
     from gaitstream.config.reading import load_config
     from gaitstream.errors import ConfigError
 
     config = load_config(path)
-    if config.gallery.path is None:
+    if config.gallery.where is None:
         raise ConfigError(f"{path} names no gallery: add 'gallery: {{path: people.gallery}}'")
-    return config, config.gallery.path
+    return config

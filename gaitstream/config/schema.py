@@ -287,12 +287,28 @@ class Gallery(Section):
     """Who is known, and how sure one must be."""
 
     path: FilePath | None = None
-    """The gallery's file. null: nobody is known and every track says `no_gallery`."""
+    """The gallery's file. null, and no `url`: nobody is known and every track says `no_gallery`."""
+    url: SecretUrl | None = None
+    """A gallery that is no file: `postgresql://user@host/database`, or another store's URL."""
+    key: Annotated[str, Field(pattern=r"^(none|(file|env|command):.+)$")] | None = None
+    """Where the gallery's key comes from: `file:PATH`, `env:NAME`, `command:WORDS`; `none` for a gallery that
+    is not encrypted. null: `<path>.key`."""
     threshold: Annotated[float, Field(gt=0)] | None = None
     """Largest fused distance at which a person is known; with several models, in units of each one's
     calibrated threshold. null: the gallery's calibrated value."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """Smallest lead over the second person, else `ambiguous`. null: the gallery's calibrated value."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Gallery:
+        if self.path is not None and self.url is not None:
+            raise _misfit("path and url are both given; one of them says where the gallery is", "url")
+        return self
+
+    @property
+    def where(self) -> Path | str | None:
+        """What `gaitstream.gallery.Gallery` opens, with credentials; None without a gallery."""
+        return self.path if self.url is None else self.url.reveal()
 
 
 class Events(Section):

@@ -43,6 +43,7 @@ class Changes:
 
 
 _SOURCE_KEYS = ("url", "transport", "decoder", "loop", "start_time")
+_FIXED_GALLERY = ("path", "url", "key")
 _FIXED_SECTIONS = tuple(key for key in Config.model_fields if key not in ("cameras", "quality", "gallery"))
 
 
@@ -60,8 +61,9 @@ def compare(old: Config, new: Config) -> Changes:
     )
     adjusted = [c for c in shared if c not in reopened and (everywhere or before[c] != after[c])]
     fixed = [section for section in _FIXED_SECTIONS if getattr(old, section) != getattr(new, section)]
-    if old.gallery.path != new.gallery.path:
-        fixed.append("gallery.path")
+    fixed += [
+        f"gallery.{key}" for key in _FIXED_GALLERY if getattr(old.gallery, key) != getattr(new.gallery, key)
+    ]
     return Changes(
         added=tuple(camera for camera in after if camera not in before),
         removed=tuple(camera for camera in before if camera not in after),

@@ -19,8 +19,7 @@ from gaitstream.data import Decision, Embedding, Floats, Frame, Person
 from gaitstream.demo.ground_truth import CropSampler, picture
 from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.errors import ConfigError, GalleryError
-from gaitstream.gallery import Gallery
-from gaitstream.gallery.store import Enrolment
+from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.models.pose import PoseModel
 from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer

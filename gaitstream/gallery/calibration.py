@@ -16,12 +16,14 @@ about the distances of two fused models, nor about strangers of another populati
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.gallery.matching import Matcher
+from gaitstream.gallery.searches import Search, search_all
 
 Floats = NDArray[np.float32]
 AIM = 0.01
@@ -29,9 +31,6 @@ AIM = 0.01
 ENOUGH = 500
 """Persons from which on the FPIR sets the threshold. A false match names two persons, so at the aim 500 have
 two: with fewer, a single person enrolled under two names would set it."""
-SEARCHES = 1000
-"""Templates searched for, spread evenly over the gallery; more narrow the estimate little."""
-_BLOCK = 64
 _Z95 = 1.96
 
 
@@ -63,6 +62,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def calibrate(matcher: Matcher) -> Calibration | None:
+    """Choose a threshold and a margin from a gallery's templates; see `conclude`."""
+    return conclude(search_all(matcher, range(len(matcher.templates))).found)
+
+
+def conclude(searches: Sequence[Search]) -> Calibration | None:
     """Choose a threshold and a margin.
 
     From `ENOUGH` persons on, the threshold is the largest at which the estimated FPIR is at most `AIM`. With
@@ -74,7 +78,10 @@ def calibrate(matcher: Matcher) -> Calibration | None:
     Returns:
         None when there is neither a second person nor a second template.
     """
-    genuine, impostor, owner = _search_all(matcher)
+    genuine = np.array([one.genuine for one in searches if one.genuine is not None], np.float32)
+    strangers = [one for one in searches if one.others]
+    impostor = np.array([one.others[0][0] for one in strangers], np.float32)
+    owner = np.array([one.person for one in strangers])
     if not len(genuine) and not len(impostor):
         return None
     persons, weights = _per_person(owner)
@@ -134,7 +141,7 @@ def _largest(impostor: Floats, weights: NDArray[np.float64]) -> float:
     return float(ordered[max(0, within - 1)])
 
 
-def _per_person(owner: NDArray[np.intp]) -> tuple[int, NDArray[np.float64]]:
+def _per_person(owner: NDArray[np.str_]) -> tuple[int, NDArray[np.float64]]:
     """How many persons searched, and the weight of each search: every person counts the same."""
     _, index, counts = np.unique(owner, return_inverse=True, return_counts=True)
     return len(counts), 1 / (counts[index] * max(1, len(counts)))
@@ -152,37 +159,3 @@ def _interval(share: float, persons: int) -> tuple[float, float]:
     low = count * max(0.0, 1 - 1 / (9 * count) - _Z95 / (3 * math.sqrt(count))) ** 3 if count else 0.0
     high = more * (1 - 1 / (9 * more) + _Z95 / (3 * math.sqrt(more))) ** 3
     return low / pairs, min(1.0, high / pairs)
-
-
-def _search_all(matcher: Matcher) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Genuine distances `[g]`, impostor distances `[i]`, and the person each of these came from `[i]`."""
-    count = len(matcher.templates)
-    owner = np.repeat(np.arange(len(matcher.names)), np.diff([*matcher.starts.tolist(), count]))
-    searched = np.unique(np.linspace(0, count - 1, min(count, SEARCHES)).round().astype(np.intp))
-    genuine, impostor = np.empty(len(searched), np.float32), np.empty(len(searched), np.float32)
-    # Differences from the mean keep the cancellation in `_distances` small.
-    centred = matcher.templates - matcher.templates.mean(axis=0) if count else matcher.templates
-    for start in range(0, len(searched), _BLOCK):
-        block = searched[start : start + _BLOCK]
-        distances = _distances(centred[block], centred)
-        distances[np.arange(len(block)), block] = np.inf
-        own = owner[block][:, None] == owner
-        genuine[start : start + _BLOCK] = np.where(own, distances, np.inf).min(axis=1)
-        impostor[start : start + _BLOCK] = np.where(own, np.inf, distances).min(axis=1)
-    strangers = np.isfinite(impostor)
-    return genuine[np.isfinite(genuine)], impostor[strangers], owner[searched][strangers]
-
-
-def _distances(probes: Floats, templates: Floats) -> Floats:
-    """`mean_part_distance` of many probes `[k, parts, dim]`, `[k, n]`.
-
-    From inner products: some hundred times faster, and exact enough for percentiles.
-    """
-    total = np.zeros((len(probes), len(templates)), np.float32)
-    for part in range(probes.shape[1]):
-        left, right = probes[:, part], templates[:, part]
-        squares = -2 * (left @ right.T)
-        squares += np.einsum("kd,kd->k", left, left)[:, None] + np.einsum("nd,nd->n", right, right)
-        total += np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
-    total /= max(1, probes.shape[1])
-    return total

@@ -14,9 +14,10 @@ from gaitstream.config.schema import Gallery as GallerySection
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError
-from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.gallery import Enrolment
 from gaitstream.pipeline.annotate import cut, make_folder
 from gaitstream.pipeline.identify import TrackState
+from gaitstream.pipeline.known import open_configured
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
 
@@ -143,13 +144,14 @@ def choose(walks: Sequence[Walk], track: int | None) -> Walk | None:
     return usable[0] if len(usable) == 1 else None
 
 
-def enroll_walk(gallery_path: Path, person: str, walk: Walk, source: str) -> int:
-    """Put a walk's windows of all models into the gallery, made when missing; all or nothing.
+def enroll_walk(config: Config, person: str, walk: Walk, source: str) -> int:
+    """Put a walk's windows of all models into the configured gallery, made when missing; all or nothing.
 
     Returns:
         How many templates were added.
 
     Raises:
+        ConfigError: no gallery is configured.
         GalleryError: the gallery was filled by another model.
     """
     enrolments = [
@@ -157,7 +159,10 @@ def enroll_walk(gallery_path: Path, person: str, walk: Walk, source: str) -> int
         for model, parts in walk.embeddings.items()
         if parts
     ]
-    with Gallery(gallery_path, create=True) as gallery:
+    gallery = open_configured(config, create=True)
+    if gallery is None:
+        raise ConfigError("no gallery is configured: add 'gallery: {path: people.gallery}'")
+    with gallery:
         return gallery.enroll_many(enrolments)
 
 

@@ -10,15 +10,15 @@ import bisect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Embedding, Floats
-from gaitstream.errors import GalleryError
+from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.base import Mark
 from gaitstream.gallery.matching import Matcher
 
 log = logging.getLogger(__name__)
@@ -136,9 +136,9 @@ class GalleryFollower:
         self._config = config
         self._fingerprints = dict(fingerprints)
         self._gallery: Gallery | None = None
-        self._version = 0
+        self._mark = Mark()
         self._calibrated: tuple[float | None, float] = (None, 0.0)
-        self._open(config.gallery.path)
+        self._open()
 
     def adjust(self, config: Config) -> None:
         """Take over new thresholds and margins; another path takes effect at the next start only."""
@@ -151,13 +151,10 @@ class GalleryFollower:
             GalleryError: it cannot be read any more; the last snapshot stays.
         """
         if self._gallery is None:
-            if self._config.gallery.path is None or not self._config.gallery.path.is_file():
-                return False
-            self._open(self._config.gallery.path)
-        elif self._gallery.version == self._version:
+            return self._open()
+        if self._gallery.mark() == self._mark:
             return False
-        else:
-            self._read(self._gallery)
+        self._read(self._gallery)
         return True
 
     def limits(self, camera: str) -> DecisionLimits:
@@ -175,17 +172,19 @@ class GalleryFollower:
         if self._gallery is not None:
             self._gallery.close()
 
-    def _open(self, path: Path | None) -> None:
-        if path is None or not path.is_file():
-            return  # enrolling makes the file; until then every track says `no_gallery`
-        self._gallery = Gallery(path)
+    def _open(self) -> bool:
+        """True when there is a gallery: enrolling makes it; until then every track says `no_gallery`."""
+        self._gallery = open_configured(self._config)
+        if self._gallery is None:
+            return False
         self._read(self._gallery)
+        return True
 
     def _read(self, gallery: Gallery) -> None:
-        self._version = gallery.version
+        self._mark = gallery.mark()
         if gallery.models() and not set(gallery.models()) & set(self._fingerprints):
             raise GalleryError(
-                f"{gallery.path} holds templates of {', '.join(gallery.models())}, this runs "
+                f"{gallery.url} holds templates of {', '.join(gallery.models())}, this runs "
                 f"{', '.join(self._fingerprints) or 'no recognizer'}; enrol into a new gallery"
             )
         matchers = {kind: gallery.matcher(kind, print_) for kind, print_ in self._fingerprints.items()}
@@ -207,16 +206,31 @@ class GalleryFollower:
             self._calibrated = (threshold, margin or 0.0)
 
 
+def open_configured(config: Config, *, create: bool = False) -> Gallery | None:
+    """The gallery a configuration names; None when it names none, or it is not there.
+
+    Raises:
+        GalleryError: it cannot be opened.
+    """
+    section = config.gallery
+    if section.where is None:
+        return None
+    try:
+        return Gallery(section.where, create=create, key=section.key)
+    except MissingGalleryError:
+        return None
+
+
 def gallery_warnings(config: Config) -> list[str]:
     """What is wrong between a configuration's gallery and its models though both can be used, in words.
 
     Raises:
         GalleryError: the gallery cannot be read.
     """
-    path = config.gallery.path
-    if path is None or not path.is_file():
+    gallery = open_configured(config)
+    if gallery is None:
         return []
-    with Gallery(path) as gallery:
+    with gallery:
         return unscaled(gallery, list(config.models.recognizers))
 
 
@@ -227,7 +241,7 @@ def unscaled(gallery: Gallery, kinds: Sequence[str]) -> list[str]:
     """
     held = gallery.models()
     return [
-        f"{gallery.path} has no calibrated threshold for {kind}, so its distances cannot be fused with those "
+        f"{gallery.url} has no calibrated threshold for {kind}, so its distances cannot be fused with those "
         f"of {', '.join(other for other in kinds if other != kind)}: {kind} takes no part until a second "
         "person, or a second template, is enrolled"
         for kind in kinds

@@ -111,7 +111,7 @@ def test_from_enrolment_to_identity(
     assert choose(walks, None) is None
     assert len(save_pictures(usable, tmp_path / "tracks")) == 4
     for name, walk in zip(("Ada", "Bob"), usable, strict=False):
-        assert enroll_walk(tmp_path / "p.gallery", name, walk, "walkers") >= 2
+        assert enroll_walk(config, name, walk, "walkers") >= 2
 
     heard = Heard()
     observers = [TrackletSaver(tmp_path / "crops"), VideoSaver(tmp_path / "video", {"gate": FPS})]

@@ -1,0 +1,132 @@
+"""The audit log: who did what with the gallery, when; a line that is changed or missing is found.
+
+Each line carries a link: a hash over the link before it and the line. In an encrypted gallery the hash takes
+a key, so that only who has the gallery's key can write lines that fit. The number of lines and the last
+link are kept apart, so that lines cut off the end are missed too. Lines name people by uid: whoever is
+forgotten leaves none of the name behind.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery.base import Reading, Writing
+from gaitstream.gallery.sealing import Sealer
+
+HEAD = "audit"
+_START = b"\0" * 32
+
+
+class AuditLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line.
+
+    Attributes:
+        time_ns: UTC nanoseconds.
+        actor: who: user and machine, or what the program was told.
+        action: such as `enrolled`, `renamed`, `erased`, `exported`, `searched`, `use.started`.
+        person: uid of whom it was about.
+        model: whose templates.
+        count: how many templates, people or pictures.
+        detail: one line for people, free of names and credentials.
+    """
+
+    time_ns: int
+    actor: str
+    action: str
+    person: str = ""
+    model: str = ""
+    count: int = 0
+    detail: str = ""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    line: bytes
+    link: bytes
+
+
+class _Head(msgspec.Struct, frozen=True):
+    number: int
+    link: bytes
+
+
+def whoami() -> str:
+    """Who this process works for: `$GAITSTREAM_ACTOR`, else user and machine."""
+    named = os.environ.get("GAITSTREAM_ACTOR")
+    if named:
+        return named
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for its user
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def note(
+    writing: Writing,
+    sealer: Sealer,
+    action: str,
+    *,
+    person: str = "",
+    model: str = "",
+    count: int = 0,
+    detail: str = "",
+    time_ns: int | None = None,
+) -> None:
+    """Add a line, in the transaction of what it tells."""
+    head = _read_head(writing, sealer) or _Head(0, _START)
+    now_ns = time.time_ns() if time_ns is None else time_ns
+    line = msgspec.json.encode(AuditLine(now_ns, whoami(), action, person, model, count, detail))
+    number = head.number + 1
+    link = sealer.chain(head.link, line)
+    writing.append_audit(number, sealer.seal(msgspec.msgpack.encode(_Kept(line, link)), f"audit/{number}"))
+    writing.set(HEAD, sealer.seal(msgspec.msgpack.encode(_Head(number, link)), "audit/head"))
+
+
+def read_audit(reading: Reading, sealer: Sealer) -> Iterator[tuple[int, AuditLine]]:
+    """All lines that can be read, by number."""
+    for number, kept in reading.audit():
+        found = _open(kept, number, sealer)
+        if found is not None:
+            yield number, msgspec.json.decode(found.line, type=AuditLine)
+
+
+def verify_audit(reading: Reading, sealer: Sealer) -> list[str]:
+    """What is wrong with the log, a line each."""
+    found: list[str] = []
+    expected, link = 1, _START
+    for number, data in reading.audit():
+        kept = _open(data, number, sealer)
+        if number != expected:
+            found.append(f"audit lines {expected} to {number - 1} are missing")
+        elif kept is None or sealer.chain(link, kept.line) != kept.link:
+            found.append(f"audit line {number} was changed")
+        link = kept.link if kept is not None else b""
+        expected = number + 1
+    try:
+        head = _read_head(reading, sealer) or _Head(0, _START)
+    except (GalleryError, msgspec.DecodeError):
+        return [*found, "the end of the audit log was changed"]
+    if head.number >= expected:
+        found.append(f"audit lines {expected} to {head.number} are missing")
+    elif head.number != expected - 1 or (not found and head.link != link):
+        found.append("the end of the audit log was changed")
+    return found
+
+
+def _open(data: bytes, number: int, sealer: Sealer) -> _Kept | None:
+    try:
+        return msgspec.msgpack.decode(sealer.open(data, f"audit/{number}"), type=_Kept)
+    except (GalleryError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _read_head(reading: Reading, sealer: Sealer) -> _Head | None:
+    kept = reading.setting(HEAD)
+    return msgspec.msgpack.decode(sealer.open(kept, "audit/head"), type=_Head) if kept else None

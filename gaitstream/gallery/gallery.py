@@ -1,0 +1,339 @@
+"""The gallery: people and their templates, bound to the models they came from, in whatever store.
+
+Names are checked and folded, rows sealed and opened, thresholds kept up to date and everything noted in the
+audit log here; what a store does is `gaitstream.gallery.base`, and matching is `gaitstream.gallery.matching`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import audit
+from gaitstream.gallery.base import Mark, ModelRow, Reading, Store, Writing
+from gaitstream.gallery.calibration import Calibration
+from gaitstream.gallery.checksum import Damage
+from gaitstream.gallery.matching import Matcher
+from gaitstream.gallery.names import clean_name
+from gaitstream.gallery.opening import unlock
+from gaitstream.gallery.records import PersonRecord, new_uid
+from gaitstream.gallery.sealing import Sealer
+from gaitstream.gallery.stores import open_store
+from gaitstream.gallery.tuning import Tuner
+from gaitstream.gallery.vault import Template, Vault
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """Templates of one person to add.
+
+    Attributes:
+        person: the name that events will carry.
+        model: name of the recognizer.
+        fingerprint: of the bundle the templates came from.
+        templates: float32 `[n, parts, dim]`, n >= 1.
+        source: where they came from; free of credentials.
+    """
+
+    person: str
+    model: str
+    fingerprint: str
+    templates: Floats
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class PersonEntry:
+    """One line of the gallery's listing."""
+
+    name: str
+    created_ns: int
+    """UTC nanoseconds of the first enrolment."""
+    templates: dict[str, int]
+    """How many, by model."""
+    uid: str = ""
+    """Names the person for ever and says nothing of them."""
+    expires_ns: int | None = None
+    """When the person is erased; None for never."""
+
+
+class Gallery:
+    """Persons and templates; use an instance from one thread.
+
+    Args:
+        where: the file, or the URL of a store, or a store.
+        create: make it when missing.
+        key: where the key comes from, see `gaitstream.gallery.keys`; None for `<file>.key`, made with a
+            new gallery; `none` makes one that is not encrypted.
+
+    Attributes:
+        url: where it is, for messages; free of credentials.
+        id: of the gallery, the same for ever and in all copies.
+        encrypted: whether it can be read without a key.
+
+    Raises:
+        MissingGalleryError: there is no such gallery, and `create` is False.
+        GalleryKeyError: the key is missing, or does not open it.
+        GalleryError: it is no gallery of this version, or cannot be reached.
+    """
+
+    def __init__(self, where: str | Path | Store, *, create: bool = False, key: str | None = None) -> None:
+        self.store = open_store(where, create=create) if isinstance(where, str | Path) else where
+        self.url = self.store.url
+        try:
+            self.id, sealer = unlock(self.store, where if isinstance(where, str | Path) else self.url, key)
+        except BaseException:
+            self.store.close()
+            raise
+        self.use_sealer(sealer)
+
+    def use_sealer(self, sealer: Sealer) -> None:
+        """Seal and open rows with this from now on."""
+        self.sealer = sealer
+        self.encrypted = sealer.encrypted
+        self.vault = Vault(sealer)
+        self.tuner = Tuner(self.vault)
+
+    def enroll(
+        self, person: str, model: str, fingerprint: str, templates: Floats, *, source: str = ""
+    ) -> None:
+        """Add templates of one person, made when new; see `Enrolment` and `enroll_many`."""
+        self.enroll_many([Enrolment(person, model, fingerprint, templates, source)])
+
+    def enroll_many(self, enrolments: Iterable[Enrolment]) -> int:
+        """Add templates of any number of persons, and calibrate once; all or nothing.
+
+        Other processes cannot write meanwhile, so collect the templates first.
+
+        Returns:
+            How many templates were added.
+
+        Raises:
+            GalleryError: a model differs from the one that filled the gallery, or a name or shape is wrong.
+        """
+        now = time.time_ns()
+        count = 0
+        changed: dict[str, set[str]] = {}
+        with self.writing() as writing:
+            for enrolment in enrolments:
+                uid = self._add(writing, enrolment, now)
+                count += len(enrolment.templates)
+                changed.setdefault(enrolment.model, set()).add(uid)
+            for model, uids in sorted(changed.items()):
+                self.tuner.follow(writing, model, uids, self.url)
+            for uid in {uid for uids in changed.values() for uid in uids}:
+                writing.note_change(uid)
+        return count
+
+    def remove(self, person: str) -> int:
+        """Erase a person with templates and pictures, and overwrite them in the store.
+
+        Returns:
+            How many templates were erased.
+
+        Raises:
+            GalleryError: nobody of that name is in the gallery.
+        """
+        with self.writing() as writing:
+            uid, _ = self.person(writing, person)
+            count = self.erase(writing, uid)
+        self.store.purge()
+        return count
+
+    def erase(self, writing: Writing, uid: str, action: str = "erased") -> int:
+        """Delete a person in a transaction; returns how many templates went with them."""
+        count = sum(n for (owner, _), n in writing.counts().items() if owner == uid)
+        writing.drop_person(uid)
+        for model in writing.models():
+            self.tuner.follow(writing, model.name, {uid}, self.url, leave_out_damaged=True)
+        writing.note_change(uid)
+        audit.note(writing, self.sealer, action, person=uid, count=count)
+        return count
+
+    def person(self, reading: Reading, name: str) -> tuple[str, PersonRecord]:
+        """Uid and record of the person of a name, however it is written.
+
+        Raises:
+            GalleryError: nobody of that name is in the gallery; the message names the nearest, not everybody.
+        """
+        found = self.vault.find(reading, name)
+        if found is not None:
+            return found
+        names = [record.name for record in self.vault.records(reading).values()]
+        folded = {known.casefold(): known for known in names}
+        close = [folded[near] for near in difflib.get_close_matches(name.casefold(), folded, 1)]
+        near = f"the nearest of {len(names)} is {close[0]!r}" if close else f"none of {len(names)} is near it"
+        raise GalleryError(
+            f"{name!r} is not in {self.url}; {near}, and 'gaitstream gallery list' shows who is there"
+        )
+
+    def persons(self) -> list[PersonEntry]:
+        """Everybody, by name."""
+        with self.store.reading() as reading:
+            counts: dict[str, dict[str, int]] = {}
+            for (uid, model), count in sorted(reading.counts().items()):
+                counts.setdefault(uid, {})[model] = count
+            records = self.vault.records(reading)
+        entries = [
+            PersonEntry(record.name, record.created_ns, counts.get(uid, {}), uid, record.expires_ns)
+            for uid, record in records.items()
+        ]
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def models(self) -> dict[str, str]:
+        """Fingerprint by model."""
+        with self.store.reading() as reading:
+            return {model.name: model.fingerprint for model in reading.models()}
+
+    def matcher(self, model: str, fingerprint: str, *, nearest: int = 1) -> Matcher:
+        """A snapshot of one model's templates, by name; empty when it has none.
+
+        Args:
+            model: name of the recognizer.
+            fingerprint: of the bundle whose embeddings will be compared.
+            nearest: how many of a person's nearest templates are averaged; 1 takes the best.
+
+        Raises:
+            GalleryError: the gallery was filled by another model, or a template is damaged.
+        """
+        with self.store.reading() as reading:
+            row = find_model(reading, model)
+            if row is None:
+                return Matcher.build([], nearest)
+            check_model(row, fingerprint, self.url)
+            by_uid = self.tuner.gather(reading, row, self.url)
+            records = self.vault.records(reading)
+        named = sorted((records[uid].name, list(templates.values())) for uid, templates in by_uid.items())
+        return Matcher.build([(name, np.stack(maps)) for name, maps in named], nearest)
+
+    def damaged(self) -> list[Damage]:
+        """The templates of all models whose bytes are not those that were enrolled."""
+        with self.store.reading() as reading:
+            records = self.vault.records(reading)
+            return [
+                self.tuner.named(template, records)
+                for model in reading.models()
+                for template in self.vault.templates(reading, model)
+                if isinstance(template, Damage)
+            ]
+
+    def calibrate(self, model: str) -> Calibration | None:
+        """Compute threshold and margin from the templates and keep them."""
+        with self.store.writing() as writing:
+            return self.tuner.anew(writing, model, self.url)
+
+    def thresholds(self, model: str) -> tuple[float | None, float | None]:
+        """The calibrated threshold and margin of a model; None where there is none."""
+        kept = self.calibration(model)
+        return (kept.threshold, kept.margin) if kept else (None, None)
+
+    def calibration(self, model: str) -> Calibration | None:
+        """Threshold and margin of a model with what they rest on, as of the last change; None without.
+
+        A gallery of an older version gets them here.
+        """
+        with self.store.reading() as reading:
+            row = find_model(reading, model)
+            if row is None or row.calibration or not _has_templates(reading, model):
+                return self.vault.calibration(row) if row else None
+            return self.tuner.peek(reading, row, self.url)
+
+    def mark(self) -> Mark:
+        """The last change; differs when anybody has changed the gallery, or another one is in its place."""
+        with self.store.reading() as reading:
+            return reading.mark()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """A transaction; what was learnt for it is forgotten when it fails."""
+        try:
+            with self.store.writing() as writing:
+                yield writing
+        except BaseException:
+            self.tuner.forget()
+            raise
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(self, writing: Writing, enrolment: Enrolment, now_ns: int) -> str:
+        name, templates = clean_name(enrolment.person), enrolment.templates
+        if templates.ndim != 3 or not len(templates) or not np.isfinite(templates).all():
+            raise GalleryError(
+                f"templates of {name!r} have shape {templates.shape}: finite [n, parts, dim] with n >= 1 "
+                "needed"
+            )
+        self._bind(writing, enrolment)
+        found = self.vault.find(writing, name)
+        uid = found[0] if found else new_uid()
+        if found is None:
+            writing.put_person(self.vault.person_row(uid, PersonRecord(name, now_ns)))
+        writing.add_templates(
+            self.vault.template_row(
+                Template(0, uid, enrolment.model, now_ns, enrolment.source, np.asarray(parts, np.float32))
+            )
+            for parts in templates
+        )
+        audit.note(writing, self.sealer, "enrolled", person=uid, model=enrolment.model, count=len(templates))
+        return uid
+
+    def _bind(self, writing: Writing, enrolment: Enrolment) -> None:
+        """Bind an empty model slot to a fingerprint, or check the one that is bound."""
+        row, shape = find_model(writing, enrolment.model), enrolment.templates.shape[1:]
+        if row is None:
+            writing.put_model(ModelRow(enrolment.model, enrolment.fingerprint, *shape))
+            return
+        check_model(row, enrolment.fingerprint, self.url)
+        if shape != (row.parts, row.dim):
+            raise GalleryError(
+                f"templates of {row.name} {row.fingerprint[:12]} are [{row.parts}, {row.dim}] in {self.url}, "
+                f"these are {list(shape)}: enrol with the bundle that filled it"
+            )
+
+
+def find_model(reading: Reading, model: str) -> ModelRow | None:
+    """The row of a model; None when the gallery has none of it."""
+    return next((row for row in reading.models() if row.name == model), None)
+
+
+def check_model(row: ModelRow, fingerprint: str, where: str) -> None:
+    """See that embeddings of a bundle may be compared with a gallery's.
+
+    Raises:
+        GalleryError: the gallery was filled by another.
+    """
+    if fingerprint != row.fingerprint:
+        raise GalleryError(
+            f"{where} was filled by {row.name} {row.fingerprint[:12]}, this is {row.name} "
+            f"{fingerprint[:12]}: embeddings of different models cannot be compared; use that bundle "
+            "again, or enrol into a new gallery"
+        )
+
+
+def _has_templates(reading: Reading, model: str) -> bool:
+    return any(kind == model for _, kind in reading.counts())
+
+
+def name_of(records: Mapping[str, PersonRecord], uid: str) -> str:
+    """A person's name; the uid where there is none."""
+    return records[uid].name if uid in records else uid

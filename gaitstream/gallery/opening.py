@@ -1,0 +1,98 @@
+"""Opening and making a gallery: its store, its id and its key."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from gaitstream.errors import GalleryKeyError
+from gaitstream.gallery.base import Reading, Store, Writing
+from gaitstream.gallery.keys import NONE, NOTICE, default_source, make_key_file, read_key
+from gaitstream.gallery.sealing import Lock, Sealer, Unsealed, make_lock, open_lock
+from gaitstream.gallery.stores import file_of
+
+log = logging.getLogger(__name__)
+ID, LOCK = "gallery", "lock"
+
+
+def unlock(store: Store, url: str | Path, key: str | None) -> tuple[str, Sealer]:
+    """A gallery's id and what opens its rows; a new gallery gets both.
+
+    Args:
+        store: its store.
+        url: as it was given, for the key's usual place.
+        key: see `gaitstream.gallery.keys`; None for the usual place.
+
+    Raises:
+        GalleryKeyError: the key is missing, or is another's.
+    """
+    with store.reading() as reading:
+        gallery, lock = reading.setting(ID), reading.setting(LOCK)
+        empty = gallery is None and _empty(reading)
+    if gallery is None:
+        made = make_key(url, key) if empty else None
+        with store.writing() as writing:
+            gallery, lock = _initialise(writing, made)
+    if lock is None:
+        return gallery.decode(), Unsealed()
+    return gallery.decode(), open_lock(operator_key(url, key), msgspec.msgpack.decode(lock, type=Lock))
+
+
+def key_source(url: str | Path, key: str | None) -> str:
+    """Where the key of a gallery is: where it was said to be, or beside its file.
+
+    Raises:
+        GalleryKeyError: the gallery is no file, and nothing was said.
+    """
+    if key is not None:
+        return key
+    file = url if isinstance(url, Path) else file_of(url)
+    if file is None:
+        raise GalleryKeyError(
+            "a gallery that is no file needs a key that is named: gallery.key, or --key "
+            f"(file:PATH, env:NAME, command:WORDS, or {NONE} to leave it unencrypted)"
+        )
+    return default_source(file)
+
+
+def operator_key(url: str | Path, key: str | None) -> bytes:
+    """The operator's key of a gallery that is there.
+
+    Raises:
+        GalleryKeyError: it cannot be read.
+    """
+    source = key_source(url, key)
+    if source == NONE:
+        raise GalleryKeyError("the gallery is encrypted; set gallery.key to its key")
+    return read_key(source)
+
+
+def make_key(url: str | Path, key: str | None) -> bytes | None:
+    """The operator's key for a gallery to be made, with a new file where one was named; None for no key."""
+    source = key_source(url, key)
+    if source == NONE:
+        return None
+    kind, _, path = source.partition(":")
+    if kind == "file" and not Path(path).expanduser().exists():
+        make_key_file(Path(path).expanduser())
+        log.warning("%s", NOTICE.format(path=path))
+    return read_key(source)
+
+
+def _empty(reading: Reading) -> bool:
+    return not reading.models() and next(iter(reading.persons()), None) is None
+
+
+def _initialise(writing: Writing, key: bytes | None) -> tuple[bytes, bytes | None]:
+    """Id and lock of a gallery that has none, unless somebody else was quicker."""
+    known = writing.setting(ID)
+    if known is None:
+        known = secrets.token_hex(8).encode()
+        writing.set(ID, known)
+        if key is not None:
+            lock, _ = make_lock(key, known.decode())
+            writing.set(LOCK, msgspec.msgpack.encode(lock))
+    return known, writing.setting(LOCK)

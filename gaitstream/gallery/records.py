@@ -1,0 +1,38 @@
+"""What is known of a person beside the templates, and how it is written."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+
+class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The part of a person's row that is sealed.
+
+    Attributes:
+        name: as events carry it.
+        created_ns: UTC nanoseconds of the first enrolment.
+        expires_ns: when the person is erased; None for never.
+        visitor: this is nobody who was named, but a stranger who came again.
+    """
+
+    name: str
+    created_ns: int
+    expires_ns: int | None = None
+    visitor: bool = False
+
+
+def new_uid() -> str:
+    """A name for a person that says nothing of them, 20 hexadecimal digits."""
+    return secrets.token_hex(10)
+
+
+def encode_record(record: PersonRecord) -> bytes:
+    """As JSON."""
+    return msgspec.json.encode(record)
+
+
+def decode_record(data: bytes) -> PersonRecord:
+    """What `encode_record` wrote."""
+    return msgspec.json.decode(data, type=PersonRecord)

@@ -1,0 +1,54 @@
+"""Replacing a gallery's file by a copy of itself that holds no deleted rows, at any moment.
+
+SQLite cannot overwrite what a reader in a transaction may still ask for, neither in the file nor in the log.
+A copy has none of it. The copy becomes the gallery in steps that a kill cannot spoil: once it is complete
+it is called `<file>.swap`; whoever opens the gallery while that exists finishes the replacement. Readers of
+the old file keep it, without a name, until they let go. All of it under the writers' lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+
+def rewrite(db: sqlite3.Connection, path: Path) -> None:
+    """Put a fresh copy of what `db` holds in the place of `path`; the caller holds the writers' lock."""
+    fresh = path.with_name(f"{path.name}.fresh")
+    fresh.unlink(missing_ok=True)
+    os.close(os.open(fresh, os.O_CREAT | os.O_WRONLY, 0o600))
+    db.execute("VACUUM INTO ?", (str(fresh),))
+    with sqlite3.connect(fresh, isolation_level=None) as copy:
+        copy.execute("PRAGMA journal_mode = WAL")
+    copy.close()
+    _sync(fresh)
+    fresh.replace(swap_of(path))
+    _sync(path.parent)
+    finish_rewrite(path)
+
+
+def finish_rewrite(path: Path) -> None:
+    """Go on with a replacement that was begun, if there is one; the caller holds the writers' lock."""
+    swap = swap_of(path)
+    if swap.exists():
+        for name in ("-wal", "-shm"):  # of the old file: they must not be read with the new one
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + name).unlink()
+        _sync(path.parent)
+        swap.replace(path)
+        _sync(path.parent)
+
+
+def swap_of(path: Path) -> Path:
+    """The complete copy that is to take the place of a gallery's file."""
+    return path.with_name(f"{path.name}.swap")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

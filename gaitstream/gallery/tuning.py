@@ -1,0 +1,151 @@
+"""Keeps a gallery's thresholds up to date, in the transaction that changes its people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery.base import ModelRow, Reading, Writing
+from gaitstream.gallery.calibration import Calibration, conclude
+from gaitstream.gallery.checksum import Damage
+from gaitstream.gallery.matching import Matcher
+from gaitstream.gallery.records import PersonRecord
+from gaitstream.gallery.searches import Searches, search_all, update
+from gaitstream.gallery.vault import Template, Vault
+
+Floats = NDArray[np.float32]
+ByPerson = dict[str, dict[int, Floats]]
+"""Templates `[parts, dim]` by uid and number."""
+
+
+class Tuner:
+    """Calibrates one gallery's models.
+
+    Args:
+        vault: opens its rows.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._searched: dict[int, Floats] = {}
+        """Templates searched for, by number: a number's template never changes."""
+
+    def forget(self) -> None:
+        """A transaction failed: numbers it gave may be given again."""
+        self._searched.clear()
+
+    def follow(
+        self,
+        writing: Writing,
+        model: str,
+        uids: Iterable[str],
+        where: str,
+        *,
+        leave_out_damaged: bool = False,
+    ) -> Calibration | None:
+        """Calibrate a model after people were changed.
+
+        Raises:
+            GalleryError: a template it needs is damaged, unless those are left out.
+        """
+        row = _row(writing, model)
+        searches = self._read(writing, model)
+        count = sum(n for (_, kind), n in writing.counts().items() if kind == model)
+        if searches is None or searches.worn(count):
+            return self._make(writing, row, where, leave_out_damaged=leave_out_damaged)
+        changed = {
+            uid: self.gather(writing, row, where, uid, leave_out_damaged=leave_out_damaged).get(uid, {})
+            for uid in uids
+        }
+        update(searches, changed, self._embeddings(writing, row, searches))
+        return self._keep(writing, row, searches)
+
+    def anew(self, writing: Writing, model: str, where: str) -> Calibration | None:
+        """Calibrate a model from all its templates."""
+        return self._make(writing, _row(writing, model), where, leave_out_damaged=False)
+
+    def gather(
+        self,
+        reading: Reading,
+        row: ModelRow,
+        where: str,
+        person: str | None = None,
+        *,
+        leave_out_damaged: bool = False,
+    ) -> ByPerson:
+        """A model's templates, of everybody or of one person.
+
+        Raises:
+            GalleryError: one is damaged, unless those are left out.
+        """
+        found: ByPerson = {}
+        for template in self._vault.templates(reading, row, person):
+            if isinstance(template, Template):
+                found.setdefault(template.person, {})[template.number] = template.parts
+            elif not leave_out_damaged:
+                self._complain(reading, template, where)
+        return found
+
+    def named(self, damage: Damage, records: Mapping[str, PersonRecord]) -> Damage:
+        """A damage that names the person."""
+        known = records.get(damage.person)
+        return replace(damage, person=known.name) if known else damage
+
+    def peek(self, reading: Reading, row: ModelRow, where: str) -> Calibration | None:
+        """What `anew` would find, and keeps nothing."""
+        return conclude(_search(self.gather(reading, row, where), self._vault.records(reading)).found)
+
+    def _complain(self, reading: Reading, damage: Damage, where: str) -> None:
+        named = self.named(damage, self._vault.records(reading))
+        raise GalleryError(
+            f"{where}: {named}; put a backup in its place, or erase {named.person!r} with 'gaitstream "
+            "gallery remove' and enrol again; 'gaitstream gallery info' lists all that is damaged"
+        )
+
+    def _make(
+        self, writing: Writing, row: ModelRow, where: str, *, leave_out_damaged: bool
+    ) -> Calibration | None:
+        gathered = self.gather(writing, row, where, leave_out_damaged=leave_out_damaged)
+        searches = _search(gathered, self._vault.records(writing))
+        wanted = {(search.person, search.template) for search in searches.found}
+        self._searched = {number: gathered[uid][number] for uid, number in wanted}
+        return self._keep(writing, row, searches)
+
+    def _keep(self, writing: Writing, row: ModelRow, searches: Searches) -> Calibration | None:
+        found = conclude(searches.found)
+        writing.put_model(replace(row, calibration=self._vault.seal_calibration(row.name, found)))
+        place = f"searches/{row.name}"
+        writing.set(place, self._vault.sealer.seal(msgspec.msgpack.encode(searches), place))
+        return found
+
+    def _read(self, writing: Writing, model: str) -> Searches | None:
+        place = f"searches/{model}"
+        kept = writing.setting(place)
+        if kept is None:
+            return None
+        return msgspec.msgpack.decode(self._vault.sealer.open(kept, place), type=Searches)
+
+    def _embeddings(self, writing: Writing, row: ModelRow, searches: Searches) -> Mapping[int, Floats]:
+        missing = [one.template for one in searches.found if one.template not in self._searched]
+        for kept in writing.select(missing):
+            opened = self._vault.template(kept, row)
+            if isinstance(opened, Template):
+                self._searched[opened.number] = opened.parts
+        searches.found = [one for one in searches.found if one.template in self._searched]
+        return self._searched
+
+
+def _search(gathered: ByPerson, records: Mapping[str, PersonRecord]) -> Searches:
+    """In the order of names, so that the same people give the same searches in any gallery."""
+    order = sorted(gathered, key=lambda uid: records[uid].name if uid in records else uid)
+    matcher = Matcher.build([(uid, np.stack(list(gathered[uid].values()))) for uid in order])
+    return search_all(matcher, [number for uid in order for number in gathered[uid]])
+
+
+def _row(reading: Reading, model: str) -> ModelRow:
+    return next(row for row in reading.models() if row.name == model)
