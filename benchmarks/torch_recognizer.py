@@ -35,7 +35,7 @@ def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: 
         ]
     if compiled and device == "cpu" and not has_compiler():
         return [Row(contender=name, setting=setting, figures={}, note="no C++ compiler: install g++")]
-    module = make_module(manifest.model).to(device)  # type: ignore[arg-type]
+    module = make_module(manifest.model).to(device)
     module = torch.compile(module) if compiled else module
     frames = [torch.from_numpy(one)[None].to(device) for one in make_frames(manifest.model)]
 

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.spec import find_family
 
 SHARED = Path(os.environ.get("GAITSTREAM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -59,22 +60,20 @@ def gaitheat_checkpoint(
 @pytest.fixture(scope="session")
 def biggait_bundle(biggait_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """BigGait with the golden weights as fp32 and fp16 graphs; sealed, not proved."""
-    from gaitstream.export.api import Options, write_bundle
-    from gaitstream.export.checkpoints import load_biggait
-
-    root = tmp_path_factory.mktemp("biggait")
-    write_bundle(load_biggait(biggait_checkpoint), root, Options(), [biggait_checkpoint])
-    return Bundle.open(root)
+    return _bundle("biggait", biggait_checkpoint, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def gaitheat_bundle(gaitheat_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """GaitHeat with the golden weights as fp32, fp16 and align graphs; sealed, not proved."""
-    from gaitstream.export.api import Options, write_bundle
-    from gaitstream.export.checkpoints import load_gaitheat
+    return _bundle("gaitheat", gaitheat_checkpoint, tmp_path_factory)
 
-    root = tmp_path_factory.mktemp("gaitheat")
-    write_bundle(load_gaitheat(gaitheat_checkpoint), root, Options(), [gaitheat_checkpoint])
+
+def _bundle(family: str, checkpoint: Path, factory: pytest.TempPathFactory) -> Bundle:
+    from gaitstream.export.api import write_bundle
+
+    root = factory.mktemp(family)
+    write_bundle(find_family(family).load(checkpoint), root, sources=[checkpoint])
     return Bundle.open(root)
 
 

@@ -19,9 +19,9 @@ from head import Head
 from torch import Tensor
 from train_gait import score, seen_before
 
-from gaitstream.export.checkpoints import load_gaitheat
-from gaitstream.export.gaitheat import GaitHeat
-from gaitstream.export.heads import pool_rows
+from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
+from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.graphs.heads import pool_rows
 
 AMOUNT = 0.5
 """How far to go towards the filter that fits these windows best: other pose models err otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from gaitstream.export.heads import SeparateBNNecks, SeparateFCs
+from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs
 
 MARGIN, SCALE = 0.1, 25.0
 

@@ -33,9 +33,9 @@ from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
-from gaitstream.export.gaitheat import BranchOutput, GaitHeat
-from gaitstream.export.heads import pool_rows
-from gaitstream.export.resnet import BasicBlock
+from gaitstream.models.gaitheat.module import BranchOutput, GaitHeat
+from gaitstream.models.graphs.heads import pool_rows
+from gaitstream.models.graphs.resnet import BasicBlock
 
 MARGIN = 0.2
 SCALE = 16.0

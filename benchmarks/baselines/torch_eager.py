@@ -15,8 +15,8 @@ from benchmarks.baselines.assembly import Bytes, Floats, assemble, report
 from gaitstream import zoo
 from gaitstream.bench.result import Row
 from gaitstream.bench.weights import gaitheat_module
-from gaitstream.export.api import UPPER_LOWER
-from gaitstream.export.pgha import align
+from gaitstream.models.gaitheat.pgha import align
+from gaitstream.models.gaitheat.spec import UPPER_LOWER
 from training.networks import DetectGraph, DetectNet, PoseNet
 
 

@@ -79,7 +79,7 @@ def onnx_forms(maps: NDArray[Any], keypoints: NDArray[Any], threads: int, folder
         import onnxruntime
         import openvino
 
-        from gaitstream.export.alignment import write_align
+        from gaitstream.models.gaitheat.alignment import write_align
     except ImportError:
         return
     path = folder / "align.onnx"
@@ -116,7 +116,7 @@ def thetas(keypoints: NDArray[Any]) -> tuple[Any, Any]:
     """Matrices of both samplings as tensors, made beforehand: their cost is not counted against PyTorch."""
     import torch
 
-    from gaitstream.export.pgha import matrices
+    from gaitstream.models.gaitheat.pgha import matrices
 
     rotation, shift = matrices(torch.from_numpy(keypoints))
     return rotation.float(), shift.float()

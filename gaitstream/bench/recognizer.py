@@ -26,9 +26,10 @@ from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.recognizer import Recognizer
+from gaitstream.models.spec import find_family
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 FRAMES = 30
 SEED = 11
@@ -113,25 +114,18 @@ def use_gpu(device: Device) -> str:
     return found[0].name if found else ""
 
 
-def make_bundle(model: Literal["biggait", "gaitheat"], root: Path) -> Path:
+def make_bundle(model: str, root: Path) -> Path:
     """A bundle of the published size with random weights."""
     from gaitstream.export.api import Options, write_bundle
 
     root.mkdir()
-    write_bundle(make_module(model), root, Options(version="random weights"))
+    write_bundle(find_family(model).random(SEED), root, Options(version="random weights"))
     return root
 
 
-def make_module(model: Literal["biggait", "gaitheat"]) -> Any:
+def make_module(model: str) -> Any:
     """The PyTorch module whose weights `make_bundle` writes."""
-    import torch
-
-    from gaitstream.export.biggait import BigGait
-    from gaitstream.export.gaitheat import GaitHeat
-
-    torch.manual_seed(SEED)
-    module: nn.Module = BigGait() if model == "biggait" else GaitHeat()
-    return module.eval()
+    return find_family(model).random(SEED).module
 
 
 def contenders(bundle: Path, *, gpu: str) -> list[Contender]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.models.gaitheat.spec import GaitHeatOptions
+
 if TYPE_CHECKING:
-    from gaitstream.export.gaitheat import GaitHeat
+    from gaitstream.models.gaitheat.module import GaitHeat
 
 SEED = 11
 CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
@@ -17,7 +19,7 @@ def gaitheat_module() -> GaitHeat:
     """The PyTorch module, in evaluation mode."""
     import torch
 
-    from gaitstream.export.gaitheat import GaitHeat
+    from gaitstream.models.gaitheat.module import GaitHeat
 
     torch.manual_seed(SEED)
     return GaitHeat(CHANNELS, dim=DIM, depths=DEPTHS).eval()
@@ -26,9 +28,9 @@ def gaitheat_module() -> GaitHeat:
 def make_gaitheat(root: Path) -> Path:
     """Its bundle, written by the exporter; the directory is made."""
     from gaitstream.export.api import Options, write_bundle
+    from gaitstream.models.gaitheat.trained import TrainedGaitHeat
 
     root.mkdir(parents=True)
-    write_bundle(
-        gaitheat_module(), root, Options(version="random weights", gamma_deg=0.0, small_angle="align")
-    )
+    trained = TrainedGaitHeat(gaitheat_module(), GaitHeatOptions(gamma_deg=0.0, small_angle="align"))
+    write_bundle(trained, root, Options(version="random weights"))
     return root

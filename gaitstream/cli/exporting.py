@@ -3,75 +3,52 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.errors import ConfigError, MissingExtraError
+from gaitstream.models.spec import FAMILIES, ModelFamily, find_family
 
 if TYPE_CHECKING:
     from gaitstream.export.parity import Report
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+AUTO = "auto"
 PRECISIONS = ("fp32", "fp16")
-JOINTS = 17
+OPTION = "option_"
+"""Prefix of the attributes that hold a family's own options."""
 
 
 def add(commands: Commands) -> None:
-    """Add `export biggait` and `export gaitheat`."""
+    """Add `export` with every model family that is installed, and `export auto`."""
     parser = commands.add_parser(
         "export",
         help="turn a trained checkpoint into a bundle, and prove it",
         description="Turn a trained checkpoint into a bundle of ONNX graphs. The bundle is written only when "
         "its graphs compute what the checkpoint's PyTorch module does.",
     )
-    models = parser.add_subparsers(dest="model", required=True, metavar="MODEL")
-    biggait = models.add_parser("biggait", help="a BigGait checkpoint of OpenGait (ViT-S or ViT-L)")
-    biggait.add_argument(
-        "--dinov2",
-        type=Path,
-        metavar="FILE",
-        help="DINOv2's own file, where the checkpoint lacks the backbone",
-    )
-    gaitheat = models.add_parser("gaitheat", help="a GaitHeat checkpoint of FastPoseGait")
-    _add_heat(gaitheat)
-    for model in (biggait, gaitheat):
-        _add_shared(model)
-        model.set_defaults(handler=run)
+    models = parser.add_subparsers(dest="model", required=True, metavar="FAMILY")
+    families = _installed()
+    auto = models.add_parser(AUTO, help="the family is told by the checkpoint's keys")
+    _add_own(auto, families)
+    _add_shared(auto)
+    for family in families:
+        one = models.add_parser(family.name, help=family.summary)
+        _add_own(one, [family])
+        _add_shared(one)
 
 
-def parse_groups(text: str) -> tuple[tuple[int, ...], ...]:
-    """Read part groups such as `0-10,11-16` or `0+5+6,11-16`.
-
-    Raises:
-        ConfigError: the text is not of this form, or a joint is not one of COCO's.
-    """
-    groups = []
-    for part in text.split(","):
-        group: list[int] = []
-        for piece in part.split("+"):
-            match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", piece)
-            if match is None:
-                raise ConfigError(
-                    f"cannot read {piece!r} in the groups {text!r}: write 0-10,11-16 or 0+5+6,11-16"
-                )
-            group.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
-        if not group or max(group) >= JOINTS:
-            raise ConfigError(
-                f"the group {part!r} must name joints 0 to {JOINTS - 1} in rising order, as 0-10"
-            )
-        groups.append(tuple(group))
-    return tuple(groups)
-
-
-def parse_precisions(text: str) -> tuple[Any, ...]:
-    """Read precisions of graphs to store, such as `fp32,fp16`.
+def parse_precisions(text: str | None) -> tuple[Any, ...] | None:
+    """Read precisions of graphs to store, such as `fp32,fp16`; None where nothing was asked for.
 
     Raises:
         ConfigError: one is unknown.
     """
+    if text is None:
+        return None
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name == "bf16":
@@ -83,8 +60,8 @@ def parse_precisions(text: str) -> tuple[Any, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and print the proof."""
-    heat = _heat_options(args) if args.model == "gaitheat" else {}
     precisions = parse_precisions(args.precision)
+    given = _given(args)
     try:
         from gaitstream.export.api import Options, export_bundle
     except ModuleNotFoundError as error:
@@ -97,14 +74,11 @@ def run(args: argparse.Namespace) -> int:
         calibration=args.calibration,
         overwrite=args.overwrite,
         deepstream=args.target == "deepstream",
-        pose=getattr(args, "pose", None),
         **note,
-        **heat,
     )
-    dinov2 = args.dinov2 if args.model == "biggait" else None
-    exported = export_bundle(args.model, args.checkpoint, args.out, dinov2=dinov2, options=options, say=_say)
+    exported = export_bundle(args.model, args.checkpoint, args.out, options=options, say=_say, **given)
     print_report(exported.report)
-    print(f"{args.out}: {args.model}, fingerprint {exported.bundle.fingerprint[:12]}")
+    print(f"{args.out}: {exported.report.model}, fingerprint {exported.bundle.fingerprint[:12]}")
     return 0
 
 
@@ -130,13 +104,52 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _installed() -> list[ModelFamily]:
+    """All families; one that another package brings and that cannot be imported is left out, and said."""
+    found = []
+    for name in FAMILIES.names():
+        try:
+            found.append(find_family(name))
+        except ConfigError as error:
+            _say(f"gaitstream: {error}")
+    return found
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The family's own options that were given, read from their text.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    flags = {name: flag for family in _installed() for name, flag in family.flags().items()}
+    texts = {name.removeprefix(OPTION): text for name, text in vars(args).items() if name.startswith(OPTION)}
+    return {name: flags[name].parse(text) for name, text in texts.items()}
+
+
+def _add_own(parser: argparse.ArgumentParser, families: Sequence[ModelFamily]) -> None:
+    """The families' own flags, those of one name once. What is not given leaves no attribute."""
+    flags = {name: flag for family in families for name, flag in family.flags().items()}
+    for name, flag in flags.items():
+        parser.add_argument(
+            f"--{flag.name}",
+            dest=OPTION + name,
+            default=argparse.SUPPRESS,
+            choices=flag.choices,
+            metavar=flag.metavar,
+            help=flag.help,
+        )
+
+
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, required=True, metavar="FILE", help=".pt, .pth or .safetensors"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the bundle goes")
     parser.add_argument(
-        "--precision", default="fp32,fp16", metavar="LIST", help="graphs to store (default: fp32,fp16)"
+        "--precision",
+        metavar="LIST",
+        help="graphs to store, fp32 or fp32,fp16; what is named here has to hold (default: fp32, and fp16 "
+        "where it holds)",
     )
     parser.add_argument(
         "--calibration", type=Path, metavar="FILE", help="labelled inputs (.npz) to judge fp16 and bf16 by"
@@ -150,47 +163,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         "--target",
         choices=("native", "deepstream"),
         default="native",
-        help="deepstream: also write the frame graphs for DeepStream's nvinfer, beside the others",
+        help="deepstream: also write the graphs for DeepStream's nvinfer, beside the others",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle that lies at --out")
-
-
-def _add_heat(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--groups",
-        default="0-10,11-16",
-        metavar="LIST",
-        help="joints (COCO) merged into each part (default: 0-10,11-16, upper and lower body)",
-    )
-    parser.add_argument(
-        "--gamma", type=float, default=5.0, metavar="DEG",
-        help="tilt of the spine up to which a frame stays as it is (default: 5; CCPG: 20)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--small-angle",
-        choices=("identity", "align"),
-        default="identity",
-        help="up to that tilt: leave the frame alone, or align it all the same (default: identity)",
-    )
-    parser.add_argument(
-        "--normalization",
-        choices=("fixed", "tracklet"),
-        default="fixed",
-        help="clamp heatmaps to 0..1, frame by frame (default), or stretch each tracklet as released",
-    )
-    parser.add_argument(
-        "--min-pose-score", type=float, default=0.4, metavar="S", help="drop frames below it (default: 0.4)"
-    )
-    parser.add_argument(
-        "--pose", type=Path, metavar="FILE", help="pose model (ONNX or its manifest) for --target deepstream"
-    )
-
-
-def _heat_options(args: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "groups": parse_groups(args.groups),
-        "gamma_deg": args.gamma,
-        "small_angle": args.small_angle,
-        "normalization": args.normalization,
-        "min_pose_score": args.min_pose_score,
-    }
+    parser.set_defaults(handler=run)

@@ -4,73 +4,51 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import onnx
 
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import ExportError
-from gaitstream.export import biggait_graph, deepstream, gaitheat_graph
-from gaitstream.export.alignment import write_align
-from gaitstream.export.biggait import CROP, BigGait
-from gaitstream.export.checkpoints import load_biggait, load_gaitheat
-from gaitstream.export.gaitheat import HEATMAP, GaitHeat
 from gaitstream.export.parity import Report, prove
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
-from gaitstream.models.manifest import (
-    AlignmentContract,
-    EmbeddingContract,
-    FeatureContract,
-    Graphs,
-    InputContract,
-    InputKind,
-    Manifest,
-)
+from gaitstream.models.graphs.checkpoint import recognise_checkpoint
+from gaitstream.models.manifest import Graphs, Manifest
+from gaitstream.models.spec import find_family
+from gaitstream.models.trained import TrainedModel
 
-UPPER_LOWER = (tuple(range(11)), tuple(range(11, 17)))
-"""Joints of the upper body (nose to wrists) and of the lower (hips to ankles), COCO order."""
 LICENCE = "as the checkpoint's: the published gait models are for academic use only; DINOv2 is Apache-2.0"
+AUTO = "auto"
 Stored = Literal["fp32", "fp16"]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What an export may be told beside the checkpoint.
+    """What an export may be told whatever the family.
 
     Attributes:
-        precisions: graphs to store; `fp32` is always among them, because it is the yardstick.
-        groups: GaitHeat's part groups, joint indices of each.
-        gamma_deg: GaitHeat's spine tilt up to which a frame is not aligned (CCPG uses 20).
-        small_angle: what happens up to `gamma_deg`.
-        normalization: of GaitHeat's heatmaps: `tracklet` as released, or `fixed` to encode frame by frame.
-        min_pose_score: mean joint score under which GaitHeat drops a frame.
+        precisions: graphs to store; `fp32` is always among them, because it is the yardstick. One named here
+            fails the export when it does not hold; None stores fp16 where it holds.
         window: frames of a tracklet.
         version: name of this model's version; the checkpoint's hash where empty.
         licence: note for the manifest.
         calibration: labelled features by which lower precisions are judged; see `calibration.Calibration`.
         overwrite: replace a bundle that lies at the destination.
-        deepstream: also write the frame graphs for DeepStream's nvinfer.
-        pose: the pose model that GaitHeat's graph for DeepStream holds.
+        deepstream: also write the graphs for DeepStream's nvinfer.
     """
 
-    precisions: tuple[Stored, ...] = ("fp32", "fp16")
-    groups: tuple[tuple[int, ...], ...] = UPPER_LOWER
-    gamma_deg: float = 5.0
-    small_angle: Literal["identity", "align"] = "identity"
-    normalization: Literal["fixed", "tracklet"] = "fixed"
-    min_pose_score: float = 0.4
+    precisions: tuple[Stored, ...] | None = None
     window: int = 30
     version: str = ""
     licence: str = LICENCE
     calibration: Path | None = None
     overwrite: bool = False
     deepstream: bool = False
-    pose: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -81,41 +59,29 @@ class Exported:
     report: Report
 
 
-@dataclass
-class _Files:
-    """Graph files being written, by precision."""
-
-    root: Path
-    graphs: dict[str, Graphs] = field(default_factory=dict)
-
-    def save(self, model: onnx.ModelProto, role: str, precision: str) -> str:
-        name = f"{role}.onnx" if precision == "fp32" else f"{role}.{precision}.onnx"
-        onnx.save(model, self.root / name)
-        return name
-
-
 def export_bundle(
-    model: Literal["biggait", "gaitheat"],
+    model: str,
     checkpoint: str | Path,
     out: str | Path,
     *,
-    dinov2: str | Path | None = None,
     options: Options | None = None,
     say: Say = lambda _: None,
+    **family_options: Any,
 ) -> Exported:
     """Export a checkpoint as a bundle, and prove that the bundle computes what the checkpoint does.
 
     The bundle appears at `out` only when the proof holds.
 
     Args:
-        model: whose checkpoint it is.
-        checkpoint: see `checkpoints.read_state`.
+        model: name of the family whose checkpoint it is, or `auto` to tell by its keys.
+        checkpoint: see `graphs.checkpoint.read_state`.
         out: the bundle's directory.
-        dinov2: BigGait's backbone, where the checkpoint does not hold it.
-        options: everything that is not in the checkpoint.
+        options: what is not in the checkpoint and is asked of every family.
         say: told of every step, one line each.
+        family_options: what is asked of this family alone, by the names of its options' fields.
 
     Raises:
+        ConfigError: there is no such family, or it has no such option.
         CheckpointError: a checkpoint cannot be read or does not fit.
         ExportError: the graphs do not compute what the model does; the message says where they part.
         ExportError: `out` holds something already.
@@ -123,16 +89,18 @@ def export_bundle(
     options = options or Options()
     out = Path(out)
     _check_destination(out, options.overwrite)
-    sources = [Path(checkpoint), *([Path(dinov2)] if dinov2 is not None else [])]
-    say(f"reading {', '.join(path.name for path in sources)}")
-    loaded = load_biggait(checkpoint, dinov2) if model == "biggait" else load_gaitheat(checkpoint)
+    say(f"reading {Path(checkpoint).name}")
+    family = recognise_checkpoint(checkpoint) if model == AUTO else find_family(model)
+    if model == AUTO:
+        say(f"it is a checkpoint of {family.title}")
+    trained = family.load(checkpoint, **family_options)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         root = Path(folder) / "bundle"
         root.mkdir()
         say("writing graphs")
-        manifest = write_bundle(loaded, root, options, sources)
-        report = prove(loaded, Bundle(root, manifest), options.calibration, say, pose=options.pose)
+        manifest = write_bundle(trained, root, options, [Path(checkpoint), *trained.sources()])
+        report = prove(trained, Bundle(root, manifest), options.calibration, say)
         report.write(root)
         report.require()
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
@@ -144,21 +112,31 @@ def export_bundle(
 
 
 def write_bundle(
-    model: BigGait | GaitHeat, root: Path, options: Options, sources: Iterable[Path] = ()
+    trained: TrainedModel, root: Path, options: Options | None = None, sources: Iterable[Path] = ()
 ) -> Manifest:
     """Write a model's graphs and manifest into a directory, without proving them.
 
     Returns:
         The sealed manifest, which allows fp32 alone.
     """
-    files = _Files(root)
-    precisions: Sequence[str] = sorted({"fp32", *options.precisions}, reverse=True)
-    for precision in precisions:
-        _write_graphs(model, files, precision, options)
+    options = options or Options()
+    fronts = {role: _save(root, role, graph) for role, graph in trained.fronts().items()}
+    precisions = sorted({"fp32", *(options.precisions or ("fp16",))}, reverse=True)
+    graphs: dict[str, Graphs] = {
+        precision: _write_graphs(trained, root, fronts, options, half=precision == "fp16")
+        for precision in precisions
+    }
     hashes = {path.name: file_sha256(path) for path in sources}
-    describe = _describe_biggait if isinstance(model, BigGait) else _describe_gaitheat
-    version = options.version or (next(iter(hashes.values()))[:12] if hashes else "unversioned")
-    return write_manifest(describe(model, files.graphs, options, version, hashes), root)  # type: ignore[arg-type]
+    manifest = Manifest(
+        model=trained.family,
+        version=options.version or (next(iter(hashes.values()))[:12] if hashes else "unversioned"),
+        window=options.window,
+        graphs=graphs,
+        licence=options.licence,
+        source=hashes,
+        **trained.describe(),
+    )
+    return write_manifest(manifest, root)
 
 
 def _check_destination(out: Path, overwrite: bool) -> None:
@@ -172,104 +150,19 @@ def _check_destination(out: Path, overwrite: bool) -> None:
         )
 
 
-def _write_graphs(model: BigGait | GaitHeat, files: _Files, precision: str, options: Options) -> None:
-    half = precision == "fp16"
-    align = None
-    if isinstance(model, BigGait):
-        frame = biggait_graph.write_frame(model, half=half)
-        head = biggait_graph.write_head(model, half=half)
-    else:
-        frame = gaitheat_graph.write_frame(model, len(options.groups), half=half)
-        head = gaitheat_graph.write_head(model, half=half)
-        # Alignment stays in float32: half coordinates move pixels.
-        graph = write_align(
-            options.groups,
-            gamma_deg=options.gamma_deg,
-            small_angle=options.small_angle,
-            normalization=options.normalization,
-        )
-        align = files.save(graph, "align", "fp32")
-    for_nvinfer = None
+def _write_graphs(
+    trained: TrainedModel, root: Path, fronts: Mapping[str, str], options: Options, *, half: bool
+) -> Graphs:
+    """Save one precision's graphs; fronts are the same file for all."""
+    models = trained.graphs(half=half)
     if options.deepstream:
-        prepared = _for_deepstream(model, frame, files, align, options, half=half)
-        for_nvinfer = files.save(prepared, "deepstream", precision)
-    files.graphs[precision] = Graphs(
-        frame=files.save(frame, "frame", precision),
-        head=files.save(head, "head", precision),
-        align=align,
-        deepstream=for_nvinfer,
-    )
+        before = {role: onnx.load(root / name) for role, name in fronts.items()}
+        models = {**models, "deepstream": trained.for_nvinfer({**before, **models}, half=half)}
+    suffix = ".fp16" if half else ""
+    return Graphs(**fronts, **{role: _save(root, role + suffix, graph) for role, graph in models.items()})
 
 
-def _for_deepstream(
-    model: BigGait | GaitHeat,
-    frame: onnx.ModelProto,
-    files: _Files,
-    align: str | None,
-    options: Options,
-    *,
-    half: bool,
-) -> onnx.ModelProto:
-    if isinstance(model, BigGait):
-        return deepstream.biggait_graph(frame)
-    if align is None or options.pose is None:
-        raise ExportError("GaitHeat's graph for DeepStream holds a pose model: give it with --pose FILE")
-    if options.normalization != "fixed":
-        raise ExportError(
-            f"normalization {options.normalization!r} needs the whole tracklet, which DeepStream never sees: "
-            "export with --normalization fixed"
-        )
-    pose, contract = deepstream.read_pose(options.pose)
-    return deepstream.gaitheat_graph(pose, contract, onnx.load(files.root / align), frame, half=half)
-
-
-def _describe_biggait(
-    model: BigGait, graphs: dict[str, Graphs], options: Options, version: str, hashes: dict[str, str]
-) -> Manifest:
-    parts, channels, dim = model.gait_net.FCs.fc_bin.shape
-    return Manifest(
-        model="biggait",
-        version=version,
-        window=options.window,
-        input=InputContract(
-            kind=InputKind.CROP, height=CROP[0], width=CROP[1], channels=3, crop_rule="pad_to_aspect"
-        ),
-        feature=FeatureContract(channels=channels, height=16, width=8),
-        embedding=EmbeddingContract(parts=parts, dim=dim, tap="before the neck"),
-        graphs=graphs,
-        licence=options.licence,
-        source=hashes,
-    )
-
-
-def _describe_gaitheat(
-    model: GaitHeat, graphs: dict[str, Graphs], options: Options, version: str, hashes: dict[str, str]
-) -> Manifest:
-    channels, height, width = gaitheat_graph.feature_shape(model)
-    parts, dim = gaitheat_graph.embedding_shape(model)
-    return Manifest(
-        model="gaitheat",
-        version=version,
-        window=options.window,
-        input=InputContract(
-            kind=InputKind.POSE,
-            height=HEATMAP[0],
-            width=HEATMAP[1],
-            channels=1 + len(options.groups),
-            crop_rule="pose",
-        ),
-        alignment=AlignmentContract(
-            groups=options.groups,
-            gamma_deg=options.gamma_deg,
-            small_angle=options.small_angle,
-            normalization=options.normalization,
-            min_pose_score=options.min_pose_score,
-        ),
-        feature=FeatureContract(channels=channels, height=height, width=width),
-        embedding=EmbeddingContract(
-            parts=parts, dim=dim, tap="the fusion branch after the neck, every part of unit length"
-        ),
-        graphs=graphs,
-        licence=options.licence,
-        source=hashes,
-    )
+def _save(root: Path, stem: str, graph: onnx.ModelProto) -> str:
+    name = f"{stem}.onnx"
+    onnx.save(graph, root / name)
+    return name

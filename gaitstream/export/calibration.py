@@ -13,25 +13,25 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import helper
 
-from gaitstream.engines import open_engine
-from gaitstream.engines.base import Batch
+from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ExportError
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.export.compare import order_kept
+from gaitstream.export.running import BundleRunner
 from gaitstream.models.bundle import Bundle
-from gaitstream.models.manifest import Manifest
 
 Array = NDArray[Any]
 RANK1_DROP = 0.5
 """Rank-1 a precision may lose, percentage points."""
 EER_RISE = 0.005
 """Equal error rate it may gain, as a fraction."""
-BATCH = 16
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,11 +79,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Calibration:
-    """Labelled inputs of the frame graph.
+    """Labelled inputs of a model.
 
     An `.npz` with `sequence` int `[n]` (which sequence each frame belongs to), `label` `[n]` (whose it is)
-    and the frame graph's inputs: `crops` uint8 `[n, 3, 256, 128]` and `ratios` float32 `[n]` for BigGait,
-    `parts` float `[n, 1 + groups, 64, 48]` for GaitHeat.
+    and the inputs of the frame or clip graph by name, a row per frame: `crops` uint8 `[n, 3, 256, 128]` and
+    `ratios` float32 `[n]`, say, or `silhouettes` float32 `[n, 1, 64, 44]`.
     """
 
     source: str
@@ -93,30 +93,25 @@ class Calibration:
     """Of each sequence."""
 
     @classmethod
-    def read(cls, path: Path, manifest: Manifest) -> Calibration:
-        """Read the file and check it against the bundle's contract.
+    def read(cls, path: Path, bundle: Bundle) -> Calibration:
+        """Read the file and check it against what the bundle's graph takes.
 
         Raises:
             ExportError: it is missing, damaged, or does not fit.
         """
-        need = ("crops", "ratios") if manifest.model == "biggait" else ("parts",)
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise ExportError(f"cannot read the calibration set {path}: {error}") from error
-        lacking = [name for name in (*need, "sequence", "label") if name not in arrays]
+        arrays = _read(path)
+        wanted = _frame_inputs(bundle)
+        lacking = [name for name in (*wanted, "sequence", "label") if name not in arrays]
         if lacking:
             raise ExportError(
                 f"the calibration set {path} lacks {', '.join(lacking)} "
                 f"(it has {', '.join(arrays) or 'nothing'})"
             )
-        contract = manifest.input
-        shape = (contract.channels, contract.height, contract.width)
-        if arrays[need[0]].shape[1:] != shape:
-            raise ExportError(
-                f"{need[0]} in {path} are {arrays[need[0]].shape[1:]} each, the model takes {shape}"
-            )
+        for name, (_, shape) in wanted.items():
+            if arrays[name].shape[1:] != shape:
+                raise ExportError(
+                    f"{name} in {path} are {arrays[name].shape[1:]} each, the model takes {shape}"
+                )
         _, first, sequence = np.unique(arrays["sequence"], return_index=True, return_inverse=True)
         label = arrays["label"][first]
         people, counts = np.unique(label, return_counts=True)
@@ -125,13 +120,33 @@ class Calibration:
                 f"{path} has {len(label)} sequences of {len(people)} people: it needs at least two people, "
                 "one of them with two sequences"
             )
-        feeds = {name: arrays[name] for name in need}
-        kinds = {"crops": np.uint8, "ratios": np.float32, "parts": np.float32}
-        feeds = {name: np.ascontiguousarray(array, kinds[name]) for name, array in feeds.items()}
+        feeds = {name: np.ascontiguousarray(arrays[name], dtype) for name, (dtype, _) in wanted.items()}
         return cls(path.name, feeds, sequence.astype(np.int64), label)
 
 
-def judge(data: Calibration, bundle: Bundle, ran: list[tuple[str, str]], cache: EngineCache) -> Judgement:
+def _read(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ExportError(f"cannot read the calibration set {path}: {error}") from error
+
+
+def _frame_inputs(bundle: Bundle) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """Type and shape of one frame's inputs, from the graph; a clip graph's have frames as third axis."""
+    clip = bundle.manifest.shape == "clip"
+    graph = onnx.load(bundle.graph("clip" if clip else "frame", "fp32"), load_external_data=False).graph
+    found = {}
+    for info in graph.input:
+        dims = info.type.tensor_type.shape.dim
+        sizes = [dim.dim_value for index, dim in enumerate(dims) if index > 0 and not (clip and index == 2)]
+        found[info.name] = (helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type), tuple(sizes))
+    return found
+
+
+def judge(
+    data: Calibration, bundle: Bundle, ran: list[tuple[str, Precision]], cache: EngineCache
+) -> Judgement:
     """Recognise the sequences at every precision and compare with fp32 of the same runtime.
 
     Args:
@@ -155,24 +170,9 @@ def judge(data: Calibration, bundle: Bundle, ran: list[tuple[str, str]], cache: 
     )
 
 
-def embed(data: Calibration, bundle: Bundle, runtime: str, precision: str, cache: EngineCache) -> Array:
+def embed(data: Calibration, bundle: Bundle, runtime: str, precision: Precision, cache: EngineCache) -> Array:
     """Embeddings of the labelled sequences, `[sequences, parts, dim]`."""
-    batch = Batch(1, BATCH, BATCH)
-    pooled: dict[int, Array] = {}
-    frame, head = (bundle.graph(role, precision) for role in ("frame", "head"))  # type: ignore[arg-type]
-    with open_engine(frame, runtime, precision, batch=batch, cache=cache) as engine:
-        for start in range(0, len(data.sequence), BATCH):
-            part = slice(start, start + BATCH)
-            features = engine.infer({name: array[part] for name, array in data.feeds.items()})["features"]
-            for index, feature in zip(data.sequence[part].tolist(), features, strict=True):
-                pooled[index] = np.maximum(pooled[index], feature) if index in pooled else feature
-    stacked = np.stack([pooled[index] for index in range(len(data.label))])
-    with open_engine(head, runtime, precision, batch=batch, cache=cache) as engine:
-        chunks = [
-            engine.infer({"pooled": stacked[start : start + BATCH]})["embedding"]
-            for start in range(0, len(stacked), BATCH)
-        ]
-    return np.concatenate(chunks)
+    return BundleRunner(bundle, runtime, precision, cache).embed(data.feeds, data.sequence).embedding
 
 
 def _score(data: Calibration, found: Array, reference: Array, runtime: str, precision: str) -> Score:

@@ -1,43 +1,31 @@
 """The proof that a bundle's graphs compute what the checkpoint's module does.
 
-The yardstick is the PyTorch module in float32. Masks inside BigGait are thresholds, which lower
-precisions may flip, so precisions under float32 are judged by the embedding and the order it gives.
+The yardstick is the PyTorch module in float32, on inputs that the model's family chose (`trained.Case`).
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import onnx
-from numpy.typing import NDArray
 
-from gaitstream.engines import open_engine
-from gaitstream.engines.base import Batch, Engine, Precision
+from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import ranked, survey
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export import deepstream_parity
-from gaitstream.export.biggait import BigGait
 from gaitstream.export.calibration import Calibration, Judgement, judge
-from gaitstream.export.cases import Case, biggait_case, gaitheat_case, pool
 from gaitstream.export.compare import Distance, measure
-from gaitstream.export.gaitheat import GaitHeat
-from gaitstream.export.graph import taps_of, with_taps
-from gaitstream.models.bundle import PARITY, Bundle
+from gaitstream.export.running import BundleRunner, Embedded, windows
+from gaitstream.models.bundle import PARITY, Bundle, Role
+from gaitstream.models.graphs.writer import taps_of, with_taps
+from gaitstream.models.trained import Array, Case, FrontCase, Limits, TrainedModel
 
-Array = NDArray[Any]
 Say = Callable[[str], None]
 SCHEMA = 1
-LIMITS = {"fp32": 1e-5, "fp16": 3e-3, "bf16": 2e-2}
-"""Largest relative error of the embedding."""
-GPU_FP32_LIMIT = 1e-3
-"""The same for float32 on a GPU, whose matrix units may round float32 inputs to ten bits (TF32)."""
-ALIGN_LIMIT = 1e-5
-"""Largest absolute error of aligned maps, whose values lie in 0..1."""
 TRACE_FACTOR = 5
 """A tap has diverged where its relative error is this many times its precision's limit."""
 
@@ -46,11 +34,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One output of one graph on one runtime.
 
     Attributes:
-        output: `parts`, `features`, `embedding`; `deepstream` compares the features of the graph for
-            nvinfer with those of the frame graph.
+        output: `features` and others of the frame graph, `embedding`, what a front gives (`parts`);
+            `deepstream` compares the features of the graph for nvinfer with those of the frame graph.
         precision: what it ran in.
         runtime: name of the runtime.
-        limit: on the relative error (on the absolute one for `parts`); None where it is only recorded.
+        limit: on the relative error; None where it is only recorded.
+        absolute: the limit is on the absolute error, as for a front graph.
         verdict: `pass`, `fail`, or `recorded`.
         matrix_half_share: share of convolutions and matrix products that really ran in half precision.
         note: where a failing graph parts from the reference.
@@ -62,6 +51,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     distance: Distance
     limit: float | None
+    absolute: bool = False
     verdict: str
     matrix_half_share: float | None = None
     note: str = ""
@@ -108,37 +98,32 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prove(
-    model: BigGait | GaitHeat,
-    bundle: Bundle,
-    calibration: Path | None = None,
-    say: Say = lambda _: None,
-    *,
-    pose: Path | None = None,
+    trained: TrainedModel, bundle: Bundle, calibration: Path | None = None, say: Say = lambda _: None
 ) -> Report:
     """Run a bundle's graphs on every runtime that works here and compare them with the module.
 
     Args:
-        model: the module the bundle was written from, in evaluation mode.
+        trained: the module the bundle was written from.
         bundle: the bundle.
         calibration: labelled inputs by which lower precisions are judged.
         say: told of every step, one line each.
-        pose: the pose model inside GaitHeat's graph for DeepStream.
 
     Raises:
         ExportError: the calibration file does not fit the model.
     """
-    labelled = Calibration.read(calibration, bundle.manifest) if calibration is not None else None
+    labelled = Calibration.read(calibration, bundle) if calibration is not None else None
     say("running the reference")
-    case = make_case(model, bundle)
+    case = trained.case()
     rows: list[Row] = []
     skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="gaitstream-parity-") as folder:
         cache = EngineCache(Path(folder))
-        for runtime, precision, limit in _plan(bundle, skipped):
+        for runtime, precision, limit in _plan(bundle, case.limits, skipped):
             say(f"comparing {runtime} {precision}")
+            comparison = Comparison(BundleRunner(bundle, runtime, precision, cache), case, limit)
             try:
-                rows += _compare(bundle, case, runtime, precision, limit, cache)
-                rows += _compare_deepstream(bundle, case, runtime, precision, cache, pose)
+                rows += comparison.rows()
+                rows += _compare_nvinfer(trained, comparison.runner)
             except (EngineError, MissingExtraError) as error:
                 skipped[f"{runtime} {precision}"] = str(error)
         judgement = None
@@ -149,7 +134,7 @@ def prove(
     return Report(
         model=bundle.manifest.model,
         graphs=bundle.fingerprint,
-        inputs=f"{len(case.sequences)} drawn frames in {case.sequences.max() + 1} sequences of 3 people",
+        inputs=case.about,
         rows=tuple(rows),
         skipped=skipped,
         calibration=judgement,
@@ -157,115 +142,126 @@ def prove(
     )
 
 
-def make_case(model: BigGait | GaitHeat, bundle: Bundle) -> Case:
-    """The fixed inputs for a bundle, and the module's results on them."""
-    if isinstance(model, BigGait):
-        return biggait_case(model)
-    contract = bundle.manifest.alignment
-    if contract is None:
-        raise ExportError(f"{bundle.root}: the manifest of a GaitHeat bundle has no alignment contract")
-    return gaitheat_case(model, contract)
+@dataclass(frozen=True)
+class Comparison:
+    """A bundle on one runtime in one precision against the module.
+
+    Attributes:
+        runner: of the bundle.
+        case: inputs and the module's results.
+        limit: largest relative error of what is judged by it.
+    """
+
+    runner: BundleRunner
+    case: Case
+    limit: float
+
+    def rows(self) -> list[Row]:
+        """Fronts and features are judged in float32 alone; the embedding always."""
+        case, judged = self.case, self.runner.precision == "fp32"
+        found = self.runner.embed(case.feeds, case.sequences, keep_features=True)
+        rows = [self._front(front, found) for front in case.fronts] if judged else []
+        features = {name: measure(found.features[name], case.features[name]) for name in case.features}
+        embedding = measure(found.embedding, case.embedding, embedding=True)
+        # A head cannot be right behind a wrong frame graph; the taps are in the frame or clip graph.
+        off = any(not one.relative <= self.limit for one in features.values() or (embedding,))
+        where = self.diverging_tap() if off else ""
+        for name, distance in features.items():
+            rows.append(self._row(name, distance, found, self.limit if judged else None, where))
+        rows.append(self._row("embedding", embedding, found, self.limit, where or "the head graph"))
+        return rows
+
+    def diverging_tap(self) -> str:
+        """Where the graph parts from the module: the first tap that is off, and the last that is not."""
+        role: Role = "clip" if self.runner.bundle.manifest.shape == "clip" else "frame"
+        found = self._tapped(role)
+        reference = self.case.trace()
+        before = "the inputs"
+        for name in found:
+            error = measure(found[name], reference[name]).relative
+            if not error <= TRACE_FACTOR * self.limit:
+                return (
+                    f"the {role} graph: it diverges between {before} and {name!r} "
+                    f"(relative error there {error:.1e})"
+                )
+            before = repr(name)
+        return f"the {role} graph: it diverges after {before}"
+
+    def _tapped(self, role: Role) -> dict[str, Array]:
+        """Values at the taps of a graph, in order of computation."""
+        model = onnx.load(self.runner.bundle.graph(role, self.runner.precision))
+        names = taps_of(model)
+        feeds = self.case.feeds
+        if role == "clip":
+            feeds = next(windows(feeds, self.case.sequences))
+        with tempfile.TemporaryDirectory(prefix="gaitstream-trace-") as folder:
+            path = Path(folder) / "tapped.onnx"
+            onnx.save(with_taps(model), path)
+            with self.runner.open(path) as engine:
+                found = engine.infer(feeds)
+        return {name: found[name] for name in names}
+
+    def _front(self, front: FrontCase, ran: Embedded) -> Row:
+        found = self.runner.run(front.role, front.feeds, precise=True)[front.output]
+        distance = measure(found, front.expected)
+        limit = self.case.limits.front
+        holds = distance.max_abs <= limit
+        return Row(
+            output=front.output,
+            precision="fp32",
+            runtime=self.runner.runtime,
+            device=ran.device,
+            distance=distance,
+            limit=limit,
+            absolute=True,
+            verdict="pass" if holds else "fail",
+            note="" if holds else f"the {front.role} graph",
+        )
+
+    def _row(self, output: str, distance: Distance, ran: Embedded, limit: float | None, where: str) -> Row:
+        holds = limit is None or distance.relative <= limit
+        return Row(
+            output=output,
+            precision=self.runner.precision,
+            runtime=self.runner.runtime,
+            device=ran.device,
+            distance=distance,
+            limit=limit,
+            verdict="recorded" if limit is None else "pass" if holds else "fail",
+            matrix_half_share=ran.matrix_half_share,
+            note="" if holds else where,
+        )
 
 
-def diverging_tap(graph: Path, case: Case, runtime: str, precision: str) -> str:
-    """Where a frame graph parts from the module: the first tap that is off, and the last that is not."""
-    model = onnx.load(graph)
-    names = taps_of(model)
-    with tempfile.TemporaryDirectory(prefix="gaitstream-trace-") as folder:
-        path = Path(folder) / "tapped.onnx"
-        onnx.save(with_taps(model), path)
-        with _open(path, runtime, precision, EngineCache(Path(folder) / "cache")) as engine:
-            found = engine.infer(case.feeds)
-    reference = case.trace()
-    before = "the inputs"
-    for name in names:
-        error = measure(found[name], reference[name]).relative
-        if not error <= TRACE_FACTOR * LIMITS[precision]:
-            return f"it diverges between {before} and {name!r} (relative error there {error:.1e})"
-        before = repr(name)
-    return f"it diverges after {before}"
-
-
-def _plan(bundle: Bundle, skipped: dict[str, str]) -> Iterator[tuple[str, Precision, float]]:
+def _plan(bundle: Bundle, limits: Limits, skipped: dict[str, str]) -> Iterator[tuple[str, Precision, float]]:
     """Runtimes, precisions and limits to compare: all that work here."""
     findings = survey()
     skipped.update({finding.name: str(finding.error) for finding in findings if finding.error is not None})
     stored = bundle.manifest.graphs
     for name, probe in ranked(findings):
-        yield name, "fp32", GPU_FP32_LIMIT if probe.accelerator else LIMITS["fp32"]
+        yield name, "fp32", limits.gpu_fp32 if probe.accelerator else limits.fp32
         if "fp16" in stored and name != "openvino":
-            yield name, "fp16", LIMITS["fp16"]
+            yield name, "fp16", limits.half
         if "bf16" in probe.precisions:
-            yield name, "bf16", LIMITS["bf16"]
+            yield name, "bf16", limits.bfloat
 
 
-def _open(graph: Path, runtime: str, precision: str, cache: EngineCache) -> Engine:
-    return open_engine(graph, runtime, precision, batch=Batch(1, 12, 16), cache=cache)
-
-
-def _compare(
-    bundle: Bundle, case: Case, runtime: str, precision: Precision, limit: float, cache: EngineCache
-) -> Iterator[Row]:
-    graph = bundle.graph("frame", precision)
-    with _open(graph, runtime, precision, cache) as engine:
-        features = engine.infer(case.feeds)["features"]
-        device, share = engine.device, engine.proof().matrix_half_share
-    with _open(bundle.graph("head", precision), runtime, precision, cache) as engine:
-        pooled = pool(features, case.sequences)
-        embedding = engine.infer({"pooled": pooled})["embedding"]
-    judged = precision == "fp32"
-
-    def row(output: str, distance: Distance, limit: float | None, holds: bool, note: str = "") -> Row:
-        verdict = "recorded" if limit is None else "pass" if holds else "fail"
-        return Row(
-            output=output,
-            precision=precision,
-            runtime=runtime,
-            device=device,
-            distance=distance,
-            limit=limit,
-            verdict=verdict,
-            matrix_half_share=share,
-            note="" if verdict != "fail" else note,
-        )
-
-    if case.align_feeds is not None and judged:
-        yield _compare_align(bundle, case, runtime, cache, row)
-    frame = measure(features, case.features)
-    frame_holds = frame.relative <= limit
-    where = ""
-    if not frame_holds:
-        where = f"the frame graph: {diverging_tap(graph, case, runtime, precision)}"
-    yield row("features", frame, limit if judged else None, frame_holds, where)
-    whole = measure(embedding, case.embedding, embedding=True)
-    yield row("embedding", whole, limit, whole.relative <= limit, where or "the head graph")
-
-
-def _compare_align(
-    bundle: Bundle, case: Case, runtime: str, cache: EngineCache, row: Callable[..., Row]
-) -> Row:
-    assert case.align_feeds is not None  # noqa: S101 - narrows the type
-    assert case.parts is not None  # noqa: S101
-    with _open(bundle.graph("align", "fp32"), runtime, "fp32", cache) as engine:
-        parts = engine.infer(case.align_feeds)["parts"]
-    distance = measure(parts, case.parts)
-    return row("parts", distance, ALIGN_LIMIT, distance.max_abs <= ALIGN_LIMIT, "the align graph")
-
-
-def _compare_deepstream(
-    bundle: Bundle, case: Case, runtime: str, precision: Precision, cache: EngineCache, pose: Path | None
-) -> list[Row]:
-    """The graph for nvinfer against the frame graph, where the bundle has one; bf16 is not for nvinfer."""
+def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Row]:
+    """The graph for nvinfer against the ordinary ones on the same pixels; bf16 is not for nvinfer."""
+    bundle, precision = runner.bundle, runner.precision
     if precision == "bf16" or bundle.manifest.graphs[precision].deepstream is None:
         return []
-    distance = deepstream_parity.compare(bundle, case, runtime, precision, cache, pose)
-    limit = deepstream_parity.limit(bundle.manifest.model, precision)
+    case = trained.nvinfer_case()
+    expected = runner.run("frame", case.ordinary(runner))
+    found = runner.run("deepstream", {"crops": case.crops})[case.output]
+    distance = measure(found, expected["features"])
+    limit = case.limits.get(precision)
     holds = limit is None or distance.relative <= limit
     return [
         Row(
             output="deepstream",
             precision=precision,
-            runtime=runtime,
+            runtime=runner.runtime,
             device="",
             distance=distance,
             limit=limit,
@@ -292,8 +288,8 @@ def _allowed(rows: list[Row], judgement: Judgement | None) -> tuple[Precision, .
 
 
 def _explain(row: Row) -> str:
-    value = row.distance.max_abs if row.output == "parts" else row.distance.relative
-    kind = "absolute" if row.output == "parts" else "relative"
+    value = row.distance.max_abs if row.absolute else row.distance.relative
+    kind = "absolute" if row.absolute else "relative"
     return (
         f"  {row.output} on {row.runtime} in {row.precision}: {kind} error {value:.1e}, "
         f"allowed {row.limit:.0e}; {row.note}"

@@ -180,7 +180,7 @@ def test_the_operations_of_the_recognizers_are_those_of_their_graphs(tmp_path: P
 
     from gaitstream.bench.flops import graph_gflop
     from gaitstream.bench.recognizer import make_module
-    from gaitstream.export.gaitheat_graph import write_frame
+    from gaitstream.models.gaitheat.graphs import write_frame
     from gaitstream.zoo import find
 
     onnx.save(write_frame(make_module("gaitheat"), parts=2), tmp_path / "frame.onnx")
@@ -195,7 +195,7 @@ def test_the_operations_of_biggait_are_those_of_its_graph(tmp_path: Path) -> Non
 
     from gaitstream.bench.flops import graph_gflop
     from gaitstream.bench.recognizer import make_module
-    from gaitstream.export.biggait_graph import write_frame
+    from gaitstream.models.biggait.graphs import write_frame
 
     onnx.save(write_frame(make_module("biggait")), tmp_path / "frame.onnx")
     assert graph_gflop(tmp_path / "frame.onnx") == pytest.approx(GFLOP["biggait"], rel=0.005)

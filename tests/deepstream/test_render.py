@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from gaitstream.cli import build_parser, main
-from gaitstream.cli.exporting import parse_groups
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.compare import Score, finals, owner, read_truth, score, table
 from gaitstream.deepstream.graph import build_graph, slots_of
@@ -25,6 +24,7 @@ from gaitstream.deepstream.render import render
 from gaitstream.errors import ConfigError
 from gaitstream.events import IdentityFinal, Journal, TrackEnded, encode
 from gaitstream.models.bundle import Bundle, write_manifest
+from gaitstream.models.gaitheat.spec import parse_groups
 from gaitstream.models.manifest import Graphs
 from gaitstream.zoo import find
 from tests.pipeline.tiny import GROUPS, tiny_bundle

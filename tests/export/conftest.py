@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from gaitstream.engines import open_engine
 from gaitstream.engines.cache import EngineCache
-from gaitstream.export.biggait import BigGait, GaitNet
-from gaitstream.export.checkpoints import load_biggait, load_gaitheat
-from gaitstream.export.gaitheat import GaitHeat
-from gaitstream.export.graph import with_taps
+from gaitstream.models.biggait.checkpoint import load_module as load_biggait
+from gaitstream.models.biggait.module import BigGait, GaitNet
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
+from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.graphs.writer import with_taps
 
 Array = NDArray[Any]
 M = TypeVar("M", bound=torch.nn.Module)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gaitstream.export.biggait import GRID, BigGait, Maps, close, valid_columns
-from gaitstream.export.vit import interpolate_positions
+from gaitstream.models.biggait.module import GRID, BigGait, Maps, close, valid_columns
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.graphs.vit import interpolate_positions
 
 Array = NDArray[Any]
 Golden = Mapping[str, Array]

@@ -11,16 +11,12 @@ import torch
 from torch import Tensor
 
 from gaitstream.errors import CheckpointError
-from gaitstream.export.biggait import BigGait
-from gaitstream.export.checkpoints import (
-    MismatchError,
-    load_biggait,
-    load_gaitheat,
-    looks_like,
-    read_state,
-)
-from gaitstream.export.gaitheat import GaitHeat
-from gaitstream.export.vit import VisionTransformer, tap_blocks
+from gaitstream.models.biggait.checkpoint import load_module as load_biggait
+from gaitstream.models.biggait.module import BigGait
+from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
+from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.graphs.checkpoint import MismatchError, looks_like, read_state
+from gaitstream.models.graphs.vit import VisionTransformer, tap_blocks
 
 State = dict[str, Tensor]
 Save = Callable[..., Path]
@@ -137,9 +133,9 @@ def test_another_models_checkpoint_is_named(
         CheckpointError, match="looks like BigGait; export it with 'gaitstream export biggait'"
     ):
         load_gaitheat(big)
-    base = {"Backbone.forward_block.conv1.conv.weight": torch.zeros(1), "FCs.fc_bin": torch.zeros(1)}
+    base = {"Backbone.forward_block.conv1.conv.weight": (64, 1, 3, 3), "FCs.fc_bin": (16, 512, 256)}
     assert looks_like(base) == "another OpenGait model"
-    assert looks_like({"layer.weight": 1}) == "an unknown model (1 tensors, such as layer.weight)"
+    assert looks_like({"layer.weight": (1,)}) == "an unknown model (1 tensors, such as layer.weight)"
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.999])

@@ -17,11 +17,13 @@ from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export import deepstream
-from gaitstream.export.cases import draw_crop
-from gaitstream.export.graph import GraphWriter
-from gaitstream.export.halve import halve
+from gaitstream.models.biggait import nvinfer as biggait_nvinfer
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.gaitheat import nvinfer as gaitheat_nvinfer
+from gaitstream.models.graphs.halve import halve
+from gaitstream.models.graphs.splice import modern
+from gaitstream.models.graphs.walkers import draw_crop
+from gaitstream.models.graphs.writer import GraphWriter
 from gaitstream.models.pose import PoseContract, keypoints
 
 Run = Callable[..., list[NDArray[Any]]]
@@ -60,7 +62,7 @@ def pose_model(opset: int = 13) -> onnx.ModelProto:
 @pytest.mark.parametrize("width", [1, 2, 40, 63, 64, 77, 99, 126, 127, 128])
 def test_the_width_is_read_from_the_padding(width: int) -> None:
     g = GraphWriter("widths")
-    g.output("ratios", deepstream._ratios(g, g.input("crops", ["n", 3, 256, 128])), ["n"])
+    g.output("ratios", biggait_nvinfer._ratios(g, g.input("crops", ["n", 3, 256, 128])), ["n"])
     crops = np.zeros((3, 3, 256, 128), np.float32)
     left = (128 - width) // 2
     crops[0, 1, 30:200, left : left + width] = 1.0
@@ -81,7 +83,7 @@ def test_biggait_equals_its_frame_graph(biggait_bundle: Bundle, precision: Any) 
     ratios = np.array([0.31, 0.43, 0.501, 0.62], np.float32)
     crops = np.stack([draw_crop(i, 0.7 * i, float(r), rng) for i, r in enumerate(ratios)])
     frame = biggait_bundle.graph("frame", precision)
-    graph = deepstream.biggait_graph(onnx.load(frame))
+    graph = biggait_nvinfer.write(onnx.load(frame))
     [found] = run(graph, crops=crops.astype(np.float32))
     [expected] = run(frame, crops=crops, ratios=ratios)
     assert found.dtype == np.float16
@@ -95,7 +97,7 @@ def test_gaitheat_equals_pose_alignment_and_frame_graph(gaitheat_bundle: Bundle,
     contract = PoseContract(graph="pose.onnx", colour=colour)
     align = gaitheat_bundle.graph("align", "fp32")
     frame = gaitheat_bundle.graph("frame", "fp32")
-    graph = deepstream.gaitheat_graph(pose_model(), contract, onnx.load(align), onnx.load(frame))
+    graph = gaitheat_nvinfer.write(pose_model(), contract, onnx.load(align), onnx.load(frame))
     feature, points = run(graph, crops=crops.astype(np.float32))
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
     pixels = (crops[:, ::-1] if colour == "bgr" else crops) / np.float32(255)
@@ -114,7 +116,7 @@ def test_keypoints_on_borders_and_plateaus() -> None:
     heat = np.random.default_rng(5).normal(0, 1, (4, 17, 64, 48)).astype(np.float32)
     heat[0, 0, 0, 0] = heat[0, 1, 63, 47] = heat[0, 2, 0, 47] = heat[0, 3, 30, 0] = 9
     heat[1] = 0.25
-    [points] = run(deepstream._joints(), heatmaps=heat)
+    [points] = run(gaitheat_nvinfer._joints(), heatmaps=heat)
     np.testing.assert_array_equal(points, keypoints(heat))
 
 
@@ -135,13 +137,11 @@ def test_both_compile_as_half_precision_engines(
     kind: str, biggait_bundle: Bundle, gaitheat_bundle: Bundle, tmp_path: Path
 ) -> None:
     if kind == "biggait":
-        graph = deepstream.biggait_graph(onnx.load(biggait_bundle.graph("frame", "fp16")))
+        graph = biggait_nvinfer.write(onnx.load(biggait_bundle.graph("frame", "fp16")))
     else:
         frame, align = gaitheat_bundle.graph("frame", "fp16"), gaitheat_bundle.graph("align", "fp16")
         contract = PoseContract(graph="pose.onnx")
-        graph = deepstream.gaitheat_graph(
-            pose_model(), contract, onnx.load(align), onnx.load(frame), half=True
-        )
+        graph = gaitheat_nvinfer.write(pose_model(), contract, onnx.load(align), onnx.load(frame), half=True)
     path = tmp_path / f"{kind}.onnx"
     onnx.save(graph, path)
     request = BuildRequest(path, "fp16", "sm_89", Batch(1, 8, 16))
@@ -161,4 +161,4 @@ def test_an_old_graph_that_cannot_be_brought_up_says_so() -> None:
     model = pose_model()
     model.graph.node[1].op_type = "ATen"
     with pytest.raises(ExportError, match="opset 13"):
-        deepstream._modern(model)
+        modern(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ import pytest
 from onnx import numpy_helper
 
 from gaitstream.cli import main
-from gaitstream.cli.exporting import parse_groups
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, ExportError
 from gaitstream.export.api import Exported, Options, export_bundle, write_bundle
-from gaitstream.export.biggait import BigGait
 from gaitstream.export.calibration import Calibration, judge
-from gaitstream.export.cases import Case, biggait_case, draw_crop, draw_heatmaps, gaitheat_case, pool
 from gaitstream.export.compare import measure, order_kept
-from gaitstream.export.gaitheat import GaitHeat, merge_parts
-from gaitstream.export.parity import diverging_tap, make_case, prove
+from gaitstream.export.parity import Comparison, prove
+from gaitstream.export.running import BundleRunner
+from gaitstream.models.biggait.module import BigGait
+from gaitstream.models.biggait.trained import TrainedBigGait
 from gaitstream.models.bundle import Bundle, write_manifest
+from gaitstream.models.gaitheat.module import GaitHeat, merge_parts
+from gaitstream.models.gaitheat.spec import GaitHeatOptions, parse_groups
+from gaitstream.models.gaitheat.trained import TrainedGaitHeat
+from gaitstream.models.graphs.walkers import draw_crop, draw_heatmaps
+from gaitstream.models.trained import Case, Limits, TrainedModel, pool
 
 Save = Callable[..., Path]
 
@@ -33,14 +38,14 @@ def proved_heat(small_gaitheat: GaitHeat, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("proved")
     torch = pytest.importorskip("torch")
     torch.save({"model": small_gaitheat.state_dict()}, folder / "heat.pt")
-    options = Options(groups=((0, 1), (5, 6, 7), (11, 12)), gamma_deg=20.0)
-    return export_bundle("gaitheat", folder / "heat.pt", folder / "bundle", options=options)
+    groups = ((0, 1), (5, 6, 7), (11, 12))
+    return export_bundle("gaitheat", folder / "heat.pt", folder / "bundle", groups=groups, gamma_deg=20.0)
 
 
 @pytest.mark.slow
 def test_the_published_model_is_proved(biggait: BigGait, biggait_bundle: Bundle) -> None:
     """Every runtime here, full size; with untrained weights, so that bf16 stays forbidden."""
-    report = prove(biggait, biggait_bundle)
+    report = prove(TrainedBigGait(biggait), biggait_bundle)
     report.require()
     assert "bf16" not in report.allowed_precisions
     assert {"fp32", "fp16"} <= set(report.allowed_precisions)
@@ -108,9 +113,10 @@ def test_exporting_twice_gives_the_same_fingerprint(small_gaitheat: GaitHeat, tm
     prints = set()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        prints.add(write_bundle(small_gaitheat, tmp_path / name, Options()).fingerprint)
+        prints.add(write_bundle(TrainedGaitHeat(small_gaitheat), tmp_path / name).fingerprint)
     (tmp_path / "three").mkdir()
-    other = write_bundle(small_gaitheat, tmp_path / "three", Options(gamma_deg=20.0)).fingerprint
+    trained = TrainedGaitHeat(small_gaitheat, GaitHeatOptions(gamma_deg=20.0))
+    other = write_bundle(trained, tmp_path / "three").fingerprint
     assert len(prints) == 1
     assert other not in prints
 
@@ -127,29 +133,31 @@ def poison(bundle: Bundle, graph: str, kind: str, index: int) -> None:
     write_manifest(bundle.manifest, bundle.root)
 
 
-def written(model: BigGait | GaitHeat, root: Path, **options: Any) -> Bundle:
+def written(model: TrainedModel, root: Path) -> Bundle:
     root.mkdir()
-    return Bundle(root, write_bundle(model, root, Options(**options)))
+    return Bundle(root, write_bundle(model, root, Options(precisions=("fp32",))))
 
 
 @pytest.fixture(scope="module")
 def small_case(small_biggait: BigGait) -> Case:
-    return biggait_case(small_biggait)
+    return TrainedBigGait(small_biggait).case()
 
 
 @pytest.mark.parametrize(("graph", "kind"), [("head.onnx", "MatMul"), ("align.onnx", "Gather")])
 def test_a_wrong_graph_is_named(small_gaitheat: GaitHeat, tmp_path: Path, graph: str, kind: str) -> None:
-    bundle = written(small_gaitheat, tmp_path / "bundle", precisions=("fp32",))
+    trained = TrainedGaitHeat(small_gaitheat)
+    bundle = written(trained, tmp_path / "bundle")
     poison(bundle, graph, kind, 0)
     with pytest.raises(ExportError, match=f"parity does not hold[^|]*the {graph.split('.')[0]} graph"):
-        prove(small_gaitheat, bundle).require()
+        prove(trained, bundle).require()
 
 
 def test_a_wrong_weight_fails_the_proof_and_is_located(small_gaitheat: GaitHeat, tmp_path: Path) -> None:
-    bundle = written(small_gaitheat, tmp_path / "bundle", precisions=("fp32",))
+    trained = TrainedGaitHeat(small_gaitheat)
+    bundle = written(trained, tmp_path / "bundle")
     poison(bundle, "frame.onnx", "Conv", 3)
     with pytest.raises(ExportError, match="diverges between 'fused1' and 'fused2'"):
-        prove(small_gaitheat, bundle).require()
+        prove(trained, bundle).require()
 
 
 @pytest.mark.parametrize(
@@ -165,15 +173,16 @@ def test_a_wrong_weight_fails_the_proof_and_is_located(small_gaitheat: GaitHeat,
 def test_a_wrong_weight_of_biggait_is_located(
     small_biggait: BigGait, small_case: Case, tmp_path: Path, kind: str, index: int, says: str
 ) -> None:
-    bundle = written(small_biggait, tmp_path / "bundle", precisions=("fp32",))
+    bundle = written(TrainedBigGait(small_biggait), tmp_path / "bundle")
     poison(bundle, "frame.onnx", kind, index)
-    graph = bundle.graph("frame", "fp32")
-    assert says in diverging_tap(graph, small_case, "openvino", "fp32")
+    runner = BundleRunner(bundle, "openvino", "fp32", EngineCache(tmp_path / "cache"))
+    assert says in Comparison(runner, small_case, small_case.limits.fp32).diverging_tap()
 
 
 def test_a_deep_backbone_with_other_widths_is_proved(small_biggait: BigGait, tmp_path: Path) -> None:
-    bundle = written(small_biggait, tmp_path / "bundle", precisions=("fp32",))
-    report = prove(small_biggait, bundle)
+    trained = TrainedBigGait(small_biggait)
+    bundle = written(trained, tmp_path / "bundle")
+    report = prove(trained, bundle)
     report.require()
     assert bundle.manifest.embedding.dim == 8
     assert {row.verdict for row in report.rows if row.precision == "fp32"} == {"pass"}
@@ -182,7 +191,8 @@ def test_a_deep_backbone_with_other_widths_is_proved(small_biggait: BigGait, tmp
 def test_nothing_is_left_behind_when_the_proof_fails(
     small_gaitheat: GaitHeat, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gaitstream.export.parity.LIMITS", {"fp32": 0.0, "fp16": 0.0, "bf16": 0.0})
+    right = TrainedGaitHeat.case
+    monkeypatch.setattr(TrainedGaitHeat, "case", lambda self: replace(right(self), limits=Limits(fp32=0.0)))
     checkpoint = save({"model": small_gaitheat.state_dict()})
     with pytest.raises(ExportError, match="no bundle was written"):
         export_bundle("gaitheat", checkpoint, tmp_path / "out" / "bundle")
@@ -231,7 +241,8 @@ def test_the_command_exports_and_prints_the_proof(
         (["biggait", "--precision", "bf16"], 2, "bf16 has no graphs"),
         (["biggait", "--precision", "int8"], 2, "'int8'"),
         (["biggait"], 1, "there is no checkpoint"),
-        (["gaitheat", "--gamma", "95"], 1, "there is no checkpoint"),
+        (["gaitheat", "--gamma", "95"], 2, "gamma is 95 degrees"),
+        (["gaitheat", "--gamma", "five"], 2, "'five' is not a number"),
     ],
 )
 def test_a_wrong_argument_is_named(
@@ -263,7 +274,7 @@ def labelled(bundle: Bundle, path: Path, noise: float = 0.0) -> Path:
 
 def test_labelled_data_decides_on_lower_precisions(proved_heat: Exported, tmp_path: Path) -> None:
     bundle = proved_heat.bundle
-    data = Calibration.read(labelled(bundle, tmp_path / "labels.npz"), bundle.manifest)
+    data = Calibration.read(labelled(bundle, tmp_path / "labels.npz"), bundle)
     judgement = judge(data, bundle, [("onnxruntime", "fp16"), ("openvino", "fp32")], EngineCache(tmp_path))
     assert (judgement.sequences, judgement.people) == (9, 3)
     assert [score.precision for score in judgement.scores] == ["fp32", "fp16"]
@@ -276,7 +287,10 @@ def test_labelled_data_allows_bf16_in_the_proof(
     small_gaitheat: GaitHeat, proved_heat: Exported, tmp_path: Path
 ) -> None:
     path = labelled(proved_heat.bundle, tmp_path / "labels.npz")
-    report = prove(small_gaitheat, proved_heat.bundle, path)
+    trained = TrainedGaitHeat(
+        small_gaitheat, GaitHeatOptions(groups=((0, 1), (5, 6, 7), (11, 12)), gamma_deg=20.0)
+    )
+    report = prove(trained, proved_heat.bundle, path)
     ran_bf16 = any(row.precision == "bf16" for row in report.rows)
     assert report.calibration is not None
     assert ("bf16" in report.allowed_precisions) == ran_bf16
@@ -302,17 +316,15 @@ def test_labelled_data_that_does_not_fit_is_refused(
         arrays = {name: value for name, value in {**data, **change}.items() if value is not None}
     np.savez(tmp_path / "wrong.npz", **arrays)
     with pytest.raises(ExportError, match=says):
-        Calibration.read(tmp_path / "wrong.npz", proved_heat.bundle.manifest)
+        Calibration.read(tmp_path / "wrong.npz", proved_heat.bundle)
     with pytest.raises(ExportError, match="cannot read"):
-        Calibration.read(tmp_path / "none.npz", proved_heat.bundle.manifest)
+        Calibration.read(tmp_path / "none.npz", proved_heat.bundle)
 
 
-def test_drawn_inputs_are_fixed_and_varied(small_gaitheat: GaitHeat, gaitheat_bundle: Bundle) -> None:
-    contract = gaitheat_bundle.manifest.alignment
-    assert contract is not None
-    case, again = gaitheat_case(small_gaitheat, contract), make_case(small_gaitheat, gaitheat_bundle)
+def test_drawn_inputs_are_fixed_and_varied(small_gaitheat: GaitHeat) -> None:
+    case, again = TrainedGaitHeat(small_gaitheat).case(), TrainedGaitHeat(small_gaitheat).case()
     assert np.array_equal(case.feeds["parts"], again.feeds["parts"])
-    assert len(pool(case.features, case.sequences)) == 6
+    assert len(pool(case.features["features"], case.sequences)) == 6
     crop = draw_crop(0, 0.3, 0.25, np.random.default_rng(1))
     assert crop.shape == (3, 256, 128)
     assert not crop[:, :, :32].any()

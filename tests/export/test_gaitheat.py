@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from gaitstream.engines import open_engine
 from gaitstream.errors import ConfigError
-from gaitstream.export import pgha
-from gaitstream.export.alignment import write_align
-from gaitstream.export.gaitheat import GaitHeat, merge_parts
-from gaitstream.export.gaitheat_graph import write_frame
-from gaitstream.export.graph import with_taps
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.gaitheat import pgha
+from gaitstream.models.gaitheat.alignment import write_align
+from gaitstream.models.gaitheat.graphs import write_frame
+from gaitstream.models.gaitheat.module import GaitHeat, merge_parts
+from gaitstream.models.graphs.writer import with_taps
 
 Array = NDArray[Any]
 Golden = Mapping[str, Array]

@@ -35,7 +35,7 @@ def compare(runtime: str, folder: Path, maps: Floats, keypoints: Floats, **optio
     """The graph on a runtime against the kernel on the CPU."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("torch")
-    from gaitstream.export.alignment import write_align
+    from gaitstream.models.gaitheat.alignment import write_align
 
     path = folder / "align.onnx"
     onnx.save(write_align([UPPER, LOWER], gamma_deg=5.0, **options), path)

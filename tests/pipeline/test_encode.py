@@ -34,8 +34,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """
     torch = pytest.importorskip("torch", reason="writing bundles needs the extra [export]")
     from gaitstream.export.api import Options, write_bundle
-    from gaitstream.export.biggait import BigGait, GaitNet
-    from gaitstream.export.gaitheat import GaitHeat
+    from gaitstream.models.biggait.module import BigGait, GaitNet
+    from gaitstream.models.biggait.trained import TrainedBigGait
+    from gaitstream.models.gaitheat.module import GaitHeat
+    from gaitstream.models.gaitheat.spec import GaitHeatOptions
+    from gaitstream.models.gaitheat.trained import TrainedGaitHeat
+    from gaitstream.models.trained import TrainedModel
 
     torch.manual_seed(3)
     net = GaitNet((6, 5), (8, 8, 16, 16), 4, 16, 8, 3)
@@ -44,15 +48,16 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bundles")
     weights = root / "weights.pt"
     weights.write_bytes(b"random")
-    wanted: dict[str, tuple[BigGait | GaitHeat, Options]] = {
-        "biggait": (biggait, Options(precisions=("fp32",))),
-        "gaitheat": (gaitheat, Options(precisions=("fp32",))),
-        "gaitheat-released": (gaitheat, Options(precisions=("fp32",), normalization="tracklet")),
+    for module in (biggait, gaitheat):
+        module.eval().requires_grad_(False)
+    wanted: dict[str, TrainedModel] = {
+        "biggait": TrainedBigGait(biggait),
+        "gaitheat": TrainedGaitHeat(gaitheat),
+        "gaitheat-released": TrainedGaitHeat(gaitheat, GaitHeatOptions(normalization="tracklet")),
     }
-    for name, (model, options) in wanted.items():
+    for name, model in wanted.items():
         (root / name).mkdir()
-        model.eval().requires_grad_(False)
-        write_bundle(model, root / name, options, [weights])
+        write_bundle(model, root / name, Options(precisions=("fp32",)), [weights])
     return {name: root / name for name in wanted}
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows
 
-from gaitstream.export.heads import SeparateBNNecks, SeparateFCs, pool_rows, temporal_max
-from gaitstream.export.resnet import SetBlock, Stem, trunk
-from gaitstream.export.vit import VisionTransformer
+from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows, temporal_max
+from gaitstream.models.graphs.resnet import SetBlock, Stem, trunk
+from gaitstream.models.graphs.vit import VisionTransformer
 
 CROP = (256, 128)
 IMAGE = (448, 224)
@@ -200,7 +200,7 @@ class Maps:
 class BigGait(nn.Module):
     """BigGait for inference, with the released checkpoint's key names.
 
-    Sizes are those of the released model by default; `checkpoints.load_biggait` reads them from a
+    Sizes are those of the released model by default; `checkpoint.load_module` reads them from a
     checkpoint. The embedding is the feature before the neck.
     """
 

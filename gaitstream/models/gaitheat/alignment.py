@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 
 from gaitstream.errors import ConfigError
-from gaitstream.export.gaitheat import HEATMAP
-from gaitstream.export.graph import PRODUCER, GraphWriter
+from gaitstream.models.gaitheat.module import HEATMAP
+from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
 
 HEIGHT, WIDTH = HEATMAP
 HALF = (WIDTH / 2, HEIGHT / 2)

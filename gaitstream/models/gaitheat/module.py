@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gaitstream.export.heads import SeparateBNNecks, SeparateFCs, pool_rows, temporal_max
-from gaitstream.export.resnet import SetBlock, Stem, stage
+from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows, temporal_max
+from gaitstream.models.graphs.resnet import SetBlock, Stem, stage
 
 HEATMAP = (64, 48)
 Channels = tuple[int, int, int, int]

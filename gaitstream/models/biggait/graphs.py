@@ -16,13 +16,13 @@ import onnx
 from onnx import TensorProto
 from torch import nn
 
-from gaitstream.export import fold
-from gaitstream.export.biggait import CROP, EDGE_ROWS, GRID, IMAGE, MEAN, STD, AttentionFusion, BigGait
-from gaitstream.export.fold import Doubles
-from gaitstream.export.graph import PRODUCER, GraphWriter
-from gaitstream.export.layers import block, project_rows, stem
-from gaitstream.export.resnet import BasicBlock, SetBlock, Stem
-from gaitstream.export.vit import EPS, HEAD_DIM, PATCH, Block, VisionTransformer, interpolate_positions
+from gaitstream.models.biggait.module import CROP, EDGE_ROWS, GRID, IMAGE, MEAN, STD, AttentionFusion, BigGait
+from gaitstream.models.graphs import fold
+from gaitstream.models.graphs.fold import Doubles
+from gaitstream.models.graphs.layers import block, project_rows, stem
+from gaitstream.models.graphs.resnet import BasicBlock, SetBlock, Stem
+from gaitstream.models.graphs.vit import EPS, HEAD_DIM, PATCH, Block, VisionTransformer, interpolate_positions
+from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
 
 TOKENS = (IMAGE[0] // PATCH, IMAGE[1] // PATCH)
 STRIDE = PATCH * CROP[0] // IMAGE[0]
@@ -80,14 +80,14 @@ def write_frame(model: BigGait, *, half: bool = False) -> onnx.ModelProto:
     x = g.tap("fused", x)
     for layer in _children(net.post_backbone):
         x = block(g, x, layer)
-    g.output("features", x, ["n", *_feature_shape(model)])
+    g.output("features", x, ["n", *feature_shape(model)])
     return g.model(PRODUCER)
 
 
 def write_head(model: BigGait, *, half: bool = False) -> onnx.ModelProto:
     """Write the head graph: `pooled` float32 `[n, c, 16, 8]` to `embedding` float32 `[n, parts, dim]`."""
     g = GraphWriter("biggait_head", half=half)
-    pooled = g.input("pooled", ["n", *_feature_shape(model)])
+    pooled = g.input("pooled", ["n", *feature_shape(model)])
     parts, _, dim = model.gait_net.FCs.fc_bin.shape
     x = project_rows(g, pooled, fold.array(model.gait_net.FCs.fc_bin))
     g.output("embedding", g.transpose(x, 1, 0, 2), ["n", parts, dim])
@@ -103,7 +103,8 @@ def _children(wrapped: SetBlock) -> list[BasicBlock]:
     return [module for module in wrapped.modules() if isinstance(module, BasicBlock)]
 
 
-def _feature_shape(model: BigGait) -> tuple[int, int, int]:
+def feature_shape(model: BigGait) -> tuple[int, int, int]:
+    """Channels, height and width of a frame's features."""
     return model.gait_net.FCs.fc_bin.shape[1], GRID[0] // 4, GRID[1] // 4
 
 

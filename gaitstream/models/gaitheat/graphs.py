@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from gaitstream.export import fold
-from gaitstream.export.gaitheat import HEATMAP, GaitHeat
-from gaitstream.export.graph import PRODUCER, GraphWriter
-from gaitstream.export.heads import SeparateBNNecks, SeparateFCs
-from gaitstream.export.layers import block, project_rows, stem
-from gaitstream.export.resnet import BasicBlock, SetBlock, Stem
+from gaitstream.models.gaitheat.module import HEATMAP, GaitHeat
+from gaitstream.models.graphs import fold
+from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs
+from gaitstream.models.graphs.layers import block, project_rows, stem
+from gaitstream.models.graphs.resnet import BasicBlock, SetBlock, Stem
+from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
 
 EPS = 1e-12
 """Floor of a part's norm, as in the released normalisation."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows
 
-from gaitstream.export.gaitheat import HEATMAP, merge_parts
+from gaitstream.models.gaitheat.module import HEATMAP, merge_parts
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gaitstream.export.resnet import BasicBlock, Stem
+from gaitstream.models.graphs.resnet import BasicBlock, Stem
 
 Doubles = NDArray[np.float64]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaitstream.export import fold
-from gaitstream.export.fold import Doubles
-from gaitstream.export.graph import GraphWriter
-from gaitstream.export.resnet import BasicBlock, Stem
+from gaitstream.models.graphs import fold
+from gaitstream.models.graphs.fold import Doubles
+from gaitstream.models.graphs.resnet import BasicBlock, Stem
+from gaitstream.models.graphs.writer import GraphWriter
 
 
 def project_rows(g: GraphWriter, pooled: str, weight: Doubles) -> str:

@@ -1,0 +1,90 @@
+"""BigGait's fixed inputs, and what the PyTorch module makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gaitstream.errors import ExportError
+from gaitstream.models.biggait.module import BigGait
+from gaitstream.models.graphs.vit import Block
+from gaitstream.models.graphs.walkers import SEED, about, draw_crop, schedule, sequence_index
+from gaitstream.models.trained import FEATURES, Case, pool
+
+Array = NDArray[Any]
+MARGIN = 1e-5
+"""Smallest mask logit of a usable input: nearer to zero, rounding alone decides a pixel."""
+ATTEMPTS = 4
+
+
+def make_case(model: BigGait) -> Case:
+    """Twelve crops of three people, two clips each."""
+    for attempt in range(ATTEMPTS):
+        crops, ratios, sequences = _crops(attempt)
+        with torch.no_grad():
+            images = model.preprocess(torch.from_numpy(crops), torch.from_numpy(ratios))
+            inputs = images, torch.from_numpy(ratios)
+            maps = model.maps(*inputs)
+            if float(maps.mask_logit.abs().min()) < MARGIN:
+                continue
+            pooled = torch.from_numpy(pool(maps.post.numpy(), sequences))
+            return Case(
+                about(),
+                {"crops": crops, "ratios": ratios},
+                sequences,
+                {FEATURES: maps.post.numpy()},
+                model.head(pooled).numpy(),
+                partial(_trace, model, *inputs),
+            )
+    raise ExportError(
+        "the mask branch gives logits of 0 on every trial input, so its masks are arbitrary: "
+        "is the checkpoint's Mask_Branch trained?"
+    )
+
+
+def _crops(attempt: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+    rng = np.random.default_rng([SEED, attempt])
+    plan = schedule(rng)
+    ratios = rng.uniform(0.3, 0.62, len(plan)).astype(np.float32)
+    crops = [
+        draw_crop(person, phase, float(ratio), rng)
+        for (person, _, phase, _), ratio in zip(plan, ratios, strict=True)
+    ]
+    return np.stack(crops), ratios, sequence_index()
+
+
+def _trace(model: BigGait, images: Tensor, ratios: Tensor) -> dict[str, Array]:
+    """The module's values under the names of the frame graph's taps."""
+    taps: dict[str, Array] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_: Block, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if name == "block0":
+                taps["tokens"] = inputs[0].numpy()
+            taps[name] = output.numpy()
+
+        return hook
+
+    hooks = [
+        block.register_forward_hook(keep(f"block{index}"))
+        for index, block in enumerate(model.backbone.blocks)
+    ]
+    try:
+        with torch.no_grad():
+            maps = model.maps(images, ratios)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    taps["valid"] = maps.valid.numpy()
+    taps["mask_logit"] = maps.mask_logit.numpy()
+    taps["support"] = (maps.foreground != 0).float()[:, None].numpy()
+    taps["denoising"] = maps.denoising.permute(0, 3, 1, 2).numpy()
+    taps["appearance"] = maps.appearance.permute(0, 3, 1, 2).numpy()
+    taps["fused"] = maps.fused.numpy()
+    return taps

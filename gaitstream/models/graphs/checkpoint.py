@@ -1,0 +1,262 @@
+"""Reading checkpoints: whose they are, what they lack, and the module they fill.
+
+A family reads sizes (backbone, widths, embedding) from the tensors and builds its module on the meta device;
+a checkpoint then has to hold exactly the keys of that module, except for what only training uses.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gaitstream.errors import CheckpointError, MissingExtraError
+from gaitstream.models.spec import ModelFamily, Shapes, recognise
+
+State = dict[str, Tensor]
+M = TypeVar("M", bound=nn.Module)
+
+MAGIC = (b"PK\x03\x04", b"\x80")
+"""How PyTorch's files begin: a zip archive, or a pickle in older ones."""
+
+COUNTERS = r"num_batches_tracked$"
+CLASSIFIERS = r"BNNecks[^.]*\.fc_bin$"
+"""Classifiers over the training identities, as OpenGait names them."""
+TRAINING_ONLY = re.compile(f"{COUNTERS}|{CLASSIFIERS}")
+"""Keys that inference does without, in most families: they may be missing, and of any shape."""
+
+DINOV2 = "a DINOv2 backbone"
+OTHERS = (
+    (
+        "a DINOv2 backbone",
+        re.compile(r"^(blocks\.\d+\.|patch_embed\.|pos_embed$)"),
+        "it belongs after --dinov2",
+    ),
+    ("another OpenGait model", re.compile(r"^(FCs|BNNecks|Backbone|HPP)\."), ""),
+    ("a YOLO or RT-DETR detector", re.compile(r"^(backbone\.backbone|head\.(cls|reg)|model\.\d+)\."), ""),
+)
+"""Checkpoints that are no family's: what they are, by their keys, and where they belong."""
+
+
+class MismatchError(CheckpointError):
+    """A checkpoint's keys do not fit the model.
+
+    Attributes:
+        missing: keys the model needs and the checkpoint lacks.
+        unexpected: keys of the checkpoint that the model does not have.
+        misshapen: key, expected shape and shape found.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        model: str,
+        missing: list[str],
+        unexpected: list[str],
+        misshapen: list[tuple[str, tuple[int, ...], tuple[int, ...]]],
+        known: list[str],
+    ) -> None:
+        self.missing, self.unexpected, self.misshapen = missing, unexpected, misshapen
+        lines = [f"{path} does not fit {model}:"]
+        lines += [f"  missing     {key}" for key in missing]
+        lines += [f"  unexpected  {key}{_nearest(key, missing or known)}" for key in unexpected]
+        lines += [f"  wrong shape {key}: {list(found)}, needs {list(want)}" for key, want, found in misshapen]
+        lines.append("export the checkpoint with the names the published code gives them")
+        super().__init__("\n".join(lines))
+
+
+def read_state(path: str | Path) -> State:
+    """Read a state dict.
+
+    Takes what OpenGait and FastPoseGait save (a dict with `model`), bare state dicts, those of
+    DistributedDataParallel (`module.` before every key), and `.safetensors`. Never runs pickled code.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, unsafe, or holds no tensors.
+        MissingExtraError: a `.safetensors` file without that package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = _find_state(loaded)
+    if not state:
+        raise CheckpointError(f"{path} holds no tensors by name: {_describe(loaded)}")
+    state = _strip(state)
+    broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f"{path} holds values that are not finite in {', '.join(broken[:5])}")
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def shapes_of(state: State) -> Shapes:
+    """Shapes by key, by which families recognise their checkpoints."""
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def recognise_checkpoint(path: str | Path) -> ModelFamily:
+    """The family whose checkpoint a file is.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no family's, or more than one's.
+    """
+    shapes = shapes_of(read_state(path))
+    found = recognise(shapes)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CheckpointError(
+            f"{path} is no checkpoint of a gait model known here: it looks like {_other(shapes)}"
+        )
+    names = " or ".join(family.name for family in found)
+    raise CheckpointError(
+        f"{path} may be one of {names}: name the family, 'gaitstream export {found[0].name}'"
+    )
+
+
+def expect(path: Path, state: State, family: ModelFamily) -> None:
+    """Stop where a checkpoint is not a family's.
+
+    Raises:
+        CheckpointError: saying what it looks like, and the command for that.
+    """
+    shapes = shapes_of(state)
+    if family.recognises(shapes):
+        return
+    others = recognise(shapes)
+    found = (
+        f"{others[0].title}; export it with 'gaitstream export {others[0].name}'"
+        if others
+        else _other(shapes)
+    )
+    raise CheckpointError(f"{path} is not a {family.title} checkpoint: it looks like {found}")
+
+
+def looks_like(shapes: Shapes) -> str:
+    """Whose checkpoint this seems to be, or what else it is."""
+    for family in recognise(shapes):
+        return family.title
+    for name, pattern, _ in OTHERS:
+        if any(pattern.search(key) for key in shapes):
+            return name
+    first = ", ".join(sorted(shapes)[:3])
+    return f"an unknown model ({len(shapes)} tensors, such as {first})"
+
+
+def _other(shapes: Shapes) -> str:
+    name = looks_like(shapes)
+    place = next((place for other, _, place in OTHERS if other == name), "")
+    return f"{name}; {place}" if place else name
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise MissingExtraError("safetensors", "export", f"Reading {path.name}") from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}): copy it again") from error
+
+
+def _read_torch(path: Path) -> Any:
+    with path.open("rb") as file:
+        known = file.read(4).startswith(MAGIC)
+    if not known:
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint: give a .pt, .pth or .safetensors file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged pickles raise anything at all
+        reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+        unsafe = isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error)
+        if unsafe and "weights only" in str(error).lower():
+            raise CheckpointError(
+                f"{path} holds more than tensors and numbers, which safe loading refuses ({reason}): "
+                "save it again with torch.save({'model': model.state_dict()}, FILE)"
+            ) from error
+        raise CheckpointError(f"{path} is truncated or damaged ({reason}): copy it again") from error
+
+
+def _find_state(loaded: Any) -> State:
+    """The deepest dict of tensors under the usual names."""
+    if not isinstance(loaded, Mapping):
+        return {}
+    for name in ("model", "state_dict", "teacher"):
+        if isinstance(loaded.get(name), Mapping):
+            return _find_state(loaded[name])
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _describe(loaded: Any) -> str:
+    if isinstance(loaded, Mapping):
+        return f"a dict with {', '.join(map(str, list(loaded)[:5])) or 'nothing in it'}"
+    return f"a {type(loaded).__name__}"
+
+
+def _strip(state: State) -> State:
+    """Drop what wrappers put before the names, and the chunk numbers of DINOv2's sharded training."""
+    while all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return {re.sub(r"(^|\.)blocks\.\d+\.(\d+\.)", r"\1blocks.\2", key): value for key, value in state.items()}
+
+
+def size(state: State, key: str, axis: int, default: int) -> int:
+    """One dimension of a tensor, or the published one where it is missing: the comparison then says so."""
+    value = state.get(key)
+    return int(value.shape[axis]) if value is not None and value.ndim > axis else default
+
+
+def widths(state: State, keys: Sequence[str]) -> tuple[int, int, int, int]:
+    """First dimensions of a network's four stages, read from these tensors."""
+    c1, c2, c3, c4 = (
+        size(state, key, 0, default) for key, default in zip(keys, (64, 128, 256, 512), strict=True)
+    )
+    return c1, c2, c3, c4
+
+
+def fill(path: Path, model: M, state: State, title: str, training_only: re.Pattern[str] = TRAINING_ONLY) -> M:
+    """Give a module on the meta device the checkpoint's tensors, after comparing every key.
+
+    Args:
+        path: of the checkpoint, for messages.
+        model: built on the meta device.
+        state: the checkpoint.
+        title: the model's name, for messages.
+        training_only: keys that inference does without: they may be missing, and of any shape.
+
+    Returns:
+        The module in evaluation mode.
+
+    Raises:
+        MismatchError: naming every key that is missing, unexpected or of another shape.
+    """
+    wanted = model.state_dict()
+    missing = [key for key in wanted if key not in state and not training_only.search(key)]
+    unexpected = [key for key in state if key not in wanted and not training_only.search(key)]
+    misshapen = [
+        (key, tuple(wanted[key].shape), tuple(state[key].shape))
+        for key in wanted
+        if key in state and wanted[key].shape != state[key].shape and not training_only.search(key)
+    ]
+    if missing or unexpected or misshapen:
+        raise MismatchError(path, title, missing, unexpected, misshapen, list(wanted))
+    filled = {}
+    for key, empty in wanted.items():
+        value = state.get(key)
+        fits = value is not None and value.shape == empty.shape
+        filled[key] = value if value is not None and fits else torch.zeros(empty.shape, dtype=empty.dtype)
+    model.load_state_dict(filled, strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1, 0.75)
+    return f" (nearest: {close[0]})" if close else ""

@@ -1,0 +1,170 @@
+"""What the house knows of a family of gait models: its name, its options, whose a checkpoint is.
+
+A family is a folder of this package with a `spec.py` that holds `FAMILY`, or an entry point of the group
+`gaitstream.models` in another package. Its name is used in commands, configurations and manifests, and in no
+code outside its folder. `spec.py` is light; what needs PyTorch lies beside it and is imported by an export.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import gaitstream.models
+from gaitstream.errors import ConfigError
+from gaitstream.registry import Registry
+
+if TYPE_CHECKING:
+    from gaitstream.models.trained import TrainedModel
+
+T = TypeVar("T")
+Shapes = Mapping[str, tuple[int, ...]]
+"""Shapes of a checkpoint's tensors, by key."""
+GROUP = "gaitstream.models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """How one option of a family is given on the command line.
+
+    Attributes:
+        help: one sentence; the default is named in it.
+        name: of the flag, without dashes; the field's name where empty.
+        metavar: what stands for the value in the help text.
+        choices: all values there are, where they can be listed.
+        parse: makes the value of the text; raises `ConfigError`.
+    """
+
+    help: str
+    name: str = ""
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    parse: Callable[[str], Any] = str
+
+
+def flag(default: T, **about: Any) -> T:
+    """A field of a family's options that is also a flag of `gaitstream export`; see `Flag`."""
+    return field(default=default, metadata={"flag": Flag(**about)})
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a family that has none of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFamily:
+    """A family of gait models.
+
+    Attributes:
+        name: in commands, configurations and manifests.
+        title: in messages.
+        summary: the family's line in the help text.
+        recognises: whether a checkpoint is one of this family's, judged by its tensors' keys and shapes.
+        loader: `module:function`; the function takes the checkpoint's path and the options, and returns the
+            `TrainedModel`. Its module may import PyTorch.
+        options: dataclass of what a checkpoint does not hold, its fields made with `flag`.
+        randomizer: `module:function`; the function takes a seed and returns a `TrainedModel` of the published
+            size with random weights, to measure speed without a checkpoint. Empty: there is none.
+    """
+
+    name: str
+    title: str
+    summary: str
+    recognises: Callable[[Shapes], bool]
+    loader: str
+    options: type[Any] = NoOptions
+    randomizer: str = ""
+
+    def load(self, checkpoint: str | Path, **options: Any) -> TrainedModel:
+        """Read a checkpoint.
+
+        Args:
+            checkpoint: see `graphs.checkpoint.read_state`.
+            options: by the fields' names.
+
+        Raises:
+            ConfigError: an option is unknown or wrong.
+            CheckpointError: the file cannot be read or does not fit.
+        """
+        found: TrainedModel = _imported(self.loader)(Path(checkpoint), self.settle(**options))
+        return found
+
+    def random(self, seed: int) -> TrainedModel:
+        """A model of the published size with random weights.
+
+        Raises:
+            ConfigError: the family makes none.
+        """
+        if not self.randomizer:
+            raise ConfigError(f"{self.title} makes no random weights: export a checkpoint")
+        found: TrainedModel = _imported(self.randomizer)(seed)
+        return found
+
+    def settle(self, **given: Any) -> Any:
+        """The family's options with what was given and the defaults for the rest.
+
+        Raises:
+            ConfigError: the family has no such option, or a value is wrong.
+        """
+        known = [one.name for one in dataclasses.fields(self.options)]
+        for name in given:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                near = f" (nearest: {close[0]})" if close else ""
+                all_of_them = ", ".join(known) or "none of its own"
+                raise ConfigError(f"{self.title} has no option {name!r}{near}; it has {all_of_them}")
+        return self.options(**given)
+
+    def flags(self) -> dict[str, Flag]:
+        """The options that can be given on the command line, by field name; every flag has its name."""
+        found = {one.name: one.metadata["flag"] for one in dataclasses.fields(self.options) if one.metadata}
+        return {
+            name: dataclasses.replace(flag, name=flag.name or name.replace("_", "-"))
+            for name, flag in found.items()
+        }
+
+
+def _imported(target: str) -> Callable[..., Any]:
+    module, _, function = target.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _own() -> dict[str, str]:
+    """The families of this package: its folders with a `spec.py`."""
+    (root,) = gaitstream.models.__path__
+    folders = (found.name for found in pkgutil.iter_modules([root]) if found.ispkg)
+    return {
+        name: f"{gaitstream.models.__name__}.{name}.spec:FAMILY"
+        for name in folders
+        if Path(root, name, "spec.py").is_file()
+    }
+
+
+FAMILIES: Registry[ModelFamily] = Registry("model family", GROUP, _own())
+
+
+def find_family(name: str) -> ModelFamily:
+    """The family of this name.
+
+    Raises:
+        ConfigError: there is none, or it cannot be imported.
+    """
+    return FAMILIES.get(name)
+
+
+def families() -> list[ModelFamily]:
+    """All families that are installed, in the order of the help text."""
+    return [FAMILIES.get(name) for name in FAMILIES.names()]
+
+
+def recognise(shapes: Shapes) -> list[ModelFamily]:
+    """The families that take a checkpoint with these tensors for their own; one, if all is well."""
+    return [family for family in families() if family.recognises(shapes)]
