@@ -72,3 +72,15 @@ class GalleryKeyError(GalleryError):
 
 class EventError(GaitstreamError):
     """The event bus or its journal cannot be opened, read or written."""
+
+
+class JournalWriteError(EventError):
+    """An event could not be written to the journal; nothing was published, and the next try may succeed.
+
+    Attributes:
+        full: there is no room (disk, quota or file size), rather than a fault of the disk.
+    """
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        self.full = full
+        super().__init__(message)

@@ -38,6 +38,10 @@ def _add_run(commands: Commands) -> None:
         "--frontend", choices=("auto", "native", "deepstream"), default="auto",
         help="what reads, detects and tracks; auto takes DeepStream where it is installed",
     )  # fmt: skip
+    option(
+        "--runner", default="auto", metavar="NAME",
+        help="what runs the site: auto, or the name of one that another package brings",
+    )  # fmt: skip
     option("--view", action="store_true", help="DeepStream: offer an annotated RTSP stream")
     option("--verbose", action="store_true", help="log more")
     run.set_defaults(handler=_run)
@@ -51,11 +55,13 @@ def _count(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from gaitstream.pipeline.launch import Options, launch
+    from gaitstream.pipeline.base import RunOptions
+    from gaitstream.runners.launch import launch
 
     return launch(
-        Options(
+        RunOptions(
             config=args.cameras,
+            runner=args.runner,
             realtime=args.realtime,
             workers=args.workers,
             save_video=args.save_video,

@@ -78,15 +78,20 @@ class ConfigWatcher:
 
     A file that is wrong changes nothing: the error is reported once, the old configuration stays.
 
+    Args:
+        path: the file.
+        config: what was read from it.
+        stale: it may have changed since; then the first `poll` reads it in any case.
+
     Attributes:
         path: the watched file.
         config: the last configuration that was right.
     """
 
-    def __init__(self, path: str | Path, config: Config) -> None:
+    def __init__(self, path: str | Path, config: Config, *, stale: bool = False) -> None:
         self.path = Path(path)
         self.config = config
-        self._stamp = self._read_stamp()
+        self._stamp = (0, 0, 0) if stale else self._read_stamp()
 
     def poll(self) -> tuple[Config, Changes] | None:
         """The new configuration and what changed, or None when nothing did.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import Literal
 
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.api import MissingDeepStreamError
+from gaitstream.deepstream.graph import enabled, uri_of
+from gaitstream.deepstream.models import make_plan
 from gaitstream.errors import ConfigError, GaitstreamError
+from gaitstream.pipeline.base import FrontEnd
 
 log = logging.getLogger(__name__)
-
-FrontEnd = Literal["auto", "native", "deepstream"]
 
 
 def uses_deepstream(frontend: FrontEnd, config: Config) -> bool:
@@ -26,9 +26,6 @@ def uses_deepstream(frontend: FrontEnd, config: Config) -> bool:
         raise MissingDeepStreamError("no module pyservicemaker")
     if frontend != "auto" or not installed:
         return frontend == "deepstream"
-    from gaitstream.deepstream.graph import enabled, uri_of
-    from gaitstream.deepstream.models import make_plan
-
     try:
         make_plan(config)
         for camera in enabled(config):

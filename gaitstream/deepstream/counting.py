@@ -25,14 +25,14 @@ def count_handled(stats: Stats, counters: Mapping[str, Mapping[str, int]]) -> No
                 camera.front[what] += number
 
 
-def count_frames(stats: Stats, seen: Iterable[JudgedFrame], now_ns: int, films: Collection[str]) -> None:
+def count_frames(stats: Stats, seen: Iterable[JudgedFrame], now_ns: int, files: Collection[str]) -> None:
     """Analysed frames and how long ago they were captured.
 
     Args:
         stats: what is counted in.
         seen: frames; those that only say that a camera left are no frames.
         now_ns: the clock.
-        films: cameras that are files, whose capture lies in the past.
+        files: cameras that are files, whose capture lies in the past.
     """
     for one in seen:
         if one.frame_index < 0:
@@ -40,5 +40,5 @@ def count_frames(stats: Stats, seen: Iterable[JudgedFrame], now_ns: int, films: 
         camera = stats.camera(one.camera)
         camera.decoded += 1
         camera.analysed += 1
-        if one.camera not in films:
+        if one.camera not in files:
             camera.latency.observe(max(0.0, (now_ns - one.time_ns) / 1e6))

@@ -14,17 +14,21 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.config.watching import Changes
+from gaitstream.deepstream.choose import refuse_pictures, uses_deepstream
 from gaitstream.deepstream.commands import change_commands, revive_commands
 from gaitstream.deepstream.counting import count_frames, count_handled
+from gaitstream.deepstream.engines import prepare_engines
 from gaitstream.deepstream.graph import enabled, slots_of, uri_of
 from gaitstream.deepstream.heads import load_heads
 from gaitstream.deepstream.labels import Labeller
 from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
+from gaitstream.deepstream.progress import print_progress
 from gaitstream.deepstream.records import unpack
 from gaitstream.deepstream.render import render
 from gaitstream.deepstream.spec import Command, make_spec
@@ -32,17 +36,19 @@ from gaitstream.deepstream.supervisor import Supervisor
 from gaitstream.deepstream.translate import JudgedFrame, Translator
 from gaitstream.deepstream.watchdog import Act, Action
 from gaitstream.engines.base import Progress, no_progress
+from gaitstream.events import Publisher
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.pipeline.base import IDLE_S, Outcome, Runner
-from gaitstream.pipeline.judge import EvidenceJudge
-from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
+from gaitstream.pipeline.observe import DecisionLog, Observer
 from gaitstream.pipeline.publish import EventSink
+from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.telemetry.stats import Snapshot, Stats
 
 log = logging.getLogger(__name__)
 
 
-class DeepStreamPipeline(Runner):
+class DeepStreamPipeline:
     """Runs a site on DeepStream.
 
     Args:
@@ -57,10 +63,6 @@ class DeepStreamPipeline(Runner):
         environ: added to the DeepStream process's environment.
         prepare: whether engines are compiled before the start.
         progress: told of builds under way.
-
-    Attributes:
-        stats: counters.
-        run_id: id of the run.
 
     Raises:
         ConfigError: a source or a model cannot run on DeepStream.
@@ -86,14 +88,15 @@ class DeepStreamPipeline(Runner):
         self._plan = plan or make_plan(config)
         self._recognizers = dict(recognizers) if recognizers is not None else load_heads(config)
         watching = [Labeller(self.tell)] if view else []
-        super().__init__(
-            config, self._recognizers, sink=sink, observers=[*observers, *watching], watch=watch, run=run
-        )
+        self._session = RunSession(
+            config, self._recognizers,
+            sink=sink, observers=[*observers, *watching], watch=watch, run=run,
+        )  # fmt: skip
         self._view = view
         self._prepare = prepare
         self._progress = progress
         kinds = [encoder.kind for encoder in self._plan.encoders]
-        self._translator = Translator(config, kinds, EvidenceJudge(config, self._recognizers.values()))
+        self._translator = Translator(config, kinds, self._session.judge)
         self._folder = tempfile.TemporaryDirectory(prefix="gaitstream-graph-")
         self._supervisor = Supervisor(environ, config.sources.stall_s)
         self._slots = 0
@@ -101,21 +104,58 @@ class DeepStreamPipeline(Runner):
         self._sizes: dict[str, tuple[int, int]] = {}
         self._ended = False
 
+    @property
+    def config(self) -> Config:
+        """What runs now."""
+        return self._session.config
+
+    @property
+    def stats(self) -> Stats:
+        """The counters."""
+        return self._session.stats
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run, in every event."""
+        return self._session.run_id
+
     def run(self) -> Outcome:
         """Run until every file has ended or `stop` is called; then end all tracks."""
         if self._prepare:
-            from gaitstream.deepstream.engines import prepare_engines
-
             prepare_engines(self._plan, self._progress)
-        self._greet(self._camera_ids())
+        self._session.begin(self._camera_ids())
         self._start()
-        while not (self._stop.is_set() or self._ended):
+        while not (self._session.stopping or self._ended):
             parts = self._supervisor.child.receive(IDLE_S)
             if parts is not None:
                 self._take(parts)
-            self._keep_house()
+            self._maintain()
         self._supervisor.child.end()
-        return self._say_goodbye(failed={})
+        return self._session.end(failed={})
+
+    def stop(self, cause: str = "shutdown") -> None:
+        """Ask the run to end soon; from any thread, also from a signal handler."""
+        self._session.stopping.ask(cause)
+
+    def snapshot(self) -> Snapshot:
+        """The counters now; from any thread."""
+        return self.stats.snapshot()
+
+    def close(self) -> None:
+        """End the process; free engines and gallery."""
+        self._supervisor.child.close()
+        for model in self._recognizers.values():
+            model.close()
+        self._folder.cleanup()
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def tell(self, command: Command) -> None:
         """Send a command to the process."""
@@ -140,25 +180,26 @@ class DeepStreamPipeline(Runner):
             self._sizes[frame.camera] = (frame.width, frame.height)
             self._act(self._supervisor.watchdog.frame(frame.camera, now_s))
         with self.stats.stage("judge"):
-            seen = self._translator.translate(batch, arrays)
-        self._pass_on(seen)
-        films = {camera.id for camera in enabled(self.config) if is_film(camera)}
-        count_frames(self.stats, seen, time.time_ns(), films)
+            frames = self._translator.translate(batch, arrays)
+        self._decide(frames)
+        files = {camera.id for camera in enabled(self.config) if is_file(camera)}
+        count_frames(self.stats, frames, time.time_ns(), files)
 
-    def _pass_on(self, seen: Sequence[JudgedFrame]) -> None:
-        for one in seen:
+    def _decide(self, frames: Sequence[JudgedFrame]) -> None:
+        """Pool, embed, identify, publish."""
+        for one in frames:
             for person in one.persons:
                 least = self._next_tracks.get(one.camera, 1)
                 self._next_tracks[one.camera] = max(least, person.track + 1)
-        self._backend.take(
-            [(one.camera, one.persons) for one in seen],
-            [feature for one in seen for feature in one.features],
-            [(one.camera, track) for one in seen for track in one.ended],
+        self._session.decider.take(
+            [(one.camera, one.persons) for one in frames],
+            [feature for one in frames for feature in one.features],
+            [(one.camera, track) for one in frames for track in one.ended],
         )
 
     def _streams_ended(self) -> None:
-        """Films are over; live cameras do not end, so something is wrong with them all."""
-        if all(is_film(camera) for camera in enabled(self.config)):
+        """Files are over; live cameras do not end, so something is wrong with them all."""
+        if all(is_file(camera) for camera in enabled(self.config)):
             self._ended = True
         else:
             self._restart("all streams have ended")
@@ -178,7 +219,7 @@ class DeepStreamPipeline(Runner):
         self.stats.now.front["restarts"] += 1
         actions = self._supervisor.end(reason, self._camera_ids(), pause=pause)
         ended = [(one.camera, track) for one in self._translator.end_all() for track in one.ended]
-        self._backend.take([], [], ended)
+        self._session.decider.take([], [], ended)
         self._act(actions)
 
     def _process_ended(self) -> None:
@@ -189,17 +230,18 @@ class DeepStreamPipeline(Runner):
         if not self._ended and not self._supervisor.paused:
             self._restart(f"DeepStream's process ended with code {child.exit_code}")
 
-    # Housekeeping.
+    # Around it.
 
-    def _attend(self) -> None:
+    def _maintain(self) -> None:
+        """What is due between messages."""
         if self._supervisor.is_due:
             self._start()
         elif self._supervisor.died:
             self._process_ended()
-
-    def _inspect(self) -> None:
-        if not self._supervisor.paused:
-            self._act(self._supervisor.watchdog.check(time.monotonic()))
+        if self._session.is_due():
+            if not self._supervisor.paused:
+                self._act(self._supervisor.watchdog.check(time.monotonic()))
+            self._session.maintain(self._change_cameras)
 
     def _act(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -228,9 +270,9 @@ class DeepStreamPipeline(Runner):
         change = StateChange(action.camera, state, action.reason, time.time_ns())
         fps = {camera.id: camera.fps for camera in self.config.cameras}.get(action.camera)
         size = self._sizes.get(action.camera)
-        self._tell_state(change, size, fps, cause="" if online else "stalled")
+        self._session.tell_camera(change, size, fps, cause="" if online else "stalled")
 
-    def _change_cameras(self, before: Config, changes: Changes, /) -> None:
+    def _change_cameras(self, before: Config, changes: Changes) -> None:
         self._translator.adjust(self.config)
         moved = bool(changes.added or changes.removed or changes.reopened)
         if moved and (self.config.deepstream.rest is None or len(self._camera_ids()) > self._slots):
@@ -240,21 +282,39 @@ class DeepStreamPipeline(Runner):
             self.tell(command)
         for camera in (*changes.removed, *changes.reopened):
             self._supervisor.watchdog.remove(camera)
-            self._backend.end_camera(camera, "camera_removed")
+            self._session.decider.end_camera(camera, "camera_removed")
             self.stats.camera(camera).state = "ended"
         for camera in (*changes.added, *changes.reopened):
             self._supervisor.watchdog.add(camera, time.monotonic())
-
-    def _release(self) -> None:
-        self._supervisor.child.close()
-        for model in self._recognizers.values():
-            model.close()
-        self._folder.cleanup()
 
     def _camera_ids(self) -> tuple[str, ...]:
         return tuple(camera.id for camera in enabled(self.config))
 
 
-def is_film(camera: Camera) -> bool:
+def is_file(camera: Camera) -> bool:
     """Whether a camera is a file, which ends."""
     return uri_of(camera).startswith("file:")
+
+
+def open_deepstream(options: RunOptions, config: Config, publisher: Publisher) -> DeepStreamPipeline:
+    """The runner behind DeepStream.
+
+    Raises:
+        ConfigError: an option needs pictures, or a source or model cannot run on DeepStream.
+    """
+    refuse_pictures(options.save_video, options.save_tracklets, options.realtime, options.workers > 1)
+    return DeepStreamPipeline(
+        config,
+        sink=publisher,
+        observers=[DecisionLog()],
+        watch=options.config,
+        view=options.view,
+        progress=print_progress(),
+    )
+
+
+DEEPSTREAM = RunnerSpec(
+    suits=lambda options, config: uses_deepstream(options.frontend, config),
+    open=open_deepstream,
+)
+"""Runs a site on an NVIDIA GPU."""

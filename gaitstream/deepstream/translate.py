@@ -81,12 +81,7 @@ class Translator:
         return frames
 
     def adjust(self, config: Config) -> None:
-        """Take new thresholds and regions; they apply from each camera's next frame.
-
-        Raises:
-            ConfigError: a region reaches outside its camera's frame; then nothing changes.
-        """
-        self._judge.adjust(config)
+        """Take over which cameras there are and from which score on a detection counts."""
         self._config = config
 
     def end_all(self) -> list[JudgedFrame]:

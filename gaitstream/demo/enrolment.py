@@ -21,9 +21,9 @@ from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.errors import ConfigError, GalleryError
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.models.pose import PoseModel
-from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
+from gaitstream.runners.launch import signals
 from gaitstream.synth.address import to_url
 
 if TYPE_CHECKING:

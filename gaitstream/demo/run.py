@@ -30,9 +30,9 @@ from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Gallery
 from gaitstream.pipeline.encode import Encoder
-from gaitstream.pipeline.launch import signals
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline, load_detector
+from gaitstream.runners.launch import signals
 from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import to_url
 

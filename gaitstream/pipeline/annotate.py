@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Frame, Image, Person, Status
 from gaitstream.errors import ConfigError
+from gaitstream.pipeline.base import RunOptions
 from gaitstream.pipeline.identify import TrackState
-from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.observe import DecisionLog, Observer
 
 COLOURS = {
     Status.KNOWN: (80, 200, 80),
@@ -233,3 +235,14 @@ def make_folder(folder: str | Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{path} cannot be made ({error.strerror}); give another folder") from error
     return path
+
+
+def make_observers(options: RunOptions, config: Config) -> list[Observer]:
+    """The hooks the command line asked for."""
+    observers: list[Observer] = [DecisionLog()]
+    if options.save_video is not None:
+        fps = {camera.id: camera.fps for camera in config.cameras}
+        observers.append(VideoSaver(options.save_video, fps))
+    if options.save_tracklets is not None:
+        observers.append(TrackletSaver(options.save_tracklets))
+    return observers

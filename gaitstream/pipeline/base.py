@@ -1,48 +1,26 @@
-"""What a run is whichever front end feeds it: its events, counters, gallery, configuration file and end.
+"""What a runner is: something that runs a site from its first camera to its last event.
 
-`runner.Pipeline` reads the cameras itself, `deepstream.runner.DeepStreamPipeline` has DeepStream do it.
+Three come with the package: the pipeline in this process (`pipeline.runner`), the same in several processes
+(`pipeline.workers`), and the pipeline behind DeepStream (`deepstream.runner`). They share no base class: each
+is composed of the parts it needs. `gaitstream.runners` finds them, and others', by name.
 """
 
 from __future__ import annotations
 
-import logging
-import secrets
-import threading
-import time
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Literal, Protocol
 
-from gaitstream import __version__
 from gaitstream.config.schema import Config
-from gaitstream.config.watching import Changes, ConfigWatcher
-from gaitstream.errors import GaitstreamError
-from gaitstream.events import Event, RunStarted, RunStopped
-from gaitstream.pipeline.backend import Backend
-from gaitstream.pipeline.observe import Observer
-from gaitstream.pipeline.publish import EventMaker, EventSink
-from gaitstream.pipeline.source.reader import StateChange
-from gaitstream.telemetry.stats import Snapshot, Stats
-
-if TYPE_CHECKING:
-    from gaitstream.models.recognizer import Recognizer
-
-log = logging.getLogger(__name__)
+from gaitstream.events import Publisher
+from gaitstream.telemetry.stats import Snapshot
 
 IDLE_S = 0.2
 """Longest sleep of a run's loop: signals, reloads and ended cameras are looked at this often."""
-HOUSEKEEPING_S = 1.0
 
-
-class Discard:
-    """An event sink that keeps nothing."""
-
-    def publish(self, event: Event) -> None:
-        """Drop it."""
+FrontEnd = Literal["auto", "native", "deepstream"]
 
 
 @dataclass(frozen=True)
@@ -64,166 +42,68 @@ class Outcome:
     failed: dict[str, str]
 
 
-class Runner(ABC):
-    """One run of a site.
+class Runner(Protocol):
+    """Runs a site once. Made and closed in one thread; `stop` and `snapshot` may come from any."""
 
-    Args:
-        config: what to run.
-        recognizers: by kind.
-        sink: where events go.
-        observers: hooks, called in the run's thread; closed with the run.
-        watch: the configuration's file; changes of it are taken over while running.
-        run: id of the run in every event; a new one when empty.
-
-    Attributes:
-        config: what runs now.
-        stats: counters.
-        run_id: id of the run.
-
-    Raises:
-        GalleryError: the gallery was filled by another model.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        recognizers: Mapping[str, Recognizer],
-        *,
-        sink: EventSink | None,
-        observers: Sequence[Observer],
-        watch: str | Path | None,
-        run: str,
-    ) -> None:
-        self.config = config
-        self.stats = Stats()
-        self.run_id = run or secrets.token_hex(4)
-        self._sink = sink or Discard()
-        self._observers = observers
-        self._watcher = ConfigWatcher(watch, config) if watch is not None else None
-        self._maker = EventMaker(
-            self.run_id, {kind: model.fingerprint for kind, model in recognizers.items()}
-        )
-        self._backend = Backend(config, recognizers, self._sink, self._maker, self.stats, observers)
-        self._stop = threading.Event()
-        self._cause = ""
-        self._due_s = 0.0
-
-    @abstractmethod
     def run(self) -> Outcome:
-        """Run until every file has ended or `stop` is called; then end all tracks."""
+        """Run until every file has ended or `stop` is called; then end all tracks.
+
+        Raises:
+            GaitstreamError: it could not begin.
+        """
 
     def stop(self, cause: str = "shutdown") -> None:
-        """Ask the run to end soon; from any thread, also from a signal handler."""
-        self._cause = self._cause or cause
-        self._stop.set()
+        """Ask the run to end soon; also from a signal handler. The first cause counts."""
 
     def snapshot(self) -> Snapshot:
-        """The counters now; from any thread."""
-        return self.stats.snapshot()
+        """The counters now."""
 
     def close(self) -> None:
-        """Free what feeds the run, engines and gallery."""
-        self._release()
-        self._backend.close()
-        for observer in self._observers:
-            observer.close()
+        """Free everything that was opened; allowed before, after and without `run`."""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line adds to the configuration.
 
-    # What a front end adds.
+    Attributes:
+        config: path of cams.yaml.
+        runner: name of a runner; `auto` asks each whether the other options are meant for it.
+        realtime: pace files by their timestamps.
+        workers: processes the cameras are shared out to.
+        save_video: folder for annotated video.
+        save_tracklets: folder for pictures of each track with its decision.
+        json_logs: log lines as JSON.
+        table: draw the live table; None when standard output is a terminal.
+        metrics_port: overrides `metrics.port`.
+        verbose: also what a developer wants to know.
+        frontend: `native`, `deepstream`, or `auto`: DeepStream where it is installed.
+        view: DeepStream's annotated RTSP stream.
+    """
 
-    @abstractmethod
-    def _release(self) -> None:
-        """Free what is the front end's own."""
+    config: Path
+    runner: str = "auto"
+    realtime: bool = False
+    workers: int = 1
+    save_video: Path | None = None
+    save_tracklets: Path | None = None
+    json_logs: bool = False
+    table: bool | None = None
+    metrics_port: int | None = None
+    verbose: bool = False
+    frontend: FrontEnd = "auto"
+    view: bool = False
 
-    @abstractmethod
-    def _attend(self) -> None:
-        """See to what cannot wait; called at every turn of the loop."""
 
-    @abstractmethod
-    def _inspect(self) -> None:
-        """See to the rest: watchdogs and counters; called once a second."""
+@dataclass(frozen=True)
+class RunnerSpec:
+    """One kind of runner, as it is registered.
 
-    @abstractmethod
-    def _change_cameras(self, before: Config, changes: Changes, /) -> None:
-        """Bring the cameras from the configuration before to `config`; the backend has it already."""
+    Attributes:
+        suits: whether `auto` takes it for these options and this configuration; raises GaitstreamError for
+            what was asked for and cannot be had.
+        open: makes one that has not begun; its events go to the publisher, which the caller closes after it.
+    """
 
-    # What it builds on.
-
-    def _greet(self, cameras: Sequence[str]) -> None:
-        """The first event."""
-        self._emit(
-            RunStarted(
-                time_ns=time.time_ns(),
-                run=self.run_id,
-                version=__version__,
-                cameras=tuple(cameras),
-                models=self._maker.models,
-            )
-        )
-
-    def _keep_house(self) -> None:
-        """What is due between batches: configuration file and gallery once a second."""
-        self._attend()
-        now_s = time.monotonic()
-        if now_s < self._due_s:
-            return
-        self._due_s = now_s + HOUSEKEEPING_S
-        self._inspect()
-        try:
-            self._follow_file()
-            if self._backend.refresh():
-                log.info("gallery read again")
-        except GaitstreamError as error:  # what runs goes on as it is
-            log.error("%s", error)
-
-    def _follow_file(self) -> None:
-        polled = self._watcher.poll() if self._watcher is not None else None
-        if polled is None:
-            return
-        before, (self.config, changes) = self.config, polled
-        log.info("configuration changed: %s", changes)
-        self._backend.adjust(self.config)
-        self._change_cameras(before, changes)
-
-    def _tell_state(
-        self, change: StateChange, size: tuple[int, int] | None, fps: float | None, cause: str = ""
-    ) -> None:
-        """A camera came or went; arguments as for `EventMaker.camera`."""
-        log.info("camera %s: %s", change.camera, f"{change.state.value} {change.reason}".rstrip())
-        event = self._maker.camera(change, size, fps, cause)
-        if event is not None:
-            self._emit(event)
-
-    def _say_goodbye(self, failed: dict[str, str]) -> Outcome:
-        """End all tracks, then the last event."""
-        cause = self._cause or "end_of_stream"
-        self._backend.end_all(cause)
-        cameras = self.stats.now.cameras.values()
-        outcome = Outcome(
-            cause=cause,
-            frames=sum(camera.analysed for camera in cameras),
-            tracks=sum(camera.tracks_ended for camera in cameras),
-            outcomes=sum((Counter(camera.outcomes) for camera in cameras), Counter()),
-            failed=failed,
-        )
-        self._emit(
-            RunStopped(
-                time_ns=time.time_ns(),
-                run=self.run_id,
-                cause=cause,
-                frames=outcome.frames,
-                tracks=outcome.tracks,
-            )
-        )
-        return outcome
-
-    def _emit(self, event: Event) -> None:
-        self._sink.publish(event)
-        self.stats.now.events[str(type(event).__struct_config__.tag)] += 1
+    suits: Callable[[RunOptions, Config], bool]
+    open: Callable[[RunOptions, Config, Publisher], Runner]

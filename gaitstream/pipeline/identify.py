@@ -55,7 +55,7 @@ class TrackState:
         seen: frames the track was seen in.
         accepted: frames of those that were evidence.
         rejections: frames that were not, by reason.
-        said: status, person and provisional flag of the last decision told, None before the first.
+        told: status, person and provisional flag of the last decision told, None before the first.
     """
 
     camera: str
@@ -70,7 +70,7 @@ class TrackState:
     rejections: Counter[str] = field(default_factory=Counter)
     embeddings: dict[str, _TrackEmbeddings] = field(default_factory=dict)
     """Windows by model."""
-    said: tuple[Status, str | None] | None = None
+    told: tuple[Status, str | None] | None = None
     fused: Floats | None = None
     """Distance to each known name over all models with embeddings; None without any."""
 
@@ -124,7 +124,7 @@ class Identifier:
             if still:
                 self._ended.append(replace(ended, claims=still))
 
-    def see(self, persons: Iterable[Person]) -> None:
+    def observe(self, persons: Iterable[Person]) -> None:
         """Note the persons of a frame, accepted or rejected."""
         for person in persons:
             state = self.tracks.get(person.track)
@@ -198,10 +198,10 @@ class Identifier:
     def is_news(self, decision: Decision) -> bool:
         """Whether a decision differs from what was last told of the track; from now on it is told."""
         state = self.tracks[decision.track]
-        if decision.status is Status.INSUFFICIENT and state.said is None:
+        if decision.status is Status.INSUFFICIENT and state.told is None:
             return False
-        news = state.said != (decision.status, decision.person)
-        state.said = (decision.status, decision.person)
+        news = state.told != (decision.status, decision.person)
+        state.told = (decision.status, decision.person)
         return news
 
     def _fuse(self, state: TrackState) -> Floats | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from gaitstream import __version__
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision
 from gaitstream.errors import GaitstreamError
@@ -18,11 +20,15 @@ from gaitstream.events import (
     IdentityRevised,
     Journal,
     Publisher,
+    RunStarted,
+    RunStopped,
     TrackEnded,
 )
 from gaitstream.events.wire import next_endpoint
 from gaitstream.pipeline.identify import TrackState
+from gaitstream.pipeline.outbox import Outbox
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.telemetry.stats import Stats
 
 
 class EventSink(Protocol):
@@ -77,6 +83,20 @@ class EventMaker:
             models=self.models,
         )
 
+    def started(self, cameras: Sequence[str]) -> RunStarted:
+        """`run.started`, the first event."""
+        return RunStarted(
+            time_ns=time.time_ns(),
+            run=self.run,
+            version=__version__,
+            cameras=tuple(cameras),
+            models=self.models,
+        )
+
+    def stopped(self, cause: str, frames: int, tracks: int) -> RunStopped:
+        """`run.stopped`, the last event."""
+        return RunStopped(time_ns=time.time_ns(), run=self.run, cause=cause, frames=frames, tracks=tracks)
+
     def ended(self, state: TrackState, decision: Decision, cause: str) -> TrackEnded:
         """`track.ended`, after the track's `identity.final`."""
         return TrackEnded(
@@ -118,6 +138,42 @@ class EventMaker:
             cause=cause or usual,
             detail=change.reason,
         )
+
+
+class RunEvents:
+    """The events of one run: made, counted, and handed to the sink, or held back while it takes none.
+
+    Args:
+        run: id of the run.
+        models: fingerprint by recognizer.
+        sink: where they go.
+        stats: what is counted.
+    """
+
+    def __init__(self, run: str, models: Mapping[str, str], sink: EventSink, stats: Stats) -> None:
+        self.make = EventMaker(run, models)
+        self._stats = stats
+        self._outbox: Outbox[Event] = Outbox(sink.publish)
+
+    def emit(self, event: Event) -> None:
+        """Count an event and send it, or hold it back until it can be sent."""
+        self._stats.now.events[str(type(event).__struct_config__.tag)] += 1
+        self._outbox.put(event)
+        self._count()
+
+    def retry(self) -> None:
+        """Send what was held back, when that can be done now; call it about once a second."""
+        self._outbox.retry()
+        self._count()
+
+    def close(self) -> None:
+        """Send what can be sent; the rest is lost."""
+        self._outbox.close()
+        self._count()
+
+    def _count(self) -> None:
+        self._stats.now.events_waiting = self._outbox.waiting
+        self._stats.now.events_lost = self._outbox.lost
 
 
 def open_publisher(config: Config, path: str | Path) -> Publisher:

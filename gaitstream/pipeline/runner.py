@@ -22,25 +22,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import Self
+
+import numpy as np
 
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.data import Detections
 from gaitstream.errors import ConfigError
-from gaitstream.events import CameraOffline
-from gaitstream.pipeline.base import Outcome, Runner
+from gaitstream.events import CameraOffline, Publisher
+from gaitstream.models.detector import DetectorModel
+from gaitstream.pipeline.annotate import make_observers
+from gaitstream.pipeline.base import Outcome, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, FrameBatch
 from gaitstream.pipeline.encode import Encoded, Encoder, Work
-from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pace import Pace, count_people
 from gaitstream.pipeline.publish import EventSink
+from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker
-
-if TYPE_CHECKING:
-    from gaitstream.models.detector import DetectorModel
+from gaitstream.telemetry.stats import Snapshot, Stats
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class TrackedFrame:
     ended: tuple[int, ...]
 
 
-class Pipeline(Runner):
+class Pipeline:
     """Runs the stages of one process.
 
     Args:
@@ -61,15 +64,12 @@ class Pipeline(Runner):
         sink: where events go.
         observers: hooks, called in the pipeline's thread.
         watch: the configuration's file; changes of it are taken over while running.
+        stale: the file may have changed since `config` was read.
         realtime: pace files by their timestamps.
         cameras: which of the enabled cameras are run, by id; all when None.
         run: id of the run in every event; a new one when empty.
         detector: an open detector, which the caller closes; loaded when None.
         encoder: open recognizers and pose model, likewise.
-
-    Attributes:
-        stats: counters.
-        run_id: id of the run.
 
     Raises:
         ConfigError: a model is missing, or a camera id is unknown.
@@ -83,6 +83,7 @@ class Pipeline(Runner):
         sink: EventSink | None = None,
         observers: Sequence[Observer] = (),
         watch: str | Path | None = None,
+        stale: bool = False,
         realtime: bool = False,
         cameras: Callable[[str], bool] | None = None,
         run: str = "",
@@ -93,38 +94,73 @@ class Pipeline(Runner):
         self._encoder = encoder or Encoder.load(config)
         opened = ((self._detector, detector is None), (self._encoder, encoder is None))
         self._own = [model for model, own in opened if own]
-        super().__init__(
-            config, self._encoder.recognizers, sink=sink, observers=observers, watch=watch, run=run
-        )
-        self._judge = EvidenceJudge(config, self._encoder.recognizers.values())
+        self._session = RunSession(
+            config, self._encoder.recognizers,
+            sink=sink, observers=observers, watch=watch, stale=stale, run=run,
+        )  # fmt: skip
         self._is_mine = cameras or (lambda _: True)
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
         self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
         self._pace = Pace()
         warm_up(self._detector, config)
 
+    @property
+    def config(self) -> Config:
+        """What runs now."""
+        return self._session.config
+
+    @property
+    def stats(self) -> Stats:
+        """The counters."""
+        return self._session.stats
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run, in every event."""
+        return self._session.run_id
+
     def run(self) -> Outcome:
         """Run until every file has ended or `stop` is called; then end all tracks.
 
         This is the whole loop: `source detect track encode`, then `pool embed identify publish` in the
-        backend.
+        decider.
         """
         self._begin()
-        while not (self._stop.is_set() or self._cameras.finished):
-            self._keep_house()
+        while not (self._session.stopping or self._cameras.finished):
+            self._maintain()
             frames = self._gather()
             if not frames:
                 continue
             found = self._detect(frames)
             tracked = self._track(frames, found)
             encoded = self._encode([one.work for one in tracked])
-            self._finish(tracked, encoded)
+            self._decide(tracked, encoded)
+            self._show(tracked, encoded)
         return self._end()
 
     def stop(self, cause: str = "shutdown") -> None:
         """Ask the run to end soon; from any thread, also from a signal handler."""
-        super().stop(cause)
+        self._session.stopping.ask(cause)
         self._cameras.wake()
+
+    def snapshot(self) -> Snapshot:
+        """The counters now; from any thread."""
+        return self.stats.snapshot()
+
+    def close(self) -> None:
+        """Free cameras, engines and gallery."""
+        self._cameras.stop()
+        for model in self._own:
+            model.close()
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     # The stages, in order.
 
@@ -143,7 +179,7 @@ class Pipeline(Runner):
             if stream.needs_detection():
                 due.append(index)
             stream.note_taken(frame)
-            self._backend.set_skew(frame.camera, stream.skew_ns or 0)
+            self._session.decider.set_skew(frame.camera, stream.skew_ns or 0)
         images = [frames[index][1].image for index in due]
         limits = [self.config.detection_score(frames[index][0].camera) for index in due]
         with self.stats.stage("detect"):
@@ -160,7 +196,7 @@ class Pipeline(Runner):
             for (stream, frame), one in zip(frames, found, strict=True):
                 size = (frame.image.shape[1], frame.image.shape[0])
                 seen = stream.track(frame, one)
-                persons = self._judge.judge_boxes(frame.camera, size, seen.persons)
+                persons = self._session.judge.judge_boxes(frame.camera, size, seen.persons)
                 tracked.append(TrackedFrame(Work(frame, persons), seen.ended))
         return tracked
 
@@ -168,10 +204,10 @@ class Pipeline(Runner):
         """Features of everybody who is evidence, in calls short enough to hear a stop."""
         out = Encoded([], [])
         for chunk in self._pace.chunks(works, self.config.runtime.batch):
-            if self._stop.is_set():
+            if self._session.stopping:
                 break
             started = time.perf_counter()
-            encoded = self._encoder.encode(chunk, self._judge)
+            encoded = self._encoder.encode(chunk, self._session.judge)
             people = count_people(chunk)
             if people:
                 self.stats.batch("encode", people)
@@ -182,16 +218,20 @@ class Pipeline(Runner):
                 self.stats.observe(step, seconds * 1e3)
         return out
 
-    def _finish(self, tracked: list[TrackedFrame], encoded: Encoded) -> None:
-        """Pool, embed, identify, publish; then show and count the frames."""
+    def _decide(self, tracked: list[TrackedFrame], encoded: Encoded) -> None:
+        """Pool, embed, identify, publish."""
         done = tracked[: len(encoded.persons)]
         frames = [
             (one.work.frame.camera, persons) for one, persons in zip(done, encoded.persons, strict=True)
         ]
         ended = [(one.work.frame.camera, track) for one in tracked for track in one.ended]
-        self._backend.take(frames, encoded.features, ended)
+        self._session.decider.take(frames, encoded.features, ended)
         for camera, track in ended:
-            self._judge.forget(camera, [track])
+            self._session.judge.forget(camera, [track])
+
+    def _show(self, tracked: list[TrackedFrame], encoded: Encoded) -> None:
+        """Count the frames and show them to the observers."""
+        done = tracked[: len(encoded.persons)]
         now_ns = time.time_ns()
         for one, persons in zip(done, encoded.persons, strict=True):
             frame = one.work.frame
@@ -199,8 +239,8 @@ class Pipeline(Runner):
             stream.stats.analysed += 1
             delay_ns = now_ns - frame.time_ns - (stream.skew_ns or 0)
             stream.stats.latency.observe(max(0, delay_ns) / 1e6)
-            for observer in self._observers:
-                observer.on_frame(frame, persons, self._backend.labels(frame.camera))
+            for observer in self._session.observers:
+                observer.on_frame(frame, persons, self._session.decider.labels(frame.camera))
         for one in tracked[len(done) :]:
             self._cameras[one.work.frame.camera].stats.abandoned += 1
 
@@ -214,62 +254,58 @@ class Pipeline(Runner):
             log.warning(
                 "no recognizer is configured: people are tracked and nobody is identified; set models"
             )
-        self._greet(cameras)
+        self._session.begin(cameras)
         for camera in cameras:
             self._cameras.open(camera, self.config)
 
+    def _maintain(self) -> None:
+        """What is due between batches."""
+        self._tell_states()
+        if self._session.is_due():
+            self._cameras.watch()
+            self._session.maintain(self._change_cameras)
+
     def _end(self) -> Outcome:
-        """Stop the cameras, end all tracks, say goodbye."""
+        """Stop the cameras and end all tracks."""
         self._cameras.stop()
         self._cameras.drain()
         self._tell_states()
         failed = {one.camera.id: one.reader.reason for one in self._cameras if one.failed}
-        return self._say_goodbye(failed)
-
-    def _release(self) -> None:
-        self._cameras.stop()
-        for model in self._own:
-            model.close()
-
-    def _attend(self) -> None:
-        self._tell_states()
-
-    def _inspect(self) -> None:
-        self._cameras.watch()
+        return self._session.end(failed)
 
     def _tell_states(self) -> None:
+        """Publish which cameras came and went; one that went takes its tracks along."""
         while not self._states.empty():
             change = self._states.get()
             stream = self._cameras.get(change.camera)
             size = stream.reader.size if stream else None
-            self._tell_state(change, size, stream.camera.fps if stream else None)
+            self._session.tell_camera(change, size, stream.camera.fps if stream else None)
             if stream is not None and change.state is State.OFFLINE:
-                self._judge.forget(change.camera, stream.end_tracks())
-                self._backend.end_camera(change.camera, "camera_offline")
+                self._session.judge.forget(change.camera, stream.end_tracks())
+                self._session.decider.end_camera(change.camera, "camera_offline")
 
-    def _change_cameras(self, _before: Config, changes: Changes, /) -> None:
-        self._judge.adjust(self.config)
+    def _change_cameras(self, _before: Config, changes: Changes) -> None:
         for camera in filter(self._is_mine, changes.adjusted):
             self._cameras[camera].adjust(self.config.camera(camera))
         for camera in filter(self._is_mine, (*changes.removed, *changes.reopened)):
-            self._leave(camera)
+            self._remove(camera)
         for camera in filter(self._is_mine, (*changes.added, *changes.reopened)):
             self._cameras.open(camera, self.config)
 
-    def _leave(self, camera: str) -> None:
+    def _remove(self, camera: str) -> None:
         """Stop a camera and end its tracks."""
         stream = self._cameras.remove(camera)
-        self._judge.remove(camera)
-        self._backend.end_camera(camera, "camera_removed")
-        self._emit(CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera, cause="removed"))
+        self._session.judge.remove(camera)
+        self._session.decider.end_camera(camera, "camera_removed")
+        self._session.events.emit(
+            CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera, cause="removed")
+        )
         stream.count()
         stream.stats.state = "ended"
 
 
 def load_detector(config: Config) -> DetectorModel:
     """Open the detector of a configuration."""
-    from gaitstream.models.detector import DetectorModel
-
     chosen, runtime = config.models.detector, config.runtime
     return DetectorModel.load(
         chosen.model,
@@ -284,9 +320,22 @@ def load_detector(config: Config) -> DetectorModel:
 
 def warm_up(detector: DetectorModel, config: Config) -> None:
     """Pay for lazy imports and first calls before the cameras deliver, so that no frame waits for them."""
-    import numpy as np
-
     detector.detect([np.zeros((64, 64, 3), np.uint8)])
     tracker = CameraTracker("", config.tracking, None)
     nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     tracker.update(0, 0, (64, 64), nothing)
+
+
+def open_native(options: RunOptions, config: Config, publisher: Publisher) -> Pipeline:
+    """The runner for all cameras in this process."""
+    return Pipeline(
+        config,
+        sink=publisher,
+        observers=make_observers(options, config),
+        watch=options.config,
+        realtime=options.realtime,
+    )
+
+
+NATIVE = RunnerSpec(suits=lambda _options, _config: True, open=open_native)
+"""Runs any site."""

@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import queue
 import secrets
+import signal
 import threading
 import time
 import zlib
@@ -17,32 +18,37 @@ from collections import Counter
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Self
 
 import msgspec
 
+from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import CameraOffline, Event, Publisher, encode
-from gaitstream.pipeline.base import Outcome
+from gaitstream.pipeline.annotate import make_observers
+from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
+from gaitstream.pipeline.outbox import Outbox
 from gaitstream.pipeline.runner import Pipeline
+from gaitstream.pipeline.session import StopRequest
+from gaitstream.pipeline.source.backoff import Backoff
+from gaitstream.telemetry.display import start_logging
 from gaitstream.telemetry.stats import Snapshot, decode_snapshot, encode_snapshot, rss_bytes
-
-if TYPE_CHECKING:
-    from gaitstream.pipeline.launch import Options  # which imports this module
 
 log = logging.getLogger("gaitstream.run")
 
 REPORT_S = 0.5
-RESTART_S = 1.0
-"""First wait before a worker that died is started again; it doubles up to `RESTART_MAX_S`."""
-RESTART_MAX_S = 30.0
+PAUSES_S = (1.0, 30.0)
+"""The first pause before a worker that died is started again, and the longest."""
+HEALTHY_S = 30.0
+"""A worker that ran for this long starts the pauses afresh."""
+JOIN_S = 5.0
+"""How long a worker may take to exit once it has said its last word."""
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """A worker's outcome, as it travels."""
+class WorkerOutcome(msgspec.Struct, frozen=True):
+    """How a worker ended, as it travels."""
 
     cause: str
     frames: int
@@ -76,20 +82,24 @@ class WorkerLostError(GaitstreamError):
 
 @dataclass
 class _Worker:
-    """The parent's view of one worker."""
+    """The parent's view of one worker, and of those that came before it in its place."""
 
     shard: Shard
     process: BaseProcess
     pipe: Connection
     started_s: float
+    backoff: Backoff
+    generation: int = 0
     ready: bool = False
-    ended: Ended | None = None
+    ended: WorkerOutcome | None = None
     snapshot: Snapshot = field(default_factory=Snapshot)
     error: GaitstreamError | None = None
+    due_s: float | None = None
+    """When another is to be started in its place; None while it runs or is done."""
 
 
-class Workers:
-    """Runs the cameras of a configuration in several processes; used as `Pipeline` is.
+class WorkerProcesses:
+    """Runs the cameras of a configuration in several processes.
 
     Args:
         options: of the command line.
@@ -97,20 +107,18 @@ class Workers:
         publisher: where all events go.
     """
 
-    def __init__(self, options: Options, config: Config, publisher: Publisher) -> None:
+    def __init__(self, options: RunOptions, config: Config, publisher: Publisher) -> None:
         self._options = options
-        self._publisher = publisher
+        self._config = config
+        self._outbox: Outbox[tuple[str, bytes]] = Outbox(lambda item: publisher.publish_payload(*item))
         self._run = secrets.token_hex(4)
         enabled = [camera.id for camera in config.cameras if camera.enabled]
         self._count = max(1, min(options.workers, len(enabled)))
         self._owners = {camera: index % self._count for index, camera in enumerate(enabled)}
         self._workers: dict[int, _Worker] = {}
         self._gone: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._generation = 0
-        self._stop = threading.Event()
-        self._cause = ""
+        self._stopping = StopRequest()
         self._started_s = time.monotonic()
-        self._wait_s = RESTART_S
 
     def run(self) -> Outcome:
         """Start the workers, start again those that die, and wait until all have ended.
@@ -120,40 +128,31 @@ class Workers:
         """
         for index in range(self._count):
             self._start(index)
-        done: dict[int, Ended] = {}
+        done: dict[int, WorkerOutcome] = {}
         while len(done) < self._count:
-            index = self._gone.get()
-            worker = self._workers[index]
-            worker.process.join()
-            if worker.error is not None and not worker.ready:
-                raise worker.error
-            if worker.ended is not None or self._stop.is_set():
-                done[index] = worker.ended or Ended(self._cause, 0, 0, {}, {})
-            else:
-                self._restart(index)
-        causes = {ended.cause for ended in done.values()}
-        return Outcome(
-            cause=self._cause or causes.pop(),
-            frames=sum(ended.frames for ended in done.values()),
-            tracks=sum(ended.tracks for ended in done.values()),
-            outcomes=sum((Counter(ended.outcomes) for ended in done.values()), Counter()),
-            failed={camera: why for ended in done.values() for camera, why in ended.failed.items()},
-        )
+            self._outbox.retry()
+            self._start_due(done)
+            try:
+                index = self._gone.get(timeout=IDLE_S)
+            except queue.Empty:
+                continue
+            outcome = self._take_leave(index)
+            if outcome is not None:
+                done[index] = outcome
+        self._outbox.close()
+        return self._sum_up(list(done.values()))
 
     def stop(self, cause: str = "shutdown") -> None:
         """Ask all workers to end soon; from any thread, also from a signal handler."""
-        self._cause = self._cause or cause
-        self._stop.set()
+        self._stopping.ask(cause)
         for worker in list(self._workers.values()):
-            try:
-                worker.pipe.send_bytes(self._cause.encode())
-            except OSError:
-                continue  # it has ended already
+            self._ask_to_stop(worker)
 
     def snapshot(self) -> Snapshot:
         """The counters of all workers together."""
         whole = Snapshot(time_ns=time.time_ns(), uptime_s=time.monotonic() - self._started_s)
         whole.rss_bytes = rss_bytes()
+        whole.events_waiting, whole.events_lost = self._outbox.waiting, self._outbox.lost
         for worker in list(self._workers.values()):
             whole.merge(worker.snapshot)
         return whole
@@ -162,12 +161,10 @@ class Workers:
         """End whatever still runs."""
         for worker in self._workers.values():
             if worker.process.is_alive():
-                worker.process.terminate()
-                worker.process.join(2.0)
-            if worker.process.is_alive():
-                worker.process.kill()
+                worker.process.kill()  # it was not asked to end, so nothing of it is waited for
+                worker.process.join()
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -175,61 +172,125 @@ class Workers:
     ) -> None:
         self.close()
 
+    # Workers that begin and end.
+
     def _start(self, index: int) -> None:
+        """Start a worker, or another one in the place of one that died."""
+        before = self._workers.get(index)
+        generation = 0 if before is None else before.generation + 1
         context = multiprocessing.get_context("spawn")  # threads and engines do not survive a fork
         ours, theirs = context.Pipe()
         shard = Shard(self._owners, index, self._count)
-        run = f"{self._run}.{index}" + (f".{self._generation}" if self._generation else "")
+        run = f"{self._run}.{index}" + (f".{generation}" if generation else "")
         process = context.Process(
             target=work,
-            args=(self._options, shard, run, theirs),
+            args=(self._options, self._config, shard, run, theirs),
             name=f"gaitstream-worker-{index}",
             daemon=True,
         )
         process.start()
         theirs.close()
-        worker = _Worker(shard, process, ours, time.monotonic())
+        backoff = Backoff(*PAUSES_S) if before is None else before.backoff
+        worker = _Worker(shard, process, ours, time.monotonic(), backoff, generation)
         self._workers[index] = worker
         threading.Thread(target=self._listen, args=(index, worker), daemon=True).start()
+        if self._stopping:  # asked while it was being started
+            self._ask_to_stop(worker)
 
-    def _restart(self, index: int) -> None:
-        """A worker died: say so for its cameras, wait, start another."""
+    def _start_due(self, done: dict[int, WorkerOutcome]) -> None:
+        """Start again what died and has waited long enough."""
+        for index, worker in list(self._workers.items()):
+            if worker.due_s is None:
+                continue
+            if self._stopping:
+                worker.due_s = None
+                done[index] = self._nothing()
+            elif time.monotonic() >= worker.due_s:
+                self._refresh_config()
+                self._start(index)
+
+    def _refresh_config(self) -> None:
+        """What the other workers run with: the file as it is now, or as it was when it was last right."""
+        try:
+            self._config = load_config(self._options.config)
+        except GaitstreamError as error:
+            log.error("%s; the worker is started with the configuration from before", error)
+
+    def _take_leave(self, index: int) -> WorkerOutcome | None:
+        """A worker's pipe is closed: how it ended, or None when another is to take its place."""
         worker = self._workers[index]
-        log.error("worker %d died (exit code %s); starting another", index, worker.process.exitcode)
-        for camera, owner in self._owners.items():
-            if owner == index:
-                detail = "its worker process died and is started again"
-                self._publisher.publish(
-                    CameraOffline(
-                        time_ns=time.time_ns(), run=self._run, camera=camera, cause="error", detail=detail
-                    )
-                )
-        if time.monotonic() - worker.started_s > RESTART_MAX_S:
-            self._wait_s = RESTART_S
-        self._stop.wait(self._wait_s)
-        self._wait_s = min(2 * self._wait_s, RESTART_MAX_S)
-        self._generation += 1
-        self._start(index)
+        worker.process.join(JOIN_S)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        if worker.ended is not None:
+            return worker.ended
+        if self._stopping:
+            return self._nothing()
+        if worker.error is not None and worker.generation == 0:
+            raise worker.error
+        self._plan_restart(index, worker)
+        return None
+
+    def _plan_restart(self, index: int, worker: _Worker) -> None:
+        """A worker died: say so for its cameras; another one is due after a pause."""
+        if worker.ready and time.monotonic() - worker.started_s > HEALTHY_S:
+            worker.backoff.reset()
+        pause_s = worker.backoff.next()
+        reason = worker.error or f"exit code {worker.process.exitcode}"
+        log.error("worker %d died (%s); starting another in %.1f s", index, reason, pause_s)
+        for camera in (camera for camera, owner in self._owners.items() if owner == index):
+            event = CameraOffline(
+                time_ns=time.time_ns(), run=self._run, camera=camera, cause="error",
+                detail="its worker process died and is started again",
+            )  # fmt: skip
+            self._outbox.put((event.topic, encode(event)))
+        worker.due_s = time.monotonic() + pause_s
+
+    def _nothing(self) -> WorkerOutcome:
+        return WorkerOutcome(self._stopping.cause, 0, 0, {}, {})
+
+    def _sum_up(self, done: list[WorkerOutcome]) -> Outcome:
+        return Outcome(
+            cause=self._stopping.cause or done[-1].cause,
+            frames=sum(ended.frames for ended in done),
+            tracks=sum(ended.tracks for ended in done),
+            outcomes=sum((Counter(ended.outcomes) for ended in done), Counter()),
+            failed={camera: why for ended in done for camera, why in ended.failed.items()},
+        )
+
+    # What they say and hear.
+
+    def _ask_to_stop(self, worker: _Worker) -> None:
+        try:
+            worker.pipe.send_bytes(self._stopping.cause.encode())
+        except OSError:
+            log.debug("worker %d has ended already", worker.shard.index)
 
     def _listen(self, index: int, worker: _Worker) -> None:
-        """Take what a worker sends until its end of the pipe is closed."""
+        """Take what a worker sends until its end of the pipe is closed; runs in a thread per worker."""
         try:
             while True:
                 kind, _, body = worker.pipe.recv_bytes().partition(b"\0")
                 self._take(worker, kind, body)
         except (EOFError, OSError):
+            log.debug("worker %d has closed its pipe", index)
+        except Exception:
+            log.exception("what worker %d says cannot be understood; it is ended", index)
+            worker.process.kill()
+        finally:
             self._gone.put(index)
 
     def _take(self, worker: _Worker, kind: bytes, body: bytes) -> None:
         if kind == b"event":
             topic, _, payload = body.partition(b"\0")
-            self._publisher.publish_payload(topic.decode(), payload)
+            self._outbox.put((topic.decode(), payload))
         elif kind == b"stats":
             worker.snapshot = decode_snapshot(body)
         elif kind == b"ready":
             worker.ready = True
         elif kind == b"ended":
-            worker.ended = msgspec.msgpack.decode(body, type=Ended)
+            worker.ended = msgspec.msgpack.decode(body, type=WorkerOutcome)
         elif kind == b"error":
             code, _, text = body.decode().partition("\0")
             worker.error = WorkerLostError(text)
@@ -256,25 +317,20 @@ class _PipeSink:
                 log.debug("the parent process is gone")
 
 
-def work(options: Options, shard: Shard, run: str, pipe: Connection) -> None:
+def work(options: RunOptions, config: Config, shard: Shard, run: str, pipe: Connection) -> None:
     """A worker process: one pipeline over its share of the cameras."""
-    import signal
-
-    from gaitstream.config.reading import load_config
-    from gaitstream.pipeline.launch import make_observers, start_logging
-
     # Ctrl-C and a service manager's SIGTERM reach the whole group: the parent decides.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     start_logging(table=bool(options.table), as_json=options.json_logs, verbose=options.verbose)
     sink = _PipeSink(pipe)
     try:
-        config = load_config(options.config)
         pipeline = Pipeline(
             config,
             sink=sink,
             observers=make_observers(options, config),
-            watch=Path(options.config),
+            watch=options.config,
+            stale=True,
             realtime=options.realtime,
             cameras=shard,
             run=run,
@@ -290,7 +346,9 @@ def work(options: Options, shard: Shard, run: str, pipe: Connection) -> None:
         outcome = pipeline.run()
     quiet.set()
     sink.send(b"stats", encode_snapshot(pipeline.snapshot()))
-    ended = Ended(outcome.cause, outcome.frames, outcome.tracks, dict(outcome.outcomes), outcome.failed)
+    ended = WorkerOutcome(
+        outcome.cause, outcome.frames, outcome.tracks, dict(outcome.outcomes), outcome.failed
+    )
     sink.send(b"ended", msgspec.msgpack.encode(ended))
 
 
@@ -305,3 +363,10 @@ def _obey(pipe: Connection, pipeline: Pipeline) -> None:
 def _report(sink: _PipeSink, pipeline: Pipeline, quiet: threading.Event) -> None:
     while not quiet.wait(REPORT_S):
         sink.send(b"stats", encode_snapshot(pipeline.snapshot()))
+
+
+WORKERS = RunnerSpec(
+    suits=lambda options, _config: options.workers > 1,
+    open=WorkerProcesses,
+)
+"""Runs a site with `--workers`."""

@@ -207,3 +207,16 @@ def _sum(counts: Any) -> dict[str, int]:
         for key, count in one.items():
             out[key] = out.get(key, 0) + count
     return out
+
+
+def start_logging(*, table: bool, as_json: bool, verbose: bool) -> None:
+    """Log to standard error: plain lines, JSON lines, or above the live table nothing but warnings."""
+    handler = logging.StreamHandler()
+    if as_json:
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger("gaitstream")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(logging.DEBUG if verbose else logging.WARNING if table else logging.INFO)

@@ -122,6 +122,10 @@ class Snapshot(msgspec.Struct):
     """What the GPU front end had to handle that belongs to no camera."""
     rss_bytes: int = 0
     cpu_s: float = 0.0
+    events_waiting: int = 0
+    """Events held back because the journal takes none now."""
+    events_lost: int = 0
+    """Events given up because the journal took none for too long."""
     event_latency: Histogram = msgspec.field(default_factory=Histogram)
     """From the capture of a full window's last frame to its decision's publication, ms."""
 
@@ -135,6 +139,8 @@ class Snapshot(msgspec.Struct):
             self.events[kind] = self.events.get(kind, 0) + count
         self.front.update(other.front)
         self.event_latency.merge(other.event_latency)
+        self.events_waiting += other.events_waiting
+        self.events_lost += other.events_lost
         self.rss_bytes += other.rss_bytes
         self.cpu_s += other.cpu_s
         self.uptime_s = max(self.uptime_s, other.uptime_s)

@@ -25,11 +25,11 @@ from gaitstream.deepstream.translate import Translator
 from gaitstream.events import Event
 from gaitstream.gallery import Gallery
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.pipeline.backend import Backend
+from gaitstream.pipeline.decide import Decider
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
-from gaitstream.pipeline.publish import EventMaker
+from gaitstream.pipeline.publish import RunEvents
 from gaitstream.telemetry.stats import Stats
 from tests.deepstream.fake import pyservicemaker as fake
 from tests.deepstream.recording import CAMERAS, FPS, MUXED, Recording, judgement
@@ -116,12 +116,12 @@ def enrol(path: Path, recording: Recording) -> Config:
 
 def run_native(config: Config, recording: Recording) -> Seen:
     """The pipeline behind the native front end, fed as its runner fed it."""
-    collector, backend = _backend(config, recording.encoder.recognizers)
+    collector, decider = _decider(config, recording.encoder.recognizers)
     for step in recording.steps:
         camera = step.frame.camera
-        backend.take([(camera, step.persons)], step.features, [(camera, track) for track in step.ended])
-    backend.end_all("end_of_stream")
-    backend.close()
+        decider.take([(camera, step.persons)], step.features, [(camera, track) for track in step.ended])
+    decider.end_all("end_of_stream")
+    decider.close()
     return collector.seen
 
 
@@ -133,7 +133,7 @@ def run_deepstream(
     copy_from: Callable[..., None] | None = None,
 ) -> Seen:
     """The real probes, driven by the fake, and the real pipeline behind them."""
-    collector, backend = _backend(config, recognizers)
+    collector, decider = _decider(config, recognizers)
     translator = Translator(config, KINDS, EvidenceJudge(config, recognizers.values()))  # type: ignore[arg-type]
     messages, _ = play(config, make_plan(recognizers), recording, copy_from or memory_copy)
     for parts in messages:
@@ -141,13 +141,13 @@ def run_deepstream(
         for camera, counts in batch.counters.items():
             collector.seen.counters.setdefault(camera, Counter()).update(counts)
         seen = translator.translate(batch, arrays)
-        backend.take(
+        decider.take(
             [(one.camera, one.persons) for one in seen],
             [feature for one in seen for feature in one.features],
             [(one.camera, track) for one in seen for track in one.ended],
         )
-    backend.end_all("end_of_stream")
-    backend.close()
+    decider.end_all("end_of_stream")
+    decider.close()
     return collector.seen
 
 
@@ -172,7 +172,8 @@ def memory_copy(target: int, source: int, size: int) -> None:
     ctypes.memmove(target, source, size)
 
 
-def _backend(config: Config, recognizers: Mapping[str, Recognizer]) -> tuple[Collector, Backend]:
-    collector = Collector()
-    maker = EventMaker("test", {kind: model.fingerprint for kind, model in recognizers.items()})
-    return collector, Backend(config, recognizers, NoEvents(), maker, Stats(), [collector])
+def _decider(config: Config, recognizers: Mapping[str, Recognizer]) -> tuple[Collector, Decider]:
+    collector, stats = Collector(), Stats()
+    prints = {kind: model.fingerprint for kind, model in recognizers.items()}
+    events = RunEvents("test", prints, NoEvents(), stats)
+    return collector, Decider(config, recognizers, events, stats, [collector])

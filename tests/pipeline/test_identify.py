@@ -46,7 +46,7 @@ def identifier(
     threshold: float | None = 3.0, margin: float = 1.0, known: GallerySnapshot = KNOWN
 ) -> Identifier:
     identifier = Identifier("gate", known, DecisionLimits(threshold, margin))
-    identifier.see([person(1), person(2)])
+    identifier.observe([person(1), person(2)])
     return identifier
 
 
@@ -108,7 +108,7 @@ def test_the_claim_of_a_track_that_ended_holds_against_those_it_was_seen_with() 
     add(one, window(2, at(1)))
     assert one.end(1)[1].person == "Ada"
     assert one.end(2)[1].status is Status.AMBIGUOUS
-    one.see([person(3)])
+    one.observe([person(3)])
     add(one, window(3, at(1)))
     assert one.decide(3).person == "Ada"
 
@@ -130,7 +130,7 @@ def test_passers_by_beside_a_track_that_stays_cost_next_to_nothing() -> None:
     rng = np.random.default_rng(3)
 
     def pass_by(track: int) -> None:
-        one.see([person(1, track * SECOND), person(track, track * SECOND)])
+        one.observe([person(1, track * SECOND), person(track, track * SECOND)])
         for _ in range(4):
             parts = rng.uniform(0, 1, (16, 256)).astype(np.float32)
             one.add(window(track, parts), rng.uniform(0, 20, 2).astype(np.float32))
@@ -148,9 +148,9 @@ def test_passers_by_beside_a_track_that_stays_cost_next_to_nothing() -> None:
 
 def test_tracks_that_never_met_may_be_the_same_person() -> None:
     one = Identifier("gate", KNOWN, DecisionLimits(3.0))
-    one.see([person(1, 0)])
+    one.observe([person(1, 0)])
     add(one, window(1, at(1)))
-    one.see([person(2, SECOND)])
+    one.observe([person(2, SECOND)])
     add(one, window(2, at(0.5)))
     assert one.decide(1).person == one.decide(2).person == "Ada"
 
@@ -197,7 +197,7 @@ def test_a_new_snapshot_compares_the_evidence_again() -> None:
 def test_a_track_without_a_window_says_why(rejected: list[Reason | None], reason: Reason) -> None:
     one = Identifier("gate", KNOWN, DecisionLimits(3.0))
     for index, why in enumerate(rejected):
-        one.see([person(7, index, why)])
+        one.observe([person(7, index, why)])
     state, decision = one.end(7)
     assert (decision.status, decision.reason, decision.final) == (Status.INSUFFICIENT, reason, True)
     assert state.seen == len(rejected)
@@ -218,7 +218,7 @@ def test_news_is_told_once() -> None:
 @given(st.lists(st.floats(0, 10, width=32), min_size=1, max_size=6), st.floats(0.5, 12))
 def test_no_two_visible_tracks_ever_share_a_person(values: list[float], threshold: float) -> None:
     one = Identifier("gate", KNOWN, DecisionLimits(threshold))
-    one.see([person(track) for track in range(len(values))])
+    one.observe([person(track) for track in range(len(values))])
     for track, value in enumerate(values):
         add(one, window(track, at(value)))
     named = [name for track in range(len(values)) if (name := one.decide(track).person)]

@@ -1,4 +1,4 @@
-"""The second half of the pipeline: pool, embed, identify, publish.
+"""From features to decisions: pool, embed, identify, publish, for all cameras of a run.
 
 It takes persons and features from any front end, touches no camera and no picture, and runs in one thread.
 """
@@ -16,21 +16,20 @@ from gaitstream.pipeline.identify import Identifier
 from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
-from gaitstream.pipeline.publish import EventMaker, EventSink
+from gaitstream.pipeline.publish import RunEvents
 from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
     from gaitstream.models.recognizer import Recognizer
 
 
-class Backend:
+class Decider:
     """Pools features into windows, embeds them, decides and publishes.
 
     Args:
         config: windows, gallery and thresholds.
         recognizers: by kind.
-        sink: where events go.
-        maker: makes the events of this run.
+        events: where decisions are published.
         stats: what is counted.
         observers: hooks.
 
@@ -42,8 +41,7 @@ class Backend:
         self,
         config: Config,
         recognizers: Mapping[str, Recognizer],
-        sink: EventSink,
-        maker: EventMaker,
+        events: RunEvents,
         stats: Stats,
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -52,8 +50,7 @@ class Backend:
             recognizers, WindowRule(rule.length, rule.stride, rule.provisional_from, rule.max_gap_s)
         )
         self._fingerprints = {kind: model.fingerprint for kind, model in recognizers.items()}
-        self._sink = sink
-        self._maker = maker
+        self._events = events
         self._stats = stats
         self._observers = observers
         self._windows: dict[tuple[str, int, str], Window] = {}
@@ -78,7 +75,7 @@ class Backend:
             ended: camera and id of tracks that ended, after these frames.
             cause: why they ended.
         """
-        self._see(frames)
+        self._observe(frames)
         with self._stats.stage("pool"):
             filled = self._pool(features)
         self._identify(filled)
@@ -95,6 +92,7 @@ class Backend:
             self._end([(camera, track) for track in sorted(identifier.tracks)], cause)
             del self._identifiers[camera]
             self._labels.pop(camera, None)
+            self._skew_ns.pop(camera, None)
 
     def end_all(self, cause: str) -> None:
         """End every track of every camera."""
@@ -131,11 +129,11 @@ class Backend:
             self._identifiers[camera] = identifier
         return identifier
 
-    def _see(self, frames: Iterable[tuple[str, Sequence[Person]]]) -> None:
+    def _observe(self, frames: Iterable[tuple[str, Sequence[Person]]]) -> None:
         for camera, persons in frames:
             identifier = self._identifier(camera)
             counters = self._stats.camera(camera)
-            identifier.see(persons)
+            identifier.observe(persons)
             counters.people = len(persons)
             counters.person_frames += len(persons)
             counters.tracks = len(identifier.tracks)
@@ -170,7 +168,7 @@ class Backend:
     def _identify(self, filled: Sequence[Filled]) -> None:
         if not filled:
             return
-        self._learn(filled)
+        self._embed(filled)
         with self._stats.stage("identify"):
             decisions = []
             for camera in dict.fromkeys(item.camera for item in filled):
@@ -189,7 +187,7 @@ class Backend:
                 waited_ns = time.time_ns() - item.window.last_ns - self._skew_ns.get(item.camera, 0)
                 self._stats.now.event_latency.observe(max(0.0, waited_ns / 1e6))
 
-    def _learn(self, filled: Sequence[Filled]) -> list[Embedding]:
+    def _embed(self, filled: Sequence[Filled]) -> list[Embedding]:
         """Embed windows and hand them to the identifiers."""
         with self._stats.stage("embed"):
             embeddings = self._embedder.embed(filled)
@@ -204,7 +202,7 @@ class Backend:
         return embeddings
 
     def _end(self, ended: Sequence[tuple[str, int]], cause: str) -> None:
-        """The last windows, final decisions and farewells of tracks."""
+        """The last windows, final decisions and `track.ended` of tracks."""
         ended = [
             (camera, track)
             for camera, track in ended
@@ -218,11 +216,11 @@ class Backend:
                 if emitted is not None:
                     filled.append(Filled(kind, camera, track, emitted))
         if filled:
-            self._learn(filled)
+            self._embed(filled)
         for camera, track in ended:
-            self._bury(camera, track, cause)
+            self._end_track(camera, track, cause)
 
-    def _bury(self, camera: str, track: int, cause: str) -> None:
+    def _end_track(self, camera: str, track: int, cause: str) -> None:
         state, decision = self._identifiers[camera].end(track)
         self._labels.get(camera, {}).pop(track, None)
         counters = self._stats.camera(camera)
@@ -232,16 +230,12 @@ class Backend:
         if decision.reason is not None:
             counters.unnamed[decision.reason.value] += 1
         self._publish(decision)
-        event = self._maker.ended(state, decision, cause)
-        self._sink.publish(event)
-        self._stats.now.events[type(event).__struct_config__.tag] += 1  # type: ignore[index]
+        self._events.emit(self._events.make.ended(state, decision, cause))
         for observer in self._observers:
             observer.on_track_ended(state, decision, cause)
 
     def _publish(self, decision: Decision) -> None:
-        event = self._maker.identity(decision)
-        self._sink.publish(event)
-        self._stats.now.events[str(type(event).__struct_config__.tag)] += 1
+        self._events.emit(self._events.make.identity(decision))
         self._stats.camera(
             decision.camera
         ).last_identity = f"#{decision.track} {decision.person or decision.status.value}"

@@ -1,0 +1,1 @@
+"""Runners by name, and `gaitstream run`, which takes the one that suits."""

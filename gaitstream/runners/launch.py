@@ -1,0 +1,102 @@
+"""`gaitstream run`: everything around a runner - publisher, signals, metrics, table."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+from rich.console import Console
+
+from gaitstream.config.reading import load_config
+from gaitstream.errors import SourceError
+from gaitstream.pipeline.base import Outcome, Runner, RunOptions
+from gaitstream.pipeline.publish import open_publisher
+from gaitstream.runners.registry import choose_runner
+from gaitstream.telemetry.display import LiveTable, start_logging, summary
+from gaitstream.telemetry.metrics import MetricsServer
+
+log = logging.getLogger("gaitstream.run")
+
+INTERRUPTED = 130
+
+
+def launch(options: RunOptions) -> int:
+    """Run until the files have ended or a signal comes.
+
+    Returns:
+        0 when every file ended or SIGTERM asked to stop, 130 after Ctrl-C. Errors are raised; see
+        `gaitstream.cli.main` for their exit codes.
+
+    Raises:
+        GaitstreamError: what is wrong with configuration, models, gallery, ports, or every single camera.
+    """
+    config = load_config(options.config)
+    with ExitStack() as stack:
+        table = sys.stdout.isatty() and not options.json_logs if options.table is None else options.table
+        start_logging(table=table, as_json=options.json_logs, verbose=options.verbose)
+        spec = choose_runner(options, config)
+        publisher = stack.enter_context(open_publisher(config, options.config))
+        log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)
+        runner = spec.open(options, config, publisher)
+        stack.callback(runner.close)
+        stack.enter_context(signals(runner.stop))
+        port = options.metrics_port or config.metrics.port
+        if port is not None:
+            server = MetricsServer(config.metrics.host, port, runner.snapshot)
+            stack.callback(server.close)
+        if table:
+            stack.enter_context(live_table(runner))
+        outcome = runner.run()
+    for line in summary(runner.snapshot()):
+        log.info("%s", line)
+    return exit_code(outcome)
+
+
+def exit_code(outcome: Outcome) -> int:
+    """The process's exit code.
+
+    Raises:
+        SourceError: nothing was analysed because no camera could be read.
+    """
+    if outcome.failed and not outcome.frames:
+        raise SourceError("\n".join(outcome.failed.values()))
+    for reason in outcome.failed.values():
+        log.error("%s", reason)
+    return INTERRUPTED if outcome.cause == "interrupt" else 0
+
+
+@contextmanager
+def signals(stop: Callable[[str], None]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks to stop, the second one forces."""
+    heard = False
+
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal heard
+        if heard:
+            os._exit(INTERRUPTED)  # the user has waited long enough; the journal is safe at any moment
+        heard = True
+        stop("interrupt" if number == signal.SIGINT else "shutdown")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def live_table(runner: Runner) -> Iterator[None]:
+    """The live table, for as long as the context lasts."""
+    console = Console()
+    table = LiveTable(console, runner.snapshot)
+    table.start()
+    try:
+        yield
+    finally:
+        table.close()
