@@ -51,7 +51,7 @@ class PghaParams(ctypes.Structure):
         *_ANGLES,
         *_each(ctypes.c_int32, "n", "channels", "group_count", "total_parts", "first_part"),
         *_RULES,
-        ("half_parts", ctypes.c_int32),
+        *_each(ctypes.c_int32, "half_parts", "float_aligned"),
         _JOINTS,
         ("order", ctypes.c_uint8 * MAX_CHANNELS),
     )

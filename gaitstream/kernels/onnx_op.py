@@ -1,9 +1,11 @@
 """The custom ONNX operator that the TensorRT plugin implements: domain `gaitstream`, type `PGHA`.
 
 It lets pose model, alignment and frame graph be one engine. TensorRT's parser finds the plugin by the
-operator's type, `plugin_version` and `plugin_namespace`; load the library first (`trtexec
---dynamicPlugins=libgaitstream_plugins.so`, or `custom-lib-path` of nvinfer). The portable form of the same
-arithmetic, in standard operators, is what `gaitstream export` writes as `align.onnx`.
+operator's type, `plugin_version` and `plugin_namespace`; the library registers it when it is opened
+(`gaitstream.kernels.plugin_library.load`, `trtexec --staticPlugins=libgaitstream_plugins.so`, or
+`custom-lib-path` of nvinfer). The portable form of the same arithmetic, in standard operators, is what
+`gaitstream export` writes as `align.onnx`. Every output but `parts` is float32, `aligned` 1 or 0: TensorRT's
+plugins cannot output booleans.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def write_operator(
     outputs = [
         value("parts", maps_type, "n", 1 + len(options.groups), HEIGHT, WIDTH),
         value("angle_deg", TensorProto.FLOAT, "n"),
-        value("aligned", TensorProto.BOOL, "n"),
+        value("aligned", TensorProto.FLOAT, "n"),
         value("neck_xy", TensorProto.FLOAT, "n", 2),
         value("hip_xy", TensorProto.FLOAT, "n", 2),
         value("score", TensorProto.FLOAT, "n"),

@@ -17,11 +17,13 @@ from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
+from gaitstream.kernels import onnx_op
+from gaitstream.kernels.contract import Options
 from gaitstream.models.biggait import nvinfer as biggait_nvinfer
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.gaitheat import nvinfer as gaitheat_nvinfer
 from gaitstream.models.graphs.halve import halve
-from gaitstream.models.graphs.splice import modern
+from gaitstream.models.graphs.splice import chain, modern
 from gaitstream.models.graphs.walkers import draw_crop
 from gaitstream.models.graphs.writer import GraphWriter
 from gaitstream.models.pose import PoseContract, keypoints
@@ -155,6 +157,18 @@ def test_both_compile_as_half_precision_engines(
     share = found.built.proof.matrix_half_share
     assert share is not None
     assert share > 0.9
+
+
+def test_chaining_keeps_the_domains_of_our_own_operators() -> None:
+    """TensorRT's parser finds plugins by domain, and nodes of a domain nobody imports are no valid graph."""
+    options = Options((tuple(range(11)), tuple(range(11, 17))))
+    aligned = onnx_op.write_operator(options)
+    tail = GraphWriter("tail")
+    tail.output("doubled", tail.op("Add", tail.input("x", ["n", 3, 64, 48]), "x"), ["n", 3, 64, 48])
+    chained = chain(aligned, "align/", tail.model("test"), "tail/", [("parts", "x")])
+    assert {entry.domain: entry.version for entry in chained.opset_import}["gaitstream"] == onnx_op.VERSION
+    assert [node.domain for node in chained.graph.node if node.op_type == "PGHA"] == ["gaitstream"]
+    onnx.checker.check_model(chained)
 
 
 def test_an_old_graph_that_cannot_be_brought_up_says_so() -> None:

@@ -131,7 +131,11 @@ __device__ void plan_frame(const PghaParams& job, int frame, Shared& shared) {
   shared.plan = make_plan(joint[0], joint[1], joint[2], joint[3], policy);
   const Plan& plan = shared.plan;
   job.angle_deg[frame] = plan.angle_deg;
-  job.aligned[frame] = static_cast<unsigned char>(plan.aligned);
+  if (job.float_aligned) {
+    static_cast<float*>(job.aligned)[frame] = static_cast<float>(plan.aligned);
+  } else {
+    static_cast<unsigned char*>(job.aligned)[frame] = static_cast<unsigned char>(plan.aligned);
+  }
   for (int axis = 0; axis < 2; ++axis) {
     job.neck[2ll * frame + axis] = plan.neck[axis];
     job.hip[2ll * frame + axis] = plan.hip[axis];

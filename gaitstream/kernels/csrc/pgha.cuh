@@ -22,14 +22,14 @@ struct PghaParams {
   const unsigned* ranges;         // [tracklets, 2] of pgha_range, kTracklet only
   void* parts;                    // [n, total_parts, 64, 48], float32 or float16
   float* angle_deg;               // [n]
-  unsigned char* aligned;         // [n]
+  void* aligned;                  // [n], bytes or float32 (`float_aligned`)
   float* neck;                    // [n, 2]
   float* hip;                     // [n, 2]
   float* score;                   // [n]
   unsigned long long groups[kLaunchGroups];
   double gamma_deg, target_x, target_y;
   int n, channels, group_count, total_parts, first_part;
-  int normalization, sampling, align_small, half_parts;
+  int normalization, sampling, align_small, half_parts, float_aligned;
   int joints[kSpineJoints];
   unsigned char order[kMaxChannels];  // channels in the order of reading; the spine first without keypoints
 };

@@ -143,8 +143,7 @@ int32_t PghaPlugin::getOutputDataTypes(DataType* output_types, int32_t outputs, 
                                        int32_t) const noexcept {
   if (outputs != kOutputs) return -1;
   std::fill_n(output_types, kOutputs, DataType::kFLOAT);
-  output_types[kParts] = input_types[0];
-  output_types[kAligned] = DataType::kBOOL;
+  output_types[kParts] = input_types[0];  // the others are float: plugins may not output kBOOL
   return 0;
 }
 
@@ -173,7 +172,6 @@ bool PghaPlugin::supportsFormatCombination(int32_t position, DynamicPluginTensor
   if (tensor.format != TensorFormat::kLINEAR) return false;
   if (position == 0) return tensor.type == DataType::kFLOAT || tensor.type == DataType::kHALF;
   if (position == inputs + kParts) return tensor.type == tensors[0].desc.type;
-  if (position == inputs + kAligned) return tensor.type == DataType::kBOOL;
   return tensor.type == DataType::kFLOAT;
 }
 
@@ -201,7 +199,8 @@ int32_t PghaPlugin::enqueue(PluginTensorDesc const* in_desc, PluginTensorDesc co
   params.keypoints = has_keypoints_ ? static_cast<float const*>(in[1]) : nullptr;
   params.parts = out[kParts];
   params.angle_deg = static_cast<float*>(out[kAngle]);
-  params.aligned = static_cast<unsigned char*>(out[kAligned]);
+  params.aligned = out[kAligned];
+  params.float_aligned = 1;
   params.neck = static_cast<float*>(out[kNeck]);
   params.hip = static_cast<float*>(out[kHip]);
   params.score = static_cast<float*>(out[kScore]);
@@ -266,15 +265,18 @@ char const* PghaPluginCreator::getPluginName() const noexcept { return kName; }
 char const* PghaPluginCreator::getPluginVersion() const noexcept { return kVersion; }
 char const* PghaPluginCreator::getPluginNamespace() const noexcept { return kNamespace; }
 
+namespace {
+
+// nvinfer only opens a library and asks it for nothing, so the operator registers itself when that happens. In the
+// namespace of the ONNX node, since registries look nowhere else. The creator lives as long as the process: the
+// library is linked with -z nodelete, because nvinfer closes it while engines go on using it.
+struct Registration {
+  Registration() {
+    static PghaPluginCreator creator;
+    IPluginRegistry* const registry = getPluginRegistry();
+    if (!registry || !registry->registerCreator(creator, kNamespace)) report("PGHA could not be registered");
+  }
+} const registration;
+
+}  // namespace
 }  // namespace gaitstream
-
-// What TensorRT looks for when it loads the library (trtexec --dynamicPlugins, IPluginRegistry::loadLibrary,
-// nvinfer's custom-lib-path).
-extern "C" IPluginCreatorInterface* const* getCreators(int32_t& count) {
-  static gaitstream::PghaPluginCreator creator;
-  static IPluginCreatorInterface* const creators[] = {&creator};
-  count = 1;
-  return creators;
-}
-
-extern "C" void setLoggerFinder(ILoggerFinder*) {}

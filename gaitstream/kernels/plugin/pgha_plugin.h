@@ -1,8 +1,8 @@
 // Pose-guided heatmap alignment as a TensorRT plugin: name "PGHA", version "1", namespace "gaitstream".
 //
 // Inputs: heatmaps [n, c, 64, 48] (float32 or float16, linear), and optionally keypoints [n, 17, 3] float32.
-// Outputs: parts [n, 1 + K, 64, 48] in the heatmaps' type; angle_deg [n]; aligned [n] (bool); neck_xy [n, 2];
-// hip_xy [n, 2]; score [n]; all float32 but `aligned`. Attributes are those of the ONNX operator, see
+// Outputs: parts [n, 1 + K, 64, 48] in the heatmaps' type; angle_deg [n]; aligned [n], 1 or 0; neck_xy [n, 2];
+// hip_xy [n, 2]; score [n]; all float32. Attributes are those of the ONNX operator, see
 // gaitstream/kernels/onnx_op.py: groups, group_sizes, gamma_deg, align_small, target_xy, normalization,
 // sampling. Normalisation over tracklets needs two passes over a whole tracklet and is not offered here.
 #ifndef GAITSTREAM_PGHA_PLUGIN_H

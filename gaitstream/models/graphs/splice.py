@@ -52,10 +52,13 @@ def chain(
         first = compose.add_prefix(first, first_prefix)
         pairs = [(first_prefix + a, b) for a, b in pairs]
     second = compose.add_prefix(second, second_prefix)
+    # Domains of their own, such as that of the PGHA operator, are kept; both graphs must name the same ones.
+    own = {entry.domain: entry.version for model in (first, second) for entry in model.opset_import}
+    domains = {"": OPSET} | {domain: own[domain] for domain in own if domain not in ("", "ai.onnx")}
     for model in (first, second):
         model.ir_version = IR_VERSION
         del model.opset_import[:]
-        model.opset_import.append(helper.make_opsetid("", OPSET))
+        model.opset_import.extend(helper.make_opsetid(*entry) for entry in domains.items())
         del model.metadata_props[:]
     outputs = [o.name for o in second.graph.output] + (keep or [])
     return compose.merge_models(
