@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.engines.device import Device, DeviceArray, Stream
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
 
@@ -167,6 +168,33 @@ class Done:
         return self._outputs
 
 
+class Execution(Protocol):
+    """One inference at a time, on arrays of the device."""
+
+    @property
+    def largest(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of every input and output at the largest batch."""
+        ...
+
+    def enqueue(
+        self, feeds: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], stream: Stream
+    ) -> None:
+        """Queue an inference on a stream that may read the feeds and write the outputs by then.
+
+        Raises:
+            EngineError: a shape does not fit, or the runtime refuses.
+        """
+        ...
+
+    def output_shapes(self, rows: int) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of the outputs for so many rows in every input."""
+        ...
+
+    def free(self) -> None:
+        """Give it back; calling it again does nothing."""
+        ...
+
+
 class Engine(ABC):
     """A compiled graph, ready to run; safe to use from several threads.
 
@@ -177,6 +205,7 @@ class Engine(ABC):
         inputs: specification by input name.
         outputs: specification by output name.
         max_batch: largest first dimension it takes; None is any.
+        on_device: where it takes and gives device arrays; None where it takes host arrays alone.
     """
 
     runtime: str
@@ -185,6 +214,7 @@ class Engine(ABC):
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     max_batch: int | None = None
+    on_device: Device | None = None
 
     def infer(self, feeds: Feeds) -> dict[str, Array]:
         """Run once and wait.
@@ -207,6 +237,45 @@ class Engine(ABC):
         The arrays in `feeds` must stay unchanged until `result()` has returned.
         """
 
+    def execution(self) -> Execution:
+        """What runs inferences on arrays of `on_device`, one at a time; make one for every stream.
+
+        Raises:
+            EngineError: the runtime takes host arrays alone.
+        """
+        raise EngineError(f"{self.runtime} on {self.device} takes host arrays: use infer or submit")
+
+    def infer_on_device(  # a host runtime refuses
+        self,
+        feeds: Mapping[str, Any],  # noqa: ARG002
+        stream: Stream | None = None,  # noqa: ARG002
+    ) -> dict[str, DeviceArray]:
+        """Queue one inference on arrays that lie on the device, and leave the outputs there.
+
+        Args:
+            feeds: one array per input name: a `DeviceArray`, or anything with DLPack or the CUDA array
+                interface, such as a torch tensor.
+            stream: where; None is a stream of the engine's own.
+
+        Returns:
+            Outputs by name, to be read on `stream`, elsewhere after their `ready`, or with `to_host`.
+
+        Raises:
+            EngineError: the runtime takes host arrays alone, or an input does not fit.
+            KernelError: an input is not contiguous.
+        """
+        raise EngineError(f"{self.runtime} on {self.device} takes host arrays: use infer or submit")
+
+    def named(self, feeds: Mapping[str, Any]) -> Mapping[str, TensorSpec]:
+        """The inputs, where the feeds have their names.
+
+        Raises:
+            EngineError: they do not.
+        """
+        if feeds.keys() != self.inputs.keys():
+            raise EngineError(f"the engine takes inputs {sorted(self.inputs)}, got {sorted(feeds)}")
+        return self.inputs
+
     @abstractmethod
     def proof(self) -> Proof:
         """Precision of the layers as they really run, read back from the runtime."""
@@ -221,10 +290,8 @@ class Engine(ABC):
         Raises:
             EngineError: a name, dtype or shape does not fit.
         """
-        if feeds.keys() != self.inputs.keys():
-            raise EngineError(f"the engine takes inputs {sorted(self.inputs)}, got {sorted(feeds)}")
         checked = {}
-        for name, spec in self.inputs.items():
+        for name, spec in self.named(feeds).items():
             array = feeds[name]
             if array.dtype != np.dtype(spec.dtype) or not spec.accepts(array.shape):
                 raise EngineError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -17,15 +16,17 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import msgspec
 
 from gaitstream.engines.base import Built
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
+from gaitstream.folders import cache_folder
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,11 +72,8 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def default_root() -> Path:
-    """`$GAITSTREAM_CACHE`, else `gaitstream` under `$XDG_CACHE_HOME`, else under `~/.cache`."""
-    if own := os.environ.get("GAITSTREAM_CACHE"):
-        return Path(own) / "engines"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gaitstream" / "engines"
+    """Where engines are kept unless said otherwise; see `gaitstream.folders`."""
+    return cache_folder("engines")
 
 
 class EngineCache:
@@ -169,12 +167,14 @@ class EngineCache:
     def _locked(self, key: Key) -> Iterator[None]:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / f"{key.digest()}.lock").open("w")
+            lock = filelock.FileLock(self.root / f"{key.digest()}.lock")
+            lock.acquire()
         except OSError as error:
             raise NotKeptError(self.root, error) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
             yield
+        finally:
+            lock.release()
 
     def _write(self, key: Key, graph: Path, built: Built) -> None:
         blob = built.blob or b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -25,6 +26,7 @@ from gaitstream.engines.base import (
     TensorSpec,
     no_progress,
 )
+from gaitstream.engines.device import number_of
 from gaitstream.engines.proof import Layer, Proof, prove, require
 from gaitstream.errors import EngineError, MissingExtraError
 
@@ -75,8 +77,8 @@ class OnnxRuntime:
         on_gpu = provider == CUDA
         return Probe(
             version=str(ort.__version__),
-            device="cuda:0" if on_gpu else f"cpu:{platform.machine()}",
-            description=cuda.devices()[0].name
+            device=f"cuda:{number_of(device)}" if on_gpu else f"cpu:{platform.machine()}",
+            description=cuda.devices()[number_of(device)].name
             if on_gpu
             else f"{platform.machine()} CPU, {os.cpu_count()} CPUs",
             accelerator=on_gpu,
@@ -109,11 +111,16 @@ class OnnxRuntime:
         available = _module().get_available_providers()
         if self._provider is not None:
             return self._provider
-        wanted = {None: (CUDA, CPU), "cpu": (CPU,), "cuda": (CUDA,), "cuda:0": (CUDA,)}.get(device)
-        if wanted is None:
+        if device is None:
+            wanted: tuple[str, ...] = (CUDA, CPU)
+        elif device == "cpu":
+            wanted = (CPU,)
+        elif device.startswith("cuda"):
+            wanted = (CUDA,)
+        else:
             raise EngineError(f"onnxruntime runs on 'cpu' or 'cuda', not on {device!r}")
         for provider in wanted:
-            if provider in available and (provider != CUDA or cuda.devices()):
+            if provider in available and (provider != CUDA or number_of(device) < len(cuda.devices())):
                 return str(provider)
         raise EngineError(
             f"onnxruntime has no CUDA provider that works here (it has {', '.join(available)}): "
@@ -131,7 +138,8 @@ class OnnxRuntimeEngine(Engine):
         self.provider = provider
         self._session: ort.InferenceSession | None = _session(request, provider)
         self.precision = request.precision
-        self.device = "cuda:0" if provider == CUDA else "cpu"
+        self._gpu = number_of(request.device) if provider == CUDA else 0
+        self.device = f"cuda:{self._gpu}" if provider == CUDA else "cpu"
         self.inputs = {node.name: _spec(node) for node in self._session.get_inputs()}
         self.outputs = {node.name: _spec(node) for node in self._session.get_outputs()}
 
@@ -153,7 +161,7 @@ class OnnxRuntimeEngine(Engine):
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
         for name in self.outputs:
-            binding.bind_output(name, "cuda", 0)
+            binding.bind_output(name, "cuda", self._gpu)
         session.run_with_iobinding(binding)
         copied: list[Array] = binding.copy_outputs_to_cpu()
         return copied
@@ -219,11 +227,31 @@ def _session(request: BuildRequest, provider: str, profile: Path | None = None) 
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    providers = [CUDA, CPU] if provider == CUDA else [CPU]
+    providers: list[Any] = [CPU]
+    if provider == CUDA:
+        # TF32 is on by default and rounds the inputs of products to ten bits; references must not be.
+        tf32 = {"use_tf32": "0"} if request.precision == "fp32" else {}
+        providers = [(CUDA, {"device_id": str(number_of(request.device)), **tf32}), CPU]
+        _load_cuda_libraries(ort)
     try:
-        return ort.InferenceSession(request.graph, options, providers=providers)
+        session = ort.InferenceSession(request.graph, options, providers=providers)
     except _errors() as error:
         raise EngineError(f"onnxruntime cannot open {request.graph}: {error}") from error
+    # A provider whose libraries do not load is left out with a line in the log, and the CPU takes its place.
+    if provider not in session.get_providers():
+        raise EngineError(
+            f"onnxruntime could not start {provider} for {request.graph} and fell back to "
+            f"{', '.join(session.get_providers())}: its CUDA libraries are missing or of another version "
+            "(pip install 'onnxruntime-gpu[cuda,cudnn]'), or use --device cpu"
+        )
+    return session
+
+
+@functools.cache
+def _load_cuda_libraries(ort: Any) -> None:
+    """Load the CUDA and cuDNN libraries of NVIDIA's wheels, which lie on no search path, once."""
+    if hasattr(ort, "preload_dlls"):  # from 1.21 on
+        ort.preload_dlls()
 
 
 def _spec(node: Any) -> TensorSpec:

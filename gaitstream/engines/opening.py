@@ -51,10 +51,10 @@ def open_engine(
             no better. bf16 changes results: it is taken unasked only where it is `proven`.
         threads: CPU threads; None takes all.
         batch: sizes to compile for, where the runtime needs to know; None is 1, 16, 64.
-        device: `cpu` or `cuda`, where a runtime has both.
-        free_batch: open the first dimension of a graph exported for one batch size; OpenVINO only.
+        device: `cpu`, `cuda` or `cuda:1`, where a runtime has several.
+        free_batch: open the first dimension of a graph exported for one batch size; not with ONNX Runtime.
         pixels: have the engine take its floating point picture input as uint8 and normalise it itself.
-            OpenVINO only: with other runtimes the input's dtype stays, which is how a caller finds out.
+            Not with ONNX Runtime: there the input's dtype stays, which is how a caller finds out.
         proven: lower precisions in which the model was measured to be as good; `auto` takes one that the
             device computes natively.
         cache: where compiled engines are kept.
@@ -75,8 +75,8 @@ def open_engine(
         try:
             chosen = runtime_named(name)
             settled = settle_precision(path, precision, chosen.probe(device), proven)
-            # Other runtimes cannot, and their engines must not be built anew for a wish they ignore.
-            bytes_in = pixels if name == "openvino" else None
+            # ONNX Runtime cannot, and its engines must not be built anew for a wish it ignores.
+            bytes_in = pixels if name != "onnxruntime" else None
             request = BuildRequest(path, settled, device, batch or Batch(), threads, free_batch, bytes_in)
             return _open(chosen, request, cache or EngineCache(), progress)
         except GaitstreamError as error:

@@ -11,9 +11,13 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from gaitstream.engines import cuda
+from gaitstream.engines import cuda, timing
 from gaitstream.engines.base import BuildRequest, Built, Engine, Probe, Progress, no_progress
-from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.engines.device import number_of
+from gaitstream.engines.tensorrt_build import build
+from gaitstream.engines.tensorrt_run import TensorRtEngine
+from gaitstream.errors import EngineError, KernelError, MissingExtraError
+from gaitstream.kernels import plugin_library
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +28,50 @@ class Flavour:
         name: the runtime's name.
         module: what to import.
         extra: the extra of this package that installs it.
+        bindings: what to import where that is not there: NVIDIA's bindings come as a distribution of their
+            own, which finds the libraries of the system and lacks only the name.
         targets: capabilities it compiles for without the device at hand.
+        plugins: it takes operators that are not its own.
+        times: its builder measures tactics on the device, and can be told what was measured before.
     """
 
     name: str
     module: str
     extra: str
+    bindings: str = ""
     targets: tuple[str, ...] = ()
+    plugins: bool = False
+    times: bool = False
 
 
-TENSORRT = Flavour("tensorrt", "tensorrt", "gpu")
+TENSORRT = Flavour("tensorrt", "tensorrt", "gpu", bindings="tensorrt_bindings", plugins=True, times=True)
+
+
+def import_library(flavour: Flavour) -> Any:
+    """The Python module of a library that works.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        EngineError: only its bindings are, without the libraries.
+    """
+    reasons = []
+    for name in filter(None, (flavour.module, flavour.bindings)):
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            reasons.append(error)
+            continue
+        if hasattr(module, "Builder"):
+            return module
+        reasons.append(ImportError(f"the {name} package holds no libraries"))
+    if all(isinstance(reason, ModuleNotFoundError) for reason in reasons):
+        raise MissingExtraError(flavour.module, flavour.extra, f"The runtime {flavour.name!r}") from reasons[
+            0
+        ]
+    raise EngineError(
+        f"{flavour.module} does not load ({'; '.join(map(str, reasons))}): install NVIDIA's TensorRT of the "
+        "bindings' version, or use an image that has it"
+    ) from reasons[-1]
 
 
 def tensorrt() -> TensorRt:
@@ -50,50 +88,52 @@ class TensorRt:
 
     def probe(self, device: str | None = None) -> Probe:
         """Version and GPU, or the target to compile for."""
-        trt = self._module()
+        trt = self.module()
         if device is not None and device.startswith("sm_"):
             return self._target(trt, device)
-        if device not in (None, "cuda", "cuda:0"):
+        if device is not None and not device.startswith("cuda"):
             raise EngineError(
                 f"{self.name} compiles for 'cuda' or a capability such as 'sm_89', not {device!r}"
             )
-        present = cuda.devices()
+        number, present = number_of(device), cuda.devices()
         if not present:
             where = f"; it can compile for {', '.join(self.flavour.targets)}" if self.flavour.targets else ""
             raise EngineError(
                 f"{self.name} {trt.__version__} is installed, but there is no CUDA device{where}"
             )
-        gpu = present[0]
+        if number >= len(present):
+            raise EngineError(f"there is no GPU {number}: this machine has {len(present)}, counted from 0")
+        gpu = present[number]
         return Probe(
             str(trt.__version__), f"{gpu.capability}:{gpu.name}", gpu.name, True, ("fp32", "fp16", "bf16")
         )
 
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
         """Compile for this machine's GPU or for `request.device`."""
-        from gaitstream.engines.tensorrt_build import build
-
-        self.probe(request.device)
-        return build(self._module(), request, progress)
+        probe, trt = self.probe(request.device), self.module()
+        key = f"{self.name}-{probe.version}-{probe.device}"
+        with timing.kept(key) as timings:
+            return build(trt, request, progress, timings=timings if self.flavour.times else None)
 
     def load(self, request: BuildRequest, built: Built) -> Engine:
         """Deserialise on the GPU."""
-        from gaitstream.engines.tensorrt_run import TensorRtEngine
+        return TensorRtEngine(self.module(), self.name, request, built)
 
-        return TensorRtEngine(self._module(), self.name, request, built)
+    def module(self) -> Any:
+        """The library, with our operators registered in it where they are compiled and it takes any.
 
-    def _module(self) -> Any:
-        try:
-            module = importlib.import_module(self.flavour.module)
-        except ImportError as error:
-            raise MissingExtraError(
-                self.flavour.module, self.flavour.extra, f"The runtime {self.name!r}"
-            ) from error
-        if not hasattr(module, "Builder"):
-            raise EngineError(
-                f"the {self.flavour.module} package holds no libraries; install NVIDIA's TensorRT, "
-                "or use an image that has it"
-            )
-        return module
+        Raises:
+            MissingExtraError: it is not installed.
+            EngineError: only its bindings are, without the libraries.
+        """
+        trt = import_library(self.flavour)
+        # TensorRT-RTX has no plugins: a graph that holds one ends the process inside its parser.
+        if self.flavour.plugins:
+            try:
+                plugin_library.load_if_there()
+            except KernelError as error:
+                raise EngineError(f"{self.name} cannot load its plugins: {error}") from error
+        return trt
 
     def _target(self, trt: Any, device: str) -> Probe:
         present = cuda.devices()

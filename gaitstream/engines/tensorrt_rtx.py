@@ -6,7 +6,7 @@ from gaitstream.engines.tensorrt import Flavour, TensorRt
 
 TARGETS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_120", "sm_121")
 
-TENSORRT_RTX = Flavour("tensorrt-rtx", "tensorrt_rtx", "rtx", TARGETS)
+TENSORRT_RTX = Flavour("tensorrt-rtx", "tensorrt_rtx", "rtx", targets=TARGETS)
 
 
 def tensorrt_rtx() -> TensorRt:

@@ -1,34 +1,48 @@
-"""Running a TensorRT or TensorRT-RTX engine: contexts, streams and device memory through PyCUDA."""
+"""Running a TensorRT or TensorRT-RTX engine: contexts on streams, over host arrays or the device's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any
 
-import numpy as np
-
-from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending
+from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending, TensorSpec
+from gaitstream.engines.device import Arena, Device, DeviceArray, Stream, number_of
 from gaitstream.engines.proof import Proof
+from gaitstream.engines.pycuda_device import CudaDevice
 from gaitstream.engines.tensorrt_build import make_logger, tensor_spec
 from gaitstream.engines.turns import Turns
-from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.errors import EngineError
+from gaitstream.kernels.dlpack import borrow
 
 SLOTS = 2
 """Inferences under way at once: one computes while the next one's inputs are copied."""
 
 
 class TensorRtEngine(Engine):
-    """An engine on GPU 0 with two slots, each its own context, stream and buffers of the largest batch."""
+    """An engine on one GPU; host arrays go through two slots, device arrays through `execution`.
 
-    def __init__(self, trt: Any, runtime: str, request: BuildRequest, built: Built) -> None:
+    Args:
+        trt: the library.
+        runtime: its name.
+        request: what was compiled.
+        built: the engine.
+        device: where it runs; None is the GPU that `request` names.
+    """
+
+    def __init__(
+        self, trt: Any, runtime: str, request: BuildRequest, built: Built, device: Device | None = None
+    ) -> None:
         if built.blob is None:
             raise EngineError(f"{runtime} has no engine for {request.graph}")
         self.runtime = runtime
         self.precision = request.precision
         self.max_batch = request.batch.max
         self._built_proof = built.proof
-        self._device = Device()
+        self._device = self.on_device = device or CudaDevice(number_of(request.device))
+        self.device = self._device.name
         with self._device.active():
             logger = make_logger(trt)
             # The engine needs its runtime as long as it lives.
@@ -41,25 +55,70 @@ class TensorRtEngine(Engine):
                 (tensor_spec(trt, self._engine, name), self._engine.get_tensor_mode(name))
                 for name in map(self._engine.get_tensor_name, range(self._engine.num_io_tensors))
             ]
-            self.inputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.INPUT}
-            self.outputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.OUTPUT}
-            try:
-                self._turns = Turns(
-                    [
-                        ContextSlot(self._device, self._engine, self.inputs, self.outputs, request.batch.max)
-                        for _ in range(SLOTS)
-                    ]
-                )
-            except self._device.cuda.Error as error:
-                raise EngineError(
-                    f"the GPU has no room for a batch of {request.batch.max} ({error}): "
-                    "build with a smaller --batch"
-                ) from error
-        self.device = self._device.name
+        self.inputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.INPUT}
+        self.outputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.OUTPUT}
+        self._executions: list[TensorRtExecution] = []
+        self._turns: Turns | None = None
+        self._lock = threading.Lock()
+        self._by_stream: dict[int, tuple[Stream, TensorRtExecution]] = {}
+        self.execution().free()  # an engine whose outputs cannot be placed is refused now
 
     def submit(self, feeds: Feeds) -> Pending:
         """Queue copies and the inference; when both slots are busy the older one is finished first."""
-        return self._turns.submit(self.check(feeds))
+        checked = self.check(feeds)
+        if self._turns is None:
+            # Only now: on the device path no host array ever comes, and the buffers are large.
+            self._turns = Turns([HostSlot(self, self._device) for _ in range(SLOTS)])
+        return self._turns.submit(checked)
+
+    def execution(self) -> TensorRtExecution:
+        """A context of its own, for inferences on device arrays."""
+        if self._engine is None:
+            raise EngineError("the engine is closed: open it again")
+        made = TensorRtExecution(self._device, self._engine, self.inputs, self.outputs, self.max_batch or 1)
+        self._executions.append(made)
+        return made
+
+    def infer_on_device(
+        self, feeds: Mapping[str, Any], stream: Stream | None = None
+    ) -> dict[str, DeviceArray]:
+        """Queue one inference on device arrays; see `Engine.infer_on_device`."""
+        with self._lock:
+            handle = stream.handle if stream else 0
+            if handle not in self._by_stream:
+                self._by_stream[handle] = (stream or self._device.stream(), self.execution())
+            stream, execution = self._by_stream[handle]
+            arrays = {name: self._placed(name, feeds[name], stream) for name in self.named(feeds)}
+            shapes = execution.output_shapes(next(iter(arrays.values())).shape[0])
+            arena = Arena(
+                self._device, {name: (shapes[name], spec.dtype) for name, spec in self.outputs.items()}
+            )
+            ready = self._device.event()
+            outputs = {
+                name: replace(array, stream=stream, ready=ready) for name, array in arena.arrays.items()
+            }
+            execution.enqueue(arrays, outputs, stream)
+            stream.record(ready)
+        return outputs
+
+    def _placed(self, name: str, array: Any, stream: Stream) -> DeviceArray:
+        """An input as an array of the device that `stream` may read."""
+        if isinstance(array, DeviceArray):
+            if array.ready is not None and array.stream is not stream:
+                stream.wait(array.ready)
+            placed = array
+        else:
+            lent = borrow(array, stream.handle)
+            if not lent.on_device:
+                raise EngineError(f"input {name!r} lies in host memory: use infer or submit")
+            placed = DeviceArray(lent.pointer, lent.shape, lent.dtype.name, self._device, owner=lent)
+        spec = self.inputs[name]
+        if placed.dtype != spec.dtype or not spec.accepts(placed.shape):
+            raise EngineError(
+                f"input {name!r} takes {spec.dtype} {list(spec.shape)}, got {placed.dtype} "
+                f"{list(placed.shape)}"
+            )
+        return placed
 
     def proof(self) -> Proof:
         """The proof read when the engine was built."""
@@ -67,98 +126,148 @@ class TensorRtEngine(Engine):
 
     def close(self) -> None:
         """Finish what runs, then free contexts, buffers and the engine."""
-        self._turns.close()
+        if self._turns is not None:
+            self._turns.close()
         with self._device.active():
+            for execution in self._executions:
+                execution.free()
+            self._executions.clear()
+            self._by_stream.clear()
             self._engine = None
             self._runtime = None
 
 
-class Device:
-    """GPU 0's primary context, which other CUDA libraries in this process share."""
+class TensorRtExecution:
+    """One execution context: one inference at a time, on any stream.
 
-    def __init__(self) -> None:
-        try:
-            import pycuda.driver as cuda
-        except ImportError as error:
-            raise MissingExtraError("pycuda", "gpu", "Running a TensorRT engine") from error
-        cuda.init()
-        device = cuda.Device(0)
-        self.cuda = cuda
-        self.name = str(device.name())
-        self._context = device.retain_primary_context()
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Make the context current in the calling thread."""
-        self._context.push()
-        try:
-            yield
-        finally:
-            self._context.pop()
-
-    @contextmanager
-    def calls(self) -> Iterator[None]:
-        """The same, with CUDA's errors as `EngineError`."""
-        with self.active():
-            try:
-                yield
-            except self.cuda.Error as error:
-                raise EngineError(f"CUDA failed: {error}") from error
-
-
-class ContextSlot:
-    """One execution context with its stream, its device buffers and page-locked host buffers."""
+    Attributes:
+        largest: shape of every input and output at the largest batch.
+    """
 
     def __init__(
-        self, device: Device, engine: Any, inputs: dict[str, Any], outputs: dict[str, Any], batch: int
+        self,
+        device: Device,
+        engine: Any,
+        inputs: Mapping[str, TensorSpec],
+        outputs: Mapping[str, TensorSpec],
+        batch: int,
     ) -> None:
-        cuda = device.cuda
-        self._device, self._cuda = device, cuda
-        self._context = engine.create_execution_context()
+        self._device, self._inputs, self._outputs = device, inputs, outputs
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+        with device.active():
+            self._context = engine.create_execution_context()
         if self._context is None:
             raise EngineError("TensorRT could not make an execution context: is the GPU out of memory?")
-        self._stream = cuda.Stream()
-        self._inputs, self._outputs = inputs, outputs
-        self._host, self._memory = {}, {}
-        for name, spec in {**inputs, **outputs}.items():
-            shape = tuple(batch if size == -1 else size for size in spec.shape)
-            host = cuda.pagelocked_empty(int(np.prod(shape)), np.dtype(spec.dtype))
-            self._host[name] = host
-            self._memory[name] = cuda.mem_alloc(max(host.nbytes, 1))
-            self._context.set_tensor_address(name, int(self._memory[name]))
+        for name, spec in inputs.items():
+            self._set_shape(name, tuple(batch if size == -1 else size for size in spec.shape))
+        self.largest = {name: self._shape(name) for name in (*inputs, *outputs)}
+        for name, shape in self.largest.items():
+            if -1 in shape:
+                raise EngineError(
+                    f"output {name!r} has shape {list(outputs[name].shape)}, which depends on the data and "
+                    "not on the batch alone: its room cannot be known beforehand. Export the model without "
+                    "the step that selects (such as NMS), or padded to a fixed size"
+                )
+
+    def enqueue(
+        self, feeds: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], stream: Stream
+    ) -> None:
+        """Queue an inference; the caller has seen to it that `stream` may read the feeds.
+
+        Args:
+            feeds: by input name.
+            outputs: by output name: where the results go, of the shapes that follow from the feeds'.
+            stream: where.
+
+        Raises:
+            EngineError: a shape does not fit, or TensorRT refuses.
+        """
+        with self._device.active():
+            for name, array in feeds.items():
+                self._set_shape(name, array.shape)
+                self._set_address(name, array.pointer)
+            for name, array in outputs.items():
+                if array.shape != self._shape(name):
+                    raise EngineError(f"output {name!r} has shape {self._shape(name)}, not {array.shape}")
+                self._set_address(name, array.pointer)
+            if not self._context.execute_async_v3(stream.handle):
+                raise EngineError("TensorRT could not start the inference")
+
+    def output_shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs for so many rows in every input."""
+        with self._device.active():
+            for name, spec in self._inputs.items():
+                self._set_shape(name, tuple(rows if size == -1 else size for size in spec.shape))
+            return {name: self._shape(name) for name in self._outputs}
+
+    def free(self) -> None:
+        """Drop the context; calling it again does nothing."""
+        with self._device.active():
+            self._context = None
+
+    def _set_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        if self._shapes.get(name) == shape:
+            return
+        if not self._context.set_input_shape(name, shape):
+            raise EngineError(f"the engine was not compiled for {name} {list(shape)}")
+        self._shapes[name] = shape
+
+    def _set_address(self, name: str, pointer: int) -> None:
+        if self._addresses.get(name) == pointer:
+            return
+        if not self._context.set_tensor_address(name, pointer):
+            raise EngineError(f"TensorRT does not take {name} at {pointer:#x}")
+        self._addresses[name] = pointer
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._context.get_tensor_shape(name))
+
+
+class HostSlot:
+    """An execution with its stream, its device buffers and page-locked host buffers."""
+
+    def __init__(self, engine: TensorRtEngine, device: Device) -> None:
+        self._device = device
+        self._outputs = engine.outputs
+        self._execution = engine.execution()
+        specs = {**engine.inputs, **engine.outputs}
+        largest = self._execution.largest
+        self._arena = Arena(device, {name: (largest[name], spec.dtype) for name, spec in specs.items()})
+        self._host = {name: device.pinned(prod(largest[name]), spec.dtype) for name, spec in specs.items()}
+        self._stream = device.stream()
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def start(self, feeds: dict[str, Array]) -> None:
         """Queue copies in, the inference and copies out on the stream."""
-        with self._device.calls():
-            for name, array in feeds.items():
-                if not self._context.set_input_shape(name, array.shape):
-                    raise EngineError(f"the engine was not compiled for {name} {list(array.shape)}")
-                host = self._host[name][: array.size]
-                host[:] = array.reshape(-1)
-                self._cuda.memcpy_htod_async(self._memory[name], host, self._stream)
-            if not self._context.execute_async_v3(self._stream.handle):
-                raise EngineError("TensorRT could not start the inference")
-            for name in self._outputs:
-                count = int(np.prod(self._shape(name)))
-                self._cuda.memcpy_dtoh_async(self._host[name][:count], self._memory[name], self._stream)
+        rows = len(next(iter(feeds.values())))
+        self._shapes = self._execution.output_shapes(rows)
+        arrays = {}
+        for name, array in feeds.items():
+            host = self._host[name][: array.size]
+            host[:] = array.reshape(-1)
+            arrays[name] = self._place(name, array.shape)
+            self._device.upload(arrays[name].pointer, host, self._stream)
+        outputs = {name: self._place(name, shape) for name, shape in self._shapes.items()}
+        self._execution.enqueue(arrays, outputs, self._stream)
+        for name, output in outputs.items():
+            self._device.download(self._host[name][: prod(output.shape)], output.pointer, self._stream)
 
     def wait(self) -> dict[str, Array]:
         """Outputs by name, once the stream has drained."""
-        with self._device.calls():
-            self._stream.synchronize()
-            return {
-                name: self._host[name][: int(np.prod(self._shape(name)))].reshape(self._shape(name)).copy()
-                for name in self._outputs
-            }
+        self._stream.synchronize()
+        return {
+            name: self._host[name][: prod(shape)].reshape(shape).copy()
+            for name, shape in self._shapes.items()
+        }
 
     def free(self) -> None:
         """Give the memory back."""
         with self._device.active():
-            self._context = None
-            for memory in self._memory.values():
-                memory.free()
-            self._memory.clear()
+            self._execution.free()
+            self._arena.free()
             self._host.clear()
 
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._context.get_tensor_shape(name))
+    def _place(self, name: str, shape: tuple[int, ...]) -> DeviceArray:
+        whole = self._arena.arrays[name]
+        return DeviceArray(whole.pointer, shape, whole.dtype, self._device, owner=self._arena)

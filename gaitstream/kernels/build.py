@@ -9,7 +9,6 @@ that holds a hash of sources, flags, compiler and CPU, so nothing stale is ever 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import os
 import platform
@@ -21,7 +20,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gaitstream.errors import KernelError
+import filelock
+
+from gaitstream.errors import KernelError, MissingExtraError
+from gaitstream.folders import cache_folder
 
 SOURCES = Path(__file__).parent / "csrc"
 PREBUILT = Path(__file__).parent / "prebuilt"
@@ -30,7 +32,9 @@ HEADERS = ("pgha_math.cuh", "pgha.cuh", "crop_math.cuh")
 GPU_SOURCES = ("pgha.cu", "crop.cu")
 GPU_PROGRAM = "kernels.cu"
 GPU_TARGETS = (75, 80, 86, 89, 90, 100, 120)
-"""Compute capabilities with machine code in the fatbin; PTX of the last one covers what comes after."""
+"""Compute capabilities with machine code in the fatbin."""
+PTX_TARGETS = (80, 120)
+"""With PTX beside it: the first covers every GPU between the targets, the last what comes after them."""
 GPU_FLAGS = ("-std=c++17", "-O3")
 CPU_FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
 # GCC 12 warns about its own AVX-512 headers.
@@ -39,12 +43,9 @@ PORTABLE_CPU = "x86-64-v3"
 PORTABLE_FLAGS = {"avx2", "fma", "f16c", "bmi2"}
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: `$GAITSTREAM_CACHE/kernels`, else the user's cache."""
-    root = os.environ.get("GAITSTREAM_CACHE")
-    if root:
-        return Path(root) / "kernels"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gaitstream" / "kernels"
+def kept() -> Path:
+    """Where compiled kernels are kept; see `gaitstream.folders`."""
+    return cache_folder("kernels")
 
 
 def host_compiler() -> str:
@@ -87,8 +88,7 @@ def _cpu_identity() -> str:
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with filelock.FileLock(path):
         yield
 
 
@@ -173,9 +173,12 @@ def nvcc() -> str:
 
 
 def gpu_command(compiler: str, targets: Sequence[int] = GPU_TARGETS) -> list[str]:
-    """Nvcc's command line for one fatbin of all targets and PTX of the last."""
+    """Nvcc's command line for one fatbin: machine code for all targets, and PTX for GPUs that are none."""
     codes = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in targets]
-    codes.append(f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}")
+    # Of targets with nothing in PTX_TARGETS, the last one's: a file made for one GPU serves newer drivers
+    # too.
+    portable = [sm for sm in PTX_TARGETS if sm in targets] or [targets[-1]]
+    codes += [f"-gencode=arch=compute_{sm},code=compute_{sm}" for sm in portable]
     warnings = ["-Xptxas=-v,--warn-on-spills", "-Werror=cross-execution-space-call"]
     return [compiler, *GPU_FLAGS, "--threads=2", *codes, *warnings, "-fatbin", str(SOURCES / GPU_PROGRAM)]
 
@@ -199,8 +202,11 @@ def build_gpu(target: Path, targets: Sequence[int] = GPU_TARGETS) -> str:
     return run_compiler(gpu_command(nvcc(), targets), target)
 
 
-def find_gpu(capability: tuple[int, int]) -> bytes:
-    """A module image for a GPU: the prebuilt fatbin, or compiled now by NVRTC or nvcc, and kept.
+def gpu_images(capability: tuple[int, int]) -> Iterator[bytes]:
+    """Module images for a GPU, to be tried in turn: the prebuilt fatbin, then one compiled for this GPU.
+
+    The fatbin may hold nothing that a GPU or its driver takes: a capability that came out later, or a driver
+    older than the PTX. What is compiled, by NVRTC or nvcc, is kept.
 
     Args:
         capability: of the GPU, as (major, minor).
@@ -216,13 +222,13 @@ def find_gpu(capability: tuple[int, int]) -> bytes:
         )
     prebuilt = prebuilt_gpu()
     if prebuilt.is_file():
-        return prebuilt.read_bytes()
-    path = cache_folder() / f"sm{number}-{gpu_digest()}.bin"
+        yield prebuilt.read_bytes()
+    path = kept() / f"sm{number}-{gpu_digest()}.bin"
     if not path.is_file():
         with _lock(path.with_suffix(".lock")):
             if not path.is_file():
                 _compile_for(number, path)
-    return path.read_bytes()
+    yield path.read_bytes()
 
 
 def _compile_for(number: int, path: Path) -> None:
@@ -230,7 +236,7 @@ def _compile_for(number: int, path: Path) -> None:
 
     try:
         image = compile_program(number)
-    except KernelError as nvrtc_error:
+    except (KernelError, MissingExtraError) as nvrtc_error:
         try:
             compiler = nvcc()
         except KernelError as nvcc_error:
@@ -244,7 +250,7 @@ def _compile_for(number: int, path: Path) -> None:
 
 
 def _cached(name: str, command: Sequence[str]) -> Path:
-    path = cache_folder() / name
+    path = kept() / name
     if not path.is_file():
         with _lock(path.with_suffix(".lock")):
             if not path.is_file():

@@ -11,7 +11,8 @@ the caller's; nothing is allocated or synchronised here.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import KernelError, MissingExtraError
 from gaitstream.kernels.arguments import LAUNCH_GROUPS, CropParams, PghaParams, rules
-from gaitstream.kernels.build import find_gpu
+from gaitstream.kernels.build import gpu_images
 from gaitstream.kernels.contract import (
     HEIGHT,
     MAX_CHANNELS,
@@ -33,8 +34,10 @@ from gaitstream.kernels.contract import (
     check_shapes,
 )
 from gaitstream.kernels.cropping import WINDOW
-from gaitstream.kernels.dlpack import CUDA, CUDA_MANAGED, Borrowed, borrow
+from gaitstream.kernels.dlpack import Borrowed, borrow
 from gaitstream.kernels.driver import Driver, open_driver
+
+log = logging.getLogger(__name__)
 
 THREADS = 384
 RANGE_THREADS = 256
@@ -101,8 +104,9 @@ class Launcher:
 
     def __init__(self, driver: Driver | None = None, image: bytes | None = None) -> None:
         self.driver = driver or open_driver()
-        self._module = self.driver.load(image or find_gpu(self.driver.capability()))
-        self._functions: dict[str, ctypes.c_void_p] = {}
+        images = iter([image]) if image else gpu_images(self.driver.capability())
+        self._module = _load_first(self.driver, images)
+        self._functions: dict[str, Any] = {}
         self._shared_limit = self.driver.shared_limit()
 
     def align(
@@ -194,7 +198,7 @@ class Launcher:
         blocks = -(-height * width // CROP_THREADS)
         self.driver.launch(function, (blocks, n), CROP_THREADS, 0, stream, params)
 
-    def _function(self, name: str, shared_bytes: int = 0) -> ctypes.c_void_p:
+    def _function(self, name: str, shared_bytes: int = 0) -> Any:
         if shared_bytes > self._shared_limit:
             raise KernelError(
                 f"{name} needs {shared_bytes} bytes of shared memory in a block, this GPU allows "
@@ -274,9 +278,28 @@ class Launcher:
         return scratch.pointer
 
 
+def _load_first(driver: Driver, images: Iterator[bytes]) -> Any:
+    """The first image that the driver takes."""
+    refused: KernelError | None = None
+    while True:
+        try:
+            image = next(images)
+        except StopIteration:
+            raise refused or KernelError("there are no GPU kernels to load") from refused
+        except KernelError as error:  # nothing can be compiled: what the driver said of the first says more
+            raise KernelError(f"{refused}; {error}" if refused else str(error)) from error
+        try:
+            return driver.load(image)
+        except KernelError as error:
+            if "context" in str(error):
+                raise
+            log.info("the driver does not take an image of the kernels, trying the next: %s", error)
+            refused = error
+
+
 def _on_device(name: str, array: Any, stream: int) -> Borrowed:
     borrowed = borrow(array, stream)
-    if borrowed.device_type not in (CUDA, CUDA_MANAGED):
+    if not borrowed.on_device:
         raise KernelError(
             f"{name} lie in host memory: copy them to the GPU, or call gaitstream.kernels.align"
         )

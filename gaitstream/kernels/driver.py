@@ -1,7 +1,8 @@
-"""The few calls of the CUDA driver that a launcher needs, through ctypes.
+"""The CUDA driver's calls that the launcher makes, through NVIDIA's own bindings, with errors in words.
 
 They act on the context that is current, whoever made it: pycuda, torch, TensorRT or ONNX Runtime. So the
-kernels run beside any of them on their streams and pointers, and need no CUDA package of their own.
+kernels run beside any of them on their streams and pointers. cuda.core's own `launch` is not used, because
+it takes no struct by value.
 """
 
 from __future__ import annotations
@@ -10,85 +11,74 @@ import ctypes
 import functools
 from typing import Any
 
-from gaitstream.errors import KernelError
-
-_COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76
-_SHARED_OPT_IN = 97
-_FUNCTION_SHARED = 8
-_NO_CONTEXT = 201
+from gaitstream.errors import KernelError, MissingExtraError
 
 
 class Driver:
-    """A loaded driver library.
+    """The driver of this machine.
 
-    Attributes:
-        library: the ctypes handle.
+    Raises:
+        MissingExtraError: cuda-bindings are not installed.
+        KernelError: there is no driver, or it finds no GPU.
     """
 
-    def __init__(self, path: str = "libcuda.so.1") -> None:
+    def __init__(self) -> None:
         try:
-            self.library = ctypes.CDLL(path)
-        except OSError as error:
+            from cuda.bindings import driver
+        except ImportError as error:
+            raise MissingExtraError("cuda-core", "gpu", "Launching the GPU kernels") from error
+        self._cuda = driver
+        try:
+            self._call("cuInit", 0)
+        except (RuntimeError, OSError) as error:
             raise KernelError(
-                f"no CUDA driver ({path} does not load): use backend='cpu', or install NVIDIA's driver"
+                "no CUDA driver (libcuda.so.1 does not load): use backend='cpu', or install NVIDIA's driver"
             ) from error
-        self._call("cuInit", 0)
 
-    def _call(self, name: str, *arguments: Any) -> None:
-        code = getattr(self.library, name)(*arguments)
-        if code == _NO_CONTEXT:
+    def _call(self, name: str, *arguments: Any) -> Any:
+        code, *values = getattr(self._cuda, name)(*arguments)
+        if code == self._cuda.CUresult.CUDA_ERROR_INVALID_CONTEXT:
             raise KernelError(
                 "no CUDA context is current in this thread: create one (import pycuda.autoprimaryctx), "
                 "or call from the thread that owns the engine"
             )
-        if code:
-            text = ctypes.c_char_p()
-            self.library.cuGetErrorString(code, ctypes.byref(text))
-            raise KernelError(f"{name} failed: {(text.value or b'unknown error').decode()} ({code})")
-
-    def device(self) -> int:
-        """The current context's device."""
-        device = ctypes.c_int()
-        self._call("cuCtxGetDevice", ctypes.byref(device))
-        return device.value
+        if code != self._cuda.CUresult.CUDA_SUCCESS:
+            _, text = self._cuda.cuGetErrorString(code)
+            raise KernelError(f"{name} failed: {(text or b'unknown error').decode()} ({int(code)})")
+        return values[0] if values else None
 
     def context(self) -> int:
         """Handle of the current context, 0 without one."""
-        context = ctypes.c_void_p()
-        self._call("cuCtxGetCurrent", ctypes.byref(context))
-        return context.value or 0
-
-    def attribute(self, number: int) -> int:
-        """A device attribute of the current device."""
-        value = ctypes.c_int()
-        self._call("cuDeviceGetAttribute", ctypes.byref(value), number, self.device())
-        return value.value
+        return int(self._call("cuCtxGetCurrent"))
 
     def capability(self) -> tuple[int, int]:
         """Compute capability of the current device."""
-        return self.attribute(_COMPUTE_MAJOR), self.attribute(_COMPUTE_MINOR)
+        names = self._cuda.CUdevice_attribute
+        return (
+            self._attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
+            self._attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
+        )
 
     def shared_limit(self) -> int:
         """Bytes of shared memory that one block may ask for."""
-        return self.attribute(_SHARED_OPT_IN)
+        names = self._cuda.CUdevice_attribute
+        return self._attribute(names.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
 
-    def load(self, image: bytes) -> ctypes.c_void_p:
+    def load(self, image: bytes) -> Any:
         """Load a fatbin, cubin or PTX into the current context."""
-        module = ctypes.c_void_p()
-        self._call("cuModuleLoadData", ctypes.byref(module), ctypes.c_char_p(image))
-        return module
+        return self._call("cuModuleLoadData", image)
 
-    def function(self, module: ctypes.c_void_p, name: str, shared_bytes: int = 0) -> ctypes.c_void_p:
+    def function(self, module: Any, name: str, shared_bytes: int = 0) -> Any:
         """A kernel of a module, allowed to use that much dynamic shared memory."""
-        function = ctypes.c_void_p()
-        self._call("cuModuleGetFunction", ctypes.byref(function), module, name.encode())
+        function = self._call("cuModuleGetFunction", module, name.encode())
         if shared_bytes:
-            self._call("cuFuncSetAttribute", function, _FUNCTION_SHARED, shared_bytes)
+            kind = self._cuda.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            self._call("cuFuncSetAttribute", function, kind, shared_bytes)
         return function
 
     def launch(
         self,
-        function: ctypes.c_void_p,
+        function: Any,
         grid: tuple[int, int],
         threads: int,
         shared_bytes: int,
@@ -102,21 +92,23 @@ class Driver:
         self._call(
             "cuLaunchKernel",
             function,
-            *(ctypes.c_uint(size) for size in (*grid, 1, threads, 1, 1, shared_bytes)),
-            ctypes.c_void_p(stream),
-            places,
-            None,
+            *grid,
+            1,
+            threads,
+            1,
+            1,
+            shared_bytes,
+            stream,
+            ctypes.addressof(places),
+            0,
         )
 
     def fill(self, pointer: int, value: int, count: int, stream: int) -> None:
         """Set bytes of device memory, in stream order."""
-        self._call(
-            "cuMemsetD8Async",
-            ctypes.c_uint64(pointer),
-            ctypes.c_ubyte(value),
-            ctypes.c_size_t(count),
-            ctypes.c_void_p(stream),
-        )
+        self._call("cuMemsetD8Async", pointer, value, count, stream)
+
+    def _attribute(self, attribute: Any) -> int:
+        return int(self._call("cuDeviceGetAttribute", attribute, self._call("cuCtxGetDevice")))
 
 
 @functools.cache
@@ -125,5 +117,6 @@ def open_driver() -> Driver:
 
     Raises:
         KernelError: there is none.
+        MissingExtraError: cuda-bindings are not installed.
     """
     return Driver()

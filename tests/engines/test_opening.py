@@ -212,6 +212,7 @@ def test_missing_extra_names_the_command(
         ("tensorrt", "tensorrt", "gpu"),
     ]:
         monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.setitem(sys.modules, "tensorrt_bindings", None)
         with pytest.raises(MissingExtraError, match=rf"pip install 'gaitstream\[{extra}\]'"):
             open_engine(graph, runtime, cache=cache)
 

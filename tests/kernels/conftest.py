@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,32 +19,40 @@ from tests.kernels.kernel_cases import Emulated, as_device, padded_empty
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    """A CUDA driver that runs the kernels on the host, fiber by fiber; see emulator.cpp."""
+def emulator_library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """A CUDA driver that runs the kernels on the host, fiber by fiber; see emulator.cpp.
+
+    Loaded before anything asks for libcuda.so.1, whose name it has: NVIDIA's bindings then call it.
+    """
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++ to compile the kernel emulator with")
-    library = tmp_path_factory.mktemp("emulator") / "emulator.so"
-    subprocess.run(
-        [
-            compiler,
-            "-std=c++17",
-            "-O2",
-            "-Wno-unknown-pragmas",
-            "-shared",
-            "-fPIC",
-            f"-I{SOURCES}",
-            "-o",
-            str(library),
-            str(Path(__file__).with_name("emulator.cpp")),
-        ],
-        check=True,
-    )
-    return Driver(str(library))
+    if driver_is_loaded():
+        pytest.skip("a real CUDA driver is loaded")
+    library = tmp_path_factory.mktemp("emulator") / "libcuda.so.1"
+    flags = ["-std=c++17", "-O2", "-Wno-unknown-pragmas", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
+    source = Path(__file__).with_name("emulator.cpp")
+    subprocess.run([compiler, *flags, f"-I{SOURCES}", "-o", library, source], check=True)
+    loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    loaded.emulator_launches.restype = ctypes.c_uint
+    return loaded
+
+
+def driver_is_loaded() -> bool:
+    """Whether this process has a CUDA driver already, which the emulator cannot replace."""
+    return "libcuda.so" in Path("/proc/self/maps").read_text()
 
 
 @pytest.fixture
-def emulated(emulator: Driver) -> Emulated:
+def emulator(emulator_library: ctypes.CDLL) -> Iterator[ctypes.CDLL]:
+    """The emulated driver, present for this test: one GPU of capability 9.0, a context that is current."""
+    emulator_library.emulator_setup(1, 1, 9)
+    yield emulator_library
+    emulator_library.emulator_remove()
+
+
+@pytest.fixture
+def emulated(emulator: ctypes.CDLL) -> Emulated:
     """`align` by the CUDA kernels on the emulator, called through the product's launcher."""
 
     def run(
@@ -53,7 +63,7 @@ def emulated(emulator: Driver) -> Emulated:
         seed: int = 1,
         parts_dtype: DTypeLike = np.float32,
     ) -> Aligned:
-        emulator.library.emulator_setup(seed, 1, 9)
+        emulator.emulator_setup(seed, 1, 9)
         n = len(heatmaps)
         maps = padded_empty(heatmaps.shape, heatmaps.dtype)
         maps[...] = heatmaps
@@ -68,7 +78,7 @@ def emulated(emulator: Driver) -> Emulated:
         names = ("parts", "angle_deg", "aligned", "neck_xy", "hip_xy", "score")
         outputs = Outputs(*(as_device(getattr(result, name)) for name in names))
         tracklets = 1 if segments is None else int(segments.max()) + 1
-        Launcher(emulator, b"emulated").align(
+        Launcher(Driver(), b"emulated").align(
             as_device(maps),
             outputs,
             options,

@@ -3,6 +3,7 @@
 // The device code is the product's own, unchanged: what is replaced is the language around it. Fibers are
 // resumed in a shuffled order between barriers, so that a missing barrier shows as a wrong result for some
 // seed, and a barrier that not every thread reaches is reported instead of hanging.
+#include <dlfcn.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #define __device__
@@ -164,10 +166,11 @@ int launch(Kernel kernel, unsigned grid_x, unsigned grid_y, unsigned threads, si
 
 }  // namespace emulator
 
-// The driver calls that gaitstream/kernels/driver.py makes, over host memory.
+// The driver calls that gaitstream/kernels/driver.py makes, over host memory. The library calls itself
+// libcuda.so.1, so that NVIDIA's own bindings find these calls as they find the driver's.
 namespace {
 
-enum Status { kSuccess = 0, kInvalidValue = 1, kInvalidImage = 200, kNoContext = 201, kNotFound = 500, kLaunchFailed = 719 };
+enum Status { kSuccess = 0, kInvalidValue = 1, kNoDevice = 100, kInvalidImage = 200, kNoContext = 201, kNotFound = 500, kLaunchFailed = 719 };
 
 struct Kernel {
   const char* name;
@@ -204,9 +207,10 @@ const Kernel kKernels[] = {
 };
 
 unsigned seed = 1, allowed_shared = 48 * 1024;
-bool has_context = true;
+bool present = false, has_context = true;
 int major_version = 9;
 unsigned launches = 0;
+uint64_t recorded_on = 0, waited_on = 0;
 
 }  // namespace
 
@@ -214,17 +218,32 @@ extern "C" {
 
 // For tests: what the pretended machine is like.
 void emulator_setup(unsigned new_seed, int context, int major) {
+  present = true;
   seed = new_seed;
   has_context = context;
   major_version = major;
   allowed_shared = 48 * 1024;
   launches = 0;
+  recorded_on = waited_on = 0;
 }
+int emulator_recorded_on() { return static_cast<int>(recorded_on); }
+int emulator_waited_on() { return static_cast<int>(waited_on); }
+// Away again: whoever looks for a GPU outside the tests of the kernels must find none.
+void emulator_remove() { present = false; }
 unsigned emulator_launches() { return launches; }
 int emulator_pgha_bytes() { return static_cast<int>(sizeof(PghaParams)); }
 int emulator_crop_bytes() { return static_cast<int>(sizeof(CropParams)); }
 
-int cuInit(unsigned) { return kSuccess; }
+int cuInit(unsigned) { return present ? kSuccess : kNoDevice; }
+int cuDriverGetVersion(int* version) { *version = 13000; return kSuccess; }
+int cuDeviceGetCount(int* count) { *count = present; return present ? kSuccess : kNoDevice; }
+int cuDeviceGet(int* device, int) { *device = 0; return present ? kSuccess : kNoDevice; }
+int cuGetProcAddress_v2(const char* name, void** function, int, uint64_t, int* status) {
+  *function = dlsym(RTLD_DEFAULT, name);
+  if (!*function) *function = dlsym(RTLD_DEFAULT, (std::string(name) + "_v2").c_str());
+  if (status) *status = *function ? 0 : 1;
+  return *function ? kSuccess : kNotFound;
+}
 int cuCtxGetDevice(int* device) { *device = 0; return has_context ? kSuccess : kNoContext; }
 int cuCtxGetCurrent(void** context) { *context = has_context ? &seed : nullptr; return kSuccess; }
 int cuDeviceGetAttribute(int* value, int attribute, int) {
@@ -233,7 +252,7 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
 }
 int cuModuleLoadData(void** module, const void* image) {
   *module = &seed;
-  return image ? kSuccess : kInvalidImage;
+  return image && std::strncmp(static_cast<const char*>(image), "refused", 7) ? kSuccess : kInvalidImage;
 }
 int cuModuleGetFunction(void** function, void*, const char* name) {
   for (const Kernel& kernel : kKernels) {
@@ -252,6 +271,19 @@ int cuMemsetD8Async(uint64_t at, unsigned char value, size_t count, void*) {
   std::memset(reinterpret_cast<void*>(at), value, count);
   return kSuccess;
 }
+int cuPointerGetAttribute(void* value, int, uint64_t) { *static_cast<int*>(value) = 2; return kSuccess; }
+int cuPointerGetAttributes(unsigned count, int* attributes, void** values, uint64_t pointer) {
+  for (unsigned i = 0; i < count; ++i) {
+    if (attributes[i] == 3) *static_cast<uint64_t*>(values[i]) = pointer;  // device pointer
+    else *static_cast<int*>(values[i]) = attributes[i] == 2 ? 2 : 0;       // memory type: device; ordinal 0
+  }
+  return kSuccess;
+}
+int cuEventCreate(void** event, unsigned) { *event = &seed; return kSuccess; }
+int cuEventDestroy_v2(void*) { return kSuccess; }
+int cuEventRecord(void*, void* stream) { recorded_on = reinterpret_cast<uint64_t>(stream); return kSuccess; }
+int cuStreamWaitEvent(void* stream, void*, unsigned) { waited_on = reinterpret_cast<uint64_t>(stream); return kSuccess; }
+int cuGetErrorName(int, const char** text) { *text = "emulated"; return kSuccess; }
 int cuGetErrorString(int code, const char** text) {
   *text = code == kLaunchFailed ? "a barrier was missed or shared memory overrun" : "emulated failure";
   return kSuccess;

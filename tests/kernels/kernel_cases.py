@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gaitstream.kernels import Aligned
-from gaitstream.kernels.dlpack import CUDA, Borrowed
-from gaitstream.kernels.driver import Driver
+from gaitstream.kernels.dlpack import Borrowed
 
 Emulated = Callable[..., Aligned]
 UPPER = tuple(range(11))
@@ -20,7 +19,7 @@ LOWER = tuple(range(11, 17))
 
 def as_device(array: NDArray[Any]) -> Borrowed:
     """Pretend that an array lies on a GPU: the emulator's device memory is the host's."""
-    return Borrowed(array.ctypes.data, array.shape, array.dtype, CUDA, array)
+    return Borrowed(array.ctypes.data, array.shape, array.dtype, True, array)
 
 
 def padded_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -31,11 +30,9 @@ def padded_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def launches(emulator: Driver) -> int:
+def launches(emulator: ctypes.CDLL) -> int:
     """Kernel launches since the last set-up."""
-    count = emulator.library.emulator_launches
-    count.restype = ctypes.c_uint
-    return int(count())
+    return int(emulator.emulator_launches())
 
 
 def spine_keypoints(

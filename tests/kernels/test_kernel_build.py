@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,22 +102,51 @@ def test_wheel_library_serves_machines_without_a_compiler(
 
 
 def test_missing_gpu_compilers_are_named(no_tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvrtc, "_candidates", lambda: iter(()))
-    nvrtc.library.cache_clear()
+    def missing(target: int) -> bytes:
+        raise KernelError("no NVRTC library: pip install nvidia-cuda-nvrtc")
+
+    monkeypatch.setattr(nvrtc, "compile_program", missing)
     with pytest.raises(KernelError, match=r"no nvcc .*nvidia-cuda-nvrtc.*no NVRTC library"):
-        build.find_gpu((9, 0))
+        next(build.gpu_images((9, 0)))
 
 
-def test_too_old_gpus_are_told_so(emulator: Driver) -> None:
-    emulator.library.emulator_setup(1, 1, 6)
+def test_too_old_gpus_are_told_so(emulator: ctypes.CDLL) -> None:
+    emulator.emulator_setup(1, 1, 6)
     with pytest.raises(KernelError, match=r"compute capability 6\.0; the kernels need 7\.5"):
-        Launcher(emulator)
+        Launcher(Driver())
 
 
 def test_prebuilt_fatbin_comes_first(no_tools: Path) -> None:
     build.prebuilt_gpu().parent.mkdir(parents=True)
     build.prebuilt_gpu().write_bytes(b"fatbin")
-    assert build.find_gpu((12, 1)) == b"fatbin"
+    assert next(build.gpu_images((12, 1))) == b"fatbin"
+
+
+def test_a_fatbin_that_the_driver_refuses_is_compiled_anew(
+    no_tools: Path, emulator: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU of a capability between the targets, or a driver older than the fatbin's PTX."""
+    build.prebuilt_gpu().parent.mkdir(parents=True)
+    build.prebuilt_gpu().write_bytes(b"refused")
+    asked: list[int] = []
+
+    def compiled(target: int) -> bytes:
+        asked.append(target)
+        return b"made for it"
+
+    monkeypatch.setattr(nvrtc, "compile_program", compiled)
+    assert Launcher(Driver()) is not None
+    assert asked == [90]
+
+
+def test_every_gpu_from_turing_on_finds_code_in_the_fatbin() -> None:
+    command = " ".join(build.gpu_command("nvcc"))
+    ptx = {int(one) for one in re.findall(r"code=compute_(\d+)", command)}
+    machine = {int(one) for one in re.findall(r"code=sm_(\d+)", command)}
+    for capability in (75, 80, 86, 87, 89, 90, 100, 101, 103, 110, 120, 121, 130):
+        exact = any(sm // 10 == capability // 10 and sm <= capability for sm in machine)
+        assert exact or any(target <= capability for target in ptx), capability
+    assert 80 in ptx  # what lies between the targets
 
 
 @pytest.mark.slow
@@ -136,13 +167,12 @@ def test_nvcc_compiles_every_target_without_spills(tmp_path: Path) -> None:
     listing = shutil.which("cuobjdump")
     if listing:
         ptx = subprocess.run([listing, "--list-ptx", str(target)], capture_output=True, text=True, check=True)
-        assert f"sm_{build.GPU_TARGETS[-1]}" in ptx.stdout
+        assert all(f"sm_{target}" in ptx.stdout for target in build.PTX_TARGETS)
 
 
 def test_nvrtc_compiles_the_sources(cache: Path) -> None:
-    nvrtc.library.cache_clear()
     try:
-        nvrtc.library()
+        nvrtc.supported_targets()
     except KernelError as error:
         pytest.skip(str(error))
     assert b"pgha_f32_fixed" in nvrtc.compile_program(90)

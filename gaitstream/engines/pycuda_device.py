@@ -1,0 +1,143 @@
+"""A GPU through PyCUDA: primary context, streams, events, device and page-locked memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import EngineError, MissingExtraError
+
+
+class CudaDevice:
+    """One GPU's primary context, which other CUDA libraries in this process share.
+
+    Args:
+        index: number of the GPU.
+
+    Raises:
+        MissingExtraError: PyCUDA is not installed.
+        EngineError: there is no such GPU.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        try:
+            import pycuda.driver as cuda
+        except ImportError as error:
+            raise MissingExtraError("pycuda", "gpu", "Running a TensorRT engine") from error
+        self._cuda = cuda
+        try:
+            cuda.init()
+            count = cuda.Device.count()
+            if index >= count:
+                raise EngineError(f"there is no GPU {index}: this machine has {count}, counted from 0")
+            device = cuda.Device(index)
+            self._context = device.retain_primary_context()
+        except cuda.Error as error:
+            raise EngineError(f"CUDA failed: {error}") from error
+        self.index = index
+        self.name = str(device.name())
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make the context current in the calling thread, and CUDA's errors `EngineError`s."""
+        self._context.push()
+        try:
+            yield
+        except self._cuda.MemoryError as error:
+            raise EngineError(
+                f"{self.name} has no room ({error}): build with a smaller --batch, or close what else uses it"
+            ) from error
+        except self._cuda.Error as error:
+            raise EngineError(f"CUDA failed: {error}") from error
+        finally:
+            self._context.pop()
+
+    def stream(self) -> CudaStream:
+        """A new stream."""
+        with self.active():
+            return CudaStream(self, self._cuda)
+
+    def event(self) -> CudaEvent:
+        """A new event."""
+        with self.active():
+            return CudaEvent(self, self._cuda)
+
+    def allocate(self, nbytes: int) -> CudaMemory:
+        """New device memory."""
+        with self.active():
+            return CudaMemory(self, self._cuda.mem_alloc(nbytes), nbytes)
+
+    def pinned(self, count: int, dtype: str) -> NDArray[Any]:
+        """A page-locked host array."""
+        with self.active():
+            array: NDArray[Any] = self._cuda.pagelocked_empty(count, np.dtype(dtype))
+            return array
+
+    def upload(self, target: int, source: NDArray[Any], stream: Any) -> None:
+        """Queue a copy to the device."""
+        with self.active():
+            self._cuda.memcpy_htod_async(target, source, stream.own)
+
+    def download(self, target: NDArray[Any], source: int, stream: Any) -> None:
+        """Queue a copy from the device."""
+        with self.active():
+            self._cuda.memcpy_dtoh_async(target, source, stream.own)
+
+
+class CudaStream:
+    """A stream of a `CudaDevice`."""
+
+    def __init__(self, device: CudaDevice, cuda: Any) -> None:
+        self._device, self._cuda = device, cuda
+        self.own = cuda.Stream()
+        self.handle = int(self.own.handle)
+
+    def record(self, event: Any) -> None:
+        """Set an event after everything queued so far."""
+        with self._device.active():
+            event.own.record(self.own)
+
+    def wait(self, event: Any) -> None:
+        """Have later work wait for an event."""
+        with self._device.active():
+            self.own.wait_for_event(event.own)
+
+    def synchronize(self) -> None:
+        """Wait until the stream is empty."""
+        with self._device.active():
+            self.own.synchronize()
+
+
+class CudaEvent:
+    """An event; the waiting thread sleeps instead of spinning.
+
+    Made once and recorded often: PyCUDA frees an event only in the thread that made the context, or where it
+    is current, and drops it silently elsewhere.
+    """
+
+    def __init__(self, device: CudaDevice, cuda: Any) -> None:
+        self._device = device
+        flags = cuda.event_flags
+        self.own = cuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC)
+
+    def synchronize(self) -> None:
+        """Wait for it."""
+        with self._device.active():
+            self.own.synchronize()
+
+
+class CudaMemory:
+    """Memory of a `CudaDevice`."""
+
+    def __init__(self, device: CudaDevice, own: Any, nbytes: int) -> None:
+        self._device, self._own = device, own
+        self.pointer, self.nbytes = int(own), nbytes
+
+    def free(self) -> None:
+        """Give it back."""
+        with self._device.active():
+            self._own.free()

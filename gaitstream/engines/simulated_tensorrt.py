@@ -1,0 +1,202 @@
+"""What TensorRT's Python module looks like to `tensorrt_run`, with OpenVINO or a function behind it.
+
+The product's own engine code runs against it: names, shapes, addresses and the order of calls are
+TensorRT's, and what TensorRT refuses is refused. A "serialised engine" is the path of an ONNX file. Work
+happens on the simulated device's streams.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.engines.base import Batch, BuildRequest, Built, Engine, TensorSpec
+from gaitstream.engines.openvino import OpenVino
+from gaitstream.engines.proof import Proof
+from gaitstream.engines.simulated import SimulatedDevice
+from gaitstream.engines.tensorrt_run import TensorRtEngine
+from gaitstream.errors import EngineError
+
+Compute = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Outputs by name from inputs by name."""
+
+
+class Program(NamedTuple):
+    """A graph and what computes it; -1 in a shape is the batch, and beyond that depends on the data."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    compute: Compute
+
+
+class TensorIOMode(enum.Enum):
+    """As in TensorRT."""
+
+    INPUT = 1
+    OUTPUT = 2
+
+
+class ILogger:
+    """As in TensorRT; says nothing."""
+
+    class Severity(enum.IntEnum):
+        """As in TensorRT: smaller is worse."""
+
+        ERROR = 1
+        WARNING = 2
+
+
+def nptype(dtype: str) -> type[np.generic]:
+    """Numpy's type of a tensor's."""
+    return np.dtype(dtype).type
+
+
+class SimulatedTensorRt:
+    """The module.
+
+    Args:
+        device: where its contexts work.
+        programs: what to run for a serialised engine that is no path.
+    """
+
+    __name__ = "simulated TensorRT"
+    TensorIOMode = TensorIOMode
+    ILogger = ILogger
+    nptype = staticmethod(nptype)
+
+    def __init__(self, device: SimulatedDevice, programs: Mapping[bytes, Program] | None = None) -> None:
+        self._device = device
+        self._programs = dict(programs or {})
+
+    def Runtime(self, logger: object) -> SimulatedTensorRt:  # noqa: N802, ARG002 - TensorRT's name
+        """Deserialises engines."""
+        return self
+
+    def deserialize_cuda_engine(self, blob: bytes) -> CudaEngine | None:
+        """The engine of a serialised form; None when it is none."""
+        program = self._programs.get(blob) or _read(blob)
+        return CudaEngine(program, self._device) if program else None
+
+
+class CudaEngine:
+    """As TensorRT's `ICudaEngine`, as far as it is used."""
+
+    def __init__(self, program: Program, device: SimulatedDevice) -> None:
+        self.program, self.device = program, device
+        self._names = [*program.inputs, *program.outputs]
+        self.num_io_tensors = len(self._names)
+
+    def get_tensor_name(self, index: int) -> str:
+        """Inputs first."""
+        return self._names[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        """Input or output."""
+        return TensorIOMode.INPUT if name in self.program.inputs else TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> str:
+        """Numpy's name of it."""
+        return self._spec(name).dtype
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        """-1 where open."""
+        return self._spec(name).shape
+
+    def create_execution_context(self) -> ExecutionContext:
+        """A context of its own."""
+        return ExecutionContext(self)
+
+    def _spec(self, name: str) -> TensorSpec:
+        return {**self.program.inputs, **self.program.outputs}[name]
+
+
+class ExecutionContext:
+    """As TensorRT's `IExecutionContext`: shapes and addresses are set, then work is queued on a stream."""
+
+    def __init__(self, engine: CudaEngine) -> None:
+        self._engine = engine
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        """False when the engine was not compiled for it."""
+        fits = self._engine.program.inputs[name].accepts(tuple(shape))
+        if fits:
+            self._shapes[name] = tuple(shape)
+        return fits
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        """Where a tensor lies."""
+        self._addresses[name] = memory
+        return memory % 16 == 0
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        """The shape that follows from the inputs' shapes; -1 where it does not."""
+        program = self._engine.program
+        if name in program.inputs:
+            return self._shapes.get(name, program.inputs[name].shape)
+        shape = program.outputs[name].shape
+        batch = next((shape[0] for shape in self._shapes.values()), -1)
+        return tuple(batch if size == -1 and index == 0 else size for index, size in enumerate(shape))
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        """Queue the inference; False when a shape or an address is missing."""
+        program = self._engine.program
+        if not {*program.inputs, *program.outputs} <= self._addresses.keys():
+            return False
+        if any(-1 in self.get_tensor_shape(name) for name in program.inputs):
+            return False
+        feeds = {name: (self._addresses[name], self.get_tensor_shape(name)) for name in program.inputs}
+        targets = {name: self._addresses[name] for name in program.outputs}
+        self._engine.device.launch(stream_handle, lambda: self._run(feeds, targets))
+        return True
+
+    def _run(self, feeds: Mapping[str, tuple[int, tuple[int, ...]]], targets: Mapping[str, int]) -> None:
+        device, program = self._engine.device, self._engine.program
+        arrays = {}
+        for name, (pointer, shape) in feeds.items():
+            dtype = np.dtype(program.inputs[name].dtype)
+            arrays[name] = device.view(pointer, prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+        for name, array in program.compute(arrays).items():
+            flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            np.copyto(device.view(targets[name], flat.nbytes), flat)
+
+
+def open_simulated(
+    source: Path | Program, device: SimulatedDevice, *, precision: str = "fp32", batch: int = 16
+) -> Engine:
+    """An engine over the simulated device, through the code that runs TensorRT's.
+
+    Args:
+        source: an ONNX file, computed by OpenVINO, or what to run in its place.
+        device: where.
+        precision: what it is said to compute in.
+        batch: largest batch.
+    """
+    blob = str(source).encode() if isinstance(source, Path) else b"program"
+    programs = {} if isinstance(source, Path) else {blob: source}
+    graph = source if isinstance(source, Path) else Path("program.onnx")
+    request = BuildRequest(graph, precision, "cuda", Batch(1, batch, batch))
+    built = Built(blob, Proof(source="nothing", layers={}, matrix_layers={}))
+    return TensorRtEngine(SimulatedTensorRt(device, programs), "tensorrt", request, built, device)
+
+
+def _read(blob: bytes) -> Program | None:
+    """An ONNX file as a program of OpenVINO's."""
+    path = Path(blob.decode(errors="replace"))
+    if not path.is_file():
+        return None
+    runtime = OpenVino()
+    request = BuildRequest(path, "fp32", free_batch=True)
+    try:
+        engine = runtime.load(request, Built(None, Proof(source="nothing", layers={}, matrix_layers={})))
+    except EngineError:
+        request = BuildRequest(path, "fp32")
+        engine = runtime.load(request, Built(None, Proof(source="nothing", layers={}, matrix_layers={})))
+    return Program(engine.inputs, engine.outputs, engine.infer)

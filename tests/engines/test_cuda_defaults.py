@@ -1,0 +1,173 @@
+"""What the GPU runtimes do by default and must not: TF32 in references, a CPU session under a GPU's name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaitstream.engines import onnxruntime as ours
+from gaitstream.engines import tensorrt_build, timing
+from gaitstream.engines.base import Batch, BuildRequest, Pixels, no_progress
+from gaitstream.engines.timing import Timings
+from gaitstream.errors import EngineError
+from tests.engines.small_graphs import onnx, small_graph
+
+trt = pytest.importorskip("tensorrt_rtx", reason="needs the extra [rtx]")
+
+
+def float_graph(path: Path, kind: int, batch: int | str = 1) -> Path:
+    """`y = conv(x)` of `[batch, 3, 16, 16]` in floating point."""
+    dtype = np.float32 if kind == onnx.TensorProto.FLOAT else np.float16
+    weight = np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(dtype)
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node],
+        "conv",
+        [value("x", kind, [batch, 3, 16, 16])],
+        [value("y", kind, [batch, 8, 16, 16])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), path
+    )
+    return path
+
+
+def request_for(path: Path, precision: str = "fp32", **options: Any) -> BuildRequest:
+    return BuildRequest(path, precision, "sm_89", Batch(1, 4, 8), **options)
+
+
+def parsed(request: BuildRequest) -> tuple[Any, Any]:
+    """Network and configuration, as a build makes them."""
+    logger = tensorrt_build.make_logger(trt)
+    builder = trt.Builder(logger)
+    network, parser = tensorrt_build.parse(trt, builder, logger, request)
+    config = tensorrt_build.configure(trt, builder, network, request, None)
+    return (network, builder, parser), config
+
+
+def test_fp32_is_not_tf32(tmp_path: Path) -> None:
+    full = float_graph(tmp_path / "full.onnx", onnx.TensorProto.FLOAT)
+    half = float_graph(tmp_path / "half.onnx", onnx.TensorProto.FLOAT16)
+    assert not parsed(request_for(full))[1].get_flag(trt.BuilderFlag.TF32)
+    assert parsed(request_for(half, "fp16"))[1].get_flag(trt.BuilderFlag.TF32)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(("kind", "precision"), [("FLOAT", "fp32"), ("FLOAT16", "fp16")])
+def test_pictures_come_as_bytes(kind: str, precision: str, interleaved: bool, tmp_path: Path) -> None:
+    graph = float_graph(tmp_path / "g.onnx", getattr(onnx.TensorProto, kind))
+    pixels = Pixels(255.0, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), interleaved, swap=True)
+    request = request_for(graph, precision, pixels=pixels, free_batch=True)
+    (network, _, _), _ = parsed(request)
+    assert network.num_inputs == 1
+    source = network.get_input(0)
+    assert (source.name, source.dtype) == ("x", trt.uint8)
+    assert tuple(source.shape) == ((-1, 16, 16, 3) if interleaved else (-1, 3, 16, 16))
+    assert tuple(network.get_output(0).shape) == (-1, 8, 16, 16)
+    assert tensorrt_build.build(trt, request, no_progress).blob
+
+
+def test_a_picture_that_is_bytes_already_stays(tmp_path: Path) -> None:
+    graph = small_graph(tmp_path / "g.onnx")
+    (network, _, _), _ = parsed(request_for(graph, pixels=Pixels(interleaved=True)))
+    assert tuple(network.get_input(0).shape) == (-1, 3, 16, 16)
+
+
+def test_timings_grow_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path))
+    request = request_for(small_graph(tmp_path / "g.onnx"))
+    with timing.kept("library 1.2:GPU name") as timings:
+        assert timings.content == b""
+        with warnings.catch_warnings():  # TensorRT-RTX measures nothing any more, and says so
+            warnings.simplefilter("ignore", DeprecationWarning)
+            tensorrt_build.build(trt, request, no_progress, timings=timings)
+        assert timings.content
+        measured = timings.content
+    with timing.kept("library 1.2:GPU name") as timings:
+        assert timings.content == measured
+    with timing.kept("library 1.3:GPU name") as timings:
+        assert timings.content == b""
+
+
+def test_timings_that_cannot_be_kept_stop_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "file"))
+    with timing.kept("k") as timings:
+        timings.content = b"measured"
+    assert "cannot be kept" in caplog.text
+    assert Timings().content == b""
+
+
+class Inspected:
+    """An engine whose inspector reports one layer in half precision."""
+
+    num_layers = 1
+
+    def create_engine_inspector(self) -> Inspected:
+        return self
+
+    def get_layer_information(self, index: int, kind: object) -> str:
+        tensors = "Inputs: x Datatype: Half, Outputs: y Datatype: Half, TacticName: t"
+        return f"Name: conv, LayerType: CaskConvolution, {tensors}"
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Inspected:
+        return self
+
+
+@pytest.mark.parametrize(("device", "layers"), [(None, 1), ("cuda", 1), ("cuda:1", 1), ("sm_89", 0)])
+def test_the_inspector_is_asked_wherever_the_engine_can_run(
+    device: str | None, layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is logged of the layers; only an engine for a GPU that is not here cannot be opened."""
+    monkeypatch.setattr(trt, "Runtime", lambda _: Inspected())
+    logger = tensorrt_build.make_logger(trt)
+    proof = tensorrt_build.read_proof(trt, logger, b"plan", device)
+    assert sum(proof.layers.values()) == layers
+    assert not layers or proof.half_share == 1
+
+
+def test_a_cpu_session_is_not_called_cuda(tmp_path: Path) -> None:
+    """ONNX Runtime leaves out a provider that does not start, and runs on the CPU."""
+    graph = small_graph(tmp_path / "g.onnx")
+    if ours.CUDA in ours._module().get_available_providers():
+        pytest.skip("this ONNX Runtime has the CUDA provider")
+    with pytest.raises(EngineError, match=r"could not start CUDAExecutionProvider .* fell back to CPU"):
+        ours.OnnxRuntimeEngine(BuildRequest(graph, "fp32", "cuda"), ours.CUDA)
+
+
+class Session:
+    """Takes what `InferenceSession` takes, and starts every provider."""
+
+    given: list[Any] = []  # noqa: RUF012 - of the one test below
+
+    def __init__(self, graph: Path, options: object, providers: list[Any]) -> None:
+        Session.given = providers
+
+    def get_providers(self) -> list[str]:
+        return [one if isinstance(one, str) else one[0] for one in Session.given]
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cuda", "fp32"), ("cuda:1", "fp16")])
+def test_cuda_sessions_name_their_gpu_and_compute_in_fp32(
+    device: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Mapping[str, object]] = []
+    module = ours._module()
+    monkeypatch.setattr(module, "InferenceSession", Session)
+    monkeypatch.setattr(module, "preload_dlls", lambda **words: loaded.append(words))
+    ours._load_cuda_libraries.cache_clear()
+    ours._session(BuildRequest(small_graph(tmp_path / "g.onnx"), precision, device), ours.CUDA)
+    (name, options), _ = Session.given
+    assert name == ours.CUDA
+    assert options["device_id"] == ("1" if device == "cuda:1" else "0")
+    assert options.get("use_tf32") == ("0" if precision == "fp32" else None)
+    assert len(loaded) == 1

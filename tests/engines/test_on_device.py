@@ -1,0 +1,236 @@
+"""TensorRT's engine code over the simulated device: order, counts, shapes, and what is refused."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gaitstream.engines import cuda, open_engine
+from gaitstream.engines.base import TensorSpec
+from gaitstream.engines.device import Arena, DeviceArray, number_of
+from gaitstream.engines.simulated import SimulatedDevice
+from gaitstream.engines.simulated_tensorrt import Program, open_simulated
+from gaitstream.engines.tensorrt import TENSORRT, TensorRt, import_library
+from gaitstream.errors import EngineError, MissingExtraError
+from tests.engines.small_graphs import small_graph, small_reference
+
+
+@pytest.fixture
+def device() -> Iterator[SimulatedDevice]:
+    made = SimulatedDevice(seed=3, delay_s=2e-3)
+    yield made
+    made.close()
+
+
+def images(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+
+
+def placed(device: SimulatedDevice, array: np.ndarray) -> DeviceArray:
+    """An array copied to the device, ready there."""
+    arena = Arena(device, {"x": (array.shape, str(array.dtype))})
+    stream = device.stream()
+    device.upload(arena.arrays["x"].pointer, array, stream)
+    stream.synchronize()
+    return arena.arrays["x"]
+
+
+def test_host_arrays_go_through_slots_in_turn(device: SimulatedDevice, tmp_path: Path) -> None:
+    """Nine inferences over two slots, all under way before the first is asked for."""
+    with open_simulated(small_graph(tmp_path / "g.onnx"), device) as engine:
+        feeds = [images(1 + seed % 5, seed) for seed in range(9)]
+        pending = [engine.submit({"images": feed}) for feed in feeds]
+        for feed, one in zip(feeds, pending, strict=True):
+            np.testing.assert_allclose(one.result()["features"], small_reference(feed), atol=1e-4)
+        assert device.traffic.uploads == device.traffic.downloads == len(feeds)
+        assert device.traffic.upload_bytes == sum(feed.nbytes for feed in feeds)
+    assert device.traffic.memory_bytes == 0
+
+
+def test_threads_share_an_engine(device: SimulatedDevice, tmp_path: Path) -> None:
+    with open_simulated(small_graph(tmp_path / "g.onnx"), device) as engine:
+        wrong: list[int] = []
+
+        def work(seed: int) -> None:
+            for turn in range(4):
+                feed = images(3, 10 * seed + turn)
+                found = engine.infer({"images": feed})["features"]
+                if not np.allclose(found, small_reference(feed), atol=1e-4):
+                    wrong.append(seed)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+
+def test_device_arrays_stay_on_the_device(device: SimulatedDevice, tmp_path: Path) -> None:
+    with open_simulated(small_graph(tmp_path / "g.onnx"), device) as engine:
+        feed = images(4)
+        given = placed(device, feed)
+        before = device.traffic.uploads, device.traffic.downloads
+        found = engine.infer_on_device({"images": given})["features"]
+        again = engine.infer_on_device({"images": given.rows(1, 3)})["features"]
+        assert (device.traffic.uploads, device.traffic.downloads) == before
+        assert found.ready is not None
+        found.ready.synchronize()
+        np.testing.assert_allclose(found.to_host(), small_reference(feed), atol=1e-4)
+        np.testing.assert_allclose(again.to_host(), small_reference(feed[1:3]), atol=1e-4)
+        held = device.traffic.memory_bytes
+        del found, again
+        assert device.traffic.memory_bytes < held  # given back when nobody holds the outputs
+
+
+def test_an_engine_waits_for_the_event_of_its_input(device: SimulatedDevice, tmp_path: Path) -> None:
+    """One engine's output is another's input, on streams that dawdle: without the event it would be NaN."""
+    spec = TensorSpec("features", (-1, 8), "float32")
+    double = Program({"features": spec}, {"twice": TensorSpec("twice", (-1, 8), "float32")}, twice)
+    with (
+        open_simulated(small_graph(tmp_path / "g.onnx"), device) as first,
+        open_simulated(double, device) as second,
+    ):
+        for seed in range(12):
+            feed = images(2, seed)
+            middle = first.infer_on_device({"images": placed(device, feed)})
+            found = second.infer_on_device({"features": middle["features"]})["twice"]
+            np.testing.assert_allclose(found.to_host(), 2 * small_reference(feed), atol=1e-4)
+
+
+def twice(feeds: object) -> dict[str, np.ndarray]:
+    assert isinstance(feeds, dict)
+    return {"twice": 2 * feeds["features"]}
+
+
+def test_a_missing_wait_is_caught(device: SimulatedDevice) -> None:
+    """The device's purpose: what is read too early is not a number."""
+    arena = Arena(device, {"x": ((1000,), "float32")})
+    stream, other = device.stream(), device.stream()
+    host = device.pinned(1000, "float32")
+    host[:] = 1.0
+    early = device.pinned(1000, "float32")
+    device.upload(arena.arrays["x"].pointer, host, stream)
+    device.download(early, arena.arrays["x"].pointer, stream)
+    assert np.isnan(early).all()  # not waited for
+    stream.synchronize()
+    assert (early == 1).all()
+    caught = 0
+    for value in range(2, 40):
+        host[:] = value
+        device.upload(arena.arrays["x"].pointer, host, stream)
+        device.download(early, arena.arrays["x"].pointer, other)  # does not wait for the other stream
+        other.synchronize()
+        caught += early[0] != value
+        stream.synchronize()
+    assert caught > 5
+
+
+def test_the_host_cannot_touch_device_memory(device: SimulatedDevice) -> None:
+    """A handle is no address of this process: a copy outside it fails as on a GPU, at the next wait."""
+    stream = device.stream()
+    memory = device.allocate(16)
+    device.download(device.pinned(5, "float32"), memory.pointer, stream)
+    with pytest.raises(EngineError, match="illegal access of 20 bytes"):
+        stream.synchronize()
+    ranges = Path("/proc/self/maps").read_text().split("\n")
+    limits = [[int(edge, 16) for edge in line.split(" ")[0].split("-")] for line in ranges if line]
+    assert not any(low <= memory.pointer < high for low, high in limits)
+
+
+def test_outputs_that_depend_on_data_are_refused(device: SimulatedDevice) -> None:
+    """Their room cannot be known: the largest batch's would be overrun."""
+    inputs = {"boxes": TensorSpec("boxes", (-1, 4), "float32")}
+    for shape in ((-1, -1), (4, -1)):
+        program = Program(inputs, {"kept": TensorSpec("kept", shape, "int64")}, lambda _: {})
+        with pytest.raises(EngineError, match=r"output 'kept' has shape .*depends on the data"):
+            open_simulated(program, device)
+
+
+def test_wrong_inputs_are_named(device: SimulatedDevice, tmp_path: Path) -> None:
+    with open_simulated(small_graph(tmp_path / "g.onnx"), device, batch=4) as engine:
+        with pytest.raises(EngineError, match=r"takes inputs \['images'\], got \['pictures'\]"):
+            engine.infer_on_device({"pictures": placed(device, images(1))})
+        with pytest.raises(EngineError, match=r"takes uint8 \[-1, 3, 16, 16\], got float32"):
+            engine.infer_on_device({"images": placed(device, images(1).astype(np.float32))})
+        with pytest.raises(EngineError, match="batch 5, the engine was compiled for at most 4"):
+            engine.infer({"images": images(5)})
+
+
+def test_runtimes_of_the_host_say_so(tmp_path: Path) -> None:
+    with open_engine(small_graph(tmp_path / "g.onnx"), "openvino", "fp32") as engine:
+        assert engine.on_device is None
+        with pytest.raises(EngineError, match="openvino on cpu takes host arrays"):
+            engine.infer_on_device({"images": images(1)})
+        with pytest.raises(EngineError, match="takes host arrays"):
+            engine.execution()
+
+
+def test_device_arrays_speak_the_protocols(device: SimulatedDevice) -> None:
+    stream, event = device.stream(), device.event()
+    array = DeviceArray(4096, (2, 3), "float16", device, stream, event)
+    interface = array.__cuda_array_interface__
+    assert (interface["shape"], interface["typestr"], interface["data"]) == ((2, 3), "<f2", (4096, False))
+    assert interface["stream"] == stream.handle
+    assert DeviceArray(4096, (2, 3), "float16", device).__cuda_array_interface__["stream"] is None
+    assert array.__dlpack_device__() == (2, 0)
+    assert array.rows(1, 2).pointer == 4096 + 6
+
+
+@pytest.mark.parametrize(("text", "number"), [(None, 0), ("cuda", 0), ("cuda:0", 0), ("cuda:3", 3)])
+def test_gpus_are_named_by_number(text: str | None, number: int) -> None:
+    assert number_of(text) == number
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda:x", "cpu"])
+def test_what_is_no_gpu_is_refused(text: str) -> None:
+    with pytest.raises(EngineError, match="is no GPU: use 'cuda'"):
+        number_of(text)
+
+
+def test_the_second_gpu_is_probed_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [cuda.CudaDevice(0, "small", "sm_75"), cuda.CudaDevice(1, "large", "sm_90")]
+    monkeypatch.setattr(cuda, "devices", lambda: gpus)
+    library = SimpleNamespace(__version__="10.16", Builder=object)
+    monkeypatch.setattr(importlib, "import_module", lambda _: library)
+    runtime = TensorRt(TENSORRT)
+    assert runtime.probe("cuda:1").device == "sm_90:large"
+    assert runtime.probe().description == "small"
+    with pytest.raises(EngineError, match="there is no GPU 2: this machine has 2"):
+        runtime.probe("cuda:2")
+
+
+def test_bindings_without_the_name_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tensorrt-cu13-bindings` holds `tensorrt_bindings` alone."""
+    bindings = SimpleNamespace(Builder=object)
+
+    def only_bindings(name: str) -> object:
+        if name == "tensorrt_bindings":
+            return bindings
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(importlib, "import_module", only_bindings)
+    assert import_library(TENSORRT) is bindings
+
+
+def test_bindings_without_libraries_are_told_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str) -> object:
+        raise ModuleNotFoundError(name)
+
+    def no_libraries(name: str) -> object:
+        if name == "tensorrt":
+            raise ModuleNotFoundError(name)
+        raise ImportError("libnvinfer.so.10: cannot open shared object file")
+
+    monkeypatch.setattr(importlib, "import_module", nothing)
+    with pytest.raises(MissingExtraError):
+        import_library(TENSORRT)
+    monkeypatch.setattr(importlib, "import_module", no_libraries)
+    with pytest.raises(EngineError, match=r"libnvinfer.so.10.*of the bindings' version"):
+        import_library(TENSORRT)
