@@ -21,7 +21,7 @@ from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 Arrays = Sequence[NDArray[Any]]
-"""Of each encoder, in their order: feature maps `[k, c, h, w]`, joints `[k, 17, 3]` in pixels of the frame."""
+"""Of each encoder in turn: feature maps `[k, c, h, w]`, joints `[k, 17, 3]` in pixels of the frame."""
 
 
 @dataclass(frozen=True, slots=True)

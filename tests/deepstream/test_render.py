@@ -59,7 +59,13 @@ def test_what_operation_needs_is_set_and_not_left_to_defaults(config: Config, pl
     assert source["drop-pipeline-eos"]
     assert source["async-handling"]
     assert graph.node("sink").properties["async"] is False
-    assert dict(graph.probes) == {"tracker": "crop", "encoder-biggait": "next", "encoder-gaitheat": "copy"}
+    assert dict(graph.probes) == {
+        "cameras": "muxer",
+        "queue-tracker": "detection",
+        "tracker": "crop",
+        "encoder-biggait": "next",
+        "queue-copy": "copy",
+    }
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000"])
