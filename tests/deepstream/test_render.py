@@ -123,9 +123,9 @@ def test_a_bundle_without_the_graph_says_how_to_get_it(tmp_path: Path, capsys: A
     ]  # fmt: skip
     args = build_parser().parse_args(words[1:])
     assert args.target == "deepstream"
-    assert args.pose.is_file()
-    assert parse_groups(args.groups) == GROUPS
-    assert (args.gamma, args.small_angle, args.precision) == (5.0, "identity", "fp32")
+    assert Path(args.option_pose).is_file()
+    assert parse_groups(args.option_groups) == GROUPS
+    assert (args.option_gamma_deg, args.option_small_angle, args.precision) == ("5", "identity", "fp32")
     assert main(["run", "--cameras", str(file), "--frontend", "deepstream", "--no-table"]) == 3
 
 
