@@ -128,7 +128,7 @@ def hidden(value: str) -> Iterator[str]:
 
 def _tokens(text: str) -> Iterator[str]:
     """The pieces of `user=a_password=b_channel=1` that are no usual words."""
-    for part in re.split(r"[=_&,.]+", text):
+    for part in re.split(r"[=_&,./:@;#+]+", text):
         if part.lower() not in _KNOWN and not _harmless(part):
             yield part
 

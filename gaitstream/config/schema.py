@@ -131,6 +131,13 @@ class Camera(Section):
             raise _misfit(f"{url}: {fault}")
         return url if url.scheme else SecretUrl(str(_anchored(url.reveal(), info)))
 
+    @field_validator("start_time")
+    @classmethod
+    def _start_in_range(cls, time: datetime | None) -> datetime | None:
+        if time is not None and not 1970 <= time.year <= 2200:
+            raise _misfit(f"{time.isoformat()} is not between 1970 and 2200")
+        return time
+
     @model_validator(mode="after")
     def _polygons_fit(self) -> Camera:
         width, height = self.region_size or (math.inf, math.inf)
