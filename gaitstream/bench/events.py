@@ -16,9 +16,9 @@ from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
+from gaitstream.events import IdentityDecided, encode
 from gaitstream.events.journal import Journal, Sync
 from gaitstream.events.publisher import Publisher
-from gaitstream.events.schema import IdentityDecided, encode
 from gaitstream.events.subscriber import Subscriber
 
 BATCH = 2000

@@ -17,8 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from gaitstream.events import Event, Journal
-from gaitstream.events.schema import IdentityFinal, TrackEnded, decode
+from gaitstream.events import Event, IdentityFinal, Journal, TrackEnded, decode
 
 SHORTEST_S = 3.0
 """People in the picture for less are not expected to be tracked."""
@@ -55,11 +54,10 @@ def finals(journal: Path) -> list[IdentityFinal]:
     store = Journal(journal)
     try:
         events: list[Event] = []
-        for topic, head in store.heads().items():
-            after = 0
-            while after < head and (records := store.read(topic, after)):
-                events += [decode(record.payload) for record in records]
-                after = records[-1].seq
+        after = 0
+        while records := store.read(after):
+            events += [decode(record.payload) for record in records]
+            after = records[-1].seq
         last_ns = {(e.camera, e.track): e.time_ns for e in events if isinstance(e, TrackEnded)}
         return [
             msgspec.structs.replace(event, time_ns=last_ns.get((event.camera, event.track), event.time_ns))

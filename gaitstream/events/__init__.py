@@ -10,35 +10,46 @@ Needs pyzmq and msgspec alone, so that a subscriber can install and import it wi
 
 from __future__ import annotations
 
+from gaitstream.events.codec import MalformedError, decode, encode
 from gaitstream.events.journal import Journal
+from gaitstream.events.positions import Positions
 from gaitstream.events.publisher import Publisher
 from gaitstream.events.schema import (
     SCHEMA,
     CameraOffline,
     CameraOnline,
+    CameraStats,
     Event,
+    GalleryChanged,
+    IdentityConfirmed,
     IdentityDecided,
     IdentityFinal,
     IdentityRevised,
+    PipelineStats,
     RunStarted,
     RunStopped,
     TrackEnded,
+    TrackStarted,
     Unrecognised,
-    decode,
-    encode,
 )
 from gaitstream.events.segment import Record
-from gaitstream.events.subscriber import Positions, Received, Subscriber
+from gaitstream.events.subscriber import Notice, Received, Subscriber
 
 __all__ = [
     "SCHEMA",
     "CameraOffline",
     "CameraOnline",
+    "CameraStats",
     "Event",
+    "GalleryChanged",
+    "IdentityConfirmed",
     "IdentityDecided",
     "IdentityFinal",
     "IdentityRevised",
     "Journal",
+    "MalformedError",
+    "Notice",
+    "PipelineStats",
     "Positions",
     "Publisher",
     "Received",
@@ -47,6 +58,7 @@ __all__ = [
     "RunStopped",
     "Subscriber",
     "TrackEnded",
+    "TrackStarted",
     "Unrecognised",
     "decode",
     "encode",

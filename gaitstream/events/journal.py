@@ -1,32 +1,44 @@
 """The durable journal: every event is here before it is on the wire.
 
-A directory of append-only segments (`segment.py` has their layout). Sequence numbers count from 1 per
-topic and survive both restarts and the deletion of old segments: each segment begins with the numbers
-reached before it.
+A directory of append-only segments (`segment.py` has their layout). Sequence numbers count from 1 through the
+whole journal and survive restarts and the deletion of old segments; each opening begins a new epoch
+(`epochs.py`). Nothing found in the directory is cut or refused: what cannot be read is passed over and told.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import threading
+import time
 import uuid
-from array import array
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
-from gaitstream.errors import EventError
-from gaitstream.events.segment import HEADER_BYTES, MAGIC, Record, Torn, pack, scan, unpack
+from gaitstream.errors import EventError, JournalWriteError
+from gaitstream.events.epochs import Epochs
+from gaitstream.events.migration import migrate
+from gaitstream.events.reading import MARK_EVERY, File, Marks, Reader, list_files, segment_path, wanted
+from gaitstream.events.segment import (
+    HEADER_BYTES,
+    Header,
+    Record,
+    pack,
+    pack_header,
+    parse,
+)
 
 Sync = Literal["batch", "always", "never"]
 """`batch`: one fsync for all events waiting, before they go on the wire (no loss on power failure).
 `always`: one per event. `never`: leave it to the system (no loss when the process is killed)."""
 
-HEADS_TOPIC = ""
-"""Record at the start of a segment that holds the sequence numbers reached before it."""
-_OFFSET_BITS = 40
+EPOCHS_TOPIC = ""
+"""Records with this topic list the epochs; no subscriber sees them."""
+ROOM_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DAY_S = 86_400.0
 
 
 class Journal:
@@ -37,9 +49,16 @@ class Journal:
         sync: when data are forced to the disk.
         segment_bytes: size at which a new file is begun.
         keep_bytes: the oldest files are deleted beyond this total; the newest is always kept.
+        keep_s: files with nothing younger than this are deleted; None keeps them whatever their age.
+        clock: UTC nanoseconds.
+
+    Attributes:
+        id: 16 bytes that name this journal for as long as it lives.
+        epoch: name of this opening of it.
+        damaged: stretches of the newest file that could not be read when it was opened.
 
     Raises:
-        EventError: another process has it open, it cannot be written, or an older file is damaged.
+        EventError: another process has it open, or the directory cannot be made.
     """
 
     def __init__(
@@ -49,176 +68,273 @@ class Journal:
         sync: Sync = "batch",
         segment_bytes: int = 16 * 1024 * 1024,
         keep_bytes: int = 1024 * 1024 * 1024,
+        keep_s: float | None = None,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.directory = Path(directory)
         self.policy = sync
         self.segment_bytes = segment_bytes
         self.keep_bytes = keep_bytes
-        self.torn_bytes = 0
-        """Bytes of a torn record cut off when this journal was opened."""
-        self._guard = threading.RLock()
-        self._heads: dict[str, int] = {}
-        self._index: dict[str, array[int]] = {}
-        self._number = 0
-        self._size = 0
+        self.keep_s = keep_s
+        self.damaged = 0
+        self.guard = threading.RLock()
+        """Held while a number is given and written; a caller may hold it over both."""
+        self._clock = clock
         self._fd = -1
+        self._size = 0
+        self._head = 0
         self._dirty = False
+        self._closed = False
+        self._epochs = Epochs()
+        self._marks: Marks = {}
+        self._lock = self._take_lock()
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise EventError(
-                f"{self.directory}: the journal cannot be written ({error}); set events.journal"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._lock)
-            raise EventError(
-                f"{self.directory}: another process writes this journal; stop it, or set events.journal "
-                "to another folder"
-            ) from error
-        self.id = self._read_id()
-        try:
+            migrate(self.directory)
+            self._files = list_files(self.directory)
+            self.id = next((f.header.journal for f in reversed(self._files) if f.header.journal), b"")
+            self.id = self.id or uuid.uuid4().bytes
             self._recover()
         except BaseException:
             os.close(self._lock)
             raise
+        self.epoch = self._epochs.begin(self._head + 1)
+        self._unwritten_epoch = True
+        with contextlib.suppress(EventError):  # a full disk refuses events, not the start
+            self._write_epoch()
 
-    def append(self, topic: str, payload: bytes) -> Record:
-        """Write one event; on return it outlives this process (and, with `always`, a power failure)."""
-        with self._guard:
-            if self._size >= self.segment_bytes:
-                self._rotate()
-            record = Record(topic, self._heads.get(topic, 0) + 1, payload)
-            self._write(record)
-            if self.policy == "always":
-                os.fsync(self._fd)
+    @property
+    def head(self) -> int:
+        """The last number given."""
+        return self._head
+
+    @property
+    def first(self) -> int:
+        """The first number still kept; `head + 1` when none is."""
+        with self.guard:
+            return self._files[0].header.first if self._files else self._head + 1
+
+    @property
+    def epochs(self) -> Epochs:
+        """Which numbers were given when."""
+        return self._epochs
+
+    def append(self, topic: str, payload: bytes, time_ns: int | None = None) -> Record:
+        """Write one event; on return it outlives this process (and, with `always`, a power failure).
+
+        Args:
+            topic: not empty.
+            payload: the encoded event.
+            time_ns: UTC nanoseconds of publishing; None takes the clock.
+
+        Raises:
+            JournalWriteError: there is no room, or the disk fails; nothing was written. Try again later.
+        """
+        with self.guard:
+            stamp = self._clock() if time_ns is None else time_ns
+            record = Record(topic, self._head + 1, payload, stamp, self.epoch)
+            data = pack(record)
+            if self._size >= self.segment_bytes or self._fd < 0:
+                self._rotate(stamp)
+            if self._unwritten_epoch:
+                self._write_epoch()
+            offset = self._size
+            self._write(data)
+            self._head = record.seq
+            if record.seq % MARK_EVERY == 0:
+                self._marks[self._files[-1].number].append((record.seq, offset))
             return record
 
     def sync(self) -> None:
-        """Force what was appended to the disk, unless the policy is `never`."""
-        with self._guard:
+        """Force what was appended to the disk, unless the policy is `never`.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        with self.guard:
             dirty, self._dirty = self._dirty, False
-            fd = os.dup(self._fd) if dirty and self.policy == "batch" else -1
+            fd = os.dup(self._fd) if dirty and self.policy == "batch" and self._fd >= 0 else -1
         if fd >= 0:  # outside the lock: appending goes on meanwhile
             try:
                 os.fdatasync(fd)
             finally:
                 os.close(fd)
 
-    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[Record]:
-        """Up to `limit` events of a topic with sequence numbers above `after`, in order."""
-        with self._guard:
-            places = self._index.get(topic, array("Q"))
-            first = self._heads.get(topic, 0) - len(places) + 1
-            wanted = places[max(0, after + 1 - first) :][:limit]
-            return self._load(wanted)
+    def reader(self) -> Reader:
+        """A reader of this journal, to be used from one thread."""
+        return Reader(self.directory, files=self.files, marks=self._marks)
 
-    def heads(self) -> dict[str, int]:
-        """The last sequence number by topic."""
-        with self._guard:
-            return dict(self._heads)
+    def files(self) -> list[File]:
+        """The segments, oldest first."""
+        with self.guard:
+            return list(self._files)
 
-    def firsts(self) -> dict[str, int]:
-        """The first sequence number still kept, by topic; head + 1 when none is."""
-        with self._guard:
-            return {topic: head - len(self._index.get(topic, ())) + 1 for topic, head in self._heads.items()}
+    def read(self, after: int = 0, *, prefixes: Iterable[str] = ("",), limit: int = 1000) -> list[Record]:
+        """Up to `limit` events numbered above `after`, of topics that begin with one of the prefixes."""
+        reader, found = self.reader(), list[Record]()
+        chosen = tuple(prefixes)
+        reader.seek(after)
+        while len(found) < limit:
+            piece = reader.read()
+            found += [record for record in piece.records if wanted(record.topic, chosen)]
+            if piece.end:
+                break
+        return found[:limit]
+
+    def expire(self) -> None:
+        """Delete what is beyond `keep_bytes` or `keep_s`; call it now and then where little is published."""
+        with self.guard:
+            if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:  # somebody deleted the file in use
+                self._files.pop()
+                os.close(self._fd)
+                self._fd = -1
+            if self.keep_s is not None and self._files and self._head >= self._files[-1].header.first:
+                age_s = (self._clock() - self._files[-1].header.created_ns) / 1e9
+                if age_s > min(DAY_S, self.keep_s / 2):
+                    with contextlib.suppress(EventError):
+                        self._rotate(self._clock())
+            self._forget()
+
+    def rewrite(self, change: Callable[[Record], bytes]) -> int:
+        """Give events another payload, to erase a name: every file that changes is written anew.
+
+        Args:
+            change: the payload to keep; the record's own where nothing changes.
+
+        Returns:
+            Events that changed.
+
+        Raises:
+            JournalWriteError: no room for the new file; those before it are done.
+        """
+        with self.guard:
+            if self._files and self._head >= self._files[-1].header.first:
+                self._rotate(self._clock(), must=True)
+            closed = self._files[:-1]
+        return sum(self._rewrite_file(file, change) for file in closed)
 
     def close(self) -> None:
         """Force everything to the disk and let go of the directory; may be called twice."""
-        with self._guard:
+        with self.guard:
+            if self._closed:
+                return
+            self._closed = True
             if self._fd >= 0:
                 if self.policy != "never":
-                    os.fsync(self._fd)
+                    with contextlib.suppress(OSError):
+                        os.fsync(self._fd)
                 os.close(self._fd)
-                os.close(self._lock)
                 self._fd = -1
+            os.close(self._lock)
 
-    def _read_id(self) -> bytes:
-        for path in self._segments():
-            head = path.read_bytes()[:HEADER_BYTES]
-            if len(head) == HEADER_BYTES and head.startswith(MAGIC):
-                return head[len(MAGIC) :]
-        return uuid.uuid4().bytes
-
-    def _segments(self) -> list[Path]:
-        return sorted(self.directory.glob("*.journal"))
-
-    def _path(self, number: int) -> Path:
-        return self.directory / f"{number:08d}.journal"
-
-    def _recover(self) -> None:
-        paths = self._segments()
-        for path in paths:
-            self._number = int(path.stem)
-            data = path.read_bytes()
-            try:
-                for offset, record in scan(data):
-                    self._note(record, offset)
-            except Torn as torn:
-                if path != paths[-1]:
-                    raise EventError(
-                        f"{path} is damaged at byte {torn.offset}; restore it from a copy, or move the "
-                        f"folder {self.directory} away to begin a new journal"
-                    ) from torn
-                self._cut(path, data, torn.offset)
-        if paths and paths[-1].exists():
-            self._fd = os.open(paths[-1], os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-            self._size = os.fstat(self._fd).st_size
-        else:
-            self._rotate()
-
-    def _cut(self, path: Path, data: bytes, offset: int) -> None:
-        """Truncate a torn tail; what was cut is kept beside the file."""
-        self.torn_bytes = len(data) - offset
-        if offset < HEADER_BYTES:
-            path.unlink()
-            return
-        path.with_suffix(".torn").write_bytes(data[offset:])
-        os.truncate(path, offset)
-
-    def _note(self, record: Record, offset: int) -> None:
-        if record.topic == HEADS_TOPIC:
-            for topic, head in msgspec.json.decode(record.payload, type=dict[str, int]).items():
-                self._heads.setdefault(topic, head)
-            return
-        self._heads[record.topic] = record.seq
-        places = self._index.setdefault(record.topic, array("Q"))
-        places.append(self._number << _OFFSET_BITS | offset)
-
-    def _write(self, record: Record) -> None:
-        data = pack(record)
+    def _take_lock(self) -> int:
         try:
-            written = os.write(self._fd, data)
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EventError(
-                f"{self._path(self._number)}: the journal cannot be written ({error})"
+                f"{self.directory}: the journal cannot be written ({error}); set events.journal"
             ) from error
-        if written != len(data):
-            os.ftruncate(self._fd, self._size)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
             raise EventError(
-                f"{self._path(self._number)}: the disk is full; free space or move events.journal"
-            )
-        self._note(record, self._size)
+                f"{self.directory}: another process writes this journal; stop it, or set events.journal "
+                "to another folder"
+            ) from error
+        return lock
+
+    def _recover(self) -> None:
+        """Learn numbers and epochs from the newest file that holds any, and go on behind its end."""
+        self._head = max((file.header.first - 1 for file in self._files), default=0)
+        for file in reversed(self._files):
+            data = file.path.read_bytes()
+            parsed = parse(data[HEADER_BYTES:], whole=True)
+            places = self._marks.setdefault(file.number, [])
+            for offset, record in parsed.records:
+                if record.topic == EPOCHS_TOPIC:
+                    with contextlib.suppress(ValueError):
+                        self._epochs = Epochs.decode(record.payload)
+                else:
+                    places.append((record.seq, offset + HEADER_BYTES))
+                    self._head = max(self._head, record.seq)
+                    self._epochs.note(record.epoch, record.seq)
+            self._marks[file.number] = places[::MARK_EVERY]
+            if file is self._files[-1]:
+                self.damaged = parsed.damaged
+            if parsed.records:
+                break
+        _remove_empty(self.directory)
+        if (
+            self._files
+            and self._files[-1].number + 1 == self._next_number()
+            and self._files[-1].header.journal
+        ):
+            self._fd = os.open(self._files[-1].path, os.O_RDWR | os.O_CLOEXEC)
+            self._size = os.fstat(self._fd).st_size
+
+    def _write_epoch(self) -> None:
+        """The list of epochs, at the start of an opening and of a file."""
+        if self._fd < 0:
+            self._rotate(self._clock())
+            return
+        self._write(
+            pack(Record(EPOCHS_TOPIC, self._head + 1, self._epochs.encode(), self._clock(), self.epoch))
+        )
+        self._unwritten_epoch = False
+
+    def _write(self, data: bytes) -> None:
+        if self._closed:
+            raise EventError(f"{self.directory}: the journal is closed")
+        try:
+            written = os.pwrite(self._fd, data, self._size)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self.policy == "always":
+                os.fdatasync(self._fd)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # else the next write goes over it
+                os.ftruncate(self._fd, self._size)
+            raise _write_error(segment_path(self.directory, self._files[-1].number), error) from error
         self._size += len(data)
         self._dirty = True
 
-    def _rotate(self) -> None:
+    def _rotate(self, now_ns: int, *, must: bool = False) -> None:
+        """Begin a new file; where there is no room for it the old one is used further, if there is one."""
+        number = self._next_number()
+        path = segment_path(self.directory, number)
+        first = self._head + 1
+        start = pack_header(Header(self.id, first, now_ns)) + pack(
+            Record(EPOCHS_TOPIC, first, self._epochs.encode(), now_ns, self.epoch)
+        )
+        try:
+            if self._closed:
+                raise EventError(f"{self.directory}: the journal is closed")
+            fd = _create(path, start, sync=self.policy != "never")
+        except OSError as error:
+            if self._fd >= 0 and not must:
+                return
+            raise _write_error(path, error) from error
         if self._fd >= 0:
-            os.fsync(self._fd)
+            if self.policy != "never":
+                with contextlib.suppress(OSError):
+                    os.fsync(self._fd)
             os.close(self._fd)
-        self._number += 1
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._fd = os.open(self._path(self._number), flags, 0o600)
-        os.write(self._fd, MAGIC + self.id)
-        self._size = HEADER_BYTES
-        self._write(Record(HEADS_TOPIC, 0, msgspec.json.encode(self._heads)))
+        self._fd, self._size = fd, len(start)
+        self._unwritten_epoch = False
+        self._files.append(File(number, path, Header(self.id, first, now_ns)))
+        self._marks[number] = []
         self._sync_directory()
         self._forget()
 
+    def _next_number(self) -> int:
+        names = (int(path.stem) for path in self.directory.glob("*.journal") if path.stem.isdigit())
+        return max(names, default=0) + 1
+
     def _sync_directory(self) -> None:
-        if self.policy != "never":
+        if self.policy == "never":
+            return
+        with contextlib.suppress(OSError):
             folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
@@ -226,40 +342,83 @@ class Journal:
                 os.close(folder)
 
     def _forget(self) -> None:
-        """Delete the oldest segments beyond `keep_bytes` and what the index says of them."""
-        sizes = [(path, path.stat().st_size) for path in self._segments()]
-        total = sum(size for _, size in sizes)
-        oldest = self._number
-        for path, size in sizes[:-1]:
-            if total <= self.keep_bytes:
-                oldest = int(path.stem)
-                break
-            path.unlink()
+        """Delete the oldest segments beyond what is to be kept; the newest always stays."""
+        sizes = [_size(file.path) for file in self._files]
+        total = sum(sizes)
+        oldest_ns = None if self.keep_s is None else self._clock() - int(self.keep_s * 1e9)
+        for size in sizes[:-1]:
+            too_old = oldest_ns is not None and self._files[1].header.created_ns < oldest_ns
+            if total <= self.keep_bytes and not too_old:
+                return
+            file = self._files.pop(0)
+            self._marks.pop(file.number, None)
+            with contextlib.suppress(OSError):
+                file.path.unlink()
             total -= size
-        bound = oldest << _OFFSET_BITS
-        for topic, places in self._index.items():
-            if places and places[0] < bound:
-                self._index[topic] = array("Q", (place for place in places if place >= bound))
 
-    def _load(self, places: array[int]) -> list[Record]:
-        records: list[Record] = []
-        number, fd = -1, -1
+    def _rewrite_file(self, file: File, change: Callable[[Record], bytes]) -> int:
         try:
-            for place in places:
-                if place >> _OFFSET_BITS != number:
-                    if fd >= 0:
-                        os.close(fd)
-                    number = place >> _OFFSET_BITS
-                    fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
-                records.append(self._load_one(fd, place & ((1 << _OFFSET_BITS) - 1)))
-        finally:
-            if fd >= 0:
-                os.close(fd)
-        return records
+            data = file.path.read_bytes()
+        except OSError:
+            return 0  # deleted meanwhile
+        changed, parts = 0, [data[:HEADER_BYTES]]
+        for _, record in parse(data[HEADER_BYTES:], whole=True).records:
+            payload = change(record) if record.topic else record.payload
+            changed += payload != record.payload
+            parts.append(pack(record._replace(payload=payload)))
+        if not changed:
+            return 0
+        beside = file.path.with_suffix(".new")
+        try:
+            beside.unlink(missing_ok=True)
+            os.close(_create(beside, b"".join(parts), sync=True))
+        except OSError as error:
+            raise _write_error(beside, error) from error
+        with self.guard:
+            if file not in self._files:
+                beside.unlink()
+                return 0
+            beside.replace(file.path)
+            self._marks.pop(file.number, None)
+            self._sync_directory()
+        return changed
 
-    def _load_one(self, fd: int, offset: int) -> Record:
-        size = int.from_bytes(os.pread(fd, 4, offset), "big")
-        try:
-            return unpack(os.pread(fd, 8 + size, offset), 0)[0]
-        except Torn as torn:
-            raise EventError(f"{self.directory}: an event was damaged after it was written") from torn
+
+def _create(path: Path, data: bytes, *, sync: bool) -> int:
+    """Make a private file with this content; nothing stays of it when there is no room."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if os.pwrite(fd, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if sync:
+            os.fsync(fd)
+    except OSError:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    return fd
+
+
+def _remove_empty(directory: Path) -> None:
+    """Files too short for a single record: a full disk left them when a file was begun."""
+    for path in directory.glob("*.journal"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_size <= HEADER_BYTES:
+                path.unlink()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _write_error(path: Path, error: OSError) -> JournalWriteError:
+    if error.errno in ROOM_ERRORS:
+        return JournalWriteError(
+            f"{path}: no room for the journal ({error.strerror}); free space or move events.journal",
+            full=True,
+        )
+    return JournalWriteError(f"{path}: the journal cannot be written ({error})")

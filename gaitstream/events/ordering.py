@@ -1,4 +1,4 @@
-"""Exactly once, in order: what a subscriber has had, what it may have next, and what is missing.
+"""Exactly once, in order: what a subscriber has had of one publisher, what it may have next, what is missing.
 
 No I/O and no clock: the subscriber feeds in what its sockets receive and asks what to request.
 """
@@ -6,131 +6,191 @@ No I/O and no clock: the subscriber feeds in what its sockets receive and asks w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import repeat
+from typing import NamedTuple
 
-from gaitstream.events.segment import Record
+from gaitstream.events.reading import wanted
+from gaitstream.events.wire import Batch, Reply, Request
 
-MAX_HELD = 1000
-"""Events kept per topic while those before them are on their way; more are dropped and come by replay."""
+MAX_HELD = 10_000
+"""Events kept while those before them are on their way; more are dropped and come by replay."""
+MAX_EPOCHS = 64
+"""Epochs of a publisher that are remembered: openings of its journal in which events came."""
+
+
+class Ready(NamedTuple):
+    """One event that may be delivered.
+
+    Attributes:
+        time_ns: when it was published; 0 where it came live.
+    """
+
+    topic: str
+    seq: int
+    payload: bytes
+    epoch: str
+    time_ns: int
+
+
+class Told(NamedTuple):
+    """Something a user should know.
+
+    Attributes:
+        kind: `lost`: events the journal no longer keeps, or cannot read. `rewound`: events that were
+            delivered and that the journal does not know any more, as after a restore. `epoch`: the publisher
+            was started anew. `journal`: another journal answers; all of it is news.
+        events: how many.
+    """
+
+    kind: str
+    events: int
 
 
 class Ordering:
-    """Sequence numbers of one subscriber.
+    """Numbers of one publisher, as one subscriber sees them.
 
     Attributes:
-        journal: id of the publisher's journal; empty before the first contact.
-        positions: the last number delivered, by topic.
-        lost: events the publisher's journal no longer keeps, so that they can never be had.
+        publisher: id of its journal; empty before the first contact.
+        cursor: the last number that was released, by epoch, newest last.
+        told: what happened; the caller takes entries away.
 
     Args:
         prefixes: topics wanted: those that start with one of these.
-        journal: id of the journal that `positions` refer to.
-        positions: where to resume.
-        from_start: topics without a position begin at the first event kept, else at the next.
-        max_held: events kept per topic while those before them are on their way.
+        publisher: the journal that `cursor` refers to.
+        cursor: where to resume; empty to begin at `since`.
+        since: `now`, `beginning`, or UTC nanoseconds of publishing.
+        max_held: events kept while those before them are on their way.
     """
 
     def __init__(
         self,
         prefixes: Iterable[str] = ("",),
         *,
-        journal: bytes = b"",
-        positions: Mapping[str, int] | None = None,
-        from_start: bool = False,
+        publisher: str = "",
+        cursor: Mapping[str, int] | None = None,
+        since: str | int = "now",
         max_held: int = MAX_HELD,
     ) -> None:
-        self._max_held = max_held
         self.prefixes = tuple(prefixes)
-        self.journal = journal
-        self.positions: dict[str, int] = dict(positions or {})
-        self.lost = 0
-        self._from_start = from_start
+        self.publisher = publisher
+        self.cursor: dict[str, int] = dict(cursor or {})
+        self.told: list[Told] = []
+        self._since = since
+        self._all = any(not prefix for prefix in self.prefixes)
+        self._max_held = max_held
+        self._live = ""
+        self._last = 0
+        self._head = 0
         self._greeted = False
-        self._heads: dict[str, int] = {}
-        self._held: dict[str, dict[int, Record]] = {}
-        self._held_journal = journal
-
-    def wants(self, topic: str) -> bool:
-        """Whether a topic was asked for."""
-        return any(topic.startswith(prefix) for prefix in self.prefixes)
+        self._behind = True
+        self._held: dict[int, tuple[Batch, list[bytes]]] = {}
+        self._held_events = 0
 
     @property
     def greeted(self) -> bool:
-        """Whether the publisher's numbers are known; before that nothing is delivered."""
+        """Whether the publisher has answered; before that nothing is delivered."""
         return self._greeted
 
-    def greet(self, journal: bytes, heads: Mapping[str, int], firsts: Mapping[str, int]) -> None:
-        """Take the numbers of a reply: the first contact, a later one, or that of a new journal."""
-        if self.journal and journal != self.journal:
-            self.positions.clear()
-            self._heads.clear()
-            self._from_start = True  # all of the new journal is news
-        if journal != self._held_journal:
-            self._held.clear()
-        self.journal = self._held_journal = journal
-        for topic in filter(self.wants, heads):
-            self._place(topic, heads[topic], firsts.get(topic, 1) - 1)
+    @property
+    def behind(self) -> bool:
+        """Whether a request is due: events are missing, or the publisher's numbers are not known."""
+        return self._behind
+
+    def request(self, identifier: int, credit: int) -> Request:
+        """What to ask for."""
+        prefixes = list(self.prefixes)
+        if self.cursor:
+            return Request(id=identifier, cursor=self.cursor, prefixes=prefixes, credit=credit)
+        return Request(id=identifier, since=self._since, prefixes=prefixes, credit=credit)
+
+    def live(self, batch: Batch, payloads: list[bytes]) -> list[Ready]:
+        """Take events as they are published; returns those that may be delivered now."""
+        count = len(payloads)
+        if not self._greeted or batch.epoch != self._live or self._behind:
+            self._behind = True
+            self._hold(batch, payloads)
+            return []
+        skip = self._last + 1 - batch.first
+        if skip < 0:
+            self._behind = True
+            self._hold(batch, payloads)
+            return []
+        if skip >= count:
+            return []
+        return self._release(batch, payloads, skip)
+
+    def heads(self, publisher: str, epoch: str, seq: int) -> None:
+        """Take the periodic numbers."""
+        if self._greeted and (publisher != self.publisher or epoch != self._live or seq > self._last):
+            self._behind = True
+
+    def replayed(self, reply: Reply, payloads: list[bytes]) -> list[Ready]:
+        """Take one answer; returns what may be delivered now."""
+        self._greet(reply)
+        if reply.lost:
+            self.told.append(Told("lost", reply.lost))
+        if reply.rewound:
+            self.told.append(Told("rewound", reply.rewound))
+        ready = [
+            Ready(topic, seq, payload, reply.epoch, time_ns)
+            for topic, seq, payload, time_ns in zip(
+                reply.topics, reply.seqs, payloads, reply.times, strict=False
+            )
+            if seq > self._last and wanted(topic, self.prefixes)
+        ]
+        self._advance(reply.epoch, max(self._last, reply.to))
+        if reply.done:
+            self._behind = False
+            ready += self._release_held()
+        return ready
+
+    def _greet(self, reply: Reply) -> None:
+        if self.publisher and reply.publisher != self.publisher:
+            self.told.append(Told("journal", 0))
+            self.cursor.clear()
+            self._last = 0
+        elif not reply.known:
+            self.told.append(Told("journal", 0))
+            self._last = 0
+        elif self._greeted and reply.live != self._live:
+            self.told.append(Told("epoch", 0))
+        if reply.rewound:
+            self._last = 0
+        self.publisher = reply.publisher
+        self._live = reply.live
         self._greeted = True
-        self.note_heads(journal, heads)
 
-    def _place(self, topic: str, head: int, kept_before: int) -> None:
-        """Give a topic its position and count what is gone for good."""
-        if topic not in self.positions and not self._greeted:
-            self.positions[topic] = kept_before if self._from_start else head
-        position = self.positions.setdefault(topic, 0)
-        if position < kept_before:
-            self.lost += kept_before - position
-            self.positions[topic] = kept_before
+    def _advance(self, epoch: str, seq: int) -> None:
+        self._last = seq
+        if next(reversed(self.cursor), None) != epoch:
+            self.cursor.pop(epoch, None)  # it becomes the newest
+            while len(self.cursor) >= MAX_EPOCHS:
+                del self.cursor[next(iter(self.cursor))]
+        self.cursor[epoch] = seq
+        if epoch:
+            self.cursor.pop("", None)
 
-    def note_heads(self, journal: bytes, heads: Mapping[str, int]) -> bool:
-        """Take the periodic numbers; returns False when a new `greet` is needed first."""
-        if not self._greeted or journal != self.journal:
-            return False
-        self._heads.update({topic: head for topic, head in heads.items() if self.wants(topic)})
-        return True
+    def _hold(self, batch: Batch, payloads: list[bytes]) -> None:
+        if self._held_events + len(payloads) <= self._max_held and batch.first not in self._held:
+            self._held[batch.first] = batch, payloads
+            self._held_events += len(payloads)
 
-    def receive(self, journal: bytes, record: Record) -> list[Record]:
-        """Take one event and get those that may be delivered now; none of another journal."""
-        if not self.wants(record.topic):
-            return []
-        if not self._greeted or journal != self.journal:
-            if journal != self._held_journal:
-                self._held.clear()
-                self._held_journal = journal
-            self._hold(record)  # delivered after the greeting
-            return []
-        position = self.positions.setdefault(record.topic, 0)
-        self._heads[record.topic] = max(self._heads.get(record.topic, 0), record.seq)
-        if record.seq > position:
-            self._hold(record)
-        return self._release(record.topic)
+    def _release(self, batch: Batch, payloads: list[bytes], skip: int) -> list[Ready]:
+        last = batch.first + len(payloads) - 1
+        rows = zip(
+            batch.topics[skip:], range(batch.first + skip, last + 1), payloads[skip:],
+            repeat(batch.epoch), repeat(0), strict=False,
+        )  # fmt: skip
+        chosen = rows if self._all else (row for row in rows if wanted(row[0], self.prefixes))
+        ready = list(map(Ready._make, chosen))
+        self._advance(batch.epoch, last)
+        return ready
 
-    def release(self) -> list[Record]:
-        """What may be delivered of all that was held."""
-        return [record for topic in list(self._held) for record in self._release(topic)]
-
-    def missing(self) -> dict[str, int]:
-        """By topic with a gap, the number after which events are needed."""
-        gaps = {}
-        for topic, head in self._heads.items():
-            position = self.positions.get(topic, 0)
-            if head > position and position + 1 not in self._held.get(topic, {}):
-                gaps[topic] = position
-        return gaps
-
-    def _hold(self, record: Record) -> None:
-        held = self._held.setdefault(record.topic, {})
-        due = record.seq == self.positions.get(record.topic, 0) + 1
-        if due or len(held) < self._max_held:  # what is due must find room, whatever waits for it
-            held[record.seq] = record
-
-    def _release(self, topic: str) -> list[Record]:
-        held = self._held.get(topic, {})
-        position = self.positions.get(topic, 0)
-        ready = []
-        while position + 1 in held:
-            position += 1
-            ready.append(held.pop(position))
-        self.positions[topic] = position
-        for seq in [seq for seq in held if seq <= position]:
-            del held[seq]
+    def _release_held(self) -> list[Ready]:
+        """After a replay: what came live meanwhile and follows it."""
+        held, self._held, self._held_events = self._held, {}, 0
+        ready: list[Ready] = []
+        for first in sorted(held):
+            if held[first][0].epoch == self._live:
+                ready += self.live(*held[first])
         return ready

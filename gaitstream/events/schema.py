@@ -1,4 +1,4 @@
-"""What is published, as versioned structs; on the wire and in the journal each is one JSON object.
+"""What is published, as versioned structs; on the wire and in the journal each is one JSON or msgpack object.
 
 The field `type` names the kind. Readers ignore fields they do not know, and kinds they do not know
 arrive as `Unrecognised`, so that an older subscriber survives a newer publisher.
@@ -10,23 +10,46 @@ from typing import Any, ClassVar
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a field changes its meaning; added fields and kinds do not raise it."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of all events.
+    """Base of all events: the envelope. The publisher fills what is marked so.
 
     Attributes:
-        time_ns: UTC nanoseconds: capture time of the last frame the event rests on, or the clock
-            where no frame is involved.
+        schema: version of the envelope.
+        event_id: UUID of version 7, the same however often the event is delivered (publisher).
+        publisher: id of the journal the event is kept in (publisher).
         run: the run of the pipeline that decided it; track ids are unique per camera and run.
+        epoch: name of one opening of the journal (publisher).
+        seq: number in the journal; never given twice within an epoch, rising by one (publisher).
+        time_ns: UTC nanoseconds: capture time of the last frame the event rests on, or the clock
+            where no frame is involved. JavaScript numbers are too coarse for it: use `captured_at`.
+        captured_at: `time_ns` as RFC 3339 text (publisher).
+        published_at: when the event entered the journal, as RFC 3339 text (publisher).
+        latency_ms: milliseconds from capture, by stage; `publish` is added by the publisher where a frame
+            is involved.
+        models: fingerprint of each recognizer used, by model name.
     """
 
     family: ClassVar[str] = "event"
     schema: int = SCHEMA
-    time_ns: int
+    event_id: str = ""
+    publisher: str = ""
     run: str = ""
+    epoch: str = ""
+    seq: int = 0
+    time_ns: int
+    captured_at: str = ""
+    published_at: str = ""
+    latency_ms: dict[str, float] = {}
+    models: dict[str, str] = {}
+
+    @property
+    def type(self) -> str:
+        """The kind, as in the field `type` on the wire."""
+        return str(self.__struct_config__.tag)
 
     @property
     def topic(self) -> str:
@@ -41,6 +64,7 @@ class Identity(Event, frozen=True, kw_only=True):
     Attributes:
         status: `known`, `unknown`, `ambiguous` or `insufficient_evidence`.
         person: name in the gallery; None unless known.
+        person_id: id in the gallery, which stays when the name is changed or erased; None unless known.
         distance: fused distance to the nearest person; smaller is nearer.
         margin: distance of the second nearest person minus that of the nearest.
         first_ns: capture time of the first frame used.
@@ -51,7 +75,6 @@ class Identity(Event, frozen=True, kw_only=True):
         box: last box, xyxy in pixels of the camera's picture.
         rejections: frames not used, by reason.
         candidates: nearest persons with their distances, best first.
-        models: fingerprint of each recognizer used, by model name.
     """
 
     family: ClassVar[str] = "identity"
@@ -59,6 +82,7 @@ class Identity(Event, frozen=True, kw_only=True):
     track: int
     status: str
     person: str | None = None
+    person_id: str | None = None
     distance: float | None = None
     margin: float | None = None
     threshold: float | None = None
@@ -70,7 +94,6 @@ class Identity(Event, frozen=True, kw_only=True):
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     rejections: dict[str, int] = {}
     candidates: tuple[tuple[str, float], ...] = ()
-    models: dict[str, str] = {}
 
 
 class IdentityDecided(Identity, frozen=True, kw_only=True, tag="identity.decided"):
@@ -81,8 +104,25 @@ class IdentityRevised(Identity, frozen=True, kw_only=True, tag="identity.revised
     """Status or person changed as evidence grew."""
 
 
+class IdentityConfirmed(Identity, frozen=True, kw_only=True, tag="identity.confirmed"):
+    """What was said provisionally holds: the first full window gave the same status and person."""
+
+
 class IdentityFinal(Identity, frozen=True, kw_only=True, tag="identity.final"):
     """The last word on a track; exactly one for every track that ends."""
+
+
+class TrackStarted(Event, frozen=True, kw_only=True, tag="track.started"):
+    """Somebody is followed; nothing is known of them yet.
+
+    Attributes:
+        box: first box, xyxy in pixels of the camera's picture.
+    """
+
+    family: ClassVar[str] = "track"
+    camera: str
+    track: int
+    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
 class TrackEnded(Event, frozen=True, kw_only=True, tag="track.ended"):
@@ -106,6 +146,7 @@ class TrackEnded(Event, frozen=True, kw_only=True, tag="track.ended"):
     accepted: int
     outcome: str
     person: str | None = None
+    person_id: str | None = None
     reason: str | None = None
     rejections: dict[str, int] = {}
 
@@ -140,7 +181,6 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     family: ClassVar[str] = "run"
     version: str
     cameras: tuple[str, ...] = ()
-    models: dict[str, str] = {}
 
 
 class RunStopped(Event, frozen=True, kw_only=True, tag="run.stopped"):
@@ -152,44 +192,89 @@ class RunStopped(Event, frozen=True, kw_only=True, tag="run.stopped"):
     tracks: int = 0
 
 
+class CameraStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera in `pipeline.stats`.
+
+    Attributes:
+        state: `connecting`, `online`, `offline` or `ended`.
+        fps: analysed frames a second since the event before.
+        people: tracks now.
+        frames: analysed since the start of the run.
+        dropped: frames not analysed since the start of the run, by reason.
+    """
+
+    state: str
+    fps: float = 0.0
+    people: int = 0
+    frames: int = 0
+    dropped: dict[str, int] = {}
+
+
+class PipelineStats(Event, frozen=True, kw_only=True, tag="pipeline.stats"):
+    """How the run is, now and then.
+
+    Attributes:
+        uptime_s: since the run began.
+        rss_bytes: memory of the process, or of all processes together.
+        unwritten: events that could not be written to the journal since the start of the run.
+        cameras: by id.
+    """
+
+    family: ClassVar[str] = "stats"
+    uptime_s: float
+    rss_bytes: int = 0
+    unwritten: int = 0
+    cameras: dict[str, CameraStats] = {}
+
+
+class GalleryChanged(Event, frozen=True, kw_only=True, tag="gallery.changed"):
+    """The run took over a gallery that somebody changed: from here on it decides by this one.
+
+    Attributes:
+        people: how many are known now.
+        added: ids, or names where the gallery has no ids, of those who are new.
+        removed: ids, or names, of those who are gone.
+    """
+
+    family: ClassVar[str] = "gallery"
+    people: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
 class Unrecognised(Event, frozen=True, kw_only=True, tag="unrecognised"):
-    """An event of a kind this version does not know, as plain data."""
+    """An event of a kind, or of a schema, that this version does not know, as plain data.
+
+    Attributes:
+        kind: its `type` on the wire.
+        data: all of it.
+    """
 
     kind: str
     data: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """The kind, as in the field `type` on the wire."""
+        return self.kind
+
+    @property
+    def topic(self) -> str:
+        """Not known: a received event's topic stands beside it."""
+        return self.family
 
 
 AnyEvent = (
     IdentityDecided
     | IdentityRevised
+    | IdentityConfirmed
     | IdentityFinal
+    | TrackStarted
     | TrackEnded
     | CameraOnline
     | CameraOffline
+    | PipelineStats
+    | GalleryChanged
     | RunStarted
     | RunStopped
 )
-
-_encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-_plain: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
-
-
-def encode(event: Event) -> bytes:
-    """One JSON object, UTF-8."""
-    return _encoder.encode(event)
-
-
-def decode(payload: bytes | memoryview) -> Event:
-    """The event in a payload; `Unrecognised` for a kind or a shape this version does not know."""
-    try:
-        return _decoder.decode(payload)
-    except msgspec.ValidationError:
-        data = _plain.decode(payload)
-        time_ns = data.get("time_ns")
-        return Unrecognised(
-            kind=str(data.get("type", "")),
-            time_ns=time_ns if isinstance(time_ns, int) else 0,
-            run=str(data.get("run", "")),
-            data=data,
-        )

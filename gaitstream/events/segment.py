@@ -1,88 +1,171 @@
-"""One file of the journal: a header, then records that each carry their own checksum.
+"""One file of the journal: a header, then records that each carry their own mark and checksum.
 
-    header   "GSJ1", 16 bytes of journal id
-    record   u32 length of the body, u32 CRC-32 of the body
-             body: u64 sequence number, u16 length of the topic, topic (UTF-8), payload
+    header   "GSJ2", 16 bytes of journal id, u64 first sequence number, u64 time of creation, u32 CRC-32
+    record   4 bytes of mark, u32 length of the body, u32 CRC-32 of the body
+             body: u64 sequence number, u64 time of publishing (UTC ns), 8 bytes of epoch,
+                   u16 length of the topic, topic (UTF-8), payload
 
-All integers are big-endian. A record is written by one `write`, so a process that is killed leaves at
-most one torn record, at the end of the last file.
+All integers are big-endian. A record is written by one `pwrite`, so a process that is killed leaves at most
+one torn record, at the end of the last file. The mark is what reading goes on from behind a damaged one: its
+first byte occurs in no UTF-8 text. A record without a topic is the journal's own: `EPOCHS`.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from gaitstream.errors import EventError
 
-MAGIC = b"GSJ1"
-HEADER_BYTES = len(MAGIC) + 16
-_FRAME = struct.Struct(">II")
-_BODY = struct.Struct(">QH")
-MAX_BODY_BYTES = 16 * 1024 * 1024
+MAGIC = b"GSJ2"
+MARK = b"\xf5GSR"
+MAX_BODY_BYTES = 1024 * 1024
+"""Largest record; an event has a few hundred bytes."""
+_HEADER = struct.Struct(">4s16sQQ")
+_CRC = struct.Struct(">I")
+HEADER_BYTES = _HEADER.size + _CRC.size
+_FRAME = struct.Struct(">4sII")
+FRAME_BYTES = _FRAME.size
+_BODY = struct.Struct(">QQ8sH")
 
 
 class Record(NamedTuple):
-    """One event as it is stored and sent."""
+    """One event as it is stored and sent.
+
+    Attributes:
+        topic: where it is published.
+        seq: its number; unique within an epoch, and rising through the whole journal.
+        payload: the encoded event.
+        time_ns: UTC nanoseconds of publishing.
+        epoch: hexadecimal id of one opening of the journal.
+    """
 
     topic: str
     seq: int
     payload: bytes
+    time_ns: int = 0
+    epoch: str = ""
 
 
-class Torn(Exception):  # noqa: N818 - not an error the caller sees: it marks where a file stops being readable
-    """The bytes at `offset` are no record."""
+class Header(NamedTuple):
+    """What a file begins with."""
 
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
-        super().__init__(offset)
+    journal: bytes
+    first: int
+    created_ns: int
+
+
+class Parsed(NamedTuple):
+    """What some bytes of a file hold.
+
+    Attributes:
+        records: the whole, undamaged ones with their offsets in the bytes.
+        end: offset behind the last byte that was made sense of; what follows is incomplete or damaged.
+        damaged: stretches of bytes that were skipped because they are no record.
+    """
+
+    records: list[tuple[int, Record]]
+    end: int
+    damaged: int
+
+
+def pack_header(header: Header) -> bytes:
+    """The first `HEADER_BYTES` of a file."""
+    data = _HEADER.pack(MAGIC, header.journal, header.first, header.created_ns)
+    return data + _CRC.pack(zlib.crc32(data))
+
+
+def unpack_header(data: bytes) -> Header | None:
+    """A file's header; None when these bytes are none, or damaged."""
+    if len(data) < HEADER_BYTES or not data.startswith(MAGIC):
+        return None
+    if _CRC.unpack_from(data, _HEADER.size)[0] != zlib.crc32(data[: _HEADER.size]):
+        return None
+    _, journal, first, created_ns = _HEADER.unpack_from(data)
+    return Header(journal, first, created_ns)
 
 
 def pack(record: Record) -> bytes:
     """A record's bytes.
 
     Raises:
-        EventError: it is larger than 16 MiB.
+        EventError: it is larger than 1 MiB.
     """
     topic = record.topic.encode()
-    body = _BODY.pack(record.seq, len(topic)) + topic + record.payload
-    if len(body) > MAX_BODY_BYTES:
+    epoch = bytes.fromhex(record.epoch)
+    if len(topic) > 0xFFFF or len(topic) + len(record.payload) > MAX_BODY_BYTES:
         raise EventError(
-            f"an event of {len(body)} bytes on {record.topic}: at most {MAX_BODY_BYTES} are allowed"
+            f"an event of {len(record.payload)} bytes on {record.topic[:80]}: at most {MAX_BODY_BYTES} are "
+            "allowed; leave out what is not needed"
         )
-    return _FRAME.pack(len(body), zlib.crc32(body)) + body
+    body = b"".join((_BODY.pack(record.seq, record.time_ns, epoch, len(topic)), topic, record.payload))
+    return _FRAME.pack(MARK, len(body), zlib.crc32(body)) + body
 
 
-def unpack(data: bytes | memoryview, offset: int) -> tuple[Record, int]:
-    """The record at `offset` and the offset behind it.
-
-    Raises:
-        Torn: there is no whole, undamaged record.
-    """
-    start = offset + _FRAME.size
+def unpack(data: bytes, offset: int) -> tuple[Record, int] | None:
+    """The record at `offset` and the offset behind it; None when there is no whole, undamaged one."""
+    start = offset + FRAME_BYTES
     if start > len(data):
-        raise Torn(offset)
-    length, crc = _FRAME.unpack_from(data, offset)
-    body = bytes(data[start : start + length])
-    if not _BODY.size <= length <= MAX_BODY_BYTES or len(body) != length or zlib.crc32(body) != crc:
-        raise Torn(offset)
-    seq, topic_bytes = _BODY.unpack_from(body)
+        return None
+    mark, length, crc = _FRAME.unpack_from(data, offset)
+    end = start + length
+    if mark != MARK or length < _BODY.size or end > len(data):
+        return None
+    body = data[start:end]
+    if zlib.crc32(body) != crc:
+        return None
+    seq, time_ns, epoch, topic_bytes = _BODY.unpack_from(body)
     split = _BODY.size + topic_bytes
-    return Record(body[_BODY.size : split].decode(), seq, body[split:]), start + length
+    try:
+        topic = body[_BODY.size : split].decode()
+    except UnicodeDecodeError:
+        return None
+    return Record(topic, seq, body[split:], time_ns, epoch.hex()), end
 
 
-def scan(data: bytes) -> Iterator[tuple[int, Record]]:
-    """Every record of a file with its offset.
+def parse(data: bytes, *, whole: bool) -> Parsed:
+    """All records in some bytes of a file that begin at a record or anywhere before one.
 
-    Raises:
-        Torn: at the first offset that holds no record.
+    Args:
+        data: bytes of the file.
+        whole: nothing follows. Else an incomplete record at the end is left for the next call.
     """
-    offset = HEADER_BYTES
-    if len(data) < HEADER_BYTES:
-        raise Torn(0)
+    records: list[tuple[int, Record]] = []
+    offset = damaged = 0
     while offset < len(data):
-        record, behind = unpack(data, offset)
-        yield offset, record
-        offset = behind
+        found = unpack(data, offset)
+        if found is not None:
+            records.append((offset, found[0]))
+            offset = found[1]
+            continue
+        resumed = _resume(data, offset)
+        if resumed is None:
+            if not whole and _may_grow(data, offset):
+                break
+            offset = len(data) if whole else max(offset, len(data) - len(MARK) + 1)
+            damaged += 1
+            break
+        damaged += 1
+        offset = resumed
+    return Parsed(records, offset, damaged)
+
+
+def _resume(data: bytes, offset: int) -> int | None:
+    """Where the next whole record behind a bad one begins."""
+    at = data.find(MARK, offset + 1)
+    while at >= 0:
+        if unpack(data, at) is not None:
+            return at
+        at = data.find(MARK, at + 1)
+    return None
+
+
+def _may_grow(data: bytes, offset: int) -> bool:
+    """Whether the bytes at `offset` could be the beginning of a record that ends behind the data."""
+    head = data[offset : offset + FRAME_BYTES]
+    if len(head) < FRAME_BYTES:
+        return MARK.startswith(head[: len(MARK)])
+    mark, length, _ = _FRAME.unpack(head)
+    plausible = _BODY.size <= length <= MAX_BODY_BYTES + _BODY.size + 0xFFFF
+    return bool(mark == MARK and plausible and offset + FRAME_BYTES + length > len(data))

@@ -1,155 +1,196 @@
-"""The subscriber: live events, with those that were missed fetched from the publisher's journal."""
+"""The subscriber: live events, with those that were missed fetched from the publishers' journals."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
 
-import msgspec
 import zmq
 
 from gaitstream.errors import EventError
-from gaitstream.events.ordering import Ordering
-from gaitstream.events.schema import Event, decode
-from gaitstream.events.segment import Record
-from gaitstream.events.wire import DEFAULT_ENDPOINT, DEFAULT_REPLAY, HEADS, Reply, Request, unpack_header
+from gaitstream.events.codec import MalformedError, decode
+from gaitstream.events.link import Link
+from gaitstream.events.ordering import Ordering, Ready
+from gaitstream.events.positions import Positions
+from gaitstream.events.schema import SCHEMA, Event, Unrecognised
+from gaitstream.events.wire import DEFAULT_ENDPOINT, next_endpoint
 
-ASK_AGAIN_S = 1.0
-"""A request without an answer is repeated on a new socket after this long."""
+log = logging.getLogger(__name__)
 
+STEP_S = 0.5
+"""Longest sleep: requests are repeated and publishers that came back are noticed this often."""
+_MERGE_STEP_S = 0.02
 
-class Positions(msgspec.Struct, frozen=True):
-    """How far a subscriber has come; save it with your own data to resume exactly there."""
-
-    journal: str
-    seqs: dict[str, int]
-
-    def to_json(self) -> bytes:
-        """As a JSON object."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Positions:
-        """From `to_json`.
-
-        Raises:
-            EventError: it is something else.
-        """
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
-            raise EventError(f"these are no saved positions ({error}); delete them to start anew") from error
+Since = Literal["now", "beginning"] | datetime | int | Positions
 
 
 class Received(NamedTuple):
-    """One event as it was delivered."""
+    """One event as it was delivered.
+
+    Attributes:
+        topic: where it was published.
+        seq: its number in its publisher's journal.
+        event: the event.
+        payload: its bytes.
+        publisher: id of the publisher's journal.
+        epoch: of the number.
+    """
 
     topic: str
     seq: int
     event: Event
     payload: bytes
+    publisher: str
+    epoch: str
+
+
+class Notice(NamedTuple):
+    """Something that happened to the stream.
+
+    Attributes:
+        kind: `lost`: so many events can never be had any more. `rewound`: the publisher's journal does not
+            know so many events that were delivered (it was restored or damaged). `epoch`: the publisher was
+            started anew. `journal`: another journal answers at this address; all of it is delivered.
+            `malformed`: a message was no event and was left out. `schema`: an event of a newer schema,
+            delivered as `Unrecognised`.
+        endpoint: of the publisher.
+        events: how many, where it counts some.
+        detail: for people.
+    """
+
+    kind: str
+    endpoint: str
+    events: int
+    detail: str
 
 
 class Subscriber:
-    """Receives each event once, in the order of its topic, whatever is lost or restarted on the way.
+    """Receives each event once, in the order of its publisher, whatever is lost or restarted on the way.
 
-    Use it from one thread.
+    Use it from one thread, or from one asyncio loop with `async for`.
 
     Args:
-        endpoint: the publisher's PUB address.
-        replay: its replay address.
+        endpoint: the publisher's address, or those of several publishers.
+        replay: the replay address, or as many as there are publishers; None: the next port each.
         topics: prefixes of the topics wanted: `identity/`, `camera/gate`, or `` for all.
-        since: `now` (what is published from here on), `beginning` (all the journal keeps) or saved positions.
+        since: `now` (what is published from here on), `beginning` (all the journals keep), a time of
+            publishing (`datetime`, or UTC nanoseconds), or saved positions.
+        cursor: a file that `commit` writes. If it exists, it counts and `since` does not.
+        on_notice: called with each `Notice`; without it they are logged as warnings.
 
     Attributes:
-        lost: events that the publisher's journal had deleted before they could be fetched.
+        lost: events that no journal kept until they could be fetched.
+        malformed: messages that were no events.
+
+    Events of several publishers are merged by the time they were published while older ones are fetched;
+    after that they come as they come.
+
+    Raises:
+        EventError: an address or the cursor's file is wrong.
     """
 
     def __init__(
         self,
-        endpoint: str = DEFAULT_ENDPOINT,
-        replay: str = DEFAULT_REPLAY,
+        endpoint: str | Sequence[str] = DEFAULT_ENDPOINT,
+        replay: str | Sequence[str] | None = None,
         *,
         topics: Iterable[str] = ("",),
-        since: Literal["now", "beginning"] | Positions = "now",
+        since: Since = "now",
+        cursor: str | Path | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
     ) -> None:
-        saved: Mapping[str, int] = since.seqs if isinstance(since, Positions) else {}
-        self._ordering = Ordering(
-            topics,
-            journal=bytes.fromhex(since.journal) if isinstance(since, Positions) else b"",
-            positions=saved,
-            from_start=since != "now",
-        )
+        self.lost = 0
+        self.malformed = 0
+        self._cursor_path = Path(cursor) if cursor is not None else None
+        saved = Positions.load(cursor) if cursor is not None else None
+        self._on_notice = on_notice or _log_notice
+        self._delivered: dict[str, dict[str, int]] = {}
+        endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
+        replays = _replays(endpoints, replay)
         self._context = zmq.Context()
-        self._replay_address = replay
-        self._sub = self._context.socket(zmq.SUB)
-        self._sub.rcvhwm = 100_000
-        self._sub.heartbeat_ivl = 5_000  # a machine that vanished without a word is noticed
-        self._sub.heartbeat_timeout = 15_000
-        self._dealer: zmq.Socket[bytes] | None = None
         try:
-            self._sub.connect(endpoint)
-            for prefix in (*self._ordering.prefixes, HEADS.decode()):
-                self._sub.setsockopt_string(zmq.SUBSCRIBE, prefix)
-            self._ask()
-        except zmq.ZMQError as error:
+            self._links = [
+                self._link(*addresses, tuple(topics), saved or since)
+                for addresses in zip(endpoints, replays, strict=True)
+            ]
+        except EventError:
             self._context.destroy(linger=0)
-            raise EventError(
-                f"{endpoint} / {replay} cannot be connected ({error}); give addresses as {DEFAULT_ENDPOINT}"
-            ) from error
-        self._ready: deque[Record] = deque()
-
-    @property
-    def lost(self) -> int:
-        """Events that could not be had any more."""
-        return self._ordering.lost
+            raise
+        self._poller = zmq.Poller()
+        for link in self._links:
+            self._poller.register(link.sub, zmq.POLLIN)
+            self._poller.register(link.dealer, zmq.POLLIN)
+        self._take()
 
     @property
     def positions(self) -> Positions:
         """How far delivery has come, events still queued inside not counted."""
-        seqs = dict(self._ordering.positions)
-        for record in self._ready:
-            seqs[record.topic] = min(seqs[record.topic], record.seq - 1)
-        return Positions(self._ordering.journal.hex(), seqs)
+        out: dict[str, dict[str, int]] = {}
+        for link in self._links:
+            ordering = link.ordering
+            if ordering.publisher:
+                out[ordering.publisher] = _delivered(ordering.cursor, link.ready)
+        return Positions(out)
 
     @property
     def connected(self) -> bool:
-        """Whether the publisher has answered."""
-        return self._ordering.greeted
+        """Whether all publishers have answered."""
+        return all(link.ordering.greeted for link in self._links)
 
     def wait_connected(self, timeout_s: float) -> None:
-        """Wait until the publisher has answered; events that arrive meanwhile are kept.
+        """Wait until the publishers have answered; events that arrive meanwhile are kept.
 
         Raises:
-            EventError: it has not within `timeout_s`.
+            EventError: one has not within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._ordering.greeted:
+        while not self.connected:
             if time.monotonic() > deadline:
-                raise EventError(
-                    f"nobody answers at {self._replay_address}; start 'gaitstream run', or give its addresses"
-                )
-            self._step(0.05)
+                silent = ", ".join(link.replay for link in self._links if not link.ordering.greeted)
+                raise EventError(f"nobody answers at {silent}; start 'gaitstream run', or give its addresses")
+            self._wait(0.05)
 
     def receive(self, timeout_s: float | None = None) -> Received | None:
         """The next event; None when `timeout_s` passes without one (None waits for ever)."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._ready:
-            wait_s = ASK_AGAIN_S if deadline is None else min(ASK_AGAIN_S, deadline - time.monotonic())
+        while True:
+            received = self._next()
+            if received is not None:
+                return received
+            wait_s = STEP_S if deadline is None else min(STEP_S, deadline - time.monotonic())
             if wait_s < 0:
                 return None
-            self._step(wait_s)
-        record = self._ready.popleft()
-        return Received(record.topic, record.seq, decode(record.payload), record.payload)
+            self._wait(wait_s)
+
+    def commit(self) -> None:
+        """Save in the cursor's file that all events received so far have been dealt with.
+
+        Raises:
+            EventError: there is no cursor, or its file cannot be written.
+        """
+        if self._cursor_path is None:
+            raise EventError("commit needs a file: Subscriber(cursor='alerts.cursor')")
+        self.positions.save(self._cursor_path)
 
     def __iter__(self) -> Iterator[Received]:
         while True:
             received = self.receive()
             if received is not None:
                 yield received
+
+    async def __aiter__(self) -> AsyncIterator[Received]:
+        while True:
+            received = self._next()
+            if received is not None:
+                yield received
+                continue
+            await self._wait_async(STEP_S)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -163,55 +204,130 @@ class Subscriber:
     ) -> None:
         self.close()
 
-    def _step(self, wait_s: float) -> None:
-        poller = zmq.Poller()
-        poller.register(self._sub, zmq.POLLIN)
-        if self._dealer is not None:
-            poller.register(self._dealer, zmq.POLLIN)
-        ready = dict(poller.poll(max(1, int(wait_s * 1000))))
-        if self._sub in ready:
-            self._take_live()
-        if self._dealer is not None and self._dealer in ready:
-            self._take_reply(self._dealer)
-        waiting = self._dealer is not None
-        if waiting and time.monotonic() - self._asked < ASK_AGAIN_S:
-            return
-        if waiting or not self._ordering.greeted or self._ordering.missing():
-            self._ask()
+    def _link(self, endpoint: str, replay: str, topics: tuple[str, ...], since: Since) -> Link:
+        cursor: dict[str, int] = {}
+        begin: str | int = "beginning"
+        if isinstance(since, Positions):
+            known = since.publishers.values()
+            cursor = {
+                epoch: seq for epochs in known for epoch, seq in epochs.items() if epoch or len(known) == 1
+            }
+        elif isinstance(since, datetime):
+            begin = int(since.timestamp()) * 1_000_000_000 + since.microsecond * 1000
+        else:
+            begin = since
+        ordering = Ordering(topics, cursor=cursor, since=begin)
+        return Link(
+            self._context, endpoint, replay, ordering, lambda detail: self._tell_malformed(endpoint, detail)
+        )
 
-    def _ask(self) -> None:
-        """Request numbers and missing events on a fresh socket, so that no stale answer can arrive."""
-        if self._dealer is not None:
-            self._dealer.close(linger=0)
-        self._dealer = self._context.socket(zmq.DEALER)
-        self._dealer.connect(self._replay_address)
-        self._dealer.send(msgspec.json.encode(Request(after=self._ordering.missing())))
-        self._asked = time.monotonic()
-
-    def _take_live(self) -> None:
+    def _next(self) -> Received | None:
+        """The next event that is here, reading from the sockets when there is none."""
         while True:
-            try:
-                topic, header, payload = self._sub.recv_multipart(zmq.NOBLOCK)
-                journal, seq = unpack_header(header)
-            except zmq.Again:
-                return
-            except ValueError:
-                continue  # not of this bus
-            if topic == HEADS:
-                heads = msgspec.json.decode(payload, type=dict[str, int])
-                if not self._ordering.note_heads(journal, heads) and self._dealer is None:
-                    self._ask()
-                continue
-            self._ready += self._ordering.receive(journal, Record(topic.decode(), seq, payload))
-            if journal != self._ordering.journal and self._dealer is None:
-                self._ask()
+            link = self._choose()
+            if link is None:
+                self._take()
+                link = self._choose()
+                if link is None:
+                    return None
+            received = self._decode(link, link.ready.popleft())
+            if received is not None:
+                return received
 
-    def _take_reply(self, dealer: zmq.Socket[bytes]) -> None:
-        reply = msgspec.json.decode(dealer.recv(), type=Reply)
-        dealer.close(linger=0)
-        self._dealer = None
-        journal = bytes.fromhex(reply.journal)
-        self._ordering.greet(journal, reply.heads, reply.firsts)
-        for topic, seq, payload in reply.events:
-            self._ready += self._ordering.receive(journal, Record(topic, seq, bytes(payload)))
-        self._ready += self._ordering.release()
+    def _choose(self) -> Link | None:
+        """Whose event is next: the one published first, as long as older ones are being fetched."""
+        if len(self._links) == 1:
+            return self._links[0] if self._links[0].ready else None
+        waiting = [link for link in self._links if link.ready]
+        if not waiting or any(link.catching_up and not link.ready for link in self._links):
+            return None
+        return min(waiting, key=lambda link: link.ready[0].time_ns or float("inf"))
+
+    def _decode(self, link: Link, ready: Ready) -> Received | None:
+        topic, seq, payload, epoch, _ = ready
+        try:
+            event = decode(payload)
+        except MalformedError as error:
+            self._tell_malformed(link.endpoint, f"event {seq} on {topic}: {error}")
+            return None
+        if event.schema > SCHEMA and isinstance(event, Unrecognised):
+            detail = f"{event.kind} has schema {event.schema}, this program knows {SCHEMA}; update it"
+            self._on_notice(Notice("schema", link.endpoint, 1, detail))
+        return Received(topic, seq, event, payload, link.ordering.publisher, epoch)
+
+    def _take(self) -> None:
+        for link in self._links:
+            link.take()
+            for told in link.ordering.told:
+                if told.kind == "lost":
+                    self.lost += told.events
+                self._on_notice(Notice(told.kind, link.endpoint, told.events, _DETAILS[told.kind]))
+            link.ordering.told.clear()
+
+    def _wait(self, wait_s: float) -> None:
+        pause_s = _MERGE_STEP_S if any(link.ready for link in self._links) else wait_s
+        self._poller.poll(max(1, int(pause_s * 1000)))
+        self._take()
+
+    async def _wait_async(self, wait_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        sockets = [socket for link in self._links for socket in (link.sub, link.dealer)]
+        if any(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN for socket in sockets):
+            self._take()
+            return
+        woken = asyncio.Event()
+        # The descriptors tell of changes only, so the state is looked at above, after they were last emptied.
+        descriptors = [int(socket.getsockopt(zmq.FD)) for socket in sockets]
+        for descriptor in descriptors:
+            loop.add_reader(descriptor, woken.set)
+        try:
+            pause_s = _MERGE_STEP_S if any(link.ready for link in self._links) else min(wait_s, 0.1)
+            await asyncio.wait_for(woken.wait(), pause_s)
+        except TimeoutError:
+            pass
+        finally:
+            for descriptor in descriptors:
+                loop.remove_reader(descriptor)
+        self._take()
+
+    def _tell_malformed(self, endpoint: str, detail: str) -> None:
+        self.malformed += 1
+        self._on_notice(Notice("malformed", endpoint, 1, detail))
+
+
+_DETAILS = {
+    "lost": "events that the journal no longer keeps, or cannot read",
+    "rewound": "delivered events that the journal does not know any more; it was restored or damaged",
+    "epoch": "the publisher was started anew",
+    "journal": "another journal answers; all it keeps is delivered",
+}
+
+
+def _log_notice(notice: Notice) -> None:
+    level = logging.INFO if notice.kind == "epoch" else logging.WARNING
+    log.log(level, "%s: %s: %d: %s", notice.endpoint, notice.kind, notice.events, notice.detail)
+
+
+def _replays(endpoints: list[str], replay: str | Sequence[str] | None) -> list[str]:
+    if replay is None:
+        return [next_endpoint(endpoint) for endpoint in endpoints]
+    replays = [replay] if isinstance(replay, str) else list(replay)
+    if len(replays) != len(endpoints):
+        raise EventError(
+            f"{len(endpoints)} publishers and {len(replays)} replay addresses; give one for each, or none "
+            "for the next port each"
+        )
+    return replays
+
+
+def _delivered(cursor: dict[str, int], ready: Iterable[Ready]) -> dict[str, int]:
+    """A cursor without the events that are still queued."""
+    first: dict[str, int] = {}
+    for event in ready:
+        first.setdefault(event.epoch, event.seq)
+    if not first:
+        return dict(cursor)
+    out = {}
+    for epoch, seq in cursor.items():
+        out[epoch] = min(seq, first[epoch] - 1) if epoch in first else seq
+    return out

@@ -1,64 +1,121 @@
 """What the sockets carry.
 
-PUB, one message per event: topic, header (16 bytes of journal id, u64 sequence number), payload. Every
-second a message on `@heads` tells the last number of each topic, so that the loss of the last event before
-a silence is seen too.
+Publishing socket, for every event a message of two parts: topic, payload. Topics that begin with `@` are the
+bus's own:
 
-ROUTER: a `Request`, answered by one `Reply`.
+- `@all`: a `Batch`, then one part per event. All events in order; what our subscriber listens to, so that
+  it sees every number.
+- `@heads`, every second: a `Heads`, so that the loss of the last event before a silence is seen too.
+
+Replay socket: a `Request` in JSON, answered by messages of a `Reply` in JSON, then one part per event.
 """
 
 from __future__ import annotations
 
-import struct
-
 import msgspec
 
+ALL = b"@all"
 HEADS = b"@heads"
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
 DEFAULT_REPLAY = "tcp://127.0.0.1:5557"
-REPLY_EVENTS = 1000
-"""Most events in one reply."""
-_HEADER = struct.Struct(">16sQ")
+MAX_REQUEST_BYTES = 64 * 1024
+"""Largest message the publisher's sockets take; a longer one ends its connection."""
+MAX_CREDIT = 16
+"""Most replies one client can have on their way to it."""
+BATCH_EVENTS = 256
+BATCH_BYTES = 64 * 1024
+"""Where a batch ends, and about where a reply does."""
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """Asks for the numbers reached and, by topic, for the events after a number."""
-
-    after: dict[str, int] = {}
-    limit: int = REPLY_EVENTS
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """The answer.
+class Batch(msgspec.Struct, frozen=True):
+    """Events that follow each other in one epoch; their payloads are the parts behind.
 
     Attributes:
-        journal: its id in hexadecimal; numbers of another journal mean nothing here.
-        heads: the last number by topic.
-        firsts: the first number still kept by topic.
-        events: topic, number and payload, in order within each topic.
+        publisher: id of the journal.
+        epoch: of all of them.
+        first: number of the first; the others follow without a gap.
+        topics: of each.
     """
 
-    journal: str
-    heads: dict[str, int]
-    firsts: dict[str, int]
-    events: list[tuple[str, int, msgspec.Raw]] = []
+    publisher: str
+    epoch: str
+    first: int
+    topics: list[str]
 
 
-def pack_header(journal: bytes, seq: int) -> bytes:
-    """Second frame of a published event."""
-    return _HEADER.pack(journal, seq)
+class Heads(msgspec.Struct, frozen=True):
+    """How far a publisher has come.
 
-
-def unpack_header(header: bytes) -> tuple[bytes, int]:
-    """Journal id and sequence number.
-
-    Raises:
-        ValueError: it has another size: not a message of this bus.
+    Attributes:
+        epoch: of this opening of its journal.
+        seq: the last number sent.
+        first: the first number still kept.
     """
-    if len(header) != _HEADER.size:
-        raise ValueError(f"{len(header)} bytes are no event header ({_HEADER.size} expected)")
-    journal, seq = _HEADER.unpack(header)
-    return journal, seq
+
+    publisher: str
+    epoch: str
+    seq: int
+    first: int
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Asks for events; with nothing given, for the numbers alone.
+
+    Attributes:
+        id: comes back in every reply.
+        after: events behind this number.
+        cursor: the last number had, by epoch; instead of `after`.
+        since: `now`, `beginning`, or UTC nanoseconds of publishing; instead of both.
+        prefixes: topics wanted; none: all of them.
+        credit: replies that may be sent before more is granted, at most `MAX_CREDIT`.
+        grant: so many more replies to the request of this id; nothing else counts then.
+    """
+
+    id: int = 0
+    after: int | None = None
+    cursor: dict[str, int] | None = None
+    since: str | int | None = None
+    prefixes: list[str] = []
+    credit: int = 1
+    grant: int = 0
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One answer; the payloads of its events are the parts behind.
+
+    Attributes:
+        id: of the request.
+        error: why there is no answer; nothing else counts then.
+        publisher: id of the journal.
+        live: epoch of this opening of it.
+        epoch: of the events here, and of `to`; empty before the first event.
+        to: everything wanted up to this number has been sent.
+        head: the last number sent to all.
+        first: the first number still kept.
+        done: `to` has reached `head`; nothing more follows.
+        known: the cursor named an epoch of this journal. If not, it begins with the first event kept.
+        lost: numbers on the way to `to` that cannot be had any more.
+        rewound: events of the cursor that this journal does not know any more.
+        seqs: numbers of the events.
+        topics: theirs.
+        times: UTC nanoseconds of publishing.
+    """
+
+    id: int = 0
+    error: str = ""
+    publisher: str = ""
+    live: str = ""
+    epoch: str = ""
+    to: int = 0
+    head: int = 0
+    first: int = 1
+    done: bool = False
+    known: bool = True
+    lost: int = 0
+    rewound: int = 0
+    seqs: list[int] = []
+    topics: list[str] = []
+    times: list[int] = []
 
 
 def next_endpoint(endpoint: str) -> str:

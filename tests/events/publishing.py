@@ -10,7 +10,7 @@ from gaitstream.events import CameraOnline, Journal, Publisher
 
 def main(folder: str, port: int, count: int, pause_s: float) -> None:
     journal = Journal(folder, sync="never")
-    start = journal.heads().get("camera/a", 0)
+    start = journal.head
     publisher = Publisher(journal, f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port + 1}")
     print("ready", flush=True)  # noqa: T201
     for number in range(start + 1, start + count + 1):

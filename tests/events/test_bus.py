@@ -14,23 +14,11 @@ import pytest
 import zmq
 
 from gaitstream.errors import EventError
-from gaitstream.events import CameraOnline, Journal, Positions, Publisher, Received, Subscriber
+from gaitstream.events import Journal, Positions, Publisher, Received, Subscriber, decode
+from gaitstream.events.reading import Reader
+from tests.events.wiring import collect, online
 
 PUBLISHING = Path(__file__).with_name("publishing.py")
-
-
-def online(number: int, camera: str = "a") -> CameraOnline:
-    return CameraOnline(time_ns=number, camera=camera)
-
-
-def collect(subscriber: Subscriber, count: int, timeout_s: float = 10.0) -> list[Received]:
-    deadline = time.monotonic() + timeout_s
-    out: list[Received] = []
-    while len(out) < count and (left := deadline - time.monotonic()) > 0:
-        received = subscriber.receive(left)
-        if received is not None:
-            out.append(received)
-    return out
 
 
 def connect(subscriber: Subscriber) -> None:
@@ -154,10 +142,9 @@ def test_the_event_is_in_the_journal_before_it_is_on_the_wire(publisher: Publish
             publisher.publish(online(number))
         for _ in range(50):
             assert raw.poll(5000)
-            topic, header, payload = raw.recv_multipart()
-            seq = int.from_bytes(header[16:], "big")
-            [stored] = publisher.journal.read(topic.decode(), seq - 1, 1)
-            assert stored.payload == payload
+            topic, payload = raw.recv_multipart()
+            [stored] = publisher.journal.read(decode(payload).seq - 1, limit=1)
+            assert (stored.topic, stored.payload) == (topic.decode(), payload)
 
 
 def test_kill_and_restart_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -190,14 +177,8 @@ def test_kill_and_restart_lose_and_double_nothing(tmp_path: Path) -> None:
 
 def journal_head(folder: Path) -> int:
     """The last number in the files, read past the owner's lock."""
-    from gaitstream.events.segment import scan
-
-    return max(
-        (
-            record.seq
-            for path in folder.glob("*.journal")
-            for _, record in scan(path.read_bytes())
-            if record.topic
-        ),
-        default=0,
-    )
+    reader = Reader(folder)
+    reader.seek(0)
+    while not reader.read().end:
+        pass
+    return reader.position

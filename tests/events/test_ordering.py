@@ -5,112 +5,188 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitstream.events.ordering import Ordering
-from gaitstream.events.segment import Record
+from gaitstream.events.epochs import Epochs
+from gaitstream.events.ordering import Ordering, Ready, Told
+from gaitstream.events.wire import Batch, Reply
 
-ONE, TWO = b"1" * 16, b"2" * 16
-
-
-def record(seq: int, topic: str = "t") -> Record:
-    return Record(topic, seq, b"%d" % seq)
+PUBLISHER = "p" * 32
 
 
-def greeted(**options: object) -> Ordering:
+def batch(first: int, count: int = 1, epoch: str = "e1", topic: str = "t") -> tuple[Batch, list[bytes]]:
+    numbers = range(first, first + count)
+    return Batch(PUBLISHER, epoch, first, [topic] * count), [b"%d" % number for number in numbers]
+
+
+def reply(
+    seqs: list[int], to: int, *, epoch: str = "e1", live: str = "e1", done: bool = True, known: bool = True,
+    lost: int = 0, rewound: int = 0, publisher: str = PUBLISHER, topic: str = "t",
+) -> tuple[Reply, list[bytes]]:  # fmt: skip
+    answer = Reply(
+        publisher=publisher, live=live, epoch=epoch, to=to, head=to, done=done, known=known, lost=lost,
+        rewound=rewound, seqs=seqs, topics=[topic] * len(seqs), times=[0] * len(seqs),
+    )  # fmt: skip
+    return answer, [b"%d" % seq for seq in seqs]
+
+
+def greeted(to: int = 0, **options: object) -> Ordering:
     ordering = Ordering(**options)  # type: ignore[arg-type]
-    ordering.greet(ONE, {}, {})
+    ordering.replayed(*reply([], to))
     return ordering
+
+
+def seqs(ready: list[Ready]) -> list[int]:
+    return [event.seq for event in ready]
 
 
 def test_in_order_is_delivered_at_once() -> None:
     ordering = greeted()
-    assert [r.seq for n in (1, 2, 3) for r in ordering.receive(ONE, record(n))] == [1, 2, 3]
-    assert ordering.missing() == {}
+    assert seqs(ordering.live(*batch(1, 2))) == [1, 2]
+    assert seqs(ordering.live(*batch(3))) == [3]
+    assert not ordering.behind
+    assert ordering.cursor == {"e1": 3}
 
 
 def test_a_gap_holds_what_follows_until_it_is_filled() -> None:
     ordering = greeted()
-    ordering.receive(ONE, record(1))
-    assert ordering.receive(ONE, record(4)) == []
-    assert ordering.missing() == {"t": 1}
-    assert ordering.receive(ONE, record(2)) == [record(2)]
-    assert ordering.receive(ONE, record(3)) == [record(3), record(4)]
-    assert ordering.missing() == {}
+    ordering.live(*batch(1))
+    assert ordering.live(*batch(4, 2)) == []
+    assert ordering.behind
+    assert ordering.request(1, 4).cursor == {"e1": 1}
+    assert seqs(ordering.replayed(*reply([2, 3], 3))) == [2, 3, 4, 5]
+    assert not ordering.behind
 
 
 def test_a_repeated_event_is_delivered_once() -> None:
     ordering = greeted()
-    ordering.receive(ONE, record(1))
-    assert ordering.receive(ONE, record(1)) == []
+    ordering.live(*batch(1, 3))
+    assert ordering.live(*batch(2, 2)) == []
+    assert seqs(ordering.live(*batch(3, 2))) == [4]
 
 
 def test_heads_reveal_the_loss_of_the_last_event() -> None:
     ordering = greeted()
-    ordering.receive(ONE, record(1))
-    assert ordering.note_heads(ONE, {"t": 2, "new": 1})
-    assert ordering.missing() == {"t": 1, "new": 0}
+    ordering.live(*batch(1))
+    ordering.heads(PUBLISHER, "e1", 1)
+    assert not ordering.behind
+    ordering.heads(PUBLISHER, "e1", 2)
+    assert ordering.behind
 
 
-def test_now_begins_at_the_heads_of_the_greeting() -> None:
-    ordering = Ordering()
-    assert ordering.receive(ONE, record(8)) == []
-    assert ordering.receive(ONE, record(9)) == []
-    ordering.greet(ONE, {"t": 8}, {"t": 1})
-    assert ordering.release() == [record(9)]
+def test_a_new_epoch_is_asked_about_and_told() -> None:
+    ordering = greeted()
+    ordering.live(*batch(1, 2))
+    assert ordering.live(*batch(3, 1, epoch="e2")) == []
+    assert ordering.behind
+    assert seqs(ordering.replayed(*reply([3], 3, epoch="e2", live="e2"))) == [3]
+    assert ordering.told == [Told("epoch", 0)]
+    assert ordering.cursor == {"e1": 2, "e2": 3}
 
 
-def test_beginning_asks_for_all_that_is_kept() -> None:
-    ordering = Ordering(from_start=True)
-    ordering.greet(ONE, {"t": 8}, {"t": 5})
-    assert ordering.missing() == {"t": 4}
-    assert ordering.lost == 0
-
-
-def test_what_retention_took_meanwhile_is_counted() -> None:
-    ordering = Ordering(journal=ONE, positions={"t": 2}, from_start=True)
-    ordering.greet(ONE, {"t": 8}, {"t": 5})
-    assert ordering.lost == 2
-    assert ordering.missing() == {"t": 4}
+def test_numbers_given_again_after_a_cut_are_delivered() -> None:
+    ordering = greeted()
+    ordering.live(*batch(1, 10))
+    answer = reply([5, 6], 6, epoch="e2", live="e2", rewound=6)
+    assert seqs(ordering.replayed(*answer)) == [5, 6]
+    assert Told("rewound", 6) in ordering.told
 
 
 def test_another_journal_starts_over() -> None:
     ordering = greeted()
-    ordering.receive(ONE, record(1))
-    assert ordering.receive(TWO, record(1)) == []
-    assert not ordering.note_heads(TWO, {"t": 1})
-    ordering.greet(TWO, {"t": 1}, {"t": 1})
-    assert ordering.release() == [record(1)]
-    assert ordering.positions == {"t": 1}
+    ordering.live(*batch(1, 10))
+    answer = reply([1], 1, epoch="x1", live="x1", known=False, publisher="q")
+    assert seqs(ordering.replayed(*answer)) == [1]
+    assert ordering.cursor == {"x1": 1}
+    assert ordering.told == [Told("journal", 0)]
 
 
-def test_topics_are_chosen_by_prefix() -> None:
+def test_topics_are_chosen_by_prefix_and_others_pass_the_cursor_on() -> None:
     ordering = greeted(prefixes=("identity/",))
-    assert ordering.receive(ONE, record(1, "track/a")) == []
-    assert ordering.receive(ONE, record(1, "identity/a")) == [record(1, "identity/a")]
-    ordering.note_heads(ONE, {"track/a": 5})
-    assert ordering.missing() == {}
+    assert ordering.live(*batch(1, 2, topic="track/a")) == []
+    assert seqs(ordering.live(*batch(3, topic="identity/a"))) == [3]
+    assert ordering.cursor == {"e1": 3}
 
 
-@settings(max_examples=200, deadline=None)
+def test_what_is_held_is_bounded() -> None:
+    ordering = greeted(max_held=10)
+    for first in range(2, 100):
+        ordering.live(*batch(first))
+    delivered = seqs(ordering.replayed(*reply([1], 1)))
+    assert delivered == list(range(1, 12))
+    ordering.heads(PUBLISHER, "e1", 99)
+    assert ordering.behind
+
+
+class Bus:
+    """A publisher that is restarted and cut; a wire that drops, repeats and shuffles."""
+
+    def __init__(self) -> None:
+        self.epochs = Epochs()
+        self.events: list[tuple[int, str, int]] = []
+        self.published = 0
+        self.live: list[tuple[Batch, list[bytes]]] = []
+        self.restart()
+
+    @property
+    def head(self) -> int:
+        return self.events[-1][0] if self.events else 0
+
+    def restart(self, cut: int = 0) -> None:
+        del self.events[len(self.events) - cut :]
+        self.epoch = self.epochs.begin(self.head + 1)
+
+    def publish(self, count: int) -> None:
+        first = self.head + 1
+        for _ in range(count):
+            self.published += 1
+            self.events.append((self.head + 1, self.epoch, self.published))
+        payloads = [b"%d" % event[2] for event in self.events[-count:]]
+        self.live.append((Batch(PUBLISHER, self.epoch, first, ["t"] * count), payloads))
+
+    def answer(self, ordering: Ordering, limit: int) -> list[Ready]:
+        request = ordering.request(1, 1)
+        after, rewound, known = 0, 0, True
+        if request.cursor is not None:
+            after, rewound, known = self.epochs.start(request.cursor, self.head, 1)
+        found = [event for event in self.events if event[0] > after]
+        found = [event for event in found if event[1] == found[0][1]][:limit]
+        to = found[-1][0] if found else self.head
+        answer = Reply(
+            publisher=PUBLISHER, live=self.epoch, epoch=self.epochs.at(to), to=to, done=to == self.head,
+            known=known, rewound=rewound, seqs=[event[0] for event in found],
+            topics=["t"] * len(found), times=[0] * len(found),
+        )  # fmt: skip
+        return ordering.replayed(answer, [b"%d" % event[2] for event in found])
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_any_loss_and_any_order_end_in_every_event_once(data: st.DataObject) -> None:
-    """A journal of n events, a wire that drops, repeats and shuffles, replays that may be cut short."""
-    total = data.draw(st.integers(0, 30))
-    sequence = data.draw(st.lists(st.integers(1, max(1, total)), max_size=60)) if total else []
-    ordering = greeted(max_held=data.draw(st.integers(1, 40)))
+def test_any_loss_any_order_and_any_restart_end_in_every_event_once(data: st.DataObject) -> None:
+    bus = Bus()
+    ordering = Ordering(since="beginning", max_held=data.draw(st.integers(1, 12)))
     delivered: list[int] = []
-    for seq in sequence:
-        delivered += [r.seq for r in ordering.receive(ONE, record(seq))]
-        if data.draw(st.booleans()):
-            delivered += replay(ordering, total, data.draw(st.integers(1, 5)))
-    ordering.note_heads(ONE, {"t": total} if total else {})
-    while ordering.missing():
-        delivered += replay(ordering, total, 3)
-    assert delivered == list(range(1, total + 1))
-
-
-def replay(ordering: Ordering, total: int, limit: int) -> list[int]:
-    out = []
-    for topic, after in ordering.missing().items():
-        for seq in range(after + 1, min(after + limit, total) + 1):
-            out += [r.seq for r in ordering.receive(ONE, record(seq, topic))]
-    return out
+    cut: set[int] = set()
+    for _ in range(data.draw(st.integers(1, 25))):
+        action = data.draw(st.sampled_from(["publish", "wire", "wire", "replay", "restart", "cut", "heads"]))
+        if action == "publish":
+            bus.publish(data.draw(st.integers(1, 4)))
+        elif action == "wire" and bus.live:
+            message = bus.live[data.draw(st.integers(0, len(bus.live) - 1))]
+            delivered += [int(event.payload) for event in ordering.live(*message)]
+        elif action == "replay":
+            delivered += [int(event.payload) for event in bus.answer(ordering, data.draw(st.integers(1, 3)))]
+        elif action == "restart":
+            bus.restart()
+        elif action == "cut" and bus.events:
+            size = data.draw(st.integers(1, len(bus.events)))
+            cut |= {event[2] for event in bus.events[-size:]}
+            bus.restart(size)
+        elif action == "heads":
+            ordering.heads(PUBLISHER, bus.epoch, bus.head)
+    for _ in range(200):
+        delivered += [int(event.payload) for event in bus.answer(ordering, 3)]
+        ordering.heads(PUBLISHER, bus.epoch, bus.head)
+        if not ordering.behind:
+            break
+    assert not ordering.behind
+    assert delivered == sorted(set(delivered))
+    assert set(range(1, bus.published + 1)) - cut <= set(delivered)

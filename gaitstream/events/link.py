@@ -1,0 +1,173 @@
+"""A subscriber's connection to one publisher: two sockets, and the numbers that put events in order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from gaitstream.errors import EventError
+from gaitstream.events.ordering import Ordering, Ready
+from gaitstream.events.wire import (
+    ALL,
+    DEFAULT_ENDPOINT,
+    HEADS,
+    MAX_CREDIT,
+    Batch,
+    Heads,
+    Reply,
+    Request,
+)
+
+ASK_AGAIN_S = 1.0
+"""A request is repeated when nothing was heard for this long."""
+MAX_QUEUED = 20_000
+"""Events waiting for the user; beyond this nothing more is read from the sockets."""
+_MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+
+_batches = msgspec.json.Decoder(Batch)
+_heads = msgspec.json.Decoder(Heads)
+_replies = msgspec.json.Decoder(Reply)
+
+
+class Link:
+    """One publisher.
+
+    Args:
+        context: of ZeroMQ.
+        endpoint: its publishing address.
+        replay: its replay address.
+        ordering: what is wanted, and where to begin.
+        malformed: called for messages that are none of this bus.
+        prepare: sets options of a socket before it connects.
+
+    Attributes:
+        ready: events that may be delivered, oldest first.
+        ordering: numbers.
+
+    Raises:
+        EventError: these are no addresses.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        replay: str,
+        ordering: Ordering,
+        malformed: Callable[[str], None],
+        prepare: Callable[[zmq.Socket[bytes]], None] = lambda _: None,
+    ) -> None:
+        self.ordering = ordering
+        self.ready: deque[Ready] = deque()
+        self.endpoint, self.replay = endpoint, replay
+        self._malformed = malformed
+        self.sub: zmq.Socket[bytes] = context.socket(zmq.SUB)
+        self.dealer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+        self.sub.rcvhwm = 1000
+        self.dealer.setsockopt(zmq.IMMEDIATE, 1)  # a request waits here, not in a queue to nobody
+        try:
+            for socket, address in ((self.sub, endpoint), (self.dealer, replay)):
+                socket.heartbeat_ivl = 5_000  # a machine that vanished without a word is noticed
+                socket.heartbeat_timeout = 15_000
+                socket.linger = 0
+                socket.maxmsgsize = _MAX_MESSAGE_BYTES
+                prepare(socket)
+                socket.connect(address)
+        except zmq.ZMQError as error:
+            raise EventError(
+                f"{endpoint} / {replay} cannot be connected ({error}); give addresses as {DEFAULT_ENDPOINT}"
+            ) from error
+        self.sub.subscribe(ALL)
+        self.sub.subscribe(HEADS)
+        self._request = 0
+        self._asking = False
+        self._owed = 0
+        self._heard_s = -ASK_AGAIN_S
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether older events may still come that have been answered for lately."""
+        return self.ordering.greeted and self._asking and time.monotonic() - self._heard_s < ASK_AGAIN_S
+
+    def take(self) -> None:
+        """Read what is there, as much as there is room for, and ask for what is missing."""
+        while len(self.ready) < MAX_QUEUED and self._take_reply():
+            pass
+        while len(self.ready) < MAX_QUEUED and self._take_live():
+            pass
+        if not self.ordering.behind:
+            self._asking = False
+        elif not self._asking or time.monotonic() - self._heard_s > ASK_AGAIN_S:
+            self._ask()
+        elif self._owed and len(self.ready) < MAX_QUEUED // 2:
+            self._grant()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the user is to take events first."""
+        return len(self.ready) >= MAX_QUEUED
+
+    def _ask(self) -> None:
+        self._request += 1
+        self._owed = 0
+        if self._send(self.ordering.request(self._request, MAX_CREDIT // 2)):
+            self._asking = True
+            self._heard_s = time.monotonic()
+
+    def _grant(self) -> None:
+        if self._send(Request(id=self._request, grant=self._owed)):
+            self._owed = 0
+
+    def _send(self, request: Request) -> bool:
+        try:
+            self.dealer.send(msgspec.json.encode(request), zmq.NOBLOCK)
+        except zmq.Again:
+            return False  # not connected
+        return True
+
+    def _take_live(self) -> bool:
+        try:
+            parts = self.sub.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        try:
+            if parts[0] == HEADS:
+                heads = _heads.decode(parts[-1])
+                self.ordering.heads(heads.publisher, heads.epoch, heads.seq)
+                return True
+            batch = _batches.decode(parts[1])
+            if len(batch.topics) != len(parts) - 2 or batch.first < 1:
+                raise ValueError("topics and payloads do not fit")
+        except (ValueError, IndexError, RecursionError) as error:
+            self._malformed(f"{self.endpoint}: a message that is none of this bus ({error})")
+            return True
+        self.ready += self.ordering.live(batch, parts[2:])
+        return True
+
+    def _take_reply(self) -> bool:
+        try:
+            parts = self.dealer.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        try:
+            reply = _replies.decode(parts[0])
+            if not len(reply.seqs) == len(reply.topics) == len(reply.times) == len(parts) - 1:
+                raise ValueError("numbers and payloads do not fit")
+        except (ValueError, RecursionError) as error:
+            self._malformed(f"{self.replay}: an answer that is none of this bus ({error})")
+            return True
+        if reply.id != self._request:
+            return True  # to a request that was given up
+        if reply.error:
+            self._heard_s = -ASK_AGAIN_S
+            return True
+        self._heard_s = time.monotonic()
+        self._owed += 1
+        self.ready += self.ordering.replayed(reply, parts[1:])
+        if reply.done:
+            self._asking = False
+        return True

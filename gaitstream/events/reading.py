@@ -1,0 +1,227 @@
+"""Reading a journal's directory, by its owner or by another process while the owner writes.
+
+A `Reader` goes forward from a number or a time. It never fails over what it finds: damaged records and files
+that are gone are skipped and counted, and an incomplete record at the very end is left until it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from gaitstream.events.segment import (
+    FRAME_BYTES,
+    HEADER_BYTES,
+    MARK,
+    MAX_BODY_BYTES,
+    Header,
+    Record,
+    parse,
+    unpack_header,
+)
+
+PIECE_BYTES = 64 * 1024
+"""Read at a time: what one client can make the process hold, and how long it holds the interpreter."""
+_LARGEST = 2 * MAX_BODY_BYTES
+MARK_EVERY = 64
+
+
+class File(NamedTuple):
+    """One segment."""
+
+    number: int
+    path: Path
+    header: Header
+
+
+class Piece(NamedTuple):
+    """What one read gave.
+
+    Attributes:
+        records: in order.
+        lost: numbers passed over because their records are damaged or gone.
+        end: nothing more is there now.
+    """
+
+    records: list[Record]
+    lost: int
+    end: bool
+
+
+Marks = dict[int, list[tuple[int, int]]]
+"""By segment, some sequence numbers with their offsets, rising."""
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    """Where a segment lies."""
+    return directory / f"{number:08d}.journal"
+
+
+def list_files(directory: Path) -> list[File]:
+    """The segments of a directory in order; files without a readable record are left out."""
+    found = []
+    for path in sorted(directory.glob("*.journal")):
+        header = read_header(path) if path.stem.isdigit() else None
+        if header is not None:
+            found.append(File(int(path.stem), path, header))
+    return found
+
+
+def read_header(path: Path) -> Header | None:
+    """A segment's header, or what its first record says where the header is damaged."""
+    try:
+        with path.open("rb") as file:
+            header = unpack_header(file.read(HEADER_BYTES))
+            if header is None and (records := parse(file.read(), whole=True).records):
+                header = Header(b"", records[0][1].seq, records[0][1].time_ns)
+    except OSError:
+        return None
+    return header
+
+
+class Reader:
+    """Goes forward through a journal.
+
+    Args:
+        directory: the journal's.
+        files: gives the segments there are; by default the directory is listed.
+        marks: known places, shared by all readers of one owner.
+
+    Attributes:
+        position: the last number read or passed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        files: Callable[[], list[File]] | None = None,
+        marks: Marks | None = None,
+    ) -> None:
+        self._directory = directory
+        self._list = files or (lambda: list_files(directory))
+        self._marks: Marks = {} if marks is None else marks
+        self.position = 0
+        self._number = -1
+        self._offset = HEADER_BYTES
+        self._inode = 0
+
+    def seek(self, after: int) -> None:
+        """Go on behind a number."""
+        self.position = after
+        files = self._list()
+        index = bisect_right([file.header.first for file in files], after + 1) - 1
+        self._enter(files[max(0, index)].number if files else -1)
+        self._skip(after)
+
+    def seek_time(self, time_ns: int) -> None:
+        """Go to the first file that can hold events published at or after a time."""
+        files = self._list()
+        index = 0
+        while index + 1 < len(files) and files[index + 1].header.created_ns <= time_ns:
+            index += 1
+        self._enter(files[index].number if files else -1)
+        self.position = files[index].header.first - 1 if files else 0
+
+    def read(self, limit: int | None = None) -> Piece:
+        """The next records, at most about `PIECE_BYTES` of them and none numbered above `limit`."""
+        if self._number < 0:
+            return self._next_file()
+        try:
+            data, last = self._load(PIECE_BYTES)
+        except OSError:
+            return self._next_file()
+        parsed = parse(data, whole=last and self._has_follower())
+        if not parsed.records and parsed.end == 0 and not last:  # one record larger than a piece
+            data, last = self._load(_LARGEST)
+            parsed = parse(data, whole=last and self._has_follower())
+        base = self._offset
+        records: list[Record] = []
+        lost = 0
+        for offset, record in parsed.records:
+            if limit is not None and record.seq > limit:
+                self._offset = base + offset
+                return Piece(records, lost, end=True)
+            if not record.topic or record.seq <= self.position:
+                continue
+            lost += record.seq - self.position - 1
+            self.position = record.seq
+            records.append(record)
+        self._offset = base + parsed.end
+        if records or not last:
+            return Piece(records, lost, end=False)
+        return self._next_file()
+
+    def _load(self, size: int) -> tuple[bytes, bool]:
+        """Bytes from where reading stands, and whether they reach the file's end."""
+        fd = os.open(segment_path(self._directory, self._number), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            state = os.fstat(fd)
+            if self._inode != state.st_ino:  # written anew, to erase a name: other offsets
+                if self._inode:
+                    self._offset = HEADER_BYTES
+                self._inode = state.st_ino
+            data = os.pread(fd, size, self._offset)
+            return data, self._offset + len(data) >= state.st_size
+        finally:
+            os.close(fd)
+
+    def _has_follower(self) -> bool:
+        return any(file.number > self._number for file in self._list())
+
+    def _next_file(self) -> Piece:
+        """Enter the next segment; what its first number leaves out is lost."""
+        following = [file for file in self._list() if file.number > self._number]
+        if not following:
+            return Piece([], 0, end=True)
+        lost = 0
+        if following[0].header.first > self.position + 1 and self.position >= 0:
+            lost = following[0].header.first - 1 - self.position
+            self.position = following[0].header.first - 1
+        self._enter(following[0].number)
+        return Piece([], lost, end=False)
+
+    def _enter(self, number: int) -> None:
+        self._number, self._offset, self._inode = number, HEADER_BYTES, 0
+
+    def _skip(self, after: int) -> None:
+        """Go near a number inside the segment, by known places."""
+        if self._number < 0:
+            return
+        if self._number not in self._marks:
+            self._marks[self._number] = _walk(segment_path(self._directory, self._number))
+        places = self._marks[self._number]
+        index = bisect_right(places, (after + 1, 1 << 62)) - 1
+        if index >= 0:
+            self._offset = places[index][1]
+            try:
+                self._inode = segment_path(self._directory, self._number).stat().st_ino
+            except OSError:
+                self._inode = 0
+
+
+def _walk(path: Path) -> list[tuple[int, int]]:
+    """Some numbers of a file with their offsets, found by the lengths alone, up to the first damage."""
+    places: list[tuple[int, int]] = []
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    offset, count = HEADER_BYTES, 0
+    while data[offset : offset + 4] == MARK and offset + FRAME_BYTES + 8 <= len(data):
+        if count % MARK_EVERY == 0:
+            seq = int.from_bytes(data[offset + FRAME_BYTES : offset + FRAME_BYTES + 8], "big")
+            if places and seq < places[-1][0]:
+                break
+            places.append((seq, offset))
+        offset += FRAME_BYTES + int.from_bytes(data[offset + 4 : offset + 8], "big")
+        count += 1
+    return places
+
+
+def wanted(topic: str, prefixes: Iterable[str]) -> bool:
+    """Whether a topic begins with one of the prefixes."""
+    return any(topic.startswith(prefix) for prefix in prefixes)

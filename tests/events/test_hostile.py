@@ -1,0 +1,264 @@
+"""Whatever a client or a publisher sends: nothing ends, memory stays bounded, live delivery goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gaitstream.events import CameraOnline, Journal, Notice, Publisher, Subscriber, Unrecognised, decode
+from gaitstream.events.codec import MalformedError
+from tests.events.wiring import bus, collect, online
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    with bus(tmp_path / "journal", sync="never") as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def dealer(publisher: Publisher) -> Iterator[zmq.Socket[bytes]]:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 0
+        dealer.connect(publisher.replay)
+        yield dealer
+
+
+def rss_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 2**20
+
+
+def still_works(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, publisher.replay) as subscriber:
+        subscriber.wait_connected(5)
+        publisher.publish(online(77))
+        assert [r.event.time_ns for r in collect(subscriber, 1)] == [77]
+
+
+REQUESTS = [
+    b'{"after":{"\xff":1}}',
+    b"[" * 60_000,
+    b'{"after":' * 5_000,
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"",
+    b'{"after":1e400}',
+    b'{"after":-9223372036854775808,"credit":-5}',
+    b'{"cursor":{"\\ud800":18446744073709551615}}',
+    b'{"since":"yesterday"}',
+    b'{"since":-1}',
+    b'{"since":99999999999999999999999999}',
+    b'{"id":1,"grant":9223372036854775807}',
+    msgspec.json.encode({"prefixes": ["x"] * 5000}),
+]
+
+
+@pytest.mark.parametrize("body", REQUESTS, ids=lambda body: repr(body[:20]))
+def test_a_strange_request_ends_nothing(publisher: Publisher, dealer: zmq.Socket[bytes], body: bytes) -> None:
+    dealer.send(body)
+    dealer.send_multipart([b"", b"", body])
+    dealer.send_multipart([body] * 50)
+    time.sleep(0.05)
+    still_works(publisher)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.one_of(
+    st.binary(max_size=300),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "after", "cursor", "since", "prefixes", "credit", "grant"]), inner
+        ),
+        max_leaves=10,
+    ).map(lambda value: msgspec.json.encode(value)),
+))  # fmt: skip
+def test_no_request_ends_the_answers(publisher: Publisher, dealer: zmq.Socket[bytes], body: bytes) -> None:
+    dealer.send(body)
+    dealer.send(b'{"id":424242}')
+    while dealer.poll(5000):
+        if msgspec.json.decode(dealer.recv_multipart()[0]).get("id") == 424242:
+            return
+    raise AssertionError("the replay socket is silent")
+
+
+def zmtp(address: str, kind: bytes) -> socket.socket:
+    """A connection that has shaken hands as ZeroMQ's peers do, to send what no library would."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+    ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+    connection.sendall(bytes([4, len(ready)]) + ready)
+    time.sleep(0.1)
+    return connection
+
+
+@pytest.mark.parametrize("kind", [b"DEALER", b"SUB"])
+def test_a_message_without_end_is_not_taken(publisher: Publisher, kind: bytes) -> None:
+    before = rss_mib()
+    with zmtp(publisher.replay if kind == b"DEALER" else publisher.endpoint, kind) as connection:
+        block = b"\1" * 2**20
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"\2" + (500 * 2**20).to_bytes(8, "big"))
+            for _ in range(500):
+                connection.sendall(block)
+            raise AssertionError("500 MiB were taken")
+    still_works(publisher)
+    assert rss_mib() - before < 20
+
+
+def test_replays_that_nobody_reads_cost_bounded_memory(
+    publisher: Publisher, dealer: zmq.Socket[bytes]
+) -> None:
+    for number in range(20_000):
+        publisher.publish(online(number))
+    before = rss_mib()
+    dealer.rcvhwm = 1
+    for number in range(2000):
+        dealer.send(msgspec.json.encode({"id": number, "after": 0, "credit": 1000}))
+    time.sleep(1.0)
+    assert rss_mib() - before < 40
+    still_works(publisher)
+
+
+def test_filters_without_end_cost_bounded_memory(publisher: Publisher) -> None:
+    with zmq.Context() as context, context.socket(zmq.XSUB) as flood:
+        flood.linger = 0
+        flood.connect(publisher.endpoint)
+        before = rss_mib()
+        for number in range(100_000):
+            flood.send(b"\1flood/%d" % number)
+        time.sleep(0.5)
+        assert rss_mib() - before < 60  # most of it the sending side's
+        assert len(publisher._filters._singles) <= 4096
+        still_works(publisher)
+
+
+def test_live_delivery_does_not_wait_for_replays(tmp_path: Path) -> None:
+    with bus(tmp_path, sync="never") as publisher:
+        for number in range(30_000):
+            publisher.publish(online(number))
+        stop = threading.Event()
+
+        def drain() -> None:
+            while not stop.is_set():
+                with Subscriber(publisher.endpoint, publisher.replay, since="beginning") as old:
+                    for _ in range(500):
+                        if stop.is_set():
+                            return
+                        old.receive(0.1)
+
+        threads = [threading.Thread(target=drain) for _ in range(2)]
+        with Subscriber(publisher.endpoint, publisher.replay) as subscriber:
+            subscriber.wait_connected(5)
+            for thread in threads:
+                thread.start()
+            waits = []
+            for number in range(100):
+                start = time.perf_counter()
+                publisher.publish(online(number))
+                assert subscriber.receive(5) is not None
+                waits.append(time.perf_counter() - start)
+                time.sleep(0.005)
+            stop.set()
+        for thread in threads:
+            thread.join()
+    assert sorted(waits)[50] < 0.1  # readers and publisher share one interpreter here
+
+
+PAYLOADS = [
+    (b"", MalformedError),
+    (b"{", MalformedError),
+    (b'{"type":"camera.online","time_ns":1,"camera":"\xff"}', MalformedError),
+    (b"[" * 100_000, MalformedError),
+    (b'{"a":' * 100_000, MalformedError),
+    (b"\x81" * 100_000, MalformedError),
+    (b"\xc1", MalformedError),
+    (b"[]", MalformedError),
+    (b"\x81\x01\x02", MalformedError),
+    (b'{"type":5}', Unrecognised),
+    (b'{"type":"camera.online","time_ns":"now","camera":"a"}', Unrecognised),
+    (b'{"type":"camera.online","schema":3,"time_ns":1,"camera":"a"}', Unrecognised),
+]
+
+
+@pytest.mark.parametrize(("payload", "outcome"), PAYLOADS, ids=lambda value: repr(value)[:24])
+def test_a_payload_is_an_event_or_malformed(payload: bytes, outcome: type) -> None:
+    if outcome is MalformedError:
+        with pytest.raises(MalformedError):
+            decode(payload)
+    else:
+        assert isinstance(decode(payload), outcome)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=100))
+def test_any_payload_is_an_event_or_malformed(payload: bytes) -> None:
+    for data in (payload, b"{" + payload, b'{"type":"camera.online",' + payload):
+        try:
+            decode(data)
+        except MalformedError:
+            continue
+
+
+def test_a_subscriber_survives_malformed_messages_and_tells(tmp_path: Path) -> None:
+    notices: list[Notice] = []
+    journal = Journal(tmp_path, sync="never")
+    for payload in (b"\xff\xff", b'{"type":"camera.online","schema":9,"time_ns":1,"camera":"a"}'):
+        journal.append("camera/a", payload)
+    with Publisher(journal, "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as publisher:
+        publisher.publish(online(5))
+        with Subscriber(
+            publisher.endpoint, publisher.replay, since="beginning", on_notice=notices.append
+        ) as subscriber:
+            newer, known = collect(subscriber, 2)
+    assert isinstance(newer.event, Unrecognised)
+    assert newer.event.type == "camera.online"
+    assert isinstance(known.event, CameraOnline)
+    assert subscriber.malformed == 1
+    assert [notice.kind for notice in notices] == ["malformed", "schema"]
+
+
+JUNK = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from([b"@all", b"@heads", b"[" * 10_000, b'{"publisher":"p","epoch":"e","first":1}']),
+    st.builds(
+        lambda first, topics: msgspec.json.encode(
+            {"publisher": "p", "epoch": "e", "first": first, "topics": topics}
+        ),
+        st.integers(), st.lists(st.text(max_size=3), max_size=3),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    live=st.lists(st.lists(JUNK, min_size=1, max_size=4), max_size=5),
+    answer=st.lists(JUNK, min_size=1, max_size=4),
+)
+def test_a_hostile_publisher_raises_nothing(live: list[list[bytes]], answer: list[bytes]) -> None:
+    with zmq.Context() as context, context.socket(zmq.PUB) as pub, context.socket(zmq.ROUTER) as router:
+        pub.linger = router.linger = 0
+        ports = [pub.bind_to_random_port("tcp://127.0.0.1"), router.bind_to_random_port("tcp://127.0.0.1")]
+        addresses = [f"tcp://127.0.0.1:{port}" for port in ports]
+        with Subscriber(*addresses, on_notice=lambda _: None) as subscriber:
+            subscriber.receive(0.02)
+            if router.poll(1000):
+                router.send_multipart([router.recv_multipart()[0], *answer])
+            for message in live:
+                pub.send_multipart([b"@all", *message])
+                pub.send_multipart(message)
+            subscriber.receive(0.02)

@@ -1,0 +1,29 @@
+"""A publisher on the loopback, and what its subscribers get."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from gaitstream.events import CameraOnline, Journal, Publisher, Received, Subscriber
+
+LOOPBACK = "tcp://127.0.0.1:0"
+
+
+def bus(folder: Path, endpoint: str = LOOPBACK, replay: str = LOOPBACK, **journal: Any) -> Publisher:
+    return Publisher(Journal(folder, **journal), endpoint, replay)
+
+
+def online(number: int, camera: str = "a") -> CameraOnline:
+    return CameraOnline(time_ns=number, camera=camera)
+
+
+def collect(subscriber: Subscriber, count: int, timeout_s: float = 10.0) -> list[Received]:
+    deadline = time.monotonic() + timeout_s
+    out: list[Received] = []
+    while len(out) < count and (left := deadline - time.monotonic()) > 0:
+        received = subscriber.receive(left)
+        if received is not None:
+            out.append(received)
+    return out
