@@ -30,8 +30,6 @@ class RectParams(Protocol):
     top: float
     width: float
     height: float
-    border_width: int
-    """How the overlay draws it, pixels."""
 
 
 class Tensor(Protocol):
@@ -92,11 +90,7 @@ class FrameMeta(Protocol):
 
     @property
     def pad_index(self) -> int:
-        """The camera's pad of the muxer."""
-
-    @property
-    def batch_id(self) -> int:
-        """Place in the batch."""
+        """The camera's slot in the muxer."""
 
     @property
     def frame_number(self) -> int:
@@ -136,11 +130,11 @@ class BatchMeta(Protocol):
 
     @property
     def frame_items(self) -> Iterator[FrameMeta]:
-        """Its frames; a camera may have several."""
+        """Its frames, at most one per camera."""
 
 
 class DynamicSourceMessage(Protocol):
-    """A camera got or lost a pad."""
+    """A camera got or lost a slot."""
 
     source_added: bool
     source_id: int
@@ -167,13 +161,13 @@ class Pipeline(Protocol):
         """Hang a probe on an element's source pad."""
 
     def prepare(self, on_message: Callable[[Any], None]) -> object:
-        """Get ready; messages go to the callback. A failure is -1, or not told at all."""
+        """Get ready; messages go to the callback."""
 
     def activate(self) -> object:
         """Play."""
 
     def wait(self) -> object:
-        """Block until the end of all streams, or until the pipeline did not start."""
+        """Block until the end of all streams."""
 
     def stop(self) -> object:
         """Send end of stream and wait for it."""
@@ -186,7 +180,6 @@ class ServiceMaker(Protocol):
     Probe: Callable[[str, Any], Any]
     BatchMetadataOperator: type[Any]
     DynamicSourceMessage: type[Any]
-    EOSMessage: type[Any]
 
 
 PROTOCOLS: Mapping[str, type[Any]] = {

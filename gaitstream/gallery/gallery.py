@@ -24,7 +24,7 @@ from gaitstream.gallery.calibration import Calibration
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.names import clean_name
-from gaitstream.gallery.opening import unlock
+from gaitstream.gallery.opening import ID, LOCK, unlock
 from gaitstream.gallery.records import PersonRecord, new_uid
 from gaitstream.gallery.sealing import Sealer
 from gaitstream.gallery.stores import open_store
@@ -93,10 +93,16 @@ class Gallery:
         self.url = self.store.url
         try:
             self.id, sealer = unlock(self.store, where if isinstance(where, str | Path) else self.url, key)
+            with self.store.reading() as reading:
+                self._identity = reading.setting(ID), reading.setting(LOCK)
         except BaseException:
             self.store.close()
             raise
         self.use_sealer(sealer)
+
+    def is_current(self, reading: Reading) -> bool:
+        """Whether this is still the gallery that was opened, under the key it had then."""
+        return (reading.setting(ID), reading.setting(LOCK)) == self._identity
 
     def use_sealer(self, sealer: Sealer) -> None:
         """Seal and open rows with this from now on."""
@@ -211,7 +217,7 @@ class Gallery:
             row = find_model(reading, model)
             if row is None:
                 return Matcher.build([], nearest)
-            check_model(row, fingerprint, self.url)
+            check_fingerprint(row.name, row.fingerprint, fingerprint, self.url)
             by_uid = self.tuner.gather(reading, row, self.url)
             records = self.vault.records(reading)
         named = sorted((records[uid].name, list(templates.values())) for uid, templates in by_uid.items())
@@ -303,7 +309,7 @@ class Gallery:
         if row is None:
             writing.put_model(ModelRow(enrolment.model, enrolment.fingerprint, *shape))
             return
-        check_model(row, enrolment.fingerprint, self.url)
+        check_fingerprint(row.name, row.fingerprint, enrolment.fingerprint, self.url)
         if shape != (row.parts, row.dim):
             raise GalleryError(
                 f"templates of {row.name} {row.fingerprint[:12]} are [{row.parts}, {row.dim}] in {self.url}, "
@@ -316,17 +322,16 @@ def find_model(reading: Reading, model: str) -> ModelRow | None:
     return next((row for row in reading.models() if row.name == model), None)
 
 
-def check_model(row: ModelRow, fingerprint: str, where: str) -> None:
+def check_fingerprint(model: str, held: str, given: str, where: str) -> None:
     """See that embeddings of a bundle may be compared with a gallery's.
 
     Raises:
         GalleryError: the gallery was filled by another.
     """
-    if fingerprint != row.fingerprint:
+    if given != held:
         raise GalleryError(
-            f"{where} was filled by {row.name} {row.fingerprint[:12]}, this is {row.name} "
-            f"{fingerprint[:12]}: embeddings of different models cannot be compared; use that bundle "
-            "again, or enrol into a new gallery"
+            f"{where} was filled by {model} {held[:12]}, this is {model} {given[:12]}: embeddings of "
+            "different models cannot be compared; use that bundle again, or enrol into a new gallery"
         )
 
 

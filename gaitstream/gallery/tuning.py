@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import NoReturn
 
 import msgspec
 import numpy as np
@@ -88,7 +89,7 @@ class Tuner:
             if isinstance(template, Template):
                 found.setdefault(template.person, {})[template.number] = template.parts
             elif not leave_out_damaged:
-                self._complain(reading, template, where)
+                self.complain(reading, template, where)
         return found
 
     def named(self, damage: Damage, records: Mapping[str, PersonRecord]) -> Damage:
@@ -100,7 +101,12 @@ class Tuner:
         """What `anew` would find, and keeps nothing."""
         return conclude(_search(self.gather(reading, row, where), self._vault.records(reading)).found)
 
-    def _complain(self, reading: Reading, damage: Damage, where: str) -> None:
+    def complain(self, reading: Reading, damage: Damage, where: str) -> NoReturn:
+        """Tell of a damaged template.
+
+        Raises:
+            GalleryError: always.
+        """
         named = self.named(damage, self._vault.records(reading))
         raise GalleryError(
             f"{where}: {named}; put a backup in its place, or erase {named.person!r} with 'gaitstream "

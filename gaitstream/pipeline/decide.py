@@ -107,12 +107,15 @@ class Decider:
 
     def refresh(self) -> bool:
         """Read the gallery again when another process has changed it; True when it has."""
-        if not self._gallery.refresh():
-            return False
+        before = self._gallery.known
+        news = self._gallery.refresh()
         for camera, identifier in self._identifiers.items():
-            identifier.use(self._gallery.snapshot)
+            if self._gallery.known is not before:
+                identifier.use(self._gallery.known)
+            elif news.persons:
+                identifier.refresh(news.persons)
             identifier.limits = self._gallery.limits(camera)
-        return True
+        return bool(news.persons)
 
     def close(self) -> None:
         """Let go of the gallery."""
@@ -125,7 +128,7 @@ class Decider:
     def _identifier(self, camera: str) -> Identifier:
         identifier = self._identifiers.get(camera)
         if identifier is None:
-            identifier = Identifier(camera, self._gallery.snapshot, self._gallery.limits(camera))
+            identifier = Identifier(camera, self._gallery.known, self._gallery.limits(camera))
             self._identifiers[camera] = identifier
         return identifier
 
@@ -174,7 +177,7 @@ class Decider:
             for camera in dict.fromkeys(item.camera for item in filled):
                 identifier = self._identifiers[camera]
                 for track, state in identifier.tracks.items():
-                    if state.fused is not None:
+                    if state.compared:
                         decision = identifier.decide(track)
                         self._labels.setdefault(camera, {})[track] = decision
                         if identifier.is_news(decision):
@@ -192,10 +195,10 @@ class Decider:
         with self._stats.stage("embed"):
             embeddings = self._embedder.embed(filled)
         self._stats.batch("embed", len(filled))
-        distances = self._gallery.snapshot.match(embeddings)
-        for embedding, row in zip(embeddings, distances, strict=True):
+        windows = self._gallery.known.match(embeddings)
+        for embedding, window in zip(embeddings, windows, strict=True):
             tracklet = embedding.tracklet
-            self._identifiers[tracklet.camera].add(embedding, row)
+            self._identifiers[tracklet.camera].add(embedding, window)
             self._stats.camera(tracklet.camera).windows += not tracklet.provisional
             for observer in self._observers:
                 observer.on_embedding(embedding)

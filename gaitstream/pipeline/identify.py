@@ -6,14 +6,15 @@ No clock and no I/O: embeddings and capture times come in, decisions go out.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Decision, Embedding, Person, Reason, Status
-from gaitstream.pipeline.known import DecisionLimits, GallerySnapshot, ScoreScale
+from gaitstream.pipeline.known import DecisionLimits, KnownPeople
+from gaitstream.pipeline.ranking import ComparedWindow, Ranking
 
 Floats = NDArray[np.float32]
 CANDIDATES = 5
@@ -28,20 +29,13 @@ MAX_ENDED = 1024
 class _TrackEmbeddings:
     """One model's windows of a track."""
 
-    full: list[Floats] = field(default_factory=list)
-    provisional: Floats | None = None
-    distances: list[Floats] = field(default_factory=list)
-    """To each name, of each window that counts."""
+    full: list[ComparedWindow] = field(default_factory=list)
+    provisional: ComparedWindow | None = None
 
     @property
-    def windows(self) -> list[Floats]:
+    def windows(self) -> list[ComparedWindow]:
         """The full ones, or the latest provisional one before there is any."""
         return self.full or ([self.provisional] if self.provisional is not None else [])
-
-    def mean(self) -> Floats:
-        """Mean over the windows, `[n]`."""
-        mean: Floats = np.mean(self.distances, axis=0, dtype=np.float32)
-        return mean
 
 
 @dataclass(slots=True)
@@ -71,8 +65,13 @@ class TrackState:
     embeddings: dict[str, _TrackEmbeddings] = field(default_factory=dict)
     """Windows by model."""
     told: tuple[Status, str | None] | None = None
-    fused: Floats | None = None
-    """Distance to each known name over all models with embeddings; None without any."""
+    ranking: Ranking | None = None
+    """The nearest people; None when it has to be made again."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is a window to compare."""
+        return any(held.windows for held in self.embeddings.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,8 @@ class _EndedTrack:
     track: int
     first_ns: int
     last_ns: int
-    claims: tuple[tuple[float, int], ...]
-    """Distance and index of the nearest names within the threshold, as of its end."""
+    claims: tuple[tuple[float, str, int], ...]
+    """Distance, uid and index of the nearest people within the threshold, as of its end."""
 
 
 class Identifier:
@@ -95,7 +94,7 @@ class Identifier:
         limits: threshold and margin.
     """
 
-    def __init__(self, camera: str, known: GallerySnapshot, limits: DecisionLimits) -> None:
+    def __init__(self, camera: str, known: KnownPeople, limits: DecisionLimits) -> None:
         self.camera = camera
         self.limits = limits
         self.tracks: dict[int, TrackState] = {}
@@ -103,24 +102,38 @@ class Identifier:
         self._known = known
 
     @property
-    def known(self) -> GallerySnapshot:
-        """The snapshot decisions are made with."""
+    def known(self) -> KnownPeople:
+        """Whom decisions are made with."""
         return self._known
 
-    def use(self, known: GallerySnapshot) -> None:
-        """Take a new snapshot: somebody was enrolled or removed; all embeddings are compared again.
+    def use(self, known: KnownPeople) -> None:
+        """Compare with other people, or on another scale: all embeddings are compared again."""
+        self._known = known
+        for state in self.tracks.values():
+            state.ranking = None
+            for held in state.embeddings.values():
+                for window in held.windows:
+                    window.nearest = None
+                    window.exact.clear()
+        self._keep_claims()
+
+    def refresh(self, persons: Collection[int]) -> None:
+        """Some people were added, changed or erased: all embeddings are compared with these again.
 
         Ended tracks keep their claims to those who are still known.
         """
-        before, self._known = self._known, known
         for state in self.tracks.values():
+            state.ranking = None
             for model, held in state.embeddings.items():
-                held.distances = list(known.distances(model, held.windows))
-            state.fused = self._fuse(state)
+                for window in held.windows:
+                    self._known.compare_again(model, window, persons)
+        self._keep_claims()
+
+    def _keep_claims(self) -> None:
+        index = {uid: number for number, uid in self._known.people.uids.items()}
         for _ in range(len(self._ended)):
             ended = self._ended.popleft()
-            claims = [(distance, known.index(before.names[name])) for distance, name in ended.claims]
-            still = tuple((distance, name) for distance, name in claims if name is not None)
+            still = tuple((distance, uid, index[uid]) for distance, uid, _ in ended.claims if uid in index)
             if still:
                 self._ended.append(replace(ended, claims=still))
 
@@ -138,47 +151,43 @@ class Identifier:
             else:
                 state.rejections[person.rejected.value] += 1
 
-    def add(self, embedding: Embedding, distances: Floats) -> None:
+    def add(self, embedding: Embedding, window: ComparedWindow) -> None:
         """Take a window's embedding: a full one adds to the track's, a provisional one replaces the last.
 
         Args:
             embedding: of a track that was seen.
-            distances: to each name of the snapshot, as `GallerySnapshot.match` gives them, `[names]`.
+            window: what `KnownPeople.match` gave for it.
         """
         tracklet = embedding.tracklet
         state = self.tracks[tracklet.track]
         held = state.embeddings.setdefault(tracklet.model, _TrackEmbeddings())
         first_ns = state.embedded_ns[0] or tracklet.first_ns
         state.embedded_ns = (min(first_ns, tracklet.first_ns), max(state.embedded_ns[1], tracklet.last_ns))
-        if tracklet.provisional:
-            if not held.full:
-                held.provisional, held.distances = embedding.parts, [distances]
-                state.fused = self._fuse(state)
+        if not tracklet.provisional:
+            held.full = [*held.full, window][-MAX_WINDOWS:]
+            state.windows = max(state.windows, len(held.full))
+        elif not held.full:
+            held.provisional = window
+        else:
             return
-        if not held.full:
-            held.distances = []
-        held.full = [*held.full, embedding.parts][-MAX_WINDOWS:]
-        held.distances = [*held.distances, distances][-MAX_WINDOWS:]
-        state.windows = max(state.windows, len(held.full))
-        state.fused = self._fuse(state)
+        state.ranking = None
 
     def suspect(self, track: int) -> None:
         """An id switch is suspected: what was seen so far may have been somebody else."""
         state = self.tracks.get(track)
         if state is not None:
             state.embeddings.clear()
-            state.fused = None
+            state.ranking = None
             state.windows = 0
             state.embedded_ns = (0, 0)
 
     def decide(self, track: int, *, final: bool = False) -> Decision:
         """Say who a track is, given everybody else in the picture."""
         state = self.tracks[track]
-        if state.fused is None:
+        if not state.compared:
             reason = _why_none(state)
             return self._decision(state, Status.INSUFFICIENT, None, reason, final=final)
-        taken = self._taken_by_others(state)
-        return self._judge(state, state.fused, taken, final=final)
+        return self._judge(state, self._taken_by_others(state), final=final)
 
     def end(self, track: int) -> tuple[TrackState, Decision]:
         """The last word on a track.
@@ -204,18 +213,18 @@ class Identifier:
         state.told = (decision.status, decision.person)
         return news
 
-    def _fuse(self, state: TrackState) -> Floats | None:
-        """Distance to each name over all models with embeddings, `[n]`; None without any."""
-        ready = {model: held for model, held in state.embeddings.items() if held.distances}
-        if not ready:
-            return None
-        scales = {model: self._known.scales.get(model, ScoreScale()) for model in ready}
-        rows = np.stack([held.mean() / scales[model].unit for model, held in ready.items()])
-        weights = np.array([scales[model].weight for model in ready], np.float32)[:, None]
-        present = weights * ~np.isnan(rows)
-        total = present.sum(axis=0)
-        fused = np.nansum(rows * weights, axis=0) / np.where(total > 0, total, np.nan)
-        return np.asarray(np.where(np.isnan(fused), np.inf, fused), np.float32)
+    def _rank(self, state: TrackState, more: int = 0) -> Ranking:
+        """The nearest people of a track: candidates, and all it may claim.
+
+        Of several tracks that are seen together each is given at most one person, so that none needs to look
+        at more people than there are tracks, and two more for the margin.
+        """
+        if state.ranking is None or (more and not state.ranking.everybody):
+            windows = {model: held.windows for model, held in state.embeddings.items()}
+            most = len(self.tracks) + len(self._ended) + 2
+            count = CANDIDATES + more
+            state.ranking = self._known.rank(windows, count=count, threshold=self.limits.threshold, most=most)
+        return state.ranking
 
     def _taken_by_others(self, state: TrackState) -> frozenset[int]:
         """Names claimed with a smaller distance by tracks visible at the same time.
@@ -225,79 +234,83 @@ class Identifier:
         if self.limits.threshold is None:
             return frozenset()
         claims = [
-            (distance, other.track, name)
+            (distance, other.track, person)
             for other in self.tracks.values()
             if other is state or _overlap(other, state)
-            for distance, name in self._claims(other)
+            for distance, _, person in self._claims(other)
         ]
         claims += [
-            (distance, ended.track, name)
+            (distance, ended.track, person)
             for ended in self._ended
             if _overlap(ended, state)
-            for distance, name in ended.claims
+            for distance, _, person in ended.claims
             if distance <= self.limits.threshold
         ]
         granted: dict[int, int] = {}
         owners: set[int] = set()
-        for _, track, name in sorted(claims):
-            if track not in owners and name not in granted:
-                granted[name] = track
+        for _, track, person in sorted(claims):
+            if track not in owners and person not in granted:
+                granted[person] = track
                 owners.add(track)
-        return frozenset(name for name, track in granted.items() if track != state.track)
+        return frozenset(person for person, track in granted.items() if track != state.track)
 
-    def _claims(self, state: TrackState) -> list[tuple[float, int]]:
-        """Distance and index of the names that a track is near enough to."""
-        if state.fused is None or self.limits.threshold is None:
+    def _claims(self, state: TrackState) -> list[tuple[float, str, int]]:
+        """Distance, uid and index of the people that a track is near enough to."""
+        threshold = self.limits.threshold
+        if threshold is None or not state.compared:
             return []
-        near = np.flatnonzero(state.fused <= self.limits.threshold)
-        return [(float(state.fused[name]), int(name)) for name in near]
+        ranking = self._rank(state)
+        uids = self._known.people.uids
+        return [
+            (float(distance), uids.get(person, ""), person)
+            for distance, person in zip(ranking.distances, ranking.persons, strict=True)
+            if distance <= threshold
+        ]
 
-    def _judge(self, state: TrackState, fused: Floats, taken: frozenset[int], *, final: bool) -> Decision:
-        if not len(fused):
+    def _judge(self, state: TrackState, taken: frozenset[int], *, final: bool) -> Decision:
+        if not self._known.people.names:
             return self._decision(state, Status.UNKNOWN, None, Reason.NO_GALLERY, final=final)
         threshold = self.limits.threshold
-        free = fused.copy()
-        free[list(taken)] = np.inf
-        best, mine = int(np.argmin(fused)), int(np.argmin(free))
-        rivals = np.delete(free, mine)
-        margin = float(rivals.min() - free[mine]) if np.isfinite(rivals).any() else None
-        person: str | None = None
-        if threshold is None or not fused[best] <= threshold:
+        ranking = self._rank(state)
+        if len(ranking.persons) < len(taken) + 2:
+            ranking = self._rank(state, more=len(taken))
+        ranked = list(zip(ranking.distances, ranking.persons, strict=True))
+        free = [(distance, person) for distance, person in ranked if person not in taken]
+        margin = float(free[1][0] - free[0][0]) if len(free) > 1 else None
+        who: int | None = None
+        if threshold is None or not ranked or not ranked[0][0] <= threshold:
             status, reason = Status.UNKNOWN, Reason.BELOW_THRESHOLD
-        elif free[mine] > threshold or (margin is not None and margin < self.limits.margin):
+        elif not free or free[0][0] > threshold or (margin is not None and margin < self.limits.margin):
             # The nearest person walks elsewhere in this picture, or a second one is as near.
             status, reason = Status.AMBIGUOUS, Reason.AMBIGUOUS
         else:
-            status, reason, person = Status.KNOWN, None, self._known.names[mine]
-        distance = float(fused[best if person is None else mine])
+            status, reason, who = Status.KNOWN, None, free[0][1]
+        distance = (free if who is not None else ranked)[0][0] if ranked else None
         return self._decision(
-            state, status, person, reason, final=final, distance=distance, margin=margin, fused=fused
+            state, status, who, reason, final=final, distance=distance, margin=margin, ranked=ranked
         )
 
     def _decision(
         self,
         state: TrackState,
         status: Status,
-        person: str | None,
+        person: int | None,
         reason: Reason | None,
         *,
         final: bool,
-        distance: float | None = None,
+        distance: np.float32 | None = None,
         margin: float | None = None,
-        fused: Floats | None = None,
+        ranked: Sequence[tuple[np.float32, int]] = (),
     ) -> Decision:
-        nearest: tuple[tuple[str, float], ...] = ()
-        if fused is not None:
-            order = [int(index) for index in np.argsort(fused)[:CANDIDATES] if np.isfinite(fused[index])]
-            nearest = tuple((self._known.names[index], float(fused[index])) for index in order)
+        names = self._known.people.names
         return Decision(
             camera=state.camera,
             track=state.track,
             time_ns=state.embedded_ns[1] or state.last_ns,
             first_ns=state.embedded_ns[0] or state.first_ns,
             status=status,
-            person=person,
-            distance=distance if distance is not None and np.isfinite(distance) else None,
+            person=None if person is None else names.get(person),
+            distance=None if distance is None else float(distance),
             margin=margin,
             threshold=self.limits.threshold,
             frames=state.accepted,
@@ -307,7 +320,7 @@ class Identifier:
             reason=reason,
             box=state.box,
             rejections=dict(state.rejections),
-            candidates=nearest,
+            candidates=tuple((names.get(one, ""), float(far)) for far, one in ranked[:CANDIDATES]),
         )
 
 

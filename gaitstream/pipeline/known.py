@@ -1,27 +1,24 @@
-"""Who is known: what a run reads out of the gallery, and reads again when another process has changed it.
-
-`GallerySnapshot` is what decisions compare with and does not change; `GalleryFollower` opens the gallery,
-makes snapshots of it, and knows the thresholds.
-"""
+"""Who is known: what a run decides with, kept up to date while other processes change the gallery."""
 
 from __future__ import annotations
 
-import bisect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gaitstream.config.schema import Config
-from gaitstream.data import Embedding, Floats
+from gaitstream.data import Embedding
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
-from gaitstream.gallery.base import Mark
+from gaitstream.gallery.gallery import check_fingerprint
+from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.matching import Matcher
+from gaitstream.gallery.people import News, People, changed
+from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
 
 log = logging.getLogger(__name__)
+MANY = 32
+"""Changed people from which on a window is searched for again instead of compared with each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,125 +34,112 @@ class DecisionLimits:
     margin: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreScale:
-    """How one model's distances enter the fused distance.
-
-    Attributes:
-        weight: its share; shares of the models that have evidence are normalised to sum to one.
-        unit: its distances are divided by this first; its calibrated threshold makes models comparable.
-    """
-
-    weight: float = 1.0
-    unit: float = 1.0
-
-
 @dataclass(frozen=True)
-class GallerySnapshot:
-    """Who is known at one time: each model's matcher over one common list of names.
+class KnownPeople:
+    """Who is known, and on which scale each model's distances enter decisions.
 
     Attributes:
-        names: everybody, sorted; the order of all distance vectors.
-        matchers: by model.
-        scales: by model.
-        columns: by model, the index in `names` of each of its matcher's persons.
+        people: the gallery as this process sees it.
+        scales: of the models that are compared; a model without one takes no part.
     """
 
-    names: tuple[str, ...] = ()
-    matchers: Mapping[str, Matcher] = field(default_factory=dict)
+    people: People = field(default_factory=People)
     scales: Mapping[str, ScoreScale] = field(default_factory=dict)
-    columns: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, matchers: Mapping[str, Matcher], scales: Mapping[str, ScoreScale] | None = None
-    ) -> GallerySnapshot:
-        """From a gallery's matchers; where there are scales, a model without one is not compared with."""
-        names = sorted({name for matcher in matchers.values() for name in matcher.names})
-        index = {name: number for number, name in enumerate(names)}
-        compared = {kind: one for kind, one in matchers.items() if scales is None or kind in scales}
-        columns = {
-            kind: np.array([index[name] for name in matcher.names], np.intp)
-            for kind, matcher in compared.items()
-        }
-        return cls(tuple(names), compared, scales or {}, columns)
+    ) -> KnownPeople:
+        """From templates at hand, without a store."""
+        kept = {model: ScoreScale() for model in matchers} if scales is None else scales
+        return cls(People.of(matchers), kept)
 
-    def index(self, name: str) -> int | None:
-        """Where a name stands in `names`; None when it is not known."""
-        at = bisect.bisect_left(self.names, name)
-        return at if at < len(self.names) and self.names[at] == name else None
-
-    def distances(self, model: str, probes: Sequence[Floats]) -> Floats:
-        """Distances of one model's embeddings to everybody, in one call.
-
-        Args:
-            model: whose embeddings they are.
-            probes: `[parts, dim]` each.
-
-        Returns:
-            float32 `[probes, names]`; NaN for those without templates of this model.
-        """
-        out = np.full((len(probes), len(self.names)), np.nan, np.float32)
-        matcher = self.matchers.get(model)
-        if matcher is not None and matcher.names:
-            for row, probe in zip(out, probes, strict=True):
-                row[self.columns[model]] = matcher.distances(probe)
-        return out
-
-    def match(self, embeddings: Sequence[Embedding]) -> list[Floats]:
-        """Distances of a batch of embeddings, of any tracks and models, to everybody.
-
-        Returns:
-            float32 `[names]` for each embedding, in their order.
-        """
-        out: list[Floats] = [np.empty(0, np.float32)] * len(embeddings)
+    def match(self, embeddings: Sequence[Embedding]) -> list[ComparedWindow]:
+        """Search for a batch of embeddings of any tracks, each model's in one call."""
+        windows = [ComparedWindow(one.parts) for one in embeddings]
         for model in dict.fromkeys(embedding.tracklet.model for embedding in embeddings):
-            mine = [index for index, one in enumerate(embeddings) if one.tracklet.model == model]
-            rows = self.distances(model, [embeddings[index].parts for index in mine])
-            for index, row in zip(mine, rows, strict=True):
-                out[index] = row
-        return out
+            mine = [
+                window for window, one in zip(windows, embeddings, strict=True) if one.tracklet.model == model
+            ]
+            if model in self.scales:
+                found = self.people.search(model, [window.parts for window in mine])
+                for window, nearest in zip(mine, found, strict=True):
+                    window.nearest = nearest
+        return windows
+
+    def rank(self, windows: Windows, *, count: int, threshold: float | None = None, most: int = 0) -> Ranking:
+        """The people nearest to a track; see `gaitstream.pipeline.ranking.rank`."""
+        return rank(self.people, self.scales, windows, count=count, threshold=threshold, most=most)
+
+    def compare_again(self, model: str, window: ComparedWindow, persons: Collection[int]) -> None:
+        """Bring a window's search up to date after some people were changed."""
+        for person in persons:
+            window.exact.pop(person, None)
+        if window.nearest is None or model not in self.scales:
+            return
+        if len(persons) > MANY:
+            window.nearest = None
+        else:
+            changed(window.nearest, self.people, model, window.parts, persons)
 
 
 class GalleryFollower:
     """The gallery a run decides with; one thread at a time.
 
+    The gallery is kept in memory by a `Keeper`: one of its own, or that of another process of the machine.
+
     Args:
-        config: its path, thresholds and the weights of the models.
-        fingerprints: of the models that run, by kind.
+        config: where the gallery is, thresholds and the weights of the models.
+        fingerprints: of the models that run, by name.
+        feed: of the keeper of another process.
 
     Attributes:
-        snapshot: who is known now.
+        known: who is known now.
 
     Raises:
         GalleryError: the gallery was filled by another model, or cannot be read.
     """
 
-    def __init__(self, config: Config, fingerprints: Mapping[str, str]) -> None:
-        self.snapshot = GallerySnapshot()
+    def __init__(self, config: Config, fingerprints: Mapping[str, str], feed: str | None = None) -> None:
         self._config = config
         self._fingerprints = dict(fingerprints)
-        self._gallery: Gallery | None = None
-        self._mark = Mark()
         self._calibrated: tuple[float | None, float] = (None, 0.0)
-        self._open()
+        self._told = ""
+        self._keeper: Keeper | None = None
+        section = config.gallery
+        if feed is not None:
+            people = People.attach(feed)
+        elif section.where is not None:
+            self._keeper = Keeper(section.where, self._fingerprints, section.key)
+            self._keeper.start()
+            people = self._keeper.people()
+        else:
+            people = People()
+        self.known = KnownPeople(people)
+        try:
+            self._scale()
+        except BaseException:
+            self.close()
+            raise
 
     def adjust(self, config: Config) -> None:
-        """Take over new thresholds and margins; another path takes effect at the next start only."""
+        """Take over new thresholds and margins; another gallery takes effect at the next start only."""
         self._config = config
 
-    def refresh(self) -> bool:
-        """Read the gallery again when another process has changed it; True when it has.
+    def refresh(self) -> News:
+        """Take over what has changed in the gallery; whom, and whether thresholds or scales did.
 
         Raises:
-            GalleryError: it cannot be read any more; the last snapshot stays.
+            GalleryError: it is another model's by now: nobody of it is known.
         """
-        if self._gallery is None:
-            return self._open()
-        if self._gallery.mark() == self._mark:
-            return False
-        self._read(self._gallery)
-        return True
+        news = self.known.people.poll()
+        if news.problem:
+            log.error("%s; what is known goes on to be used", news.problem)
+        elif news.problem is not None:
+            log.info("the gallery can be followed again")
+        if news.limits or news.persons:
+            self._scale()
+        return news
 
     def limits(self, camera: str) -> DecisionLimits:
         """Threshold and margin of a camera: its own, the site's, or the calibrated ones."""
@@ -169,41 +153,62 @@ class GalleryFollower:
 
     def close(self) -> None:
         """Let go of the gallery."""
-        if self._gallery is not None:
-            self._gallery.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
-    def _open(self) -> bool:
-        """True when there is a gallery: enrolling makes it; until then every track says `no_gallery`."""
-        self._gallery = open_configured(self._config)
-        if self._gallery is None:
-            return False
-        self._read(self._gallery)
-        return True
+    def _scale(self) -> None:
+        """Which models are compared, and on which scale."""
+        people = self.known.people
+        scales: dict[str, ScoreScale] = {}
+        self._calibrated = (None, 0.0)
+        try:
+            check_models(people.fingerprints, self._fingerprints, self._where)
+            scales = self._scales()
+        finally:
+            if scales != self.known.scales:
+                self.known = KnownPeople(people, scales)
 
-    def _read(self, gallery: Gallery) -> None:
-        self._mark = gallery.mark()
-        if gallery.models() and not set(gallery.models()) & set(self._fingerprints):
-            raise GalleryError(
-                f"{gallery.url} holds templates of {', '.join(gallery.models())}, this runs "
-                f"{', '.join(self._fingerprints) or 'no recognizer'}; enrol into a new gallery"
-            )
-        matchers = {kind: gallery.matcher(kind, print_) for kind, print_ in self._fingerprints.items()}
-        calibrated = {kind: gallery.thresholds(kind) for kind in matchers}
-        weights = {kind: model.weight for kind, model in self._config.models.recognizers.items()}
-        if len(matchers) > 1:
-            for line in unscaled(gallery, list(matchers)):
-                log.warning("%s", line)
-            # In units of each model's own threshold, 1 is where they agree to be at it. A model without a
-            # threshold has no unit: beside others it would change what the fused distance means.
-            units = {kind: threshold for kind, (threshold, _) in calibrated.items() if threshold is not None}
-            self.snapshot = GallerySnapshot.of(
-                matchers, {kind: ScoreScale(weights.get(kind, 1.0), unit) for kind, unit in units.items()}
-            )
-            self._calibrated = (1.0 if units else None, 0.0)
-        else:
-            self.snapshot = GallerySnapshot.of(matchers)
-            [(threshold, margin)] = calibrated.values() or [(None, None)]
+    def _scales(self) -> dict[str, ScoreScale]:
+        limits = {kind: self.known.people.limits.get(kind, (None, None)) for kind in self._fingerprints}
+        if len(self._fingerprints) < 2:
+            [(threshold, margin)] = limits.values() or [(None, None)]
             self._calibrated = (threshold, margin or 0.0)
+            return {kind: ScoreScale() for kind in limits}
+        held = set(self.known.people.fingerprints)
+        lines = _unscaled(self._where, held, {kind: one[0] for kind, one in limits.items()})
+        if lines and "\n".join(lines) != self._told:
+            self._told = "\n".join(lines)
+            log.warning("%s", self._told)
+        # In units of each model's own threshold, 1 is where they agree to be at it. A model without a
+        # threshold has no unit: beside others it would change what the fused distance means.
+        weights = {kind: model.weight for kind, model in self._config.models.recognizers.items()}
+        units = {kind: threshold for kind, (threshold, _) in limits.items() if threshold is not None}
+        self._calibrated = (1.0 if units else None, 0.0)
+        return {kind: ScoreScale(weights.get(kind, 1.0), unit) for kind, unit in units.items()}
+
+    @property
+    def _where(self) -> str:
+        return str(self._config.gallery.url or self._config.gallery.path)
+
+
+def check_models(held: Mapping[str, str], running: Mapping[str, str], where: str) -> None:
+    """See that a gallery's templates can be compared with what runs.
+
+    Args:
+        held: fingerprints of the gallery's models, by name.
+        running: of those that run.
+        where: the gallery, for the message.
+
+    Raises:
+        GalleryError: it was filled by other models.
+    """
+    if held and not set(held) & set(running):
+        raise GalleryError(
+            f"{where} holds templates of {', '.join(held)}, this runs "
+            f"{', '.join(running) or 'no recognizer'}; enrol into a new gallery"
+        )
+    for kind in sorted(set(held) & set(running)):
+        check_fingerprint(kind, held[kind], running[kind], where)
 
 
 def open_configured(config: Config, *, create: bool = False) -> Gallery | None:
@@ -239,11 +244,16 @@ def unscaled(gallery: Gallery, kinds: Sequence[str]) -> list[str]:
 
     Their distances cannot be put on one scale with the others', so they take no part in decisions.
     """
-    held = gallery.models()
+    return _unscaled(
+        gallery.url, set(gallery.models()), {kind: gallery.thresholds(kind)[0] for kind in kinds}
+    )
+
+
+def _unscaled(where: str, held: Collection[str], thresholds: Mapping[str, float | None]) -> list[str]:
     return [
-        f"{gallery.url} has no calibrated threshold for {kind}, so its distances cannot be fused with those "
-        f"of {', '.join(other for other in kinds if other != kind)}: {kind} takes no part until a second "
-        "person, or a second template, is enrolled"
-        for kind in kinds
-        if len(kinds) > 1 and kind in held and gallery.thresholds(kind)[0] is None
+        f"{where} has no calibrated threshold for {kind}, so its distances cannot be fused with those "
+        f"of {', '.join(other for other in thresholds if other != kind)}: {kind} takes no part until a "
+        "second person, or a second template, is enrolled"
+        for kind, threshold in thresholds.items()
+        if len(thresholds) > 1 and kind in held and threshold is None
     ]

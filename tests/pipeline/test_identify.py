@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Embedding, Person, Reason, Status, Tracklet
 from gaitstream.gallery.matching import Matcher
+from gaitstream.gallery.people import Nearest
 from gaitstream.pipeline.identify import Identifier
-from gaitstream.pipeline.known import DecisionLimits, GallerySnapshot, ScoreScale
+from gaitstream.pipeline.known import DecisionLimits, KnownPeople
+from gaitstream.pipeline.ranking import ComparedWindow, ScoreScale
 
 Floats = NDArray[np.float32]
 SECOND = 1_000_000_000
@@ -25,7 +27,7 @@ def at(*values: float) -> Floats:
 
 
 ADA, BOB = at(0), at(10)
-KNOWN = GallerySnapshot.of({"gaitheat": Matcher.build([("Ada", ADA[None]), ("Bob", BOB[None])])})
+KNOWN = KnownPeople.of({"gaitheat": Matcher.build([("Ada", ADA[None]), ("Bob", BOB[None])])})
 
 
 def person(track: int, time_ns: int = 0, rejected: Reason | None = None) -> Person:
@@ -38,13 +40,11 @@ def window(track: int, parts: Floats, *, provisional: bool = False, model: str =
 
 
 def add(identifier: Identifier, embedding: Embedding) -> None:
-    [distances] = identifier.known.match([embedding])
-    identifier.add(embedding, distances)
+    [compared] = identifier.known.match([embedding])
+    identifier.add(embedding, compared)
 
 
-def identifier(
-    threshold: float | None = 3.0, margin: float = 1.0, known: GallerySnapshot = KNOWN
-) -> Identifier:
+def identifier(threshold: float | None = 3.0, margin: float = 1.0, known: KnownPeople = KNOWN) -> Identifier:
     identifier = Identifier("gate", known, DecisionLimits(threshold, margin))
     identifier.observe([person(1), person(2)])
     return identifier
@@ -73,7 +73,7 @@ def test_threshold_and_margin(
 
 
 def test_nobody_enrolled_says_no_gallery() -> None:
-    one = identifier(known=GallerySnapshot())
+    one = identifier(known=KnownPeople())
     add(one, window(1, at(0)))
     assert one.decide(1).reason is Reason.NO_GALLERY
 
@@ -119,9 +119,9 @@ def test_a_claim_outlives_a_change_of_the_gallery_as_long_as_its_person() -> Non
     add(one, window(2, at(1)))
     one.end(1)
     people = [("Aaron", at(90)[None]), ("Ada", ADA[None])]
-    one.use(GallerySnapshot.of({"gaitheat": Matcher.build(people)}))
+    one.use(KnownPeople.of({"gaitheat": Matcher.build(people)}))
     assert one.decide(2).status is Status.AMBIGUOUS
-    one.use(GallerySnapshot.of({"gaitheat": Matcher.build([("Eve", at(2)[None])])}))
+    one.use(KnownPeople.of({"gaitheat": Matcher.build([("Eve", at(2)[None])])}))
     assert one.decide(2).person == "Eve"
 
 
@@ -133,7 +133,10 @@ def test_passers_by_beside_a_track_that_stays_cost_next_to_nothing() -> None:
         one.observe([person(1, track * SECOND), person(track, track * SECOND)])
         for _ in range(4):
             parts = rng.uniform(0, 1, (16, 256)).astype(np.float32)
-            one.add(window(track, parts), rng.uniform(0, 20, 2).astype(np.float32))
+            low, high = np.sort(rng.uniform(0, 20, (2, 2)).astype(np.float32), axis=0)
+            exact = {0: low[0], 1: low[1]}
+            nearest = Nearest(np.arange(2), low, high, np.inf)
+            one.add(window(track, parts), ComparedWindow(parts, nearest, exact))
         one.end(track)
 
     for track in range(2, 52):
@@ -160,7 +163,7 @@ def test_models_are_fused_by_weight_in_units_of_their_own() -> None:
         "biggait": Matcher.build([("Ada", at(0)[None]), ("Bob", at(100)[None])]),
         "gaitheat": Matcher.build([("Ada", at(0)[None]), ("Bob", at(1)[None])]),
     }
-    known = GallerySnapshot.of(matchers, {"biggait": ScoreScale(3.0, 50.0), "gaitheat": ScoreScale(1.0, 0.5)})
+    known = KnownPeople.of(matchers, {"biggait": ScoreScale(3.0, 50.0), "gaitheat": ScoreScale(1.0, 0.5)})
     one = identifier(threshold=1.0, margin=0.0, known=known)
     add(one, window(1, at(20), model="biggait"))
     assert one.decide(1).distance == pytest.approx(0.4)
@@ -181,7 +184,7 @@ def test_a_new_snapshot_compares_the_evidence_again() -> None:
     one = identifier()
     add(one, window(1, at(5)))
     assert one.decide(1).status is Status.UNKNOWN
-    one.use(GallerySnapshot.of({"gaitheat": Matcher.build([("Eve", at(5)[None])])}))
+    one.use(KnownPeople.of({"gaitheat": Matcher.build([("Eve", at(5)[None])])}))
     assert one.decide(1).person == "Eve"
 
 

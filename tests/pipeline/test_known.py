@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Embedding, Tracklet
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Enrolment, Gallery
-from gaitstream.gallery.matching import Matcher
-from gaitstream.pipeline.known import GalleryFollower, GallerySnapshot, gallery_warnings
+from gaitstream.gallery.people import News
+from gaitstream.pipeline.known import GalleryFollower, gallery_warnings
 
 Floats = NDArray[np.float32]
 PRINTS = {"biggait": "b" * 16, "gaitheat": "g" * 16}
@@ -43,26 +44,29 @@ def fill(path: Path, **people: dict[str, list[float]]) -> None:
         )
 
 
+def names(follower: GalleryFollower) -> list[str]:
+    return sorted(follower.known.people.names.values())
+
+
+def wait_for_news(follower: GalleryFollower) -> News:
+    """What the keeper's thread tells, within the second that is promised."""
+    deadline_s = time.monotonic() + 1.0
+    while not (news := follower.refresh()).persons and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    return news
+
+
+def distances(follower: GalleryFollower, model: str, value: float) -> dict[str, float]:
+    """Distance to everybody, of a track of one window."""
+    known = follower.known
+    ranking = known.rank({model: known.match([embedding(model, value)])}, count=100)
+    found = zip(ranking.persons, ranking.distances, strict=True)
+    return {known.people.names[person]: float(distance) for person, distance in found}
+
+
 def embedding(model: str, value: float) -> Embedding:
     empty = np.empty((0, 0, 0), np.float32)
     return Embedding(Tracklet(model, "gate", 1, 1, 2, 30, empty, False), at(value), PRINTS[model])
-
-
-def test_a_batch_is_matched_as_each_of_it_alone() -> None:
-    snapshot = GallerySnapshot.of(
-        {
-            "biggait": Matcher.build([("Ada", at(0)[None]), ("Cyd", at(7)[None])]),
-            "gaitheat": Matcher.build([("Bob", at(3)[None]), ("Ada", at(1)[None])]),
-        }
-    )
-    probes = [embedding("biggait", 2), embedding("gaitheat", 5), embedding("biggait", 4)]
-    together = snapshot.match(probes)
-    assert snapshot.names == ("Ada", "Bob", "Cyd")
-    np.testing.assert_allclose(together, [[2, np.nan, 5], [4, 2, np.nan], [4, np.nan, 3]])
-    for probe, row in zip(probes, together, strict=True):
-        np.testing.assert_array_equal(snapshot.match([probe])[0], row)
-    assert snapshot.match([]) == []
-    assert [snapshot.index(name) for name in ("Ada", "Bob", "Bo", "Zoe")] == [0, 1, None, None]
 
 
 def test_with_two_models_one_without_a_threshold_takes_no_part(
@@ -81,13 +85,12 @@ def test_with_two_models_one_without_a_threshold_takes_no_part(
     assert gallery_warnings(site(path, models=("gaitheat",))) == []
     with Gallery(path) as gallery:
         unit, _ = gallery.thresholds("biggait")
-    assert {kind: scale.unit for kind, scale in follower.snapshot.scales.items()} == {"biggait": unit}
+    assert {kind: scale.unit for kind, scale in follower.known.scales.items()} == {"biggait": unit}
     assert follower.limits("gate").threshold == 0.9
-    [row] = follower.snapshot.match([embedding("gaitheat", 0)])
-    assert np.isnan(row).all()
+    assert distances(follower, "gaitheat", 0) == {}
     fill(path, Bob={"gaitheat": [40]})
-    assert follower.refresh()
-    assert set(follower.snapshot.scales) == {"biggait", "gaitheat"}
+    assert wait_for_news(follower)
+    assert set(follower.known.scales) == {"biggait", "gaitheat"}
     assert not follower.refresh()
     follower.close()
 
@@ -96,7 +99,7 @@ def test_two_models_without_any_threshold_know_nobody(tmp_path: Path) -> None:
     path = tmp_path / "p.gallery"
     fill(path, Ada={"biggait": [0], "gaitheat": [0]})
     follower = GalleryFollower(site(path), PRINTS)
-    assert follower.snapshot.names == ("Ada",)
+    assert names(follower) == ["Ada"]
     assert follower.limits("gate").threshold is None
     follower.close()
 
@@ -107,8 +110,7 @@ def test_one_model_keeps_its_own_distances_and_threshold(tmp_path: Path) -> None
     follower = GalleryFollower(site(path, models=("biggait",)), {"biggait": PRINTS["biggait"]})
     with Gallery(path) as gallery:
         assert follower.limits("gate").threshold == gallery.thresholds("biggait")[0]
-    [row] = follower.snapshot.match([embedding("biggait", 3)])
-    np.testing.assert_allclose(row, [2, 37])
+    assert distances(follower, "biggait", 3) == {"Ada": 2, "Bob": 37}
     follower.adjust(site(path, models=("biggait",), threshold=5))
     assert follower.limits("gate").threshold == 5
     follower.close()
@@ -119,8 +121,8 @@ def test_a_gallery_made_while_running_is_found(tmp_path: Path) -> None:
     follower = GalleryFollower(site(path), PRINTS)
     assert not follower.refresh()
     fill(path, Ada={"biggait": [0, 1]})
-    assert follower.refresh()
-    assert follower.snapshot.names == ("Ada",)
+    assert wait_for_news(follower)
+    assert names(follower) == ["Ada"]
     follower.close()
 
 

@@ -1,0 +1,298 @@
+"""Keeps a gallery in memory and follows its store: what was added is appended, what is gone is erased.
+
+One keeper serves all processes of a machine (`gaitstream.gallery.people.People` reads what it keeps). Its
+thread waits for the store, not the pipeline: a store that is away is told as a problem, what is known goes
+on to be matched against, and all that was missed is caught up with when it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from gaitstream.errors import GalleryError, MissingGalleryError
+from gaitstream.gallery.base import Mark, Reading, TemplateRow
+from gaitstream.gallery.checksum import Damage
+from gaitstream.gallery.feed import FeedWriter, LimitsLine, ModelLine, PersonLine, StateLine
+from gaitstream.gallery.gallery import Gallery
+from gaitstream.gallery.people import People
+from gaitstream.gallery.quantise import Layout
+from gaitstream.gallery.table import TemplateTable
+from gaitstream.gallery.vault import Template
+
+log = logging.getLogger(__name__)
+WAIT_S = 0.5
+"""Longest sleep between looks at the store; most stores wake the thread before."""
+RETRY_S = 1.0
+_BATCH = 256
+"""Templates opened and added at a time."""
+
+
+class Keeper:
+    """A gallery in memory.
+
+    Args:
+        where: the gallery's file or URL.
+        models: names of those that will ask; None for all.
+        key: where the gallery's key comes from; see `gaitstream.gallery.keys`.
+
+    Attributes:
+        feed: what it tells.
+        tables: of the models the gallery has, by name.
+
+    A gallery that is not there yet is looked for until it is.
+
+    Raises:
+        GalleryError: it cannot be opened, or a template is damaged.
+    """
+
+    def __init__(
+        self, where: str | Path, models: Iterable[str] | None = None, key: str | None = None
+    ) -> None:
+        self.feed = FeedWriter()
+        self.tables: dict[str, TemplateTable] = {}
+        self._where, self._key = where, key
+        self._models = None if models is None else frozenset(models)
+        self._told_models: dict[str, str] = {}
+        self._mark: Mark | None = None
+        self._persons: dict[str, _Kept] = {}
+        self._next = 0
+        self._limits: dict[str, tuple[float | None, float | None]] = {}
+        self._problem = ""
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._gallery: Gallery | None = None
+        try:
+            self.sync()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        """Follow the store in a thread of its own."""
+        self._thread = threading.Thread(target=self._follow, name="gallery", daemon=True)
+        self._thread.start()
+
+    def people(self) -> People:
+        """The gallery as this process sees it."""
+        people = People(self.feed.reader())
+        people.poll()
+        return people
+
+    def sync(self) -> bool:
+        """Take over what has changed; True when anything has.
+
+        Raises:
+            GalleryError: the store is away, or what it has cannot be used.
+        """
+        gallery = self._open()
+        if gallery is None:
+            return False
+        with gallery.store.reading() as reading:
+            mark = reading.mark()
+            if not gallery.is_current(reading):  # another one is in its place, or it has another key
+                self._gallery, self._mark = None, None
+                gallery.close()
+                return self.sync()
+            if mark == self._mark:
+                return False
+            known = self._tell_models(reading)
+            changed = reading.changes(self._mark) if known and self._mark is not None else None
+            copy = _Copy(gallery, reading, self._models)
+            if changed is None:
+                self._take_all(copy)
+            else:
+                for uid in changed:
+                    self._take(copy, uid)
+            self._tell_limits(copy)
+            self._mark = mark
+        return True
+
+    def close(self) -> None:
+        """Stop following, and let go of the store; what is in memory stays for those who have it open."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(WAIT_S + RETRY_S + 5.0)
+        if self._gallery is not None:
+            self._gallery.close()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Gallery | None:
+        if self._gallery is None:
+            with suppress(MissingGalleryError):
+                self._gallery = Gallery(self._where, key=self._key)
+        return self._gallery
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self._gallery is None:
+                    self._stop.wait(WAIT_S)
+                else:
+                    self._gallery.store.wait(WAIT_S)
+                if not self._stop.is_set():
+                    self.sync()
+                self._tell_problem("")
+            except GalleryError as error:  # what is known goes on
+                self._tell_problem(str(error))
+                self._stop.wait(RETRY_S)
+
+    def _tell_problem(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self.feed.tell(StateLine(problem))
+
+    def _tell_models(self, reading: Reading) -> bool:
+        """Tell which models there are; False when one was filled by another bundle than before."""
+        same = True
+        for row in reading.models():
+            if self._told_models.get(row.name) == row.fingerprint:
+                continue
+            if row.name in self._told_models:  # the gallery was replaced
+                same = False
+                self._empty(row.name)
+            self._told_models[row.name] = row.fingerprint
+            self.feed.tell(ModelLine(row.name, row.fingerprint))
+        return same
+
+    def _empty(self, model: str) -> None:
+        for kept in self._persons.values():
+            for number in [number for number, (kind, _) in kept.places.items() if kind == model]:
+                self.tables[model].drop([kept.places.pop(number)[1]])
+                kept.checksums.pop(number, None)
+        self.tables.pop(model, None)
+
+    def _take_all(self, copy: _Copy) -> None:
+        """Bring memory to what the store has, whatever happened between."""
+        records = copy.gallery.vault.records(copy.reading)
+        wanted: dict[str, set[int]] = {uid: set() for uid in records}
+        self._add(copy, copy.reading.templates(), wanted)
+        for uid in [uid for uid in self._persons if uid not in records]:
+            self._keep_only(uid, set())
+            self._tell_person(uid, None)
+        for uid, record in records.items():
+            self._keep_only(uid, wanted[uid])
+            self._tell_person(uid, record.name)
+
+    def _take(self, copy: _Copy, uid: str) -> None:
+        """Bring one person to what the store has of them."""
+        row = copy.reading.person(uid)
+        wanted: dict[str, set[int]] = {uid: set()}
+        if row is not None:
+            self._add(copy, copy.reading.templates(person=uid), wanted)
+        elif uid not in self._persons:
+            return
+        self._keep_only(uid, wanted[uid])
+        self._tell_person(uid, copy.gallery.vault.record(row).name if row is not None else None)
+
+    def _add(self, copy: _Copy, rows: Iterator[TemplateRow], wanted: Mapping[str, set[int]]) -> None:
+        """Add the templates that are not in memory yet; `wanted` takes the numbers of all."""
+        batches: dict[str, list[tuple[Template, int]]] = {}
+        for row in rows:
+            if not copy.asked(row.model):
+                continue
+            wanted[row.person].add(row.number)
+            if self._person(row.person).checksums.get(row.number) == row.checksum:
+                continue
+            batch = batches.setdefault(row.model, [])
+            batch.append((copy.open(row), row.checksum))
+            if len(batch) >= _BATCH:
+                self._flush(copy, row.model, batches.pop(row.model))
+        for model, batch in batches.items():
+            self._flush(copy, model, batch)
+
+    def _flush(self, copy: _Copy, model: str, batch: Sequence[tuple[Template, int]]) -> None:
+        row = copy.models[model]
+        table = self.tables.get(model)
+        if table is None:
+            table = self.tables[model] = TemplateTable.create(Layout(row.parts, row.dim))
+            self.feed.tell(ModelLine(model, row.fingerprint, table.handle))
+        templates = [template for template, _ in batch]
+        owners = [self._person(template.person).index for template in templates]
+        parts = np.stack([template.parts for template in templates])
+        places = table.add([template.number for template in templates], owners, parts)
+        for (template, checksum), place in zip(batch, places, strict=True):
+            kept = self._person(template.person)
+            before = kept.places.pop(template.number, None)
+            if before is not None:  # the template of this number is another now
+                self.tables[before[0]].drop([before[1]])
+            kept.places[template.number] = (model, place)
+            kept.checksums[template.number] = checksum
+
+    def _keep_only(self, uid: str, wanted: set[int]) -> None:
+        kept = self._person(uid)
+        for number in [number for number in kept.places if number not in wanted]:
+            model, place = kept.places.pop(number)
+            kept.checksums.pop(number, None)
+            self.tables[model].drop([place])
+
+    def _tell_person(self, uid: str, name: str | None) -> None:
+        kept = self._person(uid)
+        models = tuple(sorted({model for model, _ in kept.places.values()}))
+        self.feed.tell(PersonLine(kept.index, uid, name, models))
+        if name is None:
+            del self._persons[uid]
+
+    def _person(self, uid: str) -> _Kept:
+        kept = self._persons.get(uid)
+        if kept is None:
+            kept = self._persons[uid] = _Kept(self._next)
+            self._next += 1
+        return kept
+
+    def _tell_limits(self, copy: _Copy) -> None:
+        for row in copy.models.values():
+            found = copy.gallery.vault.calibration(row)
+            if found is None and copy.asked(row.name):
+                found = copy.gallery.tuner.peek(copy.reading, row, copy.gallery.url)
+            limits = (found.threshold, found.margin) if found else (None, None)
+            if self._limits.get(row.name) != limits:
+                self._limits[row.name] = limits
+                self.feed.tell(LimitsLine(row.name, *limits))
+
+
+class _Kept:
+    """What is in memory of one person: where each template is, and its checksum, by number."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.places: dict[int, tuple[str, int]] = {}
+        self.checksums: dict[int, int] = {}
+
+
+class _Copy:
+    """The gallery as it is in one transaction."""
+
+    def __init__(self, gallery: Gallery, reading: Reading, models: frozenset[str] | None) -> None:
+        self.gallery = gallery
+        self.reading = reading
+        self.models = {row.name: row for row in reading.models()}
+        self._asked = models
+
+    def asked(self, model: str) -> bool:
+        """Whether anybody will ask for a model."""
+        return self._asked is None or model in self._asked
+
+    def open(self, row: TemplateRow) -> Template:
+        """A template.
+
+        Raises:
+            GalleryError: it is damaged.
+        """
+        opened = self.gallery.vault.template(row, self.models[row.model])
+        if isinstance(opened, Damage):
+            self.gallery.tuner.complain(self.reading, opened, self.gallery.url)
+        return opened

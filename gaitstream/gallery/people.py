@@ -1,0 +1,246 @@
+"""Who is known, as one process sees it: names, thresholds and the nearest people of a probe.
+
+A search reads the coarse plane of all templates once for a batch of probes, and both planes of those that
+may be near. It gives bounds; `exact` gives the distance itself, of the few for whom it matters. See
+`quantise` for the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery.feed import (
+    FeedReader,
+    FeedWriter,
+    LimitsLine,
+    ModelLine,
+    PersonLine,
+    StateLine,
+)
+from gaitstream.gallery.matching import Matcher, mean_part_distance
+from gaitstream.gallery.quantise import WIDEN, Floats, Layout, Probes
+from gaitstream.gallery.scan import coarse_distances, fine_distances
+from gaitstream.gallery.table import TemplateTable
+
+LISTED = 64
+"""People a search bounds closely."""
+Indices = NDArray[np.int64]
+
+
+@dataclass
+class Nearest:
+    """The people nearest to one probe.
+
+    Attributes:
+        persons: their indices, int64 `[n]`, no two the same.
+        low: the distance to each is at least this, float32 `[n]`.
+        high: and at most this.
+        floor: the distance to everybody else is at least this; infinite when nobody else is there.
+    """
+
+    persons: Indices
+    low: Floats
+    high: Floats
+    floor: float
+
+    def replace(self, person: int, distance: float | None) -> None:
+        """Set the distance to somebody who was changed; None for somebody who has no template."""
+        kept = self.persons != person
+        self.persons, self.low, self.high = self.persons[kept], self.low[kept], self.high[kept]
+        if distance is not None:
+            self.persons = np.append(self.persons, np.int64(person))
+            self.low = np.append(self.low, np.float32(distance))
+            self.high = np.append(self.high, np.float32(distance))
+
+
+@dataclass(frozen=True)
+class News:
+    """What has changed since it was last asked.
+
+    Attributes:
+        persons: indices of those who were added, changed or erased.
+        limits: whether a calibrated threshold or margin has changed.
+        problem: what keeps the gallery from being followed now; None when that is as before.
+    """
+
+    persons: frozenset[int] = frozenset()
+    limits: bool = False
+    problem: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.persons) or self.limits or self.problem is not None
+
+
+@dataclass
+class People:
+    """The gallery as a process sees it; one thread at a time.
+
+    Attributes:
+        feed: of a keeper; `attach` opens that of another process.
+        names: by index.
+        uids: by index.
+        limits: calibrated threshold and margin, by model.
+        tables: by model.
+        has: indices of the people with templates, by model.
+        fingerprints: of the bundles that filled the gallery, by model.
+    """
+
+    feed: FeedReader | None = None
+    names: dict[int, str] = field(default_factory=dict)
+    uids: dict[int, str] = field(default_factory=dict)
+    limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    tables: dict[str, TemplateTable] = field(default_factory=dict)
+    has: dict[str, set[int]] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def attach(cls, path: str) -> People:
+        """What the keeper of another process knows.
+
+        Raises:
+            GalleryError: that process is gone.
+        """
+        people = cls(FeedReader.attach(path))
+        people.poll()
+        return people
+
+    @classmethod
+    def of(cls, matchers: Mapping[str, Matcher]) -> People:
+        """From templates at hand, without a store."""
+        writer = FeedWriter()
+        names = sorted({name for matcher in matchers.values() for name in matcher.names})
+        index = {name: number for number, name in enumerate(names)}
+        own = {}
+        for model, matcher in matchers.items():
+            if len(matcher.templates):
+                own[model] = TemplateTable.create(Layout(*matcher.templates.shape[1:]))
+                counts = np.diff([*matcher.starts.tolist(), len(matcher.templates)])
+                owners = np.repeat([index[name] for name in matcher.names], counts)
+                own[model].add(range(1, len(owners) + 1), owners.tolist(), matcher.templates)
+                writer.tell(ModelLine(model, "", own[model].handle))
+        for name, number in index.items():
+            models = tuple(model for model, matcher in matchers.items() if name in matcher.names)
+            writer.tell(PersonLine(number, name, name, models))
+        people = cls(writer.reader())
+        people.poll()
+        return people
+
+    def poll(self) -> News:
+        """Take over what has changed."""
+        persons: set[int] = set()
+        limits, problem = False, None
+        for line in self.feed.news() if self.feed is not None else ():
+            match line:
+                case PersonLine():
+                    persons.add(line.index)
+                    self._set(line)
+                case ModelLine():
+                    self.fingerprints[line.model] = line.fingerprint
+                    self.tables.pop(line.model, None)
+                    if line.table is not None:
+                        self.tables[line.model] = TemplateTable.attach(line.table)
+                case LimitsLine():
+                    self.limits[line.model] = (line.threshold, line.margin)
+                    limits = True
+                case StateLine():
+                    problem = line.problem
+        return News(frozenset(persons), limits, problem)
+
+    def search(self, model: str, probes: Sequence[Floats], listed: int = LISTED) -> list[Nearest]:
+        """The people nearest to each of a batch of probes `[parts, dim]`.
+
+        Raises:
+            GalleryError: the probes have another shape than the templates.
+        """
+        table = self.tables.get(model)
+        if table is None or not probes:
+            return [_nobody() for _ in probes]
+        wanted = (table.layout.parts, table.layout.dim)
+        if any(probe.shape != wanted for probe in probes):
+            raise GalleryError(
+                f"a probe of shape {probes[0].shape} cannot be compared with templates of shape {wanted}: "
+                "they come from different models"
+            )
+        count = table.count
+        owners = table.owners[:count].copy()
+        given = Probes.of(table.layout, np.stack(probes))
+        bounds = coarse_distances(table.layout, table.rows[:count], given)
+        people = int(owners.max(initial=-1)) + 1
+        found = []
+        for number, bound in enumerate(bounds):
+            bound -= given.slack[number]
+            nearest = np.full(people + 1, np.inf, np.float32)
+            np.minimum.at(nearest, owners, bound)  # of nobody, -1, comes last
+            nearest *= np.float32(1 - WIDEN)
+            chosen, floor = _smallest(nearest[:people], listed)
+            found.append(self._bound(table, owners, chosen, given.padded[number], floor))
+        return found
+
+    def exact(self, model: str, probe: Floats, persons: Sequence[int]) -> Floats:
+        """Distance to the nearest template of each of some people, float32 `[n]`; infinite without one."""
+        out = np.full(len(persons), np.inf, np.float32)
+        table = self.tables.get(model)
+        if table is None or not len(persons):
+            return out
+        owners = table.owners[: table.count]
+        for column, person in enumerate(persons):
+            places = np.flatnonzero(owners == person)
+            templates = [parts for parts in table.exact(places.tolist()) if parts is not None]
+            if templates:
+                out[column] = mean_part_distance(probe, np.stack(templates)).min()
+        return out
+
+    def _bound(
+        self, table: TemplateTable, owners: NDArray[np.int32], chosen: Indices, probe: Floats, floor: float
+    ) -> Nearest:
+        """Close bounds of the distances to the chosen people."""
+        column = np.full(int(owners.max(initial=-1)) + 2, -1, np.int64)
+        column[chosen] = np.arange(len(chosen))
+        places = np.flatnonzero(column[owners] >= 0)
+        close = fine_distances(table.layout, table.rows, table.planes, places, probe)
+        slack = table.rows["fine"][places]
+        low = np.full(len(chosen), np.inf, np.float32)
+        high = np.full(len(chosen), np.inf, np.float32)
+        at = column[owners[places]]
+        np.minimum.at(low, at, (close - slack) * np.float32(1 - WIDEN))
+        np.minimum.at(high, at, (close + slack) * np.float32(1 + WIDEN))
+        return Nearest(chosen, low, high, floor)
+
+    def _set(self, line: PersonLine) -> None:
+        for model, members in self.has.items():
+            if model not in line.models:
+                members.discard(line.index)
+        if line.name is None:
+            self.names.pop(line.index, None)
+            self.uids.pop(line.index, None)
+            return
+        self.names[line.index], self.uids[line.index] = line.name, line.uid
+        for model in line.models:
+            self.has.setdefault(model, set()).add(line.index)
+
+
+def _nobody() -> Nearest:
+    return Nearest(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), np.inf)
+
+
+def _smallest(bounds: Floats, count: int) -> tuple[Indices, float]:
+    """Indices of the smallest finite bounds, and the smallest of the others."""
+    if len(bounds) <= count:
+        return np.flatnonzero(np.isfinite(bounds)), np.inf
+    order = np.argpartition(bounds, count)[: count + 1]
+    last = order[np.argmax(bounds[order])]
+    chosen = order[(order != last) & np.isfinite(bounds[order])]
+    return np.sort(chosen), float(bounds[last])
+
+
+def changed(nearest: Nearest, people: People, model: str, probe: Floats, persons: Iterable[int]) -> None:
+    """Bring a search's result up to date after some people were changed."""
+    known = [person for person in persons if person in people.has.get(model, ())]
+    distances = dict(zip(known, people.exact(model, probe, known).tolist(), strict=True))
+    for person in persons:
+        nearest.replace(person, distances.get(person))

@@ -1,1 +1,0 @@
-"""Toy plug-ins for gaitstream, one folder each."""

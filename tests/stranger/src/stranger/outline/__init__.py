@@ -1,1 +1,0 @@
-"""A gait model that looks at one silhouette at a time: shape `frame`."""

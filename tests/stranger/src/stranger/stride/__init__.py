@@ -1,1 +1,0 @@
-"""A gait model whose convolutions mix frames: shape `clip`."""
