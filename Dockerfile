@@ -1,10 +1,13 @@
-# Two images from one file. Every step is a script under scripts/docker/ that runs without a container too.
+# Two images from one file, and one that proves the second on a GPU. Every step is a script under scripts/docker/
+# that runs without a container too.
 #   docker build --target cpu -t gaitstream:cpu .
 #   docker build --target gpu -t gaitstream:gpu .
+#   docker build --target verify -t gaitstream:verify . && docker run --rm --gpus all gaitstream:verify
 
 ARG PYTHON_IMAGE=python:3.12.12-slim-bookworm
 ARG CUDA_IMAGE=nvidia/cuda:13.2.0-devel-ubuntu24.04
-ARG DEEPSTREAM_IMAGE=nvcr.io/nvidia/deepstream:9.1-triton-multiarch
+# The samples image has TensorRT 10.16 with its headers and its Python module; triton's is based on another image.
+ARG DEEPSTREAM_IMAGE=nvcr.io/nvidia/deepstream:9.1-samples-multiarch
 
 # --- the wheel for CPUs ------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS wheel-cpu
@@ -22,13 +25,19 @@ RUN scripts/docker/install-system.sh build
 COPY . .
 RUN scripts/docker/build-kernels.sh gpu && scripts/docker/build-wheel.sh /wheels pycuda
 
-# --- the detector parser and the TensorRT plugin, against DeepStream's own headers -----------------------
-FROM ${DEEPSTREAM_IMAGE} AS parser
+# --- the detector parser and the TensorRT plugin: nvcc of the CUDA image, headers of the DeepStream image -------
+FROM ${DEEPSTREAM_IMAGE} AS deepstream
+
+FROM ${CUDA_IMAGE} AS native
 WORKDIR /src
 COPY scripts/docker/install-system.sh scripts/docker/
 RUN scripts/docker/install-system.sh build
+COPY --from=deepstream /opt/nvidia/deepstream/deepstream/sources/includes /opt/deepstream/includes
+COPY --from=deepstream /usr/include/*-linux-gnu/NvInfer*.h /usr/include/*-linux-gnu/NvOnnx*.h /opt/tensorrt/include/
+COPY --from=deepstream /usr/lib/*-linux-gnu/libnvinfer.so* /opt/tensorrt/lib/
 COPY . .
-RUN scripts/docker/build-parser.sh /native
+RUN DEEPSTREAM_INCLUDE=/opt/deepstream/includes TENSORRT_INCLUDE=/opt/tensorrt/include \
+    TENSORRT_LIB=/opt/tensorrt/lib scripts/docker/build-parser.sh /native all
 
 # --- CPU image ---------------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS cpu
@@ -52,8 +61,9 @@ FROM ${DEEPSTREAM_IMAGE} AS gpu
 WORKDIR /src
 COPY scripts/docker scripts/docker
 RUN scripts/docker/install-system.sh gpu
+RUN scripts/docker/fix-rtsp.sh
 COPY constraints.txt .
-COPY --from=parser /native /opt/gaitstream-native
+COPY --from=native /native /opt/gaitstream-native
 RUN --mount=from=wheel-gpu,source=/wheels,target=/wheels scripts/docker/install.sh /wheels /opt/gaitstream gpu \
     && useradd --system --create-home --home-dir /var/lib/gaitstream --uid 10001 gaitstream
 ENV PATH=/opt/gaitstream/bin:$PATH PYTHONUNBUFFERED=1 GAITSTREAM_CACHE=/var/lib/gaitstream/cache \
@@ -66,3 +76,14 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=900s --retries=3 \
     CMD ["python3", "/src/scripts/docker/healthcheck.py"]
 ENTRYPOINT ["tini", "--", "gaitstream"]
 CMD ["--help"]
+
+# --- the GPU image with what tests it; the package is the image's own, no source of it lies beside ----------------
+FROM gpu AS verify
+USER root
+WORKDIR /verify
+COPY constraints.txt pyproject.toml ./
+COPY scripts scripts
+COPY tests tests
+RUN scripts/docker/install-verify.sh /opt/gaitstream
+ENTRYPOINT ["scripts/verify-gpu.sh"]
+CMD []

@@ -29,12 +29,15 @@ SEED = 7
 ENROLMENT_DAY = 1
 
 
-def write_site(root: Path, models: dict[str, str], people: int, seconds: float, cameras: int) -> Path:
-    """Write the films and a `cams.yaml` with models and gallery; returns its path."""
+def write_site(
+    root: Path, models: dict[str, str], people: int, seconds: float, cameras: int, runtime: str
+) -> Path:
+    """Write the films and a `cams.yaml` with models, runtime and gallery; returns its path."""
     world = Address(site="plaza", people=people, seed=SEED, seconds=seconds)
     path = write_dataset([replace(world, camera=number + 1) for number in range(cameras)], root)
     site: dict[str, Any] = yaml.safe_load(path.read_text())
     site["models"] = {"detector": "demo", **models}
+    site["runtime"] = {"name": runtime}
     site["gallery"] = {"path": "people.gallery"}
     if models == DEMO:
         advised = advice()
@@ -69,6 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--biggait", metavar="BUNDLE")
     parser.add_argument("--gaitheat", metavar="BUNDLE")
+    parser.add_argument("--runtime", default="auto", metavar="NAME", help="of the native front end")
     parser.add_argument("--people", type=int, default=6, metavar="N")
     parser.add_argument("--cameras", type=int, default=2, metavar="N")
     parser.add_argument("--seconds", type=float, default=40.0, metavar="S", help="length of films and walks")
@@ -76,7 +80,7 @@ def main() -> None:
     given = {"biggait": args.biggait, "gaitheat": args.gaitheat}
     models = {kind: bundle for kind, bundle in given.items() if bundle} or DEMO
     (args.out / "people.gallery").unlink(missing_ok=True)
-    cams = write_site(args.out, models, args.people, args.seconds, args.cameras)
+    cams = write_site(args.out, models, args.people, args.seconds, args.cameras, args.runtime)
     enrol(cams, args.people, args.seconds)
     print(cams)
 

@@ -21,6 +21,7 @@ PARTS = (
     ("torch", "export", "exporting a checkpoint to a bundle"),
     ("onnx", "export", "exporting a checkpoint to a bundle"),
     ("pycuda", "gpu", "running TensorRT engines"),
+    ("cuda-core", "gpu", "launching the GPU kernels"),
     ("matplotlib", "bench", "plots of benchmarks"),
 )
 """Distributions beside the runtimes, the extra that brings each, and what it is for."""
@@ -35,6 +36,10 @@ def add(commands: Commands) -> None:
         description="Compile and run a small graph on every runtime, and say what 'auto' picks and why. "
         "Exits with 1 when nothing works.",
     )
+    parser.add_argument(
+        "--gpu", action="store_true",
+        help="try driver, TensorRT, kernels and plugin; exit with 1 unless the GPU does it all",
+    )  # fmt: skip
     parser.add_argument("--bundle", metavar="DIR", help="say what 'auto' picks for this bundle")
     parser.add_argument("--json", action="store_true", help="print plain data")
     parser.set_defaults(handler=doctor)
@@ -46,6 +51,8 @@ def doctor(args: argparse.Namespace) -> int:
 
     from gaitstream.engines.trial import try_all
 
+    if args.gpu:
+        return _doctor_gpu(plain=args.json)
     trials = try_all()
     choice = _choice(trials, args.bundle)
     if args.json:
@@ -53,6 +60,19 @@ def doctor(args: argparse.Namespace) -> int:
     else:
         _show(Console(), trials, choice, args.bundle)
     return 0 if choice is not None else 1
+
+
+def _doctor_gpu(*, plain: bool) -> int:
+    """A pass means that the GPU did it: no other runtime is looked at."""
+    from gaitstream.engines.gpu_check import check_gpu
+
+    checks = check_gpu()
+    if plain:
+        print(json.dumps([{"name": one.name, "passed": one.passed, "said": one.said} for one in checks]))
+    else:
+        for check in checks:
+            print(f"{'pass  ' if check.passed else 'FAILED'}  {check.name:<9} {check.said}")
+    return 0 if all(check.passed for check in checks) else 1
 
 
 def _choice(trials: list[Trial], bundle: str | None) -> Choice | None:

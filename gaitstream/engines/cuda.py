@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 CAPABILITY_MAJOR = 75
 CAPABILITY_MINOR = 76
@@ -23,6 +25,21 @@ class CudaDevice:
     index: int
     name: str
     capability: str
+
+
+def driver_version(text: str | None = None) -> str | None:
+    """Version of NVIDIA's kernel driver, such as `595.58.03`; None without one.
+
+    Args:
+        text: what the driver says of itself; None reads `/proc/driver/nvidia/version`.
+    """
+    if text is None:
+        try:
+            text = Path("/proc/driver/nvidia/version").read_text()
+        except OSError:
+            return None
+    found = re.search(r"NVRM version:.*?(\d+\.\d+(?:\.\d+)?)", text)
+    return found[1] if found else None
 
 
 def devices() -> list[CudaDevice]:

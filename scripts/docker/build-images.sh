@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the container images: scripts/docker/build-images.sh [cpu|gpu ...]
+# Build the container images: scripts/docker/build-images.sh [cpu|gpu|verify ...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 engine=${CONTAINER_ENGINE:-$(command -v docker || command -v podman || true)}

@@ -10,6 +10,7 @@ esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip --quiet --disable-pip-version-check install --constraint constraints.txt numpy
+"$work/venv/bin/python" -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
+    numpy filelock platformdirs
 PYTHONPATH=. "$work/venv/bin/python" -m gaitstream.kernels.build "${options[@]}"
 ls gaitstream/kernels/prebuilt

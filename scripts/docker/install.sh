@@ -20,12 +20,7 @@ python3 -m venv "${options[@]}" "$venv"
 if [ "$flavour" = gpu ]; then
     # DeepStream's Python API is a wheel inside its image.
     for wheel in /opt/nvidia/deepstream/deepstream/service-maker/python/pyservicemaker*.whl; do
-        [ -f "$wheel" ] && "$venv/bin/python" -m pip --quiet --disable-pip-version-check install "$wheel"
+        [ ! -f "$wheel" ] || "$venv/bin/python" -m pip --quiet --disable-pip-version-check install "$wheel"
     done
-    # TensorRT's libraries are in the image; its bindings may not be. Take those of exactly that version.
-    if ! "$venv/bin/python" -c 'import tensorrt' 2>/dev/null; then
-        version=$(dpkg-query --show --showformat '${Version}' libnvinfer10 2>/dev/null | sed 's/-.*//')
-        [ -n "$version" ] && "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-deps \
-            "tensorrt-cu13-bindings==$version" || echo "install.sh: no TensorRT bindings; nvinfer builds alone" >&2
-    fi
+    "$(dirname "$0")/install-tensorrt.sh" "$venv"
 fi

@@ -64,6 +64,153 @@ def test_the_wheel_installs_and_answers(wheels: Path, tmp_path: Path) -> None:
     assert answer.stdout.startswith("gaitstream ")
 
 
+def test_the_kernels_compile_with_what_their_step_installs(tmp_path: Path) -> None:
+    """The step's environment holds a few packages, not all of the product's dependencies."""
+    step = (SCRIPTS / "build-kernels.sh").read_text()
+    installed = re.search(r"constraints.txt \\\n((?: +\S+)+)\n", step)
+    assert installed is not None
+    blocked = "import sys\n" + "".join(
+        f"sys.modules[{name!r}] = None\n" for name in ("msgspec", "yaml", "cv2", "openvino", "pydantic")
+    )
+    assert {"numpy", "filelock", "platformdirs"} == set(installed[1].split())
+    done = run(sys.executable, "-c", f"{blocked}import gaitstream.kernels.build", PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+
+
+class Image:
+    """Folders that stand for a DeepStream image, and commands in place of the real ones."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bin = root / "bin"
+        self.venv = root / "venv"
+        for folder in (self.bin, self.venv / "bin"):
+            folder.mkdir(parents=True)
+
+    def command(self, path: Path, text: str) -> None:
+        """An executable script."""
+        path.write_text(f"#!/bin/bash\n{text}\n")
+        path.chmod(0o755)
+
+    def python(self, imports_after: int) -> None:
+        """An interpreter in which TensorRT imports from the n-th try on; its calls are written down."""
+        self.command(
+            self.venv / "bin" / "python",
+            f'echo "$@" >>{self.root}/asked\n'
+            f'case "$*" in *pip*) exit 0 ;; *) n=$(grep -c import.TENSORRT {self.root}/asked) '
+            f"&& [ $n -ge {imports_after} ] && echo TensorRT 10.16 ;; esac",
+        )
+
+    def install_tensorrt(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the step."""
+        path = f"{self.bin}:/usr/bin:/bin"
+        return run(SCRIPTS / "install-tensorrt.sh", self.venv, PATH=path, **environment)
+
+    @property
+    def asked(self) -> str:
+        """Every call of the interpreter."""
+        return (self.root / "asked").read_text()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    return Image(tmp_path)
+
+
+def test_tensorrt_that_imports_is_left_alone(image: Image) -> None:
+    image.python(imports_after=1)
+    assert image.install_tensorrt().returncode == 0
+    assert "pip" not in image.asked
+
+
+def test_bindings_of_the_librarys_version_are_taken(image: Image) -> None:
+    image.python(imports_after=2)
+    image.command(image.bin / "dpkg-query", "echo 10.16.1.11-1+cuda13.2")
+    assert image.install_tensorrt().returncode == 0
+    assert "tensorrt-cu13-bindings==10.16.1.11" in image.asked
+
+
+def test_without_the_package_the_library_says_its_version(image: Image) -> None:
+    """`pipefail` ended the build here, silently, when dpkg knew no such package."""
+    image.python(imports_after=2)
+    image.command(image.bin / "dpkg-query", "exit 1")
+    image.command(image.bin / "ldconfig", "echo '\tlibnvinfer.so.10.16.1 (libc6,x86-64) => /usr/lib/x.so'")
+    done = image.install_tensorrt()
+    assert done.returncode == 0, done.stderr
+    assert "tensorrt-cu13-bindings==10.16.1" in image.asked
+
+
+def test_an_image_without_tensorrt_is_not_built(image: Image) -> None:
+    image.python(imports_after=99)
+    image.command(image.bin / "dpkg-query", "exit 1")
+    image.command(image.bin / "ldconfig", "true")
+    done = image.install_tensorrt()
+    assert done.returncode == 1
+    assert "9.1-samples-multiarch" in done.stderr
+    image.command(image.bin / "dpkg-query", "echo 10.16.1.11-1+cuda13.2")
+    done = image.install_tensorrt()
+    assert done.returncode == 1
+    assert "TensorRT 10.16.1.11 does not import" in done.stderr
+
+
+def test_the_patched_rtsp_plugins_are_copied_in(tmp_path: Path) -> None:
+    source, target = tmp_path / "tmp99", tmp_path / "gstreamer-1.0"
+    source.mkdir()
+    target.mkdir()
+    names = ("libgstrtpmanager.so", "libgstrtsp.so", "libgstvideoparsersbad.so")
+    for name in names:
+        (target / name).write_text("Ubuntu's")
+    missing = run(SCRIPTS / "fix-rtsp.sh", source, target, HOME=str(tmp_path))
+    assert missing.returncode == 1
+    assert "libgstrtpmanager.so: is this a DeepStream 9.1 image?" in missing.stderr
+    for name in names:
+        (source / name).write_text("patched")
+    assert run(SCRIPTS / "fix-rtsp.sh", source, target, HOME=str(tmp_path)).returncode == 0
+    assert {(target / name).read_text() for name in names} == {"patched"}
+    assert "scripts/docker/fix-rtsp.sh" in (ROOT / "Dockerfile").read_text().partition("AS gpu")[2]
+
+
+def test_the_verify_stage_holds_no_second_copy_of_the_package() -> None:
+    """`/repo` beside the wheel shadowed it, and its fatbin with it."""
+    stage = (ROOT / "Dockerfile").read_text().partition("AS verify")[2]
+    copied = [line.split()[1:-1] for line in stage.splitlines() if line.startswith("COPY")]
+    assert {one for line in copied for one in line} == {
+        "constraints.txt",
+        "pyproject.toml",
+        "scripts",
+        "tests",
+    }
+    needed = set(re.findall(r"tests/\S+\.py", (ROOT / "scripts" / "verify-gpu.sh").read_text()))
+    assert len(needed) >= 2
+    assert all((ROOT / path).is_file() for path in needed)
+
+
+def verify(tmp_path: Path, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """The whole check, writing elsewhere."""
+    return run(ROOT / "scripts" / "verify-gpu.sh", *arguments, OUT=str(tmp_path / "out"), PYTHON=python)
+
+
+def test_the_gpu_check_fails_without_a_gpu(tmp_path: Path) -> None:
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has a GPU")
+    done = verify(tmp_path, "--only", "gpu")
+    assert done.returncode == 1
+    assert "FAILED" in (tmp_path / "out" / "table.txt").read_text()
+    assert "pass" not in (tmp_path / "out" / "table.txt").read_text()
+
+
+def test_a_skipped_test_is_no_pass(tmp_path: Path) -> None:
+    """Pytest ends with 0 when all tests of a file were skipped."""
+    script = (ROOT / "scripts" / "verify-gpu.sh").read_text()
+    start = script.index("strict_tests() {")
+    function = script[start : script.index("\ndevice_tests()", start)]
+    for body, code in (("pytest.skip('no GPU')", 1), ("assert True", 0), ("assert False", 1)):
+        (tmp_path / "test_one.py").write_text(f"import pytest\ndef test_one():\n    {body}\n")
+        command = f"python={sys.executable} out={tmp_path}\n{function}\nstrict_tests {tmp_path}/test_one.py"
+        done = run("bash", "-uo", "pipefail", "-c", command)
+        assert done.returncode == code, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("flavour", ["cpu", "gpu", "build"])
 def test_system_packages_are_listed(flavour: str) -> None:
     done = run(SCRIPTS / "install-system.sh", flavour, "--print")
@@ -100,6 +247,7 @@ def test_the_dockerfile_calls_only_scripts_that_exist() -> None:
     assert len(called) >= 5
     assert [name for name in called if not (ROOT / name).is_file()] == []
     assert text.count("USER gaitstream") == text.count("HEALTHCHECK") == 2
+    assert "samples-multiarch" in text  # triton's has no python3-libnvinfer of its own
     assert ":latest" not in text
 
 
