@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -14,6 +12,10 @@ from gaitstream.models.bundle import Bundle
 from gaitstream.models.spec import find_family
 
 SHARED = Path(os.environ.get("GAITSTREAM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+COMPACT = Path(__file__).parent / "data" / "golden"
+SEED = 11
+"""Of the weights that the references were computed with."""
 
 
 @pytest.fixture(scope="session")
@@ -25,36 +27,22 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    """The numerical references of the published implementations."""
-    return shared / "golden"
+def golden() -> Path:
+    """References of the published implementations: the full set, or the repository's compact one."""
+    return SHARED / "golden" if (SHARED / "golden").is_dir() else COMPACT
 
 
 @pytest.fixture(scope="session")
-def golden_weights(golden: Path) -> ModuleType:
-    """The module that regenerates the synthetic weights of the golden vectors."""
-    spec = importlib.util.spec_from_file_location("golden_weights", golden / "weights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def biggait_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BigGait with the weights of the references (seed 11), saved as OpenGait does."""
+    return _checkpoint("biggait", tmp_path_factory, {"gait_net.BNNecks.fc_bin": (16, 256, 100)})
 
 
 @pytest.fixture(scope="session")
-def biggait_checkpoint(
-    golden: Path, golden_weights: ModuleType, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """BigGait with the golden weights (seed 11), saved as OpenGait does."""
-    return _checkpoint("biggait", golden, golden_weights, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def gaitheat_checkpoint(
-    golden: Path, golden_weights: ModuleType, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """GaitHeat with the golden weights (seed 11), saved as FastPoseGait does."""
-    return _checkpoint("gaitheat", golden, golden_weights, tmp_path_factory)
+def gaitheat_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GaitHeat with the weights of the references (seed 11), saved as FastPoseGait does."""
+    necks = {f"BNNecks_{branch}.fc_bin": (16, 256, 74) for branch in ("part", "global", "fusion")}
+    return _checkpoint("gaitheat", tmp_path_factory, necks)
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +65,11 @@ def _bundle(family: str, checkpoint: Path, factory: pytest.TempPathFactory) -> B
     return Bundle.open(root)
 
 
-def _checkpoint(model: str, golden: Path, weights: ModuleType, factory: pytest.TempPathFactory) -> Path:
+def _checkpoint(family: str, factory: pytest.TempPathFactory, necks: Mapping[str, tuple[int, ...]]) -> Path:
+    """A checkpoint as training leaves it: with classifiers, an optimizer and an iteration."""
     torch = pytest.importorskip("torch", reason="exporting needs the extra [export]")
-    spec = json.loads((golden / f"{model}_spec.json").read_text())
-    state = {name: torch.tensor(array) for name, array in weights.make_state_dict(spec, 11).items()}
-    path = factory.mktemp("checkpoints") / f"{model}.pt"
+    state = find_family(family).random(SEED).module.state_dict()
+    state = {**state, **{name: torch.zeros(shape) for name, shape in necks.items()}}
+    path = factory.mktemp("checkpoints") / f"{family}.pt"
     torch.save({"model": state, "optimizer": {}, "scheduler": {}, "iteration": 80000}, path)
     return path

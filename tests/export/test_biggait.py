@@ -39,6 +39,33 @@ def module_maps(biggait: BigGait, biggait_golden: Golden) -> Callable[[str], Map
     return maps
 
 
+def case_of(golden: Golden, case: str) -> Golden:
+    """One case's arrays; the compact set lacks some of them, and one case."""
+    found = {
+        key.removeprefix(f"{case}/"): value for key, value in golden.items() if key.startswith(f"{case}/")
+    }
+    if not found:
+        pytest.skip(f"{case} is in the full set of reference vectors alone")
+    return found
+
+
+def debug_of(golden: Path) -> Golden:
+    """Tokens and pictures of one frame, which the compact set lacks."""
+    path = golden / "biggait_A_debug.npz"
+    if not path.is_file():
+        pytest.skip("tokens are in the full set of reference vectors alone")
+    with np.load(path) as data:
+        return dict(data)
+
+
+def check_maps(golden: Golden, name: str, found: Array, relative: Relative) -> None:
+    """A branch's maps against what is stored of them."""
+    if f"{name}_full" in golden:
+        assert relative(found[:1], golden[f"{name}_full"]) < EXACT
+    if f"{name}_f16" in golden:
+        assert relative(found, golden[f"{name}_f16"]) < ROUNDED
+
+
 @pytest.mark.parametrize("case", ["pad1", "pad2", "raw1", "raw2"])
 def test_module_equals_the_published_maps(
     biggait: BigGait,
@@ -47,18 +74,18 @@ def test_module_equals_the_published_maps(
     relative: Relative,
     case: str,
 ) -> None:
-    g = {key.removeprefix(f"{case}/"): value for key, value in biggait_golden.items()}
+    g = case_of(biggait_golden, case)
     maps = module_maps(case)
-    assert relative(maps.mask_prob, g["mask_prob"]) < EXACT
+    if "mask_prob" in g:
+        assert relative(maps.mask_prob, g["mask_prob"]) < EXACT
     assert np.array_equal(maps.edge_sum, g["edge_sum"])
     assert np.array_equal(maps.edge_sum > 160, g["flipped"])
     assert relative(maps.foreground, g["foreground"]) < EXACT
     assert np.array_equal(maps.foreground.numpy() != 0, g["foreground"] != 0)
     for name in ("denoising", "appearance"):
-        found = getattr(maps, name).numpy()
-        assert relative(found[:1], g[f"{name}_full"]) < EXACT
-        assert relative(found, g[f"{name}_f16"]) < ROUNDED
-    assert relative(maps.post[g["full_idx"].tolist()], g["post_full"]) < EXACT
+        check_maps(g, name, getattr(maps, name).numpy(), relative)
+    if "post_full" in g:
+        assert relative(maps.post[g["full_idx"].tolist()], g["post_full"]) < EXACT
     pooled = maps.post.reshape(*g["rgb"].shape[:2], 512, 16, 8).amax(1)
     assert relative(biggait.head(pooled).transpose(1, 2), g["embeddings"]) < EXACT
 
@@ -76,7 +103,7 @@ def test_module_equals_the_published_tokens(
     golden: Path,
     relative: Relative,
 ) -> None:
-    debug = np.load(golden / "biggait_A_debug.npz")
+    debug = debug_of(golden)
     frame = int(debug["frame"])
     rgb = torch.from_numpy(biggait_golden["pad1/rgb"][0, frame : frame + 1])
     images = biggait.preprocess(rgb, torch.from_numpy(biggait_golden["pad1/ratios"][0, frame : frame + 1]))
@@ -95,7 +122,7 @@ def test_module_equals_the_published_tokens(
 def test_module_pads_a_stretched_crop_with_the_mean_colour(
     biggait: BigGait, biggait_golden: Golden, golden: Path, relative: Relative
 ) -> None:
-    debug = np.load(golden / "biggait_A_debug.npz")
+    debug = debug_of(golden)
     frame = int(debug["raw1_frame"])
     rgb = torch.from_numpy(biggait_golden["raw1/rgb"][0, frame : frame + 1])
     images = biggait.preprocess(rgb, torch.from_numpy(biggait_golden["raw1/ratios"][0, frame : frame + 1]))
@@ -107,17 +134,17 @@ def test_module_pads_a_stretched_crop_with_the_mean_colour(
 def test_fp32_graphs_equal_the_published_maps(
     run_biggait: Run, biggait_golden: Golden, relative: Relative, runtime: str, case: str
 ) -> None:
-    g = {key.removeprefix(f"{case}/"): value for key, value in biggait_golden.items()}
+    g = case_of(biggait_golden, case)
     found = run_biggait(runtime, "fp32", case)
     first = 1 / (1 + np.exp(-found["mask_logit"].astype(np.float64)))
     probability = np.stack([first, 1 - first], -1) * found["valid"].reshape(-1, 1, GRID[1], 1)
-    assert relative(probability, g["mask_prob"]) < EXACT
+    if "mask_prob" in g:
+        assert relative(probability, g["mask_prob"]) < EXACT
     assert np.array_equal(found["support"][:, 0] != 0, g["foreground"] != 0)
     for name in ("denoising", "appearance"):
-        maps = found[name].transpose(0, 2, 3, 1)
-        assert relative(maps[:1], g[f"{name}_full"]) < EXACT
-        assert relative(maps, g[f"{name}_f16"]) < ROUNDED
-    assert relative(found["features"][g["full_idx"]], g["post_full"]) < EXACT
+        check_maps(g, name, found[name].transpose(0, 2, 3, 1), relative)
+    if "post_full" in g:
+        assert relative(found["features"][g["full_idx"]], g["post_full"]) < EXACT
     assert relative(found["embedding"].transpose(0, 2, 1), g["embeddings"]) < EXACT
 
 

@@ -85,12 +85,15 @@ def test_module_equals_the_published_embeddings(
         ("fusion_embed_1", out.fusion.before),
         ("fusion_embed_2", out.fusion.after),
     ):
-        assert relative(found.transpose(1, 2), gaitheat_golden[f"{prefix}/{name}"]) < EXACT
+        if f"{prefix}/{name}" in gaitheat_golden:
+            assert relative(found.transpose(1, 2), gaitheat_golden[f"{prefix}/{name}"]) < EXACT
 
 
 def test_module_equals_the_published_maps(
     gaitheat: GaitHeat, gaitheat_golden: Golden, relative: Relative
 ) -> None:
+    if "m1/f32_always/fusion4_full" not in gaitheat_golden:
+        pytest.skip("maps are in the full set of reference vectors alone")
     part, whole, fusion = gaitheat.features(aligned(gaitheat_golden, "m1", "always").parts)
     for name, found, frames in (
         ("part_branch", part, 1),
@@ -186,7 +189,7 @@ def test_graphs_equal_the_published_embedding(
     parts = aligned(gaitheat_golden, case, matrices).parts.numpy()
     with open_engine(gaitheat_bundle.graph("frame", precision), runtime, precision) as engine:
         features = engine.infer({"parts": parts})["features"]
-    if case == "m1":
+    if case == "m1" and "m1/f32_always/fusion4_full" in gaitheat_golden:
         expected = gaitheat_golden["m1/f32_always/fusion4_full"][0].transpose(1, 0, 2, 3)
         assert relative(features[:2], expected) < limit
     shape = gaitheat_golden[f"{case}/heat_raw"].shape[:2]

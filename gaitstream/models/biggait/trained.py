@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 
 from gaitstream.models.biggait import cases, graphs, nvinfer
 from gaitstream.models.biggait.module import CROP, BigGait
 from gaitstream.models.biggait.spec import FAMILY
+from gaitstream.models.biggait.weights import seed_biggait
 from gaitstream.models.manifest import EmbeddingContract, FeatureContract, InputContract, InputKind
 from gaitstream.models.trained import Case, Description, NvinferCase, TrainedModel
 
@@ -75,5 +75,6 @@ class TrainedBigGait(TrainedModel):
 
 def make_random(seed: int) -> TrainedBigGait:
     """A model of the published size with random weights."""
-    torch.manual_seed(seed)
-    return TrainedBigGait(BigGait().eval())
+    module = BigGait()
+    seed_biggait(module, seed)
+    return TrainedBigGait(module)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 
 from gaitstream.errors import ExportError
@@ -16,6 +15,7 @@ from gaitstream.models.gaitheat.alignment import write_align
 from gaitstream.models.gaitheat.module import HEATMAP, GaitHeat
 from gaitstream.models.gaitheat.spec import FAMILY, GaitHeatOptions
 from gaitstream.models.graphs.walkers import draw_crop
+from gaitstream.models.graphs.weights import seed_module
 from gaitstream.models.manifest import (
     AlignmentContract,
     EmbeddingContract,
@@ -131,8 +131,9 @@ class TrainedGaitHeat(TrainedModel):
 
 def make_random(seed: int) -> TrainedGaitHeat:
     """A model of the published size with random weights."""
-    torch.manual_seed(seed)
-    return TrainedGaitHeat(GaitHeat().eval())
+    module = GaitHeat()
+    seed_module(module, seed)
+    return TrainedGaitHeat(module)
 
 
 def _walkers() -> NDArray[np.uint8]:
