@@ -12,7 +12,7 @@ help: ## list the targets
 
 $(VENV)/.run: pyproject.toml constraints.txt scripts/setup.sh
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV) run
-$(VENV)/.dev: pyproject.toml constraints.txt scripts/setup.sh
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/setup.sh tests/stranger/pyproject.toml
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV) dev
 
 demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the screen, report.html

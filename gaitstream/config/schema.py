@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from gaitstream.config.paths import anchor
 from gaitstream.config.secret_url import SecretUrl
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -33,17 +34,20 @@ def _from_name(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
-def _anchored(value: Any, info: ValidationInfo) -> Any:
-    """Paths in the file are relative to the file."""
-    base = (info.context or {}).get("base")
-    if isinstance(value, str) and base is not None:
-        return Path(base) / Path(value).expanduser()
-    return value
-
-
 def _misfit(text: str, *at: str | int) -> PydanticCustomError:
     """An error about the key `at`, counted from the section that checks it."""
     return PydanticCustomError("misfit", "{text}", {"text": text, "at": at})
+
+
+def _anchored(value: Any, info: ValidationInfo) -> Any:
+    """Paths in the file are relative to the file."""
+    base = (info.context or {}).get("base")
+    if not isinstance(value, str) or base is None:
+        return value
+    try:
+        return anchor(value, base)
+    except ValueError as error:
+        raise _misfit(str(error)) from None
 
 
 def is_model_path(value: str) -> bool:
@@ -62,7 +66,13 @@ ModelName = Annotated[str, Field(min_length=1), BeforeValidator(_anchored_model)
 class Section(BaseModel):
     """What every section has: unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # it may be a password
+    )
 
 
 class CameraThresholds(Section):
@@ -117,7 +127,16 @@ class Camera(Section):
     @field_validator("url")
     @classmethod
     def _anchor_files(cls, url: SecretUrl, info: ValidationInfo) -> SecretUrl:
+        if fault := url.fault():
+            raise _misfit(f"{url}: {fault}")
         return url if url.scheme else SecretUrl(str(_anchored(url.reveal(), info)))
+
+    @field_validator("start_time")
+    @classmethod
+    def _start_in_range(cls, time: datetime | None) -> datetime | None:
+        if time is not None and not 1970 <= time.year <= 2200:
+            raise _misfit(f"{time.isoformat()} is not between 1970 and 2200")
+        return time
 
     @model_validator(mode="after")
     def _polygons_fit(self) -> Camera:
@@ -186,7 +205,7 @@ class Runtime(Section):
     """`gaitstream doctor` says what `auto` picks here and why."""
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     """`auto` picks among the precisions that the bundle's parity report, or the model's manifest, allows."""
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of each engine. null: the runtime's choice."""
     batch: Annotated[int, Field(ge=1, le=256)] = 16
     """Most person crops, or frames, in one call of an engine."""
@@ -199,13 +218,13 @@ class Sources(Section):
 
     queue: Annotated[int, Field(ge=1, le=256)] = 4
     """Decoded frames waiting per camera. Live cameras drop the oldest when full; files wait."""
-    stall_s: Annotated[float, Field(gt=0)] = 5.0
+    stall_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """Without a frame for this long a live camera is at fault and is opened again."""
-    connect_s: Annotated[float, Field(gt=0)] = 10.0
+    connect_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """How long opening a camera may take."""
-    backoff_min_s: Annotated[float, Field(gt=0)] = 0.5
+    backoff_min_s: Annotated[float, Field(gt=0, le=86400)] = 0.5
     """Wait before the first new attempt; it doubles from there."""
-    backoff_max_s: Annotated[float, Field(gt=0)] = 3.0
+    backoff_max_s: Annotated[float, Field(gt=0, le=86400)] = 3.0
     """Longest wait between attempts. Every wait is shortened by a random share of up to 30%."""
 
     @model_validator(mode="after")
@@ -223,7 +242,7 @@ class Tracking(Section):
     """From the trackers library; one instance per camera."""
     lost_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """A track nobody was seen of for this long has ended."""
-    min_hits: Annotated[int, Field(ge=1)] = 2
+    min_hits: Annotated[int, Field(ge=1, le=1000)] = 2
     """Detections in a row before a track counts."""
     iou: Fraction = 0.1
     """Least overlap of a box with a track's predicted box."""
@@ -240,7 +259,7 @@ class Tracklets(Section):
     """Accepted frames between the starts of windows; divides `length`."""
     provisional_from: Annotated[int, Field(ge=1)] = 10
     """Accepted frames from which a provisional decision is made."""
-    max_gap_s: Annotated[float, Field(gt=0)] = 1.0
+    max_gap_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """A longer time without an accepted frame starts the window afresh."""
 
     @model_validator(mode="after")

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, unquote_plus
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-MASK = "***"
+from gaitstream.config.masking import MASK, SCHEME, hidden, mask, mask_whole, split_authority
 
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/?#\s]*)@")
-_SECRET_PARAMETER = re.compile(
-    r"(?P<name>[?&;](?:pass(?:word|wd)?|pwd|token|access_token|auth|key|api_?key|secret|sig(?:nature)?|user"
-    r"(?:name)?|login)=)[^&;#\s'\"]*",
-    re.IGNORECASE,
+ENCODE = (
+    "in user names and passwords write @ : / # ? % and blanks as %40 %3A %2F %23 %3F %25 %20, "
+    "in paths @ as %40"
 )
-
-
-def mask(text: str) -> str:
-    """Replace user names, passwords and secret query parameters of every URL in a text."""
-    return _SECRET_PARAMETER.sub(rf"\g<name>{MASK}", _USERINFO.sub(rf"\g<scheme>{MASK}@", text))
+_SHORT = 4
+"""Secrets up to this length are taken out of foreign texts only where they stand as words of their own."""
 
 
 class SecretUrl:
@@ -51,27 +46,43 @@ class SecretUrl:
     @property
     def scheme(self) -> str:
         """`rtsp`, `http`, `synth`, ...; empty for a path."""
-        match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", self._value)
-        return match[1].lower() if match else ""
+        match = SCHEME.match(self._value)
+        return match[0][:-3].lower() if match else ""
+
+    def fault(self) -> str:
+        """Why this cannot be a URL, in words that hold nothing of it; empty when it can, and for paths."""
+        match = SCHEME.match(self._value)
+        if match is None:
+            return ""
+        rest = self._value[match.end() :]
+        if re.search(r"[\s\x00-\x1f\x7f]", rest):
+            return f"a URL has no blanks or control characters: {ENCODE}"
+        authority, tail = split_authority(rest)
+        if "@" in tail:
+            return f"an @ stands behind the first / ? or #, so it is not clear where the host is: {ENCODE}"
+        return _place_fault(authority.rpartition("@")[2]) if self.scheme != "synth" else ""
 
     def scrub(self, text: str) -> str:
         """Take this URL's credentials out of a text, in whatever form they stand there."""
-        text = mask(text.replace(self._value, str(self)))
+        text = text.replace(self._value, str(self))
         for secret in self._secrets():
-            text = text.replace(secret, MASK)
-        return text
+            if len(secret) > _SHORT:
+                text = text.replace(secret, MASK)
+            else:  # a very short one would blank innocent letters
+                text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, text)
+        return mask(text)
 
     def _secrets(self) -> list[str]:
-        match = _USERINFO.match(self._value)
-        parts = [] if match is None else [match["userinfo"], *match["userinfo"].split(":", 1)[1:]]
-        parts += [found.group(0).split("=", 1)[1] for found in _SECRET_PARAMETER.finditer(self._value)]
-        # Very short secrets would blank innocent letters; they are still gone with the whole URL.
-        return sorted({form for part in parts for form in (part, unquote(part)) if len(form) > 2}, key=len)[
-            ::-1
-        ]
+        """Forms of the hidden parts, the longest first."""
+        forms = {
+            form
+            for part in hidden(self._value)
+            for form in (part, unquote(part), unquote_plus(part), quote(unquote(part), safe=""))
+        }
+        return sorted((form for form in forms if len(form) > 1 and form != MASK), key=len, reverse=True)
 
     def __str__(self) -> str:
-        return mask(self._value)
+        return mask_whole(self._value)
 
     def __repr__(self) -> str:
         return f"SecretUrl({str(self)!r})"
@@ -91,11 +102,9 @@ class SecretUrl:
         from_text = core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(min_length=1, strip_whitespace=True)
         )
-        return core_schema.json_or_python_schema(
-            json_schema=from_text,
-            python_schema=core_schema.union_schema(
-                [core_schema.is_instance_schema(cls), from_text], mode="left_to_right"
-            ),
+        return core_schema.no_info_before_validator_function(
+            lambda value: value.reveal() if isinstance(value, SecretUrl) else value,
+            from_text,
             serialization=core_schema.plain_serializer_function_ser_schema(str),
         )
 
@@ -105,3 +114,16 @@ class SecretUrl:
     ) -> JsonSchemaValue:
         """A string, for editors."""
         return {"type": "string", "minLength": 1}
+
+
+def _place_fault(place: str) -> str:
+    """What is wrong with a URL's host and port."""
+    bracketed = re.fullmatch(r"\[[^\]]*\](?P<port>.*)", place)
+    host, colon, port = place.partition(":")
+    if bracketed:
+        host, colon, port = "ip", bracketed["port"][:1], bracketed["port"][1:]
+    if not host:
+        return "there is no host behind the ://; write rtsp://user:password@host/path"
+    if colon and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
+        return f"what follows the host's colon is no port number; if it belongs to a password: {ENCODE}"
+    return ""

@@ -30,6 +30,8 @@ class RectParams(Protocol):
     top: float
     width: float
     height: float
+    border_width: int
+    """How the overlay draws it, pixels."""
 
 
 class Tensor(Protocol):
@@ -90,7 +92,11 @@ class FrameMeta(Protocol):
 
     @property
     def pad_index(self) -> int:
-        """The camera's slot in the muxer."""
+        """The camera's pad of the muxer."""
+
+    @property
+    def batch_id(self) -> int:
+        """Place in the batch."""
 
     @property
     def frame_number(self) -> int:
@@ -130,11 +136,11 @@ class BatchMeta(Protocol):
 
     @property
     def frame_items(self) -> Iterator[FrameMeta]:
-        """Its frames, at most one per camera."""
+        """Its frames; a camera may have several."""
 
 
 class DynamicSourceMessage(Protocol):
-    """A camera got or lost a slot."""
+    """A camera got or lost a pad."""
 
     source_added: bool
     source_id: int
@@ -161,13 +167,13 @@ class Pipeline(Protocol):
         """Hang a probe on an element's source pad."""
 
     def prepare(self, on_message: Callable[[Any], None]) -> object:
-        """Get ready; messages go to the callback."""
+        """Get ready; messages go to the callback. A failure is -1, or not told at all."""
 
     def activate(self) -> object:
         """Play."""
 
     def wait(self) -> object:
-        """Block until the end of all streams."""
+        """Block until the end of all streams, or until the pipeline did not start."""
 
     def stop(self) -> object:
         """Send end of stream and wait for it."""
@@ -180,6 +186,7 @@ class ServiceMaker(Protocol):
     Probe: Callable[[str, Any], Any]
     BatchMetadataOperator: type[Any]
     DynamicSourceMessage: type[Any]
+    EOSMessage: type[Any]
 
 
 PROTOCOLS: Mapping[str, type[Any]] = {

@@ -3,240 +3,231 @@
 `python -m gaitstream.deepstream.child` reads its Spec and then Commands from standard input, one
 JSON document a line; the end of input stops it. It is a process of its own because an error inside
 DeepStream may end it, `wait()` blocks, and CUDA does not survive a fork.
+
+It ends with code 0 when it was told to, or after the end of all streams and the END message; everything else
+is a failure, also a pipeline that would not start: pyservicemaker raises nothing then.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
-from numpy.typing import NDArray
+import zmq
 
 from gaitstream.deepstream.api import BatchMeta, Pipeline, ServiceMaker, load_service_maker
-from gaitstream.deepstream.boxes import OriginalBoxes
-from gaitstream.deepstream.dlpack import CopyFromDevice, cuda_copier
-from gaitstream.deepstream.probes import CopyProbe, CropProbe, NextProbe
-from gaitstream.deepstream.records import END, FrameRecord, Gone, pack
+from gaitstream.deepstream.boxes import Boxes
+from gaitstream.deepstream.cameras import CameraChanges
+from gaitstream.deepstream.copy_probe import CopyProbe
+from gaitstream.deepstream.copying import Copier, CudaCopier
+from gaitstream.deepstream.outbox import Outbox
+from gaitstream.deepstream.plan import EncoderKind
+from gaitstream.deepstream.probes import CropProbe, DetectionProbe, MuxerProbe, NextProbe
+from gaitstream.deepstream.records import END
 from gaitstream.deepstream.rest import RestClient
-from gaitstream.deepstream.slots import Slots
+from gaitstream.deepstream.sources import Sources
 from gaitstream.deepstream.spec import Command, Spec, decode_spec
-from gaitstream.errors import GaitstreamError, SourceError
+from gaitstream.errors import EngineError, GaitstreamError
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 120.0
 """How long a process whose streams have ended waits for its parent to take everything."""
 
-KILL_AFTER_S = 5.0
+KILL_AFTER_S = 5
 """`stop` waits for an end of stream that a live pipeline may swallow."""
 
 Handle = Callable[[BatchMeta], None]
 
 
-class Outbox:
-    """Messages on their way to the parent: the probe puts, one thread sends.
-
-    When the parent is slow the oldest message of live cameras is dropped and counted; files wait. Cameras
-    that left and counters are kept: they go with the next one.
-    """
-
-    CAPACITY = 64
-
-    def __init__(self, send: Callable[[list[Any]], object], *, wait: bool = False) -> None:
-        self._send = send
-        self._wait = wait
-        self._waiting: deque[tuple[list[FrameRecord], list[Gone], dict[str, dict[str, int]], list[Any]]] = (
-            deque()
-        )
-        self._ready = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-        self._thread.start()
-
-    def put(
-        self,
-        frames: list[FrameRecord],
-        gone: list[Gone],
-        counters: dict[str, dict[str, int]],
-        arrays: list[NDArray[Any]],
-    ) -> None:
-        """Queue a message; blocks for files alone."""
-        with self._ready:
-            while self._wait and len(self._waiting) >= self.CAPACITY:
-                self._ready.wait()
-            if len(self._waiting) >= self.CAPACITY:
-                old_frames, old_gone, old_counters, _ = self._waiting.popleft()
-                gone = [*old_gone, *gone]
-                counters = _added(old_counters, counters)
-                for record in old_frames:
-                    counters = _added(counters, {record.camera: {"frames_dropped": 1}})
-            self._waiting.append((frames, gone, counters, arrays))
-            self._ready.notify_all()
-
-    def close(self) -> None:
-        """Send what waits, then end."""
-        with self._ready:
-            self._closed = True
-            self._ready.notify_all()
-        self._thread.join(timeout=WAIT_S if self._wait else KILL_AFTER_S)
-
-    def _run(self) -> None:
-        while True:
-            with self._ready:
-                while not self._waiting and not self._closed:
-                    self._ready.wait()
-                if not self._waiting:
-                    return
-                message = self._waiting.popleft()
-                self._ready.notify_all()
-            self._send(list(pack(*message)))
-
-
-def run(
-    spec: Spec,
-    commands: Iterable[Command],
-    send: Callable[[list[Any]], object],
-    *,
-    maker: ServiceMaker,
-    copy: CopyFromDevice,
-    now_ns: Callable[[], int] = time.time_ns,
-    on_stop: Callable[[], None] = lambda: None,
-) -> None:
-    """Run the pipeline until all streams have ended or a command stops it.
+class Run:
+    """One pipeline from its start to its end.
 
     Args:
         spec: what to run.
-        commands: read in a thread of its own.
         send: takes the parts of a message; called from one thread.
         maker: pyservicemaker.
-        copy: from the GPU.
+        copier: from the GPU.
         now_ns: the wall clock.
         on_stop: called before the pipeline is told to stop.
+
+    Attributes:
+        told_to_stop: by a command, or by the end of the input.
     """
-    boxes = OriginalBoxes()
-    slots = Slots(spec.lost_s, spec.probation, spec.first_tracks)
-    outbox = Outbox(send, wait=spec.starts.keys() == spec.rates.keys())
-    labels = _Labels()
-    last = CopyProbe(
-        boxes,
-        slots,
-        spec.encoders,
-        predictions=spec.predictions,
-        copy=copy,
-        emit=outbox.put,
-        now_ns=now_ns,
-        camera_clock=spec.camera_clock,
-        starts=spec.starts,
-        label=labels.get,
-    )
-    rates = dict(spec.rates)
-    for number, (camera, fps) in enumerate(rates.items()):
-        last.occupy(number, camera, fps)
-    pipeline = _assemble(spec, maker, boxes, last, slots)
-    pipeline.prepare(lambda message: _on_message(message, maker, last, rates))
-    pipeline.activate()
-    arguments = (commands, spec, pipeline, last, slots, rates, labels, on_stop)
-    threading.Thread(target=_obey, args=arguments, name="commands", daemon=True).start()
-    pipeline.wait()
-    outbox.close()
+
+    def __init__(
+        self,
+        spec: Spec,
+        send: Callable[[list[Any]], object],
+        *,
+        maker: ServiceMaker,
+        copier: Copier,
+        now_ns: Callable[[], int] = time.time_ns,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._spec = spec
+        self._maker = maker
+        self._on_stop = on_stop
+        self.told_to_stop = False
+        self._ended = False
+        self._failure = ""
+        self._boxes = Boxes()
+        self._sources = Sources(spec.lost_s, spec.probation, spec.first_tracks)
+        self._outbox = Outbox(send, wait=spec.starts.keys() == spec.rates.keys())
+        self._labels = _Labels()
+        self._last = CopyProbe(
+            self._boxes,
+            self._sources,
+            spec.encoders,
+            predictions=spec.predictions,
+            copier=copier,
+            emit=self._outbox.put,
+            now_ns=now_ns,
+            camera_clock=spec.camera_clock,
+            starts=spec.starts,
+            label=self._labels.get,
+        )
+        self._rates = dict(spec.rates)
+        for pad, (camera, fps) in enumerate(self._rates.items()):
+            self._sources.attach(pad, camera, fps)
+        self._pipeline = self._assemble()
+
+    def __call__(self, commands: Iterable[Command]) -> None:
+        """Run until all streams have ended or a command stops it.
+
+        Args:
+            commands: read in a thread of its own.
+
+        Raises:
+            EngineError: the pipeline did not start, or stopped before the end of its streams.
+        """
+        try:
+            prepared = self._pipeline.prepare(self._on_message)
+            # The C++ method returns -1; bindings that drop it end in `wait` without an end of stream.
+            if isinstance(prepared, int) and prepared < 0:
+                raise EngineError("DeepStream could not prepare the pipeline; its own lines above say why")
+            self._pipeline.activate()
+            threading.Thread(target=self._obey, args=(commands,), name="commands", daemon=True).start()
+            self._pipeline.wait()
+        finally:
+            sent = self._outbox.close(WAIT_S if self._ended else KILL_AFTER_S)
+        if self._failure:
+            raise EngineError(self._failure)
+        if self.told_to_stop:
+            return
+        if not self._ended:
+            raise EngineError(
+                "DeepStream's pipeline stopped without the end of its streams: it did not start, or failed; "
+                "its own lines above say why"
+            )
+        if not sent:
+            raise EngineError(f"the pipeline did not take the last features within {WAIT_S:.0f} s")
+
+    def _assemble(self) -> Pipeline:
+        spec, maker = self._spec, self._maker
+        pipeline = maker.Pipeline("gaitstream")
+        for node in spec.graph.nodes:
+            pipeline.add(node.kind, node.name, node.properties)
+        for link in spec.graph.links:
+            if link.source_pad or link.target_pad:
+                pipeline.link((link.source, link.target), (link.source_pad, link.target_pad))
+            else:
+                pipeline.link(link.source, link.target)
+        kinds = iter(encoder.kind for encoder in spec.encoders)
+        for target, role in spec.graph.probes:
+            handle = self._handle(role, kinds)
+            pipeline.attach(target, maker.Probe(f"{role}-{target}", _operator(maker, handle, self._sources)))
+        return pipeline
+
+    def _handle(self, role: str, kinds: Iterator[EncoderKind]) -> Handle:
+        """What a probe does.
+
+        Args:
+            role: as the graph names it.
+            kinds: of the encoders that have not been given rectangles yet.
+        """
+        if role == "muxer":
+            return MuxerProbe(self._sources).handle
+        if role == "detection":
+            return DetectionProbe(self._boxes).handle
+        if role == "crop":
+            return CropProbe(self._boxes, next(kinds), self._sources).handle
+        if role == "next":
+            return NextProbe(self._boxes, next(kinds)).handle
+        return self._last.handle
+
+    def _on_message(self, message: Any) -> None:
+        """Called from DeepStream's main loop."""
+        if isinstance(message, self._maker.EOSMessage):
+            self._ended = True
+        elif isinstance(message, self._maker.DynamicSourceMessage):
+            pad, camera = message.source_id, message.sensor_id
+            if message.source_added:
+                self._sources.attach(pad, camera, self._rates.get(camera))
+            else:
+                self._sources.leave_pad(pad, camera)
+
+    def _obey(self, commands: Iterable[Command]) -> None:
+        changes = self._changes()
+        for command in commands:
+            if command.do == "stop":
+                break
+            if command.do == "label":
+                self._labels.set(command.camera, command.track, command.text)
+            elif command.do == "retune":
+                self._rates[command.camera] = command.fps
+                self._sources.retune(command.camera, command.fps)
+            elif changes is not None:
+                changes.ask(command)
+        self.told_to_stop = True
+        self._end()
+
+    def _changes(self) -> CameraChanges | None:
+        spec = self._spec
+        if spec.rest is None:
+            return None
+        changes = CameraChanges(
+            RestClient(spec.rest), self._sources, spec.uris, self._rates, give_up=self._give_up
+        )
+        threading.Thread(target=changes.run, name="cameras", daemon=True).start()
+        return changes
+
+    def _give_up(self, reason: str) -> None:
+        """The parent starts another process, which begins with the cameras as they should be."""
+        self._failure = reason
+        self._end()
+
+    def _end(self) -> None:
+        self._on_stop()
+        self._pipeline.stop()
 
 
-def _assemble(
-    spec: Spec, maker: ServiceMaker, boxes: OriginalBoxes, last: CopyProbe, slots: Slots
-) -> Pipeline:
-    pipeline = maker.Pipeline("gaitstream")
-    for node in spec.graph.nodes:
-        pipeline.add(node.kind, node.name, node.properties)
-    for link in spec.graph.links:
-        if link.source_pad or link.target_pad:
-            pipeline.link((link.source, link.target), (link.source_pad, link.target_pad))
-        else:
-            pipeline.link(link.source, link.target)
-    kinds = iter(encoder.kind for encoder in spec.encoders)
-    for target, role in spec.graph.probes:
-        handle: Handle
-        if role == "copy":
-            handle = last.handle
-        else:
-            handle = (CropProbe if role == "crop" else NextProbe)(boxes, next(kinds)).handle
-        pipeline.attach(target, maker.Probe(f"{role}-{target}", _operator(maker, handle, slots)))
-    return pipeline
-
-
-def _operator(maker: ServiceMaker, handle: Handle, slots: Slots) -> Any:
+def _operator(maker: ServiceMaker, handle: Handle, sources: Sources) -> Any:
     """A probe as pyservicemaker takes it: an exception that left it could end the process."""
+    failed = False
 
     class Operator(maker.BatchMetadataOperator):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
 
         def handle_metadata(self, batch_meta: BatchMeta) -> None:
+            nonlocal failed
             try:
                 handle(batch_meta)
             except Exception:  # DeepStream calls from C++, which knows no Python errors
-                if "probe_errors" not in slots.counters.get("", Counter()):
+                if not failed:
                     log.exception("a probe failed; the frame is lost")
-                slots.count("", "probe_errors")
+                failed = True
+                sources.count("", "probe_errors")
 
     return Operator()
-
-
-def _on_message(message: Any, maker: ServiceMaker, last: CopyProbe, rates: dict[str, float | None]) -> None:
-    if not isinstance(message, maker.DynamicSourceMessage):
-        return
-    if message.source_added:
-        last.occupy(message.source_id, message.sensor_id, rates.get(message.sensor_id))
-    else:
-        last.vacate(message.source_id)
-
-
-def _obey(
-    commands: Iterable[Command],
-    spec: Spec,
-    pipeline: Pipeline,
-    last: CopyProbe,
-    slots: Slots,
-    rates: dict[str, float | None],
-    labels: _Labels,
-    on_stop: Callable[[], None],
-) -> None:
-    rest = RestClient(spec.rest) if spec.rest else None
-    for command in commands:
-        if command.do == "stop":
-            break
-        if command.do == "label":
-            labels.set(command.camera, command.track, command.text)
-        elif command.do == "retune":
-            rates[command.camera] = command.fps
-            slots.retune(command.camera, command.fps)
-        elif rest is not None:
-            _change(command, rest, slots, last, rates)
-    on_stop()
-    pipeline.stop()
-
-
-def _change(
-    command: Command, rest: RestClient, slots: Slots, last: CopyProbe, rates: dict[str, float | None]
-) -> None:
-    try:
-        if command.do == "add":
-            rates[command.camera] = command.fps
-            rest.add(command.camera, command.uri)
-        else:
-            # Before the message says so: the slot may have its next camera by then.
-            for number in slots.numbers_of(command.camera):
-                last.vacate(number)
-            rest.remove(command.camera, command.uri)
-    except SourceError as error:
-        slots.count(command.camera, f"{command.do}_failed")
-        log.error("%s", error)
 
 
 class _Labels:
@@ -257,13 +248,21 @@ class _Labels:
         return self._texts.get((camera, track))
 
 
-def _added(a: dict[str, dict[str, int]], b: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    total = {camera: dict(counts) for camera, counts in a.items()}
-    for camera, counts in b.items():
-        own = total.setdefault(camera, {})
-        for what, number in counts.items():
-            own[what] = own.get(what, 0) + number
-    return total
+def take_channel() -> int:
+    """Take the command channel away from standard input, where DeepStream reads keys.
+
+    service-maker's main loop looks at file descriptor 0 every 40 ms and reads a buffer of it with `fgetc`:
+    it would swallow commands. It gets a pipe instead that stays open and empty; a closed one would be
+    readable for ever. To be called before pyservicemaker is imported.
+
+    Returns:
+        The descriptor on which commands come.
+    """
+    channel = os.dup(0)
+    keys, _never_written = os.pipe()
+    os.dup2(keys, 0)
+    os.close(keys)
+    return channel
 
 
 def _lines(file: int) -> Iterator[bytes]:
@@ -275,18 +274,17 @@ def _lines(file: int) -> Iterator[bytes]:
 
 
 def _exit_soon() -> None:
-    """A pipeline that drops the end of its streams may never come back from `stop`."""
-    timer = threading.Timer(KILL_AFTER_S, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
+    """A pipeline that drops the end of its streams may never come back from `stop`.
+
+    The kernel ends the process: `stop` may hold the interpreter while it waits for a probe that wants it.
+    """
+    signal.alarm(KILL_AFTER_S)
 
 
 def main() -> int:
     """The process."""
-    import zmq
-
     logging.basicConfig(level=logging.INFO, format="deepstream: %(message)s", stream=sys.stderr)
-    lines = _lines(sys.stdin.fileno())
+    lines = _lines(take_channel())
     spec = decode_spec(next(lines))
     decoder = msgspec.json.Decoder(Command)
     context = zmq.Context()
@@ -302,21 +300,24 @@ def main() -> int:
         _exit_soon()
 
     try:
-        maker = load_service_maker()
+        run = Run(
+            spec,
+            lambda parts: socket.send_multipart(parts, copy=False),
+            maker=load_service_maker(),
+            copier=CudaCopier(spec.gpu),
+            on_stop=stop,
+        )
+        run(decoder.decode(line) for line in lines)
     except GaitstreamError as error:
         log.error("%s", error)
-        return error.exit_code
-    run(
-        spec,
-        (decoder.decode(line) for line in lines),
-        lambda parts: socket.send_multipart(parts, copy=False),
-        maker=maker,
-        copy=cuda_copier(spec.gpu),
-        on_stop=stop,
-    )
-    # What still lies in the socket would be lost with this process: the parent says when it has all.
-    socket.send(END)
-    stopped.wait(WAIT_S)
+        _exit_soon()  # what DeepStream left running may not end by itself
+        socket.close()
+        context.term()
+        os._exit(error.exit_code)
+    if not run.told_to_stop:
+        # What still lies in the socket would be lost with this process: the parent says when it has all.
+        socket.send(END)
+        stopped.wait(WAIT_S)
     socket.close()
     context.term()
     return 0

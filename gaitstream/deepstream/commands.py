@@ -29,5 +29,5 @@ def add_command(config: Config, camera: str) -> Command:
 
 
 def remove_command(config: Config, camera: str) -> Command:
-    """Remove a camera. The server finds it by its id; the URL only has to be there."""
+    """Remove a camera. The process knows the URL it was added with."""
     return Command(do="remove", camera=camera, uri=uri_of(config.camera(camera)))

@@ -1,26 +1,22 @@
-"""Copies a tensor out of a batch through DLPack, without PyTorch: it is not in DeepStream's image.
+"""Where a tensor of a batch lies, read from DLPack without PyTorch: it is not in DeepStream's image.
 
 Layouts of the structures: dlpack.h of DLPack 1.0, `DLTensor`, `DLManagedTensor`, `DLManagedTensorVersioned`.
+Libraries that read them (cuda-python, CuPy) take the capsule over and make an array of each tensor; here only
+addresses are wanted, so that the tensors of a hundred people become a few copies.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gaitstream.deepstream.api import Tensor
 from gaitstream.errors import EngineError
 
 CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
-
-CopyFromDevice = Callable[[int, int, int], None]
-"""Copies device memory to the host: target address, source address, bytes."""
 
 _TYPES: dict[tuple[int, int], type[np.generic]] = {
     (2, 16): np.float16,
@@ -33,7 +29,15 @@ _TYPES: dict[tuple[int, int], type[np.generic]] = {
 }
 """By DLPack type code (0 int, 1 unsigned, 2 float) and bits."""
 
-_DEVICE_TO_HOST = 2
+
+class Location(NamedTuple):
+    """A dense tensor in memory."""
+
+    address: int
+    size: int
+    """Bytes."""
+    on_device: bool
+    """On the GPU, not in the host's memory."""
 
 
 class _Device(ctypes.Structure):
@@ -76,67 +80,32 @@ _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
 
-def copy_to_host(tensor: Tensor, out: NDArray[Any] | None, copy: CopyFromDevice) -> NDArray[Any]:
-    """Copy a tensor, wherever it lies.
+def locate(tensor: Tensor, shape: tuple[int, ...], dtype: type[np.generic]) -> Location:
+    """Where a tensor lies, after checking that it is what was promised.
 
     The capsule is not consumed: it is destroyed with this call's end, and the memory stays the batch's.
 
     Args:
         tensor: anything with `__dlpack__`; dense, C order.
-        out: where to copy to, of the tensor's size and type; a new array when None.
-        copy: used for memory on the GPU.
+        shape: expected, but for ones in front.
+        dtype: expected.
 
     Raises:
-        EngineError: an element type or device that nothing here produces, or another size than `out`.
+        EngineError: another type or shape, a tensor with gaps, or a device that nothing here produces.
     """
     capsule = tensor.__dlpack__()
     view = _view(capsule)
-    kind = _TYPES.get((view.type.code, view.type.bits))
-    if kind is None or view.type.lanes != 1:
-        raise EngineError(f"a tensor of DLPack type {view.type.code}/{view.type.bits} came out of an encoder")
-    shape = tuple(view.shape[i] for i in range(view.rank))
-    _require_dense(view, shape)
-    if out is None:
-        out = np.empty(shape, kind)
-    if out.size != prod(shape) or out.dtype != kind or not out.flags.c_contiguous:
-        raise EngineError(f"an encoder gave {shape} {np.dtype(kind)}, {out.shape} {out.dtype} was expected")
-    source = (view.data or 0) + view.offset
-    if view.device.kind in (CPU, CUDA_HOST):
-        ctypes.memmove(out.ctypes.data, source, out.nbytes)
-    elif view.device.kind in (CUDA, CUDA_MANAGED):
-        copy(out.ctypes.data, source, out.nbytes)
-    else:
+    kind = _TYPES.get((view.type.code, view.type.bits)) if view.type.lanes == 1 else None
+    found = tuple(view.shape[i] for i in range(view.rank))
+    if kind is not dtype or prod(found) != prod(shape):
+        told = np.dtype(kind) if kind else f"DLPack type {view.type.code}/{view.type.bits}"
+        raise EngineError(f"an encoder gave {found} {told}, {shape} {np.dtype(dtype)} was expected")
+    _require_dense(view, found)
+    if view.device.kind not in (CPU, CUDA_HOST, CUDA, CUDA_MANAGED):
         raise EngineError(f"a tensor lies on DLPack device {view.device.kind}; CPU and CUDA are known")
-    return out
-
-
-def cuda_copier(gpu: int) -> CopyFromDevice:
-    """`cudaMemcpy` of the installed CUDA runtime, loaded with the first copy.
-
-    The runtime's API uses the device's primary context, as nvinfer does. The copy raises EngineError when
-    there is no runtime, or it fails.
-    """
-
-    def copy(target: int, source: int, size: int) -> None:
-        runtime = _runtime()
-        # The device is a property of the calling thread, and DeepStream's streaming threads come and go.
-        error = runtime.cudaSetDevice(gpu) or runtime.cudaMemcpy(
-            ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(size), _DEVICE_TO_HOST
-        )
-        if error:
-            raise EngineError(f"cudaMemcpy of {size} bytes failed with error {error}")
-
-    return copy
-
-
-@functools.cache
-def _runtime() -> ctypes.CDLL:
-    for name in ("libcudart.so.13", "libcudart.so.12", "libcudart.so"):
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    raise EngineError("no CUDA runtime (libcudart.so.13 or .12) was found; use the image gaitstream:gpu")
+    on_device = view.device.kind in (CUDA, CUDA_MANAGED)
+    size = prod(shape) * np.dtype(dtype).itemsize
+    return Location((view.data or 0) + view.offset, size, on_device)
 
 
 def _view(capsule: object) -> _Tensor:

@@ -20,6 +20,8 @@ _COLOURS = {
 }
 _HIDDEN = ("uri-list", "sensor-id-list", "sensor-name-list")
 _PROBES = {
+    "muxer": "probe: buffers counted",
+    "detection": "probe: the detector's boxes kept",
     "crop": "probe: crop rule, first encoder",
     "next": "probe: crop rule, next encoder",
     "copy": "probe: boxes restored; features, ids, times copied out",

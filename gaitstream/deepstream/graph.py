@@ -24,6 +24,8 @@ TRACKER_FILE = "tracker.yml"
 SOURCE = "cameras"
 TRACKER = "tracker"
 DETECTOR = "detector"
+DETECTED = "queue-tracker"
+COPY = "queue-copy"
 VIEW_MOUNT = "/gaitstream"
 
 DETECTOR_ID = 1
@@ -60,7 +62,7 @@ class Graph:
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     probes: tuple[tuple[str, str], ...]
-    """Element name and what hangs on its source pad: `crop`, `next`, `copy`."""
+    """Element name and what hangs on its source pad: `muxer`, `detection`, `crop`, `next`, `copy`."""
 
     def node(self, name: str) -> Node:
         """The element of that name."""
@@ -147,7 +149,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
         Node("nvmultiurisrcbin", SOURCE, _source(config)),
         _queue("queue-detector"),
         _nvinfer(DETECTOR, folder, DETECTOR_ID, plan.detector.batch, gpu),
-        _queue("queue-tracker"),
+        _queue(DETECTED),
         Node("nvtracker", TRACKER, _tracker(config, folder)),
     ]
     for number, (name, encoder) in enumerate(zip(names, plan.encoders, strict=True)):
@@ -158,16 +160,24 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     sink = Node(
         "fakesink", "sink", {"sync": False, "async": False, "qos": False, "enable-last-sample": False}
     )
+    # Features are copied out in this queue's thread: the last encoder's goes on meanwhile.
+    chain.append(_queue(COPY))
     if not view:
-        chain += [_queue("queue-sink"), sink]
+        chain.append(sink)
     links = [Link(a.name, b.name) for a, b in itertools.pairwise(chain)]
     nodes = list(chain)
     if view:
         more, branches = _view(config, chain[-1].name, sink)
         nodes += more
         links += branches
-    # Each probe sits on the source pad of the element before the next encoder; the last one copies out.
-    probes = [(TRACKER, "crop"), *((name, "next") for name in names[:-1]), (names[-1], "copy")]
+    # Each probe sits on the source pad of the element before the one that is concerned.
+    probes = [
+        (SOURCE, "muxer"),
+        (DETECTED, "detection"),
+        (TRACKER, "crop"),
+        *((name, "next") for name in names[:-1]),
+        (COPY, "copy"),
+    ]
     graph = Graph(tuple(nodes), tuple(links), tuple(probes))
     if problems := graph.problems():
         raise ConfigError("this configuration does not fit DeepStream 9.1:\n" + "\n".join(problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gaitstream.config.schema import Config
+from gaitstream.deepstream.geometry import SMALLEST_PX
 from gaitstream.deepstream.graph import DETECTOR_ID, FIRST_ENCODER_ID, enabled
 from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
 from gaitstream.deepstream.table import Value, check_nvinfer
@@ -10,9 +11,6 @@ from gaitstream.errors import ConfigError
 from gaitstream.models.detector_layouts import LAYOUTS
 
 Sections = dict[str, dict[str, Value]]
-
-SMALLEST_PX = 16
-"""nvinfer rounds crops down to even sizes and divides by them: nothing smaller may reach it."""
 
 MOST_PEOPLE = 200
 """Boxes kept per frame."""

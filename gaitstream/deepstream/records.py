@@ -1,7 +1,7 @@
 """What leaves the DeepStream process: features, ids, boxes, times, and counters. No pixels.
 
 One message is one muxed buffer: a header in MessagePack and, per encoder, one block of feature maps (and of
-keypoints) of all its persons.
+joints, in pixels of the camera's frame) of all its persons.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class FrameRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Gone(msgspec.Struct, array_like=True, frozen=True):
-    """A camera left its slot: its tracks have ended."""
+    """A camera left: its tracks have ended."""
 
     camera: str
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from gaitstream.config.masking import mask
 from gaitstream.config.schema import Config
-from gaitstream.config.secret_url import mask
 from gaitstream.deepstream.drawing import draw
 from gaitstream.deepstream.graph import (
     DETECTOR,

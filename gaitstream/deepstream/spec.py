@@ -26,7 +26,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     graph: Graph
     encoders: tuple[EncoderPlan, ...]
     rates: dict[str, float | None]
-    """Analysed frames per second by camera, in the order of their slots."""
+    """Analysed frames per second by camera, in the order of the muxer's pads."""
+    uris: dict[str, str]
+    """By camera: DeepStream removes a camera by its id and the URL it was added with."""
     lost_s: float
     probation: int
     predictions: int
@@ -91,6 +93,7 @@ def make_spec(
         graph=graph,
         encoders=plan.encoders,
         rates={camera.id: camera.fps for camera in cameras},
+        uris={camera.id: uri_of(camera) for camera in cameras},
         lost_s=config.tracking.lost_s,
         probation=probation_frames(config),
         predictions=min(camera.detect_every for camera in cameras) - 1,

@@ -21,7 +21,7 @@ from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 Arrays = Sequence[NDArray[Any]]
-"""Feature maps `[k, c, h, w]` and keypoints `[k, 17, 3]` of each encoder, in the encoders' order."""
+"""Of each encoder in turn: feature maps `[k, c, h, w]`, joints `[k, 17, 3]` in pixels of the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,8 @@ class Translator:
         for index, record in enumerate(records):
             if persons[index].rejected is not None:
                 continue
-            points = _keypoints(record, arrays)
-            [reason] = self._judge.judge_pose([persons[index]], points)
+            joints = _joints(record, arrays)
+            [reason] = self._judge.judge_pose([persons[index]], joints)
             made = self._features(persons[index], record, arrays) if reason is None else []
             reason = reason or self._judge.judge_features(made)
             if reason is None:
@@ -144,8 +144,8 @@ class Translator:
         ]
 
 
-def _keypoints(record: PersonRecord, arrays: Arrays) -> NDArray[np.float32] | None:
-    """Keypoints of a person `[1, 17, 3]`, of the first encoder that found any."""
+def _joints(record: PersonRecord, arrays: Arrays) -> NDArray[np.float32] | None:
+    """Joints of a person `[1, 17, 3]`, of the first encoder that found any."""
     for number, row in enumerate(record.rows):
         points = arrays[2 * number + 1]
         if row != NOTHING and points.size:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.data import Detections, Frame
@@ -41,6 +41,7 @@ class CameraStream:
     realtime: bool = False
     skew_ns: int | None = None
     _analysed: int = field(default=0, init=False)
+    _last_ns: int = field(default=0, init=False)
 
     @classmethod
     def start(
@@ -75,9 +76,14 @@ class CameraStream:
     def track(self, frame: Frame, found: Detections | None) -> Tracked:
         """Give ids to one frame's persons; `found` is None on frames between detections."""
         size = (frame.image.shape[1], frame.image.shape[0])
+        # Clocks were set back: a track's times only rise, so whoever is seen now is a new one.
+        lost = self.end_tracks() if frame.time_ns <= self._last_ns else ()
+        self._last_ns = frame.time_ns
         if found is None:
-            return self.tracker.predict(frame.index, frame.time_ns)
-        return self.tracker.update(frame.index, frame.time_ns, size, found)
+            tracked = self.tracker.predict(frame.index, frame.time_ns)
+        else:
+            tracked = self.tracker.update(frame.index, frame.time_ns, size, found)
+        return replace(tracked, ended=lost + tracked.ended) if lost else tracked
 
     def end_tracks(self) -> tuple[int, ...]:
         """The camera went away: end its tracks, since whoever is seen next may be somebody else."""

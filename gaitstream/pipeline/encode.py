@@ -146,7 +146,7 @@ class Encoder:
         self, works: Sequence[Work], candidates: list[_Candidate], judge: EvidenceJudge, encoded: Encoded
     ) -> tuple[list[_Candidate], Floats, Floats]:
         """Reject by pose and motion; heatmaps and keypoints of those who stay, empty without a pose model."""
-        from gaitstream.models.pose import keypoints
+        from gaitstream.models.pose import keypoints, to_image
 
         heatmaps, points = np.empty((0, 17, 64, 48), np.float32), np.empty((0, 17, 3), np.float32)
         persons = [candidate.person for candidate in candidates]
@@ -160,7 +160,8 @@ class Encoder:
             heatmaps = self.pose.heatmaps(crops)
         with _timed(encoded, "keypoints"):
             points = keypoints(heatmaps)
-            for candidate, reason in zip(candidates, judge.judge_pose(persons, points), strict=True):
+            joints = to_image(points, np.stack([person.box for person in persons]))
+            for candidate, reason in zip(candidates, judge.judge_pose(persons, joints), strict=True):
                 candidate.reason = reason
         stay = [index for index, candidate in enumerate(candidates) if candidate.reason is None]
         if len(stay) < len(candidates):

@@ -5,7 +5,7 @@ still accepted:
 
     boxes      everybody in a frame: region, jump, height, truncation, occlusion
     pixels     a person's picture: blur; only where pixels are at hand
-    pose       a person's keypoints, or none: pose score, then motion of box and ankles
+    pose       a person's joints, or none: pose score, then motion of box and ankles
     features   what the recognizers made of a person: a break with the track's course
 
 Arrays and capture times go in, reasons come out; no clock and no I/O.
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from gaitstream.config.schema import Config, Quality
 from gaitstream.data import Feature, Floats, Image, Person, Reason
-from gaitstream.models.pose import to_image
 from gaitstream.pipeline.quality import (
     BoxPx,
     Regions,
@@ -88,19 +87,18 @@ class EvidenceJudge:
         least = self._quality_of(person.camera).min_sharpness
         return Reason.BLURRED if least and sharpness(image, person.box) < least else None
 
-    def judge_pose(self, persons: Sequence[Person], keypoints: Floats | None) -> list[Reason | None]:
+    def judge_pose(self, persons: Sequence[Person], joints: Floats | None) -> list[Reason | None]:
         """`low_pose_score` or `standing`, or None; call it after `judge_boxes` of the same frames.
 
         Args:
             persons: of any cameras.
-            keypoints: x and y in heatmap cells and a score of each joint, float32 `[n, 17, 3]`; None where
-                there is no pose: then boxes alone tell who stands.
+            joints: x and y in pixels of the frame and a score of each joint, float32 `[n, 17, 3]`; None
+                where there is no pose: then boxes alone tell who stands.
         """
-        if keypoints is None or not persons:
+        if joints is None or not persons:
             return [self._standing(person, None) for person in persons]
-        boxes = np.stack([person.box for person in persons])
-        ankles = to_image(keypoints, boxes)[:, [LEFT_ANKLE, RIGHT_ANKLE], :2]
-        scores = keypoints[:, :, 2].mean(axis=1)
+        ankles = joints[:, [LEFT_ANKLE, RIGHT_ANKLE], :2]
+        scores = joints[:, :, 2].mean(axis=1)
         return [
             Reason.LOW_POSE_SCORE if score < self._pose_score(person.camera) else self._standing(person, pair)
             for person, score, pair in zip(persons, scores, ankles, strict=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaitstream.config.paths import is_there
 from gaitstream.config.reading import Document, Location, name
 from gaitstream.config.schema import Camera, Config, Sources
 from gaitstream.errors import ConfigError, GaitstreamError
@@ -48,7 +49,7 @@ def _models(config: Config) -> Iterator[tuple[Location, str]]:
 def _gallery(config: Config) -> Iterator[tuple[Location, str]]:
     """A gallery that does not exist is none of them: enrolling makes it."""
     path = config.gallery.path
-    if path is not None and path.exists() and not path.is_file():
+    if path is not None and is_there(path) and not path.is_file():
         yield ("gallery", "path"), f"{path} is no file; give the gallery's file, such as people.gallery"
 
 
@@ -71,7 +72,7 @@ def _check_url(camera: Camera, sources: Sources) -> None:
         from gaitstream.synth.world import find_site
 
         find_site(parse_address(camera.url.reveal()).site)
-    elif not camera.url.scheme and not Path(camera.url.reveal()).exists():
+    elif not camera.url.scheme and not is_there(Path(camera.url.reveal())):
         raise ConfigError(
             f"{camera.url} does not exist; give a file, folder or device that exists (paths are relative to "
             "the configuration), a camera's URL, or enabled: false"

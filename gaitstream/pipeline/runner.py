@@ -29,13 +29,13 @@ import numpy as np
 
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
-from gaitstream.data import Detections
+from gaitstream.data import Detections, Person
 from gaitstream.errors import ConfigError
 from gaitstream.events import CameraOffline, Publisher
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.annotate import make_observers
 from gaitstream.pipeline.base import Outcome, RunnerSpec, RunOptions
-from gaitstream.pipeline.cameras import Cameras, FrameBatch
+from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
 from gaitstream.pipeline.encode import Encoded, Encoder, Work
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pace import Pace, count_people
@@ -196,9 +196,19 @@ class Pipeline:
             for (stream, frame), one in zip(frames, found, strict=True):
                 size = (frame.image.shape[1], frame.image.shape[0])
                 seen = stream.track(frame, one)
-                persons = self._session.judge.judge_boxes(frame.camera, size, seen.persons)
+                persons = self._judge_boxes(stream, size, seen.persons)
                 tracked.append(TrackedFrame(Work(frame, persons), seen.ended))
         return tracked
+
+    def _judge_boxes(
+        self, stream: CameraStream, size: tuple[int, int], persons: tuple[Person, ...]
+    ) -> tuple[Person, ...]:
+        """A first judgement; a camera whose regions do not fit its frames fails alone."""
+        try:
+            return self._session.judge.judge_boxes(stream.camera.id, size, persons)
+        except ConfigError as error:
+            stream.reader.fail(str(error))
+            return ()
 
     def _encode(self, works: list[Work]) -> Encoded:
         """Features of everybody who is evidence, in calls short enough to hear a stop."""

@@ -20,6 +20,9 @@ from gaitstream.synth.world import Site, World, find_site
 CHUNK = 32
 """Pictures whose joints are computed at once; kinematics cost little more for many times than for one."""
 
+SET_BACK_S = 1.0
+"""A live camera follows a clock that is set back by more than this, and waits otherwise."""
+
 
 class SyntheticCamera:
     """Pictures of one camera, one after the other, as fast as they are asked for.
@@ -94,7 +97,10 @@ class SyntheticCamera:
     def _due(self) -> int:
         """Wait for the next picture of a live camera; its number."""
         first_ns = self.time_ns(0)
-        index = max(self._next, math.ceil((self._clock() - first_ns) / 1e9 * self.fps))
+        now = math.ceil((self._clock() - first_ns) / 1e9 * self.fps)
+        if now < self._next - self.fps * SET_BACK_S:
+            self._next = max(0, now)  # the clock was set back; waiting until it caught up would be no camera
+        index = max(self._next, now)
         if self._end is not None:
             index = min(index, self._end)
         wait_ns = self.time_ns(index) - self._clock()

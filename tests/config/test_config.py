@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.config.masking import mask
 from gaitstream.config.reading import load_config
 from gaitstream.config.reference import reference
 from gaitstream.config.schema import Config
-from gaitstream.config.secret_url import SecretUrl, mask
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.watching import ConfigWatcher, compare
 from gaitstream.errors import ConfigError
 

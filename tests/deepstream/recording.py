@@ -19,7 +19,7 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Feature, Frame, Person
 from gaitstream.deepstream.graph import encoder_name
 from gaitstream.deepstream.plan import feature_layer, keypoints_layer
-from gaitstream.models.pose import keypoints
+from gaitstream.models.pose import keypoints, to_image
 from gaitstream.pipeline.encode import Encoded, Encoder, Work
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.judge import EvidenceJudge
@@ -88,6 +88,7 @@ class Recorder(Encoder):
         image, boxes = work.frame.image, np.stack([person.box for person in work.persons])
         heatmaps = self.pose.heatmaps(self.pose.crop(image, boxes))
         points = keypoints(heatmaps)
+        joints = in_muxed_frame(to_image(points, boxes))
         maps = {
             "biggait": self.recognizers["biggait"].encode(*self.recognizers["biggait"].crop(image, boxes)),
             "gaitheat": self.recognizers["gaitheat"].encode(heatmaps, points),
@@ -99,7 +100,7 @@ class Recorder(Encoder):
             for kind in ("biggait", "gaitheat"):
                 feature = own.get((kind, person.track), maps[kind][row])
                 layers[encoder_name(kind)] = {feature_layer(kind): feature.astype(np.float16)}
-            layers[encoder_name("gaitheat")][keypoints_layer("gaitheat")] = points[row]
+            layers[encoder_name("gaitheat")][keypoints_layer("gaitheat")] = joints[row]
             tensors[person.track] = layers
         return tensors
 
@@ -158,6 +159,20 @@ def to_batches(steps: Sequence[Step]) -> list[fake.Batch]:
     ]
 
 
+def in_muxed_frame(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Joints from pixels of the camera's frame to those of the muxed one, where the fake takes them."""
+    moved = joints.copy()
+    moved[..., :2] = (joints[..., :2] + 0.5) * (np.array(MUXED) / np.array(SIZE)) - 0.5
+    return moved
+
+
+def _smoothed(rect: list[float]) -> list[float]:
+    """A box as a tracker would have it: not the detector's, and inside the frame."""
+    left, top, width, height = rect
+    left, top = max(left + 5, 0), max(top - 7, 0)
+    return [left, top, min(width * 1.08, MUXED[0] - left), min(height * 0.95, MUXED[1] - top)]
+
+
 def _frame(number: int, step: Step, first: Step) -> fake.Frame:
     frame = step.frame
     elapsed_ns = frame.time_ns - first.frame.time_ns
@@ -169,4 +184,4 @@ def _person(person: Person, tensors: Tensors) -> fake.Person:
     scale = np.array([MUXED[0] / SIZE[0], MUXED[1] / SIZE[1]] * 2)
     left, top, right, bottom = (person.box.astype(np.float64) * scale).tolist()
     rect = [left, top, right - left, bottom - top]
-    return fake.Person(FIRST_ID + person.track, person.score, rect, tensors)
+    return fake.Person(FIRST_ID + person.track, person.score, rect, tensors, tracked=_smoothed(rect))

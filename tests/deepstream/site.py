@@ -7,7 +7,7 @@ import ctypes
 import itertools
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding
 from gaitstream.deepstream import child
+from gaitstream.deepstream.copying import Bytes, Copier, Transfer
 from gaitstream.deepstream.graph import build_graph
 from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
 from gaitstream.deepstream.records import unpack
@@ -130,12 +131,12 @@ def run_deepstream(
     recognizers: Mapping[str, Recognizer],
     recording: Sequence[Any],
     *,
-    copy_from: Callable[..., None] | None = None,
+    copier: Copier | None = None,
 ) -> Seen:
     """The real probes, driven by the fake, and the real pipeline behind them."""
     collector, decider = _decider(config, recognizers)
     translator = Translator(config, KINDS, EvidenceJudge(config, recognizers.values()))  # type: ignore[arg-type]
-    messages, _ = play(config, make_plan(recognizers), recording, copy_from or memory_copy)
+    messages, _ = play(config, make_plan(recognizers), recording, copier or HostCopier())
     for parts in messages:
         batch, arrays = unpack([bytes(part) for part in parts])
         for camera, counts in batch.counters.items():
@@ -152,13 +153,13 @@ def run_deepstream(
 
 
 def play(
-    config: Config, plan: Plan, recording: Sequence[Any], copy_from: Callable[..., None]
+    config: Config, plan: Plan, recording: Sequence[Any], copier: Copier
 ) -> tuple[list[list[Any]], list[Any]]:
     """Run the process's code on a recording: the messages it sent, the recording as its probes left it."""
     messages: list[list[Any]] = []
     fake.Pipeline.recording, fake.Pipeline.device = copy.deepcopy(list(recording)), fake.CUDA
     spec = make_spec(config, plan, build_graph(config, plan, Path("/out")), "inproc://none")
-    child.run(spec, no_commands(), messages.append, maker=fake, copy=copy_from)  # type: ignore[arg-type]
+    child.Run(spec, messages.append, maker=fake, copier=copier)(no_commands())  # type: ignore[arg-type]
     return messages, fake.Pipeline.recording
 
 
@@ -168,8 +169,19 @@ def no_commands() -> Iterator[Command]:
     yield Command(do="stop")
 
 
-def memory_copy(target: int, source: int, size: int) -> None:
-    ctypes.memmove(target, source, size)
+class HostCopier:
+    """The host's memory in the GPU's place. Counts what a GPU would have to do."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Transfer]] = []
+
+    def allocate(self, size: int) -> Bytes:
+        return np.empty(size, np.uint8)
+
+    def copy(self, transfers: Sequence[Transfer]) -> None:
+        self.calls.append(list(transfers))
+        for target, source, size in transfers:
+            ctypes.memmove(target, source, size)
 
 
 def _decider(config: Config, recognizers: Mapping[str, Recognizer]) -> tuple[Collector, Decider]:

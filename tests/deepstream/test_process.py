@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import pickle
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +13,17 @@ import pytest
 
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
-from gaitstream.deepstream import choose, dlpack
-from gaitstream.deepstream.child import Outbox, _change
+from gaitstream.deepstream import choose
+from gaitstream.deepstream.outbox import Outbox
 from gaitstream.deepstream.records import FrameRecord, Gone, PersonRecord, pack, unpack
-from gaitstream.deepstream.rest import RestClient
 from gaitstream.deepstream.runner import DeepStreamPipeline
-from gaitstream.deepstream.slots import Slots
-from gaitstream.deepstream.spec import Command
 from gaitstream.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.engines import open_engine
-from gaitstream.errors import EngineError, MissingExtraError, SourceError
+from gaitstream.errors import MissingExtraError
 from gaitstream.events import Event
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.recognizer import Recognizer
-from tests.deepstream import film, site
+from tests.deepstream import site, videos
 from tests.deepstream.fake import pyservicemaker as fake
 from tests.pipeline.tiny import tiny_bundle
 
@@ -67,7 +61,7 @@ def run(
     with DeepStreamPipeline(
         config,
         sink=sink,
-        plan=film.make_plan(),
+        plan=videos.make_plan(),
         recognizers={"biggait": head},
         environ=environ,
         prepare=False,
@@ -84,8 +78,8 @@ def kinds(events: list[Event]) -> Counter[str]:
     return Counter(type(event).__struct_config__.tag for event in events)  # type: ignore[misc]
 
 
-def test_files_run_to_their_end(bundle: Bundle, tmp_path: Path) -> None:
-    sink, (outcome, stats) = run(film.make_config(tmp_path), bundle, film.walk(30), tmp_path)
+def test_videos_run_to_their_end(bundle: Bundle, tmp_path: Path) -> None:
+    sink, (outcome, stats) = run(videos.make_config(tmp_path), bundle, videos.walk(30), tmp_path)
     assert outcome.cause == "end_of_stream"
     assert outcome.frames == 30
     assert outcome.tracks == 1
@@ -99,7 +93,7 @@ def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Pa
     """Its tracks end, its cameras are told offline, track numbers go on, and the run survives."""
     monkeypatch.setattr("gaitstream.deepstream.supervisor.Backoff", lambda low, high: _Waits())
     keep: list[Any] = []
-    config = film.make_config(tmp_path)
+    config = videos.make_config(tmp_path)
 
     class Stopper(site.Collector):
         def on_track_ended(self, state: Any, decision: Any, cause: str) -> None:
@@ -115,7 +109,7 @@ def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Pa
         real(self)
 
     monkeypatch.setattr(DeepStreamPipeline, "_start", start)
-    recording = [*film.walk(12), fake.Wait(0.3), fake.Die(3)]
+    recording = [*videos.walk(12), fake.Wait(0.3), fake.Die(3)]
     sink, (outcome, stats) = run(config, bundle, recording, tmp_path, observers=[Stopper()])
     assert outcome.cause == "enough"
     assert keep[:2] == [1, 2]
@@ -132,7 +126,7 @@ class _Waits:
 
 
 def test_the_front_end_is_chosen(tmp_path: Path) -> None:
-    config = film.make_config(tmp_path)
+    config = videos.make_config(tmp_path)
     assert not choose.uses_deepstream("native", config)
     assert not choose.uses_deepstream("auto", config)
     with pytest.raises(MissingExtraError, match=r"gaitstream:gpu.*--frontend native"):
@@ -169,48 +163,6 @@ def test_a_process_that_never_sends_is_restarted() -> None:
     assert [x.act for x in dog().check(301.0)] == [Act.RESTART]
 
 
-@pytest.fixture
-def server() -> Iterator[tuple[str, list[tuple[str, Any]], dict[str, int]]]:
-    calls: list[tuple[str, Any]] = []
-    answer = {"status": 200}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            calls.append((self.path, json.loads(body)))
-            self.send_response(answer["status"])
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http_server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http_server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{http_server.server_address[1]}", calls, answer
-    http_server.shutdown()
-    http_server.server_close()
-
-
-def test_cameras_are_added_and_removed_through_rest(server: Any) -> None:
-    address, calls, answer = server
-    client = RestClient(address)
-    client.add("door", "rtsp://u:hunter2@h/1")
-    client.remove("door", "rtsp://u:hunter2@h/1")
-    (add, added), (remove, removed) = calls
-    assert (add, remove) == ("/api/v1/stream/add", "/api/v1/stream/remove")
-    assert added["key"] == "sensor"
-    assert added["value"]["camera_id"] == "door"
-    assert "add" in added["value"]["change"]
-    assert "remove" in removed["value"]["change"]
-    answer["status"] = 500
-    with pytest.raises(SourceError, match="status 500") as refused:
-        client.add("door", "rtsp://u:hunter2@h/1")
-    assert "hunter2" not in str(refused.value)
-    with pytest.raises(SourceError, match="door"):
-        RestClient("127.0.0.1:1").add("door", "rtsp://h/1")
-
-
 def test_a_slow_parent_loses_the_oldest_and_hears_of_it() -> None:
     gate, sent = threading.Event(), []
 
@@ -225,12 +177,49 @@ def test_a_slow_parent_loses_the_oldest_and_hears_of_it() -> None:
         gone = [Gone("b")] if index == 5 else []
         outbox.put([frame], gone, {"a": {"shadows": 1}}, [])
     gate.set()
-    outbox.close()
+    assert outbox.close(5)
     dropped = sum(batch.counters["a"].get("frames_dropped", 0) for batch in sent)
     assert len(sent) + dropped == total
     assert dropped > 0
     assert sum(batch.counters["a"]["shadows"] for batch in sent) == total
     assert [gone.camera for batch in sent for gone in batch.gone] == ["b"]
+
+
+def test_a_crowd_fills_the_outbox_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three large messages fit; cameras that left and counts of what is dropped go with the one behind."""
+    monkeypatch.setattr(Outbox, "CAPACITY_BYTES", 3_500_000)
+    gate, begun, sent = threading.Event(), threading.Event(), []
+
+    def send(parts: list[Any]) -> None:
+        begun.set()
+        gate.wait(5)
+        sent.append(unpack([bytes(p) for p in parts])[0])
+
+    outbox = Outbox(send)
+    maps = np.zeros((1, 500_000), np.float16)
+    for index in range(10):
+        frame = FrameRecord("a", index, 1, 640, 360, ())
+        outbox.put([frame], [Gone(str(index))], {"a": {"shadows": 1}}, [maps])
+        if index == 0:
+            assert begun.wait(5)
+    gate.set()
+    assert outbox.close(5)
+    assert [frame.index for batch in sent for frame in batch.frames] == [0, 7, 8, 9]
+    assert [gone.camera for batch in sent for gone in batch.gone] == [str(i) for i in range(10)]
+    assert sum(batch.counters["a"]["shadows"] for batch in sent) == 10
+    assert sum(batch.counters["a"].get("frames_dropped", 0) for batch in sent) == 6
+
+
+def test_files_wait_for_room_and_a_message_larger_than_the_outbox_goes_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Outbox, "CAPACITY_BYTES", 1000)
+    sent = []
+    outbox = Outbox(lambda parts: sent.append(parts[1].nbytes), wait=True)
+    for _ in range(20):
+        outbox.put([], [], {}, [np.zeros((1, 3000), np.float16)])
+    assert outbox.close(5)
+    assert sent == [6000] * 20
 
 
 def test_messages_keep_types_and_shapes() -> None:
@@ -242,36 +231,6 @@ def test_messages_keep_types_and_shapes() -> None:
     assert batch.frames[0].persons[0] == person
     np.testing.assert_array_equal(arrays[0], maps)
     assert arrays[1].shape == (0, 0, 3)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32, np.uint8])
-def test_tensors_are_copied_from_wherever_they_lie(dtype: Any) -> None:
-    array = (np.random.default_rng(1).normal(size=(17, 3)) * 50).astype(dtype)
-    batch = fake.Batch([])
-    copies = []
-
-    def copy(target: int, source: int, size: int) -> None:
-        copies.append(size)
-        site.memory_copy(target, source, size)
-
-    on_gpu = dlpack.copy_to_host(fake.Tensor(array, batch, fake.CUDA), None, copy)
-    on_host = dlpack.copy_to_host(fake.Tensor(array, batch, dlpack.CPU), np.empty_like(array), copy)
-    np.testing.assert_array_equal(on_gpu, array)
-    np.testing.assert_array_equal(on_host, array)
-    assert copies == [array.nbytes]
-
-
-def test_tensors_that_are_not_as_promised_are_refused() -> None:
-    array, batch = np.zeros((4, 6), np.float32), fake.Batch([])
-    for tensor, out in (
-        (fake.Tensor(array[:, ::2], batch, 1), None),
-        (fake.Tensor(array, batch, 1), np.empty((4, 6), np.float16)),
-        (fake.Tensor(array, batch, 1), np.empty((4, 5), np.float32)),
-        (fake.Tensor(array, batch, 7), None),
-        (fake.Tensor(array.astype(np.complex64), batch, 1), None),
-    ):
-        with pytest.raises(EngineError):
-            dlpack.copy_to_host(tensor, out, site.memory_copy)
 
 
 class SilentChild:
@@ -320,7 +279,7 @@ def test_cameras_come_and_go_with_the_file(
         pipeline._maintain()
 
     with DeepStreamPipeline(
-        config, watch=file, plan=film.make_plan(), recognizers=recognizers, prepare=False
+        config, watch=file, plan=videos.make_plan(), recognizers=recognizers, prepare=False
     ) as pipeline:
         pipeline._start()
         child: Any = pipeline._supervisor.child
@@ -338,27 +297,3 @@ def test_cameras_come_and_go_with_the_file(
         assert [len(spec.rates) for spec in child.specs] == [2, 5]
         pipeline._act([Action(Act.REVIVE, "c")])
         assert child.told[-2:] == [("remove", "c"), ("add", "c")]
-
-
-def test_a_command_empties_the_slot_before_the_server_is_asked(server: Any) -> None:
-    address, calls, _ = server
-    slots = Slots(1.0, 1)
-    gone: list[str] = []
-
-    class Last:
-        def vacate(self, number: int) -> None:
-            gone.extend(slots.vacate(number))
-            assert not calls
-
-    slots.occupy(0, "a", None)
-    slots.occupy(1, "b", None)
-    client = RestClient(address)
-    rates: dict[str, float | None] = {}
-    last: Any = Last()
-    _change(Command(do="remove", camera="b", uri="rtsp://h/b"), client, slots, last, rates)
-    _change(Command(do="add", camera="c", uri="rtsp://h/c", fps=5.0), client, slots, last, rates)
-    assert gone == ["b"]
-    assert [path for path, _ in calls] == ["/api/v1/stream/remove", "/api/v1/stream/add"]
-    assert rates == {"c": 5.0}
-    _change(Command(do="add", camera="d", uri="rtsp://h/d"), RestClient("127.0.0.1:1"), slots, last, rates)
-    assert slots.counters["d"]["add_failed"] == 1

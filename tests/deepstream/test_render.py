@@ -59,7 +59,13 @@ def test_what_operation_needs_is_set_and_not_left_to_defaults(config: Config, pl
     assert source["drop-pipeline-eos"]
     assert source["async-handling"]
     assert graph.node("sink").properties["async"] is False
-    assert dict(graph.probes) == {"tracker": "crop", "encoder-biggait": "next", "encoder-gaitheat": "copy"}
+    assert dict(graph.probes) == {
+        "cameras": "muxer",
+        "queue-tracker": "detection",
+        "tracker": "crop",
+        "encoder-biggait": "next",
+        "queue-copy": "copy",
+    }
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000"])
@@ -117,9 +123,9 @@ def test_a_bundle_without_the_graph_says_how_to_get_it(tmp_path: Path, capsys: A
     ]  # fmt: skip
     args = build_parser().parse_args(words[1:])
     assert args.target == "deepstream"
-    assert args.pose.is_file()
-    assert parse_groups(args.groups) == GROUPS
-    assert (args.gamma, args.small_angle, args.precision) == (5.0, "identity", "fp32")
+    assert Path(args.option_pose).is_file()
+    assert parse_groups(args.option_groups) == GROUPS
+    assert (args.option_gamma_deg, args.option_small_angle, args.precision) == ("5", "identity", "fp32")
     assert main(["run", "--cameras", str(file), "--frontend", "deepstream", "--no-table"]) == 3
 
 

@@ -19,7 +19,7 @@ from gaitstream.data import Frame, Image, Person, Reason
 from gaitstream.deepstream.records import NOTHING, Batch, FrameRecord, Gone, PersonRecord
 from gaitstream.deepstream.translate import Translator
 from gaitstream.engines.cache import EngineCache
-from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
+from gaitstream.models.pose import PoseModel, keypoints, to_heatmap, to_image
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.encode import Encoder, Work
 from gaitstream.pipeline.judge import EvidenceJudge
@@ -176,7 +176,8 @@ def records(
         recognizers["gaitheat"].encode(heatmaps_of(points), points),
     ]
     nothing = np.empty((0, 17, 3), np.float32)
-    return Batch((frame,), (), {}, ()), [maps[0], nothing, maps[1], points]
+    joints = to_image(points, boxes)
+    return Batch((frame,), (), {}, ()), [maps[0], nothing, maps[1], joints]
 
 
 STILL = (300.0, 100.0, 360.0, 300.0)

@@ -271,6 +271,48 @@ def test_changes_of_the_file_reach_the_cameras_and_leave_the_others_alone(
     assert sum(isinstance(e, CameraOnline) and e.camera == "stays" for e in heard.events) == 1
 
 
+def test_regions_that_do_not_fit_a_running_camera_change_nothing_and_stop_only_their_own(
+    shared: Path,
+    bundle: Bundle,
+    tmp_path: Path,
+    open_models: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What no reading of the file can find: polygons beyond the pictures that come."""
+    far = [[[0, 0], [9000, 0], [9000, 9000]]]
+
+    def cams(*cameras: dict[str, Any]) -> Path:
+        return write_cams(tmp_path, shared, bundle.root, list(cameras))
+
+    stays = camera(shared, "stays", fps=2, loop=True)
+    path = cams(stays)
+    heard, watch = Heard(), Watch()
+    pipeline = Pipeline(
+        load_config(path), sink=heard, observers=[watch], watch=path, realtime=True, **open_models
+    )
+    thread = threading.Thread(target=pipeline.run)
+    thread.start()
+    try:
+        heard.wait(CameraOnline, camera="stays")
+        cams({**stays, "regions": far})
+        deadline = time.monotonic() + 20
+        while "lies outside the frame" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert pipeline.config.cameras[0].regions == []
+        cams(stays, camera(shared, "wrong", fps=2, loop=True, regions=far))
+        heard.wait(CameraOffline, camera="wrong", cause="error")
+        frames = watch.frames["stays"]
+        while watch.frames["stays"] < frames + 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert watch.frames["stays"] >= frames + 3
+        assert pipeline.snapshot().cameras["wrong"].state == "failed"
+    finally:
+        pipeline.stop()
+        thread.join(5)
+        pipeline.close()
+    assert not thread.is_alive()
+
+
 def test_cameras_share_batches_and_lose_no_frame(
     shared: Path, bundle: Bundle, tmp_path: Path, open_models: dict[str, Any]
 ) -> None:

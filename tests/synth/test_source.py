@@ -88,6 +88,25 @@ def test_a_camera_ends_after_its_seconds() -> None:
     assert camera.read() is None
 
 
+@pytest.mark.parametrize("back_s", [10, 3600])
+def test_a_live_camera_follows_a_clock_that_is_set_back(back_s: int) -> None:
+    address = parse_address(SMALL + "&fps=10&live=1")
+    now_ns = [EPOCH_NS + 10_000 * 10**9]
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        now_ns[0] += round(seconds * 1e9)
+
+    camera = SyntheticCamera(address, clock=lambda: now_ns[0], sleep=sleep)
+    before = next_shot(camera)[0]
+    now_ns[0] -= back_s * 10**9
+    times = [next_shot(camera)[0] for _ in range(5)]
+    assert max(waits) < 0.2
+    assert times[0] - before == pytest.approx(-back_s * 1e9, abs=2e8)
+    assert np.diff(times).tolist() == [10**8] * 4
+
+
 def test_a_live_camera_waits_and_leaves_out_what_is_late() -> None:
     now = EPOCH_NS + 50_000_000
     slept: list[float] = []

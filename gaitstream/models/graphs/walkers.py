@@ -102,13 +102,13 @@ def draw_silhouette(person: int, phase: float, lean_deg: float, size: int = 64) 
     return inside.astype(np.uint8) * np.uint8(255)
 
 
-def schedule(rng: np.random.Generator) -> list[tuple[int, int, float, float]]:
+def schedule(rng: np.random.Generator, frames: int = FRAMES) -> list[tuple[int, int, float, float]]:
     """Person, clip, gait phase and lean of every frame; half of the frames lean over gamma."""
     return [
         (person, clip, float(rng.uniform(0, 2 * np.pi)), float(rng.choice([-1, 1]) * (1 + 11 * (frame % 2))))
         for person in range(PEOPLE)
         for clip in range(CLIPS)
-        for frame in range(FRAMES)
+        for frame in range(frames)
     ]
 
 

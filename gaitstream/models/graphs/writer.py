@@ -108,13 +108,28 @@ class GraphWriter:
         return value if bias is None else self.op("Add", value, self.constant(bias, precise=precise))
 
     def conv(
-        self, value: str, weight: Array, bias: Array | None = None, *, stride: int = 1, pad: int = 0
+        self,
+        value: str,
+        weight: Array,
+        bias: Array | None = None,
+        *,
+        stride: int | Sequence[int] = 1,
+        pad: int | Sequence[int] = 0,
     ) -> str:
-        """Convolve `[n, c, h, w]` with `weight` `[outputs, inputs, k, k]`."""
+        """Convolve `[n, c, ...]` with `weight` `[outputs, inputs, ...]` over one, two or three axes.
+
+        Args:
+            value: what is convolved.
+            weight: `[outputs, inputs, kernel size of each axis]`.
+            bias: `[outputs]`.
+            stride: of all axes, or of each.
+            pad: zeros on both sides of all axes, or of each.
+        """
+        axes = weight.ndim - 2
+        strides = [stride] * axes if isinstance(stride, int) else list(stride)
+        pads = [pad] * axes if isinstance(pad, int) else list(pad)
         inputs = [value, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
-        return self.op(
-            "Conv", *inputs, strides=[stride] * 2, pads=[pad] * 4, kernel_shape=list(weight.shape[2:])
-        )
+        return self.op("Conv", *inputs, strides=strides, pads=pads * 2, kernel_shape=list(weight.shape[2:]))
 
     def layer_norm(self, value: str, width: int, epsilon: float) -> str:
         """Normalise the last axis in float32, without affine; the result is float32."""

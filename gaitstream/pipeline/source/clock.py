@@ -12,10 +12,15 @@ class CaptureClock:
     follows its drift. Without, the time of arrival stands in: the least delayed frame seen so far is the best
     estimate of the offset between the two clocks, and the estimate may rise slowly so that it follows drift.
 
+    How late a frame is, is judged by a steady clock, which nobody sets; the wall clock only says what time it
+    is. When it is set, or the sender's clock takes over, times go on from where they belong: forward at once,
+    back by a little by going slower for a while, back by more in one step (`set_back_ns`), which ends tracks.
+
     Holds no clock: every time is an argument.
 
     Attributes:
         from_sender: whether the last stamp came from the sender's clock.
+        set_back_ns: by how much the last stamp lies before the one before it; 0 nearly always.
     """
 
     MAX_SKEW_NS = 60 * SECOND_NS
@@ -24,12 +29,18 @@ class CaptureClock:
     """A larger step of the stream's timestamps against arrival means the stream started anew."""
     CREEP = 1e-3
     """Largest drift followed, in seconds per second."""
+    MAX_SLEW_NS = SECOND_NS
+    """Up to this far times catch up by going slower; further back they step."""
+    SLEW = 0.75
+    """How much slower: motion is then seen as a third faster than it is, for four seconds at most."""
 
     def __init__(self) -> None:
         self.from_sender = False
+        self.set_back_ns = 0
         self._offset_ns: int | None = None
         self._sender_offset_ns: int | None = None
-        self._last_arrival_ns = 0
+        self._last_steady_ns = 0
+        self._last_pts_ns = 0
         self._last_ns = 0
 
     def sender_report(self, pts_ns: int, wallclock_ns: int, arrival_ns: int) -> None:
@@ -37,28 +48,45 @@ class CaptureClock:
         believed = abs(arrival_ns - wallclock_ns) <= self.MAX_SKEW_NS
         self._sender_offset_ns = wallclock_ns - pts_ns if believed else None
 
-    def stamp(self, pts_ns: int, arrival_ns: int) -> int:
-        """UTC nanoseconds of capture of the frame with this stream time; strictly rising."""
-        self._follow_arrival(arrival_ns - pts_ns, arrival_ns)
-        offset = self._offset_ns
+    def stamp(self, pts_ns: int, arrival_ns: int, steady_ns: int | None = None) -> int:
+        """UTC nanoseconds of capture of a frame.
+
+        Args:
+            pts_ns: its time in the stream.
+            arrival_ns: the wall clock when it arrived, UTC.
+            steady_ns: a clock that is never set at the same moment; the wall clock when None.
+
+        Returns:
+            A time later than the last, unless `set_back_ns` says that clocks were set back.
+        """
+        steady_ns = arrival_ns if steady_ns is None else steady_ns
+        offset = self._follow_arrival(steady_ns - pts_ns, steady_ns) + arrival_ns - steady_ns
         sender = self._sender_offset_ns
         if sender is not None and abs(arrival_ns - pts_ns - sender) > self.MAX_SKEW_NS:
             sender = self._sender_offset_ns = None  # timestamps restarted since the last report
         self.from_sender = sender is not None
-        if sender is not None:
-            offset = sender
-        assert offset is not None  # noqa: S101 - set by _follow_arrival
-        self._last_ns = max(pts_ns + offset, self._last_ns + 1)
-        return self._last_ns
+        target = pts_ns + (offset if sender is None else sender)
+        return self._go_on(target, max(pts_ns - self._last_pts_ns, 0), pts_ns)
 
-    def _follow_arrival(self, candidate_ns: int, arrival_ns: int) -> None:
+    def _follow_arrival(self, candidate_ns: int, steady_ns: int) -> int:
+        """From stream time to the steady clock, by the least delayed frame."""
         offset = self._offset_ns
-        elapsed = arrival_ns - self._last_arrival_ns
-        self._last_arrival_ns = arrival_ns
+        elapsed = steady_ns - self._last_steady_ns
+        self._last_steady_ns = steady_ns
         if offset is None or candidate_ns < offset or candidate_ns - offset > self.MAX_JUMP_NS:
             self._offset_ns = candidate_ns
         else:
             self._offset_ns = offset + min(candidate_ns - offset, int(max(elapsed, 0) * self.CREEP))
+        return self._offset_ns
+
+    def _go_on(self, target_ns: int, advance_ns: int, pts_ns: int) -> int:
+        """The next stamp: the time a frame should have, or on the way there."""
+        slow_ns = self._last_ns + max(1, int(min(advance_ns, SECOND_NS) * self.SLEW))
+        behind_ns = self._last_ns - target_ns
+        self.set_back_ns = behind_ns if behind_ns > self.MAX_SLEW_NS else 0
+        self._last_pts_ns = pts_ns
+        self._last_ns = target_ns if self.set_back_ns else max(target_ns, slow_ns)
+        return self._last_ns
 
 
 class RateGate:

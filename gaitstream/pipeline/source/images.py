@@ -37,10 +37,14 @@ class ImageFolderSource:
         self._pictures: Iterator[Picture] = iter(())
 
     def open(self) -> None:
-        """List the folder; raises SourceError when there is no image in it."""
-        paths = [path for path in self._root.iterdir() if path.suffix.lower() in SUFFIXES]
+        """List the folder; raises SourceError when it cannot be read or holds no image."""
+        url = self._camera.url
+        try:
+            paths = [path for path in self._root.iterdir() if path.suffix.lower() in SUFFIXES]
+        except OSError as error:
+            raise SourceError(f"{url}: cannot be read: {error.strerror}") from None
         if not paths:
-            raise SourceError(f"{self._root}: holds no image; known are {', '.join(SUFFIXES)}")
+            raise SourceError(f"{url}: holds no image; known are {', '.join(SUFFIXES)}")
         self._paths = sorted(paths, key=lambda path: _natural(path.name))
         self._pictures = self._decode()
 
@@ -57,9 +61,11 @@ class ImageFolderSource:
 
         start_ns = self._start_ns()
         for index, path in enumerate(self._paths):
-            image = (
-                cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-            )
+            try:
+                data = np.fromfile(path, np.uint8)
+                image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+            except (OSError, cv2.error):
+                image = None
             if image is None:
                 self.corrupt += 1
                 continue

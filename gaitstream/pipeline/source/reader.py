@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from gaitstream.config.schema import Camera, Sources
 from gaitstream.data import Frame
-from gaitstream.errors import GaitstreamError
+from gaitstream.errors import GaitstreamError, SourceError
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.base import CameraRefusedError, Picture, Source
 from gaitstream.pipeline.source.clock import SECOND_NS, RateGate
@@ -32,7 +32,7 @@ class State(StrEnum):
     ENDED = "ended"
     """A file came to its end."""
     FAILED = "failed"
-    """A file cannot be read; it is not tried again."""
+    """A file cannot be read, or its pictures cannot be used; it is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,11 @@ class CameraReader:
         self._stop.set()
         self.queue.close()
 
+    def fail(self, reason: str) -> None:
+        """Stop for good: its pictures cannot be used."""
+        self._become(State.FAILED, reason)
+        self.stop()
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; False when it still hangs in the network (it ends after `stall_s` at most)."""
         self._thread.join(timeout_s)
@@ -190,9 +195,19 @@ class CameraReader:
         except GaitstreamError as error:
             # A wrong path or scheme stays wrong; a camera comes back.
             return self._fail(error, retry=source is not None and source.live)
+        except Exception as error:
+            log.debug("camera %s", self.camera.id, exc_info=True)
+            what = f"{self.camera.url}: unexpected {type(error).__name__}: {error}"
+            return self._fail(SourceError(what), retry=source is not None and source.live)
         finally:
             if source is not None:
-                source.close()
+                self._close(source)
+
+    def _close(self, source: Source) -> None:
+        try:
+            source.close()
+        except Exception as error:  # noqa: BLE001 - it is over; the next try begins anew
+            log.warning("camera %s: closing failed: %s", self.camera.id, self.camera.url.scrub(str(error)))
 
     def _take(self, picture: Picture, live: bool) -> None:
         """Count a picture and hand it over when it is due."""
@@ -205,7 +220,11 @@ class CameraReader:
         if self.state is not State.ONLINE:
             self._backoff.reset()
             self._become(State.ONLINE, "")
-        time_ns = self._last_ns = picture.time_ns + self._loop_shift_ns
+        time_ns = picture.time_ns + self._loop_shift_ns
+        if time_ns < self._last_ns:
+            back_s = (self._last_ns - time_ns) / SECOND_NS
+            log.warning("camera %s: the clock was set back by %.1f s; its tracks end", self.camera.id, back_s)
+        self._last_ns = time_ns
         if not self._gate.due(time_ns):
             self.counters.skipped += 1
             return
@@ -240,7 +259,7 @@ class CameraReader:
         )
 
     def _become(self, state: State, reason: str) -> None:
-        if (state, reason) == (self.state, self.reason):
+        if (state, reason) == (self.state, self.reason) or self.state is State.FAILED:
             return
         self.state, self.reason = state, reason
         if self._on_state is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gaitstream.config.paths import is_folder
 from gaitstream.config.schema import Camera, Sources
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.source.base import Source
@@ -21,7 +22,7 @@ def create_source(camera: Camera, sources: Sources) -> Source:
         from gaitstream.pipeline.source.synthetic import SyntheticSource
 
         return SyntheticSource(camera)
-    if not scheme and Path(camera.url.reveal()).is_dir():
+    if not scheme and is_folder(Path(camera.url.reveal())):
         from gaitstream.pipeline.source.images import ImageFolderSource
 
         return ImageFolderSource(camera)

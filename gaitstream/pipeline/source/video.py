@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.config.schema import Camera, Sources
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.source.base import CameraRefusedError, Picture
@@ -41,12 +42,14 @@ class VideoSource:
         sources: Sources,
         *,
         clock_ns: Callable[[], int] = time.time_ns,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.corrupt = 0
         self.capture_clock = CaptureClock()
         self._camera = camera
         self._sources = sources
         self._clock_ns = clock_ns
+        self._steady_ns = steady_ns
         self._container: InputContainer | None = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._reformatter: VideoReformatter | None = None
@@ -68,7 +71,7 @@ class VideoSource:
         self.close()
         url = self._camera.url
         if not url.scheme:
-            _check_file(Path(url.reveal()))
+            _check_file(url)
         try:
             self._container = av.open(
                 url.reveal(),
@@ -129,8 +132,11 @@ class VideoSource:
         stream = container.streams.video[0]
         # The pipeline has one thread per camera; FFmpeg's own would delay frames and crowd the machine.
         stream.codec_context.thread_count = 1
-        last_frame = time.monotonic()
+        asked = last_frame = time.monotonic()
         for packet in container.demux(stream):
+            if self.live and time.monotonic() - asked >= self._sources.stall_s:
+                # When a read ends for its time, FFmpeg first hands out what its parser held back.
+                raise SourceError(f"{self._camera.url}: nothing came for {self._sources.stall_s:g} s")
             self._note_sender_report(packet)
             self.corrupt += packet.is_corrupt
             try:
@@ -146,6 +152,7 @@ class VideoSource:
                 raise SourceError(
                     f"{self._camera.url}: data arrives, but no picture for {self._sources.stall_s:g} s"
                 )
+            asked = time.monotonic()
 
     def _note_sender_report(self, packet: av.Packet[Any]) -> None:
         if not self.live or packet.pts is None or not packet.has_sidedata("prft"):
@@ -159,7 +166,7 @@ class VideoSource:
         known = frame.pts is not None
         pts_ns = round((frame.time if known else self._next_index / self._rate()) * SECOND_NS)
         if self.live:
-            return self.capture_clock.stamp(pts_ns, self._clock_ns())
+            return self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
         time_ns = self._start_ns + pts_ns
         if time_ns <= self._last_ns:
             # Joined recordings begin again: they go on one frame after the last.
@@ -251,9 +258,13 @@ class VideoSource:
         return SourceError(f"{url}: {what}: {reason}")
 
 
-def _check_file(path: Path) -> None:
+def _check_file(url: SecretUrl) -> None:
     """Say plainly what FFmpeg would say in its own way."""
-    if not path.exists():
-        raise SourceError(f"{path}: no such file; give a video or a folder of images that exists")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(f"{path}: the file is empty; record or copy it again")
+    path = Path(url.reveal())
+    try:
+        if not path.exists():
+            raise SourceError(f"{url}: no such file; give a video or a folder of images that exists")
+        if path.is_file() and path.stat().st_size == 0:
+            raise SourceError(f"{url}: the file is empty; record or copy it again")
+    except OSError as error:
+        raise SourceError(f"{url}: cannot be looked at: {error.strerror}") from None

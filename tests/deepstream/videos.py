@@ -1,4 +1,4 @@
-"""Two films of one person, for tests of the DeepStream process: what is in the pictures does not matter."""
+"""Two videos of one person, for tests of the DeepStream process: what is in the pictures does not matter."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SHAPE = (8, 16, 8)
 
 
 def make_config(folder: Path) -> Config:
-    """Two films."""
-    film = folder / "film.mp4"
-    film.touch()
-    camera = {"url": str(film), "fps": FPS, "start_time": "2026-01-01T00:00:00Z"}
+    """Two videos."""
+    video = folder / "video.mp4"
+    video.touch()
+    camera = {"url": str(video), "fps": FPS, "start_time": "2026-01-01T00:00:00Z"}
     return Config.model_validate(
         {
             "cameras": [{"id": name, **camera} for name in ("north", "south")],
@@ -41,7 +41,7 @@ def make_plan() -> Plan:
 
 
 def walk(steps: int) -> list[Any]:
-    """One person who walks through the first film."""
+    """One person who walks through the first video."""
     rng = np.random.default_rng(1)
     batches = []
     for step in range(steps):

@@ -1,0 +1,147 @@
+"""The DeepStream process by itself: its command channel, its starts that fail, its ends."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaitstream.deepstream.graph import build_graph
+from gaitstream.deepstream.process import ChildProcess
+from gaitstream.deepstream.records import Batch, unpack
+from gaitstream.deepstream.spec import Command, Spec, make_spec
+from tests.deepstream import videos
+from tests.deepstream.fake import pyservicemaker as fake
+
+FAKE = Path(__file__).parent / "fake"
+
+
+class Started:
+    """A process on a recording."""
+
+    def __init__(self, folder: Path, steps: list[Any]) -> None:
+        (folder / "recording.pickle").write_bytes(pickle.dumps(steps))
+        self.child = ChildProcess(
+            {
+                "PYTHONPATH": f"{FAKE}:{Path.cwd()}",
+                "GAITSTREAM_FAKE_RECORDING": str(folder / "recording.pickle"),
+            }
+        )
+        self.child.start(self.spec(folder))
+        self.batches: list[Batch] = []
+        self.ended = False
+
+    def spec(self, folder: Path) -> Spec:
+        config, plan = videos.make_config(folder), videos.make_plan()
+        return make_spec(config, plan, build_graph(config, plan, folder), self.child.endpoint)
+
+    def hear(self, until_s: float = 20.0, frames: int | None = None) -> None:
+        """Take what it sends until it ends, or has sent so many frames."""
+        due_s = time.monotonic() + until_s
+        while time.monotonic() < due_s and not self.ended:
+            parts = self.child.receive(0.05)
+            if parts is None:
+                if self.child.exit_code is not None:
+                    return
+            elif len(parts) == 1 and not len(parts[0]):
+                self.ended = True
+            else:
+                self.batches.append(unpack([bytes(part) for part in parts])[0])
+                if frames is not None and self.count() >= frames:
+                    return
+
+    def count(self) -> int:
+        return sum(len(batch.frames) for batch in self.batches)
+
+    def exit_code(self) -> int | None:
+        due_s = time.monotonic() + 10
+        while self.child.exit_code is None and time.monotonic() < due_s:
+            time.sleep(0.02)
+        return self.child.exit_code
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Any]:
+    started: list[Started] = []
+
+    def one(*steps: Any) -> Started:
+        started.append(Started(tmp_path, list(steps)))
+        return started[-1]
+
+    yield one
+    for process in started:
+        process.child.close()
+
+
+def pauses(seconds: float) -> list[Any]:
+    return [fake.Wait(0.02)] * round(seconds / 0.02)
+
+
+def test_commands_arrive_though_deepstream_reads_standard_input(start: Any) -> None:
+    """service-maker's main loop swallows what it finds there: 10 of 10 commands at the old place."""
+    process = start(*videos.walk(10), *pauses(1.5), *videos.walk(20)[10:], *pauses(20))
+    process.hear(frames=10)
+    for fps in (7.0, 6.0, 5.0, 4.0, 0.001):  # only the last one lets hardly a frame through
+        process.child.tell(Command(do="retune", camera="north", fps=fps))
+        time.sleep(0.1)
+    process.hear(2.0)
+    assert process.count() <= 11
+    assert sum(batch.counters.get("north", {}).get("frames_skipped", 0) for batch in process.batches) >= 9
+    process.child.tell(Command(do="stop"))
+    assert process.exit_code() == 0
+    assert not process.ended
+
+
+@pytest.mark.parametrize(
+    "fails", [fake.Fail("prepare"), fake.Fail("prepare", tells=True), fake.Fail("activate")]
+)
+def test_a_pipeline_that_does_not_start_is_no_end_of_streams(
+    fails: fake.Fail, start: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = start(fails, *videos.walk(5))
+    process.hear()
+    assert not process.ended
+    assert process.exit_code() == 1
+    assert "DeepStream" in capfd.readouterr().err
+
+
+def test_a_pipeline_that_stops_before_its_streams_end_is_a_failure(start: Any) -> None:
+    process = start(*videos.walk(5), *pauses(0.3), fake.Stop())
+    process.hear()
+    assert process.count() == 5
+    assert not process.ended
+    assert process.exit_code() == 1
+
+
+def test_the_end_is_told_after_the_last_frame(start: Any) -> None:
+    process = start(*videos.walk(25))
+    process.hear()
+    assert process.ended
+    assert process.count() == 25
+    process.child.end()
+
+
+def test_a_live_pipeline_that_swallows_its_end_is_ended(tmp_path: Path) -> None:
+    """nvmultiurisrcbin drops the end of stream that `stop` sends when cameras come and go."""
+
+    class Live(Started):
+        def spec(self, folder: Path) -> Spec:
+            config = videos.make_config(folder)
+            for camera in config.cameras:
+                object.__setattr__(camera, "url", type(camera.url)("rtsp://127.0.0.1:1/x"))
+            plan = videos.make_plan()
+            return make_spec(config, plan, build_graph(config, plan, folder), self.child.endpoint)
+
+    process = Live(tmp_path, [*videos.walk(5), *pauses(20)])
+    try:
+        process.hear(frames=5)
+        begun_s = time.monotonic()
+        process.child.tell(Command(do="stop"))
+        assert process.exit_code() is not None
+        assert time.monotonic() - begun_s < 8
+    finally:
+        process.child.close()

@@ -1,0 +1,1 @@
+"""Toy plug-ins for gaitstream, one folder each."""

@@ -1,0 +1,1 @@
+"""A gait model that looks at one silhouette at a time: shape `frame`."""

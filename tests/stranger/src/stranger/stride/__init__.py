@@ -1,0 +1,1 @@
+"""A gait model whose convolutions mix frames: shape `clip`."""

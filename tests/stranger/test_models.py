@@ -1,0 +1,140 @@
+"""Two families of a package that gaitstream does not know: exported with proof, by name and by their keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from gaitstream.cli import main
+from gaitstream.errors import CheckpointError, ConfigError, ExportError
+from gaitstream.models.bundle import Bundle, write_manifest
+from gaitstream.models.manifest import InputKind
+from gaitstream.models.spec import FAMILIES, find_family
+
+torch = pytest.importorskip("torch", reason="exporting needs the extra [export]")
+
+from gaitstream.export.api import Options, export_bundle, write_bundle  # noqa: E402
+from gaitstream.export.calibration import Calibration, embed  # noqa: E402
+from gaitstream.export.parity import prove  # noqa: E402
+from stranger.outline.module import Outline  # noqa: E402
+from stranger.stride.module import Stride  # noqa: E402
+from stranger.stride.trained import TrainedStride  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _engines_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of both, untrained."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    torch.manual_seed(5)
+    outline, stride = Outline(6, 10), Stride(4, 9)
+    outline.state_dict()["outline.3.running_var"].uniform_(0.5, 1.5)
+    paths = {"toy-outline": folder / "outline.pt", "toy-stride": folder / "stride.pt"}
+    torch.save({"model": outline.state_dict()}, paths["toy-outline"])
+    torch.save(stride.state_dict(), paths["toy-stride"])
+    return paths
+
+
+def test_the_families_stand_beside_the_own_ones() -> None:
+    assert {"biggait", "gaitheat", "toy-outline", "toy-stride"} <= set(FAMILIES.names())
+
+
+@pytest.mark.parametrize("family", ["toy-outline", "toy-stride"])
+def test_the_command_exports_them_with_proof(
+    family: str, checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    assert main(["export", family, "--checkpoint", str(checkpoints[family]), "--out", str(out)]) == 0
+    bundle = Bundle.open(out)
+    assert bundle.manifest.model == family
+    assert bundle.manifest.needs == {InputKind.SILHOUETTE}
+    assert bundle.manifest.shape == ("clip" if family == "toy-stride" else "frame")
+    rows = {(row["runtime"], row["precision"], row["output"]): row for row in bundle.parity()["rows"]}
+    for runtime in ("onnxruntime", "openvino"):
+        assert rows[runtime, "fp32", "embedding"]["verdict"] == "pass"
+        assert rows[runtime, "fp32", "embedding"]["distance"]["relative"] < 1e-5
+    assert rows["onnxruntime", "fp16", "embedding"]["verdict"] == "pass"
+    assert family in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("family", ["toy-outline", "toy-stride"])
+def test_a_family_is_told_by_its_keys(
+    family: str, checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--checkpoint",
+        str(checkpoints[family]),
+        "--out",
+        str(tmp_path / "out"),
+        "--precision",
+        "fp32",
+    ]
+    assert main(["export", "auto", *arguments]) == 0
+    assert f"it is a checkpoint of {find_family(family).title}" in capsys.readouterr().err
+    assert Bundle.open(tmp_path / "out").manifest.model == family
+
+
+def test_options_of_a_family_are_its_own(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    options = Options(precisions=("fp32",))
+    exported = export_bundle(
+        "auto", checkpoints["toy-outline"], tmp_path / "unit", options=options, tap="unit"
+    )
+    assert exported.bundle.manifest.embedding.tap == "the last layer, unit"
+    with pytest.raises(
+        ConfigError, match=r"the toy stride model has no option 'tap'; it has none of its own"
+    ):
+        export_bundle("toy-stride", checkpoints["toy-stride"], tmp_path / "out", tap="unit")
+
+
+def test_another_familys_checkpoint_is_named(checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(CheckpointError, match=r"looks like the toy stride model; .*export toy-stride"):
+        find_family("toy-outline").load(checkpoints["toy-stride"])
+
+
+def test_a_wrong_clip_graph_is_located(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    trained = TrainedStride(Stride(4, 9).eval())
+    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, Options(precisions=("fp32",))))
+    path = bundle.graph("clip", "fp32")
+    model = onnx.load(path)
+    second = [node for node in model.graph.node if node.op_type == "Conv"][1]
+    tensor = next(one for one in model.graph.initializer if one.name == second.input[1])
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 2, tensor.name))
+    onnx.save(model, path)
+    write_manifest(bundle.manifest, tmp_path)
+    with pytest.raises(ExportError, match="the clip graph: it diverges between 'stride0' and 'stride2'"):
+        prove(trained, bundle).require()
+
+
+def test_labelled_windows_are_judged(tmp_path: Path) -> None:
+    """A row per frame, whatever the shape of the model; windows may differ in length."""
+    torch.manual_seed(7)
+    trained = TrainedStride(Stride(4, 9).eval())
+    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, Options(precisions=("fp32",))))
+    rng = np.random.default_rng(1)
+    sequence = np.repeat([3, 4, 8, 9], [4, 4, 7, 5])
+    silhouettes = (rng.random((20, 1, 64, 44)) < 0.4).astype(np.float32)
+    np.savez(
+        tmp_path / "labels.npz",
+        silhouettes=silhouettes,
+        sequence=sequence,
+        label=np.repeat(["ada", "ada", "bob", "bob"], [4, 4, 7, 5]),
+    )
+    data = Calibration.read(tmp_path / "labels.npz", bundle)
+    from gaitstream.engines.cache import EngineCache
+
+    found = embed(data, bundle, "onnxruntime", "fp32", EngineCache(tmp_path / "cache"))
+    with torch.no_grad():
+        for row, index in zip(found, (3, 4, 8, 9), strict=True):
+            window = torch.from_numpy(silhouettes[sequence == index]).transpose(0, 1)[None]
+            np.testing.assert_allclose(row, trained.module(window)[0].numpy(), rtol=1e-4, atol=1e-5)
