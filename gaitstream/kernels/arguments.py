@@ -10,6 +10,9 @@ from gaitstream.kernels.contract import MAX_CHANNELS, NORMALIZATIONS, SAMPLINGS,
 LAUNCH_GROUPS = 4
 """Part groups of one launch of the general CUDA kernel."""
 
+POOL_ENTRIES = 64
+"""Rows of one launch of the pooling kernel."""
+
 Fields = tuple[tuple[str, type[Any]], ...]
 
 
@@ -64,6 +67,18 @@ class CropParams(ctypes.Structure):
         *_each(ctypes.c_void_p, "pictures", "windows", "crops"),
         *_each(ctypes.c_float * 3, "gain", "bias"),
         *_each(ctypes.c_int32, "height", "width"),
+    )
+
+
+class PoolParams(ctypes.Structure):
+    """`struct PoolParams` of csrc/pool.cuh, field by field."""
+
+    _fields_ = (
+        ("rows", ctypes.c_void_p * POOL_ENTRIES),
+        ("slots", ctypes.c_void_p * POOL_ENTRIES),
+        ("size", ctypes.c_longlong),
+        *_each(ctypes.c_int32, "count", "half_rows"),
+        ("fresh", ctypes.c_uint8 * POOL_ENTRIES),
     )
 
 

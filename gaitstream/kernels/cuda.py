@@ -36,12 +36,17 @@ from gaitstream.kernels.contract import (
 from gaitstream.kernels.cropping import WINDOW
 from gaitstream.kernels.dlpack import Borrowed, borrow
 from gaitstream.kernels.driver import Driver, open_driver
+from gaitstream.kernels.pooling import Merge, pool_params, rounds
 
 log = logging.getLogger(__name__)
 
 THREADS = 384
 RANGE_THREADS = 256
 CROP_THREADS = 256
+PEAK_THREADS = 256
+POOL_THREADS = 256
+POOL_BLOCKS = 64
+"""Blocks that share a row: a few rows fill the GPU as well as many."""
 STAGES = 4
 PAD = 64
 FEW_GROUPS = 2
@@ -152,6 +157,57 @@ class Launcher:
             function = self._function(launch.kernel, launch.shared_bytes)
             self.driver.launch(function, (n, 1), THREADS, launch.shared_bytes, stream, params)
 
+    def peaks(self, heatmaps: Any, joints: Any, *, stream: int = 0) -> None:
+        """Queue the finding of joints; the rule is that of `gaitstream.kernels.peaks.find_peaks`.
+
+        Args:
+            heatmaps: `[n, joints, 64, 48]` float32 or float16.
+            joints: float32 `[n, joints, 3]` to fill.
+            stream: CUDA stream handle.
+
+        Raises:
+            KernelError: a shape, dtype or address is wrong, or the driver refuses.
+        """
+        maps, target = _on_device("heatmaps", heatmaps, stream), _on_device("joints", joints, stream)
+        _check_dtype("heatmaps", maps, ("float32", "float16"))
+        _check_dtype("joints", target, ("float32",))
+        if len(maps.shape) != 4 or maps.shape[2:] != (HEIGHT, WIDTH):
+            raise KernelError(f"heatmaps have shape {maps.shape}; give [n, joints, {HEIGHT}, {WIDTH}]")
+        _check_shape("joints", target, (*maps.shape[:2], 3))
+        _check_alignment("heatmaps", maps.pointer)
+        count = maps.shape[0] * maps.shape[1]
+        if not count:
+            return
+        function = self._function("peaks_f16" if maps.dtype == np.float16 else "peaks_f32")
+        self.driver.launch(
+            function,
+            (-(-count // (PEAK_THREADS // 32)), 1),
+            PEAK_THREADS,
+            0,
+            stream,
+            ctypes.c_void_p(maps.pointer),
+            ctypes.c_void_p(target.pointer),
+            ctypes.c_int32(count),
+        )
+
+    def pool(self, merges: Sequence[Merge], size: int, *, half_rows: bool, stream: int = 0) -> None:
+        """Queue rows of features into running maxima.
+
+        Args:
+            merges: device addresses; each slot's in the order of time.
+            size: values of a row.
+            half_rows: rows are float16; slots are always float32.
+            stream: CUDA stream handle.
+
+        Raises:
+            KernelError: the driver refuses.
+        """
+        function = self._function("pool_f16" if half_rows else "pool_f32")
+        for few in rounds(merges):
+            params = pool_params(few, size, half_rows=half_rows)
+            blocks = min(-(-size // POOL_THREADS), POOL_BLOCKS)
+            self.driver.launch(function, (blocks, len(few)), POOL_THREADS, 0, stream, params)
+
     def crop(
         self,
         pictures: Any,
@@ -234,10 +290,7 @@ class Launcher:
         if tracklets is not None:
             _check_dtype("segments", tracklets, ("int32",))
         for name, array in (("heatmaps", maps), ("parts", parts)):
-            if array.pointer % ALIGNMENT:
-                raise KernelError(
-                    f"{name} lie at {array.pointer:#x}: the address must be a multiple of {ALIGNMENT}"
-                )
+            _check_alignment(name, array.pointer)
         return PghaParams(
             heatmaps=maps.pointer,
             keypoints=joints.pointer if joints else None,
@@ -309,6 +362,11 @@ def _on_device(name: str, array: Any, stream: int) -> Borrowed:
 def _check_dtype(name: str, array: Borrowed, allowed: tuple[str, ...]) -> None:
     if array.dtype.name not in allowed:
         raise KernelError(f"{name} are {array.dtype.name}; the kernel takes {' or '.join(allowed)}")
+
+
+def _check_alignment(name: str, pointer: int) -> None:
+    if pointer % ALIGNMENT:
+        raise KernelError(f"{name} lie at {pointer:#x}: the address must be a multiple of {ALIGNMENT}")
 
 
 def _check_shape(name: str, array: Borrowed, shape: tuple[int, ...]) -> None:

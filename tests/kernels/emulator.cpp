@@ -28,7 +28,7 @@ struct Index {
 struct uint4 {
   unsigned x, y, z, w;
 };
-static Index threadIdx, blockIdx, blockDim;
+static Index threadIdx, blockIdx, blockDim, gridDim;
 static unsigned char* dynamic_shared;
 #define GAITSTREAM_DYNAMIC_SHARED(name) unsigned char* name = dynamic_shared
 
@@ -152,6 +152,7 @@ int launch(Kernel kernel, unsigned grid_x, unsigned grid_y, unsigned threads, si
   dynamic_shared = reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(memory.data()) + 15) / 16 * 16);
   std::mt19937 random(seed);
   blockDim.x = threads;
+  gridDim = {grid_x, grid_y};
   for (blockIdx.y = 0; blockIdx.y < grid_y; ++blockIdx.y) {
     for (blockIdx.x = 0; blockIdx.x < grid_x; ++blockIdx.x) {
       std::memset(dynamic_shared, 0xff, shared_bytes + kCanary);  // NaN: uninitialised reads show
@@ -192,6 +193,16 @@ void crop(void** arguments) {
   kernel(argument<CropParams>(arguments, 0));
 }
 
+template <class In, void (*kernel)(const In*, float*, int)>
+void peaks(void** arguments) {
+  kernel(argument<const In*>(arguments, 0), argument<float*>(arguments, 1), argument<int>(arguments, 2));
+}
+
+template <void (*kernel)(PoolParams)>
+void pool(void** arguments) {
+  kernel(argument<PoolParams>(arguments, 0));
+}
+
 template <class In, void (*kernel)(const In*, const int*, int, unsigned*)>
 void range(void** arguments) {
   kernel(argument<const In*>(arguments, 0), argument<const int*>(arguments, 1), argument<int>(arguments, 2),
@@ -203,6 +214,8 @@ const Kernel kKernels[] = {
     {"pgha_f32_general", align<pgha_f32_general>}, {"pgha_f16_fixed", align<pgha_f16_fixed>},
     {"pgha_f16_affine", align<pgha_f16_affine>},   {"pgha_f16_general", align<pgha_f16_general>},
     {"crop_u8", crop<crop_u8>},                    {"crop_f16", crop<crop_f16>},
+    {"peaks_f32", peaks<float, peaks_f32>},        {"peaks_f16", peaks<half_bits, peaks_f16>},
+    {"pool_f32", pool<pool_f32>},                  {"pool_f16", pool<pool_f16>},
     {"pgha_range_f32", range<float, pgha_range_f32>}, {"pgha_range_f16", range<half_bits, pgha_range_f16>},
 };
 
@@ -232,6 +245,7 @@ int emulator_waited_on() { return static_cast<int>(waited_on); }
 void emulator_remove() { present = false; }
 unsigned emulator_launches() { return launches; }
 int emulator_pgha_bytes() { return static_cast<int>(sizeof(PghaParams)); }
+int emulator_pool_bytes() { return static_cast<int>(sizeof(PoolParams)); }
 int emulator_crop_bytes() { return static_cast<int>(sizeof(CropParams)); }
 
 int cuInit(unsigned) { return present ? kSuccess : kNoDevice; }

@@ -12,6 +12,7 @@ constexpr int kRows = kHeight / kStrips;          // 8 rows a strip
 constexpr int kStages = 4;                        // input maps in flight; also holds the four spine maps
 constexpr int kPad = 64;                          // a tap at the border may read one row and one pixel beyond
 constexpr int kFewGroups = 2;                     // part groups of the fast kernels
+constexpr int kPeakThreads = 256;                 // of the joints' kernel: eight warps, a map each
 constexpr int kLaunchGroups = 4;                  // of the general ones; more groups take another launch
 
 // All pointers are device pointers, 16-byte aligned. The Python launcher mirrors this layout.
