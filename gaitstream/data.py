@@ -27,6 +27,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     OCCLUDED = "occluded"
     BLURRED = "blurred"
+    NO_SILHOUETTE = "no_silhouette"
     OUTSIDE_REGION = "outside_region"
     ID_SWITCH_SUSPECTED = "id_switch_suspected"
     NO_GALLERY = "no_gallery"
@@ -82,15 +83,15 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One person-frame through a recognizer's frame graph."""
+    """What one person-frame leaves behind for a recognizer."""
 
     model: str
     person: Person
-    map: Floats
-    """Feature map, float32 `[channels, height, width]`; heatmaps `[17, 64, 48]` for a bundle normalised over
-    the tracklet, which is encoded when the window closes."""
-    keypoints: Floats | None = None
-    """Of the heatmaps, float32 `[17, 3]`, where `map` holds heatmaps."""
+    map: NDArray[Any]
+    """Feature map, float32 `[channels, height, width]`, or a flat row of several; for a model that needs the
+    whole window its input, to be encoded when the window closes."""
+    is_input: bool = False
+    """Whether `map` is such an input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,9 @@ class Tracklet:
     first_ns: int
     last_ns: int
     frames: int
-    pooled: Floats
-    """Element-wise maximum of the frames' feature maps, float32 `[channels, height, width]`."""
+    pooled: NDArray[Any]
+    """Element-wise maximum of the frames' feature maps, float32 `[channels, height, width]`; for a model that
+    needs the whole window what was kept of its frames, `[frames, ...]`."""
     provisional: bool
     """True before the window is full."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gaitstream.bench.measure import figure, peak_memory_mib
 from gaitstream.bench.pipeline import SHARES
 from gaitstream.bench.result import Figure, Row
-from gaitstream.models.pose import crop_windows
+from gaitstream.models.crops import crop_windows
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -170,7 +170,7 @@ def read_boxes(
 def cut(image: Any, boxes: Floats) -> Bytes:
     """The pose model's crops: box x 1.25, aspect kept, black outside."""
     crops = np.empty((len(boxes), 3, 256, 192), np.uint8)
-    for crop, (left, top, scale) in zip(crops, crop_windows(boxes), strict=True):
+    for crop, (left, top, scale) in zip(crops, crop_windows(boxes, (256, 192)), strict=True):
         matrix = np.array(
             [[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]], np.float64
         )

@@ -82,7 +82,7 @@ def find_limits(config: Config, encoder: Encoder) -> Floors:
         precisions["pose"] = encoder.pose.engine.precision
     for kind, recognizer in encoder.recognizers.items():
         graphs[kind] = recognizer.bundle.graph("frame", "fp32")
-        precisions[kind] = recognizer.frame.precision
+        precisions[kind] = recognizer.precision
     rates = {precision: matrix_rate_gflops(precision) for precision in set(precisions.values())}
     return Floors(
         gflop={name: graph_gflop(graph) for name, graph in graphs.items()},

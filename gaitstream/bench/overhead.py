@@ -25,11 +25,12 @@ from gaitstream.data import Detections, Floats, Frame, Image, Person
 from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
+from gaitstream.models.crops import crop_padded
 from gaitstream.models.detector import DetectorModel
 from gaitstream.models.detector_layouts import STRIDES, Geometry, usual_contract
 from gaitstream.models.pose import PoseContract, PoseModel, keypoints
-from gaitstream.models.recognizer import crop_padded
-from gaitstream.pipeline.encode import Encoder, Work
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.judge import CameraJudge, EvidenceJudge
 from gaitstream.pipeline.pool import MapWindow, WindowRule
 from gaitstream.pipeline.quality import sharpness

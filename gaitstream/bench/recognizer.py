@@ -176,7 +176,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     by_batch = batch_rates(lambda n: model.encode(*(one[:n] for one in frames)), repeats)
     memory = peak_memory_mib()
     gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
-    floor = FRAMES * gflop / rate_gflops(precision, "cuda" if "cuda" in model.frame.device else "cpu") * 1e3
+    floor = FRAMES * gflop / rate_gflops(precision, "cuda" if "cuda" in model.engine.device else "cpu") * 1e3
     return [
         Row(
             contender=f"{runtime} {precision}",
@@ -190,7 +190,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
                 **by_batch,
             },
             floor={"tracklet": floor, "frame": floor / FRAMES},
-            note=f"{gflop:.1f} GFLOP a frame, {model.frame.proof().matrix_half_share:.0%} of it in half",
+            note=f"{gflop:.1f} GFLOP a frame, {model.engine.proof().matrix_half_share:.0%} of it in half",
         )
     ]
 

@@ -170,6 +170,15 @@ class Pose(Section):
     """An ONNX file, a manifest beside one, or a name of the model zoo."""
 
 
+class Segmenter(Section):
+    """The segmentation model: needed by recognizers that work on silhouettes."""
+
+    model: ModelName
+    """An ONNX file, a manifest beside one, or a name of the model zoo."""
+    layout: str = "auto"
+    """How its output is read; `auto` takes its manifest's word, or recognises it from the shape."""
+
+
 class RecognizerModel(Section):
     """One gait recognizer."""
 
@@ -186,6 +195,8 @@ class Models(Section):
     """Finds people."""
     pose: Annotated[Pose | None, BeforeValidator(_from_name)] = None
     """Finds joints. null: none, unless a recognizer needs one; then `demo`."""
+    segmenter: Annotated[Segmenter | None, BeforeValidator(_from_name)] = None
+    """Finds silhouettes. null: none."""
     biggait: Annotated[RecognizerModel | None, BeforeValidator(_from_name)] = None
     """BigGait on RGB crops."""
     gaitheat: Annotated[RecognizerModel | None, BeforeValidator(_from_name)] = None

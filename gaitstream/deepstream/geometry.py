@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.deepstream.plan import EncoderKind
+from gaitstream.models.crops import PADDING as POSE_PADDING
 from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, HEAT_WIDTH
-from gaitstream.models.pose import PADDING as POSE_PADDING
 
 POSE_ASPECT = CROP_WIDTH / CROP_HEIGHT
 

@@ -1,38 +1,46 @@
-"""The recognizers behind DeepStream: head graphs alone, for frame graphs run in nvinfer."""
+"""The recognizers behind DeepStream: what turns windows into embeddings, for frames that nvinfer has seen."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gaitstream.config.schema import Config
 from gaitstream.engines import open_engine
+from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import EngineError
 from gaitstream.models.bundle import Bundle
-from gaitstream.models.recognizer import Recognizer
-from gaitstream.models.resolve import resolve
-
-if TYPE_CHECKING:
-    from gaitstream.engines.cache import EngineCache
+from gaitstream.models.encoders import ClipEncoder, Head, WindowEncoder
+from gaitstream.models.recognizer import Recognizer, on_best_runtime
+from gaitstream.models.resolve import find_bundle
 
 
 def load_heads(config: Config, cache: EngineCache | None = None) -> dict[str, Recognizer]:
-    """Open the head graphs of a configuration's recognizers; frame graphs run in DeepStream.
+    """Open the head or clip graphs of a configuration's recognizers; the rest runs in DeepStream.
 
     Raises:
-        ConfigError: a bundle is of another kind than its key says.
+        ConfigError: a bundle is of another family than its key says.
         EngineError: a graph does not compile, or a bundle cannot be pooled frame by frame.
     """
     heads = {}
-    for kind, model in config.models.recognizers.items():
-        bundle = Bundle.open(resolve(model.model, "recognizer", family=kind))
-        alignment = bundle.manifest.alignment
-        if alignment is not None and alignment.normalization == "tracklet":
-            raise EngineError(
-                f"{bundle.root} normalises heatmaps over the tracklet, which DeepStream never sees; "
-                "export it with --normalization fixed"
-            )
-        runtime = config.runtime
-        head = open_engine(bundle.graph("head", "fp32"), runtime.name, "fp32", runtime.threads, cache=cache)
-        # Nothing is encoded here, so the head stands in for the frame graph's engine as well.
-        heads[kind] = Recognizer(bundle, head, head)
+    for name, model in config.models.recognizers.items():
+        bundle = find_bundle(model.model, family=name)
+        heads[name] = Recognizer(bundle, _open_windows(bundle, config, cache))
     return heads
+
+
+def _open_windows(bundle: Bundle, config: Config, cache: EngineCache | None) -> WindowEncoder:
+    manifest, runtime = bundle.manifest, config.runtime
+    if manifest.shape == "clip":
+        options = {"threads": runtime.threads, "cache": cache}
+        return on_best_runtime(
+            bundle,
+            runtime.name,
+            runtime.precision,
+            options,
+            lambda engines: ClipEncoder(manifest, engines.open("clip"), engines.aligner()),
+        )
+    if manifest.keeps == "inputs":
+        raise EngineError(
+            f"{bundle.root} normalises its inputs over the tracklet, which DeepStream never sees: export it "
+            "with --normalization fixed"
+        )
+    graph = bundle.graph("head", "fp32")
+    return Head(manifest, open_engine(graph, runtime.name, "fp32", runtime.threads, cache=cache))

@@ -17,7 +17,7 @@ from gaitstream.models.bundle import Bundle
 from gaitstream.models.detector import find_detector, settle_contract
 from gaitstream.models.detector_layouts import DetectorContract
 from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH
-from gaitstream.models.resolve import resolve
+from gaitstream.models.resolve import find_bundle, resolve
 
 PARSER_FILE = "libgaitstream_parser.so"
 DEFAULT_NATIVE = Path("/opt/gaitstream-native")
@@ -43,7 +43,7 @@ def parser_library() -> Path:
 
 
 def _encoder(kind: EncoderKind, model: str, config: Config) -> EncoderPlan:
-    bundle = Bundle.open(resolve(model, "recognizer", family=kind))
+    bundle = find_bundle(model, family=kind)
     precision = _precision(bundle, config)
     graph = bundle.graph("deepstream", precision)
     feature, size = bundle.manifest.features["features"], bundle.manifest.input

@@ -107,6 +107,17 @@ class ClipContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     context: int | None = None
     """Frames on each side that one output frame depends on. None: all of them."""
 
+    def fit(self, frames: int) -> int | None:
+        """How many of a window's frames the graph takes; None when there are too few."""
+        most = frames if self.max_frames is None else min(frames, self.max_frames)
+        fitted = most - most % self.grouping
+        return fitted if fitted >= max(self.min_frames, 1) else None
+
+    def __str__(self) -> str:
+        most = "any number of" if self.max_frames is None else f"{self.max_frames}"
+        multiple = f", a multiple of {self.grouping}" if self.grouping > 1 else ""
+        return f"{self.min_frames} to {most} frames{multiple}"
+
 
 class FeatureContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shape of one output of the frame graph for one frame, and how it is pooled over the window."""

@@ -13,34 +13,27 @@ input is normalised is declared in a small YAML or JSON file of the same name be
 
 from __future__ import annotations
 
-import functools
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.engines import Engine, Pixels, open_engine
+from gaitstream.data import Floats
+from gaitstream.engines import Engine
+from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import EngineError
+from gaitstream.models.crop_network import CropNetwork, open_for_crops
+from gaitstream.models.crops import Bytes, crop_around, crop_windows
 from gaitstream.models.resolve import find_network
-
-if TYPE_CHECKING:
-    from gaitstream.engines.cache import EngineCache
 
 log = logging.getLogger(__name__)
 
 JOINTS = 17
 CROP_HEIGHT, CROP_WIDTH = 256, 192
 HEAT_HEIGHT, HEAT_WIDTH = 64, 48
-PADDING = 1.25
-"""A person's box grows by this before it is cut out."""
-CHUNK = 16
-"""Crops per inference: more gain nothing on a CPU and cost memory."""
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 
 
 class PoseContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,14 +60,8 @@ class PoseModel:
     def __init__(self, contract: PoseContract, engine: Engine) -> None:
         self.contract = contract
         self.engine = engine
-        self._input = next(iter(engine.inputs.values()))
-        self._output = next(iter(engine.outputs.values()))
         _check_shapes(contract.graph, engine)
-        self._batch_one = self._input.shape[0] == 1
-        mean = np.asarray(contract.mean, np.float32)
-        std = np.asarray(contract.std, np.float32)
-        self._gain = (1.0 / (contract.scale * std)).astype(np.float32)[:, None, None]
-        self._bias = (-mean / std).astype(np.float32)[:, None, None]
+        self._network = CropNetwork(contract, engine)
 
     @classmethod
     def load(
@@ -95,24 +82,7 @@ class PoseModel:
             EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
         """
         graph, contract = read_contract(model)
-        opening = functools.partial(
-            open_engine,
-            graph,
-            runtime,
-            precision,
-            threads,
-            cache=cache,
-            pixels=Pixels(contract.scale, contract.mean, contract.std),
-            proven=contract.precisions,
-        )
-        try:
-            # A graph exported for one picture runs whole batches once its first dimension is opened.
-            engine = opening(free_batch=runtime in ("auto", "openvino"))
-        except EngineError as error:
-            log.info("%s stays at the batch it was exported with: %s", graph.name, error)
-            engine = opening()
-        _compiles()  # now, so that no frame waits for it
-        return cls(contract, engine)
+        return cls(contract, open_for_crops(graph, contract, runtime, precision, threads, cache=cache))
 
     def crop(self, image: Bytes, boxes: Floats) -> Bytes:
         """Cut people out: box x 1.25 around its centre, aspect kept, black where the image ends.
@@ -124,16 +94,11 @@ class PoseModel:
         Returns:
             RGB uint8 `[n, 3, 256, 192]`.
         """
-        return crop_compiled(image, boxes) if _compiles() else crop_warped(image, boxes)
+        return crop_around(image, boxes, (CROP_HEIGHT, CROP_WIDTH))
 
     def heatmaps(self, crops: Bytes) -> Floats:
         """Joint heatmaps `[n, 17, 64, 48]` of RGB uint8 crops `[n, 3, 256, 192]`."""
-        step = 1 if self._batch_one else min(CHUNK, self.engine.max_batch or CHUNK)
-        pending = [
-            self.engine.submit({self._input.name: self._normalise(crops[start : start + step])})
-            for start in range(0, len(crops), step)
-        ]
-        maps = [one.result()[self._output.name] for one in pending]
+        maps = self._network.run(crops)
         if not maps:
             return np.empty((0, JOINTS, HEAT_HEIGHT, HEAT_WIDTH), np.float32)
         whole = maps[0] if len(maps) == 1 else np.concatenate(maps)
@@ -142,48 +107,6 @@ class PoseModel:
     def close(self) -> None:
         """Free the engine."""
         self.engine.close()
-
-    def _normalise(self, crops: Bytes) -> NDArray[Any]:
-        ordered = crops if self.contract.colour == "rgb" else crops[:, ::-1]
-        if self._input.dtype == "uint8":  # the engine makes floats of them, or the graph does
-            return np.ascontiguousarray(ordered)
-        return (ordered * self._gain + self._bias).astype(self._input.dtype, copy=False)
-
-
-def crop_compiled(image: Bytes, boxes: Floats) -> Bytes:
-    """The crop rule in native code; arguments and result as for `PoseModel.crop`.
-
-    Raises:
-        KernelError: nothing compiles here.
-    """
-    from gaitstream.kernels.cropping import crop, picture, pose_windows
-
-    # The kernel reads pixels side by side; a mirrored picture, say, is copied first.
-    source = image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
-    windows = pose_windows(boxes, width=source.shape[1], height=source.shape[0])
-    return crop([picture(source)], windows, (CROP_HEIGHT, CROP_WIDTH))
-
-
-def crop_warped(image: Bytes, boxes: Floats) -> Bytes:
-    """The crop rule with OpenCV, for machines without a compiler; as `PoseModel.crop`, a third as fast."""
-    import cv2
-
-    crops = np.empty((len(boxes), 3, CROP_HEIGHT, CROP_WIDTH), np.uint8)
-    for crop, (left, top, scale) in zip(crops, crop_windows(boxes), strict=True):
-        # Pixel centres lie at half integers of the box's coordinates.
-        matrix = np.array(
-            [[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]], np.float64
-        )
-        patch = cv2.warpAffine(image, matrix, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR)
-        cv2.split(patch, [crop[2], crop[1], crop[0]])
-    return crops
-
-
-@functools.cache
-def _compiles() -> bool:
-    from gaitstream.kernels import cpu
-
-    return cpu.available()
 
 
 def keypoints(heatmaps: Floats) -> Floats:
@@ -221,7 +144,7 @@ def to_image(points: Floats, boxes: Floats) -> Floats:
     Returns:
         `[n, joints, 3]` float32, scores unchanged.
     """
-    left, top, scale = crop_windows(boxes).T[:, :, None]
+    left, top, scale = crop_windows(boxes, (CROP_HEIGHT, CROP_WIDTH)).T[:, :, None]
     stride = CROP_WIDTH / HEAT_WIDTH
     moved = points.copy()
     moved[:, :, 0] = (points[:, :, 0] + 0.5) * stride / scale + left - 0.5
@@ -239,22 +162,12 @@ def to_heatmap(points: Floats, boxes: Floats) -> NDArray[np.float64]:
     Returns:
         The same shape, float64, what follows x and y unchanged.
     """
-    left, top, scale = crop_windows(boxes).T[:, :, None]
+    left, top, scale = crop_windows(boxes, (CROP_HEIGHT, CROP_WIDTH)).T[:, :, None]
     stride = CROP_WIDTH / HEAT_WIDTH
     moved = np.array(points, np.float64)
     moved[:, :, 0] = (moved[:, :, 0] + 0.5 - left) * scale / stride - 0.5
     moved[:, :, 1] = (moved[:, :, 1] + 0.5 - top) * scale / stride - 0.5
     return moved
-
-
-def crop_windows(boxes: Floats) -> NDArray[np.float64]:
-    """Left, top and scale (crop pixels per image pixel) `[n, 3]` of the windows cut for boxes `[n, 4]`."""
-    x1, y1, x2, y2 = np.asarray(boxes, np.float64).reshape(-1, 4).T
-    aspect = CROP_WIDTH / CROP_HEIGHT
-    width = np.maximum(np.maximum(x2 - x1, (y2 - y1) * aspect), 1e-3) * PADDING
-    left = (x1 + x2 - width) / 2
-    top = (y1 + y2 - width / aspect) / 2
-    return np.stack([left, top, CROP_WIDTH / width], axis=1)
 
 
 def read_contract(model: str | Path) -> tuple[Path, PoseContract]:

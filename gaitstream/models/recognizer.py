@@ -8,59 +8,105 @@
     embedding = model.embed_pooled(model.pool(features))
 
 Frames are encoded one by one and pooled by maximum, so they may come in any batches and in any order, and
-frames of different people may share a batch. Distances between embeddings are in
-`gaitstream.gallery.matching`.
+frames of different people may share a batch. A `clip` model takes a whole window instead:
+`model.embed(frames)`. Distances between embeddings are in `gaitstream.gallery.matching`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.data import Floats
 from gaitstream.engines import Batch, Engine, open_engine
-from gaitstream.engines.base import Feeds, Precision, Progress, no_progress
+from gaitstream.engines.base import Precision, Progress, no_progress
+from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import choose, ranked, survey
 from gaitstream.errors import BundleError, EngineError
-from gaitstream.models.bundle import Bundle
-from gaitstream.models.manifest import Manifest
-
-if TYPE_CHECKING:
-    from gaitstream.engines.cache import EngineCache
+from gaitstream.models.alignment import HeatmapAligner
+from gaitstream.models.bundle import Bundle, Role
+from gaitstream.models.crops import Bytes, crop_padded
+from gaitstream.models.encoders import ClipEncoder, DelayedEncoder, FrameEncoder, Head, WindowEncoder
+from gaitstream.models.inputs import NAMES, largest, pack
+from gaitstream.models.manifest import InputKind, Manifest
 
 log = logging.getLogger(__name__)
 
-JOINTS = 17
-CHUNK = 8
-"""Frames per inference on a CPU: measured best for both models, and it bounds the memory."""
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 Alignment = Literal["kernel", "graph"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BundleEngines:
+    """Opens the graphs of one bundle on one runtime.
+
+    Attributes:
+        bundle: the bundle.
+        runtime: name of the runtime.
+        precision: one that the bundle has and the runtime computes.
+        options: the rest of what `open_engine` takes.
+    """
+
+    bundle: Bundle
+    runtime: str
+    precision: Precision
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def open(self, role: Role) -> Engine:
+        """The engine of one graph."""
+        graph = self.bundle.graph(role, self.precision)
+        return open_engine(graph, self.runtime, self.precision, **self.options)
+
+    def aligner(self, alignment: Alignment = "kernel") -> HeatmapAligner | None:
+        """What turns heatmaps into parts, for a bundle that takes parts.
+
+        Raises:
+            BundleError: its graph cannot do what the bundle asks for.
+        """
+        contract = self.bundle.manifest.alignment
+        if contract is None:
+            return None
+        if alignment == "kernel":
+            return HeatmapAligner(contract)
+        if contract.normalization == "tracklet":
+            raise BundleError(
+                f"{self.bundle.root} normalises over the tracklet, which its align graph cannot do: "
+                "use alignment='kernel'"
+            )
+        # It always runs in fp32 on the CPU: it is small, and its thresholds are exact there.
+        graph = self.bundle.graph("align", "fp32")
+        options = {key: self.options[key] for key in ("threads", "cache") if key in self.options}
+        return HeatmapAligner(contract, open_engine(graph, "openvino", "fp32", **options))
 
 
 class Recognizer:
-    """A bundle whose graphs are ready to run. Safe to use from several threads.
+    """A gait model ready to run: an encoder of windows, and one of frames where frames are encoded alone.
+
+    Safe to use from several threads.
+
+    Args:
+        bundle: the bundle on disk.
+        windows: what turns windows into embeddings.
+        frames: what encodes frames; None for a clip model, or where frames are encoded elsewhere.
 
     Attributes:
-        bundle: the bundle on disk.
+        bundle: as given.
         manifest: its contract.
-        frame: the engine of the frame graph.
-        head: the engine of the head graph.
+        windows: as given.
+        frames: as given.
     """
 
-    def __init__(
-        self, bundle: Bundle, frame: Engine, head: Engine, align: Engine | None = None, *, chunk: int = CHUNK
-    ) -> None:
+    def __init__(self, bundle: Bundle, windows: WindowEncoder, frames: FrameEncoder | None = None) -> None:
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
-        self.frame = frame
-        self.head = head
-        self._align = align
-        self._chunk = min(chunk, frame.max_batch or chunk)
+        self.windows = windows
+        self.frames = frames
 
     @classmethod
     def load(
@@ -84,8 +130,8 @@ class Recognizer:
                 bundle's parity report allows.
             threads: CPU threads; None takes all.
             batch: frames per inference to compile for; None is 1, 16, 64.
-            alignment: how GaitHeat's heatmaps are turned upright: `kernel` (native code, the faster) or
-                `graph` (the bundle's standard ONNX operators).
+            alignment: how heatmaps are turned upright: `kernel` (native code, the faster) or `graph` (the
+                bundle's standard ONNX operators).
             cache: where compiled engines are kept.
             progress: told of builds under way.
 
@@ -95,28 +141,22 @@ class Recognizer:
             EngineError: no runtime works, or a graph does not compile in this precision.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        manifest = opened.manifest
-        names = [runtime] if runtime != "auto" else [name for name, _ in ranked(survey())]
-        failures = []
-        for name in names:
-            try:
-                choice = choose(
-                    name, precision, allowed=manifest.allowed_precisions, stored=manifest.graphs.keys()
-                )
-                settled = cast("Precision", choice.precision)
-                options: dict[str, Any] = {
-                    "threads": threads, "batch": batch, "cache": cache, "progress": progress
-                }  # fmt: skip
-                frame = open_engine(opened.graph("frame", settled), name, settled, **options)
-                head = open_engine(opened.graph("head", settled), name, settled, **options)
-                align = _open_align(opened, threads, cache) if alignment == "graph" else None
-                return cls(opened, frame, head, align)
-            except EngineError as error:
-                if runtime != "auto":
-                    raise
-                log.warning("%s cannot run %s, trying the next runtime: %s", name, opened.root, error)
-                failures.append(f"{name}: {error}")
-        raise EngineError(f"no runtime can run {opened.root}: {'; '.join(failures) or 'none is installed'}")
+        options = {"threads": threads, "batch": batch, "cache": cache, "progress": progress}
+        return on_best_runtime(
+            opened, runtime, precision, options, lambda engines: cls._open(engines, alignment)
+        )
+
+    @classmethod
+    def _open(cls, engines: BundleEngines, alignment: Alignment) -> Self:
+        bundle = engines.bundle
+        if bundle.manifest.shape == "clip":
+            clip = ClipEncoder(bundle.manifest, engines.open("clip"), engines.aligner(alignment))
+            return cls(bundle, clip)
+        frames = FrameEncoder(bundle.manifest, engines.open("frame"), engines.aligner(alignment))
+        head = Head(bundle.manifest, engines.open("head"))
+        return cls(
+            bundle, DelayedEncoder(frames, head) if bundle.manifest.keeps == "inputs" else head, frames
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -124,38 +164,37 @@ class Recognizer:
         return self.manifest.fingerprint
 
     @property
+    def engine(self) -> Engine:
+        """What runs the larger of its graphs: the frame graph, or the clip graph."""
+        return self.windows.engine if self.frames is None else self.frames.engine
+
+    @property
     def runtime(self) -> str:
         """Name of the runtime."""
-        return self.frame.runtime
+        return self.engine.runtime
 
     @property
     def precision(self) -> str:
-        """What the frame graph computes in."""
-        return self.frame.precision
+        """What the frame graph, or the clip graph, computes in."""
+        return self.engine.precision
 
     def crop(self, image: Bytes, boxes: Floats) -> tuple[Bytes, Floats]:
-        """Cut people out of a picture by the bundle's crop rule `pad_to_aspect`.
-
-        A box is rounded to whole pixels and cut at the image's edges; what is left is resized to the crop's
-        height, aspect kept, then centred in black or cut at both sides. Width over height of what is left is
-        the ratio, from which the model knows the columns that hold the person. A box outside the image gives
-        a black crop of ratio 0.
+        """Cut people out of a picture by the crop rule `pad_to_aspect`; see `crops.crop_padded`.
 
         Args:
             image: BGR uint8 `[height, width, 3]`.
             boxes: xyxy pixels `[n, 4]`.
 
         Returns:
-            Crops RGB uint8 `[n, 3, 256, 128]` and ratios float32 `[n]`.
+            Crops RGB uint8 `[n, 3, height, width]` and ratios float32 `[n]`.
 
         Raises:
-            BundleError: the model takes heatmaps; crop with its pose model.
+            BundleError: the model takes no crops.
         """
         contract = self.manifest.input
-        if contract.crop_rule != "pad_to_aspect":
-            raise BundleError(
-                f"{self.manifest.model} takes heatmaps, not crops: cut people out with PoseModel.crop"
-            )
+        if contract.kind is not InputKind.CROP:
+            takes, how = _TAKES[contract.kind]
+            raise BundleError(f"{self.manifest.model} takes {takes}, not crops: {how}")
         return crop_padded(image, boxes, contract.height, contract.width)
 
     def encode(
@@ -163,60 +202,45 @@ class Recognizer:
     ) -> Floats:
         """Encode frames, each on its own.
 
-        BigGait: `encode(crops, ratios)` with crops RGB uint8 `[n, 3, 256, 128]` and ratios float32 `[n]`.
+        By what the model takes:
 
-        GaitHeat: `encode(heatmaps, keypoints)` with heatmaps `[n, 17, 64, 48]` float32 or float16 and
-        keypoints float32 `[n, 17, 3]` in heatmap pixels, which None takes from the maps' peaks; or
-        `encode(parts)` with maps that are aligned and merged already, `[n, 1 + groups, 64, 48]` float32.
-        Where the manifest says `normalization: tracklet` all frames of a call are one tracklet, unless
-        `segments` numbers the tracklet of each frame `[n]`.
+        - crops: `encode(crops, ratios)`, crops RGB uint8 `[n, 3, height, width]`, ratios float32 `[n]`;
+        - poses: `encode(heatmaps, keypoints)`, heatmaps `[n, 17, 64, 48]` float32 or float16 and keypoints
+          float32 `[n, 17, 3]` in heatmap pixels, which None takes from the maps' peaks; or `encode(parts)`
+          with maps that are aligned and merged already, float32. Where the manifest says `normalization:
+          tracklet` all frames of a call are one tracklet, unless `segments` numbers the tracklet of each
+          frame `[n]`;
+        - silhouettes and skeleton maps: `encode(maps)`, uint8 `[n, channels, height, width]`, or floats in
+        0..1.
+
+        Models of several inputs: `model.frames.encode(inputs)`.
 
         Returns:
             Features float32 `[n, channels, height, width]`.
 
         Raises:
-            EngineError: a shape or dtype is wrong.
+            EngineError: a shape or dtype is wrong, or frames of this model cannot be encoded alone.
         """
-        if self.manifest.input.kind == "crops":
-            ratios = np.ones(len(frames), np.float32) if extra is None else np.asarray(extra, np.float32)
-            if extra is None:
-                raise EngineError("encode(crops, ratios) needs the width/height ratio of every crop's box")
-            return self._run(self.frame, {"crops": frames, "ratios": ratios}, "features")
-        parts = self.align(frames, extra, segments=segments)
-        return self._run(self.frame, {"parts": parts}, "features")
+        if self.frames is None:
+            raise EngineError(
+                f"{self.manifest.model} takes the frames of a window at once: give them to embed()"
+            )
+        return self.frames.encode(self._inputs(frames, extra), segments)
 
     def align(
         self, heatmaps: NDArray[Any], keypoints: Floats | None = None, *, segments: NDArray[Any] | None = None
     ) -> Floats:
         """Turn joint heatmaps upright and merge them into parts `[n, 1 + groups, 64, 48]`.
 
-        Maps that already have as many channels as the model takes parts, and come without keypoints, are
-        taken as they are. Arguments as for `encode`.
+        Arguments as for `encode`.
+
+        Raises:
+            BundleError: the model takes no aligned parts.
         """
-        contract = self.manifest.alignment
-        if contract is None:
-            raise BundleError(f"{self.manifest.model} has no alignment: it takes crops")
-        if keypoints is None and heatmaps.shape[1] == self.manifest.input.channels:
-            return np.asarray(heatmaps, np.float32)
-        if self._align is not None:
-            if keypoints is None:
-                from gaitstream.models.pose import keypoints as peaks
-
-                keypoints = peaks(np.asarray(heatmaps, np.float32))
-            feeds = {"heatmaps": np.asarray(heatmaps, np.float32), "keypoints": keypoints}
-            return self._run(self._align, feeds, "parts")
-        from gaitstream.kernels import align
-
-        return align(
-            heatmaps,
-            keypoints,
-            groups=contract.groups,
-            gamma_deg=contract.gamma_deg,
-            small_angle=contract.small_angle,
-            target_xy=contract.target_xy,
-            normalization=contract.normalization,
-            segments=segments,
-        ).parts
+        aligner = None if self.frames is None else self.frames.aligner
+        if aligner is None:
+            raise BundleError(f"{self.manifest.model} has no alignment: it takes {_TAKES[self._kind][0]}")
+        return aligner.align(heatmaps, keypoints, segments)
 
     def accepts(self, keypoints: Floats) -> NDArray[np.bool_]:
         """Which frames are good enough to encode, bool `[n]`.
@@ -224,9 +248,7 @@ class Recognizer:
         Args:
             keypoints: `[n, 17, 3]`; a frame's mean joint score must reach the manifest's `min_pose_score`.
         """
-        contract = self.manifest.alignment
-        minimum = contract.min_pose_score if contract is not None else 0.0
-        return np.asarray(keypoints[:, :, 2].mean(axis=1) >= minimum)
+        return np.asarray(keypoints[:, :, 2].mean(axis=1) >= self.manifest.min_pose_score)
 
     def pool(self, features: Floats) -> Floats:
         """Element-wise maximum over frames: `[n, c, h, w]` to `[c, h, w]`.
@@ -234,95 +256,112 @@ class Recognizer:
         Pooled maps pool again, in any order and grouping, to the same result.
 
         Raises:
-            EngineError: there is no frame.
+            EngineError: there is no frame, or the head of this model takes the frames in their order.
         """
-        if len(features) == 0:
-            raise EngineError("there are no frames to pool: a tracklet needs at least one")
-        pooled: Floats = features.max(axis=0)
-        return pooled
+        if self.manifest.keeps == "maps":
+            raise EngineError(
+                f"the head of {self.manifest.model} takes the frames in order: embed_windows([features])"
+            )
+        return largest(features)
 
     def embed_pooled(self, pooled: Floats) -> Floats:
-        """Embed pooled maps: `[c, h, w]` to `[parts, dim]`, or `[n, c, h, w]` to `[n, parts, dim]`."""
-        single = pooled.ndim == 3
-        batch = pooled[None] if single else pooled
-        embeddings = self._run(self.head, {"pooled": np.asarray(batch, np.float32)}, "embedding")
+        """Embed pooled maps: `[c, h, w]` to `[parts, dim]`, or `[n, c, h, w]` to `[n, parts, dim]`.
+
+        Raises:
+            EngineError: the model pools no frames.
+        """
+        head = self.windows.head if isinstance(self.windows, DelayedEncoder) else self.windows
+        if not isinstance(head, Head):
+            raise EngineError(f"{self.manifest.model} takes the frames of a window at once: embed(frames)")
+        single = pooled.ndim < 4 if len(self.manifest.features) == 1 else pooled.ndim < 2
+        embeddings = head.embed_pooled(pooled[None] if single else pooled)
         return embeddings[0] if single else embeddings
 
     def embed(
         self, frames: NDArray[Any], extra: Floats | None = None, *, segments: NDArray[Any] | None = None
     ) -> Floats:
-        """One tracklet's embedding float32 `[parts, dim]`: `encode`, `pool`, `embed_pooled`."""
-        return self.embed_pooled(self.pool(self.encode(frames, extra, segments=segments)))
+        """One tracklet's embedding float32 `[parts, dim]`; arguments as for `encode`."""
+        if self.frames is None:
+            (embedding,) = self.embed_windows([pack(self.manifest, self._inputs(frames, extra))])
+            return np.asarray(embedding, np.float32)
+        features = self.encode(frames, extra, segments=segments)
+        if self.manifest.keeps == "maps":
+            (embedding,) = self.embed_windows([features])
+            return np.asarray(embedding, np.float32)
+        return self.embed_pooled(self.pool(features))
+
+    def embed_windows(self, windows: Sequence[NDArray[Any]]) -> Floats:
+        """Embeddings `[n, parts, dim]` of what was kept of windows; see `encoders.WindowEncoder`."""
+        return self.windows.embed_windows(windows)
 
     def close(self) -> None:
         """Free the engines."""
-        for engine in (self.frame, self.head, self._align):
-            if engine is not None:
-                engine.close()
+        self.windows.close()
+        if self.frames is not None:
+            self.frames.close()
 
-    def _run(self, engine: Engine, feeds: Feeds, output: str) -> Floats:
-        """Run in chunks of the size that suits the engine, several under way at once."""
-        count = len(next(iter(feeds.values())))
-        if count == 0:
-            return np.empty((0, *engine.outputs[output].shape[1:]), np.float32)
-        pending = [
-            engine.submit({name: array[start : start + self._chunk] for name, array in feeds.items()})
-            for start in range(0, count, self._chunk)
-        ]
-        results = [one.result()[output] for one in pending]
-        return results[0] if len(results) == 1 else np.concatenate(results)
+    @property
+    def _kind(self) -> InputKind:
+        return self.manifest.input.kind
+
+    def _inputs(self, frames: NDArray[Any], extra: Floats | None) -> dict[str, NDArray[Any]]:
+        """The arguments of `encode` by name."""
+        if self._kind is InputKind.POSE:
+            if extra is None and self._has_parts(frames):
+                return {"parts": np.asarray(frames, np.float32)}
+            return {"heatmaps": frames} if extra is None else {"heatmaps": frames, "keypoints": extra}
+        inputs = {NAMES[self._kind]: frames}
+        if self._kind is InputKind.CROP and "ratios" in self.engine.inputs:
+            if extra is None:
+                raise EngineError("encode(crops, ratios) needs the width/height ratio of every crop's box")
+            inputs["ratios"] = np.asarray(extra, np.float32)
+        return inputs
+
+    def _has_parts(self, maps: NDArray[Any]) -> bool:
+        """Whether maps have as many channels as the model's parts, and so are parts."""
+        return self.manifest.alignment is not None and maps.shape[1] == self.manifest.input.channels
 
 
-def crop_padded(image: Bytes, boxes: Floats, height: int, width: int) -> tuple[Bytes, Floats]:
-    """The crop rule `pad_to_aspect`; see `Recognizer.crop`.
+_TAKES: dict[InputKind, tuple[str, str]] = {
+    InputKind.CROP: ("crops", "cut people out with Recognizer.crop"),
+    InputKind.POSE: ("heatmaps", "cut people out with PoseModel.crop"),
+    InputKind.SILHOUETTE: ("silhouettes", "cut people out with Segmenter.crop"),
+    InputKind.SKELETON_MAP: ("skeleton maps", "draw them with skeleton.draw"),
+}
+
+
+def on_best_runtime(
+    bundle: Bundle,
+    runtime: str,
+    precision: str,
+    options: dict[str, Any],
+    use: Callable[[BundleEngines], T],
+) -> T:
+    """Open graphs of a bundle on the runtime named, or on the first that can.
 
     Args:
-        image: BGR uint8 `[rows, columns, 3]`.
-        boxes: xyxy pixels `[n, 4]`.
-        height: of the crops.
-        width: of the crops.
+        bundle: the bundle.
+        runtime: its name, or `auto`.
+        precision: one of them, or `auto`.
+        options: the rest of what `open_engine` takes.
+        use: opens what is wanted.
 
-    Returns:
-        Crops RGB uint8 `[n, 3, height, width]`, ratios float32 `[n]`.
+    Raises:
+        MissingExtraError: the runtime named is not installed.
+        EngineError: no runtime works, or a graph does not compile in this precision.
     """
-    import cv2
-
-    rows, columns = image.shape[:2]
-    edges = np.rint(np.asarray(boxes, np.float64).reshape(-1, 4)).astype(int)
-    edges = edges.clip(0, [columns, rows, columns, rows])
-    crops = np.zeros((len(edges), 3, height, width), np.uint8)
-    ratios = np.zeros(len(edges), np.float32)
-    for index, (x1, y1, x2, y2) in enumerate(edges):
-        if x2 <= x1 or y2 <= y1:
-            continue
-        ratios[index] = (x2 - x1) / (y2 - y1)
-        fitted = max(int((x2 - x1) * height / (y2 - y1)), 1)
-        person = cv2.resize(image[y1:y2, x1:x2], (fitted, height), interpolation=cv2.INTER_LINEAR)
-        spare = width - fitted
-        # Floor division rounds towards minus infinity: an odd surplus loses one column more on the left.
-        if spare >= 0:
-            left = spare // 2
-            _to_planes(person, crops[index, :, :, left : left + fitted])
-        else:
-            first = -(spare // 2)
-            _to_planes(person[:, first : first + width], crops[index])
-    return crops, ratios
-
-
-def _to_planes(picture: NDArray[Any], planes: Bytes) -> None:
-    """Write a BGR picture `[height, width, 3]` into RGB planes `[3, height, width]`, which may be a view."""
-    import cv2
-
-    cv2.split(picture, [planes[2], planes[1], planes[0]])
-
-
-def _open_align(bundle: Bundle, threads: int | None, cache: EngineCache | None) -> Engine | None:
-    """The alignment always runs in fp32 on the CPU: it is small, and its thresholds are exact there."""
-    if bundle.manifest.alignment is None:
-        return None
-    if bundle.manifest.alignment.normalization == "tracklet":
-        raise BundleError(
-            f"{bundle.root} normalises over the tracklet, which its align graph cannot do: "
-            "use alignment='kernel'"
-        )
-    return open_engine(bundle.graph("align", "fp32"), "openvino", "fp32", threads, cache=cache)
+    manifest = bundle.manifest
+    names = [runtime] if runtime != "auto" else [name for name, _ in ranked(survey())]
+    failures = []
+    for name in names:
+        try:
+            choice = choose(
+                name, precision, allowed=manifest.allowed_precisions, stored=manifest.graphs.keys()
+            )
+            return use(BundleEngines(bundle, name, cast("Precision", choice.precision), options))
+        except EngineError as error:
+            if runtime != "auto":
+                raise
+            log.warning("%s cannot run %s, trying the next runtime: %s", name, bundle.root, error)
+            failures.append(f"{name}: {error}")
+    raise EngineError(f"no runtime can run {bundle.root}: {'; '.join(failures) or 'none is installed'}")

@@ -14,6 +14,7 @@ import msgspec
 
 from gaitstream import zoo
 from gaitstream.errors import ConfigError
+from gaitstream.models.bundle import Bundle
 from gaitstream.zoo import Kind
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
@@ -62,6 +63,28 @@ def resolve(model: str | Path, kind: Kind, *, family: str = "") -> Path:
             f"{_packaged(kind, family)}"
         )
     return path
+
+
+def find_bundle(model: str | Path, *, family: str = "", verify: bool = True) -> Bundle:
+    """The bundle of a recognizer.
+
+    Args:
+        model: as for `resolve`.
+        family: whose it has to be, where a configuration names it under its family.
+        verify: see `Bundle.open`.
+
+    Raises:
+        ConfigError: no such name or path, or a bundle of another family.
+        BundleError: it is incomplete or was edited.
+    """
+    bundle = Bundle.open(resolve(model, "recognizer", family=family), verify=verify)
+    found = bundle.manifest.model
+    if family and found != family:
+        raise ConfigError(
+            f"models.{family}: {model} is a bundle of {found}; give it as models.{found}, or a bundle of "
+            f"{family} here"
+        )
+    return bundle
 
 
 def find_network(model: str | Path, kind: Kind, contract: type[C]) -> tuple[Path, C | None]:

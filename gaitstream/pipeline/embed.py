@@ -1,18 +1,16 @@
-"""Windows of many tracks through the head graph, one batch per recognizer."""
+"""Windows of many tracks through the head or clip graph, one batch per recognizer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from gaitstream.data import Embedding, Tracklet
-from gaitstream.pipeline.pool import Emitted, HeatmapWindow, MapWindow, Window, WindowRule
-
-if TYPE_CHECKING:
-    from gaitstream.models.recognizer import Recognizer
+from gaitstream.errors import ConfigError
+from gaitstream.models.inputs import kept_type
+from gaitstream.models.manifest import Manifest
+from gaitstream.models.recognizer import Recognizer
+from gaitstream.pipeline.pool import Emitted, FrameWindow, MapWindow, Window, WindowRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +27,25 @@ class Embedder:
     """Makes windows and embeds what they emit.
 
     Args:
-        recognizers: by kind.
+        recognizers: by the name in the configuration.
         rule: when windows are emitted.
+
+    Raises:
+        ConfigError: windows of this length do not fit a recognizer.
     """
 
     def __init__(self, recognizers: Mapping[str, Recognizer], rule: WindowRule) -> None:
-        self.rule = rule
         self._recognizers = recognizers
-        self._buffered = {
-            kind
-            for kind, recognizer in recognizers.items()
-            if (alignment := recognizer.manifest.alignment) is not None
-            and alignment.normalization == "tracklet"
+        self._rules = {
+            name: fit_rule(name, recognizer.manifest, rule) for name, recognizer in recognizers.items()
         }
 
     def window(self, model: str) -> Window:
         """An empty window of the kind a recognizer needs."""
-        return HeatmapWindow(self.rule) if model in self._buffered else MapWindow(self.rule)
+        manifest, rule = self._recognizers[model].manifest, self._rules[model]
+        if manifest.keeps == "maximum":
+            return MapWindow(rule)
+        return FrameWindow(rule, kept_type(manifest))
 
     def embed(self, filled: Sequence[Filled]) -> list[Embedding]:
         """Embed windows of any tracks, in their order within each model."""
@@ -54,16 +54,29 @@ class Embedder:
             mine = [item for item in filled if item.model == model]
             if not mine:
                 continue
-            if model in self._buffered:
-                pooled = [recognizer.pool(recognizer.encode(item.window.data)) for item in mine]
-            else:
-                pooled = [item.window.data for item in mine]
-            parts = recognizer.embed_pooled(np.stack(pooled))
-            for item, maps, embedding in zip(mine, pooled, parts, strict=True):
+            parts = recognizer.embed_windows([item.window.data for item in mine])
+            for item, embedding in zip(mine, parts, strict=True):
                 window = item.window
                 tracklet = Tracklet(
-                    model, item.camera, item.track, window.first_ns, window.last_ns, window.frames, maps,
-                    window.provisional,
+                    model, item.camera, item.track, window.first_ns, window.last_ns, window.frames,
+                    window.data, window.provisional,
                 )  # fmt: skip
                 out.append(Embedding(tracklet, embedding, recognizer.fingerprint))
         return out
+
+
+def fit_rule(name: str, manifest: Manifest, rule: WindowRule) -> WindowRule:
+    """The rule for one recognizer: a clip model gives no answer before it has the frames it needs.
+
+    Raises:
+        ConfigError: a full window is too short or too long for the clip graph.
+    """
+    clip = manifest.clip
+    if clip is None:
+        return rule
+    if clip.fit(rule.length) != rule.length:
+        raise ConfigError(
+            f"models.{name} takes {clip} in a window, and tracklets.length is {rule.length}: set it to a "
+            "number that fits"
+        )
+    return replace(rule, provisional_from=max(rule.provisional_from, clip.min_frames))

@@ -1,34 +1,25 @@
-"""Cutting people out and running the frame graphs, in batches across cameras."""
+"""From persons to what the recognizers keep of them, in batches across cameras.
+
+Who is still accepted is cut out, posed and segmented as far as any recognizer or the judge asks for it; then
+each recognizer's frame graph runs, or its inputs are kept for the window's end.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gaitstream.config.schema import Config
-from gaitstream.data import Feature, Floats, Frame, Image, Person, Reason
+from gaitstream.data import Feature, Person
 from gaitstream.errors import ConfigError
-from gaitstream.models.resolve import resolve
+from gaitstream.models.inputs import pack
+from gaitstream.models.manifest import InputKind
+from gaitstream.models.pose import PoseModel
+from gaitstream.models.recognizer import Recognizer
+from gaitstream.models.resolve import find_bundle
+from gaitstream.models.segmenter import Segmenter
+from gaitstream.pipeline.gather import Candidate, Gathering, Stopwatch, Work
 from gaitstream.pipeline.judge import EvidenceJudge
-
-if TYPE_CHECKING:
-    from gaitstream.models.pose import PoseModel
-    from gaitstream.models.recognizer import Recognizer
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One frame's persons, judged by their boxes, waiting for the networks."""
-
-    frame: Frame
-    persons: tuple[Person, ...]
 
 
 @dataclass(slots=True)
@@ -40,69 +31,68 @@ class Encoded:
     features: list[Feature]
     """One per accepted person and recognizer, in the order of the works."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Time by step: `crop`, `pose`, `keypoints`, and one per recognizer."""
-
-
-@dataclass(slots=True)
-class _Candidate:
-    """An accepted person on the way through the steps."""
-
-    work: int
-    index: int
-    person: Person
-    reason: Reason | None = None
+    """Time by step: `crop`, `pose`, `keypoints`, `segment`, ..., and one per recognizer."""
 
 
 class Encoder:
-    """Pixels, pose and frame graphs for the accepted persons of many cameras; one thread at a time.
+    """Pixels, poses, masks and frame graphs for the accepted persons of many cameras; one thread at a time.
 
-    A GaitHeat bundle normalised over the tracklet cannot be encoded frame by frame: its features hold the
-    heatmaps `[17, 64, 48]`, for `Recognizer.encode` at the window's end.
+    Args:
+        recognizers: by the name in the configuration.
+        pose: the pose model, needed where a recognizer looks at poses; it also helps the judge.
+        segmenter: the segmentation model, needed where a recognizer looks at silhouettes.
 
     Attributes:
-        recognizers: by kind.
-        pose: the pose model, or None.
+        recognizers: as given.
+        pose: as given.
+        segmenter: as given, None where no recognizer needs it.
+
+    Raises:
+        ConfigError: a model is missing that a recognizer needs.
     """
 
-    def __init__(self, recognizers: Mapping[str, Recognizer], pose: PoseModel | None = None) -> None:
-        needs_pose = [kind for kind, model in recognizers.items() if model.manifest.input.crop_rule == "pose"]
-        if needs_pose and pose is None:
-            raise ConfigError(f"{needs_pose[0]} works on heatmaps: set models.pose to a pose model")
+    def __init__(
+        self,
+        recognizers: Mapping[str, Recognizer],
+        pose: PoseModel | None = None,
+        segmenter: Segmenter | None = None,
+    ) -> None:
+        for name, recognizer in recognizers.items():
+            if recognizer.manifest.needs_pose and pose is None:
+                raise ConfigError(f"{name} works on poses: set models.pose to a pose model")
+            if InputKind.SILHOUETTE in recognizer.manifest.needs and segmenter is None:
+                raise ConfigError(
+                    f"{name} works on silhouettes: set models.segmenter to a segmentation model"
+                )
         self.recognizers = dict(recognizers)
         self.pose = pose
+        self.segmenter = segmenter
 
     @classmethod
     def load(cls, config: Config) -> Encoder:
-        """Open the recognizers and the pose model of a configuration.
+        """Open the recognizers of a configuration, and the other models that they need.
 
         Raises:
-            ConfigError: a model is not there, or a bundle is of another kind than its key says.
+            ConfigError: a model is not there, or a bundle is of another family than its key says.
             BundleError: a bundle is damaged.
             EngineError: a graph does not compile.
         """
-        from gaitstream.models.pose import PoseModel
-        from gaitstream.models.recognizer import Recognizer
-
         runtime = config.runtime
-        options = (runtime.name, runtime.precision, runtime.threads)
         recognizers: dict[str, Recognizer] = {}
-        for kind, model in config.models.recognizers.items():
-            recognizer = Recognizer.load(resolve(model.model, "recognizer", family=kind), *options)
-            if recognizer.manifest.model != kind:
-                found = recognizer.manifest.model
-                raise ConfigError(
-                    f"models.{kind}: {model.model} is a bundle of {found}; give it as models.{found}, or a "
-                    f"bundle of {kind} here"
-                )
-            recognizers[kind] = recognizer
-        pose = config.models.pose
-        name = pose.model if pose else "demo" if "gaitheat" in recognizers else None
-        loaded = None
-        if name is not None:
-            # A bundle's half graphs say nothing of the pose model: its own graph and manifest decide.
-            precision = "auto" if runtime.precision == "fp16" else runtime.precision
-            loaded = PoseModel.load(name, runtime.name, precision, runtime.threads)
-        return cls(recognizers, loaded)
+        for name, model in config.models.recognizers.items():
+            bundle = find_bundle(model.model, family=name)
+            recognizers[name] = Recognizer.load(bundle, runtime.name, runtime.precision, runtime.threads)
+        manifests = [recognizer.manifest for recognizer in recognizers.values()]
+        # A bundle's half graphs say nothing of the other models: their own graphs and manifests decide.
+        precision = "auto" if runtime.precision == "fp16" else runtime.precision
+        options = (runtime.name, precision, runtime.threads)
+        chosen = config.models.pose
+        wanted = chosen.model if chosen else "demo" if any(one.needs_pose for one in manifests) else None
+        pose = PoseModel.load(wanted, *options) if wanted is not None else None
+        needed = any(InputKind.SILHOUETTE in one.needs for one in manifests)
+        masks = config.models.segmenter if needed else None
+        segmenter = Segmenter.load(masks.model, *options, layout=masks.layout) if masks is not None else None
+        return cls(recognizers, pose, segmenter)
 
     def encode(self, works: Sequence[Work], judge: EvidenceJudge) -> Encoded:
         """Run the networks on everybody who is still accepted.
@@ -111,131 +101,57 @@ class Encoder:
             works: frames of any cameras; those of one camera in the order of their times.
             judge: has judged their boxes, and judges them on by what the networks find.
         """
-        encoded = Encoded([work.persons for work in works], [])
-        candidates = [
-            _Candidate(w, i, person)
-            for w, work in enumerate(works)
-            for i, person in enumerate(work.persons)
-            if person.rejected is None
-        ]
-        with _timed(encoded, "crop"):
-            for one in candidates:
-                one.reason = judge.judge_pixels(one.person, works[one.work].frame.image)
-        walking, heatmaps, points = self._keep_walking(works, _accepted(candidates), judge, encoded)
-        made: list[list[Feature]] = [[] for _ in walking]
-        for kind, recognizer in self.recognizers.items():
-            maps = self._maps(recognizer, works, walking, heatmaps, points, encoded)
-            joints = points if is_tracklet_normalised(recognizer) else [None] * len(walking)
-            for own, candidate, feature, pose in zip(made, walking, maps, joints, strict=True):
-                own.append(Feature(kind, candidate.person, feature, pose))
-        for own, candidate in zip(made, walking, strict=True):
-            candidate.reason = judge.judge_features(own)
-        kept = [own for own, candidate in zip(made, walking, strict=True) if candidate.reason is None]
-        encoded.features = [own[number] for number in range(len(self.recognizers)) for own in kept]
-        self._write_back(candidates, encoded)
-        return encoded
+        watch = Stopwatch()
+        batch = Gathering(works, watch)
+        with watch.time("crop"):
+            looks = zip(batch.persons, batch.images(), strict=True)
+            batch.reject([judge.judge_pixels(person, image) for person, image in looks])
+        self._find_poses(batch, judge, watch)
+        if self.segmenter is not None and batch.accepted:
+            batch.reject(judge.judge_masks(batch.find_masks(self.segmenter)))
+        features = self._features(batch, judge, watch) if batch.accepted else []
+        return Encoded(_judged(works, batch.everybody), features, watch.seconds)
 
     def close(self) -> None:
         """Free the engines."""
-        for recognizer in self.recognizers.values():
-            recognizer.close()
-        if self.pose is not None:
-            self.pose.close()
+        for model in (*self.recognizers.values(), self.pose, self.segmenter):
+            if model is not None:
+                model.close()
 
-    def _keep_walking(
-        self, works: Sequence[Work], candidates: list[_Candidate], judge: EvidenceJudge, encoded: Encoded
-    ) -> tuple[list[_Candidate], Floats, Floats]:
-        """Reject by pose and motion; heatmaps and keypoints of those who stay, empty without a pose model."""
-        from gaitstream.models.pose import keypoints, to_image
+    def _find_poses(self, batch: Gathering, judge: EvidenceJudge, watch: Stopwatch) -> None:
+        """Poses where there is a pose model; reject by pose and motion."""
+        if self.pose is None or not batch.accepted:
+            batch.reject(judge.judge_pose(batch.persons, None))
+            return
+        joints = batch.find_poses(self.pose)
+        with watch.time("keypoints"):
+            batch.reject(judge.judge_pose(batch.persons, joints))
 
-        heatmaps, points = np.empty((0, 17, 64, 48), np.float32), np.empty((0, 17, 3), np.float32)
-        persons = [candidate.person for candidate in candidates]
-        if self.pose is None or not candidates:
-            for candidate, reason in zip(candidates, judge.judge_pose(persons, None), strict=True):
-                candidate.reason = reason
-            return _accepted(candidates), heatmaps, points
-        with _timed(encoded, "crop"):
-            crops = _crop_all(works, candidates, self.pose.crop)
-        with _timed(encoded, "pose"):
-            heatmaps = self.pose.heatmaps(crops)
-        with _timed(encoded, "keypoints"):
-            points = keypoints(heatmaps)
-            joints = to_image(points, np.stack([person.box for person in persons]))
-            for candidate, reason in zip(candidates, judge.judge_pose(persons, joints), strict=True):
-                candidate.reason = reason
-        stay = [index for index, candidate in enumerate(candidates) if candidate.reason is None]
-        if len(stay) < len(candidates):
-            heatmaps, points = heatmaps[stay], points[stay]
-        return [candidates[index] for index in stay], heatmaps, points
-
-    def _maps(
-        self,
-        recognizer: Recognizer,
-        works: Sequence[Work],
-        candidates: list[_Candidate],
-        heatmaps: Floats,
-        points: Floats,
-        encoded: Encoded,
-    ) -> Floats:
-        """Feature maps of one recognizer, a row per candidate."""
-        manifest = recognizer.manifest
-        if not candidates:
-            return np.empty((0, 1, 1, 1), np.float32)
-        if manifest.input.crop_rule == "pose":
-            if is_tracklet_normalised(recognizer):
-                return heatmaps
-            with _timed(encoded, manifest.model):
-                return recognizer.encode(heatmaps, points)
-        with _timed(encoded, "crop"):
-            crops, ratios = _crop_people(works, candidates, recognizer)
-        with _timed(encoded, manifest.model):
-            return recognizer.encode(crops, ratios)
-
-    def _write_back(self, candidates: list[_Candidate], encoded: Encoded) -> None:
-        """Put the reasons found on the way into the persons."""
-        for candidate in candidates:
-            if candidate.reason is not None:
-                persons = list(encoded.persons[candidate.work])
-                persons[candidate.index] = replace(candidate.person, rejected=candidate.reason)
-                encoded.persons[candidate.work] = tuple(persons)
+    def _features(self, batch: Gathering, judge: EvidenceJudge, watch: Stopwatch) -> list[Feature]:
+        """What each recognizer keeps of everybody who is left, recognizer by recognizer."""
+        persons = batch.persons
+        made: list[list[Feature]] = [[] for _ in persons]
+        for name, recognizer in self.recognizers.items():
+            manifest = recognizer.manifest
+            inputs = batch.inputs(manifest)
+            frames = recognizer.frames if manifest.keeps != "inputs" else None
+            if frames is None:
+                rows = pack(manifest, inputs)
+            else:
+                with watch.time(name):
+                    rows = frames.encode(inputs)
+            for own, person, row in zip(made, persons, rows, strict=True):
+                own.append(Feature(name, person, row, is_input=frames is None))
+        reasons = [judge.judge_features(own) for own in made]
+        batch.reject(reasons)
+        kept = [own for own, reason in zip(made, reasons, strict=True) if reason is None]
+        return [own[number] for number in range(len(self.recognizers)) for own in kept]
 
 
-def is_tracklet_normalised(recognizer: Recognizer) -> bool:
-    """Whether a bundle is encoded a window at a time, because its heatmaps are normalised over it."""
-    alignment = recognizer.manifest.alignment
-    return alignment is not None and alignment.normalization == "tracklet"
-
-
-def _accepted(candidates: list[_Candidate]) -> list[_Candidate]:
-    return [candidate for candidate in candidates if candidate.reason is None]
-
-
-def _by_work(candidates: list[_Candidate]) -> Iterator[tuple[int, Floats]]:
-    """Boxes `[n, 4]` frame by frame; candidates come in the order of their works."""
-    for work, group in groupby(candidates, key=lambda candidate: candidate.work):
-        yield work, np.stack([candidate.person.box for candidate in group])
-
-
-def _crop_all(
-    works: Sequence[Work], candidates: list[_Candidate], crop: Callable[[Image, Floats], NDArray[np.uint8]]
-) -> NDArray[np.uint8]:
-    crops = [crop(works[work].frame.image, boxes) for work, boxes in _by_work(candidates)]
-    return crops[0] if len(crops) == 1 else np.concatenate(crops)
-
-
-def _crop_people(
-    works: Sequence[Work], candidates: list[_Candidate], recognizer: Recognizer
-) -> tuple[NDArray[np.uint8], Floats]:
-    parts = [recognizer.crop(works[work].frame.image, boxes) for work, boxes in _by_work(candidates)]
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([crops for crops, _ in parts]), np.concatenate([ratios for _, ratios in parts])
-
-
-@contextmanager
-def _timed(encoded: Encoded, step: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        encoded.seconds[step] = encoded.seconds.get(step, 0.0) + time.perf_counter() - started
+def _judged(works: Sequence[Work], candidates: Sequence[Candidate]) -> list[tuple[Person, ...]]:
+    """Everybody, per work, with the reasons that were found on the way."""
+    persons = [list(work.persons) for work in works]
+    for candidate in candidates:
+        if candidate.reason is not None:
+            persons[candidate.work][candidate.index] = replace(candidate.person, rejected=candidate.reason)
+    return [tuple(one) for one in persons]

@@ -6,6 +6,7 @@ still accepted:
     boxes      everybody in a frame: region, jump, height, truncation, occlusion
     pixels     a person's picture: blur; only where pixels are at hand
     pose       a person's joints, or none: pose score, then motion of box and ankles
+    masks      a person's mask, where a recognizer works on silhouettes: whether there is one
     features   what the recognizers made of a person: a break with the track's course
 
 Arrays and capture times go in, reasons come out; no clock and no I/O.
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from gaitstream.models.recognizer import Recognizer
 
 LEFT_ANKLE, RIGHT_ANKLE = 15, 16
+LEAST_MASK = 0.02
+"""Share of a crop that a person's mask covers at least; a whole person covers about a quarter."""
 BATCH_NS = 4 * SECOND_NS
 """Sightings outlive the motion window by this: a batch's frames are judged after later ones were seen."""
 
@@ -104,6 +107,11 @@ class EvidenceJudge:
             for person, score, pair in zip(persons, scores, ankles, strict=True)
         ]
 
+    def judge_masks(self, masks: NDArray[np.uint8]) -> list[Reason | None]:
+        """`no_silhouette`, or None; masks uint8 `[n, height, width]`, not 0 inside the person."""
+        shares = np.count_nonzero(masks, axis=(1, 2)) / max(masks[0].size, 1) if len(masks) else []
+        return [Reason.NO_SILHOUETTE if share < LEAST_MASK else None for share in shares]
+
     def judge_features(self, features: Sequence[Feature]) -> Reason | None:
         """`id_switch_suspected`, or None, by all the features of one person in one frame."""
         if self._features is None:
@@ -111,7 +119,7 @@ class EvidenceJudge:
         broken = [
             self._features.leaves(feature)
             for feature in features
-            if feature.keypoints is None  # heatmaps that wait for their window are no features yet
+            if not feature.is_input  # what waits for its window is no feature yet
         ]
         return Reason.ID_SWITCH_SUSPECTED if any(broken) else None
 
@@ -309,7 +317,7 @@ class FeatureCourse:
     def leaves(self, feature: Feature) -> bool:
         """Whether a feature map breaks with its track and model, whose course then starts anew."""
         person = feature.person
-        vector = feature.map.mean(axis=(1, 2))
+        vector = feature.map.mean(axis=(1, 2)) if feature.map.ndim == 3 else feature.map
         vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
         models = self._means.setdefault(person.camera, {}).setdefault(person.track, {})
         mean, count = models.get(feature.model, (vector, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gaitstream.pipeline.encode import Work
+from gaitstream.pipeline.gather import Work
 
 CHUNK_S = 0.4
 """Time one encoding call may take."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +48,13 @@ class Emitted(NamedTuple):
     """A window's content.
 
     Attributes:
-        data: `MapWindow`: the pooled map `[channels, height, width]`. `HeatmapWindow`: the heatmaps
-            `[frames, 17, 64, 48]`.
+        data: `MapWindow`: the pooled map `[channels, height, width]`. `FrameWindow`: what was kept of each
+            frame, `[frames, ...]`.
         frames: accepted frames in it.
         provisional: it is not full.
     """
 
-    data: Floats
+    data: NDArray[Any]
     first_ns: int
     last_ns: int
     frames: int
@@ -67,10 +67,7 @@ class Window(Protocol):
     completed: int
     """Full windows emitted."""
 
-    def __init__(self, rule: WindowRule) -> None:
-        """Make an empty window."""
-
-    def add(self, time_ns: int, frame: Floats) -> Emitted | None:
+    def add(self, time_ns: int, frame: NDArray[Any]) -> Emitted | None:
         """Take an accepted frame; the window it completes, if any."""
 
     def reset(self) -> None:
@@ -147,22 +144,25 @@ class MapWindow:
         return Emitted(pooled, first, last, self.frames, provisional)
 
 
-class HeatmapWindow:
-    """Buffers heatmaps, for models that normalise over the whole window.
+class FrameWindow:
+    """Keeps the frames themselves, for models that need the whole window.
 
-    Heatmaps are kept in half precision: 104 KB a frame.
+    Args:
+        rule: when windows are emitted.
+        dtype: in which type frames are kept: heatmaps in half precision take 104 KB a frame.
     """
 
-    def __init__(self, rule: WindowRule) -> None:
+    def __init__(self, rule: WindowRule, dtype: np.dtype[Any]) -> None:
         self.rule = rule
         self.completed = 0
-        self._frames: deque[tuple[int, NDArray[np.float16]]] = deque()
+        self._dtype = dtype
+        self._frames: deque[tuple[int, NDArray[Any]]] = deque()
 
-    def add(self, time_ns: int, frame: Floats) -> Emitted | None:
-        """Take the heatmaps `[17, 64, 48]` of one frame."""
+    def add(self, time_ns: int, frame: NDArray[Any]) -> Emitted | None:
+        """Take what is kept of one frame; it is copied."""
         if self._frames and time_ns - self._frames[-1][0] > self.rule.max_gap_s * SECOND_NS:
             self.reset()
-        self._frames.append((time_ns, frame.astype(np.float16)))
+        self._frames.append((time_ns, frame.astype(self._dtype)))
         if len(self._frames) == self.rule.length:
             emitted = self._emit(provisional=False)
             self.completed += 1
@@ -185,6 +185,6 @@ class HeatmapWindow:
         return emitted
 
     def _emit(self, *, provisional: bool) -> Emitted:
-        heatmaps = np.stack([heatmaps for _, heatmaps in self._frames]).astype(np.float32)
+        frames = np.stack([frame for _, frame in self._frames])
         first, last = self._frames[0][0], self._frames[-1][0]
-        return Emitted(heatmaps, first, last, len(self._frames), provisional)
+        return Emitted(frames, first, last, len(self._frames), provisional)

@@ -36,7 +36,8 @@ from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.annotate import make_observers
 from gaitstream.pipeline.base import Outcome, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
-from gaitstream.pipeline.encode import Encoded, Encoder, Work
+from gaitstream.pipeline.encode import Encoded, Encoder
+from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pace import Pace, count_people
 from gaitstream.pipeline.publish import EventSink

@@ -28,6 +28,7 @@ HINTS = {
     Reason.TRUNCATED: "people are cut by the picture's border: aim the camera so that whole bodies are seen",
     Reason.OCCLUDED: "people cover each other: quality.max_overlap",
     Reason.BLURRED: "the picture is blurred: quality.min_sharpness, or shutter and focus",
+    Reason.NO_SILHOUETTE: "the segmentation model finds nobody: models.segmenter, its layout and person",
     Reason.OUTSIDE_REGION: "people walk outside the regions of interest: cameras[].regions",
     Reason.ID_SWITCH_SUSPECTED: "boxes jump: a higher fps, or quality.max_jump",
     Reason.NO_GALLERY: "nobody is enrolled: gaitstream enroll, and gallery.path",

@@ -20,7 +20,8 @@ from gaitstream.data import Decision, Feature, Frame, Person
 from gaitstream.deepstream.graph import encoder_name
 from gaitstream.deepstream.plan import feature_layer, keypoints_layer
 from gaitstream.models.pose import keypoints, to_image
-from gaitstream.pipeline.encode import Encoded, Encoder, Work
+from gaitstream.pipeline.encode import Encoded, Encoder
+from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer

@@ -368,10 +368,10 @@ def test_rectangles_are_even_inside_the_frame_and_around_their_box() -> None:
 
 
 def test_the_pose_rule_is_the_pose_models_own_window() -> None:
-    from gaitstream.models.pose import crop_windows
+    from gaitstream.models.crops import crop_windows
 
     box = Rect(300, 200, 60, 180)
-    left, top, scale = crop_windows(np.array([[300, 200, 360, 380]], np.float32))[0]
+    left, top, scale = crop_windows(np.array([[300, 200, 360, 380]], np.float32), (256, 192))[0]
     found = pose_rect(box, 1280, 720)
     assert found == pytest.approx((left, top, 192 / scale, 256 / scale), abs=4)
     cut = pose_rect(Rect(0, 600, 60, 120), 1280, 720)

@@ -22,6 +22,7 @@ from gaitstream.engines import open_engine
 from gaitstream.errors import MissingExtraError
 from gaitstream.events import Event
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.encoders import Head
 from gaitstream.models.recognizer import Recognizer
 from tests.deepstream import site, videos
 from tests.deepstream.fake import pyservicemaker as fake
@@ -37,7 +38,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def head_of(bundle: Bundle) -> Recognizer:
     engine = open_engine(bundle.graph("head", "fp32"), "onnxruntime", "fp32", 1)
-    return Recognizer(bundle, engine, engine)
+    return Recognizer(bundle, Head(bundle.manifest, engine))
 
 
 class Keep:

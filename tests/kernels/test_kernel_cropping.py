@@ -48,7 +48,7 @@ def as_nv12(image: Bytes) -> Bytes:
 
 
 def reference_pad(image: Bytes, boxes: Any) -> tuple[Bytes, NDArray[np.float32]]:
-    from gaitstream.models.recognizer import crop_padded
+    from gaitstream.models.crops import crop_padded
 
     return crop_padded(image, boxes, 256, 128)
 
@@ -62,10 +62,10 @@ def test_padded_crops_equal_the_recognizers(image: Bytes, boxes: NDArray[np.floa
 
 
 def test_pose_crops_equal_the_pose_models(image: Bytes, boxes: NDArray[np.float32]) -> None:
-    from gaitstream.models.pose import crop_warped
+    from gaitstream.models.crops import crop_warped
 
     windows = pose_windows(boxes, width=WIDTH, height=HEIGHT)
-    expected = crop_warped(image, boxes)
+    expected = crop_warped(image, boxes, (256, 192))
     difference = np.abs(crop([picture(image)], windows, (256, 192)).astype(int) - expected)
     assert (difference > 1).mean() < 1e-3
     assert difference.max() <= 8  # older OpenCV rounds source positions to 1/32 pixel

@@ -10,17 +10,18 @@ import pytest
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
+from gaitstream.models.crops import crop_compiled, crop_warped, crop_windows
 from gaitstream.models.pose import (
     PoseModel,
-    crop_compiled,
-    crop_warped,
-    crop_windows,
     keypoints,
     to_heatmap,
     to_image,
 )
 
 onnx = pytest.importorskip("onnx", reason="making graphs needs the extra [export]")
+
+
+SIZE = (256, 192)
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_crops_and_keypoints_are_inverse(tmp_path: Path, cache: EngineCache) -> 
     crops = model.crop(image, boxes)
     assert crops.shape == (3, 3, 256, 192)
     found = to_image(keypoints(model.heatmaps(crops)), boxes)
-    scales = crop_windows(boxes)[:, 2]
+    scales = crop_windows(boxes, SIZE)[:, 2]
     # Half a heatmap pixel, in pixels of the image.
     assert (np.abs(found[:, :, :2] - (300, 200)).max(axis=(1, 2)) <= 4 + 2 / scales).all()
     model.close()
@@ -164,7 +165,7 @@ def test_points_go_to_the_image_and_back() -> None:
 
 
 def test_crop_keeps_the_aspect_and_grows_by_a_quarter() -> None:
-    windows = crop_windows(np.array([[100, 100, 200, 400], [0, 0, 300, 100]], np.float32))
+    windows = crop_windows(np.array([[100, 100, 200, 400], [0, 0, 300, 100]], np.float32), SIZE)
     # 300 high: 225 wide at 3:4, both x 1.25.
     np.testing.assert_allclose(windows[0], [150 - 225 * 1.25 / 2, 250 - 300 * 1.25 / 2, 192 / (225 * 1.25)])
     # 300 wide: 400 high.
@@ -191,7 +192,7 @@ def test_native_crops_equal_warped_ones() -> None:
          [900, 900, 950, 990], [250, 250, 250, 250]], np.float32,
     )  # fmt: skip
     for image in (whole, whole[20:420, 50:650], whole[:, ::-1]):
-        difference = np.abs(crop_compiled(image, boxes).astype(int) - crop_warped(image, boxes))
+        difference = np.abs(crop_compiled(image, boxes, SIZE).astype(int) - crop_warped(image, boxes, SIZE))
         assert difference.max() <= 4  # OpenCV may round source positions
         assert (difference > 1).mean() < 1e-3
 

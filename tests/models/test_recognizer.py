@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import BundleError, EngineError
+from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.bundle import Bundle
-from gaitstream.models.recognizer import Recognizer, crop_padded
+from gaitstream.models.crops import crop_padded
+from gaitstream.models.recognizer import Recognizer
 
 
 @pytest.fixture(scope="module")
@@ -172,23 +175,16 @@ def test_kernel_and_graph_align_alike(
     assert gaitheat.encode(heatmaps, points).shape == (9, 512, 16, 12)
 
 
-def test_tracklet_normalization_is_over_each_tracklet(
-    gaitheat: Recognizer, gaitheat_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import msgspec
-
+def test_tracklet_normalization_is_over_each_tracklet(gaitheat: Recognizer) -> None:
     alignment = gaitheat.manifest.alignment
     assert alignment is not None
-    tracklet = msgspec.structs.replace(alignment, normalization="tracklet")
-    monkeypatch.setattr(gaitheat, "manifest", msgspec.structs.replace(gaitheat.manifest, alignment=tracklet))
+    aligner = HeatmapAligner(msgspec.structs.replace(alignment, normalization="tracklet"))
     heatmaps, points = people(6)
     heatmaps[3:] *= 0.25
-    apart = np.concatenate(
-        [gaitheat.align(heatmaps[:3], points[:3]), gaitheat.align(heatmaps[3:], points[3:])]
-    )
+    apart = np.concatenate([aligner.align(heatmaps[:3], points[:3]), aligner.align(heatmaps[3:], points[3:])])
     segments = np.array([0, 0, 0, 1, 1, 1])
-    np.testing.assert_allclose(gaitheat.align(heatmaps, points, segments=segments), apart, atol=1e-6)
-    assert np.abs(gaitheat.align(heatmaps, points) - apart).max() > 0.1
+    np.testing.assert_allclose(aligner.align(heatmaps, points, segments), apart, atol=1e-6)
+    assert np.abs(aligner.align(heatmaps, points) - apart).max() > 0.1
 
 
 def test_weak_poses_are_not_accepted(gaitheat: Recognizer, biggait: Recognizer) -> None:
@@ -216,15 +212,13 @@ def test_precision_the_bundle_lacks(gaitheat_bundle: Bundle, cache: EngineCache)
 
 
 def test_auto_takes_bf16_only_where_the_report_allows_it(gaitheat_bundle: Bundle, cache: EngineCache) -> None:
-    import msgspec
-
     skip_unless_bf16()
     cautious = Recognizer.load(gaitheat_bundle, "openvino", cache=cache)
     allowed = msgspec.structs.replace(gaitheat_bundle.manifest, allowed_precisions=("fp32", "bf16"))
     trusting = Recognizer.load(Bundle(gaitheat_bundle.root, allowed), "openvino", cache=cache)
     assert (cautious.precision, trusting.precision) == ("fp32", "bf16")
     assert cautious.fingerprint == trusting.fingerprint == gaitheat_bundle.fingerprint
-    assert trusting.frame.proof().matrix_half_share > 0.9
+    assert trusting.engine.proof().matrix_half_share > 0.9
 
 
 # --- the crop rule ------------------------------------------------------------------------------------------

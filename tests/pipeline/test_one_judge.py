@@ -21,7 +21,8 @@ from gaitstream.deepstream.translate import Translator
 from gaitstream.engines.cache import EngineCache
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap, to_image
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.pipeline.encode import Encoder, Work
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.source.clock import SECOND_NS
 from tests.pipeline.tiny import tiny_bundle

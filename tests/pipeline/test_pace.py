@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaitstream.data import Frame, Person, Reason
-from gaitstream.pipeline.encode import Work
+from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.pace import CHUNK_S, Pace, count_people
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gaitstream.pipeline.pool import Emitted, HeatmapWindow, MapWindow, WindowRule
+from gaitstream.pipeline.pool import Emitted, FrameWindow, MapWindow, WindowRule
 
 Floats = NDArray[np.float32]
 FRAME_NS = 66_000_000
@@ -54,7 +54,7 @@ class Naive:
 @settings(max_examples=150, deadline=None)
 @given(rules(), st.lists(st.sampled_from(["frame"] * 8 + ["pause", "gap", "switch"]), max_size=90))
 def test_block_maxima_equal_the_maximum_over_the_raw_window(rule: WindowRule, script: list[str]) -> None:
-    window, naive, buffered = MapWindow(rule), Naive(rule), HeatmapWindow(rule)
+    window, naive, buffered = MapWindow(rule), Naive(rule), FrameWindow(rule, np.dtype(np.float16))
     now = 0
     for number, what in enumerate(script):
         now += {"pause": 900_000_000, "gap": 1_100_000_000}.get(what, FRAME_NS)

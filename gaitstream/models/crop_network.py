@@ -1,0 +1,114 @@
+"""What pose and segmentation models share: a network on person crops, its pixels normalised as declared."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.engines import Engine, Pixels, open_engine
+from gaitstream.engines.cache import EngineCache
+from gaitstream.errors import EngineError
+from gaitstream.models.crops import Bytes, can_compile
+
+log = logging.getLogger(__name__)
+
+CROPS_AT_ONCE = 16
+"""Crops per inference: more gain nothing on a CPU and cost memory."""
+
+Colour = Literal["rgb", "bgr"]
+Triple = tuple[float, float, float]
+
+
+class PixelContract(Protocol):
+    """How a graph wants its pixels: `(x / scale - mean) / std` in the order of `colour`."""
+
+    @property
+    def graph(self) -> str: ...  # noqa: D102 - fields of the manifests
+    @property
+    def colour(self) -> Colour: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+    @property
+    def mean(self) -> Triple: ...  # noqa: D102
+    @property
+    def std(self) -> Triple: ...  # noqa: D102
+    @property
+    def precisions(self) -> tuple[Literal["bf16"], ...]: ...  # noqa: D102
+
+
+class CropNetwork:
+    """A network that takes RGB crops of people and gives one output.
+
+    Args:
+        contract: how its pixels are normalised.
+        engine: what runs it.
+
+    Attributes:
+        engine: as given.
+        input: its picture input.
+        output: the output that is read, the first.
+    """
+
+    def __init__(self, contract: PixelContract, engine: Engine) -> None:
+        self.engine = engine
+        self.input = next(iter(engine.inputs.values()))
+        self.output = next(iter(engine.outputs.values()))
+        self._colour = contract.colour
+        step = min(CROPS_AT_ONCE, engine.max_batch or CROPS_AT_ONCE)
+        self._step = 1 if self.input.shape[0] == 1 else step
+        mean = np.asarray(contract.mean, np.float32)
+        std = np.asarray(contract.std, np.float32)
+        self._gain = (1.0 / (contract.scale * std)).astype(np.float32)[:, None, None]
+        self._bias = (-mean / std).astype(np.float32)[:, None, None]
+
+    def run(self, crops: Bytes) -> list[NDArray[Any]]:
+        """The output for RGB uint8 crops `[n, 3, height, width]`, in the chunks it was computed in."""
+        pending = [
+            self.engine.submit({self.input.name: self._normalise(crops[start : start + self._step])})
+            for start in range(0, len(crops), self._step)
+        ]
+        return [one.result()[self.output.name] for one in pending]
+
+    def _normalise(self, crops: Bytes) -> NDArray[Any]:
+        ordered = crops if self._colour == "rgb" else crops[:, ::-1]
+        if self.input.dtype == "uint8":  # the engine makes floats of them, or the graph does
+            return np.ascontiguousarray(ordered)
+        return (ordered * self._gain + self._bias).astype(self.input.dtype, copy=False)
+
+
+def open_for_crops(
+    graph: Path,
+    contract: PixelContract,
+    runtime: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    *,
+    cache: EngineCache | None = None,
+) -> Engine:
+    """Open the graph of a `CropNetwork`, whose engine makes floats of the pixels itself where it can.
+
+    Raises:
+        EngineError: it does not compile.
+    """
+    opening = functools.partial(
+        open_engine,
+        graph,
+        runtime,
+        precision,
+        threads,
+        cache=cache,
+        pixels=Pixels(contract.scale, contract.mean, contract.std),
+        proven=contract.precisions,
+    )
+    can_compile()  # the crops' native code now, so that no frame waits for it
+    try:
+        # A graph exported for one picture runs whole batches once its first dimension is opened.
+        return opening(free_batch=runtime in ("auto", "openvino"))
+    except EngineError as error:
+        log.info("%s stays at the batch it was exported with: %s", graph.name, error)
+        return opening()

@@ -1,0 +1,130 @@
+"""What graphs look at, as it travels from the pictures to them: rows per person, by name.
+
+| name | type and shape | made by |
+|---|---|---|
+| `crops` | uint8 RGB `[n, 3, height, width]` | `crops.crop_padded` |
+| `ratios` | float32 `[n]`, width over height of the boxes | likewise |
+| `heatmaps` | float32 `[n, 17, 64, 48]` | the pose model |
+| `keypoints` | float32 `[n, 17, 3]`, x, y, score in heatmap pixels | `pose.keypoints` |
+| `silhouettes` | uint8 `[n, 1, height, width]`, 255 inside the person | the segmentation model |
+| `skeleton_maps` | uint8 `[n, 2, height, width]`, limbs and joints, 255 at most | `skeleton.draw` |
+
+A model that needs the whole window keeps a frame's inputs as one row until the window closes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.data import Floats
+from gaitstream.errors import EngineError
+from gaitstream.models.manifest import InputContract, InputKind, Manifest
+from gaitstream.models.pose import HEAT_HEIGHT, HEAT_WIDTH, JOINTS
+
+Inputs = Mapping[str, NDArray[Any]]
+"""Arrays by name, see the table above; they have as many rows as there are persons."""
+
+NAMES: dict[InputKind, str] = {
+    InputKind.CROP: "crops",
+    InputKind.POSE: "heatmaps",
+    InputKind.SILHOUETTE: "silhouettes",
+    InputKind.SKELETON_MAP: "skeleton_maps",
+}
+WHITE = 255.0
+
+
+def row_shape(contract: InputContract) -> tuple[int, int, int]:
+    """Shape of one person's row of an input."""
+    if contract.kind is InputKind.POSE:
+        return JOINTS, HEAT_HEIGHT, HEAT_WIDTH
+    return contract.channels, contract.height, contract.width
+
+
+def kept_shape(manifest: Manifest) -> tuple[int, ...]:
+    """Shape of what one frame leaves behind until its window closes; see `Manifest.keeps`.
+
+    Several inputs or outputs lie behind each other in one flat row.
+    """
+    if manifest.keeps == "inputs":
+        shapes = [row_shape(contract) for contract in manifest.inputs]
+    else:
+        shapes = [feature.shape for feature in manifest.features.values()]
+    return shapes[0] if len(shapes) == 1 else (sum(map(math.prod, shapes)),)
+
+
+def kept_type(manifest: Manifest) -> np.dtype[Any]:
+    """In which type a window keeps its frames: heatmaps in half precision, pictures as bytes."""
+    if manifest.keeps != "inputs":
+        return np.dtype(np.float32)
+    return np.dtype(np.float16 if InputKind.POSE in manifest.needs else np.uint8)
+
+
+def pack(manifest: Manifest, inputs: Inputs) -> NDArray[Any]:
+    """The inputs of frames as one row each, `[n, *kept_shape]`.
+
+    Raises:
+        EngineError: an input is missing.
+    """
+    arrays = [pick(inputs, NAMES[contract.kind], manifest) for contract in manifest.inputs]
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+
+
+def unpack(manifest: Manifest, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The inputs in rows of `pack`; the rows may have any axes in front: `[..., *kept_shape]`."""
+    shapes = {NAMES[contract.kind]: row_shape(contract) for contract in manifest.inputs}
+    if len(shapes) == 1:
+        return dict.fromkeys(shapes, rows)
+    # Beside heatmaps, pictures have lost their type in the common row.
+    return {
+        name: part if name == "heatmaps" else part.astype(np.uint8)
+        for name, part in split(rows, shapes).items()
+    }
+
+
+def split(rows: NDArray[Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+    """Cut flat rows `[..., total]` into arrays `[..., *shape]` by name."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
+    parts = np.split(rows, ends, axis=-1)
+    return {
+        name: part.reshape(*rows.shape[:-1], *shape)
+        for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
+
+
+def pick(inputs: Inputs, name: str, manifest: Manifest) -> NDArray[Any]:
+    """One of the inputs.
+
+    Raises:
+        EngineError: it is not among them.
+    """
+    if name not in inputs:
+        raise EngineError(f"{manifest.model} needs {name}; given are {', '.join(inputs) or 'none'}")
+    return inputs[name]
+
+
+def as_graph_input(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Masks and maps as a graph takes them: bytes as they are, or floats in 0..1."""
+    if array.dtype == np.dtype(dtype):
+        return array
+    if array.dtype == np.uint8:
+        return (array / np.float32(WHITE)).astype(dtype, copy=False)
+    return array.astype(dtype)
+
+
+def largest(features: Floats) -> Floats:
+    """Element-wise maximum over frames, the first axis.
+
+    Raises:
+        EngineError: there is no frame.
+    """
+    if len(features) == 0:
+        raise EngineError("there are no frames to pool: a tracklet needs at least one")
+    pooled: Floats = features.max(axis=0)
+    return pooled

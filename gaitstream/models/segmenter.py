@@ -1,0 +1,174 @@
+"""Masks and silhouettes of cropped people, from any segmentation model in ONNX.
+
+A model is usable when it turns `[n, 3, height, width]` into a mask of the person in one of the layouts of
+`segmentation_layouts`. What it expects of its pixels is declared in a YAML or JSON file of the same name
+beside it:
+
+    graph: pphumanseg.onnx
+    layout: classes          # probability, logit, classes or labels; recognised from the output where left
+    out
+    person: 1                # index of the class `person`
+    colour: rgb              # or bgr
+    scale: 255               # pixels are divided by this first
+    mean: [0.485, 0.456, 0.406]
+    std: [0.229, 0.224, 0.225]
+    size: [192, 192]         # height, width; for graphs that leave them open
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+import numpy as np
+
+from gaitstream.data import Floats
+from gaitstream.engines import Engine
+from gaitstream.engines.cache import EngineCache
+from gaitstream.errors import ConfigError, EngineError
+from gaitstream.models.crop_network import CropNetwork, open_for_crops
+from gaitstream.models.crops import Bytes, crop_around
+from gaitstream.models.resolve import find_network
+from gaitstream.models.segmentation_layouts import LAYOUTS, recognise
+
+INSIDE = 255
+
+
+class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a segmentation model expects of its pixels, and how its output is read."""
+
+    graph: str
+    layout: str = "auto"
+    person: int = 1
+    colour: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 255.0
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    size: tuple[int, int] = (192, 192)
+    precisions: tuple[Literal["bf16"], ...] = ()
+    """Lower precisions in which it was measured to find the same masks: `auto` may take them."""
+    licence: str = ""
+
+
+class Segmenter:
+    """A segmentation model, ready to run on crops of people.
+
+    Attributes:
+        contract: what it expects.
+        engine: what runs it.
+        size: height and width of the crops it takes.
+    """
+
+    def __init__(self, contract: SegmenterContract, engine: Engine) -> None:
+        self.contract = contract
+        self.engine = engine
+        self._network = CropNetwork(contract, engine)
+        shape = self._network.input.shape
+        if len(engine.inputs) != 1 or len(shape) != 4 or shape[1] not in (3, -1):
+            shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in engine.inputs.values())
+            raise EngineError(
+                f"{contract.graph} takes {shapes}: a segmentation model takes one input [n, 3, height, width]"
+            )
+        self.size = (shape[2], shape[3]) if min(shape[2:]) > 0 else contract.size
+        output = self._network.output.shape
+        name = recognise(contract.graph, output) if contract.layout == "auto" else contract.layout
+        self._decode = LAYOUTS.get(name).decode
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        runtime: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        *,
+        layout: str = "auto",
+        cache: EngineCache | None = None,
+    ) -> Self:
+        """Open an ONNX file, the manifest that names it, or a name of the model zoo.
+
+        Args:
+            model: without a manifest beside it, RGB with ImageNet normalisation is assumed.
+            runtime: see `gaitstream.engines.open_engine`.
+            precision: likewise.
+            threads: likewise.
+            layout: how the output is read; `auto` takes the manifest's word, or recognises it.
+            cache: where compiled engines are kept.
+
+        Raises:
+            ConfigError: there is no such file or layout, or the manifest is wrong.
+            EngineError: the graph does not compile, or takes no pictures.
+        """
+        graph, found = find_network(model, "segmenter", SegmenterContract)
+        contract = found or SegmenterContract(graph=graph.name)
+        if layout != "auto":
+            contract = msgspec.structs.replace(contract, layout=layout)
+        return cls(contract, open_for_crops(graph, contract, runtime, precision, threads, cache=cache))
+
+    def crop(self, image: Bytes, boxes: Floats) -> Bytes:
+        """Cut people out: box x 1.25 around its centre, aspect kept, black where the image ends.
+
+        Args:
+            image: BGR uint8 `[height, width, 3]`.
+            boxes: xyxy pixels `[n, 4]`.
+
+        Returns:
+            RGB uint8 `[n, 3, *size]`.
+        """
+        return crop_around(image, boxes, self.size)
+
+    def masks(self, crops: Bytes) -> Bytes:
+        """Masks of crops, uint8 `[n, height, width]`, 255 inside the person; in the output's own size."""
+        parts = [self._decode(output, self.contract.person) for output in self._network.run(crops)]
+        if not parts:
+            return np.empty((0, *self.size), np.uint8)
+        inside = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if inside.ndim != 3:
+            raise ConfigError(
+                f"{self.contract.graph}: its layout gives masks {list(inside.shape)}, not [n, height, "
+                "width]: set models.segmenter.layout to that of its output"
+            )
+        return inside.astype(np.uint8) * np.uint8(INSIDE)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+
+def silhouettes(masks: Bytes, size: tuple[int, int]) -> Bytes:
+    """Silhouettes as the gait datasets have them (GaitSet, AAAI 2019, section 4.1; OpenGait).
+
+    A mask is cut to the rows that hold the person, resized to the height, aspect kept, and centred on the
+    column that halves its area; what lies beyond the width is cut off.
+
+    Args:
+        masks: uint8 `[n, rows, columns]`, 255 inside the person, of pixels as wide as high.
+        size: height and width of the silhouettes, such as 64 x 44.
+
+    Returns:
+        uint8 `[n, 1, height, width]`; black for an empty mask.
+    """
+    height, width = size
+    drawn = np.zeros((len(masks), 1, height, width), np.uint8)
+    for mask, silhouette in zip(masks, drawn, strict=True):
+        rows = np.flatnonzero(mask.any(axis=1))
+        if len(rows):
+            _centre(_fit_height(mask[rows[0] : rows[-1] + 1], height), silhouette[0])
+    return drawn
+
+
+def _fit_height(mask: Bytes, height: int) -> Bytes:
+    import cv2
+
+    width = max(int(height * mask.shape[1] / mask.shape[0]), 1)
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _centre(mask: Bytes, canvas: Bytes) -> None:
+    """Write a mask into a canvas of its height, the column that halves its area in the middle."""
+    weight = mask.sum(axis=0, dtype=np.int64).cumsum()
+    middle = int(np.searchsorted(weight, weight[-1] / 2, side="right"))
+    left = middle - canvas.shape[1] // 2
+    first, last = max(left, 0), min(left + canvas.shape[1], mask.shape[1])
+    canvas[:, first - left : last - left] = mask[:, first:last]

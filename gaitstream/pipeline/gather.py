@@ -1,0 +1,184 @@
+"""What recognizers need of persons, made once for all: crops, heatmaps, silhouettes, skeleton maps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.data import Floats, Frame, Image, Person, Reason
+from gaitstream.models.crops import crop_padded
+from gaitstream.models.inputs import NAMES, Inputs
+from gaitstream.models.manifest import InputContract, InputKind, Manifest, SkeletonContract
+from gaitstream.models.pose import PoseModel, keypoints, to_image
+from gaitstream.models.segmenter import Segmenter, silhouettes
+from gaitstream.models.skeleton import draw
+
+Bytes = NDArray[np.uint8]
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One frame's persons, judged by their boxes, waiting for the networks."""
+
+    frame: Frame
+    persons: tuple[Person, ...]
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A person on the way through the steps."""
+
+    work: int
+    """Which of the works it belongs to, and where in it."""
+    index: int
+    person: Person
+    reason: Reason | None = None
+    """Why it is no evidence."""
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Time spent by step."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def time(self, step: str) -> Iterator[None]:
+        """Count what happens inside under this step."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
+
+
+class Gathering:
+    """The persons of a batch who are still accepted, and what is known of them, in the same order.
+
+    Args:
+        works: frames of any cameras; those of one camera in the order of their times.
+        watch: counts the time of each step.
+
+    Attributes:
+        accepted: who is left.
+        heatmaps: of the pose model, float32 `[n, 17, 64, 48]`; None without one.
+        keypoints: peaks of the heatmaps, float32 `[n, 17, 3]`.
+        masks: of the segmentation model, uint8 `[n, height, width]`; None without one.
+    """
+
+    def __init__(self, works: Sequence[Work], watch: Stopwatch) -> None:
+        self.everybody = [
+            Candidate(w, i, person)
+            for w, work in enumerate(works)
+            for i, person in enumerate(work.persons)
+            if person.rejected is None
+        ]
+        self.accepted = list(self.everybody)
+        self.heatmaps: Floats | None = None
+        self.keypoints: Floats | None = None
+        self.masks: Bytes | None = None
+        self._works = works
+        self._watch = watch
+        self._crops: dict[tuple[int, int], tuple[Bytes, Floats]] = {}
+        self._drawn: dict[tuple[InputContract, SkeletonContract], Bytes] = {}
+
+    @property
+    def persons(self) -> list[Person]:
+        """Who is left."""
+        return [candidate.person for candidate in self.accepted]
+
+    def images(self) -> list[Image]:
+        """The whole frame of each."""
+        return [self._works[candidate.work].frame.image for candidate in self.accepted]
+
+    def reject(self, reasons: Sequence[Reason | None]) -> None:
+        """Take out those who have a reason."""
+        for candidate, reason in zip(self.accepted, reasons, strict=True):
+            candidate.reason = reason
+        stay = [index for index, reason in enumerate(reasons) if reason is None]
+        if len(stay) == len(reasons):
+            return
+        self.accepted = [self.accepted[index] for index in stay]
+        for name in ("heatmaps", "keypoints", "masks"):
+            rows = getattr(self, name)
+            if rows is not None:
+                setattr(self, name, rows[stay])
+
+    def find_poses(self, pose: PoseModel) -> Floats:
+        """Heatmaps and keypoints of everybody who is left; joints `[n, 17, 3]` in pixels of the frames."""
+        with self._watch.time("crop"):
+            crops = self._cut(pose.crop)
+        with self._watch.time("pose"):
+            self.heatmaps = pose.heatmaps(crops)
+        with self._watch.time("keypoints"):
+            self.keypoints = keypoints(self.heatmaps)
+            return to_image(self.keypoints, np.stack([person.box for person in self.persons]))
+
+    def find_masks(self, segmenter: Segmenter) -> Bytes:
+        """Masks of everybody who is left, uint8 `[n, height, width]`."""
+        with self._watch.time("crop"):
+            crops = self._cut(segmenter.crop)
+        with self._watch.time("segment"):
+            self.masks = segmenter.masks(crops)
+        return self.masks
+
+    def inputs(self, manifest: Manifest) -> Inputs:
+        """What a recognizer needs of everybody who is left; call it when nobody is rejected any more."""
+        found: dict[str, NDArray[Any]] = {}
+        for contract in manifest.inputs:
+            name = NAMES[contract.kind]
+            if contract.kind is InputKind.CROP:
+                found[name], found["ratios"] = self._crop(contract)
+            elif contract.kind is InputKind.POSE:
+                found[name], found["keypoints"] = _known(self.heatmaps), _known(self.keypoints)
+            else:
+                found[name] = self._draw(contract, manifest.skeleton)
+        return found
+
+    def _crop(self, contract: InputContract) -> tuple[Bytes, Floats]:
+        size = contract.height, contract.width
+        if size not in self._crops:
+            with self._watch.time("crop"):
+                parts = [crop_padded(image, boxes, *size) for image, boxes in self._by_frame()]
+                crops, ratios = zip(*parts, strict=True)
+                self._crops[size] = _joined(crops), _joined(ratios)
+        return self._crops[size]
+
+    def _draw(self, contract: InputContract, skeleton: SkeletonContract) -> Bytes:
+        key = contract, skeleton
+        if key not in self._drawn:
+            size = contract.height, contract.width
+            with self._watch.time(contract.kind.value):
+                self._drawn[key] = (
+                    silhouettes(_known(self.masks), size)
+                    if contract.kind is InputKind.SILHOUETTE
+                    else draw(_known(self.keypoints), size, skeleton)
+                )
+        return self._drawn[key]
+
+    def _cut(self, crop: Callable[[Image, Floats], Bytes]) -> Bytes:
+        return _joined([crop(image, boxes) for image, boxes in self._by_frame()])
+
+    def _by_frame(self) -> Iterator[tuple[Image, Floats]]:
+        """Image and boxes `[n, 4]` frame by frame; candidates come in the order of their works."""
+        for work, group in groupby(self.accepted, key=lambda candidate: candidate.work):
+            yield self._works[work].frame.image, np.stack([candidate.person.box for candidate in group])
+
+
+def _joined(parts: Sequence[NDArray[T]]) -> NDArray[T]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _known(rows: NDArray[T] | None) -> NDArray[T]:
+    """Rows that the encoder has made sure of when it was opened."""
+    if rows is None:
+        raise RuntimeError("a recognizer's input was not made")
+    return rows

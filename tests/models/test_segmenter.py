@@ -1,0 +1,136 @@
+"""Segmentation models of every layout, and silhouettes as the datasets have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from gaitstream.engines.cache import EngineCache
+from gaitstream.errors import ConfigError, EngineError
+from gaitstream.models.segmenter import Segmenter, silhouettes
+
+HEIGHT, WIDTH = 48, 36
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "engines")
+
+
+def bright_parts(path: Path, layout: str) -> Path:
+    """A network that takes for the person what is bright: the mean of the normalised channels is above 0."""
+    weight = numpy_helper.from_array(np.full((1, 3, 1, 1), 1 / 3, np.float32), "w")
+    nodes = [helper.make_node("Conv", ["crops", "w"], ["logit"])]
+    shape: list[int | str] = ["n", 1, HEIGHT, WIDTH]
+    last, kind = "logit", TensorProto.FLOAT
+    if layout == "probability":
+        nodes.append(helper.make_node("Sigmoid", ["logit"], ["out"]))
+        last = "out"
+    elif layout in ("classes", "labels"):
+        nodes += [helper.make_node("Neg", ["logit"], ["other"])]
+        nodes += [helper.make_node("Concat", ["other", "logit"], ["scores"], axis=1)]
+        last, shape = "scores", ["n", 2, HEIGHT, WIDTH]
+        if layout == "labels":
+            nodes += [helper.make_node("ArgMax", ["scores"], ["out"], axis=1, keepdims=0)]
+            last, shape, kind = "out", ["n", HEIGHT, WIDTH], TensorProto.INT64
+    graph = helper.make_graph(
+        nodes,
+        "bright",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, HEIGHT, WIDTH])],
+        [helper.make_tensor_value_info(last, kind, shape)],
+        [weight],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    path.with_suffix(".yaml").write_text(
+        f"graph: {path.name}\nscale: 127.5\nmean: [1, 1, 1]\nstd: [1, 1, 1]\n"
+        + ("layout: logit\n" if layout == "logit" else "")
+    )
+    return path
+
+
+@pytest.mark.parametrize("layout", ["probability", "logit", "classes", "labels"])
+def test_every_layout_gives_the_same_mask(layout: str, tmp_path: Path, cache: EngineCache) -> None:
+    model = Segmenter.load(bright_parts(tmp_path / "net.onnx", layout), "openvino", "fp32", 1, cache=cache)
+    assert model.size == (HEIGHT, WIDTH)
+    crops = np.random.default_rng(0).integers(0, 256, (19, 3, HEIGHT, WIDTH), dtype=np.uint8)
+    masks = model.masks(crops)
+    expected = np.where(crops.mean(axis=1) > 127.5, 255, 0)
+    assert masks.dtype == np.uint8
+    clear = np.abs(crops.mean(axis=1) - 127.5) > 1
+    np.testing.assert_array_equal(masks[clear], expected[clear])
+    assert model.masks(crops[:0]).shape == (0, HEIGHT, WIDTH)
+    model.close()
+
+
+def test_crops_and_masks_of_a_person_on_a_dark_ground(tmp_path: Path, cache: EngineCache) -> None:
+    model = Segmenter.load(
+        bright_parts(tmp_path / "net.onnx", "classes"), "onnxruntime", "fp32", 1, cache=cache
+    )
+    image = np.zeros((200, 300, 3), np.uint8)
+    image[40:140, 100:130] = 255
+    masks = model.masks(model.crop(image, np.array([[100, 40, 130, 140]], np.float32)))
+    drawn = silhouettes(masks, (64, 44))[0, 0]
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero((drawn > 127).any(axis=0))
+    assert (rows[0], rows[-1]) == (0, 63)
+    assert abs(len(columns) - 64 * 0.3) <= 2
+    assert abs((columns[0] + columns[-1]) / 2 - 22) <= 1
+    model.close()
+
+
+def test_wrong_models_are_explained(tmp_path: Path, cache: EngineCache) -> None:
+    path = bright_parts(tmp_path / "net.onnx", "labels")
+    with pytest.raises(ConfigError, match="there is no segmentation layout 'matte'"):
+        Segmenter.load(path, "openvino", "fp32", 1, layout="matte", cache=cache)
+    with pytest.raises(ConfigError, match="no segmenter ships with gaitstream"):
+        Segmenter.load("demo")
+    detector = Path(__file__).parents[2] / "gaitstream/zoo/demo/detector.onnx"
+    with pytest.raises((ConfigError, EngineError)):
+        Segmenter.load(detector, "openvino", "fp32", 1, layout="auto", cache=cache)
+
+
+def reference(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The datasets' definition, step by step: centred on the median column, padded where the mask ends."""
+    import cv2
+
+    rows = np.nonzero(mask.sum(axis=1))[0]
+    mask = mask[rows.min() : rows.max() + 1]
+    mask = cv2.resize(
+        mask, (max(int(height * mask.shape[1] / mask.shape[0]), 1), height), interpolation=cv2.INTER_CUBIC
+    )
+    total, running, middle = int(mask.sum(dtype=np.int64)), 0, 0
+    for column in range(mask.shape[1]):
+        running += int(mask[:, column].sum(dtype=np.int64))
+        if running > total / 2:
+            middle = column
+            break
+    wide = np.zeros((height, mask.shape[1] + 2 * width), np.uint8)
+    wide[:, width : width + mask.shape[1]] = mask
+    left = middle + width - width // 2
+    return wide[:, left : left + width]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_silhouettes_are_those_of_the_datasets(data: st.DataObject) -> None:
+    height, width = data.draw(st.sampled_from([(64, 44), (64, 64), (128, 88)]))
+    rows, columns = data.draw(st.integers(8, 90)), data.draw(st.integers(8, 90))
+    mask = np.zeros((rows, columns), np.uint8)
+    for _ in range(data.draw(st.integers(1, 4))):
+        top, left = data.draw(st.integers(0, rows - 2)), data.draw(st.integers(0, columns - 2))
+        bottom = data.draw(st.integers(top + 1, rows))
+        right = data.draw(st.integers(left + 1, columns))
+        mask[top:bottom, left:right] = 255
+    drawn = silhouettes(mask[None], (height, width))
+    assert drawn.shape == (1, 1, height, width)
+    np.testing.assert_array_equal(drawn[0, 0], reference(mask, height, width))
+
+
+def test_nobody_is_black() -> None:
+    assert not silhouettes(np.zeros((2, 30, 20), np.uint8), (64, 44)).any()
