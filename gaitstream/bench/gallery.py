@@ -1,4 +1,4 @@
-"""The gallery: one probe against galleries of growing size, enrolment, opening."""
+"""The gallery: probes against galleries of growing size, beside full comparisons, and what changes cost."""
 
 from __future__ import annotations
 
@@ -10,46 +10,60 @@ from pathlib import Path
 
 import numpy as np
 
+from gaitstream.bench.crowd import BATCH, DIM, PARTS, TEMPLATES_EACH, Floats, blocks, people_of, probes_of
+from gaitstream.bench.gallery_contenders import faiss_flat, numpy_full
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure, time_ms
-from gaitstream.bench.process import run_contender
+from gaitstream.bench.process import ContenderError, run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
 from gaitstream.gallery import Gallery
-from gaitstream.gallery.matching import Matcher
+from gaitstream.gallery.gallery import Enrolment
+from gaitstream.gallery.keeper import Keeper
+from gaitstream.gallery.matching import mean_part_distance
+from gaitstream.gallery.people import People
+from gaitstream.gallery.quantise import Layout
+from gaitstream.gallery.table import TemplateTable
+from gaitstream.pipeline.ranking import ComparedWindow, ScoreScale, rank
 
-PARTS, DIM = 16, 256
-TEMPLATES_EACH = 4
+MODEL, PRINT = "biggait", "0" * 64
+SCALES = {MODEL: ScoreScale()}
 
 
 def run(settings: Settings) -> Suite:
-    """Measure matching over the size of the gallery, and the store."""
+    """Measure matching over the size of the gallery, the contenders at the largest, and changes."""
     quick, say = settings.quick, settings.say
-    sizes = [10, 100, 1000] if quick else [10, 100, 1000, 5000]
+    sizes = [10, 100, 1000] if quick else [10, 1000, 5000, 25_000]
     rows: list[Row] = []
     for persons in sizes:
         say(f"gallery: {persons} persons")
         rows += run_contender(match, {"persons": persons})
-    say("gallery: store")
-    rows += run_contender(store, {"persons": 50 if quick else 200})
+    for contender in (numpy_full, faiss_flat):
+        say(f"gallery: {contender.__name__}")
+        try:
+            rows += run_contender(contender, {"persons": sizes[-1]})
+        except ContenderError as error:
+            say(f"gallery: {contender.__name__} is left out: {str(error).splitlines()[-1]}")
+    say("gallery: changes")
+    rows += run_contender(changes, {"persons": 500 if quick else 10_000})
     points: list[tuple[str | float, float]] = [
-        (float(row.setting["persons"]), row.figures["probe"].median) for row in rows if "probe" in row.figures
+        (float(row.setting["persons"]), row.figures["probe"].median)
+        for row in rows
+        if row.contender == "match"
     ]
     return Suite(
         name="gallery",
         title=f"Gallery, {TEMPLATES_EACH} templates of {PARTS} x {DIM} a person",
         rows=rows,
         notes=[
-            "probe: exact distances of one probe to every person; floor: every template's bytes once, over "
-            "the copy "
-            "bandwidth. What the rest is: differences and squares in float32, written to the cache and read "
-            "again.",
-            "enrol one: floor: one write and fsync of a person's templates. What the rest is: the "
-            "database's own log "
-            "and fsyncs and the calibration. open and load: floor: the file's bytes over the copy "
-            "bandwidth. What the rest is: SQLite and the checksums. file: floor: the templates alone; the "
-            "rest: keys, "
-            "index and the pages a database keeps.",
+            "probe: from an embedding to the five nearest people with exact distances; of a batch: each of "
+            f"{BATCH}. floor: the bytes of the coarse plane once, over the copy bandwidth (match), or of the "
+            "float32 templates (numpy, faiss). recall: share of probes whose nearest person and distance are "
+            "those of the full comparison. memory: shared by all processes, over that of float16 templates. "
+            "faiss compares flat embeddings by the Euclidean distance, which is another metric.",
+            "enrol one, remove one: one person of so many, written, synced and calibrated; cold: in a "
+            "process that has just opened the gallery. seen: until the change is matched against. load: all "
+            "into memory.",
         ],
         charts=[
             Chart(
@@ -66,59 +80,68 @@ def run(settings: Settings) -> Suite:
     )
 
 
-def _templates(persons: int) -> list[tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]:
-    rng = np.random.default_rng(0)
-    shape = (TEMPLATES_EACH, PARTS, DIM)
-    return [(f"person{index}", rng.standard_normal(shape, dtype=np.float32)) for index in range(persons)]
-
-
 def match(persons: int) -> list[Row]:
-    """One probe against `persons`."""
-    people = _templates(persons)
-    matcher = Matcher.build(people)
-    probe = people[0][1][0]
-    times = time_ms(lambda: matcher.distances(probe), repeats=10, warmup=3, min_total_s=0.5)
-    floor_ms = matcher.templates.nbytes / (memory_bandwidth_gbps(128) * 1e9) * 1e3
+    """One probe, and batches, against `persons`."""
+    people, table = _fill(persons)
+    probes = probes_of(2 * BATCH, persons)
+    times = time_ms(lambda: _decide(people, probes[:1]), repeats=15, warmup=3, min_total_s=0.5)
+    batches = time_ms(lambda: _decide(people, probes[:BATCH]), repeats=8, warmup=1, min_total_s=0.5)
+    found = _decide(people, probes)
+    shared = sum(Path(segment.path).stat().st_blocks * 512 for segment in table.segments)
+    half = persons * TEMPLATES_EACH * PARTS * DIM * 2
+    coarse = table.count * table.layout.record.itemsize
+    floor_ms = coarse / (memory_bandwidth_gbps(128) * 1e9) * 1e3
     return [
         Row(
             contender="match",
             setting={"persons": persons},
             figures={
                 "probe": figure(times, "ms"),
-                "templates": figure([matcher.templates.nbytes / 2**20], "MiB", "neither"),
+                "of a batch": figure([one / BATCH for one in batches], "ms"),
+                "recall": figure([_recall(found, persons, probes)], "", "higher"),
+                "templates": figure([shared / 2**20], "MiB", "neither"),
+                "memory": figure([shared / half], "x float16", "lower"),
             },
-            floor={"probe": floor_ms},
+            floor={"probe": floor_ms, "of a batch": floor_ms / BATCH},
         )
     ]
 
 
-def store(persons: int) -> list[Row]:
-    """Enrol `persons` one after the other, then open the file and load its templates."""
-    enrol_ms = []
+def changes(persons: int) -> list[Row]:
+    """Enrol `persons`, then one more and one less, seen from the pipeline's side; load all into memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gallery.db"
-        gallery = Gallery(path, create=True)
-        for name, templates in _templates(persons):
-            start = time.perf_counter()
-            gallery.enroll(name, "biggait", "0" * 64, templates)
-            enrol_ms.append((time.perf_counter() - start) * 1e3)
-        gallery.close()
-        size_mib = path.stat().st_size / 2**20
-        person = _templates(1)[0][1]
-        floor = {
-            "enrol one": sync_ms(Path(folder) / "raw", person.tobytes()),
-            "open and load": path.stat().st_size / memory_bandwidth_gbps(128) / 1e6,
-            "file": persons * person.nbytes / 2**20,
-        }
-        open_ms = time_ms(lambda: _open(path), repeats=5)
+        with Gallery(path, create=True) as gallery:
+            for first, count in blocks(persons):
+                templates = people_of(first, count)
+                gallery.enroll_many(
+                    Enrolment(f"person {first + index}", MODEL, PRINT, one)
+                    for index, one in enumerate(templates)
+                )
+            started_s = time.perf_counter()
+            keeper = Keeper(path, [MODEL])
+            load_s = time.perf_counter() - started_s
+            with keeper:
+                keeper.start()
+                people = keeper.people()
+                _change(gallery, people, 0)  # the first fills caches
+                warm = [_change(gallery, people, 1 + index) for index in range(15)]
+        cold = [_change_cold(path, index) for index in range(5)]
+        person = people_of(0, 1)[0]
+        floor = {"enrol one": sync_ms(Path(folder) / "raw", person.tobytes())}
+        size = path.stat().st_size
     return [
         Row(
-            contender="store",
+            contender="changes",
             setting={"persons": persons},
             figures={
-                "enrol one": figure(enrol_ms, "ms"),
-                "open and load": figure(open_ms, "ms"),
-                "file": figure([size_mib], "MiB", "lower"),
+                "enrol one": figure([one[0] for one in warm], "ms"),
+                "remove one": figure([one[1] for one in warm], "ms"),
+                "enrol one, cold": figure([one[0] for one in cold], "ms"),
+                "remove one, cold": figure([one[1] for one in cold], "ms"),
+                "seen": figure([one[2] for one in warm], "ms"),
+                "load": figure([load_s], "s"),
+                "file": figure([size / 2**20], "MiB", "lower"),
             },
             floor=floor,
         )
@@ -136,7 +159,62 @@ def sync_ms(path: Path, data: bytes) -> float:
         return statistics.median(time_ms(write, repeats=20))
 
 
-def _open(path: Path) -> None:
-    gallery = Gallery(path)
-    gallery.matcher("biggait", "0" * 64)
-    gallery.close()
+def _fill(persons: int) -> tuple[People, TemplateTable]:
+    """A gallery in memory, without a store."""
+    table = TemplateTable.create(Layout(PARTS, DIM))
+    people = People(tables={MODEL: table})
+    for first, count in blocks(persons):
+        templates = people_of(first, count).reshape(-1, PARTS, DIM)
+        owners = np.repeat(np.arange(first, first + count), TEMPLATES_EACH)
+        numbers = range(first * TEMPLATES_EACH + 1, first * TEMPLATES_EACH + 1 + len(templates))
+        table.add(numbers, owners.tolist(), templates)
+    people.names = {index: f"person {index}" for index in range(persons)}
+    people.has = {MODEL: set(range(persons))}
+    return people, table
+
+
+def _decide(people: People, probes: Floats) -> list[tuple[int, np.float32]]:
+    """The nearest person of each probe with the exact distance, of a batch that is searched at once."""
+    found = people.search(MODEL, list(probes))
+    windows = [ComparedWindow(parts, nearest) for parts, nearest in zip(probes, found, strict=True)]
+    ranked = [rank(people, SCALES, {MODEL: [window]}, count=5) for window in windows]
+    return [(one.persons[0], one.distances[0]) for one in ranked]
+
+
+def _recall(found: list[tuple[int, np.float32]], persons: int, probes: Floats) -> float:
+    """Share of the probes with the nearest person of a full comparison, at the very same distance."""
+    best = [(np.float32(np.inf), -1)] * len(probes)
+    for first, count in blocks(persons):
+        templates = people_of(first, count).reshape(-1, PARTS, DIM)
+        for index, probe in enumerate(probes):
+            distances = mean_part_distance(probe, templates)
+            nearest = int(distances.argmin())
+            best[index] = min(best[index], (distances[nearest], first + nearest // TEMPLATES_EACH))
+    return float(np.mean([one == (person, far) for one, (far, person) in zip(found, best, strict=True)]))
+
+
+def _change(gallery: Gallery, people: People, index: int) -> tuple[float, float, float]:
+    """Enrol and remove one: ms of each, and ms until the one enrolled is matched against."""
+    name = f"another {index}"
+    started_s = time.perf_counter()
+    gallery.enroll(name, MODEL, PRINT, people_of(10**6 + index, 1)[0])
+    enrolled_s = time.perf_counter()
+    while name not in people.names.values():
+        time.sleep(0.002)
+        people.poll()
+    seen_s = time.perf_counter()
+    gallery.remove(name)
+    removed_s = time.perf_counter()
+    return 1e3 * (enrolled_s - started_s), 1e3 * (removed_s - seen_s), 1e3 * (seen_s - enrolled_s)
+
+
+def _change_cold(path: Path, index: int) -> tuple[float, float]:
+    name = f"cold {index}"
+    with Gallery(path) as gallery:
+        started_s = time.perf_counter()
+        gallery.enroll(name, MODEL, PRINT, people_of(2 * 10**6 + index, 1)[0])
+        enrolled_s = time.perf_counter()
+    with Gallery(path) as gallery:
+        removing_s = time.perf_counter()
+        gallery.remove(name)
+        return 1e3 * (enrolled_s - started_s), 1e3 * (time.perf_counter() - removing_s)

@@ -125,6 +125,9 @@ class Reading(Protocol):
     def select(self, numbers: Sequence[int]) -> Iterator[TemplateRow]:
         """Templates by their numbers, in any order; numbers that are gone are left out."""
 
+    def count(self, model: str | None = None, person: str | None = None) -> int:
+        """How many templates a model or a person has, or both, or all."""
+
     def counts(self) -> dict[tuple[str, str], int]:
         """How many templates, by uid and model."""
 

@@ -159,7 +159,7 @@ class Gallery:
 
     def erase(self, writing: Writing, uid: str, action: str = "erased") -> int:
         """Delete a person in a transaction; returns how many templates went with them."""
-        count = sum(n for (owner, _), n in writing.counts().items() if owner == uid)
+        count = writing.count(person=uid)
         writing.drop_person(uid)
         for model in writing.models():
             self.tuner.follow(writing, model.name, {uid}, self.url, leave_out_damaged=True)
@@ -251,7 +251,7 @@ class Gallery:
         """
         with self.store.reading() as reading:
             row = find_model(reading, model)
-            if row is None or row.calibration or not _has_templates(reading, model):
+            if row is None or row.calibration or not reading.count(model):
                 return self.vault.calibration(row) if row else None
             return self.tuner.peek(reading, row, self.url)
 
@@ -333,10 +333,6 @@ def check_fingerprint(model: str, held: str, given: str, where: str) -> None:
             f"{where} was filled by {model} {held[:12]}, this is {model} {given[:12]}: embeddings of "
             "different models cannot be compared; use that bundle again, or enrol into a new gallery"
         )
-
-
-def _has_templates(reading: Reading, model: str) -> bool:
-    return any(kind == model for _, kind in reading.counts())
 
 
 def name_of(records: Mapping[str, PersonRecord], uid: str) -> str:

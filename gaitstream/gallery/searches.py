@@ -20,8 +20,8 @@ Floats = NDArray[np.float32]
 SEARCHES = 1000
 """Templates searched for, spread evenly over the gallery; more narrow the estimate little."""
 NEIGHBOURS = 8
-FEW = 2000
-"""Templates up to which the searches are always made anew, in some 50 ms."""
+FEW = 200
+"""Templates up to which the searches are always made anew, in some 20 ms."""
 _WEAR = 0.1
 _BLOCK = 64
 

@@ -95,16 +95,22 @@ class SqlTransaction:
 
     def templates(self, model: str | None = None, person: str | None = None) -> Iterator[TemplateRow]:
         """See `Reading`."""
-        given = {"t.model": model, "p.uid": person}
-        wanted = {column: value for column, value in given.items() if value is not None}
-        where = " AND ".join(f"{column} = ?" for column in wanted)
-        query = _TEMPLATE + (f"WHERE {where} " if where else "") + "ORDER BY t.id"
-        return map(_template, self._rows(query, *wanted.values()))
+        where, values = _where(model, person)
+        return map(_template, self._rows(f"{_TEMPLATE}{where} ORDER BY t.id", *values))
 
     def select(self, numbers: Sequence[int]) -> Iterator[TemplateRow]:
         """See `Reading`."""
         for block in _blocks(numbers):
             yield from map(_template, self._rows(f"{_TEMPLATE}WHERE t.id IN ({_marks(block)})", *block))
+
+    def count(self, model: str | None = None, person: str | None = None) -> int:
+        """See `Reading`."""
+        if person is None:
+            query, values = "SELECT count(*) FROM template t", [model] if model is not None else []
+            return int(self._one(query + (" WHERE t.model = ?" if values else ""), *values)[0])
+        where, values = _where(model, person)
+        query = f"SELECT count(*) FROM template t JOIN person p ON p.id = t.person {where}"
+        return int(self._one(query, *values)[0])
 
     def counts(self) -> dict[tuple[str, str], int]:
         """See `Reading`."""
@@ -235,6 +241,13 @@ def _template(row: Sequence[Any]) -> TemplateRow:
     kept = source.encode() if isinstance(source, str) else bytes(source)
     whole = bytes(data) if isinstance(data, bytes | memoryview) else str(data).encode()
     return TemplateRow(number, person, model, created_ns, kept, checksum, whole)
+
+
+def _where(model: str | None, person: str | None) -> tuple[str, list[str]]:
+    given = {"t.model": model, "p.uid": person}
+    wanted = {column: value for column, value in given.items() if value is not None}
+    where = " AND ".join(f"{column} = ?" for column in wanted)
+    return (f"WHERE {where}" if where else ""), list(wanted.values())
 
 
 def _blocks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

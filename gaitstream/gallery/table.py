@@ -53,13 +53,14 @@ class TemplateTable:
         planes: fine planes, `[CAPACITY]`.
         owners: int32 `[CAPACITY]`, the person each row is of; -1 for nobody.
         numbers: int64 `[CAPACITY]`, the template's number in the store.
+        segments: the shared memory of rows, planes, and owners and numbers.
     """
 
     def __init__(self, layout: Layout, segments: Sequence[Segment], exact: int, key: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self.layout = layout
-        self._segments = rows, planes, index = tuple(segments)
+        self.segments = rows, planes, index = tuple(segments)
         self.rows: Rows = rows.array(layout.record, CAPACITY)
         self.planes: Rows = planes.array(layout.plane, CAPACITY)
         self.owners: NDArray[np.int32] = index.array(np.int32, CAPACITY)
@@ -103,14 +104,14 @@ class TemplateTable:
     @property
     def handle(self) -> TableHandle:
         """How another process attaches."""
-        rows, planes, index = (segment.path for segment in self._segments)
+        rows, planes, index = (segment.path for segment in self.segments)
         exact = f"/proc/{os.getpid()}/fd/{self._exact}"
         return TableHandle(self.layout.parts, self.layout.dim, rows, planes, index, exact)
 
     @property
     def count(self) -> int:
         """Rows in use, those of nobody among them included."""
-        return int(self._segments[2].header[0])
+        return int(self.segments[2].header[0])
 
     def add(self, numbers: Sequence[int], owners: Sequence[int], parts: Floats) -> list[int]:
         """Add templates; returns their rows.
@@ -132,7 +133,7 @@ class TemplateTable:
         self.rows[places] = records
         self.numbers[places] = numbers
         self.owners[places] = owners
-        self._segments[2].header[0] = max(self.count, *(place + 1 for place in places))
+        self.segments[2].header[0] = max(self.count, *(place + 1 for place in places))
         return places
 
     def drop(self, places: Iterable[int]) -> None:
@@ -186,9 +187,9 @@ class TemplateTable:
             raise GalleryError(
                 f"more than {CAPACITY} templates of one model do not fit; give sites their own"
             )
-        self._segments[2].header[1] = place + 1
+        self.segments[2].header[1] = place + 1
         return place
 
     @property
     def _next(self) -> int:
-        return int(self._segments[2].header[1])
+        return int(self.segments[2].header[1])

@@ -56,8 +56,7 @@ class Tuner:
         """
         row = _row(writing, model)
         searches = self._read(writing, model)
-        count = sum(n for (_, kind), n in writing.counts().items() if kind == model)
-        if searches is None or searches.worn(count):
+        if searches is None or searches.worn(writing.count(model)):
             return self._make(writing, row, where, leave_out_damaged=leave_out_damaged)
         changed = {
             uid: self.gather(writing, row, where, uid, leave_out_damaged=leave_out_damaged).get(uid, {})

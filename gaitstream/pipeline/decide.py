@@ -32,6 +32,7 @@ class Decider:
         events: where decisions are published.
         stats: what is counted.
         observers: hooks.
+        gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
 
     Raises:
         GalleryError: the gallery was filled by another model, or cannot be read.
@@ -44,6 +45,7 @@ class Decider:
         events: RunEvents,
         stats: Stats,
         observers: Sequence[Observer] = (),
+        gallery_feed: str | None = None,
     ) -> None:
         rule = config.tracklets
         self._embedder = Embedder(
@@ -57,7 +59,7 @@ class Decider:
         self._identifiers: dict[str, Identifier] = {}
         self._labels: dict[str, dict[int, Decision]] = {}
         self._skew_ns: dict[str, int] = {}
-        self._gallery = GalleryFollower(config, self._fingerprints)
+        self._gallery = GalleryFollower(config, self._fingerprints, gallery_feed)
 
     def take(
         self,

@@ -106,15 +106,11 @@ class GalleryFollower:
         self._calibrated: tuple[float | None, float] = (None, 0.0)
         self._told = ""
         self._keeper: Keeper | None = None
-        section = config.gallery
         if feed is not None:
             people = People.attach(feed)
-        elif section.where is not None:
-            self._keeper = Keeper(section.where, self._fingerprints, section.key)
-            self._keeper.start()
-            people = self._keeper.people()
         else:
-            people = People()
+            self._keeper = start_keeper(config)
+            people = self._keeper.people() if self._keeper is not None else People()
         self.known = KnownPeople(people)
         try:
             self._scale()
@@ -209,6 +205,20 @@ def check_models(held: Mapping[str, str], running: Mapping[str, str], where: str
         )
     for kind in sorted(set(held) & set(running)):
         check_fingerprint(kind, held[kind], running[kind], where)
+
+
+def start_keeper(config: Config) -> Keeper | None:
+    """Keep the configured gallery in memory and follow it; None when none is configured.
+
+    Raises:
+        GalleryError: it cannot be opened, or a template is damaged.
+    """
+    section = config.gallery
+    if section.where is None:
+        return None
+    keeper = Keeper(section.where, config.models.recognizers, section.key)
+    keeper.start()
+    return keeper
 
 
 def open_configured(config: Config, *, create: bool = False) -> Gallery | None:

@@ -69,6 +69,7 @@ class Pipeline:
         realtime: pace files by their timestamps.
         cameras: which of the enabled cameras are run, by id; all when None.
         run: id of the run in every event; a new one when empty.
+        gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
         detector: an open detector, which the caller closes; loaded when None.
         encoder: open recognizers and pose model, likewise.
 
@@ -88,6 +89,7 @@ class Pipeline:
         realtime: bool = False,
         cameras: Callable[[str], bool] | None = None,
         run: str = "",
+        gallery_feed: str | None = None,
         detector: DetectorModel | None = None,
         encoder: Encoder | None = None,
     ) -> None:
@@ -98,6 +100,7 @@ class Pipeline:
         self._session = RunSession(
             config, self._encoder.recognizers,
             sink=sink, observers=observers, watch=watch, stale=stale, run=run,
+            gallery_feed=gallery_feed,
         )  # fmt: skip
         self._is_mine = cameras or (lambda _: True)
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()

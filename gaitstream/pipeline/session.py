@@ -74,6 +74,7 @@ class RunSession:
         watch: the configuration's file; changes of it are taken over while running.
         stale: the file may have changed since `config` was read.
         run: id of the run in every event; a new one when empty.
+        gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
 
     Attributes:
         config: what runs now.
@@ -98,6 +99,7 @@ class RunSession:
         watch: str | Path | None = None,
         stale: bool = False,
         run: str = "",
+        gallery_feed: str | None = None,
     ) -> None:
         self.config = config
         self.stats = Stats()
@@ -106,7 +108,7 @@ class RunSession:
         prints = {kind: model.fingerprint for kind, model in recognizers.items()}
         self.events = RunEvents(self.run_id, prints, sink or Discard(), self.stats)
         self.judge = EvidenceJudge(config, recognizers.values())
-        self.decider = Decider(config, recognizers, self.events, self.stats, observers)
+        self.decider = Decider(config, recognizers, self.events, self.stats, observers, gallery_feed)
         self.observers = tuple(observers)
         self._watcher = None if watch is None else ConfigWatcher(watch, config, stale=stale)
         self._due_s = 0.0

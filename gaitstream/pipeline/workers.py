@@ -29,6 +29,7 @@ from gaitstream.errors import GaitstreamError
 from gaitstream.events import CameraOffline, Event, Publisher, encode
 from gaitstream.pipeline.annotate import make_observers
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
+from gaitstream.pipeline.known import start_keeper
 from gaitstream.pipeline.outbox import Outbox
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.session import StopRequest
@@ -119,6 +120,7 @@ class WorkerProcesses:
         self._gone: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopping = StopRequest()
         self._started_s = time.monotonic()
+        self._keeper = start_keeper(config)
 
     def run(self) -> Outcome:
         """Start the workers, start again those that die, and wait until all have ended.
@@ -163,6 +165,8 @@ class WorkerProcesses:
             if worker.process.is_alive():
                 worker.process.kill()  # it was not asked to end, so nothing of it is waited for
                 worker.process.join()
+        if self._keeper is not None:
+            self._keeper.close()
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +188,7 @@ class WorkerProcesses:
         run = f"{self._run}.{index}" + (f".{generation}" if generation else "")
         process = context.Process(
             target=work,
-            args=(self._options, self._config, shard, run, theirs),
+            args=(self._options, self._config, shard, run, theirs, self._keeper and self._keeper.feed.path),
             name=f"gaitstream-worker-{index}",
             daemon=True,
         )
@@ -317,7 +321,9 @@ class _PipeSink:
                 log.debug("the parent process is gone")
 
 
-def work(options: RunOptions, config: Config, shard: Shard, run: str, pipe: Connection) -> None:
+def work(
+    options: RunOptions, config: Config, shard: Shard, run: str, pipe: Connection, gallery_feed: str | None
+) -> None:
     """A worker process: one pipeline over its share of the cameras."""
     # Ctrl-C and a service manager's SIGTERM reach the whole group: the parent decides.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -334,6 +340,7 @@ def work(options: RunOptions, config: Config, shard: Shard, run: str, pipe: Conn
             realtime=options.realtime,
             cameras=shard,
             run=run,
+            gallery_feed=gallery_feed,
         )
     except GaitstreamError as error:
         sink.send(b"error", f"{error.exit_code}\0{error}".encode())

@@ -66,6 +66,12 @@ def test_what_was_written_is_read_back_by_another(opener: Opener, store: Store) 
         assert list(reading.templates("biggait")) == []
         assert {row.number for row in reading.select([third, first, 10**6])} == {first, third}
         assert reading.counts() == {("a", "gaitheat"): 2, ("b", "gaitheat"): 1}
+        assert [reading.count(), reading.count("gaitheat"), reading.count(person="a")] == [3, 3, 2]
+        assert [reading.count("gaitheat", "b"), reading.count("biggait"), reading.count(person="c")] == [
+            1,
+            0,
+            0,
+        ]
         assert [(row.person, row.data) for row in reading.pictures()] == [("a", b"jpeg")]
         assert list(reading.pictures("b")) == []
         assert reading.setting("setting") == b"\0value"
