@@ -35,7 +35,7 @@ from gaitstream.pipeline.judge import CameraJudge, EvidenceJudge
 from gaitstream.pipeline.pool import MapWindow, WindowRule
 from gaitstream.pipeline.quality import sharpness
 from gaitstream.pipeline.source.clock import SECOND_NS
-from gaitstream.pipeline.track import Boxes, CameraTracker, create_tracker
+from gaitstream.pipeline.track import CameraTracker, TrackerBoxes, create_tracker
 
 WIDTH, HEIGHT = 1280, 720
 PEOPLE = 4
@@ -242,8 +242,8 @@ def _library(path: list[Detections], container: Callable[[Detections], Any]) -> 
     return lambda frame: tracker.update(container(path[frame]), timestamp=frame / FPS)
 
 
-def _boxes(found: Detections) -> Boxes:
-    return Boxes(found.boxes, found.scores)
+def _boxes(found: Detections) -> TrackerBoxes:
+    return TrackerBoxes(found.boxes, found.scores)
 
 
 def _supervised(found: Detections) -> Any:

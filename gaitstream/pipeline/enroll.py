@@ -13,7 +13,7 @@ from gaitstream.config.schema import Camera, Config
 from gaitstream.config.schema import Gallery as GallerySection
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, SourceError
 from gaitstream.gallery import Enrolment
 from gaitstream.pipeline.annotate import cut, make_folder
 from gaitstream.pipeline.identify import TrackState
@@ -53,7 +53,7 @@ class Walk:
         return bool(self.embeddings)
 
 
-class _Collector(Observer):
+class _WalkCollector(Observer):
     """Keeps what enrolling needs."""
 
     def __init__(self) -> None:
@@ -114,12 +114,10 @@ def watch_video(config: Config, video: str | Path, *, match: bool) -> list[Walk]
     update: dict[str, object] = {"cameras": [camera]}
     if not match:
         update["gallery"] = GallerySection()
-    collector = _Collector()
+    collector = _WalkCollector()
     with Pipeline(config.model_copy(update=update), observers=[collector]) as pipeline:
         outcome = pipeline.run()
     if outcome.failed:
-        from gaitstream.errors import SourceError
-
         raise SourceError(outcome.failed[CAMERA])
     return sorted(collector.walks.values(), key=lambda walk: walk.track)
 

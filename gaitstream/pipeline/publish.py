@@ -25,8 +25,8 @@ from gaitstream.events import (
     TrackEnded,
 )
 from gaitstream.events.wire import next_endpoint
+from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.identify import TrackState
-from gaitstream.pipeline.outbox import Outbox
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.telemetry.stats import Stats
 
@@ -153,27 +153,27 @@ class RunEvents:
     def __init__(self, run: str, models: Mapping[str, str], sink: EventSink, stats: Stats) -> None:
         self.make = EventMaker(run, models)
         self._stats = stats
-        self._outbox: Outbox[Event] = Outbox(sink.publish)
+        self._backlog: EventBacklog[Event] = EventBacklog(sink.publish)
 
     def emit(self, event: Event) -> None:
         """Count an event and send it, or hold it back until it can be sent."""
         self._stats.now.events[str(type(event).__struct_config__.tag)] += 1
-        self._outbox.put(event)
+        self._backlog.put(event)
         self._count()
 
     def retry(self) -> None:
         """Send what was held back, when that can be done now; call it about once a second."""
-        self._outbox.retry()
+        self._backlog.retry()
         self._count()
 
     def close(self) -> None:
         """Send what can be sent; the rest is lost."""
-        self._outbox.close()
+        self._backlog.close()
         self._count()
 
     def _count(self) -> None:
-        self._stats.now.events_waiting = self._outbox.waiting
-        self._stats.now.events_lost = self._outbox.lost
+        self._stats.now.events_waiting = self._backlog.waiting
+        self._stats.now.events_lost = self._backlog.lost
 
 
 def open_publisher(config: Config, path: str | Path) -> Publisher:

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class TrackedFrame:
+class TrackedWork:
     """One frame after tracking: its persons, judged by their boxes, and the tracks that ended with it."""
 
     work: Work
@@ -193,7 +193,7 @@ class Pipeline:
             found[index] = one
         return found
 
-    def _track(self, frames: FrameBatch, found: list[Detections | None]) -> list[TrackedFrame]:
+    def _track(self, frames: FrameBatch, found: list[Detections | None]) -> list[TrackedWork]:
         """Ids, and a first judgement by the boxes, frame by frame."""
         tracked = []
         with self.stats.stage("track"):
@@ -201,7 +201,7 @@ class Pipeline:
                 size = (frame.image.shape[1], frame.image.shape[0])
                 seen = stream.track(frame, one)
                 persons = self._judge_boxes(stream, size, seen.persons)
-                tracked.append(TrackedFrame(Work(frame, persons), seen.ended))
+                tracked.append(TrackedWork(Work(frame, persons), seen.ended))
         return tracked
 
     def _judge_boxes(
@@ -232,7 +232,7 @@ class Pipeline:
                 self.stats.observe(step, seconds * 1e3)
         return out
 
-    def _decide(self, tracked: list[TrackedFrame], encoded: Encoded) -> None:
+    def _decide(self, tracked: list[TrackedWork], encoded: Encoded) -> None:
         """Pool, embed, identify, publish."""
         done = tracked[: len(encoded.persons)]
         frames = [
@@ -243,7 +243,7 @@ class Pipeline:
         for camera, track in ended:
             self._session.judge.forget(camera, [track])
 
-    def _show(self, tracked: list[TrackedFrame], encoded: Encoded) -> None:
+    def _show(self, tracked: list[TrackedWork], encoded: Encoded) -> None:
         """Count the frames and show them to the observers."""
         done = tracked[: len(encoded.persons)]
         now_ns = time.time_ns()

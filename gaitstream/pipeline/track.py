@@ -80,7 +80,8 @@ class CameraTracker:
         if self._origin_ns is None:
             self._origin_ns = time_ns
         result = self._tracker.update(
-            Boxes(found.boxes.reshape(-1, 4), found.scores), timestamp=(time_ns - self._origin_ns) / SECOND_NS
+            TrackerBoxes(found.boxes.reshape(-1, 4), found.scores),
+            timestamp=(time_ns - self._origin_ns) / SECOND_NS,
         )
         persons = []
         for box, score, foreign in zip(result.xyxy, result.confidence, result.tracker_id, strict=True):
@@ -158,7 +159,7 @@ def create_tracker(tracking: Tracking, fps: float) -> Any:
     return SORTTracker(track_activation_threshold=tracking.new_track_score, **common)
 
 
-class Boxes:
+class TrackerBoxes:
     """What the library asks of `supervision.Detections`, which validates all it holds at every step.
 
     Attributes:
@@ -177,5 +178,5 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.xyxy)
 
-    def __getitem__(self, index: Any) -> Boxes:
-        return Boxes(self.xyxy[index], self.confidence[index])
+    def __getitem__(self, index: Any) -> TrackerBoxes:
+        return TrackerBoxes(self.xyxy[index], self.confidence[index])

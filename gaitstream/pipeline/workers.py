@@ -28,9 +28,9 @@ from gaitstream.config.schema import Config
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import CameraOffline, Event, Publisher, encode
 from gaitstream.pipeline.annotate import make_observers
+from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
 from gaitstream.pipeline.known import start_keeper
-from gaitstream.pipeline.outbox import Outbox
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.session import StopRequest
 from gaitstream.pipeline.source.backoff import Backoff
@@ -111,7 +111,9 @@ class WorkerProcesses:
     def __init__(self, options: RunOptions, config: Config, publisher: Publisher) -> None:
         self._options = options
         self._config = config
-        self._outbox: Outbox[tuple[str, bytes]] = Outbox(lambda item: publisher.publish_payload(*item))
+        self._backlog: EventBacklog[tuple[str, bytes]] = EventBacklog(
+            lambda item: publisher.publish_payload(*item)
+        )
         self._run = secrets.token_hex(4)
         enabled = [camera.id for camera in config.cameras if camera.enabled]
         self._count = max(1, min(options.workers, len(enabled)))
@@ -132,7 +134,7 @@ class WorkerProcesses:
             self._start(index)
         done: dict[int, WorkerOutcome] = {}
         while len(done) < self._count:
-            self._outbox.retry()
+            self._backlog.retry()
             self._start_due(done)
             try:
                 index = self._gone.get(timeout=IDLE_S)
@@ -141,7 +143,7 @@ class WorkerProcesses:
             outcome = self._take_leave(index)
             if outcome is not None:
                 done[index] = outcome
-        self._outbox.close()
+        self._backlog.close()
         return self._sum_up(list(done.values()))
 
     def stop(self, cause: str = "shutdown") -> None:
@@ -154,7 +156,7 @@ class WorkerProcesses:
         """The counters of all workers together."""
         whole = Snapshot(time_ns=time.time_ns(), uptime_s=time.monotonic() - self._started_s)
         whole.rss_bytes = rss_bytes()
-        whole.events_waiting, whole.events_lost = self._outbox.waiting, self._outbox.lost
+        whole.events_waiting, whole.events_lost = self._backlog.waiting, self._backlog.lost
         for worker in list(self._workers.values()):
             whole.merge(worker.snapshot)
         return whole
@@ -248,7 +250,7 @@ class WorkerProcesses:
                 time_ns=time.time_ns(), run=self._run, camera=camera, cause="error",
                 detail="its worker process died and is started again",
             )  # fmt: skip
-            self._outbox.put((event.topic, encode(event)))
+            self._backlog.put((event.topic, encode(event)))
         worker.due_s = time.monotonic() + pause_s
 
     def _nothing(self) -> WorkerOutcome:
@@ -288,7 +290,7 @@ class WorkerProcesses:
     def _take(self, worker: _Worker, kind: bytes, body: bytes) -> None:
         if kind == b"event":
             topic, _, payload = body.partition(b"\0")
-            self._outbox.put((topic.decode(), payload))
+            self._backlog.put((topic.decode(), payload))
         elif kind == b"stats":
             worker.snapshot = decode_snapshot(body)
         elif kind == b"ready":

@@ -123,14 +123,14 @@ def test_a_jump_is_told_once_and_the_track_goes_on_from_there() -> None:
     assert reasons == [None, None, Reason.ID_SWITCH_SUSPECTED, None, None]
 
 
-def walk(judge: CameraJudge, boxes: list[list[float]], spread: list[float] | None = None) -> list[bool]:
+def walk(judge: CameraJudge, boxes: list[list[float]], strides: list[float] | None = None) -> list[bool]:
     """Whether each frame, ten per second, shows somebody who walks."""
     answers = []
     for index, box in enumerate(boxes):
         (judged,) = judge.judge([person(box, time_s=index / 10)])
         ankles = None
-        if spread is not None:
-            ankles = np.array([[100 + spread[index], 290], [100, 290]], np.float32)
+        if strides is not None:
+            ankles = np.array([[100 + strides[index], 290], [100, 290]], np.float32)
         answers.append(judge.walks(judged, ankles))
     return answers
 

@@ -9,7 +9,7 @@ import pytest
 
 from gaitstream.config.schema import Tracking
 from gaitstream.data import Detections
-from gaitstream.pipeline.track import Boxes, create_tracker
+from gaitstream.pipeline.track import TrackerBoxes, create_tracker
 
 
 def crowd(frame: int) -> Detections:
@@ -37,7 +37,7 @@ def test_tracks_are_the_same(algorithm: Literal["bytetrack", "ocsort", "sort"]) 
     ids = set()
     for frame in range(300):
         found = crowd(frame)
-        mine = ours.update(Boxes(found.boxes, found.scores), timestamp=frame / 15)
+        mine = ours.update(TrackerBoxes(found.boxes, found.scores), timestamp=frame / 15)
         other = theirs.update(supervise(found), timestamp=frame / 15)
         for name in ("xyxy", "confidence", "tracker_id"):
             np.testing.assert_array_equal(getattr(mine, name), getattr(other, name))

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from gaitstream.errors import EventError, JournalWriteError
-from gaitstream.pipeline.outbox import RETRY_S, Outbox
+from gaitstream.pipeline.backlog import RETRY_S, EventBacklog
 
 
 class Journal:
@@ -43,74 +43,74 @@ def test_what_cannot_be_written_waits_in_order_and_is_written_when_there_is_room
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     journal, clock = Journal(), Clock()
-    outbox = Outbox(journal.write, clock=clock)
-    outbox.put(1)
+    backlog = EventBacklog(journal.write, clock=clock)
+    backlog.put(1)
     journal.room = False
     for item in (2, 3, 4):
-        outbox.put(item)
-    assert (journal.written, outbox.waiting, outbox.lost) == ([1], 3, 0)
+        backlog.put(item)
+    assert (journal.written, backlog.waiting, backlog.lost) == ([1], 3, 0)
     assert journal.attempts == 2, "a journal that takes nothing is not asked at every event"
-    outbox.retry()
+    backlog.retry()
     assert journal.attempts == 2
     clock.now_s += RETRY_S
-    outbox.retry()
+    backlog.retry()
     assert journal.attempts == 3
     journal.room = True
-    outbox.put(5)
+    backlog.put(5)
     assert journal.written == [1], "the pause is not over"
     clock.now_s += RETRY_S
-    outbox.put(6)
-    assert (journal.written, outbox.waiting, outbox.lost) == ([1, 2, 3, 4, 5, 6], 0, 0)
+    backlog.put(6)
+    assert (journal.written, backlog.waiting, backlog.lost) == ([1, 2, 3, 4, 5, 6], 0, 0)
     assert sum("cannot be written now (the disk is full)" in line for line in caplog.messages) == 1
     assert sum("are written again" in line for line in caplog.messages) == 1
 
 
 def test_each_time_that_it_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     journal, clock = Journal(), Clock()
-    outbox = Outbox(journal.write, clock=clock)
+    backlog = EventBacklog(journal.write, clock=clock)
     for _ in range(3):
         journal.room = False
         for item in range(5):
-            outbox.put(item)
+            backlog.put(item)
             clock.now_s += RETRY_S
         journal.room = True
-        outbox.retry()
+        backlog.retry()
     assert sum("cannot be written now" in line for line in caplog.messages) == 3
     assert journal.written == [0, 1, 2, 3, 4] * 3
 
 
 def test_too_many_push_the_oldest_out_and_are_counted() -> None:
     journal, clock = Journal(), Clock()
-    outbox = Outbox(journal.write, limit=4, clock=clock)
+    backlog = EventBacklog(journal.write, limit=4, clock=clock)
     journal.room = False
     for item in range(10):
-        outbox.put(item)
-    assert (outbox.waiting, outbox.lost) == (4, 6)
+        backlog.put(item)
+    assert (backlog.waiting, backlog.lost) == (4, 6)
     journal.room = True
     clock.now_s += RETRY_S
-    outbox.retry()
+    backlog.retry()
     assert journal.written == [6, 7, 8, 9]
 
 
 def test_what_is_refused_for_good_holds_nothing_up() -> None:
     journal = Journal()
-    outbox = Outbox(journal.write, clock=Clock())
+    backlog = EventBacklog(journal.write, clock=Clock())
     for item in (1, -2, 3):
-        outbox.put(item)
-    assert (journal.written, outbox.waiting, outbox.lost) == ([1, 3], 0, 1)
+        backlog.put(item)
+    assert (journal.written, backlog.waiting, backlog.lost) == ([1, 3], 0, 1)
 
 
 def test_the_end_tries_once_more_and_counts_the_rest() -> None:
     journal, clock = Journal(), Clock()
-    outbox = Outbox(journal.write, clock=clock)
+    backlog = EventBacklog(journal.write, clock=clock)
     journal.room = False
-    outbox.put(1)
-    outbox.put(2)
-    outbox.close()
-    assert (outbox.waiting, outbox.lost) == (0, 2)
-    outbox.close()
-    assert outbox.lost == 2
-    other = Outbox(journal.write, clock=clock)
+    backlog.put(1)
+    backlog.put(2)
+    backlog.close()
+    assert (backlog.waiting, backlog.lost) == (0, 2)
+    backlog.close()
+    assert backlog.lost == 2
+    other = EventBacklog(journal.write, clock=clock)
     other.put(3)
     journal.room = True
     other.close()

@@ -21,7 +21,7 @@ RETRY_S = 1.0
 """Pause between attempts while the journal takes nothing."""
 
 
-class Outbox(Generic[Item]):
+class EventBacklog(Generic[Item]):
     """Hands items on in their order; what cannot be handed on now waits, and later ones wait behind it.
 
     The run goes on meanwhile. Items are given up, and counted, when too many wait, when the journal refuses
