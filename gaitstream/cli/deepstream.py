@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
     )
     render.add_argument("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")
     render.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
-    render.add_argument("--view", action="store_true", help="with the annotated RTSP stream")
+    render.add_argument("--view", action="store_true", help="with the annotated pictures")
     render.set_defaults(handler="deepstream:render")
     build = actions.add_parser(
         "build",

@@ -42,7 +42,7 @@ def _add_run(commands: Commands) -> None:
         "--runner", default="auto", metavar="NAME",
         help="what runs the site: auto, or the name of one that another package brings",
     )  # fmt: skip
-    option("--view", action="store_true", help="DeepStream: offer an annotated RTSP stream")
+    option("--view", action="store_true", help="DeepStream: offer annotated pictures on loopback")
     option("--verbose", action="store_true", help="log more")
     run.set_defaults(handler=_run)
 

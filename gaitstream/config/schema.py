@@ -369,7 +369,8 @@ class DeepStream(Section):
     height: Annotated[int, Field(ge=64, le=8192)] = 1080
     """Height of the frames inside the pipeline."""
     max_cameras: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Room for cameras added while it runs. null: twice as many as the file has, at least 4."""
+    """Room for cameras added while it runs. null: as many as the file has, and another one restarts the
+    pipeline. Room that is not used costs each batch up to a quarter of a frame's time."""
     source_fps: Annotated[float, Field(gt=0, le=240)] = 30.0
     """Rate the cameras send; with `cameras[].fps` it decides which frames the decoder hands on."""
     tracker: Literal["nvsort", "nvdcf"] = "nvsort"
@@ -386,7 +387,11 @@ class DeepStream(Section):
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     """Number of the GPU."""
     view_port: Annotated[int, Field(ge=1, le=65535)] = 8554
-    """Port of the annotated RTSP stream that `--view` offers, at `/gaitstream`."""
+    """Port of the annotated pictures that `--view` offers, as `tcp://ADDRESS:PORT`."""
+    view_address: Annotated[
+        str, Field(pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:]*)$")
+    ] = "127.0.0.1"
+    """Address they are offered at. There is no authentication: whoever reaches it sees the pictures."""
 
 
 class Config(Section):

@@ -147,6 +147,13 @@ class DynamicSourceMessage(Protocol):
     sensor_id: str
 
 
+class StateTransitionMessage(Protocol):
+    """An element, or the pipeline, came into another state."""
+
+    origin: str
+    new_state: Any
+
+
 class ElementNode(Protocol):
     """An element of a pipeline."""
 
@@ -187,6 +194,8 @@ class ServiceMaker(Protocol):
     BatchMetadataOperator: type[Any]
     DynamicSourceMessage: type[Any]
     EOSMessage: type[Any]
+    StateTransitionMessage: type[Any]
+    PipelineState: Any
 
 
 PROTOCOLS: Mapping[str, type[Any]] = {
@@ -201,6 +210,7 @@ PROTOCOLS: Mapping[str, type[Any]] = {
     "tensor_output": TensorOutput,
     "Tensor": Tensor,
     "DynamicSourceMessage": DynamicSourceMessage,
+    "StateTransitionMessage": StateTransitionMessage,
 }
 """Section of the table's `api` that lists each protocol's names."""
 

@@ -35,6 +35,7 @@ from gaitstream.deepstream.rest import RestClient
 from gaitstream.deepstream.sources import Sources
 from gaitstream.deepstream.spec import Command, Spec, decode_spec
 from gaitstream.errors import EngineError, GaitstreamError
+from gaitstream.kernels import plugin_library
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ WAIT_S = 120.0
 
 KILL_AFTER_S = 5
 """`stop` waits for an end of stream that a live pipeline may swallow."""
+
+PIPELINE = "gaitstream"
 
 Handle = Callable[[BatchMeta], None]
 
@@ -132,7 +135,7 @@ class Run:
 
     def _assemble(self) -> Pipeline:
         spec, maker = self._spec, self._maker
-        pipeline = maker.Pipeline("gaitstream")
+        pipeline = maker.Pipeline(PIPELINE)
         for node in spec.graph.nodes:
             pipeline.add(node.kind, node.name, node.properties)
         for link in spec.graph.links:
@@ -167,6 +170,9 @@ class Run:
         """Called from DeepStream's main loop."""
         if isinstance(message, self._maker.EOSMessage):
             self._ended = True
+        elif isinstance(message, self._maker.StateTransitionMessage):
+            if message.origin == PIPELINE and message.new_state == self._maker.PipelineState.PLAYING:
+                self._outbox.put_plays()
         elif isinstance(message, self._maker.DynamicSourceMessage):
             pad, camera = message.source_id, message.sensor_id
             if message.source_added:
@@ -300,6 +306,9 @@ def main() -> int:
         _exit_soon()
 
     try:
+        if any(encoder.plugins for encoder in spec.encoders):
+            # nvinfer opens libraries without asking them for their operators: they must be known before.
+            plugin_library.load()
         run = Run(
             spec,
             lambda parts: socket.send_multipart(parts, copy=False),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from gaitstream.deepstream.graph import SOURCE, Graph, Node
+from gaitstream.deepstream.elements import Graph, Node
+from gaitstream.deepstream.graph import SOURCE
 
 WIDTH, GAP, MARGIN = 270, 40, 24
 LINE, HEAD = 15, 44

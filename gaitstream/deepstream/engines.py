@@ -29,31 +29,35 @@ def prepare_engines(plan: Plan, progress: Progress = no_progress) -> list[Path]:
         The engine files.
 
     Raises:
-        EngineError: a graph does not compile.
+        EngineError: a graph does not compile, or TensorRT's Python module is missing and the engines are too.
         ConfigError: the folder cannot be written.
     """
-    files = []
     models: tuple[DetectorPlan | EncoderPlan, ...] = (plan.detector, *plan.encoders)
-    for model in models:
-        target = Path(engine_path(plan, model))
-        precision = "fp16" if model.half else "fp32"
-        request = BuildRequest(model.onnx, precision, "cuda", Batch(1, model.batch, model.batch))
-        try:
-            found = build_engine(request, "tensorrt", progress=progress)
-        except MissingExtraError:
-            log.warning("TensorRT has no Python module here: nvinfer builds %s itself", target.name)
-            continue
-        if found.built.blob is None:
-            raise EngineError(f"{model.onnx.name}: TensorRT gave no engine file")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if found.reason or not target.is_file() or target.stat().st_size != len(found.built.blob):
-                part = target.with_suffix(".part")
-                part.write_bytes(found.built.blob)
-                part.replace(target)
-        except OSError as error:
-            raise ConfigError(
-                f"{target.parent} cannot be written ({error.strerror}); mount a volume"
-            ) from error
-        files.append(target)
-    return files
+    return [_prepare(plan, model, progress) for model in models]
+
+
+def _prepare(plan: Plan, model: DetectorPlan | EncoderPlan, progress: Progress) -> Path:
+    target = Path(engine_path(plan, model))
+    precision = "fp16" if model.half else "fp32"
+    request = BuildRequest(model.onnx, precision, f"cuda:{plan.gpu}", Batch(1, model.batch, model.batch))
+    try:
+        found = build_engine(request, "tensorrt", progress=progress)
+    except MissingExtraError as error:
+        if target.is_file():
+            log.warning("TensorRT has no Python module here: %s is taken as it is", target.name)
+            return target
+        raise EngineError(
+            f"{target.name} is not there, and TensorRT has no Python module to build it (nvinfer would "
+            "compile for minutes at every start): use the image gaitstream:gpu, or install python3-libnvinfer"
+        ) from error
+    if found.built.blob is None:
+        raise EngineError(f"{model.onnx.name}: TensorRT gave no engine file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if found.reason or not target.is_file() or target.stat().st_size != len(found.built.blob):
+            part = target.with_suffix(".part")
+            part.write_bytes(found.built.blob)
+            part.replace(target)
+    except OSError as error:
+        raise ConfigError(f"{target.parent} cannot be written ({error.strerror}); mount a volume") from error
+    return target

@@ -1,7 +1,7 @@
 r"""The DeepStream graph as data: elements with properties, links, and where probes hang.
 
     cameras -> detector -> tracker -> encoder(s) -> sink
-                                         \-> tiler -> overlay -> RTSP        (with a view)
+                                         \-> tiler -> overlay -> viewers     (with a view)
 
 Nothing here imports DeepStream: the same value is checked against the table, written to files, drawn, and
 handed to pyservicemaker.
@@ -10,13 +10,13 @@ handed to pyservicemaker.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from math import ceil, sqrt
 from pathlib import Path
 
 from gaitstream.config.schema import Camera, Config, DeepStream
+from gaitstream.deepstream.elements import Graph, Link, Node, queue
 from gaitstream.deepstream.plan import Plan
-from gaitstream.deepstream.table import Value, check_pad, check_property
+from gaitstream.deepstream.table import Value
+from gaitstream.deepstream.view import view_branches
 from gaitstream.errors import ConfigError
 
 TRACKER_LIBRARY = "/opt/nvidia/deepstream/deepstream/lib/libnvds_nvmultiobjecttracker.so"
@@ -26,56 +26,11 @@ TRACKER = "tracker"
 DETECTOR = "detector"
 DETECTED = "queue-tracker"
 COPY = "queue-copy"
-VIEW_MOUNT = "/gaitstream"
 
 DETECTOR_ID = 1
 FIRST_ENCODER_ID = 2
 
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
-_TILED = (1920, 1080)
-
-
-@dataclass(frozen=True)
-class Node:
-    """One element."""
-
-    kind: str
-    """Its GStreamer factory."""
-    name: str
-    properties: dict[str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Link:
-    """From one element to the next; a pad is named where it has to be requested."""
-
-    source: str
-    target: str
-    source_pad: str = ""
-    target_pad: str = ""
-
-
-@dataclass(frozen=True)
-class Graph:
-    """Elements and links in order of flow."""
-
-    nodes: tuple[Node, ...]
-    links: tuple[Link, ...]
-    probes: tuple[tuple[str, str], ...]
-    """Element name and what hangs on its source pad: `muxer`, `detection`, `crop`, `next`, `copy`."""
-
-    def node(self, name: str) -> Node:
-        """The element of that name."""
-        return {node.name: node for node in self.nodes}[name]
-
-    def problems(self) -> list[str]:
-        """What DeepStream would not accept, or silently ignore; empty when nothing."""
-        found = [p for n in self.nodes for k, v in n.properties.items() for p in check_property(n.kind, k, v)]
-        kinds = {node.name: node.kind for node in self.nodes}
-        for link in self.links:
-            found += check_pad(kinds[link.source], link.source_pad) if link.source_pad else []
-            found += check_pad(kinds[link.target], link.target_pad) if link.target_pad else []
-        return found
 
 
 def encoder_name(kind: str) -> str:
@@ -120,12 +75,20 @@ def enabled(config: Config) -> list[Camera]:
     return [camera for camera in config.cameras if camera.enabled]
 
 
-def slots_of(config: Config) -> int:
-    """How many cameras the muxer has room for; fixed for the life of the pipeline."""
+def reconnects(camera: Camera) -> bool:
+    """Whether DeepStream connects a camera again: nvurisrcbin knows `rtsp://` alone (its `change_state`)."""
+    return camera.url.scheme == "rtsp"
+
+
+def room_for_cameras(config: Config) -> int:
+    """How many cameras the muxer has room for; fixed for the life of the pipeline.
+
+    It is the size of its batches, too: those of a live muxer that are never full wait for their timeout.
+    """
     count = len(enabled(config))
     room = config.deepstream.max_cameras
     if room is None:
-        return max(2 * count, 4)
+        return count
     if room < count:
         raise ConfigError(f"deepstream.max_cameras is {room}, but {count} cameras are enabled; raise it")
     return room
@@ -138,7 +101,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
         config: the site.
         plan: its models.
         folder: where the configuration files of nvinfer and the tracker will lie.
-        view: add the annotated RTSP stream.
+        view: add the annotated pictures.
 
     Raises:
         ConfigError: something cannot be run on DeepStream, or a value is outside what it accepts.
@@ -147,27 +110,27 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     names = [encoder_name(encoder.kind) for encoder in plan.encoders]
     chain = [
         Node("nvmultiurisrcbin", SOURCE, _source(config)),
-        _queue("queue-detector"),
+        queue("queue-detector"),
         _nvinfer(DETECTOR, folder, DETECTOR_ID, plan.detector.batch, gpu),
-        _queue(DETECTED),
+        queue(DETECTED),
         Node("nvtracker", TRACKER, _tracker(config, folder)),
     ]
     for number, (name, encoder) in enumerate(zip(names, plan.encoders, strict=True)):
         chain += [
-            _queue(f"queue-{encoder.kind}"),
+            queue(f"queue-{encoder.kind}"),
             _nvinfer(name, folder, FIRST_ENCODER_ID + number, encoder.batch, gpu),
         ]
     sink = Node(
         "fakesink", "sink", {"sync": False, "async": False, "qos": False, "enable-last-sample": False}
     )
     # Features are copied out in this queue's thread: the last encoder's goes on meanwhile.
-    chain.append(_queue(COPY))
+    chain.append(queue(COPY))
     if not view:
         chain.append(sink)
     links = [Link(a.name, b.name) for a, b in itertools.pairwise(chain)]
     nodes = list(chain)
     if view:
-        more, branches = _view(config, chain[-1].name, sink)
+        more, branches = view_branches(config, chain[-1].name, sink, room_for_cameras(config))
         nodes += more
         links += branches
     # Each probe sits on the source pad of the element before the one that is concerned.
@@ -193,14 +156,13 @@ def _source(config: Config) -> dict[str, Value]:
         "uri-list": ",".join(uri_of(camera) for camera in cameras),
         "sensor-id-list": ",".join(camera.id for camera in cameras),
         "sensor-name-list": ",".join(camera.id for camera in cameras),
-        "max-batch-size": slots_of(config),
+        "max-batch-size": room_for_cameras(config),
         "port": options.rest or "0",
         "gpu-id": options.gpu,
         "width": options.width,
         "height": options.height,
-        # A live muxer never waits longer for a slow camera than one frame of the others.
         "live-source": not files,
-        "batched-push-timeout": round(1e6 / min(options.source_fps, _fastest(config))),
+        "batched-push-timeout": _push_timeout_us(config),
         "drop-pipeline-eos": not files,
         "async-handling": True,
         "attach-sys-ts": options.clock == "arrival",
@@ -226,6 +188,12 @@ def _keep_every(config: Config) -> int:
     return 0 if every < 2 else min(every, 30)
 
 
+def _push_timeout_us(config: Config) -> int:
+    """How long a batch waits for a camera that is late: a quarter of the time between decoded frames."""
+    decoded_fps = config.deepstream.source_fps / max(_keep_every(config), 1)
+    return max(int(1e6 / decoded_fps / 4), 1)
+
+
 def _tracker(config: Config, folder: Path) -> dict[str, Value]:
     return {
         "ll-lib-file": TRACKER_LIBRARY,
@@ -247,44 +215,3 @@ def _nvinfer(name: str, folder: Path, number: int, batch: int, gpu: int) -> Node
         "gpu-id": gpu,
     }
     return Node("nvinfer", name, properties)
-
-
-def _queue(name: str) -> Node:
-    """A thread boundary that holds a few batches; by bytes and time there is no limit."""
-    return Node("queue", name, {"max-size-buffers": 4, "max-size-bytes": 0, "max-size-time": 0})
-
-
-def _view(config: Config, last: str, sink: Node) -> tuple[list[Node], list[Link]]:
-    """The annotated stream beside the analysis; a slow viewer loses pictures, never the analysis."""
-    gpu = config.deepstream.gpu
-    columns = ceil(sqrt(slots_of(config)))
-    leaky: dict[str, Value] = {"max-size-buffers": 2, "max-size-bytes": 0, "max-size-time": 0, "leaky": 2}
-    tiler: dict[str, Value] = {
-        "rows": ceil(slots_of(config) / columns),
-        "columns": columns,
-        "width": _TILED[0],
-        "height": _TILED[1],
-        "gpu-id": gpu,
-    }
-    rtsp: dict[str, Value] = {
-        "rtsp-port": config.deepstream.view_port,
-        "rtsp-mount-point": VIEW_MOUNT,
-        "sync": False,
-        "gpu-id": gpu,
-    }
-    branch = [
-        Node("queue", "queue-view", leaky),
-        Node("nvmultistreamtiler", "tiler", tiler),
-        Node("nvdsosd", "overlay", {"gpu-id": gpu, "process-mode": 1, "display-text": True}),
-        Node("nvrtspoutsinkbin", "view", rtsp),
-    ]
-    links = [
-        Link(last, "tee"),
-        Link("tee", "queue-sink", "src_%u"),
-        Link("queue-sink", sink.name),
-        Link("tee", "queue-view", "src_%u"),
-        Link("queue-view", "tiler"),
-        Link("tiler", "overlay"),
-        Link("overlay", "view", target_pad="vsink"),
-    ]
-    return [Node("tee", "tee"), _queue("queue-sink"), sink, *branch], links

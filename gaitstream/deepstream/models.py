@@ -11,7 +11,7 @@ from typing import Literal
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.plan import DetectorPlan, EncoderKind, EncoderPlan, Plan
 from gaitstream.engines.cache import default_root, file_sha256
-from gaitstream.engines.opening import graph_precision, graph_shapes
+from gaitstream.engines.opening import graph_precision, graph_shapes, graph_types
 from gaitstream.errors import BundleError, ConfigError
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.detector import find_detector, settle_contract
@@ -34,7 +34,8 @@ def make_plan(config: Config) -> Plan:
     if not kinds:
         raise ConfigError("no recognizer is configured; set models.biggait or models.gaitheat to a bundle")
     encoders = tuple(_encoder(kind, model.model, config) for kind, model in kinds)  # type: ignore[arg-type]
-    return Plan(_detector(config), encoders, parser_library(), default_root() / "deepstream")
+    folder = default_root() / "deepstream"
+    return Plan(_detector(config), encoders, parser_library(), folder, config.deepstream.gpu)
 
 
 def parser_library() -> Path:
@@ -114,6 +115,7 @@ def _detector(config: Config) -> DetectorPlan:
             f"{graph.name} has inputs {', '.join(inputs)}, and nvinfer feeds images [n, 3, height, width] "
             "alone; export it with its other inputs fixed"
         )
+    _require_floats(graph)
     batch, _, *size = next(iter(inputs.values()))
     contract = settle_contract(graph, contract, config.models.detector.layout, outputs, (size[0], size[1]))
     height, width = size if min(size) > 0 else contract.size
@@ -132,6 +134,24 @@ def _detector(config: Config) -> DetectorPlan:
         half=graph_precision(graph) == "fp16",
         digest=file_sha256(graph)[:12],
     )
+
+
+def _require_floats(graph: Path) -> None:
+    """Nvinfer writes single floats into a network's input whatever its type: a half one is half as large.
+
+    Raises:
+        ConfigError: the input is not float32, or an output neither that nor a label.
+    """
+    inputs, outputs = graph_types(graph)
+    wrong = [f"input {name} is {kind}" for name, kind in inputs.items() if kind != "f32"]
+    wrong += [
+        f"output {name} is {kind}" for name, kind in outputs.items() if kind not in ("f32", "i32", "i64")
+    ]
+    if wrong:
+        raise ConfigError(
+            f"{graph.name}: {', '.join(wrong)}, and nvinfer reads and writes float32: convert it with its "
+            "inputs and outputs kept (keep_io_types=True in onnxconverter-common and in ONNX Runtime's tools)"
+        )
 
 
 def _one_scale(contract: DetectorContract) -> float:

@@ -113,7 +113,7 @@ def engine_path(plan: Plan, model: DetectorPlan | EncoderPlan) -> str:
     precision = "fp16" if model.half else "fp32"
     own = model.kind if isinstance(model, EncoderPlan) else model.onnx.stem
     name = "-".join(part for part in (own, model.digest) if part)
-    return str(plan.engines / f"{name}_b{model.batch}_{precision}.engine")
+    return str(plan.engines / f"{name}_b{model.batch}_gpu{plan.gpu}_{precision}.engine")
 
 
 def to_ini(sections: Sections) -> str:

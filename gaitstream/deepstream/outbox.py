@@ -20,6 +20,7 @@ class _Message(NamedTuple):
     gone: list[Gone]
     counters: Counts
     arrays: list[NDArray[Any]]
+    plays: bool = False
 
     @property
     def size(self) -> int:
@@ -66,6 +67,12 @@ class Outbox:
             self._bytes += message.size
             self._ready.notify_all()
 
+    def put_plays(self) -> None:
+        """Queue the message that the pipeline plays: the first of all."""
+        with self._ready:
+            self._waiting.append(_Message([], [], {}, [], plays=True))
+            self._ready.notify_all()
+
     def close(self, timeout_s: float) -> bool:
         """Send what waits, then end. Returns whether all was sent in time."""
         with self._ready:
@@ -105,7 +112,7 @@ class Outbox:
                 message = self._waiting.popleft()
                 self._bytes -= message.size
                 self._ready.notify_all()
-            self._send(list(pack(*message)))
+            self._send(pack(*message))
 
 
 def _added(a: Counts, b: Counts) -> Counts:

@@ -63,6 +63,8 @@ class EncoderPlan:
     """The graph computes in half precision; its feature map has it in any case."""
     digest: str = ""
     """Of the graph."""
+    plugins: bool = False
+    """The graph holds operators of our plugin library, which has to be loaded before the engine is."""
 
     @property
     def keypoints(self) -> str | None:
@@ -81,3 +83,5 @@ class Plan:
     """Our parser library."""
     engines: Path
     """Folder for compiled engines: a volume, so that they are built once."""
+    gpu: int = 0
+    """Number of the GPU that runs it."""

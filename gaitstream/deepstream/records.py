@@ -60,7 +60,9 @@ class Batch(msgspec.Struct, array_like=True, frozen=True):
     counters: dict[str, dict[str, int]]
     """Counts since the last message, by camera (empty name: none) and what."""
     blocks: tuple[tuple[str, tuple[int, ...]], ...]
-    """Type and shape of the arrays that follow, two per encoder: maps, keypoints."""
+    """Type and shape of the arrays that follow, two per encoder: maps, joints."""
+    plays: bool = False
+    """In place of a buffer: the pipeline plays now, its engines are loaded."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -72,10 +74,11 @@ def pack(
     gone: list[Gone],
     counters: dict[str, dict[str, int]],
     arrays: list[NDArray[Any]],
+    plays: bool = False,
 ) -> list[bytes | memoryview]:
     """The parts of a message; arrays are not copied."""
     blocks = tuple((array.dtype.str, array.shape) for array in arrays)
-    header = _encoder.encode(Batch(tuple(frames), tuple(gone), counters, blocks))
+    header = _encoder.encode(Batch(tuple(frames), tuple(gone), counters, blocks, plays))
     return [header, *(np.ascontiguousarray(array).data if array.size else b"" for array in arrays)]
 
 

@@ -13,10 +13,10 @@ import yaml
 from gaitstream.config.masking import mask
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.drawing import draw
+from gaitstream.deepstream.elements import Graph
 from gaitstream.deepstream.graph import (
     DETECTOR,
     TRACKER_FILE,
-    Graph,
     build_graph,
     encoder_name,
     nvinfer_file,
@@ -37,7 +37,7 @@ def render(config: Config, plan: Plan, folder: Path, *, view: bool = False) -> t
         config: the site.
         plan: its models.
         folder: made when missing; files of the same names are replaced.
-        view: add the annotated RTSP stream.
+        view: add the annotated pictures.
 
     Returns:
         The graph, and the files written.

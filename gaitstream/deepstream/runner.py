@@ -9,6 +9,7 @@ new one is started after a growing pause; journal, gallery and metrics never sto
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import tempfile
 import time
@@ -23,7 +24,7 @@ from gaitstream.deepstream.choose import refuse_pictures, uses_deepstream
 from gaitstream.deepstream.commands import change_commands, revive_commands
 from gaitstream.deepstream.counting import count_frames, count_handled
 from gaitstream.deepstream.engines import prepare_engines
-from gaitstream.deepstream.graph import enabled, slots_of, uri_of
+from gaitstream.deepstream.graph import enabled, reconnects, room_for_cameras, uri_of
 from gaitstream.deepstream.heads import load_heads
 from gaitstream.deepstream.labels import Labeller
 from gaitstream.deepstream.models import make_plan
@@ -32,7 +33,7 @@ from gaitstream.deepstream.progress import print_progress
 from gaitstream.deepstream.records import unpack
 from gaitstream.deepstream.render import render
 from gaitstream.deepstream.spec import Command, make_spec
-from gaitstream.deepstream.supervisor import Supervisor
+from gaitstream.deepstream.supervisor import REVIVE_S, Supervisor
 from gaitstream.deepstream.translate import JudgedFrame, Translator
 from gaitstream.deepstream.watchdog import Act, Action
 from gaitstream.engines.base import Progress, no_progress
@@ -47,6 +48,9 @@ from gaitstream.telemetry.stats import Snapshot, Stats
 
 log = logging.getLogger(__name__)
 
+FAILED_STARTS = 3
+"""So many processes in a row that end before they play end a run of files."""
+
 
 class DeepStreamPipeline:
     """Runs a site on DeepStream.
@@ -57,7 +61,7 @@ class DeepStreamPipeline:
         observers: hooks. `on_frame` is never called: no pictures leave the GPU.
         watch: the configuration's file; changes of it are taken over while running.
         run: id of the run in every event; a new one when empty.
-        view: offer the annotated RTSP stream.
+        view: offer the annotated pictures.
         plan: the models; derived from the configuration when None.
         recognizers: open head graphs by kind; opened when None.
         environ: added to the DeepStream process's environment.
@@ -93,16 +97,22 @@ class DeepStreamPipeline:
             sink=sink, observers=[*observers, *watching], watch=watch, run=run,
         )  # fmt: skip
         self._view = view
+        if view and not ipaddress.ip_address(config.deepstream.view_address).is_loopback:
+            log.warning(
+                "pictures are offered at %s without authentication: whoever reaches it sees them",
+                config.deepstream.view_address,
+            )
         self._prepare = prepare
         self._progress = progress
         kinds = [encoder.kind for encoder in self._plan.encoders]
         self._translator = Translator(config, kinds, self._session.judge)
         self._folder = tempfile.TemporaryDirectory(prefix="gaitstream-graph-")
         self._supervisor = Supervisor(environ, config.sources.stall_s)
-        self._slots = 0
+        self._room = 0
         self._next_tracks: dict[str, int] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         self._ended = False
+        self._failed: dict[str, str] = {}
 
     @property
     def config(self) -> Config:
@@ -131,7 +141,7 @@ class DeepStreamPipeline:
                 self._take(parts)
             self._maintain()
         self._supervisor.child.end()
-        return self._session.end(failed={})
+        return self._session.end(failed=self._failed)
 
     def stop(self, cause: str = "shutdown") -> None:
         """Ask the run to end soon; from any thread, also from a signal handler."""
@@ -175,6 +185,8 @@ class DeepStreamPipeline:
             return
         batch, arrays = unpack(parts)
         count_handled(self.stats, batch.counters)
+        if batch.plays:
+            self._supervisor.play()
         now_s = time.monotonic()
         for frame in batch.frames:
             self._sizes[frame.camera] = (frame.width, frame.height)
@@ -209,15 +221,17 @@ class DeepStreamPipeline:
     def _start(self) -> None:
         graph, _ = render(self.config, self._plan, Path(self._folder.name), view=self._view)
         endpoint = self._supervisor.child.endpoint
-        self._slots = slots_of(self.config)
+        self._room = room_for_cameras(self.config)
         self._act(
-            self._supervisor.start(make_spec(self.config, self._plan, graph, endpoint, self._next_tracks))
+            self._supervisor.start(
+                make_spec(self.config, self._plan, graph, endpoint, self._next_tracks), self._revivals_s()
+            )
         )
 
     def _restart(self, reason: str, *, pause: bool = True) -> None:
         """End the process and its tracks; start another after a pause."""
         self.stats.now.front["restarts"] += 1
-        actions = self._supervisor.end(reason, self._camera_ids(), pause=pause)
+        actions = self._supervisor.end(reason, self._revivals_s(), pause=pause)
         ended = [(one.camera, track) for one in self._translator.end_all() for track in one.ended]
         self._session.decider.take([], [], ended)
         self._act(actions)
@@ -227,8 +241,16 @@ class DeepStreamPipeline:
         child = self._supervisor.child
         while not self._ended and (parts := child.receive(0.0)) is not None:
             self._take(parts)
-        if not self._ended and not self._supervisor.paused:
-            self._restart(f"DeepStream's process ended with code {child.exit_code}")
+        if self._ended or self._supervisor.paused:
+            return
+        self._restart(f"DeepStream's process ended with code {child.exit_code}")
+        if self._supervisor.failed_starts == FAILED_STARTS and all(map(is_file, enabled(self.config))):
+            # Cameras may come back; files that cannot be started on will not change.
+            reason = (
+                f"DeepStream's process ended {FAILED_STARTS} times before it played; its lines above say why"
+            )
+            self._failed = dict.fromkeys(self._camera_ids(), reason)
+            self._ended = True
 
     # Around it.
 
@@ -255,6 +277,7 @@ class DeepStreamPipeline:
 
     def _revive(self, camera: str) -> None:
         if self.config.deepstream.rest is None:
+            log.error("camera %s: no frames; with deepstream.rest: null it cannot be added again", camera)
             return
         self.stats.camera(camera).reconnects += 1
         log.warning("camera %s: no frames; removed and added again", camera)
@@ -275,7 +298,7 @@ class DeepStreamPipeline:
     def _change_cameras(self, before: Config, changes: Changes) -> None:
         self._translator.adjust(self.config)
         moved = bool(changes.added or changes.removed or changes.reopened)
-        if moved and (self.config.deepstream.rest is None or len(self._camera_ids()) > self._slots):
+        if moved and (self.config.deepstream.rest is None or len(self._camera_ids()) > self._room):
             self._restart("other cameras than the process has room or means for", pause=False)
             return
         for command in change_commands(before, self.config, changes):
@@ -285,7 +308,15 @@ class DeepStreamPipeline:
             self._session.decider.end_camera(camera, "camera_removed")
             self.stats.camera(camera).state = "ended"
         for camera in (*changes.added, *changes.reopened):
-            self._supervisor.watchdog.add(camera, time.monotonic())
+            self._supervisor.watchdog.add(camera, self._revivals_s()[camera], time.monotonic())
+
+    def _revivals_s(self) -> dict[str, float]:
+        """By camera, the silence after which it is added again: soon where DeepStream does not connect it."""
+        stall_s, reconnect_s = self.config.sources.stall_s, float(self.config.deepstream.reconnect_s)
+        return {
+            camera.id: stall_s + REVIVE_S if reconnects(camera) else max(stall_s, reconnect_s)
+            for camera in enabled(self.config)
+        }
 
     def _camera_ids(self) -> tuple[str, ...]:
         return tuple(camera.id for camera in enabled(self.config))

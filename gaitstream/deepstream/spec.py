@@ -15,7 +15,8 @@ from urllib.request import url2pathname
 import msgspec
 
 from gaitstream.config.schema import Camera, Config
-from gaitstream.deepstream.graph import Graph, enabled, uri_of
+from gaitstream.deepstream.elements import Graph
+from gaitstream.deepstream.graph import enabled, uri_of
 from gaitstream.deepstream.plan import EncoderPlan, Plan
 from gaitstream.deepstream.tracker import probation_frames
 

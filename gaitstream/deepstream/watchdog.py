@@ -7,7 +7,7 @@ offline, later taken out and put in again, and when all of them stay silent the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,6 +35,7 @@ class Action:
 @dataclass(slots=True)
 class _Watch:
     last_s: float
+    revive_s: float
     online: bool = False
     next_revival_s: float | None = None
 
@@ -44,30 +45,44 @@ class Watchdog:
 
     Args:
         stall_s: silence after which a camera is offline.
-        revive_s: silence after which it is removed and added again, and after each such attempt.
         restart_s: silence of all cameras after which the process is started anew.
-        start_s: as `restart_s`, for a process that has not sent anything yet: engines may be loading.
+        start_s: as `restart_s`, for a process that does not play yet: engines may be loading.
     """
 
-    def __init__(self, stall_s: float, revive_s: float, restart_s: float, start_s: float) -> None:
+    def __init__(self, stall_s: float, restart_s: float, start_s: float) -> None:
         self._stall_s = stall_s
-        self._revive_s = revive_s
         self._restart_s = restart_s
         self._start_s = start_s
         self._cameras: dict[str, _Watch] = {}
         self._started_s = 0.0
         self._last_s: float | None = None
 
-    def start(self, cameras: Iterable[str], now_s: float) -> list[Action]:
-        """A process was started; cameras that were online are not any more."""
+    def start(self, cameras: Mapping[str, float], now_s: float) -> list[Action]:
+        """A process was started; cameras that were online are not any more.
+
+        Args:
+            cameras: by id, the silence after which one is removed and added again, once and again.
+            now_s: the time.
+        """
         lost = [Action(Act.OFFLINE, c, "the process ended") for c, w in self._cameras.items() if w.online]
-        self._cameras = {camera: _Watch(now_s) for camera in cameras}
+        self._cameras = {camera: _Watch(now_s, revive_s) for camera, revive_s in cameras.items()}
         self._started_s, self._last_s = now_s, None
         return lost
 
-    def add(self, camera: str, now_s: float) -> None:
-        """A camera was added."""
-        self._cameras[camera] = _Watch(now_s)
+    @property
+    def plays(self) -> bool:
+        """Whether the process plays, by its word or its frames."""
+        return self._last_s is not None
+
+    def play(self, now_s: float) -> None:
+        """The process plays: engines are loaded, and cameras connect from now on."""
+        self._last_s = now_s
+        for watch in self._cameras.values():
+            watch.last_s = max(watch.last_s, now_s)
+
+    def add(self, camera: str, revive_s: float, now_s: float) -> None:
+        """A camera was added; arguments as for `start`."""
+        self._cameras[camera] = _Watch(now_s, revive_s)
 
     def remove(self, camera: str) -> None:
         """A camera was removed."""
@@ -93,9 +108,9 @@ class Watchdog:
             if watch.online and silent_s > self._stall_s:
                 watch.online = False
                 actions.append(Action(Act.OFFLINE, camera, f"no frame for {silent_s:.0f} s"))
-            due_s = watch.next_revival_s or watch.last_s + self._revive_s
+            due_s = watch.next_revival_s or watch.last_s + watch.revive_s
             if self._last_s is not None and now_s > due_s:
-                watch.next_revival_s = now_s + self._revive_s
+                watch.next_revival_s = now_s + watch.revive_s
                 actions.append(Action(Act.REVIVE, camera, f"no frame for {silent_s:.0f} s"))
         since_s = self._started_s if self._last_s is None else self._last_s
         limit_s = self._start_s if self._last_s is None else self._restart_s

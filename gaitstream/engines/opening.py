@@ -151,6 +151,20 @@ def graph_shapes(graph: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tup
     return inputs, outputs
 
 
+def graph_types(graph: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Element types of a graph's inputs and outputs by name (`f32`, `f16`, `i64`), without compiling it.
+
+    Raises:
+        EngineError: the file is not a graph.
+    """
+    model = _read(graph)
+    inputs, outputs = (
+        {port.get_any_name(): str(port.get_element_type().to_string()) for port in ports}
+        for ports in (model.inputs, model.outputs)
+    )
+    return inputs, outputs
+
+
 def _read(graph: Path) -> ov.Model:
     import openvino as ov
 

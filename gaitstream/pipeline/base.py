@@ -78,7 +78,7 @@ class RunOptions:
         metrics_port: overrides `metrics.port`.
         verbose: also what a developer wants to know.
         frontend: `native`, `deepstream`, or `auto`: DeepStream where it is installed.
-        view: DeepStream's annotated RTSP stream.
+        view: DeepStream's annotated pictures.
     """
 
     config: Path

@@ -155,12 +155,13 @@ def run_deepstream(
 def play(
     config: Config, plan: Plan, recording: Sequence[Any], copier: Copier
 ) -> tuple[list[list[Any]], list[Any]]:
-    """Run the process's code on a recording: the messages it sent, the recording as its probes left it."""
+    """Run the process's code on a recording: the buffers it sent, the recording as its probes left it."""
     messages: list[list[Any]] = []
     fake.Pipeline.recording, fake.Pipeline.device = copy.deepcopy(list(recording)), fake.CUDA
     spec = make_spec(config, plan, build_graph(config, plan, Path("/out")), "inproc://none")
     child.Run(spec, messages.append, maker=fake, copier=copier)(no_commands())  # type: ignore[arg-type]
-    return messages, fake.Pipeline.recording
+    assert unpack([bytes(part) for part in messages[0]])[0].plays
+    return messages[1:], fake.Pipeline.recording
 
 
 def no_commands() -> Iterator[Command]:

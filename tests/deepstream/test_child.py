@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
+import shutil
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gaitstream.deepstream.graph import build_graph
@@ -23,16 +27,19 @@ FAKE = Path(__file__).parent / "fake"
 class Started:
     """A process on a recording."""
 
-    def __init__(self, folder: Path, steps: list[Any]) -> None:
+    def __init__(self, folder: Path, steps: list[Any], environ: Mapping[str, str] | None = None) -> None:
         (folder / "recording.pickle").write_bytes(pickle.dumps(steps))
         self.child = ChildProcess(
             {
                 "PYTHONPATH": f"{FAKE}:{Path.cwd()}",
                 "GAITSTREAM_FAKE_RECORDING": str(folder / "recording.pickle"),
+                **(environ or {}),
             }
         )
         self.child.start(self.spec(folder))
         self.batches: list[Batch] = []
+        self.plays: list[int] = []
+        """How many batches had come when it said that it plays."""
         self.ended = False
 
     def spec(self, folder: Path) -> Spec:
@@ -49,8 +56,10 @@ class Started:
                     return
             elif len(parts) == 1 and not len(parts[0]):
                 self.ended = True
+            elif (batch := unpack([bytes(part) for part in parts])[0]).plays:
+                self.plays.append(len(self.batches))
             else:
-                self.batches.append(unpack([bytes(part) for part in parts])[0])
+                self.batches.append(batch)
                 if frames is not None and self.count() >= frames:
                     return
 
@@ -122,6 +131,7 @@ def test_the_end_is_told_after_the_last_frame(start: Any) -> None:
     process.hear()
     assert process.ended
     assert process.count() == 25
+    assert process.plays == [0]  # once, of the many elements that change their states
     process.child.end()
 
 
@@ -143,5 +153,51 @@ def test_a_live_pipeline_that_swallows_its_end_is_ended(tmp_path: Path) -> None:
         process.child.tell(Command(do="stop"))
         assert process.exit_code() is not None
         assert time.monotonic() - begun_s < 8
+    finally:
+        process.child.close()
+
+
+PLUGIN = """
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void loaded(void) {
+    const char *path = getenv("GAITSTREAM_FAKE_LOADED");
+    if (path) fclose(fopen(path, "w"));
+}
+"""
+
+
+class WithPlugin(Started):
+    """A process whose encoder's graph holds our operator."""
+
+    def spec(self, folder: Path) -> Spec:
+        spec = super().spec(folder)
+        encoders = tuple(dataclasses.replace(encoder, plugins=True) for encoder in spec.encoders)
+        return msgspec.structs.replace(spec, encoders=encoders)
+
+
+def test_the_plugin_library_is_loaded_before_deepstream_reads_an_engine(tmp_path: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    (tmp_path / "plugin.c").write_text(PLUGIN)
+    library = tmp_path / "libgaitstream_plugins.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "plugin.c"], check=True)
+    environ = {"GAITSTREAM_NATIVE": str(tmp_path), "GAITSTREAM_FAKE_LOADED": str(tmp_path / "loaded")}
+    process = WithPlugin(tmp_path, videos.walk(5), environ)
+    try:
+        process.hear()
+        assert process.count() == 5
+        assert process.ended
+    finally:
+        process.child.close()
+
+
+def test_a_missing_plugin_library_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    process = WithPlugin(tmp_path, videos.walk(5), {"GAITSTREAM_NATIVE": str(tmp_path)})
+    try:
+        process.hear()
+        assert process.exit_code() == 1
+        assert "libgaitstream_plugins.so" in capfd.readouterr().err
     finally:
         process.child.close()

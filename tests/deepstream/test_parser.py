@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,7 +36,18 @@ class Parser:
     """The library's C interface."""
 
     def __init__(self, path: Path) -> None:
-        self._decode = ctypes.CDLL(str(path)).gaitstream_decode
+        self._library = ctypes.CDLL(str(path))
+        self._decode = self._library.gaitstream_decode
+
+    def widen(self, halves: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Half floats as floats."""
+        out = np.empty(halves.size, np.float32)
+        self._library.gaitstream_widen_half(
+            ctypes.c_void_p(halves.ctypes.data),
+            ctypes.c_size_t(halves.size),
+            ctypes.c_void_p(out.ctypes.data),
+        )
+        return out
 
     def __call__(
         self,
@@ -193,6 +205,17 @@ def test_a_real_detector_on_a_real_video(parser: Parser, shared: Path) -> None:
     model.close()
     video.release()
     assert total >= 3 * 4  # four people walk there
+
+
+def test_half_outputs_are_widened_exactly(parser: Parser) -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    np.testing.assert_array_equal(parser.widen(halves), halves.astype(np.float32))
+
+
+def test_the_entry_points_take_half_outputs() -> None:
+    """What the headers' test compiles where they are."""
+    text = (SOURCES / "nvinfer.cpp").read_text()
+    assert re.search(r"case HALF:\s+store->resize\(count\);\s+gaitstream_widen_half", text)
 
 
 def test_the_entry_points_compile_against_nvidias_headers(tmp_path: Path) -> None:

@@ -118,6 +118,21 @@ def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Pa
     assert kinds(sink.events)["camera.offline"] >= 2
 
 
+@pytest.mark.parametrize("at", ["prepare", "activate"])
+def test_files_that_cannot_be_started_on_end_the_run_with_a_reason(
+    at: str, bundle: Bundle, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Three processes that never play: files will not change, so nothing is waited for."""
+    monkeypatch.setattr("gaitstream.deepstream.supervisor.Backoff", lambda low, high: _Waits())
+    recording = [fake.Fail(at), *videos.walk(5)]
+    sink, (outcome, stats) = run(videos.make_config(tmp_path), bundle, recording, tmp_path)
+    assert outcome.frames == 0
+    assert outcome.failed.keys() == {"north", "south"}
+    assert "before it played" in outcome.failed["north"]
+    assert stats.front["restarts"] == 3
+    assert kinds(sink.events)["run.stopped"] == 1
+
+
 class _Waits:
     def next(self) -> float:
         return 0.0
@@ -135,8 +150,8 @@ def test_the_front_end_is_chosen(tmp_path: Path) -> None:
 
 
 def dog() -> Watchdog:
-    watchdog = Watchdog(stall_s=5, revive_s=20, restart_s=60, start_s=300)
-    watchdog.start(["a", "b"], 0.0)
+    watchdog = Watchdog(stall_s=5, restart_s=60, start_s=300)
+    watchdog.start({"a": 20, "b": 20}, 0.0)
     return watchdog
 
 
@@ -157,7 +172,39 @@ def test_the_watchdog_tells_stalls_revives_and_restarts() -> None:
     assert [x.act for x in watchdog.check(142.1)] == [Act.REVIVE]
     assert watchdog.frame("b", 143.0) == [Action(Act.ONLINE, "b")]
     assert [x.act for x in watchdog.check(204.0)][-1] is Act.RESTART
-    assert {x.camera for x in watchdog.start(["a", "b"], 205.0)} == set()
+    assert {x.camera for x in watchdog.start({"a": 20, "b": 20}, 205.0)} == set()
+
+
+def test_cameras_that_deepstream_does_not_connect_again_are_revived_soon() -> None:
+    """Also one that has never sent anything, once the pipeline plays."""
+    watchdog = Watchdog(stall_s=5, restart_s=120, start_s=900)
+    watchdog.start({"plain": 65.0, "tls": 10.0}, 0.0)
+    played = [watchdog.plays]
+    assert watchdog.check(60.0) == []
+    watchdog.play(100.0)
+    assert [*played, watchdog.plays] == [False, True]
+    revived = []
+    for now_s in range(101, 160):
+        watchdog.frame("plain", float(now_s))
+        actions = watchdog.check(now_s + 0.5)
+        revived += [(action.camera, now_s) for action in actions if action.act is Act.REVIVE]
+    assert {camera for camera, _ in revived} == {"tls"}
+    assert revived[0] == ("tls", 110)
+    assert len(revived) == 5
+
+
+@pytest.mark.parametrize(
+    ("url", "silence_s"),
+    [("rtsp://h/1", 65.0), ("rtsps://h/1", 10.0), ("https://h/1", 10.0), ("http://h/1", 10.0)],
+)
+def test_schemes_that_nvurisrcbin_does_not_reconnect(url: str, silence_s: float, bundle: Bundle) -> None:
+    """It knows `rtsp://` alone, by the prefix."""
+    config = Config.model_validate(
+        {"cameras": [{"id": "a", "url": url}], "deepstream": {"reconnect_s": 10}, "sources": {"stall_s": 5}}
+    )
+    recognizers = {"biggait": head_of(bundle)}
+    with DeepStreamPipeline(config, plan=videos.make_plan(), recognizers=recognizers) as pipeline:
+        assert pipeline._revivals_s() == {"a": silence_s}
 
 
 def test_a_process_that_never_sends_is_restarted() -> None:

@@ -18,7 +18,7 @@ import yaml
 from gaitstream.cli import build_parser, main
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.compare import Score, finals, owner, read_truth, score, table
-from gaitstream.deepstream.graph import build_graph, slots_of
+from gaitstream.deepstream.graph import build_graph, room_for_cameras
 from gaitstream.deepstream.plan import Plan
 from gaitstream.deepstream.render import render
 from gaitstream.errors import ConfigError
@@ -91,9 +91,9 @@ def test_sources_deepstream_cannot_read_are_refused(url: str, says: str, plan: P
 
 
 def test_room_for_cameras(site: Any) -> None:
-    assert slots_of(site()) == 4
+    assert room_for_cameras(site()) == 2
     with pytest.raises(ConfigError, match="max_cameras is 1"):
-        slots_of(site(deepstream={"max_cameras": 1}))
+        room_for_cameras(site(deepstream={"max_cameras": 1}))
 
 
 def write_cams(folder: Path, bundle: Path | str) -> Path:

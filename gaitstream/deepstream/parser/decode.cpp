@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace {
 
@@ -45,6 +46,20 @@ class Collector {
 };
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+
+/* IEEE 754 binary16: all its values are floats too. */
+float widened(uint16_t half) {
+    const int exponent = (half >> 10) & 31, mantissa = half & 1023;
+    float value = 0.0f;
+    if (exponent == 31) {
+        value = mantissa ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
+    } else if (exponent == 0) {
+        value = std::ldexp(static_cast<float>(mantissa), -24);
+    } else {
+        value = std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
+    }
+    return half & 0x8000 ? -value : value;
+}
 
 int cells(int size, int stride) { return (size + stride - 1) / stride; }
 
@@ -189,4 +204,8 @@ extern "C" int gaitstream_decode(gaitstream_layout layout, const gaitstream_tens
             break;
     }
     return fits ? boxes.count() : -1;
+}
+
+extern "C" void gaitstream_widen_half(const uint16_t* source, size_t count, float* target) {
+    for (size_t i = 0; i < count; ++i) target[i] = widened(source[i]);
 }

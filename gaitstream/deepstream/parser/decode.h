@@ -6,6 +6,9 @@
 #ifndef GAITSTREAM_DECODE_H
 #define GAITSTREAM_DECODE_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -40,6 +43,9 @@ typedef struct {
  */
 int gaitstream_decode(gaitstream_layout layout, const gaitstream_tensor* tensors, int count, int width,
                       int height, int person, float min_score, gaitstream_box* out, int capacity);
+
+/* Widens half floats: an engine may give them where the graph's outputs are floats. */
+void gaitstream_widen_half(const uint16_t* source, size_t count, float* target);
 
 #ifdef __cplusplus
 }

@@ -21,7 +21,8 @@ void widen(const void* source, size_t count, std::vector<float>* target) {
     target->assign(values, values + count);
 }
 
-/* Labels come as integers; everything is decoded as float. `store` keeps what had to be converted. */
+/* Labels come as integers, and some engines give half floats; everything is decoded as float. `store` keeps
+ * what had to be converted. */
 bool tensor_of(const NvDsInferLayerInfo& layer, std::vector<float>* store, gaitstream_tensor* tensor) {
     const NvDsInferDims& dims = layer.inferDims;
     if (dims.numDims < 1 || dims.numDims > 4) return false;
@@ -36,6 +37,10 @@ bool tensor_of(const NvDsInferLayerInfo& layer, std::vector<float>* store, gaits
         case FLOAT:
             tensor->data = static_cast<const float*>(layer.buffer);
             return true;
+        case HALF:
+            store->resize(count);
+            gaitstream_widen_half(static_cast<const uint16_t*>(layer.buffer), count, store->data());
+            break;
         case INT32:
             widen<int32_t>(layer.buffer, count, store);
             break;

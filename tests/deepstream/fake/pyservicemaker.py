@@ -14,6 +14,7 @@ A recording is a list of steps, each a batch (`Batch`), a message (`Message`) or
 from __future__ import annotations
 
 import ctypes
+import enum
 import os
 import pickle
 import queue
@@ -130,8 +131,15 @@ class DynamicSourceMessage:
         self.uri = ""
 
 
+class PipelineState(enum.Enum):
+    READY = 2
+    PAUSED = 3
+    PLAYING = 4
+
+
 class StateTransitionMessage:
-    pass
+    def __init__(self, origin: str, old_state: PipelineState, new_state: PipelineState) -> None:
+        self.origin, self.old_state, self.new_state = origin, old_state, new_state
 
 
 class EOSMessage:
@@ -354,6 +362,9 @@ class Pipeline:
         if self.recording is None:
             self._steps = pickle.loads(Path(os.environ["GAITSTREAM_FAKE_RECORDING"]).read_bytes())
             Pipeline.device = 1
+        loaded = os.environ.get("GAITSTREAM_FAKE_LOADED")
+        if loaded is not None and not Path(loaded).exists():
+            self._failed = True  # an engine with an operator that nobody registered is not read
         if self._steps and type(self._steps[0]).__name__ == "Fail":
             self._failed = True
             if self._steps[0].at == "prepare" and self._steps[0].tells:
@@ -380,6 +391,8 @@ class Pipeline:
         """Tells messages and looks for keys; does not even begin when PLAYING is not reached."""
         if self._failed:
             return
+        for origin in (*self.nodes, self.name):
+            self._on_message(StateTransitionMessage(origin, PipelineState.PAUSED, PipelineState.PLAYING))
         threading.Thread(target=self._play, args=(self._build(),), daemon=True).start()
         reads, due_s = True, 0.0
         while True:

@@ -1,0 +1,158 @@
+"""What is asked of models, engines and the muxer before DeepStream starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from gaitstream.config.schema import Config
+from gaitstream.deepstream import engines
+from gaitstream.deepstream.engines import prepare_engines
+from gaitstream.deepstream.graph import build_graph, room_for_cameras
+from gaitstream.deepstream.models import _detector
+from gaitstream.deepstream.nvinfer import detector_sections, encoder_sections
+from gaitstream.deepstream.plan import Plan
+from gaitstream.engines.base import BuildRequest, Built
+from gaitstream.engines.cache import Found
+from gaitstream.engines.proof import Proof
+from gaitstream.errors import ConfigError, EngineError, MissingExtraError
+
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+
+
+def yolox(path: Path, given: int = FLOAT, made: int = FLOAT) -> Path:
+    """A graph of YOLOX's shapes in these types: zeros of the picture's type."""
+    rows = sum((64 // stride) ** 2 for stride in (8, 16, 32))
+    zeros = numpy_helper.from_array(np.zeros((rows, 85), np.float32), "zeros")
+    nodes = [
+        helper.make_node("Cast", ["images"], ["picture"], to=FLOAT),
+        helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Reshape", ["mean", "column"], ["means"]),
+        helper.make_node("Add", ["zeros", "means"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["output"], to=made),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("images", given, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("output", made, [1, rows, 85])],
+        [zeros, numpy_helper.from_array(np.array([-1, 1, 1]), "column")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def with_detector(path: Path) -> Config:
+    detector = {"model": str(path), "layout": "yolox"}
+    return Config.model_validate(
+        {"cameras": [{"id": "a", "url": "rtsp://h/1"}], "models": {"detector": detector}}
+    )
+
+
+def test_a_detector_in_single_floats_is_taken(tmp_path: Path) -> None:
+    plan = _detector(with_detector(yolox(tmp_path / "yolox.onnx")))
+    assert (plan.layout, plan.height, plan.width) == ("yolox", 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "says"),
+    [
+        (HALF, FLOAT, "input images is f16"),
+        (FLOAT, HALF, "output output is f16"),
+        (HALF, HALF, "input images is f16, output output is f16"),
+        (TensorProto.UINT8, FLOAT, "input images is u8"),
+    ],
+)
+def test_a_detector_that_nvinfer_would_overrun_is_refused(
+    given: int, made: int, says: str, tmp_path: Path
+) -> None:
+    """nvinfer writes four bytes for each value of the input, whatever its type."""
+    with pytest.raises(ConfigError, match=says):
+        _detector(with_detector(yolox(tmp_path / "yolox.onnx", given, made)))
+
+
+# Engines.
+
+
+def test_engines_are_built_for_the_gpu_that_runs_them(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BuildRequest] = []
+
+    def build(request: BuildRequest, runtime: str, **_: Any) -> Found:
+        asked.append(request)
+        return Found(Built(b"engine", Proof(source="none", layers={}, matrix_layers={})), None, "new")
+
+    monkeypatch.setattr(engines, "build_engine", build)
+    files = {}
+    for gpu in (0, 2):
+        here = Plan(plan.detector, plan.encoders, plan.parser, tmp_path / "engines", gpu)
+        files[gpu] = prepare_engines(here)
+        assert all(file.read_bytes() == b"engine" for file in files[gpu])
+        assert [request.device for request in asked] == [f"cuda:{gpu}"] * 3
+        config = Config.model_validate(
+            {"cameras": [{"id": "a", "url": "rtsp://h/1"}], "deepstream": {"gpu": gpu}}
+        )
+        sections = [detector_sections(config, here), *(encoder_sections(config, here, i) for i in (0, 1))]
+        assert [one["property"]["model-engine-file"] for one in sections] == [str(f) for f in files[gpu]]
+        assert all(one["property"]["gpu-id"] == gpu for one in sections)
+        graph = build_graph(config, here, tmp_path, view=True)
+        placed = {n.properties["gpu-id"] for n in graph.nodes if "gpu-id" in n.properties}
+        assert placed == {gpu}
+        asked.clear()
+    assert not set(files[0]) & set(files[2])  # two GPUs of one machine need not be alike
+
+
+def test_without_tensorrts_module_engines_must_be_there(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nvinfer would compile them again at every start."""
+
+    def missing(*_: Any, **__: Any) -> Found:
+        raise MissingExtraError("tensorrt", "gpu", "The runtime 'tensorrt'")
+
+    monkeypatch.setattr(engines, "build_engine", missing)
+    here = Plan(plan.detector, plan.encoders, plan.parser, tmp_path)
+    with pytest.raises(EngineError, match="python3-libnvinfer"):
+        prepare_engines(here)
+    config = Config.model_validate({"cameras": [{"id": "a", "url": "rtsp://h/1"}]})
+    for sections in (detector_sections(config, here), *(encoder_sections(config, here, i) for i in (0, 1))):
+        Path(str(sections["property"]["model-engine-file"])).write_bytes(b"engine")
+    assert len(prepare_engines(here)) == 3
+
+
+# The muxer.
+
+
+def site_of(count: int, fps: float | None = 15.0, **deepstream: Any) -> Config:
+    cameras = [{"id": f"c{i}", "url": f"rtsp://h/{i}", "fps": fps} for i in range(count)]
+    return Config.model_validate({"cameras": cameras, "deepstream": {"source_fps": 30.0, **deepstream}})
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_a_batch_is_full_with_one_frame_of_every_camera(count: int, plan: Plan) -> None:
+    """One with more room is never full, and waits for its timeout every time."""
+    config = site_of(count)
+    assert room_for_cameras(config) == count
+    assert build_graph(config, plan, Path("/out")).node("cameras").properties["max-batch-size"] == count
+    assert room_for_cameras(site_of(count, max_cameras=20)) == 20
+
+
+@pytest.mark.parametrize(
+    ("source_fps", "fps", "decoded_fps"),
+    [(30, 15, 15), (30, 30, 30), (25, 10, 12.5), (30, None, 30), (5, 1, 1)],
+)
+def test_a_late_camera_costs_a_quarter_of_a_period_at_most(
+    source_fps: float, fps: float | None, decoded_fps: float, plan: Plan
+) -> None:
+    config = site_of(2, fps, source_fps=source_fps)
+    properties = build_graph(config, plan, Path("/out")).node("cameras").properties
+    every = max(int(str(properties["drop-frame-interval"])), 1)
+    assert source_fps / every == decoded_fps
+    timeout_us = int(str(properties["batched-push-timeout"]))
+    assert 0.2e6 / decoded_fps < timeout_us <= 0.25e6 / decoded_fps
