@@ -70,6 +70,10 @@ class GalleryKeyError(GalleryError):
     """The gallery's key is missing, or is not the one it was closed with."""
 
 
+class TelemetryError(GaitstreamError):
+    """Metrics and health checks cannot be served."""
+
+
 class EventError(GaitstreamError):
     """The event bus or its journal cannot be opened, read or written."""
 

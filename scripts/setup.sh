@@ -45,6 +45,10 @@ fi
 "$venv/bin/python" -c 'import cv2' 2>/dev/null ||
     packages "OpenCV needs system libraries" libgl1 libglib2.0-0 || fail "OpenCV cannot be imported"
 if [ "$profile" = dev ]; then
+    command -v strace >/dev/null || packages "the tests watch which addresses are contacted" strace ||
+        echo "setup: without strace those tests are skipped" >&2
+    command -v systemd-analyze >/dev/null || packages "the tests check the unit file" systemd ||
+        echo "setup: without systemd-analyze that test is skipped" >&2
     command -v g++ >/dev/null || packages "the CPU kernels are compiled in the tests" g++ ||
         echo "setup: without g++ the tests of the compiled kernels are skipped" >&2
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||

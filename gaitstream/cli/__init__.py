@@ -7,13 +7,17 @@ when one runs: `set_defaults(handler="bench:plan")` names the function `plan` of
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from gaitstream import __version__
 from gaitstream.errors import GaitstreamError
+from gaitstream.telemetry.logs import json_line
 
 Handler = Callable[[argparse.Namespace], int]
 GROUPS = ("run", "people", "events", "models", "synth", "bench", "deepstream")
@@ -50,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 1 on a runtime error, 2 on a wrong argument or configuration, 3 on a missing extra,
         130 when interrupted.
     """
-    args = build_parser().parse_args(argv)
+    args = parse(argv)
     try:
         code = int(find_handler(args.handler)(args) or 0)
         sys.stdout.flush()
@@ -58,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GaitstreamError as error:
         if args.debug:
             raise
-        print(f"gaitstream: {error}", file=sys.stderr)
+        complain(args, str(error), error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -66,3 +70,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, `head` say, has seen enough; without this Python complains once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:
+        if args.debug or not getattr(args, "json", False):
+            raise
+        complain(args, traceback.format_exc(), 1)
+        return 1
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; what is wrong with it is said as JSON where `--json` is in it."""
+    words = sys.argv[1:] if argv is None else argv
+    if "--json" not in words:
+        return build_parser().parse_args(argv)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return build_parser().parse_args(argv)
+    except SystemExit as stop:
+        if stop.code:
+            complain(argparse.Namespace(json=True), said.getvalue().strip().splitlines()[-1], int(stop.code))
+        raise
+
+
+def complain(args: argparse.Namespace, text: str, code: int) -> None:
+    """Say on standard error why a command fails; as JSON where it was asked for."""
+    if getattr(args, "json", False):
+        text = json_line(text, level="critical", exit_code=code)
+    print(text if getattr(args, "json", False) else f"gaitstream: {text}", file=sys.stderr)

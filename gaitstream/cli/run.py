@@ -33,7 +33,7 @@ def _add_run(commands: Commands) -> None:
     option("--save-tracklets", type=Path, metavar="DIR", help="write every track's pictures and decision")
     option("--json", action="store_true", help="log as JSON, one object per line")
     option("--no-table", action="store_true", help="log lines instead of the live table")
-    option("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on this local port")
+    option("--metrics-port", type=int, metavar="PORT", help="metrics and health checks on this local port")
     option(
         "--frontend", choices=("auto", "native", "deepstream"), default="auto",
         help="what reads, detects and tracks; auto takes DeepStream where it is installed",

@@ -306,8 +306,9 @@ class DeepStreamPipeline:
         for camera in (*changes.removed, *changes.reopened):
             self._supervisor.watchdog.remove(camera)
             self._session.decider.end_camera(camera, "camera_removed")
-            self.stats.camera(camera).state = "ended"
+            self.stats.camera(camera).state, self.stats.camera(camera).removed = "ended", True
         for camera in (*changes.added, *changes.reopened):
+            self.stats.camera(camera).removed = False
             self._supervisor.watchdog.add(camera, self._revivals_s()[camera], time.monotonic())
 
     def _revivals_s(self) -> dict[str, float]:

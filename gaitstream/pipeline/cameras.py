@@ -142,6 +142,7 @@ class Cameras:
 
     def open(self, camera: str, config: Config) -> None:
         """Start reading a camera."""
+        self._stats.camera(camera).removed = False
         self._streams[camera] = CameraStream.start(
             config.camera(camera),
             config,

@@ -95,6 +95,7 @@ class Decider:
             del self._identifiers[camera]
             self._labels.pop(camera, None)
             self._skew_ns.pop(camera, None)
+            self._stats.camera(camera).people = 0
 
     def end_all(self, cause: str) -> None:
         """End every track of every camera."""
@@ -241,8 +242,14 @@ class Decider:
 
     def _publish(self, decision: Decision) -> None:
         self._events.emit(self._events.make.identity(decision))
-        self._stats.camera(
-            decision.camera
-        ).last_identity = f"#{decision.track} {decision.person or decision.status.value}"
+        self._stats.camera(decision.camera).last_identity = in_short(decision)
         for observer in self._observers:
             observer.on_decision(decision)
+
+
+def in_short(decision: Decision) -> str:
+    """A decision for a narrow column: who, how near, and why not."""
+    said = decision.person or decision.status.value.replace("insufficient_evidence", "no evidence")
+    near = f" {decision.distance:.2f}" if decision.distance is not None else ""
+    why = f" {decision.reason.value}" if decision.reason else ""
+    return f"#{decision.track} {said}{near}{why}" + ("?" if decision.provisional and not why else "")

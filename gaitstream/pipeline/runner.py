@@ -315,7 +315,7 @@ class Pipeline:
             CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera, cause="removed")
         )
         stream.count()
-        stream.stats.state = "ended"
+        stream.stats.state, stream.stats.removed = "ended", True
 
 
 def load_detector(config: Config) -> DetectorModel:

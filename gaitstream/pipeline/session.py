@@ -119,6 +119,7 @@ class RunSession:
 
     def is_due(self) -> bool:
         """Whether it is time for `maintain`, and for what the runner itself looks at once a second."""
+        self.stats.turn()
         now_s = time.monotonic()
         due = now_s >= self._due_s
         if due:

@@ -34,7 +34,7 @@ from gaitstream.pipeline.known import start_keeper
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.session import StopRequest
 from gaitstream.pipeline.source.backoff import Backoff
-from gaitstream.telemetry.display import start_logging
+from gaitstream.telemetry.logs import start_logging
 from gaitstream.telemetry.stats import Snapshot, decode_snapshot, encode_snapshot, rss_bytes
 
 log = logging.getLogger("gaitstream.run")

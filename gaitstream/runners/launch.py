@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from types import FrameType
 
 from rich.console import Console
@@ -17,8 +18,9 @@ from gaitstream.errors import SourceError
 from gaitstream.pipeline.base import Outcome, Runner, RunOptions
 from gaitstream.pipeline.publish import open_publisher
 from gaitstream.runners.registry import choose_runner
-from gaitstream.telemetry.display import LiveTable, start_logging, summary
-from gaitstream.telemetry.metrics import MetricsServer
+from gaitstream.telemetry.display import LiveTable, summary
+from gaitstream.telemetry.logs import start_logging
+from gaitstream.telemetry.server import PATHS, TelemetryServer
 
 log = logging.getLogger("gaitstream.run")
 
@@ -38,23 +40,28 @@ def launch(options: RunOptions) -> int:
     config = load_config(options.config)
     with ExitStack() as stack:
         table = sys.stdout.isatty() and not options.json_logs if options.table is None else options.table
-        start_logging(table=table, as_json=options.json_logs, verbose=options.verbose)
+        options = replace(options, table=table)  # workers must know too
+        console = Console() if table else None
+        log_output = start_logging(
+            table=table, as_json=options.json_logs, verbose=options.verbose, console=console
+        )
+        stack.callback(log_output.close)
         spec = choose_runner(options, config)
         publisher = stack.enter_context(open_publisher(config, options.config))
         log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)
         runner = spec.open(options, config, publisher)
         stack.callback(runner.close)
         stack.enter_context(signals(runner.stop))
-        port = options.metrics_port or config.metrics.port
+        port = config.metrics.port if options.metrics_port is None else options.metrics_port
         if port is not None:
-            server = MetricsServer(config.metrics.host, port, runner.snapshot)
+            server = TelemetryServer(config.metrics.host, port, runner.snapshot)
             stack.callback(server.close)
-        if table:
-            stack.enter_context(live_table(runner))
-        outcome = runner.run()
-    for line in summary(runner.snapshot()):
-        log.info("%s", line)
-    return exit_code(outcome)
+            log.info("metrics and health at http://%s:%s (%s)", server.host, server.port, PATHS)
+        with live_table(runner, console) if console is not None else nullcontext():
+            outcome = runner.run()
+        for line in summary(runner.snapshot()):
+            log.info("%s", line)
+        return exit_code(outcome)
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -91,9 +98,8 @@ def signals(stop: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def live_table(runner: Runner) -> Iterator[None]:
+def live_table(runner: Runner, console: Console) -> Iterator[None]:
     """The live table, for as long as the context lasts."""
-    console = Console()
     table = LiveTable(console, runner.snapshot)
     table.start()
     try:

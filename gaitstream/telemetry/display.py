@@ -1,11 +1,9 @@
-"""The live table in a terminal, and log lines where there is none."""
+"""The live table in a terminal, and what is said when a run has ended."""
 
 from __future__ import annotations
 
-import json
-import logging
+import re
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +16,8 @@ from gaitstream.data import Reason
 from gaitstream.telemetry.stats import CameraStats, Histogram, Snapshot
 
 REDRAW_S = 0.5
+ROWS_AROUND = 5
+"""Lines of a terminal that are not for cameras: heading, totals, a wrapped reason."""
 _STATE_STYLES = {"online": "green", "offline": "bold red", "failed": "bold red", "ended": "dim"}
 
 HINTS = {
@@ -64,26 +64,88 @@ class Rates:
         return self._rates
 
 
-def table(snapshot: Snapshot, rates: dict[str, tuple[float, float]]) -> Group:
-    """The live view: one row per camera, one line of totals."""
-    view = Table(expand=True, box=None, header_style="bold", pad_edge=False)
-    for heading in ("camera", "state"):
-        view.add_column(heading, no_wrap=True)
-    for heading in ("fps in", "analysed", "dropped", "people", "tracks", "ended", "p50", "p95 ms"):
-        view.add_column(heading, justify="right", no_wrap=True)
-    view.add_column("last identity", no_wrap=True, ratio=1)
-    for name, camera in snapshot.cameras.items():
-        view.add_row(*_row(name, camera, rates.get(name, (0.0, 0.0))))
-    return Group(view, Text(totals(snapshot), style="dim"))
+def table(
+    snapshot: Snapshot, rates: dict[str, tuple[float, float]], width: int = 160, rows: int = 100
+) -> Group:
+    """The live view: one row per camera, one line of totals.
+
+    Args:
+        snapshot: what to show.
+        rates: decoded and analysed frames per second by camera.
+        width: of the terminal in characters; what does not fit is left out, the least telling columns first.
+        rows: most cameras shown; those at fault come first.
+    """
+    shown = {name: camera for name, camera in snapshot.cameras.items() if not camera.removed}
+    if not shown:
+        return Group(Text("no camera: all were removed from the file, or none is open yet", "yellow"))
+    names = list(shown)
+    if len(names) > rows:
+        names = sorted(names, key=lambda name: shown[name].state == "online")[:rows]
+    headings = [heading for heading, least in _COLUMNS.items() if width >= least]
+    view = Table(expand=True, box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        left = heading in ("camera", "state")
+        most = 16 if heading == "camera" else None
+        view.add_column(heading, justify="left" if left else "right", no_wrap=True, max_width=most)
+    view.add_column("last identity", ratio=1, overflow="fold")
+    for name in names:
+        cells = _cells(name, shown[name], rates.get(name, (0.0, 0.0)))
+        view.add_row(*(cells[heading] for heading in headings), _last(shown[name]))
+    parts: list[Table | Text] = [view]
+    if len(names) < len(shown):
+        parts.append(Text(f"and {len(shown) - len(names)} more cameras", style="dim"))
+    line = Text(totals(snapshot, short=width < 100), style="dim", no_wrap=True, overflow="ellipsis")
+    return Group(*parts, line)
 
 
-def totals(snapshot: Snapshot) -> str:
-    """One line about the whole process."""
+_COLUMNS = {
+    "camera": 0, "state": 0, "fps in": 110, "fps": 0, "dropped": 100, "people": 0, "tracks": 100,
+    "ended": 110, "p50": 130, "p95 ms": 130,
+}  # fmt: skip
+"""Headings with the narrowest terminal that has room for them. The last identity, with distance and reason,
+takes what is left and is never dropped."""
+
+
+def _cells(name: str, camera: CameraStats, rates: tuple[float, float]) -> dict[str, str | Text]:
+    """A camera's values by heading; of one that is away there are none of the moment."""
+    here = camera.state == "online"
+    return {
+        "camera": name,
+        "state": Text(camera.state, style=_STATE_STYLES.get(camera.state, "yellow")),
+        "fps in": f"{rates[0]:.1f}" if here else "-",
+        "fps": f"{rates[1]:.1f}" if here else "-",
+        "dropped": str(camera.dropped),
+        "people": str(camera.people) if here else "-",
+        "tracks": str(camera.tracks) if here else "-",
+        "ended": str(camera.tracks_ended),
+        "p50": _ms(camera, 0.5),
+        "p95 ms": _ms(camera, 0.95),
+    }
+
+
+def _ms(camera: CameraStats, share: float) -> str:
+    value = camera.latency.quantile(share)
+    return "-" if value is None else f"{value:.0f}"
+
+
+_URL_PREFIX = re.compile(r"^\S+://\S+: ")
+
+
+def _last(camera: CameraStats) -> Text:
+    """Why a camera is away, else who was seen last."""
+    if camera.reason:
+        return Text(_URL_PREFIX.sub("", camera.reason), style="red")
+    return Text(camera.last_identity)
+
+
+def totals(snapshot: Snapshot, *, short: bool = False) -> str:
+    """One line about the whole process; when short, for 80 characters."""
     cameras = snapshot.cameras.values()
     analysed = sum(camera.analysed for camera in cameras)
     persons = sum(camera.person_frames for camera in cameras)
+    people = "" if short else f"{persons} person-frames   "
     return (
-        f"{snapshot.uptime_s:.0f} s   {analysed} frames   {persons} person-frames   "
+        f"{snapshot.uptime_s:.0f} s   {analysed} frames   {people}"
         f"{sum(snapshot.events.values())} events   event p50/p95 {_quantiles(snapshot.event_latency)} ms   "
         f"{snapshot.rss_bytes / 2**20:.0f} MiB"
     )
@@ -133,6 +195,7 @@ class LiveTable:
     """
 
     def __init__(self, console: Console, take: Callable[[], Snapshot]) -> None:
+        self._console = console
         self._take = take
         self._rates = Rates()
         self._live = Live(console=console, auto_refresh=False, transient=False)
@@ -157,44 +220,9 @@ class LiveTable:
 
     def _redraw(self) -> None:
         snapshot = self._take()
-        self._live.update(table(snapshot, self._rates.update(snapshot)), refresh=True)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Time, level, logger, message, and the decision where there is one."""
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{record.msecs:03.0f}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        decision = getattr(record, "decision", None)
-        if decision is not None:
-            line["decision"] = decision
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
-def _row(name: str, camera: CameraStats, rates: tuple[float, float]) -> tuple[str | Text, ...]:
-    p50, p95 = camera.latency.quantile(0.5), camera.latency.quantile(0.95)
-    return (
-        name,
-        Text(camera.state, style=_STATE_STYLES.get(camera.state, "yellow")),
-        f"{rates[0]:.1f}",
-        f"{rates[1]:.1f}",
-        str(camera.dropped),
-        str(camera.people),
-        str(camera.tracks),
-        str(camera.tracks_ended),
-        "-" if p50 is None else f"{p50:.0f}",
-        "-" if p95 is None else f"{p95:.0f}",
-        Text(camera.reason or camera.last_identity),
-    )
+        size = self._console.size
+        view = table(snapshot, self._rates.update(snapshot), size.width, max(1, size.height - ROWS_AROUND))
+        self._live.update(view, refresh=True)
 
 
 def _quantiles(histogram: Histogram) -> str:
@@ -208,16 +236,3 @@ def _sum(counts: Any) -> dict[str, int]:
         for key, count in one.items():
             out[key] = out.get(key, 0) + count
     return out
-
-
-def start_logging(*, table: bool, as_json: bool, verbose: bool) -> None:
-    """Log to standard error: plain lines, JSON lines, or above the live table nothing but warnings."""
-    handler = logging.StreamHandler()
-    if as_json:
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    root = logging.getLogger("gaitstream")
-    root.handlers[:] = [handler]
-    root.propagate = False
-    root.setLevel(logging.DEBUG if verbose else logging.WARNING if table else logging.INFO)

@@ -81,6 +81,8 @@ class CameraStats(msgspec.Struct):
         encoded: person-frames that went through a recognizer.
         windows: full tracklets.
         latency: capture (arrival, for files) to the end of the frame's analysis, ms.
+        last_identity: the last decision in one line.
+        removed: no longer in the configuration; counted in the totals, shown no more.
         front: what the GPU front end had to handle, by kind; see docs/deepstream.md.
     """
 
@@ -101,6 +103,7 @@ class CameraStats(msgspec.Struct):
     encoded: int = 0
     windows: int = 0
     last_identity: str = ""
+    removed: bool = False
     rejections: Counts = msgspec.field(default_factory=Counter)
     outcomes: Counts = msgspec.field(default_factory=Counter)
     unnamed: Counts = msgspec.field(default_factory=Counter)
@@ -120,6 +123,8 @@ class Snapshot(msgspec.Struct):
     events: Counts = msgspec.field(default_factory=Counter)
     front: Counts = msgspec.field(default_factory=Counter)
     """What the GPU front end had to handle that belongs to no camera."""
+    turned_s: float = 0.0
+    """Monotonic clock, which all processes share, when a loop last turned: of the slowest; 0: none yet."""
     rss_bytes: int = 0
     cpu_s: float = 0.0
     events_waiting: int = 0
@@ -143,6 +148,7 @@ class Snapshot(msgspec.Struct):
         self.events_lost += other.events_lost
         self.rss_bytes += other.rss_bytes
         self.cpu_s += other.cpu_s
+        self.turned_s = min(filter(None, (self.turned_s, other.turned_s)), default=0.0)
         self.uptime_s = max(self.uptime_s, other.uptime_s)
 
 
@@ -160,6 +166,10 @@ class Stats:
     def camera(self, camera: str) -> CameraStats:
         """One camera's counters, made when new."""
         return self.now.cameras.setdefault(camera, CameraStats())
+
+    def turn(self) -> None:
+        """A loop turned: it does not hang."""
+        self.now.turned_s = time.monotonic()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -1,0 +1,115 @@
+"""At the sockets: no command contacts anybody but the cameras and endpoints it is given."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STRACE = shutil.which("strace")
+CALLS = "connect,sendto,sendmsg,sendmmsg"
+_PLACE = re.compile(r'(?:inet_addr\(|inet_pton\(AF_INET6, )"(?P<host>[^"]+)"')
+_PORT = re.compile(r"sin6?_port=htons\((?P<port>\d+)\)")
+
+pytestmark = pytest.mark.skipif(STRACE is None, reason="no strace here: apt-get install strace")
+
+
+def contacted(command: list[str], folder: Path, *, code: int = 0) -> list[str]:
+    """Addresses beyond this machine, and name servers anywhere, that a command and its children spoke to.
+
+    Runs with a home of its own, in which it must leave nothing but gaitstream's cache.
+    """
+    home, trace = folder / "home", folder / "trace"
+    home.mkdir(exist_ok=True)
+    strace = [str(STRACE), "-f", "--seccomp-bpf", "-qq", "-e", f"trace={CALLS}", "-e", "signal=none"]
+    done = subprocess.run(
+        [*strace, "-o", str(trace), "--", *command],
+        capture_output=True, text=True, timeout=570, check=False, cwd=folder,
+        env={
+            **{name: value for name, value in os.environ.items() if name != "CI"},
+            "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"),
+            "GAITSTREAM_CACHE": str(folder / "engines"),
+        },
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr[-3000:]
+    assert [path for path in home.rglob("*") if "gaitstream" not in str(path.relative_to(home))] == []
+    return [place for line in trace.read_text().splitlines() if (place := beyond(line))]
+
+
+def beyond(line: str) -> str:
+    """The address in a traced call, if it is not this machine's; any name server counts as beyond."""
+    place, port = _PLACE.search(line), _PORT.search(line)
+    if place is None:
+        return ""
+    number = int(port["port"]) if port else 0
+    here = place["host"].startswith("127.") or place["host"] in ("::1", "0.0.0.0", "::")
+    return "" if here and number != 53 else f"{place['host']}:{number}"
+
+
+def gaitstream(*words: str) -> list[str]:
+    return [sys.executable, "-m", "gaitstream", *words]
+
+
+def site(folder: Path, runtime: str) -> Path:
+    path = folder / "cams.yaml"
+    path.write_text(
+        "cameras:\n- {id: a, url: 'synth://plaza?camera=1&seconds=2&width=320&height=180'}\n"
+        "models: {detector: demo, pose: demo, gaitheat: demo}\n"
+        f"runtime: {{name: {runtime}}}\nevents: {{endpoint: 'tcp://127.0.0.1:0'}}\n"
+    )
+    return path
+
+
+def test_a_call_is_noticed(tmp_path: Path) -> None:
+    """What the other tests rest on: this machine is left out, everything else is seen, also from a child."""
+    inner = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.sendto(b'', ('192.0.2.7', 9))"
+    outer = (
+        f"import subprocess, sys, socket; subprocess.run([sys.executable, '-c', {inner!r}]);"
+        "s = socket.socket(type=socket.SOCK_DGRAM); s.connect(('127.0.0.1', 9)); s.connect(('127.0.0.1', 53))"
+    )
+    assert contacted([sys.executable, "-c", outer], tmp_path) == ["192.0.2.7:9", "127.0.0.1:53"]
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_run_speaks_to_its_cameras_alone(runtime: str, tmp_path: Path) -> None:
+    if runtime == "onnxruntime":
+        pytest.importorskip("onnxruntime", reason="needs the extra [ort]")
+    cams = site(tmp_path, runtime)
+    command = gaitstream("run", "--cameras", str(cams), "--no-table", "--metrics-port", "0")
+    assert contacted(command, tmp_path) == []
+
+
+def test_doctor_speaks_to_nobody(tmp_path: Path) -> None:
+    assert contacted(gaitstream("doctor"), tmp_path) == []
+
+
+@pytest.mark.parametrize("module", ["openvino", "onnxruntime", "tensorrt_rtx", "torch", "trackers", "av"])
+def test_no_library_reports_its_use(module: str, tmp_path: Path) -> None:
+    """Long enough for a report that is sent from a thread some time after the import."""
+    pytest.importorskip(module, reason="is not installed")
+    wait = "import time; time.sleep(6)"
+    assert contacted([sys.executable, "-c", f"import gaitstream, {module}; {wait}"], tmp_path) == []
+
+
+@pytest.mark.slow
+def test_building_for_tensorrt_rtx_speaks_to_nobody(gaitheat_bundle: object, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="needs the extra [rtx]")
+    root = str(gaitheat_bundle.root)  # type: ignore[attr-defined]
+    options = ("--runtime", "tensorrt-rtx", "--device", "sm_89", "--precision", "fp16")
+    assert contacted(gaitstream("build", root, *options), tmp_path) == []
+
+
+@pytest.mark.slow
+def test_the_demo_speaks_to_nobody(tmp_path: Path) -> None:
+    assert contacted(gaitstream("demo", "--seconds", "8", "--out", str(tmp_path / "out")), tmp_path) == []
+
+
+@pytest.mark.slow
+def test_an_export_speaks_to_nobody(gaitheat_checkpoint: Path, tmp_path: Path) -> None:
+    options = ("--checkpoint", str(gaitheat_checkpoint), "--out", str(tmp_path / "bundle"))
+    assert contacted(gaitstream("export", "gaitheat", *options), tmp_path) == []

@@ -1,0 +1,182 @@
+"""What docs/service.md promises: exit codes, JSON on standard error, health, unit file, compose file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gaitstream.cli import build_parser, main
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "gaitstream.service"
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+
+
+def cams(folder: Path, url: str = "synth://plaza?live=1&width=160&height=90&fps=5", **extra: Any) -> Path:
+    path = folder / "cams.yaml"
+    data = {
+        "cameras": [{"id": "gate", "url": url}],
+        "models": {"detector": "demo"},
+        "events": {"endpoint": "tcp://127.0.0.1:0"},
+        **extra,
+    }
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def start(path: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gaitstream", "run", "--cameras", str(path), "--json", *options],
+        stderr=subprocess.PIPE, text=True, cwd=path.parent,
+        env={**os.environ, "GAITSTREAM_CACHE": str(path.parent / "cache")},
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str], lines: list[dict[str, Any]]) -> int:
+    """Read the rest of the log, each line of which must be JSON; the exit code."""
+    assert process.stderr is not None
+    lines += [json.loads(line) for line in process.stderr]
+    return process.wait(30)
+
+
+def until(process: subprocess.Popen[str], text: str) -> list[dict[str, Any]]:
+    """The log up to the line with a text."""
+    assert process.stderr is not None
+    lines: list[dict[str, Any]] = []
+    for line in process.stderr:
+        lines.append(json.loads(line))
+        if text in lines[-1]["message"]:
+            return lines
+    raise AssertionError(f"no {text!r} in {lines}")
+
+
+def wait_ready(address: str) -> Any:
+    """The cameras' states once `/readyz` says yes: counters are read once a second."""
+    for _ in range(50):
+        try:
+            with urllib.request.urlopen(f"{address}/readyz", timeout=10) as answer:
+                return json.load(answer)["cameras"]
+        except urllib.error.HTTPError:
+            time.sleep(0.1)
+    raise AssertionError("never ready")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_soon_with_its_exit_code_and_a_summary(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    process = start(cams(tmp_path), "--metrics-port", "0")
+    lines = until(process, "camera gate: online")
+    [address] = [found[0] for line in lines if (found := re.search(r"http://\S+", line["message"]))]
+    with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:
+        assert answer.status == 200
+    assert wait_ready(address) == {"gate": "online"}
+    process.send_signal(number)
+    asked_s = time.monotonic()
+    assert finish(process, lines) == code
+    assert time.monotonic() - asked_s < 15.0
+    assert any("tracks ended" in line["message"] for line in lines)
+
+
+def test_a_port_in_use_is_an_error_at_run_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start(cams(tmp_path), "--metrics-port", str(taken.getsockname()[1]))
+        lines: list[dict[str, Any]] = []
+        assert finish(process, lines) == 1
+    assert "set metrics.port" in lines[-1]["message"]
+    assert (lines[-1]["level"], lines[-1]["exit_code"]) == ("critical", 1)
+
+
+def test_a_wrong_file_is_a_json_line_and_code_2(tmp_path: Path) -> None:
+    process = start(cams(tmp_path, metrics={"prot": 1}))
+    lines: list[dict[str, Any]] = []
+    assert finish(process, lines) == 2
+    assert "did you mean 'port'" in lines[-1]["message"]
+
+
+def test_a_wrong_command_line_is_a_json_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--json", "--cameras"])
+    assert stop.value.code == 2
+    line = json.loads(capsys.readouterr().err)
+    assert "expected one argument" in line["message"]
+    assert line["exit_code"] == 2
+
+
+def test_what_libraries_write_to_standard_error_becomes_json(tmp_path: Path) -> None:
+    """From C, from a child process, from a warning and from a thread that dies."""
+    script = """
+import logging, os, subprocess, sys, threading, warnings
+from gaitstream.telemetry.logs import start_logging
+output = start_logging(table=False, as_json=True, verbose=False)
+os.write(2, b"from C: \\xff not [red]text\\n")
+subprocess.run([sys.executable, "-c", "import sys; print('from a child', file=sys.stderr)"])
+warnings.warn("from a warning")
+logging.getLogger("somebody.else").error("from a logger")
+logging.getLogger("gaitstream.run").info("from us")
+thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()
+os.write(2, b"half a line")
+output.close()
+print("after", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    *lines, after = done.stderr.splitlines()
+    said = [json.loads(line)["message"] for line in lines]
+    assert after == "after"
+    for text in ("from a child", "from a logger", "from us", "half a line"):
+        assert said.count(text) == 1
+    assert any("not [red]text" in line for line in said)
+    assert any("from a warning" in line for line in said)
+    assert any("ZeroDivisionError" in line for line in said)
+
+
+def words(unit: str, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", unit, re.MULTILINE)
+
+
+def test_the_unit_file_is_one_and_its_command_is_ours(tmp_path: Path) -> None:
+    unit = UNIT.read_text()
+    [command] = words(unit, "ExecStart")
+    program, *options = shlex.split(command)
+    assert Path(program).name == "gaitstream"
+    assert build_parser().parse_args(options).json
+    assert words(unit, "RestartPreventExitStatus") == ["2 3"]
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd-analyze here: apt-get install systemd")
+    here = tmp_path / "gaitstream.service"
+    here.write_text(unit.replace(program, shutil.which("true") or "/bin/true"))
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", str(here)], capture_output=True, text=True, check=False
+    )
+    assert [line for line in done.stderr.splitlines() if "gaitstream" in line] == []
+
+
+def test_the_compose_file_runs_our_command_and_asks_for_our_health() -> None:
+    service = yaml.safe_load(COMPOSE.read_text())["services"]["gaitstream"]
+    assert build_parser().parse_args(service["command"]).metrics_port == 9464
+    assert "9464/healthz" in service["healthcheck"]["test"][-1]
+    compile(service["healthcheck"]["test"][-1], "healthcheck", "exec")
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"GAITSTREAM_CACHE={service['environment']['GAITSTREAM_CACHE']}" in dockerfile
+
+
+def test_the_page_and_the_commands_say_the_same_exit_codes() -> None:
+    page = (ROOT / "docs" / "service.md").read_text()
+    table = re.findall(r"^\| (\d+) \| ", page, re.MULTILINE)
+    assert table == ["0", "1", "2", "3", "130"]
