@@ -51,6 +51,9 @@ if [ "$profile" = dev ]; then
         echo "setup: without systemd-analyze that test is skipped" >&2
     command -v g++ >/dev/null || packages "the CPU kernels are compiled in the tests" g++ ||
         echo "setup: without g++ the tests of the compiled kernels are skipped" >&2
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
+        packages "the tests of the shared gallery start a real server" postgresql ||
+        echo "setup: without it those tests are skipped" >&2
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
         packages "the tests of the RTSP source start a real server" python3-gi \
             gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \

@@ -18,9 +18,9 @@ Opener = Callable[[bool], Store]
 
 
 @pytest.fixture
-def opener(tmp_path: Path) -> Opener:
+def opener(store_url: str) -> Opener:
     """Opens the same gallery each time; True makes it."""
-    return lambda create: open_store(f"sqlite:{tmp_path}/people.gallery", create=create)
+    return lambda create: open_store(store_url, create=create)
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_whole_store_has_nothing_to_report(store: Store) -> None:
     with store.writing() as writing:
         fill(writing)
         writing.drop_person("a")
-    assert store.purge() == []
+    assert all("encrypted rows" in line for line in store.purge())
     assert store.check() == []
     with store.reading() as reading:
         assert len(list(reading.persons())) == 1

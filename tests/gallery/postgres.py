@@ -1,0 +1,114 @@
+"""A real PostgreSQL server for tests: its own folder and port, as an ordinary user; to be killed, too."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+USER = "postgres"
+
+
+def can_run() -> bool:
+    """Whether there is a server to start."""
+    return bool(BINARIES)
+
+
+class PostgresServer:
+    """One server on the loopback interface.
+
+    Attributes:
+        folder: of its data and its log.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="gaitstream-postgres-"))
+        # The server refuses to run as root.
+        self._user = USER if os.getuid() == 0 else None
+        if self._user is not None:
+            entry = pwd.getpwnam(self._user)
+            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+        self._password = secrets.token_hex(8)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        secret = self.folder / "password"
+        secret.write_text(self._password)
+        secret.chmod(0o644)
+        self._run("initdb", "-D", str(self.folder / "data"), "-U", "gait", "-A", "scram-sha-256",
+                  f"--pwfile={secret}", "-E", "UTF8", "--no-sync", "--no-locale")  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or bring it back, and wait until it answers."""
+        options = {
+            "port": self._port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
+            "shared_buffers": "16MB", "max_connections": 30,
+        }  # fmt: skip
+        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(BINARIES[-1] / "postgres"), "-D", str(self.folder / "data"), *words],
+                user=self._user, group=self._user, stdout=log, stderr=log, cwd=self.folder,
+                extra_groups=[] if self._user else None,
+            )  # fmt: skip
+        deadline_s = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline_s or self._process.poll() is not None:
+                    raise
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it as a power failure would: every process of it at once."""
+        assert self._process is not None
+        children = subprocess.run(
+            ["ps", "--ppid", str(self._process.pid), "-o", "pid="],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.split()
+        for pid in [str(self._process.pid), *children]:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._process.wait()
+
+    def url(self, database: str) -> str:
+        """How to reach a database."""
+        return f"postgresql://gait:{self._password}@127.0.0.1:{self._port}/{database}"
+
+    def new_database(self) -> str:
+        """An empty database's URL."""
+        name = f"gait_{secrets.token_hex(4)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+    def close(self) -> None:
+        """Stop it and delete its folder."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self, program: str, *words: str) -> None:
+        subprocess.run(
+            [str(BINARIES[-1] / program), *words], user=self._user, group=self._user, cwd=self.folder,
+            extra_groups=[] if self._user else None, stdout=subprocess.DEVNULL, check=True,
+        )  # fmt: skip

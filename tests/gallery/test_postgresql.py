@@ -1,0 +1,137 @@
+"""A gallery that several machines share, on a server that is killed, comes back and sees nothing in clear."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+
+from gaitstream.errors import GalleryError, GalleryKeyError
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.keeper import Keeper
+from gaitstream.gallery.keys import make_key_file
+from gaitstream.gallery.people import People
+from tests.gallery.postgres import PostgresServer, can_run
+
+PRINT, MODEL = "a" * 64, "gaitheat"
+
+
+def walks(seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(3, 16, 32)).astype(np.float32)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    make_key_file(tmp_path / "key")
+    return f"file:{tmp_path}/key"
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer) -> str:
+    return postgres_server.new_database()
+
+
+@pytest.fixture
+def mortal() -> Iterator[PostgresServer]:
+    """A server of this test alone, to kill."""
+    if not can_run():
+        pytest.skip("no PostgreSQL server here: apt-get install postgresql")
+    server = PostgresServer()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def within(seconds: float, people: People, condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, people.names
+        people.poll()
+        time.sleep(0.01)
+
+
+def test_machines_see_each_others_changes_within_a_second(url: str, key: str) -> None:
+    with Gallery(url, create=True, key=key) as one:
+        one.enroll("Ada", MODEL, PRINT, walks(1))
+        with Keeper(url, [MODEL], key) as keeper, Gallery(url, key=key) as two:
+            keeper.start()
+            people = keeper.people()
+            assert list(people.names.values()) == ["Ada"]
+            two.enroll("Bob", MODEL, PRINT, walks(2))
+            within(1, people, lambda: "Bob" in people.names.values())
+            one.remove("Ada")
+            within(1, people, lambda: list(people.names.values()) == ["Bob"])
+            assert [entry.name for entry in two.persons()] == ["Bob"]
+
+
+def test_a_server_that_is_killed_and_comes_back_is_caught_up_with(mortal: PostgresServer, key: str) -> None:
+    url = mortal.new_database()
+    with Gallery(url, create=True, key=key) as gallery:
+        gallery.enroll("Ada", MODEL, PRINT, walks(1))
+        with Keeper(url, [MODEL], key) as keeper:
+            keeper.start()
+            people = keeper.people()
+            mortal.kill()
+            told = ""
+            deadline_s = time.monotonic() + 10
+            while not told and time.monotonic() < deadline_s:
+                told = people.poll().problem or ""
+                time.sleep(0.01)
+            assert "cannot be reached now" in told
+            [found] = people.search(MODEL, [walks(1)[0]])  # what is known goes on
+            assert people.exact(MODEL, walks(1)[0], found.persons.tolist()).tolist() == [0]
+            with pytest.raises(GalleryError, match="cannot be reached now"):
+                gallery.enroll("Bob", MODEL, PRINT, walks(2))
+            mortal.start()
+            gallery.enroll("Bob", MODEL, PRINT, walks(2))
+            within(10, people, lambda: set(people.names.values()) == {"Ada", "Bob"})
+            assert gallery.store.check() == []
+
+
+def test_the_server_sees_nothing_in_clear(url: str, key: str) -> None:
+    with Gallery(url, create=True, key=key) as gallery:
+        gallery.enroll("Ada Lovelace", MODEL, PRINT, walks(1), source="gate.mp4")
+    with psycopg.connect(url) as db:
+        dump = b""
+        for table in ("setting", "person", "template", "audit", "change", "model"):
+            for row in db.execute(f"SELECT * FROM {table}".encode()).fetchall():
+                dump += b"".join(value if isinstance(value, bytes) else str(value).encode() for value in row)
+    assert PRINT.encode() in dump
+    for secret in (b"Ada", b"Lovelace", b"gate.mp4", walks(1)[0].tobytes()[:16]):
+        assert secret not in dump
+
+
+def test_it_needs_a_key_that_is_named_and_right(url: str, key: str, tmp_path: Path) -> None:
+    with pytest.raises(GalleryKeyError, match="needs a key that is named"):
+        Gallery(url, create=True)
+    Gallery(url, create=True, key=key).close()
+    make_key_file(tmp_path / "other")
+    with pytest.raises(GalleryKeyError, match="does not open with this key") as caught:
+        Gallery(url, key=f"file:{tmp_path}/other")
+    with pytest.raises(GalleryKeyError, match=r"is encrypted; set gallery\.key"):
+        Gallery(url, key="none")
+    assert url not in str(caught.value)
+
+
+def test_passwords_are_not_in_messages(url: str, key: str) -> None:
+    password = url.split(":")[2].split("@")[0]
+    wrong = url.replace(password, "hunter2secret")
+    with pytest.raises(GalleryError, match=r"postgresql://127\.0\.0\.1:\d+/gait_") as caught:
+        Gallery(wrong, key=key)
+    assert "hunter2secret" not in str(caught.value)
+    with Gallery(url, create=True, key=key) as gallery:
+        assert password not in gallery.url
+
+
+def test_a_database_of_another_schema_is_refused(url: str, key: str) -> None:
+    Gallery(url, create=True, key=key).close()
+    with psycopg.connect(url) as db:
+        db.execute("UPDATE setting SET value = '9' WHERE name = 'schema'")
+    with pytest.raises(GalleryError, match=r"no gallery of schema 4 \(it says 9\)"):
+        Gallery(url, key=key)

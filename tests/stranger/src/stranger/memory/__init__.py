@@ -1,0 +1,1 @@
+"""A gallery store in the memory of this process, for tests and demonstrations."""
