@@ -101,8 +101,9 @@ def export_bundle(
         say("writing graphs")
         manifest = write_bundle(trained, root, options, [Path(checkpoint), *trained.sources()])
         report = prove(trained, Bundle(root, manifest), options.calibration, say)
+        report.require(options.precisions or ())
+        manifest, report = _leave_out(manifest, report, root, say)
         report.write(root)
-        report.require()
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
         if out.exists():
             shutil.rmtree(out)
@@ -160,6 +161,24 @@ def _write_graphs(
         models = {**models, "deepstream": trained.for_nvinfer({**before, **models}, half=half)}
     suffix = ".fp16" if half else ""
     return Graphs(**fronts, **{role: _save(root, role + suffix, graph) for role, graph in models.items()})
+
+
+def _leave_out(manifest: Manifest, report: Report, root: Path, say: Say) -> tuple[Manifest, Report]:
+    """Take out the graphs of precisions that do not hold and that nobody asked for by name."""
+    failing = [precision for precision in manifest.graphs if report.failed(precision)]
+    if not failing:
+        return manifest, report
+    kept = {name: graphs for name, graphs in manifest.graphs.items() if name not in failing}
+    wanted = {file for graphs in kept.values() for file in msgspec.structs.astuple(graphs)}
+    for precision in failing:
+        for file in msgspec.structs.astuple(manifest.graphs[precision]):
+            if file is not None and file not in wanted:
+                (root / file).unlink(missing_ok=True)
+    manifest = write_manifest(msgspec.structs.replace(manifest, graphs=kept), root)
+    report = report.without(manifest.fingerprint, failing)
+    for precision, reasons in report.left_out.items():
+        say(f"{precision} is left out of the bundle: {'; '.join(reasons)}")
+    return manifest, report
 
 
 def _save(root: Path, stem: str, graph: onnx.ModelProto) -> str:

@@ -23,6 +23,8 @@ class Distance(msgspec.Struct, frozen=True, kw_only=True):
         centred_relative: the same over the reference minus its mean over sequences. Untrained and weakly
             trained models give embeddings with a large common part, which hides mistakes in `relative`.
         cosine: smallest cosine between a candidate's part and the reference's.
+        distance_change: largest change of a distance between two sequences, as a share of the mean distance;
+            of the distances within the candidate, and of those between candidate and reference.
         order_kept: share of pairs of gallery entries that every probe still puts in the same order.
     """
 
@@ -30,6 +32,7 @@ class Distance(msgspec.Struct, frozen=True, kw_only=True):
     relative: float
     centred_relative: float | None = None
     cosine: float | None = None
+    distance_change: float | None = None
     order_kept: float | None = None
 
 
@@ -53,8 +56,34 @@ def measure(candidate: Array, reference: Array, *, embedding: bool = False) -> D
     norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     cosine = float(((a * b).sum(-1) / np.maximum(norms, 1e-30)).min())
     return msgspec.structs.replace(
-        result, centred_relative=size / centred, cosine=cosine, order_kept=order_kept(a, b)
+        result,
+        centred_relative=size / centred,
+        cosine=cosine,
+        distance_change=distance_change(a, b),
+        order_kept=order_kept(a, b),
     )
+
+
+def distance_change(candidate: Array, reference: Array) -> float:
+    """Largest change of a distance between two sequences, as a share of the mean distance.
+
+    A probe may meet templates of its own precision or of another: both kinds of distance count. Where no
+    distance changes by more than x, only entries whose distances differ by less than 2 x can swap places.
+
+    Args:
+        candidate: embeddings `[sequences, parts, dim]`.
+        reference: of the same sequences.
+
+    Returns:
+        0 for equal embeddings; infinity where a value is not finite.
+    """
+    if not np.isfinite(candidate).all():
+        return float("inf")
+    pairs = ~np.eye(len(reference), dtype=bool)
+    expected = pairwise(reference, reference)[pairs]
+    found = (pairwise(candidate, candidate)[pairs], pairwise(candidate, reference)[pairs])
+    largest = max((float(np.abs(one - expected).max()) for one in found), default=0.0)
+    return largest / max(float(expected.mean()), 1e-30)
 
 
 def order_kept(candidate: Array, reference: Array) -> float:

@@ -6,9 +6,10 @@ The yardstick is the PyTorch module in float32, on inputs that the model's famil
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import onnx
@@ -26,8 +27,11 @@ from gaitstream.models.trained import Array, Case, FrontCase, Limits, TrainedMod
 
 Say = Callable[[str], None]
 SCHEMA = 1
+ROUNDING = {"fp16": 3e-3, "bf16": 2e-2}
+"""Relative error that rounding alone brings to a value in lower precisions."""
 TRACE_FACTOR = 5
-"""A tap has diverged where its relative error is this many times its precision's limit."""
+"""A tap has diverged where its relative error is this many times what rounding brings."""
+Judged = Literal["relative", "absolute", "distances"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +42,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             `deepstream` compares the features of the graph for nvinfer with those of the frame graph.
         precision: what it ran in.
         runtime: name of the runtime.
-        limit: on the relative error; None where it is only recorded.
-        absolute: the limit is on the absolute error, as for a front graph.
+        limit: what the judged measure may be at most; None where all is only recorded.
+        judged: the measure: `relative` error in float32, `absolute` error of a front graph, and in lower
+            precisions the largest change of `distances` between embeddings.
         verdict: `pass`, `fail`, or `recorded`.
         matrix_half_share: share of convolutions and matrix products that really ran in half precision.
         note: where a failing graph parts from the reference.
@@ -51,10 +56,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     distance: Distance
     limit: float | None
-    absolute: bool = False
+    judged: Judged = "relative"
     verdict: str
     matrix_half_share: float | None = None
     note: str = ""
+
+    @property
+    def value(self) -> float:
+        """The judged measure."""
+        return judged_value(self.distance, self.judged)
+
+
+def judged_value(distance: Distance, judged: Judged) -> float:
+    """The measure that a comparison is judged by."""
+    if judged == "distances":
+        return float("inf") if distance.distance_change is None else distance.distance_change
+    return distance.max_abs if judged == "absolute" else distance.relative
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +86,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     skipped: dict[str, str]
     """Runtimes and precisions that did not run here, and why."""
+    left_out: dict[str, list[str]] = {}
+    """Precisions whose graphs are not in the bundle because they do not hold, and what does not."""
     calibration: Judgement | None
     allowed_precisions: tuple[Precision, ...]
 
-    def require(self) -> None:
-        """Stop where a stored graph does not hold.
+    def require(self, named: Sequence[str] = ()) -> None:
+        """Stop where float32 or a precision that was asked for by name does not hold.
+
+        Args:
+            named: precisions that were asked for.
 
         Raises:
             ExportError: naming every output that failed, and where it diverges.
@@ -82,11 +104,26 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if not any(row.precision == "fp32" and row.output == "embedding" for row in self.rows):
             reasons = "; ".join(f"{name}: {why}" for name, why in self.skipped.items())
             raise ExportError(f"no runtime could run the fp32 graphs ({reasons}): pip install openvino")
-        failed = [row for row in self.rows if row.verdict == "fail" and row.precision != "bf16"]
+        failed = [row for precision in ("fp32", *named) for row in self.failed(precision)]
         if failed:
-            raise ExportError(
-                "parity does not hold, so no bundle was written:\n" + "\n".join(map(_explain, failed))
-            )
+            hint = "" if self.failed("fp32") else "\nleave it out with --precision fp32"
+            lines = "\n".join(f"  {explain(row)}" for row in failed)
+            raise ExportError(f"parity does not hold, so no bundle was written:\n{lines}{hint}")
+
+    def failed(self, precision: str) -> list[Row]:
+        """Comparisons in a precision that do not hold."""
+        return [row for row in self.rows if row.precision == precision and row.verdict == "fail"]
+
+    def without(self, graphs: str, precisions: Iterable[str]) -> Report:
+        """The same proof of a bundle from which precisions were left out.
+
+        Args:
+            graphs: fingerprint of what is left.
+            precisions: those that do not hold; why is kept with the report.
+        """
+        left_out = {one: [explain(row) for row in self.failed(one)] for one in precisions}
+        allowed = tuple(one for one in self.allowed_precisions if one not in left_out)
+        return msgspec.structs.replace(self, graphs=graphs, left_out=left_out, allowed_precisions=allowed)
 
     def write(self, root: Path) -> None:
         """Write `parity.json` and `report.md`."""
@@ -149,7 +186,7 @@ class Comparison:
     Attributes:
         runner: of the bundle.
         case: inputs and the module's results.
-        limit: largest relative error of what is judged by it.
+        limit: see `trained.Limits`.
     """
 
     runner: BundleRunner
@@ -158,18 +195,25 @@ class Comparison:
 
     def rows(self) -> list[Row]:
         """Fronts and features are judged in float32 alone; the embedding always."""
-        case, judged = self.case, self.runner.precision == "fp32"
+        case, precise = self.case, self.runner.precision == "fp32"
         found = self.runner.embed(case.feeds, case.sequences, keep_features=True)
-        rows = [self._front(front, found) for front in case.fronts] if judged else []
+        rows = [self._front(front, found) for front in case.fronts] if precise else []
         features = {name: measure(found.features[name], case.features[name]) for name in case.features}
         embedding = measure(found.embedding, case.embedding, embedding=True)
+        judged: Judged = "relative" if precise else "distances"
+        holds = judged_value(embedding, judged) <= self.limit
+        right = all(one.relative <= self._rounding for one in features.values()) if features else holds
         # A head cannot be right behind a wrong frame graph; the taps are in the frame or clip graph.
-        off = any(not one.relative <= self.limit for one in features.values() or (embedding,))
-        where = self.diverging_tap() if off else ""
+        where = "" if right or (holds and not precise) else self.diverging_tap()
         for name, distance in features.items():
-            rows.append(self._row(name, distance, found, self.limit if judged else None, where))
-        rows.append(self._row("embedding", embedding, found, self.limit, where or "the head graph"))
+            rows.append(self._row(name, distance, found, "relative", self.limit if precise else None, where))
+        rows.append(self._row("embedding", embedding, found, judged, self.limit, where or "the head graph"))
         return rows
+
+    @property
+    def _rounding(self) -> float:
+        """Relative error that is nobody's fault."""
+        return ROUNDING.get(self.runner.precision, self.limit)
 
     def diverging_tap(self) -> str:
         """Where the graph parts from the module: the first tap that is off, and the last that is not."""
@@ -179,7 +223,7 @@ class Comparison:
         before = "the inputs"
         for name in found:
             error = measure(found[name], reference[name]).relative
-            if not error <= TRACE_FACTOR * self.limit:
+            if not error <= TRACE_FACTOR * self._rounding:
                 return (
                     f"the {role} graph: it diverges between {before} and {name!r} "
                     f"(relative error there {error:.1e})"
@@ -213,13 +257,15 @@ class Comparison:
             device=ran.device,
             distance=distance,
             limit=limit,
-            absolute=True,
+            judged="absolute",
             verdict="pass" if holds else "fail",
             note="" if holds else f"the {front.role} graph",
         )
 
-    def _row(self, output: str, distance: Distance, ran: Embedded, limit: float | None, where: str) -> Row:
-        holds = limit is None or distance.relative <= limit
+    def _row(
+        self, output: str, distance: Distance, ran: Embedded, judged: Judged, limit: float | None, where: str
+    ) -> Row:
+        holds = limit is None or judged_value(distance, judged) <= limit
         return Row(
             output=output,
             precision=self.runner.precision,
@@ -227,6 +273,7 @@ class Comparison:
             device=ran.device,
             distance=distance,
             limit=limit,
+            judged=judged,
             verdict="recorded" if limit is None else "pass" if holds else "fail",
             matrix_half_share=ran.matrix_half_share,
             note="" if holds else where,
@@ -274,24 +321,24 @@ def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Row]:
 def _allowed(rows: list[Row], judgement: Judgement | None) -> tuple[Precision, ...]:
     """What `auto` may pick: fp32; fp16 that holds here; bf16 that keeps accuracy on labelled data.
 
-    With labelled data both lower precisions have to keep accuracy on it. fp16 was not necessarily run
-    natively here (a CPU rounds weights and activations only), which is the same rounding a GPU makes.
+    Labelled data, where there are any, have the last word on fp16 too. fp16 was not necessarily run natively
+    here (a CPU rounds weights and activations only), which is the same rounding a GPU makes.
     """
+    kept = {one: judgement.keeps(one) if judgement is not None else None for one in ("fp16", "bf16")}
+    half = [row for row in rows if row.precision == "fp16" and row.output == "embedding"]
+    holds = bool(half) and all(row.verdict == "pass" for row in half)
     allowed: list[Precision] = ["fp32"]
-    for precision in ("fp16", "bf16"):
-        mine = [row for row in rows if row.precision == precision and row.output == "embedding"]
-        holds = bool(mine) and all(row.verdict == "pass" for row in mine)
-        kept = judgement.keeps(precision) if judgement is not None else None
-        if holds and (kept if kept is not None else precision == "fp16"):
-            allowed.append(precision)
+    if holds and kept["fp16"] is not False:
+        allowed.append("fp16")
+    if kept["bf16"]:
+        allowed.append("bf16")
     return tuple(allowed)
 
 
-def _explain(row: Row) -> str:
-    value = row.distance.max_abs if row.absolute else row.distance.relative
-    kind = "absolute" if row.absolute else "relative"
+def explain(row: Row) -> str:
+    """What does not hold, and where."""
+    kind = {"relative": "relative error", "absolute": "absolute error", "distances": "distances change by"}
     return (
-        f"  {row.output} on {row.runtime} in {row.precision}: {kind} error {value:.1e}, "
+        f"{row.output} on {row.runtime} in {row.precision}: {kind[row.judged]} {row.value:.1e}, "
         f"allowed {row.limit:.0e}; {row.note}"
-        + ("; leave it out with --precision fp32" if row.precision == "fp16" else "")
     )

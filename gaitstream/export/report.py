@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gaitstream.export.parity import Report, Row
 
-COLUMNS = ("output", "runtime", "run in", "max abs", "relative", "centred", "cosine", "order", "verdict")
+COLUMNS = (
+    "output", "runtime", "run in", "max abs", "relative", "centred", "distances", "order", "verdict"
+)  # fmt: skip
 
 
 PROMOTED = (
@@ -32,7 +34,7 @@ def cells(report: Report) -> list[tuple[str, ...]]:
                 f"{d.max_abs:.1e}",
                 f"{d.relative:.1e}",
                 "" if d.centred_relative is None else f"{d.centred_relative:.1e}",
-                "" if d.cosine is None else f"{d.cosine:.6f}",
+                "" if d.distance_change is None else f"{d.distance_change:.1e}",
                 "" if d.order_kept is None else f"{d.order_kept:.0%}",
                 row.verdict,
             )
@@ -42,7 +44,12 @@ def cells(report: Report) -> list[tuple[str, ...]]:
 
 def conclusions(report: Report) -> list[str]:
     """What the table means for a user of the bundle, one sentence each."""
-    lines = [f"auto may pick: {', '.join(report.allowed_precisions)}"]
+    lines = [
+        f"{name.upper()} IS LEFT OUT of the bundle, its graphs do not hold: {why}"
+        for name, reasons in report.left_out.items()
+        for why in reasons
+    ]
+    lines.append(f"auto may pick: {', '.join(report.allowed_precisions)}")
     if report.calibration is None:
         lines.append(
             "bf16 is not allowed: its cost in accuracy was not measured "
@@ -63,9 +70,9 @@ def markdown(report: Report) -> str:
         "",
         f"Reference: {report.reference}. Inputs: {report.inputs}. Graphs: {report.graphs[:12]}.",
         "`relative` is the norm of the error over that of the reference, `centred` over that of the part",
-        "of the embedding that differs between sequences; `order` is the share of gallery pairs that every",
-        "probe puts in the same order as the reference does.",
-        "",
+        "of the embedding that differs between sequences. `distances` is the largest change of a distance",
+        "between two sequences, as a share of the mean distance: lower precisions are judged by it.",
+        "`order` is the share of gallery pairs that every probe puts in the same order as the reference.",
         *("| " + " | ".join(row) + " |" for row in table),
         "",
         *(f"- {line}" for line in conclusions(report)),

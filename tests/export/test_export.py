@@ -18,7 +18,7 @@ from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, ExportError
 from gaitstream.export.api import Exported, Options, export_bundle, write_bundle
 from gaitstream.export.calibration import Calibration, judge
-from gaitstream.export.compare import measure, order_kept
+from gaitstream.export.compare import distance_change, measure, order_kept
 from gaitstream.export.parity import Comparison, prove
 from gaitstream.export.running import BundleRunner
 from gaitstream.models.biggait.module import BigGait
@@ -199,6 +199,54 @@ def test_nothing_is_left_behind_when_the_proof_fails(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.fixture
+def half_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GaitHeat's half-precision head doubles one row of every part's projection."""
+    right = TrainedGaitHeat.graphs
+
+    def graphs(self: TrainedGaitHeat, *, half: bool) -> dict[str, onnx.ModelProto]:
+        written = right(self, half=half)
+        if half:
+            tensor = max(written["head"].graph.initializer, key=lambda one: len(one.raw_data))
+            weight = numpy_helper.to_array(tensor).copy()
+            weight[:, ::3] *= 2
+            tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
+        return written
+
+    monkeypatch.setattr(TrainedGaitHeat, "graphs", graphs)
+
+
+@pytest.mark.usefixtures("half_is_wrong")
+def test_a_precision_nobody_asked_for_is_left_out_when_it_does_not_hold(
+    small_gaitheat: GaitHeat, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = save({"model": small_gaitheat.state_dict()}), tmp_path / "bundle"
+    assert main(["export", "gaitheat", "--checkpoint", str(checkpoint), "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "fp16 is left out of the bundle: embedding on onnxruntime in fp16: distances change" in printed.err
+    assert "FP16 IS LEFT OUT" in printed.out
+    bundle = Bundle.open(out)
+    assert list(bundle.manifest.graphs) == ["fp32"]
+    assert bundle.manifest.allowed_precisions == ("fp32",)
+    assert not list(out.glob("*fp16*"))
+    parity = bundle.parity()
+    assert parity["graphs"] == bundle.fingerprint
+    assert "the head graph" in parity["left_out"]["fp16"][0]
+    half = [row for row in parity["rows"] if row["precision"] == "fp16" and row["output"] == "embedding"]
+    assert {(row["verdict"], row["judged"]) for row in half} == {("fail", "distances")}
+    assert "FP16 IS LEFT OUT" in (out / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("half_is_wrong")
+def test_a_precision_that_was_asked_for_fails_the_export(
+    small_gaitheat: GaitHeat, save: Save, tmp_path: Path
+) -> None:
+    checkpoint = save({"model": small_gaitheat.state_dict()})
+    with pytest.raises(ExportError, match=r"(?s)in fp16: distances change by .*leave it out with"):
+        export_bundle("gaitheat", checkpoint, tmp_path / "out", options=Options(precisions=("fp32", "fp16")))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_destination_in_use_is_left_alone(proved_heat: Exported, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="--overwrite"):
         export_bundle("gaitheat", tmp_path / "none.pt", proved_heat.bundle.root)
@@ -335,13 +383,26 @@ def test_distances_say_when_nothing_is_right() -> None:
     reference = np.random.default_rng(0).standard_normal((4, 3, 5))
     assert measure(reference, reference, embedding=True).relative == 0
     assert order_kept(reference, reference) == 1
+    assert distance_change(reference, reference) < 1e-12
     broken = reference.copy()
     broken[0, 0, 0] = np.nan
     distance = measure(broken, reference, embedding=True)
     assert not distance.relative <= 1
     assert distance.order_kept == 0
+    assert distance.distance_change == float("inf")
     with pytest.raises(ExportError, match="where the module gives"):
         measure(reference[:2], reference)
+
+
+def test_a_change_of_distances_is_a_share_of_their_mean() -> None:
+    """Three sequences of one part, on a line at 0, 3 and 9: distances 3, 6 and 9."""
+    reference = np.array([0.0, 3.0, 9.0]).reshape(3, 1, 1)
+    assert distance_change(reference * 1.1, reference) == pytest.approx(0.9 / 6)
+    moved = reference.copy()
+    moved[2] += 0.6
+    assert distance_change(moved, reference) == pytest.approx(0.6 / 6)
+    # The same step for all leaves their own distances, and changes those to templates of the reference.
+    assert distance_change(reference + 0.3, reference) == pytest.approx(0.3 / 6)
 
 
 def test_groups_are_read_from_text() -> None:
