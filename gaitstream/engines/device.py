@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.kernels.host import Kernels
 
 ALIGNMENT = 256
 """Bytes at whose multiples arrays of an arena begin; the kernels read 16 at a time."""
@@ -109,6 +110,14 @@ class Device(Protocol):
 
     def pinned(self, count: int, dtype: str) -> NDArray[Any]:
         """A page-locked host array `[count]`, which copies can read or write while the host goes on."""
+        ...
+
+    def kernels(self) -> Kernels:
+        """What launches our kernels here.
+
+        Raises:
+            KernelError: they cannot be compiled or loaded.
+        """
         ...
 
     def upload(self, target: int, source: NDArray[Any], stream: Stream) -> None:

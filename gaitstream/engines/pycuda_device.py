@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.kernels.cuda import Launcher, launcher
 
 
 class CudaDevice:
@@ -76,6 +77,11 @@ class CudaDevice:
         with self.active():
             array: NDArray[Any] = self._cuda.pagelocked_empty(count, np.dtype(dtype))
             return array
+
+    def kernels(self) -> Launcher:
+        """The kernels, loaded into this context once."""
+        with self.active():
+            return launcher()
 
     def upload(self, target: int, source: NDArray[Any], stream: Any) -> None:
         """Queue a copy to the device."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from gaitstream.engines.device import ALIGNMENT
 from gaitstream.errors import EngineError
+from gaitstream.kernels.host import HostKernels
 
 FIRST_POINTER = 0x7F0000000000_00
 """Handles begin where no process of this machine has memory."""
@@ -107,6 +108,10 @@ class SimulatedDevice:
     def pinned(self, count: int, dtype: str) -> NDArray[Any]:
         """A host array, unwritten."""
         return np.full(count * np.dtype(dtype).itemsize, UNWRITTEN, np.uint8).view(dtype)
+
+    def kernels(self) -> HostKernels:
+        """The kernels' host build."""
+        return HostKernels(self)
 
     def upload(self, target: int, source: NDArray[Any], stream: Any) -> None:
         """Queue a copy to the device; `source` is read when the stream comes to it."""

@@ -1,7 +1,7 @@
 """What TensorRT's Python module looks like to `tensorrt_run`, with OpenVINO or a function behind it.
 
 The product's own engine code runs against it: names, shapes, addresses and the order of calls are
-TensorRT's, and what TensorRT refuses is refused. A "serialised engine" is the path of an ONNX file. Work
+TensorRT's, and what TensorRT refuses is refused. A "serialised engine" is the name of a program. Work
 happens on the simulated device's streams.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.engines.base import Batch, BuildRequest, Built, Engine, TensorSpec
+from gaitstream.engines.base import Batch, BuildRequest, Built, Engine, Pixels, TensorSpec
 from gaitstream.engines.openvino import OpenVino
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.simulated import SimulatedDevice
@@ -62,7 +62,7 @@ class SimulatedTensorRt:
 
     Args:
         device: where its contexts work.
-        programs: what to run for a serialised engine that is no path.
+        programs: what to run, by serialised engine.
     """
 
     __name__ = "simulated TensorRT"
@@ -70,9 +70,9 @@ class SimulatedTensorRt:
     ILogger = ILogger
     nptype = staticmethod(nptype)
 
-    def __init__(self, device: SimulatedDevice, programs: Mapping[bytes, Program] | None = None) -> None:
+    def __init__(self, device: SimulatedDevice, programs: Mapping[bytes, Program]) -> None:
         self._device = device
-        self._programs = dict(programs or {})
+        self._programs = dict(programs)
 
     def Runtime(self, logger: object) -> SimulatedTensorRt:  # noqa: N802, ARG002 - TensorRT's name
         """Deserialises engines."""
@@ -80,7 +80,7 @@ class SimulatedTensorRt:
 
     def deserialize_cuda_engine(self, blob: bytes) -> CudaEngine | None:
         """The engine of a serialised form; None when it is none."""
-        program = self._programs.get(blob) or _read(blob)
+        program = self._programs.get(blob)
         return CudaEngine(program, self._device) if program else None
 
 
@@ -169,7 +169,12 @@ class ExecutionContext:
 
 
 def open_simulated(
-    source: Path | Program, device: SimulatedDevice, *, precision: str = "fp32", batch: int = 16
+    source: Path | Program,
+    device: SimulatedDevice,
+    *,
+    precision: str = "fp32",
+    batch: int = 16,
+    pixels: Pixels | None = None,
 ) -> Engine:
     """An engine over the simulated device, through the code that runs TensorRT's.
 
@@ -178,25 +183,25 @@ def open_simulated(
         device: where.
         precision: what it is said to compute in.
         batch: largest batch.
+        pixels: take a picture input as bytes.
     """
-    blob = str(source).encode() if isinstance(source, Path) else b"program"
-    programs = {} if isinstance(source, Path) else {blob: source}
+    blob = str(source).encode()
+    programs = {blob: read_program(source, pixels) if isinstance(source, Path) else source}
     graph = source if isinstance(source, Path) else Path("program.onnx")
     request = BuildRequest(graph, precision, "cuda", Batch(1, batch, batch))
     built = Built(blob, Proof(source="nothing", layers={}, matrix_layers={}))
     return TensorRtEngine(SimulatedTensorRt(device, programs), "tensorrt", request, built, device)
 
 
-def _read(blob: bytes) -> Program | None:
-    """An ONNX file as a program of OpenVINO's."""
-    path = Path(blob.decode(errors="replace"))
-    if not path.is_file():
-        return None
-    runtime = OpenVino()
-    request = BuildRequest(path, "fp32", free_batch=True)
+def read_program(graph: Path, pixels: Pixels | None = None) -> Program:
+    """An ONNX file as OpenVINO computes it, for any batch where it allows that.
+
+    Raises:
+        EngineError: it does not compile.
+    """
+    runtime, nothing = OpenVino(), Built(None, Proof(source="nothing", layers={}, matrix_layers={}))
     try:
-        engine = runtime.load(request, Built(None, Proof(source="nothing", layers={}, matrix_layers={})))
+        engine = runtime.load(BuildRequest(graph, "fp32", free_batch=True, pixels=pixels), nothing)
     except EngineError:
-        request = BuildRequest(path, "fp32")
-        engine = runtime.load(request, Built(None, Proof(source="nothing", layers={}, matrix_layers={})))
+        engine = runtime.load(BuildRequest(graph, "fp32", pixels=pixels), nothing)
     return Program(engine.inputs, engine.outputs, engine.infer)

@@ -157,6 +157,7 @@ def crop(
     half: bool = False,
     gain: Sequence[float] = (1.0, 1.0, 1.0),
     bias: Sequence[float] = (0.0, 0.0, 0.0),
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Cut windows out of host pictures on the CPU: the check of the GPU's crops, from the same source.
 
@@ -167,18 +168,23 @@ def crop(
         half: float16 `value * gain + bias` with values in 0..255, instead of uint8.
         gain: per channel R, G, B.
         bias: per channel R, G, B.
+        out: contiguous array to fill; None makes a new one.
 
     Returns:
         RGB `[n, 3, height, width]`, uint8 or float16.
 
     Raises:
-        KernelError: a window names a picture that is not there or reaches over it, or nothing compiles here.
+        KernelError: a window names a picture that is not there or reaches over it, `out` does not fit, or
+            nothing compiles here.
     """
     from gaitstream.kernels.cpu import library
 
     table = np.array(pictures, PICTURE).reshape(-1)
     check_windows(windows, table)
-    crops = np.empty((len(windows), 3, *size), np.float16 if half else np.uint8)
+    shape, dtype = (len(windows), 3, *size), np.dtype(np.float16 if half else np.uint8)
+    crops = np.empty(shape, dtype) if out is None else out
+    if crops.shape != shape or crops.dtype != dtype or not crops.flags.c_contiguous:
+        raise KernelError(f"crops go into contiguous {dtype} {shape}, not {crops.dtype} {crops.shape}")
     gains, biases = np.asarray(gain, np.float32), np.asarray(bias, np.float32)
     library().gaitstream_crop(
         ctypes.c_void_p(table.ctypes.data),

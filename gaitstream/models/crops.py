@@ -8,7 +8,7 @@ where the picture ends.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,21 +66,36 @@ def crop_padded(image: Bytes, boxes: Floats, height: int, width: int) -> tuple[B
     return crops, ratios
 
 
-def crop_around(image: Bytes, boxes: Floats, size: Size) -> Bytes:
+def crop_around(
+    image: Bytes,
+    boxes: Floats,
+    size: Size,
+    *,
+    out: Bytes | None = None,
+    colour: Literal["rgb", "bgr"] = "rgb",
+) -> Bytes:
     """The rule `around`: box x 1.25 around its centre, aspect kept, black where the image ends.
 
     Args:
         image: BGR uint8 `[rows, columns, 3]`.
         boxes: xyxy pixels `[n, 4]`.
         size: of the crops.
+        out: `[n, 3, height, width]` to fill; None makes a new array.
+        colour: order of the crops' channels.
 
     Returns:
-        RGB uint8 `[n, 3, height, width]`.
+        uint8 `[n, 3, height, width]`.
     """
-    return crop_compiled(image, boxes, size) if can_compile() else crop_warped(image, boxes, size)
+    crops = np.empty((len(boxes), 3, *size), np.uint8) if out is None else out
+    if can_compile():
+        return crop_compiled(image, boxes, size, crops, colour)
+    crops[...] = crop_warped(image, boxes, size)[:, :: 1 if colour == "rgb" else -1]
+    return crops
 
 
-def crop_compiled(image: Bytes, boxes: Floats, size: Size) -> Bytes:
+def crop_compiled(
+    image: Bytes, boxes: Floats, size: Size, out: Bytes | None = None, colour: Literal["rgb", "bgr"] = "rgb"
+) -> Bytes:
     """The rule `around` in native code; as `crop_around`.
 
     Raises:
@@ -89,7 +104,8 @@ def crop_compiled(image: Bytes, boxes: Floats, size: Size) -> Bytes:
     # The kernel reads pixels side by side; a mirrored picture, say, is copied first.
     source = image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
     windows = pose_windows(boxes, width=source.shape[1], height=source.shape[0], crop=size)
-    return crop([picture(source)], windows, size)
+    # The kernel makes RGB of what it is told lies there.
+    return crop([picture(source, "bgr" if colour == "rgb" else "rgb")], windows, size, out=out)
 
 
 def crop_warped(image: Bytes, boxes: Floats, size: Size) -> Bytes:

@@ -25,6 +25,7 @@ from gaitstream.data import Floats
 from gaitstream.engines import Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import EngineError
+from gaitstream.kernels.peaks import find_peaks
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
 from gaitstream.models.crops import Bytes, crop_around, crop_windows
 from gaitstream.models.resolve import find_network
@@ -96,6 +97,16 @@ class PoseModel:
         """
         return crop_around(image, boxes, (CROP_HEIGHT, CROP_WIDTH))
 
+    def crop_into(self, image: Bytes, boxes: Floats, crops: Bytes) -> None:
+        """The same into an array that is there, with the channels in the order the graph wants.
+
+        Args:
+            image: BGR uint8 `[height, width, 3]`.
+            boxes: xyxy pixels `[n, 4]`.
+            crops: uint8 `[n, 3, 256, 192]` to fill.
+        """
+        crop_around(image, boxes, (CROP_HEIGHT, CROP_WIDTH), out=crops, colour=self.contract.colour)
+
     def heatmaps(self, crops: Bytes) -> Floats:
         """Joint heatmaps `[n, 17, 64, 48]` of RGB uint8 crops `[n, 3, 256, 192]`."""
         maps = self._network.run(crops)
@@ -113,25 +124,12 @@ def keypoints(heatmaps: Floats) -> Floats:
     """Peaks of heatmaps, moved a quarter pixel towards the higher neighbour.
 
     Args:
-        heatmaps: `[n, joints, height, width]`.
+        heatmaps: `[n, joints, 64, 48]`, float32 or float16.
 
     Returns:
         `[n, joints, 3]` float32: x and y in heatmap pixels (pixel centres at whole numbers), score.
     """
-    count, joints, height, width = heatmaps.shape
-    flat = heatmaps.reshape(count * joints, height * width)
-    peak = flat.argmax(axis=1)
-    y, x = np.divmod(peak, width)
-    row = np.arange(count * joints)
-    right, left = np.minimum(x + 1, width - 1), np.maximum(x - 1, 0)
-    below, above = np.minimum(y + 1, height - 1), np.maximum(y - 1, 0)
-    slope_x = flat[row, y * width + right] - flat[row, y * width + left]
-    slope_y = flat[row, below * width + x] - flat[row, above * width + x]
-    # A peak on the border has one neighbour only: it stays.
-    shift_x = np.where((x > 0) & (x < width - 1), 0.25 * np.sign(slope_x), 0)
-    shift_y = np.where((y > 0) & (y < height - 1), 0.25 * np.sign(slope_y), 0)
-    points = np.stack([x + shift_x, y + shift_y, flat[row, peak]], axis=1)
-    return points.astype(np.float32).reshape(count, joints, 3)
+    return find_peaks(heatmaps)
 
 
 def to_image(points: Floats, boxes: Floats) -> Floats:

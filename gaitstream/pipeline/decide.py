@@ -164,7 +164,7 @@ class Decider:
             key = (person.camera, person.track, feature.model)
             window = self._windows.get(key)
             if window is None:
-                window = self._windows[key] = self._embedder.window(feature.model)
+                window = self._windows[key] = self._embedder.window(feature.model, feature.map)
             emitted = window.add(person.time_ns, feature.map)
             self._stats.camera(person.camera).encoded += 1
             if emitted is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gaitstream.data import Embedding, Tracklet
 from gaitstream.errors import ConfigError
+from gaitstream.models.device_path import DeviceFeature
 from gaitstream.models.inputs import kept_type
 from gaitstream.models.manifest import Manifest
 from gaitstream.models.recognizer import Recognizer
@@ -40,11 +43,16 @@ class Embedder:
             name: fit_rule(name, recognizer.manifest, rule) for name, recognizer in recognizers.items()
         }
 
-    def window(self, model: str) -> Window:
-        """An empty window of the kind a recognizer needs."""
+    def window(self, model: str, kept: object = None) -> Window:
+        """An empty window of the kind a recognizer needs.
+
+        Args:
+            model: the recognizer.
+            kept: what it keeps of the first frame: features on a device are pooled there.
+        """
         manifest, rule = self._recognizers[model].manifest, self._rules[model]
         if manifest.keeps == "maximum":
-            return MapWindow(rule)
+            return MapWindow(rule, kept.pool if isinstance(kept, DeviceFeature) else None)
         return FrameWindow(rule, kept_type(manifest))
 
     def embed(self, filled: Sequence[Filled]) -> list[Embedding]:
@@ -54,12 +62,13 @@ class Embedder:
             mine = [item for item in filled if item.model == model]
             if not mine:
                 continue
-            parts = recognizer.embed_windows([item.window.data for item in mine])
-            for item, embedding in zip(mine, parts, strict=True):
+            windows = [np.asarray(item.window.data) for item in mine]
+            parts = recognizer.embed_windows(windows)
+            for item, data, embedding in zip(mine, windows, parts, strict=True):
                 window = item.window
                 tracklet = Tracklet(
                     model, item.camera, item.track, window.first_ns, window.last_ns, window.frames,
-                    window.data, window.provisional,
+                    data, window.provisional,
                 )  # fmt: skip
                 out.append(Embedding(tracklet, embedding, recognizer.fingerprint))
         return out

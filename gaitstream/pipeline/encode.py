@@ -6,14 +6,17 @@ each recognizer's frame graph runs, or its inputs are kept for the window's end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Feature, Person
 from gaitstream.errors import ConfigError
+from gaitstream.models.device_path import DeviceRows
 from gaitstream.models.inputs import pack
 from gaitstream.models.manifest import InputKind
+from gaitstream.models.on_device import DeviceEncoder
 from gaitstream.models.pose import PoseModel
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.resolve import find_bundle
@@ -41,11 +44,14 @@ class Encoder:
         recognizers: by the name in the configuration.
         pose: the pose model, needed where a recognizer looks at poses; it also helps the judge.
         segmenter: the segmentation model, needed where a recognizer looks at silhouettes.
+        on_device: keep heatmaps and features on the device where the engines can; the judge must not need
+            features then.
 
     Attributes:
         recognizers: as given.
         pose: as given.
         segmenter: as given, None where no recognizer needs it.
+        device: what works on poses without the host, where it is possible.
 
     Raises:
         ConfigError: a model is missing that a recognizer needs.
@@ -56,6 +62,8 @@ class Encoder:
         recognizers: Mapping[str, Recognizer],
         pose: PoseModel | None = None,
         segmenter: Segmenter | None = None,
+        *,
+        on_device: bool = True,
     ) -> None:
         for name, recognizer in recognizers.items():
             if recognizer.manifest.needs_pose and pose is None:
@@ -67,6 +75,7 @@ class Encoder:
         self.recognizers = dict(recognizers)
         self.pose = pose
         self.segmenter = segmenter
+        self.device = DeviceEncoder.where_possible(pose, recognizers) if on_device else None
 
     @classmethod
     def load(cls, config: Config) -> Encoder:
@@ -92,7 +101,8 @@ class Encoder:
         needed = any(InputKind.SILHOUETTE in one.needs for one in manifests)
         masks = config.models.segmenter if needed else None
         segmenter = Segmenter.load(masks.model, *options, layout=masks.layout) if masks is not None else None
-        return cls(recognizers, pose, segmenter)
+        jumps = config.quality.max_feature_jump is not None  # judged by the features themselves
+        return cls(recognizers, pose, segmenter, on_device=not jumps)
 
     def encode(self, works: Sequence[Work], judge: EvidenceJudge) -> Encoded:
         """Run the networks on everybody who is still accepted.
@@ -114,6 +124,8 @@ class Encoder:
 
     def close(self) -> None:
         """Free the engines."""
+        if self.device is not None:
+            self.device.close()
         for model in (*self.recognizers.values(), self.pose, self.segmenter):
             if model is not None:
                 model.close()
@@ -123,7 +135,8 @@ class Encoder:
         if self.pose is None or not batch.accepted:
             batch.reject(judge.judge_pose(batch.persons, None))
             return
-        joints = batch.find_poses(self.pose)
+        on_device = self.device
+        joints = batch.find_poses(self.pose) if on_device is None else batch.find_poses_on(on_device)
         with watch.time("keypoints"):
             batch.reject(judge.judge_pose(batch.persons, joints))
 
@@ -132,20 +145,26 @@ class Encoder:
         persons = batch.persons
         made: list[list[Feature]] = [[] for _ in persons]
         for name, recognizer in self.recognizers.items():
-            manifest = recognizer.manifest
-            inputs = batch.inputs(manifest)
-            frames = recognizer.frames if manifest.keeps != "inputs" else None
-            if frames is None:
-                rows = pack(manifest, inputs)
-            else:
-                with watch.time(name):
-                    rows = frames.encode(inputs)
+            rows, is_input = self._kept(name, recognizer, batch, watch)
             for own, person, row in zip(made, persons, rows, strict=True):
-                own.append(Feature(name, person, row, is_input=frames is None))
+                own.append(Feature(name, person, row, is_input=is_input))
         reasons = [judge.judge_features(own) for own in made]
         batch.reject(reasons)
         kept = [own for own, reason in zip(made, reasons, strict=True) if reason is None]
         return [own[number] for number in range(len(self.recognizers)) for own in kept]
+
+    def _kept(
+        self, name: str, recognizer: Recognizer, batch: Gathering, watch: Stopwatch
+    ) -> tuple[Iterable[Any], bool]:
+        """What one recognizer keeps of everybody, a row each, and whether these are its inputs."""
+        if self.device is not None and name in self.device and isinstance(batch.heatmaps, DeviceRows):
+            return self.device.features(name, batch.heatmaps), False
+        manifest = recognizer.manifest
+        inputs = batch.inputs(manifest)
+        if recognizer.frames is None or manifest.keeps == "inputs":
+            return pack(manifest, inputs), True
+        with watch.time(name):
+            return recognizer.frames.encode(inputs), False
 
 
 def _judged(works: Sequence[Work], candidates: Sequence[Candidate]) -> list[tuple[Person, ...]]:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Floats, Frame, Image, Person, Reason
 from gaitstream.models.crops import crop_padded
+from gaitstream.models.device_path import DeviceRows
 from gaitstream.models.inputs import NAMES, Inputs
 from gaitstream.models.manifest import InputContract, InputKind, Manifest, SkeletonContract
+from gaitstream.models.on_device import DeviceEncoder
 from gaitstream.models.pose import PoseModel, keypoints, to_image
 from gaitstream.models.segmenter import Segmenter, silhouettes
 from gaitstream.models.skeleton import draw
@@ -69,7 +71,8 @@ class Gathering:
 
     Attributes:
         accepted: who is left.
-        heatmaps: of the pose model, float32 `[n, 17, 64, 48]`; None without one.
+        heatmaps: of the pose model, float32 `[n, 17, 64, 48]`, or where they are on a device; None without
+            one.
         keypoints: peaks of the heatmaps, float32 `[n, 17, 3]`.
         masks: of the segmentation model, uint8 `[n, height, width]`; None without one.
     """
@@ -82,7 +85,7 @@ class Gathering:
             if person.rejected is None
         ]
         self.accepted = list(self.everybody)
-        self.heatmaps: Floats | None = None
+        self.heatmaps: Floats | DeviceRows | None = None
         self.keypoints: Floats | None = None
         self.masks: Bytes | None = None
         self._works = works
@@ -122,6 +125,13 @@ class Gathering:
             self.keypoints = keypoints(self.heatmaps)
             return to_image(self.keypoints, np.stack([person.box for person in self.persons]))
 
+    def find_poses_on(self, device: DeviceEncoder) -> Floats:
+        """The same on a device, where the heatmaps stay."""
+        with self._watch.time("pose"):  # the cutting of crops is in it: both go on side by side
+            self.heatmaps, self.keypoints = device.find_poses(self._by_frame())
+        with self._watch.time("keypoints"):
+            return to_image(self.keypoints, np.stack([person.box for person in self.persons]))
+
     def find_masks(self, segmenter: Segmenter) -> Bytes:
         """Masks of everybody who is left, uint8 `[n, height, width]`."""
         with self._watch.time("crop"):
@@ -138,7 +148,7 @@ class Gathering:
             if contract.kind is InputKind.CROP:
                 found[name], found["ratios"] = self._crop(contract)
             elif contract.kind is InputKind.POSE:
-                found[name], found["keypoints"] = _known(self.heatmaps), _known(self.keypoints)
+                found[name], found["keypoints"] = _on_host(self.heatmaps), _known(self.keypoints)
             else:
                 found[name] = self._draw(contract, manifest.skeleton)
         return found
@@ -175,6 +185,13 @@ class Gathering:
 
 def _joined(parts: Sequence[NDArray[T]]) -> NDArray[T]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _on_host(heatmaps: Floats | DeviceRows | None) -> Floats:
+    """Heatmaps for a recognizer that is not on the device: then none is."""
+    if isinstance(heatmaps, DeviceRows):
+        raise RuntimeError("heatmaps stayed on the device and are needed on the host")
+    return _known(heatmaps)
 
 
 def _known(rows: NDArray[T] | None) -> NDArray[T]:

@@ -7,6 +7,7 @@ clock and no I/O: frames come with their capture time.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -79,18 +80,56 @@ class Window(Protocol):
 
 @dataclass(slots=True)
 class _Block:
-    peak: Floats
+    peak: Any
     first_ns: int
     last_ns: int
     frames: int = 1
 
 
-class MapWindow:
-    """Pools feature maps `[channels, height, width]` into block maxima."""
+class Maxima(Protocol):
+    """Where running maxima lie, and what can be done with them; see `gaitstream.models.device_pool`."""
 
-    def __init__(self, rule: WindowRule) -> None:
+    def start(self, feature: Any) -> Any:
+        """A new block that holds one frame's features."""
+
+    def merge(self, block: Any, feature: Any) -> None:
+        """Take the element-wise maximum of a block and one frame's features."""
+
+    def pooled(self, blocks: Sequence[Any]) -> Any:
+        """The maximum of blocks: an array, or what becomes one when it is asked for."""
+
+
+class HostMaxima:
+    """Maxima in arrays."""
+
+    def start(self, feature: Floats) -> Floats:
+        """A copy."""
+        return np.array(feature, np.float32)
+
+    def merge(self, block: Floats, feature: Floats) -> None:
+        """In place."""
+        np.maximum(block, feature, out=block)
+
+    def pooled(self, blocks: Sequence[Floats]) -> Floats:
+        """A new array."""
+        pooled = blocks[0].copy()
+        for block in blocks[1:]:
+            np.maximum(pooled, block, out=pooled)
+        return pooled
+
+
+class MapWindow:
+    """Pools feature maps `[channels, height, width]` into block maxima.
+
+    Args:
+        rule: when windows are emitted.
+        maxima: where the maxima lie; None is in arrays.
+    """
+
+    def __init__(self, rule: WindowRule, maxima: Maxima | None = None) -> None:
         self.rule = rule
         self.completed = 0
+        self._maxima = maxima or HostMaxima()
         self._blocks: deque[_Block] = deque()
 
     @property
@@ -98,8 +137,8 @@ class MapWindow:
         """Accepted frames in the open window."""
         return sum(block.frames for block in self._blocks)
 
-    def add(self, time_ns: int, frame: Floats) -> Emitted | None:
-        """Take one frame's feature map; it is copied, never kept.
+    def add(self, time_ns: int, frame: Any) -> Emitted | None:
+        """Take one frame's features; they are copied, never kept.
 
         Returns:
             The full window it completes, or a provisional one while none has been full.
@@ -107,10 +146,10 @@ class MapWindow:
         if self._blocks and time_ns - self._blocks[-1].last_ns > self.rule.max_gap_s * SECOND_NS:
             self.reset()
         if not self._blocks or self._blocks[-1].frames == self.rule.stride:
-            self._blocks.append(_Block(np.array(frame, np.float32), time_ns, time_ns))
+            self._blocks.append(_Block(self._maxima.start(frame), time_ns, time_ns))
         else:
             block = self._blocks[-1]
-            np.maximum(block.peak, frame, out=block.peak)
+            self._maxima.merge(block.peak, frame)
             block.frames += 1
             block.last_ns = time_ns
         return self._emit_due()
@@ -137,9 +176,7 @@ class MapWindow:
         return None
 
     def _emit(self, *, provisional: bool) -> Emitted:
-        pooled = self._blocks[0].peak.copy()
-        for block in list(self._blocks)[1:]:
-            np.maximum(pooled, block.peak, out=pooled)
+        pooled = self._maxima.pooled([block.peak for block in self._blocks])
         first, last = self._blocks[0].first_ns, self._blocks[-1].last_ns
         return Emitted(pooled, first, last, self.frames, provisional)
 
