@@ -7,17 +7,18 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gaitstream.config.masking import mask, mask_whole
 from gaitstream.config.paths import is_there
-from gaitstream.config.schema import Config, is_model_path
+from gaitstream.config.schema import Config, Section
 from gaitstream.config.yaml_nodes import Builder, line_of, read_nodes
 from gaitstream.errors import ConfigError
+from gaitstream.models.resolve import is_path
 
 Location = tuple[str | int, ...]
 
@@ -87,7 +88,8 @@ class Document:
         """The line of a problem pydantic found, and a line of text about it."""
         at: Location = detail["loc"]
         context = detail.get("ctx", {})
-        at = (*at, *context.get("at", ()))
+        # pydantic tells of a mapping's key by a step of its own.
+        at = self.written((*(step for step in at if step != "[key]"), *context.get("at", ())))
         node, line = self.node(at)
         where = f"{self.path}:{line}: {name(at)}"
         if detail["type"] == "extra_forbidden":
@@ -108,16 +110,34 @@ class Document:
         Raises:
             ConfigError: naming the key and the path.
         """
-        wanted = [("detector", config.models.detector.model)]
-        wanted += [("pose", config.models.pose.model)] if config.models.pose else []
-        wanted += [(kind, model.model) for kind, model in config.models.recognizers.items()]
-        for key, value in wanted:
-            if is_model_path(value) and not is_there(Path(value)):
-                at = ("models", key, "model")
+        for at, value in self.models(config):
+            if is_path(value) and not is_there(Path(value)):
                 raise ConfigError(
                     f"{self.path}:{self.node(at)[1]}: {name(at)}: {value} does not exist; "
                     "give a file or bundle that exists, or a name of the model zoo"
                 )
+
+    def models(self, config: Config) -> Iterator[tuple[Location, str]]:
+        """Where the file names which model, the recognizers last."""
+        models = config.models
+        for key, chosen in (
+            ("detector", models.detector), ("pose", models.pose), ("segmenter", models.segmenter)
+        ):  # fmt: skip
+            if chosen is not None:
+                yield ("models", key, "model"), chosen.model
+        for key, recognizer in models.recognizers.items():
+            yield self.written(("models", "recognizers", key, "model")), recognizer.model
+
+    def written(self, at: Location) -> Location:
+        """A place as the file has it: a recognizer may stand under its family's own key."""
+        if at[:2] == ("models", "recognizers") and len(at) > 2:
+            short = ("models", *at[2:])
+            if self.node(at[:3])[0] is not self.node(short[:2])[0] and self._has(short[:2]):
+                return short
+        return at
+
+    def _has(self, at: Location) -> bool:
+        return self.node(at)[0] is not self.node(at[:-1])[0]
 
 
 def name(at: Location) -> str:
@@ -134,19 +154,25 @@ def _printable(key: str) -> str:
     return shown if shown.isprintable() else repr(shown)
 
 
-def fields_at(model: type[BaseModel], at: Location) -> list[str]:
+def fields_at(model: type[Section], at: Location) -> list[str]:
     """The keys allowed at a place of the file."""
-    for step in at:
-        if isinstance(step, str):
-            inner = _model_in(model.model_fields[step].annotation)
-            if inner is None:
-                return []
-            model = inner
-    return list(model.model_fields)
+    steps = [step for step in at if isinstance(step, str)]
+    while steps:
+        step = steps.pop(0)
+        if step not in model.model_fields:  # a recognizer under its family's own key
+            step, steps = "recognizers", [step, *steps]
+        annotation = model.model_fields[step].annotation if step in model.model_fields else None
+        inner = _model_in(annotation)
+        if inner is None:
+            return []
+        model = inner
+        if get_origin(annotation) is dict:
+            steps = steps[1:]  # the name in the mapping
+    return model.allowed_keys()
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _model_in(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
 

@@ -27,14 +27,14 @@ cameras:
   - {id: archive, url: recordings/monday.mp4, start_time: 2026-03-02T08:00:00Z}
 models:
   detector: models/yolox_s.onnx
-  biggait: bundles/biggait
+  recognizers: {gait: bundles/gait}
 gallery: {path: people.gallery}
 ```
 
 - `${NAME}` is replaced from the environment, `${NAME:-default}` has a fallback, `$$` is one dollar sign. A
   variable that is not set is an error. URLs are shown with credentials masked wherever they are shown.
-- Paths are relative to the file. A model is a path when it has a `/` or ends in `.onnx` or `.json`; otherwise
-  it is a name of the model zoo.
+- Paths are relative to the file. A model is a path when it has a `/` or ends in `.onnx`, `.json`, `.yaml`
+  or `.yml`; otherwise it is a name of the model zoo.
 - Unknown keys are errors that name the file, the line and the nearest key. Top-level keys that begin
   with `x-` are left alone, for YAML anchors; `<<` merges.
 - While `gaitstream run` is running, a change of the file adds, removes and changes cameras without
@@ -56,7 +56,7 @@ def _sections(path: str, model: type[BaseModel], title: str) -> Iterator[str]:
         section = _section_of(field.annotation)
         where = f"{path}{key}"
         if section is not None:
-            inner.append((f"{where}{'[]' if _is_list(field.annotation) else ''}.", section, f"`{where}`"))
+            inner.append((f"{where}{_step(field.annotation)}.", section, f"`{where}`"))
         meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
         yield f"| `{key}` | {_type(field)} | {_default(field, section)} | {meaning} |"
     yield ""
@@ -74,12 +74,19 @@ def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(arg) for arg in get_args(annotation))
 
 
+def _step(annotation: Any) -> str:
+    """What stands between a section and its keys: a place in a list, a name in a mapping."""
+    return ".NAME" if get_origin(annotation) is dict else "[]" if _is_list(annotation) else ""
+
+
 def _default(field: FieldInfo, section: type[BaseModel] | None) -> str:
     if field.is_required():
         return "required"
-    if section is not None and field.default is not None:
+    if section is not None and field.default:
         return "see below"
     value = field.default
+    if value == {}:
+        return "none"
     if isinstance(value, bool) or value is None:
         return {True: "`true`", False: "`false`", None: "`null`"}[value]
     return f"`{value}`"
@@ -107,6 +114,8 @@ def _name(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in args)
     if origin in (Union, types.UnionType):
         return " or ".join(_name(arg) for arg in args if arg is not type(None))
+    if origin is dict:
+        return f"{_name(args[1])} by name"
     if origin is list:
         return f"list of {_name(args[0])}"
     if origin is tuple:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -24,6 +26,11 @@ from pydantic_core import PydanticCustomError
 
 from gaitstream.config.paths import anchor
 from gaitstream.config.secret_url import SecretUrl
+from gaitstream.models.detector_layouts import LAYOUTS as DETECTOR_LAYOUTS
+from gaitstream.models.resolve import is_path
+from gaitstream.models.segmentation_layouts import LAYOUTS as SEGMENTATION_LAYOUTS
+from gaitstream.models.spec import FAMILIES
+from gaitstream.registry import Registry
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Polygon = Annotated[list[tuple[float, float]], Field(min_length=3)]
@@ -50,17 +57,25 @@ def _anchored(value: Any, info: ValidationInfo) -> Any:
         raise _misfit(str(error)) from None
 
 
-def is_model_path(value: str) -> bool:
-    """Whether a model value is a path; otherwise it is a name of the model zoo."""
-    return "/" in value or value.endswith((".onnx", ".json"))
-
-
 def _anchored_model(value: Any, info: ValidationInfo) -> Any:
-    return str(_anchored(value, info)) if isinstance(value, str) and is_model_path(value) else value
+    return str(_anchored(value, info)) if isinstance(value, str) and is_path(value) else value
 
 
 FilePath = Annotated[Path, BeforeValidator(_anchored)]
 ModelName = Annotated[str, Field(min_length=1), BeforeValidator(_anchored_model)]
+RecognizerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
+def _one_of(registry: Registry[Any]) -> AfterValidator:
+    """`auto`, or a name that a registry knows; packages may add to it."""
+
+    def check(value: str) -> str:
+        if value != "auto" and value not in registry.names():
+            allowed = ", ".join(("auto", *registry.names()))
+            raise _misfit(f"{value!r} is no {registry.kind}; allowed: {allowed}")
+        return value
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -73,6 +88,11 @@ class Section(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,  # it may be a password
     )
+
+    @classmethod
+    def allowed_keys(cls) -> list[str]:
+        """The keys it takes."""
+        return list(cls.model_fields)
 
 
 class CameraThresholds(Section):
@@ -155,8 +175,8 @@ class Detector(Section):
 
     model: ModelName = "demo"
     """An ONNX file, a manifest beside one, or a name of the model zoo."""
-    layout: Literal["auto", "yolox", "yolov8", "yolov10", "detr", "rfdetr"] = "auto"
-    """How its outputs are read; `auto` recognises it from names and shapes."""
+    layout: Annotated[str, _one_of(DETECTOR_LAYOUTS)] = "auto"
+    """How its outputs are read, by name; `auto` recognises it from names and shapes."""
     score: Fraction = 0.3
     """Lowest score of a person."""
     nms_iou: Fraction = 0.5
@@ -164,7 +184,7 @@ class Detector(Section):
 
 
 class Pose(Section):
-    """The top-down pose model: needed by GaitHeat, and for judging frames by their pose."""
+    """The top-down pose model: needed by recognizers on poses, and for judging frames by their pose."""
 
     model: ModelName = "demo"
     """An ONNX file, a manifest beside one, or a name of the model zoo."""
@@ -175,8 +195,8 @@ class Segmenter(Section):
 
     model: ModelName
     """An ONNX file, a manifest beside one, or a name of the model zoo."""
-    layout: str = "auto"
-    """How its output is read; `auto` takes its manifest's word, or recognises it from the shape."""
+    layout: Annotated[str, _one_of(SEGMENTATION_LAYOUTS)] = "auto"
+    """How its output is read, by name; `auto` takes its manifest's word, or recognises it from the shape."""
 
 
 class RecognizerModel(Section):
@@ -197,16 +217,47 @@ class Models(Section):
     """Finds joints. null: none, unless a recognizer needs one; then `demo`."""
     segmenter: Annotated[Segmenter | None, BeforeValidator(_from_name)] = None
     """Finds silhouettes. null: none."""
-    biggait: Annotated[RecognizerModel | None, BeforeValidator(_from_name)] = None
-    """BigGait on RGB crops."""
-    gaitheat: Annotated[RecognizerModel | None, BeforeValidator(_from_name)] = None
-    """GaitHeat on pose heatmaps."""
+    recognizers: dict[RecognizerName, Annotated[RecognizerModel, BeforeValidator(_from_name)]] = {}
+    """Gait recognizers by name; events and the gallery have them under it. A family's own name may stand
+    beside `detector`: `models.FAMILY` is short for `models.recognizers.FAMILY`."""
 
-    @property
-    def recognizers(self) -> dict[str, RecognizerModel]:
-        """The configured recognizers by kind, in a fixed order."""
-        both = {"biggait": self.biggait, "gaitheat": self.gaitheat}
-        return {kind: model for kind, model in both.items() if model is not None}
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_families(cls, data: Any) -> Any:
+        """Families' own keys are recognizers."""
+        if not isinstance(data, dict) or not isinstance(data.get("recognizers") or {}, dict):
+            return data
+        named = data.get("recognizers") or {}
+        families = [key for key in data if key not in cls.model_fields and key in cls.allowed_keys()]
+        for key in families:
+            if key in named:
+                raise _misfit(f"{key!r} is given under recognizers too; give it once", key)
+        rest = {key: value for key, value in data.items() if key not in families}
+        found = {**named, **{key: data[key] for key in families if data[key] is not None}}
+        return {**rest, "recognizers": dict(sorted(found.items()))} if found else rest
+
+    def family(self, name: str) -> str:
+        """The family that a recognizer must be of, because it is named after it; empty for other names."""
+        return name if name in FAMILIES.names() else ""
+
+    @classmethod
+    def allowed_keys(cls) -> list[str]:
+        """The section's keys, and the families that are installed."""
+        return [*cls.model_fields, *FAMILIES.names()]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Editors should know the families' keys too."""
+        schema = handler.resolve_ref_schema(handler(core))
+        (recognizer,) = schema["properties"]["recognizers"]["patternProperties"].values()
+        schema["properties"] |= {
+            name: {
+                "anyOf": [recognizer, {"type": "null"}],
+                "description": f"A recognizer of the family {name}.",
+            }
+            for name in FAMILIES.names()
+        }
+        return schema
 
 
 class Runtime(Section):

@@ -28,7 +28,7 @@ from gaitstream.deepstream.cameras import CameraChanges
 from gaitstream.deepstream.copy_probe import CopyProbe
 from gaitstream.deepstream.copying import Copier, CudaCopier
 from gaitstream.deepstream.outbox import Outbox
-from gaitstream.deepstream.plan import EncoderKind
+from gaitstream.deepstream.plan import EncoderPlan
 from gaitstream.deepstream.probes import CropProbe, DetectionProbe, MuxerProbe, NextProbe
 from gaitstream.deepstream.records import END
 from gaitstream.deepstream.rest import RestClient
@@ -143,27 +143,27 @@ class Run:
                 pipeline.link((link.source, link.target), (link.source_pad, link.target_pad))
             else:
                 pipeline.link(link.source, link.target)
-        kinds = iter(encoder.kind for encoder in spec.encoders)
+        encoders = iter(spec.encoders)
         for target, role in spec.graph.probes:
-            handle = self._handle(role, kinds)
+            handle = self._handle(role, encoders)
             pipeline.attach(target, maker.Probe(f"{role}-{target}", _operator(maker, handle, self._sources)))
         return pipeline
 
-    def _handle(self, role: str, kinds: Iterator[EncoderKind]) -> Handle:
+    def _handle(self, role: str, encoders: Iterator[EncoderPlan]) -> Handle:
         """What a probe does.
 
         Args:
             role: as the graph names it.
-            kinds: of the encoders that have not been given rectangles yet.
+            encoders: those that have not been given rectangles yet.
         """
         if role == "muxer":
             return MuxerProbe(self._sources).handle
         if role == "detection":
             return DetectionProbe(self._boxes).handle
         if role == "crop":
-            return CropProbe(self._boxes, next(kinds), self._sources).handle
+            return CropProbe(self._boxes, next(encoders), self._sources).handle
         if role == "next":
-            return NextProbe(self._boxes, next(kinds)).handle
+            return NextProbe(self._boxes, next(encoders)).handle
         return self._last.handle
 
     def _on_message(self, message: Any) -> None:

@@ -145,7 +145,7 @@ class CopyProbe:
         camera: str,
     ) -> tuple[int, ...]:
         """The person's place among each encoder's outputs."""
-        rects = [encoder_rect(one.kind, box, meta.pipeline_width, meta.pipeline_height) for one in outputs]
+        rects = [encoder_rect(one.encoder, box, meta.pipeline_width, meta.pipeline_height) for one in outputs]
         numbers = [NOTHING] * len(outputs)
         for item in person.tensor_items:
             layers = item.as_tensor_output().get_layers()

@@ -1,9 +1,10 @@
 """Which part of the frame an encoder sees, so that nvinfer's crop equals the pipeline's own.
 
-nvinfer fits a rectangle into the network's input and fills the rest with black, centred. For people up to
-half as wide as high that is BigGait's crop rule. Wider ones the rule cuts in the middle, and nvinfer would
-shrink: their rectangle is narrowed before. The pose rule enlarges the box; nvinfer's rectangles end at the
-frame's border, where the rule goes on in black, so joints are moved back from the rectangle that was cut.
+nvinfer fits a rectangle into the network's input and fills the rest with black, centred. For people not wider
+than the input that is the rule `pad_to_aspect`. Wider ones the rule cuts in the middle, and nvinfer would
+shrink: their rectangle is narrowed before. The rules `pose` and `segment` enlarge the box; nvinfer's
+rectangles end at the frame's border, where the rules go on in black, so joints are moved back from the
+rectangle that was cut.
 
 nvinfer also rounds rectangles inwards to even pixels (`get_converted_buffer` in gstnvinfer.cpp): they are
 rounded outwards first, and nothing is left for it to round.
@@ -17,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.deepstream.plan import EncoderKind
-from gaitstream.models.crops import PADDING as POSE_PADDING
+from gaitstream.deepstream.plan import EncoderPlan
+from gaitstream.models.crops import PADDING
 from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, HEAT_WIDTH
 
 POSE_ASPECT = CROP_WIDTH / CROP_HEIGHT
@@ -55,10 +56,10 @@ def outwards(box: Rect, frame_width: int, frame_height: int) -> Rect:
     return Rect(left, top, right - left, bottom - top)
 
 
-def gait_rect(box: Rect, frame_width: int, frame_height: int) -> Rect:
-    """BigGait: at most half as wide as high, around the same centre."""
+def gait_rect(box: Rect, frame_width: int, frame_height: int, aspect: float = 0.5) -> Rect:
+    """The rule `pad_to_aspect`: at most as wide as the input's aspect allows, around the same centre."""
     around = outwards(box, frame_width, frame_height)
-    widest = _even(around.height / 2)
+    widest = _even(around.height * aspect)
     if around.width <= widest:
         return around
     left = 2.0 * round((box.left + box.width / 2 - widest / 2) / 2)
@@ -66,19 +67,19 @@ def gait_rect(box: Rect, frame_width: int, frame_height: int) -> Rect:
     return Rect(left, around.top, widest, around.height)
 
 
-def pose_rect(box: Rect, frame_width: int, frame_height: int) -> Rect:
-    """The pose model: the network's aspect around the box, enlarged by a quarter, cut at the border."""
-    width = max(box.width, box.height * POSE_ASPECT)
-    height = width / POSE_ASPECT
-    width, height = width * POSE_PADDING, height * POSE_PADDING
+def pose_rect(box: Rect, frame_width: int, frame_height: int, aspect: float = POSE_ASPECT) -> Rect:
+    """The rules `pose` and `segment`: the input's aspect around the box, enlarged, cut at the border."""
+    width = max(box.width, box.height * aspect)
+    height = width / aspect
+    width, height = width * PADDING, height * PADDING
     x, y = box.left + box.width / 2, box.top + box.height / 2
     return outwards(Rect(x - width / 2, y - height / 2, width, height), frame_width, frame_height)
 
 
-def encoder_rect(kind: EncoderKind, box: Rect, frame_width: int, frame_height: int) -> Rect:
-    """The rectangle an encoder of this kind should be given: even numbers inside the frame."""
-    rule = gait_rect if kind == "biggait" else pose_rect
-    return rule(box, frame_width, frame_height)
+def encoder_rect(encoder: EncoderPlan, box: Rect, frame_width: int, frame_height: int) -> Rect:
+    """The rectangle an encoder should be given: even numbers inside the frame."""
+    rule = gait_rect if encoder.rule == "pad_to_aspect" else pose_rect
+    return rule(box, frame_width, frame_height, encoder.width / encoder.height)
 
 
 def joints_in_frame(points: NDArray[np.float32], rects: NDArray[np.float64]) -> NDArray[np.float32]:

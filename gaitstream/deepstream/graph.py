@@ -107,7 +107,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
         ConfigError: something cannot be run on DeepStream, or a value is outside what it accepts.
     """
     gpu = config.deepstream.gpu
-    names = [encoder_name(encoder.kind) for encoder in plan.encoders]
+    names = [encoder_name(encoder.name) for encoder in plan.encoders]
     chain = [
         Node("nvmultiurisrcbin", SOURCE, _source(config)),
         queue("queue-detector"),
@@ -117,7 +117,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     ]
     for number, (name, encoder) in enumerate(zip(names, plan.encoders, strict=True)):
         chain += [
-            queue(f"queue-{encoder.kind}"),
+            queue(f"queue-{encoder.name}"),
             _nvinfer(name, folder, FIRST_ENCODER_ID + number, encoder.batch, gpu),
         ]
     sink = Node(

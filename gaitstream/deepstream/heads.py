@@ -21,7 +21,7 @@ def load_heads(config: Config, cache: EngineCache | None = None) -> dict[str, Re
     """
     heads = {}
     for name, model in config.models.recognizers.items():
-        bundle = find_bundle(model.model, family=name)
+        bundle = find_bundle(model.model, family=config.models.family(name))
         heads[name] = Recognizer(bundle, _open_windows(bundle, config, cache))
     return heads
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from gaitstream.config.schema import Config
-from gaitstream.deepstream.plan import DetectorPlan, EncoderKind, EncoderPlan, Plan
+from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
 from gaitstream.engines.cache import default_root, file_sha256
 from gaitstream.engines.opening import graph_precision, graph_shapes, graph_types
 from gaitstream.errors import BundleError, ConfigError
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.detector import find_detector, settle_contract
 from gaitstream.models.detector_layouts import DetectorContract
+from gaitstream.models.inputs import kept_shape
+from gaitstream.models.manifest import CropContract, InputKind
 from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH
 from gaitstream.models.resolve import find_bundle, resolve
+from gaitstream.models.spec import FAMILIES, find_family
 
 PARSER_FILE = "libgaitstream_parser.so"
 DEFAULT_NATIVE = Path("/opt/gaitstream-native")
@@ -30,10 +32,10 @@ def make_plan(config: Config) -> Plan:
         ConfigError: no recognizer is configured, a detector cannot run in nvinfer.
         BundleError: a bundle has no graphs for DeepStream.
     """
-    kinds = list(config.models.recognizers.items())
-    if not kinds:
-        raise ConfigError("no recognizer is configured; set models.biggait or models.gaitheat to a bundle")
-    encoders = tuple(_encoder(kind, model.model, config) for kind, model in kinds)  # type: ignore[arg-type]
+    recognizers = config.models.recognizers
+    if not recognizers:
+        raise ConfigError("no recognizer is configured; set models.recognizers to a bundle")
+    encoders = tuple(_encoder(name, model.model, config) for name, model in recognizers.items())
     folder = default_root() / "deepstream"
     return Plan(_detector(config), encoders, parser_library(), folder, config.deepstream.gpu)
 
@@ -43,25 +45,44 @@ def parser_library() -> Path:
     return Path(os.environ.get("GAITSTREAM_NATIVE", DEFAULT_NATIVE)) / PARSER_FILE
 
 
-def _encoder(kind: EncoderKind, model: str, config: Config) -> EncoderPlan:
-    bundle = find_bundle(model, family=kind)
-    precision = _precision(bundle, config)
+def _encoder(name: str, model: str, config: Config) -> EncoderPlan:
+    bundle = find_bundle(model, family=config.models.family(name))
+    manifest = bundle.manifest
+    precision = _precision(bundle, name, config)
     graph = bundle.graph("deepstream", precision)
-    feature, size = bundle.manifest.features["features"], bundle.manifest.input
-    height, width = (CROP_HEIGHT, CROP_WIDTH) if kind == "gaitheat" else (size.height, size.width)
+    crop = _crop(bundle)
     return EncoderPlan(
-        kind,
+        name,
         graph,
-        height,
-        width,
+        crop.height,
+        crop.width,
         batch=config.runtime.batch,
-        shape=feature.shape,
+        shape=kept_shape(manifest),
         half=precision == "fp16",
         digest=file_sha256(graph)[:12],
+        model=manifest.model,
+        rule=crop.rule,
+        has_joints=manifest.needs_pose,
+        waits=manifest.keeps == "inputs",
     )
 
 
-def _precision(bundle: Bundle, config: Config) -> Literal["fp16", "fp32"]:
+def _crop(bundle: Bundle) -> CropContract:
+    """What nvinfer cuts out for a bundle: as its manifest says, or as follows from its input."""
+    manifest = bundle.manifest
+    if manifest.nvinfer is not None:
+        return manifest.nvinfer
+    if manifest.input.kind is InputKind.CROP:
+        return CropContract(height=manifest.input.height, width=manifest.input.width, rule="pad_to_aspect")
+    if manifest.needs_pose:
+        return CropContract(height=CROP_HEIGHT, width=CROP_WIDTH, rule="pose")
+    raise BundleError(
+        f"{bundle.root} does not say what its graph for DeepStream is given: its manifest has no `nvinfer`; "
+        "export it again with --target deepstream"
+    )
+
+
+def _precision(bundle: Bundle, name: str, config: Config) -> Literal["fp16", "fp32"]:
     """Half where the bundle holds it: it was proved at export. Some small models are in fp32 alone."""
     stored = bundle.manifest.graphs
     for precision in ("fp16", "fp32"):
@@ -69,8 +90,8 @@ def _precision(bundle: Bundle, config: Config) -> Literal["fp16", "fp32"]:
             return precision
     pose = config.models.pose.model if config.models.pose else "demo"
     raise BundleError(
-        f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and set "
-        f"models.{bundle.manifest.model} to the new bundle:\n  {export_command(bundle, pose)}"
+        f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and give the new bundle "
+        f"as the recognizer {name}:\n  {export_command(bundle, pose)}"
     )
 
 
@@ -82,29 +103,18 @@ def export_command(bundle: Bundle, pose: str) -> str:
         pose: the pose model in the configuration, a path or a name of the zoo.
     """
     manifest = bundle.manifest
-    options = {"--target": "deepstream"}
-    if manifest.alignment is not None:
-        align = manifest.alignment
-        options["--pose"] = str(resolve(pose, "pose"))
-        options["--groups"] = ",".join(map(_joints, align.groups))
-        options["--gamma"] = f"{align.gamma_deg:g}"
-        options["--small-angle"] = align.small_angle
-        options["--min-pose-score"] = f"{align.min_pose_score:g}"
-    options["--window"] = str(manifest.window)
-    options["--precision"] = ",".join(sorted(manifest.graphs, reverse=True))
-    checkpoint, *backbone = manifest.source or ("CHECKPOINT",)
-    if backbone:
-        options["--dinov2"] = backbone[0]
+    options = {"target": "deepstream"}
+    if manifest.model in FAMILIES.names():
+        family = find_family(manifest.model)
+        if "pose" in family.flags():
+            options["pose"] = str(resolve(pose, "pose"))
+        options |= family.restate(manifest)
+    options["window"] = str(manifest.window)
+    options["precision"] = ",".join(sorted(manifest.graphs, reverse=True))
+    checkpoint = next(iter(manifest.source), "CHECKPOINT")
     files = ["--checkpoint", checkpoint, "--out", f"{bundle.root.name}-deepstream"]
-    words = ["gaitstream", "export", manifest.model, *files, *(w for pair in options.items() for w in pair)]
-    return shlex.join(words)
-
-
-def _joints(group: Sequence[int]) -> str:
-    first, last = group[0], group[-1]
-    if len(group) > 1 and tuple(group) == tuple(range(first, last + 1)):
-        return f"{first}-{last}"
-    return "+".join(map(str, group))
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return shlex.join(["gaitstream", "export", manifest.model, *files, *flags])
 
 
 def _detector(config: Config) -> DetectorPlan:

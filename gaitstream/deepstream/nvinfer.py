@@ -111,7 +111,7 @@ def encoder_sections(config: Config, plan: Plan, index: int) -> Sections:
 def engine_path(plan: Plan, model: DetectorPlan | EncoderPlan) -> str:
     """Where the compiled engine lies; the name carries what it depends on beside the graph."""
     precision = "fp16" if model.half else "fp32"
-    own = model.kind if isinstance(model, EncoderPlan) else model.onnx.stem
+    own = model.name if isinstance(model, EncoderPlan) else model.onnx.stem
     name = "-".join(part for part in (own, model.digest) if part)
     return str(plan.engines / f"{name}_b{model.batch}_gpu{plan.gpu}_{precision}.engine")
 

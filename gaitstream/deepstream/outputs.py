@@ -14,7 +14,7 @@ from gaitstream.deepstream.api import Tensor
 from gaitstream.deepstream.copying import Bytes, Copier, Transfer, merge
 from gaitstream.deepstream.dlpack import Location, locate
 from gaitstream.deepstream.geometry import Rect, Scale, joints_in_frame
-from gaitstream.deepstream.plan import EncoderPlan, feature_layer
+from gaitstream.deepstream.plan import EncoderPlan
 from gaitstream.models.pose import JOINTS
 
 ALIGNMENT = 256
@@ -40,8 +40,8 @@ class EncoderOutputs:
     """
 
     def __init__(self, encoder: EncoderPlan) -> None:
-        self.kind = encoder.kind
-        self._feature, self._joints = feature_layer(encoder.kind), encoder.keypoints
+        self.encoder = encoder
+        self._feature, self._joints = encoder.feature, encoder.keypoints
         self._shape = encoder.shape
         self._features: list[Location] = []
         self._points: list[Location] = []

@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-EncoderKind = Literal["biggait", "gaitheat"]
+CropRule = Literal["pad_to_aspect", "pose", "segment"]
 
 
-def feature_layer(kind: EncoderKind) -> str:
-    """Output of a DeepStream frame graph: the feature map, half precision."""
-    return f"{kind}_feature"
+def feature_layer(model: str) -> str:
+    """Output of a graph for nvinfer: what is kept of a frame, half precision.
+
+    Args:
+        model: the family, as the manifest has it.
+    """
+    return f"{model}_feature"
 
 
-def keypoints_layer(kind: EncoderKind) -> str:
-    """Output of GaitHeat's: joints `[17, 3]` as x, y in heatmap pixels and score, single precision."""
-    return f"{kind}_keypoints"
+def keypoints_layer(model: str) -> str:
+    """Output of those that look at poses: joints `[17, 3]`, x and y in heatmap pixels and score, float32."""
+    return f"{model}_keypoints"
 
 
 @dataclass(frozen=True)
@@ -50,26 +54,40 @@ class DetectorPlan:
 
 @dataclass(frozen=True)
 class EncoderPlan:
-    """A frame graph, run on tracked persons."""
+    """A recognizer's graph for nvinfer, run on tracked persons."""
 
-    kind: EncoderKind
+    name: str
+    """Of the recognizer, in the configuration."""
     onnx: Path
     height: int
     width: int
     batch: int
-    shape: tuple[int, int, int]
-    """Of the feature map: channels, height, width."""
+    shape: tuple[int, ...]
+    """Of what is kept of a frame: a feature map's channels, height, width."""
     half: bool = True
-    """The graph computes in half precision; its feature map has it in any case."""
+    """The graph computes in half precision; what it gives has it in any case."""
     digest: str = ""
     """Of the graph."""
     plugins: bool = False
     """The graph holds operators of our plugin library, which has to be loaded before the engine is."""
+    model: str = ""
+    """The family, which the layers are named after; as `name` when empty."""
+    rule: CropRule = "pad_to_aspect"
+    """What is cut out of the picture; see `manifest.InputContract.crop_rule`."""
+    has_joints: bool = False
+    """The graph also gives joints."""
+    waits: bool = False
+    """It gives inputs for the window's end, not features."""
+
+    @property
+    def feature(self) -> str:
+        """Name of the layer with what is kept of a frame."""
+        return feature_layer(self.model or self.name)
 
     @property
     def keypoints(self) -> str | None:
         """Name of the keypoints' layer, None when the graph has none."""
-        return keypoints_layer(self.kind) if self.kind == "gaitheat" else None
+        return keypoints_layer(self.model or self.name) if self.has_joints else None
 
 
 @dataclass(frozen=True)

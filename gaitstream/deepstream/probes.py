@@ -9,7 +9,7 @@ from __future__ import annotations
 from gaitstream.deepstream.api import UNTRACKED, BatchMeta
 from gaitstream.deepstream.boxes import Boxes, frame_key, is_shadow, rect_of, set_rect, tag, untag
 from gaitstream.deepstream.geometry import Rect, encoder_rect
-from gaitstream.deepstream.plan import EncoderKind
+from gaitstream.deepstream.plan import EncoderPlan
 from gaitstream.deepstream.sources import Sources
 
 
@@ -43,7 +43,7 @@ class DetectionProbe:
 class CropProbe:
     """After the tracker: keeps everybody's box, gives the first encoder its rectangles."""
 
-    def __init__(self, boxes: Boxes, encoder: EncoderKind, sources: Sources) -> None:
+    def __init__(self, boxes: Boxes, encoder: EncoderPlan, sources: Sources) -> None:
         self._boxes = boxes
         self._encoder = encoder
         self._sources = sources
@@ -70,7 +70,7 @@ class CropProbe:
 class NextProbe:
     """Between two encoders: gives the next one its rectangles, from the kept boxes."""
 
-    def __init__(self, boxes: Boxes, encoder: EncoderKind) -> None:
+    def __init__(self, boxes: Boxes, encoder: EncoderPlan) -> None:
         self._boxes = boxes
         self._encoder = encoder
 

@@ -54,7 +54,7 @@ def render(config: Config, plan: Plan, folder: Path, *, view: bool = False) -> t
         DRAWING_FILE: draw(graph),
     }
     for index, encoder in enumerate(plan.encoders):
-        texts[nvinfer_file(encoder_name(encoder.kind))] = to_ini(encoder_sections(config, plan, index))
+        texts[nvinfer_file(encoder_name(encoder.name))] = to_ini(encoder_sections(config, plan, index))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -104,8 +104,11 @@ class DeepStreamPipeline:
             )
         self._prepare = prepare
         self._progress = progress
-        kinds = [encoder.kind for encoder in self._plan.encoders]
-        self._translator = Translator(config, kinds, self._session.judge)
+        encoders = self._plan.encoders
+        self._translator = Translator(
+            config, [one.name for one in encoders], self._session.judge,
+            waiting=[one.name for one in encoders if one.waits],
+        )  # fmt: skip
         self._folder = tempfile.TemporaryDirectory(prefix="gaitstream-graph-")
         self._supervisor = Supervisor(environ, config.sources.stall_s)
         self._room = 0

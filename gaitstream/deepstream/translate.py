@@ -6,7 +6,7 @@ none leave the GPU. Touches no clock and no socket.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.data import Feature, Person
-from gaitstream.deepstream.plan import EncoderKind
 from gaitstream.deepstream.records import NOTHING, Batch, FrameRecord, PersonRecord
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.source.clock import SECOND_NS
@@ -54,14 +53,18 @@ class Translator:
 
     Args:
         config: the site.
-        encoders: kinds in the order in which records hold their rows.
+        encoders: names of the recognizers in the order in which records hold their rows.
         judge: decides who is evidence.
+        waiting: those of them whose rows are inputs for the window's end.
     """
 
-    def __init__(self, config: Config, encoders: Sequence[EncoderKind], judge: EvidenceJudge) -> None:
+    def __init__(
+        self, config: Config, encoders: Sequence[str], judge: EvidenceJudge, waiting: Collection[str] = ()
+    ) -> None:
         self._config = config
         self._encoders = tuple(encoders)
         self._judge = judge
+        self._waiting = frozenset(waiting)
         self._cameras: dict[str, _CameraTracks] = {}
 
     def translate(self, batch: Batch, arrays: Arrays) -> list[JudgedFrame]:
@@ -138,8 +141,8 @@ class Translator:
     def _features(self, person: Person, record: PersonRecord, arrays: Arrays) -> list[Feature]:
         """What each encoder made of a person, where it made something."""
         return [
-            Feature(kind, person, arrays[2 * number][row].astype(np.float32))
-            for number, (kind, row) in enumerate(zip(self._encoders, record.rows, strict=True))
+            Feature(name, person, arrays[2 * number][row].astype(np.float32), name in self._waiting)
+            for number, (name, row) in enumerate(zip(self._encoders, record.rows, strict=True))
             if row != NOTHING
         ]
 

@@ -70,7 +70,8 @@ def find_bundle(model: str | Path, *, family: str = "", verify: bool = True) -> 
 
     Args:
         model: as for `resolve`.
-        family: whose it has to be, where a configuration names it under its family.
+        family: which it has to be of, for a recognizer that a configuration names after one; see
+            `config.schema.Models.family`.
         verify: see `Bundle.open`.
 
     Raises:

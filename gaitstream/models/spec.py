@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import gaitstream.models
 from gaitstream.errors import ConfigError
+from gaitstream.models.manifest import Manifest
 from gaitstream.registry import Registry
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class ModelFamily:
         options: dataclass of what a checkpoint does not hold, its fields made with `flag`.
         randomizer: `module:function`; the function takes a seed and returns a `TrainedModel` of the published
             size with random weights, to measure speed without a checkpoint. Empty: there is none.
+        restate: the family's own flags that a bundle was exported with, by their names, as far as its
+            manifest tells: with them an export makes the same model again.
     """
 
     name: str
@@ -81,6 +84,7 @@ class ModelFamily:
     loader: str
     options: type[Any] = NoOptions
     randomizer: str = ""
+    restate: Callable[[Manifest], dict[str, str]] = lambda _manifest: {}
 
     def load(self, checkpoint: str | Path, **options: Any) -> TrainedModel:
         """Read a checkpoint.

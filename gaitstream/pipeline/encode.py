@@ -89,7 +89,7 @@ class Encoder:
         runtime = config.runtime
         recognizers: dict[str, Recognizer] = {}
         for name, model in config.models.recognizers.items():
-            bundle = find_bundle(model.model, family=name)
+            bundle = find_bundle(model.model, family=config.models.family(name))
             recognizers[name] = Recognizer.load(bundle, runtime.name, runtime.precision, runtime.threads)
         manifests = [recognizer.manifest for recognizer in recognizers.values()]
         # A bundle's half graphs say nothing of the other models: their own graphs and manifests decide.

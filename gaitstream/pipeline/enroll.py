@@ -108,7 +108,7 @@ def watch_video(config: Config, video: str | Path, *, match: bool) -> list[Walk]
         GalleryError: the gallery was filled by another model.
     """
     if not config.models.recognizers:
-        raise ConfigError("no recognizer is configured: set models.biggait or models.gaitheat")
+        raise ConfigError("no recognizer is configured: set models.recognizers")
     first = config.cameras[0]
     camera = Camera(id=CAMERA, url=SecretUrl(str(video)), fps=first.fps, thresholds=first.thresholds)
     update: dict[str, object] = {"cameras": [camera]}

@@ -10,10 +10,13 @@ from gaitstream.config.paths import is_there
 from gaitstream.config.reading import Document, Location, name
 from gaitstream.config.schema import Camera, Config, Sources
 from gaitstream.errors import ConfigError, GaitstreamError
-from gaitstream.models.resolve import is_path, resolve
+from gaitstream.models.resolve import find_bundle, is_path, resolve
 from gaitstream.pipeline.quality import Regions
 from gaitstream.pipeline.source.select import create_source
 from gaitstream.zoo import Kind
+
+_NETWORKS: dict[str, Kind] = {"detector": "detector", "pose": "pose", "segmenter": "segmenter"}
+"""Keys of `models` that are no recognizers."""
 
 
 def missing(path: Path, config: Config, *, cameras: bool = True) -> list[str]:
@@ -28,22 +31,24 @@ def missing(path: Path, config: Config, *, cameras: bool = True) -> list[str]:
         A line per problem, in the order of the file's lines: file, line, key, what is wrong and what to do.
     """
     document = Document.read(path)
-    found = [*_models(config), *_gallery(config), *(_cameras(config) if cameras else ())]
+    found = [*_models(document, config), *_gallery(config), *(_cameras(config) if cameras else ())]
     lines = [(document.node(at)[1], at, text) for at, text in found]
     return [f"{path}:{line}: {name(at)}: {text}" for line, at, text in sorted(lines, key=lambda one: one[0])]
 
 
-def _models(config: Config) -> Iterator[tuple[Location, str]]:
+def _models(document: Document, config: Config) -> Iterator[tuple[Location, str]]:
     """Names that the model zoo does not know; `load_config` has looked for the paths."""
-    wanted: list[tuple[str, str, Kind]] = [("detector", config.models.detector.model, "detector")]
-    wanted += [("pose", config.models.pose.model, "pose")] if config.models.pose else []
-    wanted += [(name, model.model, "recognizer") for name, model in config.models.recognizers.items()]
-    for key, value, kind in wanted:
+    for at, value in document.models(config):
+        key = str(at[-2])
         try:
-            if not is_path(value):
-                resolve(value, kind, family=key if kind == "recognizer" else "")
-        except ConfigError as error:
-            yield ("models", key, "model"), str(error)
+            if is_path(value):
+                continue
+            if key in _NETWORKS:
+                resolve(value, _NETWORKS[key])
+            else:
+                find_bundle(value, family=config.models.family(key), verify=False)
+        except GaitstreamError as error:
+            yield at, str(error)
 
 
 def _gallery(config: Config) -> Iterator[tuple[Location, str]]:

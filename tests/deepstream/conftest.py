@@ -32,7 +32,16 @@ def _make_plan(
     """Models that exist by name only."""
     sizes = {"biggait": (256, 128), "gaitheat": (256, 192)}
     encoders = tuple(
-        EncoderPlan(kind, Path(f"/models/{kind}.onnx"), *sizes[kind], batch=16, shape=shape) for kind in kinds
+        EncoderPlan(
+            kind,
+            Path(f"/models/{kind}.onnx"),
+            *sizes[kind],
+            batch=16,
+            shape=shape,
+            rule="pose" if kind == "gaitheat" else "pad_to_aspect",
+            has_joints=kind == "gaitheat",
+        )
+        for kind in kinds
     )
     offsets = () if layout in ("yolox", "yolov8") else (123.675, 116.28, 103.53)
     detector = DetectorPlan(

@@ -82,13 +82,27 @@ def make_config(gallery: Path, threshold: float) -> Config:
     )
 
 
+def make_encoder(name: str, shape: tuple[int, ...] = (8, 16, 8)) -> EncoderPlan:
+    """An encoder of crops, or of poses for GaitHeat."""
+    posed = name == "gaitheat"
+    return EncoderPlan(
+        name,
+        Path(f"/m/{name}.onnx"),
+        256,
+        192 if posed else 128,
+        16,
+        shape,
+        rule="pose" if posed else "pad_to_aspect",
+        has_joints=posed,
+    )
+
+
 def make_plan(recognizers: Mapping[str, Recognizer]) -> Plan:
     """Encoders of the recognizers' shapes; files that exist by name only."""
     encoders = []
     for kind in KINDS:
         shape = recognizers[kind].manifest.features["features"].shape
-        size = (256, 128 if kind == "biggait" else 192)
-        encoders.append(EncoderPlan(kind, Path(f"/m/{kind}.onnx"), *size, 16, shape))  # type: ignore[arg-type]
+        encoders.append(make_encoder(kind, shape))
     detector = DetectorPlan(Path("/m/yolox.onnx"), "yolox", 416, 416, 1)
     return Plan(detector, tuple(encoders), Path("/m/parser.so"), Path("/m"))
 
@@ -135,7 +149,7 @@ def run_deepstream(
 ) -> Seen:
     """The real probes, driven by the fake, and the real pipeline behind them."""
     collector, decider = _decider(config, recognizers)
-    translator = Translator(config, KINDS, EvidenceJudge(config, recognizers.values()))  # type: ignore[arg-type]
+    translator = Translator(config, KINDS, EvidenceJudge(config, recognizers.values()))
     messages, _ = play(config, make_plan(recognizers), recording, copier or HostCopier())
     for parts in messages:
         batch, arrays = unpack([bytes(part) for part in parts])

@@ -75,7 +75,7 @@ def people(count: int, batch: fake.Batch, device: int) -> list[dict[str, fake.Te
 
 
 def gather(layers: list[dict[str, fake.Tensor]], skip: Callable[[int], bool]) -> tuple[Any, list[int]]:
-    outputs = EncoderOutputs(EncoderPlan("gaitheat", Path("/m"), 256, 192, 16, SHAPE))
+    outputs = EncoderOutputs(EncoderPlan("gaitheat", Path("/m"), 256, 192, 16, SHAPE, has_joints=True))
     rect = Rect(0.0, 0.0, 192.0, 256.0)
     numbers = [outputs.take(one, rect, Scale(1.0, 1.0)) for who, one in enumerate(layers) if not skip(who)]
     return outputs, numbers

@@ -108,12 +108,14 @@ def test_every_encoder_is_given_its_rectangle_and_the_box_comes_back(
     recording[30].frames[0].persons[0].rect = [left, top, height * 0.8, height]
     boxes = [[tuple(person.rect) for person in batch.frames[0].persons] for batch in recording]
     assert any(p.rect != p.tracked for batch in recording for p in batch.frames[0].persons)
-    _, played = site.play(config, site.make_plan(heads), recording, site.HostCopier())
+    plan = site.make_plan(heads)
+    plans = {encoder.name: encoder for encoder in plan.encoders}
+    _, played = site.play(config, plan, recording, site.HostCopier())
     for before, batch in zip(boxes, played, strict=True):
         for box, person in zip(before, batch.frames[0].persons, strict=True):
             assert person.seen_by["detector"] == box
             for kind in ("biggait", "gaitheat"):
-                expected = encoder_rect(kind, Rect(*box), *MUXED)
+                expected = encoder_rect(plans[kind], Rect(*box), *MUXED)
                 assert person.given[f"encoder-{kind}"] == expected
                 assert person.seen_by[f"encoder-{kind}"] == expected  # nvinfer had nothing to round
             assert tuple(person.rect) == box
@@ -349,13 +351,16 @@ def test_the_crop_rule(box: Rect, expected: Rect) -> None:
     assert gait_rect(box, 1280, 720) == expected
 
 
+ENCODERS = {name: site.make_encoder(name) for name in ("biggait", "gaitheat")}
+
+
 def test_rectangles_are_even_inside_the_frame_and_around_their_box() -> None:
     rng = np.random.default_rng(3)
     for _ in range(2000):
         left, top = rng.uniform(-80, 1300), rng.uniform(-80, 740)
         box = Rect(left, top, *rng.uniform(1, 400, 2))
         for kind in ("biggait", "gaitheat"):
-            rect = encoder_rect(kind, box, 1280, 719)
+            rect = encoder_rect(ENCODERS[kind], box, 1280, 719)
             assert all(side % 2 == 0 for side in rect)
             assert rect.left >= 0
             assert rect.top >= 0
@@ -395,7 +400,7 @@ def test_joints_come_back_to_where_they_are_in_the_frame(place: str) -> None:
         axis=1,
     ).astype(np.float32)
     person = fake.Person(1, 0.9, list(box), {"encoder-gaitheat": {"gaitheat_keypoints": joints}})
-    rect = encoder_rect("gaitheat", box, 1280, 720)
+    rect = encoder_rect(ENCODERS["gaitheat"], box, 1280, 720)
     person.seen_by["encoder-gaitheat"] = tuple(rect)
     heat = fake._seen(person, "encoder-gaitheat", "gaitheat_keypoints")
     assert heat[:, 0].min() > -1

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaitstream.models.manifest import Manifest
 from gaitstream.models.spec import ModelFamily, Shapes, flag
 
 KEYS = re.compile(r"^(Denoising|Appearance|Mask)_Branch\.|^gait_net\.")
@@ -28,6 +29,12 @@ def is_biggait(shapes: Shapes) -> bool:
     return any(KEYS.search(key) for key in shapes)
 
 
+def restate(manifest: Manifest) -> dict[str, str]:
+    """The backbone's file, where there were two."""
+    _, *backbone = manifest.source or ("",)
+    return {"dinov2": backbone[0]} if backbone else {}
+
+
 FAMILY = ModelFamily(
     name="biggait",
     title="BigGait",
@@ -35,5 +42,6 @@ FAMILY = ModelFamily(
     recognises=is_biggait,
     loader="gaitstream.models.biggait.checkpoint:load",
     options=BigGaitOptions,
+    restate=restate,
     randomizer="gaitstream.models.biggait.trained:make_random",
 )

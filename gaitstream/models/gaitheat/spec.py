@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gaitstream.errors import ConfigError
+from gaitstream.models.manifest import Manifest
 from gaitstream.models.spec import ModelFamily, Shapes, flag
 
 KEYS = re.compile(r"^Backbone\d(_fusion)?\.|^FCs_fusion\.")
@@ -104,6 +105,27 @@ def is_gaitheat(shapes: Shapes) -> bool:
     return any(KEYS.search(key) for key in shapes)
 
 
+def write_group(group: tuple[int, ...]) -> str:
+    """A part group as `parse_groups` reads it."""
+    first, last = group[0], group[-1]
+    if len(group) > 1 and group == tuple(range(first, last + 1)):
+        return f"{first}-{last}"
+    return "+".join(map(str, group))
+
+
+def restate(manifest: Manifest) -> dict[str, str]:
+    """The options of a bundle's alignment."""
+    align = manifest.alignment
+    if align is None:
+        return {}
+    return {
+        "groups": ",".join(map(write_group, align.groups)),
+        "gamma": f"{align.gamma_deg:g}",
+        "small-angle": align.small_angle,
+        "min-pose-score": f"{align.min_pose_score:g}",
+    }
+
+
 FAMILY = ModelFamily(
     name="gaitheat",
     title="GaitHeat",
@@ -111,5 +133,6 @@ FAMILY = ModelFamily(
     recognises=is_gaitheat,
     loader="gaitstream.models.gaitheat.checkpoint:load",
     options=GaitHeatOptions,
+    restate=restate,
     randomizer="gaitstream.models.gaitheat.trained:make_random",
 )
