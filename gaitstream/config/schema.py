@@ -412,6 +412,19 @@ class Metrics(Section):
     """Address to listen on."""
 
 
+class Saving(Section):
+    """What `--save-video` and `--save-tracklets` leave on the disk, for its owner alone."""
+
+    bitrate_kbps: Annotated[int, Field(ge=50, le=100_000)] | None = None
+    """Bit rate of saved video. null: as much as an even quality takes, 1 to 4 Mbit/s at 1080p."""
+    minutes: Annotated[float, Field(gt=0, le=1440)] = 60.0
+    """Length of one video file; it can be played while it is written, and after any end of the process."""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    """Older files and tracks are deleted. null: never."""
+    most_gib: Annotated[float, Field(gt=0)] | None = None
+    """When all together are larger, the oldest are deleted. null: never."""
+
+
 class DeepStream(Section):
     """The GPU front end, used with `--frontend deepstream`."""
 
@@ -468,6 +481,8 @@ class Config(Section):
     """What is published."""
     metrics: Metrics = Metrics()
     """What is counted."""
+    saving: Saving = Saving()
+    """What is left on the disk."""
     deepstream: DeepStream = DeepStream()
     """The GPU front end."""
 

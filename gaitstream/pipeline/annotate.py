@@ -1,22 +1,12 @@
-"""What a run can leave on the disk: annotated video, and the pictures of each track with its decision."""
+"""Pictures with what is known of the people in them."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 
-from gaitstream.config.schema import Config
-from gaitstream.data import Decision, Frame, Image, Person, Status
-from gaitstream.errors import ConfigError
-from gaitstream.pipeline.base import RunOptions
-from gaitstream.pipeline.identify import TrackState
-from gaitstream.pipeline.observe import DecisionLog, Observer
+from gaitstream.data import Decision, Image, Person, Status
 
 COLOURS = {
     Status.KNOWN: (80, 200, 80),
@@ -102,147 +92,8 @@ def caption(person: Person, decision: Decision | None) -> str:
     return f"#{person.track}{said}".encode("ascii", "replace").decode()
 
 
-class VideoSaver(Observer):
-    """Writes an annotated video per camera: `DIR/<camera>.mp4`, H.264, at the analysis rate.
-
-    Args:
-        folder: made when missing.
-        fps: frames per second by camera, for those that are analysed at a fixed rate; others get 25.
-    """
-
-    def __init__(self, folder: str | Path, fps: Mapping[str, float | None]) -> None:
-        self._folder = make_folder(folder)
-        self._fps = fps
-        self._open: dict[str, tuple[Any, Any]] = {}
-
-    def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:
-        """Append the frame."""
-        import av
-
-        container, stream = self._open.get(frame.camera) or self._begin(frame)
-        picture = av.VideoFrame.from_ndarray(draw(frame.image, persons, labels), format="bgr24")
-        for packet in stream.encode(picture.reformat(width=stream.width, height=stream.height)):
-            container.mux(packet)
-
-    def close(self) -> None:
-        """Finish the files."""
-        for container, stream in self._open.values():
-            for packet in stream.encode():
-                container.mux(packet)
-            container.close()
-        self._open.clear()
-
-    def _begin(self, frame: Frame) -> tuple[Any, Any]:
-        import av
-
-        container = av.open(str(self._folder / f"{frame.camera}.mp4"), "w")
-        stream = container.add_stream("libx264", rate=round(self._fps.get(frame.camera) or 25))
-        height, width = frame.image.shape[:2]
-        stream.width, stream.height = width // 2 * 2, height // 2 * 2  # 4:2:0 needs even sizes
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"preset": "ultrafast", "crf": "23"}
-        self._open[frame.camera] = (container, stream)
-        return container, stream
-
-
-class TrackletSaver(Observer):
-    """Writes pictures of each track with its final decision: `DIR/<camera>/<track>-<status>[-<person>]/`.
-
-    Args:
-        folder: made when missing.
-        most: pictures kept per track, spread over its life.
-    """
-
-    def __init__(self, folder: str | Path, most: int = 30) -> None:
-        self._folder = make_folder(folder)
-        self._most = most
-        self._pictures: dict[tuple[str, int], dict[int, bytes]] = defaultdict(dict)
-        self._every: dict[tuple[str, int], int] = {}
-        self._seen: dict[tuple[str, int], int] = defaultdict(int)
-
-    def on_frame(self, frame: Frame, persons: Sequence[Person], _: Mapping[int, Decision]) -> None:
-        """Keep a crop of everybody who is evidence, when it is their turn."""
-        for person in persons:
-            if person.rejected is None:
-                self._keep((person.camera, person.track), frame, person)
-
-    def on_track_ended(self, state: TrackState, decision: Decision, cause: str) -> None:
-        """Write the track's folder."""
-        key = (state.camera, state.track)
-        pictures = self._pictures.pop(key, {})
-        self._every.pop(key, None)
-        self._seen.pop(key, None)
-        parts = [f"{state.track:05d}", decision.status.value, *([decision.person] if decision.person else [])]
-        folder = self._folder / state.camera / re.sub(r"[^\w.-]+", "_", "-".join(parts))
-        folder.mkdir(parents=True, exist_ok=True)
-        for index, data in pictures.items():
-            (folder / f"{index:08d}.jpg").write_bytes(data)
-        plain = {
-            "camera": decision.camera,
-            "track": decision.track,
-            "status": decision.status.value,
-            "person": decision.person,
-            "distance": decision.distance,
-            "margin": decision.margin,
-            "threshold": decision.threshold,
-            "reason": decision.reason.value if decision.reason else None,
-            "frames": decision.frames,
-            "windows": decision.windows,
-            "first_ns": decision.first_ns,
-            "time_ns": decision.time_ns,
-            "candidates": decision.candidates,
-            "rejections": decision.rejections,
-            "cause": cause,
-        }
-        (folder / "decision.json").write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=2))
-
-    def _keep(self, key: tuple[str, int], frame: Frame, person: Person) -> None:
-        """Every k-th crop; k doubles, and every other crop goes, when too many are held."""
-        import cv2
-
-        every = self._every.setdefault(key, 1)
-        count = self._seen[key]
-        self._seen[key] += 1
-        if count % every:
-            return
-        crop = cut(frame.image, person)
-        if not crop.size:
-            return
-        _, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 90])
-        pictures = self._pictures[key]
-        pictures[frame.index] = data.tobytes()
-        if len(pictures) > self._most:
-            self._every[key] = every * 2
-            self._pictures[key] = dict(list(pictures.items())[::2])
-
-
 def cut(image: Image, person: Person) -> Image:
     """A person's part of the picture, BGR; empty when the box lies outside."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = np.rint(person.box).astype(int).clip(0, [width, height, width, height])
     return image[y1:y2, x1:x2]
-
-
-def make_folder(folder: str | Path) -> Path:
-    """The folder, made when missing.
-
-    Raises:
-        ConfigError: it cannot be.
-    """
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be made ({error.strerror}); give another folder") from error
-    return path
-
-
-def make_observers(options: RunOptions, config: Config) -> list[Observer]:
-    """The hooks the command line asked for."""
-    observers: list[Observer] = [DecisionLog()]
-    if options.save_video is not None:
-        fps = {camera.id: camera.fps for camera in config.cameras}
-        observers.append(VideoSaver(options.save_video, fps))
-    if options.save_tracklets is not None:
-        observers.append(TrackletSaver(options.save_tracklets))
-    return observers

@@ -15,11 +15,12 @@ from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
 from gaitstream.gallery import Enrolment
-from gaitstream.pipeline.annotate import cut, make_folder
+from gaitstream.pipeline.annotate import cut
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.known import open_configured
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
+from gaitstream.pipeline.saving import make_folder
 
 Floats = NDArray[np.float32]
 CAMERA = "video"

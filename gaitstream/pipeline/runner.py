@@ -33,7 +33,6 @@ from gaitstream.data import Detections, Person
 from gaitstream.errors import ConfigError
 from gaitstream.events import CameraOffline, Publisher
 from gaitstream.models.detector import DetectorModel
-from gaitstream.pipeline.annotate import make_observers
 from gaitstream.pipeline.base import Outcome, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
 from gaitstream.pipeline.encode import Encoded, Encoder
@@ -41,6 +40,7 @@ from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pace import Pace, count_people
 from gaitstream.pipeline.publish import EventSink
+from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker

@@ -27,11 +27,11 @@ from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import CameraOffline, Event, Publisher, encode
-from gaitstream.pipeline.annotate import make_observers
 from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
 from gaitstream.pipeline.known import start_keeper
 from gaitstream.pipeline.runner import Pipeline
+from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import StopRequest
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.telemetry.logs import start_logging

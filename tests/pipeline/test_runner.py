@@ -26,11 +26,11 @@ from gaitstream.events import (
 from gaitstream.gallery import Gallery
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.detector import DetectorModel
-from gaitstream.pipeline.annotate import TrackletSaver, VideoSaver
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.enroll import choose, enroll_walk, save_pictures, watch_video
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline, load_detector
+from gaitstream.pipeline.saving import TrackletSaver, VideoSaver
 from gaitstream.pipeline.source.reader import State, StateChange
 from tests.pipeline.tiny import tiny_bundle
 from tests.pipeline.walkers import camera, walkers, write_cams
@@ -146,12 +146,14 @@ def check_order(events: list[Event]) -> None:
 def check_saved(folder: Path, finals: list[IdentityFinal]) -> None:
     import av
 
-    with av.open(str(folder / "video" / "gate.mp4")) as container:
+    [video] = (folder / "video" / "gate").iterdir()
+    with av.open(str(video)) as container:
         assert sum(1 for _ in container.decode(video=0)) == SAMPLED
-    saved = sorted(path.name for path in (folder / "crops" / "gate").iterdir())
+    [run] = (folder / "crops" / "gate").iterdir()
+    saved = sorted(path.name for path in run.iterdir())
     assert len(saved) == len(finals)
     assert sum(name.endswith(("-known-Ada", "-known-Bob")) for name in saved) == 2
-    ada = next(path for path in (folder / "crops" / "gate").iterdir() if path.name.endswith("Ada"))
+    ada = next(path for path in run.iterdir() if path.name.endswith("Ada"))
     assert 10 <= len(list(ada.glob("*.jpg"))) <= 30
     assert '"person": "Ada"' in (ada / "decision.json").read_text()
 
