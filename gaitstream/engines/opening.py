@@ -18,7 +18,8 @@ from gaitstream.engines.base import (
     Runtime,
     no_progress,
 )
-from gaitstream.engines.cache import EngineCache, Found, Key, file_sha256
+from gaitstream.engines.cache import EngineCache, Found, Key
+from gaitstream.engines.graph_files import graph_sha256
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import EngineError, GaitstreamError
 
@@ -202,7 +203,7 @@ def _key(runtime: Runtime, request: BuildRequest) -> Key:
     if request.pixels is not None:
         profile += f";{request.pixels}"
     return Key(
-        graph_sha256=file_sha256(request.graph),
+        graph_sha256=graph_sha256(request.graph),
         runtime=runtime.name,
         version=probe.version,
         device=probe.device,

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import msgspec
 
 from gaitstream.engines.base import Precision
-from gaitstream.engines.cache import file_sha256
-from gaitstream.errors import BundleError
+from gaitstream.engines.graph_files import graph_sha256
+from gaitstream.errors import BundleError, EngineError
 from gaitstream.models.manifest import SCHEMA, Manifest, to_plain
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,16 @@ def compute_fingerprint(manifest: Manifest, root: Path) -> str:
                 path = root / name
                 if not path.is_file():
                     raise BundleError(f"{root}: {name} is missing; export the bundle again")
-                digest.update(f"{precision}/{name}={file_sha256(path)}\n".encode())
+                digest.update(f"{precision}/{name}={_hash(path, root)}\n".encode())
     return digest.hexdigest()
+
+
+def _hash(path: Path, root: Path) -> str:
+    """Of a graph with all its weights."""
+    try:
+        return graph_sha256(path)
+    except EngineError as error:
+        raise BundleError(f"{root}: {error}") from error
 
 
 class Bundle:

@@ -1,0 +1,112 @@
+"""The files an ONNX graph consists of: large weights may lie in files of their own.
+
+Only the names are read, straight from the protobuf's fields: `onnx` is no part of a plain install, and a
+graph of gigabytes is not to be loaded to learn what it refers to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from gaitstream.engines.cache import file_sha256
+from gaitstream.errors import EngineError
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
+_MESSAGES = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "Sparse"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "Entry"},
+    "Entry": {},
+}
+"""Field numbers of onnx.proto that lead to external data: message by field."""
+
+Data = bytes | mmap.mmap
+
+
+def graph_sha256(graph: Path) -> str:
+    """Hash of a graph with all its weights: of the file itself where these are in it.
+
+    Raises:
+        EngineError: a file it refers to is missing or lies outside its folder.
+    """
+    own = file_sha256(graph)
+    names = external_files(graph)
+    if not names:
+        return own
+    digest = hashlib.sha256(own.encode())
+    for name in names:
+        path = graph.parent / name
+        if not path.resolve().is_relative_to(graph.parent.resolve()):
+            raise EngineError(f"{graph} takes weights from {name!r}, outside its folder; export it again")
+        if not path.is_file():
+            raise EngineError(f"{graph} takes weights from {name!r}, which is missing; copy it beside it")
+        digest.update(f"\n{name}={file_sha256(path)}".encode())
+    return digest.hexdigest()
+
+
+def external_files(graph: Path) -> list[str]:
+    """Names of the files a graph takes weights from, relative to its folder; sorted, each once.
+
+    None of a file that is no ONNX graph: the runtime that opens it says so.
+    """
+    if graph.stat().st_size == 0:
+        return []
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return sorted(set(_locations(data, "Model", 0, len(data))))
+        except (IndexError, ValueError, RecursionError):
+            return []
+
+
+def _locations(data: Data, message: str, begin: int, end: int) -> Iterator[str]:
+    """Locations of external data in a message."""
+    if message == "Entry":
+        fields = {number: data[first:last] for number, first, last in _fields(data, begin, end)}
+        if fields.get(1) == b"location":
+            yield bytes(fields.get(2, b"")).decode()
+        return
+    inner = _MESSAGES[message]
+    for number, first, last in _fields(data, begin, end):
+        if number in inner:
+            yield from _locations(data, inner[number], first, last)
+
+
+def _fields(data: Data, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, begin and end of each length-delimited field of a message; others are passed over."""
+    while at < end:
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == _BYTES:
+            size, at = _varint(data, at)
+            if at + size > end:
+                raise ValueError("a field reaches beyond its message")
+            yield tag >> 3, at, at + size
+            at += size
+        elif kind == _VARINT:
+            _, at = _varint(data, at)
+        elif kind in _FIXED_BYTES:
+            at += _FIXED_BYTES[kind]
+        else:
+            raise ValueError(f"wire type {kind}")
+
+
+def _varint(data: Data, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number is too long")
