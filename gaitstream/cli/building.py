@@ -36,11 +36,4 @@ def add(commands: Commands) -> None:
         "--device", metavar="D", help="target: cpu, cuda, or a GPU not at hand, such as sm_89 (tensorrt-rtx)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads the engine will run with")
-    parser.set_defaults(handler=build)
-
-
-def build(args: argparse.Namespace) -> int:
-    """Handle `build`."""
-    from gaitstream.cli.building_view import run
-
-    return run(args.model, args.runtime, args.precision, args.batch, args.device, args.threads)
+    parser.set_defaults(handler="building:build")

@@ -208,10 +208,14 @@ class Manifest(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Raises ValueError where parts contradict each other; for a file it becomes a BundleError."""
         if (self.clip is None) == (self.feature is None):
             raise ValueError("a manifest has either `feature`, for frame and head graphs, or `clip`")
-        roles = ("clip",) if self.clip is not None else ("frame", "head")
         for precision, graphs in self.graphs.items():
-            if missing := [role for role in roles if getattr(graphs, role) is None]:
+            if missing := [role for role in self.roles if getattr(graphs, role) is None]:
                 raise ValueError(f"`graphs.{precision}` has no {' and no '.join(missing)} graph")
+
+    @property
+    def roles(self) -> tuple[Literal["frame", "head", "clip"], ...]:
+        """The graphs that lead from a model's inputs to its embedding."""
+        return ("clip",) if self.clip is not None else ("frame", "head")
 
     @property
     def shape(self) -> Literal["frame", "clip"]:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import gaitstream.models
 from gaitstream.errors import ConfigError
-from gaitstream.models.manifest import Manifest
 from gaitstream.registry import Registry
 
 if TYPE_CHECKING:
+    # Both import NumPy, which no help text should wait for.
+    from gaitstream.models.manifest import Manifest
     from gaitstream.models.trained import TrainedModel
 
 T = TypeVar("T")

@@ -116,6 +116,19 @@ def test_a_wrong_clip_graph_is_located(tmp_path: Path) -> None:
         prove(trained, bundle).require()
 
 
+def test_a_clip_bundle_is_built_ahead_of_time(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported = export_bundle(
+        "toy-stride", checkpoints["toy-stride"], tmp_path / "bundle", options=Options(precisions=("fp32",))
+    )
+    arguments = ["--runtime", "openvino", "--precision", "fp32"]
+    assert main(["build", str(exported.bundle.root), *arguments]) == 0
+    assert "clip" in capsys.readouterr().out
+    (name,) = exported.bundle.parity()["engines"]
+    assert name.startswith("clip/openvino/")
+
+
 def test_labelled_windows_are_judged(tmp_path: Path) -> None:
     """A row per frame, whatever the shape of the model; windows may differ in length."""
     torch.manual_seed(7)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gaitstream.models.manifest import Manifest
 from gaitstream.models.spec import ModelFamily, Shapes, flag
+
+if TYPE_CHECKING:
+    from gaitstream.models.manifest import Manifest
 
 KEYS = re.compile(r"^(Denoising|Appearance|Mask)_Branch\.|^gait_net\.")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gaitstream.errors import ConfigError
-from gaitstream.models.manifest import Manifest
 from gaitstream.models.spec import ModelFamily, Shapes, flag
+
+if TYPE_CHECKING:
+    from gaitstream.models.manifest import Manifest
 
 KEYS = re.compile(r"^Backbone\d(_fusion)?\.|^FCs_fusion\.")
 JOINTS = 17

@@ -1,4 +1,4 @@
-"""The DINOv2 vision transformer as BigGait reads it (Oquab et al., 2023; BigGait, Sec. 3.2)."""
+"""The DINOv2 vision transformer (Oquab et al., 2023), tapped at four depths as gait models read it."""
 
 from __future__ import annotations
 

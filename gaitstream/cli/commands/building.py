@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,34 +29,35 @@ class Row:
     seconds: float
 
 
-def run(model: str, runtime: str, precision: str, batch: str, device: str | None, threads: int | None) -> int:
+def build(args: argparse.Namespace) -> int:
     """Compile, record the proof with the bundle, and print a table."""
-    sizes = Batch.parse(batch)
+    sizes = Batch.parse(args.batch)
     console = Console()
-    bundle = None if model.endswith(".onnx") else Bundle.open(model)
+    bundle = None if args.model.endswith(".onnx") else Bundle.open(args.model)
     if bundle is None:
-        choice = choose(runtime, precision, device=device)
-        settled = settle_precision(Path(model), precision, runtime_named(choice.runtime).probe(device))
-        graphs = {"graph": Path(model)}
+        choice = choose(args.runtime, args.precision, device=args.device)
+        probe = runtime_named(choice.runtime).probe(args.device)
+        settled = settle_precision(Path(args.model), args.precision, probe)
+        graphs = {"graph": Path(args.model)}
     else:
         manifest = bundle.manifest
         choice = choose(
-            runtime,
-            precision,
-            device=device,
+            args.runtime,
+            args.precision,
+            device=args.device,
             allowed=manifest.allowed_precisions,
             stored=manifest.graphs.keys(),
         )
         settled = choice.precision
-        graphs = {role: bundle.graph(role, cast("Precision", settled)) for role in ("frame", "head")}
+        graphs = {role: bundle.graph(role, cast("Precision", settled)) for role in manifest.roles}
     console.print(f"{choice.reason}", highlight=False, style="dim")
     rows = {}
     for role, graph in graphs.items():
-        request = BuildRequest(graph, settled, device, sizes, threads)
+        request = BuildRequest(graph, settled, args.device, sizes, args.threads)
         rows[role] = _build(console, request, choice.runtime)
         if bundle is not None:
             _record(bundle, role, rows[role].found)
-    console.print(_table(rows, choice.runtime, settled, device))
+    console.print(_table(rows, choice.runtime, settled, args.device))
     for role, row in rows.items():
         if row.found.reason:
             console.print(f"{role} was built because {row.found.reason}", highlight=False, style="dim")
