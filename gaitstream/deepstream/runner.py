@@ -20,7 +20,6 @@ from typing import Any, Self
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.config.watching import Changes
-from gaitstream.deepstream.choose import refuse_pictures, uses_deepstream
 from gaitstream.deepstream.commands import change_commands, revive_commands
 from gaitstream.deepstream.counting import count_frames, count_handled
 from gaitstream.deepstream.engines import prepare_engines
@@ -37,9 +36,10 @@ from gaitstream.deepstream.supervisor import REVIVE_S, Supervisor
 from gaitstream.deepstream.translate import JudgedFrame, Translator
 from gaitstream.deepstream.watchdog import Act, Action
 from gaitstream.engines.base import Progress, no_progress
+from gaitstream.errors import ConfigError
 from gaitstream.events import Publisher
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
+from gaitstream.pipeline.base import IDLE_S, Outcome, RunOptions
 from gaitstream.pipeline.observe import DecisionLog, Observer
 from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.session import RunSession
@@ -331,13 +331,29 @@ def is_file(camera: Camera) -> bool:
     return uri_of(camera).startswith("file:")
 
 
-def open_deepstream(options: RunOptions, config: Config, publisher: Publisher) -> DeepStreamPipeline:
-    """The runner behind DeepStream.
+def check_site(config: Config) -> None:
+    """See whether DeepStream can run all of a site.
 
     Raises:
-        ConfigError: an option needs pictures, or a source or model cannot run on DeepStream.
+        ConfigError: a source or model cannot run on DeepStream.
+        BundleError: a bundle has no graphs for it.
     """
-    refuse_pictures(options.save_video, options.save_tracklets, options.realtime, options.workers > 1)
+    make_plan(config)
+    for camera in enabled(config):
+        uri_of(camera)
+
+
+def open_runner(options: RunOptions, config: Config, publisher: Publisher) -> DeepStreamPipeline:
+    """The runner that `gaitstream run` asks for.
+
+    Raises:
+        ConfigError: an option needs pictures or several processes, or a source or model cannot run.
+    """
+    if options.save_video or options.save_tracklets or options.realtime or options.workers > 1:
+        raise ConfigError(
+            "--save-video, --save-tracklets, --realtime and --workers need the native front end: no pictures "
+            "leave the GPU, and one process feeds it; add --frontend native, or look at --view"
+        )
     return DeepStreamPipeline(
         config,
         sink=publisher,
@@ -346,10 +362,3 @@ def open_deepstream(options: RunOptions, config: Config, publisher: Publisher) -
         view=options.view,
         progress=print_progress(),
     )
-
-
-DEEPSTREAM = RunnerSpec(
-    suits=lambda options, config: uses_deepstream(options.frontend, config),
-    open=open_deepstream,
-)
-"""Runs a site on an NVIDIA GPU."""

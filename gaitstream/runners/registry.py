@@ -17,7 +17,7 @@ RUNNERS: Registry[RunnerSpec] = Registry(
     "runner",
     "gaitstream.runners",
     {
-        "deepstream": "gaitstream.deepstream.runner:DEEPSTREAM",
+        "deepstream": "gaitstream.deepstream.choose:DEEPSTREAM",
         "workers": "gaitstream.pipeline.workers:WORKERS",
         "native": "gaitstream.pipeline.runner:NATIVE",
     },

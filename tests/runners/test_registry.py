@@ -11,7 +11,8 @@ import pytest
 
 from gaitstream.cli import main
 from gaitstream.config.schema import Config
-from gaitstream.deepstream.runner import DEEPSTREAM, DeepStreamPipeline
+from gaitstream.deepstream.choose import DEEPSTREAM
+from gaitstream.deepstream.runner import DeepStreamPipeline
 from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.pipeline.base import Outcome, Runner, RunOptions
 from gaitstream.pipeline.runner import NATIVE, Pipeline
