@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from gaitstream.events.wire import (
 
 ASK_AGAIN_S = 1.0
 """A request is repeated when nothing was heard for this long."""
+RECONNECT_S = 4.0
+"""A socket that heard nothing for this long is connected anew: ZeroMQ gives up by itself where it was refused."""
 MAX_QUEUED = 20_000
 """Events waiting for the user; beyond this nothing more is read from the sockets."""
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -87,6 +90,7 @@ class Link:
         self._asking = False
         self._owed = 0
         self._heard_s = -ASK_AGAIN_S
+        self._alive_s = dict.fromkeys((self.sub, self.dealer), time.monotonic())
 
     @property
     def catching_up(self) -> bool:
@@ -99,6 +103,9 @@ class Link:
             pass
         while len(self.ready) < MAX_QUEUED and self._take_live():
             pass
+        if self.paused:
+            return
+        self._reconnect(self.sub, self.endpoint)
         if not self.ordering.behind:
             self._asking = False
         elif not self._asking or time.monotonic() - self._heard_s > ASK_AGAIN_S:
@@ -111,10 +118,21 @@ class Link:
         """Whether the user is to take events first."""
         return len(self.ready) >= MAX_QUEUED
 
+    def _reconnect(self, socket: zmq.Socket[bytes], address: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._alive_s[socket] > RECONNECT_S:
+            self._alive_s[socket] = now_s
+            with contextlib.suppress(zmq.ZMQError):
+                socket.disconnect(address)
+            socket.connect(address)
+
     def _ask(self) -> None:
+        self._reconnect(self.dealer, self.replay)
         self._request += 1
         self._owed = 0
         if self._send(self.ordering.request(self._request, MAX_CREDIT // 2)):
+            if not self._asking:
+                self._alive_s[self.dealer] = time.monotonic()
             self._asking = True
             self._heard_s = time.monotonic()
 
@@ -134,6 +152,7 @@ class Link:
             parts = self.sub.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
+        self._alive_s[self.sub] = time.monotonic()
         try:
             if parts[0] == HEADS:
                 heads = _heads.decode(parts[-1])
@@ -153,6 +172,7 @@ class Link:
             parts = self.dealer.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
+        self._alive_s[self.dealer] = time.monotonic()
         try:
             reply = _replies.decode(parts[0])
             if not len(reply.seqs) == len(reply.topics) == len(reply.times) == len(parts) - 1:

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 
 import msgspec
@@ -19,6 +20,7 @@ import zmq
 
 from gaitstream.errors import EventError
 from gaitstream.events.codec import Stamp, Wire, decode
+from gaitstream.events.door import Door, is_local
 from gaitstream.events.journal import Journal
 from gaitstream.events.replay import WAITING_REPLIES, ReplayServer
 from gaitstream.events.schema import Event
@@ -38,6 +40,7 @@ from gaitstream.events.wire import (
 log = logging.getLogger(__name__)
 
 HEADS_EVERY_S = 1.0
+REBIND_S = 5.0
 MAX_FILTERS = 4096
 """Different topics that are remembered; beyond them single events are always sent."""
 MAX_FILTER_BYTES = 256
@@ -51,6 +54,9 @@ class Publisher:
         endpoint: address of the publishing socket; port 0 or `*` takes a free one (see `endpoint` then).
         replay: address of the replay socket.
         wire: how events are encoded, in the journal and on the wire.
+        keys: folder with the publisher's key and the list of those that may connect (`keys.py`); None lets in
+            everybody, and is refused for addresses that other machines can reach.
+        insecure: allow such addresses without keys, with a warning.
         send_buffer: messages waiting per subscriber before ZeroMQ drops them for it; it gets them by replay.
 
     Attributes:
@@ -60,7 +66,8 @@ class Publisher:
         unwritten: events that `publish` refused because the journal could not be written.
 
     Raises:
-        EventError: an address is in use or not of this machine.
+        EventError: an address is in use, not of this machine, or open to others without keys; a key cannot be
+            read.
     """
 
     def __init__(
@@ -70,29 +77,41 @@ class Publisher:
         replay: str = DEFAULT_REPLAY,
         *,
         wire: Wire = "json",
+        keys: str | Path | None = None,
+        insecure: bool = False,
         send_buffer: int = 1000,
     ) -> None:
         self.journal = journal
         self.published = 0
         self.unwritten = 0
+        if keys is None:
+            for key, address in (("events.endpoint", endpoint), ("events.replay", replay)):
+                _check_open(key, address, insecure=insecure)
         self._context = zmq.Context()
+        self._door: Door | None = None
+        self._send_buffer = send_buffer
         try:
-            self._pub = self._bind(zmq.XPUB, endpoint, "events.endpoint", send_buffer)
-            router = self._bind(zmq.ROUTER, replay, "events.replay", WAITING_REPLIES)
+            self._door = Door(self._context, keys) if keys is not None else None
+            self._pub = self._bind(zmq.XPUB, endpoint, "events.endpoint")
+            router = self._bind(zmq.ROUTER, replay, "events.replay")
         except EventError:
+            if self._door is not None:
+                self._door.close()
             self._context.destroy(linger=0)
             raise
         self.endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
         self.replay = router.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._router = router
         self._stamp = Stamp(journal.id.hex(), journal.epoch, wire)
         self._order = threading.Lock()
         self._waiting: deque[Record] = deque()
         self._sent = journal.head
-        self._filters = Filters(self._pub)
+        self._door_due_s = 0.0
+        self._filters = Filters()
         self._alert = Alert()
         self._stop = threading.Event()
-        self._replies = ReplayServer(router, journal, lambda: self._sent)
+        self._replies = ReplayServer(
+            router, journal, lambda: self._sent, self._rebind_replay
+        )
         self._thread = threading.Thread(target=self._serve, name="gaitstream-events", daemon=True)
         self._thread.start()
 
@@ -138,8 +157,11 @@ class Publisher:
         self._alert.raise_()
         self._thread.join()
         self._replies.close()
-        for socket in (self._pub, self._router):
+        for socket in (self._pub, self._replies.socket):
+            self._leave(socket)
             socket.close(linger=int(linger_s * 1000))
+        if self._door is not None:
+            self._door.close()
         self._context.term()
         self.journal.close()
         self._alert.close()
@@ -152,44 +174,83 @@ class Publisher:
     ) -> None:
         self.close()
 
-    def _bind(self, kind: int, address: str, key: str, send_buffer: int) -> zmq.Socket[bytes]:
+    def _bind(self, kind: int, address: str, key: str, patience_s: float = 0.0) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
-        socket.sndhwm = send_buffer
+        socket.sndhwm = self._send_buffer if kind == zmq.XPUB else WAITING_REPLIES
         socket.rcvhwm = 64
-        socket.maxmsgsize = MAX_REQUEST_BYTES if kind == zmq.ROUTER else 4 * MAX_FILTER_BYTES
+        socket.maxmsgsize = 4 * MAX_FILTER_BYTES if kind == zmq.XPUB else MAX_REQUEST_BYTES
         socket.heartbeat_ivl = 10_000  # a client that vanished without a word costs nothing for long
         socket.heartbeat_timeout = 30_000
         if kind == zmq.ROUTER:
             socket.router_mandatory = 1  # sending says when a client does not read
-        try:
-            socket.bind(address.replace(":0", ":*") if address.endswith(":0") else address)
-        except zmq.ZMQError as error:
-            socket.close(linger=0)
-            raise EventError(_bind_message(address, key, error)) from error
-        return socket
+        if self._door is not None:
+            self._door.prepare(socket)
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            try:
+                socket.bind(address.replace(":0", ":*") if address.endswith(":0") else address)
+            except zmq.ZMQError as error:
+                if error.errno == zmq.EADDRINUSE and time.monotonic() < deadline_s:
+                    time.sleep(0.01)
+                    continue
+                self._leave(socket)
+                socket.close(linger=0)
+                raise EventError(_bind_message(address, key, error)) from error
+            return socket
+
+    def _leave(self, socket: zmq.Socket[bytes]) -> None:
+        if self._door is not None:
+            self._door.forget(socket)
+
+    def _rebind_replay(self) -> zmq.Socket[bytes]:
+        return self._bind(zmq.ROUTER, self.replay, "events.replay", REBIND_S)
+
+    def _reopen(self) -> None:
+        """Close every connection, so that a revoked key is asked for again; nothing is lost by it."""
+        log.info("events: a key was revoked; all connections are made anew")
+        self._replies.reopen()
+        self._leave(self._pub)
+        self._pub.close(linger=0)
+        self._pub = self._bind(zmq.XPUB, self.endpoint, "events.endpoint", REBIND_S)
+        self._filters = Filters()
 
     def _serve(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._pub, zmq.POLLIN)
-        poller.register(self._alert.fd, zmq.POLLIN)
         due_s = 0.0
         while not self._stop.is_set():
             try:
-                ready = dict(poller.poll(max(0, int((due_s - time.monotonic()) * 1000) + 1)))
-                if self._alert.fd in ready:
-                    self._alert.lower()
-                if self._pub in ready:
-                    self._filters.update()
-                self._send_waiting()
-                if time.monotonic() >= due_s:
-                    due_s = time.monotonic() + HEADS_EVERY_S
-                    self._send_heads()
-                    self.journal.expire()
+                poller = zmq.Poller()
+                poller.register(self._pub, zmq.POLLIN)
+                poller.register(self._alert.fd, zmq.POLLIN)
+                while not self._stop.is_set() and not self._revoked():
+                    due_s = self._turn(poller, due_s)
+                if not self._stop.is_set():
+                    self._reopen()
             except Exception:
                 # Whatever it was, the next events must still go out.
                 log.exception("an event could not be sent; subscribers fetch it from the journal")
         self._send_waiting()
         self._send_heads()
+
+    def _turn(self, poller: zmq.Poller, due_s: float) -> float:
+        """Wait for something to do and do it; returns when the numbers are to be repeated."""
+        ready = dict(poller.poll(max(0, int((due_s - time.monotonic()) * 1000) + 1)))
+        if self._alert.fd in ready:
+            self._alert.lower()
+        if self._pub in ready:
+            self._filters.update(self._pub)
+        self._send_waiting()
+        if time.monotonic() < due_s:
+            return due_s
+        self._send_heads()
+        self.journal.expire()
+        return time.monotonic() + HEADS_EVERY_S
+
+    def _revoked(self) -> bool:
+        """Whether a key was taken off the list, looked at as often as the numbers are sent."""
+        if self._door is None or time.monotonic() < self._door_due_s:
+            return False
+        self._door_due_s = time.monotonic() + HEADS_EVERY_S
+        return self._door.take_revoked()
 
     def _send_waiting(self) -> None:
         waiting = self._waiting
@@ -236,19 +297,18 @@ class Filters:
         some: somebody listens to single events.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._socket = socket
+    def __init__(self) -> None:
         self._singles: set[bytes] = set()
         self._full = False
         self._alls: set[bytes] = set()
         self.all = False
         self.some = False
 
-    def update(self) -> None:
+    def update(self, socket: zmq.Socket[bytes]) -> None:
         """Take what clients say: ZeroMQ tells the first that wants a prefix, and the last that leaves it."""
         for _ in range(1000):
             try:
-                message = self._socket.recv(zmq.NOBLOCK)
+                message = socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
             kind, prefix = message[:1], message[1:]
@@ -293,6 +353,22 @@ class Alert:
         """Close both ends."""
         os.close(self.fd)
         os.close(self._write)
+
+
+def _check_open(key: str, address: str, *, insecure: bool) -> None:
+    """Refuse, or warn of, an address that other machines can reach, without keys.
+
+    Raises:
+        EventError: it is one, and `insecure` is not set.
+    """
+    if is_local(address):
+        return
+    if not insecure:
+        raise EventError(
+            f"{key}: {address} can be reached from other machines, and anybody there could read who walks where; "
+            "make keys with 'gaitstream keys new server' and set events.keys, or accept it with --insecure"
+        )
+    log.warning("%s: %s is open to other machines without keys (--insecure)", key, address)
 
 
 def _bind_message(address: str, key: str, error: zmq.ZMQError) -> str:

@@ -131,16 +131,32 @@ class ReplayServer:
         socket: ROUTER, bound.
         journal: what is asked for.
         head: gives the last number that was sent to all; what is not safe on the disk yet is behind it.
+        bind: makes the socket anew after it was closed.
+
+    Attributes:
+        socket: the one in use.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], journal: Journal, head: Callable[[], int]) -> None:
-        self._router = socket
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        journal: Journal,
+        head: Callable[[], int],
+        bind: Callable[[], zmq.Socket[bytes]],
+    ) -> None:
+        self.socket = socket
+        self._bind = bind
+        self._reopen = threading.Event()
         self._journal = journal
         self._head = head
         self._streams: dict[bytes, Stream] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="gaitstream-replay", daemon=True)
         self._thread.start()
+
+    def reopen(self) -> None:
+        """Close every connection soon, and the requests with them."""
+        self._reopen.set()
 
     def close(self) -> None:
         """End the thread; the socket stays open."""
@@ -151,7 +167,12 @@ class ReplayServer:
         while not self._stop.is_set():
             active = any(stream.credit > 0 for stream in self._streams.values())
             try:
-                if self._router.poll(0 if active else 100):
+                if self._reopen.is_set():
+                    self._reopen.clear()
+                    self._streams.clear()
+                    self.socket.close(linger=0)
+                    self.socket = self._bind()
+                if self.socket.poll(0 if active else 100):
                     self._take()
                 self._turn()
             except Exception:
@@ -162,7 +183,7 @@ class ReplayServer:
         """Read the requests that are there, as many as there is room for answers."""
         for _ in range(MAX_STREAMS):
             try:
-                parts = self._router.recv_multipart(zmq.NOBLOCK)
+                parts = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             identity, body = parts[0], parts[-1]
@@ -208,7 +229,7 @@ class ReplayServer:
     def _send(self, way: list[bytes], answer: Reply, payloads: list[bytes]) -> bool:
         """Queue a reply; False when the client is gone or does not read what it asked for."""
         try:
-            self._router.send_multipart([*way, _encoder.encode(answer), *payloads], zmq.NOBLOCK)
+            self.socket.send_multipart([*way, _encoder.encode(answer), *payloads], zmq.NOBLOCK)
         except zmq.ZMQError:
             return False
         return True

@@ -15,6 +15,7 @@ import zmq
 
 from gaitstream.errors import EventError
 from gaitstream.events.codec import MalformedError, decode
+from gaitstream.events.keys import Pair, read_pair, read_public
 from gaitstream.events.link import Link
 from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.positions import Positions
@@ -27,6 +28,7 @@ STEP_S = 0.5
 """Longest sleep: requests are repeated and publishers that came back are noticed this often."""
 _MERGE_STEP_S = 0.02
 
+Prepare = Callable[[zmq.Socket[bytes]], None]
 Since = Literal["now", "beginning"] | datetime | int | Positions
 
 
@@ -82,6 +84,8 @@ class Subscriber:
         since: `now` (what is published from here on), `beginning` (all the journals keep), a time of
             publishing (`datetime`, or UTC nanoseconds), or saved positions.
         cursor: a file that `commit` writes. If it exists, it counts and `since` does not.
+        key: this subscriber's key, a `.key` file, where the publishers ask for one.
+        server_key: the publishers' public key, or one for each: `.pub` files or the 40 characters.
         on_notice: called with each `Notice`; without it they are logged as warnings.
 
     Attributes:
@@ -92,7 +96,7 @@ class Subscriber:
     after that they come as they come.
 
     Raises:
-        EventError: an address or the cursor's file is wrong.
+        EventError: an address, a key or the cursor's file is wrong.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Subscriber:
         topics: Iterable[str] = ("",),
         since: Since = "now",
         cursor: str | Path | None = None,
+        key: str | Path | None = None,
+        server_key: str | Path | Sequence[str | Path] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> None:
         self.lost = 0
@@ -113,11 +119,12 @@ class Subscriber:
         self._delivered: dict[str, dict[str, int]] = {}
         endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
         replays = _replays(endpoints, replay)
+        secured = _secure(len(endpoints), key, server_key)
         self._context = zmq.Context()
         try:
             self._links = [
                 self._link(*addresses, tuple(topics), saved or since)
-                for addresses in zip(endpoints, replays, strict=True)
+                for addresses in zip(endpoints, replays, secured, strict=True)
             ]
         except EventError:
             self._context.destroy(linger=0)
@@ -204,7 +211,9 @@ class Subscriber:
     ) -> None:
         self.close()
 
-    def _link(self, endpoint: str, replay: str, topics: tuple[str, ...], since: Since) -> Link:
+    def _link(
+        self, endpoint: str, replay: str, prepare: Prepare, topics: tuple[str, ...], since: Since
+    ) -> Link:
         cursor: dict[str, int] = {}
         begin: str | int = "beginning"
         if isinstance(since, Positions):
@@ -218,7 +227,12 @@ class Subscriber:
             begin = since
         ordering = Ordering(topics, cursor=cursor, since=begin)
         return Link(
-            self._context, endpoint, replay, ordering, lambda detail: self._tell_malformed(endpoint, detail)
+            self._context,
+            endpoint,
+            replay,
+            ordering,
+            lambda detail: self._tell_malformed(endpoint, detail),
+            prepare,
         )
 
     def _next(self) -> Received | None:
@@ -318,6 +332,30 @@ def _replays(endpoints: list[str], replay: str | Sequence[str] | None) -> list[s
             "for the next port each"
         )
     return replays
+
+
+def _secure(
+    count: int, key: str | Path | None, server_key: str | Path | Sequence[str | Path] | None
+) -> list[Prepare]:
+    """What sets the keys of each publisher's sockets."""
+    if key is None and server_key is None:
+        return [lambda _: None] * count
+    if key is None or server_key is None:
+        raise EventError("a publisher with keys needs both: key='alerts.key' and server_key='server.pub'")
+    pair = read_pair(key)
+    given = [server_key] * count if isinstance(server_key, str | Path) else list(server_key)
+    if len(given) != count:
+        raise EventError(f"{count} publishers and {len(given)} public keys; give one for each, or one for all")
+    return [_use(pair, read_public(one)) for one in given]
+
+
+def _use(pair: Pair, server: str) -> Prepare:
+    def prepare(socket: zmq.Socket[bytes]) -> None:
+        socket.curve_secretkey = pair.secret.encode()
+        socket.curve_publickey = pair.public.encode()
+        socket.curve_serverkey = server.encode()
+
+    return prepare
 
 
 def _delivered(cursor: dict[str, int], ready: Iterable[Ready]) -> dict[str, int]:

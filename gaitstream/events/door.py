@@ -1,0 +1,209 @@
+"""Who may connect to the publisher: everybody on this machine, or the keys of a list that may change while it runs.
+
+ZeroMQ asks the door (ZAP, RFC 27) for every connection with a key. What fails before that, as a connection without a
+key or with another publisher's, is seen by watching the sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+
+import zmq
+from zmq.utils import z85
+
+from gaitstream.errors import EventError
+from gaitstream.events.keys import ALLOWED, SERVER, read_allowed, read_pair
+
+log = logging.getLogger(__name__)
+
+_ZAP = "inproc://zeromq.zap.01"
+_DOMAIN = "gaitstream"
+TELL_AGAIN_S = 10.0
+"""The same refusal of the same address is logged this often at most."""
+_EVENT = struct.Struct("=HI")
+_FAILED = (
+    zmq.Event.HANDSHAKE_FAILED_PROTOCOL,
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
+)
+
+
+class Door:
+    """Checks keys in a thread of its own.
+
+    Args:
+        context: of the sockets it guards.
+        folder: with `server.key` and `allowed`.
+
+    Attributes:
+        refused: connections refused.
+
+    Raises:
+        EventError: the publisher's key or the list cannot be read.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: str | Path) -> None:
+        self.refused = 0
+        self._folder = Path(folder)
+        self._pair = read_pair(self._folder / f"{SERVER}.key")
+        self._state: tuple[int, int, int] | None = None
+        self._names: dict[str, str] = {}
+        self._told_s: dict[tuple[str, str], float] = {}
+        self._addresses: dict[int, str] = {}
+        self._failing = False
+        self._context = context
+        self._zap: zmq.Socket[bytes] = context.socket(zmq.REP)
+        self._zap.linger = 0
+        self._zap.bind(_ZAP)
+        self._monitors: list[zmq.Socket[bytes]] = []
+        self._guard = threading.Lock()
+        self._revoked = threading.Event()
+        self._read_list()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="gaitstream-door", daemon=True)
+        self._thread.start()
+
+    def prepare(self, guarded: zmq.Socket[bytes]) -> None:
+        """Set a socket's options before it is bound."""
+        guarded.curve_server = True
+        guarded.curve_secretkey = self._pair.secret.encode()
+        guarded.curve_publickey = self._pair.public.encode()
+        guarded.zap_domain = _DOMAIN.encode()
+        guarded.handshake_ivl = 10_000
+        monitor = guarded.get_monitor_socket(
+            zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED | zmq.Event.MONITOR_STOPPED | sum(_FAILED)
+        )
+        with self._guard:
+            self._monitors.append(monitor)
+
+    @staticmethod
+    def forget(guarded: zmq.Socket[bytes]) -> None:
+        """Before a prepared socket is closed; the thread closes what it watched it by."""
+        guarded.disable_monitor()
+
+    def take_revoked(self) -> bool:
+        """Whether a key left the list since the last call: open connections must be closed then."""
+        self._read_list()
+        if self._revoked.is_set():
+            self._revoked.clear()
+            return True
+        return False
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+        for watching in (self._zap, *self._monitors):
+            watching.close(linger=0)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._turn()
+            except Exception:
+                log.exception("a connection could not be judged; it is refused")
+
+    def _turn(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._zap, zmq.POLLIN)
+        with self._guard:
+            monitors = list(self._monitors)
+        for monitor in monitors:
+            poller.register(monitor, zmq.POLLIN)
+        ready = dict(poller.poll(100))
+        if self._zap in ready:
+            self._judge(self._zap.recv_multipart())
+        for monitor in monitors:
+            if monitor in ready:
+                kind, value = _EVENT.unpack(monitor.recv_multipart()[0])
+                self._watch(monitor, kind, value)
+
+    def _judge(self, request: list[bytes]) -> None:
+        """Answer ZeroMQ: version, sequence, domain, address, identity, mechanism, key."""
+        version, sequence, _, address, _, mechanism, *rest = request
+        name = None
+        try:
+            if mechanism == b"CURVE" and rest:
+                self._read_list()
+                name = self._names.get(z85.encode(rest[0]).decode())
+        finally:
+            answer = (b"200", b"OK", (name or "key").encode()) if name is not None else (b"400", b"no", b"")
+            self._zap.send_multipart((version, sequence, *answer, b""))
+        if name is None:
+            self._tell(address.decode(errors="replace"), "its key is not allowed")
+
+    def _watch(self, monitor: zmq.Socket[bytes], kind: int, value: int) -> None:
+        """Log who fails before a key is judged: failures name no address, the disconnection after them does."""
+        if kind == zmq.Event.MONITOR_STOPPED:
+            with self._guard:
+                self._monitors.remove(monitor)
+            monitor.close(linger=0)
+        elif kind == zmq.Event.ACCEPTED:
+            self._addresses[value] = _peer(value)
+        elif kind in _FAILED:
+            self._failing = True
+        elif kind == zmq.Event.DISCONNECTED:
+            address = self._addresses.pop(value, "an unknown address")
+            if self._failing:
+                self._tell(address, "it has no key, or takes this for another publisher")
+            self._failing = False
+
+    def _tell(self, address: str, why: str) -> None:
+        self.refused += 1
+        host = address.rpartition(":")[0] or address
+        now_s = time.monotonic()
+        if now_s - self._told_s.get((host, why), -TELL_AGAIN_S) < TELL_AGAIN_S:
+            return
+        if len(self._told_s) > 1000:
+            self._told_s.clear()
+        self._told_s[host, why] = now_s
+        log.warning("events: refused a connection from %s: %s", address, why)
+
+    def _read_list(self) -> None:
+        """Read the list again when its file changed; while it cannot be read, the old one counts."""
+        with self._guard:
+            state = _state(self._folder / ALLOWED)
+            if state == self._state:
+                return
+            try:
+                names = {entry.public: entry.name for entry in read_allowed(self._folder)}
+            except EventError as error:
+                log.error("%s", error)
+                return
+            if self._state is not None:
+                log.info("events: %d keys are allowed", len(names))
+            self._state = state
+            if set(self._names) - set(names):
+                self._revoked.set()
+            self._names = names
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    if endpoint.startswith(("ipc://", "inproc://")):
+        return True
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0]
+    return host in ("localhost", "[::1]", "lo") or (host.startswith("127.") and host.count(".") == 3)
+
+
+def _peer(descriptor: int) -> str:
+    """Whose connection it is, if it is not closed already; ZeroMQ itself does not say."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as accepted:
+            host, port = accepted.getpeername()[:2]
+    except (OSError, ValueError):
+        return "an unknown address"
+    return f"{host}:{port}"
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    try:
+        state = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (state.st_mtime_ns, state.st_ino, state.st_size)
