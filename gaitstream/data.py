@@ -153,3 +153,5 @@ class Decision:
     candidates: tuple[tuple[str, float], ...] = ()
     """Nearest persons with their distances, best first."""
     details: dict[str, Any] = field(default_factory=dict)
+    person_id: str | None = None
+    """Id of `person` in the gallery; stays when the name is changed."""

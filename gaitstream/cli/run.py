@@ -43,6 +43,7 @@ def _add_run(commands: Commands) -> None:
         help="what runs the site: auto, or the name of one that another package brings",
     )  # fmt: skip
     option("--view", action="store_true", help="DeepStream: offer annotated pictures on loopback")
+    option("--insecure", action="store_true", help="publish to other machines without keys")
     option("--verbose", action="store_true", help="log more")
     run.set_defaults(handler=_run)
 
@@ -72,6 +73,7 @@ def _run(args: argparse.Namespace) -> int:
             verbose=args.verbose,
             frontend=args.frontend,
             view=args.view,
+            insecure=args.insecure,
         )
     )
 

@@ -401,6 +401,22 @@ class Events(Section):
     """Endpoint that answers requests for missed events. null: the next port after `endpoint`."""
     journal: FilePath | None = None
     """The journal's directory: an event is written there before it is on the wire. null: beside the file."""
+    journal_fsync: Literal["batch", "always", "never"] = "batch"
+    """When events are forced to the disk: `batch`, before they go on the wire, all that wait at once;
+    `always`, each before the next is decided; `never`, when the system likes: a power failure may take
+    them."""
+    journal_max_mib: Annotated[int, Field(ge=32)] = 1024
+    """The oldest files of the journal are deleted beyond this size."""
+    journal_max_days: Annotated[float, Field(gt=0)] | None = None
+    """Events older than this are deleted, to within a day. null: only the size counts."""
+    wire: Literal["json", "msgpack"] = "json"
+    """How events are encoded in the journal and on the wire; msgpack is smaller and faster."""
+    keys: FilePath | None = None
+    """Folder made by `gaitstream keys`: only keys allowed there may listen. null: all on this machine."""
+    insecure: bool = False
+    """Listen on addresses that other machines can reach without keys; also `--insecure`."""
+    stats_every_s: Annotated[float, Field(gt=0)] | None = 60.0
+    """How often `pipeline.stats` is published. null: never."""
 
 
 class Metrics(Section):

@@ -1,7 +1,7 @@
-"""Who may connect to the publisher: everybody on this machine, or the keys of a list that may change while it runs.
+"""Who may connect to the publisher: everybody on this machine, or the keys of a list that may change.
 
-ZeroMQ asks the door (ZAP, RFC 27) for every connection with a key. What fails before that, as a connection without a
-key or with another publisher's, is seen by watching the sockets.
+ZeroMQ asks the door (ZAP, RFC 27) for every connection with a key. What fails before that, as a connection
+without a key or with another publisher's, is seen by watching the sockets.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Door:
             self._tell(address.decode(errors="replace"), "its key is not allowed")
 
     def _watch(self, monitor: zmq.Socket[bytes], kind: int, value: int) -> None:
-        """Log who fails before a key is judged: failures name no address, the disconnection after them does."""
+        """Log who fails before a key is judged: the failure names no address, the end after it does."""
         if kind == zmq.Event.MONITOR_STOPPED:
             with self._guard:
                 self._monitors.remove(monitor)

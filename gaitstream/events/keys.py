@@ -1,8 +1,8 @@
 """Keys of publisher and subscribers: CURVE (Curve25519), as ZeroMQ has it built in.
 
-A folder holds the publisher's pair, `server.key` and `server.pub`, and `allowed`, the public keys that may connect,
-one a line with a name. A subscriber has a pair of its own and the publisher's public key. Keys are 40 characters of
-Z85; a `.key` file holds both halves and is readable by its owner alone.
+A folder holds the publisher's pair, `server.key` and `server.pub`, and `allowed`, the public keys that may
+connect, one a line with a name. A subscriber has a pair of its own and the publisher's public key. Keys are
+40 characters of Z85; a `.key` file holds both halves and is readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 import zmq
+from zmq.utils import z85
 
 from gaitstream.errors import EventError
 
@@ -75,7 +76,9 @@ def read_pair(path: str | Path) -> Pair:
         if zmq.curve_public(pair.secret.encode()).decode() != pair.public:
             raise ValueError("the halves do not belong together")
     except OSError as error:
-        raise EventError(f"{path}: the key cannot be read ({error}); 'gaitstream keys new' makes one") from error
+        raise EventError(
+            f"{path}: the key cannot be read ({error}); 'gaitstream keys new' makes one"
+        ) from error
     except (ValueError, RecursionError, zmq.ZMQError) as error:
         raise EventError(f"{path} is no key ({error}); 'gaitstream keys new' makes one") from error
     return pair
@@ -94,7 +97,9 @@ def read_public(key: str | Path) -> str:
     except (OSError, ValueError) as error:
         raise EventError(f"{key}: the public key cannot be read ({error})") from error
     if not _is_key(text):
-        raise EventError(f"{key} is no public key: {KEY_CHARACTERS} characters were expected; give a .pub file")
+        raise EventError(
+            f"{key} is no public key: {KEY_CHARACTERS} characters were expected; give a .pub file"
+        )
     return text
 
 
@@ -159,6 +164,6 @@ def _is_key(text: str) -> bool:
     if len(text) != KEY_CHARACTERS or not text.isascii():
         return False
     try:
-        return len(zmq.utils.z85.decode(text.encode())) == 32
+        return len(z85.decode(text.encode())) == 32
     except (KeyError, ValueError, OverflowError):
         return False

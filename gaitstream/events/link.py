@@ -26,7 +26,7 @@ from gaitstream.events.wire import (
 ASK_AGAIN_S = 1.0
 """A request is repeated when nothing was heard for this long."""
 RECONNECT_S = 4.0
-"""A socket that heard nothing for this long is connected anew: ZeroMQ gives up by itself where it was refused."""
+"""A socket that heard nothing for so long is connected anew: where it was refused, ZeroMQ gives up."""
 MAX_QUEUED = 20_000
 """Events waiting for the user; beyond this nothing more is read from the sockets."""
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024

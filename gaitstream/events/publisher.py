@@ -109,9 +109,7 @@ class Publisher:
         self._filters = Filters()
         self._alert = Alert()
         self._stop = threading.Event()
-        self._replies = ReplayServer(
-            router, journal, lambda: self._sent, self._rebind_replay
-        )
+        self._replies = ReplayServer(router, journal, lambda: self._sent, self._rebind_replay)
         self._thread = threading.Thread(target=self._serve, name="gaitstream-events", daemon=True)
         self._thread.start()
 
@@ -365,7 +363,8 @@ def _check_open(key: str, address: str, *, insecure: bool) -> None:
         return
     if not insecure:
         raise EventError(
-            f"{key}: {address} can be reached from other machines, and anybody there could read who walks where; "
+            f"{key}: {address} can be reached from other machines, and anybody there could read who walks "
+            "where; "
             "make keys with 'gaitstream keys new server' and set events.keys, or accept it with --insecure"
         )
     log.warning("%s: %s is open to other machines without keys (--insecure)", key, address)

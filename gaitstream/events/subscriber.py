@@ -345,7 +345,9 @@ def _secure(
     pair = read_pair(key)
     given = [server_key] * count if isinstance(server_key, str | Path) else list(server_key)
     if len(given) != count:
-        raise EventError(f"{count} publishers and {len(given)} public keys; give one for each, or one for all")
+        raise EventError(
+            f"{count} publishers and {len(given)} public keys; give one for each, or one for all"
+        )
     return [_use(pair, read_public(one)) for one in given]
 
 

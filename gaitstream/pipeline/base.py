@@ -79,6 +79,7 @@ class RunOptions:
         verbose: also what a developer wants to know.
         frontend: `native`, `deepstream`, or `auto`: DeepStream where it is installed.
         view: DeepStream's annotated pictures.
+        insecure: publish to other machines without keys.
     """
 
     config: Path
@@ -93,6 +94,7 @@ class RunOptions:
     verbose: bool = False
     frontend: FrontEnd = "auto"
     view: bool = False
+    insecure: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class Decider:
         self._labels: dict[str, dict[int, Decision]] = {}
         self._skew_ns: dict[str, int] = {}
         self._gallery = GalleryFollower(config, self._fingerprints, gallery_feed)
+        self._uids = dict(self._gallery.known.people.uids)
 
     def take(
         self,
@@ -118,7 +119,17 @@ class Decider:
             elif news.persons:
                 identifier.refresh(news.persons)
             identifier.limits = self._gallery.limits(camera)
+        if news.persons:
+            self._tell_gallery(news.persons)
         return bool(news.persons)
+
+    def _tell_gallery(self, persons: Iterable[int]) -> None:
+        """Publish who came and who went, by their ids."""
+        now, before = self._gallery.known.people.uids, self._uids
+        added = [now[person] for person in persons if person in now and person not in before]
+        removed = [before[person] for person in persons if person in before and person not in now]
+        self._uids = dict(now)
+        self._events.emit(self._events.make.gallery_changed(len(now), sorted(added), sorted(removed)))
 
     def close(self) -> None:
         """Let go of the gallery."""
@@ -139,6 +150,9 @@ class Decider:
         for camera, persons in frames:
             identifier = self._identifier(camera)
             counters = self._stats.camera(camera)
+            for person in persons:
+                if person.track not in identifier.tracks:
+                    self._events.emit(self._events.make.track_started(camera, person))
             identifier.observe(persons)
             counters.people = len(persons)
             counters.person_frames += len(persons)

@@ -64,7 +64,7 @@ class TrackState:
     rejections: Counter[str] = field(default_factory=Counter)
     embeddings: dict[str, _TrackEmbeddings] = field(default_factory=dict)
     """Windows by model."""
-    told: tuple[Status, str | None] | None = None
+    told: tuple[Status, str | None, bool] | None = None
     ranking: Ranking | None = None
     """The nearest people; None when it has to be made again."""
 
@@ -205,12 +205,16 @@ class Identifier:
         return state, decision
 
     def is_news(self, decision: Decision) -> bool:
-        """Whether a decision differs from what was last told of the track; from now on it is told."""
+        """Whether a decision differs from what was last told of the track; from now on it is told.
+
+        That it rests on a full window for the first time is news too.
+        """
         state = self.tracks[decision.track]
         if decision.status is Status.INSUFFICIENT and state.told is None:
             return False
-        news = state.told != (decision.status, decision.person)
-        state.told = (decision.status, decision.person)
+        told = (decision.status, decision.person, decision.provisional)
+        news = state.told != told
+        state.told = told
         return news
 
     def _rank(self, state: TrackState, more: int = 0) -> Ranking:
@@ -321,6 +325,7 @@ class Identifier:
             box=state.box,
             rejections=dict(state.rejections),
             candidates=tuple((names.get(one, ""), float(far)) for far, one in ranked[:CANDIDATES]),
+            person_id=None if person is None else self._known.people.uids.get(person),
         )
 
 

@@ -9,21 +9,27 @@ from typing import Protocol
 
 from gaitstream import __version__
 from gaitstream.config.schema import Config
-from gaitstream.data import Decision
+from gaitstream.data import Decision, Person
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import (
     CameraOffline,
     CameraOnline,
     Event,
+    GalleryChanged,
+    IdentityConfirmed,
     IdentityDecided,
     IdentityFinal,
     IdentityRevised,
     Journal,
+    PipelineStats,
     Publisher,
     RunStarted,
     RunStopped,
     TrackEnded,
+    TrackStarted,
 )
+from gaitstream.events.journal import DAY_S
+from gaitstream.events.schema import CameraStats as PublishedCameraStats
 from gaitstream.events.wire import next_endpoint
 from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.identify import TrackState
@@ -49,18 +55,11 @@ class EventMaker:
     def __init__(self, run: str, models: Mapping[str, str]) -> None:
         self.run = run
         self.models = dict(models)
-        self._told: set[tuple[str, int]] = set()
+        self._told: dict[tuple[str, int], tuple[str, str | None]] = {}
 
     def identity(self, decision: Decision) -> Event:
-        """`identity.decided`, `.revised` or `.final`, by what was told of the track before."""
-        key = (decision.camera, decision.track)
-        kind: type[IdentityDecided | IdentityRevised | IdentityFinal]
-        if decision.final:
-            kind = IdentityFinal
-            self._told.discard(key)
-        else:
-            kind = IdentityRevised if key in self._told else IdentityDecided
-            self._told.add(key)
+        """`identity.decided`, `.revised`, `.confirmed` or `.final`, by what was told of the track before."""
+        kind = self._kind(decision)
         x1, y1, x2, y2 = (round(float(value), 1) for value in decision.box)
         return kind(
             time_ns=decision.time_ns,
@@ -69,6 +68,7 @@ class EventMaker:
             track=decision.track,
             status=decision.status.value,
             person=decision.person,
+            person_id=decision.person_id,
             distance=_short(decision.distance),
             margin=_short(decision.margin),
             threshold=_short(decision.threshold),
@@ -81,6 +81,32 @@ class EventMaker:
             rejections=decision.rejections,
             candidates=tuple((name, round(distance, 5)) for name, distance in decision.candidates),
             models=self.models,
+        )
+
+    def _kind(
+        self, decision: Decision
+    ) -> type[IdentityDecided | IdentityRevised | IdentityConfirmed | IdentityFinal]:
+        key, says = (decision.camera, decision.track), (decision.status.value, decision.person)
+        if decision.final:
+            self._told.pop(key, None)
+            return IdentityFinal
+        before = self._told.get(key)
+        self._told[key] = says
+        if before is None:
+            return IdentityDecided
+        return IdentityConfirmed if before == says else IdentityRevised
+
+    def track_started(self, camera: str, person: Person) -> TrackStarted:
+        """`track.started`, at the first sighting."""
+        x1, y1, x2, y2 = (round(float(value), 1) for value in person.box)
+        return TrackStarted(
+            time_ns=person.time_ns, run=self.run, camera=camera, track=person.track, box=(x1, y1, x2, y2)
+        )
+
+    def gallery_changed(self, people: int, added: Sequence[str], removed: Sequence[str]) -> GalleryChanged:
+        """`gallery.changed`, by ids."""
+        return GalleryChanged(
+            time_ns=time.time_ns(), run=self.run, people=people, added=tuple(added), removed=tuple(removed)
         )
 
     def started(self, cameras: Sequence[str]) -> RunStarted:
@@ -110,6 +136,7 @@ class EventMaker:
             accepted=state.accepted,
             outcome=decision.status.value,
             person=decision.person,
+            person_id=decision.person_id,
             reason=decision.reason.value if decision.reason else None,
             rejections=dict(state.rejections),
         )
@@ -153,6 +180,8 @@ class RunEvents:
     def __init__(self, run: str, models: Mapping[str, str], sink: EventSink, stats: Stats) -> None:
         self.make = EventMaker(run, models)
         self._stats = stats
+        self._stats_due_s = 0.0
+        self._analysed: dict[str, tuple[float, int]] = {}
         self._backlog: EventBacklog[Event] = EventBacklog(sink.publish)
 
     def emit(self, event: Event) -> None:
@@ -166,6 +195,44 @@ class RunEvents:
         self._backlog.retry()
         self._count()
 
+    def tell_stats(self, every_s: float | None) -> None:
+        """Publish `pipeline.stats` when it is due; the first one an interval after the start."""
+        now_s = time.monotonic()
+        if every_s is None or now_s < self._stats_due_s:
+            return
+        first, self._stats_due_s = self._stats_due_s == 0.0, now_s + every_s
+        cameras = {name: self._camera_stats(name, now_s) for name in list(self._stats.now.cameras)}
+        if not first:
+            snapshot = self._stats.snapshot()
+            self.emit(
+                PipelineStats(
+                    time_ns=time.time_ns(),
+                    run=self.make.run,
+                    uptime_s=round(snapshot.uptime_s, 1),
+                    rss_bytes=snapshot.rss_bytes,
+                    unwritten=snapshot.events_waiting + snapshot.events_lost,
+                    cameras=cameras,
+                    models=self.make.models,
+                )
+            )
+
+    def _camera_stats(self, name: str, now_s: float) -> PublishedCameraStats:
+        camera = self._stats.now.cameras[name]
+        before_s, before = self._analysed.get(name, (now_s, camera.analysed))
+        self._analysed[name] = now_s, camera.analysed
+        spent_s = now_s - before_s
+        return PublishedCameraStats(
+            state=camera.state,
+            fps=round((camera.analysed - before) / spent_s, 2) if spent_s > 0 else 0.0,
+            people=camera.people,
+            frames=camera.analysed,
+            dropped={
+                reason: count
+                for reason, count in (("queue", camera.dropped), ("corrupt", camera.corrupt))
+                if count
+            },
+        )
+
     def close(self) -> None:
         """Send what can be sent; the rest is lost."""
         self._backlog.close()
@@ -176,21 +243,35 @@ class RunEvents:
         self._stats.now.events_lost = self._backlog.lost
 
 
-def open_publisher(config: Config, path: str | Path) -> Publisher:
+def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) -> Publisher:
     """The publisher a configuration asks for.
 
     Args:
         config: endpoints and journal.
         path: the configuration's file; without `events.journal` the journal lies beside it.
+        insecure: listen for other machines without keys, as with `events.insecure`.
 
     Raises:
-        EventError: an address is in use, or another process writes the journal.
+        EventError: an address is in use, or open to other machines without keys; another process writes the
+            journal.
     """
     events = config.events
     folder = events.journal or Path(path).resolve().parent / f"{Path(path).stem}.journal"
-    journal = Journal(folder)
+    journal = Journal(
+        folder,
+        sync=events.journal_fsync,
+        keep_bytes=events.journal_max_mib * 2**20,
+        keep_s=None if events.journal_max_days is None else events.journal_max_days * DAY_S,
+    )
     try:
-        return Publisher(journal, events.endpoint, events.replay or next_endpoint(events.endpoint))
+        return Publisher(
+            journal,
+            events.endpoint,
+            events.replay or next_endpoint(events.endpoint),
+            wire=events.wire,
+            keys=events.keys,
+            insecure=insecure or events.insecure,
+        )
     except GaitstreamError:
         journal.close()
         raise

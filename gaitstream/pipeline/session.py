@@ -133,6 +133,7 @@ class RunSession:
             change_cameras: brings the cameras from the configuration it is given to `config`.
         """
         self.events.retry()
+        self.events.tell_stats(self.config.events.stats_every_s)
         try:
             self._follow_config(change_cameras)
         except GaitstreamError as error:  # what runs goes on as it is

@@ -47,7 +47,7 @@ def launch(options: RunOptions) -> int:
         )
         stack.callback(log_output.close)
         spec = choose_runner(options, config)
-        publisher = stack.enter_context(open_publisher(config, options.config))
+        publisher = stack.enter_context(open_publisher(config, options.config, insecure=options.insecure))
         log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)
         runner = spec.open(options, config, publisher)
         stack.callback(runner.close)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import zmq
-from tests.events.test_hostile import zmtp
-from tests.events.wiring import LOOPBACK, collect, online
 
 from gaitstream.errors import EventError
 from gaitstream.events import Journal, Publisher, Subscriber
 from gaitstream.events.keys import allow, new_pair, read_allowed, read_pair, read_public, revoke
+from tests.events.test_hostile import zmtp
+from tests.events.wiring import LOOPBACK, collect, online
 
 
 @pytest.fixture
