@@ -155,3 +155,5 @@ class Decision:
     details: dict[str, Any] = field(default_factory=dict)
     person_id: str | None = None
     """Id of `person` in the gallery; stays when the name is changed."""
+    candidate_ids: tuple[str, ...] = ()
+    """Those of the candidates."""

@@ -21,9 +21,10 @@ import zmq
 from gaitstream.errors import EventError
 from gaitstream.events.codec import Stamp, Wire, decode
 from gaitstream.events.door import Door, is_local
+from gaitstream.events.erasing import erase as erase_names
 from gaitstream.events.journal import Journal
 from gaitstream.events.replay import WAITING_REPLIES, ReplayServer
-from gaitstream.events.schema import Event
+from gaitstream.events.schema import Event, GalleryChanged
 from gaitstream.events.segment import Record
 from gaitstream.events.wire import (
     ALL,
@@ -57,6 +58,7 @@ class Publisher:
         keys: folder with the publisher's key and the list of those that may connect (`keys.py`); None lets in
             everybody, and is refused for addresses that other machines can reach.
         insecure: allow such addresses without keys, with a warning.
+        erase: when `gallery.changed` says that somebody was removed, take their name out of the journal too.
         send_buffer: messages waiting per subscriber before ZeroMQ drops them for it; it gets them by replay.
 
     Attributes:
@@ -79,6 +81,7 @@ class Publisher:
         wire: Wire = "json",
         keys: str | Path | None = None,
         insecure: bool = False,
+        erase: bool = True,
         send_buffer: int = 1000,
     ) -> None:
         self.journal = journal
@@ -101,6 +104,8 @@ class Publisher:
             raise
         self.endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
         self.replay = router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._erase = erase
+        self._erased: set[str] = set()
         self._stamp = Stamp(journal.id.hex(), journal.epoch, wire)
         self._order = threading.Lock()
         self._waiting: deque[Record] = deque()
@@ -137,6 +142,8 @@ class Publisher:
                 raise
             self._waiting.append(record)
         self._alert.raise_()
+        if self._erase and isinstance(event, GalleryChanged) and event.removed:
+            self._erase_names(set(event.removed))
         return record
 
     def publish_payload(self, topic: str, payload: bytes) -> Record:  # noqa: ARG002 - the event has it
@@ -171,6 +178,26 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _erase_names(self, persons: set[str]) -> None:
+        """Take who left the gallery out of the journal, once, beside everything else."""
+        with self._order:
+            new = persons - self._erased
+            self._erased |= new
+        if new:
+            threading.Thread(
+                target=self._erase_now, args=(new,), name="gaitstream-erase", daemon=True
+            ).start()
+
+    def _erase_now(self, persons: set[str]) -> None:
+        try:
+            count = erase_names(self.journal, persons)
+        except EventError as error:
+            with self._order:
+                self._erased -= persons  # tried again with the next change
+            log.error("names of %d people who left the gallery could not be erased: %s", len(persons), error)
+            return
+        log.info("names of %d people who left the gallery were erased from %d events", len(persons), count)
 
     def _bind(self, kind: int, address: str, key: str, patience_s: float = 0.0) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)

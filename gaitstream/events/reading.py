@@ -27,6 +27,8 @@ PIECE_BYTES = 64 * 1024
 """Read at a time: what one client can make the process hold, and how long it holds the interpreter."""
 _LARGEST = 2 * MAX_BODY_BYTES
 MARK_EVERY = 64
+ANCHOR_BYTES = 40
+"""Of the last record read: where they are not in their place any more, the file is another one."""
 
 
 class File(NamedTuple):
@@ -92,6 +94,8 @@ class Reader:
 
     Attributes:
         position: the last number read or passed.
+        seen: epochs known so far, where the directory may be cut or restored while it is read: a new one
+            begins at its first number, even if that was passed already. None where that cannot be.
     """
 
     def __init__(
@@ -105,9 +109,10 @@ class Reader:
         self._list = files or (lambda: list_files(directory))
         self._marks: Marks = {} if marks is None else marks
         self.position = 0
+        self.seen: set[str] | None = None
         self._number = -1
         self._offset = HEADER_BYTES
-        self._inode = 0
+        self._anchor: tuple[int, bytes] = (0, b"")
 
     def seek(self, after: int) -> None:
         """Go on behind a number."""
@@ -116,6 +121,8 @@ class Reader:
         index = bisect_right([file.header.first for file in files], after + 1) - 1
         self._enter(files[max(0, index)].number if files else -1)
         self._skip(after)
+        if self.seen is not None and self._number >= 0:
+            self.seen |= _epochs_before(segment_path(self._directory, self._number), after)
 
     def seek_time(self, time_ns: int) -> None:
         """Go to the first file that can hold events published at or after a time."""
@@ -143,29 +150,39 @@ class Reader:
         lost = 0
         for offset, record in parsed.records:
             if limit is not None and record.seq > limit:
-                self._offset = base + offset
+                self._offset, self._anchor = base + offset, (0, b"")
                 return Piece(records, lost, end=True)
+            if not record.topic:
+                self._enter_epoch(record)
             if not record.topic or record.seq <= self.position:
                 continue
             lost += record.seq - self.position - 1
             self.position = record.seq
             records.append(record)
+        if parsed.records:
+            at = parsed.records[-1][0]
+            self._anchor = (base + at, data[at : at + ANCHOR_BYTES])
         self._offset = base + parsed.end
         if records or not last:
             return Piece(records, lost, end=False)
         return self._next_file()
 
+    def _enter_epoch(self, record: Record) -> None:
+        if self.seen is not None and record.epoch not in self.seen:
+            self.seen.add(record.epoch)
+            self.position = min(self.position, record.seq - 1)
+
     def _load(self, size: int) -> tuple[bytes, bool]:
         """Bytes from where reading stands, and whether they reach the file's end."""
         fd = os.open(segment_path(self._directory, self._number), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            state = os.fstat(fd)
-            if self._inode != state.st_ino:  # written anew, to erase a name: other offsets
-                if self._inode:
-                    self._offset = HEADER_BYTES
-                self._inode = state.st_ino
+            length = os.fstat(fd).st_size
+            at, before = self._anchor
+            if length < self._offset or os.pread(fd, len(before), at) != before:
+                # Another file by now: written anew to erase a name, or restored from a copy.
+                self._offset, self._anchor = HEADER_BYTES, (0, b"")
             data = os.pread(fd, size, self._offset)
-            return data, self._offset + len(data) >= state.st_size
+            return data, self._offset + len(data) >= length
         finally:
             os.close(fd)
 
@@ -174,7 +191,11 @@ class Reader:
 
     def _next_file(self) -> Piece:
         """Enter the next segment; what its first number leaves out is lost."""
-        following = [file for file in self._list() if file.number > self._number]
+        files = self._list()
+        following = [file for file in files if file.number > self._number]
+        if not following and self.seen is not None and files and files[-1].number < self._number:
+            self._enter(files[0].number)  # restored from a copy: what was read already is passed over
+            return Piece([], 0, end=False)
         if not following:
             return Piece([], 0, end=True)
         lost = 0
@@ -185,7 +206,7 @@ class Reader:
         return Piece([], lost, end=False)
 
     def _enter(self, number: int) -> None:
-        self._number, self._offset, self._inode = number, HEADER_BYTES, 0
+        self._number, self._offset, self._anchor = number, HEADER_BYTES, (0, b"")
 
     def _skip(self, after: int) -> None:
         """Go near a number inside the segment, by known places."""
@@ -197,10 +218,16 @@ class Reader:
         index = bisect_right(places, (after + 1, 1 << 62)) - 1
         if index >= 0:
             self._offset = places[index][1]
-            try:
-                self._inode = segment_path(self._directory, self._number).stat().st_ino
-            except OSError:
-                self._inode = 0
+
+
+def _epochs_before(path: Path, after: int) -> set[str]:
+    """The epochs that began in a file before the last record numbered up to `after`."""
+    try:
+        records = parse(path.read_bytes()[HEADER_BYTES:], whole=True).records
+    except OSError:
+        return set()
+    passed = [at for at, (_, record) in enumerate(records) if record.topic and record.seq <= after]
+    return {record.epoch for _, record in records[: passed[-1] + 1 if passed else 0]}
 
 
 def _walk(path: Path) -> list[tuple[int, int]]:

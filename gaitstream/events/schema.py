@@ -74,7 +74,11 @@ class Identity(Event, frozen=True, kw_only=True):
         reason: why there is no identity; None when known.
         box: last box, xyxy in pixels of the camera's picture.
         rejections: frames not used, by reason.
+        threshold: largest distance at which somebody is known.
         candidates: nearest persons with their distances, best first.
+        candidate_ids: their ids in the gallery.
+        camera: id of the camera in cams.yaml.
+        track: id of the track, unique per camera and run.
     """
 
     family: ClassVar[str] = "identity"
@@ -94,6 +98,7 @@ class Identity(Event, frozen=True, kw_only=True):
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     rejections: dict[str, int] = {}
     candidates: tuple[tuple[str, float], ...] = ()
+    candidate_ids: tuple[str, ...] = ()
 
 
 class IdentityDecided(Identity, frozen=True, kw_only=True, tag="identity.decided"):
@@ -116,6 +121,8 @@ class TrackStarted(Event, frozen=True, kw_only=True, tag="track.started"):
     """Somebody is followed; nothing is known of them yet.
 
     Attributes:
+        camera: id of the camera in cams.yaml.
+        track: id of the track, unique per camera and run.
         box: first box, xyxy in pixels of the camera's picture.
     """
 
@@ -129,12 +136,18 @@ class TrackEnded(Event, frozen=True, kw_only=True, tag="track.ended"):
     """A track is over.
 
     Attributes:
+        camera: id of the camera in cams.yaml.
+        track: id of the track, unique per camera and run.
         cause: `lost` (not seen for a while), `camera_offline`, `camera_removed`, `end_of_stream` or
             `shutdown`.
+        first_ns: capture time of the first frame it was seen in, UTC nanoseconds.
         seen: frames the track was seen in.
         accepted: frames of those that were evidence of gait.
         outcome: the final status.
+        person: name in the gallery; None unless known.
+        person_id: id in the gallery; None unless known.
         reason: why there is no identity; None when known.
+        rejections: frames not used, by reason.
     """
 
     family: ClassVar[str] = "track"
@@ -152,7 +165,14 @@ class TrackEnded(Event, frozen=True, kw_only=True, tag="track.ended"):
 
 
 class CameraOnline(Event, frozen=True, kw_only=True, tag="camera.online"):
-    """A camera delivers frames (again)."""
+    """A camera delivers frames (again).
+
+    Attributes:
+        camera: id of the camera in cams.yaml.
+        width: of its picture, pixels; 0 where it is not known.
+        height: of its picture, pixels; 0 where it is not known.
+        fps: frames a second it says it sends; 0 where it does not say.
+    """
 
     family: ClassVar[str] = "camera"
     camera: str
@@ -165,6 +185,7 @@ class CameraOffline(Event, frozen=True, kw_only=True, tag="camera.offline"):
     """A camera stopped delivering frames.
 
     Attributes:
+        camera: id of the camera in cams.yaml.
         cause: `error`, `stalled`, `end_of_stream`, `removed` or `shutdown`.
         detail: one line for people; free of credentials.
     """
@@ -176,7 +197,12 @@ class CameraOffline(Event, frozen=True, kw_only=True, tag="camera.offline"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
-    """The pipeline started."""
+    """The pipeline started.
+
+    Attributes:
+        version: of gaitstream.
+        cameras: ids of those that are enabled.
+    """
 
     family: ClassVar[str] = "run"
     version: str
@@ -184,7 +210,13 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
 
 
 class RunStopped(Event, frozen=True, kw_only=True, tag="run.stopped"):
-    """The pipeline stopped in order; nothing follows in this run."""
+    """The pipeline stopped in order; nothing follows in this run.
+
+    Attributes:
+        cause: `end_of_stream`, `shutdown`, `interrupt` or what else ended it.
+        frames: analysed in this run.
+        tracks: that ended in this run.
+    """
 
     family: ClassVar[str] = "run"
     cause: str

@@ -306,7 +306,7 @@ class Identifier:
         margin: float | None = None,
         ranked: Sequence[tuple[np.float32, int]] = (),
     ) -> Decision:
-        names = self._known.people.names
+        names, uids = self._known.people.names, self._known.people.uids
         return Decision(
             camera=state.camera,
             track=state.track,
@@ -325,7 +325,8 @@ class Identifier:
             box=state.box,
             rejections=dict(state.rejections),
             candidates=tuple((names.get(one, ""), float(far)) for far, one in ranked[:CANDIDATES]),
-            person_id=None if person is None else self._known.people.uids.get(person),
+            person_id=None if person is None else uids.get(person),
+            candidate_ids=tuple(uids.get(one, "") for _, one in ranked[:CANDIDATES]),
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gaitstream import __version__
+from gaitstream.config.places import journal_folder
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Person
 from gaitstream.errors import GaitstreamError
@@ -80,6 +81,7 @@ class EventMaker:
             box=(x1, y1, x2, y2),
             rejections=decision.rejections,
             candidates=tuple((name, round(distance, 5)) for name, distance in decision.candidates),
+            candidate_ids=decision.candidate_ids,
             models=self.models,
         )
 
@@ -256,9 +258,8 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
             journal.
     """
     events = config.events
-    folder = events.journal or Path(path).resolve().parent / f"{Path(path).stem}.journal"
     journal = Journal(
-        folder,
+        journal_folder(config, path),
         sync=events.journal_fsync,
         keep_bytes=events.journal_max_mib * 2**20,
         keep_s=None if events.journal_max_days is None else events.journal_max_days * DAY_S,

@@ -20,6 +20,7 @@ from gaitstream.events import (
     IdentityConfirmed,
     IdentityDecided,
     IdentityFinal,
+    IdentityRevised,
     PipelineStats,
     RunStarted,
     RunStopped,
@@ -58,6 +59,7 @@ EVENTS: list[tuple[Event, str]] = [
         ),
         "track/a",
     ),
+    (IdentityRevised(time_ns=5, camera="gate", track=3, status="known", person="Ada"), "identity/gate"),
     (IdentityConfirmed(time_ns=5, camera="gate", track=3, status="known", person="Ada"), "identity/gate"),
     (TrackStarted(time_ns=1, camera="a", track=1, box=(1.0, 2.0, 3.0, 4.0)), "track/a"),
     (

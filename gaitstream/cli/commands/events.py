@@ -1,0 +1,111 @@
+"""`gaitstream watch` and `gaitstream events`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from gaitstream.errors import ConfigError
+from gaitstream.events import Notice, Received, Subscriber
+from gaitstream.events.codec import plain
+from gaitstream.events.documents import asyncapi, field_table, json_schema
+from gaitstream.events.identifiers import parse_time
+from gaitstream.events.readable import Choice, readable
+from gaitstream.events.wire import DEFAULT_ENDPOINT
+
+PATIENCE_S = 5.0
+
+
+def tail(args: argparse.Namespace) -> int:
+    """Print events as JSON, each with its topic."""
+    since = "beginning" if args.beginning else args.since
+    with _subscribe(args, since, args.topic or ("",)) as subscriber:
+        for number, received in enumerate(subscriber, 1):
+            print(_line(received), flush=True)
+            if number == args.count:
+                break
+    return 0
+
+
+def watch(args: argparse.Namespace) -> int:
+    """Print what people want to know of events."""
+    choice = Choice(frozenset(args.camera or ()), frozenset(args.person or ()), everything=args.all)
+    shown = 0
+    with _subscribe(args, args.since, ("",)) as subscriber:
+        for received in subscriber:
+            if choice.takes(received.event):
+                print(readable(received.event), flush=True)
+                shown += 1
+                if shown == args.count:
+                    break
+    return 0
+
+
+def schema(args: argparse.Namespace) -> int:
+    """Print a document that describes the events."""
+    if args.table:
+        print(field_table(), end="")
+        return 0
+    document = asyncapi() if args.asyncapi else json_schema()
+    print(msgspec.json.format(msgspec.json.encode(document)).decode())
+    return 0
+
+
+def read_since(text: str) -> str | int:
+    """`now`, `beginning`, or UTC nanoseconds.
+
+    Raises:
+        ConfigError: it is no time.
+    """
+    return text if text in ("now", "beginning") else read_time(text)
+
+
+def read_time(text: str) -> int:
+    """UTC nanoseconds.
+
+    Raises:
+        ConfigError: it is no time.
+    """
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def _subscribe(
+    args: argparse.Namespace, since: str, topics: tuple[str, ...] | list[str]
+) -> Iterator[Subscriber]:
+    endpoints = args.endpoint or [DEFAULT_ENDPOINT]
+    begin = read_since(since)
+    with Subscriber(
+        endpoints, args.replay, topics=topics, since=begin,  # type: ignore[arg-type]
+        key=args.key, server_key=_one_or_all(args.server_key), on_notice=_tell,
+    ) as subscriber:  # fmt: skip
+        if args.wait:
+            print(f"waiting for {', '.join(endpoints)}", file=sys.stderr, flush=True)
+        else:
+            subscriber.wait_connected(PATIENCE_S)
+        yield subscriber
+
+
+def _one_or_all(keys: list[str] | None) -> str | list[str] | None:
+    return keys[0] if keys and len(keys) == 1 else keys
+
+
+def _tell(notice: Notice) -> None:
+    count = f"{notice.events} " if notice.events else ""
+    print(
+        f"gaitstream: {notice.endpoint}: {notice.kind}: {count}{notice.detail}", file=sys.stderr, flush=True
+    )
+
+
+def _line(received: Received) -> str:
+    """One JSON object: the event with its topic and number, which events of version 1 lack."""
+    data = {"topic": received.topic, **plain(received.payload)}
+    data.setdefault("seq", received.seq)
+    return msgspec.json.encode(data).decode()

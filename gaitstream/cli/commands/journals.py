@@ -1,0 +1,36 @@
+"""What reads a journal's folder: `gaitstream events export`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from gaitstream.cli.commands.events import read_since, read_time
+from gaitstream.config.places import journal_folder
+from gaitstream.config.reading import load_config
+from gaitstream.events.exporting import Form, export_events
+
+_FORMS: dict[str, Form] = {".csv": "csv", ".parquet": "parquet"}
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write a journal's events to a file."""
+    count, lost = export_events(
+        journal_of(args),
+        args.out,
+        form=args.format or _FORMS.get(args.out.suffix, "jsonl"),
+        topics=args.topic or ("",),
+        since=read_since(args.since),
+        until_ns=read_time(args.until) if args.until else None,
+    )
+    note = f"; {lost} could not be read any more" if lost else ""
+    print(f"{count} events to {args.out}{note}", file=sys.stderr)
+    return 0
+
+
+def journal_of(args: argparse.Namespace) -> Path:
+    """The folder that `--journal`, or the configuration of `--cameras`, names."""
+    if args.journal is not None:
+        return Path(args.journal)
+    return journal_folder(load_config(args.cameras), args.cameras)

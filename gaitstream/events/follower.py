@@ -1,0 +1,154 @@
+"""Reads a journal's folder from outside, with a cursor of its own, whether or not its owner runs.
+
+This is what sinks and exports use: a consumer that is slow, or whose own consumer is away, costs the run
+nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from gaitstream.errors import EventError
+from gaitstream.events.epochs import Epochs
+from gaitstream.events.positions import Positions
+from gaitstream.events.reading import Reader, list_files, wanted
+from gaitstream.events.segment import HEADER_BYTES, Record, parse
+from gaitstream.events.wire import MAX_CREDIT
+
+FAR = 1 << 62
+MAX_EPOCHS = 4 * MAX_CREDIT
+
+
+class Found(NamedTuple):
+    """Events read at once.
+
+    Attributes:
+        records: of the topics wanted, in order.
+        lost: events that are damaged, or were deleted before they could be read.
+        end: nothing more is there now.
+    """
+
+    records: list[Record]
+    lost: int
+    end: bool
+
+
+class Follower:
+    """One consumer of a journal's folder.
+
+    Args:
+        directory: the journal's.
+        topics: prefixes of the topics wanted.
+        since: `now`, `beginning`, or UTC nanoseconds of publishing; counts where there is no cursor yet.
+        cursor: a file that `commit` writes; None keeps no place.
+
+    Raises:
+        EventError: the folder does not exist, or the cursor's file cannot be read.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        topics: Iterable[str] = ("",),
+        since: str | int = "beginning",
+        cursor: str | Path | None = None,
+    ) -> None:
+        self.directory = Path(directory)
+        if not self.directory.is_dir():
+            raise EventError(f"{directory}: there is no journal; give the folder that events.journal names")
+        self._topics = tuple(topics) or ("",)
+        self._since_ns = since if isinstance(since, int) else 0
+        self._path = Path(cursor) if cursor is not None else None
+        saved = Positions.load(cursor) if cursor is not None else None
+        self._cursor: dict[str, int] = {}
+        for epochs in saved.publishers.values() if saved is not None else ():
+            self._cursor.update(epochs)
+        self._reader = Reader(self.directory)
+        self._begin(since)
+
+    @property
+    def positions(self) -> Positions:
+        """How far reading has come."""
+        return Positions({self._journal(): dict(self._cursor)})
+
+    def read(self) -> Found:
+        """What comes next, at most about 64 KiB of it; empty when there is nothing now."""
+        piece = self._reader.read()
+        for record in piece.records:
+            self._note(record.epoch, record.seq)
+        records = [
+            record
+            for record in piece.records
+            if record.time_ns >= self._since_ns and wanted(record.topic, self._topics)
+        ]
+        return Found(records, piece.lost, piece.end)
+
+    def commit_at(self, record: Record) -> None:
+        """Save that everything up to a record has been dealt with, and nothing of what was read after it.
+
+        Raises:
+            EventError: the cursor's file cannot be written.
+        """
+        if self._path is None:
+            return
+        reached = {epoch: seq for epoch, seq in self._cursor.items() if epoch != record.epoch}
+        newest = list(self._cursor)
+        later = newest[newest.index(record.epoch) + 1 :] if record.epoch in newest else []
+        kept = {epoch: seq for epoch, seq in reached.items() if epoch not in later}
+        Positions({self._journal(): kept | {record.epoch: record.seq}}).save(self._path)
+
+    def commit(self) -> None:
+        """Save that everything read so far has been dealt with.
+
+        Raises:
+            EventError: the cursor's file cannot be written.
+        """
+        if self._path is not None:
+            self.positions.save(self._path)
+
+    def _begin(self, since: str | int) -> None:
+        epochs = read_epochs(self.directory)
+        files = list_files(self.directory)
+        first = files[0].header.first if files else 1
+        self._reader.seen = epochs.names
+        if self._cursor:
+            self._reader.seek(epochs.start(self._cursor, FAR, first).after)
+        elif self._since_ns:
+            self._reader.seek_time(self._since_ns)
+        else:
+            self._reader.seek(first - 1)
+            if since == "now":
+                while not (piece := self._reader.read()).end:
+                    for record in piece.records:
+                        self._note(record.epoch, record.seq)
+
+    def _note(self, epoch: str, seq: int) -> None:
+        if next(reversed(self._cursor), None) != epoch:
+            self._cursor.pop(epoch, None)
+            while len(self._cursor) >= MAX_EPOCHS:
+                del self._cursor[next(iter(self._cursor))]
+        self._cursor[epoch] = seq
+
+    def _journal(self) -> str:
+        files = list_files(self.directory)
+        return files[-1].header.journal.hex() if files else ""
+
+
+def read_epochs(directory: Path) -> Epochs:
+    """The epochs a journal remembers, from its newest file that lists them."""
+    for file in reversed(list_files(directory)):
+        epochs: Epochs | None = None
+        with contextlib.suppress(OSError):
+            for _, record in parse(file.path.read_bytes()[HEADER_BYTES:], whole=True).records:
+                if not record.topic:
+                    with contextlib.suppress(ValueError):
+                        epochs = Epochs.decode(record.payload)
+                elif epochs is not None:
+                    epochs.note(record.epoch, record.seq)
+        if epochs is not None:
+            return epochs
+    return Epochs()

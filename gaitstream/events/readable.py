@@ -1,0 +1,102 @@
+"""Events as lines for people."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from gaitstream.events.schema import (
+    CameraOffline,
+    CameraOnline,
+    Event,
+    GalleryChanged,
+    Identity,
+    IdentityFinal,
+    PipelineStats,
+    RunStarted,
+    RunStopped,
+    TrackEnded,
+    TrackStarted,
+    Unrecognised,
+)
+
+QUIET = (TrackStarted, TrackEnded, PipelineStats)
+"""Shown on demand only."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is shown.
+
+    Attributes:
+        cameras: ids; none: all of them.
+        persons: names or ids; none: everybody.
+        everything: also provisional answers, tracks and statistics.
+    """
+
+    cameras: frozenset[str] = frozenset()
+    persons: frozenset[str] = frozenset()
+    everything: bool = False
+
+    def takes(self, event: Event) -> bool:
+        """Whether to show an event."""
+        if self.cameras and getattr(event, "camera", None) not in self.cameras:
+            return False
+        if self.persons and not self.persons & {
+            getattr(event, "person", None),
+            getattr(event, "person_id", None),
+        }:
+            return False
+        if self.everything:
+            return True
+        return not isinstance(event, QUIET) and not (isinstance(event, Identity) and event.provisional)
+
+
+def readable(event: Event) -> str:
+    """One line: local time, where, and what; control characters are written out."""
+    stamp = datetime.datetime.fromtimestamp(event.time_ns / 1e9).astimezone()
+    where = str(getattr(event, "camera", "") or "-")
+    return _plain(f"{stamp:%Y-%m-%d %H:%M:%S}  {where:<14} {_what(event)}")
+
+
+def _what(event: Event) -> str:
+    if isinstance(event, Identity):
+        return _identity(event)
+    if isinstance(event, TrackStarted):
+        return f"#{event.track} is seen"
+    if isinstance(event, TrackEnded):
+        return f"#{event.track} is gone ({event.cause}): {event.accepted} of {event.seen} frames were of use"
+    if isinstance(event, CameraOnline):
+        return f"online, {event.width}x{event.height} at {event.fps:g} frames/s"
+    if isinstance(event, CameraOffline):
+        return f"OFFLINE ({event.cause}) {event.detail}".rstrip()
+    if isinstance(event, RunStarted):
+        return f"run {event.run} started: gaitstream {event.version}, {len(event.cameras)} cameras"
+    if isinstance(event, RunStopped):
+        return f"run {event.run} stopped ({event.cause}): {event.tracks} tracks in {event.frames} frames"
+    return _other(event)
+
+
+def _identity(event: Identity) -> str:
+    sure = "for good" if isinstance(event, IdentityFinal) else "provisional" if event.provisional else ""
+    distance = "" if event.distance is None else f"at {event.distance:.2f}"
+    if event.threshold is not None and event.distance is not None:
+        distance += f" of {event.threshold:.2f}"
+    name = event.person or event.status
+    parts = [f"#{event.track}", name, distance, f"({event.reason})" if event.reason else "", sure]
+    return " ".join(part for part in parts if part)
+
+
+def _other(event: Event) -> str:
+    if isinstance(event, GalleryChanged):
+        return f"gallery: {event.people} people, {len(event.added)} new, {len(event.removed)} gone"
+    if isinstance(event, PipelineStats):
+        frames = sum(camera.fps for camera in event.cameras.values())
+        people = sum(camera.people for camera in event.cameras.values())
+        memory = event.rss_bytes / 2**20
+        return f"{len(event.cameras)} cameras, {people} people, {frames:.1f} frames/s, {memory:.0f} MiB"
+    return event.kind if isinstance(event, Unrecognised) else event.type
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

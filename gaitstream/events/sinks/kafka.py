@@ -1,0 +1,108 @@
+"""A Kafka topic: one message for each event, keyed by camera, so that a camera's events stay in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gaitstream.errors import ConfigError, MissingExtraError
+from gaitstream.events.codec import encode
+from gaitstream.events.schema import Event
+from gaitstream.events.segment import Record
+from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
+
+TIMEOUT_S = 30.0
+
+
+class Kafka:
+    """Produces with idempotence and waits for all replicas in sync.
+
+    Args:
+        bootstrap: brokers, separated by commas.
+        topic: where to.
+        settings: of librdkafka, as `{"security.protocol": "SASL_SSL"}`.
+
+    Raises:
+        ConfigError: a setting is none.
+        MissingExtraError: confluent-kafka is not installed.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, settings: Mapping[str, Any] | None = None) -> None:
+        try:
+            from confluent_kafka import KafkaError, KafkaException, Producer
+        except ImportError as error:
+            raise MissingExtraError("confluent-kafka", "kafka", "the Kafka sink") from error
+        self._too_large = KafkaError.MSG_SIZE_TOO_LARGE
+        self._errors = KafkaException, BufferError
+        self._topic = topic
+        self._bootstrap = bootstrap
+        try:
+            self._producer: Producer = Producer(
+                {
+                    "bootstrap.servers": bootstrap,
+                    "client.id": "gaitstream",
+                    "enable.idempotence": True,
+                    "delivery.timeout.ms": int(TIMEOUT_S * 1000),
+                    "linger.ms": 5,
+                    **(settings or {}),
+                }
+            )
+        except KafkaException as error:
+            raise ConfigError(f"--set: {error}; see librdkafka's CONFIGURATION.md") from error
+
+    def send(self, events: Sequence[tuple[Record, Event]]) -> None:
+        """Produce events and wait until the brokers have them.
+
+        Raises:
+            NotNowError: the brokers are away, or did not confirm all.
+            RefusedError: the first event is larger than the brokers take.
+        """
+        failed: list[Any] = []
+
+        def note(error: object, _: object) -> None:
+            if error is not None:
+                failed.append(error)
+
+        try:
+            for record, event in events:
+                self._producer.produce(
+                    self._topic,
+                    encode(event),
+                    key=str(getattr(event, "camera", "") or event.family),
+                    headers={"type": event.type, "event_id": event.event_id, "topic": record.topic},
+                    on_delivery=note,
+                )
+            left = self._producer.flush(TIMEOUT_S + 5)
+        except self._errors as error:
+            self._producer.purge()
+            if isinstance(error, self._errors[0]) and error.args[0].code() == self._too_large:
+                self._producer.flush(1.0)
+                self._send_single(events, str(error))
+                return
+            raise NotNowError(f"{self._bootstrap}: {error}") from error
+        if left:
+            self._producer.purge()
+            self._producer.flush(1.0)
+            raise NotNowError(f"{self._bootstrap}: {left} events are not confirmed")
+        if failed and any(error.code() == self._too_large for error in failed):
+            self._send_single(events, str(failed[0]))
+        elif failed:
+            raise NotNowError(f"{self._bootstrap}: {failed[0]}")
+
+    def _send_single(self, events: Sequence[tuple[Record, Event]], why: str) -> None:
+        """One by one, to find the event that is too large."""
+        if len(events) == 1:
+            raise RefusedError(f"{self._bootstrap}: {why}")
+        for taken, pair in enumerate(events):
+            try:
+                self.send([pair])
+            except SinkError as error:
+                error.taken = taken
+                raise
+
+    def close(self) -> None:
+        """Nothing waits: `send` returns when all is confirmed."""
+        self._producer.flush(1.0)

@@ -1,0 +1,148 @@
+"""`gaitstream events`, `watch`, `keys` and `sink`, against a real bus."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gaitstream.cli import main
+from gaitstream.events import CameraOffline, IdentityDecided, IdentityFinal, Journal, Publisher, TrackStarted
+from gaitstream.events.readable import Choice, readable
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    with Publisher(Journal(tmp_path / "journal"), "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as publisher:
+        yield publisher
+
+
+def known(camera: str, person: str, *, provisional: bool = False) -> IdentityDecided:
+    return IdentityDecided(
+        time_ns=1_764_127_521_000_000_000, camera=camera, track=3, status="known", person=person,
+        distance=0.51, threshold=0.8, provisional=provisional,
+    )  # fmt: skip
+
+
+def at(publisher: Publisher) -> list[str]:
+    return ["--endpoint", publisher.endpoint, "--replay", publisher.replay]
+
+
+def test_tail_prints_topic_and_number(publisher: Publisher, capsys: pytest.CaptureFixture[str]) -> None:
+    publisher.publish(known("gate", "Ada"))
+    publisher.publish(CameraOffline(time_ns=1, camera="gate", cause="error"))
+    assert main(["events", "tail", *at(publisher), "--beginning", "--count", "2"]) == 0
+    first, second = (msgspec.json.decode(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["topic"], first["seq"], first["person"]) == ("identity/gate", 1, "Ada")
+    assert (second["topic"], second["seq"]) == ("camera/gate", 2)
+
+
+def test_tail_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert main(["events", "tail", "--endpoint", f"tcp://127.0.0.1:{port}", "--beginning"]) == 1
+    assert "nobody answers" in capsys.readouterr().err
+
+
+def test_tail_takes_a_time(publisher: Publisher, capsys: pytest.CaptureFixture[str]) -> None:
+    publisher.publish(known("gate", "Ada"))
+    assert main(["events", "tail", *at(publisher), "--since", "1h", "--count", "1"]) == 0
+    assert main(["events", "tail", *at(publisher), "--since", "noon"]) == 2
+    assert "how long ago" in capsys.readouterr().err
+
+
+def test_watch_shows_who_is_wanted(publisher: Publisher, capsys: pytest.CaptureFixture[str]) -> None:
+    for event in (
+        known("gate", "Ada", provisional=True),
+        known("yard", "Ada"),
+        known("gate", "Bob"),
+        known("gate", "Ada"),
+    ):
+        publisher.publish(event)
+    words = ["watch", *at(publisher), "--since", "beginning", "--camera", "gate", "--person", "Ada"]
+    assert main([*words, "--count", "1"]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert "gate" in line
+    assert "#3 Ada at 0.51 of 0.80" in line
+    assert "provisional" not in line
+
+
+def test_a_line_has_no_control_characters() -> None:
+    line = readable(known("gate", "\x1b[31mAda\nBob"))
+    assert line.isprintable()
+    assert "Ada\\nBob" in line
+
+
+def test_choices() -> None:
+    final = IdentityFinal(time_ns=1, camera="a", track=1, status="unknown", reason="below_threshold")
+    started = TrackStarted(time_ns=1, camera="a", track=1)
+    assert Choice().takes(final)
+    assert not Choice().takes(started)
+    assert Choice(everything=True).takes(started)
+    assert not Choice(cameras=frozenset({"b"})).takes(final)
+    assert not Choice(persons=frozenset({"Ada"})).takes(final)
+    assert "unknown (below_threshold) for good" in readable(final)
+
+
+def test_schema_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["events", "schema"]) == 0
+    assert msgspec.json.decode(capsys.readouterr().out)["$defs"]["IdentityConfirmed"]
+    assert main(["events", "schema", "--asyncapi"]) == 0
+    assert msgspec.json.decode(capsys.readouterr().out)["asyncapi"] == "3.0.0"
+
+
+def test_export_while_it_is_written(
+    publisher: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.publish(known("gate", "Ada"))
+    out = tmp_path / "out.csv"
+    words = ["events", "export", "--journal", str(tmp_path / "journal"), "--out"]
+    assert main([*words, str(out)]) == 0
+    assert "1 events" in capsys.readouterr().err
+    assert out.read_text().startswith("topic,type,schema,event_id,")
+    assert main([*words, "-"]) == 0
+    assert msgspec.json.decode(capsys.readouterr().out)["person"] == "Ada"
+
+
+def test_keys_let_in_and_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = ["--folder", str(tmp_path / "keys")]
+    assert main(["keys", "new", "server", *keys]) == 0
+    assert "set events.keys" in capsys.readouterr().out
+    assert main(["keys", "new", "wall", *keys]) == 0
+    assert main(["keys", "allow", str(tmp_path / "keys" / "wall.pub"), *keys]) == 0
+    assert main(["keys", "list", *keys]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("  wall")
+    journal = Journal(tmp_path / "secured")
+    with Publisher(journal, "tcp://127.0.0.1:0", "tcp://127.0.0.1:0", keys=tmp_path / "keys") as publisher:
+        publisher.publish(known("gate", "Ada"))
+        key = [
+            "--key",
+            str(tmp_path / "keys" / "wall.key"),
+            "--server-key",
+            str(tmp_path / "keys" / "server.pub"),
+        ]
+        assert main(["events", "tail", *at(publisher), *key, "--beginning", "--count", "1"]) == 0
+    assert main(["keys", "revoke", "wall", *keys]) == 0
+    assert main(["keys", "revoke", "wall", *keys]) == 1
+
+
+def test_a_sink_is_started_with_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "sink",
+        "webhook",
+        "--journal",
+        str(tmp_path / "nothing"),
+        "--url",
+        "http://127.0.0.1:1/",
+        "--once",
+    ]
+    assert main(words) == 1
+    assert "there is no journal" in capsys.readouterr().err
+    (tmp_path / "journal").mkdir()
+    words[3] = str(tmp_path / "journal")
+    assert main(words) == 0
+    assert main(["sink", "mqtt", "--journal", words[3], "--broker", "host", "--once"]) == 2

@@ -1,0 +1,367 @@
+"""Events on their way out: a real MQTT broker, an HTTP server that fails, librdkafka's own cluster."""
+
+from __future__ import annotations
+
+import hmac
+import http.server
+import queue
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gaitstream.errors import ConfigError
+from gaitstream.events import CameraOffline, CameraOnline, Event, GalleryChanged, IdentityDecided
+from gaitstream.events.follower import Follower
+from gaitstream.events.segment import Record
+from gaitstream.events.sinks.base import NotNowError, Pump
+from gaitstream.events.sinks.kafka import Kafka
+from gaitstream.events.sinks.mqtt import Mqtt, Topics
+from gaitstream.events.sinks.webhook import Webhook, sign
+from tests.events.wiring import bus, online
+
+
+def known(number: int, person: str = "Ada", camera: str = "gate") -> IdentityDecided:
+    return IdentityDecided(
+        time_ns=number, camera=camera, track=number, status="known", person=person, person_id=f"p-{person}",
+        distance=0.5,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    folder = tmp_path / "journal"
+    publish(folder, [online(1, "gate"), *[known(number) for number in range(2, 12)]])
+    return folder
+
+
+def publish(folder: Path, events: list[Event]) -> None:
+    with bus(folder, sync="never") as publisher:
+        for event in events:
+            publisher.publish(event)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers with the next of `answers`, then with 200; keeps what was posted."""
+
+    def __init__(self, answers: list[int | str]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers = answers
+        self.taken: list[dict[str, Any]] = []
+        self.headers: list[Any] = []
+        self.bodies: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook?token=t"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answer = self.server.answers.pop(0) if self.server.answers else 200
+        if answer == "hang up":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        if answer == 200:
+            self.server.taken.append(msgspec.json.decode(body))
+            self.server.headers.append(self.headers)
+            self.server.bodies.append(body)
+        self.send_response(int(answer))
+        if answer == 429:
+            self.send_header("Retry-After", "7")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    servers: list[Server] = []
+
+    def start(*answers: int | str) -> Server:
+        server = Server(list(answers))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_webhook_gets_every_event_once_in_order_and_signed(journal: Path, serve: Any) -> None:
+    server = serve()
+    pump = Pump(Follower(journal), Webhook(server.url, b"secret"))
+    pump.run(once=True)
+    assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+    for headers, body in zip(server.headers, server.bodies, strict=True):
+        expected = sign(b"secret", headers["X-Gaitstream-Timestamp"], body)
+        assert hmac.compare_digest(headers["X-Gaitstream-Signature"], expected)
+        assert headers["X-Gaitstream-Id"] == msgspec.json.decode(body)["event_id"]
+    assert sign(b"other", "1", b"{}") != sign(b"secret", "1", b"{}")
+
+
+def test_a_webhook_that_fails_is_tried_again_and_what_it_refuses_is_left_out(
+    journal: Path, serve: Any, tmp_path: Path
+) -> None:
+    server = serve(200, 500, "hang up", 503, 200, 429, 200, 400, 200)
+    pauses: list[float] = []
+    cursor = tmp_path / "cursor"
+    pump = Pump(Follower(journal, cursor=cursor), Webhook(server.url), pause=pauses.append)
+    pump.run(once=True)
+    assert [event["time_ns"] for event in server.taken] == [1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
+    assert (pump.passed, pump.refused, pump.retries) == (10, 1, 4)
+    assert 7.0 in pauses
+    assert 0.25 <= pauses[0] <= 0.5 <= pauses[1] <= 1.0 <= pauses[2] <= 2.0
+    Pump(Follower(journal, cursor=cursor), Webhook(server.url)).run(once=True)
+    assert len(server.taken) == 10
+
+
+def test_a_webhook_that_is_away_keeps_its_place(journal: Path, serve: Any, tmp_path: Path) -> None:
+    cursor = tmp_path / "cursor"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        pump = Pump(
+            Follower(journal, cursor=cursor), Webhook(f"http://127.0.0.1:{nobody.getsockname()[1]}/"),
+            pause=lambda _: pump.stop(),
+        )  # fmt: skip
+        pump.run()
+    assert pump.passed == 0
+    server = serve()
+    Pump(Follower(journal, cursor=cursor), Webhook(server.url)).run(once=True)
+    assert len(server.taken) == 11
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "host", "http://", "http://me:secret@host/"])
+def test_what_is_no_address_is_an_error_without_secrets(url: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Webhook(url)
+    assert "secret" not in str(error.value)
+
+
+class Broker:
+    """Debian's mosquitto on a port of its own, with a listener to everything."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        config = self.folder / "mosquitto.conf"
+        config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"persistence_location {self.folder}/\nuser root\n"
+        )
+        command = [
+            str(shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")),
+            "-c",
+            str(config),
+        ]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("mosquitto did not start")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+            self.process = None
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
+        pytest.skip("mosquitto is not installed; scripts/setup.sh installs it")
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def listen(broker: Broker, topic: str = "#") -> tuple[Any, queue.Queue[tuple[str, bytes, bool]]]:
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    heard: queue.Queue[tuple[str, bytes, bool]] = queue.Queue()
+    ready = threading.Event()
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _c, _u, m: heard.put((m.topic, bytes(m.payload), m.retain))
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_connect = lambda c, *_: c.subscribe(topic, 1)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    assert ready.wait(5)
+    return client, heard
+
+
+def drain(heard: queue.Queue[tuple[str, bytes, bool]], quiet_s: float = 0.5) -> list[tuple[str, bytes, bool]]:
+    out = []
+    while True:
+        try:
+            out.append(heard.get(timeout=quiet_s))
+        except queue.Empty:
+            return out
+
+
+def retained(broker: Broker) -> dict[str, Any]:
+    """What the broker remembers."""
+    client, heard = listen(broker)
+    found = {topic: payload for topic, payload, retain in drain(heard) if retain}
+    client.disconnect()
+    client.loop_stop()
+    return {topic: _decoded(payload) for topic, payload in found.items()}
+
+
+def _decoded(payload: bytes) -> Any:
+    try:
+        return msgspec.json.decode(payload)
+    except msgspec.DecodeError:
+        return payload.decode()
+
+
+def test_mqtt_gets_every_event_and_home_assistant_its_entities(journal: Path, broker: Broker) -> None:
+    pytest.importorskip("paho.mqtt")
+    client, heard = listen(broker, "gaitstream/events/#")
+    sink = Mqtt(broker.address, Topics())
+    Pump(Follower(journal), sink).run(once=True)
+    events = [msgspec.json.decode(payload) for _, payload, _ in drain(heard)]
+    client.loop_stop()
+    assert [event["time_ns"] for event in events] == list(range(1, 12))
+    kept = retained(broker)
+    assert kept["gaitstream/status"] == "online"
+    assert kept["gaitstream/camera/gate"]["online"] is True
+    assert kept["gaitstream/camera/gate"]["person"] == "Ada"
+    assert (kept["gaitstream/person/p-Ada"]["name"], kept["gaitstream/person/p-Ada"]["camera"]) == (
+        "Ada",
+        "gate",
+    )
+    sensor = kept["homeassistant/sensor/gaitstream/person_p-Ada/config"]
+    assert sensor["state_topic"] == "gaitstream/person/p-Ada"
+    assert sensor["availability_topic"] == "gaitstream/status"
+    assert {"unique_id", "name", "device"} <= set(sensor)
+    connected = kept["homeassistant/binary_sensor/gaitstream/camera_gate/config"]
+    assert connected["device_class"] == "connectivity"
+    sink.close()
+    assert retained(broker)["gaitstream/status"] == "offline"
+
+
+def test_who_leaves_the_gallery_leaves_the_broker(journal: Path, broker: Broker) -> None:
+    pytest.importorskip("paho.mqtt")
+    publish(journal, [GalleryChanged(time_ns=20, people=0, removed=("p-Ada",))])
+    sink = Mqtt(broker.address, Topics())
+    Pump(Follower(journal), sink).run(once=True)
+    sink.close()
+    kept = retained(broker)
+    assert "gaitstream/person/p-Ada" not in kept
+    assert "homeassistant/sensor/gaitstream/person_p-Ada/config" not in kept
+
+
+def test_a_broker_that_dies_gets_the_rest_when_it_is_back(
+    journal: Path, broker: Broker, tmp_path: Path
+) -> None:
+    pytest.importorskip("paho.mqtt")
+    cursor = tmp_path / "cursor"
+    sink = Mqtt(broker.address, Topics())
+    Pump(Follower(journal, cursor=cursor), sink).run(once=True)
+    broker.stop()
+    publish(journal, [known(number, "Bob") for number in range(20, 25)])
+    tried: list[float] = []
+
+    def pause(seconds: float) -> None:
+        tried.append(seconds)
+        if len(tried) == 2:
+            broker.start()
+
+    pump = Pump(Follower(journal, cursor=cursor), sink, pause=pause)
+    pump.run(once=True)
+    sink.close()
+    assert (pump.passed, pump.retries) == (5, 2)
+    assert retained(broker)["gaitstream/person/p-Bob"]["track"] == 24
+
+
+def test_a_broker_that_is_killed_marks_nothing_online(journal: Path, broker: Broker) -> None:
+    pytest.importorskip("paho.mqtt")
+    broker.stop()
+    with pytest.raises(NotNowError):
+        Mqtt(broker.address, Topics()).send([(Record("t", 1, b""), known(1))])
+
+
+def test_names_make_no_topics_of_their_own() -> None:
+    topics = Topics()
+    event = known(1, person="+/#\n", camera="a/b+#$c")
+    for topic, _, _ in topics.messages(Record("identity/a/b+#$c", 1, b""), event):
+        assert not set(topic) & set("+#\n$")
+    two = {Topics()._config_topic("sensor", "person", name) for name in ("a b", "a_b", "a.b")}
+    assert len(two) == 3
+
+
+def test_offline_cameras_are_told() -> None:
+    topics = Topics(discovery="")
+    topics.messages(Record("camera/gate", 1, b""), CameraOnline(time_ns=1, camera="gate"))
+    event = CameraOffline(time_ns=2, camera="gate", cause="error")
+    states = {topic: payload for topic, payload, _ in topics.messages(Record("camera/gate", 2, b""), event)}
+    assert msgspec.json.decode(states["gaitstream/camera/gate"])["online"] is False
+
+
+@pytest.mark.parametrize("address", ["host", ":1883", "host:0", "host:mqtt"])
+def test_a_broker_has_a_port(address: str) -> None:
+    pytest.importorskip("paho.mqtt")
+    with pytest.raises(ConfigError, match="give HOST:PORT"):
+        Mqtt(address, Topics())
+
+
+def test_kafka_gets_every_event_keyed_by_camera(journal: Path) -> None:
+    """Against the brokers that librdkafka brings for tests; they speak the protocol, and are no Kafka."""
+    kafka = pytest.importorskip("confluent_kafka")
+    sink = Kafka("", "walks", {"test.mock.num.brokers": 1})
+    Pump(Follower(journal), sink).run(once=True)
+    brokers = sink._producer.list_topics(timeout=5).brokers.values()
+    consumer = kafka.Consumer(
+        {
+            "bootstrap.servers": ",".join(f"{one.host}:{one.port}" for one in brokers),
+            "group.id": "test",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe(["walks"])
+    got: list[Any] = []
+    deadline = time.monotonic() + 20
+    while len(got) < 11 and time.monotonic() < deadline:
+        message = consumer.poll(0.5)
+        if message is not None and message.error() is None:
+            got.append(message)
+    consumer.close()
+    sink.close()
+    assert [msgspec.json.decode(m.value())["time_ns"] for m in got] == list(range(1, 12))
+    assert {m.key() for m in got} == {b"gate"}
+    assert dict(got[0].headers())["type"] == b"camera.online"
