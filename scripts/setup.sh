@@ -59,5 +59,11 @@ if [ "$profile" = dev ]; then
             gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
             gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly ||
         echo "setup: without it those tests are skipped" >&2
+    [ -x /usr/sbin/mosquitto ] || packages "the MQTT sink is tested against a real broker" mosquitto ||
+        echo "setup: without mosquitto its tests are skipped" >&2
+    command -v npm >/dev/null || packages "the subscriber in JavaScript runs in the tests" nodejs npm ||
+        echo "setup: without Node.js its test is skipped" >&2
+    [ -f /usr/include/zmq.hpp ] || packages "the subscriber in C++ is compiled in the tests" cppzmq-dev ||
+        echo "setup: without cppzmq-dev its test is skipped" >&2
 fi
 touch "$venv/.$profile"
