@@ -59,6 +59,8 @@ NOT_COMPUTING = (
     "Concat",
     "Expand",
 )
+WINDOW = 8
+"""Frames of the window that a session is profiled with."""
 CPU_HALF_NOTE = "the CPU provider promotes half-typed nodes to fp32: weights are rounded, arithmetic is not"
 
 
@@ -198,7 +200,8 @@ def _layer(kernel: dict[str, Any]) -> list[Layer]:
 
 
 def _shape(spec: TensorSpec) -> tuple[int, ...]:
-    return tuple(1 if size < 0 else size for size in spec.shape)
+    """A batch of one; where more varies, a window of frames long enough for temporal layers."""
+    return tuple((WINDOW if axis else 1) if size < 0 else size for axis, size in enumerate(spec.shape))
 
 
 def _module() -> Any:

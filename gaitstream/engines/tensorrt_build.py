@@ -159,20 +159,32 @@ def target(trt: Any, config: Any, device: str) -> None:
         config.set_compute_capability(getattr(trt.ComputeCapability, device.replace("sm_", "SM")), 0)
 
 
+WINDOW = (3, 30, 90)
+"""Smallest, usual and largest number of frames that a graph over whole windows is compiled for."""
+
+
 def profile_shapes(
     shape: tuple[int, ...], name: str, batch: Batch
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
     """Smallest, usual and largest shape of an input; None where it is fixed.
 
+    The first dimension is the batch; a second open one is the frames of a window, see `WINDOW`.
+
     Raises:
-        EngineError: a dimension other than the first is open.
+        EngineError: more dimensions are open, or the batch is not.
     """
     if -1 not in shape:
         return None
-    if shape[0] != -1 or -1 in shape[1:]:
-        raise EngineError(f"input {name!r} has shape {list(shape)}: only the first dimension may be open")
-    rest = shape[1:]
-    return (batch.min, *rest), (batch.opt, *rest), (batch.max, *rest)
+    if shape[0] != -1 or shape[1:].count(-1) > 1:
+        raise EngineError(
+            f"input {name!r} has shape {list(shape)}: only the first dimension may be open, and the frames "
+            "of a window"
+        )
+    small, usual, large = (
+        (size, *(frames if one == -1 else one for one in shape[1:]))
+        for size, frames in zip((batch.min, batch.opt, batch.max), WINDOW, strict=True)
+    )
+    return small, usual, large
 
 
 def read_proof(trt: Any, logger: Any, plan: Any, device: str | None) -> Proof:

@@ -242,6 +242,7 @@ class ClipEncoder:
             self.aligner.close()
 
     def _fit(self, window: NDArray[Any]) -> NDArray[Any]:
+        window = self._clip.lengthen(window)
         frames = self._clip.fit(len(window))
         if frames is None:
             raise EngineError(

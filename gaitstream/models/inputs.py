@@ -7,7 +7,9 @@
 | `heatmaps` | float32 `[n, 17, 64, 48]` | the pose model |
 | `keypoints` | float32 `[n, 17, 3]`, x, y, score in heatmap pixels | `pose.keypoints` |
 | `silhouettes` | uint8 `[n, 1, height, width]`, 255 inside the person | the segmentation model |
-| `skeleton_maps` | uint8 `[n, 2, height, width]`, limbs and joints, 255 at most | `skeleton.draw` |
+| `skeleton_maps` | uint8 `[n, 2, height, width]`, limbs and joints, 255 at most | `skeleton_maps.draw` |
+| `joints` | float32 `[n, 17, 3]`, x, y in pixels of the picture, score | `pose.to_image` |
+| `representations` | uint8 `[n, channels, height, width]` | a data set alone |
 
 A model that needs the whole window keeps a frame's inputs as one row until the window closes.
 """
@@ -34,14 +36,18 @@ NAMES: dict[InputKind, str] = {
     InputKind.POSE: "heatmaps",
     InputKind.SILHOUETTE: "silhouettes",
     InputKind.SKELETON_MAP: "skeleton_maps",
+    InputKind.JOINTS: "joints",
+    InputKind.REPRESENTATION: "representations",
 }
 WHITE = 255.0
 
 
-def row_shape(contract: InputContract) -> tuple[int, int, int]:
+def row_shape(contract: InputContract) -> tuple[int, ...]:
     """Shape of one person's row of an input."""
     if contract.kind is InputKind.POSE:
         return JOINTS, HEAT_HEIGHT, HEAT_WIDTH
+    if contract.kind is InputKind.JOINTS:
+        return JOINTS, 3
     return contract.channels, contract.height, contract.width
 
 
@@ -59,7 +65,7 @@ def kept_shape(manifest: Manifest) -> tuple[int, ...]:
 
 def kept_type(manifest: Manifest) -> np.dtype[Any]:
     """In which type a window keeps its frames: heatmaps in half precision, pictures as bytes."""
-    if manifest.keeps != "inputs":
+    if manifest.keeps != "inputs" or InputKind.JOINTS in manifest.needs:
         return np.dtype(np.float32)
     return np.dtype(np.float16 if InputKind.POSE in manifest.needs else np.uint8)
 
@@ -83,7 +89,7 @@ def unpack(manifest: Manifest, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return dict.fromkeys(shapes, rows)
     # Beside heatmaps, pictures have lost their type in the common row.
     return {
-        name: part if name == "heatmaps" else part.astype(np.uint8)
+        name: part if name in ("heatmaps", "joints") else part.astype(np.uint8)
         for name, part in split(rows, shapes).items()
     }
 

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.engines.base import Precision
 
@@ -35,6 +37,12 @@ class InputKind(StrEnum):
     """Masks, 1 inside the person, float32 `[n, 1, height, width]`, input `silhouettes`."""
     SKELETON_MAP = "skeleton_map"
     """Joints and limbs drawn from keypoints, float32 `[n, 2, height, width]`, input `skeleton_maps`."""
+    JOINTS = "joints"
+    """COCO joints, x and y in pixels of the picture and score, float32 `[n, 17, 3]`, input `joints`; of a
+    clip `[n, 17, frames, 3]`."""
+    REPRESENTATION = "representation"
+    """Pictures in 0..1 that a data set stores and the pipeline cannot make (parsing, flow), float32
+    `[n, channels, height, width]`, input `representations`."""
 
     @classmethod
     def _missing_(cls, value: object) -> InputKind | None:
@@ -66,6 +74,10 @@ class InputContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What is cut out of the picture. `pad_to_aspect`: height fits, width padded with black or cut. `pose`:
     the pose model's rule, box x 1.25, zero padded. `segment`: the same, at the segmentation model's size."""
     colour: Literal["rgb"] = "rgb"
+    preparation: Literal["general", "ccpg"] = "general"
+    """By which published rule silhouettes are aligned: CCPG's own, or that of all other data sets."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"preparation"})
 
 
 class AlignmentContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +118,16 @@ class ClipContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Their number is a multiple of this: the product of the graph's temporal strides."""
     context: int | None = None
     """Frames on each side that one output frame depends on. None: all of them."""
+    repeats: bool = False
+    """Shorter windows are repeated as a whole until they are long enough, as the published code does."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"repeats"})
+
+    def lengthen(self, window: NDArray[Any]) -> NDArray[Any]:
+        """A window `[frames, ...]` repeated until it is long enough, where this model does that."""
+        if not self.repeats or not 0 < len(window) < self.min_frames:
+            return window
+        return np.concatenate([window] * -(-self.min_frames // len(window)))
 
     def fit(self, frames: int) -> int | None:
         """How many of a window's frames the graph takes; None when there are too few."""
@@ -143,7 +165,7 @@ class EmbeddingContract(Contract, frozen=True, kw_only=True, forbid_unknown_fiel
     parts: int
     dim: int
     tap: str
-    metric: Literal["mean_part_l2"] = "mean_part_l2"
+    metric: Literal["mean_part_l2", "mean_part_cosine"] = "mean_part_l2"
 
 
 class CropContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -235,7 +257,7 @@ class Manifest(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def needs_pose(self) -> bool:
         """Whether a pose model has to run."""
-        return not self.needs.isdisjoint({InputKind.POSE, InputKind.SKELETON_MAP})
+        return not self.needs.isdisjoint({InputKind.POSE, InputKind.SKELETON_MAP, InputKind.JOINTS})
 
     @property
     def features(self) -> dict[str, FeatureContract]:

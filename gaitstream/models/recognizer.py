@@ -326,7 +326,9 @@ _TAKES: dict[InputKind, tuple[str, str]] = {
     InputKind.CROP: ("crops", "cut people out with Recognizer.crop"),
     InputKind.POSE: ("heatmaps", "cut people out with PoseModel.crop"),
     InputKind.SILHOUETTE: ("silhouettes", "cut people out with Segmenter.crop"),
-    InputKind.SKELETON_MAP: ("skeleton maps", "draw them with skeleton.draw"),
+    InputKind.SKELETON_MAP: ("skeleton maps", "draw them with skeleton_maps.draw"),
+    InputKind.JOINTS: ("joints", "find them with PoseModel and pose.to_image"),
+    InputKind.REPRESENTATION: ("what a data set stores", "take them from its files"),
 }
 
 

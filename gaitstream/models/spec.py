@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import logging
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     # Both import NumPy, which no help text should wait for.
     from gaitstream.models.manifest import Manifest
     from gaitstream.models.trained import TrainedModel
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Shapes = Mapping[str, tuple[int, ...]]
@@ -166,8 +169,14 @@ def find_family(name: str) -> ModelFamily:
 
 
 def families() -> list[ModelFamily]:
-    """All families that are installed, in the order of the help text."""
-    return [FAMILIES.get(name) for name in FAMILIES.names()]
+    """All families that are installed and can be loaded, in the order of the help text."""
+    found = []
+    for name in FAMILIES.names():
+        try:
+            found.append(FAMILIES.get(name))
+        except ConfigError as error:  # one broken package must not hide the others
+            log.warning("%s", error)
+    return found
 
 
 def recognise(shapes: Shapes) -> list[ModelFamily]:

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats, Frame, Image, Person, Reason
+from gaitstream.models import silhouettes, skeleton_maps
 from gaitstream.models.crops import crop_padded
 from gaitstream.models.device_path import DeviceRows
 from gaitstream.models.inputs import NAMES, Inputs
 from gaitstream.models.manifest import InputContract, InputKind, Manifest, SkeletonContract
 from gaitstream.models.on_device import DeviceEncoder
 from gaitstream.models.pose import PoseModel, keypoints, to_image
-from gaitstream.models.segmenter import Segmenter, silhouettes
-from gaitstream.models.skeleton import draw
+from gaitstream.models.segmenter import Segmenter
 
 Bytes = NDArray[np.uint8]
 T = TypeVar("T", bound=np.generic)
@@ -149,6 +149,8 @@ class Gathering:
                 found[name], found["ratios"] = self._crop(contract)
             elif contract.kind is InputKind.POSE:
                 found[name], found["keypoints"] = _on_host(self.heatmaps), _known(self.keypoints)
+            elif contract.kind is InputKind.JOINTS:
+                found[name] = self._joints()
             else:
                 found[name] = self._draw(contract, manifest.skeleton)
         return found
@@ -168,11 +170,15 @@ class Gathering:
             size = contract.height, contract.width
             with self._watch.time(contract.kind.value):
                 self._drawn[key] = (
-                    silhouettes(_known(self.masks), size)
+                    silhouettes.draw(_known(self.masks), size, contract.preparation)
                     if contract.kind is InputKind.SILHOUETTE
-                    else draw(_known(self.keypoints), size, skeleton)
+                    else skeleton_maps.draw(self._joints(), size, skeleton)
                 )
         return self._drawn[key]
+
+    def _joints(self) -> Floats:
+        """Joints of everybody who is left `[n, 17, 3]`, x and y in pixels of the frames."""
+        return to_image(_known(self.keypoints), np.stack([person.box for person in self.persons]))
 
     def _cut(self, crop: Callable[[Image, Floats], Bytes]) -> Bytes:
         return _joined([crop(image, boxes) for image, boxes in self._by_frame()])

@@ -103,7 +103,8 @@ def test_open_dimension_other_than_the_batch(tmp_path: Path, cache: EngineCache)
     import onnx
 
     model = onnx.load(small_graph(tmp_path / "small.onnx"))
-    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size{axis}"
     onnx.save(model, tmp_path / "open.onnx")
     with pytest.raises(EngineError, match="only the first dimension may be open"):
         build_engine(BuildRequest(tmp_path / "open.onnx", "fp32", "sm_89"), "tensorrt-rtx", cache=cache)

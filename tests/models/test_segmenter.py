@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError
-from gaitstream.models.segmenter import Segmenter, silhouettes
+from gaitstream.models.segmenter import Segmenter
+from gaitstream.models.silhouettes import draw as silhouettes
 
 HEIGHT, WIDTH = 48, 36
 
@@ -96,9 +97,14 @@ def test_wrong_models_are_explained(tmp_path: Path, cache: EngineCache) -> None:
 
 
 def reference(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """The datasets' definition, step by step: centred on the median column, padded where the mask ends."""
+    """The datasets' definition, step by step: centred on the median column, padded where the mask ends.
+
+    A mask that adds up to too little, or whose median column is the first, is dropped.
+    """
     import cv2
 
+    if mask.sum(dtype=np.int64) <= 10_000:
+        return np.zeros((height, width), np.uint8)
     rows = np.nonzero(mask.sum(axis=1))[0]
     mask = mask[rows.min() : rows.max() + 1]
     size = max(int(height * mask.shape[1] / mask.shape[0]), 1), height
@@ -109,6 +115,8 @@ def reference(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
         if running > total / 2:
             middle = column
             break
+    if middle == 0:
+        return np.zeros((height, width), np.uint8)
     wide = np.zeros((height, mask.shape[1] + 2 * width), np.uint8)
     wide[:, width : width + mask.shape[1]] = mask
     left = middle + width - width // 2

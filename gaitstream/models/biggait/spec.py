@@ -12,6 +12,8 @@ from gaitstream.models.spec import ModelFamily, Shapes, flag
 if TYPE_CHECKING:
     from gaitstream.models.manifest import Manifest
 
+OTHER = re.compile(r"^HumanSpace_Conv\.")
+"""BiggerGait's, which has a mask branch as well."""
 KEYS = re.compile(r"^(Denoising|Appearance|Mask)_Branch\.|^gait_net\.")
 
 
@@ -29,7 +31,7 @@ class BigGaitOptions:
 
 def is_biggait(shapes: Shapes) -> bool:
     """Whether a checkpoint holds BigGait's branches or its gait network."""
-    return any(KEYS.search(key) for key in shapes)
+    return any(KEYS.search(key) for key in shapes) and not any(OTHER.search(key) for key in shapes)
 
 
 def restate(manifest: Manifest) -> dict[str, str]:

@@ -214,6 +214,14 @@ def size(state: State, key: str, axis: int, default: int) -> int:
     return int(value.shape[axis]) if value is not None and value.ndim > axis else default
 
 
+def count(state: State, pattern: str) -> int:
+    """How many numbered layers there are, counted from 0: `pattern` has a `{}` where the number stands."""
+    found = 0
+    while pattern.format(found) in state:
+        found += 1
+    return found
+
+
 def widths(state: State, keys: Sequence[str]) -> tuple[int, int, int, int]:
     """First dimensions of a network's four stages, read from these tensors."""
     c1, c2, c3, c4 = (

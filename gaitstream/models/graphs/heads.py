@@ -40,7 +40,8 @@ class SeparateFCs(nn.Module):
     def __init__(self, parts: int, inputs: int, outputs: int) -> None:
         super().__init__()
         self.fc_bin = nn.Parameter(torch.empty(parts, inputs, outputs))
-        nn.init.xavier_uniform_(self.fc_bin)
+        if outputs:
+            nn.init.xavier_uniform_(self.fc_bin)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[n, parts, inputs]` to `[n, parts, outputs]`."""

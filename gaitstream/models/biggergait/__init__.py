@@ -1,0 +1,1 @@
+"""BiggerGait: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,1 @@
+"""DeepGaitV2: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,1 @@
+"""GaitBase: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,1 @@
+"""GaitGL: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,1 @@
+"""GaitGraph2: module, checkpoint, graphs and what the manifest says of them."""

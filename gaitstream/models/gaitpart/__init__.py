@@ -1,0 +1,1 @@
+"""GaitPart: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,1 @@
+"""GaitSet: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,1 @@
+"""GaitTR: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,55 @@
+"""GaitTR for the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gaitstream.models.gaittr.module import GaitTR
+from gaitstream.models.gaittr.spec import FAMILY
+from gaitstream.models.graphs.checkpoint import State, expect, fill, read_state, size
+from gaitstream.models.graphs.inputs import JOINTS
+from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.manifest import ClipContract
+from gaitstream.models.spec import NoOptions
+
+
+def load(path: Path, _: NoOptions) -> ClipModel:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
+    """
+    state = read_state(path)
+    expect(path, state, FAMILY)
+    with torch.device("meta"):
+        model = _shape(state)
+    return wrap(fill(path, model, state, FAMILY.title))
+
+
+def make_random(seed: int) -> ClipModel:
+    """A model of Gait3D's size with random weights."""
+    torch.manual_seed(seed)
+    return wrap(GaitTR().eval())
+
+
+def wrap(module: GaitTR) -> ClipModel:
+    """The module for the export."""
+
+    def embed(keypoints: Tensor) -> Tensor:
+        return module(keypoints.transpose(1, 2))  # type: ignore[no-any-return]
+
+    return ClipModel(
+        FAMILY.name, module, (JOINTS,), embed, ClipContract(context=16), Tap("the last linear layer")
+    )
+
+
+def _shape(state: State) -> GaitTR:
+    """A module of the checkpoint's sizes."""
+    widths = (
+        size(state, f"backbone.{index}.st.bn.weight", 0, default)
+        for index, default in enumerate((64, 64, 128, 256))
+    )
+    return GaitTR(tuple(widths), size(state, "fcn.weight", 0, 128))

@@ -1,0 +1,232 @@
+"""The two shapes of traced families: frames that are encoded alone and pooled, and windows that are not.
+
+A family says what it looks at, gives two or one functions of its module, and is described, traced and proved
+by what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gaitstream.models.graphs import windows
+from gaitstream.models.graphs.traced import Traced, TracedModel
+from gaitstream.models.manifest import (
+    ClipContract,
+    EmbeddingContract,
+    FeatureContract,
+    InputContract,
+    Pooling,
+)
+from gaitstream.models.trained import EMBEDDING, FEATURES, POOLED, Array, Case, Description
+
+EXAMPLES, FRAMES = 2, 5
+"""Batch and window of the inputs a graph is traced with; sizes that vary must not be 1."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Which embedding it is, and how two are compared.
+
+    Attributes:
+        name: in words, for the manifest.
+        metric: of the published evaluation.
+    """
+
+    name: str
+    metric: str = "mean_part_l2"
+
+
+class SetModel(TracedModel):
+    """A model that encodes every frame alone.
+
+    Args:
+        family: its name.
+        module: in evaluation mode.
+        inputs: what it looks at, in the order of `features`' arguments.
+        features: frames `[n, ...]` to maps `[n, c, h, w]` by output name, `features` first.
+        embed: pooled maps in the same order to `[n, parts, dim]`; a `sequence` comes as `[n, s, c, h, w]`.
+        tap: which embedding it is.
+        poolings: of the outputs that are not pooled by their maximum.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        module: nn.Module,
+        inputs: tuple[InputContract, ...],
+        features: Callable[..., dict[str, Tensor]],
+        embed: Callable[..., Tensor],
+        tap: Tap,
+        poolings: Mapping[str, Pooling] | None = None,
+    ) -> None:
+        self._family = family
+        self.module = module
+        self._inputs, self._tap = inputs, tap
+        self._features, self._embed = features, embed
+        self._poolings = poolings or {}
+
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+        return self._family
+
+    def describe(self) -> Description:
+        """Shapes are those of two drawn frames."""
+        maps, embedding = self._example()
+        contracts = {name: self._contract(name, one) for name, one in maps.items()}
+        return Description(
+            input=self._inputs[0],
+            more_inputs=self._inputs[1:],
+            feature=contracts.pop(FEATURES),
+            more_features=contracts,
+            embedding=_embedding_contract(embedding, self._tap),
+        )
+
+    def traced(self) -> Mapping[str, Traced]:
+        """`frame` and `head`."""
+        frames = windows.draw(self._inputs, EXAMPLES)[0]
+        maps, _ = self._example()
+        pooled = {name: self._gathered(name, one) for name, one in maps.items()}
+
+        def frame(*inputs: Tensor) -> tuple[Tensor, ...]:
+            return tuple(self._features(*inputs).values())
+
+        varies = {_pooled(name): {1: "frames"} for name in maps if self._pooling(name) == "sequence"}
+        return {
+            "frame": Traced(frame, _tensors(frames), tuple(maps)),
+            "head": Traced(
+                self._embed, {_pooled(name): one for name, one in pooled.items()}, (EMBEDDING,), varies
+            ),
+        }
+
+    def case(self) -> Case:
+        """Walkers in windows of two lengths."""
+        feeds, sequences = windows.draw_sequences(self._inputs)
+        with torch.no_grad():
+            maps = self._features(*_tensors(feeds).values())
+            pooled = {name: self._pool(name, one, sequences) for name, one in maps.items()}
+            embedding = windows.each_length(
+                sequences,
+                lambda index: self._embed(*(torch.stack([one[i] for i in index]) for one in pooled.values())),
+            )
+        return Case(
+            windows.about(),
+            feeds,
+            sequences,
+            {name: one.numpy() for name, one in maps.items()},
+            embedding,
+            dict,
+        )
+
+    def _example(self) -> tuple[dict[str, Tensor], Tensor]:
+        frames = windows.draw(self._inputs, EXAMPLES)[0]
+        with torch.no_grad():
+            maps = self._features(*_tensors(frames).values())
+            embedding = self._embed(*(self._gathered(name, one) for name, one in maps.items()))
+        return maps, embedding
+
+    def _gathered(self, name: str, maps: Tensor) -> Tensor:
+        """Maps as the head takes them."""
+        return maps[:, None].repeat(1, FRAMES, 1, 1, 1) if self._pooling(name) == "sequence" else maps
+
+    def _pool(self, name: str, maps: Tensor, sequences: NDArray[np.int64]) -> list[Tensor]:
+        """What the head takes of each sequence."""
+        parts = [maps[torch.from_numpy(sequences == index)] for index in range(int(sequences.max()) + 1)]
+        return parts if self._pooling(name) == "sequence" else [part.amax(0) for part in parts]
+
+    def _pooling(self, name: str) -> Pooling:
+        return self._poolings.get(name, "max")
+
+    def _contract(self, name: str, maps: Tensor) -> FeatureContract:
+        _, channels, height, width = maps.shape
+        return FeatureContract(channels=channels, height=height, width=width, pooling=self._pooling(name))
+
+
+class ClipModel(TracedModel):
+    """A model whose layers mix the frames of a window.
+
+    Args:
+        family: its name.
+        module: in evaluation mode.
+        inputs: what it looks at, in the order of `embed`'s arguments.
+        embed: a window `[n, channels, s, ...]` of each to `[n, parts, dim]`.
+        clip: how many frames it takes, and how far it looks.
+        tap: which embedding it is.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        module: nn.Module,
+        inputs: tuple[InputContract, ...],
+        embed: Callable[..., Tensor],
+        clip: ClipContract,
+        tap: Tap,
+    ) -> None:
+        self._family = family
+        self.module = module
+        self._inputs, self._embed, self._clip, self._tap = inputs, embed, clip, tap
+
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+        return self._family
+
+    def describe(self) -> Description:
+        """Shapes are those of a drawn window."""
+        with torch.no_grad():
+            embedding = self._embed(*self._example().values())
+        return Description(
+            input=self._inputs[0],
+            more_inputs=self._inputs[1:],
+            clip=self._clip,
+            embedding=_embedding_contract(embedding, self._tap),
+        )
+
+    def traced(self) -> Mapping[str, Traced]:
+        """`clip`."""
+        inputs = self._example()
+        varies = {name: {2: "frames"} for name in inputs}
+        return {"clip": Traced(self._embed, inputs, (EMBEDDING,), varies)}
+
+    def case(self) -> Case:
+        """Walkers in windows of two lengths."""
+        feeds, sequences = windows.draw_sequences(self._inputs)
+        with torch.no_grad():
+            embedding = windows.each_length(
+                sequences,
+                lambda index: self._embed(
+                    *(
+                        torch.stack([windows.clip_of(array, sequences == i) for i in index])
+                        for array in feeds.values()
+                    )
+                ),
+            )
+        return Case(windows.about(), feeds, sequences, {}, embedding, dict)
+
+    def _example(self) -> dict[str, Tensor]:
+        frames = max(FRAMES, self._clip.min_frames)
+        feeds, sequences = windows.draw(self._inputs, frames, EXAMPLES)
+        return {
+            name: torch.stack([windows.clip_of(array, sequences == i) for i in range(EXAMPLES)])
+            for name, array in feeds.items()
+        }
+
+
+def _tensors(feeds: dict[str, Array]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in feeds.items()}
+
+
+def _pooled(name: str) -> str:
+    return POOLED if name == FEATURES else f"{POOLED}_{name}"
+
+
+def _embedding_contract(embedding: Tensor, tap: Tap) -> EmbeddingContract:
+    _, parts, dim = embedding.shape
+    return EmbeddingContract(parts=parts, dim=dim, tap=tap.name, metric=tap.metric)  # type: ignore[arg-type]

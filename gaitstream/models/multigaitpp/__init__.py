@@ -1,0 +1,1 @@
+"""MultiGait++: module, checkpoint, graphs and what the manifest says of them."""

@@ -1,0 +1,126 @@
+"""MultiGait++ (Jin et al., AAAI 2025): two representations, what they share and what each has alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows
+from gaitstream.models.graphs.opengait import BlockP3D, FrameWise, blocks, conv_stem, frame_blocks, to_clip
+
+SQUEEZE = 16
+FLOOR = 1e-6
+
+
+def _scores(channels: int) -> FrameWise:
+    """One branch's scores per pixel and channel."""
+    middle = channels // SQUEEZE
+    return FrameWise(
+        nn.Sequential(
+            nn.Conv2d(channels, middle, 1, bias=False),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(),
+            nn.Conv2d(middle, middle, 1, bias=False),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(),
+            nn.Conv2d(middle, channels, 1, bias=False),
+        )
+    )
+
+
+class CommonAndDifferent(nn.Module):
+    """Splits two branches into what they have in common and what is left of each (C square)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _scores(channels)
+        self.conv2 = _scores(channels)
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From two `[n, c, s, h, w]` the first's own, the common and the second's own path."""
+        weights = torch.stack([self.conv1(second), self.conv2(first)]).softmax(0)
+        low = weights.amin(0)
+        least, most = low.amin(1, keepdim=True), low.amax(1, keepdim=True)
+        common = ((low - least) / (most - least + FLOOR)).clamp(0, 1)
+        return (
+            first * (1 - common) * weights[1],
+            (first + second) / 2 * common,
+            second * (1 - common) * weights[0],
+        )
+
+
+class _Mix(nn.Module):
+    """A 1x1 convolution on each frame under the released key name `conv`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = FrameWise(nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+class MultiGaitPP(nn.Module):
+    """The whole model, with the released key names.
+
+    Args:
+        first: channels of the first representation.
+        second: channels of the second.
+        channels: widths of the four stages.
+        depths: blocks of each stage.
+        dim: of a part's embedding.
+        parts: rows of the last map.
+        identities: classes of the training classifier; 0 leaves it empty.
+    """
+
+    def __init__(
+        self,
+        first: int = 2,
+        second: int = 3,
+        channels: tuple[int, ...] = (64, 128, 256, 512),
+        depths: tuple[int, ...] = (1, 1, 1, 1),
+        dim: int = 256,
+        parts: int = 16,
+        identities: int = 0,
+    ) -> None:
+        super().__init__()
+        c1, c2, c3, c4 = channels
+        self.first, self.depths = first, depths
+        self.part1_layer0, self.part2_layer0 = conv_stem(first, c1), conv_stem(second, c1)
+        self.part1_layer1 = frame_blocks(c1, c1, 1, depths[0])
+        self.part2_layer1 = frame_blocks(c1, c1, 1, depths[0])
+        self.csquare = CommonAndDifferent(c1)
+        for name in ("part1_layer", "part2_layer", "layer"):
+            self.add_module(f"{name}2", blocks(BlockP3D, c1, c2, 2, depths[1]))
+            self.add_module(f"{name}3", blocks(BlockP3D, c2, c3, 2, depths[2]))
+        self.fusion = _Mix(3 * c3, c3)
+        self.layer4 = blocks(BlockP3D, c3, c4, 1, depths[3])
+        self.FCs = SeparateFCs(parts, c4, dim)
+        self.BNNecks = SeparateBNNecks(parts, dim, identities)
+
+    @property
+    def context(self) -> int:
+        """Frames on each side that change a frame's map."""
+        return sum(self.depths[1:])
+
+    def maps(self, clip: Tensor) -> Tensor:
+        """Maps of every time step: `[n, first + second, s, 64, 44]` to `[n, c, s, 16, 11]`."""
+        first = self.part1_layer1(self.part1_layer0(clip[:, : self.first]))
+        second = self.part2_layer1(self.part2_layer0(clip[:, self.first :]))
+        paths = self.csquare(first, second)
+        deep = [
+            self.get_submodule(f"{name}3")(self.get_submodule(f"{name}2")(path))
+            for name, path in zip(("part1_layer", "layer", "part2_layer"), paths, strict=True)
+        ]
+        out: Tensor = self.layer4(self.fusion(torch.cat(deep, 1)))
+        return out
+
+    def embed(self, pooled: Tensor) -> Tensor:
+        """Embedding before the neck of pooled maps: `[n, c, 16, 11]` to `[n, parts, dim]`."""
+        out: Tensor = self.FCs(pool_rows(pooled))
+        return out
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """A window's embedding: `[n, s, c, 64, 44]` in 0..1 to `[n, parts, dim]`."""
+        return self.embed(self.maps(to_clip(frames)).amax(2))

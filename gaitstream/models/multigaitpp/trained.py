@@ -1,0 +1,69 @@
+"""MultiGait++ for the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gaitstream.models.graphs.checkpoint import State, count, expect, fill, read_state, size
+from gaitstream.models.graphs.inputs import representation
+from gaitstream.models.graphs.opengait import TRAINING_ONLY
+from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.manifest import ClipContract
+from gaitstream.models.multigaitpp.module import MultiGaitPP
+from gaitstream.models.multigaitpp.spec import FAMILY
+from gaitstream.models.spec import NoOptions
+
+
+def load(path: Path, _: NoOptions) -> ClipModel:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
+    """
+    state = read_state(path)
+    expect(path, state, FAMILY)
+    with torch.device("meta"):
+        model = _shape(state)
+    return wrap(fill(path, model, state, FAMILY.title, TRAINING_ONLY))
+
+
+def make_random(seed: int) -> ClipModel:
+    """A model of CCPG's size with random weights."""
+    torch.manual_seed(seed)
+    return wrap(MultiGaitPP().eval())
+
+
+def wrap(module: MultiGaitPP) -> ClipModel:
+    """The module for the export; its pictures come from a data set, first those of its first part."""
+    channels = sum(
+        module.get_submodule(f"part{part}_layer0").forward_block[0].in_channels  # type: ignore[index,union-attr]
+        for part in (1, 2)
+    )
+    return ClipModel(
+        FAMILY.name,
+        module,
+        (representation(channels),),
+        lambda pictures: module.embed(module.maps(pictures).amax(2)),
+        ClipContract(context=module.context),
+        Tap("before the neck"),
+    )
+
+
+def _shape(state: State) -> MultiGaitPP:
+    """A module of the checkpoint's sizes."""
+    stages = ["part1_layer1.forward_block.", "layer2.", "layer3.", "layer4."]
+    norms = ["bn2.weight", *["conv2.forward_block.1.weight"] * 3]
+    return MultiGaitPP(
+        size(state, "part1_layer0.forward_block.0.weight", 1, 2),
+        size(state, "part2_layer0.forward_block.0.weight", 1, 3),
+        tuple(
+            size(state, f"{stage}0.{norm}", 0, default)
+            for stage, norm, default in zip(stages, norms, (64, 128, 256, 512), strict=True)
+        ),
+        tuple(count(state, stage + "{}." + norm) for stage, norm in zip(stages, norms, strict=True)),
+        size(state, "FCs.fc_bin", 2, 256),
+        size(state, "FCs.fc_bin", 0, 16),
+        size(state, "BNNecks.fc_bin", 2, 0),
+    )

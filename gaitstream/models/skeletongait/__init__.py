@@ -1,0 +1,1 @@
+"""SkeletonGait: module, checkpoint, graphs and what the manifest says of them."""

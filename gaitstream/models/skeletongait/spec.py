@@ -1,0 +1,35 @@
+"""SkeletonGait as the rest of the house sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gaitstream.models.spec import ModelFamily, Shapes, flag
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkeletonGaitOptions:
+    """What a checkpoint was trained with and does not hold."""
+
+    tap: Literal["after", "before"] = flag(
+        "after",
+        help="the embedding after the neck, as CCPG's (default), or before it, as all others'",
+        choices=("after", "before"),
+    )
+
+
+def is_skeletongait(shapes: Shapes) -> bool:
+    """Whether a checkpoint has the deep network, over limbs and joints."""
+    return shapes.get("layer0.forward_block.0.weight", (0, 0))[1] == 2
+
+
+FAMILY = ModelFamily(
+    name="skeletongait",
+    title="SkeletonGait",
+    summary="a SkeletonGait checkpoint of OpenGait",
+    recognises=is_skeletongait,
+    loader="gaitstream.models.skeletongait.trained:load",
+    options=SkeletonGaitOptions,
+    randomizer="gaitstream.models.skeletongait.trained:make_random",
+)

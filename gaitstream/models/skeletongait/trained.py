@@ -1,0 +1,51 @@
+"""SkeletonGait for the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gaitstream.models.deepgaitv2.module import DeepGaitV2
+from gaitstream.models.deepgaitv2.trained import build
+from gaitstream.models.graphs.checkpoint import expect, fill, read_state
+from gaitstream.models.graphs.inputs import SKELETON_MAP
+from gaitstream.models.graphs.opengait import COUNTED_ONLY, TRAINING_ONLY
+from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.manifest import ClipContract
+from gaitstream.models.skeletongait.spec import FAMILY, SkeletonGaitOptions
+
+
+def load(path: Path, options: SkeletonGaitOptions) -> ClipModel:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
+    """
+    state = read_state(path)
+    expect(path, state, FAMILY)
+    with torch.device("meta"):
+        model = build(state)
+    after = options.tap == "after"
+    module = fill(path, model, state, FAMILY.title, COUNTED_ONLY if after else TRAINING_ONLY)
+    return wrap(module, after=after)
+
+
+def make_random(seed: int) -> ClipModel:
+    """A model of the published size with random weights."""
+    torch.manual_seed(seed)
+    return wrap(DeepGaitV2(inputs=2).eval(), after=True)
+
+
+def wrap(module: DeepGaitV2, *, after: bool) -> ClipModel:
+    """The module for the export, with the embedding after or before the neck."""
+    embed = module.embed_after_neck if after else module.embed
+    name = "after the neck, every part of unit length" if after else "before the neck"
+    return ClipModel(
+        FAMILY.name,
+        module,
+        (SKELETON_MAP,),
+        lambda maps: embed(module.maps(maps).amax(2)),
+        ClipContract(context=module.context),
+        Tap(name),
+    )
