@@ -6,34 +6,52 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.cli.numbers import positive
+
 if TYPE_CHECKING:
-    from gaitstream.config.schema import Config
-    from gaitstream.pipeline.enroll import Walk
+    from gaitstream.gallery import Gallery
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def add(commands: Commands) -> None:
     """Add this group's commands."""
-    enroll = commands.add_parser("enroll", help="enrol a person from a video")
+    enroll = commands.add_parser(
+        "enroll",
+        help="enrol a person from a video, a camera, a stream or saved pictures",
+        description="Enrol the one person who walks in a video, before a camera or in a stream, or in a "
+        "folder of 'run --save-tracklets'. Where several walk it is said how to name one (exit code 2).",
+    )
     enroll.add_argument("--person", required=True, metavar="NAME", help="the name that events will carry")
-    enroll.add_argument("--track", type=int, metavar="N", help="which of the video's tracks it is")
+    seen = _add_seen(enroll)
+    seen.add_argument("--tracklet", type=Path, metavar="DIR", help="a saved track's folder of pictures")
+    enroll.add_argument("--track", type=int, metavar="N", help="which of a video's tracks it is")
     enroll.add_argument(
         "--pictures", type=Path, default=Path("tracks"), metavar="DIR", help="for the tracks' pictures"
     )
-    _add_video(enroll)
-    enroll.set_defaults(handler=_enroll)
-    identify = commands.add_parser("identify", help="say who walks in a video")
-    _add_video(identify)
-    identify.set_defaults(handler=_identify)
+    enroll.set_defaults(handler="people:enroll")
+    identify = commands.add_parser(
+        "identify", help="say who walks in a video, before a camera or in a stream"
+    )
+    _add_seen(identify)
+    identify.add_argument("--json", action="store_true", help="one JSON object per track")
+    identify.set_defaults(handler="people:identify")
     _add_gallery(commands)
 
 
-def _add_video(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--video", required=True, type=Path, metavar="FILE", help="the video")
+def _add_seen(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """What is watched, and with which models."""
     parser.add_argument(
         "--cameras", required=True, type=Path, metavar="FILE", help="the cams.yaml: models, gallery"
     )
+    seen = parser.add_mutually_exclusive_group(required=True)
+    seen.add_argument("--video", metavar="FILE", help="a video, or the URL of a stream")
+    seen.add_argument("--camera", metavar="ID", help="a camera of the cams.yaml")
+    parser.add_argument(
+        "--seconds", type=positive, metavar="S",
+        help="watch no longer, from the first picture (default: 30 for cameras and streams)",
+    )  # fmt: skip
+    return seen
 
 
 def _add_gallery(commands: Commands) -> None:
@@ -46,64 +64,10 @@ def _add_gallery(commands: Commands) -> None:
     remove = actions.add_parser("remove", help="erase a person and overwrite the templates")
     remove.add_argument("person", metavar="NAME")
     for parser, handler in ((listing, _list), (info, _info), (remove, _remove)):
-        parser.add_argument("--gallery", required=True, type=Path, metavar="FILE", help="the gallery's file")
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("--gallery", type=Path, metavar="FILE", help="the gallery's file")
+        which.add_argument("--cameras", type=Path, metavar="FILE", help="the cams.yaml that names it")
         parser.set_defaults(handler=handler)
-
-
-def _enroll(args: argparse.Namespace) -> int:
-    from gaitstream.errors import ConfigError
-    from gaitstream.pipeline.enroll import choose, enroll_walk, save_pictures, watch_video
-
-    if not args.person.strip():
-        raise ConfigError(f"--person {args.person!r} is no name; give the name that events will carry")
-    config = _load(args.cameras)
-    walks = watch_video(config, args.video, match=False)
-    walk = choose(walks, args.track)
-    if walk is None:
-        pictures = save_pictures([walk for walk in walks if walk.usable], args.pictures)
-        print(f"{args.video} shows {len(pictures)} people; say who is meant with --track N:")
-        for track, picture in pictures.items():
-            print(f"  --track {track}   {picture}")
-        return 2
-    count = enroll_walk(config, args.person, walk, args.video.name)
-    short = "" if walk.full else ", of an incomplete window: a longer video gives better ones"
-    print(
-        f"enrolled {args.person}: {count} templates from track {walk.track}{short}, in {gallery_of(config)}"
-    )
-    return 0
-
-
-def _identify(args: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
-    from gaitstream.pipeline.enroll import watch_video
-
-    config = _load(args.cameras)
-    table = Table(
-        "track", "seconds", "frames", "who", "distance", "threshold", "nearest", "why not", box=None
-    )
-    for walk in watch_video(config, args.video, match=True):
-        table.add_row(*_row(walk))
-    Console().print(table)
-    return 0
-
-
-def _row(walk: Walk) -> tuple[str, ...]:
-    decision = walk.decision
-    if decision is None:
-        return (str(walk.track),)
-    nearest = ", ".join(f"{name} {distance:.3f}" for name, distance in decision.candidates[:3])
-    return (
-        str(walk.track),
-        f"{walk.seconds:.1f}",
-        str(decision.frames),
-        decision.person or decision.status.value,
-        "-" if decision.distance is None else f"{decision.distance:.3f}",
-        "-" if decision.threshold is None else f"{decision.threshold:.3f}",
-        nearest or "-",
-        decision.reason.value if decision.reason else "",
-    )
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -112,9 +76,7 @@ def _list(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from gaitstream.gallery import Gallery
-
-    with Gallery(args.gallery) as gallery:
+    with _open(args) as gallery:
         table = Table("person", "since", "templates", box=None)
         for entry in gallery.persons():
             since = datetime.fromtimestamp(entry.created_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -132,10 +94,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from gaitstream.gallery import Gallery
     from gaitstream.gallery.calibration import describe
 
-    with Gallery(args.gallery) as gallery:
+    with _open(args) as gallery:
         entries = gallery.persons()
         print(f"{args.gallery}: {len(entries)} people")
         for model, fingerprint in gallery.models().items():
@@ -155,25 +116,24 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from gaitstream.gallery import Gallery
-
-    with Gallery(args.gallery) as gallery:
+    with _open(args) as gallery:
         count = gallery.remove(args.person)
     print(f"erased {args.person} with {count} templates from {args.gallery}")
     return 0
 
 
-def gallery_of(config: Config) -> str:
-    """Where a configuration's gallery is, without credentials."""
-    return str(config.gallery.url or config.gallery.path)
+def _open(args: argparse.Namespace) -> Gallery:
+    """The gallery that a command is about: by its file, or the one a cams.yaml names."""
+    from gaitstream.cli.commands.people import gallery_of, load_site
+    from gaitstream.errors import GalleryError
+    from gaitstream.gallery import Gallery
+    from gaitstream.pipeline.known import open_configured
 
-
-def _load(path: Path) -> Config:
-    """A configuration that names a gallery."""
-    from gaitstream.config.reading import load_config
-    from gaitstream.errors import ConfigError
-
-    config = load_config(path)
-    if config.gallery.where is None:
-        raise ConfigError(f"{path} names no gallery: add 'gallery: {{path: people.gallery}}'")
-    return config
+    if args.cameras is None:
+        return Gallery(args.gallery)
+    config = load_site(args.cameras)
+    gallery = open_configured(config)
+    if gallery is None:
+        raise GalleryError(f"{gallery_of(config)} does not exist yet: enrol somebody")
+    args.gallery = gallery_of(config)
+    return gallery

@@ -103,6 +103,8 @@ def split_authority(rest: str) -> tuple[str, str]:
 
 def hidden(value: str) -> Iterator[str]:
     """The parts of a URL that are not shown, in whole and in pieces, for taking them out of other texts."""
+    if mask_whole(value) == value:
+        return
     found = SCHEME.match(value)
     rest = value[found.end() if found else 0 :]
     credentials, _, place = rest.rpartition("@")

@@ -1,8 +1,11 @@
-"""Enrolling and identifying from a video: one file through the pipeline, its tracks collected."""
+"""Enrolling and identifying: a video, a stream, a camera or saved pictures, their tracks collected."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,14 +19,23 @@ from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
 from gaitstream.gallery import Enrolment
 from gaitstream.pipeline.annotate import cut
+from gaitstream.pipeline.embed import Embedder, Filled
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.identify import TrackState
+from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.known import open_configured
 from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder
+from gaitstream.pipeline.source.video import NETWORK
+from gaitstream.telemetry.stats import CameraStats
 
 Floats = NDArray[np.float32]
 CAMERA = "video"
+TRACKLET_STEP_S = 1 / 15
+"""Time that is assumed between the pictures of a saved track."""
 SHEET_PX = 240
 """Height of the people in a picture of a track."""
 
@@ -93,34 +105,203 @@ class _WalkCollector(Observer):
         return self.walks.setdefault(track, Walk(track))
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What came of watching a video or camera.
+
+    Attributes:
+        walks: its tracks, by id.
+        why_none: what to look at when there are none; empty otherwise.
+    """
+
+    walks: list[Walk]
+    why_none: str
+
+
 def watch_video(config: Config, video: str | Path, *, match: bool) -> list[Walk]:
-    """Run a video through the configured models.
+    """Run a video through the configured models; see `watch`.
 
     Args:
         config: models, tracking, windows, quality; rate and thresholds are those of its first camera.
-        video: a file.
+        video: a file, or the URL of a stream.
         match: compare with the gallery.
 
     Returns:
         Its tracks, by id.
+    """
+    return watch(config, video_camera(config, str(video)), match=match).walks
+
+
+def video_camera(config: Config, video: str) -> Camera:
+    """A video or stream as a camera with the rate and thresholds of a configuration's first one.
 
     Raises:
-        SourceError: it cannot be read.
+        ConfigError: it is no URL that can be right.
+    """
+    url = SecretUrl(video)
+    if fault := url.fault():
+        raise ConfigError(f"{url}: {fault}")
+    first = config.cameras[0]
+    return Camera(id=CAMERA, url=url, fps=first.fps, thresholds=first.thresholds)
+
+
+def is_live(camera: Camera) -> bool:
+    """Whether a camera goes on for ever, unless it turns out to be a recording on the web."""
+    url = camera.url.reveal()
+    synthetic = camera.url.scheme == "synth" and "live=1" in url
+    return synthetic or camera.url.scheme in NETWORK or url.startswith("/dev/video")
+
+
+def watch(
+    config: Config,
+    camera: Camera,
+    *,
+    match: bool,
+    seconds: float | None = None,
+    observers: Sequence[Observer] = (),
+    interrupt: Callable[[Callable[[str], None]], AbstractContextManager[None]] | None = None,
+) -> Watched:
+    """Run a camera, stream or video through the configured models.
+
+    Args:
+        config: models, tracking, windows, quality.
+        camera: what is watched.
+        match: compare with the gallery.
+        seconds: watch no longer, counted from the first picture; None: to the end.
+        observers: further hooks.
+        interrupt: context in which somebody may call what it is given, to end early.
+
+    Raises:
+        SourceError: it cannot be read, or gave no picture.
         GalleryError: the gallery was filled by another model.
     """
     if not config.models.recognizers:
         raise ConfigError("no recognizer is configured: set models.recognizers")
-    first = config.cameras[0]
-    camera = Camera(id=CAMERA, url=SecretUrl(str(video)), fps=first.fps, thresholds=first.thresholds)
-    update: dict[str, object] = {"cameras": [camera]}
+    update: dict[str, object] = {"cameras": [camera.model_copy(update={"enabled": True})]}
     if not match:
         update["gallery"] = GallerySection()
     collector = _WalkCollector()
-    with Pipeline(config.model_copy(update=update), observers=[collector]) as pipeline:
+    with ExitStack() as stack:
+        pipeline = stack.enter_context(
+            Pipeline(config.model_copy(update=update), observers=[collector, *observers])
+        )
+        if interrupt is not None:
+            stack.enter_context(interrupt(pipeline.stop))
+        if seconds is not None:
+            stack.enter_context(_stopping_after(pipeline, camera.id, seconds, config.sources.connect_s))
         outcome = pipeline.run()
+        stats = pipeline.snapshot().cameras[camera.id]
     if outcome.failed:
-        raise SourceError(outcome.failed[CAMERA])
-    return sorted(collector.walks.values(), key=lambda walk: walk.track)
+        raise SourceError(outcome.failed[camera.id])
+    if not stats.decoded:
+        raise SourceError(stats.reason or f"{camera.url}: no picture came")
+    walks = sorted(collector.walks.values(), key=lambda walk: walk.track)
+    return Watched(walks, "" if walks else _why_none(stats))
+
+
+@contextmanager
+def _stopping_after(pipeline: Pipeline, camera: str, seconds: float, connect_s: float) -> Iterator[None]:
+    """Stop a pipeline some time after its camera's first picture, or when none came for long."""
+    over = threading.Event()
+
+    def stop() -> None:
+        started_s, first_s = time.monotonic(), None
+        while not over.wait(0.1):
+            now_s = time.monotonic()
+            if first_s is None and pipeline.stats.camera(camera).analysed:
+                first_s = now_s
+            if now_s - (first_s or started_s) > (seconds if first_s else 2 * connect_s):
+                pipeline.stop("shutdown")
+                return
+
+    thread = threading.Thread(target=stop, name="gaitstream-enough", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _why_none(stats: CameraStats) -> str:
+    if stats.person_frames:
+        return "people were seen, but nobody long enough to be tracked: a longer video, or a higher fps"
+    return (
+        f"nobody was detected in {stats.analysed} frames: is somebody in the picture, at least "
+        "quality.min_height_px high, and models.detector.score low enough?"
+    )
+
+
+def read_tracklet(config: Config, folder: str | Path) -> Walk:
+    """The walk that a run saved with `--save-tracklets`: a folder of one person's pictures.
+
+    The pictures are cut out tightly and some frames apart, so their templates are somewhat poorer than those
+    of the video they come from.
+
+    Raises:
+        ConfigError: no pictures are in it, or too few of them show a gait.
+    """
+    import cv2
+
+    root = Path(folder)
+    paths = sorted(root.glob("*.jpg")) if root.is_dir() else []
+    if not paths:
+        raise ConfigError(
+            f"{root} holds no pictures of a track; give a folder such as DIR/gate/20260101T080000Z-a1b2c3/"
+            "00012-unknown, which 'gaitstream run --save-tracklets DIR' writes"
+        )
+    walk = Walk(track=0)
+    works = []
+    for number, path in enumerate(paths):
+        image = cv2.imread(str(path))
+        if image is None:
+            continue
+        pixels = np.asarray(image, np.uint8)
+        time_ns = int(number * TRACKLET_STEP_S * 1e9)
+        box = np.array([0, 0, pixels.shape[1], pixels.shape[0]], np.float32)
+        person = Person(CAMERA, 0, number, time_ns, box, 1.0)
+        works.append(Work(Frame(CAMERA, number, time_ns, pixels), (person,)))
+        walk.pictures.append(pixels)
+    _embed_works(config, works, walk)
+    if not walk.usable:
+        least = config.tracklets.provisional_from
+        raise ConfigError(
+            f"{root}: fewer than {least} of its {len(paths)} pictures show a gait; take another"
+        )
+    walk.pictures = walk.pictures[:: max(1, len(walk.pictures) // 3)][:3]
+    return walk
+
+
+def _embed_works(config: Config, works: Sequence[Work], walk: Walk) -> None:
+    """Encode pictures of one person and add what their windows give to a walk."""
+    entry = Camera(id=CAMERA, url=SecretUrl("/dev/null"))
+    own = config.model_copy(update={"cameras": [entry]})
+    rule = own.tracklets
+    encoder = Encoder.load(own)
+    try:
+        judge = EvidenceJudge(own, encoder.recognizers.values())
+        embedder = Embedder(
+            encoder.recognizers, WindowRule(rule.length, rule.stride, rule.provisional_from, rule.max_gap_s)
+        )
+        windows: dict[str, Window] = {}
+        filled: list[Filled] = []
+        for work in works:
+            for feature in encoder.encode([work], judge).features:
+                if feature.model not in windows:
+                    windows[feature.model] = embedder.window(feature.model, feature.map)
+                emitted = windows[feature.model].add(feature.person.time_ns, feature.map)
+                if emitted is not None:
+                    filled.append(Filled(feature.model, CAMERA, 0, emitted))
+        for model, window in windows.items():
+            last = window.finish()
+            if last is not None:
+                filled.append(Filled(model, CAMERA, 0, last))
+        collector = _WalkCollector()
+        collector.walks[0] = walk
+        for embedding in embedder.embed(filled):
+            collector.on_embedding(embedding)
+    finally:
+        encoder.close()
 
 
 def choose(walks: Sequence[Walk], track: int | None) -> Walk | None:
@@ -139,7 +320,7 @@ def choose(walks: Sequence[Walk], track: int | None) -> Walk | None:
     if not usable:
         reasons = {walk.decision.reason.value for walk in walks if walk.decision and walk.decision.reason}
         why = f" ({', '.join(sorted(reasons))})" if reasons else ""
-        raise ConfigError(f"nobody walks in this video long enough to be enrolled{why}")
+        raise ConfigError(f"nobody walks long enough to be enrolled{why}")
     return usable[0] if len(usable) == 1 else None
 
 

@@ -279,6 +279,11 @@ class TrackletSaver(Observer):
         except (OSError, ConfigError) as error:
             log.error("camera %s: track %d is not saved: %s", state.camera, state.track, error)
 
+    def folder_of(self, camera: str, track: int) -> Path | None:
+        """Where an ended track of this run was saved."""
+        found = self._shelf.folder.glob(f"{camera}/*-{self._shelf.run}/{track:05d}-*")
+        return next(found, None)
+
     def _keep(self, key: tuple[str, int], frame: Frame, person: Person) -> None:
         """Every k-th crop; k doubles, and every other crop goes, when too many are held."""
         import cv2
