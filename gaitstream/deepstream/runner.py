@@ -276,7 +276,7 @@ class DeepStreamPipeline:
             if action.act is Act.REVIVE:
                 self._revive(action.camera)
             else:
-                self._tell_online(action)
+                self._publish_online(action)
 
     def _revive(self, camera: str) -> None:
         if self.config.deepstream.rest is None:
@@ -287,7 +287,7 @@ class DeepStreamPipeline:
         for command in revive_commands(self.config, camera):
             self.tell(command)
 
-    def _tell_online(self, action: Action) -> None:
+    def _publish_online(self, action: Action) -> None:
         """A camera gives frames again, or does not any more."""
         online = action.act is Act.ONLINE
         state = State.ONLINE if online else State.OFFLINE
@@ -296,7 +296,7 @@ class DeepStreamPipeline:
         change = StateChange(action.camera, state, action.reason, time.time_ns())
         fps = {camera.id: camera.fps for camera in self.config.cameras}.get(action.camera)
         size = self._sizes.get(action.camera)
-        self._session.tell_camera(change, size, fps, cause="" if online else "stalled")
+        self._session.publish_state(change, size, fps, cause="" if online else "stalled")
 
     def _change_cameras(self, before: Config, changes: Changes) -> None:
         self._translator.adjust(self.config)

@@ -274,7 +274,7 @@ class Pipeline:
 
     def _maintain(self) -> None:
         """What is due between batches."""
-        self._tell_states()
+        self._publish_states()
         if self._session.is_due():
             self._cameras.watch()
             self._session.maintain(self._change_cameras)
@@ -283,17 +283,17 @@ class Pipeline:
         """Stop the cameras and end all tracks."""
         self._cameras.stop()
         self._cameras.drain()
-        self._tell_states()
+        self._publish_states()
         failed = {one.camera.id: one.reader.reason for one in self._cameras if one.failed}
         return self._session.end(failed)
 
-    def _tell_states(self) -> None:
+    def _publish_states(self) -> None:
         """Publish which cameras came and went; one that went takes its tracks along."""
         while not self._states.empty():
             change = self._states.get()
             stream = self._cameras.get(change.camera)
             size = stream.reader.size if stream else None
-            self._session.tell_camera(change, size, stream.camera.fps if stream else None)
+            self._session.publish_state(change, size, stream.camera.fps if stream else None)
             if stream is not None and change.state is State.OFFLINE:
                 self._session.judge.forget(change.camera, stream.end_tracks())
                 self._session.decider.end_camera(change.camera, "camera_offline")

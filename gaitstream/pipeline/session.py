@@ -144,7 +144,7 @@ class RunSession:
         except GaitstreamError as error:
             log.error("%s", error)
 
-    def tell_camera(
+    def publish_state(
         self, change: StateChange, size: tuple[int, int] | None, fps: float | None, cause: str = ""
     ) -> None:
         """Publish that a camera came or went; arguments as for `EventMaker.camera`."""

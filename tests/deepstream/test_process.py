@@ -19,7 +19,7 @@ from gaitstream.deepstream.records import FrameRecord, Gone, PersonRecord, pack,
 from gaitstream.deepstream.runner import DeepStreamPipeline
 from gaitstream.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.engines import open_engine
-from gaitstream.errors import MissingExtraError
+from gaitstream.errors import JournalWriteError, MissingExtraError
 from gaitstream.events import Event
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.encoders import Head
@@ -49,15 +49,34 @@ class Keep:
         self.events.append(event)
 
 
+class Full(Keep):
+    """A journal that has no room from the second event on, for as many attempts."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__()
+        self.attempts = attempts
+
+    def publish(self, event: Event) -> None:
+        if self.events and self.attempts:
+            self.attempts -= 1
+            raise JournalWriteError("no space left", full=True)
+        super().publish(event)
+
+
 def run(
-    config: Config, bundle: Bundle, recording: list[Any], folder: Path, **options: Any
+    config: Config,
+    bundle: Bundle,
+    recording: list[Any],
+    folder: Path,
+    sink: Keep | None = None,
+    **options: Any,
 ) -> tuple[Keep, Any]:
     (folder / "recording.pickle").write_bytes(pickle.dumps(recording))
     environ = {
         "PYTHONPATH": f"{FAKE}:{Path.cwd()}",
         "GAITSTREAM_FAKE_RECORDING": str(folder / "recording.pickle"),
     }
-    sink = Keep()
+    sink = sink or Keep()
     head = head_of(bundle)
     with DeepStreamPipeline(
         config,
@@ -88,6 +107,19 @@ def test_videos_run_to_their_end(bundle: Bundle, tmp_path: Path) -> None:
     assert told["run.started"] == told["run.stopped"] == told["camera.online"] == told["track.ended"] == 1
     assert told["identity.final"] == 1
     assert stats.cameras["north"].windows >= 1
+
+
+@pytest.mark.parametrize(("attempts", "lost"), [(1, False), (1000, True)])
+def test_a_full_disk_ends_no_run(attempts: int, lost: bool, bundle: Bundle, tmp_path: Path) -> None:
+    full = Full(attempts)
+    _, (outcome, stats) = run(videos.make_config(tmp_path), bundle, videos.walk(30), tmp_path, full)
+    assert (outcome.cause, outcome.frames) == ("end_of_stream", 30)
+    told = list(kinds(full.events))
+    assert stats.events_waiting == 0
+    assert stats.events_lost == (sum(stats.events.values()) - 1 if lost else 0)
+    assert told[0] == "run.started"
+    assert (told == ["run.started"]) is lost
+    assert lost or (told[-1] == "run.stopped" and kinds(full.events) == stats.events)
 
 
 def test_a_process_that_dies_is_followed_by_another(bundle: Bundle, tmp_path: Path, monkeypatch: Any) -> None:

@@ -128,7 +128,7 @@ def native(
 ) -> tuple[Judged, list[tuple[str, int, int]], EvidenceJudge]:
     """Reasons by frame and track, the features that were kept, and the judge."""
     judge = EvidenceJudge(scene.config(), recognizers.values())
-    encoder = Encoder(recognizers, cast(PoseModel, ScriptedPose(scene)))
+    encoder = Encoder(recognizers, cast(PoseModel, ScriptedPose(scene)), on_device=False)
     judged: Judged = []
     kept = []
     works = []
