@@ -9,7 +9,7 @@ from gaitstream.bench.devices import GFLOP
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
 from gaitstream.bench.process import Contender
-from gaitstream.bench.recognizer import FRAMES, batch_rates, make_frames, make_module, rate_gflops
+from gaitstream.bench.recognizer import FRAMES, batch_rates, make_inputs, make_module, rate_gflops
 from gaitstream.bench.result import Row
 from gaitstream.models.bundle import Bundle
 
@@ -37,7 +37,7 @@ def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: 
         return [Row(contender=name, setting=setting, figures={}, note="no C++ compiler: install g++")]
     module = make_module(manifest.model).to(device)
     module = torch.compile(module) if compiled else module
-    frames = [torch.from_numpy(one)[None].to(device) for one in make_frames(manifest.model)]
+    frames = [torch.from_numpy(one)[None].to(device) for one in make_inputs(manifest).values()]
 
     def embed(n: int = FRAMES) -> None:
         with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=half):

@@ -7,15 +7,24 @@ from pathlib import Path
 from typing import Any
 
 
-def graph_gflop(graph: Path) -> float:
+def graph_gflop(graph: Path, frames: int = 1) -> float:
     """GFLOP of a graph's convolutions and matrix products for one row of its batch.
 
     A multiply-add counts as two. Everything else a graph does is left out: the figure is a lower bound.
+
+    Args:
+        graph: the ONNX file.
+        frames: how many a row has, where the graph leaves it open.
     """
     import openvino as ov
 
     model = ov.Core().read_model(graph)
-    model.reshape({port: [1, *list(port.get_partial_shape())[1:]] for port in model.inputs})
+    model.reshape(
+        {
+            port: [1, *(size if size.is_static else frames for size in list(port.get_partial_shape())[1:])]
+            for port in model.inputs
+        }
+    )
     return sum(2 * _multiply_adds(node) for node in model.get_ops()) / 1e9
 
 

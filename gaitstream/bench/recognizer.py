@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.machine import matrix_rate_gflops
@@ -25,11 +26,10 @@ from gaitstream.engines import cuda
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.inputs import NAMES, pack, row_shape
+from gaitstream.models.manifest import InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.models.spec import find_family
-
-if TYPE_CHECKING:
-    pass
+from gaitstream.models.spec import families, find_family
 
 FRAMES = 30
 SEED = 11
@@ -50,7 +50,6 @@ NOTES = (
     "not "
     "count, and for PyTorch, memory that every layer's result goes through.",
 )
-MODELS: tuple[Literal["biggait", "gaitheat"], ...] = ("biggait", "gaitheat")
 
 
 def run(settings: Settings) -> Suite:
@@ -67,7 +66,7 @@ def run(settings: Settings) -> Suite:
     gpu = use_gpu(settings.device)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-bench-") as folder:
-        for root in bundles or [make_bundle(model, Path(folder) / model) for model in MODELS]:
+        for root in bundles or [make_bundle(model, Path(folder) / model) for model in random_models()]:
             for name, function, arguments in [
                 *settings.extra(Bundle.open(root), gpu, quick),
                 *contenders(root, gpu=gpu),
@@ -114,6 +113,11 @@ def use_gpu(device: Device) -> str:
     return found[0].name if found else ""
 
 
+def random_models() -> list[str]:
+    """The families that make models of random weights, to be measured without a checkpoint."""
+    return [family.name for family in families() if family.randomizer]
+
+
 def make_bundle(model: str, root: Path) -> Path:
     """A bundle of the published size with random weights."""
     from gaitstream.export.api import Options, write_bundle
@@ -157,25 +161,13 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     """One runtime and precision, through the public API."""
     model = Recognizer.load(bundle, runtime, precision)
     name = model.manifest.model
-    frames = make_frames(name)
-    features = model.encode(*frames)
-    half, last = [one[: FRAMES // 2] for one in frames], [one[-1:] for one in frames]
-    pooled = [model.pool(features[: FRAMES // 2]), model.pool(features[FRAMES // 2 :])]
-
-    def window() -> None:
-        newest = model.pool(model.encode(*half))
-        model.embed_pooled(model.pool(np.stack([pooled[0], newest])))
-
-    def after_last() -> None:
-        newest = model.encode(*last)[0]
-        model.embed_pooled(np.maximum(pooled[0], newest))
-
-    tracklet = time_ms(lambda: model.embed(*frames), repeats=repeats)
-    window_ms = time_ms(window, repeats=repeats)
-    last_ms = time_ms(after_last, repeats=2 * repeats)
-    by_batch = batch_rates(lambda n: model.encode(*(one[:n] for one in frames)), repeats)
+    work = _TrackletWork(model)
+    tracklet = time_ms(work.tracklet, repeats=repeats)
+    window_ms = time_ms(work.window, repeats=repeats)
+    last_ms = time_ms(work.last, repeats=2 * repeats)
+    by_batch = batch_rates(work.encode, repeats)
     memory = peak_memory_mib()
-    gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
+    gflop = frame_gflop(Bundle.open(bundle))
     floor = FRAMES * gflop / rate_gflops(precision, "cuda" if "cuda" in model.engine.device else "cpu") * 1e3
     return [
         Row(
@@ -198,8 +190,8 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
 def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """Cost of a frame alone, without floors: needs no PyTorch and no onnx."""
     model = Recognizer.load(bundle, runtime, precision)
-    frames = make_frames(model.manifest.model)
-    times = time_ms(lambda: model.encode(*frames), repeats=repeats, min_total_s=2.0)
+    work = _TrackletWork(model)
+    times = time_ms(lambda: work.encode(FRAMES), repeats=repeats, min_total_s=2.0)
     return [
         Row(
             contender=f"{model.runtime} {model.precision}",
@@ -219,13 +211,75 @@ def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figu
     }
 
 
-def make_frames(model: str) -> list[np.ndarray[Any, Any]]:
-    """A tracklet's inputs of the frame graph; the values do not change the work."""
+class _TrackletWork:
+    """What a recognizer does for a tracklet, piece by piece.
+
+    A clip model, and one that waits for its window, does everything at the window's end.
+    """
+
+    def __init__(self, model: Recognizer) -> None:
+        self._model = model
+        self._inputs = make_inputs(model.manifest)
+        if model.frames is None or model.manifest.keeps == "inputs":
+            self._rows = pack(model.manifest, self._inputs)
+        else:
+            self._rows = self.encode(FRAMES)
+        pools = model.manifest.keeps == "maximum"
+        self._pooled = model.pool(self._rows[: FRAMES // 2]) if pools else None
+
+    def encode(self, frames: int) -> NDArray[Any]:
+        """Encode so many frames; a clip model embeds them."""
+        if self._model.frames is None:
+            return self._model.embed_windows([self._rows[:frames]])
+        return self._model.frames.encode({name: rows[:frames] for name, rows in self._inputs.items()})
+
+    def tracklet(self) -> None:
+        """All frames, to the embedding."""
+        if self._pooled is not None:
+            self._model.embed_windows([self._model.pool(self.encode(FRAMES))])
+        else:
+            self._model.embed_windows([self._rows])
+
+    def window(self) -> None:
+        """A window that overlaps the last one by half."""
+        self._finish(FRAMES // 2)
+
+    def last(self) -> None:
+        """What is left to do after the last frame."""
+        self._finish(1)
+
+    def _finish(self, new: int) -> None:
+        """Encode the new frames and embed them with what was pooled before."""
+        if self._pooled is None:
+            self._model.embed_windows([self._rows])
+        else:
+            newest = self._model.pool(self.encode(new))
+            self._model.embed_windows([np.maximum(self._pooled, newest)])
+
+
+def make_inputs(manifest: Manifest) -> dict[str, NDArray[Any]]:
+    """A tracklet's inputs by name; the values do not change the work. Aligned parts stand for heatmaps."""
     rng = np.random.default_rng(SEED)
-    if model == "biggait":
-        crops = rng.integers(0, 256, (FRAMES, 3, 256, 128), dtype=np.uint8)
-        return [crops, np.full(FRAMES, 0.42, np.float32)]
-    return [rng.random((FRAMES, 3, 64, 48), dtype=np.float32)]
+    inputs: dict[str, NDArray[Any]] = {}
+    for contract in manifest.inputs:
+        shape = (FRAMES, *row_shape(contract))
+        if contract.kind is InputKind.POSE:
+            waits = manifest.keeps == "inputs" or manifest.alignment is None
+            if not waits:
+                shape = (FRAMES, contract.channels, contract.height, contract.width)
+            inputs["heatmaps" if waits else "parts"] = rng.random(shape, dtype=np.float32)
+        else:
+            inputs[NAMES[contract.kind]] = rng.integers(0, 256, shape, dtype=np.uint8)
+        if contract.kind is InputKind.CROP:
+            inputs["ratios"] = np.full(FRAMES, 0.42, np.float32)
+    return inputs
+
+
+def frame_gflop(bundle: Bundle) -> float:
+    """Multiply-adds of one frame, in GFLOP: of the frame graph, or a frame's share of the clip graph."""
+    if bundle.manifest.shape == "frame":
+        return graph_gflop(bundle.graph("frame", "fp32"))
+    return graph_gflop(bundle.graph("clip", "fp32"), frames=FRAMES) / FRAMES
 
 
 def rate_gflops(precision: str, device: str) -> float:

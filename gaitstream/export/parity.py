@@ -23,6 +23,8 @@ from gaitstream.export.compare import Distance, measure
 from gaitstream.export.running import BundleRunner, Embedded, windows
 from gaitstream.models.bundle import PARITY, Bundle, Role
 from gaitstream.models.graphs.writer import taps_of, with_taps
+from gaitstream.models.inputs import WHITE, pack
+from gaitstream.models.manifest import InputKind
 from gaitstream.models.trained import Array, Case, FrontCase, Limits, TrainedModel
 
 Say = Callable[[str], None]
@@ -294,14 +296,23 @@ def _plan(bundle: Bundle, limits: Limits, skipped: dict[str, str]) -> Iterator[t
 
 
 def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Row]:
-    """The graph for nvinfer against the ordinary ones on the same pixels; bf16 is not for nvinfer."""
+    """The graph for nvinfer against the ordinary ones on the same pixels; bf16 is not for nvinfer.
+
+    What it gives is what is kept of a frame: features, or the inputs of a model that waits for its window.
+    """
     bundle, precision = runner.bundle, runner.precision
     if precision == "bf16" or bundle.manifest.graphs[precision].deepstream is None:
         return []
     case = trained.nvinfer_case()
-    expected = runner.run("frame", case.ordinary(runner))
+    feeds = case.ordinary(runner)
+    if bundle.manifest.keeps == "inputs":
+        # Pictures are kept as bytes, whatever the graph behind them takes.
+        shares = InputKind.POSE not in bundle.manifest.needs
+        expected = pack(bundle.manifest, feeds) * (WHITE if shares else 1.0)
+    else:
+        expected = runner.run("frame", feeds)["features"]
     found = runner.run("deepstream", {"crops": case.crops})[case.output]
-    distance = measure(found, expected["features"])
+    distance = measure(found, expected)
     limit = case.limits.get(precision)
     holds = limit is None or distance.relative <= limit
     return [

@@ -36,6 +36,8 @@ Fit = Literal["top_left", "center", "stretch"]
 Outputs = Mapping[str, NDArray[Any]]
 Shapes = Mapping[str, tuple[int, ...]]
 
+OWN = ("yolox", "yolov8", "yolov10", "detr", "rfdetr")
+"""Names of the layouts of this package."""
 STRIDES = (8, 16, 32)
 FEWEST_QUERIES = 50
 
@@ -99,7 +101,7 @@ class DetectorLayout:
 LAYOUTS: Registry[DetectorLayout] = Registry(
     "detector layout",
     "gaitstream.detectors",
-    {name: f"{__name__}:{name.upper()}" for name in ("yolox", "yolov8", "yolov10", "detr", "rfdetr")},
+    {name: f"{__name__}:{name.upper()}" for name in OWN},
 )
 """The layouts by name; another package adds its own by an entry point."""
 

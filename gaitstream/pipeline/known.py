@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gaitstream.config.schema import Config
@@ -109,7 +109,7 @@ class GalleryFollower:
         if feed is not None:
             people = People.attach(feed)
         else:
-            self._keeper = start_keeper(config)
+            self._keeper = start_keeper(config, self._fingerprints)
             people = self._keeper.people() if self._keeper is not None else People()
         self.known = KnownPeople(people)
         try:
@@ -207,8 +207,12 @@ def check_models(held: Mapping[str, str], running: Mapping[str, str], where: str
         check_fingerprint(kind, held[kind], running[kind], where)
 
 
-def start_keeper(config: Config) -> Keeper | None:
+def start_keeper(config: Config, recognizers: Iterable[str]) -> Keeper | None:
     """Keep the configured gallery in memory and follow it; None when none is configured.
+
+    Args:
+        config: names the gallery.
+        recognizers: names of those whose templates are asked for.
 
     Raises:
         GalleryError: it cannot be opened, or a template is damaged.
@@ -216,7 +220,7 @@ def start_keeper(config: Config) -> Keeper | None:
     section = config.gallery
     if section.where is None:
         return None
-    keeper = Keeper(section.where, config.models.recognizers, section.key)
+    keeper = Keeper(section.where, recognizers, section.key)
     keeper.start()
     return keeper
 

@@ -122,7 +122,7 @@ class WorkerProcesses:
         self._gone: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopping = StopRequest()
         self._started_s = time.monotonic()
-        self._keeper = start_keeper(config)
+        self._keeper = start_keeper(config, config.models.recognizers)
 
     def run(self) -> Outcome:
         """Start the workers, start again those that die, and wait until all have ended.

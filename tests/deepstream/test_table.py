@@ -17,7 +17,7 @@ from gaitstream.deepstream.elements import Graph, Link, Node
 from gaitstream.deepstream.graph import build_graph
 from gaitstream.deepstream.plan import Plan
 from gaitstream.errors import ConfigError
-from gaitstream.models.detector_layouts import LAYOUTS
+from gaitstream.models.detector_layouts import OWN
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "deepstream": [
@@ -52,7 +52,7 @@ def test_every_option_gives_known_names_and_values(site: Any, make_plan: Any) ->
     seen = set()
     for config in every_site(site):
         for layout, kinds, view in itertools.product(
-            LAYOUTS.names(), (("biggait",), ("gaitheat",), ("biggait", "gaitheat")), (False, True)
+            OWN, (("biggait",), ("gaitheat",), ("biggait", "gaitheat")), (False, True)
         ):
             plan = make_plan(layout=layout, kinds=kinds)
             built = build_graph(config, plan, Path("/out"), view=view)

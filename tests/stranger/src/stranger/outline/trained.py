@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +15,25 @@ from torch import nn
 from gaitstream.models.graphs import fold
 from gaitstream.models.graphs.checkpoint import expect, fill, read_state, size
 from gaitstream.models.graphs.layers import project_rows
+from gaitstream.models.graphs.splice import chain, half_output, sealed
 from gaitstream.models.graphs.walkers import about, draw_silhouette, schedule, sequence_index
 from gaitstream.models.graphs.writer import GraphWriter
-from gaitstream.models.manifest import EmbeddingContract, FeatureContract, InputContract, InputKind
-from gaitstream.models.trained import FEATURES, Array, Case, Description, TrainedModel, pool
+from gaitstream.models.manifest import (
+    CropContract,
+    EmbeddingContract,
+    FeatureContract,
+    InputContract,
+    InputKind,
+)
+from gaitstream.models.trained import FEATURES, Array, Case, Description, NvinferCase, TrainedModel, pool
+from stranger.contrast import graph as contrast
 from stranger.outline.module import PARTS, SILHOUETTE, Outline
 from stranger.outline.spec import FAMILY, OutlineOptions
 
 PRODUCER = "stranger"
 SLOPE = 0.01
+FEATURE = f"{FAMILY.name}_feature"
+"""Output of the graph for nvinfer."""
 ROWS, COLUMNS = SILHOUETTE[0] // 4, SILHOUETTE[1] // 4
 
 
@@ -57,6 +68,7 @@ class TrainedOutline(TrainedModel):
                 crop_rule="segment",
             ),
             feature=FeatureContract(channels=channels, height=ROWS, width=COLUMNS),
+            nvinfer=CropContract(height=SILHOUETTE[0], width=SILHOUETTE[1], rule="segment"),
             embedding=EmbeddingContract(parts=PARTS, dim=dim, tap=f"the last layer, {self.options.tap}"),
         )
 
@@ -88,6 +100,18 @@ class TrainedOutline(TrainedModel):
             x = g.op("Div", x, norm)
         g.output("embedding", x, ["n", parts, dim], precise=True)
         return g.model(PRODUCER)
+
+    def for_nvinfer(self, graphs: Mapping[str, onnx.ModelProto], *, half: bool) -> onnx.ModelProto:
+        """The toy segmentation model before the frame graph."""
+        pairs = [("silhouettes", "silhouettes")]
+        whole = chain(contrast.silhouettes(SILHOUETTE), "", graphs["frame"], "frame/", pairs)
+        return sealed(half_output(whole, "frame/features", FEATURE))
+
+    def nvinfer_case(self) -> NvinferCase:
+        """Pictures that show the drawn silhouettes."""
+        crops = contrast.crops_of(drawn_silhouettes())
+        feeds = {"silhouettes": contrast.silhouettes_of(crops)}
+        return NvinferCase(crops, FEATURE, lambda _: feeds, {"fp32": 1e-3, "fp16": 3e-3})
 
     @torch.no_grad()
     def case(self) -> Case:

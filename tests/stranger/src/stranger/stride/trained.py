@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,15 +14,19 @@ from torch import Tensor, nn
 from gaitstream.models.graphs import fold
 from gaitstream.models.graphs.checkpoint import expect, fill, read_state, size
 from gaitstream.models.graphs.layers import project_rows
+from gaitstream.models.graphs.splice import half_output, sealed
 from gaitstream.models.graphs.walkers import about, sequence_index
 from gaitstream.models.graphs.writer import GraphWriter
-from gaitstream.models.manifest import ClipContract, EmbeddingContract, InputContract, InputKind
+from gaitstream.models.manifest import ClipContract, CropContract, EmbeddingContract, InputContract, InputKind
 from gaitstream.models.spec import NoOptions
-from gaitstream.models.trained import Array, Case, Description, TrainedModel
+from gaitstream.models.trained import Array, Case, Description, NvinferCase, TrainedModel
+from stranger.contrast import graph as contrast
 from stranger.outline.trained import PRODUCER, drawn_silhouettes
 from stranger.stride.module import CONTEXT, PARTS, SILHOUETTE, Stride
 from stranger.stride.spec import FAMILY
 
+FEATURE = f"{FAMILY.name}_feature"
+"""Output of the graph for nvinfer."""
 FRAMES = 5
 """Of the windows that the proof is made on."""
 
@@ -56,6 +61,7 @@ class TrainedStride(TrainedModel):
                 crop_rule="segment",
             ),
             clip=ClipContract(min_frames=1, context=CONTEXT),
+            nvinfer=CropContract(height=SILHOUETTE[0], width=SILHOUETTE[1], rule="segment"),
             embedding=EmbeddingContract(parts=parts, dim=dim, tap="the last layer"),
         )
 
@@ -73,6 +79,16 @@ class TrainedStride(TrainedModel):
         x = project_rows(g, g.widen(pooled), fold.array(self.module.embed.fc_bin))
         g.output("embedding", g.transpose(x, 1, 0, 2), ["n", PARTS, self.module.embed.fc_bin.shape[2]])
         return {"clip": g.model(PRODUCER)}
+
+    def for_nvinfer(self, graphs: Mapping[str, onnx.ModelProto], *, half: bool) -> onnx.ModelProto:
+        """The toy segmentation model alone: the clip graph takes its silhouettes when the window closes."""
+        return sealed(half_output(contrast.silhouettes(SILHOUETTE, white=255.0), "silhouettes", FEATURE))
+
+    def nvinfer_case(self) -> NvinferCase:
+        """Pictures that show the drawn silhouettes."""
+        crops = contrast.crops_of(drawn_silhouettes())
+        feeds = {"silhouettes": contrast.silhouettes_of(crops)}
+        return NvinferCase(crops, FEATURE, lambda _: feeds, {"fp32": 0.0, "fp16": 0.0})
 
     @torch.no_grad()
     def case(self) -> Case:

@@ -1,0 +1,1 @@
+"""A segmentation model without weights: what differs from the crop's edges is the person."""

@@ -1,0 +1,1 @@
+"""A layout of detectors' outputs that gaitstream does not know."""
