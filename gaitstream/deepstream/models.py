@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
 from gaitstream.engines.cache import default_root, file_sha256
 from gaitstream.engines.opening import graph_precision, graph_shapes, graph_types
 from gaitstream.errors import BundleError, ConfigError
+from gaitstream.kernels.plugin_library import library_path
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.detector import find_detector, settle_contract
 from gaitstream.models.detector_layouts import DetectorContract
@@ -22,7 +22,6 @@ from gaitstream.models.resolve import find_bundle, resolve
 from gaitstream.models.spec import FAMILIES, find_family
 
 PARSER_FILE = "libgaitstream_parser.so"
-DEFAULT_NATIVE = Path("/opt/gaitstream-native")
 
 
 def make_plan(config: Config) -> Plan:
@@ -41,15 +40,16 @@ def make_plan(config: Config) -> Plan:
 
 
 def parser_library() -> Path:
-    """Where our parser for nvinfer lies: in $GAITSTREAM_NATIVE, or where the image has it."""
-    return Path(os.environ.get("GAITSTREAM_NATIVE", DEFAULT_NATIVE)) / PARSER_FILE
+    """Where our parser for nvinfer lies: beside our plugins for TensorRT."""
+    return library_path().with_name(PARSER_FILE)
 
 
 def _encoder(name: str, model: str, config: Config) -> EncoderPlan:
     bundle = find_bundle(model, family=config.models.family(name))
     manifest = bundle.manifest
     precision = _precision(bundle, name, config)
-    graph = bundle.graph("deepstream", precision)
+    plugins = manifest.graphs[precision].deepstream_plugin is not None and library_path().is_file()
+    graph = bundle.graph("deepstream_plugin" if plugins else "deepstream", precision)
     crop = _crop(bundle)
     return EncoderPlan(
         name,
@@ -64,6 +64,7 @@ def _encoder(name: str, model: str, config: Config) -> EncoderPlan:
         rule=crop.rule,
         has_joints=manifest.needs_pose,
         waits=manifest.keeps == "inputs",
+        plugins=plugins,
     )
 
 

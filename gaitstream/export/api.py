@@ -158,7 +158,11 @@ def _write_graphs(
     models = trained.graphs(half=half)
     if options.deepstream:
         before = {role: onnx.load(root / name) for role, name in fronts.items()}
-        models = {**models, "deepstream": trained.for_nvinfer({**before, **models}, half=half)}
+        plain = {**before, **models}
+        models = {**models, "deepstream": trained.for_nvinfer(plain, half=half)}
+        by_plugin = trained.for_nvinfer_plugin(plain, half=half)
+        if by_plugin is not None:
+            models = {**models, "deepstream_plugin": by_plugin}
     suffix = ".fp16" if half else ""
     return Graphs(**fronts, **{role: _save(root, role + suffix, graph) for role, graph in models.items()})
 

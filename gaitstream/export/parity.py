@@ -25,7 +25,7 @@ from gaitstream.models.bundle import PARITY, Bundle, Role
 from gaitstream.models.graphs.writer import taps_of, with_taps
 from gaitstream.models.inputs import WHITE, pack
 from gaitstream.models.manifest import InputKind
-from gaitstream.models.trained import Array, Case, FrontCase, Limits, TrainedModel
+from gaitstream.models.trained import Array, Case, FrontCase, Limits, NvinferCase, TrainedModel
 
 Say = Callable[[str], None]
 SCHEMA = 1
@@ -41,7 +41,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         output: `features` and others of the frame graph, `embedding`, what a front gives (`parts`);
-            `deepstream` compares the features of the graph for nvinfer with those of the frame graph.
+            `deepstream` compares the features of the graph for nvinfer with those of the frame graph, and
+            `deepstream_plugin` those of the one that holds our plugin's operator.
         precision: what it ran in.
         runtime: name of the runtime.
         limit: what the judged measure may be at most; None where all is only recorded.
@@ -311,22 +312,26 @@ def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Row]:
         expected = pack(bundle.manifest, feeds) * (WHITE if shares else 1.0)
     else:
         expected = runner.run("frame", feeds)["features"]
-    found = runner.run("deepstream", {"crops": case.crops})[case.output]
+    found = {"deepstream": runner.run("deepstream", {"crops": case.crops})[case.output]}
+    if case.by_plugin is not None:
+        found["deepstream_plugin"] = case.by_plugin(runner)
+    return [_nvinfer_row(name, features, expected, case, runner) for name, features in found.items()]
+
+
+def _nvinfer_row(output: str, found: Array, expected: Array, case: NvinferCase, runner: BundleRunner) -> Row:
     distance = measure(found, expected)
-    limit = case.limits.get(precision)
+    limit = case.limits.get(runner.precision)
     holds = limit is None or distance.relative <= limit
-    return [
-        Row(
-            output="deepstream",
-            precision=precision,
-            runtime=runner.runtime,
-            device="",
-            distance=distance,
-            limit=limit,
-            verdict="recorded" if limit is None else "pass" if holds else "fail",
-            note="" if holds else "the graph for nvinfer departs from the frame graph",
-        )
-    ]
+    return Row(
+        output=output,
+        precision=runner.precision,
+        runtime=runner.runtime,
+        device="",
+        distance=distance,
+        limit=limit,
+        verdict="recorded" if limit is None else "pass" if holds else "fail",
+        note="" if holds else "the graph for nvinfer departs from the frame graph",
+    )
 
 
 def _allowed(rows: list[Row], judgement: Judgement | None) -> tuple[Precision, ...]:

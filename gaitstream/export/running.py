@@ -6,12 +6,14 @@ them at once may not fit a small GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from gaitstream.engines import open_engine
@@ -62,6 +64,20 @@ class BundleRunner:
         precision: Precision = "fp32" if precise else self.precision
         with self.open(self.bundle.graph(role, precision), precision) as engine:
             return engine.infer(feeds)
+
+    def graph(self, role: Role) -> Path:
+        """The file of a role's graph."""
+        return self.bundle.graph(role, self.precision)
+
+    def run_part(self, role: Role, feeds: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Run what lies between some values of a role's graph on one batch."""
+        model = onnx.load(self.graph(role))
+        part = onnx.utils.Extractor(model).extract_model(list(feeds), list(outputs))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{role}.onnx"
+            onnx.save(part, path)
+            with self.open(path) as engine:
+                return engine.infer(feeds)
 
     def embed(
         self, feeds: dict[str, Array], sequences: NDArray[np.int64], *, keep_features: bool = False

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PARITY = "parity.json"
 
-Role = Literal["frame", "head", "align", "deepstream", "clip"]
+Role = Literal["frame", "head", "align", "deepstream", "deepstream_plugin", "clip"]
 
 
 def compute_fingerprint(manifest: Manifest, root: Path) -> str:

@@ -185,10 +185,12 @@ class Graphs(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Heatmaps and keypoints to aligned parts in standard ONNX operators."""
     deepstream: str | None = None
     """For nvinfer: raw 0..255 pixels of one crop to what is kept of a frame, see `Manifest.keeps`."""
+    deepstream_plugin: str | None = None
+    """As `deepstream`, with an operator of our TensorRT plugin in place of standard ones."""
     clip: str | None = None
     """The whole window to the embedding."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"clip"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"clip", "deepstream_plugin"})
 
 
 class Manifest(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):

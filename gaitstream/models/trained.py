@@ -7,7 +7,7 @@ model it asks of a `TrainedModel`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
@@ -136,6 +136,20 @@ class GraphRunner(Protocol):
         """Run the graph of a role in the precision under comparison, or in float32."""
         ...
 
+    def graph(self, role: Role) -> Path:
+        """The file of a role's graph in the precision under comparison."""
+        ...
+
+    def run_part(self, role: Role, feeds: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Run what lies between some values of a role's graph.
+
+        Args:
+            role: of the graph.
+            feeds: values by name, inputs or in between.
+            outputs: names of the values that are wanted.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class NvinferCase:
@@ -146,12 +160,16 @@ class NvinferCase:
         output: name of the feature in that graph.
         ordinary: the frame graph's inputs for these pixels, by the ordinary way.
         limits: largest relative error by precision; a comparison without one is recorded only.
+        by_plugin: the features of the graph that holds our plugin's operator, which a runner without the
+            plugin cannot run: the operator is computed by its CPU build, the rest by the runner. None where
+            there is no such graph.
     """
 
     crops: Array
     output: str
     ordinary: Callable[[GraphRunner], dict[str, Array]]
     limits: Mapping[str, float]
+    by_plugin: Callable[[GraphRunner], Array] | None = None
 
 
 class TrainedModel(ABC):
@@ -214,6 +232,15 @@ class TrainedModel(ABC):
         raise ExportError(
             f"{type(self).__name__} has no graph for DeepStream: export it with --target native"
         )
+
+    def for_nvinfer_plugin(
+        self,
+        graphs: Mapping[str, onnx.ModelProto],  # noqa: ARG002 - for those that have an operator
+        *,
+        half: bool,  # noqa: ARG002
+    ) -> onnx.ModelProto | None:
+        """As `for_nvinfer`, with an operator of our TensorRT plugin; None for models that need none."""
+        return None
 
     def nvinfer_case(self) -> NvinferCase:
         """How that graph is proved."""

@@ -75,6 +75,7 @@ def make_config(gallery: Path, threshold: float) -> Config:
     return Config.model_validate(
         {
             "cameras": [{"id": name, "url": f"rtsp://10.0.0.1/{name}", "fps": FPS} for name in CAMERAS],
+            "models": dict.fromkeys(KINDS, "opened by the test"),
             "gallery": {"path": str(gallery), "threshold": threshold, "margin": 0},
             "deepstream": {"width": MUXED[0], "height": MUXED[1], "source_fps": FPS},
             **judgement(),

@@ -16,9 +16,11 @@ import pytest
 import yaml
 
 from gaitstream.cli import build_parser, main
+from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.compare import Score, finals, owner, read_truth, score, table
 from gaitstream.deepstream.graph import build_graph, room_for_cameras
+from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
 from gaitstream.deepstream.render import render
 from gaitstream.errors import ConfigError
@@ -137,6 +139,25 @@ def test_a_bundle_in_single_precision_alone_runs_in_it(tmp_path: Path) -> None:
     assert "network-mode=0\n" in text
     assert "_fp32.engine" in text
     assert f"onnx-file={bundle.root / 'deepstream.onnx'}" in text
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_our_plugin_is_used_where_its_library_is(
+    compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph in standard operators serves everywhere else."""
+    bundle = with_graph(tiny_bundle(tmp_path / "bundle", "gaitheat"))
+    shutil.copyfile(bundle.root / "deepstream.onnx", bundle.root / "deepstream_plugin.onnx")
+    graphs = msgspec.structs.replace(
+        bundle.manifest.graphs["fp32"], deepstream_plugin="deepstream_plugin.onnx"
+    )
+    write_manifest(msgspec.structs.replace(bundle.manifest, graphs={"fp32": graphs}), bundle.root)
+    monkeypatch.setenv("GAITSTREAM_NATIVE", str(tmp_path))
+    if compiled:
+        (tmp_path / "libgaitstream_plugins.so").touch()
+    [encoder] = make_plan(load_config(write_cams(tmp_path, bundle.root))).encoders
+    assert encoder.plugins == compiled
+    assert encoder.onnx.name == ("deepstream_plugin.onnx" if compiled else "deepstream.onnx")
 
 
 def test_the_demo_renders_when_it_has_the_graph(tmp_path: Path, capsys: Any) -> None:

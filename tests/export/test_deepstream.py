@@ -17,16 +17,21 @@ from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
+from gaitstream.export.api import Options as ExportOptions
+from gaitstream.export.api import export_bundle
 from gaitstream.kernels import onnx_op
+from gaitstream.kernels.alignment import align
 from gaitstream.kernels.contract import Options
 from gaitstream.models.biggait import nvinfer as biggait_nvinfer
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.gaitheat import nvinfer as gaitheat_nvinfer
+from gaitstream.models.gaitheat.alignment import write_align
 from gaitstream.models.graphs.halve import halve
 from gaitstream.models.graphs.splice import chain, modern
 from gaitstream.models.graphs.walkers import draw_crop
 from gaitstream.models.graphs.writer import GraphWriter
 from gaitstream.models.pose import PoseContract, keypoints
+from gaitstream.models.resolve import resolve
 
 Run = Callable[..., list[NDArray[Any]]]
 
@@ -97,9 +102,9 @@ def test_biggait_equals_its_frame_graph(biggait_bundle: Bundle, precision: Any) 
 def test_gaitheat_equals_pose_alignment_and_frame_graph(gaitheat_bundle: Bundle, colour: Any) -> None:
     crops = np.random.default_rng(4).integers(0, 256, (3, 3, 256, 192), np.uint8)
     contract = PoseContract(graph="pose.onnx", colour=colour)
-    align = gaitheat_bundle.graph("align", "fp32")
+    ahead = gaitheat_bundle.graph("align", "fp32")
     frame = gaitheat_bundle.graph("frame", "fp32")
-    graph = gaitheat_nvinfer.write(pose_model(), contract, onnx.load(align), onnx.load(frame))
+    graph = gaitheat_nvinfer.write(pose_model(), contract, onnx.load(ahead), onnx.load(frame))
     feature, points = run(graph, crops=crops.astype(np.float32))
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
     pixels = (crops[:, ::-1] if colour == "bgr" else crops) / np.float32(255)
@@ -107,11 +112,59 @@ def test_gaitheat_equals_pose_alignment_and_frame_graph(gaitheat_bundle: Bundle,
         [run(pose_model(), data=((p - mean) / std)[None].astype(np.float32))[0] for p in pixels]
     )
     expected_points = keypoints(heat)
-    [parts] = run(align, heatmaps=heat, keypoints=expected_points)
+    [parts] = run(ahead, heatmaps=heat, keypoints=expected_points)
     [expected] = run(frame, parts=parts)
     np.testing.assert_allclose(points, expected_points, atol=1e-3)
     assert feature.dtype == np.float16
     assert relative(feature, expected) < 1e-3
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("small_angle", ["identity", "align"])
+def test_the_plugins_operator_stands_for_the_standard_ones(
+    gaitheat_bundle: Bundle, half: bool, small_angle: Any, tmp_path: Path
+) -> None:
+    """Both graphs give the same features; the operator is computed by its kernel's CPU build."""
+    crops = np.random.default_rng(6).integers(0, 256, (4, 3, 256, 192), np.uint8).astype(np.float32)
+    contract = PoseContract(graph="pose.onnx")
+    frame = onnx.load(gaitheat_bundle.graph("frame", "fp16" if half else "fp32"))
+    contract_of = gaitheat_bundle.manifest.alignment
+    assert contract_of is not None
+    options = Options(contract_of.groups, 5.0, small_angle)
+    standard = write_align(contract_of.groups, gamma_deg=5.0, small_angle=small_angle, normalization="fixed")
+    plain, by_plugin = (
+        gaitheat_nvinfer.write(pose_model(), contract, align, frame, half=half)
+        for align in (standard, onnx_op.write_operator(options))
+    )
+    for graph in (plain, by_plugin):
+        assert [value.name for value in graph.graph.output] == ["gaitheat_feature", "gaitheat_keypoints"]
+    assert [node.op_type for node in by_plugin.graph.node if node.domain == onnx_op.DOMAIN] == ["PGHA"]
+    assert len(by_plugin.graph.node) < len(plain.graph.node) - 50
+    path = tmp_path / "by_plugin.onnx"
+    onnx.save(by_plugin, path)
+    maps, joints = gaitheat_nvinfer.operator_inputs(path)
+    front = onnx.utils.Extractor(by_plugin).extract_model(["crops"], [maps, joints])
+    back = onnx.utils.Extractor(by_plugin).extract_model([gaitheat_nvinfer.PARTS], ["gaitheat_feature"])
+    heat, points = run(front, crops=crops)
+    aligned = align(heat, points, groups=contract_of.groups, small_angle=small_angle)
+    [found] = run(back, **{gaitheat_nvinfer.PARTS: aligned.parts})
+    expected, expected_points = run(plain, crops=crops)
+    np.testing.assert_array_equal(points, expected_points)
+    assert found.dtype == np.float16
+    assert relative(found, expected) < 1e-3
+
+
+@pytest.mark.slow
+def test_an_export_for_deepstream_proves_both_graphs(gaitheat_checkpoint: Path, tmp_path: Path) -> None:
+    pose = resolve("demo", "pose")
+    options = ExportOptions(precisions=("fp32",), deepstream=True)
+    done = export_bundle("gaitheat", gaitheat_checkpoint, tmp_path / "out", options=options, pose=pose)
+    graphs = done.bundle.manifest.graphs["fp32"]
+    assert (graphs.deepstream, graphs.deepstream_plugin) == ("deepstream.onnx", "deepstream_plugin.onnx")
+    rows = {(row.output, row.runtime): row for row in done.report.rows if row.precision == "fp32"}
+    for runtime in ("openvino", "onnxruntime"):
+        for output in ("deepstream", "deepstream_plugin"):
+            assert rows[output, runtime].verdict == "pass"
 
 
 def test_keypoints_on_borders_and_plateaus() -> None:
@@ -141,9 +194,9 @@ def test_both_compile_as_half_precision_engines(
     if kind == "biggait":
         graph = biggait_nvinfer.write(onnx.load(biggait_bundle.graph("frame", "fp16")))
     else:
-        frame, align = gaitheat_bundle.graph("frame", "fp16"), gaitheat_bundle.graph("align", "fp16")
+        frame, ahead = gaitheat_bundle.graph("frame", "fp16"), gaitheat_bundle.graph("align", "fp16")
         contract = PoseContract(graph="pose.onnx")
-        graph = gaitheat_nvinfer.write(pose_model(), contract, onnx.load(align), onnx.load(frame), half=True)
+        graph = gaitheat_nvinfer.write(pose_model(), contract, onnx.load(ahead), onnx.load(frame), half=True)
     path = tmp_path / f"{kind}.onnx"
     onnx.save(graph, path)
     request = BuildRequest(path, "fp16", "sm_89", Batch(1, 8, 16))

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from gaitstream.kernels.onnx_op import DOMAIN, OPERATOR
 from gaitstream.models.gaitheat.module import HEATMAP
 from gaitstream.models.graphs.halve import halve
 from gaitstream.models.graphs.splice import chain, half_output, modern, rename_input, sealed
@@ -20,6 +21,8 @@ from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract
 INPUT = "crops"
 FEATURE = "gaitheat_feature"
 KEYPOINTS = "gaitheat_keypoints"
+PARTS = "align/parts"
+"""What comes out of the alignment, inside the graph."""
 
 
 def write(
@@ -35,7 +38,8 @@ def write(
     Args:
         pose: heatmaps `[n, 17, 64, 48]` from `[n, 3, 256, 192]`.
         contract: how its input is normalised.
-        align: the bundle's align graph; not one that normalises over a tracklet.
+        align: the bundle's align graph, not one that normalises over a tracklet; or, for TensorRT with our
+            plugin, the operator that computes the same (`kernels.onnx_op.write_operator`).
         frame: the bundle's frame graph.
         half: compute the pose model in half precision; alignment stays in float32.
 
@@ -55,12 +59,23 @@ def write(
     )
     pairs = [(f"pose/{heatmaps}", "heatmaps"), ("joints/keypoints", "keypoints")]
     merged = chain(merged, "", align, "align/", pairs, keep=["joints/keypoints"])
-    merged = chain(merged, "", frame, "frame/", [("align/parts", "parts")], keep=["joints/keypoints"])
+    merged = chain(merged, "", frame, "frame/", [(PARTS, "parts")], keep=["joints/keypoints"])
     rename_input(merged, "front/crops", INPUT)
     merged.graph.node.append(helper.make_node("Identity", ["joints/keypoints"], [KEYPOINTS]))
     merged.graph.output.append(helper.make_tensor_value_info(KEYPOINTS, TensorProto.FLOAT, ["n", JOINTS, 3]))
     merged.graph.output.remove(next(o for o in merged.graph.output if o.name == "joints/keypoints"))
-    return sealed(half_output(merged, "frame/features", FEATURE))
+    parts = next(output for output in align.graph.output if output.name == "parts")
+    known = onnx.ValueInfoProto()
+    known.CopyFrom(parts)
+    known.name = PARTS
+    return sealed(half_output(merged, "frame/features", FEATURE), [known])
+
+
+def operator_inputs(graph: Path) -> list[str]:
+    """Names of the values that go into our operator in a graph that holds it: heatmaps and joints."""
+    model = onnx.load(graph, load_external_data=False)
+    (node,) = [node for node in model.graph.node if node.op_type == OPERATOR and node.domain == DOMAIN]
+    return list(node.input)
 
 
 def read_pose(path: Path) -> tuple[onnx.ModelProto, PoseContract]:

@@ -10,6 +10,10 @@ import onnx
 from numpy.typing import NDArray
 
 from gaitstream.errors import ExportError
+from gaitstream.kernels import onnx_op
+from gaitstream.kernels.alignment import align
+from gaitstream.kernels.contract import Options
+from gaitstream.models.bundle import Role
 from gaitstream.models.gaitheat import cases, graphs, nvinfer
 from gaitstream.models.gaitheat.alignment import write_align
 from gaitstream.models.gaitheat.module import HEATMAP, GaitHeat
@@ -23,7 +27,7 @@ from gaitstream.models.manifest import (
     InputContract,
     InputKind,
 )
-from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, PoseModel, keypoints
+from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseModel, keypoints
 from gaitstream.models.trained import Array, Case, Description, GraphRunner, NvinferCase, TrainedModel
 
 NVINFER_LIMITS = {"fp32": 1e-3}
@@ -81,13 +85,13 @@ class TrainedGaitHeat(TrainedModel):
     def fronts(self) -> dict[str, onnx.ModelProto]:
         """`align`, in float32: half coordinates move pixels."""
         options = self.options
-        align = write_align(
+        graph = write_align(
             options.groups,
             gamma_deg=options.gamma_deg,
             small_angle=options.small_angle,
             normalization=options.normalization,
         )
-        return {"align": align}
+        return {"align": graph}
 
     def case(self) -> Case:
         """Twelve drawn poses."""
@@ -107,6 +111,15 @@ class TrainedGaitHeat(TrainedModel):
         pose, contract = nvinfer.read_pose(self._pose())
         return nvinfer.write(pose, contract, graphs["align"], graphs["frame"], half=half)
 
+    def for_nvinfer_plugin(
+        self, graphs: Mapping[str, onnx.ModelProto], *, half: bool
+    ) -> onnx.ModelProto | None:
+        """The same with the PGHA operator in the place of the align graph."""
+        operator = onnx_op.write_operator(
+            Options(self.options.groups, self.options.gamma_deg, self.options.small_angle), channels=JOINTS
+        )
+        return self.for_nvinfer({**graphs, "align": operator}, half=half)
+
     def nvinfer_case(self) -> NvinferCase:
         """Drawn people; the ordinary way leads through the pose model and the align graph."""
         crops = _walkers()
@@ -121,7 +134,21 @@ class TrainedGaitHeat(TrainedModel):
             feeds = {"heatmaps": heatmaps, "keypoints": keypoints(heatmaps)}
             return {"parts": runner.run("align", feeds, precise=True)["parts"]}
 
-        return NvinferCase(crops.astype(np.float32), nvinfer.FEATURE, ordinary, NVINFER_LIMITS)
+        def by_plugin(runner: GraphRunner) -> Array:
+            """The operator by the CPU build of the same CUDA source, what is around it by the runner."""
+            role: Role = "deepstream_plugin"
+            maps, joints = nvinfer.operator_inputs(runner.graph(role))
+            found = runner.run_part(role, {nvinfer.INPUT: crops.astype(np.float32)}, [maps, joints])
+            aligned = align(
+                found[maps].astype(np.float32),
+                found[joints],
+                groups=self.options.groups,
+                gamma_deg=self.options.gamma_deg,
+                small_angle=self.options.small_angle,
+            )
+            return runner.run_part(role, {nvinfer.PARTS: aligned.parts}, [nvinfer.FEATURE])[nvinfer.FEATURE]
+
+        return NvinferCase(crops.astype(np.float32), nvinfer.FEATURE, ordinary, NVINFER_LIMITS, by_plugin)
 
     def _pose(self) -> Path:
         if self.options.pose is None:

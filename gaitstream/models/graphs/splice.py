@@ -6,6 +6,8 @@ what was proved of those holds there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 from onnx import TensorProto, compose, helper, version_converter
 
@@ -76,8 +78,12 @@ def half_output(model: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
     return model
 
 
-def sealed(model: onnx.ModelProto) -> onnx.ModelProto:
+def sealed(model: onnx.ModelProto, known: Sequence[onnx.ValueInfoProto] = ()) -> onnx.ModelProto:
     """The joined graph, checked, with inferred shapes.
+
+    Args:
+        model: is changed.
+        known: types of values that cannot be inferred: those of operators of our own.
 
     Raises:
         ExportError: the graphs do not fit together.
@@ -86,6 +92,7 @@ def sealed(model: onnx.ModelProto) -> onnx.ModelProto:
     model.ir_version = IR_VERSION
     del model.metadata_props[:]
     del model.graph.value_info[:]
+    model.graph.value_info.extend(known)
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         onnx.checker.check_model(model)
