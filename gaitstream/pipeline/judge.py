@@ -15,6 +15,7 @@ Arrays and capture times go in, reasons come out; no clock and no I/O.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -194,10 +195,11 @@ class _Sightings:
     def add(self, time_ns: int, box: BoxPx, since_ns: int, window_ns: int) -> None:
         self.times_ns.append(time_ns)
         self.boxes.append(box)
-        self.strides.append(np.nan)
+        self.strides.append(math.nan)
         self.since_ns.append(since_ns)
-        old = bisect.bisect_left(self.times_ns, time_ns - window_ns - BATCH_NS)
-        if old:
+        kept_ns = window_ns + BATCH_NS
+        if self.times_ns[0] < time_ns - 2 * kept_ns:  # half of them at a time, not one with every frame
+            old = bisect.bisect_left(self.times_ns, time_ns - kept_ns)
             for column in (self.times_ns, self.boxes, self.strides, self.since_ns):
                 del column[:old]
 

@@ -12,7 +12,7 @@ FIRST_PERSON_S = 0.05
 """Time a person is expected to take before any was encoded."""
 
 
-class Pace:
+class EncodePacer:
     """Learns how long a person takes, and cuts works into calls by it. Touches no clock."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Pace:
             room -= people
         return chunks
 
-    def took(self, people: int, seconds: float) -> None:
+    def learn(self, people: int, seconds: float) -> None:
         """Learn from a call: chunks shrink at once and grow slowly, so that a slow call is the only one."""
         self._person_s = max(seconds / people, 0.9 * self._person_s)
 

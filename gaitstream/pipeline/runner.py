@@ -38,7 +38,7 @@ from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
 from gaitstream.pipeline.encode import Encoded, Encoder
 from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.observe import Observer
-from gaitstream.pipeline.pace import Pace, count_people
+from gaitstream.pipeline.pace import EncodePacer, count_people
 from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
@@ -105,7 +105,7 @@ class Pipeline:
         self._is_mine = cameras or (lambda _: True)
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
         self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
-        self._pace = Pace()
+        self._pacer = EncodePacer()
         warm_up(self._detector, config)
 
     @property
@@ -217,7 +217,7 @@ class Pipeline:
     def _encode(self, works: list[Work]) -> Encoded:
         """Features of everybody who is evidence, in calls short enough to hear a stop."""
         out = Encoded([], [])
-        for chunk in self._pace.chunks(works, self.config.runtime.batch):
+        for chunk in self._pacer.chunks(works, self.config.runtime.batch):
             if self._session.stopping:
                 break
             started = time.perf_counter()
@@ -225,7 +225,7 @@ class Pipeline:
             people = count_people(chunk)
             if people:
                 self.stats.batch("encode", people)
-                self._pace.took(people, time.perf_counter() - started)
+                self._pacer.learn(people, time.perf_counter() - started)
             out.persons += encoded.persons
             out.features += encoded.features
             for step, seconds in encoded.seconds.items():

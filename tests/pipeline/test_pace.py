@@ -7,7 +7,7 @@ import pytest
 
 from gaitstream.data import Frame, Person, Reason
 from gaitstream.pipeline.gather import Work
-from gaitstream.pipeline.pace import CHUNK_S, Pace, count_people
+from gaitstream.pipeline.pace import CHUNK_S, EncodePacer, count_people
 
 
 def work(accepted: int, rejected: int = 0) -> Work:
@@ -18,7 +18,7 @@ def work(accepted: int, rejected: int = 0) -> Work:
     return Work(frame, persons)
 
 
-def sizes(pace: Pace, works: list[Work], batch: int = 16) -> list[int]:
+def sizes(pace: EncodePacer, works: list[Work], batch: int = 16) -> list[int]:
     chunks = pace.chunks(works, batch)
     assert [one for chunk in chunks for one in chunk] == works
     return [count_people(chunk) for chunk in chunks]
@@ -36,21 +36,21 @@ def sizes(pace: Pace, works: list[Work], batch: int = 16) -> list[int]:
     ],
 )
 def test_frames_fill_calls_of_bounded_size(people: list[int], batch: int, expected: list[int]) -> None:
-    assert sizes(Pace(), [work(count) for count in people], batch) == expected
+    assert sizes(EncodePacer(), [work(count) for count in people], batch) == expected
 
 
 def test_nobody_rejected_takes_room() -> None:
-    assert sizes(Pace(), [work(4, rejected=50), work(4, rejected=50)]) == [8]
+    assert sizes(EncodePacer(), [work(4, rejected=50), work(4, rejected=50)]) == [8]
 
 
 def test_calls_shrink_at_once_and_grow_slowly() -> None:
-    pace = Pace()
+    pace = EncodePacer()
     frames = [work(1)] * 32
-    pace.took(1, CHUNK_S)
+    pace.learn(1, CHUNK_S)
     assert max(sizes(pace, frames)) == 1
     for _ in range(10):
-        pace.took(10, 0.01)
+        pace.learn(10, 0.01)
     assert 1 < max(sizes(pace, frames)) < 16
     for _ in range(40):
-        pace.took(10, 0.01)
+        pace.learn(10, 0.01)
     assert max(sizes(pace, frames)) == 16
