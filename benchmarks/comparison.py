@@ -14,13 +14,13 @@ import msgspec
 
 from benchmarks.baselines import onnx_runtime, torch_eager
 from benchmarks.baselines.assembly import contender_row
+from benchmarks.weights import make_gaitheat
 from gaitstream.bench.clips import make_clips
 from gaitstream.bench.floors import FrameWork, find_limits
 from gaitstream.bench.pipeline import SHARES, drive, latencies, open_models
 from gaitstream.bench.process import ContenderError, run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
-from gaitstream.bench.weights import make_gaitheat
 
 SIZE, PEOPLE = (640, 360), 4
 OURS = {"gaitstream in fp32, stride 15": "fp32", "gaitstream, stride 15": "auto"}

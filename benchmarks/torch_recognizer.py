@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 
-from gaitstream.bench.devices import GFLOP
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
 from gaitstream.bench.process import Contender
-from gaitstream.bench.recognizer import FRAMES, batch_rates, make_inputs, make_module, rate_gflops
+from gaitstream.bench.recognizer import (
+    FRAMES,
+    batch_rates,
+    frame_gflop,
+    make_inputs,
+    make_module,
+    rate_gflops,
+)
 from gaitstream.bench.result import Row
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.spec import FAMILIES, find_family
 
 
 def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: bool) -> list[Row]:
@@ -93,5 +100,6 @@ def contenders(bundle: Bundle, gpu: str, quick: bool) -> list[Contender]:
 
 def is_published_size(bundle: Bundle) -> bool:
     """Whether the PyTorch module of `make_module` does the same work as a bundle."""
-    size = graph_gflop(bundle.graph("frame", "fp32"))
-    return abs(size / GFLOP[bundle.manifest.model] - 1) < 0.05
+    family = bundle.manifest.model
+    published = find_family(family).gflop if family in FAMILIES.names() else 0.0
+    return published > 0 and abs(frame_gflop(bundle) / published - 1) < 0.05

@@ -12,9 +12,9 @@ from onnx import numpy_helper
 from torch import nn
 
 from benchmarks.baselines.assembly import Bytes, Floats, assemble, report
+from benchmarks.weights import gaitheat_module
 from gaitstream import zoo
 from gaitstream.bench.result import Row
-from gaitstream.bench.weights import gaitheat_module
 from gaitstream.models.gaitheat.pgha import align
 from gaitstream.models.gaitheat.spec import UPPER_LOWER
 from training.networks import DetectGraph, DetectNet, PoseNet

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 
 from gaitstream.errors import ConfigError
+from gaitstream.models.spec import find_family
 
 ACHIEVED = 0.25
 """Share of the peak that is assumed to be reached; networks of small crops seldom reach more."""
@@ -58,8 +59,27 @@ DEVICES = {
 }
 """Dense figures: half of those printed with sparsity; Jetson: a quarter of the GPU's sparse INT8 figure."""
 
-GFLOP = {"biggait": 30.3, "gaitheat": 9.83, "demo": 0.211}
-"""Of a frame graph, per person and frame: `gaitstream.bench.flops.graph_gflop`, checked by a test."""
+DEMO = "demo"
+DEMO_GFLOP = 0.211
+"""Of the demo's frame graph, per person and frame: `gaitstream.bench.flops.graph_gflop`, checked by a
+test."""
+
+
+def recognizer_gflop(model: str) -> float:
+    """GFLOP of a frame graph, per person and frame.
+
+    Args:
+        model: `demo`, or a family, at its published size.
+
+    Raises:
+        ConfigError: there is no such family, or nobody has counted.
+    """
+    if model == DEMO:
+        return DEMO_GFLOP
+    found = find_family(model).gflop
+    if not found:
+        raise ConfigError(f"the size of {model} is not known: plan with --model {DEMO}, or another family")
+    return found
 
 
 def find_device(name: str) -> DeviceDatasheet:

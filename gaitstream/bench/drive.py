@@ -18,6 +18,7 @@ from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.telemetry.stats import Histogram, Snapshot
+from gaitstream.zoo import demo_family
 
 BOUNDS = tuple(float(value) for value in np.geomspace(1, 120_000, 240))
 """Upper bounds of the latency buckets in ms: 5% steps, so that a quantile is known that well."""
@@ -84,9 +85,10 @@ class Load:
         return self.cpu_s / self.seconds / len(os.sched_getaffinity(0))
 
 
-def build_config(cameras: list[Camera], recognizer: str, kind: str = "gaitheat") -> Config:
+def build_config(cameras: list[Camera], recognizer: str) -> Config:
     """Demo detector and pose model, one recognizer, default limits."""
-    return Config.model_validate({"cameras": cameras, "models": {kind: {"model": recognizer}}})
+    models = {"recognizers": {demo_family(): recognizer}}
+    return Config.model_validate({"cameras": cameras, "models": models})
 
 
 def accept_everybody(config: Config) -> Config:

@@ -26,7 +26,7 @@ from gaitstream.gallery.quantise import Layout
 from gaitstream.gallery.table import TemplateTable
 from gaitstream.pipeline.ranking import ComparedWindow, ScoreScale, rank
 
-MODEL, PRINT = "biggait", "0" * 64
+MODEL, PRINT = "gait", "0" * 64
 SCALES = {MODEL: ScoreScale()}
 
 

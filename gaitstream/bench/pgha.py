@@ -28,7 +28,11 @@ from gaitstream.kernels.contract import Options
 from gaitstream.kernels.cpu import align_cpu, default_threads, open_library
 from gaitstream.kernels.cuda import Outputs, launcher
 from gaitstream.kernels.driver import open_driver
+from gaitstream.kernels.oracle import spine_matrices
+from gaitstream.zoo import find
 
+NECK, HIP = (5, 6), (11, 12)
+"""Shoulders and hips among the COCO joints: their middles are the spine's ends."""
 GROUPS = (tuple(range(11)), tuple(range(11, 17)))
 PIXELS = 64 * 48
 Call = Callable[[], object]
@@ -70,25 +74,21 @@ def cpu_forms(n: int, threads: int, folder: Path) -> Forms:
     planar = open_library(build_cpu(folder / "planar.so", defines=["GAITSTREAM_PGHA_PLANAR"]))
     options = Options(GROUPS)
     yield "the same, map by map", 4, lambda: align_cpu(maps, keypoints, options, None, threads, planar)
-    yield from onnx_forms(maps, keypoints, threads, folder)
+    yield from onnx_forms(maps, keypoints, threads)
     yield from torch_forms(maps, keypoints, threads)
     if n <= 64:
         yield "cv2.warpAffine, map by map", 4, lambda: warp_frames(maps, keypoints)
         yield "numpy oracle", 4, ours(maps, "numpy")
 
 
-def onnx_forms(maps: NDArray[Any], keypoints: NDArray[Any], threads: int, folder: Path) -> Forms:
-    """The exported align graph on OpenVINO and ONNX Runtime."""
+def onnx_forms(maps: NDArray[Any], keypoints: NDArray[Any], threads: int) -> Forms:
+    """The demo bundle's align graph, of the same groups, on OpenVINO and ONNX Runtime."""
     try:
-        import onnx
         import onnxruntime
         import openvino
-
-        from gaitstream.models.gaitheat.alignment import write_align
     except ImportError:
         return
-    path = folder / "align.onnx"
-    onnx.save(write_align(GROUPS), path)
+    path = find("demo", "recognizer") / "align.onnx"
     feeds = {"heatmaps": maps, "keypoints": keypoints}
     compiled = openvino.compile_model(
         str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
@@ -121,10 +121,10 @@ def thetas(keypoints: NDArray[Any]) -> tuple[Any, Any]:
     """Matrices of both samplings as tensors, made beforehand: their cost is not counted against PyTorch."""
     import torch
 
-    from gaitstream.models.gaitheat.pgha import matrices
-
-    rotation, shift = matrices(torch.from_numpy(keypoints))
-    return rotation.float(), shift.float()
+    necks, hips = (keypoints[:, list(pair), :2].mean(axis=1, dtype=np.float64) for pair in (NECK, HIP))
+    found = [spine_matrices(neck, hip)[:2] for neck, hip in zip(necks, hips, strict=True)]
+    rotation, shift = (np.stack(part).astype(np.float32) for part in zip(*found, strict=True))
+    return torch.from_numpy(rotation), torch.from_numpy(shift)
 
 
 def torch_forms(maps: NDArray[Any], keypoints: NDArray[Any], threads: int) -> Forms:

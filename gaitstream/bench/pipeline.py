@@ -38,7 +38,7 @@ NOTES = (
     f"are "
     "analysed. p50 to p99: from the due time of a window's last frame to its published decision. Demo "
     "weights "
-    "of the package for detection, pose and GaitHeat; a gallery of 100 random people.",
+    "of the package for detection, pose and gait; a gallery of 100 random people.",
     "floor: of p50, one frame's multiply-adds and bytes at the machine's measured rates; of frames/s, given "
     "where the machine is full, as many such frames as fit into a second. What the rest is: below saturation "
     "a batch's other frames, the deadline a batch waits for and single-threaded work around the "

@@ -6,8 +6,8 @@ import math
 import os
 from dataclasses import dataclass
 
-from gaitstream.bench.devices import ACHIEVED, GFLOP, DeviceDatasheet
-from gaitstream.bench.rates import MachineRates, Model, Scene
+from gaitstream.bench.devices import ACHIEVED, DeviceDatasheet, recognizer_gflop
+from gaitstream.bench.rates import MachineRates, Scene
 from gaitstream.bench.table import format_number
 
 HEADROOM = 0.8
@@ -30,7 +30,7 @@ class SiteLoad:
     cameras: int
     fps: float
     people: float
-    model: Model
+    model: str
     megapixels: float = 0.9216
 
     @property
@@ -104,7 +104,7 @@ def capacity_fps(rates: MachineRates, scene: Scene) -> float:
 
 def estimate_gpus(site: SiteLoad, device: DeviceDatasheet) -> tuple[float, int]:
     """Share of a GPU that the recognizer needs, and how many GPUs: from the datasheet, not measured."""
-    tflops = site.cameras * site.fps * site.people * GFLOP[site.model] / 1e3
+    tflops = site.cameras * site.fps * site.people * recognizer_gflop(site.model) / 1e3
     load = tflops / (device.fp16_tflops * ACHIEVED)
     return load, max(1, math.ceil(load / HEADROOM))
 
@@ -149,7 +149,7 @@ def describe_device(site: SiteLoad, device: DeviceDatasheet) -> str:
         f"{device.memory_gbps:g} GB/s, {device.nvdec} NVDEC ({device.source}); {ACHIEVED:.0%} of the FLOP/s "
         f"assumed "
         "to be reached\n"
-        f"recognizer: {GFLOP[site.model]:g} GFLOP a person and frame, {load:.1%} of one GPU: "
+        f"recognizer: {recognizer_gflop(site.model):g} GFLOP a person and frame, {load:.1%} of one GPU: "
         f"{count} GPU{'s' * (count > 1)} of {device.memory_gib} GiB, {count * device.watts} W\n"
         f"decoding: {frames:g} frames/s of {site.megapixels:.2f} megapixels on {count * device.nvdec} NVDEC\n"
         "detection and pose come on top; run 'gaitstream bench' on the device before buying"

@@ -13,22 +13,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.bench.clips import make_clips
+from gaitstream.bench.devices import DEMO
 from gaitstream.bench.pipeline import unpaced
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.recognizer import make_bundle, measure_speed
 from gaitstream.bench.result import Report, Row
 from gaitstream.bench.stages import DECODE, FRAME
 from gaitstream.errors import ConfigError, MissingExtraError
+from gaitstream.models.spec import FAMILIES
 
-Model = Literal["demo", "gaitheat", "biggait"]
-RECOGNIZERS = ("gaitheat", "biggait")
 DRIVERS = {"detect": "seen", "track": "seen", "crop": "posed", "pose": "posed", "keypoints": "posed"}
 """The people a step's cost goes with: all in view, or those fit for the pose model; else the encoded."""
 PER_FRAME = ("detect", "track", "rest")
@@ -105,7 +104,7 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
         return sum(cost.at(scene) for cost in self.steps.values())
 
 
-def from_report(report: Report, model: Model, source: str) -> MachineRates:
+def from_report(report: Report, model: str, source: str) -> MachineRates:
     """Costs from the stages suite, which `gaitstream bench pipeline` writes.
 
     Args:
@@ -124,7 +123,7 @@ def from_report(report: Report, model: Model, source: str) -> MachineRates:
     rates = fit(rows, source)
     paced = [row for suite in report.suites if suite.name == "pipeline" for row in suite.rows]
     rates = msgspec.structs.replace(rates, camera_mib=camera_memory_mib(paced))
-    if model == "demo":
+    if model == DEMO:
         return rates
     return with_recognizer(rates, best_frame_ms(report, model, source), model)
 
@@ -198,12 +197,12 @@ def best_frame_ms(report: Report, model: str, source: str) -> float:
 
 
 def with_recognizer(rates: MachineRates, frame_ms: float, model: str) -> MachineRates:
-    """The same with another recognizer; the pose model goes on judging frames, for BigGait too."""
-    steps = {name: cost for name, cost in rates.steps.items() if name not in RECOGNIZERS}
+    """The same with another recognizer; the pose model goes on judging frames, whatever it works on."""
+    steps = {name: cost for name, cost in rates.steps.items() if name not in FAMILIES.names()}
     return msgspec.structs.replace(rates, steps=steps | {model: Cost(person_ms=frame_ms)})
 
 
-def measure_rates(model: Model, say: Callable[[str], None], seconds: float = 6.0) -> MachineRates:
+def measure_rates(model: str, say: Callable[[str], None], seconds: float = 6.0) -> MachineRates:
     """Measure this machine in about a minute.
 
     Raises:
@@ -215,7 +214,7 @@ def measure_rates(model: Model, say: Callable[[str], None], seconds: float = 6.0
             say(f"measuring {people} people at {size[0]}x{size[1]}")
             rows += measure_stages(Path(folder), people, size, seconds)
         rates = fit(rows, "measured now on this machine")
-        if model == "demo":
+        if model == DEMO:
             return rates
         say(f"measuring {model} at its full size")
         return with_recognizer(rates, measure_recognizer(model, Path(folder) / model), model)
@@ -236,11 +235,11 @@ def measure_stages(
     return run_contender(unpaced, arguments)
 
 
-def measure_recognizer(model: Model, root: Path) -> float:
+def measure_recognizer(model: str, root: Path) -> float:
     """Cost of a frame on the runtime and precision that `auto` picks, random weights, ms."""
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("torch", "export", f"a {model} of full size; or give --rates report.json")
-    make_bundle("biggait" if model == "biggait" else "gaitheat", root)
+    make_bundle(model, root)
     arguments = {"bundle": str(root), "repeats": 1, "runtime": "auto", "precision": "auto"}
     (row,) = run_contender(measure_speed, arguments)
     return row.figures["frame"].median

@@ -1,6 +1,6 @@
 """Both crop rules as windows that one kernel reads, on the GPU or the CPU.
 
-    windows, ratios = pad_windows(boxes, width=1920, height=1080)      # BigGait
+    windows, ratios = pad_windows(boxes, width=1920, height=1080)      # recognizers on crops
     windows = pose_windows(boxes, width=1920, height=1080)             # pose model
     crops = crop([picture(image)], windows, (256, 128))                # on the CPU
     launcher().crop(pictures, windows, crops, stream=stream)           # on the GPU, frames stay there
@@ -50,7 +50,7 @@ PICTURE = np.dtype(
 def pad_windows(
     boxes: Any, *, width: int, height: int, crop: tuple[int, int] = (256, 128), picture: Any = 0
 ) -> tuple[Structs, NDArray[np.float32]]:
-    """BigGait's rule: height fits, aspect kept, centred in black or cut at both sides.
+    """The rule `pad_to_aspect`: height fits, aspect kept, centred in black or cut at both sides.
 
     A box is rounded to whole pixels and cut at the picture's edges first; one that lies outside gives a
     black crop of ratio 0.

@@ -1,7 +1,7 @@
 """Pose-guided heatmap alignment in numpy, written from the paper's equations.
 
 The slow and plain form that the compiled kernels are tested against, and what `align` falls back to on a
-machine without a compiler. Source: GaitHeat's alignment (rotation about the spine's centre, then a
+machine without a compiler. Source: pose-guided heatmap alignment (rotation about the spine's centre, then a
 translation of the neck), as two bilinear samplings with border padding and `align_corners=False`.
 
 Three rules go beyond the equations, and every form of the kernel keeps them. NaN counts as 0 after

@@ -21,7 +21,7 @@ from gaitstream.kernels.pooling import Merge
 from gaitstream.models.device_path import DeviceFeature, DevicePath
 
 SLOTS_AT_ONCE = 64
-"""Slots by which the memory grows, 25 MB of GaitHeat's features."""
+"""Slots by which the memory grows, 25 MB of features of 512 x 16 x 12."""
 WINDOWS_AT_ONCE = 32
 """Pooled windows on their way to the host; the next one waits for the oldest."""
 MERGES_AT_ONCE = 256

@@ -2,7 +2,7 @@
 
     from gaitstream.models.recognizer import Recognizer
 
-    model = Recognizer.load("biggait.bundle")
+    model = Recognizer.load("bundles/gait")
     crops, ratios = model.crop(image, boxes)          # one picture, several people
     features = model.encode(crops, ratios)            # each frame on its own
     embedding = model.embed_pooled(model.pool(features))

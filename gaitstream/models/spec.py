@@ -79,6 +79,7 @@ class ModelFamily:
             size with random weights, to measure speed without a checkpoint. Empty: there is none.
         restate: the family's own flags that a bundle was exported with, by their names, as far as its
             manifest tells: with them an export makes the same model again.
+        gflop: of the published size's frame graph, per person and frame, for plans; 0 where it is not known.
     """
 
     name: str
@@ -89,6 +90,7 @@ class ModelFamily:
     options: type[Any] = NoOptions
     randomizer: str = ""
     restate: Callable[[Manifest], dict[str, str]] = lambda _manifest: {}
+    gflop: float = 0.0
 
     def load(self, checkpoint: str | Path, **options: Any) -> TrainedModel:
         """Read a checkpoint.

@@ -31,6 +31,7 @@ from gaitstream.errors import SourceError
 from gaitstream.synth.address import Address
 from gaitstream.synth.source import SyntheticCamera
 from gaitstream.synth.truth import Truth
+from gaitstream.zoo import demo_family
 
 CODECS = ("libx264", "libopenh264", "mpeg4")
 """Encoders in order of preference."""
@@ -173,7 +174,7 @@ def _cams_yaml(cameras: Sequence[SyntheticCamera]) -> str:
                 "start_time": start.isoformat(),
             }
         )
-    text: str = yaml.safe_dump({"cameras": entries, "models": {"gaitheat": "demo"}}, sort_keys=False)
+    text: str = yaml.safe_dump({"cameras": entries, "models": {demo_family(): "demo"}}, sort_keys=False)
     return text
 
 

@@ -6,7 +6,17 @@ paths.
 
 from __future__ import annotations
 
-from gaitstream.zoo.registry import ENTRIES, Advice, Entry, Kind, advice, demo_folder, find, names
+from gaitstream.zoo.registry import (
+    ENTRIES,
+    Advice,
+    Entry,
+    Kind,
+    advice,
+    demo_family,
+    demo_folder,
+    find,
+    names,
+)
 
-__all__ = ["ENTRIES", "Advice", "Entry", "Kind", "advice", "demo_folder", "find", "names"]
+__all__ = ["ENTRIES", "Advice", "Entry", "Kind", "advice", "demo_family", "demo_folder", "find", "names"]
 """Names to look at."""

@@ -63,6 +63,11 @@ def names(kind: Kind, family: str = "") -> list[str]:
     return [one.name for one in ENTRIES if one.kind == kind and (not family or one.family == family)]
 
 
+def demo_family() -> str:
+    """The family of the demo's recognizer, which is its key in a configuration."""
+    return next(one.family for one in ENTRIES if one.kind == "recognizer")
+
+
 def find(name: str, kind: Kind, family: str = "") -> Path:
     """The file or directory of a packaged model, its checksum verified.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.bench.devices import DEVICES, GFLOP, find_device
+from gaitstream.bench.devices import DEVICES, find_device, recognizer_gflop
 from gaitstream.bench.measure import figure
 from gaitstream.bench.plan import (
     HEADROOM,
@@ -159,7 +159,7 @@ def test_a_report_without_the_suites_is_a_clear_error() -> None:
 def test_a_device_is_an_estimate_and_says_so() -> None:
     site = SiteLoad(32, 15, 4, "biggait")
     load, count = estimate_gpus(site, DEVICES["l4"])
-    assert load == pytest.approx(32 * 15 * 4 * GFLOP["biggait"] / 1e3 / (121 * 0.25))
+    assert load == pytest.approx(32 * 15 * 4 * recognizer_gflop("biggait") / 1e3 / (121 * 0.25))
     assert count == 3
     assert describe_device(site, DEVICES["l4"]).startswith("ESTIMATE for NVIDIA L4, not measured")
 
@@ -184,8 +184,10 @@ def test_the_operations_of_the_recognizers_are_those_of_their_graphs(tmp_path: P
     from gaitstream.zoo import find
 
     onnx.save(write_frame(make_module("gaitheat"), parts=2), tmp_path / "frame.onnx")
-    assert graph_gflop(tmp_path / "frame.onnx") == pytest.approx(GFLOP["gaitheat"], rel=0.005)
-    assert graph_gflop(find("demo", "recognizer") / "frame.onnx") == pytest.approx(GFLOP["demo"], rel=0.005)
+    assert graph_gflop(tmp_path / "frame.onnx") == pytest.approx(recognizer_gflop("gaitheat"), rel=0.005)
+    assert graph_gflop(find("demo", "recognizer") / "frame.onnx") == pytest.approx(
+        recognizer_gflop("demo"), rel=0.005
+    )
 
 
 @pytest.mark.slow
@@ -198,7 +200,7 @@ def test_the_operations_of_biggait_are_those_of_its_graph(tmp_path: Path) -> Non
     from gaitstream.models.biggait.graphs import write_frame
 
     onnx.save(write_frame(make_module("biggait")), tmp_path / "frame.onnx")
-    assert graph_gflop(tmp_path / "frame.onnx") == pytest.approx(GFLOP["biggait"], rel=0.005)
+    assert graph_gflop(tmp_path / "frame.onnx") == pytest.approx(recognizer_gflop("biggait"), rel=0.005)
 
 
 @pytest.mark.parametrize(("predicted", "holds"), [(81, True), (119, True), (79, False), (130, False)])

@@ -48,5 +48,6 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.biggait.checkpoint:load",
     options=BigGaitOptions,
     restate=restate,
+    gflop=30.3,
     randomizer="gaitstream.models.biggait.trained:make_random",
 )

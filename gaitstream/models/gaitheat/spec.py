@@ -136,5 +136,6 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.gaitheat.checkpoint:load",
     options=GaitHeatOptions,
     restate=restate,
+    gflop=9.83,
     randomizer="gaitstream.models.gaitheat.trained:make_random",
 )
