@@ -364,6 +364,17 @@ class Quality(Section):
     """Cosine distance of a frame's features from the track's; more is `id_switch_suspected`. null: off."""
 
 
+class Retention(Section):
+    """How long the gallery keeps what, enforced while the pipeline runs and by `gaitstream gallery sweep`."""
+
+    person_days: Annotated[float, Field(gt=0)] | None = None
+    """Days a person is kept from the first enrolment; `gallery keep` overrides it. null: for ever."""
+    picture_days: Annotated[float, Field(gt=0)] | None = None
+    """Days a picture of a person is kept. null: as long as the person."""
+    visitor_days: Annotated[float, Field(gt=0)] | None = None
+    """Days an unknown visitor is kept. null: for ever."""
+
+
 class Gallery(Section):
     """Who is known, and how sure one must be."""
 
@@ -374,6 +385,8 @@ class Gallery(Section):
     key: Annotated[str, Field(pattern=r"^(none|(file|env|command):.+)$")] | None = None
     """Where the gallery's key comes from: `file:PATH`, `env:NAME`, `command:WORDS`; `none` for a gallery that
     is not encrypted. null: `<path>.key`."""
+    retention: Retention = Retention()
+    """What is erased when."""
     threshold: Annotated[float, Field(gt=0)] | None = None
     """Largest fused distance at which a person is known; with several models, in units of each one's
     calibrated threshold. null: the gallery's calibrated value."""

@@ -77,16 +77,37 @@ def note(
     model: str = "",
     count: int = 0,
     detail: str = "",
-    time_ns: int | None = None,
+    actor: str | None = None,
 ) -> None:
-    """Add a line, in the transaction of what it tells."""
+    """Add a line, in the transaction of what it tells; fields as in `AuditLine`."""
     head = _read_head(writing, sealer) or _Head(0, _START)
-    now_ns = time.time_ns() if time_ns is None else time_ns
-    line = msgspec.json.encode(AuditLine(now_ns, whoami(), action, person, model, count, detail))
+    told = AuditLine(time.time_ns(), actor or whoami(), action, person, model, count, detail)
+    line = msgspec.json.encode(told)
     number = head.number + 1
     link = sealer.chain(head.link, line)
     writing.append_audit(number, sealer.seal(msgspec.msgpack.encode(_Kept(line, link)), f"audit/{number}"))
     writing.set(HEAD, sealer.seal(msgspec.msgpack.encode(_Head(number, link)), "audit/head"))
+
+
+def copy_log(writing: Writing, old: Sealer, new: Sealer) -> list[str]:
+    """Seal and chain the whole log anew; nothing is done when it has been tampered with.
+
+    Returns:
+        What is wrong with it, a line each.
+    """
+    problems = verify_audit(writing, old)
+    if problems:
+        return problems
+    kept = [(number, _open(data, number, old)) for number, data in writing.audit()]
+    writing.clear_audit()
+    link, last = _START, 0
+    for number, found in kept:
+        if found is not None:
+            link, last = new.chain(link, found.line), number
+            sealed = new.seal(msgspec.msgpack.encode(_Kept(found.line, link)), f"audit/{number}")
+            writing.append_audit(number, sealed)
+    writing.set(HEAD, new.seal(msgspec.msgpack.encode(_Head(last, link)), "audit/head") if last else None)
+    return []
 
 
 def read_audit(reading: Reading, sealer: Sealer) -> Iterator[tuple[int, AuditLine]]:

@@ -177,6 +177,9 @@ class Writing(Reading, Protocol):
     def append_audit(self, number: int, line: bytes) -> None:
         """Add a line to the audit log."""
 
+    def clear_audit(self) -> None:
+        """Take all lines out of the audit log, to be written anew under another key."""
+
 
 class Store(Protocol):
     """One gallery's rows; used from one thread.

@@ -94,18 +94,23 @@ class Gallery:
         try:
             self.id, sealer = unlock(self.store, where if isinstance(where, str | Path) else self.url, key)
             with self.store.reading() as reading:
-                self._identity = reading.setting(ID), reading.setting(LOCK)
+                identity = self.identify(reading)
         except BaseException:
             self.store.close()
             raise
-        self.use_sealer(sealer)
+        self.use_sealer(sealer, identity)
 
     def is_current(self, reading: Reading) -> bool:
         """Whether this is still the gallery that was opened, under the key it had then."""
-        return (reading.setting(ID), reading.setting(LOCK)) == self._identity
+        return self.identify(reading) == self._identity
 
-    def use_sealer(self, sealer: Sealer) -> None:
-        """Seal and open rows with this from now on."""
+    def identify(self, reading: Reading) -> tuple[bytes | None, bytes | None]:
+        """Id and lock of the gallery that is in the store now."""
+        return reading.setting(ID), reading.setting(LOCK)
+
+    def use_sealer(self, sealer: Sealer, identity: tuple[bytes | None, bytes | None]) -> None:
+        """Seal and open rows with this from now on; `identity` is the gallery's since then."""
+        self._identity = identity
         self.sealer = sealer
         self.encrypted = sealer.encrypted
         self.vault = Vault(sealer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +18,14 @@ from types import TracebackType
 import numpy as np
 
 from gaitstream.errors import GalleryError, MissingGalleryError
+from gaitstream.gallery import audit
 from gaitstream.gallery.base import Mark, Reading, TemplateRow
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.feed import FeedWriter, LimitsLine, ModelLine, PersonLine, StateLine
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.people import People
 from gaitstream.gallery.quantise import Layout
+from gaitstream.gallery.retention import RetentionRules, sweep
 from gaitstream.gallery.table import TemplateTable
 from gaitstream.gallery.vault import Template
 
@@ -30,6 +33,9 @@ log = logging.getLogger(__name__)
 WAIT_S = 0.5
 """Longest sleep between looks at the store; most stores wake the thread before."""
 RETRY_S = 1.0
+SWEEP_S = 60.0
+"""Between looks at what is past its time."""
+USE_STARTED, USE_ENDED = "use.started", "use.ended"
 _BATCH = 256
 """Templates opened and added at a time."""
 
@@ -40,6 +46,7 @@ class Keeper:
     Args:
         where: the gallery's file or URL.
         models: names of those that will ask; None for all.
+        rules: what is erased in time, looked at once a minute; None erases nothing.
         key: where the gallery's key comes from; see `gaitstream.gallery.keys`.
 
     Attributes:
@@ -53,7 +60,11 @@ class Keeper:
     """
 
     def __init__(
-        self, where: str | Path, models: Iterable[str] | None = None, key: str | None = None
+        self,
+        where: str | Path,
+        models: Iterable[str] | None = None,
+        key: str | None = None,
+        rules: RetentionRules | None = None,
     ) -> None:
         self.feed = FeedWriter()
         self.tables: dict[str, TemplateTable] = {}
@@ -65,6 +76,9 @@ class Keeper:
         self._next = 0
         self._limits: dict[str, tuple[float | None, float | None]] = {}
         self._problem = ""
+        self._rules = rules
+        self._sweep_s = 0.0
+        self._in_use = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._gallery: Gallery | None = None
@@ -75,7 +89,11 @@ class Keeper:
             raise
 
     def start(self) -> None:
-        """Follow the store in a thread of its own."""
+        """Follow the store in a thread of its own, and record that the gallery is in use."""
+        try:
+            self.note_use(USE_STARTED)
+        except GalleryError as error:  # it is tried again
+            log.error("the use of the gallery is not recorded yet: %s", error)
         self._thread = threading.Thread(target=self._follow, name="gallery", daemon=True)
         self._thread.start()
 
@@ -114,12 +132,27 @@ class Keeper:
             self._mark = mark
         return True
 
+    def note_use(self, action: str) -> None:
+        """Record in the gallery's log that a period of use began or ended: Article 12(3) of the AI Act."""
+        if self._gallery is None or self._in_use is (action == USE_STARTED):
+            return
+        with self._gallery.writing() as writing:
+            mark = writing.mark()
+            detail = f"gallery {self._gallery.id} at change {mark.sequence}"
+            audit.note(writing, self._gallery.sealer, action, detail=detail)
+        self._in_use = action == USE_STARTED
+
     def close(self) -> None:
         """Stop following, and let go of the store; what is in memory stays for those who have it open."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(WAIT_S + RETRY_S + 5.0)
         if self._gallery is not None:
+            try:
+                if self._in_use:
+                    self.note_use(USE_ENDED)
+            except GalleryError as error:
+                log.error("the end of the use is not recorded: %s", error)
             self._gallery.close()
 
     def __enter__(self) -> Keeper:
@@ -145,10 +178,23 @@ class Keeper:
                     self._gallery.store.wait(WAIT_S)
                 if not self._stop.is_set():
                     self.sync()
+                    self._attend()
                 self._tell_problem("")
             except GalleryError as error:  # what is known goes on
                 self._tell_problem(str(error))
                 self._stop.wait(RETRY_S)
+
+    def _attend(self) -> None:
+        """Record the use of a gallery that has just appeared, and erase what is past its time."""
+        if self._gallery is None:
+            return
+        self.note_use(USE_STARTED)
+        now_s = time.monotonic()
+        if self._rules is not None and now_s >= self._sweep_s:
+            self._sweep_s = now_s + SWEEP_S
+            done = sweep(self._gallery, self._rules, time.time_ns())
+            if done:
+                log.info("retention erased %d people and %d pictures", len(done.persons), done.pictures)
 
     def _tell_problem(self, problem: str) -> None:
         if problem != self._problem:

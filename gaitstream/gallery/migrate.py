@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery.checksum import checksum
-from gaitstream.gallery.names import LONGEST, clean_name, fold_name
+from gaitstream.gallery.names import LONGEST, LONGEST_BYTES, clean_name, fold_name
 from gaitstream.gallery.records import PersonRecord, encode_record, new_uid
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ def migrate(db: sqlite3.Connection, schema: int, tables: Sequence[str]) -> None:
 def _free_name(name: str, taken: set[str]) -> str:
     """A name that may be kept and that nobody has, as near to this one as there is."""
     shown = "".join(char if char.isprintable() else " " for char in name)[:LONGEST]
+    while len(shown.encode()) > LONGEST_BYTES:
+        shown = shown[:-1]
     try:
         base = clean_name(shown)
     except GalleryError:

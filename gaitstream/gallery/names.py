@@ -8,6 +8,8 @@ from gaitstream.errors import GalleryError
 
 LONGEST = 100
 """Characters; a name stands in events, tables and file names."""
+LONGEST_BYTES = 200
+"""In UTF-8; a file's name has room for 255."""
 
 
 def clean_name(name: str) -> str:
@@ -27,10 +29,10 @@ def clean_name(name: str) -> str:
     found = " ".join(found.split())
     if not found:
         raise GalleryError("a person needs a name: --person NAME")
-    if len(found) > LONGEST:
+    if len(found) > LONGEST or len(found.encode()) > LONGEST_BYTES:
         raise GalleryError(
-            f"the name {found[:20]!r}... has {len(found)} characters; {LONGEST} at most are allowed: "
-            "shorten it"
+            f"the name {found[:20]!r}... has {len(found)} characters and {len(found.encode())} bytes; "
+            f"{LONGEST} and {LONGEST_BYTES} at most are allowed: shorten it"
         )
     return found
 

@@ -222,6 +222,10 @@ class SqlTransaction:
         """See `Writing`."""
         self._execute("INSERT INTO audit (number, line) VALUES (?, ?)", (number, line))
 
+    def clear_audit(self) -> None:
+        """See `Writing`."""
+        self._execute("DELETE FROM audit", ())
+
     def _one(self, query: str, *values: object) -> Any:
         return self._execute(query, values).fetchone()
 

@@ -111,7 +111,8 @@ class SqliteStore:
             try:
                 yield SqlTransaction(db.execute)
                 db.execute("COMMIT")
-                self._identity = self._identify()  # a checkpoint may have followed
+                _empty_log(db)
+                self._identity = self._identify()
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
@@ -130,8 +131,7 @@ class SqliteStore:
         """See `Store`; where a reader holds on to deleted rows, a copy without them replaces the file."""
         with self._explained(), self._lock:
             db = self._connection()
-            [busy, _, _] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
+            if not _empty_log(db):
                 rewrite(db, self.path)
                 self._drop_connection()
                 self._connect()
@@ -272,6 +272,21 @@ class SqliteStore:
                 db.execute("ROLLBACK")
             raise
         db.execute("PRAGMA foreign_keys = ON")
+
+
+def _empty_log(db: sqlite3.Connection) -> bool:
+    """Bring what the log holds into the file, and empty it; False while a reader needs it.
+
+    A file that is moved into the place of another would else be read with the other's log.
+    """
+    db.execute("PRAGMA busy_timeout = 50")
+    try:
+        [busy, _, _] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:  # locked: somebody else is at it
+        return False
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+    return not busy
 
 
 def _statements() -> Sequence[str]:

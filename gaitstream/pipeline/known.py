@@ -14,6 +14,7 @@ from gaitstream.gallery.gallery import check_fingerprint
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.people import News, People, changed
+from gaitstream.gallery.retention import RetentionRules
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
 
 log = logging.getLogger(__name__)
@@ -220,7 +221,9 @@ def start_keeper(config: Config, recognizers: Iterable[str]) -> Keeper | None:
     section = config.gallery
     if section.where is None:
         return None
-    keeper = Keeper(section.where, recognizers, section.key)
+    days = section.retention
+    rules = RetentionRules(days.person_days, days.picture_days, days.visitor_days)
+    keeper = Keeper(section.where, recognizers, section.key, rules)
     keeper.start()
     return keeper
 

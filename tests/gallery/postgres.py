@@ -103,8 +103,7 @@ class PostgresServer:
     def close(self) -> None:
         """Stop it and delete its folder."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(20)
+            self.kill()  # nothing of it is kept
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *words: str) -> None:

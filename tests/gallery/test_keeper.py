@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.audit import read_audit, verify_audit
+from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.matching import mean_part_distance
 from gaitstream.gallery.people import People
 from gaitstream.gallery.quantise import Layout
+from gaitstream.gallery.retention import RetentionRules
 from gaitstream.gallery.table import TemplateTable
 
 Floats = NDArray[np.float32]
@@ -234,3 +237,27 @@ def test_probes_of_another_shape_are_an_error(keeper: Keeper) -> None:
 def test_a_keeper_that_is_gone_is_told() -> None:
     with pytest.raises(GalleryError, match="is gone"):
         People.attach("/proc/1/fd/99999")
+
+
+def test_a_run_erases_what_is_past_its_time_and_records_its_use(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.gallery.keeper.SWEEP_S", 0.1)
+    with Gallery(path) as gallery:
+        keep_until(gallery, "Ada", time.time_ns() + 10**9)
+        with Keeper(path, [MODEL], rules=RetentionRules()) as keeper:
+            people = keeper.people()
+            keeper.start()
+            assert sorted(people.names.values()) == ["Ada", "Bob"]
+            deadline_s = time.monotonic() + 10
+            while "Ada" in people.names.values() and time.monotonic() < deadline_s:
+                people.poll()
+                time.sleep(0.02)
+            assert list(people.names.values()) == ["Bob"]
+        assert [entry.name for entry in gallery.persons()] == ["Bob"]
+        with gallery.store.reading() as reading:
+            lines = [line for _, line in read_audit(reading, gallery.sealer)]
+            assert verify_audit(reading, gallery.sealer) == []
+        actions = [line.action for line in lines]
+        assert actions == ["enrolled", "enrolled", "retention", "use.started", "expired", "use.ended"]
+        assert lines[3].detail == f"gallery {gallery.id} at change 2"

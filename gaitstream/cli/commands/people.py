@@ -14,6 +14,7 @@ from rich.table import Table
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Camera, Config
 from gaitstream.errors import ConfigError
+from gaitstream.gallery.names import clean_name
 from gaitstream.pipeline.enroll import (
     Walk,
     Watched,
@@ -34,8 +35,7 @@ PLAIN_WIDTH = 200
 
 def enroll(args: argparse.Namespace) -> int:
     """Enrol somebody; 2 when it has to be said who is meant."""
-    if not args.person.strip():
-        raise ConfigError(f"--person {args.person!r} is no name; give the name that events will carry")
+    person = clean_name(args.person)
     config = load_site(args.cameras)
     if args.tracklet is not None:
         walk: Walk | None = read_tracklet(config, args.tracklet)
@@ -46,10 +46,10 @@ def enroll(args: argparse.Namespace) -> int:
         walk = _watch_one(config, camera, args)
     if walk is None:
         return 2
-    count = enroll_walk(config, args.person, walk, source)
+    count = enroll_walk(config, person, walk, source)
     short = "" if walk.full else ", of an incomplete window: a longer walk gives better ones"
     origin = "the pictures" if args.tracklet is not None else f"track {walk.track}"
-    print(f"enrolled {args.person}: {count} templates from {origin}{short}, in {gallery_of(config)}")
+    print(f"enrolled {person}: {count} templates from {origin}{short}, in {gallery_of(config)}")
     return 0
 
 

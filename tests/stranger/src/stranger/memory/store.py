@@ -128,6 +128,9 @@ class Rows:
     def append_audit(self, number: int, line: bytes) -> None:
         self.lines[number] = line
 
+    def clear_audit(self) -> None:
+        self.lines.clear()
+
     def _number(self) -> int:
         self.last += 1
         return self.last

@@ -1,0 +1,114 @@
+"""Commands about the gallery: who is known, for how long, and what was done with it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add(commands: Commands) -> None:
+    """Add this group's commands."""
+    gallery = commands.add_parser("gallery", help="list, judge, change and erase the people who are known")
+    actions = gallery.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_reading(actions)
+    _add_editing(actions)
+    _add_erasing(actions)
+    _add_moving(actions)
+    _add_matches(actions)
+
+
+def _add_reading(actions: Commands) -> None:
+    _command(actions, "list", "who is known, with how many templates")
+    _command(
+        actions, "info", "what the thresholds aim for and rest on, and what is damaged (then exit code 1)"
+    )
+    show = _command(actions, "show", "a person's templates, pictures and terms")
+    show.add_argument("person", metavar="NAME")
+    _command(actions, "duplicates", "people who may be one person under two names")
+    _command(actions, "audit", "who did what with the gallery, when")
+    verify = _command(
+        actions, "verify", "check store, people, templates, pictures and audit log (exit code 1: damage)"
+    )
+    verify.add_argument(
+        "--forgotten", type=Path, metavar="REPORT", help="search every file for what this report says is gone"
+    )
+    verify.add_argument("--name", help="with --forgotten: search for this name, too")
+
+
+def _add_editing(actions: Commands) -> None:
+    rename = _command(actions, "rename", "give a person another name")
+    rename.add_argument("person", metavar="NAME")
+    rename.add_argument("new", metavar="NEW")
+    merge = _command(actions, "merge", "two names, one person: give all templates of OTHER to NAME")
+    merge.add_argument("person", metavar="NAME")
+    merge.add_argument("other", metavar="OTHER")
+    split = _command(actions, "split", "make another person of some of a person's templates")
+    split.add_argument("person", metavar="NAME")
+    split.add_argument("--templates", required=True, metavar="N,N", help="numbers, as 'show' lists them")
+    split.add_argument("--to", required=True, metavar="NEW", help="the other person's name")
+    keep = _command(actions, "keep", "say for how long a person is kept")
+    keep.add_argument("person", metavar="NAME")
+    keep.add_argument("--days", type=float, metavar="N", help="from now; without it for ever")
+
+
+def _add_erasing(actions: Commands) -> None:
+    remove = _command(actions, "remove", "erase a person and overwrite the templates")
+    remove.add_argument("person", metavar="NAME")
+    forget = _command(actions, "forget", "erase a person everywhere, and the name from saved events")
+    forget.add_argument("person", metavar="NAME")
+    forget.add_argument(
+        "--journal", type=Path, action="append", default=[], metavar="DIR", help="an event journal"
+    )
+    forget.add_argument(
+        "--tracklets", type=Path, action="append", default=[], metavar="DIR", help="saved tracklets"
+    )
+    forget.add_argument("--report", type=Path, metavar="FILE", help="write what 'verify --forgotten' checks")
+    sweep = _command(actions, "sweep", "erase whoever and whatever is past its time")
+    for name, what in (("person", "people"), ("picture", "pictures"), ("visitor", "unknown visitors")):
+        sweep.add_argument(f"--{name}-days", type=float, metavar="N", help=f"how long {what} are kept")
+
+
+def _add_moving(actions: Commands) -> None:
+    copy = actions.add_parser("copy", help="bring everybody of one gallery into another")
+    copy.add_argument("source", metavar="FROM", help="file or URL")
+    copy.add_argument("target", metavar="TO", help="file or URL; made when missing")
+    copy.add_argument("--from-key", metavar="SOURCE", help="key of FROM; as gallery.key in cams.yaml")
+    copy.add_argument("--to-key", metavar="SOURCE", help="key of TO")
+    copy.set_defaults(handler="gallery:copy_gallery")
+    export = _command(actions, "export", "write the gallery into one encrypted file")
+    export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument(
+        "--file-key", metavar="SOURCE", help="key of the file; FILE.key, made now, without it"
+    )
+    bring = _command(actions, "import", "bring in what 'export' wrote")
+    bring.add_argument("file", type=Path, metavar="FILE")
+    bring.add_argument("--file-key", metavar="SOURCE", help="key of the file; FILE.key without it")
+    rekey = _command(actions, "rekey", "seal everything with another key, also a gallery that had none")
+    rekey.add_argument(
+        "--to", required=True, metavar="SOURCE", help="the new key; a file that is not there is made"
+    )
+    key = actions.add_parser("key", help="make a key file")
+    key.add_argument("file", type=Path, metavar="FILE")
+    key.set_defaults(handler="gallery:key")
+
+
+def _add_matches(actions: Commands) -> None:
+    for name, what in (("confirm", "confirm a match; it takes two persons"), ("reject", "reject a match")):
+        match = _command(actions, name, what)
+        match.add_argument("event", metavar="EVENT", help="event_id of the identity event")
+        match.add_argument("--by", metavar="WHO", help="who says so; else $GAITSTREAM_ACTOR or user@host")
+
+
+def _command(actions: Commands, name: str, what: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=what)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--gallery", metavar="FILE", help="the gallery's file or URL")
+    where.add_argument("--cameras", type=Path, metavar="FILE", help="the cams.yaml that names it")
+    parser.add_argument("--key", metavar="SOURCE", help="its key, as gallery.key in cams.yaml")
+    handlers = {"list": "list_people", "import": "import_file", "export": "export_file"}
+    parser.set_defaults(handler=f"gallery:{handlers.get(name, name)}")
+    return parser

@@ -1,0 +1,72 @@
+"""Confirmation of a match by two persons, as a state of an identity event; kept in the audit log alone.
+
+Article 14(5) of the EU AI Act asks for it where remote biometric identification is high-risk. Nothing in the
+pipeline waits for it: who acts on a match asks for its state first.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import audit
+from gaitstream.gallery.base import Reading
+from gaitstream.gallery.gallery import Gallery
+
+NEEDED = 2
+"""Different people who have to confirm a match."""
+_CONFIRMED, _REJECTED = "confirmed", "rejected"
+
+
+class MatchState(StrEnum):
+    """What people say of a match."""
+
+    PROPOSED = "proposed"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+
+
+def confirm(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchState:
+    """Confirm a match in somebody's name.
+
+    Args:
+        gallery: whose audit log keeps it.
+        event_id: of the identity event.
+        actor: who; None for whoever runs the program.
+
+    Raises:
+        GalleryError: the same person has confirmed it before, or it was rejected.
+    """
+    with gallery.writing() as writing:
+        said = _said(gallery, writing, event_id)
+        who = actor or audit.whoami()
+        if said[_REJECTED]:
+            raise GalleryError(f"event {event_id} was rejected by {', '.join(sorted(said[_REJECTED]))}")
+        if who in said[_CONFIRMED]:
+            raise GalleryError(f"{who} has confirmed event {event_id} already; it takes another person")
+        audit.note(writing, gallery.sealer, _CONFIRMED, detail=event_id, actor=who)
+    with gallery.store.reading() as reading:
+        return state(gallery, reading, event_id)
+
+
+def reject(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchState:
+    """Reject a match; one person is enough, and it stays rejected."""
+    with gallery.writing() as writing:
+        audit.note(writing, gallery.sealer, _REJECTED, detail=event_id, actor=actor)
+    return MatchState.REJECTED
+
+
+def state(gallery: Gallery, reading: Reading, event_id: str) -> MatchState:
+    """What people say of a match by now."""
+    said = _said(gallery, reading, event_id)
+    if said[_REJECTED]:
+        return MatchState.REJECTED
+    return MatchState.CONFIRMED if len(said[_CONFIRMED]) >= NEEDED else MatchState.PROPOSED
+
+
+def _said(gallery: Gallery, reading: Reading, event_id: str) -> dict[str, set[str]]:
+    said: dict[str, set[str]] = {_CONFIRMED: set(), _REJECTED: set()}
+    for _, line in audit.read_audit(reading, gallery.sealer):
+        if line.action in said and line.detail == event_id:
+            said[line.action].add(line.actor)
+    return said

@@ -1,0 +1,142 @@
+"""Changes to people who are there: another name, two made one, one made two, terms of keeping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import audit
+from gaitstream.gallery.base import Reading, Writing
+from gaitstream.gallery.checksum import Damage
+from gaitstream.gallery.gallery import Gallery
+from gaitstream.gallery.names import clean_name
+from gaitstream.gallery.records import PersonRecord, new_uid
+from gaitstream.gallery.vault import Template
+
+
+def rename(gallery: Gallery, name: str, new: str) -> None:
+    """Give a person another name; uid, templates and history stay.
+
+    Raises:
+        GalleryError: nobody has the name, or somebody else has the new one.
+    """
+    with gallery.writing() as writing:
+        uid, record = gallery.person(writing, name)
+        other = gallery.vault.find(writing, new)
+        if other is not None and other[0] != uid:
+            raise GalleryError(f"{new!r} is {other[1].name!r}, who is there already; merge them instead")
+        changed = msgspec.structs.replace(record, name=clean_name(new))
+        writing.put_person(gallery.vault.person_row(uid, changed))
+        writing.note_change(uid)
+        audit.note(writing, gallery.sealer, "renamed", person=uid)
+    gallery.store.purge()
+
+
+def keep_until(gallery: Gallery, name: str, expires_ns: int | None) -> None:
+    """Say when a person is to be erased; None for never.
+
+    Raises:
+        GalleryError: nobody has the name.
+    """
+    with gallery.writing() as writing:
+        uid, record = gallery.person(writing, name)
+        changed = msgspec.structs.replace(record, expires_ns=expires_ns)
+        writing.put_person(gallery.vault.person_row(uid, changed))
+        audit.note(writing, gallery.sealer, "retention", person=uid, detail=str(expires_ns or "never"))
+
+
+def merge(gallery: Gallery, keep: str, other: str) -> int:
+    """Give all templates and pictures of one person to another, and forget the first's name.
+
+    Returns:
+        How many templates moved.
+
+    Raises:
+        GalleryError: nobody has one of the names, both are one person, or a template is damaged.
+    """
+    with gallery.writing() as writing:
+        kept, _ = gallery.person(writing, keep)
+        gone, _ = gallery.person(writing, other)
+        if kept == gone:
+            raise GalleryError(f"{keep!r} and {other!r} are one person already")
+        numbers = [row.number for row in writing.templates(person=gone)]
+        _move(gallery, writing, numbers, kept)
+        for row in list(writing.pictures(gone)):
+            picture = replace(row, person=kept, data=gallery.vault.picture(row))
+            writing.put_picture(gallery.vault.picture_row(picture))
+        writing.drop_person(gone)
+        _follow(gallery, writing, {kept, gone})
+        audit.note(writing, gallery.sealer, "merged", person=kept, count=len(numbers), detail=f"from {gone}")
+    gallery.store.purge()
+    return len(numbers)
+
+
+def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
+    """Make another person of some of a person's templates.
+
+    Args:
+        gallery: where.
+        name: of the person.
+        numbers: of the templates, as `show` lists them.
+        new: the other's name; may be somebody who is there.
+
+    Returns:
+        How many templates moved.
+
+    Raises:
+        GalleryError: nobody has the name, a template is not theirs or damaged, or nothing would stay.
+    """
+    with gallery.writing() as writing:
+        uid, record = gallery.person(writing, name)
+        own = {row.number for row in writing.templates(person=uid)}
+        foreign = sorted(set(numbers) - own)
+        if foreign or not numbers:
+            has = ", ".join(map(str, sorted(own)[:20]))
+            raise GalleryError(f"templates {foreign} are not of {record.name!r}; theirs are {has}")
+        if set(numbers) == own:
+            raise GalleryError(f"these are all templates of {record.name!r}; rename them instead")
+        found = gallery.vault.find(writing, new)
+        other = found[0] if found else new_uid()
+        if found is None:
+            created = PersonRecord(clean_name(new), record.created_ns)
+            writing.put_person(gallery.vault.person_row(other, created))
+        if other == uid:
+            raise GalleryError(f"{new!r} is {record.name!r} already")
+        _move(gallery, writing, sorted(set(numbers)), other)
+        _follow(gallery, writing, {uid, other})
+        audit.note(writing, gallery.sealer, "split", person=uid, count=len(numbers), detail=f"to {other}")
+    return len(set(numbers))
+
+
+def show(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonRecord, list[Template | Damage]]:
+    """Uid, record and templates of a person.
+
+    Raises:
+        GalleryError: nobody has the name.
+    """
+    uid, record = gallery.person(reading, name)
+    templates = [
+        template for model in reading.models() for template in gallery.vault.templates(reading, model, uid)
+    ]
+    return uid, record, templates
+
+
+def _move(gallery: Gallery, writing: Writing, numbers: Sequence[int], target: str) -> None:
+    """Seal templates anew for another person."""
+    models = {row.name: row for row in writing.models()}
+    for row in list(writing.select(numbers)):
+        opened = gallery.vault.template(row, models[row.model])
+        if isinstance(opened, Damage):
+            gallery.tuner.complain(writing, opened, gallery.url)
+        writing.put_template(gallery.vault.template_row(replace(opened, person=target)))
+    gallery.tuner.forget()
+
+
+def _follow(gallery: Gallery, writing: Writing, uids: set[str]) -> None:
+    for model in writing.models():
+        gallery.tuner.follow(writing, model.name, uids, gallery.url)
+    for uid in uids:
+        writing.note_change(uid)

@@ -1,0 +1,141 @@
+"""Galleries from store to store: copies, and one encrypted file to carry."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery import audit
+from gaitstream.gallery.base import ModelRow, Reading, Writing
+from gaitstream.gallery.checksum import Damage
+from gaitstream.gallery.gallery import Gallery, check_fingerprint
+from gaitstream.gallery.records import PersonRecord
+from gaitstream.gallery.vault import Template
+
+
+@dataclass
+class Copied:
+    """What a copy brought over; what was there already does not count."""
+
+    persons: int = 0
+    templates: int = 0
+    pictures: int = 0
+
+
+def copy(source: Gallery, target: Gallery, action: str = "copied") -> Copied:
+    """Bring everybody of one gallery into another; all or nothing, and no template twice.
+
+    People keep their uids. Somebody whom the target knows by the same uid, or by the same name and no other
+    uid here, gets what is missing.
+
+    Raises:
+        GalleryError: the target was filled by another model, or a template of the source is damaged.
+    """
+    done = Copied()
+    with source.store.reading() as reading, target.writing() as writing:
+        records = source.vault.records(reading)
+        uids = {uid: _person(target, writing, uid, record, done) for uid, record in records.items()}
+        for model in reading.models():
+            _model(target, writing, model)
+            done.templates += _templates(source, reading, target, writing, model, uids)
+        done.pictures = _pictures(source, reading, target, writing, uids)
+        for model in reading.models():
+            target.tuner.follow(writing, model.name, set(uids.values()), target.url)
+        for uid in uids.values():
+            writing.note_change(uid)
+        audit.note(writing, target.sealer, action, count=done.templates, detail=f"from {source.id}")
+    with source.writing() as writing:
+        audit.note(writing, source.sealer, "exported", count=done.templates, detail=f"to {target.id}")
+    return done
+
+
+def export(source: Gallery, file: Path, key: str | None) -> Copied:
+    """Write a gallery into one new file, sealed with a key; it is there when it is whole.
+
+    Raises:
+        GalleryError: there is such a file already, or it cannot be written.
+    """
+    if file.exists():
+        raise GalleryError(f"{file} is there already; name another file")
+    partial = file.with_name(f"{file.name}.partial")
+    _clear(partial)
+    try:
+        with Gallery(partial, create=True, key=key or f"file:{file}.key") as target:
+            done = copy(source, target, "export made")
+        with sqlite3.connect(partial, isolation_level=None) as db:
+            db.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
+        db.close()
+        handle = os.open(partial, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+        partial.replace(file)
+    finally:
+        _clear(partial)
+    return done
+
+
+def _clear(partial: Path) -> None:
+    for name in ("", "-wal", "-shm", ".lock"):
+        partial.with_name(partial.name + name).unlink(missing_ok=True)
+
+
+def _person(target: Gallery, writing: Writing, uid: str, record: PersonRecord, done: Copied) -> str:
+    """The uid somebody has in the target, made when missing."""
+    named = target.vault.find(writing, record.name)
+    if named is not None:
+        return named[0]
+    known = writing.person(uid)
+    if known is None:
+        writing.put_person(target.vault.person_row(uid, record))
+        done.persons += 1
+    return uid
+
+
+def _model(target: Gallery, writing: Writing, model: ModelRow) -> None:
+    held = next((row for row in writing.models() if row.name == model.name), None)
+    if held is None:
+        writing.put_model(replace(model, calibration=b""))
+        return
+    check_fingerprint(model.name, held.fingerprint, model.fingerprint, target.url)
+
+
+def _templates(
+    source: Gallery,
+    reading: Reading,
+    target: Gallery,
+    writing: Writing,
+    model: ModelRow,
+    uids: dict[str, str],
+) -> int:
+    held = {
+        (one.person, one.created_ns, one.parts.tobytes())
+        for uid in set(uids.values())
+        for one in target.vault.templates(writing, model, uid)
+        if isinstance(one, Template)
+    }
+    count = 0
+    for template in source.vault.templates(reading, model):
+        if isinstance(template, Damage):
+            source.tuner.complain(reading, template, source.url)
+        moved = replace(template, number=0, person=uids[template.person])
+        if (moved.person, moved.created_ns, moved.parts.tobytes()) not in held:
+            writing.add_templates([target.vault.template_row(moved)])
+            count += 1
+    return count
+
+
+def _pictures(
+    source: Gallery, reading: Reading, target: Gallery, writing: Writing, uids: dict[str, str]
+) -> int:
+    held = {(row.person, target.vault.picture(row)) for row in writing.pictures()}
+    count = 0
+    for row in reading.pictures():
+        data = source.vault.picture(row)
+        if (uids[row.person], data) not in held:
+            moved = replace(row, number=0, person=uids[row.person], data=data)
+            writing.add_pictures([target.vault.picture_row(moved)])
+            count += 1
+    return count

@@ -1,0 +1,64 @@
+"""Is a gallery what it was written as: its store, its people, its templates and its log."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gaitstream.errors import GalleryError
+from gaitstream.gallery.audit import verify_audit
+from gaitstream.gallery.base import PictureRow
+from gaitstream.gallery.gallery import Gallery
+from gaitstream.gallery.people import People
+
+
+def verify(gallery: Gallery) -> list[str]:
+    """Everything that is wrong, a line each; empty for a gallery that is whole."""
+    found = [f"the store: {line}" for line in gallery.store.check()]
+    with gallery.store.reading() as reading:
+        for row in reading.persons():
+            try:
+                record = gallery.vault.record(row)
+                if gallery.vault.person_row(row.uid, record).key != row.key:
+                    found.append(f"person {row.uid} cannot be found by name: its key is another's")
+            except GalleryError as error:
+                found.append(str(error))
+        for picture in reading.pictures():
+            found += _picture(gallery, picture)
+        found += verify_audit(reading, gallery.sealer)
+    try:
+        found += [str(damage) for damage in gallery.damaged()]
+    except GalleryError as error:
+        found.append(str(error))
+    return found
+
+
+def duplicates(gallery: Gallery, model: str, fingerprint: str) -> list[tuple[float, str, str]]:
+    """Pairs of people who may be one, nearest first: distance and names.
+
+    Two who are nearer to each other than the threshold at which a probe is known are named.
+    """
+    threshold, _ = gallery.thresholds(model)
+    matcher = gallery.matcher(model, fingerprint)
+    if threshold is None or len(matcher.names) < 2:
+        return []
+    people = People.of({model: matcher})
+    ends = [*matcher.starts[1:].tolist(), len(matcher.templates)]
+    pairs: dict[tuple[str, str], float] = {}
+    for name, start, end in zip(matcher.names, matcher.starts.tolist(), ends, strict=True):
+        for template in matcher.templates[start:end]:
+            [nearest] = people.search(model, [template])
+            close = nearest.persons[nearest.low <= threshold].tolist()
+            for person, distance in zip(close, people.exact(model, template, close).tolist(), strict=True):
+                other = people.names[person]
+                if other != name and distance <= threshold:
+                    pair = (min(name, other), max(name, other))
+                    pairs[pair] = min(distance, pairs.get(pair, np.inf))
+    return sorted((distance, *pair) for pair, distance in pairs.items())
+
+
+def _picture(gallery: Gallery, picture: PictureRow) -> list[str]:
+    try:
+        gallery.vault.picture(picture)
+    except GalleryError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,121 @@
+"""The gallery's commands from end to end, with names that try to be something else."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gaitstream.cli import main
+from gaitstream.gallery import Gallery
+from tests.gallery.filled import MODEL, PRINT, fill, walks
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    found = tmp_path / "people.gallery"
+    with Gallery(found, create=True) as gallery:
+        fill(gallery)
+    return str(found)
+
+
+def run(path: str, *words: str) -> int:
+    return main(["gallery", words[0], *words[1:], "--gallery", path])
+
+
+def test_a_gallery_is_kept_by_its_commands(path: str, tmp_path: Path, capsys: Said) -> None:
+    assert run(path, "rename", "Ada", "Ada Lovelace") == 0
+    assert run(path, "keep", "bob", "--days", "30") == 0
+    assert run(path, "show", "BOB") == 0
+    assert "template 4: gaitheat" in capsys.readouterr().out
+    assert run(path, "split", "Bob", "--templates", "5,6", "--to", "Eve") == 0
+    assert run(path, "merge", "Bob", "Eve") == 0
+    assert run(path, "list") == 0
+    listed = capsys.readouterr().out
+    assert "Ada Lovelace" in listed
+    assert "Eve" not in listed.split("is gone")[1]
+    assert run(path, "sweep", "--person-days", "1") == 0
+    assert "erased 0 people" in capsys.readouterr().out
+    assert run(path, "verify") == 0
+    assert "whole" in capsys.readouterr().out
+    assert run(path, "rekey", "--to", f"file:{tmp_path}/new.key") == 0
+    assert run(path, "list") == 1
+    assert "does not open with this key" in capsys.readouterr().err
+    assert run(path, "audit", "--key", f"file:{tmp_path}/new.key") == 0
+    said = capsys.readouterr().out
+    for action in ("enrolled 3", "renamed", "retention", "split 2", "merged 2", "rekeyed"):
+        assert action in said
+
+
+def test_galleries_are_copied_exported_and_imported(path: str, tmp_path: Path, capsys: Said) -> None:
+    copied, carried, fresh = (str(tmp_path / name) for name in ("copied", "carried", "fresh"))
+    assert main(["gallery", "copy", path, copied]) == 0
+    assert "3 people, 9 templates and 3 pictures are new in" in capsys.readouterr().out
+    assert run(path, "export", carried) == 0
+    assert run(fresh, "import", carried) == 0
+    for place in (copied, fresh):
+        assert run(place, "verify") == 0
+        with Gallery(place) as gallery:
+            assert [entry.name for entry in gallery.persons()] == ["Ada", "Bob", "Cyd"]
+    assert main(["gallery", "key", str(tmp_path / "another.key")]) == 0
+    assert "nobody can read the gallery again" in capsys.readouterr().out
+    assert main(["gallery", "key", str(tmp_path / "another.key")]) == 1
+
+
+def test_a_match_is_confirmed_by_two(path: str, capsys: Said) -> None:
+    assert run(path, "confirm", "0190-e1", "--by", "ann") == 0
+    assert run(path, "confirm", "0190-e1", "--by", "ben") == 0
+    assert run(path, "reject", "0190-e2", "--by", "ann") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "event 0190-e1 is proposed", "event 0190-e1 is confirmed", "event 0190-e2 is rejected",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["[/red]", "[bold]Ada[/bold]", "{x}", "%s", "O'Hara", 'a"b', "../../etc"])
+def test_names_are_names_and_nothing_else(path: str, name: str, capsys: Said) -> None:
+    with Gallery(path) as gallery:
+        gallery.enroll(name, MODEL, PRINT, walks(9))
+    assert run(path, "list") == 0
+    assert name in capsys.readouterr().out
+    assert run(path, "show", name) == 0
+    assert run(path, "remove", name) == 0
+    assert f"erased {name} with 3 templates" in capsys.readouterr().out
+
+
+def test_an_unknown_name_does_not_tell_all_the_others(path: str, capsys: Said) -> None:
+    assert run(path, "remove", "Adda") == 1
+    said = capsys.readouterr().err
+    assert "the nearest of 3 is 'Ada'" in said
+    assert "Bob" not in said
+
+
+def test_listing_waits_for_no_writer(path: str, capsys: Said) -> None:
+    with Gallery(path) as gallery, gallery.store.writing() as writing:
+        writing.set("half", b"done")
+        assert run(path, "list") == 0
+    assert "Ada" in capsys.readouterr().out
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert run(path, "info") == 0
+        db.execute("ROLLBACK")
+    db.close()
+
+
+def test_the_gallery_of_a_configuration_is_found(path: str, tmp_path: Path, capsys: Said) -> None:
+    cams = tmp_path / "cams.yaml"
+    cams.write_text("cameras: [{id: a, url: 'synth://?seed=1'}]\ngallery: {path: people.gallery}\n")
+    assert main(["gallery", "list", "--cameras", str(cams)]) == 0
+    assert "Cyd" in capsys.readouterr().out
+    cams.write_text("cameras: [{id: a, url: 'synth://?seed=1'}]\n")
+    assert main(["gallery", "list", "--cameras", str(cams)]) == 2
+    assert "names no gallery" in capsys.readouterr().err
+
+
+def test_damage_is_an_exit_code(path: str, capsys: Said) -> None:
+    with Gallery(path) as gallery, gallery.store.writing() as writing:
+        writing.clear_audit()
+    assert run(path, "verify") == 1
+    assert "audit lines 1 to 3 are missing" in capsys.readouterr().out

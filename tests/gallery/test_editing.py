@@ -1,0 +1,247 @@
+"""Names, merging, splitting, copying, keys and time limits, on every store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaitstream.errors import GalleryError, GalleryKeyError
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.audit import read_audit
+from gaitstream.gallery.base import PictureRow
+from gaitstream.gallery.confirming import MatchState, confirm, reject, state
+from gaitstream.gallery.editing import keep_until, merge, rename, show, split
+from gaitstream.gallery.names import clean_name, fold_name
+from gaitstream.gallery.rekeying import rekey
+from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
+from gaitstream.gallery.transfer import copy, export
+from gaitstream.gallery.verifying import duplicates, verify
+from tests.gallery.filled import MODEL, PRINT, content, fill, key_in, walks
+
+
+@pytest.fixture
+def gallery(store_url: str, tmp_path: Path) -> Iterator[Gallery]:
+    with Gallery(store_url, create=True, key=key_in(tmp_path)) as made:
+        fill(made)
+        yield made
+
+
+def names(gallery: Gallery) -> list[str]:
+    return [entry.name for entry in gallery.persons()]
+
+
+def actions(gallery: Gallery) -> list[str]:
+    with gallery.store.reading() as reading:
+        return [line.action for _, line in read_audit(reading, gallery.sealer)]
+
+
+@pytest.mark.parametrize("name", [" ada ", "ADA", "Ａｄａ", "a\u0301d\u0301a"])
+def test_a_name_is_one_however_it_is_written(gallery: Gallery, name: str) -> None:
+    same = fold_name(name) == fold_name("Ada")
+    gallery.enroll(name, MODEL, PRINT, walks(9, 1))
+    assert len(names(gallery)) == (3 if same else 4)
+    assert same is (name != "a\u0301d\u0301a")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("", "needs a name"), (" \u2003", "needs a name"), ("a\nb", r"U\+000A"), ("\x1b[31m", r"U\+001B"),
+     ("x" * 101, "101 characters"), ("ü" * 101, "202 bytes"),
+     ("\u202eada", r"U\+202E"), ("\u200b", r"U\+200B")],
+)  # fmt: skip
+def test_names_that_cannot_be_shown_are_refused(name: str, says: str) -> None:
+    with pytest.raises(GalleryError, match=says):
+        clean_name(name)
+
+
+def test_renaming_keeps_everything_but_the_name(gallery: Gallery) -> None:
+    before = content(gallery)
+    [uid] = [entry.uid for entry in gallery.persons() if entry.name == "Ada"]
+    rename(gallery, "ada", "Ada Lovelace")
+    after = content(gallery)
+    assert after.pop("Ada Lovelace") == before.pop("Ada")
+    assert after == before
+    assert next(e.uid for e in gallery.persons() if e.name == "Ada Lovelace") == uid
+    with pytest.raises(GalleryError, match="merge them instead"):
+        rename(gallery, "Bob", "CYD")
+    rename(gallery, "Bob", "bob")  # another spelling of one's own name
+    assert verify(gallery) == []
+
+
+def test_two_who_are_one_are_merged(gallery: Gallery) -> None:
+    before = content(gallery)
+    assert merge(gallery, "Ada", "Bob") == 3
+    after = content(gallery)
+    assert names(gallery) == ["Ada", "Cyd"]
+    assert after["Ada"] == (before["Ada"][0] + before["Bob"][0], before["Ada"][1] + before["Bob"][1])
+    with pytest.raises(GalleryError, match="one person already"):
+        merge(gallery, "Ada", "ADA")
+    assert verify(gallery) == []
+    assert "merged" in actions(gallery)
+
+
+def test_one_who_is_two_is_split(gallery: Gallery) -> None:
+    with gallery.store.reading() as reading:
+        _, _, templates = show(gallery, reading, "Ada")
+    numbers = [one.number for one in templates if hasattr(one, "number")]
+    with pytest.raises(GalleryError, match="rename them instead"):
+        split(gallery, "Ada", numbers, "Eve")
+    with pytest.raises(GalleryError, match=r"\[99999\] are not of 'Ada'"):
+        split(gallery, "Ada", [99999], "Eve")
+    assert split(gallery, "Ada", numbers[1:], "Eve") == 2
+    found = content(gallery)
+    assert (found["Ada"][0], found["Eve"][0]) == (walks(0)[:1].tobytes(), walks(0)[1:].tobytes())
+    assert verify(gallery) == []
+
+
+def test_a_copy_has_everything_once(gallery: Gallery, tmp_path: Path) -> None:
+    with Gallery(tmp_path / "copy.gallery", create=True) as target:
+        done = copy(gallery, target)
+        assert (done.persons, done.templates, done.pictures) == (3, 9, 3)
+        again = copy(gallery, target)
+        assert (again.persons, again.templates, again.pictures) == (0, 0, 0)
+        assert content(target) == content(gallery)
+        assert {e.uid for e in target.persons()} == {e.uid for e in gallery.persons()}
+        assert target.calibration(MODEL) == gallery.calibration(MODEL)
+        assert verify(target) == []
+        gallery.enroll("Ada", MODEL, PRINT, walks(20, 1))
+        assert copy(gallery, target).templates == 1
+    assert actions(gallery).count("exported") == 3
+
+
+def test_an_export_is_one_file_that_another_gallery_takes_in(gallery: Gallery, tmp_path: Path) -> None:
+    file = tmp_path / "carried"
+    export(gallery, file, None)
+    assert sorted(path.name for path in tmp_path.glob("carried*")) == ["carried", "carried.key"]
+    assert walks(0)[0].tobytes() not in file.read_bytes()
+    with pytest.raises(GalleryError, match="is there already"):
+        export(gallery, file, None)
+    with Gallery(file) as source, Gallery(tmp_path / "new.gallery", create=True) as target:
+        copy(source, target, "imported")
+        assert content(target) == content(gallery)
+        assert actions(target) == ["imported"]
+
+
+def test_another_key_seals_everything_anew(gallery: Gallery, store_url: str, tmp_path: Path) -> None:
+    before, log = content(gallery), actions(gallery)
+    new = f"file:{tmp_path}/new.key"
+    rekey(gallery, new)
+    assert content(gallery) == before
+    gallery.enroll("Dan", MODEL, PRINT, walks(30))
+    with pytest.raises(GalleryKeyError, match="does not open with this key"):
+        Gallery(store_url, key=key_in(tmp_path))
+    with Gallery(store_url, key=new) as opened:
+        assert names(opened) == ["Ada", "Bob", "Cyd", "Dan"]
+        assert actions(opened) == [*log, "rekeyed", "enrolled"]
+        assert verify(opened) == []
+
+
+def test_a_plain_gallery_is_encrypted_and_keeps_nothing_in_clear(tmp_path: Path) -> None:
+    path = tmp_path / "people.gallery"
+    with Gallery(path, create=True, key="none") as gallery:
+        fill(gallery)
+        before = content(gallery)
+        rekey(gallery, f"file:{path}.key")
+        assert gallery.encrypted
+        assert content(gallery) == before
+    data = b"".join(file.read_bytes() for file in tmp_path.glob("people.gallery*"))
+    for secret in (b"Ada", b"gate.mp4", walks(0)[0].tobytes()[:24]):
+        assert secret not in data
+    with Gallery(path) as gallery:
+        assert verify(gallery) == []
+
+
+def test_what_is_past_its_time_is_erased(gallery: Gallery) -> None:
+    now_ns = time.time_ns()
+    assert not sweep(gallery, RetentionRules(person_days=1, picture_days=1), now_ns)
+    keep_until(gallery, "Bob", now_ns + DAY_NS)
+    keep_until(gallery, "Cyd", now_ns + 90 * DAY_NS)
+    done = sweep(gallery, RetentionRules(), now_ns + 2 * DAY_NS)
+    assert (len(done.persons), done.templates, done.pictures) == (1, 3, 1)
+    done = sweep(gallery, RetentionRules(person_days=30, picture_days=10), now_ns + 31 * DAY_NS)
+    assert names(gallery) == ["Cyd"]
+    assert content(gallery)["Cyd"] == (walks(2).tobytes(), [])
+    assert (done.templates, done.pictures) == (3, 2)
+    assert verify(gallery) == []
+
+
+def test_one_person_under_two_names_is_found(gallery: Gallery) -> None:
+    assert duplicates(gallery, MODEL, PRINT) == []
+    gallery.enroll("Eve", MODEL, PRINT, walks(0) + np.float32(0.01))
+    [(distance, one, other)] = duplicates(gallery, MODEL, PRINT)
+    assert (one, other) == ("Ada", "Eve")
+    assert distance < 0.1
+
+
+def test_the_log_tells_what_was_done_and_by_whom(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAITSTREAM_ACTOR", "officer 7")
+    gallery.remove("Ada")
+    with gallery.store.reading() as reading:
+        lines = [line for _, line in read_audit(reading, gallery.sealer)]
+    assert [line.action for line in lines] == ["enrolled"] * 3 + ["erased"]
+    assert (lines[-1].actor, lines[-1].count) == ("officer 7", 3)
+    assert lines[-1].person == lines[0].person
+    assert abs(lines[-1].time_ns - time.time_ns()) < 60e9
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_removed_or_changed_line_is_found(tmp_path: Path, encrypted: bool) -> None:
+    with Gallery(tmp_path / "g", create=True, key=None if encrypted else "none") as gallery:
+        fill(gallery)
+        rename(gallery, "Bob", "Bea")
+        with gallery.store.reading() as reading:
+            kept = dict(reading.audit())
+        assert sorted(kept) == [1, 2, 3, 4]
+
+        def with_log(lines: dict[int, bytes]) -> list[str]:
+            with gallery.store.writing() as writing:
+                writing.clear_audit()
+                for number, line in lines.items():
+                    writing.append_audit(number, line)
+            return verify(gallery)
+
+        assert with_log(kept) == []
+        assert "audit lines 2 to 2 are missing" in with_log({n: kept[n] for n in (1, 3, 4)})
+        assert "audit lines 4 to 4 are missing" in with_log({n: kept[n] for n in (1, 2, 3)})
+        assert with_log({**kept, 2: kept[3]})
+        changed = bytearray(kept[3])
+        changed[len(changed) // 2] ^= 1
+        assert with_log({**kept, 3: bytes(changed)})
+        assert with_log({}) == ["audit lines 1 to 4 are missing"]
+
+
+def test_a_match_takes_two_persons(gallery: Gallery) -> None:
+    def now(event: str) -> MatchState:
+        with gallery.store.reading() as reading:
+            return state(gallery, reading, event)
+
+    assert now("e1") is MatchState.PROPOSED
+    assert confirm(gallery, "e1", "ann") is MatchState.PROPOSED
+    with pytest.raises(GalleryError, match="ann has confirmed event e1 already"):
+        confirm(gallery, "e1", "ann")
+    assert confirm(gallery, "e1", "ben") is MatchState.CONFIRMED
+    assert now("e2") is MatchState.PROPOSED
+    confirm(gallery, "e2", "ann")
+    assert reject(gallery, "e2", "cid") is MatchState.REJECTED
+    with pytest.raises(GalleryError, match="was rejected by cid"):
+        confirm(gallery, "e2", "ben")
+    assert verify(gallery) == []
+
+
+def test_damage_is_reported_with_what_survived(tmp_path: Path) -> None:
+    with Gallery(tmp_path / "g", create=True) as gallery:
+        fill(gallery)
+        with gallery.store.writing() as writing:
+            [picture, *_] = writing.pictures()
+            writing.put_picture(PictureRow(picture.number, picture.person, 1, picture.checksum, b"garbage"))
+            [template, *_] = writing.templates()
+            data = template.data[:-1] + b"?"
+            writing.put_template(type(template)(1, template.person, MODEL, 7, template.source, 0, data))
+        found = verify(gallery)
+        assert any("picture 1 of person" in line for line in found)
+        assert "template 1 of 'Ada' (gaitheat, from gate.mp4) is damaged" in found
+        assert names(gallery) == ["Ada", "Bob", "Cyd"]

@@ -1,0 +1,191 @@
+"""Somebody who is forgotten is in no file any more, whoever reads meanwhile; and a report can show it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gaitstream.cli import main
+from gaitstream.events import IdentityFinal, Journal, TrackEnded
+from gaitstream.events.codec import Wire, decode, encode
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.needles import WINDOW, find_needles, find_text, make_needles
+from gaitstream.gallery.verifying import verify
+from gaitstream.pipeline.forget import (
+    Places,
+    check_forgotten,
+    forget,
+    read_report,
+    write_report,
+)
+from tests.gallery.filled import PICTURE, content, fill, walks
+
+
+@pytest.fixture(params=["none", None], ids=["plain", "encrypted"])
+def gallery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gallery]:
+    with Gallery(tmp_path / "people.gallery", create=True, key=request.param) as made:
+        fill(made)
+        yield made
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def test_nothing_of_the_person_is_left(gallery: Gallery, tmp_path: Path) -> None:
+    report = forget(gallery, "Bob", Places())
+    assert report.remains == []
+    assert (report.templates, report.pictures) == (3, 1)
+    left = everything(tmp_path)
+    for secret in (b"Bob", walks(1)[0].tobytes()[:WINDOW], PICTURE + b"Bob"):
+        assert secret not in left
+    assert [entry.name for entry in gallery.persons()] == ["Ada", "Cyd"]
+    assert verify(gallery) == []
+    assert b"Bob" not in msgspec.json.encode(report)
+
+
+def test_a_reader_in_a_transaction_keeps_nothing_on_the_disk(gallery: Gallery, tmp_path: Path) -> None:
+    path = tmp_path / "people.gallery"
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM template").fetchone() == (9,)
+    report = forget(gallery, "Bob", Places())
+    assert report.remains == []
+    left = everything(tmp_path)
+    for secret in (b"Bob", walks(1)[2].tobytes()[-WINDOW:]):
+        assert secret not in left
+    assert reader.execute("SELECT count(*) FROM template").fetchone() == (9,)  # its own moment
+    reader.close()
+    gallery.enroll("Dan", "gaitheat", "a" * 64, walks(8))
+    with Gallery(path, key=None if gallery.encrypted else "none") as other:
+        assert [entry.name for entry in other.persons()] == ["Ada", "Cyd", "Dan"]
+        assert verify(other) == []
+
+
+def test_a_replacement_that_was_cut_short_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "people.gallery"
+    with Gallery(path, create=True, key="none") as gallery:
+        fill(gallery)
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM template").fetchone()
+
+        def dies(_: Path) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("gaitstream.gallery.rewrite.finish_rewrite", dies)
+            with pytest.raises(KeyboardInterrupt):
+                gallery.remove("Bob")
+        reader.close()
+    assert (tmp_path / "people.gallery.swap").exists()
+    with Gallery(path, key="none") as gallery:
+        assert sorted(content(gallery)) == ["Ada", "Cyd"]
+        assert verify(gallery) == []
+    assert not (tmp_path / "people.gallery.swap").exists()
+    assert b"Bob" not in everything(tmp_path)
+
+
+@pytest.mark.parametrize("wire", ["json", "msgpack"])
+def test_the_journal_keeps_the_id_and_loses_the_name(gallery: Gallery, tmp_path: Path, wire: Wire) -> None:
+    uid = next(entry.uid for entry in gallery.persons() if entry.name == "Bob")
+    events = [
+        IdentityFinal(
+            time_ns=1, camera="gate", track=1, status="known", person="Bob", person_id=uid,
+            candidates=(("Bob", 0.2), ("Ada", 0.7)),
+        ),
+        IdentityFinal(
+            time_ns=2, camera="gate", track=2, status="known", person="Ada", person_id="x",
+            candidates=(("Ada", 0.1), ("Bob", 0.7)),
+        ),
+        TrackEnded(
+            time_ns=3, camera="gate", track=1, cause="lost", first_ns=1, seen=3, accepted=3, outcome="known",
+            person="Bob",
+        ),
+    ]  # fmt: skip
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    for event in events:
+        journal.append(event.topic, encode(event, wire))
+    journal.close()
+    report = forget(gallery, "Bob", Places(journals=(folder,)))
+    assert (report.events, report.remains) == (3, [])
+    assert b"Bob" not in everything(folder)
+    journal = Journal(folder)
+    first, second, third = (decode(record.payload) for record in journal.read())
+    journal.close()
+    assert isinstance(first, IdentityFinal)
+    assert isinstance(second, IdentityFinal)
+    assert isinstance(third, TrackEnded)
+    assert (first.person, first.person_id, first.status) == (None, uid, "known")
+    assert [name for name, _ in first.candidates] == ["erased", "Ada"]
+    assert (second.person, [name for name, _ in second.candidates]) == ("Ada", ["Ada", "erased"])
+    assert (third.person, third.person_id) == (None, uid)
+
+
+def test_saved_tracks_of_the_person_go_and_others_lose_the_name(gallery: Gallery, tmp_path: Path) -> None:
+    folder = tmp_path / "tracks"
+    for track, person in (("1-known-Bob", "Bob"), ("2-known-Ada", "Ada")):
+        (folder / "gate" / track).mkdir(parents=True)
+        (folder / "gate" / track / "1.jpg").write_bytes(b"jpeg")
+        said = {"person": person, "candidates": [["Ada", 0.2], ["Bob", 0.9]]}
+        (folder / "gate" / track / "decision.json").write_bytes(msgspec.json.encode(said))
+    report = forget(gallery, "bob", Places(tracklets=(folder,)))
+    assert (report.tracklets, report.remains) == (1, [])
+    assert [path.name for path in (folder / "gate").iterdir()] == ["2-known-Ada"]
+    assert b"Bob" not in everything(folder)
+
+
+def test_what_remains_is_told(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "tracks").mkdir()
+    copy = tmp_path / "tracks" / "a copy of the gallery"
+    copy.write_bytes(b"".join((tmp_path / f"people.gallery{end}").read_bytes() for end in ("", "-wal")))
+    report = forget(gallery, "Bob", Places(tracklets=(tmp_path / "tracks",), journals=(tmp_path / "no",)))
+    assert any(str(copy) in line and "template" in line for line in report.remains)
+    assert any("there is no such journal" in line for line in report.remains)
+    copy.unlink()
+    assert check_forgotten(report, "Bob") == []
+
+
+def test_a_report_is_checked_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, report = str(tmp_path / "people.gallery"), str(tmp_path / "report.json")
+    with Gallery(path, create=True) as gallery:
+        fill(gallery)
+        with gallery.store.reading() as reading:
+            sealed = next(row.data for row in reading.templates())
+    assert main(["gallery", "forget", "Ada", "--gallery", path, "--report", report]) == 0
+    said = capsys.readouterr().out
+    assert "3 templates, 1 pictures" in said
+    check = ["gallery", "verify", "--gallery", path, "--forgotten", report, "--name", "Ada"]
+    assert main(check) == 0
+    assert "nothing found" in capsys.readouterr().out
+    with Path(path).open("ab") as file:
+        file.write(b"slack" + sealed)
+    assert main(check) == 1
+    assert "template 1" in capsys.readouterr().out
+    kept = read_report(Path(report))
+    with pytest.raises(Exception, match="cannot be written"):
+        write_report(kept, Path(report))
+
+
+def test_needles_are_found_wherever_they_lie(tmp_path: Path) -> None:
+    data = walks(5)[0].tobytes()
+    needles = make_needles("template", data, "salt")
+    assert len(needles) == 3
+    assert make_needles("short", b"x" * 23, "salt") == []
+    for offset in (0, 1, 2, 3, (1 << 22) - 60):
+        file = tmp_path / f"at {offset}"
+        file.write_bytes(bytes(offset) + data + b"rest")
+        assert len(find_needles([file], needles, "salt")) == 3
+        assert find_needles([file], needles, "pepper") == []
+    clean = tmp_path / "clean"
+    clean.write_bytes(walks(6)[0].tobytes())
+    assert find_needles([clean, tmp_path / "gone"], needles, "salt") == []
+    clean.write_bytes(bytes((1 << 22) - 1) + "Ädä".encode())
+    assert find_text([clean], "Ädä") == [f"{clean}: the name"]
