@@ -11,6 +11,8 @@ from gaitstream.config.schema import Quality
 from gaitstream.data import Reason
 from gaitstream.models.detector_layouts import OWN, DetectorContract
 from gaitstream.models.pose import PoseContract
+from gaitstream.models.segmentation_layouts import LAYOUTS as SEGMENTATION
+from gaitstream.models.segmenter import SegmenterContract
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -27,7 +29,7 @@ def test_every_key_of_quality_that_is_named_exists() -> None:
     assert named <= set(Quality.model_fields)
 
 
-@pytest.mark.parametrize("contract", [DetectorContract, PoseContract])
+@pytest.mark.parametrize("contract", [DetectorContract, PoseContract, SegmenterContract])
 def test_every_key_of_a_manifest_is_shown(contract: type[msgspec.Struct]) -> None:
     page = (DOCS / "bring-your-own-model.md").read_text()
     keys = contract.__struct_fields__
@@ -37,3 +39,4 @@ def test_every_key_of_a_manifest_is_shown(contract: type[msgspec.Struct]) -> Non
 def test_every_layout_is_shown() -> None:
     page = (DOCS / "bring-your-own-model.md").read_text()
     assert [layout for layout in OWN if f"| `{layout}` |" not in page] == []
+    assert [layout for layout in SEGMENTATION.names() if f"| `{layout}` |" not in page] == []
