@@ -1,0 +1,1 @@
+"""A runner: one camera after the other."""
