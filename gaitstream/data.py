@@ -28,6 +28,8 @@ class Reason(StrEnum):
     OCCLUDED = "occluded"
     BLURRED = "blurred"
     NO_SILHOUETTE = "no_silhouette"
+    LEGS_HIDDEN = "legs_hidden"
+    TOO_DARK = "too_dark"
     OUTSIDE_REGION = "outside_region"
     ID_SWITCH_SUSPECTED = "id_switch_suspected"
     NO_GALLERY = "no_gallery"

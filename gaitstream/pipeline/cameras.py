@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from gaitstream.config.schema import Camera, Config
 from gaitstream.data import Detections, Frame
 from gaitstream.pipeline.base import IDLE_S
+from gaitstream.pipeline.cuts import CutDetector
 from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker, Tracked
@@ -42,6 +43,7 @@ class CameraStream:
     skew_ns: int | None = None
     _analysed: int = field(default=0, init=False)
     _last_ns: int = field(default=0, init=False)
+    _cuts: CutDetector = field(default_factory=CutDetector, init=False)
 
     @classmethod
     def start(
@@ -76,8 +78,9 @@ class CameraStream:
     def track(self, frame: Frame, found: Detections | None) -> Tracked:
         """Give ids to one frame's persons; `found` is None on frames between detections."""
         size = (frame.image.shape[1], frame.image.shape[0])
-        # Clocks were set back: a track's times only rise, so whoever is seen now is a new one.
-        lost = self.end_tracks() if frame.time_ns <= self._last_ns else ()
+        # Clocks were set back, or another scene is shown: whoever is seen now is a new one.
+        is_cut = self._cuts.is_cut(frame.image)
+        lost = self.end_tracks() if is_cut or frame.time_ns <= self._last_ns else ()
         self._last_ns = frame.time_ns
         if found is None:
             tracked = self.tracker.predict(frame.index, frame.time_ns)

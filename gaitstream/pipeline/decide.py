@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Feature, Person, Reason
 from gaitstream.pipeline.embed import Embedder, Filled
-from gaitstream.pipeline.identify import Identifier
+from gaitstream.pipeline.identify import Identifier, is_far
 from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
@@ -249,6 +249,8 @@ class Decider:
         counters.outcomes[decision.status.value] += 1
         if decision.reason is not None:
             counters.unnamed[decision.reason.value] += 1
+            far = is_far(decision.distance, decision.threshold)
+            counters.far += far and decision.reason is Reason.BELOW_THRESHOLD
         self._publish(decision)
         self._events.emit(self._events.make.ended(state, decision, cause))
         for observer in self._observers:

@@ -38,6 +38,17 @@ class _TrackEmbeddings:
         return self.full or ([self.provisional] if self.provisional is not None else [])
 
 
+FAR = 1.5
+"""Distances beyond this many thresholds are those of strangers, and of people whose gait is not seen."""
+SMALL_PX = 85.0
+"""A third of the 256 pixels of height that the models look at: what is smaller is mostly interpolated."""
+SPOILS_GAIT = frozenset(
+    (Reason.LEGS_HIDDEN, Reason.TOO_DARK, Reason.BLURRED, Reason.TRUNCATED, Reason.OCCLUDED,
+     Reason.LOW_POSE_SCORE, Reason.TOO_SMALL)
+)  # fmt: skip
+"""Rejections of most frames that leave the accepted ones in doubt."""
+
+
 @dataclass(slots=True)
 class TrackState:
     """What is known of one track.
@@ -64,6 +75,10 @@ class TrackState:
     rejections: Counter[str] = field(default_factory=Counter)
     embeddings: dict[str, _TrackEmbeddings] = field(default_factory=dict)
     """Windows by model."""
+    heights_px: float = 0.0
+    """Sum of the box heights of the accepted frames."""
+    switched: bool = False
+    """What was known was given up because somebody else may walk here now."""
     told: tuple[Status, str | None, bool] | None = None
     ranking: Ranking | None = None
     """The nearest people; None when it has to be made again."""
@@ -148,6 +163,7 @@ class Identifier:
             state.seen += 1
             if person.rejected is None:
                 state.accepted += 1
+                state.heights_px += float(person.box[3] - person.box[1])
             else:
                 state.rejections[person.rejected.value] += 1
 
@@ -176,6 +192,7 @@ class Identifier:
         """An id switch is suspected: what was seen so far may have been somebody else."""
         state = self.tracks.get(track)
         if state is not None:
+            state.switched = state.switched or state.compared
             state.embeddings.clear()
             state.ranking = None
             state.windows = 0
@@ -283,7 +300,12 @@ class Identifier:
         margin = float(free[1][0] - free[0][0]) if len(free) > 1 else None
         who: int | None = None
         if threshold is None or not ranked or not ranked[0][0] <= threshold:
-            status, reason = Status.UNKNOWN, Reason.BELOW_THRESHOLD
+            status = Status.UNKNOWN
+            reason = (
+                _why_far(state)
+                if ranked and is_far(float(ranked[0][0]), threshold)
+                else Reason.BELOW_THRESHOLD
+            )
         elif not free or free[0][0] > threshold or (margin is not None and margin < self.limits.margin):
             # The nearest person walks elsewhere in this picture, or a second one is as near.
             status, reason = Status.AMBIGUOUS, Reason.AMBIGUOUS
@@ -335,8 +357,25 @@ def _overlap(one: TrackState | _EndedTrack, other: TrackState) -> bool:
     return max(one.first_ns, other.first_ns) <= min(one.last_ns, other.last_ns)
 
 
+def is_far(distance: float | None, threshold: float | None) -> bool:
+    """Whether a distance is so far beyond the threshold that no other threshold would help."""
+    return distance is not None and threshold is not None and distance > FAR * threshold
+
+
+def _why_far(state: TrackState) -> Reason:
+    """Why a track is like nobody: little of its gait was seen, or else it is somebody who is not enrolled."""
+    reason, count = next(iter(state.rejections.most_common(1)), ("", 0))
+    if count > state.accepted and Reason(reason) in SPOILS_GAIT:
+        return Reason(reason)
+    if state.accepted and state.heights_px / state.accepted < SMALL_PX:
+        return Reason.TOO_SMALL
+    return Reason.BELOW_THRESHOLD
+
+
 def _why_none(state: TrackState) -> Reason:
-    """Why a track gave no window: the most frequent rejection, or too few frames."""
+    """Why a track gave no window: a switch, the most frequent rejection, or too few frames."""
+    if state.switched:
+        return Reason.ID_SWITCH_SUSPECTED
     if state.rejections:
         reason, count = state.rejections.most_common(1)[0]
         if count >= state.accepted:

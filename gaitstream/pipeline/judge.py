@@ -29,9 +29,11 @@ from gaitstream.pipeline.quality import (
     BoxPx,
     Regions,
     box_motion,
+    brightness,
     covered,
     jumped,
     leg_motion,
+    legs_hidden,
     sharpness,
     truncated,
 )
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from gaitstream.models.recognizer import Recognizer
 
 LEFT_ANKLE, RIGHT_ANKLE = 15, 16
+DARK = 40.0
+"""Grey level under which a person who is not sharp lacks light, not focus."""
 LEAST_MASK = 0.02
 """Share of a crop that a person's mask covers at least; a whole person covers about a quarter."""
 BATCH_NS = 4 * SECOND_NS
@@ -87,12 +91,14 @@ class EvidenceJudge:
         return judge.judge(persons)
 
     def judge_pixels(self, person: Person, image: Image) -> Reason | None:
-        """`blurred`, or None; `image` is the whole frame, BGR uint8 `[height, width, 3]`."""
+        """`blurred` or `too_dark`, or None; `image` is the whole frame, BGR uint8 `[height, width, 3]`."""
         least = self._quality_of(person.camera).min_sharpness
-        return Reason.BLURRED if least and sharpness(image, person.box) < least else None
+        if not least or sharpness(image, person.box) >= least:
+            return None
+        return Reason.TOO_DARK if brightness(image, person.box) < DARK else Reason.BLURRED
 
     def judge_pose(self, persons: Sequence[Person], joints: Floats | None) -> list[Reason | None]:
-        """`low_pose_score` or `standing`, or None; call it after `judge_boxes` of the same frames.
+        """`low_pose_score`, `legs_hidden` or `standing`, or None; after `judge_boxes` of the same frames.
 
         Args:
             persons: of any cameras.
@@ -103,10 +109,14 @@ class EvidenceJudge:
             return [self._standing(person, None) for person in persons]
         ankles = joints[:, [LEFT_ANKLE, RIGHT_ANKLE], :2]
         scores = joints[:, :, 2].mean(axis=1)
-        return [
-            Reason.LOW_POSE_SCORE if score < self._pose_score(person.camera) else self._standing(person, pair)
-            for person, score, pair in zip(persons, scores, ankles, strict=True)
-        ]
+        hidden = legs_hidden(joints)
+        reasons: list[Reason | None] = []
+        for person, score, no_legs, pair in zip(persons, scores, hidden, ankles, strict=True):
+            if score < self._pose_score(person.camera):
+                reasons.append(Reason.LOW_POSE_SCORE)
+            else:
+                reasons.append(Reason.LEGS_HIDDEN if no_legs else self._standing(person, pair))
+        return reasons
 
     def judge_masks(self, masks: NDArray[np.uint8]) -> list[Reason | None]:
         """`no_silhouette`, or None; masks uint8 `[n, height, width]`, not 0 inside the person."""

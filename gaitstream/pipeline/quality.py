@@ -21,6 +21,10 @@ JUMP_S = 0.1
 """Time for which `max_jump` is given; a longer gap allows more."""
 MAX_COMPARED_S = 1.0
 """After a longer gap a box is not compared with the last one."""
+ABOVE, KNEES_AND_ANKLES = slice(5, 13), slice(13, 17)
+LEG_SHARE = 0.65
+LEG_SCORE = 0.6
+"""Legs with this share of the upper body's score, and less than this score, are hidden."""
 
 BoxPx = Sequence[float]
 """xyxy pixels."""
@@ -134,6 +138,21 @@ def leg_motion(times_ns: Sequence[int], strides: Sequence[float]) -> float:
     return (max(smooth) - min(smooth)) / 3 / max(elapsed_s, 0.5)
 
 
+def legs_hidden(joints: Floats) -> NDArray[np.bool_]:
+    """Whose knees and ankles a pose model is much less sure of than of shoulders, arms and hips.
+
+    Args:
+        joints: score of each COCO joint in the last column, float32 `[n, 17, 3]`.
+
+    Returns:
+        bool `[n]`. Of people seen whole in the synthetic world 1% are taken for hidden, of those behind a
+        counter up to the hips two thirds.
+    """
+    scores = joints[:, :, 2]
+    legs, above = scores[:, KNEES_AND_ANKLES].mean(axis=1), scores[:, ABOVE].mean(axis=1)
+    return np.asarray((legs < LEG_SHARE * above) & (legs < LEG_SCORE))
+
+
 def _mean(boxes: Sequence[BoxPx]) -> BoxPx:
     return [sum(values) / len(boxes) for values in zip(*boxes, strict=True)]
 
@@ -141,6 +160,14 @@ def _mean(boxes: Sequence[BoxPx]) -> BoxPx:
 def _shift(last: BoxPx, box: BoxPx) -> tuple[float, float]:
     """Way of a box's centre."""
     return (box[0] + box[2] - last[0] - last[2]) / 2, (box[1] + box[3] - last[1] - last[3]) / 2
+
+
+def brightness(image: Image, box: Floats) -> float:
+    """Mean grey level of a person's part of a picture, 0 to 255; arguments as for `sharpness`."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = np.clip(np.rint(box), 0, [width, height, width, height]).astype(int)
+    part = image[y1:y2, x1:x2]
+    return float(part.mean()) if part.size else 0.0
 
 
 def sharpness(image: Image, box: Floats) -> float:

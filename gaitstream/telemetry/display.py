@@ -29,13 +29,18 @@ HINTS = {
     Reason.OCCLUDED: "people cover each other: quality.max_overlap",
     Reason.BLURRED: "the picture is blurred: quality.min_sharpness, or shutter and focus",
     Reason.NO_SILHOUETTE: "the segmentation model finds nobody: models.segmenter, its layout and person",
+    Reason.LEGS_HIDDEN: "legs are hidden, as behind a counter: a higher mount, or regions without it",
+    Reason.TOO_DARK: "people are too dark: light, or the camera's exposure, gain or infrared mode",
     Reason.OUTSIDE_REGION: "people walk outside the regions of interest: cameras[].regions",
     Reason.ID_SWITCH_SUSPECTED: "boxes jump: a higher fps, or quality.max_jump",
     Reason.NO_GALLERY: "nobody is enrolled: gaitstream enroll, and gallery.path",
-    Reason.BELOW_THRESHOLD: "nobody in the gallery is near enough: enrol them, or gallery.threshold",
+    Reason.BELOW_THRESHOLD: "near somebody, but not near enough: enrol them with more walks, or "
+    "gallery.threshold",
     Reason.AMBIGUOUS: "two people are about as near: more templates each, or gallery.margin",
 }
 """Where to look when tracks stay without an identity, by reason."""
+FAR_HINT = "far from everybody who is enrolled: strangers, most likely; if not, enrol them on these cameras"
+"""The same for `below_threshold` where no threshold would help."""
 
 
 _WHY_BLIND = {"connecting": "the run was stopped before it answered", "ended": "it ended before one came"}
@@ -162,8 +167,13 @@ def summary(snapshot: Snapshot) -> list[str]:
     lines += _blind(snapshot)
     if not ended and not _saw_nothing(snapshot):
         lines.append("nobody was tracked: is somebody in the picture, and models.detector.score low enough?")
+    far = sum(camera.far for camera in cameras)
     for reason, count in sorted(unnamed.items(), key=lambda item: -item[1]):
-        lines.append(f"  {count} x {reason}: {HINTS[Reason(reason)]}")
+        near = count - far if reason == Reason.BELOW_THRESHOLD else count
+        if near:
+            lines.append(f"  {near} x {reason}: {HINTS[Reason(reason)]}")
+        if near < count:
+            lines.append(f"  {far} x {reason}: {FAR_HINT}")
     return lines
 
 

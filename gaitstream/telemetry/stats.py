@@ -108,6 +108,8 @@ class CameraStats(msgspec.Struct):
     outcomes: Counts = msgspec.field(default_factory=Counter)
     unnamed: Counts = msgspec.field(default_factory=Counter)
     """Ended tracks without an identity, by reason."""
+    far: int = 0
+    """Of those `below_threshold`: far from everybody, so that no threshold would help."""
     latency: Histogram = msgspec.field(default_factory=Histogram)
     front: Counts = msgspec.field(default_factory=Counter)
 
