@@ -6,7 +6,6 @@ It goes through a pipe and is never written to a file: URLs carry credentials.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from gaitstream.deepstream.elements import Graph
 from gaitstream.deepstream.graph import enabled, uri_of
 from gaitstream.deepstream.plan import EncoderPlan, Plan
 from gaitstream.deepstream.tracker import probation_frames
+from gaitstream.pipeline.source.clock import file_start_ns
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,19 +70,15 @@ def start_of(camera: Camera) -> int:
     import av
 
     path = Path(url2pathname(urlsplit(uri_of(camera)).path))
-    moment, length_ns = camera.start_time, 0
-    if moment is None:
+    recorded, length_ns = "", 0
+    if camera.start_time is None:
         try:
             with av.open(str(path)) as container:
-                text = container.metadata.get("creation_time", "")
+                recorded = container.metadata.get("creation_time", "")
                 length_ns = (container.duration or 0) * 1000
-            moment = datetime.fromisoformat(text) if text else None
-        except (OSError, ValueError, av.error.FFmpegError):
-            moment = None  # DeepStream will say what is wrong with the file
-    if moment is not None:
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1_000_000) * 1000
-    return path.stat().st_mtime_ns - length_ns if path.is_file() else time.time_ns()
+        except (OSError, av.error.FFmpegError):
+            length_ns = 0  # DeepStream will say what is wrong with the file
+    return file_start_ns(path, camera.start_time, recorded, length_ns, otherwise_ns=time.time_ns())
 
 
 def make_spec(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 SECOND_NS = 1_000_000_000
 
 
@@ -112,3 +115,28 @@ class RateGate:
             self._next_ns = time_ns
         self._next_ns = max(self._next_ns + self._period_ns, time_ns)
         return True
+
+
+def file_start_ns(
+    path: Path, given: datetime | None, recorded: str = "", length_ns: int = 0, *, otherwise_ns: int
+) -> int:
+    """Capture time of a recording's first frame, UTC ns.
+
+    Args:
+        path: where it lies.
+        given: by the configuration, which has the first word.
+        recorded: by its own metadata, ISO 8601, which have the second; what cannot be read counts for
+        nothing.
+        length_ns: of the recording; the third is when it was written last, minus this.
+        otherwise_ns: for something that is no file, minus its length.
+    """
+    moment = given
+    if moment is None and recorded:
+        try:
+            moment = datetime.fromisoformat(recorded)
+        except ValueError:
+            moment = None
+    if moment is not None:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1_000_000) * 1000
+    return (path.stat().st_mtime_ns if path.is_file() else otherwise_ns) - length_ns

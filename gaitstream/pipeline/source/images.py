@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from gaitstream.config.schema import Camera
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.source.base import Picture
-from gaitstream.pipeline.source.clock import SECOND_NS
+from gaitstream.pipeline.source.clock import SECOND_NS, file_start_ns
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 RATE_FPS = 25.0
@@ -72,10 +71,7 @@ class ImageFolderSource:
             yield _picture(start_ns + int(index * SECOND_NS / RATE_FPS), np.asarray(image, np.uint8))
 
     def _start_ns(self) -> int:
-        start = self._camera.start_time
-        if start is None:
-            return self._paths[0].stat().st_mtime_ns
-        return int((start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp() * 1_000_000) * 1000
+        return file_start_ns(self._paths[0], self._camera.start_time, otherwise_ns=0)
 
 
 def _picture(time_ns: int, image: Image) -> Picture:

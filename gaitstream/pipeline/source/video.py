@@ -6,7 +6,6 @@ import errno
 import struct
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.source.base import CameraRefusedError, Picture
-from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock
+from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns
 from gaitstream.pipeline.source.host import unknown_host
 
 if TYPE_CHECKING:
@@ -182,19 +181,13 @@ class VideoSource:
     def _file_start_ns(self) -> int:
         """Capture time of stream time 0: configured, else from metadata, else last write minus length."""
         assert self._container is not None  # noqa: S101 - only called from open
-        start = self._camera.start_time
-        if start is None:
-            text = self._container.metadata.get("creation_time", "")
-            try:
-                start = datetime.fromisoformat(text) if text else None
-            except ValueError:
-                start = None
-        if start is not None:
-            start = start if start.tzinfo else start.replace(tzinfo=UTC)
-            return int(start.timestamp() * 1_000_000) * 1000
-        path = Path(self._camera.url.reveal())
-        length_ns = (self._container.duration or 0) * 1000
-        return (path.stat().st_mtime_ns if path.is_file() else self._clock_ns()) - length_ns
+        return file_start_ns(
+            Path(self._camera.url.reveal()),
+            self._camera.start_time,
+            self._container.metadata.get("creation_time", ""),
+            (self._container.duration or 0) * 1000,
+            otherwise_ns=self._clock_ns(),
+        )
 
     def _to_image(self, frame: av.VideoFrame) -> Image:
         """BGR pixels, turned upright as the file's metadata says."""
