@@ -387,6 +387,8 @@ class Gallery(Section):
     is not encrypted. null: `<path>.key`."""
     retention: Retention = Retention()
     """What is erased when."""
+    watchlist_only: bool = False
+    """Never store what matches nobody: no events of such tracks, no pictures, and no `--save-video`."""
     threshold: Annotated[float, Field(gt=0)] | None = None
     """Largest fused distance at which a person is known; with several models, in units of each one's
     calibrated threshold. null: the gallery's calibrated value."""

@@ -59,6 +59,9 @@ class Decider:
         self._identifiers: dict[str, Identifier] = {}
         self._labels: dict[str, dict[int, Decision]] = {}
         self._skew_ns: dict[str, int] = {}
+        self._watchlist_only = config.gallery.watchlist_only
+        self._matched: set[tuple[str, int]] = set()
+        """Tracks that were known at any time; kept in watch-list mode alone."""
         self._gallery = GalleryFollower(config, self._fingerprints, gallery_feed)
         self._uids = dict(self._gallery.known.people.uids)
 
@@ -151,7 +154,7 @@ class Decider:
             identifier = self._identifier(camera)
             counters = self._stats.camera(camera)
             for person in persons:
-                if person.track not in identifier.tracks:
+                if person.track not in identifier.tracks and not self._watchlist_only:
                     self._events.emit(self._events.make.track_started(camera, person))
             identifier.observe(persons)
             counters.people = len(persons)
@@ -252,15 +255,27 @@ class Decider:
             far = is_far(decision.distance, decision.threshold)
             counters.far += far and decision.reason is Reason.BELOW_THRESHOLD
         self._publish(decision)
-        self._events.emit(self._events.make.ended(state, decision, cause))
+        if self._may_store(decision):
+            self._events.emit(self._events.make.ended(state, decision, cause))
+        self._matched.discard((camera, track))
         for observer in self._observers:
             observer.on_track_ended(state, decision, cause)
 
     def _publish(self, decision: Decision) -> None:
-        self._events.emit(self._events.make.identity(decision))
+        if self._may_store(decision):
+            self._events.emit(self._events.make.identity(decision))
         self._stats.camera(decision.camera).last_identity = in_short(decision)
         for observer in self._observers:
             observer.on_decision(decision)
+
+    def _may_store(self, decision: Decision) -> bool:
+        """Whether events of a track may be published: in watch-list mode only of those that matched."""
+        if not self._watchlist_only:
+            return True
+        key = (decision.camera, decision.track)
+        if decision.person is not None:
+            self._matched.add(key)
+        return key in self._matched
 
 
 def in_short(decision: Decision) -> str:

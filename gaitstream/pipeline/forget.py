@@ -83,7 +83,7 @@ def forget(gallery: Gallery, name: str, places: Places) -> ForgetReport:
         report.templates = gallery.erase(writing, uid, "forgotten")
     report.remains += gallery.store.purge()
     for folder in places.tracklets:
-        report.tracklets += _forget_tracklets(folder, record.name)
+        report.tracklets += _forget_tracklets(folder, uid, record.name)
     for folder in places.journals:
         try:
             report.events += forget_in_journal(folder, uid, record.name)
@@ -192,21 +192,21 @@ def _needles(gallery: Gallery, reading: Reading, uid: str, salt: str) -> Iterato
             yield from make_needles(f"{what}, in clear", gallery.vault.picture(picture), salt)
 
 
-def _forget_tracklets(folder: Path, name: str) -> int:
+def _forget_tracklets(folder: Path, uid: str, name: str) -> int:
     """Delete the folders of a person's tracks, and take the name out of the others' candidates."""
     count = 0
-    for file in sorted(folder.glob("*/*/decision.json")):
+    for file in sorted(folder.rglob("decision.json")):
         try:
             data = msgspec.json.decode(file.read_bytes())
         except (OSError, msgspec.DecodeError):
             continue
         if not isinstance(data, dict):
             continue
-        if data.get("person") == name:
+        if data.get("person") == name or data.get("person_id") == uid:
             shutil.rmtree(file.parent)
             count += 1
             continue
-        changed = _without(data, "", name)
+        changed = _without(data, uid, name)
         if changed != data:
             file.write_bytes(msgspec.json.format(msgspec.json.encode(changed), indent=2))
     return count

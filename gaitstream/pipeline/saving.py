@@ -249,9 +249,13 @@ class TrackletSaver(Observer):
         folder: made when missing.
         rules: what is kept.
         most: pictures kept per track, spread over its life.
+        known_only: leave nothing of tracks that match nobody.
     """
 
-    def __init__(self, folder: str | Path, rules: Saving | None = None, most: int = 30) -> None:
+    def __init__(
+        self, folder: str | Path, rules: Saving | None = None, most: int = 30, *, known_only: bool = False
+    ) -> None:
+        self._known_only = known_only
         self._shelf = Shelf(folder, rules or Saving())
         self._most = most
         self._pictures: dict[tuple[str, int], dict[int, bytes]] = defaultdict(dict)
@@ -270,6 +274,8 @@ class TrackletSaver(Observer):
         pictures = self._pictures.pop(key, {})
         self._every.pop(key, None)
         self._seen.pop(key, None)
+        if self._known_only and decision.person is None:
+            return
         try:
             folder = self._shelf.subfolder(state.camera, folder_name(decision))
             for index, data in pictures.items():
@@ -337,11 +343,16 @@ def make_folder(folder: str | Path) -> Path:
 def make_observers(options: RunOptions, config: Config) -> list[Observer]:
     """The hooks the command line asked for."""
     observers: list[Observer] = [DecisionLog()]
+    known_only = config.gallery.watchlist_only
     if options.save_video is not None:
+        if known_only:
+            raise ConfigError(
+                "--save-video keeps everybody, which gallery.watchlist_only forbids; leave it out"
+            )
         fps = {camera.id: camera.fps for camera in config.cameras}
         observers.append(VideoSaver(options.save_video, fps, config.saving))
     if options.save_tracklets is not None:
-        observers.append(TrackletSaver(options.save_tracklets, config.saving))
+        observers.append(TrackletSaver(options.save_tracklets, config.saving, known_only=known_only))
     return observers
 
 
@@ -351,6 +362,7 @@ def _as_json(decision: Decision, cause: str) -> bytes:
         "track": decision.track,
         "status": decision.status.value,
         "person": decision.person,
+        "person_id": decision.person_id,
         "distance": decision.distance,
         "margin": decision.margin,
         "threshold": decision.threshold,
@@ -360,6 +372,7 @@ def _as_json(decision: Decision, cause: str) -> bytes:
         "first_ns": decision.first_ns,
         "time_ns": decision.time_ns,
         "candidates": decision.candidates,
+        "candidate_ids": decision.candidate_ids,
         "rejections": decision.rejections,
         "cause": cause,
     }
