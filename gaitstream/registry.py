@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -98,6 +99,16 @@ class Registry(Generic[T]):
             raise ConfigError(f"the {self.kind} {name!r} is brought by {packages}: uninstall one of them")
         found: T = entries[0].load()
         return found
+
+    @contextmanager
+    def own_only(self) -> Iterator[None]:
+        """For a while, as if no other package had added anything: documentation is written so."""
+        before, installed = self._found, self._installed
+        self._found, self._installed = None, lambda _group: ()
+        try:
+            yield
+        finally:
+            self._found, self._installed = before, installed
 
     def _entries(self) -> dict[str, list[Entry]]:
         """Entries by name; more than one where packages disagree."""

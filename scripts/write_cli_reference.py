@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gaitstream.cli import build_parser
+from gaitstream.models.spec import FAMILIES
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 HEAD = """# Commands
@@ -23,11 +24,11 @@ Exit codes: 0 success, 1 an error at run time, 2 a wrong argument or configurati
 
 
 def reference() -> str:
-    """The page: every command with its help text, depth first."""
+    """The page: every command with its help text, depth first; without what other packages add."""
     os.environ["COLUMNS"] = "100"
-    return HEAD + "".join(
-        f"\n## `{parser.prog}`\n\n```\n{parser.format_help()}```\n" for parser in commands()
-    )
+    with FAMILIES.own_only():
+        parsers = list(commands())
+    return HEAD + "".join(f"\n## `{parser.prog}`\n\n```\n{parser.format_help()}```\n" for parser in parsers)
 
 
 def commands() -> Iterator[argparse.ArgumentParser]:

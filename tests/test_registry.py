@@ -45,6 +45,13 @@ def test_two_packages_with_one_name_are_an_error_of_that_name_alone() -> None:
     assert registry.get("purepath").__name__ == "PurePath"
 
 
+def test_what_others_bring_can_be_left_out_for_a_while() -> None:
+    registry = door(("deque", "collections:deque"))
+    with registry.own_only():
+        assert registry.names() == ("path", "purepath")
+    assert registry.names() == ("path", "purepath", "deque")
+
+
 def test_an_empty_door_says_so() -> None:
     with pytest.raises(ConfigError, match="none is installed"):
         door(own={}).get("anything")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.errors import ConfigError
-from gaitstream.models.spec import FAMILIES, ModelFamily, find_family
+from gaitstream.models.spec import ModelFamily, families
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 AUTO = "auto"
 OPTION = "option_"
-"""Prefix of the attributes that hold a family's own options."""
+"""Prefix of the attributes that hold a family's own options, by the names of their flags."""
 
 
 def add(commands: Commands) -> None:
@@ -28,38 +26,33 @@ def add(commands: Commands) -> None:
         "its graphs compute what the checkpoint's PyTorch module does.",
     )
     models = parser.add_subparsers(dest="model", required=True, metavar="FAMILY")
-    families = installed()
+    found = families()
     auto = models.add_parser(AUTO, help="the family is told by the checkpoint's keys")
-    _add_own(auto, families)
+    _add_own(auto, found)
     _add_shared(auto)
-    for family in families:
+    for family in found:
         one = models.add_parser(family.name, help=family.summary)
         _add_own(one, [family])
         _add_shared(one)
 
 
-def installed() -> list[ModelFamily]:
-    """All families; one that another package brings and that cannot be imported is left out, and said."""
-    found = []
-    for name in FAMILIES.names():
-        try:
-            found.append(find_family(name))
-        except ConfigError as error:
-            print(f"gaitstream: {error}", file=sys.stderr)
-    return found
+def _add_own(parser: argparse.ArgumentParser, found: Sequence[ModelFamily]) -> None:
+    """The families' own flags; what is not given leaves no attribute.
 
-
-def _add_own(parser: argparse.ArgumentParser, families: Sequence[ModelFamily]) -> None:
-    """The families' own flags, those of one name once. What is not given leaves no attribute."""
-    flags = {name: flag for family in families for name, flag in family.flags().items()}
-    for name, flag in flags.items():
+    Flags of one name are one flag here, with the choices of all: the checkpoint tells whose they are.
+    """
+    flags = [flag for family in found for flag in family.flags().values()]
+    for name in dict.fromkeys(flag.name for flag in flags):
+        mine = [flag for flag in flags if flag.name == name]
+        choices = [choice for flag in mine for choice in flag.choices or ()]
+        free = any(flag.choices is None for flag in mine)
         parser.add_argument(
-            f"--{flag.name}",
+            f"--{name}",
             dest=OPTION + name,
             default=argparse.SUPPRESS,
-            choices=flag.choices,
-            metavar=flag.metavar,
-            help=flag.help,
+            choices=None if free else tuple(dict.fromkeys(choices)),
+            metavar=mine[0].metavar,
+            help="; or: ".join(dict.fromkeys(flag.help for flag in mine)),
         )
 
 

@@ -132,6 +132,27 @@ class ModelFamily:
                 raise ConfigError(f"{self.title} has no option {name!r}{near}; it has {all_of_them}")
         return self.options(**given)
 
+    def read(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Values of options that were given as text, by the options' field names.
+
+        Args:
+            texts: by the names of their flags.
+
+        Raises:
+            ConfigError: the family has no such flag, or a value is wrong.
+        """
+        flags = {flag.name: (field, flag) for field, flag in self.flags().items()}
+        found = {}
+        for name, text in texts.items():
+            if name not in flags:
+                known = ", ".join(f"--{flag}" for flag in flags) or "none of its own"
+                raise ConfigError(f"{self.title} has no option --{name}; it has {known}")
+            field_name, flag = flags[name]
+            if flag.choices is not None and text not in flag.choices:
+                raise ConfigError(f"--{name} {text!r} of {self.title}: choose from {', '.join(flag.choices)}")
+            found[field_name] = flag.parse(text)
+        return found
+
     def flags(self) -> dict[str, Flag]:
         """The options that can be given on the command line, by field name; every flag has its name."""
         found = {one.name: one.metadata["flag"] for one in dataclasses.fields(self.options) if one.metadata}

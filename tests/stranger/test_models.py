@@ -96,6 +96,32 @@ def test_options_of_a_family_are_its_own(checkpoints: dict[str, Path], tmp_path:
         export_bundle("toy-stride", checkpoints["toy-stride"], tmp_path / "out", tap="unit")
 
 
+@pytest.mark.parametrize(
+    ("family", "options", "says"),
+    [
+        (
+            "toy-outline",
+            ["--tap", "after"],
+            "--tap 'after' of the toy outline model: choose from plain, unit",
+        ),
+        ("toy-stride", ["--tap", "unit"], "the toy stride model has no option --tap; it has none of its own"),
+        ("toy-outline", ["--gamma", "20"], "the toy outline model has no option --gamma; it has --tap"),
+    ],
+)
+def test_auto_takes_the_options_of_the_family_it_finds(
+    family: str,
+    options: list[str],
+    says: str,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another family may have a flag of the same name with other choices."""
+    files = ["--checkpoint", str(checkpoints[family]), "--out", str(tmp_path / "out")]
+    assert main(["export", "auto", *files, *options]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_another_familys_checkpoint_is_named(checkpoints: dict[str, Path]) -> None:
     with pytest.raises(CheckpointError, match=r"looks like the toy stride model; .*export toy-stride"):
         find_family("toy-outline").load(checkpoints["toy-stride"])

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from gaitstream.cli.exporting import OPTION, installed
+from gaitstream.cli.exporting import AUTO, OPTION
 from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.export.report import COLUMNS, cells, conclusions
+from gaitstream.models.spec import find_family
 
 if TYPE_CHECKING:
     from gaitstream.export.parity import Report
@@ -39,11 +40,18 @@ def parse_precisions(text: str | None) -> tuple[Any, ...] | None:
 def export(args: argparse.Namespace) -> int:
     """Export, and print the proof."""
     precisions = parse_precisions(args.precision)
-    given = _given(args)
+    texts = {name.removeprefix(OPTION): text for name, text in vars(args).items() if name.startswith(OPTION)}
+    given = {} if args.model == AUTO else find_family(args.model).read(texts)
     try:
         from gaitstream.export.api import Options, export_bundle
+        from gaitstream.models.graphs.checkpoint import recognise_checkpoint
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "export", "Exporting a checkpoint") from error
+    family = args.model
+    if family == AUTO:
+        recognised = recognise_checkpoint(args.checkpoint)
+        _say(f"it is a checkpoint of {recognised.title}")
+        family, given = recognised.name, recognised.read(texts)
     note = {"licence": args.licence} if args.licence else {}
     options = Options(
         precisions=precisions,
@@ -54,7 +62,7 @@ def export(args: argparse.Namespace) -> int:
         deepstream=args.target == "deepstream",
         **note,
     )
-    exported = export_bundle(args.model, args.checkpoint, args.out, options=options, say=_say, **given)
+    exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)
     print_report(exported.report)
     print(f"{args.out}: {exported.report.model}, fingerprint {exported.bundle.fingerprint[:12]}")
     return 0
@@ -71,17 +79,6 @@ def print_report(report: Report) -> None:
     console.print(table)
     for line in conclusions(report):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _given(args: argparse.Namespace) -> dict[str, Any]:
-    """The family's own options that were given, read from their text.
-
-    Raises:
-        ConfigError: a value is wrong.
-    """
-    flags = {name: flag for family in installed() for name, flag in family.flags().items()}
-    texts = {name.removeprefix(OPTION): text for name, text in vars(args).items() if name.startswith(OPTION)}
-    return {name: flags[name].parse(text) for name, text in texts.items()}
 
 
 def _say(line: str) -> None:
