@@ -114,8 +114,8 @@ def use_gpu(device: Device) -> str:
 
 
 def random_models() -> list[str]:
-    """The families that make models of random weights, to be measured without a checkpoint."""
-    return [family.name for family in families() if family.randomizer]
+    """The families measured without a checkpoint: those of random weights whose size plans know."""
+    return [family.name for family in families() if family.randomizer and family.gflop]
 
 
 def make_bundle(model: str, root: Path) -> Path:
@@ -268,6 +268,8 @@ def make_inputs(manifest: Manifest) -> dict[str, NDArray[Any]]:
             if not waits:
                 shape = (FRAMES, contract.channels, contract.height, contract.width)
             inputs["heatmaps" if waits else "parts"] = rng.random(shape, dtype=np.float32)
+        elif contract.kind is InputKind.JOINTS:
+            inputs[NAMES[contract.kind]] = rng.random(shape, dtype=np.float32)
         else:
             inputs[NAMES[contract.kind]] = rng.integers(0, 256, shape, dtype=np.uint8)
         if contract.kind is InputKind.CROP:

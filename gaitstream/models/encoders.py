@@ -23,6 +23,7 @@ from gaitstream.models.inputs import (
     NAMES,
     Inputs,
     as_graph_input,
+    flat_rows,
     largest,
     pick,
     split,
@@ -94,9 +95,7 @@ class FrameEncoder:
             EngineError: an input is missing, or of a wrong shape or dtype.
         """
         maps = run_chunked(self.engine, self._feeds(inputs, segments), self._outputs, self._chunk)
-        if len(maps) == 1:
-            return maps[0]
-        return np.concatenate([one.reshape(len(one), -1) for one in maps], axis=1)
+        return maps[0] if len(maps) == 1 else flat_rows(maps)
 
     def close(self) -> None:
         """Free the engines."""

@@ -17,7 +17,7 @@ A model that needs the whole window keeps a frame's inputs as one row until the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,12 @@ def pack(manifest: Manifest, inputs: Inputs) -> NDArray[Any]:
     arrays = [pick(inputs, NAMES[contract.kind], manifest) for contract in manifest.inputs]
     if len(arrays) == 1:
         return arrays[0]
-    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+    return flat_rows(arrays)
+
+
+def flat_rows(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays of as many rows each, behind each other in flat rows `[n, total]`."""
+    return np.concatenate([array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays], axis=1)
 
 
 def unpack(manifest: Manifest, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
