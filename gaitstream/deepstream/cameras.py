@@ -4,21 +4,27 @@ DeepStream refuses to add a camera that is still there and gives a pad away as s
 did is told by messages that come later. So a removed camera's last frames are waited for before its pad can
 be given away, refusals are tried again, and when nothing helps the process has to be started anew: it reads
 its cameras at the start.
+
+The REST server has no authentication: it is bound to the loopback interface or switched off.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
 import logging
 import queue
 import time
 from collections.abc import Callable, Mapping
 
-from gaitstream.deepstream.rest import RestClient
-from gaitstream.deepstream.sources import Sources
+from gaitstream.deepstream.sources import PadSources
 from gaitstream.deepstream.spec import Command
 from gaitstream.errors import SourceError
 
 log = logging.getLogger(__name__)
+
+ADD = "/api/v1/stream/add"
+REMOVE = "/api/v1/stream/remove"
 
 PAUSES_S = (0.0, 0.5, 1.0, 2.0)
 """Before each attempt of a change."""
@@ -26,6 +32,50 @@ CONFIRM_S = 3.0
 """How long DeepStream's message about an accepted change is waited for."""
 DRAIN_S = 3.0
 """How long frames of a removed camera are waited for: nothing flows when no camera is left."""
+
+
+def payload(camera: str, uri: str, *, add: bool) -> bytes:
+    """The body of both calls; `change` decides by the word it contains."""
+    value = {"camera_id": camera, "camera_name": camera, "camera_url": uri}
+    value["change"] = "camera_add" if add else "camera_remove"
+    return json.dumps({"key": "sensor", "value": value}).encode()
+
+
+class RestClient:
+    """Calls one server.
+
+    Args:
+        address: `host:port`.
+        timeout_s: for connecting and for the answer.
+    """
+
+    def __init__(self, address: str, timeout_s: float = 5.0) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+
+    def add(self, camera: str, uri: str) -> None:
+        """Add a camera. Raises SourceError when it is refused."""
+        self._post(ADD, camera, payload(camera, uri, add=True))
+
+    def remove(self, camera: str, uri: str) -> None:
+        """Remove a camera. Raises SourceError when it is refused."""
+        self._post(REMOVE, camera, payload(camera, uri, add=False))
+
+    def _post(self, path: str, camera: str, body: bytes) -> None:
+        connection = http.client.HTTPConnection(self._address, timeout=self._timeout_s)
+        try:
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(
+                f"camera {camera}: DeepStream's REST server at {self._address}: {error}"
+            ) from error
+        finally:
+            connection.close()
+        # The answer's text may repeat the URL with its password: only the status is told.
+        if answer.status != 200:
+            raise SourceError(f"camera {camera}: DeepStream refused {path} with status {answer.status}")
 
 
 class CameraChanges:
@@ -43,7 +93,7 @@ class CameraChanges:
     def __init__(
         self,
         rest: RestClient,
-        sources: Sources,
+        sources: PadSources,
         uris: Mapping[str, str],
         rates: dict[str, float | None],
         give_up: Callable[[str], None],

@@ -24,15 +24,15 @@ import zmq
 
 from gaitstream.deepstream.api import BatchMeta, Pipeline, ServiceMaker, load_service_maker
 from gaitstream.deepstream.boxes import Boxes
-from gaitstream.deepstream.cameras import CameraChanges
+from gaitstream.deepstream.cameras import CameraChanges, RestClient
 from gaitstream.deepstream.copy_probe import CopyProbe
 from gaitstream.deepstream.copying import Copier, CudaCopier
+from gaitstream.deepstream.labels import TrackLabels
 from gaitstream.deepstream.outbox import Outbox
 from gaitstream.deepstream.plan import EncoderPlan
 from gaitstream.deepstream.probes import CropProbe, DetectionProbe, MuxerProbe, NextProbe
 from gaitstream.deepstream.records import END
-from gaitstream.deepstream.rest import RestClient
-from gaitstream.deepstream.sources import Sources
+from gaitstream.deepstream.sources import PadSources
 from gaitstream.deepstream.spec import Command, Spec, decode_spec
 from gaitstream.errors import EngineError, GaitstreamError
 from gaitstream.kernels import plugin_library
@@ -50,7 +50,7 @@ PIPELINE = "gaitstream"
 Handle = Callable[[BatchMeta], None]
 
 
-class Run:
+class ChildPipeline:
     """One pipeline from its start to its end.
 
     Args:
@@ -82,9 +82,9 @@ class Run:
         self._ended = False
         self._failure = ""
         self._boxes = Boxes()
-        self._sources = Sources(spec.lost_s, spec.probation, spec.first_tracks)
+        self._sources = PadSources(spec.lost_s, spec.probation, spec.first_tracks)
         self._outbox = Outbox(send, wait=spec.starts.keys() == spec.rates.keys())
-        self._labels = _Labels()
+        self._labels = TrackLabels()
         self._last = CopyProbe(
             self._boxes,
             self._sources,
@@ -103,7 +103,7 @@ class Run:
         self._pipeline = self._assemble()
 
     def __call__(self, commands: Iterable[Command]) -> None:
-        """Run until all streams have ended or a command stops it.
+        """ChildPipeline until all streams have ended or a command stops it.
 
         Args:
             commands: read in a thread of its own.
@@ -215,7 +215,7 @@ class Run:
         self._pipeline.stop()
 
 
-def _operator(maker: ServiceMaker, handle: Handle, sources: Sources) -> Any:
+def _operator(maker: ServiceMaker, handle: Handle, sources: PadSources) -> Any:
     """A probe as pyservicemaker takes it: an exception that left it could end the process."""
     failed = False
 
@@ -234,24 +234,6 @@ def _operator(maker: ServiceMaker, handle: Handle, sources: Sources) -> Any:
                 sources.count("", "probe_errors")
 
     return Operator()
-
-
-class _Labels:
-    """What the overlay writes, by camera and track; the newest few hundred."""
-
-    CAPACITY = 1000
-
-    def __init__(self) -> None:
-        self._texts: dict[tuple[str, int], str] = {}
-
-    def set(self, camera: str, track: int, text: str) -> None:
-        self._texts.pop((camera, track), None)
-        self._texts[camera, track] = text
-        while len(self._texts) > self.CAPACITY:
-            del self._texts[next(iter(self._texts))]
-
-    def get(self, camera: str, track: int) -> str | None:
-        return self._texts.get((camera, track))
 
 
 def take_channel() -> int:
@@ -309,7 +291,7 @@ def main() -> int:
         if any(encoder.plugins for encoder in spec.encoders):
             # nvinfer opens libraries without asking them for their operators: they must be known before.
             plugin_library.load()
-        run = Run(
+        run = ChildPipeline(
             spec,
             lambda parts: socket.send_multipart(parts, copy=False),
             maker=load_service_maker(),

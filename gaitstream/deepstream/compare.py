@@ -28,7 +28,7 @@ LEAST_AGREED = 0.9
 
 
 @dataclass(frozen=True)
-class Score:
+class RunScore:
     """One run against the truth: of the people who were there long enough."""
 
     expected: int
@@ -68,7 +68,7 @@ def finals(journal: Path) -> list[IdentityFinal]:
         store.close()
 
 
-def score(site: Path, events: Iterable[IdentityFinal], starts_ns: dict[str, int], fps: float) -> Score:
+def score(site: Path, events: Iterable[IdentityFinal], starts_ns: dict[str, int], fps: float) -> RunScore:
     """Match final decisions with the truth by where and when their tracks ended.
 
     Args:
@@ -98,7 +98,7 @@ def score(site: Path, events: Iterable[IdentityFinal], starts_ns: dict[str, int]
                 nearest[event.camera, who] = event.candidates[0][0]
     people = json.loads((site / "identities.json").read_text())
     names = {one["id"]: one["name"] for one in people}
-    return Score(expected, len(found), tracks, named, nearest, names)
+    return RunScore(expected, len(found), tracks, named, nearest, names)
 
 
 def read_truth(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -123,7 +123,7 @@ def owner(
     return int(near[best, 1]) if shared[best] / area[best] > 1 / 3 else None
 
 
-def table(native: Score, deepstream: Score, *, names: bool) -> tuple[str, bool]:
+def table(native: RunScore, deepstream: RunScore, *, names: bool) -> tuple[str, bool]:
     """The comparison as text, and whether the second run holds.
 
     Args:

@@ -16,10 +16,10 @@ from gaitstream.deepstream.api import UNTRACKED, BatchMeta, FrameMeta, ObjectMet
 from gaitstream.deepstream.boxes import Boxes, frame_key, is_shadow, set_rect
 from gaitstream.deepstream.copying import Copier
 from gaitstream.deepstream.geometry import SMALLEST_PX, Rect, Scale, encoder_rect
-from gaitstream.deepstream.outputs import Block, EncoderOutputs, copy_outputs
+from gaitstream.deepstream.outputs import EncoderOutputs, OutputBlock, copy_outputs
 from gaitstream.deepstream.plan import EncoderPlan
-from gaitstream.deepstream.records import NOTHING, FrameRecord, Gone, PersonRecord
-from gaitstream.deepstream.sources import Source, Sources, Track
+from gaitstream.deepstream.records import NOTHING, FrameRecord, Gone, TrackedBox
+from gaitstream.deepstream.sources import PadSource, PadSources, Track
 
 ASPECT_TOLERANCE = 0.02
 """Relative difference of aspect ratios above which a frame was stretched by the muxer."""
@@ -31,7 +31,7 @@ Emit = Callable[[list[FrameRecord], list[Gone], dict[str, dict[str, int]], list[
 """Takes one buffer's frames, cameras gone, counters and arrays."""
 
 
-class _Seen(NamedTuple):
+class _Uncopied(NamedTuple):
     """A person whose tensors wait to be copied."""
 
     number: int
@@ -63,7 +63,7 @@ class CopyProbe:
     def __init__(
         self,
         boxes: Boxes,
-        sources: Sources,
+        sources: PadSources,
         encoders: Sequence[EncoderPlan],
         *,
         predictions: int,
@@ -89,7 +89,7 @@ class CopyProbe:
     def handle(self, batch: BatchMeta) -> None:
         """Restore the boxes, copy one buffer out, send it."""
         outputs = [EncoderOutputs(encoder) for encoder in self._encoders]
-        seen: list[tuple[FrameRecord, list[_Seen]]] = []
+        seen: list[tuple[FrameRecord, list[_Uncopied]]] = []
         self._sources.come_out()
         for meta in batch.frame_items:
             kept = self._boxes.kept.pop(frame_key(meta)) or {}
@@ -103,8 +103,8 @@ class CopyProbe:
         self._emit(frames, gone, self._sources.take_counters(), arrays)
 
     def _frame(
-        self, meta: FrameMeta, source: Source, kept: dict[int, Rect], outputs: list[EncoderOutputs]
-    ) -> list[tuple[FrameRecord, list[_Seen]]]:
+        self, meta: FrameMeta, source: PadSource, kept: dict[int, Rect], outputs: list[EncoderOutputs]
+    ) -> list[tuple[FrameRecord, list[_Uncopied]]]:
         """The frame without its persons, and its persons; nothing for a frame that is not analysed."""
         sources, camera = self._sources, source.camera
         sources.restarted(source, meta.frame_number, meta.buffer_pts)
@@ -129,7 +129,7 @@ class CopyProbe:
                 continue
             numbers = self._outputs(person, box, meta, scale, outputs, camera)
             predicted = track.since_detection > 0
-            persons.append(_Seen(track.number, scale.box(box), track.score, predicted, numbers))
+            persons.append(_Uncopied(track.number, scale.box(box), track.score, predicted, numbers))
             text = self._label(camera, track.number)
             if text is not None:
                 person.text_params.display_text = text
@@ -159,7 +159,7 @@ class CopyProbe:
                 self._sources.count(camera, "crops_too_small" if small else "tensors_missing")
         return tuple(numbers)
 
-    def _time(self, meta: FrameMeta, source: Source) -> int:
+    def _time(self, meta: FrameMeta, source: PadSource) -> int:
         if source.camera in self._starts:
             return self._file_time(source.camera, meta.buffer_pts)
         arrival_ns = self._now_ns() if self._camera_clock else meta.ntp_timestamp
@@ -175,7 +175,7 @@ class CopyProbe:
         self._file_ns[camera] = self._starts[camera] + pts_ns
         return self._file_ns[camera]
 
-    def _track(self, person: ObjectMeta, source: Source, time_ns: int) -> Track | None:
+    def _track(self, person: ObjectMeta, source: PadSource, time_ns: int) -> Track | None:
         shadow = is_shadow(person)
         score = None if shadow else person.confidence
         track = self._sources.track(source, person.object_id, time_ns, score)
@@ -187,19 +187,19 @@ class CopyProbe:
         return None
 
 
-def _record(frame: FrameRecord, persons: Sequence[_Seen], blocks: Sequence[Block]) -> FrameRecord:
+def _record(frame: FrameRecord, persons: Sequence[_Uncopied], blocks: Sequence[OutputBlock]) -> FrameRecord:
     """The frame with its persons, now that it is known where their features are."""
     records = tuple(
-        PersonRecord(
-            person.number,
-            person.box,
-            person.score,
-            person.predicted,
+        TrackedBox(
+            one.number,
+            one.box,
+            one.score,
+            one.predicted,
             tuple(
                 number if number == NOTHING else block.rows[number]
-                for number, block in zip(person.numbers, blocks, strict=True)
+                for number, block in zip(one.numbers, blocks, strict=True)
             ),
         )
-        for person in persons
+        for one in persons
     )
     return msgspec.structs.replace(frame, persons=records)

@@ -18,7 +18,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Link:
+class PadLink:
     """From one element to the next; a pad is named where it has to be requested."""
 
     source: str
@@ -32,7 +32,7 @@ class Graph:
     """Elements and links in order of flow."""
 
     nodes: tuple[Node, ...]
-    links: tuple[Link, ...]
+    links: tuple[PadLink, ...]
     probes: tuple[tuple[str, str], ...]
     """Element name and what hangs on its source pad: `muxer`, `detection`, `crop`, `next`, `copy`."""
 

@@ -7,6 +7,7 @@ graph. Here the engine cache decides (by graph, TensorRT version and GPU), and n
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 from gaitstream.deepstream.nvinfer import engine_path
@@ -16,6 +17,9 @@ from gaitstream.engines.opening import build_engine
 from gaitstream.errors import ConfigError, EngineError, MissingExtraError
 
 log = logging.getLogger(__name__)
+
+TOLD_EVERY_S = 10.0
+"""Between two lines of progress of one phase."""
 
 
 def prepare_engines(plan: Plan, progress: Progress = no_progress) -> list[Path]:
@@ -61,3 +65,18 @@ def _prepare(plan: Plan, model: DetectorPlan | EncoderPlan, progress: Progress) 
     except OSError as error:
         raise ConfigError(f"{target.parent} cannot be written ({error.strerror}); mount a volume") from error
     return target
+
+
+def print_progress() -> Progress:
+    """Progress as log lines, at each new phase and every ten seconds: a log has no cursor to move."""
+    last_phase, last_s = "", 0.0
+
+    def report(phase: str, done: float) -> bool:
+        nonlocal last_phase, last_s
+        now_s = time.monotonic()
+        if phase != last_phase or now_s - last_s >= TOLD_EVERY_S:
+            log.info("building engines: %s %.0f%%", phase, done * 100)
+            last_phase, last_s = phase, now_s
+        return True
+
+    return report

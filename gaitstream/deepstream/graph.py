@@ -13,7 +13,7 @@ import itertools
 from pathlib import Path
 
 from gaitstream.config.schema import Camera, Config, DeepStream
-from gaitstream.deepstream.elements import Graph, Link, Node, queue
+from gaitstream.deepstream.elements import Graph, Node, PadLink, queue
 from gaitstream.deepstream.plan import Plan
 from gaitstream.deepstream.table import Value
 from gaitstream.deepstream.view import view_branches
@@ -127,7 +127,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     chain.append(queue(COPY))
     if not view:
         chain.append(sink)
-    links = [Link(a.name, b.name) for a, b in itertools.pairwise(chain)]
+    links = [PadLink(a.name, b.name) for a, b in itertools.pairwise(chain)]
     nodes = list(chain)
     if view:
         more, branches = view_branches(config, chain[-1].name, sink, room_for_cameras(config))

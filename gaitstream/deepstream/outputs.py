@@ -21,7 +21,7 @@ ALIGNMENT = 256
 """Bytes between the parts of a block of memory."""
 
 
-class Block(NamedTuple):
+class OutputBlock(NamedTuple):
     """Outputs on the host."""
 
     maps: NDArray[Any]
@@ -95,7 +95,7 @@ class EncoderOutputs:
             *self._targets(self._points, memory[self._offset :]),
         ]
 
-    def block(self) -> Block:
+    def block(self) -> OutputBlock:
         """The outputs, once they have been copied to where `place` said."""
         count = len(self._order)
         length = prod(self._shape) * 2
@@ -110,7 +110,7 @@ class EncoderOutputs:
         rows = [0] * count
         for row, number in enumerate(self._order):
             rows[number] = row
-        return Block(maps, joints, rows)
+        return OutputBlock(maps, joints, rows)
 
     @property
     def _offset(self) -> int:
@@ -127,7 +127,7 @@ class EncoderOutputs:
         return targets
 
 
-def copy_outputs(outputs: Sequence[EncoderOutputs], copier: Copier) -> list[Block]:
+def copy_outputs(outputs: Sequence[EncoderOutputs], copier: Copier) -> list[OutputBlock]:
     """Copy the outputs of all encoders at once.
 
     Args:

@@ -10,13 +10,13 @@ from gaitstream.deepstream.api import UNTRACKED, BatchMeta
 from gaitstream.deepstream.boxes import Boxes, frame_key, is_shadow, rect_of, set_rect, tag, untag
 from gaitstream.deepstream.geometry import Rect, encoder_rect
 from gaitstream.deepstream.plan import EncoderPlan
-from gaitstream.deepstream.sources import Sources
+from gaitstream.deepstream.sources import PadSources
 
 
 class MuxerProbe:
     """Where buffers leave the muxer: counts them, so that a camera's last one is known."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: PadSources) -> None:
         self._sources = sources
 
     def handle(self, _batch: BatchMeta) -> None:
@@ -43,7 +43,7 @@ class DetectionProbe:
 class CropProbe:
     """After the tracker: keeps everybody's box, gives the first encoder its rectangles."""
 
-    def __init__(self, boxes: Boxes, encoder: EncoderPlan, sources: Sources) -> None:
+    def __init__(self, boxes: Boxes, encoder: EncoderPlan, sources: PadSources) -> None:
         self._boxes = boxes
         self._encoder = encoder
         self._sources = sources

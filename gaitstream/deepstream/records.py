@@ -19,7 +19,7 @@ NOTHING = -1
 """In place of a row: this encoder gave no tensor for this person."""
 
 
-class PersonRecord(msgspec.Struct, array_like=True, frozen=True):
+class TrackedBox(msgspec.Struct, array_like=True, frozen=True):
     """One tracked person in one frame."""
 
     track: int
@@ -43,7 +43,7 @@ class FrameRecord(msgspec.Struct, array_like=True, frozen=True):
     """UTC of capture."""
     width: int
     height: int
-    persons: tuple[PersonRecord, ...]
+    persons: tuple[TrackedBox, ...]
 
 
 class Gone(msgspec.Struct, array_like=True, frozen=True):
@@ -52,7 +52,7 @@ class Gone(msgspec.Struct, array_like=True, frozen=True):
     camera: str
 
 
-class Batch(msgspec.Struct, array_like=True, frozen=True):
+class BufferRecord(msgspec.Struct, array_like=True, frozen=True):
     """One muxed buffer."""
 
     frames: tuple[FrameRecord, ...]
@@ -66,7 +66,7 @@ class Batch(msgspec.Struct, array_like=True, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Batch)
+_decoder = msgspec.msgpack.Decoder(BufferRecord)
 
 
 def pack(
@@ -78,11 +78,11 @@ def pack(
 ) -> list[bytes | memoryview]:
     """The parts of a message; arrays are not copied."""
     blocks = tuple((array.dtype.str, array.shape) for array in arrays)
-    header = _encoder.encode(Batch(tuple(frames), tuple(gone), counters, blocks, plays))
+    header = _encoder.encode(BufferRecord(tuple(frames), tuple(gone), counters, blocks, plays))
     return [header, *(np.ascontiguousarray(array).data if array.size else b"" for array in arrays)]
 
 
-def unpack(parts: list[Any]) -> tuple[Batch, list[NDArray[Any]]]:
+def unpack(parts: list[Any]) -> tuple[BufferRecord, list[NDArray[Any]]]:
     """The batch and its arrays, which share the parts' memory."""
     batch = _decoder.decode(parts[0])
     arrays = [

@@ -20,20 +20,17 @@ from typing import Any, Self
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.config.watching import Changes
-from gaitstream.deepstream.commands import change_commands, revive_commands
-from gaitstream.deepstream.counting import count_frames, count_handled
-from gaitstream.deepstream.engines import prepare_engines
+from gaitstream.deepstream.engines import prepare_engines, print_progress
 from gaitstream.deepstream.graph import enabled, reconnects, room_for_cameras, uri_of
 from gaitstream.deepstream.heads import load_heads
 from gaitstream.deepstream.labels import Labeller
 from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
-from gaitstream.deepstream.progress import print_progress
 from gaitstream.deepstream.records import unpack
 from gaitstream.deepstream.render import render
-from gaitstream.deepstream.spec import Command, make_spec
+from gaitstream.deepstream.spec import Command, change_commands, make_spec, revive_commands
 from gaitstream.deepstream.supervisor import REVIVE_S, Supervisor
-from gaitstream.deepstream.translate import JudgedFrame, Translator
+from gaitstream.deepstream.translate import JudgedFrame, Translator, count_frames, count_handled
 from gaitstream.deepstream.watchdog import Act, Action
 from gaitstream.engines.base import Progress, no_progress
 from gaitstream.errors import ConfigError

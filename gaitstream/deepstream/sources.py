@@ -35,7 +35,7 @@ class Track:
 
 
 @dataclass
-class Source:
+class PadSource:
     """A camera on a pad of the muxer."""
 
     camera: str
@@ -48,7 +48,7 @@ class Source:
     """Number of the last buffer that can hold a frame of it; None while it stays."""
 
 
-class Sources:
+class PadSources:
     """All cameras of one pipeline, by pad.
 
     Safe to use from several threads: messages come from DeepStream's main loop, buffers are counted in the
@@ -63,7 +63,7 @@ class Sources:
     def __init__(self, lost_s: float, probation: int, first_tracks: dict[str, int] | None = None) -> None:
         self._lost_ns = int(lost_s * SECOND_NS)
         self._probation = probation
-        self._pads: dict[int, list[Source]] = {}
+        self._pads: dict[int, list[PadSource]] = {}
         self._entered = 0
         self._passed = 0
         self._next_track: dict[str, int] = dict(first_tracks or {})
@@ -84,7 +84,7 @@ class Sources:
             # new camera has to connect first.
             self._end(there, self._entered + 1)
             self._end([s for s in self._all() if s.camera == camera], self._entered + 1)
-            there.append(Source(camera, RateGate(fps)))
+            there.append(PadSource(camera, RateGate(fps)))
             self._changed.notify_all()
 
     def leave(self, camera: str) -> None:
@@ -142,7 +142,7 @@ class Sources:
             gone, self._gone = self._gone, []
         return gone
 
-    def source(self, pad: int, number: int) -> Source | None:
+    def source(self, pad: int, number: int) -> PadSource | None:
         """Whose frame this is, in the buffer that came out last.
 
         Args:
@@ -171,7 +171,7 @@ class Sources:
         self._next_index[camera] = index + 1
         return index
 
-    def restarted(self, source: Source, number: int, pts_ns: int) -> bool:
+    def restarted(self, source: PadSource, number: int, pts_ns: int) -> bool:
         """Whether the stream started over before this frame: then its object ids mean other people."""
         over = number < source.last_number or pts_ns < source.last_pts_ns
         if over:
@@ -183,7 +183,7 @@ class Sources:
 
     # Tracks.
 
-    def track(self, source: Source, object_id: int, time_ns: int, score: float | None) -> Track | None:
+    def track(self, source: PadSource, object_id: int, time_ns: int, score: float | None) -> Track | None:
         """The track of an object id in this frame.
 
         Args:
@@ -226,16 +226,16 @@ class Sources:
             taken, self._counters = self._counters, {}
         return {camera: dict(counts) for camera, counts in taken.items()}
 
-    def _all(self) -> list[Source]:
+    def _all(self) -> list[PadSource]:
         return [source for there in self._pads.values() for source in there]
 
     def _is_attached(self, camera: str) -> bool:
         return any(s.camera == camera and s.last_buffer is None for s in self._all())
 
-    def _leaving(self, camera: str) -> list[Source]:
+    def _leaving(self, camera: str) -> list[PadSource]:
         return [s for s in self._all() if s.camera == camera and s.last_buffer is not None]
 
-    def _drop(self, sources: list[Source]) -> None:
+    def _drop(self, sources: list[PadSource]) -> None:
         for there in self._pads.values():
             there[:] = [s for s in there if not any(s is one for one in sources)]
         if sources:
@@ -243,7 +243,7 @@ class Sources:
             self._changed.notify_all()
 
     @staticmethod
-    def _end(sources: list[Source], buffer: int) -> None:
+    def _end(sources: list[PadSource], buffer: int) -> None:
         for source in sources:
             source.last_buffer = buffer if source.last_buffer is None else min(source.last_buffer, buffer)
 
@@ -252,7 +252,7 @@ class Sources:
         self._next_track[camera] = number + 1
         return number
 
-    def _forget(self, source: Source, time_ns: int) -> None:
+    def _forget(self, source: PadSource, time_ns: int) -> None:
         """Drop ids that have been away for long; ten times the lost time, so that reuse is still noticed."""
         old = [i for i, track in source.tracks.items() if time_ns - track.seen_ns > 10 * self._lost_ns]
         for object_id in old:

@@ -14,7 +14,7 @@ from gaitstream.pipeline.source.backoff import Backoff
 log = logging.getLogger(__name__)
 
 START_S = 900.0
-"""Silence allowed to a new process: where TensorRT has no Python module, nvinfer builds its engines then."""
+"""Silence allowed to a new process: it loads its engines."""
 RESTART_S = 120.0
 """Silence of all cameras after which the process is started anew."""
 REVIVE_S = 60.0

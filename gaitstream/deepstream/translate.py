@@ -1,4 +1,4 @@
-"""From what the DeepStream process sends to what the pipeline works on: persons, features, ended tracks.
+"""From what the DeepStream process sends to what the pipeline works on: persons, features, ends, counts.
 
 Who is evidence is decided by the same judge as in the native front end, except for blur: it needs pixels, and
 none leave the GPU. Touches no clock and no socket.
@@ -6,7 +6,7 @@ none leave the GPU. Touches no clock and no socket.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from gaitstream.config.schema import Camera, Config
 from gaitstream.data import Feature, Person
-from gaitstream.deepstream.records import NOTHING, Batch, FrameRecord, PersonRecord
+from gaitstream.deepstream.records import NOTHING, BufferRecord, FrameRecord, TrackedBox
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.source.clock import SECOND_NS
+from gaitstream.telemetry.stats import Stats
 
 Arrays = Sequence[NDArray[Any]]
 """Of each encoder in turn: feature maps `[k, c, h, w]`, joints `[k, 17, 3]` in pixels of the frame."""
@@ -67,7 +68,7 @@ class Translator:
         self._waiting = frozenset(waiting)
         self._cameras: dict[str, _CameraTracks] = {}
 
-    def translate(self, batch: Batch, arrays: Arrays) -> list[JudgedFrame]:
+    def translate(self, batch: BufferRecord, arrays: Arrays) -> list[JudgedFrame]:
         """One message.
 
         Args:
@@ -119,7 +120,7 @@ class Translator:
         return tuple(ended)
 
     def _judged(
-        self, frame: FrameRecord, size: tuple[int, int], records: Sequence[PersonRecord], arrays: Arrays
+        self, frame: FrameRecord, size: tuple[int, int], records: Sequence[TrackedBox], arrays: Arrays
     ) -> tuple[tuple[Person, ...], tuple[Feature, ...]]:
         """Everybody by boxes, pose and motion, then by features; the features of those who are evidence."""
         tracked = [_person(frame, record) for record in records]
@@ -138,7 +139,7 @@ class Translator:
                 persons[index] = replace(persons[index], rejected=reason)
         return tuple(persons), tuple(features)
 
-    def _features(self, person: Person, record: PersonRecord, arrays: Arrays) -> list[Feature]:
+    def _features(self, person: Person, record: TrackedBox, arrays: Arrays) -> list[Feature]:
         """What each encoder made of a person, where it made something."""
         return [
             Feature(name, person, arrays[2 * number][row].astype(np.float32), name in self._waiting)
@@ -147,7 +148,7 @@ class Translator:
         ]
 
 
-def _joints(record: PersonRecord, arrays: Arrays) -> NDArray[np.float32] | None:
+def _joints(record: TrackedBox, arrays: Arrays) -> NDArray[np.float32] | None:
     """Joints of a person `[1, 17, 3]`, of the first encoder that found any."""
     for number, row in enumerate(record.rows):
         points = arrays[2 * number + 1]
@@ -156,6 +157,42 @@ def _joints(record: PersonRecord, arrays: Arrays) -> NDArray[np.float32] | None:
     return None
 
 
-def _person(frame: FrameRecord, record: PersonRecord) -> Person:
+def _person(frame: FrameRecord, record: TrackedBox) -> Person:
     box = np.array(record.box, np.float32)
     return Person(frame.camera, record.track, frame.index, frame.time_ns, box, record.score)
+
+
+def count_handled(stats: Stats, counters: Mapping[str, Mapping[str, int]]) -> None:
+    """What the process had to handle, by camera (empty name: none) and kind."""
+    for name, counts in counters.items():
+        camera = stats.camera(name) if name else None
+        for what, number in counts.items():
+            if camera is None:
+                stats.now.front[what] += number
+            elif what == "frames_skipped":
+                camera.skipped += number
+                camera.decoded += number
+            elif what == "frames_dropped":
+                camera.dropped += number
+                camera.decoded += number
+            else:
+                camera.front[what] += number
+
+
+def count_frames(stats: Stats, seen: Iterable[JudgedFrame], now_ns: int, files: Collection[str]) -> None:
+    """Analysed frames and how long ago they were captured.
+
+    Args:
+        stats: what is counted in.
+        seen: frames; those that only say that a camera left are no frames.
+        now_ns: the clock.
+        files: cameras that are files, whose capture lies in the past.
+    """
+    for one in seen:
+        if one.frame_index < 0:
+            continue
+        camera = stats.camera(one.camera)
+        camera.decoded += 1
+        camera.analysed += 1
+        if one.camera not in files:
+            camera.latency.observe(max(0.0, (now_ns - one.time_ns) / 1e6))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 
 from gaitstream.config.schema import Config
-from gaitstream.deepstream.elements import Link, Node, queue
+from gaitstream.deepstream.elements import Node, PadLink, queue
 from gaitstream.deepstream.table import Value
 
 TILED = (1920, 1080)
@@ -26,7 +26,7 @@ _NEXT_KEY_FRAME = 1
 _KEY_FRAME = 3
 
 
-def view_branches(config: Config, last: str, sink: Node, room: int) -> tuple[list[Node], list[Link]]:
+def view_branches(config: Config, last: str, sink: Node, room: int) -> tuple[list[Node], list[PadLink]]:
     """The elements from the last one of the chain to the sink and to the viewers.
 
     Args:
@@ -73,16 +73,16 @@ def view_branches(config: Config, last: str, sink: Node, room: int) -> tuple[lis
         Node("tcpserversink", "view", server),
     ]
     links = [
-        Link(last, "tee"),
-        Link("tee", "queue-sink", "src_%u"),
-        Link("queue-sink", sink.name),
-        Link("tee", "queue-view", "src_%u"),
-        Link("queue-view", "tiler"),
-        Link("tiler", "overlay"),
-        Link("overlay", "convert"),
-        Link("convert", "encoder"),
-        Link("encoder", "parser"),
-        Link("parser", "stream", target_pad="sink_%d"),
-        Link("stream", "view"),
+        PadLink(last, "tee"),
+        PadLink("tee", "queue-sink", "src_%u"),
+        PadLink("queue-sink", sink.name),
+        PadLink("tee", "queue-view", "src_%u"),
+        PadLink("queue-view", "tiler"),
+        PadLink("tiler", "overlay"),
+        PadLink("overlay", "convert"),
+        PadLink("convert", "encoder"),
+        PadLink("encoder", "parser"),
+        PadLink("parser", "stream", target_pad="sink_%d"),
+        PadLink("stream", "view"),
     ]
     return [Node("tee", "tee"), queue("queue-sink"), sink, *viewed], links

@@ -174,7 +174,7 @@ def play(
     messages: list[list[Any]] = []
     fake.Pipeline.recording, fake.Pipeline.device = copy.deepcopy(list(recording)), fake.CUDA
     spec = make_spec(config, plan, build_graph(config, plan, Path("/out")), "inproc://none")
-    child.Run(spec, messages.append, maker=fake, copier=copier)(no_commands())  # type: ignore[arg-type]
+    child.ChildPipeline(spec, messages.append, maker=fake, copier=copier)(no_commands())  # type: ignore[arg-type]
     assert unpack([bytes(part) for part in messages[0]])[0].plays
     return messages[1:], fake.Pipeline.recording
 

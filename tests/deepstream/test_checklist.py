@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gaitstream.deepstream import api, copying, rest
+from gaitstream.deepstream import api, cameras, copying
 from gaitstream.deepstream.graph import build_graph
 
 PAGE = Path(__file__).parents[2] / "docs" / "gpu-checklist.md"
@@ -51,7 +51,7 @@ def test_every_call_of_the_cuda_runtime_is_listed(page: str) -> None:
 
 
 def test_rest_and_the_view_are_listed(page: str, site: Any, plan: Any) -> None:
-    assert rest.ADD in page
+    assert cameras.ADD in page
     graph = build_graph(site(), plan, Path("/out"), view=True)
     view = [node.kind for node in graph.nodes][-4:]
     assert all(f"`{kind}`" in page for kind in view)

@@ -16,7 +16,7 @@ import pytest
 
 from gaitstream.deepstream.graph import build_graph
 from gaitstream.deepstream.process import ChildProcess
-from gaitstream.deepstream.records import Batch, unpack
+from gaitstream.deepstream.records import BufferRecord, unpack
 from gaitstream.deepstream.spec import Command, Spec, make_spec
 from tests.deepstream import videos
 from tests.deepstream.fake import pyservicemaker as fake
@@ -37,7 +37,7 @@ class Started:
             }
         )
         self.child.start(self.spec(folder))
-        self.batches: list[Batch] = []
+        self.batches: list[BufferRecord] = []
         self.plays: list[int] = []
         """How many batches had come when it said that it plays."""
         self.ended = False

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -17,10 +20,12 @@ from gaitstream.deepstream.graph import build_graph, room_for_cameras
 from gaitstream.deepstream.models import _detector
 from gaitstream.deepstream.nvinfer import detector_sections, encoder_sections
 from gaitstream.deepstream.plan import Plan
+from gaitstream.deepstream.spec import start_of
 from gaitstream.engines.base import BuildRequest, Built
 from gaitstream.engines.cache import Found
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import ConfigError, EngineError, MissingExtraError
+from gaitstream.pipeline.source.video import VideoSource
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -156,3 +161,40 @@ def test_a_late_camera_costs_a_quarter_of_a_period_at_most(
     assert source_fps / every == decoded_fps
     timeout_us = int(str(properties["batched-push-timeout"]))
     assert 0.2e6 / decoded_fps < timeout_us <= 0.25e6 / decoded_fps
+
+
+# Times of files.
+
+
+def test_both_front_ends_start_a_file_at_the_same_time(tmp_path: Path) -> None:
+    """As configured, as the metadata say, else by the last write: one rule, in one place."""
+    video = write_video(tmp_path / "plain.mp4")
+    dated = write_video(tmp_path / "dated.mp4", "2026-02-03T04:05:06+00:00")
+    os.utime(video, ns=(1, 1_700_000_000_000_000_000))
+    for path, keys in (
+        (video, {}),
+        (dated, {}),
+        (dated, {"start_time": "2026-01-01T00:00:00"}),
+        (video, {"start_time": "2026-01-01T00:00:00+02:00"}),
+    ):
+        config = Config.model_validate({"cameras": [{"id": "a", "url": str(path), **keys}]})
+        [camera] = config.cameras
+        source = VideoSource(camera, config.sources)
+        with closing(source):
+            source.open()
+            assert start_of(camera) == source._start_ns
+    assert start_of(camera) == 1_767_218_400_000_000_000
+
+
+def write_video(path: Path, created: str = "") -> Path:
+    """A second of grey."""
+    with av.open(str(path), "w") as container:
+        if created:
+            container.metadata["creation_time"] = created
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 64, 48
+        for _ in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path

@@ -15,7 +15,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.deepstream import choose
 from gaitstream.deepstream.outbox import Outbox
-from gaitstream.deepstream.records import FrameRecord, Gone, PersonRecord, pack, unpack
+from gaitstream.deepstream.records import FrameRecord, Gone, TrackedBox, pack, unpack
 from gaitstream.deepstream.runner import DeepStreamPipeline
 from gaitstream.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.engines import open_engine
@@ -303,7 +303,7 @@ def test_files_wait_for_room_and_a_message_larger_than_the_outbox_goes_through(
 
 
 def test_messages_keep_types_and_shapes() -> None:
-    person = PersonRecord(3, (1.0, 2.0, 3.0, 4.0), 0.5, False, (0, -1))
+    person = TrackedBox(3, (1.0, 2.0, 3.0, 4.0), 0.5, False, (0, -1))
     maps = np.random.default_rng(0).normal(size=(1, 8, 16, 8)).astype(np.float16)
     nothing = np.empty((0, 0, 3), np.float32)
     frames = [FrameRecord("a", 1, 2, 640, 360, (person,))]

@@ -18,7 +18,7 @@ import yaml
 from gaitstream.cli import build_parser, main
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
-from gaitstream.deepstream.compare import Score, finals, owner, read_truth, score, table
+from gaitstream.deepstream.compare import RunScore, finals, owner, read_truth, score, table
 from gaitstream.deepstream.graph import build_graph, room_for_cameras
 from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
@@ -197,7 +197,7 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
             box=box, candidates=((person or "ann", 1.0), ("zoe", 3.0)),
         )  # fmt: skip
 
-    def run(*events: IdentityFinal) -> Score:
+    def run(*events: IdentityFinal) -> RunScore:
         return score(tmp_path, events, {"cam": 0}, 15)
 
     both = run(final(1, 1, "ann"), final(2, 2, "bob"))

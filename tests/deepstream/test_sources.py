@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from gaitstream.deepstream.cameras import CameraChanges
+from gaitstream.deepstream.cameras import CameraChanges, RestClient
 from gaitstream.deepstream.records import unpack
-from gaitstream.deepstream.rest import RestClient
-from gaitstream.deepstream.sources import MUXER_BUFFERS, Sources
+from gaitstream.deepstream.sources import MUXER_BUFFERS, PadSources
 from gaitstream.deepstream.spec import Command
 from gaitstream.errors import SourceError
 from tests.deepstream import site, videos
@@ -20,14 +19,14 @@ from tests.deepstream.fake import pyservicemaker as fake
 from tests.deepstream.rest_server import RestServer
 
 
-def new_sources(*cameras: str) -> Sources:
-    sources = Sources(1.0, 1)
+def new_sources(*cameras: str) -> PadSources:
+    sources = PadSources(1.0, 1)
     for pad, camera in enumerate(cameras):
         sources.attach(pad, camera, None)
     return sources
 
 
-def owner(sources: Sources, pad: int, number: int) -> str | None:
+def owner(sources: PadSources, pad: int, number: int) -> str | None:
     """Whose frame comes out next on a pad; the number is remembered as the probe does."""
     source = sources.source(pad, number)
     if source is None:

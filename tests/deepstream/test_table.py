@@ -12,8 +12,19 @@ from typing import Any
 import pytest
 
 from gaitstream.config.schema import Config
-from gaitstream.deepstream import api, child, graph, nvinfer, probes, rest, table, tracker
-from gaitstream.deepstream.elements import Graph, Link, Node
+from gaitstream.deepstream import (
+    api,
+    boxes,
+    cameras,
+    child,
+    copy_probe,
+    graph,
+    nvinfer,
+    probes,
+    table,
+    tracker,
+)
+from gaitstream.deepstream.elements import Graph, Node, PadLink
 from gaitstream.deepstream.graph import build_graph
 from gaitstream.deepstream.plan import Plan
 from gaitstream.errors import ConfigError
@@ -119,7 +130,7 @@ def test_a_planted_misspelling_stops_the_build(
 def test_a_planted_pad_is_found(config: Config, plan: Plan) -> None:
     built = build_graph(config, plan, Path("/out"), view=True)
     wrong = Graph(
-        (*built.nodes, Node("queue", "more")), (*built.links, Link("tee", "more", "src_0")), built.probes
+        (*built.nodes, Node("queue", "more")), (*built.links, PadLink("tee", "more", "src_0")), built.probes
     )
     assert len(wrong.problems()) == 1
     assert "src_%u" in wrong.problems()[0]
@@ -141,7 +152,7 @@ def test_the_code_reads_no_other_name_of_the_python_api() -> None:
     """Types hold at mypy's word; this holds without it, for what the probes and the process touch."""
     api_names = {name for protocol in api.PROTOCOLS.values() for name in members(protocol)}
     tails = {"meta", "frame", "person", "batch", "item", "message", "pipeline", "maker", "params", "rect"}
-    for module in (probes, child):
+    for module in (boxes, probes, copy_probe, child):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if (
                 isinstance(node, ast.Attribute)
@@ -152,8 +163,8 @@ def test_the_code_reads_no_other_name_of_the_python_api() -> None:
 
 
 def test_the_rest_paths_are_documented() -> None:
-    assert table.check_rest("POST", rest.ADD) == []
-    assert table.check_rest("POST", rest.REMOVE) == []
+    assert table.check_rest("POST", cameras.ADD) == []
+    assert table.check_rest("POST", cameras.REMOVE) == []
     assert "did you mean" in table.check_rest("POST", "/api/v1/stream/ad")[0]
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Frame, Image, Person, Reason
-from gaitstream.deepstream.records import NOTHING, Batch, FrameRecord, Gone, PersonRecord
+from gaitstream.deepstream.records import NOTHING, BufferRecord, FrameRecord, Gone, TrackedBox
 from gaitstream.deepstream.translate import Translator
 from gaitstream.engines.cache import EngineCache
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap, to_image
@@ -165,9 +165,9 @@ def deepstream(
 
 def records(
     scene: Scene, index: int, sights: Sequence[Sight], recognizers: Recognizers
-) -> tuple[Batch, list[NDArray[Any]]]:
+) -> tuple[BufferRecord, list[NDArray[Any]]]:
     """Everybody is encoded there, also those who are no evidence."""
-    people = tuple(PersonRecord(one.track, one.box, 0.9, False, (row, row)) for row, one in enumerate(sights))
+    people = tuple(TrackedBox(one.track, one.box, 0.9, False, (row, row)) for row, one in enumerate(sights))
     frame = FrameRecord("gate", index, time_ns(index), *SIZE, people)
     boxes = np.array([one.box for one in sights], np.float32).reshape(-1, 4)
     points = np.array([one.points for one in sights], np.float32).reshape(-1, 17, 3)
@@ -178,7 +178,7 @@ def records(
     ]
     nothing = np.empty((0, 17, 3), np.float32)
     joints = to_image(points, boxes)
-    return Batch((frame,), (), {}, ()), [maps[0], nothing, maps[1], joints]
+    return BufferRecord((frame,), (), {}, ()), [maps[0], nothing, maps[1], joints]
 
 
 STILL = (300.0, 100.0, 360.0, 300.0)
@@ -289,7 +289,7 @@ def test_a_camera_that_leaves_takes_what_is_remembered_along(recognizers: Recogn
     for index, sights in enumerate(scene.frames):
         translator.translate(*records(scene, index, sights, recognizers))
     assert judge.remembered == {("gate", 1)}
-    [left] = translator.translate(Batch((), (Gone("gate"),), {}, ()), [])
+    [left] = translator.translate(BufferRecord((), (Gone("gate"),), {}, ()), [])
     assert left.ended == (1,)
     assert judge.remembered == set()
 
@@ -300,10 +300,10 @@ def test_a_person_without_tensors_is_judged_by_the_box(recognizers: Recognizers)
     translator = Translator(scene.config(), KINDS, judge)
     reasons = []
     for index, sights in enumerate(scene.frames):
-        person = PersonRecord(1, sights[0].box, 0.9, False, (NOTHING, NOTHING))
+        person = TrackedBox(1, sights[0].box, 0.9, False, (NOTHING, NOTHING))
         frame = FrameRecord("gate", index, time_ns(index), *SIZE, (person,))
         nothing = np.empty((0, 17, 3), np.float32)
-        [judged] = translator.translate(Batch((frame,), (), {}, ()), [nothing] * 4)
+        [judged] = translator.translate(BufferRecord((frame,), (), {}, ()), [nothing] * 4)
         assert judged.features == ()
         reasons += [one.rejected for one in judged.persons]
     assert reasons[0] is None

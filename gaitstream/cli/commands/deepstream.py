@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 
 from gaitstream.config.reading import load_config
-from gaitstream.deepstream.engines import prepare_engines
+from gaitstream.deepstream.engines import prepare_engines, print_progress
 from gaitstream.deepstream.models import make_plan
-from gaitstream.deepstream.progress import print_progress
 from gaitstream.deepstream.render import render as render_graph
 
 
