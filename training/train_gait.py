@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gaitstream.bench.weights import CHANNELS, DEPTHS, DIM
 from head import identity_loss
 from schedule import follow_clock
 from torch import Tensor
@@ -28,7 +29,6 @@ from train_teacher import Teacher, load_teacher
 from walks import CROWD, Noise, WalkBank, align_points, draw_keypoints, draw_parts
 from workers import join, my_rank, seconds_since, share_gradients
 
-from gaitstream.bench.weights import CHANNELS, DEPTHS, DIM
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve

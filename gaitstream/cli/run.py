@@ -45,7 +45,7 @@ def _add_run(commands: Commands) -> None:
     option("--view", action="store_true", help="DeepStream: offer annotated pictures on loopback")
     option("--insecure", action="store_true", help="publish to other machines without keys")
     option("--verbose", action="store_true", help="log more")
-    run.set_defaults(handler=_run)
+    run.set_defaults(handler="run:run")
 
 
 def _count(text: str) -> int:
@@ -55,79 +55,14 @@ def _count(text: str) -> int:
     return value
 
 
-def _run(args: argparse.Namespace) -> int:
-    from gaitstream.pipeline.base import RunOptions
-    from gaitstream.runners.launch import launch
-
-    return launch(
-        RunOptions(
-            config=args.cameras,
-            runner=args.runner,
-            realtime=args.realtime,
-            workers=args.workers,
-            save_video=args.save_video,
-            save_tracklets=args.save_tracklets,
-            json_logs=args.json,
-            table=False if args.no_table else None,
-            metrics_port=args.metrics_port,
-            verbose=args.verbose,
-            frontend=args.frontend,
-            view=args.view,
-            insecure=args.insecure,
-        )
-    )
-
-
 def _add_config(commands: Commands) -> None:
     config = commands.add_parser("config", help="check and describe cams.yaml")
     actions = config.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="check a file; exit code 2 when it is wrong")
     check.add_argument("file", help="the cams.yaml")
     check.add_argument("--open", action="store_true", help="also read one picture of every camera")
-    check.set_defaults(handler=_config_check)
+    check.set_defaults(handler="config_check:check")
     schema = actions.add_parser("schema", help="print the JSON Schema, for editors")
-    schema.set_defaults(handler=_config_schema)
+    schema.set_defaults(handler="config:schema")
     reference = actions.add_parser("reference", help="print the configuration reference in Markdown")
-    reference.set_defaults(handler=_config_reference)
-
-
-def _config_check(args: argparse.Namespace) -> int:
-    from gaitstream.config.reading import load_config
-    from gaitstream.errors import ConfigError
-    from gaitstream.pipeline.known import gallery_warnings
-    from gaitstream.pipeline.probing import missing, probe
-
-    config = load_config(args.file)
-    problems = missing(Path(args.file), config, cameras=not args.open)
-    if problems:
-        raise ConfigError("\n".join(problems))
-    enabled = sum(camera.enabled for camera in config.cameras)
-    print(f"{args.file}: correct; {len(config.cameras)} cameras, {enabled} enabled")
-    path = config.gallery.path
-    if path is not None and not path.exists():
-        print(f"  gallery {path} does not exist yet: nobody is known until 'gaitstream enroll' makes it")
-    for line in gallery_warnings(config):
-        print(f"  {line}")
-    if not args.open:
-        return 0
-    answers = probe(config)
-    for answer in answers:
-        size = f"{answer.size[0]} x {answer.size[1]}" if answer.size else "no picture"
-        print(f"  {answer.camera}: {answer.problem or size}")
-    return int(any(answer.problem for answer in answers))
-
-
-def _config_schema(_: argparse.Namespace) -> int:
-    import json
-
-    from gaitstream.config.schema import Config
-
-    print(json.dumps(Config.model_json_schema(), indent=2))
-    return 0
-
-
-def _config_reference(_: argparse.Namespace) -> int:
-    from gaitstream.config.reference import reference
-
-    print(reference(), end="")
-    return 0
+    reference.set_defaults(handler="config:print_reference")

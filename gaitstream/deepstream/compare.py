@@ -17,6 +17,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from gaitstream.config.reading import load_config
+from gaitstream.deepstream.spec import start_of
 from gaitstream.events import Event, IdentityFinal, Journal, TrackEnded, decode
 
 SHORTEST_S = 3.0
@@ -161,9 +163,6 @@ def table(native: RunScore, deepstream: RunScore, *, names: bool) -> tuple[str, 
 
 def main(arguments: Sequence[str]) -> int:
     """Compare; see the module's text."""
-    from gaitstream.config.reading import load_config
-    from gaitstream.deepstream.spec import start_of
-
     site, native, deepstream = (Path(argument) for argument in arguments)
     config = load_config(site / "cams.yaml")
     starts = {camera.id: start_of(camera) for camera in config.cameras}

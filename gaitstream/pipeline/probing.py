@@ -13,6 +13,8 @@ from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.models.resolve import find_bundle, is_path, resolve
 from gaitstream.pipeline.quality import Regions
 from gaitstream.pipeline.source.select import create_source
+from gaitstream.synth.address import parse_address
+from gaitstream.synth.world import find_site
 from gaitstream.zoo import Kind
 
 _NETWORKS: dict[str, Kind] = {"detector": "detector", "pose": "pose", "segmenter": "segmenter"}
@@ -73,9 +75,6 @@ def _check_url(camera: Camera, sources: Sources) -> None:
     """Raise GaitstreamError for a URL that cannot be right, without connecting to anybody."""
     create_source(camera, sources)
     if camera.url.scheme == "synth":
-        from gaitstream.synth.address import parse_address
-        from gaitstream.synth.world import find_site
-
         find_site(parse_address(camera.url.reveal()).site)
     elif not camera.url.scheme and not is_there(Path(camera.url.reveal())):
         raise ConfigError(

@@ -8,6 +8,8 @@ from gaitstream.config.paths import is_folder
 from gaitstream.config.schema import Camera, Sources
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.source.base import Source
+from gaitstream.pipeline.source.images import ImageFolderSource
+from gaitstream.pipeline.source.synthetic import SyntheticSource
 from gaitstream.pipeline.source.video import NETWORK, VideoSource
 
 
@@ -19,12 +21,8 @@ def create_source(camera: Camera, sources: Sources) -> Source:
     """
     scheme = camera.url.scheme
     if scheme == "synth":
-        from gaitstream.pipeline.source.synthetic import SyntheticSource
-
         return SyntheticSource(camera)
     if not scheme and is_folder(Path(camera.url.reveal())):
-        from gaitstream.pipeline.source.images import ImageFolderSource
-
         return ImageFolderSource(camera)
     if scheme and scheme not in NETWORK:
         raise ConfigError(

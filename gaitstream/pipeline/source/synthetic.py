@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gaitstream.config.schema import Camera
 from gaitstream.pipeline.source.base import Picture
-
-if TYPE_CHECKING:
-    from gaitstream.synth import SyntheticCamera
+from gaitstream.synth import SyntheticCamera, open_synthetic
 
 
 class SyntheticSource:
@@ -28,8 +24,6 @@ class SyntheticSource:
 
     def open(self) -> None:
         """Build the world; raises ConfigError for a wrong URL."""
-        from gaitstream.synth import open_synthetic
-
         self._camera = open_synthetic(self._url)
         self.live = self._camera.live
 

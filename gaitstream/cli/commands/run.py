@@ -1,0 +1,29 @@
+"""Commands of the group run."""
+
+from __future__ import annotations
+
+import argparse
+
+from gaitstream.pipeline.base import RunOptions
+from gaitstream.runners.launch import launch
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the pipeline until it ends."""
+    return launch(
+        RunOptions(
+            config=args.cameras,
+            runner=args.runner,
+            realtime=args.realtime,
+            workers=args.workers,
+            save_video=args.save_video,
+            save_tracklets=args.save_tracklets,
+            json_logs=args.json,
+            table=False if args.no_table else None,
+            metrics_port=args.metrics_port,
+            verbose=args.verbose,
+            frontend=args.frontend,
+            view=args.view,
+            insecure=args.insecure,
+        )
+    )
