@@ -68,6 +68,10 @@ class Encoder:
         for name, recognizer in recognizers.items():
             if recognizer.manifest.needs_pose and pose is None:
                 raise ConfigError(f"{name} works on poses: set models.pose to a pose model")
+            if InputKind.REPRESENTATION in recognizer.manifest.needs:
+                raise ConfigError(
+                    f"{name} works on pictures that only a data set has, no camera: run another recognizer"
+                )
             if InputKind.SILHOUETTE in recognizer.manifest.needs and segmenter is None:
                 raise ConfigError(
                     f"{name} works on silhouettes: set models.segmenter to a segmentation model"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,17 @@ from gaitstream.config.schema import Config, Quality
 from gaitstream.data import Frame, Image, Person, Reason
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError
-from gaitstream.models.pose import PoseModel, keypoints
+from gaitstream.models import skeleton_maps
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.manifest import (
+    ClipContract,
+    EmbeddingContract,
+    Graphs,
+    InputContract,
+    InputKind,
+    Manifest,
+)
+from gaitstream.models.pose import PoseModel, keypoints, to_image
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.gather import Work
@@ -224,3 +235,64 @@ def test_a_bundle_under_the_wrong_key_is_refused(
     )
     with pytest.raises(ConfigError, match=r"models\.biggait: .* is a bundle of gaitheat"):
         Encoder.load(config)
+
+
+def needy(root: Path, kind: InputKind) -> Recognizer:
+    """A recognizer that needs something; its engine is never asked."""
+    contract = InputContract(kind=kind, height=64, width=44, channels=1, crop_rule="segment")
+    manifest = Manifest(
+        model="needy",
+        version="1",
+        input=contract,
+        clip=ClipContract(),
+        embedding=EmbeddingContract(parts=1, dim=1, tap="none"),
+        graphs={"fp32": Graphs(clip="clip.onnx")},
+        licence="test",
+        source={},
+    )
+    return Recognizer(Bundle(root, manifest), Silent())
+
+
+class Silent:
+    """An encoder of windows that nobody asks."""
+
+    engine: Any = None
+
+    def embed_windows(self, windows: Any) -> Any:
+        raise AssertionError("nobody was to be embedded")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (InputKind.POSE, r"north works on poses: set models\.pose"),
+        (InputKind.SKELETON_MAP, r"north works on poses: set models\.pose"),
+        (InputKind.SILHOUETTE, r"north works on silhouettes: set models\.segmenter"),
+        (InputKind.REPRESENTATION, "north works on pictures that only a data set has, no camera"),
+    ],
+)
+def test_what_a_recognizer_needs_and_nobody_makes_is_said(kind: InputKind, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Encoder({"north": needy(tmp_path, kind)})
+
+
+@pytest.mark.parametrize("kind", [InputKind.SKELETON_MAP, InputKind.JOINTS])
+def test_skeletons_and_joints_come_from_the_pose_stage(
+    kind: InputKind, images: list[Image], pose: PoseModel, tmp_path: Path
+) -> None:
+    encoder = Encoder({"north": needy(tmp_path, kind)}, pose)
+    batch = works(images)
+    encoded = encoder.encode(batch, judge())
+    assert [one.person.camera for one in encoded.features] == ["camera0", "camera0", "camera1"]
+    maps = pose.heatmaps(pose.crop(images[1], np.array(BOXES[1], np.float32)))
+    joints = to_image(keypoints(maps), np.array(BOXES[1], np.float32))
+    contract = encoder.recognizers["north"].manifest
+    drawn = skeleton_maps.draw(joints, (64, 44), contract.skeleton)
+    expected = joints[0] if kind is InputKind.JOINTS else drawn[0]
+    last = encoded.features[-1]
+    assert last.is_input
+    assert last.map.dtype == expected.dtype
+    np.testing.assert_allclose(last.map.astype(float), expected, atol=3.0)
