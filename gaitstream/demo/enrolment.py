@@ -20,6 +20,7 @@ from gaitstream.demo.ground_truth import CropSampler, picture
 from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.errors import ConfigError, GalleryError
 from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.gallery.keys import make_key_file
 from gaitstream.models.pose import PoseModel
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
@@ -107,6 +108,7 @@ def enrol(
         if len(seen.windows[camera]) < MIN_TEMPLATES:
             raise GalleryError(f"{name} was never seen well enough to be enrolled; try another --seed")
     fingerprint = encoder.recognizers[MODEL].fingerprint
+    make_key_file(Path(f"{path}.key"))  # a key of its own, gone with the demo: nobody needs to keep it
     with Gallery(path, create=True) as gallery:
         gallery.enroll_many(
             Enrolment(name, MODEL, fingerprint, np.stack(seen.windows[camera]), "demo enrolment")

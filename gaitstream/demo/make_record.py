@@ -18,7 +18,7 @@ from gaitstream import __version__, zoo
 from gaitstream.demo.enrolment import MODEL, Enrolled, pose_of
 from gaitstream.demo.ground_truth import GroundTruthObserver, heatmap_picture, picture
 from gaitstream.demo.plan import DemoPlan
-from gaitstream.demo.record import CameraRun, DemoRecord, PersonRecord
+from gaitstream.demo.record import CameraRun, DemoRecord, ForgettingRecord, PersonRecord
 from gaitstream.models.pose import keypoints
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.telemetry.stats import Snapshot
@@ -65,8 +65,9 @@ def add_pictures(ground_truth: GroundTruthObserver, encoder: Encoder) -> None:
 
 
 def make_record(
-    plan: DemoPlan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: Run
-) -> DemoRecord:
+    plan: DemoPlan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: Run,
+    forgotten: ForgettingRecord,
+) -> DemoRecord:  # fmt: skip
     """The whole demo as plain data."""
     snapshot = run.snapshot
     advice = zoo.advice()
@@ -101,6 +102,7 @@ def make_record(
         events_received=run.received,
         event_p50_ms=snapshot.event_latency.quantile(0.5),
         event_p95_ms=snapshot.event_latency.quantile(0.95),
+        forgotten=forgotten,
     )
 
 

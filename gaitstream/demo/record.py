@@ -78,6 +78,21 @@ class CameraRun(msgspec.Struct, kw_only=True):
     p95_ms: float | None
 
 
+class ForgettingRecord(msgspec.Struct, kw_only=True):
+    """One person erased at the end, and what was found of them afterwards."""
+
+    name: str
+    encrypted: bool
+    """Whether the gallery was."""
+    templates: int
+    events: int
+    """Of the journal, that lost the name."""
+    files: int
+    """That were searched for the erased bytes and for the name."""
+    remains: list[str]
+    """What was still found; empty when nothing was."""
+
+
 class DemoRecord(msgspec.Struct, kw_only=True):
     """A whole demo."""
 
@@ -110,3 +125,5 @@ class DemoRecord(msgspec.Struct, kw_only=True):
     event_p50_ms: float | None = None
     event_p95_ms: float | None = None
     """From the capture of a window's last frame to its decision's publication."""
+    forgotten: ForgettingRecord | None = None
+    """Who was erased when all was over."""

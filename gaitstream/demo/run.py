@@ -18,6 +18,7 @@ from gaitstream import zoo
 from gaitstream.config.schema import Config
 from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.event_counter import EventCounter
+from gaitstream.demo.forgetting import forget_one, in_words
 from gaitstream.demo.ground_truth import GroundTruthObserver
 from gaitstream.demo.live_table import LiveTables
 from gaitstream.demo.live_view import Viewer, open_browser
@@ -86,8 +87,10 @@ def run_demo(options: DemoOptions, console: Console) -> tuple[DemoRecord, DemoSc
         enrolled = _enrol(plan, console, root, detector, encoder)
         timing.enrolment_s += timing.elapsed_s()
         run = _watch(options, console, root, detector, encoder)
+        forgotten = forget_one(plan.names[0], root / "gallery", root / "journal")
+        console.print(in_words(forgotten))
         console.print("Writing the report")
-        record = make_record(plan, options.command, timing, enrolled, run)
+        record = make_record(plan, options.command, timing, enrolled, run, forgotten)
     (options.out / "report.html").write_text(render(record), encoding="utf-8")
     (options.out / "record.json").write_bytes(msgspec.json.encode(record))
     return record, score(record)

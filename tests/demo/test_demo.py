@@ -119,3 +119,15 @@ def test_all_events_were_received(demo: Demo) -> None:
 def test_every_track_without_a_name_says_why(demo: Demo) -> None:
     _, _, record = demo
     assert all(track.reason for track in record.tracks if track.person is None)
+
+
+def test_one_person_is_forgotten_and_nothing_is_left(demo: Demo) -> None:
+    out, said, record = demo
+    gone = record.forgotten
+    assert gone is not None
+    assert gone.encrypted
+    assert gone.remains == []
+    assert gone.templates == next(person.templates for person in record.people if person.name == gone.name)
+    assert gone.files >= 3
+    assert f"Forgot {gone.name}" in said
+    assert "encrypted with AES-256-GCM" in (out / "report.html").read_text()
