@@ -15,6 +15,7 @@ import onnx
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import ExportError
 from gaitstream.export.parity import Report, prove
+from gaitstream.export.report import write_report
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
 from gaitstream.models.manifest import Graphs, Manifest
@@ -103,7 +104,7 @@ def export_bundle(
         report = prove(trained, Bundle(root, manifest), options.calibration, say)
         report.require(options.precisions or ())
         manifest, report = _leave_out(manifest, report, root, say)
-        report.write(root)
+        write_report(report, root)
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
         if out.exists():
             shutil.rmtree(out)

@@ -21,7 +21,7 @@ from gaitstream.errors import EngineError, ExportError, MissingExtraError
 from gaitstream.export.calibration import Calibration, Judgement, judge
 from gaitstream.export.compare import Distance, measure
 from gaitstream.export.running import BundleRunner, Embedded, windows
-from gaitstream.models.bundle import PARITY, Bundle, Role
+from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.graphs.writer import taps_of, with_taps
 from gaitstream.models.inputs import WHITE, pack
 from gaitstream.models.manifest import InputKind
@@ -127,14 +127,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         left_out = {one: [explain(row) for row in self.failed(one)] for one in precisions}
         allowed = tuple(one for one in self.allowed_precisions if one not in left_out)
         return msgspec.structs.replace(self, graphs=graphs, left_out=left_out, allowed_precisions=allowed)
-
-    def write(self, root: Path) -> None:
-        """Write `parity.json` and `report.md`."""
-        from gaitstream.export.report import markdown
-
-        text = msgspec.json.format(msgspec.json.encode(self), indent=2)
-        (root / PARITY).write_bytes(text + b"\n")
-        (root / "report.md").write_text(markdown(self))
 
 
 def prove(

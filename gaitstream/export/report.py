@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
+
+from gaitstream.models.bundle import PARITY
 
 if TYPE_CHECKING:
     from gaitstream.export.parity import Report, Row
@@ -60,6 +65,13 @@ def conclusions(report: Report) -> list[str]:
     lines += sorted({PROMOTED.format(row=row) for row in report.rows if _promoted(row)})
     lines += [f"not compared: {name}: {why}" for name, why in report.skipped.items()]
     return lines
+
+
+def write_report(report: Report, root: Path) -> None:
+    """Write `parity.json` and `report.md`."""
+    text = msgspec.json.format(msgspec.json.encode(report), indent=2)
+    (root / PARITY).write_bytes(text + b"\n")
+    (root / "report.md").write_text(markdown(report))
 
 
 def markdown(report: Report) -> str:
