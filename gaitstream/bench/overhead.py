@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaitstream.bench import device_overhead
 from gaitstream.bench.floors import CROP_BYTES, DECODE_BYTES, HEATMAP_BYTES, READ_BYTES
+from gaitstream.bench.instant import NET, Instant, converter, instant_detector
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
 from gaitstream.config.schema import Camera, Config, Quality, Tracking
-from gaitstream.data import Detections, Floats, Frame, Image, Person
-from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
-from gaitstream.engines.proof import Proof
+from gaitstream.data import Detections, Frame, Image, Person
+from gaitstream.engines.base import TensorSpec
 from gaitstream.errors import EngineError
 from gaitstream.models.crops import crop_padded
 from gaitstream.models.detector import DetectorModel
-from gaitstream.models.detector_layouts import STRIDES, Geometry, usual_contract
+from gaitstream.models.detector_layouts import usual_contract
 from gaitstream.models.pose import PoseContract, PoseModel, keypoints
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.gather import Work
@@ -40,8 +40,6 @@ from gaitstream.pipeline.track import CameraTracker, TrackerBoxes, create_tracke
 WIDTH, HEIGHT = 1280, 720
 PEOPLE = 4
 FPS = 15
-NET = (416, 416)
-"""Input of the detector that is measured, a YOLOX nano."""
 FEATURE = (256, 16, 8)
 """One frame's feature map of the largest recogniser that is pooled."""
 QUALITY = Quality(min_motion=1e-6)
@@ -68,39 +66,10 @@ NOTES = (
     "floor: the bytes a step must read and write, over the copy bandwidth of one core; what is still in the "
     "caches can be faster. What the rest is: interpolation and colour arithmetic in convert and the crops, "
     "shrinking by area in sharpness, Python and numpy calls on small arrays in track, judge and detect.",
+    f"GPU: the same code over a simulated device, {device_overhead.PEOPLE} people in a picture and "
+    f"{device_overhead.CAMERAS} pictures in a batch; without what the device would do, and without decoding.",
 )
 Call = Callable[[int], object]
-
-
-class Instant(Engine):
-    """An engine whose outputs are ready: what is measured around it is the time outside engines.
-
-    Args:
-        source: the picture input.
-        outputs: what every call gives, for the batch that comes.
-    """
-
-    runtime, precision, device = "instant", "fp32", "none"
-
-    def __init__(self, source: TensorSpec, outputs: dict[str, NDArray[Any]]) -> None:
-        self.inputs = {source.name: source}
-        self.outputs = {
-            name: TensorSpec(name, (-1, *array.shape[1:]), str(array.dtype))
-            for name, array in outputs.items()
-        }
-        self._ready = outputs
-
-    def submit(self, feeds: Feeds) -> Pending:
-        """Give the outputs."""
-        count = len(next(iter(self.check(feeds).values())))
-        return Done({name: array[:count] for name, array in self._ready.items()})
-
-    def proof(self) -> Proof:
-        """Nothing is computed."""
-        return Proof(source="nothing", layers={}, matrix_layers={})
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class MeasuredStep(NamedTuple):
@@ -116,6 +85,8 @@ def run(settings: Settings) -> Suite:
     """Measure in a process of its own."""
     settings.say("overhead: steps outside the engines")
     found = run_contender(rows, {"quick": settings.quick})
+    settings.say("overhead: what the host does where all networks run on a GPU")
+    found += run_contender(device_overhead.rows, {"quick": settings.quick})
     outer = [row for row in found if not row.note and row.contender != "sum"]
     points: dict[str, list[tuple[str | float, float]]] = {
         row.contender: [("a person and frame", row.figures["overhead"].median)] for row in outer
@@ -173,8 +144,10 @@ def steps(frames: int) -> Iterator[MeasuredStep]:
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     path = [walkers(frame) for frame in range(frames)]
     boxes = path[0].boxes
-    yield MeasuredStep("convert", _converter())
-    detector = DetectorModel(usual_contract("instant.onnx", "yolox"), _detector_engine(boxes))
+    yield MeasuredStep("convert", converter(WIDTH, HEIGHT))
+    detector = DetectorModel(
+        usual_contract("instant.onnx", "yolox"), instant_detector((WIDTH, HEIGHT), boxes)
+    )
     yield MeasuredStep("detect", lambda _: detector.detect([image]))
     tracker = CameraTracker("a", Tracking(), FPS)
     yield MeasuredStep("track", lambda frame: tracker.update(frame, _ns(frame), (WIDTH, HEIGHT), path[frame]))
@@ -258,32 +231,6 @@ def _work(image: Image, frame: int, found: Detections) -> Work:
         Person("a", track, frame, _ns(frame), box, 0.9) for track, box in enumerate(found.boxes, start=1)
     )
     return Work(Frame("a", frame, _ns(frame), image), persons)
-
-
-def _converter() -> Call:
-    """From a decoded picture to BGR, as the sources do it in their own threads."""
-    import av
-    from av.video.reformatter import VideoReformatter
-
-    reformatter = VideoReformatter()
-    decoded = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
-    return lambda _: reformatter.reformat(decoded, format="bgr24", threads=1).to_ndarray()
-
-
-def _detector_engine(boxes: Floats) -> Instant:
-    """A YOLOX head that sees each person in several cells, as trained ones do."""
-    geometry = Geometry.of((HEIGHT, WIDTH), NET, "top_left")
-    scaled = boxes * geometry.scale_x
-    cells = sum((NET[0] // stride) * (NET[1] // stride) for stride in STRIDES)
-    raw = np.zeros((1, cells, 85), np.float32)
-    raw[..., 4:] = np.random.default_rng(2).random((1, cells, 81), np.float32) * 0.1
-    for x1, y1, x2, y2 in scaled:
-        for shift in range(4):
-            x, y = (x1 + x2) / 16, (y1 + y2) / 16
-            row = int(y) * (NET[1] // 8) + int(x) + shift
-            raw[0, row, :4] = x - int(x) - shift, y - int(y), np.log((x2 - x1) / 8), np.log((y2 - y1) / 8)
-            raw[0, row, 4:6] = 0.95
-    return Instant(TensorSpec("images", (-1, *NET, 3), "uint8"), {"output": raw})
 
 
 def _pose_engine() -> Instant:

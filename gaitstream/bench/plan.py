@@ -109,6 +109,17 @@ def estimate_gpus(site: SiteLoad, device: DeviceDatasheet) -> tuple[float, int]:
     return load, max(1, math.ceil(load / HEADROOM))
 
 
+def estimate_host(site: SiteLoad, person_ms: float) -> tuple[float, int]:
+    """Share of one thread that the host's work takes where all networks run on GPUs, and how many threads.
+
+    Args:
+        site: what is watched.
+        person_ms: host time of a person in a frame, measured: `gaitstream bench overhead`.
+    """
+    load = site.cameras * site.fps * site.people * person_ms / 1e3
+    return load, max(1, math.ceil(load / HEADROOM))
+
+
 def describe_plan(plan: SitePlan, rates: MachineRates) -> str:
     """The plan as text."""
     site = plan.site
@@ -140,9 +151,17 @@ def describe_plan(plan: SitePlan, rates: MachineRates) -> str:
     return "\n".join(lines)
 
 
-def describe_device(site: SiteLoad, device: DeviceDatasheet) -> str:
-    """The recognizer's load on a GPU, marked as what it is."""
+def describe_device(site: SiteLoad, device: DeviceDatasheet, person_ms: float) -> str:
+    """The recognizer's load on a GPU, marked as what it is, and the host's beside it.
+
+    Args:
+        site: what is watched.
+        device: the GPU.
+        person_ms: host time of a person in a frame, measured on this machine.
+    """
     load, count = estimate_gpus(site, device)
+    host, threads = estimate_host(site, person_ms)
+    people = site.cameras * site.fps * site.people
     frames = site.cameras * site.fps
     return (
         f"ESTIMATE for {device.name}, not measured: {device.fp16_tflops:g} TFLOP/s FP16 dense, "
@@ -152,5 +171,8 @@ def describe_device(site: SiteLoad, device: DeviceDatasheet) -> str:
         f"recognizer: {recognizer_gflop(site.model):g} GFLOP a person and frame, {load:.1%} of one GPU: "
         f"{count} GPU{'s' * (count > 1)} of {device.memory_gib} GiB, {count * device.watts} W\n"
         f"decoding: {frames:g} frames/s of {site.megapixels:.2f} megapixels on {count * device.nvdec} NVDEC\n"
+        f"host: {people:g} people a second at {format_number(person_ms)} ms, measured here with decoding "
+        f"left out: {host:.0%} of one thread, {threads} worker{'s' * (threads > 1)}; one "
+        f"carries {HEADROOM * 1e3 / person_ms:,.0f} people a second at {HEADROOM:.0%}\n"
         "detection and pose come on top; run 'gaitstream bench' on the device before buying"
     )

@@ -27,7 +27,7 @@ from gaitstream.folders import cache_folder
 
 SOURCES = Path(__file__).parent / "csrc"
 PREBUILT = Path(__file__).parent / "prebuilt"
-CPU_SOURCES = ("pgha_cpu.cpp", "crop_cpu.cpp", "track_cpu.cpp", "scan_cpu.cpp")
+CPU_SOURCES = ("pgha_cpu.cpp", "crop_cpu.cpp", "track_cpu.cpp", "sharpness_cpu.cpp", "scan_cpu.cpp")
 HEADERS = ("pgha_math.cuh", "pgha.cuh", "crop_math.cuh", "peaks_math.cuh", "pool.cuh")
 GPU_SOURCES = ("pgha.cu", "crop.cu", "peaks.cu", "pool.cu")
 GPU_PROGRAM = "kernels.cu"

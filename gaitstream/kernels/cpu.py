@@ -42,9 +42,11 @@ def open_library(path: Path) -> ctypes.CDLL:
         raise KernelError(f"{path} is of another version of gaitstream; delete it to have it compiled again")
     loaded.gaitstream_pgha.argtypes = [ctypes.POINTER(PghaRequest)]
     loaded.gaitstream_pgha.restype = None
+    loaded.gaitstream_sharpness.restype = ctypes.c_double
     return loaded
 
 
+@functools.cache
 def available() -> bool:
     """Whether the CPU build works on this machine; compiles it when it has to."""
     try:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from gaitstream.config.schema import Camera, Quality
 from gaitstream.data import Floats, Image
 from gaitstream.errors import ConfigError
+from gaitstream.kernels import cpu
+from gaitstream.kernels.sharpness import laplacian_variance
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 JUMP_S = 0.1
@@ -177,15 +179,23 @@ def sharpness(image: Image, box: Floats) -> float:
         image: BGR uint8 `[height, width, 3]`.
         box: xyxy pixels `[4]`; the part inside the image counts.
     """
-    import cv2
-
     height, width = image.shape[:2]
     x1, y1 = max(int(box[0]), 0), max(int(box[1]), 0)
     x2, y2 = min(int(box[2]), width), min(int(box[3]), height)
     if x2 - x1 < 2 or y2 - y1 < 2:
         return 0.0
-    size = (max(8, round(64 * (x2 - x1) / (y2 - y1))), 64)
-    grey = cv2.cvtColor(image[y1:y2, x1:x2], cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    person = image[y1:y2, x1:x2]
+    columns = max(8, round(64 * (x2 - x1) / (y2 - y1)))
+    if y2 - y1 < 64 or x2 - x1 < columns or image.strides[1:] != (3, 1) or not cpu.available():
+        return shrunk_sharpness(person, columns)
+    return laplacian_variance(person, columns, 64)
+
+
+def shrunk_sharpness(person: Image, columns: int) -> float:
+    """The same with OpenCV: for boxes that have to grow, and machines without a compiler."""
+    import cv2
+
+    grey = cv2.cvtColor(person, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (columns, 64), interpolation=cv2.INTER_AREA)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_32F))
     return float(deviation[0, 0]) ** 2

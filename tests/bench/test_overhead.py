@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gaitstream.bench import device_overhead
 from gaitstream.bench.overhead import rows
 
 
@@ -14,3 +15,16 @@ def test_every_step_is_measured_and_the_sum_is_of_the_outer_ones() -> None:
     assert found["convert"].floor["overhead"] > 0
     assert "overhead" not in found["judge"].floor
     assert 0.5 * cost["sum"] < sum(cost[name] for name in outer) < 2 * cost["sum"]
+
+
+def test_the_hosts_work_for_a_gpu_is_measured_over_the_whole_way() -> None:
+    found = device_overhead.rows(quick=True)
+    cost = {
+        row.contender.removeprefix(device_overhead.PREFIX): row.figures["overhead"].median for row in found
+    }
+    assert cost.keys() == {*device_overhead.STEPS, "sum"}
+    assert all(value > 0 for value in cost.values())
+    parts = sum(value for name, value in cost.items() if name != "sum")
+    assert 0.5 * cost["sum"] < parts < 2 * cost["sum"]
+    assert device_overhead.host_ms(found) == cost["sum"]
+    assert device_overhead.host_ms(found[:-1]) is None

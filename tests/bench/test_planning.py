@@ -15,6 +15,7 @@ from gaitstream.bench.plan import (
     describe_device,
     describe_plan,
     estimate_gpus,
+    estimate_host,
     make_plan,
 )
 from gaitstream.bench.plan_check import Check, check_report
@@ -161,7 +162,21 @@ def test_a_device_is_an_estimate_and_says_so() -> None:
     load, count = estimate_gpus(site, DEVICES["l4"])
     assert load == pytest.approx(32 * 15 * 4 * recognizer_gflop("biggait") / 1e3 / (121 * 0.25))
     assert count == 3
-    assert describe_device(site, DEVICES["l4"]).startswith("ESTIMATE for NVIDIA L4, not measured")
+    said = describe_device(site, DEVICES["l4"], 0.5)
+    assert said.startswith("ESTIMATE for NVIDIA L4, not measured")
+    assert "host: 1920 people a second at 0.5" in said
+
+
+def test_the_hosts_work_is_planned_beside_the_gpu() -> None:
+    """A GPU at a few per cent helps nobody when one thread feeds it."""
+    site = SiteLoad(16, 15, 10, "gaitheat")
+    for person_ms, share, workers in ((0.25, 0.6, 1), (0.8, 1.92, 3)):
+        load, threads = estimate_host(site, person_ms)
+        assert load == pytest.approx(share)
+        assert threads == workers
+    said = describe_device(site, DEVICES["h200"], 0.8)
+    assert "192% of one thread, 3 workers" in said
+    assert "1,000 people a second at 80%" in said
 
 
 @pytest.mark.parametrize("name", ["L4", "NVIDIA l4", "l40s", "H-200", "GeForce RTX 4090", "AGX Orin"])

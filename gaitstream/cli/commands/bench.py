@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gaitstream.bench import device_overhead
 from gaitstream.bench.command import run_and_write, say
 from gaitstream.bench.compare import changes_markdown, compare_reports
 from gaitstream.bench.devices import find_device
 from gaitstream.bench.plan import SiteLoad, describe_device, describe_plan, make_plan
 from gaitstream.bench.plan_check import check_crowds, check_report
+from gaitstream.bench.process import run_contender
 from gaitstream.bench.profile import profile
 from gaitstream.bench.rates import from_report, measure_rates
-from gaitstream.bench.result import read_report
+from gaitstream.bench.result import Report, read_report
 from gaitstream.bench.settings import Settings
 from gaitstream.errors import ConfigError
 
@@ -40,12 +42,27 @@ def plan(args: argparse.Namespace) -> int:
     rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
     print(describe_plan(make_plan(site, rates), rates))
     if device is not None:
-        print("\n" + describe_device(site, device))
+        print("\n" + describe_device(site, device, _host_ms(report)))
     if not args.check:
         return 0
     checks = [*(check_report(rates, report) if report else []), *check_crowds(rates, say)]
     print("\n".join(map(str, checks)))
     return 0 if all(one.holds for one in checks) else 1
+
+
+def _host_ms(report: Report | None) -> float:
+    """Host time of a person in a frame: of the report, or measured now."""
+    suites = report.suites if report else []
+    known = device_overhead.host_ms(
+        [row for suite in suites if suite.name == "overhead" for row in suite.rows]
+    )
+    if known is not None:
+        return known
+    say("measuring what the host does for a person where all networks run on a GPU")
+    measured = device_overhead.host_ms(run_contender(device_overhead.rows, {"quick": True}))
+    if measured is None:
+        raise ConfigError("the host's work was not measured")
+    return measured
 
 
 def bench(args: argparse.Namespace) -> int:
