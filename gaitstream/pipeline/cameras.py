@@ -163,7 +163,7 @@ class Cameras:
 
     @property
     def finished(self) -> bool:
-        """Nothing more will come from any of them."""
+        """Nothing more will come from any of them; True without cameras."""
         return all(stream.reader.finished for stream in self._streams.values())
 
     def gather(self, limit: int, wait_s: float) -> FrameBatch:

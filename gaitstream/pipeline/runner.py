@@ -68,6 +68,7 @@ class Pipeline:
         stale: the file may have changed since `config` was read.
         realtime: pace files by their timestamps.
         cameras: which of the enabled cameras are run, by id; all when None.
+        linger: go on without cameras, or when all have ended, until `stop`: the file may bring others.
         run: id of the run in every event; a new one when empty.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
         detector: an open detector, which the caller closes; loaded when None.
@@ -88,6 +89,7 @@ class Pipeline:
         stale: bool = False,
         realtime: bool = False,
         cameras: Callable[[str], bool] | None = None,
+        linger: bool = False,
         run: str = "",
         gallery_feed: str | None = None,
         detector: DetectorModel | None = None,
@@ -102,6 +104,8 @@ class Pipeline:
             sink=sink, observers=observers, watch=watch, stale=stale, run=run,
             gallery_feed=gallery_feed,
         )  # fmt: skip
+        self._linger = linger
+        self._idle = False
         self._is_mine = cameras or (lambda _: True)
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
         self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
@@ -123,6 +127,11 @@ class Pipeline:
         """Id of the run, in every event."""
         return self._session.run_id
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing left to do, as far as the cameras of now go; from any thread."""
+        return self._idle
+
     def run(self) -> Outcome:
         """Run until every file has ended or `stop` is called; then end all tracks.
 
@@ -130,9 +139,10 @@ class Pipeline:
         decider.
         """
         self._begin()
-        while not (self._session.stopping or self._cameras.finished):
+        while not (self._session.stopping or (self._cameras.finished and not self._linger)):
             self._maintain()
             frames = self._gather()
+            self._idle = not frames and self._cameras.finished
             if not frames:
                 continue
             found = self._detect(frames)
@@ -262,7 +272,7 @@ class Pipeline:
 
     def _begin(self) -> None:
         cameras = [camera.id for camera in self.config.cameras if camera.enabled and self._is_mine(camera.id)]
-        if not cameras:
+        if not cameras and not self._linger:
             raise ConfigError("no camera is enabled: set enabled: true on one")
         if not self.config.models.recognizers:
             log.warning(

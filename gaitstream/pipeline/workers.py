@@ -2,6 +2,7 @@
 
 Each worker runs a `Pipeline` of its own and hands encoded events and counters to the parent over a pipe. An
 event is safe once it is in the pipe: the parent drains what a worker left when it dies, then starts another.
+A worker stays when its cameras have ended or were taken out of the file; the parent ends them all together.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ from gaitstream.telemetry.stats import Snapshot, decode_snapshot, encode_snapsho
 
 log = logging.getLogger("gaitstream.run")
 
+IDLE_REPORT_S = 0.1
+"""How often a worker looks whether it has anything left to do."""
 REPORT_S = 0.5
+"""How often it hands its counters over."""
 PAUSES_S = (1.0, 30.0)
 """The first pause before a worker that died is started again, and the longest."""
 HEALTHY_S = 30.0
@@ -92,6 +96,8 @@ class _Worker:
     backoff: Backoff
     generation: int = 0
     ready: bool = False
+    idle: bool = False
+    """Its cameras have ended, or it has none; a change of the file may give it others."""
     ended: WorkerOutcome | None = None
     snapshot: Snapshot = field(default_factory=Snapshot)
     error: GaitstreamError | None = None
@@ -136,6 +142,8 @@ class WorkerProcesses:
         while len(done) < self._count:
             self._backlog.retry()
             self._start_due(done)
+            if not self._stopping and all(worker.idle for worker in self._workers.values()):
+                self.stop("end_of_stream")
             try:
                 index = self._gone.get(timeout=IDLE_S)
             except queue.Empty:
@@ -229,6 +237,7 @@ class WorkerProcesses:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+        worker.pipe.close()
         if worker.ended is not None:
             return worker.ended
         if self._stopping:
@@ -295,6 +304,8 @@ class WorkerProcesses:
             worker.snapshot = decode_snapshot(body)
         elif kind == b"ready":
             worker.ready = True
+        elif kind in (b"idle", b"busy"):
+            worker.idle = kind == b"idle"
         elif kind == b"ended":
             worker.ended = msgspec.msgpack.decode(body, type=WorkerOutcome)
         elif kind == b"error":
@@ -341,6 +352,7 @@ def work(
             stale=True,
             realtime=options.realtime,
             cameras=shard,
+            linger=True,
             run=run,
             gallery_feed=gallery_feed,
         )
@@ -370,8 +382,15 @@ def _obey(pipe: Connection, pipeline: Pipeline) -> None:
 
 
 def _report(sink: _PipeSink, pipeline: Pipeline, quiet: threading.Event) -> None:
-    while not quiet.wait(REPORT_S):
-        sink.send(b"stats", encode_snapshot(pipeline.snapshot()))
+    """Hand counters over, and tell when there is nothing left to do."""
+    idle, due_s = False, 0.0
+    while not quiet.wait(IDLE_REPORT_S):
+        if pipeline.idle != idle:
+            idle = pipeline.idle
+            sink.send(b"idle" if idle else b"busy", b"")
+        if time.monotonic() >= due_s:
+            due_s = time.monotonic() + REPORT_S
+            sink.send(b"stats", encode_snapshot(pipeline.snapshot()))
 
 
 WORKERS = RunnerSpec(

@@ -117,6 +117,30 @@ def test_a_worker_that_dies_while_the_file_is_wrong_is_started_with_the_file_fro
     assert run.process.returncode == 0, run.output
 
 
+def test_a_worker_without_cameras_stays_for_those_to_come(site: Site, start: Start) -> None:
+    """Every camera of a worker is taken out of the file, it is killed meanwhile, and they come back."""
+    site.write("left", "right")
+    run = start("--workers", "2")
+    with site.subscribe() as subscriber:
+        hear(subscriber, CameraOnline, camera="right")
+        site.write("left")
+        hear(subscriber, CameraOffline, camera="right", cause="removed")
+        site.write("left", "right")
+        hear(subscriber, CameraOnline, camera="right")
+        site.write("left")
+        hear(subscriber, CameraOffline, camera="right", cause="removed")
+        before = run.workers()
+        assert len(before) == 2, run.output
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        hear(subscriber, CameraOnline, camera="left")
+        site.write("left", "right")
+        hear(subscriber, CameraOnline, camera="right")
+        run.terminate(END_S)
+    assert run.process.returncode == 0, run.output
+    assert "Traceback" not in run.output
+
+
 def test_a_worker_that_cannot_begin_ends_the_run(site: Site, start: Start, tmp_path: Path) -> None:
     site.write("left", "right", models={"detector": "demo", "biggait": f"{tmp_path / 'none'}/"})
     run = start("--workers", "2")
