@@ -56,12 +56,16 @@ def _add_plan(commands: Commands) -> None:
         description="Predict the load of every step, cameras per machine, memory and machines to buy. The "
         "rates come from a report of 'gaitstream bench', or are measured in about a minute.",
     )
-    plan.add_argument("--cameras", type=_count, required=True, metavar="N")
-    plan.add_argument("--fps", type=positive, default=15.0, help="analysed per camera (default: 15)")
-    plan.add_argument("--people", type=positive, default=4.0, help="in a picture, on average (default: 4)")
-    plan.add_argument(
-        "--size", type=_megapixels, default=0.9216, metavar="WxH", help="of a picture (default: 1280x720)"
+    which = plan.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--cameras", type=_count, metavar="N", help="so many, with packaged or published models"
     )
+    which.add_argument(
+        "--config", type=Path, metavar="FILE", help="the site's cams.yaml: its cameras, rates and models"
+    )
+    plan.add_argument("--fps", type=positive, default=15.0, help="analysed per camera (default: 15)")
+    plan.add_argument("--people", type=positive, help="in a picture, on average (default: 4)")
+    plan.add_argument("--size", type=_megapixels, metavar="WxH", help="of a picture (default: 1280x720)")
     plan.add_argument(
         "--model", choices=("demo", "gaitheat", "biggait"), default="demo",
         help="recognizer: the packaged one, or a published one at its full size (default: demo)",

@@ -16,6 +16,8 @@ from gaitstream.bench.profile import profile
 from gaitstream.bench.rates import from_report, measure_rates
 from gaitstream.bench.result import Report, read_report
 from gaitstream.bench.settings import Settings
+from gaitstream.bench.site import GUESSED_MEGAPIXELS, GUESSED_PEOPLE, measure_site, read_site
+from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
 
 
@@ -34,10 +36,14 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 def plan(args: argparse.Namespace) -> int:
     """How many machines a site needs."""
+    if args.config is not None:
+        return _plan_site(args)
     device = find_device(args.device) if args.device else None
     if args.check and args.model != "demo":
         raise ConfigError("--check runs the packaged weights: use it with --model demo")
-    site = SiteLoad(args.cameras, args.fps, args.people, args.model, args.size)
+    people = GUESSED_PEOPLE if args.people is None else args.people
+    megapixels = GUESSED_MEGAPIXELS if args.size is None else args.size
+    site = SiteLoad(args.cameras, args.fps, people, args.model, megapixels)
     report = read_report(args.rates) if args.rates else None
     rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
     print(describe_plan(make_plan(site, rates), rates))
@@ -63,6 +69,20 @@ def _host_ms(report: Report | None) -> float:
     if measured is None:
         raise ConfigError("the host's work was not measured")
     return measured
+
+
+def _plan_site(args: argparse.Namespace) -> int:
+    """The same for a site's own configuration and models, always measured here."""
+    if args.rates or args.device or args.check:
+        raise ConfigError(
+            "--config measures the site's own models here: leave --rates, --device and --check out"
+        )
+    question = read_site(load_config(args.config), args.people, args.size)
+    rates, doubts = measure_site(args.config, question, say)
+    print(describe_plan(make_plan(question.site, rates), rates))
+    for line in (*question.guesses, *doubts):
+        print(f"warning: {line}")
+    return 0
 
 
 def bench(args: argparse.Namespace) -> int:
