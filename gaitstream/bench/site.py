@@ -140,6 +140,6 @@ def _doubts(rows: list[Row]) -> list[str]:
     if encoded >= LEAST_ENCODED:
         return []
     return [
-        f"of the synthetic people the site's detector finds {seen:.1f} in a picture, and {encoded:.1f} are fit "
+        f"of the synthetic people the detector finds {seen:.1f} in a picture, and {encoded:.1f} are fit "
         "for its recognizers: what a person costs rests on little; trust 'gaitstream run' on the cameras more"
     ]
