@@ -133,8 +133,8 @@ def test_another_models_checkpoint_is_named(
         CheckpointError, match="looks like BigGait; export it with 'gaitstream export biggait'"
     ):
         load_gaitheat(big)
-    base = {"Backbone.forward_block.conv1.conv.weight": (64, 1, 3, 3), "FCs.fc_bin": (16, 512, 256)}
-    assert looks_like(base) == "another OpenGait model"
+    heads = {"FCs.fc_bin": (31, 512, 256), "BNNecks.bn1d.weight": (7936,)}
+    assert looks_like(heads) == "another OpenGait model"
     assert looks_like({"layer.weight": (1,)}) == "an unknown model (1 tensors, such as layer.weight)"
 
 
