@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
+import select
 import shutil
 import subprocess
 import time
@@ -86,6 +88,15 @@ def start(tmp_path: Path) -> Iterator[Any]:
         process.child.close()
 
 
+def _is_open_and_empty(pid: int) -> bool:
+    """Whether nobody can read anything from a process's descriptor 0, not even its end."""
+    keys = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return not select.select([keys], [], [], 0.2)[0]
+    finally:
+        os.close(keys)
+
+
 def pauses(seconds: float) -> list[Any]:
     return [fake.Wait(0.02)] * round(seconds / 0.02)
 
@@ -94,6 +105,14 @@ def test_commands_arrive_though_deepstream_reads_standard_input(start: Any) -> N
     """service-maker's main loop swallows what it finds there: 10 of 10 commands at the old place."""
     process = start(*videos.walk(10), *pauses(1.5), *videos.walk(20)[10:], *pauses(20))
     process.hear(frames=10)
+    # Who reads first is a matter of luck; that there is nothing to be read at the old place is not.
+    running = process.child._process
+    assert running is not None
+    assert running.stdin is not None
+    channel = os.readlink(f"/proc/self/fd/{running.stdin.fileno()}")
+    assert os.readlink(f"/proc/{running.pid}/fd/0").startswith("pipe:")
+    assert os.readlink(f"/proc/{running.pid}/fd/0") != channel
+    assert _is_open_and_empty(running.pid)
     for fps in (7.0, 6.0, 5.0, 4.0, 0.001):  # only the last one lets hardly a frame through
         process.child.tell(Command(do="retune", camera="north", fps=fps))
         time.sleep(0.1)

@@ -192,6 +192,21 @@ def test_missing_tensors_are_counted_and_cost_their_frames_alone(
         np.testing.assert_array_equal(mine[key], theirs[key].astype(np.float16))
 
 
+def test_people_too_small_for_nvinfer_are_counted_as_that(
+    recording: list[Any], config: Config, heads: Heads
+) -> None:
+    """It gives them no tensors; that is no lack of memory."""
+    small = 0
+    for batch in recording[20:40]:
+        person = batch.frames[0].persons[0]
+        person.rect[2:] = [12.0, 30.0]
+        person.tracked = None
+        small += 1
+    seen = site.run_deepstream(config, heads, recording)
+    assert seen.counters["north"]["crops_too_small"] == small  # the pose rule enlarges: enough for GaitHeat
+    assert seen.counters["north"]["tensors_missing"] == 0
+
+
 def test_a_missing_pose_is_not_somebody_elses(recording: list[Any], config: Config, heads: Heads) -> None:
     """One person has no tensors, and everybody else's joints are bad."""
     lone = recording[20].frames[0].persons[0].object_id
