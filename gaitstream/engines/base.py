@@ -157,6 +157,10 @@ class Pending(Protocol):
         ...
 
 
+ROWS_ON_GPU = 64
+"""Rows per inference on a GPU, where the engine sets no bound."""
+
+
 class Done:
     """A `Pending` of a runtime that has no asynchronous call."""
 
@@ -236,6 +240,16 @@ class Engine(ABC):
 
         The arrays in `feeds` must stay unchanged until `result()` has returned.
         """
+
+    def rows_at_once(self, on_cpu: int) -> int:
+        """Rows per inference that suit the device.
+
+        Args:
+            on_cpu: what was measured best on a CPU, where more only take memory. A GPU is left idle by so
+                few: there it is the most the engine was compiled for.
+        """
+        most = self.max_batch or max(on_cpu, ROWS_ON_GPU)
+        return min(on_cpu, most) if self.device == "cpu" else most
 
     def execution(self) -> Execution:
         """What runs inferences on arrays of `on_device`, one at a time; make one for every stream.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,8 @@ def open_engine(
         threads: CPU threads; None takes all.
         batch: sizes to compile for, where the runtime needs to know; None is 1, 16, 64.
         device: `cpu`, `cuda` or `cuda:1`, where a runtime has several.
-        free_batch: open the first dimension of a graph exported for one batch size; not with ONNX Runtime.
+        free_batch: open the first dimension of a graph exported for one batch size, where the graph and the
+            runtime allow it: not with ONNX Runtime.
         pixels: have the engine take its floating point picture input as uint8 and normalise it itself.
             Not with ONNX Runtime: there the input's dtype stays, which is how a caller finds out.
         proven: lower precisions in which the model was measured to be as good; `auto` takes one that the
@@ -78,8 +80,9 @@ def open_engine(
             settled = settle_precision(path, precision, chosen.probe(device), proven)
             # ONNX Runtime cannot, and its engines must not be built anew for a wish it ignores.
             bytes_in = pixels if name != "onnxruntime" else None
-            request = BuildRequest(path, settled, device, batch or Batch(), threads, free_batch, bytes_in)
-            return _open(chosen, request, cache or EngineCache(), progress)
+            opened = free_batch and name != "onnxruntime"
+            request = BuildRequest(path, settled, device, batch or Batch(), threads, opened, bytes_in)
+            return _open_freely(chosen, request, cache or EngineCache(), progress)
         except GaitstreamError as error:
             if runtime != "auto":
                 raise
@@ -177,6 +180,17 @@ def _read(graph: Path) -> ov.Model:
         raise EngineError(
             f"{graph} is not an ONNX graph that can be read ({last_line(error)}); give an .onnx file"
         ) from error
+
+
+def _open_freely(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress: Progress) -> Engine:
+    """With the first dimension open where that is wished and the graph allows it."""
+    if not request.free_batch:
+        return _open(runtime, request, cache, progress)
+    try:
+        return _open(runtime, request, cache, progress)
+    except EngineError as error:
+        log.info("%s stays at the batch it was exported with: %s", request.graph.name, error)
+        return _open(runtime, replace(request, free_batch=False), cache, progress)
 
 
 def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress: Progress) -> Engine:

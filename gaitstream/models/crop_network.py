@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,10 +10,7 @@ from numpy.typing import NDArray
 
 from gaitstream.engines import Engine, Pixels, open_engine
 from gaitstream.engines.cache import EngineCache
-from gaitstream.errors import EngineError
 from gaitstream.models.crops import Bytes, can_compile
-
-log = logging.getLogger(__name__)
 
 CROPS_AT_ONCE = 16
 """Crops per inference: more gain nothing on a CPU and cost memory."""
@@ -59,8 +54,7 @@ class CropNetwork:
         self.input = next(iter(engine.inputs.values()))
         self.output = next(iter(engine.outputs.values()))
         self._colour = contract.colour
-        step = min(CROPS_AT_ONCE, engine.max_batch or CROPS_AT_ONCE)
-        self._step = 1 if self.input.shape[0] == 1 else step
+        self._step = 1 if self.input.shape[0] == 1 else engine.rows_at_once(CROPS_AT_ONCE)
         mean = np.asarray(contract.mean, np.float32)
         std = np.asarray(contract.std, np.float32)
         self._gain = (1.0 / (contract.scale * std)).astype(np.float32)[:, None, None]
@@ -95,20 +89,15 @@ def open_for_crops(
     Raises:
         EngineError: it does not compile.
     """
-    opening = functools.partial(
-        open_engine,
+    can_compile()  # the crops' native code now, so that no frame waits for it
+    # A graph exported for one picture runs whole batches once its first dimension is opened.
+    return open_engine(
         graph,
         runtime,
         precision,
         threads,
         cache=cache,
+        free_batch=True,
         pixels=Pixels(contract.scale, contract.mean, contract.std),
         proven=contract.precisions,
     )
-    can_compile()  # the crops' native code now, so that no frame waits for it
-    try:
-        # A graph exported for one picture runs whole batches once its first dimension is opened.
-        return opening(free_batch=runtime in ("auto", "openvino"))
-    except EngineError as error:
-        log.info("%s stays at the batch it was exported with: %s", graph.name, error)
-        return opening()

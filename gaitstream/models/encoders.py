@@ -81,7 +81,7 @@ class FrameEncoder:
         self.engine = engine
         self.aligner = aligner
         self._outputs = tuple(manifest.features)
-        self._chunk = min(chunk, engine.max_batch or chunk)
+        self._chunk = engine.rows_at_once(chunk)
 
     def encode(self, inputs: Inputs, segments: NDArray[Any] | None = None) -> Floats:
         """Features of frames, float32 `[n, channels, height, width]`; flat rows where there are several.
@@ -133,7 +133,7 @@ class Head:
     def __init__(self, manifest: Manifest, engine: Engine, *, chunk: int = FRAMES_AT_ONCE) -> None:
         self.manifest = manifest
         self.engine = engine
-        self._chunk = min(chunk, engine.max_batch or chunk)
+        self._chunk = engine.rows_at_once(chunk)
         self._shapes: FeatureShapes = {name: one.shape for name, one in manifest.features.items()}
         self._sequences = [name for name, one in manifest.features.items() if one.pooling == "sequence"]
 
@@ -224,7 +224,7 @@ class ClipEncoder:
         self.engine = engine
         self.aligner = aligner
         self._clip = manifest.clip or ClipContract()
-        self._chunk = min(chunk, engine.max_batch or chunk)
+        self._chunk = engine.rows_at_once(chunk)
 
     def embed_windows(self, windows: Sequence[NDArray[Any]]) -> Floats:
         """Embeddings of windows of inputs; of each as many of its last frames as the graph takes.

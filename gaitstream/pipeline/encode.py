@@ -24,6 +24,9 @@ from gaitstream.models.segmenter import Segmenter
 from gaitstream.pipeline.gather import Candidate, Gathering, Stopwatch, Work
 from gaitstream.pipeline.judge import EvidenceJudge
 
+LANES_AT_ONCE = 8
+"""Batches of people a device is given before the first one's joints are waited for."""
+
 
 @dataclass(slots=True)
 class Encoded:
@@ -125,6 +128,11 @@ class Encoder:
             batch.reject(judge.judge_masks(batch.find_masks(self.segmenter)))
         features = self._features(batch, judge, watch) if batch.accepted else []
         return Encoded(_judged(works, batch.everybody), features, watch.seconds)
+
+    @property
+    def people_at_once(self) -> int:
+        """In one call at least, so that a device is not left waiting; it cuts them into batches itself."""
+        return 0 if self.device is None else LANES_AT_ONCE * self.device.people
 
     def close(self) -> None:
         """Free the engines."""

@@ -227,7 +227,8 @@ class Pipeline:
     def _encode(self, works: list[Work]) -> Encoded:
         """Features of everybody who is evidence, in calls short enough to hear a stop."""
         out = Encoded([], [])
-        for chunk in self._pacer.chunks(works, self.config.runtime.batch):
+        most = max(self.config.runtime.batch, self._encoder.people_at_once)
+        for chunk in self._pacer.chunks(works, most):
             if self._session.stopping:
                 break
             started = time.perf_counter()

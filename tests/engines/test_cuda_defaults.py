@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from gaitstream.engines import onnxruntime as ours
-from gaitstream.engines import tensorrt_build, timing
-from gaitstream.engines.base import Batch, BuildRequest, Pixels, no_progress
+from gaitstream.engines import opening, tensorrt_build, timing
+from gaitstream.engines.base import Batch, BuildRequest, Built, Pixels, Progress, no_progress
+from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.openvino import OpenVino
 from gaitstream.engines.timing import Timings
 from gaitstream.errors import EngineError
 from tests.engines.small_graphs import onnx, small_graph
@@ -171,3 +173,25 @@ def test_cuda_sessions_name_their_gpu_and_compute_in_fp32(
     assert options["device_id"] == ("1" if device == "cuda:1" else "0")
     assert options.get("use_tf32") == ("0" if precision == "fp32" else None)
     assert len(loaded) == 1
+
+
+def test_a_graph_that_cannot_be_opened_for_batches_stays_on_its_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pose model exported for one picture must not send the whole of it to the next runtime, the CPU."""
+    tried: list[bool] = []
+
+    class Stubborn(OpenVino):
+        def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
+            tried.append(request.free_batch)
+            if request.free_batch:
+                raise EngineError("a layer has its batch written into it")
+            return super().build(request, progress)
+
+    monkeypatch.setattr(opening, "runtime_named", lambda _: Stubborn())
+    graph = small_graph(tmp_path / "g.onnx", batch=1)
+    with opening.open_engine(
+        graph, "openvino", "fp32", free_batch=True, cache=EngineCache(tmp_path / "cache")
+    ) as engine:
+        assert engine.inputs["images"].shape[0] == 1
+    assert tried == [True, False]

@@ -23,7 +23,7 @@ from gaitstream.engines.simulated_tensorrt import Program, open_simulated
 from gaitstream.errors import EngineError
 from gaitstream.kernels.contract import Options
 from gaitstream.models.alignment import HeatmapAligner
-from gaitstream.models.device_path import DeviceFeature, DevicePath, Stage
+from gaitstream.models.device_path import DeviceBatch, DeviceFeature, DevicePath, Stage
 from gaitstream.models.device_pool import WINDOWS_AT_ONCE, DevicePool
 from gaitstream.models.encoders import FrameEncoder, Head
 from gaitstream.models.on_device import DeviceEncoder
@@ -345,3 +345,30 @@ def test_what_needs_the_host_goes_by_way_of_it(device: SimulatedDevice) -> None:
     elsewhere, _ = on(other, 4)
     assert DeviceEncoder.where_possible(elsewhere, {"gaitheat": recognizer}) is None
     other.close()
+
+
+def test_a_device_is_given_many_people_at_once(device: SimulatedDevice) -> None:
+    """What suits a CPU leaves a GPU idle; on a CPU nothing changes."""
+    pose, recognizer = on(device, 16)
+    host_pose, host = on_host()
+    assert pose.engine.rows_at_once(8) == 16
+    assert host_pose.engine.rows_at_once(8) == 8
+    assert Encoder({"gaitheat": recognizer}, pose).people_at_once == 8 * 16
+    assert Encoder({"gaitheat": host}, host_pose).people_at_once == 0
+
+
+def test_all_batches_are_under_way_before_one_is_waited_for(device: SimulatedDevice) -> None:
+    pose, recognizer = on(device, 2)
+    encoder = DeviceEncoder(pose, {"gaitheat": recognizer}, people=2)
+    waited: list[int] = []
+    joints = DeviceBatch.joints
+
+    def noted(batch: DeviceBatch) -> NDArray[np.float32]:
+        waited.append(device.traffic.uploads)
+        return joints(batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DeviceBatch, "joints", noted)
+        encoder.find_poses([(picture(0), boxes(7, 0))])
+    assert waited == [4, 4, 4, 4]
+    encoder.close()
