@@ -89,6 +89,8 @@ class Epochs:
         ends = [start - 1 for _, start in self._entries[1:]] + [head]
         for (name, _), end in zip(reversed(self._entries), reversed(ends), strict=True):
             if name in cursor:
-                return Start(max(0, min(cursor[name], end)), max(0, cursor[name] - end), known=True)
+                later = list(cursor).index(name)
+                reached = max(list(cursor.values())[later:])  # in epochs this journal knows nothing of, too
+                return Start(max(0, min(cursor[name], end)), max(0, reached - end), known=True)
         known = set(cursor) == {""}
         return Start(0 if known else first - 1, 0, known=known)

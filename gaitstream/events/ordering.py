@@ -148,14 +148,12 @@ class Ordering:
         if self.publisher and reply.publisher != self.publisher:
             self.told.append(Told("journal", 0))
             self.cursor.clear()
-            self._last = 0
         elif not reply.known:
             self.told.append(Told("journal", 0))
-            self._last = 0
         elif self._greeted and reply.live != self._live:
             self.told.append(Told("epoch", 0))
-        if reply.rewound:
-            self._last = 0
+        if reply.after is not None:  # numbers may have gone back, in an epoch of their own
+            self._last = reply.after
         self.publisher = reply.publisher
         self._live = reply.live
         self._greeted = True

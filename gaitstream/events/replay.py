@@ -56,6 +56,7 @@ class Stream:
         self._since_ns = request.since if isinstance(request.since, int) else 0
         self._reader = journal.reader()
         self._waiting: deque[Record] = deque()
+        self._after: int | None = None
         self._rewound, self._lost, self._known = 0, 0, True
         self._place(request, head)
 
@@ -65,6 +66,7 @@ class Stream:
         reader: Reader = self._reader
         if self._since_ns:
             reader.seek_time(self._since_ns)
+            self._after = reader.position
             return
         after = self._journal.head  # now: what was published and is not sent yet is past too
         if request.cursor is not None:
@@ -75,6 +77,7 @@ class Stream:
         elif request.after is not None:
             after = max(0, request.after)
         reader.seek(after)
+        self._after = after
 
     def reply(self, head: int) -> tuple[Reply, list[bytes]]:
         """The next answer, with events up to number `head`."""
@@ -91,6 +94,7 @@ class Stream:
             publisher=self._journal.id.hex(),
             live=self._journal.epoch,
             epoch=epoch or self._journal.epochs.at(to),
+            after=self._after,
             to=to,
             head=head,
             first=self._journal.first,
@@ -103,6 +107,7 @@ class Stream:
             times=[record.time_ns for record in records],
         )
         self._lost = self._rewound = 0
+        self._after = None
         self._known = True
         return answer, [record.payload for record in records]
 

@@ -64,7 +64,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         id: comes back in every reply.
         after: events behind this number.
-        cursor: the last number had, by epoch; instead of `after`.
+        cursor: the last number had, by epoch, newest epoch last; instead of `after`.
         since: `now`, `beginning`, or UTC nanoseconds of publishing; instead of both.
         prefixes: topics wanted; none: all of them.
         credit: replies that may be sent before more is granted, at most `MAX_CREDIT`.
@@ -89,6 +89,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
         publisher: id of the journal.
         live: epoch of this opening of it.
         epoch: of the events here, and of `to`; empty before the first event.
+        after: in the first reply to a request: the number behind which it begins.
         to: everything wanted up to this number has been sent.
         head: the last number sent to all.
         first: the first number still kept.
@@ -106,6 +107,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     publisher: str = ""
     live: str = ""
     epoch: str = ""
+    after: int | None = None
     to: int = 0
     head: int = 0
     first: int = 1

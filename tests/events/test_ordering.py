@@ -19,10 +19,11 @@ def batch(first: int, count: int = 1, epoch: str = "e1", topic: str = "t") -> tu
 
 def reply(
     seqs: list[int], to: int, *, epoch: str = "e1", live: str = "e1", done: bool = True, known: bool = True,
-    lost: int = 0, rewound: int = 0, publisher: str = PUBLISHER, topic: str = "t",
+    lost: int = 0, rewound: int = 0, after: int | None = None, publisher: str = PUBLISHER, topic: str = "t",
 ) -> tuple[Reply, list[bytes]]:  # fmt: skip
     answer = Reply(
-        publisher=publisher, live=live, epoch=epoch, to=to, head=to, done=done, known=known, lost=lost,
+        publisher=publisher, live=live, epoch=epoch, after=after, to=to, head=to, done=done, known=known,
+        lost=lost,
         rewound=rewound, seqs=seqs, topics=[topic] * len(seqs), times=[0] * len(seqs),
     )  # fmt: skip
     return answer, [b"%d" % seq for seq in seqs]
@@ -85,7 +86,7 @@ def test_a_new_epoch_is_asked_about_and_told() -> None:
 def test_numbers_given_again_after_a_cut_are_delivered() -> None:
     ordering = greeted()
     ordering.live(*batch(1, 10))
-    answer = reply([5, 6], 6, epoch="e2", live="e2", rewound=6)
+    answer = reply([5, 6], 6, epoch="e2", live="e2", rewound=6, after=4)
     assert seqs(ordering.replayed(*answer)) == [5, 6]
     assert Told("rewound", 6) in ordering.told
 
@@ -93,7 +94,7 @@ def test_numbers_given_again_after_a_cut_are_delivered() -> None:
 def test_another_journal_starts_over() -> None:
     ordering = greeted()
     ordering.live(*batch(1, 10))
-    answer = reply([1], 1, epoch="x1", live="x1", known=False, publisher="q")
+    answer = reply([1], 1, epoch="x1", live="x1", known=False, publisher="q", after=0)
     assert seqs(ordering.replayed(*answer)) == [1]
     assert ordering.cursor == {"x1": 1}
     assert ordering.told == [Told("journal", 0)]
@@ -151,7 +152,8 @@ class Bus:
         found = [event for event in found if event[1] == found[0][1]][:limit]
         to = found[-1][0] if found else self.head
         answer = Reply(
-            publisher=PUBLISHER, live=self.epoch, epoch=self.epochs.at(to), to=to, done=to == self.head,
+            publisher=PUBLISHER, live=self.epoch, epoch=self.epochs.at(to), after=after, to=to,
+            done=to == self.head,
             known=known, rewound=rewound, seqs=[event[0] for event in found],
             topics=["t"] * len(found), times=[0] * len(found),
         )  # fmt: skip
@@ -190,3 +192,12 @@ def test_any_loss_any_order_and_any_restart_end_in_every_event_once(data: st.Dat
     assert not ordering.behind
     assert delivered == sorted(set(delivered))
     assert set(range(1, bus.published + 1)) - cut <= set(delivered)
+
+
+def test_whole_epochs_that_a_journal_has_lost_are_rewound() -> None:
+    epochs = Epochs([("e1", 1), ("e9", 11)])
+    start = epochs.start({"e1": 10, "e2": 25}, head=12, first=1)
+    assert (start.after, start.rewound, start.known) == (10, 15, True)
+    ordering = Ordering(cursor={"e1": 10, "e2": 25})
+    answer = reply([11, 12], 12, epoch="e9", live="e9", rewound=15, after=10)
+    assert seqs(ordering.replayed(*answer)) == [11, 12]
