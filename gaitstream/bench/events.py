@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from gaitstream.bench import bus
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
@@ -22,6 +23,16 @@ from gaitstream.events.publisher import Publisher
 from gaitstream.events.subscriber import Subscriber
 
 BATCH = 2000
+ONE_LISTENER = (
+    "bare",
+    "coded",
+    "msgpack journal",
+    "json journal",
+    "msgpack journal many",
+    "msgpack unkept",
+    "msgpack journal curve",
+)
+EIGHT_LISTENERS = ("bare", "coded", "msgpack journal", "json journal", "msgpack journal curve")
 
 
 def run(settings: Settings) -> Suite:
@@ -35,6 +46,7 @@ def run(settings: Settings) -> Suite:
     rows += run_contender(delivery, {"seconds": 3 if quick else 10, "rate": 200})
     say("events: burst")
     rows += run_contender(burst, {"repeats": 3 if quick else 7})
+    rows += _beside_bare(settings)
     return Suite(
         name="events",
         title="Event bus",
@@ -56,9 +68,36 @@ def run(settings: Settings) -> Suite:
             "socket. "
             "What the rest is: the journal, ZeroMQ's framing, encoding and decoding, all in one Python "
             "process.",
+            "bare pyzmq: PUB and SUB with topic and payload, once with bytes made before and thrown away, once "
+            "encoding and decoding the event with msgspec; no journal, no numbers, nothing fetched when it is "
+            "lost. unkept: a journal that keeps nothing. many: publish_many, fifty at once. Listeners are "
+            "processes; with more of them than cores the figures say how the machine is shared.",
         ],
         charts=[_latency_chart(rows)],
     )
+
+
+def _beside_bare(settings: Settings) -> list[Row]:
+    """Throughput, latency and replay with the listeners in processes of their own."""
+    quick, rows = settings.quick, list[Row]()
+    events, repeats = (20_000, 3) if quick else (100_000, 5)
+    for listeners, variants in ((1, ONE_LISTENER), (8, EIGHT_LISTENERS)):
+        settings.say(f"events: throughput, {listeners} listeners, beside bare pyzmq")
+        rows += run_contender(
+            bus.throughput,
+            {
+                "subscribers": listeners,
+                "events": events // listeners,
+                "repeats": repeats,
+                "variants": list(variants),
+            },
+        )
+    for sync in ("never", "batch"):
+        settings.say(f"events: latency at 1,000 events/s, fsync {sync}")
+        rows += run_contender(bus.latency, {"seconds": 3 if quick else 20, "rate": 1000, "sync": sync})
+    settings.say("events: replay")
+    rows += run_contender(bus.replay, {"events": 2 * events, "repeats": repeats})
+    return rows
 
 
 def _flat(row: Row) -> Row:

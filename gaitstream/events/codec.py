@@ -84,7 +84,7 @@ class Stamp:
     """
 
     def __init__(self, publisher: str, epoch: str, wire: Wire = "json") -> None:
-        self._publisher = publisher
+        self.publisher = publisher
         self._epoch = epoch
         self._encode = _json_encoder.encode if wire == "json" else _msgpack_encoder.encode
         self._ids = EventIds()
@@ -94,14 +94,14 @@ class Stamp:
     def __call__(self, event: Event, seq: int, now_ns: int) -> bytes:
         """The bytes to keep and to send."""
         latency = event.latency_ms
-        if latency or hasattr(event, "track"):
-            latency = {**latency, "publish": round((now_ns - event.time_ns) / 1e6, 3)}
+        if latency or event.family == "identity":
+            latency = {**latency, "publish": (now_ns - event.time_ns) // 1000 / 1000}
         return self._encode(
             msgspec.structs.replace(
                 event,
                 schema=SCHEMA,
                 event_id=event.event_id or self._ids.next(now_ns),
-                publisher=self._publisher,
+                publisher=self.publisher,
                 epoch=self._epoch,
                 seq=seq,
                 captured_at=self._captured.text(event.time_ns),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 
 SECOND_NS = 1_000_000_000
 _RANDOM_EVENTS = 512
@@ -13,20 +14,29 @@ class EventIds:
     """UUIDs of version 7 (RFC 9562): time first, so that they sort as they were made. For one thread."""
 
     def __init__(self) -> None:
-        self._random = b""
-        self._used = 0
+        self._tails: Iterator[str] = iter(())
+        self._time_ms = -1
+        self._head = ""
 
     def next(self, time_ns: int) -> str:
         """A new one for a time, UTC nanoseconds."""
-        if self._used == len(self._random):
-            self._random, self._used = os.urandom(10 * _RANDOM_EVENTS), 0
-        bits = int.from_bytes(self._random[self._used : self._used + 10], "big")
-        self._used += 10
-        stamp = time_ns // 1_000_000 & 0xFFFF_FFFF_FFFF
-        return (
-            f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7{bits & 0xFFF:03x}-"
-            f"{0x8000 | bits >> 12 & 0x3FFF:04x}-{bits >> 26 & 0xFFFF_FFFF_FFFF:012x}"
-        )
+        time_ms = time_ns // 1_000_000
+        if time_ms != self._time_ms:
+            self._time_ms = time_ms
+            text = f"{time_ms & 0xFFFF_FFFF_FFFF:012x}"
+            self._head = f"{text[:8]}-{text[8:]}-7"
+        tail = next(self._tails, None)
+        if tail is None:
+            self._tails = iter(_tails())
+            tail = next(self._tails)
+        return self._head + tail
+
+
+def _tails() -> list[str]:
+    """The random ends of some ids, behind the version."""
+    random = os.urandom(10 * _RANDOM_EVENTS).hex()
+    pieces = (random[at : at + 20] for at in range(0, len(random), 20))
+    return [f"{one[:3]}-{'89ab'[int(one[3], 16) & 3]}{one[4:7]}-{one[8:20]}" for one in pieces]
 
 
 class Clock:

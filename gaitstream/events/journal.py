@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -129,20 +129,37 @@ class Journal:
         Raises:
             JournalWriteError: there is no room, or the disk fails; nothing was written. Try again later.
         """
+        return self.append_many([(topic, payload)], time_ns)[0]
+
+    def append_many(self, events: Sequence[tuple[str, bytes]], time_ns: int | None = None) -> list[Record]:
+        """`append` for several events at once: all of them are written, or none.
+
+        Raises:
+            JournalWriteError: as for `append`.
+        """
         with self.guard:
             stamp = self._clock() if time_ns is None else time_ns
-            record = Record(topic, self._head + 1, payload, stamp, self.epoch)
-            data = pack(record)
             if self._size >= self.segment_bytes or self._fd < 0:
                 self._rotate(stamp)
             if self._unwritten_epoch:
                 self._write_epoch()
-            offset = self._size
-            self._write(data)
-            self._head = record.seq
-            if record.seq % MARK_EVERY == 0:
-                self._marks[self._files[-1].number].append((record.seq, offset))
-            return record
+            seq, offset, epoch = self._head, self._size, self.epoch
+            records, parts = list[Record](), list[bytes]()
+            marks = self._marks[self._files[-1].number]
+            new_marks = list[tuple[int, int]]()
+            for topic, payload in events:
+                seq += 1
+                record = Record(topic, seq, payload, stamp, epoch)
+                data = pack(record)
+                if seq % MARK_EVERY == 0:
+                    new_marks.append((seq, offset))
+                offset += len(data)
+                records.append(record)
+                parts.append(data)
+            self._write(parts[0] if len(parts) == 1 else b"".join(parts))
+            marks += new_marks
+            self._head = seq
+            return records
 
     def sync(self) -> None:
         """Force what was appended to the disk, unless the policy is `never`.

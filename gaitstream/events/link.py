@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate
 
 import msgspec
 import zmq
@@ -159,12 +160,11 @@ class Link:
                 self.ordering.heads(heads.publisher, heads.epoch, heads.seq)
                 return True
             batch = _batches.decode(parts[1])
-            if len(batch.topics) != len(parts) - 2 or batch.first < 1:
-                raise ValueError("topics and payloads do not fit")
+            payloads = _split(batch, parts[2])
         except (ValueError, IndexError, RecursionError) as error:
             self._malformed(f"{self.endpoint}: a message that is none of this bus ({error})")
             return True
-        self.ready += self.ordering.live(batch, parts[2:])
+        self.ready += self.ordering.live(batch, payloads)
         return True
 
     def _take_reply(self) -> bool:
@@ -191,3 +191,21 @@ class Link:
         if reply.done:
             self._asking = False
         return True
+
+
+def _split(batch: Batch, data: bytes) -> list[bytes]:
+    """The payloads of a batch.
+
+    Raises:
+        ValueError: sizes, topics and data do not fit each other.
+    """
+    sizes = batch.sizes
+    if (
+        len(sizes) != len(batch.topics)
+        or sum(sizes) != len(data)
+        or min(sizes, default=0) < 0
+        or batch.first < 1
+    ):
+        raise ValueError("topics, sizes and payloads do not fit")
+    ends = list(accumulate(sizes))
+    return [data[end - size : end] for end, size in zip(ends, sizes, strict=True)]

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 HEADS_EVERY_S = 1.0
 REBIND_S = 5.0
+GATHER_S = 0.0005
+"""Pause between batches while many events come: two threads that wake each other for each cost far more."""
 MAX_FILTERS = 4096
 """Different topics that are remembered; beyond them single events are always sent."""
 MAX_FILTER_BYTES = 256
@@ -129,22 +132,32 @@ class Publisher:
                 this one again, may succeed.
             EventError: the publisher is closed, or the event is larger than a megabyte.
         """
+        return self.publish_many((event,))[0]
+
+    def publish_many(self, events: Sequence[Event]) -> list[Record]:
+        """`publish` for several events at once, with one write: all of them are in the journal, or none.
+
+        Raises:
+            JournalWriteError: as for `publish`.
+        """
         if self._stop.is_set():
             raise EventError("the publisher is closed")
-        journal = self.journal
+        stamp = self._stamp
         with self._order:  # the wire sees events in the order of their numbers
             now_ns = time.time_ns()
-            payload = self._stamp(event, journal.head + 1, now_ns)
+            first = self.journal.head + 1
+            stamped = [(event.topic, stamp(event, seq, now_ns)) for seq, event in enumerate(events, first)]
             try:
-                record = journal.append(event.topic, payload, now_ns)
+                records = self.journal.append_many(stamped, now_ns) if stamped else []
             except EventError:
-                self.unwritten += 1
+                self.unwritten += len(stamped)
                 raise
-            self._waiting.append(record)
+            self._waiting += records
         self._alert.raise_()
-        if self._erase and isinstance(event, GalleryChanged) and event.removed:
-            self._erase_names(set(event.removed))
-        return record
+        for event in events:
+            if self._erase and isinstance(event, GalleryChanged) and event.removed:
+                self._erase_names(set(event.removed))
+        return records
 
     def publish_payload(self, topic: str, payload: bytes) -> Record:  # noqa: ARG002 - the event has it
         """`publish` for an event that is encoded already, as worker processes hand them over.
@@ -263,7 +276,13 @@ class Publisher:
             self._alert.lower()
         if self._pub in ready:
             self._filters.update(self._pub)
-        self._send_waiting()
+        if self._send_waiting():
+            self._alert.hold()
+            time.sleep(GATHER_S)
+            while time.monotonic() < due_s and self._send_waiting():
+                time.sleep(GATHER_S)
+            self._alert.lower()
+            self._send_waiting()
         if time.monotonic() < due_s:
             return due_s
         self._send_heads()
@@ -277,8 +296,11 @@ class Publisher:
         self._door_due_s = time.monotonic() + HEADS_EVERY_S
         return self._door.take_revoked()
 
-    def _send_waiting(self) -> None:
+    def _send_waiting(self) -> bool:
+        """Send what waits, in batches; whether there was anything."""
         waiting = self._waiting
+        if not waiting:
+            return False
         while waiting:
             self._sync()
             for _ in range(len(waiting) // BATCH_EVENTS + 1):
@@ -288,6 +310,7 @@ class Publisher:
                     size += len(batch[-1].payload)
                 if batch:
                     self._send(batch)
+        return True
 
     def _sync(self) -> None:
         try:
@@ -299,12 +322,15 @@ class Publisher:
         self._sent = batch[-1].seq
         self.published += len(batch)
         if self._filters.all:
+            payloads = [record.payload for record in batch]
             header = Batch(
-                self.journal.id.hex(), self.journal.epoch, batch[0].seq, [record.topic for record in batch]
+                self._stamp.publisher,
+                self.journal.epoch,
+                batch[0].seq,
+                [record.topic for record in batch],
+                list(map(len, payloads)),
             )
-            self._pub.send_multipart(
-                [ALL, msgspec.json.encode(header), *[record.payload for record in batch]], copy=True
-            )
+            self._pub.send_multipart((ALL, msgspec.json.encode(header), b"".join(payloads)))
         if self._filters.some:
             for record in batch:
                 self._pub.send_multipart((record.topic.encode(), record.payload))
@@ -367,6 +393,10 @@ class Alert:
             self._raised = True
             with contextlib.suppress(BlockingIOError):
                 os.write(self._write, b"\0")
+
+    def hold(self) -> None:
+        """The thread is awake anyway: nobody needs to wake it until `lower`."""
+        self._raised = True
 
     def lower(self) -> None:
         """Before looking at what there is to do."""

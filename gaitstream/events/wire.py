@@ -3,8 +3,8 @@
 Publishing socket, for every event a message of two parts: topic, payload. Topics that begin with `@` are the
 bus's own:
 
-- `@all`: a `Batch`, then one part per event. All events in order; what our subscriber listens to, so that
-  it sees every number.
+- `@all`: a `Batch`, then one part with all its events behind each other. What our subscriber listens to, so
+  that it sees every number; a part for each event would cost both sides more than the event itself.
 - `@heads`, every second: a `Heads`, so that the loss of the last event before a silence is seen too.
 
 Replay socket: a `Request` in JSON, answered by messages of a `Reply` in JSON, then one part per event.
@@ -28,19 +28,21 @@ BATCH_BYTES = 64 * 1024
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Events that follow each other in one epoch; their payloads are the parts behind.
+    """Events that follow each other in one epoch; their payloads are in the part behind.
 
     Attributes:
         publisher: id of the journal.
         epoch: of all of them.
         first: number of the first; the others follow without a gap.
         topics: of each.
+        sizes: bytes of each payload.
     """
 
     publisher: str
     epoch: str
     first: int
     topics: list[str]
+    sizes: list[int]
 
 
 class Heads(msgspec.Struct, frozen=True):

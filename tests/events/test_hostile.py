@@ -236,10 +236,10 @@ JUNK = st.one_of(
     st.binary(max_size=60),
     st.sampled_from([b"@all", b"@heads", b"[" * 10_000, b'{"publisher":"p","epoch":"e","first":1}']),
     st.builds(
-        lambda first, topics: msgspec.json.encode(
-            {"publisher": "p", "epoch": "e", "first": first, "topics": topics}
+        lambda first, topics, sizes: msgspec.json.encode(
+            {"publisher": "p", "epoch": "e", "first": first, "topics": topics, "sizes": sizes}
         ),
-        st.integers(), st.lists(st.text(max_size=3), max_size=3),
+        st.integers(), st.lists(st.text(max_size=3), max_size=3), st.lists(st.integers(-1, 5), max_size=3),
     ),
 )  # fmt: skip
 

@@ -14,7 +14,8 @@ PUBLISHER = "p" * 32
 
 def batch(first: int, count: int = 1, epoch: str = "e1", topic: str = "t") -> tuple[Batch, list[bytes]]:
     numbers = range(first, first + count)
-    return Batch(PUBLISHER, epoch, first, [topic] * count), [b"%d" % number for number in numbers]
+    payloads = [b"%d" % number for number in numbers]
+    return Batch(PUBLISHER, epoch, first, [topic] * count, list(map(len, payloads))), payloads
 
 
 def reply(
@@ -141,7 +142,8 @@ class Bus:
             self.published += 1
             self.events.append((self.head + 1, self.epoch, self.published))
         payloads = [b"%d" % event[2] for event in self.events[-count:]]
-        self.live.append((Batch(PUBLISHER, self.epoch, first, ["t"] * count), payloads))
+        batch = Batch(PUBLISHER, self.epoch, first, ["t"] * count, list(map(len, payloads)))
+        self.live.append((batch, payloads))
 
     def answer(self, ordering: Ordering, limit: int) -> list[Ready]:
         request = ordering.request(1, 1)
