@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gaitstream.cli import building, doctor, exporting
+from gaitstream.cli import building, doctor, evaluating, exporting
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -15,4 +15,5 @@ def add(commands: Commands) -> None:
     """Add this group's commands."""
     exporting.add(commands)
     building.add(commands)
+    evaluating.add(commands)
     doctor.add(commands)

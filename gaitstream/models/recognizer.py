@@ -33,7 +33,7 @@ from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.crops import Bytes, crop_padded
 from gaitstream.models.encoders import ClipEncoder, DelayedEncoder, FrameEncoder, Head, WindowEncoder
-from gaitstream.models.inputs import NAMES, largest, pack
+from gaitstream.models.inputs import NAMES, Inputs, largest, pack
 from gaitstream.models.manifest import InputKind, Manifest
 
 log = logging.getLogger(__name__)
@@ -285,6 +285,17 @@ class Recognizer:
             (embedding,) = self.embed_windows([pack(self.manifest, self._inputs(frames, extra))])
             return np.asarray(embedding, np.float32)
         features = self.encode(frames, extra, segments=segments)
+        if self.manifest.keeps == "maps":
+            (embedding,) = self.embed_windows([features])
+            return np.asarray(embedding, np.float32)
+        return self.embed_pooled(self.pool(features))
+
+    def embed_inputs(self, inputs: Inputs) -> Floats:
+        """One window's embedding float32 `[parts, dim]` from a row of every input per frame, see `inputs`."""
+        if self.frames is None or self.manifest.keeps == "inputs":
+            (embedding,) = self.embed_windows([pack(self.manifest, inputs)])
+            return np.asarray(embedding, np.float32)
+        features = self.frames.encode(inputs)
         if self.manifest.keeps == "maps":
             (embedding,) = self.embed_windows([features])
             return np.asarray(embedding, np.float32)

@@ -1,0 +1,217 @@
+"""The data sets' protocols by name, the figures they give, and what is published.
+
+Sources: OpenGait's evaluators at 0efafd4 for the protocols; its README and the papers for the figures.
+Percent throughout.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import ConfigError, GaitstreamError
+from gaitstream.evaluate.dataset import read_partition
+from gaitstream.evaluate.distances import Metric, pairwise
+from gaitstream.evaluate.protocols import (
+    Sequences,
+    casia_b,
+    casia_b_cross_view,
+    ccpg,
+    single_view,
+    sustech1k,
+)
+from gaitstream.evaluate.retrieval import retrieve
+
+OUMVLP_PROBES, OUMVLP_GALLERY = {"NM": ("00",)}, ("01",)
+GREW_PROBES, GREW_GALLERY = ("02",), ("01",)
+RANKS = (1, 5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a protocol gives.
+
+    Attributes:
+        figures: in percent, by name; the first is the one that tables quote.
+        cmc: share of probes found among the first k, `[ranks]`, where there is one gallery.
+    """
+
+    figures: dict[str, float]
+    cmc: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A data set's test.
+
+    Attributes:
+        title: the data set.
+        score: embeddings of the test set, the metric, and a file of probes where the protocol has one.
+        published: first figure by model family.
+        source: of the published figures.
+    """
+
+    title: str
+    score: Callable[[Sequences, Metric, Path | None], Scores]
+    published: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigError(f"there is no protocol {name!r}: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def _by_view(
+    data: Sequences, probes: Mapping[str, tuple[str, ...]], gallery: tuple[str, ...], metric: Metric
+) -> Scores:
+    found = single_view(data, probes, gallery, metric=metric)
+    figures = {f"{name} rank-1": pairs.rank1 for name, pairs in found.items()}
+    return Scores(_with_mean(figures))
+
+
+def _casia_b(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    figures = {f"{name} rank-1": pairs.rank1 for name, pairs in casia_b(data, metric).items()}
+    return Scores(_with_mean(figures))
+
+
+def _casia_b_cross(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    figures: dict[str, float] = {}
+    for name, found in casia_b_cross_view(data, metric).items():
+        figures |= {f"{name} rank-1": found.rank1, f"{name} mAP": found.mean_ap}
+    return Scores(figures)
+
+
+def _oumvlp(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    return _by_view(data, OUMVLP_PROBES, OUMVLP_GALLERY, metric)
+
+
+def _sustech1k(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    """Conditions that the data set lacks are left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means over conditions without sequences
+        found = sustech1k(data, metric)
+        figures = {f"{name} rank-1": pairs.rank1 for name, pairs in found.items()}
+    figures = {name: value for name, value in figures.items() if not np.isnan(value)}
+    overall = {"Overall rank-1": figures.pop("Overall rank-1")}
+    return Scores({**overall, "Overall rank-5": float(found["Overall"].rank_mean[-1]), **figures})
+
+
+def _ccpg(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    """Both ways of counting: the gait protocol leaves out pairs of one camera; re-identification's."""
+    gait: dict[str, float] = {}
+    reid: dict[str, float] = {}
+    for name, change in ccpg(data, metric).items():
+        gait[f"{name} rank-1"] = change.cameras.rank1
+        reid |= {
+            f"{name} re-id rank-1": change.retrieval.rank1,
+            f"{name} re-id mAP": change.retrieval.mean_ap,
+        }
+    mean = float(np.mean(list(gait.values())))
+    return Scores({"mean rank-1": mean, **gait, **reid})
+
+
+def _grew(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    return _retrieval(data.of_types(GREW_PROBES), data.of_types(GREW_GALLERY), metric)
+
+
+def _gait3d(data: Sequences, metric: Metric, probes: Path | None) -> Scores:
+    """Probes are listed in Gait3D.json's `PROBE_SET`; everything else is the gallery."""
+    if probes is None:
+        raise ConfigError("Gait3D's probes are listed in its Gait3D.json: give it with --probes FILE")
+    names = _probe_names(probes)
+    mine = np.char.add(np.char.add(np.char.add(data.ids, "-"), np.char.add(data.types, "-")), data.views)
+    mask = np.isin(mine, names)
+    if not mask.any():
+        raise ConfigError(f"none of the {len(names)} probes of {probes} is in the data set")
+    return _retrieval(data.where(mask), data.where(~mask), metric)
+
+
+def _ccgr_mini(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    """Every sequence searches all others of other views: rank-1, mAP and mINP over all covariates."""
+    distances = pairwise(data.embeddings, data.embeddings, metric)
+    np.fill_diagonal(distances, np.inf)
+    found = retrieve(distances, data.ids, data.ids, data.views, data.views, max_rank=max(RANKS))
+    return Scores(
+        {"rank-1": found.rank1, "mAP": found.mean_ap, "mINP": found.mean_inp}, np.asarray(found.cmc)
+    )
+
+
+def _retrieval(probes: Sequences, gallery: Sequences, metric: Metric) -> Scores:
+    if not len(probes.ids) or not len(gallery.ids):
+        raise GaitstreamError(
+            f"{len(probes.ids)} probes and {len(gallery.ids)} gallery sequences: the protocol needs both; "
+            "check the types of the sequences"
+        )
+    distances = pairwise(probes.embeddings, gallery.embeddings, metric)
+    found = retrieve(distances, probes.ids, gallery.ids, max_rank=max(RANKS))
+    ranks = {f"rank-{k}": float(found.cmc[k - 1]) for k in RANKS if k <= len(found.cmc)}
+    return Scores({**ranks, "mAP": found.mean_ap, "mINP": found.mean_inp}, np.asarray(found.cmc))
+
+
+def _probe_names(path: Path) -> list[str]:
+    import json
+
+    try:
+        return list(map(str, json.loads(path.read_text())["PROBE_SET"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} lists no PROBE_SET: {error}") from error
+
+
+def _with_mean(figures: dict[str, float]) -> dict[str, float]:
+    if len(figures) == 1:
+        return figures
+    return {"mean rank-1": float(np.mean(list(figures.values()))), **figures}
+
+
+SURVEY = "the models' papers and OpenGait's README, as of September 2026"
+PROTOCOLS: dict[str, Protocol] = {
+    "casia-b": Protocol("CASIA-B", _casia_b),
+    "casia-b-cross": Protocol("CASIA-B, gallery of all views", _casia_b_cross),
+    "ou-mvlp": Protocol("OU-MVLP", _oumvlp, {"gaitbase": 90.8, "deepgaitv2": 92.0}, SURVEY),
+    "grew": Protocol(
+        "GREW",
+        _grew,
+        {"gaitbase": 60.1, "deepgaitv2": 77.7, "skeletongaitpp": 85.8, "multigaitpp": 93.4},
+        SURVEY,
+    ),
+    "gait3d": Protocol(
+        "Gait3D",
+        _gait3d,
+        {"gaitbase": 64.6, "deepgaitv2": 74.4, "skeletongaitpp": 77.6, "multigaitpp": 85.4},
+        SURVEY,
+    ),
+    "ccpg": Protocol(
+        "CCPG",
+        _ccpg,
+        {
+            "gaitbase": 75.5,
+            "deepgaitv2": 83.3,
+            "skeletongaitpp": 83.7,
+            "multigaitpp": 87.6,
+            "biggait": 87.2,
+            "biggergait": 93.3,
+        },
+        SURVEY,
+    ),
+    "sustech1k": Protocol(
+        "SUSTech1K",
+        _sustech1k,
+        {"gaitbase": 76.1, "deepgaitv2": 82.3, "skeletongaitpp": 81.3, "multigaitpp": 87.4},
+        SURVEY,
+    ),
+    "ccgr-mini": Protocol("CCGR-MINI", _ccgr_mini),
+}
+"""By the name that `gaitstream evaluate` takes."""
+__all__ = ["PROTOCOLS", "Protocol", "Scores", "find_protocol", "read_partition"]

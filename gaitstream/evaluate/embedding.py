@@ -1,0 +1,90 @@
+"""A data set's sequences through a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.errors import SourceError
+from gaitstream.models import skeleton_maps
+from gaitstream.models.inputs import NAMES, Inputs
+from gaitstream.models.manifest import InputContract, InputKind, Manifest
+from gaitstream.models.recognizer import Recognizer
+
+Array = NDArray[Any]
+CUT = {InputKind.SILHOUETTE, InputKind.SKELETON_MAP, InputKind.REPRESENTATION}
+"""Inputs that are stored square and cut to the middle columns."""
+
+
+def inputs_of(manifest: Manifest, arrays: Sequence[Array], frames: int | None = None) -> Inputs:
+    """The model's inputs among a sequence's arrays, told apart by their shapes.
+
+    Args:
+        manifest: of the bundle.
+        arrays: a row per frame each, in the order of the files' names.
+        frames: at most so many, the first ones; all when None.
+
+    Raises:
+        SourceError: an input is not among them.
+    """
+    found: dict[str, Array] = {}
+    left = [array[:frames] for array in arrays]
+    for contract in manifest.inputs:
+        index = next((i for i, array in enumerate(left) if _fits(contract, array)), None)
+        if index is None:
+            shapes = ", ".join(str(list(array.shape)) for array in arrays)
+            raise SourceError(
+                f"{manifest.model} looks at {contract.kind.value}, {contract.height} x {contract.width}; the "
+                f"sequence has arrays of shape {shapes}"
+            )
+        found[NAMES[contract.kind]] = _prepared(contract, left.pop(index))
+    ratios = next((array for array in left if array.ndim == 1), None)
+    if ratios is not None and InputKind.CROP in manifest.needs:
+        found["ratios"] = ratios.astype(np.float32)
+    return found
+
+
+def embed(model: Recognizer, inputs: Inputs) -> NDArray[np.float32]:
+    """One sequence's embedding, float32 `[parts, dim]`."""
+    return model.embed_inputs(inputs)
+
+
+def _fits(contract: InputContract, array: Array) -> bool:
+    """Whether an array is what an input looks at."""
+    test: Callable[[Array], bool] = _SHAPES[contract.kind]
+    return test(array) and (
+        contract.kind not in (InputKind.SKELETON_MAP, InputKind.REPRESENTATION)
+        or array.shape[1] == contract.channels
+    )
+
+
+_SHAPES: dict[InputKind, Callable[[Array], bool]] = {
+    InputKind.CROP: lambda a: a.ndim == 4 and 3 in (a.shape[1], a.shape[3]) and a.dtype == np.uint8,
+    InputKind.POSE: lambda a: a.ndim == 4 and a.shape[1] == 17,
+    InputKind.SILHOUETTE: lambda a: a.ndim == 3 and a.shape[1] >= 32,
+    InputKind.SKELETON_MAP: lambda a: a.ndim == 4,
+    InputKind.JOINTS: lambda a: a.ndim == 3 and a.shape[1] in (17, 18) and a.shape[2] >= 3,
+    InputKind.REPRESENTATION: lambda a: a.ndim == 4,
+}
+
+
+def _prepared(contract: InputContract, array: Array) -> Array:
+    if contract.kind is InputKind.CROP:
+        return np.ascontiguousarray(array if array.shape[1] == 3 else np.moveaxis(array, 3, 1))
+    if contract.kind is InputKind.JOINTS:
+        points = skeleton_maps.to_coco17(array[:, :, :3].astype(np.float32))
+        return skeleton_maps.fill_missing(points).astype(np.float32)
+    if contract.kind in CUT:
+        framed = array[:, None] if array.ndim == 3 else array
+        spare = framed.shape[-1] - contract.width * framed.shape[-2] // contract.height
+        cut = framed[..., spare // 2 : framed.shape[-1] - spare // 2] if spare > 0 else framed
+        if cut.shape[-2:] != (contract.height, contract.width):
+            raise SourceError(
+                f"frames are {array.shape[-2]} x {array.shape[-1]}; the model takes {contract.height} x "
+                f"{contract.width} or square ones of that height"
+            )
+        return np.ascontiguousarray(cut)
+    return array

@@ -1,0 +1,199 @@
+"""A whole evaluation on a data set written in OpenGait's layout, and what a damaged one is answered with."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the bundle is written with the extra 'export'")
+
+from gaitstream.cli import main  # noqa: E402
+from gaitstream.errors import ConfigError, SourceError  # noqa: E402
+from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol  # noqa: E402
+from gaitstream.evaluate.dataset import load, read_pickle, scan  # noqa: E402
+from gaitstream.evaluate.evaluation import EvaluationOptions, Result, evaluate  # noqa: E402
+from gaitstream.evaluate.page import render  # noqa: E402
+from gaitstream.evaluate.protocols import Sequences  # noqa: E402
+from gaitstream.export.api import Options, write_bundle  # noqa: E402
+from gaitstream.models.graphs.walkers import draw_silhouette  # noqa: E402
+from gaitstream.models.spec import find_family  # noqa: E402
+
+PEOPLE = ("001", "002", "003")
+CONDITIONS = ("nm-01", "nm-02", "nm-03", "nm-04", "nm-05", "nm-06", "bg-01", "bg-02", "cl-01", "cl-02")
+VIEWS = ("000", "090")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three drawn people in CASIA-B's conditions and two views, silhouettes of 64 x 64."""
+    root = tmp_path_factory.mktemp("casia")
+    for number, person in enumerate(PEOPLE):
+        for c, condition in enumerate(CONDITIONS):
+            for v, view in enumerate(VIEWS):
+                folder = root / person / condition / view
+                folder.mkdir(parents=True)
+                frames = [draw_silhouette(number, 0.7 * (c + v) + 0.5 * f, 2.0 * v) for f in range(5)]
+                (folder / f"{view}.pkl").write_bytes(pickle.dumps(np.stack(frames)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GaitSet with random weights."""
+    root = tmp_path_factory.mktemp("gaitset") / "bundle"
+    root.mkdir()
+    write_bundle(find_family("gaitset").random(3), root, Options(precisions=("fp32",)))
+    return root
+
+
+@pytest.mark.slow
+def test_an_evaluation_resumes_and_keeps_what_made_it(
+    dataset: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["evaluate", str(bundle), "--data", str(dataset), "--protocol", "casia-b", "--out", str(out)]
+    command += ["--runtime", "openvino", "--precision", "fp32"]
+    assert main(command) == 0
+    assert "NM rank-1" in capsys.readouterr().out
+    result = json.loads((out / "evaluation.json").read_text())
+    assert result["figures"].keys() == {"mean rank-1", "NM rank-1", "BG rank-1", "CL rank-1"}
+    assert result["sequences"] == len(PEOPLE) * len(CONDITIONS) * len(VIEWS)
+    assert (result["runtime"], result["precision"], result["identities"]) == ("openvino", "fp32", 3)
+    assert "CASIA-B" in (out / "evaluation.html").read_text()
+    stored = sorted((out / "embeddings").rglob("*.npy"))
+    assert len(stored) == result["sequences"]
+    before = {path: path.stat().st_mtime_ns for path in stored}
+    stored[7].unlink()
+    stored[9].with_suffix(".123.part").write_bytes(b"torn")
+    assert main(command) == 0
+    after = {path: path.stat().st_mtime_ns for path in stored}
+    assert [path for path in stored if before[path] != after[path]] == [stored[7]]
+    assert json.loads((out / "evaluation.json").read_text())["figures"] == result["figures"]
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same(dataset: Path, bundle: Path, tmp_path: Path) -> None:
+    def run(processes: int) -> Result:
+        return evaluate(
+            EvaluationOptions(
+                bundle=bundle, data=dataset, protocol="casia-b", out=tmp_path / str(processes),
+                runtime="openvino", precision="fp32", processes=processes,
+            )
+        )  # fmt: skip
+
+    one, two = run(1), run(2)
+    assert one.figures == two.figures
+    assert one.eer == pytest.approx(two.eer)
+
+
+def embeddings(identities: list[str], conditions: list[str], views: list[str], seed: int = 0) -> Sequences:
+    """Each person's embeddings lie close together: all is found."""
+    rng = np.random.default_rng(seed)
+    centre = {name: rng.normal(size=(2, 8)) for name in sorted(set(identities))}
+    rows = [centre[name] + 0.01 * rng.normal(size=(2, 8)) for name in identities]
+    return Sequences.of(rows, identities, conditions, views)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "conditions", "views"),
+    [
+        ("ou-mvlp", ["00", "01"], ["000", "090"]),
+        ("grew", ["01", "02"], ["a"]),
+        ("ccgr-mini", ["1_a", "2_b"], ["v1", "v2"]),
+        ("sustech1k", ["00-nm", "01-nm", "01-bg"], ["000", "090"]),
+    ],
+)
+def test_people_who_differ_are_all_found(protocol: str, conditions: list[str], views: list[str]) -> None:
+    rows = [(p, c, v) for p in ("a", "b", "c") for c in conditions for v in views]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    figures = find_protocol(protocol).score(data, "euc", None).figures
+    assert next(iter(figures.values())) == pytest.approx(100.0)
+
+
+def test_gait3d_takes_its_probes_from_its_file(tmp_path: Path) -> None:
+    rows = [(p, c, "s") for p in ("a", "b", "c") for c in ("c1", "c2", "c3")]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    listed = tmp_path / "Gait3D.json"
+    listed.write_text(json.dumps({"PROBE_SET": ["a-c1-s", "b-c1-s", "c-c1-s"]}))
+    found = find_protocol("gait3d").score(data, "euc", listed)
+    assert found.figures["rank-1"] == 100.0
+    assert found.figures["mAP"] == pytest.approx(100.0)
+    with pytest.raises(ConfigError, match="give it with --probes"):
+        find_protocol("gait3d").score(data, "euc", None)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, ("touch /tmp/should-not-exist",)
+
+
+def test_a_pickle_that_would_run_something_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(SourceError, match=r"not needed for an array|no array needs"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"nonsense", pickle.dumps({"a": 1})])
+def test_a_damaged_pickle_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "frames.pkl"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"frames\.pkl"):
+        read_pickle(path)
+
+
+def test_a_folder_of_another_layout_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="there is no data set"):
+        scan(tmp_path / "none")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(SourceError, match="expected id/type/view"):
+        scan(tmp_path)
+
+
+def test_files_of_a_sequence_have_one_length(tmp_path: Path) -> None:
+    folder = tmp_path / "1" / "nm-01" / "000"
+    folder.mkdir(parents=True)
+    for number, frames in enumerate((4, 5)):
+        (folder / f"{number}.pkl").write_bytes(pickle.dumps(np.zeros((frames, 64, 64), np.uint8)))
+    with pytest.raises(SourceError, match=r"\[4, 5\] frames"):
+        load(scan(tmp_path)[0])
+
+
+def test_published_figures_are_of_known_families() -> None:
+    for protocol in PROTOCOLS.values():
+        for family in protocol.published:
+            assert find_family(family).name == family
+
+
+def test_names_are_text_in_the_page() -> None:
+    result = Result(
+        protocol="grew",
+        title="GREW",
+        model="<b>",
+        figures={"rank-1": 60.0},
+        published=None,
+        published_source="",
+        eer=None,
+        fingerprint="f",
+        checkpoint={},
+        runtime="openvino",
+        precision="fp32",
+        metric="euc",
+        data="d",
+        sequences=1,
+        identities=1,
+        partition=None,
+        frames=None,
+        version="0",
+        finished_utc="",
+        cmc=[50.0, 100.0],
+    )
+    page = render(result)
+    assert "&lt;b&gt;" in page
+    assert "CMC curve" in page
