@@ -8,6 +8,7 @@ addresses are wanted, so that the tensors of a hundred people become a few copie
 from __future__ import annotations
 
 import ctypes
+import functools
 from math import prod
 from typing import NamedTuple
 
@@ -96,16 +97,33 @@ def locate(tensor: Tensor, shape: tuple[int, ...], dtype: type[np.generic]) -> L
     capsule = tensor.__dlpack__()
     view = _view(capsule)
     kind = _TYPES.get((view.type.code, view.type.bits)) if view.type.lanes == 1 else None
-    found = tuple(view.shape[i] for i in range(view.rank))
-    if kind is not dtype or prod(found) != prod(shape):
+    found = tuple(view.shape[: view.rank])
+    count = _count(shape)
+    if kind is not dtype or _count(found) != count:
         told = np.dtype(kind) if kind else f"DLPack type {view.type.code}/{view.type.bits}"
         raise EngineError(f"an encoder gave {found} {told}, {shape} {np.dtype(dtype)} was expected")
-    _require_dense(view, found)
+    if view.strides and not _is_dense(found, tuple(view.strides[: view.rank])):
+        raise EngineError("an encoder gave a tensor with gaps; dense outputs are expected")
     if view.device.kind not in (CPU, CUDA_HOST, CUDA, CUDA_MANAGED):
         raise EngineError(f"a tensor lies on DLPack device {view.device.kind}; CPU and CUDA are known")
     on_device = view.device.kind in (CUDA, CUDA_MANAGED)
-    size = prod(shape) * np.dtype(dtype).itemsize
-    return Location((view.data or 0) + view.offset, size, on_device)
+    return Location((view.data or 0) + view.offset, count * np.dtype(dtype).itemsize, on_device)
+
+
+@functools.cache
+def _count(shape: tuple[int, ...]) -> int:
+    """Values. Kept, as there is one shape for each layer and hundreds of tensors in a buffer."""
+    return prod(shape)
+
+
+@functools.cache
+def _is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _view(capsule: object) -> _Tensor:
@@ -117,15 +135,3 @@ def _view(capsule: object) -> _Tensor:
     if name != b"dltensor":
         raise EngineError(f"a DLPack capsule named {name!r} came out of an encoder; it was consumed before")
     return _Tensor.from_address(address)
-
-
-def _require_dense(view: _Tensor, shape: tuple[int, ...]) -> None:
-    if not view.strides:
-        return
-    expected = 1
-    for size, stride in zip(
-        reversed(shape), reversed([view.strides[i] for i in range(view.rank)]), strict=True
-    ):
-        if size != 1 and stride != expected:
-            raise EngineError("an encoder gave a tensor with gaps; dense outputs are expected")
-        expected *= size
