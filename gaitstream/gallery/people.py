@@ -28,7 +28,9 @@ from gaitstream.gallery.scan import coarse_distances, fine_distances
 from gaitstream.gallery.table import TemplateTable
 
 LISTED = 64
-"""People a search bounds closely."""
+"""Most people that a search lists."""
+CLOSE = 8
+"""The nearest of all, one for so many that may be listed, are certain to be listed."""
 Indices = NDArray[np.int64]
 
 
@@ -170,16 +172,10 @@ class People:
         owners = table.owners[:count].copy()
         given = Probes.of(table.layout, np.stack(probes))
         bounds = coarse_distances(table.layout, table.rows[:count], given)
-        people = int(owners.max(initial=-1)) + 1
-        found = []
-        for number, bound in enumerate(bounds):
-            bound -= given.slack[number]
-            nearest = np.full(people + 1, np.inf, np.float32)
-            np.minimum.at(nearest, owners, bound)  # of nobody, -1, comes last
-            nearest *= np.float32(1 - WIDEN)
-            chosen, floor = _smallest(nearest[:people], listed)
-            found.append(self._bound(table, owners, chosen, given.padded[number], floor))
-        return found
+        return [
+            self._nearest(table, owners, bound - slack, probe, listed)
+            for bound, slack, probe in zip(bounds, given.slack, given.padded, strict=True)
+        ]
 
     def exact(self, model: str, probe: Floats, persons: Sequence[int]) -> Floats:
         """Distance to the nearest template of each of some people, float32 `[n]`; infinite without one."""
@@ -195,21 +191,47 @@ class People:
                 out[column] = mean_part_distance(probe, np.stack(templates)).min()
         return out
 
+    def _nearest(
+        self, table: TemplateTable, owners: NDArray[np.int32], bound: Floats, probe: Floats, listed: int
+    ) -> Nearest:
+        """The nearest people, from lower bounds of the distances to all templates.
+
+        Those with the smallest bounds are looked at closely first; then whoever may still be as near as the
+        `listed / CLOSE` nearest of these. Everybody else is further away.
+        """
+        people = int(owners.max(initial=-1)) + 1
+        low = np.full(people + 1, np.inf, np.float32)
+        np.minimum.at(low, owners, bound)  # of nobody, -1, comes last
+        low = low[:people] * np.float32(1 - WIDEN)
+        first = _smallest(low, listed)
+        found = self._bound(table, owners, first, probe)
+        if len(first) == np.isfinite(low).sum():
+            return found
+        reach = np.sort(found.high)[max(1, listed // CLOSE) - 1]
+        rest = np.isfinite(low)
+        rest[first] = False
+        near = np.flatnonzero(rest & (low <= reach))
+        rest[near] = False
+        floor = float(low[rest].min(initial=np.inf))
+        second = self._bound(table, owners, near, probe)
+        return _cut(_joined(found, second, floor), listed)
+
     def _bound(
-        self, table: TemplateTable, owners: NDArray[np.int32], chosen: Indices, probe: Floats, floor: float
+        self, table: TemplateTable, owners: NDArray[np.int32], chosen: Indices, probe: Floats
     ) -> Nearest:
         """Close bounds of the distances to the chosen people."""
-        column = np.full(int(owners.max(initial=-1)) + 2, -1, np.int64)
-        column[chosen] = np.arange(len(chosen))
-        places = np.flatnonzero(column[owners] >= 0)
-        close = fine_distances(table.layout, table.rows, table.planes, places, probe)
-        slack = table.rows["fine"][places]
         low = np.full(len(chosen), np.inf, np.float32)
         high = np.full(len(chosen), np.inf, np.float32)
-        at = column[owners[places]]
-        np.minimum.at(low, at, (close - slack) * np.float32(1 - WIDEN))
-        np.minimum.at(high, at, (close + slack) * np.float32(1 + WIDEN))
-        return Nearest(chosen, low, high, floor)
+        if len(chosen):
+            column = np.full(int(owners.max(initial=-1)) + 2, -1, np.int64)
+            column[chosen] = np.arange(len(chosen))
+            places = np.flatnonzero(column[owners] >= 0)
+            close = fine_distances(table.layout, table.rows, table.planes, places, probe)
+            slack = table.rows["fine"][places]
+            at = column[owners[places]]
+            np.minimum.at(low, at, (close - slack) * np.float32(1 - WIDEN))
+            np.minimum.at(high, at, (close + slack) * np.float32(1 + WIDEN))
+        return Nearest(chosen, low, high, np.inf)
 
     def _set(self, line: PersonLine) -> None:
         for model, members in self.has.items():
@@ -228,14 +250,31 @@ def _nobody() -> Nearest:
     return Nearest(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), np.inf)
 
 
-def _smallest(bounds: Floats, count: int) -> tuple[Indices, float]:
-    """Indices of the smallest finite bounds, and the smallest of the others."""
+def _smallest(bounds: Floats, count: int) -> Indices:
+    """Indices of the smallest finite bounds."""
     if len(bounds) <= count:
-        return np.flatnonzero(np.isfinite(bounds)), np.inf
-    order = np.argpartition(bounds, count)[: count + 1]
-    last = order[np.argmax(bounds[order])]
-    chosen = order[(order != last) & np.isfinite(bounds[order])]
-    return np.sort(chosen), float(bounds[last])
+        return np.flatnonzero(np.isfinite(bounds))
+    chosen = np.argpartition(bounds, count - 1)[:count]
+    return chosen[np.isfinite(bounds[chosen])]
+
+
+def _joined(one: Nearest, other: Nearest, floor: float) -> Nearest:
+    return Nearest(
+        np.concatenate([one.persons, other.persons]),
+        np.concatenate([one.low, other.low]),
+        np.concatenate([one.high, other.high]),
+        floor,
+    )
+
+
+def _cut(nearest: Nearest, listed: int) -> Nearest:
+    """Without those who are no nearer than others who are not listed, and no longer than asked for."""
+    order = np.argsort(nearest.low, kind="stable")
+    kept = order[nearest.low[order] <= nearest.floor][:listed]
+    floor = (
+        min(nearest.floor, float(nearest.low[order[len(kept)]])) if len(kept) < len(order) else nearest.floor
+    )
+    return Nearest(nearest.persons[kept], nearest.low[kept], nearest.high[kept], floor)
 
 
 def changed(nearest: Nearest, people: People, model: str, probe: Floats, persons: Iterable[int]) -> None:

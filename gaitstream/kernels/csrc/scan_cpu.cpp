@@ -81,8 +81,19 @@ void quantise_part(const float* x, int width, uint8_t* high, int8_t* low, float*
 // 256 times the product with the high digits plus that with the low ones. Sums wrap, the result does not: it is
 // below 2^31 for parts of up to 512 values.
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
+int32_t sum_lanes(__m512i value) { return _mm512_reduce_add_epi32(value); }
+
+// The sums of four vectors, transposed on the way, so that they cost little more than one.
+__m128i sum_lanes(const __m512i* v) {
+  const __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+  const __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+  const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
 template <int R>
-void products(const uint8_t* const* rows, const int8_t* high, const int8_t* low, int width, int32_t* out, int step) {
+void products(const uint8_t* const* rows, const int8_t* high, const int8_t* low, int width, int32_t* out) {
   __m512i a[R], b[R];
   for (int r = 0; r < R; ++r) a[r] = b[r] = _mm512_setzero_si512();
   for (int c = 0; c < width; c += 64) {
@@ -93,12 +104,16 @@ void products(const uint8_t* const* rows, const int8_t* high, const int8_t* low,
       b[r] = _mm512_dpbusd_epi32(b[r], row, lower);
     }
   }
-  for (int r = 0; r < R; ++r)
-    out[r * step] = _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_slli_epi32(a[r], 8), b[r]));
+  for (int r = 0; r < R; ++r) a[r] = _mm512_add_epi32(_mm512_slli_epi32(a[r], 8), b[r]);
+  if constexpr (R == 4) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), sum_lanes(a));
+  } else {
+    for (int r = 0; r < R; ++r) out[r] = sum_lanes(a[r]);
+  }
 }
 #else
 template <int R>
-void products(const uint8_t* const* rows, const int8_t* high, const int8_t* low, int width, int32_t* out, int step) {
+void products(const uint8_t* const* rows, const int8_t* high, const int8_t* low, int width, int32_t* out) {
   for (int r = 0; r < R; ++r) {
     const uint8_t* row = rows[r];
     int32_t a = 0, b = 0;
@@ -106,7 +121,7 @@ void products(const uint8_t* const* rows, const int8_t* high, const int8_t* low,
       a += static_cast<int32_t>(row[c]) * high[c];
       b += static_cast<int32_t>(row[c]) * low[c];
     }
-    out[r * step] = static_cast<int32_t>((static_cast<uint32_t>(a) << 8) + static_cast<uint32_t>(b));
+    out[r] = static_cast<int32_t>((static_cast<uint32_t>(a) << 8) + static_cast<uint32_t>(b));
   }
 }
 #endif
@@ -122,17 +137,16 @@ void scan_rows(const ScanRequest& ask, int64_t at, int32_t* dots) {
       const uint8_t* rows[R];
       for (int r = 0; r < R; ++r) rows[r] = base[r] + static_cast<int64_t>(p) * ask.width;
       const int64_t from = (first_part + p) * ask.width;
-      products<R>(rows, ask.high + from, ask.low + from, ask.width, dots + p, ask.parts);
+      products<R>(rows, ask.high + from, ask.low + from, ask.width, dots + p * R);
     }
     const float *scale = ask.scale + first_part, *norm = ask.norm + first_part;
     const int32_t* shift = ask.shift + first_part;
     for (int r = 0; r < R; ++r) {
       const float* theirs = reinterpret_cast<const float*>(base[r] + ask.scale_at);
       const float* square = reinterpret_cast<const float*>(base[r] + ask.norm_at);
-      const int32_t* dot = dots + r * ask.parts;
       float sum = 0.0f;
       for (int p = 0; p < ask.parts; ++p) {
-        const int32_t product = static_cast<int32_t>(static_cast<uint32_t>(dot[p]) - static_cast<uint32_t>(shift[p]));
+        const int32_t product = static_cast<int32_t>(static_cast<uint32_t>(dots[p * R + r]) - static_cast<uint32_t>(shift[p]));
         const float d = norm[p] + square[p] - 512.0f * scale[p] * theirs[p] * static_cast<float>(product);
         sum += std::sqrt(d > 0.0f ? d : 0.0f);
       }
