@@ -18,25 +18,40 @@ int32_t ordered(float value) {
   return (bits & 0x7f800000) == 0x7f800000 ? INT32_MIN : order;
 }
 
+// The largest of each row, in two loops, because a compiler makes vectors of each and not of both in one; then
+// where the largest of all stands in the first row that has it.
 int first_largest(const float* map) {
   int32_t best = INT32_MIN;
-  for (int i = 0; i < kPixels; ++i) {
-    const int32_t order = ordered(map[i]);
-    best = order > best ? order : best;
+  int row = 0;
+  for (int y = 0; y < kHeight; ++y) {
+    int32_t orders[kWidth];
+    for (int x = 0; x < kWidth; ++x) orders[x] = ordered(map[y * kWidth + x]);
+    int32_t most = INT32_MIN;
+    for (int x = 0; x < kWidth; ++x) most = orders[x] > most ? orders[x] : most;
+    if (most > best) {
+      best = most;
+      row = y;
+    }
   }
   if (best == INT32_MIN) return kPixels;
-  for (int i = 0;; ++i) {
+  for (int i = row * kWidth;; ++i) {
     if (ordered(map[i]) == best) return i;
   }
+}
+
+const float* as_floats(const float* map, float*) { return map; }
+
+const float* as_floats(const half_bits* map, float* values) {
+  for (int i = 0; i < kPixels; ++i) values[i] = as_float(map[i]);
+  return values;
 }
 
 template <class In>
 void find_peaks(const In* maps, int64_t count, float* joints) {
   float values[kPixels];
   for (int64_t n = 0; n < count; ++n) {
-    const In* map = maps + n * kPixels;
-    for (int i = 0; i < kPixels; ++i) values[i] = as_float(map[i]);
-    const Joint joint = refine_peak(values, first_largest(values));
+    const float* map = as_floats(maps + n * kPixels, values);
+    const Joint joint = refine_peak(map, first_largest(map));
     joints[3 * n] = joint.x;
     joints[3 * n + 1] = joint.y;
     joints[3 * n + 2] = joint.score;
