@@ -39,7 +39,7 @@ def blocks(page: Path, *kinds: str) -> list[str]:
 PYTHON = {page.name: blocks(page, "python") for page in PAGES if blocks(page, "python")}
 SUBSCRIBERS = ("README.md", "events.md")
 """Pages whose snippets listen for ever."""
-GPU = re.compile(r"\bstream\.cuda_stream\b")
+GPU = re.compile(r"\bstream\.cuda_stream\b|\binfer_on_device\b")
 
 
 @pytest.fixture
