@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     gallery = commands.add_parser("gallery", help="list, judge, change and erase the people who are known")
     actions = gallery.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_reading(actions)
+    _add_calibrating(actions)
     _add_editing(actions)
     _add_erasing(actions)
     _add_moving(actions)
@@ -53,6 +54,14 @@ def _add_editing(actions: Commands) -> None:
     keep = _command(actions, "keep", "say for how long a person is kept")
     keep.add_argument("person", metavar="NAME")
     keep.add_argument("--days", type=float, metavar="N", help="from now; without it for ever")
+
+
+def _add_calibrating(actions: Commands) -> None:
+    calibrate = _command(actions, "calibrate", "choose the thresholds for a rate of false positives")
+    calibrate.add_argument(
+        "--target-fpir", type=float, metavar="RATE",
+        help="share of strangers' searches that may end with a name, such as 0.01; without it the usual rule",
+    )  # fmt: skip
 
 
 def _add_erasing(actions: Commands) -> None:

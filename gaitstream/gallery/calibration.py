@@ -66,7 +66,7 @@ def calibrate(matcher: Matcher) -> Calibration | None:
     return conclude(search_all(matcher, range(len(matcher.templates))).found)
 
 
-def conclude(searches: Sequence[Search]) -> Calibration | None:
+def conclude(searches: Sequence[Search], target: float | None = None) -> Calibration | None:
     """Choose a threshold and a margin.
 
     From `ENOUGH` persons on, the threshold is the largest at which the estimated FPIR is at most `AIM`. With
@@ -74,6 +74,10 @@ def conclude(searches: Sequence[Search]) -> Calibration | None:
     the 5th of the impostor distances; with one template each, 3/4 of the 5th percentile of the impostor
     distances; with one person of several templates, 1.5 times the largest genuine distance. The margin is
     always a rule of thumb: a tenth of the room between the medians.
+
+    Args:
+        searches: what it rests on.
+        target: the FPIR to aim for instead, with any number of persons.
 
     Returns:
         None when there is neither a second person nor a second template.
@@ -85,8 +89,8 @@ def conclude(searches: Sequence[Search]) -> Calibration | None:
     if not len(genuine) and not len(impostor):
         return None
     persons, weights = _per_person(owner)
-    aim = AIM if persons >= ENOUGH else None
-    threshold = _largest(impostor, weights) if aim else _rule_of_thumb(genuine, impostor)
+    aim = target or (AIM if persons >= ENOUGH else None)
+    threshold = _largest(impostor, weights, aim) if aim and persons else _rule_of_thumb(genuine, impostor)
     room = float(np.median(impostor) - np.median(genuine)) if len(genuine) and len(impostor) else 0.0
     share = float(weights[impostor <= threshold].sum()) if persons else None
     return Calibration(
@@ -131,14 +135,14 @@ def _rule_of_thumb(genuine: Floats, impostor: Floats) -> float:
     return 0.75 * float(np.percentile(impostor, 5)) if len(impostor) else 1.5 * float(genuine.max())
 
 
-def _largest(impostor: Floats, weights: NDArray[np.float64]) -> float:
-    """Largest impostor distance at or under which lies a share of at most `AIM`."""
+def _largest(impostor: Floats, weights: NDArray[np.float64], aim: float) -> float:
+    """Largest impostor distance at or under which lies a share of at most `aim`; below all when none does."""
     order = np.argsort(impostor)
     # The two distances of a pair may differ in their last bits and must stay together.
     ordered = impostor[order] * np.float32(1 + 1e-5)
     shares = np.cumsum(weights[order])[np.searchsorted(impostor[order], ordered, side="right") - 1]
-    within = int((shares <= AIM + 1e-9).sum())
-    return float(ordered[max(0, within - 1)])
+    within = int((shares <= aim + 1e-9).sum())
+    return float(ordered[within - 1]) if within else float(impostor[order[0]]) * (1 - 1e-5)
 
 
 def _per_person(owner: NDArray[np.str_]) -> tuple[int, NDArray[np.float64]]:

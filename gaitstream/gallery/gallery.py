@@ -239,10 +239,24 @@ class Gallery:
                 if isinstance(template, Damage)
             ]
 
-    def calibrate(self, model: str) -> Calibration | None:
-        """Compute threshold and margin from the templates and keep them."""
-        with self.store.writing() as writing:
-            return self.tuner.anew(writing, model, self.url)
+    def calibrate(self, model: str, target_fpir: float | None = None) -> Calibration | None:
+        """Compute threshold and margin from the templates and keep them.
+
+        Args:
+            model: name of the recognizer.
+            target_fpir: the false positive identification rate to aim for, now and at all later changes;
+                None for the usual rule.
+
+        Raises:
+            GalleryError: the gallery has none of the model, or too few people for the rate.
+        """
+        with self.writing() as writing:
+            if find_model(writing, model) is None:
+                raise GalleryError(f"{self.url} has no templates of {model!r}; enrol somebody first")
+            found = self.tuner.aim(writing, model, target_fpir, self.url)
+            writing.note_change("")  # readers take the limits over with any change
+            audit.note(writing, self.sealer, "calibrated", model=model, detail=str(target_fpir or "as usual"))
+            return found
 
     def thresholds(self, model: str) -> tuple[float | None, float | None]:
         """The calibrated threshold and margin of a model; None where there is none."""

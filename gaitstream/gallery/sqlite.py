@@ -164,6 +164,11 @@ class SqliteStore:
                 f"{self.path} cannot be used now (locked: another process writes for over {BUSY_S:g} s); "
                 "see that no other process holds it"
             ) from error
+        except OSError as error:  # the lock's file, or the copy that replaces the gallery
+            self._drop_connection()
+            raise GalleryError(
+                f"{self.path} cannot be written ({error}); see that its folder may be written and has room"
+            ) from error
         except sqlite3.OperationalError as error:
             self._drop_connection()
             raise GalleryError(

@@ -65,6 +65,22 @@ class Tuner:
         update(searches, changed, self._embeddings(writing, row, searches))
         return self._keep(writing, row, searches)
 
+    def aim(self, writing: Writing, model: str, target: float | None, where: str) -> Calibration | None:
+        """Calibrate a model from all its templates for a rate, from now on; None for the usual rule.
+
+        Raises:
+            GalleryError: there are too few people to tell such a rate from none.
+        """
+        writing.set(f"target/{model}", None if target is None else repr(target).encode())
+        found = self.anew(writing, model, where)
+        persons = found.persons if found else 0
+        if target is not None and persons * target < 1:
+            raise GalleryError(
+                f"a false positive rate of {target:.2%} cannot be told from none with {persons} people "
+                f"of {model}: enrol {int(1 / target) + 1}, or aim for {1 / max(1, persons):.2%} or more"
+            )
+        return found
+
     def anew(self, writing: Writing, model: str, where: str) -> Calibration | None:
         """Calibrate a model from all its templates."""
         return self._make(writing, _row(writing, model), where, leave_out_damaged=False)
@@ -98,7 +114,8 @@ class Tuner:
 
     def peek(self, reading: Reading, row: ModelRow, where: str) -> Calibration | None:
         """What `anew` would find, and keeps nothing."""
-        return conclude(_search(self.gather(reading, row, where), self._vault.records(reading)).found)
+        searches = _search(self.gather(reading, row, where), self._vault.records(reading))
+        return conclude(searches.found, _target(reading, row.name))
 
     def complain(self, reading: Reading, damage: Damage, where: str) -> NoReturn:
         """Tell of a damaged template.
@@ -122,7 +139,7 @@ class Tuner:
         return self._keep(writing, row, searches)
 
     def _keep(self, writing: Writing, row: ModelRow, searches: Searches) -> Calibration | None:
-        found = conclude(searches.found)
+        found = conclude(searches.found, _target(writing, row.name))
         writing.put_model(replace(row, calibration=self._vault.seal_calibration(row.name, found)))
         place = f"searches/{row.name}"
         writing.set(place, self._vault.sealer.seal(msgspec.msgpack.encode(searches), place))
@@ -143,6 +160,12 @@ class Tuner:
                 self._searched[opened.number] = opened.parts
         searches.found = [one for one in searches.found if one.template in self._searched]
         return self._searched
+
+
+def _target(reading: Reading, model: str) -> float | None:
+    """The FPIR that was asked for; None for the usual rule."""
+    kept = reading.setting(f"target/{model}")
+    return float(kept) if kept else None
 
 
 def _search(gathered: ByPerson, records: Mapping[str, PersonRecord]) -> Searches:

@@ -9,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from gaitstream.cli import main
+from gaitstream.errors import GalleryError
 from gaitstream.gallery import Enrolment, Gallery, Matcher
-from gaitstream.gallery.calibration import AIM, ENOUGH, Calibration, calibrate, describe
+from gaitstream.gallery.calibration import AIM, ENOUGH, Calibration, calibrate, conclude, describe
+from gaitstream.gallery.searches import search_all
 
 Floats = NDArray[np.float32]
 SHAPE = (2, 6)
@@ -83,6 +85,54 @@ def test_a_person_with_many_templates_weighs_as_one_with_few() -> None:
     assert found is not None
     assert found.persons == 3
     assert found.fpir == pytest.approx(2 / 3)  # a is taken for b, and b for a
+
+
+def test_a_target_is_held_by_fresh_strangers_as_stated() -> None:
+    """The held-out rate lies in the stated interval in at least 90% of 50 galleries, and near the target."""
+    inside, rates = 0, []
+    for seed in range(50):
+        rng = np.random.default_rng(1000 + seed)
+        matcher = enrolled(rng, 150, 2)
+        found = conclude(search_all(matcher, range(len(matcher.templates))).found, 0.05)
+        assert found is not None
+        assert found.aim == 0.05
+        strangers = people(rng, 400, 1)[:, 0]
+        each = np.stack([matcher.distances(probe) for probe in strangers]).min(axis=1)
+        rates.append(float((each <= found.threshold).mean()))
+        low, high = found.fpir_range
+        inside += low <= rates[-1] <= high
+    assert inside >= 45
+    assert 0.03 < np.mean(rates) < 0.08
+
+
+def test_a_gallery_keeps_aiming_for_its_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "people.gallery"
+    walks = people(np.random.default_rng(6), 60, 2)
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(
+            Enrolment(f"p{i}", "biggait", "b" * 64, maps) for i, maps in enumerate(walks[:50])
+        )
+        usual = gallery.calibration("biggait")
+        with pytest.raises(
+            GalleryError, match="cannot be told from none with 50 people of biggait: enrol 101"
+        ):
+            gallery.calibrate("biggait", 0.01)
+        assert gallery.calibration("biggait") == usual
+        before = gallery.mark()
+        assert main(["gallery", "calibrate", "--gallery", str(path), "--target-fpir", "0.1"]) == 0
+        assert "chosen for a false positive rate (FPIR) of 10.0%" in capsys.readouterr().out
+        assert gallery.mark() != before
+        gallery.enroll_many(
+            Enrolment(f"q{i}", "biggait", "b" * 64, maps) for i, maps in enumerate(walks[50:])
+        )
+        kept = gallery.calibration("biggait")
+        assert kept is not None
+        assert kept.aim == 0.1
+        assert kept.fpir is not None
+        assert 0.05 < kept.fpir <= 0.1
+        gallery.calibrate("biggait")
+        assert gallery.calibration("biggait") == calibrate(gallery.matcher("biggait", "b" * 64))
+    assert main(["gallery", "calibrate", "--gallery", str(path), "--target-fpir", "2"]) == 2
 
 
 def test_one_person_gives_a_threshold_and_no_rate() -> None:

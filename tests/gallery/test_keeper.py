@@ -261,3 +261,18 @@ def test_a_run_erases_what_is_past_its_time_and_records_its_use(
         actions = [line.action for line in lines]
         assert actions == ["enrolled", "enrolled", "retention", "use.started", "expired", "use.ended"]
         assert lines[3].detail == f"gallery {gallery.id} at change 2"
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_gallery(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with Keeper(path, [MODEL]) as keeper, monkeypatch.context() as patched:
+        patched.setattr("filelock.FileLock.acquire", denied)
+        keeper.start()  # the use cannot be recorded, and is matched against all the same
+        people = keeper.people()
+        within_a_second(people, lambda: set(nearest(people, walks(1)[0])) == {"Ada", "Bob"})
+        with Gallery(path) as gallery, pytest.raises(GalleryError, match="cannot be written"):
+            gallery.enroll("Cyd", MODEL, PRINT, walks(3))

@@ -90,6 +90,20 @@ def info(args: argparse.Namespace) -> int:
     return int(bool(damaged))
 
 
+def calibrate(args: argparse.Namespace) -> int:
+    """`gallery calibrate`."""
+    target = args.target_fpir
+    if target is not None and not 0 < target < 0.5:
+        raise ConfigError(f"--target-fpir {target:g}: give a share between 0 and 0.5, such as 0.01")
+    with open_gallery(args) as gallery:
+        for model in gallery.models():
+            found = gallery.calibrate(model, target)
+            print(f"{model}: " + (f"threshold {found.threshold:.4f}" if found else "no threshold yet"))
+            for line in describe(found) if found else ():
+                print(f"  {line}")
+    return 0
+
+
 def show(args: argparse.Namespace) -> int:
     """`gallery show`."""
     with open_gallery(args) as gallery, gallery.store.reading() as reading:
