@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import json
 import shlex
 import shutil
@@ -123,11 +124,12 @@ def test_a_bundle_without_the_graph_says_how_to_get_it(tmp_path: Path, capsys: A
     assert words[:7] == [
         "gaitstream", "export", "gaitheat", "--checkpoint", "CHECKPOINT", "--out", "bundle-deepstream"
     ]  # fmt: skip
-    args = build_parser().parse_args(words[1:])
-    assert args.target == "deepstream"
-    assert Path(args.option_pose).is_file()
-    assert parse_groups(args.option_groups) == GROUPS
-    assert (args.option_gamma_deg, args.option_small_angle, args.precision) == ("5", "identity", "fp32")
+    build_parser().parse_args(words[1:])  # a command that can be given
+    told = dict(itertools.pairwise(words))
+    assert told["--target"] == "deepstream"
+    assert Path(told["--pose"]).is_file()
+    assert parse_groups(told["--groups"]) == GROUPS
+    assert (told["--gamma"], told["--small-angle"], told["--precision"]) == ("5", "identity", "fp32")
     assert main(["run", "--cameras", str(file), "--frontend", "deepstream", "--no-table"]) == 3
 
 
