@@ -273,6 +273,13 @@ class Runtime(Section):
     """Most person crops, or frames, in one call of an engine."""
     deadline_ms: Annotated[float, Field(ge=0, le=1000)] = 10.0
     """How long a batch waits to fill across cameras."""
+    gpu: Annotated[int, Field(ge=0, le=63)] = 0
+    """Number of the GPU, for runtimes that have one. Another than the first one is asked of every network."""
+
+    @property
+    def device(self) -> str | None:
+        """What `open_engine` is told: None leaves it to the runtime."""
+        return f"cuda:{self.gpu}" if self.gpu else None
 
 
 class Sources(Section):

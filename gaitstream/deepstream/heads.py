@@ -28,8 +28,10 @@ def load_heads(config: Config, cache: EngineCache | None = None) -> dict[str, Re
 
 def _open_windows(bundle: Bundle, config: Config, cache: EngineCache | None) -> WindowEncoder:
     manifest, runtime = bundle.manifest, config.runtime
+    # DeepStream's own GPU, where it is not the first: that one may belong to somebody else.
+    device = f"cuda:{config.deepstream.gpu}" if config.deepstream.gpu else None
     if manifest.shape == "clip":
-        options = {"threads": runtime.threads, "cache": cache}
+        options = {"threads": runtime.threads, "cache": cache, "device": device}
         return on_best_runtime(
             bundle,
             runtime.name,
@@ -43,4 +45,5 @@ def _open_windows(bundle: Bundle, config: Config, cache: EngineCache | None) -> 
             "with --normalization fixed"
         )
     graph = bundle.graph("head", "fp32")
-    return Head(manifest, open_engine(graph, runtime.name, "fp32", runtime.threads, cache=cache))
+    engine = open_engine(graph, runtime.name, "fp32", runtime.threads, cache=cache, device=device)
+    return Head(manifest, engine)

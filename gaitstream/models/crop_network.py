@@ -83,6 +83,7 @@ def open_for_crops(
     threads: int | None = None,
     *,
     cache: EngineCache | None = None,
+    device: str | None = None,
 ) -> Engine:
     """Open the graph of a `CropNetwork`, whose engine makes floats of the pixels itself where it can.
 
@@ -97,6 +98,7 @@ def open_for_crops(
         precision,
         threads,
         cache=cache,
+        device=device,
         free_batch=True,
         pixels=Pixels(contract.scale, contract.mean, contract.std),
         proven=contract.precisions,

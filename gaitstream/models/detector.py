@@ -65,6 +65,7 @@ class DetectorModel:
         precision: str = "auto",
         threads: int | None = None,
         batch: int = 16,
+        device: str | None = None,
     ) -> Self:
         """Open a detector.
 
@@ -76,6 +77,7 @@ class DetectorModel:
             precision: likewise.
             threads: likewise.
             batch: most images in one call, where the graph leaves it open.
+            device: see `gaitstream.engines.open_engine`.
 
         Raises:
             ConfigError: no such file, a wrong manifest, or outputs of no known layout.
@@ -88,7 +90,9 @@ class DetectorModel:
         pixels = Pixels(
             contract.scale, contract.mean, contract.std, interleaved=True, swap=contract.colour == "rgb"
         )
-        engine = open_engine(graph, runtime, precision, threads, pixels=pixels, proven=contract.precisions)
+        engine = open_engine(
+            graph, runtime, precision, threads, device=device, pixels=pixels, proven=contract.precisions
+        )
         return cls(contract, engine, nms_iou=nms_iou, batch=batch)
 
     def detect(self, images: Sequence[Image], least: Sequence[float] | float = 0.3) -> list[Detections]:

@@ -73,6 +73,7 @@ class PoseModel:
         threads: int | None = None,
         *,
         cache: EngineCache | None = None,
+        device: str | None = None,
     ) -> Self:
         """Open an ONNX file, the manifest that names it, or a name of the model zoo.
 
@@ -83,7 +84,8 @@ class PoseModel:
             EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
         """
         graph, contract = read_contract(model)
-        return cls(contract, open_for_crops(graph, contract, runtime, precision, threads, cache=cache))
+        engine = open_for_crops(graph, contract, runtime, precision, threads, cache=cache, device=device)
+        return cls(contract, engine)
 
     def crop(self, image: Bytes, boxes: Floats) -> Bytes:
         """Cut people out: box x 1.25 around its centre, aspect kept, black where the image ends.

@@ -120,6 +120,7 @@ class Recognizer:
         alignment: Alignment = "kernel",
         cache: EngineCache | None = None,
         progress: Progress = no_progress,
+        device: str | None = None,
     ) -> Self:
         """Open a bundle on the best runtime that works here, or on the one named.
 
@@ -134,6 +135,7 @@ class Recognizer:
                 bundle's standard ONNX operators).
             cache: where compiled engines are kept.
             progress: told of builds under way.
+            device: see `gaitstream.engines.open_engine`.
 
         Raises:
             BundleError: the bundle is incomplete or was edited, or has no graphs of this precision.
@@ -141,7 +143,9 @@ class Recognizer:
             EngineError: no runtime works, or a graph does not compile in this precision.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        options = {"threads": threads, "batch": batch, "cache": cache, "progress": progress}
+        options = {
+            "threads": threads, "batch": batch, "cache": cache, "progress": progress, "device": device
+        }  # fmt: skip
         return on_best_runtime(
             opened, runtime, precision, options, lambda engines: cls._open(engines, alignment)
         )
@@ -369,7 +373,11 @@ def on_best_runtime(
     for name in names:
         try:
             choice = choose(
-                name, precision, allowed=manifest.allowed_precisions, stored=manifest.graphs.keys()
+                name,
+                precision,
+                allowed=manifest.allowed_precisions,
+                stored=manifest.graphs.keys(),
+                device=options.get("device"),
             )
             return use(BundleEngines(bundle, name, cast("Precision", choice.precision), options))
         except EngineError as error:

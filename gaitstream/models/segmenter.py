@@ -85,6 +85,7 @@ class Segmenter:
         *,
         layout: str = "auto",
         cache: EngineCache | None = None,
+        device: str | None = None,
     ) -> Self:
         """Open an ONNX file, the manifest that names it, or a name of the model zoo.
 
@@ -95,6 +96,7 @@ class Segmenter:
             threads: likewise.
             layout: how the output is read; `auto` takes the manifest's word, or recognises it.
             cache: where compiled engines are kept.
+            device: see `gaitstream.engines.open_engine`.
 
         Raises:
             ConfigError: there is no such file or layout, or the manifest is wrong.
@@ -104,7 +106,8 @@ class Segmenter:
         contract = found or SegmenterContract(graph=graph.name)
         if layout != "auto":
             contract = msgspec.structs.replace(contract, layout=layout)
-        return cls(contract, open_for_crops(graph, contract, runtime, precision, threads, cache=cache))
+        engine = open_for_crops(graph, contract, runtime, precision, threads, cache=cache, device=device)
+        return cls(contract, engine)
 
     def crop(self, image: Bytes, boxes: Floats) -> Bytes:
         """Cut people out: box x 1.25 around its centre, aspect kept, black where the image ends.

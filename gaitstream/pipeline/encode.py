@@ -97,17 +97,23 @@ class Encoder:
         recognizers: dict[str, Recognizer] = {}
         for name, model in config.models.recognizers.items():
             bundle = find_bundle(model.model, family=config.models.family(name))
-            recognizers[name] = Recognizer.load(bundle, runtime.name, runtime.precision, runtime.threads)
+            recognizers[name] = Recognizer.load(
+                bundle, runtime.name, runtime.precision, runtime.threads, device=runtime.device
+            )
         manifests = [recognizer.manifest for recognizer in recognizers.values()]
         # A bundle's half graphs say nothing of the other models: their own graphs and manifests decide.
         precision = "auto" if runtime.precision == "fp16" else runtime.precision
         options = (runtime.name, precision, runtime.threads)
         chosen = config.models.pose
         wanted = chosen.model if chosen else "demo" if any(one.needs_pose for one in manifests) else None
-        pose = PoseModel.load(wanted, *options) if wanted is not None else None
+        pose = PoseModel.load(wanted, *options, device=runtime.device) if wanted is not None else None
         needed = any(InputKind.SILHOUETTE in one.needs for one in manifests)
         masks = config.models.segmenter if needed else None
-        segmenter = Segmenter.load(masks.model, *options, layout=masks.layout) if masks is not None else None
+        segmenter = (
+            Segmenter.load(masks.model, *options, layout=masks.layout, device=runtime.device)
+            if masks is not None
+            else None
+        )
         jumps = config.quality.max_feature_jump is not None  # judged by the features themselves
         return cls(recognizers, pose, segmenter, on_device=not jumps)
 

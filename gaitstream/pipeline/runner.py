@@ -340,6 +340,7 @@ def load_detector(config: Config) -> DetectorModel:
         precision=runtime.precision,
         threads=runtime.threads,
         batch=runtime.batch,
+        device=runtime.device,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from gaitstream.config.schema import Config, Quality
 from gaitstream.data import Frame, Image, Person, Reason
 from gaitstream.engines.cache import EngineCache
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models import skeleton_maps
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.manifest import (
@@ -28,6 +28,7 @@ from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.judge import EvidenceJudge
+from gaitstream.pipeline.runner import load_detector
 
 LENIENT = Quality(min_sharpness=0, min_pose_score=0, min_motion=0)
 
@@ -296,3 +297,24 @@ def test_skeletons_and_joints_come_from_the_pose_stage(
     assert last.is_input
     assert last.map.dtype == expected.dtype
     np.testing.assert_allclose(last.map.astype(float), expected, atol=3.0)
+
+
+def test_every_network_is_asked_for_the_gpu_that_is_configured() -> None:
+    """`runtime.gpu: 1` is never computed on another device: OpenVINO, which has no GPU, refuses."""
+    config = Config.model_validate(
+        {
+            "cameras": [{"id": "a", "url": "a.mp4"}],
+            "models": {"gaitheat": "demo"},
+            "runtime": {"name": "openvino", "gpu": 1},
+        }
+    )
+    assert config.runtime.device == "cuda:1"
+    for load in (
+        lambda: load_detector(config),
+        lambda: Encoder.load(config),
+        lambda: PoseModel.load("demo", "openvino", device=config.runtime.device),
+    ):
+        with pytest.raises(EngineError, match="openvino compiles for 'cpu' here, not for 'cuda:1'"):
+            load()
+    plain = Config.model_validate({"cameras": [{"id": "a", "url": "a.mp4"}]})
+    assert plain.runtime.device is None
