@@ -160,7 +160,7 @@ class Link:
                 self.ordering.heads(heads.publisher, heads.epoch, heads.seq)
                 return True
             batch = _batches.decode(parts[1])
-            payloads = _split(batch, parts[2])
+            payloads = split_batch(batch, parts[2])
         except (ValueError, IndexError, RecursionError) as error:
             self._malformed(f"{self.endpoint}: a message that is none of this bus ({error})")
             return True
@@ -193,7 +193,7 @@ class Link:
         return True
 
 
-def _split(batch: Batch, data: bytes) -> list[bytes]:
+def split_batch(batch: Batch, data: bytes) -> list[bytes]:
     """The payloads of a batch.
 
     Raises:

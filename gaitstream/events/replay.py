@@ -195,7 +195,7 @@ class ReplayServer:
             # A REQ socket puts an empty part in front and wants it back.
             way = [identity, b""] if len(parts) > 2 and not parts[1] else [identity]
             try:
-                self._begin(way, _decode(body))
+                self._begin(way, decode_request(body))
             except (ValueError, RecursionError) as error:
                 self._send(way, Reply(error=f"this is no request ({error})"[:200]), [])
 
@@ -240,7 +240,13 @@ class ReplayServer:
         return True
 
 
-def _decode(body: bytes) -> Request:
+def decode_request(body: bytes) -> Request:
+    """A request as a client sent it.
+
+    Raises:
+        ValueError: it is none, or asks for more than is allowed.
+        RecursionError: it is nested too deeply.
+    """
     request = _decoder.decode(body)
     if len(request.prefixes) > MAX_PREFIXES:
         raise ValueError(f"{len(request.prefixes)} prefixes; at most {MAX_PREFIXES}")
