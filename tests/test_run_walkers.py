@@ -16,13 +16,17 @@ import pytest
 from gaitstream.events import (
     CameraOnline,
     Event,
+    IdentityConfirmed,
+    IdentityDecided,
     IdentityFinal,
+    IdentityRevised,
     Journal,
     Received,
     RunStarted,
     RunStopped,
     Subscriber,
     TrackEnded,
+    TrackStarted,
 )
 from gaitstream.models.bundle import Bundle
 from tests.pipeline.tiny import tiny_bundle
@@ -114,6 +118,11 @@ def test_four_people_are_found_and_no_frame_is_lost(
     assert (stopped.frames, stopped.cause) == (FRAMES, "end_of_stream")
     long = [e for e in of(received, TrackEnded) if isinstance(e, TrackEnded) and e.seen >= 0.8 * FRAMES]
     assert len(long) == 4
+    started = [e.track for e in of(received, TrackStarted) if isinstance(e, TrackStarted)]
+    assert sorted(started) == sorted(e.track for e in of(received, TrackEnded) if isinstance(e, TrackEnded))
+    [decided, *_] = of(received, IdentityDecided)
+    assert {"detect", "embed", "decide"} <= set(decided.latency_ms)
+    assert any(isinstance(one.event, IdentityConfirmed | IdentityRevised) for one in received)
     finals = {e.track: e for e in of(received, IdentityFinal) if isinstance(e, IdentityFinal)}
     assert all(finals[track.track].windows >= 10 for track in long)
     assert all(e.status != "known" and e.reason for e in finals.values())

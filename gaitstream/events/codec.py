@@ -93,9 +93,6 @@ class Stamp:
 
     def __call__(self, event: Event, seq: int, now_ns: int) -> bytes:
         """The bytes to keep and to send."""
-        latency = event.latency_ms
-        if latency or event.family == "identity":
-            latency = {**latency, "publish": (now_ns - event.time_ns) // 1000 / 1000}
         return self._encode(
             msgspec.structs.replace(
                 event,
@@ -106,6 +103,5 @@ class Stamp:
                 seq=seq,
                 captured_at=self._captured.text(event.time_ns),
                 published_at=self._published.text(now_ns),
-                latency_ms=latency,
             )
         )

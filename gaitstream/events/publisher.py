@@ -85,7 +85,7 @@ class Publisher:
         keys: str | Path | None = None,
         insecure: bool = False,
         erase: bool = True,
-        send_buffer: int = 1000,
+        send_buffer: int = 256,
     ) -> None:
         self.journal = journal
         self.published = 0

@@ -28,8 +28,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
             where no frame is involved. JavaScript numbers are too coarse for it: use `captured_at`.
         captured_at: `time_ns` as RFC 3339 text (publisher).
         published_at: when the event entered the journal, as RFC 3339 text (publisher).
-        latency_ms: milliseconds from capture, by stage; `publish` is added by the publisher where a frame
-            is involved.
+        latency_ms: of a decision: `decide`, milliseconds from the capture of the last frame used to the
+            decision, and what each stage's last batch took: `detect`, `track`, `encode`, `embed` and so on.
         models: fingerprint of each recognizer used, by model name.
     """
 

@@ -58,8 +58,13 @@ class EventMaker:
         self.models = dict(models)
         self._told: dict[tuple[str, int], tuple[str, str | None]] = {}
 
-    def identity(self, decision: Decision) -> Event:
-        """`identity.decided`, `.revised`, `.confirmed` or `.final`, by what was told of the track before."""
+    def identity(self, decision: Decision, latency_ms: Mapping[str, float] | None = None) -> Event:
+        """`identity.decided`, `.revised`, `.confirmed` or `.final`, by what was told of the track before.
+
+        Args:
+            decision: what to tell.
+            latency_ms: how long it took, by stage.
+        """
         kind = self._kind(decision)
         x1, y1, x2, y2 = (round(float(value), 1) for value in decision.box)
         return kind(
@@ -82,6 +87,7 @@ class EventMaker:
             rejections=decision.rejections,
             candidates=tuple((name, round(distance, 5)) for name, distance in decision.candidates),
             candidate_ids=decision.candidate_ids,
+            latency_ms={stage: round(value, 3) for stage, value in (latency_ms or {}).items()},
             models=self.models,
         )
 

@@ -159,10 +159,12 @@ class Stats:
 
     Attributes:
         now: the current values.
+        latest_ms: what each stage took the last time, milliseconds.
     """
 
     def __init__(self) -> None:
         self.now = Snapshot()
+        self.latest_ms: dict[str, float] = {}
         self._started_s = time.monotonic()
 
     def camera(self, camera: str) -> CameraStats:
@@ -184,6 +186,7 @@ class Stats:
 
     def observe(self, stage: str, elapsed_ms: float) -> None:
         """Count one stage's time, in milliseconds."""
+        self.latest_ms[stage] = elapsed_ms
         self.now.stages.setdefault(stage, Histogram()).observe(elapsed_ms)
 
     def batch(self, name: str, size: int) -> None:
