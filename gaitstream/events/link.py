@@ -26,6 +26,8 @@ from gaitstream.events.wire import (
 
 ASK_AGAIN_S = 1.0
 """A request is repeated when nothing was heard for this long."""
+MERGE_S = 3.0
+"""How long the events of other publishers wait for this one's older events."""
 RECONNECT_S = 4.0
 """A socket that heard nothing for so long is connected anew: where it was refused, ZeroMQ gives up."""
 MAX_QUEUED = 20_000
@@ -91,12 +93,15 @@ class Link:
         self._asking = False
         self._owed = 0
         self._heard_s = -ASK_AGAIN_S
+        self._made_s = time.monotonic()
         self._alive_s = dict.fromkeys((self.sub, self.dealer), time.monotonic())
 
     @property
     def catching_up(self) -> bool:
-        """Whether older events may still come that have been answered for lately."""
-        return self.ordering.greeted and self._asking and time.monotonic() - self._heard_s < ASK_AGAIN_S
+        """Whether older events may still come: it was just connected, or answered lately."""
+        if self.ordering.greeted:
+            return self._asking and time.monotonic() - self._heard_s < MERGE_S
+        return time.monotonic() - self._made_s < MERGE_S
 
     def take(self) -> None:
         """Read what is there, as much as there is room for, and ask for what is missing."""

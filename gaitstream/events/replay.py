@@ -96,7 +96,7 @@ class Stream:
             epoch=epoch or self._journal.epochs.at(to),
             after=self._after,
             to=to,
-            head=head,
+            head=max(head, to),
             first=self._journal.first,
             done=done and not self._waiting,
             known=self._known,

@@ -82,7 +82,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     grant: int = 0
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reply(msgspec.Struct, frozen=True):
     """One answer; the payloads of its events are the parts behind.
 
     Attributes:
@@ -93,7 +93,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
         epoch: of the events here, and of `to`; empty before the first event.
         after: in the first reply to a request: the number behind which it begins.
         to: everything wanted up to this number has been sent.
-        head: the last number sent to all.
+        head: the last number sent to all, or to this client.
         first: the first number still kept.
         done: `to` has reached `head`; nothing more follows.
         known: the cursor named an epoch of this journal. If not, it begins with the first event kept.

@@ -1,0 +1,173 @@
+"""Several publishers, times, cursors in files, asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from gaitstream.errors import EventError
+from gaitstream.events import CameraOnline, Notice, Positions, Subscriber
+from tests.events.wiring import bus, collect, online
+
+
+def test_topics_come_in_the_order_of_time(tmp_path: Path) -> None:
+    with bus(tmp_path) as publisher:
+        for number in range(300):
+            publisher.publish(online(number, f"cam{number % 7}"))
+        with Subscriber(publisher.endpoint, publisher.replay, since="beginning") as subscriber:
+            assert [r.event.time_ns for r in collect(subscriber, 300)] == list(range(300))
+
+
+def test_several_publishers_are_merged_by_time(tmp_path: Path) -> None:
+    with bus(tmp_path / "one", sync="never") as one, bus(tmp_path / "two", sync="never") as two:
+        for number in range(2000):
+            (one if number % 3 else two).publish(online(number))
+        with Subscriber(
+            [one.endpoint, two.endpoint], [one.replay, two.replay], since="beginning"
+        ) as subscriber:
+            assert [r.event.time_ns for r in collect(subscriber, 2000)] == list(range(2000))
+            one.publish(online(2000))
+            [live] = collect(subscriber, 1)
+            assert live.publisher == one.journal.id.hex()
+            saved = subscriber.positions
+        two.publish(online(2001))
+        with Subscriber([one.endpoint, two.endpoint], [one.replay, two.replay], since=saved) as again:
+            assert [r.event.time_ns for r in collect(again, 1)] == [2001]
+            assert again.receive(0.3) is None
+
+
+def test_a_publisher_that_is_away_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    with bus(tmp_path / "one") as one, bus(tmp_path / "two") as two:
+        gone = two.endpoint, two.replay
+        two.close()
+        one.publish(online(1))
+        with Subscriber([one.endpoint, gone[0]], [one.replay, gone[1]], since="beginning") as subscriber:
+            assert [r.event.time_ns for r in collect(subscriber, 1)] == [1]
+            with pytest.raises(EventError, match=gone[1]):
+                subscriber.wait_connected(0.2)
+
+
+def test_since_a_time(tmp_path: Path) -> None:
+    with bus(tmp_path) as publisher:
+        publisher.publish(online(1))
+        time.sleep(0.02)
+        moment = datetime.datetime.now(datetime.UTC)
+        publisher.publish(online(2))
+        for since in (moment, int(moment.timestamp() * 1e9)):
+            with Subscriber(publisher.endpoint, publisher.replay, since=since) as subscriber:
+                publisher.publish(online(3))
+                assert [r.event.time_ns for r in collect(subscriber, 2)][:1] == [2]
+
+
+def test_a_cursor_in_a_file(tmp_path: Path) -> None:
+    cursor = tmp_path / "cursor"
+    with bus(tmp_path / "journal") as publisher:
+        for number in range(1, 7):
+            publisher.publish(online(number))
+        ports = publisher.endpoint, publisher.replay
+        with Subscriber(*ports, since="beginning", cursor=cursor) as first:
+            collect(first, 3)
+            first.commit()
+            collect(first, 1)  # received, and not dealt with
+        with Subscriber(*ports, since="beginning", cursor=cursor) as second:
+            assert [r.event.time_ns for r in collect(second, 3)] == [4, 5, 6]
+    cursor.write_text("rubbish")
+    with pytest.raises(EventError, match="no saved positions"):
+        Subscriber(cursor=cursor)
+    with Subscriber() as without, pytest.raises(EventError, match="commit needs a file"):
+        without.commit()
+
+
+def test_positions_are_text_and_those_of_version_1_are_refused_with_advice() -> None:
+    positions = Positions({"p": {"e": 5}})
+    text = positions.to_json()
+    assert isinstance(text, str)
+    assert Positions.from_json(text) == Positions.from_json(text.encode()) == positions
+    with pytest.raises(EventError, match="since='beginning' or a time"):
+        Positions.from_json('{"journal":"00","seqs":{"identity/a":4}}')
+
+
+def test_asyncio(tmp_path: Path) -> None:
+    with bus(tmp_path) as publisher:
+        for number in range(100):
+            publisher.publish(online(number))
+        ticks = 0
+
+        async def listen() -> list[int]:
+            nonlocal ticks
+            seen: list[int] = []
+
+            async def tick() -> None:
+                nonlocal ticks
+                while True:
+                    ticks += 1
+                    await asyncio.sleep(0.01)
+
+            ticking = asyncio.create_task(tick())
+            with Subscriber(publisher.endpoint, publisher.replay, since="beginning") as subscriber:
+                async for received in subscriber:
+                    seen.append(received.event.time_ns)
+                    if len(seen) == 150:
+                        break
+            ticking.cancel()
+            return seen
+
+        def later() -> None:
+            for number in range(100, 150):
+                time.sleep(0.005)
+                publisher.publish(online(number))
+
+        thread = threading.Thread(target=later)
+        thread.start()
+        assert asyncio.run(asyncio.wait_for(listen(), 20)) == list(range(150))
+        thread.join()
+    assert ticks > 10  # the loop went on meanwhile
+
+
+def test_a_slow_user_is_told_nothing_wrong_and_misses_nothing(tmp_path: Path) -> None:
+    """More than sockets and queues hold, while the user is busy."""
+    notices: list[Notice] = []
+    with bus(tmp_path, sync="never") as publisher:
+        ports = publisher.endpoint, publisher.replay
+        with Subscriber(*ports, on_notice=notices.append) as subscriber:
+            subscriber.wait_connected(5)
+            for number in range(60_000):
+                publisher.publish(CameraOnline(time_ns=number, camera="a"))
+            assert [r.event.time_ns for r in collect(subscriber, 60_000, 60)] == list(range(60_000))
+    assert notices == []
+
+
+def test_replay_answers_a_plain_req_socket(tmp_path: Path) -> None:
+    """What docs/events.md promises to other languages."""
+    with bus(tmp_path) as publisher, zmq.Context() as context, context.socket(zmq.REQ) as socket:
+        for number in range(1, 1501):
+            publisher.publish(online(number, "gate" if number % 2 else "yard"))
+        while publisher.published < 1500:  # what is not sent yet is not replayed either
+            time.sleep(0.01)
+        socket.linger = 0
+        socket.connect(publisher.replay)
+
+        def ask(**request: object) -> tuple[dict[str, object], list[bytes]]:
+            socket.send(msgspec.json.encode(request))
+            assert socket.poll(5000)
+            head, *events = socket.recv_multipart()
+            return msgspec.json.decode(head), events
+
+        numbers, events = ask()
+        assert (numbers["head"], numbers["to"], numbers["done"], events) == (1500, 1500, True, [])
+        assert "since: now, beginning" in str(ask(since="yesterday")[0]["error"])
+        after, got = 0, list[bytes]()
+        while True:
+            answer, events = ask(after=after, prefixes=["camera/gate"])
+            got += events
+            after = int(str(answer["to"]))
+            if answer["done"]:
+                break
+        assert [msgspec.json.decode(event)["time_ns"] for event in got] == list(range(1, 1501, 2))
