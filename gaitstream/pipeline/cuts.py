@@ -14,19 +14,33 @@ LEAST_DETAIL = 4.0
 """Standard deviation in grey levels below which a frame shows no scene to compare: a wall, darkness."""
 
 
+CONFIRMED = 3
+"""Frames of another scene, each like the one before it, that make a cut: fewer may be damaged ones."""
+
+
 class CutDetector:
-    """Compares each frame of one camera with the one before it. Touches no clock."""
+    """Compares the frames of one camera with those before. Touches no clock."""
 
     def __init__(self) -> None:
-        self._last: Floats | None = None
+        self._scene: Floats | None = None
+        self._other: Floats | None = None
+        """The frame before, where it was not of the scene."""
+        self._count = 0
 
     def is_cut(self, image: Image) -> bool:
-        """Whether a frame, BGR uint8 `[height, width, 3]`, shows another scene than the last."""
+        """Whether a frame, BGR uint8 `[height, width, 3]`, confirms that another scene is shown."""
         seen = thumbnail(image)
-        last, self._last = self._last, seen
-        if last is None or min(last.std(), seen.std()) < LEAST_DETAIL:
+        if seen.std() < LEAST_DETAIL:
             return False
-        return likeness(last, seen) < LEAST_LIKENESS
+        if self._scene is None or likeness(self._scene, seen) >= LEAST_LIKENESS:
+            self._scene, self._other, self._count = seen, None, 0
+            return False
+        same = self._other is not None and likeness(self._other, seen) >= LEAST_LIKENESS
+        self._other, self._count = seen, self._count + 1 if same else 1
+        if self._count < CONFIRMED:
+            return False
+        self._scene, self._other, self._count = seen, None, 0
+        return True
 
 
 def thumbnail(image: Image) -> Floats:
