@@ -108,6 +108,11 @@ class FeedReader:
         """
         return cls(Segment.attach(path))
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are lines since the last call of `news`; costs next to nothing."""
+        return int(self._segment.header[0]) > self._read
+
     def news(self) -> Iterator[Line]:
         """The lines since the last call."""
         end = int(self._segment.header[0])

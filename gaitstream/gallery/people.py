@@ -132,6 +132,11 @@ class People:
         people.poll()
         return people
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `poll` would take anything over; costs next to nothing."""
+        return self.feed is not None and self.feed.waiting
+
     def poll(self) -> News:
         """Take over what has changed."""
         persons: set[int] = set()

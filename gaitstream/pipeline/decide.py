@@ -5,12 +5,14 @@ It takes persons and features from any front end, touches no camera and no pictu
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Feature, Person, Reason
+from gaitstream.errors import GalleryError
 from gaitstream.pipeline.embed import Embedder, Filled
 from gaitstream.pipeline.identify import Identifier, is_far
 from gaitstream.pipeline.known import GalleryFollower
@@ -21,6 +23,8 @@ from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
     from gaitstream.models.recognizer import Recognizer
+
+log = logging.getLogger(__name__)
 
 
 class Decider:
@@ -81,6 +85,8 @@ class Decider:
             ended: camera and id of tracks that ended, after these frames.
             cause: why they ended.
         """
+        if self._gallery.known.people.has_news:
+            self._follow_gallery()
         self._observe(frames)
         with self._stats.stage("pool"):
             filled = self._pool(features)
@@ -124,7 +130,14 @@ class Decider:
             identifier.limits = self._gallery.limits(camera)
         if news.persons:
             self._tell_gallery(news.persons)
+            log.info("gallery read again")
         return bool(news.persons)
+
+    def _follow_gallery(self) -> None:
+        try:
+            self.refresh()
+        except GalleryError as error:  # what runs goes on
+            log.error("%s", error)
 
     def _tell_gallery(self, persons: Iterable[int]) -> None:
         """Publish who came and who went, by their ids."""

@@ -139,8 +139,7 @@ class RunSession:
         except GaitstreamError as error:  # what runs goes on as it is
             log.error("%s", error)
         try:
-            if self.decider.refresh():
-                log.info("gallery read again")
+            self.decider.refresh()
         except GaitstreamError as error:
             log.error("%s", error)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,11 @@ from gaitstream.data import Embedding, Tracklet
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.people import News
+from gaitstream.pipeline.decide import Decider
 from gaitstream.pipeline.known import GalleryFollower, gallery_warnings
+from gaitstream.pipeline.publish import RunEvents
+from gaitstream.pipeline.session import Discard
+from gaitstream.telemetry.stats import Stats
 
 Floats = NDArray[np.float32]
 PRINTS = {"biggait": "b" * 16, "gaitheat": "g" * 16}
@@ -131,3 +137,21 @@ def test_a_gallery_of_other_models_is_refused(tmp_path: Path) -> None:
     fill(path, Ada={"gaitheat": [0, 1]})
     with pytest.raises(GalleryError, match="enrol into a new gallery"):
         GalleryFollower(site(path, models=("biggait",)), {"biggait": PRINTS["biggait"]})
+
+
+def test_a_run_decides_with_a_change_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the pause between looks at the rest: the next batch is decided with what is known by then."""
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0, 1]})
+    config, stats = site(path, models=("biggait",)), Stats()
+    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None)
+    monkeypatch.setattr("gaitstream.pipeline.embed.fit_rule", lambda name, manifest, rule: rule)
+    decider = Decider(config, {"biggait": model}, RunEvents("run", {}, Discard(), stats), stats)
+    people = decider._gallery.known.people
+    fill(path, Bob={"biggait": [40, 41]})
+    deadline_s = time.monotonic() + 1.0
+    while "Bob" not in people.names.values() and time.monotonic() < deadline_s:
+        decider.take([], [])
+        time.sleep(0.01)
+    assert "Bob" in people.names.values()
+    decider.close()
