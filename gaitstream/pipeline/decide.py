@@ -277,8 +277,8 @@ class Decider:
     def _publish(self, decision: Decision) -> None:
         if self._may_store(decision):
             waited_ns = time.time_ns() - decision.time_ns - self._skew_ns.get(decision.camera, 0)
-        latency_ms = self._stats.latest_ms | {"decide": max(0.0, waited_ns / 1e6)}
-        self._events.emit(self._events.make.identity(decision, latency_ms))
+            latency_ms = self._stats.latest_ms | {"decide": max(0.0, waited_ns / 1e6)}
+            self._events.emit(self._events.make.identity(decision, latency_ms))
         self._stats.camera(decision.camera).last_identity = in_short(decision)
         for observer in self._observers:
             observer.on_decision(decision)
