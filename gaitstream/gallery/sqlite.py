@@ -154,6 +154,21 @@ class SqliteStore:
         """See `Store`."""
         self._drop_connection()
 
+    def _refusal(self, error: sqlite3.OperationalError) -> str:
+        """Why the file cannot be used, and what to do."""
+        for mode, done in ((os.R_OK, "read"), (os.W_OK, "written")):
+            if not os.access(self.path, mode, effective_ids=True):
+                return (
+                    f"may not be {done} by this user; give them the file, its .key and its folder (a gallery "
+                    "is written to when it is opened, too)"
+                )
+        if not os.access(self.path.parent, os.W_OK | os.X_OK, effective_ids=True):
+            return f"lies in {self.path.parent}, which this user may not write to; SQLite needs to, beside it"
+        return (
+            f"cannot be used now ({error}); see that no other process holds it, that it may be written, and "
+            "that the disk has room"
+        )
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """SQLite's errors as errors that name the file and the next step."""
@@ -171,10 +186,7 @@ class SqliteStore:
             ) from error
         except sqlite3.OperationalError as error:
             self._drop_connection()
-            raise GalleryError(
-                f"{self.path} cannot be used now ({error}); see that no other process holds it, that it may "
-                "be written, and that the disk has room"
-            ) from error
+            raise GalleryError(f"{self.path} {self._refusal(error)}") from error
         except sqlite3.DatabaseError as error:
             self._drop_connection()
             if "not a database" in str(error):
