@@ -39,7 +39,7 @@ def example(index: int) -> IdentityDecided:
         time_ns=time.time_ns(), run="bench", camera=f"cam{index % 8}", track=index, status="known",
         person="someone", distance=0.61, margin=0.2, threshold=0.8, frames=30, windows=1,
         box=(1.0, 2.0, 3.0, 4.0), candidates=(("someone", 0.61), ("other", 0.81)),
-        models={"gaitheat": "0" * 64},
+        models={"recognizer": "0" * 64},
     )  # fmt: skip
 
 

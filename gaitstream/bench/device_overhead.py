@@ -39,6 +39,9 @@ from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.track import CameraTracker
 
+NAME = "demo"
+"""Of the recognizer that is run."""
+
 WIDTH, HEIGHT = 1280, 720
 PEOPLE = 10
 FPS = 15
@@ -106,10 +109,10 @@ class Site:
 
     def __post_init__(self) -> None:
         pose, recognizer = instant_pose(self.device), instant_recognizer(self.device)
-        self.encoder = Encoder({"gaitheat": recognizer}, pose)
+        self.encoder = Encoder({NAME: recognizer}, pose)
         if self.encoder.device is None:
             raise EngineError("the demo's recognizer does not stay on the device")
-        self._embedder = Embedder({"gaitheat": recognizer}, WindowRule())
+        self._embedder = Embedder({NAME: recognizer}, WindowRule())
         self._windows: dict[tuple[str, int], Window] = {}
 
     def pool(self, features: list[Feature]) -> list[Filled]:
@@ -119,10 +122,10 @@ class Site:
             key = feature.person.camera, feature.person.track
             window = self._windows.get(key)
             if window is None:
-                window = self._windows[key] = self._embedder.window("gaitheat", feature.map)
+                window = self._windows[key] = self._embedder.window(NAME, feature.map)
             emitted = window.add(feature.person.time_ns, feature.map)
             if emitted is not None:
-                filled.append(Filled("gaitheat", *key, emitted))
+                filled.append(Filled(NAME, *key, emitted))
         return filled
 
     def embed(self, filled: list[Filled]) -> int:
@@ -146,7 +149,7 @@ def instant_pose(device: SimulatedDevice) -> PoseModel:
 
 def instant_recognizer(device: SimulatedDevice) -> Recognizer:
     """The demo's recognizer, its features and embeddings ready."""
-    bundle = find_bundle("demo", family="gaitheat")
+    bundle = find_bundle("demo")
     manifest = bundle.manifest
     shape = next(iter(manifest.features.values())).shape
     contract = manifest.alignment

@@ -6,16 +6,17 @@ Percent throughout.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import ConfigError, GaitstreamError
-from gaitstream.evaluate.dataset import read_partition
 from gaitstream.evaluate.distances import Metric, pairwise
 from gaitstream.evaluate.protocols import (
     Sequences,
@@ -52,14 +53,10 @@ class Protocol:
     Attributes:
         title: the data set.
         score: embeddings of the test set, the metric, and a file of probes where the protocol has one.
-        published: first figure by model family.
-        source: of the published figures.
     """
 
     title: str
     score: Callable[[Sequences, Metric, Path | None], Scores]
-    published: Mapping[str, float] = field(default_factory=dict)
-    source: str = ""
 
 
 def find_protocol(name: str) -> Protocol:
@@ -161,8 +158,6 @@ def _retrieval(probes: Sequences, gallery: Sequences, metric: Metric) -> Scores:
 
 
 def _probe_names(path: Path) -> list[str]:
-    import json
-
     try:
         return list(map(str, json.loads(path.read_text())["PROBE_SET"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -175,43 +170,33 @@ def _with_mean(figures: dict[str, float]) -> dict[str, float]:
     return {"mean rank-1": float(np.mean(list(figures.values()))), **figures}
 
 
-SURVEY = "the models' papers and OpenGait's README, as of September 2026"
 PROTOCOLS: dict[str, Protocol] = {
     "casia-b": Protocol("CASIA-B", _casia_b),
     "casia-b-cross": Protocol("CASIA-B, gallery of all views", _casia_b_cross),
-    "ou-mvlp": Protocol("OU-MVLP", _oumvlp, {"gaitbase": 90.8, "deepgaitv2": 92.0}, SURVEY),
-    "grew": Protocol(
-        "GREW",
-        _grew,
-        {"gaitbase": 60.1, "deepgaitv2": 77.7, "skeletongaitpp": 85.8, "multigaitpp": 93.4},
-        SURVEY,
-    ),
-    "gait3d": Protocol(
-        "Gait3D",
-        _gait3d,
-        {"gaitbase": 64.6, "deepgaitv2": 74.4, "skeletongaitpp": 77.6, "multigaitpp": 85.4},
-        SURVEY,
-    ),
-    "ccpg": Protocol(
-        "CCPG",
-        _ccpg,
-        {
-            "gaitbase": 75.5,
-            "deepgaitv2": 83.3,
-            "skeletongaitpp": 83.7,
-            "multigaitpp": 87.6,
-            "biggait": 87.2,
-            "biggergait": 93.3,
-        },
-        SURVEY,
-    ),
-    "sustech1k": Protocol(
-        "SUSTech1K",
-        _sustech1k,
-        {"gaitbase": 76.1, "deepgaitv2": 82.3, "skeletongaitpp": 81.3, "multigaitpp": 87.4},
-        SURVEY,
-    ),
+    "ou-mvlp": Protocol("OU-MVLP", _oumvlp),
+    "grew": Protocol("GREW", _grew),
+    "gait3d": Protocol("Gait3D", _gait3d),
+    "ccpg": Protocol("CCPG", _ccpg),
+    "sustech1k": Protocol("SUSTech1K", _sustech1k),
     "ccgr-mini": Protocol("CCGR-MINI", _ccgr_mini),
 }
 """By the name that `gaitstream evaluate` takes."""
-__all__ = ["PROTOCOLS", "Protocol", "Scores", "find_protocol", "read_partition"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published of one protocol.
+
+    Attributes:
+        figures: the protocol's first figure by model family, percent.
+        source: where they are from.
+    """
+
+    figures: Mapping[str, float]
+    source: str
+
+
+def published(protocol: str) -> Published:
+    """The published figures of a protocol, from `published.json` beside this module."""
+    data = json.loads(files("gaitstream.evaluate").joinpath("published.json").read_text())
+    return Published(data["rank-1"].get(protocol, {}), data["source"])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gaitstream import __version__
 from gaitstream.errors import ConfigError
-from gaitstream.evaluate.benchmarks import Scores, find_protocol
+from gaitstream.evaluate.benchmarks import Scores, find_protocol, published
 from gaitstream.evaluate.dataset import WalkingSequence, load, read_partition, scan
 from gaitstream.evaluate.distances import Metric, pairwise
 from gaitstream.evaluate.embedding import inputs_of
@@ -133,13 +133,14 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda _done, _tot
     metric = options.metric or _metric(manifest.embedding.metric)
     scores = protocol.score(data, metric, options.probes)
     curve = _verification(data, metric)
+    known = published(options.protocol)
     return Result(
         protocol=options.protocol,
         title=protocol.title,
         model=manifest.model,
         figures=scores.figures,
-        published=protocol.published.get(manifest.model),
-        published_source=protocol.source,
+        published=known.figures.get(manifest.model),
+        published_source=known.source,
         eer=None if curve is None else 100 * curve.eer,
         fingerprint=manifest.fingerprint,
         checkpoint=manifest.source,
