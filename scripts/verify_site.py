@@ -57,7 +57,7 @@ def enrol(cams: Path, people: int, seconds: float) -> None:
         name = sample_identity(SEED, person).name
         url = to_url(replace(walk, only=(person,)))
         templates = sum(
-            enroll_walk(cams.parent / "people.gallery", name, one, "verify")
+            enroll_walk(config, name, one, "verify")
             for one in watch_video(config, url, match=False)
             if one.full
         )

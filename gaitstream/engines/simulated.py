@@ -197,7 +197,8 @@ class SimulatedStream:
         self._wake = threading.Condition()
         self._busy = False
         self._error: EngineError | None = None
-        threading.Thread(target=self._run, name=f"simulated stream {handle}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"simulated stream {handle}", daemon=True)
+        self._thread.start()
 
     def queue(self, work: Callable[[], None] | None) -> None:
         """Add a piece of work; None ends the thread."""
@@ -226,7 +227,9 @@ class SimulatedStream:
         self.check()
 
     def drain(self) -> None:
-        """The same, whatever became of the work."""
+        """The same, whatever became of the work; from work of its own it returns at once."""
+        if threading.current_thread() is self._thread:
+            return
         with self._wake:
             self._wake.wait_for(lambda: not self._work and not self._busy)
 
@@ -255,6 +258,7 @@ class SimulatedStream:
             if self._delay_s:
                 time.sleep(self._random.random() * self._delay_s)
             self._do(work)
+            del work  # it may be the last to hold memory
 
     def _do(self, work: Callable[[], None]) -> None:
         is_signal = getattr(work, "__func__", None) is threading.Event.set

@@ -132,6 +132,20 @@ def test_a_missing_wait_is_caught(device: SimulatedDevice) -> None:
     assert caught > 5
 
 
+def test_work_may_be_the_last_to_hold_memory() -> None:
+    """What is freed on a stream must not wait for the stream."""
+    device = SimulatedDevice(delay_s=1e-3)
+    stream = device.stream()
+    for _ in range(20):
+        arena = Arena(device, {"x": ((4,), "float32")})
+        array = arena.arrays["x"]
+        stream.queue(lambda array=array: device.view(array.pointer, 16).fill(0))  # type: ignore[misc]
+        del arena, array
+    stream.synchronize()
+    assert device.traffic.memory_bytes == 0
+    device.close()
+
+
 def test_the_host_cannot_touch_device_memory(device: SimulatedDevice) -> None:
     """A handle is no address of this process: a copy outside it fails as on a GPU, at the next wait."""
     stream = device.stream()
