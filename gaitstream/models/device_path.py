@@ -90,7 +90,7 @@ class DevicePath:
         people: crops in a batch at most.
 
     Raises:
-        EngineError: an engine is not on a device, on another one, or does not take bytes.
+        EngineError: an engine is not on a device, on another one, takes one batch size only, or floats.
     """
 
     def __init__(self, pose: Engine, stages: Mapping[str, Stage], *, people: int = PEOPLE) -> None:
@@ -107,6 +107,9 @@ class DevicePath:
         self.pose, self.stages = pose, dict(stages)
         self.source, self.target = source, target
         engines = (pose, *(stage.engine for stage in stages.values()))
+        for spec in (spec for engine in engines for spec in engine.inputs.values()):
+            if spec.shape[0] != -1:
+                raise EngineError(f"{spec.name!r} takes {list(spec.shape)}: a graph for any batch is needed")
         self.people = min(people, *(engine.max_batch or people for engine in engines))
         self.before_growing: list[Callable[[], None]] = []
         """Asked to let go of features before another lane is made."""

@@ -372,3 +372,14 @@ def test_all_batches_are_under_way_before_one_is_waited_for(device: SimulatedDev
         encoder.find_poses([(picture(0), boxes(7, 0))])
     assert waited == [4, 4, 4, 4]
     encoder.close()
+
+
+def test_a_graph_for_one_batch_size_is_refused() -> None:
+    """Batches of people come in every size; the way by the host runs such a graph one by one."""
+    device = SimulatedDevice()
+    pose, frame = cheap(16)
+    single = pose._replace(inputs={"crops": TensorSpec("crops", (1, 3, 256, 192), "uint8")})
+    stage = Stage(open_simulated(frame, device), Options((tuple(range(17)),)))
+    with pytest.raises(EngineError, match=r"'crops' takes \[1, 3, 256, 192\]: a graph for any batch"):
+        DevicePath(open_simulated(single, device), {"g": stage})
+    device.close()
