@@ -24,6 +24,7 @@ import filelock
 
 from gaitstream.errors import KernelError, MissingExtraError
 from gaitstream.folders import cache_folder
+from gaitstream.kernels import nvrtc
 
 SOURCES = Path(__file__).parent / "csrc"
 PREBUILT = Path(__file__).parent / "prebuilt"
@@ -232,10 +233,8 @@ def gpu_images(capability: tuple[int, int]) -> Iterator[bytes]:
 
 
 def _compile_for(number: int, path: Path) -> None:
-    from gaitstream.kernels.nvrtc import compile_program
-
     try:
-        image = compile_program(number)
+        image = nvrtc.compile_program(number, SOURCES / GPU_PROGRAM)
     except (KernelError, MissingExtraError) as nvrtc_error:
         try:
             compiler = nvcc()

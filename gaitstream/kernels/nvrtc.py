@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitstream.errors import KernelError, MissingExtraError
-from gaitstream.kernels.build import GPU_PROGRAM, SOURCES
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,11 +30,12 @@ def supported_targets() -> tuple[int, ...]:
     return tuple(int(number) for number in numbers)
 
 
-def compile_program(target: int) -> bytes:
+def compile_program(target: int, source: Path) -> bytes:
     """Machine code of all kernels for one compute capability, or PTX where NVRTC only knows older ones.
 
     Args:
         target: such as 90.
+        source: the program; what it includes lies beside it.
 
     Raises:
         KernelError: no NVRTC, or it failed; with its log.
@@ -46,14 +47,14 @@ def compile_program(target: int) -> bytes:
     from cuda.core import Program, ProgramOptions
 
     options = ProgramOptions(
-        name=GPU_PROGRAM, std="c++17", arch=kind, include_path=str(SOURCES), use_libdevice=False
+        name=source.name, std="c++17", arch=kind, include_path=str(source.parent), use_libdevice=False
     )
     try:
-        program = Program((SOURCES / GPU_PROGRAM).read_text(), "c++", options)
+        program = Program(source.read_text(), "c++", options)
         code = program.compile("cubin" if exact else "ptx").code
     except (RuntimeError, ValueError) as error:
         raise KernelError(
-            f"NVRTC could not compile {GPU_PROGRAM} for {kind}:\n{str(error).strip()[-2000:]}"
+            f"NVRTC could not compile {source.name} for {kind}:\n{str(error).strip()[-2000:]}"
         ) from error
     return bytes(code)
 

@@ -102,7 +102,7 @@ def test_wheel_library_serves_machines_without_a_compiler(
 
 
 def test_missing_gpu_compilers_are_named(no_tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(target: int) -> bytes:
+    def missing(target: int, source: Path) -> bytes:
         raise KernelError("no NVRTC library: pip install nvidia-cuda-nvrtc")
 
     monkeypatch.setattr(nvrtc, "compile_program", missing)
@@ -130,7 +130,7 @@ def test_a_fatbin_that_the_driver_refuses_is_compiled_anew(
     build.prebuilt_gpu().write_bytes(b"refused")
     asked: list[int] = []
 
-    def compiled(target: int) -> bytes:
+    def compiled(target: int, source: Path) -> bytes:
         asked.append(target)
         return b"made for it"
 
@@ -175,8 +175,10 @@ def test_nvrtc_compiles_the_sources(cache: Path) -> None:
         nvrtc.supported_targets()
     except KernelError as error:
         pytest.skip(str(error))
-    assert b"pgha_f32_fixed" in nvrtc.compile_program(90)
-    assert b".target sm_" in nvrtc.compile_program(999)  # PTX for what it does not know yet
+    assert b"pgha_f32_fixed" in nvrtc.compile_program(90, build.SOURCES / build.GPU_PROGRAM)
+    assert b".target sm_" in nvrtc.compile_program(
+        999, build.SOURCES / build.GPU_PROGRAM
+    )  # PTX for what it does not know yet
 
 
 def test_ptxas_output_is_read() -> None:
