@@ -8,13 +8,14 @@ gone is given up; when a tenth are, or the gallery has grown by a tenth, it is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.gallery.matching import Matcher, mean_part_distance
+from gaitstream.gallery.matching import Matcher
 
 Floats = NDArray[np.float32]
 SEARCHES = 1000
@@ -113,31 +114,33 @@ def update(
     if searches.found:
         block = np.stack([embeddings[search.template] for search in searches.found])
         for uid, templates in changed.items():
-            each = np.stack([mean_part_distance(one, block) for one in templates.values()] or [_none(block)])
+            own = list(templates.values())
+            each = _distances(np.stack(own), block) if own else np.full((1, len(block)), np.inf, np.float32)
+            nearest = each.min(axis=0).tolist()
             for column, search in enumerate(searches.found):
-                _take(search, uid, each[:, column], list(templates))
+                if search.person == uid:
+                    _take_own(search, each[:, column], list(templates))
+                else:
+                    _take(search, uid, nearest[column])
     searches.found = [search for search in searches.found if search.others or search.bound is None]
 
 
-def _take(search: Search, uid: str, distances: Floats, numbers: Sequence[int]) -> None:
-    """Enter a person's distances to one searched template."""
-    if search.person == uid:
-        others = [float(d) for d, number in zip(distances, numbers, strict=True) if number != search.template]
-        search.genuine = min(others, default=None)
-        return
+def _take_own(search: Search, distances: Floats, numbers: Sequence[int]) -> None:
+    """Enter the distances of a searched template's own person."""
+    others = [float(d) for d, number in zip(distances, numbers, strict=True) if number != search.template]
+    search.genuine = min(others, default=None)
+
+
+def _take(search: Search, uid: str, nearest: float) -> None:
+    """Enter another person's distance to a searched template; infinite for somebody who is gone."""
     kept = [entry for entry in search.others if entry[1] != uid]
-    nearest = float(distances.min())
-    if np.isfinite(nearest) and (search.bound is None or nearest < search.bound):
+    if math.isfinite(nearest) and (search.bound is None or nearest < search.bound):
         kept.append((nearest, uid))
         kept.sort()
     if len(kept) > NEIGHBOURS:
         search.bound = kept[NEIGHBOURS][0]
         kept = kept[:NEIGHBOURS]
     search.others = kept
-
-
-def _none(block: Floats) -> Floats:
-    return np.full(len(block), np.inf, np.float32)
 
 
 def _nearest(row: Floats, names: Sequence[str], persons: int) -> tuple[list[tuple[float, str]], float | None]:
