@@ -129,7 +129,16 @@ class Journal:
         Raises:
             JournalWriteError: there is no room, or the disk fails; nothing was written. Try again later.
         """
-        return self.append_many([(topic, payload)], time_ns)[0]
+        with self.guard:
+            stamp = self._clock() if time_ns is None else time_ns
+            self._prepare(stamp)
+            seq, offset = self._head + 1, self._size
+            record = Record(topic, seq, payload, stamp, self.epoch)
+            self._write(pack(record))
+            self._head = seq
+            if seq % MARK_EVERY == 0:
+                self._marks[self._files[-1].number].append((seq, offset))
+            return record
 
     def append_many(self, events: Sequence[tuple[str, bytes]], time_ns: int | None = None) -> list[Record]:
         """`append` for several events at once: all of them are written, or none.
@@ -139,10 +148,7 @@ class Journal:
         """
         with self.guard:
             stamp = self._clock() if time_ns is None else time_ns
-            if self._size >= self.segment_bytes or self._fd < 0:
-                self._rotate(stamp)
-            if self._unwritten_epoch:
-                self._write_epoch()
+            self._prepare(stamp)
             seq, offset, epoch = self._head, self._size, self.epoch
             records, parts = list[Record](), list[bytes]()
             marks = self._marks[self._files[-1].number]
@@ -160,6 +166,13 @@ class Journal:
             marks += new_marks
             self._head = seq
             return records
+
+    def _prepare(self, now_ns: int) -> None:
+        """A file with room, and the list of epochs in it."""
+        if self._size >= self.segment_bytes or self._fd < 0:
+            self._rotate(now_ns)
+        if self._unwritten_epoch:
+            self._write_epoch()
 
     def sync(self) -> None:
         """Force what was appended to the disk, unless the policy is `never`.

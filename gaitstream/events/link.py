@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import msgspec
@@ -180,7 +180,8 @@ class Link:
         self._alive_s[self.dealer] = time.monotonic()
         try:
             reply = _replies.decode(parts[0])
-            if not len(reply.seqs) == len(reply.topics) == len(reply.times) == len(parts) - 1:
+            payloads = split(reply.sizes, parts[1]) if len(parts) > 1 else []
+            if not len(reply.seqs) == len(reply.topics) == len(reply.times) == len(payloads):
                 raise ValueError("numbers and payloads do not fit")
         except (ValueError, RecursionError) as error:
             self._malformed(f"{self.replay}: an answer that is none of this bus ({error})")
@@ -192,7 +193,7 @@ class Link:
             return True
         self._heard_s = time.monotonic()
         self._owed += 1
-        self.ready += self.ordering.replayed(reply, parts[1:])
+        self.ready += self.ordering.replayed(reply, payloads)
         if reply.done:
             self._asking = False
         return True
@@ -204,13 +205,18 @@ def split_batch(batch: Batch, data: bytes) -> list[bytes]:
     Raises:
         ValueError: sizes, topics and data do not fit each other.
     """
-    sizes = batch.sizes
-    if (
-        len(sizes) != len(batch.topics)
-        or sum(sizes) != len(data)
-        or min(sizes, default=0) < 0
-        or batch.first < 1
-    ):
-        raise ValueError("topics, sizes and payloads do not fit")
-    ends = list(accumulate(sizes))
+    if len(batch.sizes) != len(batch.topics) or batch.first < 1:
+        raise ValueError("topics and sizes do not fit")
+    return split(batch.sizes, data)
+
+
+def split(sizes: Sequence[int], data: bytes) -> list[bytes]:
+    """Pieces of so many bytes.
+
+    Raises:
+        ValueError: they are not what there is.
+    """
+    if sum(sizes) != len(data) or min(sizes, default=0) < 0:
+        raise ValueError("sizes and payloads do not fit")
+    ends = accumulate(sizes)
     return [data[end - size : end] for end, size in zip(ends, sizes, strict=True)]

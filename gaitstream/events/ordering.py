@@ -100,8 +100,8 @@ class Ordering:
         """What to ask for."""
         prefixes = list(self.prefixes)
         if self.cursor:
-            return Request(id=identifier, cursor=self.cursor, prefixes=prefixes, credit=credit)
-        return Request(id=identifier, since=self._since, prefixes=prefixes, credit=credit)
+            return Request(id=identifier, cursor=self.cursor, prefixes=prefixes, credit=credit, joined=True)
+        return Request(id=identifier, since=self._since, prefixes=prefixes, credit=credit, joined=True)
 
     def live(self, batch: Batch, payloads: list[bytes]) -> list[Ready]:
         """Take events as they are published; returns those that may be delivered now."""
@@ -131,13 +131,10 @@ class Ordering:
             self.told.append(Told("lost", reply.lost))
         if reply.rewound:
             self.told.append(Told("rewound", reply.rewound))
-        ready = [
-            Ready(topic, seq, payload, reply.epoch, time_ns)
-            for topic, seq, payload, time_ns in zip(
-                reply.topics, reply.seqs, payloads, reply.times, strict=False
-            )
-            if seq > self._last and wanted(topic, self.prefixes)
-        ]
+        rows = zip(reply.topics, reply.seqs, payloads, repeat(reply.epoch), reply.times, strict=False)
+        last, prefixes = self._last, self.prefixes
+        chosen = (row for row in rows if row[1] > last and row[0].startswith(prefixes))
+        ready = list(map(Ready._make, chosen))
         self._advance(reply.epoch, max(self._last, reply.to))
         if reply.done:
             self._behind = False

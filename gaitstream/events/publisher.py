@@ -117,6 +117,7 @@ class Publisher:
         self._filters = Filters()
         self._alert = Alert()
         self._stop = threading.Event()
+        self._stopped = False
         self._replies = ReplayServer(router, journal, lambda: self._sent, self._rebind_replay)
         self._thread = threading.Thread(target=self._serve, name="gaitstream-events", daemon=True)
         self._thread.start()
@@ -132,7 +133,22 @@ class Publisher:
                 this one again, may succeed.
             EventError: the publisher is closed, or the event is larger than a megabyte.
         """
-        return self.publish_many((event,))[0]
+        if self._stopped:
+            raise EventError("the publisher is closed")
+        journal = self.journal
+        with self._order:  # the wire sees events in the order of their numbers
+            now_ns = time.time_ns()
+            payload = self._stamp(event, journal.head + 1, now_ns)
+            try:
+                record = journal.append(event.topic, payload, now_ns)
+            except EventError:
+                self.unwritten += 1
+                raise
+            self._waiting.append(record)
+        self._alert.raise_()
+        if event.family == "gallery":
+            self._notice_removed((event,))
+        return record
 
     def publish_many(self, events: Sequence[Event]) -> list[Record]:
         """`publish` for several events at once, with one write: all of them are in the journal, or none.
@@ -140,7 +156,7 @@ class Publisher:
         Raises:
             JournalWriteError: as for `publish`.
         """
-        if self._stop.is_set():
+        if self._stopped:
             raise EventError("the publisher is closed")
         stamp = self._stamp
         with self._order:  # the wire sees events in the order of their numbers
@@ -154,9 +170,7 @@ class Publisher:
                 raise
             self._waiting += records
         self._alert.raise_()
-        for event in events:
-            if self._erase and isinstance(event, GalleryChanged) and event.removed:
-                self._erase_names(set(event.removed))
+        self._notice_removed(events)
         return records
 
     def publish_payload(self, topic: str, payload: bytes) -> Record:  # noqa: ARG002 - the event has it
@@ -171,6 +185,7 @@ class Publisher:
         """Send what waits, close sockets and journal; may be called twice."""
         if self._stop.is_set():
             return
+        self._stopped = True
         self._stop.set()
         self._alert.raise_()
         self._thread.join()
@@ -191,6 +206,11 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _notice_removed(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if self._erase and isinstance(event, GalleryChanged) and event.removed:
+                self._erase_names(set(event.removed))
 
     def _erase_names(self, persons: set[str]) -> None:
         """Take who left the gallery out of the journal, once, beside everything else."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -249,6 +249,6 @@ def _walk(path: Path) -> list[tuple[int, int]]:
     return places
 
 
-def wanted(topic: str, prefixes: Iterable[str]) -> bool:
+def wanted(topic: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a topic begins with one of the prefixes."""
-    return any(topic.startswith(prefix) for prefix in prefixes)
+    return topic.startswith(prefixes)

@@ -52,6 +52,7 @@ class Stream:
         self.credit = min(max(1, request.credit), MAX_CREDIT)
         self.touched_s = time.monotonic()
         self._journal = journal
+        self._joined = request.joined
         self._prefixes = tuple(request.prefixes) or ("",)
         self._since_ns = request.since if isinstance(request.since, int) else 0
         self._reader = journal.reader()
@@ -89,6 +90,7 @@ class Stream:
             records.append(self._waiting.popleft())
             size += len(records[-1].payload)
         to = self._waiting[0].seq - 1 if self._waiting else self._reader.position
+        payloads = [record.payload for record in records]
         answer = Reply(
             id=self.id,
             publisher=self._journal.id.hex(),
@@ -105,11 +107,12 @@ class Stream:
             seqs=[record.seq for record in records],
             topics=[record.topic for record in records],
             times=[record.time_ns for record in records],
+            sizes=list(map(len, payloads)) if self._joined else [],
         )
         self._lost = self._rewound = 0
         self._after = None
         self._known = True
-        return answer, [record.payload for record in records]
+        return answer, [b"".join(payloads)] if self._joined else payloads
 
     def _fill(self, head: int) -> bool:
         """Read on until some events are wanted; True when there is no more."""

@@ -13,8 +13,8 @@ first byte occurs in no UTF-8 text. A record without a topic is the journal's ow
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import NamedTuple
+from zlib import crc32
 
 from gaitstream.errors import EventError
 
@@ -28,6 +28,7 @@ HEADER_BYTES = _HEADER.size + _CRC.size
 _FRAME = struct.Struct(">4sII")
 FRAME_BYTES = _FRAME.size
 _BODY = struct.Struct(">QQ8sH")
+_WHOLE = struct.Struct(">4sIIQQ8sH")
 
 
 class Record(NamedTuple):
@@ -46,6 +47,9 @@ class Record(NamedTuple):
     payload: bytes
     time_ns: int = 0
     epoch: str = ""
+
+
+_record = Record._make
 
 
 class Header(NamedTuple):
@@ -73,14 +77,14 @@ class Parsed(NamedTuple):
 def pack_header(header: Header) -> bytes:
     """The first `HEADER_BYTES` of a file."""
     data = _HEADER.pack(MAGIC, header.journal, header.first, header.created_ns)
-    return data + _CRC.pack(zlib.crc32(data))
+    return data + _CRC.pack(crc32(data))
 
 
 def unpack_header(data: bytes) -> Header | None:
     """A file's header; None when these bytes are none, or damaged."""
     if len(data) < HEADER_BYTES or not data.startswith(MAGIC):
         return None
-    if _CRC.unpack_from(data, _HEADER.size)[0] != zlib.crc32(data[: _HEADER.size]):
+    if _CRC.unpack_from(data, _HEADER.size)[0] != crc32(data[: _HEADER.size]):
         return None
     _, journal, first, created_ns = _HEADER.unpack_from(data)
     return Header(journal, first, created_ns)
@@ -92,36 +96,35 @@ def pack(record: Record) -> bytes:
     Raises:
         EventError: it is larger than 1 MiB.
     """
-    topic = record.topic.encode()
-    epoch = bytes.fromhex(record.epoch)
-    if len(topic) > 0xFFFF or len(topic) + len(record.payload) > MAX_BODY_BYTES:
+    topic, payload = record.topic.encode(), record.payload
+    if len(topic) > 0xFFFF or len(topic) + len(payload) > MAX_BODY_BYTES:
         raise EventError(
-            f"an event of {len(record.payload)} bytes on {record.topic[:80]}: at most {MAX_BODY_BYTES} are "
+            f"an event of {len(payload)} bytes on {record.topic[:80]}: at most {MAX_BODY_BYTES} are "
             "allowed; leave out what is not needed"
         )
-    body = b"".join((_BODY.pack(record.seq, record.time_ns, epoch, len(topic)), topic, record.payload))
-    return _FRAME.pack(MARK, len(body), zlib.crc32(body)) + body
+    head = _BODY.pack(record.seq, record.time_ns, bytes.fromhex(record.epoch), len(topic)) + topic
+    length = len(head) + len(payload)
+    return b"".join((_FRAME.pack(MARK, length, crc32(payload, crc32(head))), head, payload))
 
 
 def unpack(data: bytes, offset: int) -> tuple[Record, int] | None:
     """The record at `offset` and the offset behind it; None when there is no whole, undamaged one."""
-    start = offset + FRAME_BYTES
-    if start > len(data):
+    if offset + _WHOLE.size > len(data):
         return None
-    mark, length, crc = _FRAME.unpack_from(data, offset)
+    mark, length, crc, seq, time_ns, epoch, topic_bytes = _WHOLE.unpack_from(data, offset)
+    start = offset + FRAME_BYTES
     end = start + length
-    if mark != MARK or length < _BODY.size or end > len(data):
+    if mark != MARK or length < _BODY.size + topic_bytes or end > len(data):
         return None
     body = data[start:end]
-    if zlib.crc32(body) != crc:
+    if crc32(body) != crc:
         return None
-    seq, time_ns, epoch, topic_bytes = _BODY.unpack_from(body)
     split = _BODY.size + topic_bytes
     try:
         topic = body[_BODY.size : split].decode()
     except UnicodeDecodeError:
         return None
-    return Record(topic, seq, body[split:], time_ns, epoch.hex()), end
+    return _record((topic, seq, body[split:], time_ns, epoch.hex())), end
 
 
 def parse(data: bytes, *, whole: bool) -> Parsed:

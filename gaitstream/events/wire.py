@@ -71,6 +71,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
         prefixes: topics wanted; none: all of them.
         credit: replies that may be sent before more is granted, at most `MAX_CREDIT`.
         grant: so many more replies to the request of this id; nothing else counts then.
+        joined: put the events of a reply into one part behind each other, with `sizes`.
     """
 
     id: int = 0
@@ -80,6 +81,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     prefixes: list[str] = []
     credit: int = 1
     grant: int = 0
+    joined: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -102,6 +104,7 @@ class Reply(msgspec.Struct, frozen=True):
         seqs: numbers of the events.
         topics: theirs.
         times: UTC nanoseconds of publishing.
+        sizes: bytes of each event, where they were asked for joined.
     """
 
     id: int = 0
@@ -120,6 +123,7 @@ class Reply(msgspec.Struct, frozen=True):
     seqs: list[int] = []
     topics: list[str] = []
     times: list[int] = []
+    sizes: list[int] = []
 
 
 def next_endpoint(endpoint: str) -> str:
