@@ -39,6 +39,8 @@ GENERATION = 1_000_000_000
 """Numbers of one life of the publisher."""
 SUBSCRIBERS = ("slow", "killed", "late")
 PATIENCE_S = 120.0
+LACKING = 20
+"""Events at least that a copy lacks before it takes the journal's place."""
 
 
 @dataclass
@@ -163,6 +165,7 @@ class Chaos:
         self._clock.write_text("0")
         self._journal = folder / "journal"
         self._backup = folder / "copy"
+        self._copied = 0
         self._keys = folder / "keys" if curve else None
         if self._keys is not None:
             for name in ("server", *SUBSCRIBERS):
@@ -228,6 +231,8 @@ class Chaos:
     def _copy_journal(self) -> None:
         if self._backup.exists():
             shutil.rmtree(self._backup)
+        self._journal.mkdir(exist_ok=True)  # the publisher may have been killed before it made it
+        self._copied = len(self._accepted)
         shutil.copytree(self._journal, self._backup)
 
     def _copy(self) -> None:
@@ -239,6 +244,9 @@ class Chaos:
         """An older copy takes the journal's place; what it lacks must have been delivered before."""
         if "late" not in self._subscribers:
             self._start_subscriber("late")
+        deadline_s = time.monotonic() + 10
+        while len(self._accepted) < self._copied + LACKING and time.monotonic() < deadline_s:
+            time.sleep(0.05)
         self._settle()
         self._publisher.kill()
         if not self._backup.exists():
