@@ -267,3 +267,14 @@ def test_the_health_check_tells_a_live_bus_from_none(tmp_path: Path) -> None:
     assert "no metrics at" in deaf.stdout
     assert dead.returncode == 1
     assert "no answer from the event bus" in dead.stdout
+
+
+def test_every_extra_with_cuda_core_brings_the_bindings_it_needs() -> None:
+    """cuda-core itself asks for none: which ones fit is the driver's matter."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lists = [*project["project"]["optional-dependencies"].values(), *project["dependency-groups"].values()]
+    with_core = [names for names in lists if any(name.startswith("cuda-core") for name in names)]
+    assert len(with_core) >= 4
+    assert all(any(name.startswith("cuda-bindings") for name in names) for names in with_core)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaitstream.engines.device import DeviceArray
+from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.errors import KernelError
 from gaitstream.kernels import cpu
 from gaitstream.kernels.arguments import CropParams, PghaParams, PghaRequest
@@ -195,3 +197,22 @@ def test_the_borrowers_stream_waits_for_the_owners(emulator: ctypes.CDLL) -> Non
     emulator.emulator_setup(1, 1, 9)
     borrow(Foreign(stream=7))  # nothing to order
     assert (emulator.emulator_recorded_on(), emulator.emulator_waited_on()) == (0, 0)
+
+
+def test_device_arrays_are_handed_over_as_dlpack(emulator: ctypes.CDLL) -> None:
+    """And borrowed back: address, shape, type and device survive the capsule."""
+    memory = np.zeros((2, 3), np.float16)
+    array = DeviceArray(memory.ctypes.data, (2, 3), "float16", SimulatedDevice())
+    assert "dltensor" in repr(array.__dlpack__())
+
+    class Lender:
+        def __dlpack__(self, **words: object) -> object:
+            return array.__dlpack__()
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return array.__dlpack_device__()
+
+    lent = borrow(Lender())
+    assert (lent.pointer, lent.shape) == (memory.ctypes.data, (2, 3))
+    assert lent.dtype.name == "float16"
+    assert lent.on_device
