@@ -366,6 +366,7 @@ class Enemies:
     def _rubbish(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         with context.socket(zmq.DEALER) as dealer:
             dealer.linger = 200
+            dealer.sndtimeo = 500  # where it is refused, nobody takes it
             dealer.connect(self._addresses[1])
             for _ in range(20):
                 size = self._random.choice((1, 30, 3000))
@@ -376,6 +377,7 @@ class Enemies:
     def _greedy(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         with context.socket(zmq.DEALER) as dealer:
             dealer.linger = 0
+            dealer.sndtimeo = 500
             dealer.rcvhwm = 1
             dealer.connect(self._addresses[1])
             for number in range(100):
