@@ -3,6 +3,9 @@
 #include <cmath>
 #include <cstdint>
 #include <vector>
+#if defined(__AVX512BW__)
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -27,7 +30,28 @@ struct Pieces {
 
 // Grey of BGR, rounded, with the weights of ITU-R BT.601 in 14 bits: what OpenCV's conversion gives.
 void add_grey(const uint8_t* row, int width, float share, float* sums) {
-  for (int x = 0; x < width; ++x) {
+  int x = 0;
+#if defined(__AVX512BW__)
+  // Sixteen pixels: four of them, twelve bytes, to each quarter of a register; channels as pairs of 16-bit numbers.
+  const __m512i blue_green = _mm512_broadcast_i32x4(
+      _mm_setr_epi8(0, -1, 1, -1, 3, -1, 4, -1, 6, -1, 7, -1, 9, -1, 10, -1));
+  const __m512i red_one = _mm512_broadcast_i32x4(
+      _mm_setr_epi8(2, -1, -1, -1, 5, -1, -1, -1, 8, -1, -1, -1, 11, -1, -1, -1));
+  const __m512i one = _mm512_set1_epi32(1 << 16);
+  for (; 3 * x + 52 <= 3 * width; x += 16) {  // the last quarter's load reaches four bytes further
+    const auto four = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 3 * x + 12 * i)); };
+    __m512i pixels = _mm512_castsi128_si512(four(0));
+    pixels = _mm512_inserti32x4(pixels, four(1), 1);
+    pixels = _mm512_inserti32x4(pixels, four(2), 2);
+    pixels = _mm512_inserti32x4(pixels, four(3), 3);
+    const __m512i bg = _mm512_madd_epi16(_mm512_shuffle_epi8(pixels, blue_green), _mm512_set1_epi32(9617 << 16 | 1868));
+    const __m512i r1 = _mm512_madd_epi16(_mm512_or_si512(_mm512_shuffle_epi8(pixels, red_one), one),
+                                         _mm512_set1_epi32(8192 << 16 | 4899));
+    const __m512 grey = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_add_epi32(bg, r1), 14));
+    _mm512_storeu_ps(sums + x, _mm512_fmadd_ps(grey, _mm512_set1_ps(share), _mm512_loadu_ps(sums + x)));
+  }
+#endif
+  for (; x < width; ++x) {
     const int grey = (row[3 * x] * 1868 + row[3 * x + 1] * 9617 + row[3 * x + 2] * 4899 + 8192) >> 14;
     sums[x] += share * static_cast<float>(grey);
   }
