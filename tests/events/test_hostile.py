@@ -134,6 +134,22 @@ def test_replays_that_nobody_reads_cost_bounded_memory(
     still_works(publisher)
 
 
+def test_a_listener_that_never_reads_costs_bounded_memory(publisher: Publisher) -> None:
+    connections = [zmtp(publisher.endpoint, b"SUB") for _ in range(4)]
+    for connection in connections:
+        connection.sendall(b"\0\x05\1@all")  # a subscription, and nothing more
+    time.sleep(0.2)
+    before = rss_mib()
+    for number in range(60_000):
+        publisher.publish(online(number))
+    while publisher.published < 60_000:
+        time.sleep(0.01)
+    assert rss_mib() - before < 4 * 20 + 20
+    still_works(publisher)
+    for connection in connections:
+        connection.close()
+
+
 def test_filters_without_end_cost_bounded_memory(publisher: Publisher) -> None:
     with zmq.Context() as context, context.socket(zmq.XSUB) as flood:
         flood.linger = 0
