@@ -24,7 +24,7 @@ from gaitstream.events.link import split_batch
 from gaitstream.events.ordering import Ordering
 from gaitstream.events.replay import decode_request
 from gaitstream.events.segment import Record, pack, parse
-from gaitstream.events.wire import Batch, Heads, Reply, Request
+from gaitstream.events.wire import EventBatch, Heads, Reply, Request
 
 CORPUS = Path(__file__).parents[1] / "tests" / "events" / "corpus"
 Target = Callable[[bytes], None]
@@ -70,7 +70,7 @@ def live(data: bytes) -> None:
     except (ValueError, RecursionError):
         pass
     try:
-        batch = msgspec.json.decode(header, type=Batch)
+        batch = msgspec.json.decode(header, type=EventBatch)
         ordering.live(batch, split_batch(batch, payloads))
     except (ValueError, RecursionError):
         return
@@ -104,7 +104,7 @@ def seeds(name: str) -> list[bytes]:
         "event": [Stamp("p", "e")(stamped, 1, 5), Stamp("p", "e", "msgpack")(stamped, 1, 5)],
         "journal": [record * 3, record + b"torn" + record, record[:20]],
         "live": [
-            msgspec.json.encode(Batch("p", "e", 1, ["t", "u"], [2, 2])) + b"\0{}{}",
+            msgspec.json.encode(EventBatch("p", "e", 1, ["t", "u"], [2, 2])) + b"\0{}{}",
             msgspec.json.encode(Heads("p", "e", 4, 1)),
         ],
         "reply": [

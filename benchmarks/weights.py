@@ -27,10 +27,10 @@ def gaitheat_module() -> GaitHeat:
 
 def make_gaitheat(root: Path) -> Path:
     """Its bundle, written by the exporter; the directory is made."""
-    from gaitstream.export.api import Options, write_bundle
+    from gaitstream.export.api import ExportOptions, write_bundle
     from gaitstream.models.gaitheat.trained import TrainedGaitHeat
 
     root.mkdir(parents=True)
     trained = TrainedGaitHeat(gaitheat_module(), GaitHeatOptions(gamma_deg=0.0, small_angle="align"))
-    write_bundle(trained, root, Options(version="random weights"))
+    write_bundle(trained, root, ExportOptions(version="random weights"))
     return root

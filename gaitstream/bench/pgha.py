@@ -24,7 +24,7 @@ from gaitstream.bench.settings import Settings
 from gaitstream.errors import EngineError, GaitstreamError
 from gaitstream.kernels import align
 from gaitstream.kernels.build import build_cpu
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cpu import align_cpu, default_threads, open_library
 from gaitstream.kernels.cuda import Outputs, launcher
 from gaitstream.kernels.driver import open_driver
@@ -72,7 +72,7 @@ def cpu_forms(n: int, threads: int, folder: Path) -> Forms:
     yield "gaitstream CPU build, float32", 4, ours(maps)
     yield "gaitstream CPU build, float16", 2, ours(half)
     planar = open_library(build_cpu(folder / "planar.so", defines=["GAITSTREAM_PGHA_PLANAR"]))
-    options = Options(GROUPS)
+    options = AlignmentOptions(GROUPS)
     yield "the same, map by map", 4, lambda: align_cpu(maps, keypoints, options, None, threads, planar)
     yield from onnx_forms(maps, keypoints, threads)
     yield from torch_forms(maps, keypoints, threads)
@@ -279,7 +279,7 @@ def _launch(values: Any, outputs: Outputs, keypoints: Any) -> Call:
     """Our kernel on torch's current stream, which is another one while a graph is captured."""
     import torch
 
-    options = Options(GROUPS)
+    options = AlignmentOptions(GROUPS)
 
     def call() -> None:
         stream = torch.cuda.current_stream().cuda_stream

@@ -17,7 +17,7 @@ CROWDS = ((2, (640, 360)), (10, (640, 360)))
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PlanCheck:
     """Prediction and measurement, frames a second at saturation."""
 
     what: str
@@ -42,7 +42,7 @@ class Check:
         )
 
 
-def check_report(rates: MachineRates, report: Report) -> list[Check]:
+def check_report(rates: MachineRates, report: Report) -> list[PlanCheck]:
     """Beside the saturated rows of the report's pipeline suite: live pace, other numbers of cameras."""
     return [
         check_row(rates, row, f"bench pipeline, {row.setting['cameras']} cameras")
@@ -53,7 +53,7 @@ def check_report(rates: MachineRates, report: Report) -> list[Check]:
     ]
 
 
-def check_crowds(rates: MachineRates, say: Callable[[str], None], seconds: float = 8.0) -> list[Check]:
+def check_crowds(rates: MachineRates, say: Callable[[str], None], seconds: float = 8.0) -> list[PlanCheck]:
     """Beside crowds measured now; the pipeline runs with its demo weights."""
     found = []
     with tempfile.TemporaryDirectory(prefix="gaitstream-check-") as folder:
@@ -65,8 +65,8 @@ def check_crowds(rates: MachineRates, say: Callable[[str], None], seconds: float
     return found
 
 
-def check_row(rates: MachineRates, row: Row, what: str) -> Check:
+def check_row(rates: MachineRates, row: Row, what: str) -> PlanCheck:
     """The prediction for the people that a row saw."""
     scene = Scene.of_row(row)
     label = f"{what}, {row.setting['size']}, {scene.encoded:.2f} people encoded a frame"
-    return Check(label, capacity_fps(rates, scene), row.figures["analysed"].median)
+    return PlanCheck(label, capacity_fps(rates, scene), row.figures["analysed"].median)

@@ -120,10 +120,10 @@ def random_models() -> list[str]:
 
 def make_bundle(model: str, root: Path) -> Path:
     """A bundle of the published size with random weights."""
-    from gaitstream.export.api import Options, write_bundle
+    from gaitstream.export.api import ExportOptions, write_bundle
 
     root.mkdir()
-    write_bundle(find_family(model).random(SEED), root, Options(version="random weights"))
+    write_bundle(find_family(model).random(SEED), root, ExportOptions(version="random weights"))
     return root
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from gaitstream.demo.record import DemoRecord, PersonRecord, TrackRecord
+from gaitstream.demo.record import DemoRecord, TrackRecord, WalkerRecord
 from gaitstream.demo.score import Roc, Verdict, verdict
 
 TONES = {
@@ -241,7 +241,7 @@ def distances(record: DemoRecord) -> ChartShapes | None:
     return ChartShapes(WIDTH, height, "Distance of each track to the nearest enrolled person", tuple(shapes))
 
 
-def _name(person: PersonRecord) -> str:
+def _name(person: WalkerRecord) -> str:
     return person.name + ("" if person.enrolled else " (stranger)")
 
 

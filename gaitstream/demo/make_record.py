@@ -18,7 +18,7 @@ from gaitstream import __version__, zoo
 from gaitstream.demo.enrolment import MODEL, Enrolled, pose_of
 from gaitstream.demo.ground_truth import GroundTruthObserver, heatmap_picture, picture
 from gaitstream.demo.plan import DemoPlan
-from gaitstream.demo.record import CameraRun, DemoRecord, ForgettingRecord, PersonRecord
+from gaitstream.demo.record import CameraRun, DemoRecord, ForgettingRecord, WalkerRecord
 from gaitstream.models.pose import keypoints
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.telemetry.stats import Snapshot
@@ -38,7 +38,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class LiveRun:
     """What a live run left behind."""
 
     ground_truth: GroundTruthObserver
@@ -65,7 +65,7 @@ def add_pictures(ground_truth: GroundTruthObserver, encoder: Encoder) -> None:
 
 
 def make_record(
-    plan: DemoPlan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: Run,
+    plan: DemoPlan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: LiveRun,
     forgotten: ForgettingRecord,
 ) -> DemoRecord:  # fmt: skip
     """The whole demo as plain data."""
@@ -74,7 +74,7 @@ def make_record(
     by_name = {one.name: one for one in enrolled}
     people = []
     for name in plan.names:
-        person = PersonRecord(name=name, enrolled=name in by_name)
+        person = WalkerRecord(name=name, enrolled=name in by_name)
         if one := by_name.get(name):
             person.templates, person.tracklets, person.pictures = one.templates, one.tracklets, one.pictures
         people.append(person)
@@ -106,7 +106,7 @@ def make_record(
     )
 
 
-def _cameras(run: Run) -> list[CameraRun]:
+def _cameras(run: LiveRun) -> list[CameraRun]:
     cameras = []
     for name, stats in sorted(run.snapshot.cameras.items()):
         still = run.ground_truth.stills.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class PersonRecord(msgspec.Struct, kw_only=True):
+class WalkerRecord(msgspec.Struct, kw_only=True):
     """One walker of the world."""
 
     name: str
@@ -114,7 +114,7 @@ class DemoRecord(msgspec.Struct, kw_only=True):
     threshold: float | None
     margin: float | None
     models: dict[str, str]
-    people: list[PersonRecord]
+    people: list[WalkerRecord]
     tracks: list[TrackRecord]
     windows: list[WindowRecord]
     cameras: list[CameraRun]

@@ -22,7 +22,7 @@ from gaitstream.demo.forgetting import forget_one, in_words
 from gaitstream.demo.ground_truth import GroundTruthObserver
 from gaitstream.demo.live_table import LiveTables
 from gaitstream.demo.live_view import Viewer, open_browser
-from gaitstream.demo.make_record import Run, Timing, add_pictures, make_record
+from gaitstream.demo.make_record import LiveRun, Timing, add_pictures, make_record
 from gaitstream.demo.plan import FPS, IOU, LOST_S, DemoPlan
 from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.report import render
@@ -133,7 +133,7 @@ def _config(addresses: Sequence[Any], gallery: Path) -> Config:
 
 def _watch(
     options: DemoOptions, console: Console, root: Path, detector: DetectorModel, encoder: Encoder
-) -> Run:
+) -> LiveRun:
     """The live run, with everything around it."""
     plan = options.plan
     for number in plan.cameras:
@@ -178,4 +178,6 @@ def _watch(
         add_pictures(ground_truth, encoder)
         stopped = outcome.cause != "end_of_stream"
         seconds = max(ground_truth.last_s, 1 / FPS) if stopped else plan.seconds
-        return Run(ground_truth, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped)
+        return LiveRun(
+            ground_truth, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped
+        )

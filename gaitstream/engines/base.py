@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.engines.device import Device, DeviceArray, Stream
+from gaitstream.engines.device import Device, DeviceArray, DeviceStream
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
 
@@ -181,7 +181,7 @@ class Execution(Protocol):
         ...
 
     def enqueue(
-        self, feeds: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], stream: Stream
+        self, feeds: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], stream: DeviceStream
     ) -> None:
         """Queue an inference on a stream that may read the feeds and write the outputs by then.
 
@@ -262,7 +262,7 @@ class Engine(ABC):
     def infer_on_device(  # a host runtime refuses
         self,
         feeds: Mapping[str, Any],  # noqa: ARG002
-        stream: Stream | None = None,  # noqa: ARG002
+        stream: DeviceStream | None = None,  # noqa: ARG002
     ) -> dict[str, DeviceArray]:
         """Queue one inference on arrays that lie on the device, and leave the outputs there.
 

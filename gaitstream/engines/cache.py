@@ -57,7 +57,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     proof: Proof
 
 
-class Found(msgspec.Struct, frozen=True):
+class CachedEngine(msgspec.Struct, frozen=True):
     """A cache's answer.
 
     Attributes:
@@ -88,7 +88,7 @@ class EngineCache:
 
     def get(
         self, key: Key, graph: Path, build: Callable[[], Built], *, must_keep: bool = False, refuse: str = ""
-    ) -> Found:
+    ) -> CachedEngine:
         """The engine of this key, built and kept when there is none that is whole.
 
         Args:
@@ -104,22 +104,22 @@ class EngineCache:
         if not refuse:
             entry, reason = self._read(key, graph)
             if entry is not None:
-                return Found(entry, self._sidecar(key), "")
+                return CachedEngine(entry, self._sidecar(key), "")
             refuse = reason
         try:
             with self._locked(key):
                 # Another process may have built it while this one waited for the lock.
                 entry, reason = self._read(key, graph)
                 if entry is not None and reason != refuse and not refuse.startswith("it did not load"):
-                    return Found(entry, self._sidecar(key), "")
+                    return CachedEngine(entry, self._sidecar(key), "")
                 built = build()
                 self._write(key, graph, built)
-                return Found(built, self._sidecar(key), refuse)
+                return CachedEngine(built, self._sidecar(key), refuse)
         except NotKeptError as error:
             if must_keep:
                 raise EngineError(str(error)) from error
             log.warning("%s; the engine is used from memory and built again next time", error)
-            return Found(error.built or build(), None, refuse)
+            return CachedEngine(error.built or build(), None, refuse)
 
     def _sidecar(self, key: Key) -> Path:
         return self.root / f"{key.digest()}.json"

@@ -13,7 +13,7 @@ CAPABILITY_MINOR = 76
 
 
 @dataclass(frozen=True, slots=True)
-class CudaDevice:
+class CudaDeviceInfo:
     """One GPU.
 
     Attributes:
@@ -42,7 +42,7 @@ def driver_version(text: str | None = None) -> str | None:
     return found[1] if found else None
 
 
-def devices() -> list[CudaDevice]:
+def devices() -> list[CudaDeviceInfo]:
     """The GPUs the driver lists; none without a driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -54,7 +54,7 @@ def devices() -> list[CudaDevice]:
     return [_describe(driver, index) for index in range(count.value)]
 
 
-def _describe(driver: ctypes.CDLL, index: int) -> CudaDevice:
+def _describe(driver: ctypes.CDLL, index: int) -> CudaDeviceInfo:
     handle, name = ctypes.c_int(), ctypes.create_string_buffer(128)
     driver.cuDeviceGet(ctypes.byref(handle), index)
     driver.cuDeviceGetName(name, len(name), handle)
@@ -63,4 +63,4 @@ def _describe(driver: ctypes.CDLL, index: int) -> CudaDevice:
         value = ctypes.c_int()
         driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
         numbers.append(value.value)
-    return CudaDevice(index, name.value.decode(), "sm_{}{}".format(*numbers))
+    return CudaDeviceInfo(index, name.value.decode(), "sm_{}{}".format(*numbers))

@@ -23,7 +23,7 @@ ALIGNMENT = 256
 """Bytes at whose multiples arrays of an arena begin; the kernels read 16 at a time."""
 
 
-class Event(Protocol):
+class DeviceEvent(Protocol):
     """A point in a stream's work."""
 
     def synchronize(self) -> None:
@@ -35,7 +35,7 @@ class Event(Protocol):
         ...
 
 
-class Stream(Protocol):
+class DeviceStream(Protocol):
     """Work in order, beside that of other streams.
 
     Attributes:
@@ -44,11 +44,11 @@ class Stream(Protocol):
 
     handle: int
 
-    def record(self, event: Event) -> None:
+    def record(self, event: DeviceEvent) -> None:
         """Set an event after everything queued so far; who waits for an earlier setting goes on doing so."""
         ...
 
-    def wait(self, event: Event) -> None:
+    def wait(self, event: DeviceEvent) -> None:
         """Have later work wait for an event of another stream; the host does not wait."""
         ...
 
@@ -92,11 +92,11 @@ class Device(Protocol):
         """Make the device current in the calling thread, and the library's errors `EngineError`s."""
         ...
 
-    def stream(self) -> Stream:
+    def stream(self) -> DeviceStream:
         """A new stream."""
         ...
 
-    def event(self) -> Event:
+    def event(self) -> DeviceEvent:
         """A new event, to be recorded again and again; done until it is."""
         ...
 
@@ -120,11 +120,11 @@ class Device(Protocol):
         """
         ...
 
-    def upload(self, target: int, source: NDArray[Any], stream: Stream) -> None:
+    def upload(self, target: int, source: NDArray[Any], stream: DeviceStream) -> None:
         """Queue a copy of a page-locked array to a device address."""
         ...
 
-    def download(self, target: NDArray[Any], source: int, stream: Stream) -> None:
+    def download(self, target: NDArray[Any], source: int, stream: DeviceStream) -> None:
         """Queue a copy from a device address into a page-locked array."""
         ...
 
@@ -147,8 +147,8 @@ class DeviceArray:
     shape: tuple[int, ...]
     dtype: str
     device: Device
-    stream: Stream | None = None
-    ready: Event | None = None
+    stream: DeviceStream | None = None
+    ready: DeviceEvent | None = None
     owner: object = field(default=None, repr=False)
 
     @property

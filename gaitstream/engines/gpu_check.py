@@ -18,7 +18,7 @@ LEAST_DRIVER = 595
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class GpuCheck:
     """One thing that was tried.
 
     Attributes:
@@ -32,7 +32,7 @@ class Check:
     said: str
 
 
-def check_gpu() -> list[Check]:
+def check_gpu() -> list[GpuCheck]:
     """Try everything; what fails says why, and the others are tried all the same."""
     tried: dict[str, Callable[[], str]] = {
         "driver": check_driver,
@@ -44,9 +44,9 @@ def check_gpu() -> list[Check]:
     found = []
     for name, check in tried.items():
         try:
-            found.append(Check(name, True, check()))
+            found.append(GpuCheck(name, True, check()))
         except GaitstreamError as error:
-            found.append(Check(name, False, str(error)))
+            found.append(GpuCheck(name, False, str(error)))
     return found
 
 

@@ -19,7 +19,7 @@ from gaitstream.engines.base import (
     Runtime,
     no_progress,
 )
-from gaitstream.engines.cache import EngineCache, Found, Key
+from gaitstream.engines.cache import CachedEngine, EngineCache, Key
 from gaitstream.engines.graph_files import graph_sha256
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import EngineError, GaitstreamError
@@ -97,7 +97,7 @@ def build_engine(
     *,
     cache: EngineCache | None = None,
     progress: Progress = no_progress,
-) -> Found:
+) -> CachedEngine:
     """Compile into the cache, for this machine or for `request.device`.
 
     Raises:

@@ -22,7 +22,7 @@ from gaitstream.engines.base import (
     no_progress,
 )
 from gaitstream.engines.proof import Layer, Proof, prove, require
-from gaitstream.engines.turns import Turns
+from gaitstream.engines.slots import SlotPool
 from gaitstream.errors import EngineError
 
 if TYPE_CHECKING:
@@ -120,11 +120,11 @@ class OpenVinoEngine(Engine):
         self.outputs = {port.get_any_name(): _spec(port) for port in compiled.outputs}
         streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # One more than run at once, so that the next feeds are in place when a stream falls free.
-        self._turns = Turns([_Request(compiled, list(self.outputs)) for _ in range(streams + 1)])
+        self._slots = SlotPool([_Request(compiled, list(self.outputs)) for _ in range(streams + 1)])
 
     def submit(self, feeds: Feeds) -> Pending:
         """Start on an idle infer request; when there is none, the oldest inference is finished first."""
-        return self._turns.submit(self.check(feeds))
+        return self._slots.submit(self.check(feeds))
 
     def proof(self) -> Proof:
         """Counts over the runtime model's executed precisions."""
@@ -134,7 +134,7 @@ class OpenVinoEngine(Engine):
 
     def close(self) -> None:
         """Finish what runs, then drop the requests and the model."""
-        self._turns.close()
+        self._slots.close()
         self._compiled = None
 
 

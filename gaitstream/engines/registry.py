@@ -55,7 +55,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RuntimeChoice:
     """A runtime and precision to use, and why."""
 
     runtime: str
@@ -98,7 +98,7 @@ def choose(
     allowed: Collection[str] = ("fp32",),
     stored: Collection[str] = ("fp32",),
     device: str | None = None,
-) -> Choice:
+) -> RuntimeChoice:
     """Settle runtime and precision for a model.
 
     A precision lower than fp32 is taken by itself only where the model's parity report allows it and the
@@ -129,9 +129,9 @@ def choose(
     if precision != "auto":
         if precision not in PRECISIONS:
             raise EngineError(f"there is no precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
-        return Choice(name, precision, f"{name} is {why}; {precision} is asked for")
+        return RuntimeChoice(name, precision, f"{name} is {why}; {precision} is asked for")
     chosen, because = _precision(probe, allowed, stored)
-    return Choice(name, chosen, f"{name} is {why}; {because}")
+    return RuntimeChoice(name, chosen, f"{name} is {why}; {because}")
 
 
 def _precision(probe: Probe, allowed: Collection[str], stored: Collection[str]) -> tuple[str, str]:

@@ -9,11 +9,11 @@ from math import prod
 from typing import Any
 
 from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending, TensorSpec
-from gaitstream.engines.device import Arena, Device, DeviceArray, Stream, number_of
+from gaitstream.engines.device import Arena, Device, DeviceArray, DeviceStream, number_of
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.pycuda_device import CudaDevice
+from gaitstream.engines.slots import SlotPool
 from gaitstream.engines.tensorrt_build import make_logger, tensor_spec
-from gaitstream.engines.turns import Turns
 from gaitstream.errors import EngineError
 from gaitstream.kernels.dlpack import borrow
 
@@ -58,18 +58,18 @@ class TensorRtEngine(Engine):
         self.inputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.INPUT}
         self.outputs = {spec.name: spec for spec, mode in specs if mode == trt.TensorIOMode.OUTPUT}
         self._executions: list[TensorRtExecution] = []
-        self._turns: Turns | None = None
+        self._slots: SlotPool | None = None
         self._lock = threading.Lock()
-        self._by_stream: dict[int, tuple[Stream, TensorRtExecution]] = {}
+        self._by_stream: dict[int, tuple[DeviceStream, TensorRtExecution]] = {}
         self.execution().free()  # an engine whose outputs cannot be placed is refused now
 
     def submit(self, feeds: Feeds) -> Pending:
         """Queue copies and the inference; when both slots are busy the older one is finished first."""
         checked = self.check(feeds)
-        if self._turns is None:
+        if self._slots is None:
             # Only now: on the device path no host array ever comes, and the buffers are large.
-            self._turns = Turns([HostSlot(self, self._device) for _ in range(SLOTS)])
-        return self._turns.submit(checked)
+            self._slots = SlotPool([HostSlot(self, self._device) for _ in range(SLOTS)])
+        return self._slots.submit(checked)
 
     def execution(self) -> TensorRtExecution:
         """A context of its own, for inferences on device arrays."""
@@ -80,7 +80,7 @@ class TensorRtEngine(Engine):
         return made
 
     def infer_on_device(
-        self, feeds: Mapping[str, Any], stream: Stream | None = None
+        self, feeds: Mapping[str, Any], stream: DeviceStream | None = None
     ) -> dict[str, DeviceArray]:
         """Queue one inference on device arrays; see `Engine.infer_on_device`."""
         with self._lock:
@@ -101,7 +101,7 @@ class TensorRtEngine(Engine):
             stream.record(ready)
         return outputs
 
-    def _placed(self, name: str, array: Any, stream: Stream) -> DeviceArray:
+    def _placed(self, name: str, array: Any, stream: DeviceStream) -> DeviceArray:
         """An input as an array of the device that `stream` may read."""
         if isinstance(array, DeviceArray):
             if array.ready is not None and array.stream is not stream:
@@ -126,8 +126,8 @@ class TensorRtEngine(Engine):
 
     def close(self) -> None:
         """Finish what runs, then free contexts, buffers and the engine."""
-        if self._turns is not None:
-            self._turns.close()
+        if self._slots is not None:
+            self._slots.close()
         with self._device.active():
             for execution in self._executions:
                 execution.free()
@@ -171,7 +171,7 @@ class TensorRtExecution:
                 )
 
     def enqueue(
-        self, feeds: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], stream: Stream
+        self, feeds: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], stream: DeviceStream
     ) -> None:
         """Queue an inference; the caller has seen to it that `stream` may read the feeds.
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import msgspec
 
 from gaitstream.events.schema import SCHEMA, AnyEvent, CameraStats, Event
-from gaitstream.events.wire import DEFAULT_ENDPOINT, Batch, Heads, Reply, Request, next_endpoint
+from gaitstream.events.wire import DEFAULT_ENDPOINT, EventBatch, Heads, Reply, Request, next_endpoint
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ENTRY = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
@@ -112,7 +112,7 @@ _OPTIONAL = ("run", "latency_ms", "models")
 
 
 def _wire(template: str) -> Document:
-    _, components = msgspec.json.schema_components((Batch, Heads, Request, Reply), ref_template=template)
+    _, components = msgspec.json.schema_components((EventBatch, Heads, Request, Reply), ref_template=template)
     return components
 
 

@@ -18,7 +18,7 @@ from gaitstream.events.wire import (
     DEFAULT_ENDPOINT,
     HEADS,
     MAX_CREDIT,
-    Batch,
+    EventBatch,
     Heads,
     Reply,
     Request,
@@ -34,7 +34,7 @@ MAX_QUEUED = 20_000
 """Events waiting for the user; beyond this nothing more is read from the sockets."""
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
-_batches = msgspec.json.Decoder(Batch)
+_batches = msgspec.json.Decoder(EventBatch)
 _heads = msgspec.json.Decoder(Heads)
 _replies = msgspec.json.Decoder(Reply)
 
@@ -199,7 +199,7 @@ class Link:
         return True
 
 
-def split_batch(batch: Batch, data: bytes) -> list[bytes]:
+def split_batch(batch: EventBatch, data: bytes) -> list[bytes]:
     """The payloads of a batch.
 
     Raises:

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from gaitstream.events.reading import wanted
-from gaitstream.events.wire import Batch, Reply, Request
+from gaitstream.events.wire import EventBatch, Reply, Request
 
 MAX_HELD = 10_000
 """Events kept while those before them are on their way; more are dropped and come by replay."""
@@ -83,7 +83,7 @@ class Ordering:
         self._head = 0
         self._greeted = False
         self._behind = True
-        self._held: dict[int, tuple[Batch, list[bytes]]] = {}
+        self._held: dict[int, tuple[EventBatch, list[bytes]]] = {}
         self._held_events = 0
 
     @property
@@ -103,7 +103,7 @@ class Ordering:
             return Request(id=identifier, cursor=self.cursor, prefixes=prefixes, credit=credit, joined=True)
         return Request(id=identifier, since=self._since, prefixes=prefixes, credit=credit, joined=True)
 
-    def live(self, batch: Batch, payloads: list[bytes]) -> list[Ready]:
+    def live(self, batch: EventBatch, payloads: list[bytes]) -> list[Ready]:
         """Take events as they are published; returns those that may be delivered now."""
         count = len(payloads)
         if not self._greeted or batch.epoch != self._live or self._behind:
@@ -165,12 +165,12 @@ class Ordering:
         if epoch:
             self.cursor.pop("", None)
 
-    def _hold(self, batch: Batch, payloads: list[bytes]) -> None:
+    def _hold(self, batch: EventBatch, payloads: list[bytes]) -> None:
         if self._held_events + len(payloads) <= self._max_held and batch.first not in self._held:
             self._held[batch.first] = batch, payloads
             self._held_events += len(payloads)
 
-    def _release(self, batch: Batch, payloads: list[bytes], skip: int) -> list[Ready]:
+    def _release(self, batch: EventBatch, payloads: list[bytes], skip: int) -> list[Ready]:
         last = batch.first + len(payloads) - 1
         rows = zip(
             batch.topics[skip:], range(batch.first + skip, last + 1), payloads[skip:],

@@ -35,7 +35,7 @@ from gaitstream.events.wire import (
     DEFAULT_REPLAY,
     HEADS,
     MAX_REQUEST_BYTES,
-    Batch,
+    EventBatch,
     Heads,
 )
 
@@ -345,7 +345,7 @@ class Publisher:
         self.published += len(batch)
         if self._filters.all:
             payloads = [record.payload for record in batch]
-            header = Batch(
+            header = EventBatch(
                 self._stamp.publisher,
                 self.journal.epoch,
                 batch[0].seq,

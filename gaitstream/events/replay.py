@@ -36,7 +36,7 @@ _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
 
 
-class Stream:
+class ReplayStream:
     """One request that is being answered.
 
     Args:
@@ -157,7 +157,7 @@ class ReplayServer:
         self._reopen = threading.Event()
         self._journal = journal
         self._head = head
-        self._streams: dict[bytes, Stream] = {}
+        self._streams: dict[bytes, ReplayStream] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="gaitstream-replay", daemon=True)
         self._thread.start()
@@ -215,7 +215,7 @@ class ReplayServer:
         self._streams.pop(identity, None)
         while len(self._streams) >= MAX_STREAMS:
             del self._streams[min(self._streams, key=lambda name: self._streams[name].touched_s)]
-        self._streams[identity] = Stream(way, request, self._journal, self._head())
+        self._streams[identity] = ReplayStream(way, request, self._journal, self._head())
 
     def _turn(self) -> None:
         """One reply for each client that granted one."""

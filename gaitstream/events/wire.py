@@ -27,7 +27,7 @@ BATCH_BYTES = 64 * 1024
 """Where a batch ends, and about where a reply does."""
 
 
-class Batch(msgspec.Struct, frozen=True):
+class EventBatch(msgspec.Struct, frozen=True):
     """Events that follow each other in one epoch; their payloads are in the part behind.
 
     Attributes:

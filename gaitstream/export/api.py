@@ -14,7 +14,7 @@ import onnx
 
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import ExportError
-from gaitstream.export.parity import Report, prove
+from gaitstream.export.parity import ParityReport, prove
 from gaitstream.export.report import write_report
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class ExportOptions:
     """What an export may be told whatever the family.
 
     Attributes:
@@ -57,7 +57,7 @@ class Exported:
     """A sealed bundle and its proof."""
 
     bundle: Bundle
-    report: Report
+    report: ParityReport
 
 
 def export_bundle(
@@ -65,7 +65,7 @@ def export_bundle(
     checkpoint: str | Path,
     out: str | Path,
     *,
-    options: Options | None = None,
+    options: ExportOptions | None = None,
     say: Say = lambda _: None,
     **family_options: Any,
 ) -> Exported:
@@ -87,7 +87,7 @@ def export_bundle(
         ExportError: the graphs do not compute what the model does; the message says where they part.
         ExportError: `out` holds something already.
     """
-    options = options or Options()
+    options = options or ExportOptions()
     out = Path(out)
     _check_destination(out, options.overwrite)
     say(f"reading {Path(checkpoint).name}")
@@ -114,14 +114,14 @@ def export_bundle(
 
 
 def write_bundle(
-    trained: TrainedModel, root: Path, options: Options | None = None, sources: Iterable[Path] = ()
+    trained: TrainedModel, root: Path, options: ExportOptions | None = None, sources: Iterable[Path] = ()
 ) -> Manifest:
     """Write a model's graphs and manifest into a directory, without proving them.
 
     Returns:
         The sealed manifest, which allows fp32 alone.
     """
-    options = options or Options()
+    options = options or ExportOptions()
     fronts = {role: _save(root, role, graph) for role, graph in trained.fronts().items()}
     precisions = sorted({"fp32", *(options.precisions or ("fp16",))}, reverse=True)
     graphs: dict[str, Graphs] = {
@@ -153,7 +153,7 @@ def _check_destination(out: Path, overwrite: bool) -> None:
 
 
 def _write_graphs(
-    trained: TrainedModel, root: Path, fronts: Mapping[str, str], options: Options, *, half: bool
+    trained: TrainedModel, root: Path, fronts: Mapping[str, str], options: ExportOptions, *, half: bool
 ) -> Graphs:
     """Save one precision's graphs; fronts are the same file for all."""
     models = trained.graphs(half=half)
@@ -168,7 +168,9 @@ def _write_graphs(
     return Graphs(**fronts, **{role: _save(root, role + suffix, graph) for role, graph in models.items()})
 
 
-def _leave_out(manifest: Manifest, report: Report, root: Path, say: Say) -> tuple[Manifest, Report]:
+def _leave_out(
+    manifest: Manifest, report: ParityReport, root: Path, say: Say
+) -> tuple[Manifest, ParityReport]:
     """Take out the graphs of precisions that do not hold and that nobody asked for by name."""
     failing = [precision for precision in manifest.graphs if report.failed(precision)]
     if not failing:

@@ -34,7 +34,7 @@ EER_RISE = 0.005
 """Equal error rate it may gain, as a fraction."""
 
 
-class Score(msgspec.Struct, frozen=True, kw_only=True):
+class LabelledScore(msgspec.Struct, frozen=True, kw_only=True):
     """Recognition of the labelled sequences at one precision.
 
     Attributes:
@@ -59,7 +59,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     sequences: int
     people: int
-    scores: tuple[Score, ...]
+    scores: tuple[LabelledScore, ...]
 
     def keeps(self, precision: str) -> bool | None:
         """Whether a precision keeps accuracy on every runtime; None where it did not run."""
@@ -78,7 +78,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LabelledCalibration:
     """Labelled inputs of a model.
 
     An `.npz` with `sequence` int `[n]` (which sequence each frame belongs to), `label` `[n]` (whose it is)
@@ -93,7 +93,7 @@ class Calibration:
     """Of each sequence."""
 
     @classmethod
-    def read(cls, path: Path, bundle: Bundle) -> Calibration:
+    def read(cls, path: Path, bundle: Bundle) -> LabelledCalibration:
         """Read the file and check it against what the bundle's graph takes.
 
         Raises:
@@ -145,7 +145,7 @@ def _frame_inputs(bundle: Bundle) -> dict[str, tuple[np.dtype[Any], tuple[int, .
 
 
 def judge(
-    data: Calibration, bundle: Bundle, ran: list[tuple[str, Precision]], cache: EngineCache
+    data: LabelledCalibration, bundle: Bundle, ran: list[tuple[str, Precision]], cache: EngineCache
 ) -> Judgement:
     """Recognise the sequences at every precision and compare with fp32 of the same runtime.
 
@@ -170,16 +170,20 @@ def judge(
     )
 
 
-def embed(data: Calibration, bundle: Bundle, runtime: str, precision: Precision, cache: EngineCache) -> Array:
+def embed(
+    data: LabelledCalibration, bundle: Bundle, runtime: str, precision: Precision, cache: EngineCache
+) -> Array:
     """Embeddings of the labelled sequences, `[sequences, parts, dim]`."""
     return BundleRunner(bundle, runtime, precision, cache).embed(data.feeds, data.sequence).embedding
 
 
-def _score(data: Calibration, found: Array, reference: Array, runtime: str, precision: str) -> Score:
+def _score(
+    data: LabelledCalibration, found: Array, reference: Array, runtime: str, precision: str
+) -> LabelledScore:
     rank1, eer = _accuracy(data, found)
     base_rank1, base_eer = _accuracy(data, reference)
     kept = rank1 >= base_rank1 - RANK1_DROP and eer <= base_eer + EER_RISE
-    return Score(
+    return LabelledScore(
         runtime=runtime,
         precision=precision,
         rank1=rank1,
@@ -191,7 +195,7 @@ def _score(data: Calibration, found: Array, reference: Array, runtime: str, prec
     )
 
 
-def _accuracy(data: Calibration, embeddings: Array) -> tuple[float, float]:
+def _accuracy(data: LabelledCalibration, embeddings: Array) -> tuple[float, float]:
     """Rank-1 (percent) of every sequence against all others, and the equal error rate (a fraction)."""
     if not np.isfinite(embeddings).all():
         return 0.0, 1.0

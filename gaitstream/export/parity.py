@@ -18,7 +18,7 @@ from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import ranked, survey
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export.calibration import Calibration, Judgement, judge
+from gaitstream.export.calibration import Judgement, LabelledCalibration, judge
 from gaitstream.export.compare import Distance, measure
 from gaitstream.export.running import BundleRunner, Embedded, windows
 from gaitstream.models.bundle import Bundle, Role
@@ -36,7 +36,7 @@ TRACE_FACTOR = 5
 Judged = Literal["relative", "absolute", "distances"]
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class ParityRow(msgspec.Struct, frozen=True, kw_only=True):
     """One output of one graph on one runtime.
 
     Attributes:
@@ -77,7 +77,7 @@ def judged_value(distance: Distance, judged: Judged) -> float:
     return distance.max_abs if judged == "absolute" else distance.relative
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     """`parity.json`."""
 
     schema: int = SCHEMA
@@ -86,7 +86,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the bundle that was measured."""
     reference: str = "PyTorch float32"
     inputs: str
-    rows: tuple[Row, ...]
+    rows: tuple[ParityRow, ...]
     skipped: dict[str, str]
     """Runtimes and precisions that did not run here, and why."""
     left_out: dict[str, list[str]] = {}
@@ -113,11 +113,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             lines = "\n".join(f"  {explain(row)}" for row in failed)
             raise ExportError(f"parity does not hold, so no bundle was written:\n{lines}{hint}")
 
-    def failed(self, precision: str) -> list[Row]:
+    def failed(self, precision: str) -> list[ParityRow]:
         """Comparisons in a precision that do not hold."""
         return [row for row in self.rows if row.precision == precision and row.verdict == "fail"]
 
-    def without(self, graphs: str, precisions: Iterable[str]) -> Report:
+    def without(self, graphs: str, precisions: Iterable[str]) -> ParityReport:
         """The same proof of a bundle from which precisions were left out.
 
         Args:
@@ -131,7 +131,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def prove(
     trained: TrainedModel, bundle: Bundle, calibration: Path | None = None, say: Say = lambda _: None
-) -> Report:
+) -> ParityReport:
     """Run a bundle's graphs on every runtime that works here and compare them with the module.
 
     Args:
@@ -143,10 +143,10 @@ def prove(
     Raises:
         ExportError: the calibration file does not fit the model.
     """
-    labelled = Calibration.read(calibration, bundle) if calibration is not None else None
+    labelled = LabelledCalibration.read(calibration, bundle) if calibration is not None else None
     say("running the reference")
     case = trained.case()
-    rows: list[Row] = []
+    rows: list[ParityRow] = []
     skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="gaitstream-parity-") as folder:
         cache = EngineCache(Path(folder))
@@ -163,7 +163,7 @@ def prove(
             say(f"judging {len(set(labelled.sequence))} labelled sequences")
             ran = {(row.runtime, row.precision) for row in rows}
             judgement = judge(labelled, bundle, sorted(ran), cache)
-    return Report(
+    return ParityReport(
         model=bundle.manifest.model,
         graphs=bundle.fingerprint,
         inputs=case.about,
@@ -188,7 +188,7 @@ class Comparison:
     case: Case
     limit: float
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ParityRow]:
         """Fronts and features are judged in float32 alone; the embedding always."""
         case, precise = self.case, self.runner.precision == "fp32"
         found = self.runner.embed(case.feeds, case.sequences, keep_features=True)
@@ -240,12 +240,12 @@ class Comparison:
                 found = engine.infer(feeds)
         return {name: found[name] for name in names}
 
-    def _front(self, front: FrontCase, ran: Embedded) -> Row:
+    def _front(self, front: FrontCase, ran: Embedded) -> ParityRow:
         found = self.runner.run(front.role, front.feeds, precise=True)[front.output]
         distance = measure(found, front.expected)
         limit = self.case.limits.front
         holds = distance.max_abs <= limit
-        return Row(
+        return ParityRow(
             output=front.output,
             precision="fp32",
             runtime=self.runner.runtime,
@@ -259,9 +259,9 @@ class Comparison:
 
     def _row(
         self, output: str, distance: Distance, ran: Embedded, judged: Judged, limit: float | None, where: str
-    ) -> Row:
+    ) -> ParityRow:
         holds = limit is None or judged_value(distance, judged) <= limit
-        return Row(
+        return ParityRow(
             output=output,
             precision=self.runner.precision,
             runtime=self.runner.runtime,
@@ -288,7 +288,7 @@ def _plan(bundle: Bundle, limits: Limits, skipped: dict[str, str]) -> Iterator[t
             yield name, "bf16", limits.bfloat
 
 
-def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Row]:
+def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[ParityRow]:
     """The graph for nvinfer against the ordinary ones on the same pixels; bf16 is not for nvinfer.
 
     What it gives is what is kept of a frame: features, or the inputs of a model that waits for its window.
@@ -310,11 +310,13 @@ def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Row]:
     return [_nvinfer_row(name, features, expected, case, runner) for name, features in found.items()]
 
 
-def _nvinfer_row(output: str, found: Array, expected: Array, case: NvinferCase, runner: BundleRunner) -> Row:
+def _nvinfer_row(
+    output: str, found: Array, expected: Array, case: NvinferCase, runner: BundleRunner
+) -> ParityRow:
     distance = measure(found, expected)
     limit = case.limits.get(runner.precision)
     holds = limit is None or distance.relative <= limit
-    return Row(
+    return ParityRow(
         output=output,
         precision=runner.precision,
         runtime=runner.runtime,
@@ -326,7 +328,7 @@ def _nvinfer_row(output: str, found: Array, expected: Array, case: NvinferCase, 
     )
 
 
-def _allowed(rows: list[Row], judgement: Judgement | None) -> tuple[Precision, ...]:
+def _allowed(rows: list[ParityRow], judgement: Judgement | None) -> tuple[Precision, ...]:
     """What `auto` may pick: fp32; fp16 that holds here; bf16 that keeps accuracy on labelled data.
 
     Labelled data, where there are any, have the last word on fp16 too. fp16 was not necessarily run natively
@@ -343,7 +345,7 @@ def _allowed(rows: list[Row], judgement: Judgement | None) -> tuple[Precision, .
     return tuple(allowed)
 
 
-def explain(row: Row) -> str:
+def explain(row: ParityRow) -> str:
     """What does not hold, and where."""
     kind = {"relative": "relative error", "absolute": "absolute error", "distances": "distances change by"}
     return (

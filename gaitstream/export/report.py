@@ -10,7 +10,7 @@ import msgspec
 from gaitstream.models.bundle import PARITY
 
 if TYPE_CHECKING:
-    from gaitstream.export.parity import Report, Row
+    from gaitstream.export.parity import ParityReport, ParityRow
 
 COLUMNS = (
     "output", "runtime", "run in", "max abs", "relative", "centred", "distances", "order", "verdict"
@@ -22,11 +22,11 @@ PROMOTED = (
 )
 
 
-def _promoted(row: Row) -> bool:
+def _promoted(row: ParityRow) -> bool:
     return row.precision != "fp32" and row.matrix_half_share == 0
 
 
-def cells(report: Report) -> list[tuple[str, ...]]:
+def cells(report: ParityReport) -> list[tuple[str, ...]]:
     """One row of text per comparison, in the order of `COLUMNS`."""
     rows: list[tuple[str, ...]] = []
     for row in report.rows:
@@ -47,7 +47,7 @@ def cells(report: Report) -> list[tuple[str, ...]]:
     return rows
 
 
-def conclusions(report: Report) -> list[str]:
+def conclusions(report: ParityReport) -> list[str]:
     """What the table means for a user of the bundle, one sentence each."""
     lines = [
         f"{name.upper()} IS LEFT OUT of the bundle, its graphs do not hold: {why}"
@@ -67,14 +67,14 @@ def conclusions(report: Report) -> list[str]:
     return lines
 
 
-def write_report(report: Report, root: Path) -> None:
+def write_report(report: ParityReport, root: Path) -> None:
     """Write `parity.json` and `report.md`."""
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
     (root / PARITY).write_bytes(text + b"\n")
     (root / "report.md").write_text(markdown(report))
 
 
-def markdown(report: Report) -> str:
+def markdown(report: ParityReport) -> str:
     """`report.md`."""
     table = [COLUMNS, tuple("---" for _ in COLUMNS), *cells(report)]
     lines = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from gaitstream.kernels.contract import MAX_CHANNELS, NORMALIZATIONS, SAMPLINGS, SPINE, Options
+from gaitstream.kernels.contract import MAX_CHANNELS, NORMALIZATIONS, SAMPLINGS, SPINE, AlignmentOptions
 
 LAUNCH_GROUPS = 4
 """Part groups of one launch of the general CUDA kernel."""
@@ -82,7 +82,7 @@ class PoolParams(ctypes.Structure):
     )
 
 
-def rules(options: Options) -> dict[str, Any]:
+def rules(options: AlignmentOptions) -> dict[str, Any]:
     """The fields that say how frames are aligned, the same in both structs."""
     return {
         "normalization": NORMALIZATIONS[options.normalization],

@@ -64,7 +64,7 @@ class Aligned:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class AlignmentOptions:
     """How frames are aligned; the manifest's `AlignmentContract` holds the same words."""
 
     groups: tuple[tuple[int, ...], ...]
@@ -80,7 +80,7 @@ class Options:
         return tuple(sum(1 << channel for channel in set(group)) for group in self.groups)
 
 
-def check_options(options: Options, channels: int) -> None:
+def check_options(options: AlignmentOptions, channels: int) -> None:
     """Raise KernelError when an option is out of range for this number of channels."""
     for name, value, allowed in (
         ("normalization", options.normalization, NORMALIZATIONS),
@@ -161,11 +161,11 @@ def as_options(
     target_xy: Sequence[float],
     normalization: Normalization,
     sampling: Sampling,
-) -> Options:
+) -> AlignmentOptions:
     """Options from the loose types a caller may hold."""
     if len(target_xy) != 2:
         raise KernelError(f"target_xy is {target_xy}; give two numbers, x and y in heatmap pixels")
-    return Options(
+    return AlignmentOptions(
         tuple(tuple(int(channel) for channel in group) for group in groups),
         float(gamma_deg),
         small_angle,

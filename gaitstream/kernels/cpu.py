@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gaitstream.errors import KernelError
 from gaitstream.kernels.arguments import PghaRequest, rules
 from gaitstream.kernels.build import find_cpu
-from gaitstream.kernels.contract import Aligned, Floats, Options
+from gaitstream.kernels.contract import Aligned, AlignmentOptions, Floats
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def _address(array: NDArray[Any] | None) -> int | None:
 def align_cpu(
     heatmaps: NDArray[Any],
     keypoints: Floats | None,
-    options: Options,
+    options: AlignmentOptions,
     segments: NDArray[np.int32] | None,
     threads: int | None = None,
     using: ctypes.CDLL | None = None,

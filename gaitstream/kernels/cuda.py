@@ -28,8 +28,8 @@ from gaitstream.kernels.contract import (
     SPINE,
     WIDTH,
     Aligned,
+    AlignmentOptions,
     Floats,
-    Options,
     check_options,
     check_shapes,
 )
@@ -75,7 +75,7 @@ class Launch:
     shared_bytes: int
 
 
-def plan_launches(options: Options, half: bool) -> list[Launch]:
+def plan_launches(options: AlignmentOptions, half: bool) -> list[Launch]:
     """Kernel calls for these options: one, unless there are more than four part groups.
 
     The fast kernels hold two groups and sample in float32; the general one does everything, four groups at
@@ -118,7 +118,7 @@ class Launcher:
         self,
         heatmaps: Any,
         outputs: Outputs,
-        options: Options,
+        options: AlignmentOptions,
         *,
         keypoints: Any = None,
         segments: Any = None,
@@ -268,7 +268,7 @@ class Launcher:
         self,
         maps: Borrowed,
         outputs: Outputs,
-        options: Options,
+        options: AlignmentOptions,
         joints: Borrowed | None,
         tracklets: Borrowed | None,
         stream: int,
@@ -390,7 +390,10 @@ def launcher() -> Launcher:
 
 
 def align_cuda(
-    heatmaps: NDArray[Any], keypoints: Floats | None, options: Options, segments: NDArray[np.int32] | None
+    heatmaps: NDArray[Any],
+    keypoints: Floats | None,
+    options: AlignmentOptions,
+    segments: NDArray[np.int32] | None,
 ) -> Aligned:
     """Align host arrays on the GPU: copied there and back, through pycuda.
 

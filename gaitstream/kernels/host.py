@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.kernels import cpu
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import Outputs
 from gaitstream.kernels.peaks import find_peaks
 from gaitstream.kernels.pooling import Merge, pool_params, rounds
@@ -24,7 +24,13 @@ class Kernels(Protocol):
         """Joints of heatmaps."""
 
     def align(
-        self, heatmaps: Any, outputs: Outputs, options: Options, *, keypoints: Any = None, stream: int = 0
+        self,
+        heatmaps: Any,
+        outputs: Outputs,
+        options: AlignmentOptions,
+        *,
+        keypoints: Any = None,
+        stream: int = 0,
     ) -> None:
         """Heatmaps turned upright and merged into parts."""
 
@@ -61,7 +67,13 @@ class HostKernels:
         self._memory.launch(stream, work)
 
     def align(
-        self, heatmaps: Any, outputs: Outputs, options: Options, *, keypoints: Any = None, stream: int = 0
+        self,
+        heatmaps: Any,
+        outputs: Outputs,
+        options: AlignmentOptions,
+        *,
+        keypoints: Any = None,
+        stream: int = 0,
     ) -> None:
         """Queue an alignment."""
 

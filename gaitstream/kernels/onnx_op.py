@@ -13,7 +13,14 @@ from __future__ import annotations
 from typing import Any
 
 from gaitstream.errors import KernelError, MissingExtraError
-from gaitstream.kernels.contract import HEIGHT, NORMALIZATIONS, SAMPLINGS, WIDTH, Options, check_options
+from gaitstream.kernels.contract import (
+    HEIGHT,
+    NORMALIZATIONS,
+    SAMPLINGS,
+    WIDTH,
+    AlignmentOptions,
+    check_options,
+)
 
 DOMAIN = "gaitstream"
 OPERATOR = "PGHA"
@@ -21,7 +28,7 @@ VERSION = 1
 OUTPUTS = ("parts", "angle_deg", "aligned", "neck_xy", "hip_xy", "score")
 
 
-def attributes(options: Options) -> dict[str, Any]:
+def attributes(options: AlignmentOptions) -> dict[str, Any]:
     """The operator's attributes; names and numbers are those that plugin/pgha_plugin.cpp reads.
 
     Raises:
@@ -43,7 +50,7 @@ def attributes(options: Options) -> dict[str, Any]:
 
 
 def write_operator(
-    options: Options, *, channels: int = 17, keypoints: bool = True, half: bool = False
+    options: AlignmentOptions, *, channels: int = 17, keypoints: bool = True, half: bool = False
 ) -> Any:
     """An ONNX model of the one operator, to be merged behind a pose model with `onnx.compose`.
 

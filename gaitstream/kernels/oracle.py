@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.kernels.contract import HEIGHT, SPINE, WIDTH, Aligned, Floats, Options
+from gaitstream.kernels.contract import HEIGHT, SPINE, WIDTH, Aligned, AlignmentOptions, Floats
 
 Doubles = NDArray[np.float64]
 
@@ -94,7 +94,9 @@ def _taps(normalised: Floats, size: int) -> tuple[NDArray[np.intp], NDArray[np.i
     return low, np.minimum(low + 1, size - 1), (position - low).astype(np.float32)
 
 
-def normalise(heatmaps: NDArray[Any], options: Options, segments: NDArray[np.int32] | None) -> Floats:
+def normalise(
+    heatmaps: NDArray[Any], options: AlignmentOptions, segments: NDArray[np.int32] | None
+) -> Floats:
     """Maps as the samplings take them, float32 `[n, c, 64, 48]`."""
     values = heatmaps.astype(np.float32)
     finite = np.isfinite(values)
@@ -125,7 +127,10 @@ def find_joints(heatmaps: NDArray[Any]) -> Floats:
 
 
 def align_numpy(
-    heatmaps: NDArray[Any], keypoints: Floats | None, options: Options, segments: NDArray[np.int32] | None
+    heatmaps: NDArray[Any],
+    keypoints: Floats | None,
+    options: AlignmentOptions,
+    segments: NDArray[np.int32] | None,
 ) -> Aligned:
     """Align checked arrays; shapes and meaning as `gaitstream.kernels.align`."""
     n = len(heatmaps)
@@ -151,7 +156,9 @@ def align_numpy(
     )
 
 
-def align_frame(maps: Floats, neck: Doubles, hip: Doubles, options: Options) -> tuple[Floats, float, bool]:
+def align_frame(
+    maps: Floats, neck: Doubles, hip: Doubles, options: AlignmentOptions
+) -> tuple[Floats, float, bool]:
     """One frame's normalised maps `[c, 64, 48]` after both samplings, its tilt, and whether it moved."""
     half = options.sampling == "half_io"
     rotation = translation = np.eye(3)[:2]

@@ -24,7 +24,7 @@ from gaitstream.engines import Engine
 from gaitstream.engines.base import Execution
 from gaitstream.engines.device import Arena, Device
 from gaitstream.errors import EngineError
-from gaitstream.kernels.contract import HEIGHT, JOINTS, WIDTH, Options
+from gaitstream.kernels.contract import HEIGHT, JOINTS, WIDTH, AlignmentOptions
 from gaitstream.kernels.cuda import Outputs
 from gaitstream.kernels.host import Kernels
 
@@ -48,7 +48,7 @@ class Stage:
     """
 
     engine: Engine
-    options: Options
+    options: AlignmentOptions
 
     @property
     def feature_shape(self) -> tuple[int, ...]:

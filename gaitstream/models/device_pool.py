@@ -28,7 +28,7 @@ MERGES_AT_ONCE = 256
 """People whose merging may be put off: so many are a few launches."""
 
 
-class Block:
+class PooledBlock:
     """A slot of device memory; free again when nobody holds it."""
 
     def __init__(self, pointer: int) -> None:
@@ -96,20 +96,20 @@ class DevicePool:
         self._under_way: deque[weakref.ref[PooledMap]] = deque()
         path.before_growing.append(self.flush)
 
-    def start(self, feature: DeviceFeature) -> Block:
+    def start(self, feature: DeviceFeature) -> PooledBlock:
         """A new block that holds one person's features."""
         if not self._free_slots:
             self._grow()
-        block = Block(self._free_slots.popleft())
+        block = PooledBlock(self._free_slots.popleft())
         weakref.finalize(block, self._free_slots.append, block.pointer)
         self._put_off(feature, block, fresh=True)
         return block
 
-    def merge(self, block: Block, feature: DeviceFeature) -> None:
+    def merge(self, block: PooledBlock, feature: DeviceFeature) -> None:
         """Take the element-wise maximum of a block and one person's features."""
         self._put_off(feature, block, fresh=False)
 
-    def pooled(self, blocks: Sequence[Block]) -> PooledMap:
+    def pooled(self, blocks: Sequence[PooledBlock]) -> PooledMap:
         """The maximum of blocks, on its way to the host."""
         self.flush()
         row = self._take_row()
@@ -154,7 +154,7 @@ class DevicePool:
         for arena in (*self._arenas, self._windows):
             arena.free()
 
-    def _put_off(self, feature: DeviceFeature, block: Block, *, fresh: bool) -> None:
+    def _put_off(self, feature: DeviceFeature, block: PooledBlock, *, fresh: bool) -> None:
         self._merges.append((Merge(feature.pointer, block.pointer, fresh), feature))
         if len(self._merges) >= MERGES_AT_ONCE:
             self.flush()

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitstream.data import Floats, Image
 from gaitstream.errors import EngineError, KernelError, MissingExtraError
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.models.device_path import PEOPLE, DeviceBatch, DeviceFeature, DevicePath, DeviceRows, Stage
 from gaitstream.models.device_pool import DevicePool
 from gaitstream.models.manifest import AlignmentContract, InputKind
@@ -131,7 +131,7 @@ def serves(recognizer: Recognizer) -> bool:
 def _stage(recognizer: Recognizer) -> Stage:
     frames, contract = recognizer.frames, recognizer.manifest.alignment
     assert frames is not None and isinstance(contract, AlignmentContract)  # noqa: S101, PT018 - `serves`
-    options = Options(
+    options = AlignmentOptions(
         tuple(tuple(group) for group in contract.groups),
         contract.gamma_deg,
         contract.small_angle,

@@ -84,7 +84,7 @@ def _check_url(camera: Camera, sources: Sources) -> None:
 
 
 @dataclass(frozen=True)
-class Probe:
+class CameraAnswer:
     """What one camera answered."""
 
     camera: str
@@ -94,12 +94,12 @@ class Probe:
     """Empty when all is well; never holds credentials."""
 
 
-def probe(config: Config) -> list[Probe]:
+def probe(config: Config) -> list[CameraAnswer]:
     """Read one picture of every enabled camera and lay its regions on it."""
     return [_probe_one(camera, config.sources) for camera in config.cameras if camera.enabled]
 
 
-def _probe_one(camera: Camera, sources: Sources) -> Probe:
+def _probe_one(camera: Camera, sources: Sources) -> CameraAnswer:
     size = None
     source = None
     try:
@@ -110,8 +110,8 @@ def _probe_one(camera: Camera, sources: Sources) -> Probe:
             size = (picture.width, picture.height)
             Regions(camera, size)
     except GaitstreamError as error:
-        return Probe(camera.id, size, camera.url.scrub(str(error)))
+        return CameraAnswer(camera.id, size, camera.url.scrub(str(error)))
     finally:
         if source is not None:
             source.close()
-    return Probe(camera.id, size, "" if size else f"{camera.url}: holds no picture")
+    return CameraAnswer(camera.id, size, "" if size else f"{camera.url}: holds no picture")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from gaitstream.zoo.registry import (
     ENTRIES,
     Advice,
-    Entry,
     Kind,
+    ZooEntry,
     advice,
     demo_family,
     demo_folder,
@@ -18,5 +18,5 @@ from gaitstream.zoo.registry import (
     names,
 )
 
-__all__ = ["ENTRIES", "Advice", "Entry", "Kind", "advice", "demo_family", "demo_folder", "find", "names"]
+__all__ = ["ENTRIES", "Advice", "Kind", "ZooEntry", "advice", "demo_family", "demo_folder", "find", "names"]
 """Names to look at."""

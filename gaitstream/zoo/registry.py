@@ -19,7 +19,7 @@ ADVICE = "advice.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ZooEntry:
     """One packaged model."""
 
     name: str
@@ -33,10 +33,12 @@ class Entry:
     """Of a recognizer."""
 
 
-ENTRIES: tuple[Entry, ...] = (
-    Entry("demo", "detector", "detector.json", "detector.md", "persons in the synthetic world, 320 x 192"),
-    Entry("demo", "pose", "pose.json", "pose.md", "COCO joints' heatmaps in the synthetic world"),
-    Entry("demo", "recognizer", "gaitheat", "gaitheat.md", "narrow GaitHeat, synthetic walkers", "gaitheat"),
+ENTRIES: tuple[ZooEntry, ...] = (
+    ZooEntry("demo", "detector", "detector.json", "detector.md", "persons in the synthetic world, 320 x 192"),
+    ZooEntry("demo", "pose", "pose.json", "pose.md", "COCO joints' heatmaps in the synthetic world"),
+    ZooEntry(
+        "demo", "recognizer", "gaitheat", "gaitheat.md", "narrow GaitHeat, synthetic walkers", "gaitheat"
+    ),
 )
 
 

@@ -18,7 +18,7 @@ from gaitstream.bench.plan import (
     estimate_host,
     make_plan,
 )
-from gaitstream.bench.plan_check import Check, check_report
+from gaitstream.bench.plan_check import PlanCheck, check_report
 from gaitstream.bench.rates import (
     CAMERA_MIB,
     Cost,
@@ -220,7 +220,7 @@ def test_the_operations_of_biggait_are_those_of_its_graph(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("predicted", "holds"), [(81, True), (119, True), (79, False), (130, False)])
 def test_a_check_is_within_a_fifth_or_not(predicted: float, holds: bool) -> None:
-    check = Check("somebody", predicted, 100.0)
+    check = PlanCheck("somebody", predicted, 100.0)
     assert check.holds == holds
     assert ("NOT within" in str(check)) != holds
 

@@ -8,7 +8,7 @@ RUN = "main (gaitstream/bench/profile.py:9);run (gaitstream/pipeline/runner.py:1
 POSE = f"{RUN};_encode (gaitstream/pipeline/runner.py:170);heatmaps (gaitstream/models/pose.py:137)"
 STACKS = [
     f"{POSE};wait (gaitstream/engines/openvino.py:90);0x7f (libc.so.6) 60",
-    f"{POSE};finish (gaitstream/engines/turns.py:80) 10",
+    f"{POSE};finish (gaitstream/engines/slots.py:80) 10",
     f"{RUN};_track (gaitstream/pipeline/runner.py:160);update (trackers/core.py:3) 20",
     "_run (gaitstream/pipeline/source/reader.py:140);put (gaitstream/pipeline/source/queue.py:40) 500",
     f"{RUN} 10",

@@ -22,7 +22,7 @@ from gaitstream.deepstream.nvinfer import detector_sections, encoder_sections
 from gaitstream.deepstream.plan import Plan
 from gaitstream.deepstream.spec import start_of
 from gaitstream.engines.base import BuildRequest, Built
-from gaitstream.engines.cache import Found
+from gaitstream.engines.cache import CachedEngine
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import ConfigError, EngineError, MissingExtraError
 from gaitstream.pipeline.source.video import VideoSource
@@ -89,9 +89,9 @@ def test_engines_are_built_for_the_gpu_that_runs_them(
 ) -> None:
     asked: list[BuildRequest] = []
 
-    def build(request: BuildRequest, runtime: str, **_: Any) -> Found:
+    def build(request: BuildRequest, runtime: str, **_: Any) -> CachedEngine:
         asked.append(request)
-        return Found(Built(b"engine", Proof(source="none", layers={}, matrix_layers={})), None, "new")
+        return CachedEngine(Built(b"engine", Proof(source="none", layers={}, matrix_layers={})), None, "new")
 
     monkeypatch.setattr(engines, "build_engine", build)
     files = {}
@@ -118,7 +118,7 @@ def test_without_tensorrts_module_engines_must_be_there(
 ) -> None:
     """nvinfer would compile them again at every start."""
 
-    def missing(*_: Any, **__: Any) -> Found:
+    def missing(*_: Any, **__: Any) -> CachedEngine:
         raise MissingExtraError("tensorrt", "gpu", "The runtime 'tensorrt'")
 
     monkeypatch.setattr(engines, "build_engine", missing)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from gaitstream.demo.record import CameraRun, DemoRecord, PersonRecord, Statement, TrackRecord, WindowRecord
+from gaitstream.demo.record import CameraRun, DemoRecord, Statement, TrackRecord, WalkerRecord, WindowRecord
 from gaitstream.demo.report import render
 from gaitstream.demo.score import Verdict, roc, score, verdict
 from gaitstream.demo.summary import summary
@@ -34,9 +34,9 @@ def track(
 
 def record(tracks: Sequence[TrackRecord], windows: Sequence[WindowRecord] = ()) -> DemoRecord:
     people = [
-        PersonRecord(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
-        PersonRecord(name="Bela", enrolled=True, templates=5),
-        PersonRecord(name="<Gus>", enrolled=False),
+        WalkerRecord(name="Ada", enrolled=True, templates=4, pictures=[b"\xff\xd8"]),
+        WalkerRecord(name="Bela", enrolled=True, templates=5),
+        WalkerRecord(name="<Gus>", enrolled=False),
     ]
     camera = CameraRun(
         name="cam1",

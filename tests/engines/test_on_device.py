@@ -209,7 +209,7 @@ def test_what_is_no_gpu_is_refused(text: str) -> None:
 
 
 def test_the_second_gpu_is_probed_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpus = [cuda.CudaDevice(0, "small", "sm_75"), cuda.CudaDevice(1, "large", "sm_90")]
+    gpus = [cuda.CudaDeviceInfo(0, "small", "sm_75"), cuda.CudaDeviceInfo(1, "large", "sm_90")]
     monkeypatch.setattr(cuda, "devices", lambda: gpus)
     library = SimpleNamespace(__version__="10.16", Builder=object)
     monkeypatch.setattr(importlib, "import_module", lambda _: library)

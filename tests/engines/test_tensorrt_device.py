@@ -12,7 +12,7 @@ from gaitstream.engines.base import Pixels
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import GaitstreamError
 from gaitstream.kernels import align, onnx_op
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from tests.engines.small_graphs import onnx, small_graph, small_reference
 from tests.kernels.kernel_cases import LOWER, UPPER, blobs, spine_keypoints
 
@@ -86,7 +86,7 @@ def test_the_plugin_aligns_as_the_kernel_does(
 ) -> None:
     keypoints = spine_keypoints(np.linspace(-90, 90, 11))
     maps = blobs(keypoints).astype(np.float16 if half else np.float32)
-    options = Options((UPPER, LOWER))
+    options = AlignmentOptions((UPPER, LOWER))
     model = onnx_op.write_operator(options, keypoints=given, half=half)
     (tmp_path / "p.onnx").write_bytes(model.SerializeToString())
     feeds = {"heatmaps": maps} | ({"keypoints": keypoints} if given else {})

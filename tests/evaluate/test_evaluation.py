@@ -18,7 +18,7 @@ from gaitstream.evaluate.dataset import load, read_pickle, scan  # noqa: E402
 from gaitstream.evaluate.evaluation import EvaluationOptions, Result, evaluate  # noqa: E402
 from gaitstream.evaluate.page import render  # noqa: E402
 from gaitstream.evaluate.protocols import Sequences  # noqa: E402
-from gaitstream.export.api import Options, write_bundle  # noqa: E402
+from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
 from gaitstream.models.graphs.walkers import draw_silhouette  # noqa: E402
 from gaitstream.models.spec import find_family  # noqa: E402
 
@@ -46,7 +46,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GaitSet with random weights."""
     root = tmp_path_factory.mktemp("gaitset") / "bundle"
     root.mkdir()
-    write_bundle(find_family("gaitset").random(3), root, Options(precisions=("fp32",)))
+    write_bundle(find_family("gaitset").random(3), root, ExportOptions(precisions=("fp32",)))
     return root
 
 

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from gaitstream.events.epochs import Epochs
 from gaitstream.events.ordering import Ordering, Ready, Told
-from gaitstream.events.wire import Batch, Reply
+from gaitstream.events.wire import EventBatch, Reply
 
 PUBLISHER = "p" * 32
 
 
-def batch(first: int, count: int = 1, epoch: str = "e1", topic: str = "t") -> tuple[Batch, list[bytes]]:
+def batch(first: int, count: int = 1, epoch: str = "e1", topic: str = "t") -> tuple[EventBatch, list[bytes]]:
     numbers = range(first, first + count)
     payloads = [b"%d" % number for number in numbers]
-    return Batch(PUBLISHER, epoch, first, [topic] * count, list(map(len, payloads))), payloads
+    return EventBatch(PUBLISHER, epoch, first, [topic] * count, list(map(len, payloads))), payloads
 
 
 def reply(
@@ -125,7 +125,7 @@ class Bus:
         self.epochs = Epochs()
         self.events: list[tuple[int, str, int]] = []
         self.published = 0
-        self.live: list[tuple[Batch, list[bytes]]] = []
+        self.live: list[tuple[EventBatch, list[bytes]]] = []
         self.restart()
 
     @property
@@ -142,7 +142,7 @@ class Bus:
             self.published += 1
             self.events.append((self.head + 1, self.epoch, self.published))
         payloads = [b"%d" % event[2] for event in self.events[-count:]]
-        batch = Batch(PUBLISHER, self.epoch, first, ["t"] * count, list(map(len, payloads)))
+        batch = EventBatch(PUBLISHER, self.epoch, first, ["t"] * count, list(map(len, payloads)))
         self.live.append((batch, payloads))
 
     def answer(self, ordering: Ordering, limit: int) -> list[Ready]:

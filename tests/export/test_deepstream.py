@@ -17,11 +17,11 @@ from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export.api import Options as ExportOptions
+from gaitstream.export.api import ExportOptions as ExportOptions
 from gaitstream.export.api import export_bundle
 from gaitstream.kernels import onnx_op
 from gaitstream.kernels.alignment import align
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.models.biggait import nvinfer as biggait_nvinfer
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.gaitheat import nvinfer as gaitheat_nvinfer
@@ -130,7 +130,7 @@ def test_the_plugins_operator_stands_for_the_standard_ones(
     frame = onnx.load(gaitheat_bundle.graph("frame", "fp16" if half else "fp32"))
     contract_of = gaitheat_bundle.manifest.alignment
     assert contract_of is not None
-    options = Options(contract_of.groups, 5.0, small_angle)
+    options = AlignmentOptions(contract_of.groups, 5.0, small_angle)
     standard = write_align(contract_of.groups, gamma_deg=5.0, small_angle=small_angle, normalization="fixed")
     plain, by_plugin = (
         gaitheat_nvinfer.write(pose_model(), contract, align, frame, half=half)
@@ -214,7 +214,7 @@ def test_both_compile_as_half_precision_engines(
 
 def test_chaining_keeps_the_domains_of_our_own_operators() -> None:
     """TensorRT's parser finds plugins by domain, and nodes of a domain nobody imports are no valid graph."""
-    options = Options((tuple(range(11)), tuple(range(11, 17))))
+    options = AlignmentOptions((tuple(range(11)), tuple(range(11, 17))))
     aligned = onnx_op.write_operator(options)
     tail = GraphWriter("tail")
     tail.output("doubled", tail.op("Add", tail.input("x", ["n", 3, 64, 48]), "x"), ["n", 3, 64, 48])

@@ -16,8 +16,8 @@ from onnx import numpy_helper
 from gaitstream.cli import main
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, ExportError
-from gaitstream.export.api import Exported, Options, export_bundle, write_bundle
-from gaitstream.export.calibration import Calibration, judge
+from gaitstream.export.api import Exported, ExportOptions, export_bundle, write_bundle
+from gaitstream.export.calibration import LabelledCalibration, judge
 from gaitstream.export.compare import distance_change, measure, order_kept
 from gaitstream.export.parity import Comparison, prove
 from gaitstream.export.running import BundleRunner
@@ -135,7 +135,7 @@ def poison(bundle: Bundle, graph: str, kind: str, index: int) -> None:
 
 def written(model: TrainedModel, root: Path) -> Bundle:
     root.mkdir()
-    return Bundle(root, write_bundle(model, root, Options(precisions=("fp32",))))
+    return Bundle(root, write_bundle(model, root, ExportOptions(precisions=("fp32",))))
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,9 @@ def test_a_precision_that_was_asked_for_fails_the_export(
 ) -> None:
     checkpoint = save({"model": small_gaitheat.state_dict()})
     with pytest.raises(ExportError, match=r"(?s)in fp16: distances change by .*leave it out with"):
-        export_bundle("gaitheat", checkpoint, tmp_path / "out", options=Options(precisions=("fp32", "fp16")))
+        export_bundle(
+            "gaitheat", checkpoint, tmp_path / "out", options=ExportOptions(precisions=("fp32", "fp16"))
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -253,7 +255,9 @@ def test_a_destination_in_use_is_left_alone(proved_heat: Exported, tmp_path: Pat
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").touch()
     with pytest.raises(ExportError, match="not a bundle"):
-        export_bundle("gaitheat", tmp_path / "none.pt", tmp_path / "notes", options=Options(overwrite=True))
+        export_bundle(
+            "gaitheat", tmp_path / "none.pt", tmp_path / "notes", options=ExportOptions(overwrite=True)
+        )
 
 
 def test_the_command_exports_and_prints_the_proof(
@@ -322,7 +326,7 @@ def labelled(bundle: Bundle, path: Path, noise: float = 0.0) -> Path:
 
 def test_labelled_data_decides_on_lower_precisions(proved_heat: Exported, tmp_path: Path) -> None:
     bundle = proved_heat.bundle
-    data = Calibration.read(labelled(bundle, tmp_path / "labels.npz"), bundle)
+    data = LabelledCalibration.read(labelled(bundle, tmp_path / "labels.npz"), bundle)
     judgement = judge(data, bundle, [("onnxruntime", "fp16"), ("openvino", "fp32")], EngineCache(tmp_path))
     assert (judgement.sequences, judgement.people) == (9, 3)
     assert [score.precision for score in judgement.scores] == ["fp32", "fp16"]
@@ -364,9 +368,9 @@ def test_labelled_data_that_does_not_fit_is_refused(
         arrays = {name: value for name, value in {**data, **change}.items() if value is not None}
     np.savez(tmp_path / "wrong.npz", **arrays)
     with pytest.raises(ExportError, match=says):
-        Calibration.read(tmp_path / "wrong.npz", proved_heat.bundle)
+        LabelledCalibration.read(tmp_path / "wrong.npz", proved_heat.bundle)
     with pytest.raises(ExportError, match="cannot read"):
-        Calibration.read(tmp_path / "none.npz", proved_heat.bundle)
+        LabelledCalibration.read(tmp_path / "none.npz", proved_heat.bundle)
 
 
 def test_drawn_inputs_are_fixed_and_varied(small_gaitheat: GaitHeat) -> None:

@@ -46,7 +46,7 @@ def inputs(golden: Golden, case: str) -> tuple[Array, Array]:
     return maps.reshape(-1, *maps.shape[2:]), golden[f"{case}/keypoints"].reshape(-1, 17, 3)
 
 
-def aligned(golden: Golden, case: str, matrices: str) -> pgha.Aligned:
+def aligned(golden: Golden, case: str, matrices: str) -> pgha.AlignedTensors:
     maps, keypoints = inputs(golden, case)
     return pgha.align(
         torch.from_numpy(maps),

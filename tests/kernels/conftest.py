@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gaitstream.kernels import Aligned
 from gaitstream.kernels.build import SOURCES
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import Launcher, Outputs
 from gaitstream.kernels.driver import Driver
 from tests.kernels.kernel_cases import Emulated, as_device, padded_empty
@@ -58,7 +58,7 @@ def emulated(emulator: ctypes.CDLL) -> Emulated:
     def run(
         heatmaps: NDArray[np.generic],
         keypoints: NDArray[np.float32] | None,
-        options: Options,
+        options: AlignmentOptions,
         segments: NDArray[np.int32] | None = None,
         seed: int = 1,
         parts_dtype: DTypeLike = np.float32,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import KernelError
 from gaitstream.kernels import Aligned, align, cpu
-from gaitstream.kernels.contract import Backend, Options
+from gaitstream.kernels.contract import AlignmentOptions, Backend
 from gaitstream.kernels.oracle import spine_matrices
 from tests.kernels.kernel_cases import LOWER, UPPER, Emulated, blobs, spine_keypoints
 
@@ -58,7 +58,7 @@ def run(request: pytest.FixtureRequest, emulated: Emulated) -> Any:
         backend: str, maps: NDArray[Any], keypoints: NDArray[np.float32] | None, segments: Any, **options: Any
     ) -> Aligned:
         if backend == "emulated cuda":
-            return emulated(maps, keypoints, Options(**options), segments)
+            return emulated(maps, keypoints, AlignmentOptions(**options), segments)
         return align(maps, keypoints, segments=segments, backend=backend, **options)  # type: ignore[arg-type]
 
     return call

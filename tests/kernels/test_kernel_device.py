@@ -9,7 +9,7 @@ import pytest
 
 from gaitstream.errors import GaitstreamError
 from gaitstream.kernels import align
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import Outputs, launcher
 from gaitstream.kernels.driver import open_driver
 from tests.kernels.kernel_cases import LOWER, UPPER, blobs, spine_keypoints
@@ -76,7 +76,7 @@ def test_torch_tensors_on_torchs_stream() -> None:
         score=torch.empty(n, device="cuda"),
     )
     stream = torch.cuda.current_stream()
-    launcher().align(maps, outputs, Options((UPPER, LOWER)), stream=stream.cuda_stream)
+    launcher().align(maps, outputs, AlignmentOptions((UPPER, LOWER)), stream=stream.cuda_stream)
     stream.synchronize()
     expected = align(maps.cpu().numpy(), groups=[UPPER, LOWER])
     np.testing.assert_allclose(outputs.parts.cpu().numpy(), expected.parts, rtol=0, atol=2e-5)

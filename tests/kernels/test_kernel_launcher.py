@@ -16,7 +16,7 @@ from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.errors import KernelError
 from gaitstream.kernels import cpu
 from gaitstream.kernels.arguments import CropParams, PghaParams, PghaRequest
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import (
     Launcher,
     Outputs,
@@ -27,7 +27,7 @@ from gaitstream.kernels.dlpack import borrow
 from gaitstream.kernels.driver import Driver
 from tests.kernels.kernel_cases import LOWER, UPPER, as_device, launches, padded_empty
 
-OPTIONS = Options((UPPER, LOWER))
+OPTIONS = AlignmentOptions((UPPER, LOWER))
 
 
 def outputs(n: int, parts: int = 3) -> Outputs:
@@ -52,14 +52,14 @@ def test_structs_mirror_the_sources(emulator: ctypes.CDLL) -> None:
     ("options", "kernels"),
     [
         (OPTIONS, ["pgha_f32_fixed"]),
-        (Options(((0,),), normalization="none"), ["pgha_f32_affine"]),
-        (Options(((0,),), normalization="tracklet"), ["pgha_f32_affine"]),
-        (Options(((0,),), sampling="half_io"), ["pgha_f32_general"]),
-        (Options(((0,),) * 3), ["pgha_f32_general"]),
-        (Options(((0,),) * 9), ["pgha_f32_general"] * 3),
+        (AlignmentOptions(((0,),), normalization="none"), ["pgha_f32_affine"]),
+        (AlignmentOptions(((0,),), normalization="tracklet"), ["pgha_f32_affine"]),
+        (AlignmentOptions(((0,),), sampling="half_io"), ["pgha_f32_general"]),
+        (AlignmentOptions(((0,),) * 3), ["pgha_f32_general"]),
+        (AlignmentOptions(((0,),) * 9), ["pgha_f32_general"] * 3),
     ],
 )
-def test_launches_by_options(options: Options, kernels: list[str]) -> None:
+def test_launches_by_options(options: AlignmentOptions, kernels: list[str]) -> None:
     planned = plan_launches(options, half=False)
     assert [launch.kernel for launch in planned] == kernels
     assert [mask for launch in planned for mask in launch.masks] == list(options.masks)
@@ -74,7 +74,7 @@ def test_one_launch_and_a_second_for_ranges(launcher: Launcher, emulator: ctypes
     launcher.align(
         maps,
         outputs(1),
-        Options((UPPER, LOWER), normalization="tracklet"),
+        AlignmentOptions((UPPER, LOWER), normalization="tracklet"),
         ranges=as_device(np.empty((1, 2), np.uint32)),
     )
     assert launches(emulator) == 3
@@ -110,7 +110,10 @@ MAPS = padded_empty((2, 17, 64, 48), np.float32)
         ({"outputs": outputs(2, parts=2)}, r"\(2, 2, 64, 48\); give \(2, 3, 64, 48\)"),
         ({"keypoints": as_device(np.zeros((2, 17, 3)))}, "keypoints are float64"),
         ({"segments": as_device(np.zeros(2, np.int64))}, "segments are int64"),
-        ({"options": Options(((0,),), normalization="tracklet"), "outputs": outputs(2, 2)}, "needs ranges"),
+        (
+            {"options": AlignmentOptions(((0,),), normalization="tracklet"), "outputs": outputs(2, 2)},
+            "needs ranges",
+        ),
         ({"heatmaps": "maps"}, "str shows no memory"),
     ],
 )

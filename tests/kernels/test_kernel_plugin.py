@@ -13,10 +13,10 @@ import pytest
 from gaitstream.errors import KernelError
 from gaitstream.kernels import onnx_op, plugin_library
 from gaitstream.kernels.build import SOURCES
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 
 PLUGIN = SOURCES.parent / "plugin"
-OPTIONS = Options((tuple(range(11)), tuple(range(11, 17))), gamma_deg=20, small_angle="align")
+OPTIONS = AlignmentOptions((tuple(range(11)), tuple(range(11, 17))), gamma_deg=20, small_angle="align")
 
 
 @pytest.fixture(scope="module")
@@ -151,4 +151,4 @@ def test_operator_is_a_valid_model() -> None:
 
 def test_tracklet_normalisation_is_refused() -> None:
     with pytest.raises(KernelError, match="not 'tracklet'"):
-        onnx_op.attributes(Options(((0,),), normalization="tracklet"))
+        onnx_op.attributes(AlignmentOptions(((0,),), normalization="tracklet"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gaitstream.kernels import Aligned, align
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from tests.kernels.kernel_cases import LOWER, UPPER, Emulated, blobs, spine_keypoints
 
 GROUPS = (UPPER, LOWER)
@@ -29,7 +29,9 @@ def assert_same(got: Aligned, expected: Aligned, atol: float = 1e-5) -> None:
 
 
 @st.composite
-def inputs(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.float32] | None, NDArray[np.int32], Options]:
+def inputs(
+    draw: st.DrawFn,
+) -> tuple[NDArray[Any], NDArray[np.float32] | None, NDArray[np.int32], AlignmentOptions]:
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = draw(st.integers(1, 3))
     channels = draw(st.sampled_from([2, 13, 17, 20, 33]))
@@ -52,7 +54,7 @@ def inputs(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.float32] | None, N
             st.lists(st.integers(0, channels - 1), min_size=1, max_size=6).map(tuple), min_size=1, max_size=6
         )
     )
-    options = Options(
+    options = AlignmentOptions(
         groups=tuple(groups),
         gamma_deg=draw(st.sampled_from([0.0, 5.0, 20.0, 300.0])),
         small_angle=draw(st.sampled_from(["identity", "align"])),
@@ -63,15 +65,15 @@ def inputs(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.float32] | None, N
     return maps, keypoints, random.integers(0, 2, n).astype(np.int32), options
 
 
-def run(backend: str, case: tuple[Any, Any, Any, Options]) -> Aligned:
+def run(backend: str, case: tuple[Any, Any, Any, AlignmentOptions]) -> Aligned:
     maps, keypoints, segments, options = case
-    words = {name: getattr(options, name) for name in Options.__dataclass_fields__}
+    words = {name: getattr(options, name) for name in AlignmentOptions.__dataclass_fields__}
     return align(maps, keypoints, segments=segments, backend=backend, **words)  # type: ignore[arg-type]
 
 
 @given(inputs())
 @settings(max_examples=60, deadline=None)
-def test_cpu_build_equals_the_oracle(case: tuple[Any, Any, Any, Options]) -> None:
+def test_cpu_build_equals_the_oracle(case: tuple[Any, Any, Any, AlignmentOptions]) -> None:
     scale = max(1.0, float(np.abs(run("numpy", case).parts).max()))
     assert_same(run("cpu", case), run("numpy", case), atol=3e-5 * scale)
 
@@ -79,7 +81,7 @@ def test_cpu_build_equals_the_oracle(case: tuple[Any, Any, Any, Options]) -> Non
 @given(inputs(), st.integers(0, 1000))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cuda_kernels_equal_the_oracle(
-    emulated: Emulated, case: tuple[Any, Any, Any, Options], seed: int
+    emulated: Emulated, case: tuple[Any, Any, Any, AlignmentOptions], seed: int
 ) -> None:
     maps, keypoints, segments, options = case
     segments = np.unique(segments, return_inverse=True)[1].astype(np.int32)
@@ -93,7 +95,7 @@ def test_cuda_kernels_equal_the_oracle(
 def test_tilts_of_all_signs_and_sizes(backend: str, small_angle: Any, emulated: Emulated) -> None:
     keypoints = spine_keypoints(np.array(TILTS))
     maps = blobs(keypoints)
-    options = Options(GROUPS, small_angle=small_angle)
+    options = AlignmentOptions(GROUPS, small_angle=small_angle)
     if backend == "emulated cuda":
         result = emulated(maps, keypoints, options)
     else:
@@ -112,7 +114,7 @@ FORMS = ("numpy", "cpu", "emulated cuda")
 @pytest.fixture(params=FORMS)
 def form(request: pytest.FixtureRequest, emulated: Emulated) -> Any:
     def call(maps: NDArray[Any], keypoints: NDArray[np.float32] | None, **options: Any) -> Aligned:
-        chosen = Options(GROUPS, **options)
+        chosen = AlignmentOptions(GROUPS, **options)
         if request.param == "emulated cuda":
             return emulated(maps, keypoints, chosen)
         return run(request.param, (maps, keypoints, None, chosen))
@@ -186,7 +188,7 @@ def test_equal_peaks_take_the_first(form: Any) -> None:
 def test_joints_in_the_corners(form: Any, corner: tuple[int, int]) -> None:
     keypoints = spine_keypoints(np.array([30.0]))
     keypoints[0, [5, 6], :2] = corner
-    expected = run("numpy", (blobs(keypoints), None, None, Options(GROUPS)))
+    expected = run("numpy", (blobs(keypoints), None, None, AlignmentOptions(GROUPS)))
     assert_same(form(blobs(keypoints), None), expected)
     np.testing.assert_array_equal(expected.neck_xy[0], corner)
 
@@ -207,7 +209,7 @@ def test_wild_keypoints_stay_inside_the_maps(form: Any) -> None:
 def test_half_io_of_every_form(emulated: Emulated, dtype: Any) -> None:
     keypoints = spine_keypoints(np.array(TILTS))
     maps = blobs(keypoints).astype(dtype)
-    options = Options(GROUPS, sampling="half_io", normalization="tracklet")
+    options = AlignmentOptions(GROUPS, sampling="half_io", normalization="tracklet")
     expected = run("numpy", (maps, keypoints, None, options))
     for got in (run("cpu", (maps, keypoints, None, options)), emulated(maps, keypoints, options)):
         difference = np.abs(got.parts - expected.parts)
@@ -218,16 +220,16 @@ def test_half_io_of_every_form(emulated: Emulated, dtype: Any) -> None:
 
 def test_half_parts_are_rounded_float_parts(emulated: Emulated) -> None:
     maps = np.random.default_rng(1).random((2, 17, 64, 48)).astype(np.float16)
-    half = emulated(maps, None, Options(GROUPS), parts_dtype=np.float16)
-    full = emulated(maps, None, Options(GROUPS))
+    half = emulated(maps, None, AlignmentOptions(GROUPS), parts_dtype=np.float16)
+    full = emulated(maps, None, AlignmentOptions(GROUPS))
     np.testing.assert_array_equal(half.parts, full.parts.astype(np.float16))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_thread_order_does_not_matter(emulated: Emulated, seed: int) -> None:
     maps = np.random.default_rng(2).random((1, 17, 64, 48)).astype(np.float32)
-    expected = emulated(maps, None, Options(GROUPS), seed=0)
-    got = emulated(maps, None, Options(GROUPS), seed=100 + seed)
+    expected = emulated(maps, None, AlignmentOptions(GROUPS), seed=0)
+    got = emulated(maps, None, AlignmentOptions(GROUPS), seed=100 + seed)
     np.testing.assert_array_equal(got.parts, expected.parts)
     np.testing.assert_array_equal(got.score, expected.score)
 
@@ -236,6 +238,7 @@ def test_one_sampling_differs_as_documented() -> None:
     keypoints = spine_keypoints(np.array([20.0]))
     maps = np.random.default_rng(0).random((1, 17, 64, 48)).astype(np.float32)
     two, one = (
-        run("cpu", (maps, keypoints, None, Options(GROUPS, sampling=sampling))) for sampling in ("f32", "one")
+        run("cpu", (maps, keypoints, None, AlignmentOptions(GROUPS, sampling=sampling)))
+        for sampling in ("f32", "one")
     )
     assert np.abs(two.parts - one.parts).max() > 1e-2

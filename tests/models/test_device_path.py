@@ -21,7 +21,7 @@ from gaitstream.engines.base import TensorSpec
 from gaitstream.engines.simulated import SimulatedDevice, SimulatedStream
 from gaitstream.engines.simulated_tensorrt import Program, open_simulated
 from gaitstream.errors import EngineError
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.device_path import DeviceBatch, DeviceFeature, DevicePath, Stage
 from gaitstream.models.device_pool import WINDOWS_AT_ONCE, DevicePool
@@ -226,7 +226,9 @@ def cheap(feature: int) -> tuple[Program, Program]:
 
 def cheap_path(device: SimulatedDevice, people: int = 8) -> tuple[DevicePath, DevicePool]:
     pose, frame = cheap(16)
-    stage = Stage(open_simulated(frame, device, batch=people), Options((tuple(range(17)),), gamma_deg=90.0))
+    stage = Stage(
+        open_simulated(frame, device, batch=people), AlignmentOptions((tuple(range(17)),), gamma_deg=90.0)
+    )
     path = DevicePath(open_simulated(pose, device, batch=people), {"g": stage}, people=people)
     return path, DevicePool(path, "g")
 
@@ -379,7 +381,7 @@ def test_a_graph_for_one_batch_size_is_refused() -> None:
     device = SimulatedDevice()
     pose, frame = cheap(16)
     single = pose._replace(inputs={"crops": TensorSpec("crops", (1, 3, 256, 192), "uint8")})
-    stage = Stage(open_simulated(frame, device), Options((tuple(range(17)),)))
+    stage = Stage(open_simulated(frame, device), AlignmentOptions((tuple(range(17)),)))
     with pytest.raises(EngineError, match=r"'crops' takes \[1, 3, 256, 192\]: a graph for any batch"):
         DevicePath(open_simulated(single, device), {"g": stage})
     device.close()

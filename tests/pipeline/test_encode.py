@@ -46,7 +46,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     `gaitheat-released` is normalised over the tracklet, as the released model is.
     """
     torch = pytest.importorskip("torch", reason="writing bundles needs the extra [export]")
-    from gaitstream.export.api import Options, write_bundle
+    from gaitstream.export.api import ExportOptions, write_bundle
     from gaitstream.models.biggait.module import BigGait, GaitNet
     from gaitstream.models.biggait.trained import TrainedBigGait
     from gaitstream.models.gaitheat.module import GaitHeat
@@ -70,7 +70,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     for name, model in wanted.items():
         (root / name).mkdir()
-        write_bundle(model, root / name, Options(precisions=("fp32",)), [weights])
+        write_bundle(model, root / name, ExportOptions(precisions=("fp32",)), [weights])
     return {name: root / name for name in wanted}
 
 

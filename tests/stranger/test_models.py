@@ -17,8 +17,8 @@ from gaitstream.models.spec import FAMILIES, find_family
 
 torch = pytest.importorskip("torch", reason="exporting needs the extra [export]")
 
-from gaitstream.export.api import Options, export_bundle, write_bundle  # noqa: E402
-from gaitstream.export.calibration import Calibration, embed  # noqa: E402
+from gaitstream.export.api import ExportOptions, export_bundle, write_bundle  # noqa: E402
+from gaitstream.export.calibration import LabelledCalibration, embed  # noqa: E402
 from gaitstream.export.parity import prove  # noqa: E402
 from stranger.outline.module import Outline  # noqa: E402
 from stranger.stride.module import Stride  # noqa: E402
@@ -85,7 +85,7 @@ def test_a_family_is_told_by_its_keys(
 
 
 def test_options_of_a_family_are_its_own(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    options = Options(precisions=("fp32",))
+    options = ExportOptions(precisions=("fp32",))
     exported = export_bundle(
         "auto", checkpoints["toy-outline"], tmp_path / "unit", options=options, tap="unit"
     )
@@ -130,7 +130,7 @@ def test_another_familys_checkpoint_is_named(checkpoints: dict[str, Path]) -> No
 def test_a_wrong_clip_graph_is_located(tmp_path: Path) -> None:
     torch.manual_seed(6)
     trained = TrainedStride(Stride(4, 9).eval())
-    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, Options(precisions=("fp32",))))
+    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, ExportOptions(precisions=("fp32",))))
     path = bundle.graph("clip", "fp32")
     model = onnx.load(path)
     second = [node for node in model.graph.node if node.op_type == "Conv"][1]
@@ -146,7 +146,10 @@ def test_a_clip_bundle_is_built_ahead_of_time(
     checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported = export_bundle(
-        "toy-stride", checkpoints["toy-stride"], tmp_path / "bundle", options=Options(precisions=("fp32",))
+        "toy-stride",
+        checkpoints["toy-stride"],
+        tmp_path / "bundle",
+        options=ExportOptions(precisions=("fp32",)),
     )
     arguments = ["--runtime", "openvino", "--precision", "fp32"]
     assert main(["build", str(exported.bundle.root), *arguments]) == 0
@@ -159,7 +162,7 @@ def test_labelled_windows_are_judged(tmp_path: Path) -> None:
     """A row per frame, whatever the shape of the model; windows may differ in length."""
     torch.manual_seed(7)
     trained = TrainedStride(Stride(4, 9).eval())
-    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, Options(precisions=("fp32",))))
+    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, ExportOptions(precisions=("fp32",))))
     rng = np.random.default_rng(1)
     sequence = np.repeat([3, 4, 8, 9], [4, 4, 7, 5])
     silhouettes = (rng.random((20, 1, 64, 44)) < 0.4).astype(np.float32)
@@ -169,7 +172,7 @@ def test_labelled_windows_are_judged(tmp_path: Path) -> None:
         sequence=sequence,
         label=np.repeat(["ada", "ada", "bob", "bob"], [4, 4, 7, 5]),
     )
-    data = Calibration.read(tmp_path / "labels.npz", bundle)
+    data = LabelledCalibration.read(tmp_path / "labels.npz", bundle)
     from gaitstream.engines.cache import EngineCache
 
     found = embed(data, bundle, "onnxruntime", "fp32", EngineCache(tmp_path / "cache"))

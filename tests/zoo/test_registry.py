@@ -15,7 +15,7 @@ from gaitstream.zoo import registry
 
 
 @pytest.mark.parametrize("entry", zoo.ENTRIES, ids=lambda entry: entry.kind)
-def test_every_entry_is_there_with_its_card(entry: zoo.Entry) -> None:
+def test_every_entry_is_there_with_its_card(entry: zoo.ZooEntry) -> None:
     assert zoo.find(entry.name, entry.kind).exists()
     assert (zoo.demo_folder() / entry.card).read_text().startswith("# Demo")
 

@@ -14,18 +14,18 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from gaitstream.engines.base import Batch, BuildRequest, Precision
-from gaitstream.engines.cache import Found, Sidecar
+from gaitstream.engines.cache import CachedEngine, Sidecar
 from gaitstream.engines.opening import build_engine, settle_precision
 from gaitstream.engines.registry import choose, runtime_named
 from gaitstream.models.bundle import Bundle
 
 
 @dataclass(frozen=True)
-class Row:
+class BuildRow:
     """One graph's outcome."""
 
     graph: Path
-    found: Found
+    found: CachedEngine
     seconds: float
 
 
@@ -64,7 +64,7 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _build(console: Console, request: BuildRequest, runtime: str) -> Row:
+def _build(console: Console, request: BuildRequest, runtime: str) -> BuildRow:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[graph]}"),
@@ -82,10 +82,10 @@ def _build(console: Console, request: BuildRequest, runtime: str) -> Row:
             return True
 
         found = build_engine(request, runtime, progress=report)
-    return Row(request.graph, found, time.monotonic() - started)
+    return BuildRow(request.graph, found, time.monotonic() - started)
 
 
-def _record(bundle: Bundle, role: str, found: Found) -> None:
+def _record(bundle: Bundle, role: str, found: CachedEngine) -> None:
     """Keep the proof in `parity.json`, beside the model's own."""
     if found.sidecar is None:
         return
@@ -97,7 +97,7 @@ def _record(bundle: Bundle, role: str, found: Found) -> None:
     )
 
 
-def _table(rows: dict[str, Row], runtime: str, precision: str, device: str | None) -> Table:
+def _table(rows: dict[str, BuildRow], runtime: str, precision: str, device: str | None) -> Table:
     table = Table(title=f"{runtime}, {precision}, {device or 'this machine'}", title_justify="left")
     for name in ("graph", "half precision", "of products", "size", "time", ""):
         table.add_column(name, justify="right" if name in ("size", "time") else "left")

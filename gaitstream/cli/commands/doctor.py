@@ -17,7 +17,7 @@ from gaitstream import __version__
 from gaitstream.engines import cuda
 from gaitstream.engines.cache import default_root
 from gaitstream.engines.gpu_check import check_gpu
-from gaitstream.engines.registry import Choice, Finding, choose, ranked
+from gaitstream.engines.registry import Finding, RuntimeChoice, choose, ranked
 from gaitstream.engines.trial import Trial, try_all
 from gaitstream.models.bundle import Bundle
 
@@ -56,7 +56,7 @@ def _doctor_gpu(*, plain: bool) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
-def _choice(trials: list[Trial], bundle: str | None) -> Choice | None:
+def _choice(trials: list[Trial], bundle: str | None) -> RuntimeChoice | None:
     """What `auto` takes among the runtimes that were tried and work."""
     best = ranked([Finding(trial.name, trial.probe, None) for trial in trials if trial.error is None])
     if not best:
@@ -68,7 +68,7 @@ def _choice(trials: list[Trial], bundle: str | None) -> Choice | None:
     return choose(best[0][0], allowed=manifest.allowed_precisions, stored=manifest.graphs.keys())
 
 
-def _show(console: Console, trials: list[Trial], choice: Choice | None, bundle: str | None) -> None:
+def _show(console: Console, trials: list[Trial], choice: RuntimeChoice | None, bundle: str | None) -> None:
 
     gpus = ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in cuda.devices()) or "no CUDA device"
     console.print(
@@ -113,7 +113,7 @@ def _row(trial: Trial) -> tuple[str, ...]:
     return mark, trial.name, "", "", "", "cannot run here" if trial.installed else "not installed"
 
 
-def _because(choice: Choice) -> str:
+def _because(choice: RuntimeChoice) -> str:
     return choice.reason.replace("is asked for", "is the best that works here", 1)
 
 
@@ -139,7 +139,7 @@ def _installed(package: str) -> bool:
     return True
 
 
-def _plain(trials: list[Trial], choice: Choice | None) -> dict[str, Any]:
+def _plain(trials: list[Trial], choice: RuntimeChoice | None) -> dict[str, Any]:
     return {
         "runtimes": [
             {

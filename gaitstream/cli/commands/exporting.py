@@ -15,7 +15,7 @@ from gaitstream.export.report import COLUMNS, cells, conclusions
 from gaitstream.models.spec import find_family
 
 if TYPE_CHECKING:
-    from gaitstream.export.parity import Report
+    from gaitstream.export.parity import ParityReport
 
 PRECISIONS = ("fp32", "fp16")
 
@@ -43,7 +43,7 @@ def export(args: argparse.Namespace) -> int:
     texts = {name.removeprefix(OPTION): text for name, text in vars(args).items() if name.startswith(OPTION)}
     given = {} if args.model == AUTO else find_family(args.model).read(texts)
     try:
-        from gaitstream.export.api import Options, export_bundle
+        from gaitstream.export.api import ExportOptions, export_bundle
         from gaitstream.models.graphs.checkpoint import recognise_checkpoint
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "export", "Exporting a checkpoint") from error
@@ -53,7 +53,7 @@ def export(args: argparse.Namespace) -> int:
         _say(f"it is a checkpoint of {recognised.title}")
         family, given = recognised.name, recognised.read(texts)
     note = {"licence": args.licence} if args.licence else {}
-    options = Options(
+    options = ExportOptions(
         precisions=precisions,
         window=args.window,
         version=args.version,
@@ -68,7 +68,7 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
-def print_report(report: Report) -> None:
+def print_report(report: ParityReport) -> None:
     """Print the proof as a table and sentences."""
     table = Table(box=None, padding=(0, 1, 0, 0), title=f"{report.model} against {report.reference}")
     for column in COLUMNS:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gaitstream.errors import ExportError
 from gaitstream.models.biggait.module import BigGait
-from gaitstream.models.graphs.vit import Block
+from gaitstream.models.graphs.vit import TransformerBlock
 from gaitstream.models.graphs.walkers import SEED, about, draw_crop, schedule, sequence_index
 from gaitstream.models.trained import FEATURES, Case, pool
 
@@ -64,7 +64,7 @@ def _trace(model: BigGait, images: Tensor, ratios: Tensor) -> dict[str, Array]:
     taps: dict[str, Array] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        def hook(_: Block, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(_: TransformerBlock, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if name == "block0":
                 taps["tokens"] = inputs[0].numpy()
             taps[name] = output.numpy()

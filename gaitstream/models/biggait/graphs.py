@@ -21,7 +21,14 @@ from gaitstream.models.graphs import fold
 from gaitstream.models.graphs.fold import Doubles
 from gaitstream.models.graphs.layers import block, project_rows, stem
 from gaitstream.models.graphs.resnet import BasicBlock, SetBlock, Stem
-from gaitstream.models.graphs.vit import EPS, HEAD_DIM, PATCH, Block, VisionTransformer, interpolate_positions
+from gaitstream.models.graphs.vit import (
+    EPS,
+    HEAD_DIM,
+    PATCH,
+    TransformerBlock,
+    VisionTransformer,
+    interpolate_positions,
+)
 from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
 
 TOKENS = (IMAGE[0] // PATCH, IMAGE[1] // PATCH)
@@ -126,7 +133,7 @@ def _vit(g: GraphWriter, backbone: VisionTransformer, x: str) -> tuple[str, str]
     """Normalised patch tokens of the last block and of the four taps, without affine, in float32."""
     tapped = []
     for index, layer in enumerate(backbone.blocks):
-        assert isinstance(layer, Block)  # noqa: S101 - narrows the type
+        assert isinstance(layer, TransformerBlock)  # noqa: S101 - narrows the type
         x = _attention(g, x, layer)
         x = g.tap(f"block{index}", _mlp(g, x, layer))
         if index in backbone.taps:
@@ -140,7 +147,7 @@ def _drop_class(g: GraphWriter, x: str) -> str:
     return g.op("Slice", x, one, end, axis)
 
 
-def _attention(g: GraphWriter, x: str, layer: Block) -> str:
+def _attention(g: GraphWriter, x: str, layer: TransformerBlock) -> str:
     dim = layer.attn.proj.in_features
     heads = layer.attn.heads
     norm = g.narrow(g.layer_norm(x, dim, EPS))
@@ -160,7 +167,7 @@ def _attention(g: GraphWriter, x: str, layer: Block) -> str:
     return g.op("Add", x, out)
 
 
-def _mlp(g: GraphWriter, x: str, layer: Block) -> str:
+def _mlp(g: GraphWriter, x: str, layer: TransformerBlock) -> str:
     norm = g.narrow(g.layer_norm(x, layer.mlp.fc1.in_features, EPS))
     first = fold.before(
         fold.linear(layer.mlp.fc1), fold.array(layer.norm2.weight), fold.array(layer.norm2.bias)

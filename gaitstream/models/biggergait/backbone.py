@@ -76,7 +76,7 @@ class _Mlp(nn.Module):
         self.fc1, self.fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Pre-norm attention and MLP, each with layer scale."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -99,7 +99,7 @@ class Layer(nn.Module):
 class _Encoder(nn.Module):
     def __init__(self, dim: int, depth: int, hidden: int) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(Layer(dim, hidden) for _ in range(depth))
+        self.layer = nn.ModuleList(TransformerLayer(dim, hidden) for _ in range(depth))
 
 
 class Dinov2(nn.Module):

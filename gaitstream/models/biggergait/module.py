@@ -52,7 +52,7 @@ def human_space(dim: int, hidden: int, outputs: int) -> nn.Sequential:
     )
 
 
-class GaitNet(nn.Module):
+class TapNetwork(nn.Module):
     """A gait network of one or several taps."""
 
     def __init__(self, inputs: int, channels: tuple[int, ...], dim: int, parts: int, identities: int) -> None:
@@ -75,7 +75,7 @@ class GaitNet(nn.Module):
 class GaitNets(nn.Module):
     """The gait networks; the released code lists each once more per tap, as `Gait_List`."""
 
-    def __init__(self, networks: list[GaitNet], taps: int) -> None:
+    def __init__(self, networks: list[TapNetwork], taps: int) -> None:
         super().__init__()
         self.real_gait = nn.ModuleList(networks)
         every = taps // len(networks)
@@ -119,7 +119,7 @@ class BiggerGait(nn.Module):
         self.HumanSpace_Conv = nn.ModuleList(
             human_space(group * dim, hidden, appearance) for _ in range(self.taps)
         )
-        networks = [GaitNet(appearance, channels, embedding, parts, identities) for _ in range(heads)]
+        networks = [TapNetwork(appearance, channels, embedding, parts, identities) for _ in range(heads)]
         self.Gait_Net = GaitNets(networks, self.taps)
 
     def preprocess(self, crops: Tensor) -> Tensor:

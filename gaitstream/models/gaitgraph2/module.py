@@ -144,7 +144,7 @@ class Module(nn.Module):
         return out
 
 
-class Branch(nn.Module):
+class InputBranch(nn.Module):
     """One of the three inputs: batch norm, a plain module, a bottleneck."""
 
     def __init__(self, middle: int, outputs: int, reduction: int) -> None:
@@ -167,7 +167,7 @@ class ResGCN(nn.Module):
     def __init__(self, channels: tuple[int, ...], dim: int, reduction: int) -> None:
         super().__init__()
         c0, c1, c2, c3 = channels
-        self.head = nn.ModuleList(Branch(c0, c1, reduction) for _ in range(3))
+        self.head = nn.ModuleList(InputBranch(c0, c1, reduction) for _ in range(3))
         self.backbone = nn.ModuleList([Module(3 * c1, c2, reduction, 2), Module(c2, c3, reduction, 2)])
         self.fcn = nn.Linear(c3, dim)
 

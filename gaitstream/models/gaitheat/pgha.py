@@ -17,7 +17,7 @@ from gaitstream.models.gaitheat.module import HEATMAP, merge_parts
 
 
 @dataclass(frozen=True)
-class Aligned:
+class AlignedTensors:
     """What alignment computes; n is the number of frames."""
 
     rotation: Tensor
@@ -66,7 +66,7 @@ def align(
     small_angle: Literal["identity", "align"] = "identity",
     target_xy: tuple[float, float] = (24.0, 16.0),
     normalization: Literal["fixed", "tracklet", "none"] = "fixed",
-) -> Aligned:
+) -> AlignedTensors:
     """Normalise, align and merge one tracklet's heatmaps `[n, c, 64, 48]`; see `alignment.write_align`."""
     if normalization == "fixed":
         heatmaps = heatmaps.clamp(0, 1)
@@ -78,7 +78,7 @@ def align(
     first = sample(heatmaps, rotation)
     second = sample(first, translation)
     parts = merge_parts(second, tuple(tuple(group) for group in groups))
-    return Aligned(rotation, translation, first, second, parts)
+    return AlignedTensors(rotation, translation, first, second, parts)
 
 
 def sample(maps: Tensor, theta: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gaitstream.errors import ExportError
 from gaitstream.kernels import onnx_op
 from gaitstream.kernels.alignment import align
-from gaitstream.kernels.contract import Options
+from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.models.bundle import Role
 from gaitstream.models.gaitheat import cases, graphs, nvinfer
 from gaitstream.models.gaitheat.alignment import write_align
@@ -116,7 +116,8 @@ class TrainedGaitHeat(TrainedModel):
     ) -> onnx.ModelProto | None:
         """The same with the PGHA operator in the place of the align graph."""
         operator = onnx_op.write_operator(
-            Options(self.options.groups, self.options.gamma_deg, self.options.small_angle), channels=JOINTS
+            AlignmentOptions(self.options.groups, self.options.gamma_deg, self.options.small_angle),
+            channels=JOINTS,
         )
         return self.for_nvinfer({**graphs, "align": operator}, half=half)
 

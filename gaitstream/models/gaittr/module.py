@@ -100,7 +100,7 @@ class _Down(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class JointBlock(nn.Module):
     """Temporal convolution, then attention, with residual paths."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -134,7 +134,7 @@ class GaitTR(nn.Module):
         super().__init__()
         self.data_bn = nn.BatchNorm1d(CHANNELS * JOINTS)
         before = (CHANNELS, *channels)
-        self.backbone = nn.ModuleList(map(Block, before, channels))
+        self.backbone = nn.ModuleList(map(JointBlock, before, channels))
         self.fcn = nn.Conv1d(channels[-1], dim, 1)
 
     def embed(self, features: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class _Mlp(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Pre-norm attention and MLP, each with layer scale."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -108,7 +108,7 @@ class VisionTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, dim))
         self.mask_token = nn.Parameter(torch.zeros(1, dim))
-        self.blocks = nn.ModuleList(Block(dim, hidden or 4 * dim) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(dim, hidden or 4 * dim) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, EPS)
 
     def tokens(self, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="checkpoints are read with the extra
 
 from gaitstream.engines.cache import EngineCache  # noqa: E402
 from gaitstream.errors import CheckpointError  # noqa: E402
-from gaitstream.export.api import Options, export_bundle, write_bundle  # noqa: E402
+from gaitstream.export.api import ExportOptions, export_bundle, write_bundle  # noqa: E402
 from gaitstream.export.running import BundleRunner  # noqa: E402
 from gaitstream.models.bundle import Bundle  # noqa: E402
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint  # noqa: E402
@@ -40,7 +40,7 @@ def test_the_graphs_give_the_published_embeddings(name: str, tmp_path: Path) -> 
     trained = find_family(FAMILY[name]).load(checkpoint)
     root = tmp_path / "bundle"
     root.mkdir()
-    manifest = write_bundle(trained, root, Options(precisions=("fp32",)))
+    manifest = write_bundle(trained, root, ExportOptions(precisions=("fp32",)))
     assert manifest.shape == SHAPES.get(FAMILY[name], "frame" if "_2d" in name else "clip")
     runner = BundleRunner(Bundle(root, manifest), "openvino", "fp32", EngineCache(tmp_path / "cache"))
     for label, arrays, wanted in cases(name):

@@ -38,7 +38,7 @@ class Slot(Protocol):
         ...
 
 
-class Turns:
+class SlotPool:
     """Hands out slots to callers from any thread."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaitstream.engines.base import Array
-from gaitstream.engines.turns import Turns
+from gaitstream.engines.slots import SlotPool
 from gaitstream.errors import EngineError
 
 
@@ -42,7 +42,7 @@ def feed(value: int) -> dict[str, Array]:
 
 def test_the_oldest_makes_room_and_every_caller_gets_its_own() -> None:
     log: list[str] = []
-    turns = Turns([Recorder("b", log), Recorder("a", log)])
+    turns = SlotPool([Recorder("b", log), Recorder("a", log)])
     pending = [turns.submit(feed(value)) for value in range(4)]
     assert log == ["start a", "start b", "wait a", "start a", "wait b", "start b"]
     assert [int(one.result()["y"][0]) for one in reversed(pending)] == [3, 2, 1, 0]
@@ -51,7 +51,7 @@ def test_the_oldest_makes_room_and_every_caller_gets_its_own() -> None:
 
 
 def test_a_refusal_and_a_failure_leave_the_slot_free() -> None:
-    turns = Turns([Recorder("a", [])])
+    turns = SlotPool([Recorder("a", [])])
     with pytest.raises(EngineError, match="refused"):
         turns.submit(feed(-1))
     failing = turns.submit(feed(-2))
@@ -63,7 +63,7 @@ def test_a_refusal_and_a_failure_leave_the_slot_free() -> None:
 
 def test_closing_finishes_what_runs() -> None:
     log: list[str] = []
-    turns = Turns([Recorder("a", log), Recorder("b", log)])
+    turns = SlotPool([Recorder("a", log), Recorder("b", log)])
     pending = turns.submit(feed(1))
     turns.close()
     turns.close()
