@@ -151,7 +151,7 @@ def test_an_empty_table_says_why(cams: Path, capsys: pytest.CaptureFixture[str])
     assert main(["identify", "--camera", "nope", *where]) == 2
     assert "has alone, live, empty" in capsys.readouterr().err
     assert main(["gallery", "list", *where]) == 1
-    assert "enrol somebody" in capsys.readouterr().err
+    assert "make one with 'gaitstream enroll" in capsys.readouterr().err
 
 
 def test_a_table_without_a_terminal_is_not_cut_at_80_characters(cams: Path) -> None:
