@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from supervision import box_iou_batch
 
 from gaitstream.data import Decision, Embedding, Floats, Frame, Image, Person, Status
 from gaitstream.demo.record import Statement, TrackRecord, WindowRecord
@@ -185,7 +186,7 @@ class GroundTruthObserver(Observer):
         names: list[str | None] = [None] * len(persons)
         if not persons or not len(truth.people):
             return names
-        overlap = _iou(np.stack([person.box for person in persons]), truth.boxes)
+        overlap = box_iou_batch(np.stack([person.box for person in persons]), truth.boxes)
         while (best := float(overlap.max())) >= SAME_IOU:
             one, other = np.unravel_index(int(overlap.argmax()), overlap.shape)
             names[int(one)] = truth.names[int(other)]
@@ -210,13 +211,3 @@ def heatmap_picture(parts: Floats) -> bytes:
         canvas = np.maximum(canvas, np.clip(layer, 0, 1)[..., None] * colour)
     image = cv2.resize(canvas.clip(0, 255).astype(np.uint8), PICTURE_SIZE, interpolation=cv2.INTER_LINEAR)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-
-
-def _iou(a: Floats, b: Floats) -> Floats:
-    """Intersection over union of boxes `[n, 4]` and `[m, 4]`, `[n, m]`."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
-    iou: Floats = (common / np.maximum(area_a[:, None] + area_b - common, 1e-6)).astype(np.float32)
-    return iou
