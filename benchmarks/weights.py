@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitstream.models.gaitheat.spec import GaitHeatOptions
+from training.networks import CHANNELS, DEPTHS, DIM
 
 if TYPE_CHECKING:
     from gaitstream.models.gaitheat.module import GaitHeat
 
 SEED = 11
-CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
-DIM = 64
 
 
 def gaitheat_module() -> GaitHeat:

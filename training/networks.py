@@ -6,6 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
+DIM = 64
+"""Widths, blocks a stage and part dimensions of the demo's GaitHeat."""
+
 Widths = tuple[int, int, int, int]
 
 

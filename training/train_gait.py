@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gaitstream.bench.weights import CHANNELS, DEPTHS, DIM
 from head import identity_loss
+from networks import CHANNELS, DEPTHS, DIM
 from schedule import follow_clock
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
