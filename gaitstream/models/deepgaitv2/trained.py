@@ -8,7 +8,7 @@ import torch
 
 from gaitstream.models.deepgaitv2.module import DeepGaitV2, Mode
 from gaitstream.models.deepgaitv2.spec import FAMILY
-from gaitstream.models.graphs.checkpoint import State, count, expect, fill, read_state, size
+from gaitstream.models.graphs.checkpoint import State, count, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced import TracedModel
@@ -26,11 +26,7 @@ def load(path: Path, options: SilhouetteOptions) -> TracedModel:
     Raises:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
-    state = read_state(path)
-    expect(path, state, FAMILY)
-    with torch.device("meta"):
-        model = build(state)
-    return wrap(fill(path, model, state, FAMILY.title, TRAINING_ONLY), silhouette(options.preparation))
+    return wrap(read_module(path, FAMILY, build, TRAINING_ONLY), silhouette(options.preparation))
 
 
 def make_random(seed: int) -> TracedModel:

@@ -8,7 +8,7 @@ import torch
 
 from gaitstream.models.gaitbase.module import GaitBase
 from gaitstream.models.gaitbase.spec import FAMILY
-from gaitstream.models.graphs.checkpoint import State, count, expect, fill, read_state, size
+from gaitstream.models.graphs.checkpoint import State, count, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import SetModel, Tap
@@ -25,11 +25,7 @@ def load(path: Path, options: SilhouetteOptions) -> SetModel:
     Raises:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
-    state = read_state(path)
-    expect(path, state, FAMILY)
-    with torch.device("meta"):
-        model = _shape(state)
-    return wrap(fill(path, model, state, FAMILY.title, TRAINING_ONLY), silhouette(options.preparation))
+    return wrap(read_module(path, FAMILY, _shape, TRAINING_ONLY), silhouette(options.preparation))
 
 
 def make_random(seed: int) -> SetModel:

@@ -9,7 +9,7 @@ import torch
 
 from gaitstream.models.gaitgl.module import GROUP, Depth, GaitGL, Tap
 from gaitstream.models.gaitgl.spec import FAMILY
-from gaitstream.models.graphs.checkpoint import COUNTERS, State, expect, fill, read_state, size
+from gaitstream.models.graphs.checkpoint import COUNTERS, State, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.traced_models import ClipModel
 from gaitstream.models.graphs.traced_models import Tap as TapContract
@@ -26,11 +26,7 @@ def load(path: Path, options: SilhouetteOptions) -> ClipModel:
     Raises:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
-    state = read_state(path)
-    expect(path, state, FAMILY)
-    with torch.device("meta"):
-        model = _shape(state)
-    return wrap(fill(path, model, state, FAMILY.title, TRAINING_ONLY), silhouette(options.preparation))
+    return wrap(read_module(path, FAMILY, _shape, TRAINING_ONLY), silhouette(options.preparation))
 
 
 def make_random(seed: int) -> ClipModel:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gaitstream.models.gaitgraph2.module import GaitGraph2
 from gaitstream.models.gaitgraph2.spec import FAMILY
-from gaitstream.models.graphs.checkpoint import State, expect, fill, read_state, size
+from gaitstream.models.graphs.checkpoint import State, read_module, size
 from gaitstream.models.graphs.inputs import JOINTS
 from gaitstream.models.graphs.traced_models import ClipModel, Tap
 from gaitstream.models.manifest import ClipContract
@@ -22,11 +22,7 @@ def load(path: Path, _: NoOptions) -> ClipModel:
     Raises:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
-    state = read_state(path)
-    expect(path, state, FAMILY)
-    with torch.device("meta"):
-        model = _shape(state)
-    return wrap(fill(path, model, state, FAMILY.title))
+    return wrap(read_module(path, FAMILY, _shape))
 
 
 def make_random(seed: int) -> ClipModel:

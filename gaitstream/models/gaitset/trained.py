@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gaitstream.models.gaitset.module import GaitSet
 from gaitstream.models.gaitset.spec import FAMILY
-from gaitstream.models.graphs.checkpoint import State, expect, fill, read_state, size
+from gaitstream.models.graphs.checkpoint import State, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.traced_models import SetModel, Tap
 from gaitstream.models.manifest import InputContract
@@ -23,11 +23,7 @@ def load(path: Path, options: SilhouetteOptions) -> SetModel:
     Raises:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
-    state = read_state(path)
-    expect(path, state, FAMILY)
-    with torch.device("meta"):
-        model = _shape(state)
-    return wrap(fill(path, model, state, FAMILY.title), silhouette(options.preparation))
+    return wrap(read_module(path, FAMILY, _shape), silhouette(options.preparation))
 
 
 def make_random(seed: int) -> SetModel:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -228,6 +228,34 @@ def widths(state: State, keys: Sequence[str]) -> tuple[int, int, int, int]:
         size(state, key, 0, default) for key, default in zip(keys, (64, 128, 256, 512), strict=True)
     )
     return c1, c2, c3, c4
+
+
+def read_module(
+    path: Path,
+    family: ModelFamily,
+    shape: Callable[[State], M],
+    training_only: re.Pattern[str] = TRAINING_ONLY,
+) -> M:
+    """A family's module with the tensors of a checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        family: whose checkpoint it has to be.
+        shape: builds a module of the checkpoint's sizes; called on the meta device.
+        training_only: see `fill`.
+
+    Returns:
+        The module in evaluation mode.
+
+    Raises:
+        CheckpointError: the file cannot be read or is another model's.
+        MismatchError: see `fill`.
+    """
+    state = read_state(path)
+    expect(path, state, family)
+    with torch.device("meta"):
+        model = shape(state)
+    return fill(path, model, state, family.title, training_only)
 
 
 def fill(path: Path, model: M, state: State, title: str, training_only: re.Pattern[str] = TRAINING_ONLY) -> M:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gaitstream.models.graphs.checkpoint import State, count, expect, fill, read_state, size
+from gaitstream.models.graphs.checkpoint import State, count, read_module, size
 from gaitstream.models.graphs.inputs import representation
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap
@@ -22,11 +22,7 @@ def load(path: Path, _: NoOptions) -> ClipModel:
     Raises:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
-    state = read_state(path)
-    expect(path, state, FAMILY)
-    with torch.device("meta"):
-        model = _shape(state)
-    return wrap(fill(path, model, state, FAMILY.title, TRAINING_ONLY))
+    return wrap(read_module(path, FAMILY, _shape, TRAINING_ONLY))
 
 
 def make_random(seed: int) -> ClipModel:

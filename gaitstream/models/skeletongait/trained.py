@@ -8,7 +8,7 @@ import torch
 
 from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.deepgaitv2.trained import build
-from gaitstream.models.graphs.checkpoint import expect, fill, read_state
+from gaitstream.models.graphs.checkpoint import read_module
 from gaitstream.models.graphs.inputs import SKELETON_MAP
 from gaitstream.models.graphs.opengait import COUNTED_ONLY, TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap
@@ -22,12 +22,8 @@ def load(path: Path, options: SkeletonGaitOptions) -> ClipModel:
     Raises:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
-    state = read_state(path)
-    expect(path, state, FAMILY)
-    with torch.device("meta"):
-        model = build(state)
     after = options.tap == "after"
-    module = fill(path, model, state, FAMILY.title, COUNTED_ONLY if after else TRAINING_ONLY)
+    module = read_module(path, FAMILY, build, COUNTED_ONLY if after else TRAINING_ONLY)
     return wrap(module, after=after)
 
 
