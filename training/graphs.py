@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from gaitstream.models.graphs.traced import drop_traces
+
 
 class FromBytes(nn.Module):
     """Takes uint8 pixels instead of floats."""
@@ -48,6 +50,7 @@ def write_graph(
         dynamo=True, dynamic_shapes=({0: torch.export.Dim("n", min=1, max=512)},), external_data=False,
     )  # fmt: skip
     model = onnx.load(path)
+    drop_traces(model)
     _halve(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, path)

@@ -116,17 +116,23 @@ class TracedModel(TrainedModel):
         return kept
 
 
-def _sealed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without what depends on the exporter's version and machine: stack traces, documentation, metadata."""
-    model.producer_name, model.producer_version = PRODUCER, ""
-    model.ir_version = min(model.ir_version, IR_VERSION)
+def drop_traces(model: onnx.ModelProto) -> None:
+    """Take out what the exporter wrote of its machine: stack traces, documentation, metadata."""
+    graph = model.graph
     del model.metadata_props[:]
-    del model.graph.value_info[:]
-    model.graph.doc_string = ""
-    for item in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+    del graph.metadata_props[:]
+    graph.doc_string = ""
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
         item.doc_string = ""
         del item.metadata_props[:]
-    del model.graph.metadata_props[:]
+
+
+def _sealed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without what depends on the exporter's version and machine."""
+    model.producer_name, model.producer_version = PRODUCER, ""
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    drop_traces(model)
+    del model.graph.value_info[:]
     try:
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         onnx.checker.check_model(model)
