@@ -55,7 +55,7 @@ def write_site(folder: Path, cameras: int, seconds: float, evidence: dict[str, A
 
 
 class Timed(Observer):
-    """Another hook, and the time that the pipeline's thread spends in it."""
+    """Another hook, and the CPU time that the pipeline's thread spends in it."""
 
     def __init__(self, inner: Observer) -> None:
         self.spent_s = 0.0
@@ -64,9 +64,9 @@ class Timed(Observer):
 
     def _timed(self, hook: Callable[..., None]) -> Callable[..., None]:
         def call(*args: Any) -> None:
-            begun_s = time.perf_counter()
+            begun_s = time.thread_time()
             hook(*args)
-            self.spent_s += time.perf_counter() - begun_s if hook.__name__ != "close" else 0.0
+            self.spent_s += time.thread_time() - begun_s if hook.__name__ != "close" else 0.0
 
         return call
 
