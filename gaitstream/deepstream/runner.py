@@ -354,7 +354,7 @@ def open_runner(options: RunOptions, config: Config, publisher: Publisher) -> De
         )
     if config.evidence.minutes is not None or config.evidence.live:
         log.warning(
-            "evidence.minutes and evidence.live need pictures, and none leave the GPU: nothing of them is kept "
+            "evidence.minutes and evidence.live need pictures, which stay on the GPU: nothing is kept "
             "or offered; look at --view, or add --frontend native"
         )
     return DeepStreamPipeline(
