@@ -14,8 +14,13 @@ import onnx
 
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import ExportError
+from gaitstream.export.calibration import LabelledCalibration
+from gaitstream.export.int8 import add_int8
 from gaitstream.export.parity import ParityReport, prove
+from gaitstream.export.quantise import require_nncf
 from gaitstream.export.report import write_report
+from gaitstream.export.sensitivity import Quantisation
+from gaitstream.export.sources import read_judged, read_walks
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
 from gaitstream.models.manifest import Graphs, Manifest
@@ -24,7 +29,7 @@ from gaitstream.models.trained import TrainedModel
 
 LICENCE = "as the checkpoint's: the published gait models are for academic use only; DINOv2 is Apache-2.0"
 AUTO = "auto"
-Stored = Literal["fp32", "fp16"]
+Stored = Literal["fp32", "fp16", "int8"]
 Say = Callable[[str], None]
 
 
@@ -38,7 +43,8 @@ class ExportOptions:
         window: frames of a tracklet.
         version: name of this model's version; the checkpoint's hash where empty.
         licence: note for the manifest.
-        calibration: labelled features by which lower precisions are judged; see `calibration.Calibration`.
+        calibration: labelled inputs by which lower precisions are judged, and which int8 takes the ranges of
+            its activations from; see `sources.read_walks`.
         overwrite: replace a bundle that lies at the destination.
         deepstream: also write the graphs for DeepStream's nvinfer.
     """
@@ -47,7 +53,7 @@ class ExportOptions:
     window: int = 30
     version: str = ""
     licence: str = LICENCE
-    calibration: Path | None = None
+    calibration: str | Path | None = None
     overwrite: bool = False
     deepstream: bool = False
 
@@ -85,11 +91,14 @@ def export_bundle(
         ConfigError: there is no such family, or it has no such option.
         CheckpointError: a checkpoint cannot be read or does not fit.
         ExportError: the graphs do not compute what the model does; the message says where they part.
+        ExportError: the calibration source is wrong, or int8 is asked for without one.
+        MissingExtraError: int8 is asked for and NNCF is not installed.
         ExportError: `out` holds something already.
     """
     options = options or ExportOptions()
     out = Path(out)
     _check_destination(out, options.overwrite)
+    _check_calibration(options)
     say(f"reading {Path(checkpoint).name}")
     family = recognise_checkpoint(checkpoint) if model == AUTO else find_family(model)
     if model == AUTO:
@@ -101,9 +110,11 @@ def export_bundle(
         root.mkdir()
         say("writing graphs")
         manifest = write_bundle(trained, root, options, [Path(checkpoint), *trained.sources()])
-        report = prove(trained, Bundle(root, manifest), options.calibration, say)
+        bundle, labelled, quantisation = _calibrated(Bundle(root, manifest), options, say)
+        report = prove(trained, bundle, labelled, say)
+        report = msgspec.structs.replace(report, quantisation=quantisation)
         report.require(options.precisions or ())
-        manifest, report = _leave_out(manifest, report, root, say)
+        manifest, report = _leave_out(bundle.manifest, report, root, say)
         write_report(report, root)
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
         if out.exists():
@@ -116,14 +127,15 @@ def export_bundle(
 def write_bundle(
     trained: TrainedModel, root: Path, options: ExportOptions | None = None, sources: Iterable[Path] = ()
 ) -> Manifest:
-    """Write a model's graphs and manifest into a directory, without proving them.
+    """Write a model's graphs and manifest into a directory, without proving them; int8 takes `add_int8`.
 
     Returns:
         The sealed manifest, which allows fp32 alone.
     """
     options = options or ExportOptions()
     fronts = {role: _save(root, role, graph) for role, graph in trained.fronts().items()}
-    precisions = sorted({"fp32", *(options.precisions or ("fp16",))}, reverse=True)
+    asked = {"fp32", *(options.precisions or ("fp16",))}
+    precisions = sorted(asked - {"int8"}, reverse=True)
     graphs: dict[str, Graphs] = {
         precision: _write_graphs(trained, root, fronts, options, half=precision == "fp16")
         for precision in precisions
@@ -139,6 +151,33 @@ def write_bundle(
         **trained.describe(),
     )
     return write_manifest(manifest, root)
+
+
+def _check_calibration(options: ExportOptions) -> None:
+    """See that int8 can be made before anything else is."""
+    if "int8" not in (options.precisions or ()):
+        return
+    if options.calibration is None:
+        raise ExportError(
+            "int8 needs inputs to take the ranges of activations from: give --calibration synth, a video, or "
+            "an .npz file of labelled inputs"
+        )
+    require_nncf()
+
+
+def _calibrated(
+    bundle: Bundle, options: ExportOptions, say: Say
+) -> tuple[Bundle, LabelledCalibration | None, Quantisation | None]:
+    """The bundle with int8 graphs where they are asked for, and what its precisions are judged by."""
+    source = options.calibration
+    if source is None:
+        return bundle, None, None
+    say(f"reading the calibration source {source}")
+    if "int8" not in (options.precisions or ()):
+        return bundle, read_judged(source, bundle), None
+    walks = read_walks(source, bundle)
+    quantised, how = add_int8(bundle, walks.calibrating, say)
+    return quantised, walks.judged, how
 
 
 def _check_destination(out: Path, overwrite: bool) -> None:

@@ -1,0 +1,113 @@
+"""A bundle's int8 graphs: quantised, their disturbing layers kept, written beside the others."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+
+from gaitstream.engines.cache import EngineCache
+from gaitstream.export.calibration import Array, LabelledCalibration
+from gaitstream.export.compare import measure
+from gaitstream.export.quantise import Feeds, product_names, quantise, quantised_names
+from gaitstream.export.running import BundleRunner, windows
+from gaitstream.export.sensitivity import Quantisation, keep_sensitive
+from gaitstream.models.bundle import Bundle, Role, write_manifest
+from gaitstream.models.manifest import Graphs
+
+Say = Callable[[str], None]
+RUNTIME = "openvino"
+"""Measures the noise: it is in every install, and computes integers."""
+NOISE_SEQUENCES, NOISE_FRAMES = 8, 2
+"""What the noise is measured on: it is measured some dozens of times."""
+
+
+def add_int8(bundle: Bundle, calibrating: LabelledCalibration, say: Say) -> tuple[Bundle, Quantisation]:
+    """Write int8 graphs into a bundle that has been sealed.
+
+    The frame graph, or clip graph, is quantised. The head graph runs once a window and makes the embedding:
+    it stays as it is.
+
+    Args:
+        bundle: with its fp32 graphs.
+        calibrating: inputs that the ranges of activations are read from.
+        say: told of every step, one line each.
+
+    Raises:
+        MissingExtraError: NNCF is not installed.
+        ExportError: the graph cannot be quantised.
+    """
+    role: Role = "clip" if bundle.manifest.shape == "clip" else "frame"
+    original = onnx.load(bundle.graph(role, "fp32"))
+    say(f"quantising {len(product_names(original))} products with {len(calibrating.sequence)} frames")
+    quantised = quantise(original, samples(calibrating, role))
+    graphs = msgspec.structs.replace(
+        bundle.manifest.graphs["fp32"],
+        **{role: f"{role}.int8.onnx"}, deepstream=None, deepstream_plugin=None,
+    )  # fmt: skip
+    say("looking for layers that eight bits disturb")
+    people = np.unique(calibrating.label)
+    few = calibrating.of_people(people[:NOISE_SEQUENCES], NOISE_FRAMES if role == "frame" else None)
+    chosen = keep_sensitive(quantised, original, _Noise(bundle, graphs, role, few))
+    onnx.save(chosen.graph, bundle.root / f"{role}.int8.onnx")
+    manifest = msgspec.structs.replace(bundle.manifest, graphs={**bundle.manifest.graphs, "int8": graphs})
+    found = Quantisation(
+        source=calibrating.source,
+        frames=len(calibrating.sequence),
+        people=len(people),
+        layers=len(quantised_names(chosen.graph)),
+        kept=chosen.kept,
+        noise_all=chosen.noise_all,
+        noise=chosen.noise,
+    )
+    say(found.sentence())
+    return Bundle(bundle.root, write_manifest(manifest, bundle.root)), found
+
+
+def samples(calibrating: LabelledCalibration, role: Role) -> Sequence[Feeds]:
+    """Feeds of a frame graph, one frame each, or of a clip graph, one window each."""
+    if role == "clip":
+        return [
+            {name: array[row : row + 1] for name, array in group.items()}
+            for group in windows(calibrating.feeds, calibrating.sequence)
+            for row in range(len(next(iter(group.values()))))
+        ]
+    count = len(calibrating.sequence)
+    return [{name: array[row : row + 1] for name, array in calibrating.feeds.items()} for row in range(count)]
+
+
+@dataclass
+class _Noise:
+    """Relative error of the embedding, of the part that differs between sequences."""
+
+    bundle: Bundle
+    graphs: Graphs
+    role: Role
+    data: LabelledCalibration
+    _reference: Array | None = None
+
+    def __call__(self, graph: onnx.ModelProto) -> float:
+        if self._reference is None:
+            with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
+                runner = BundleRunner(self.bundle, RUNTIME, "fp32", EngineCache(Path(folder)))
+                self._reference = runner.embed(self.data.feeds, self.data.sequence).embedding
+        with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
+            candidate = self._candidate(Path(folder), graph)
+            runner = BundleRunner(candidate, RUNTIME, "int8", EngineCache(Path(folder) / "cache"))
+            found = runner.embed(self.data.feeds, self.data.sequence).embedding
+        return measure(found, self._reference, embedding=True).centred_relative or 0.0
+
+    def _candidate(self, root: Path, graph: onnx.ModelProto) -> Bundle:
+        """The bundle with a graph under trial in the place of its int8 graph."""
+        onnx.save(graph, root / f"{self.role}.int8.onnx")
+        graphs = self.graphs
+        for role in self.bundle.manifest.roles:
+            if role != self.role:
+                (root / str(getattr(graphs, role))).symlink_to(self.bundle.graph(role, "fp32").resolve())
+        precisions = {"fp32": self.bundle.manifest.graphs["fp32"], "int8": graphs}
+        return Bundle(root, msgspec.structs.replace(self.bundle.manifest, graphs=precisions))

@@ -1,0 +1,187 @@
+"""Post-training quantisation: a graph's weights and activations in eight-bit integers, by NNCF.
+
+The result is the same graph with pairs of `QuantizeLinear` and `DequantizeLinear` before its products. All
+integers are signed and symmetric (zero is zero), weights per channel: the one form that OpenVINO, ONNX
+Runtime, TensorRT and TensorRT-RTX all take.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from gaitstream.errors import ExportError, MissingExtraError
+
+Feeds = Mapping[str, NDArray[Any]]
+PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+"""Operators that runtimes compute in integers."""
+PAIR = ("QuantizeLinear", "DequantizeLinear")
+FLOATING = ("Softmax", "LayerNormalization", "Resize", "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
+"""Operators whose inputs are never rounded: they gain nothing by it, and lose what the products need."""
+
+
+def quantise(
+    model: onnx.ModelProto, samples: Sequence[Feeds], *, keep: Collection[str] = ()
+) -> onnx.ModelProto:
+    """Quantise a graph's products.
+
+    Args:
+        model: in float32; it stays as it is.
+        samples: inputs that the ranges of activations are read from, one inference each.
+        keep: names of nodes that stay in floating point.
+
+    Raises:
+        MissingExtraError: NNCF is not installed.
+        ExportError: NNCF cannot quantise this graph, or there is nothing in it to quantise.
+    """
+    nncf = require_nncf()
+    source = with_names(model)
+    chosen = set(product_names(source)) - set(keep)
+    if not chosen:
+        raise ExportError(f"{model.graph.name} has no convolution or matrix product to quantise")
+    ignored = [node.name for node in source.graph.node if node.op_type in FLOATING or node.name in keep]
+    try:
+        with _quiet():
+            found = nncf.quantize(
+                source,
+                nncf.Dataset(samples),
+                preset=nncf.QuantizationPreset.PERFORMANCE,
+                subset_size=len(samples),
+                ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+            )
+    except (RuntimeError, ValueError, nncf.ValidationError) as error:
+        raise ExportError(f"NNCF cannot quantise {model.graph.name}: {error}") from error
+    _make_signed(found.graph)
+    return _sealed(found, model)
+
+
+def product_names(model: onnx.ModelProto) -> list[str]:
+    """Names of a graph's convolutions and matrix products."""
+    return [node.name for node in model.graph.node if node.op_type in PRODUCTS]
+
+
+def quantised_names(model: onnx.ModelProto) -> list[str]:
+    """Names of the products whose operands a quantised graph rounds."""
+    rounded = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in PRODUCTS and any(name in rounded for name in node.input[:2])
+    ]
+
+
+def restore(quantised: onnx.ModelProto, original: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """A quantised graph with some of its layers in floating point again, as the original computes them.
+
+    Args:
+        quantised: what `quantise` made of `original`; it stays as it is.
+        original: in float32.
+        names: of nodes.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(quantised)
+    before = {node.name: node for node in with_names(original).graph.node}
+    for node in result.graph.node:
+        if node.name in names:
+            node.input[:] = before[node.name].input
+    have = {tensor.name for tensor in result.graph.initializer}
+    used = {name for node in result.graph.node for name in node.input}
+    result.graph.initializer.extend(
+        tensor for tensor in original.graph.initializer if tensor.name in used - have
+    )
+    _drop_unused(result.graph)
+    return result
+
+
+def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every node has a name of its own, those that had one keep it."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    seen: set[str] = set()
+    for index, node in enumerate(copy.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{index}"
+        seen.add(node.name)
+    return copy
+
+
+def _make_signed(graph: onnx.GraphProto) -> None:
+    """Make activations that are never negative signed as well: TensorRT takes no other integers.
+
+    Raises:
+        ExportError: a quantiser is not symmetric.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for name in {name for node in graph.node if node.op_type in PAIR for name in node.input[2:]}:
+        zero = constants[name]
+        if numpy_helper.to_array(zero).any():
+            raise ExportError(f"{graph.name}: the quantiser with {name} is not symmetric")
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear" and constants[node.input[2]].data_type == TensorProto.UINT8:
+            scale, zero = (constants[name] for name in node.input[1:3])
+            wider = numpy_helper.to_array(scale) * np.float32(255 / 127)
+            scale.CopyFrom(numpy_helper.from_array(wider, scale.name))
+            zero.CopyFrom(numpy_helper.from_array(np.zeros(zero.dims, np.int8), zero.name))
+
+
+def _sealed(found: onnx.ModelProto, original: onnx.ModelProto) -> onnx.ModelProto:
+    """With the original's producer, properties and inferred shapes."""
+    del found.metadata_props[:]
+    found.metadata_props.extend(original.metadata_props)
+    found.producer_name, found.producer_version = original.producer_name, original.producer_version
+    _drop_unused(found.graph)
+    del found.graph.value_info[:]
+    sealed = onnx.shape_inference.infer_shapes(found)
+    onnx.checker.check_model(sealed)
+    return sealed
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Take out nodes and constants that nothing reads."""
+    while True:
+        used = {name for node in graph.node for name in node.input} | {info.name for info in graph.output}
+        kept = [node for node in graph.node if used.intersection(node.output)]
+        if len(kept) == len(graph.node):
+            break
+        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    tensors = [tensor for tensor in graph.initializer if tensor.name in used]
+    if len(tensors) < len(graph.initializer):
+        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
+        del graph.initializer[:]
+        graph.initializer.extend(copies)
+
+
+def require_nncf() -> Any:
+    """NNCF's module.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import nncf
+    except ImportError as error:
+        raise MissingExtraError("nncf", "int8", "Quantising a graph") from error
+    return nncf
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """NNCF's bars and its advice about layers that stay as they are."""
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
