@@ -27,7 +27,9 @@ NOISE_SEQUENCES, NOISE_FRAMES = 8, 2
 """What the noise is measured on: it is measured some dozens of times."""
 
 
-def add_int8(bundle: Bundle, calibrating: LabelledCalibration, say: Say) -> tuple[Bundle, Quantisation]:
+def add_int8(
+    bundle: Bundle, calibrating: LabelledCalibration, say: Say = lambda _: None
+) -> tuple[Bundle, Quantisation]:
     """Write int8 graphs into a bundle that has been sealed.
 
     The frame graph, or clip graph, is quantised. The head graph runs once a window and makes the embedding:

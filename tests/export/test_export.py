@@ -342,7 +342,7 @@ def test_labelled_data_allows_bf16_in_the_proof(
     trained = TrainedGaitHeat(
         small_gaitheat, GaitHeatOptions(groups=((0, 1), (5, 6, 7), (11, 12)), gamma_deg=20.0)
     )
-    report = prove(trained, proved_heat.bundle, path)
+    report = prove(trained, proved_heat.bundle, LabelledCalibration.read(path, proved_heat.bundle))
     ran_bf16 = any(row.precision == "bf16" for row in report.rows)
     assert report.calibration is not None
     assert ("bf16" in report.allowed_precisions) == ran_bf16
