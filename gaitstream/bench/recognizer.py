@@ -128,10 +128,10 @@ def make_bundle(model: str, root: Path) -> Path:
     manifest = write_bundle(find_family(model).random(SEED), root, ExportOptions(version="random weights"))
     if find_spec("nncf") is not None:
         from gaitstream.export.drawn import CALIBRATING, draw_walks
-        from gaitstream.export.int8 import add_int8
+        from gaitstream.export.eight_bits import add_eight_bits
 
         bundle = Bundle(root, manifest)
-        add_int8(bundle, draw_walks(bundle, CALIBRATING))
+        add_eight_bits(bundle, draw_walks(bundle, CALIBRATING))
     return root
 
 

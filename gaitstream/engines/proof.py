@@ -11,7 +11,7 @@ from gaitstream.errors import EngineError
 
 HALF = frozenset({"fp16", "bf16"})
 INT8 = "int8"
-LEAST_SHARE = {INT8: 0.25}
+LEAST_SHARE = {INT8: 0.25, "fp8": 0.25}
 """Share of the convolutions and matrix products that must run in a precision asked for, where it is not half.
 Layers that eight bits disturb stay in floating point on purpose, and the products of attention may."""
 
@@ -20,6 +20,7 @@ ADVICE = {
     "bf16": "has no graphs of its own: use fp16 (export with --precision fp16)",
     "fp16": "needs graphs typed in it (export with --precision fp16)",
     INT8: "needs quantised graphs (export with --precision int8 --calibration FILE)",
+    "fp8": "needs quantised graphs (export with --precision fp8 --calibration FILE)",
 }
 """What a precision needs, for the message that it did not come out."""
 

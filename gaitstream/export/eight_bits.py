@@ -1,4 +1,4 @@
-"""A bundle's int8 graphs: quantised, their disturbing layers kept, written beside the others."""
+"""A bundle's graphs in eight bits: quantised, their disturbing layers kept, written beside the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import onnx
 from gaitstream.engines.cache import EngineCache
 from gaitstream.export.calibration import Array, LabelledCalibration
 from gaitstream.export.compare import measure
-from gaitstream.export.quantise import Feeds, product_names, quantise, quantised_names
+from gaitstream.export.quantise import EightBits, Feeds, product_names, quantise, quantised_names
 from gaitstream.export.running import BundleRunner, windows
 from gaitstream.export.sensitivity import Quantisation, keep_sensitive
 from gaitstream.models.bundle import Bundle, Role, write_manifest
@@ -22,15 +22,18 @@ from gaitstream.models.manifest import Graphs
 
 Say = Callable[[str], None]
 RUNTIME = "openvino"
-"""Measures the noise: it is in every install, and computes integers."""
+"""Measures the noise: it is in every install, computes integers and emulates fp8."""
 NOISE_SEQUENCES, NOISE_FRAMES = 8, 2
 """What the noise is measured on: it is measured some dozens of times."""
 
 
-def add_int8(
-    bundle: Bundle, calibrating: LabelledCalibration, say: Say = lambda _: None
+def add_eight_bits(
+    bundle: Bundle,
+    calibrating: LabelledCalibration,
+    precision: EightBits = "int8",
+    say: Say = lambda _: None,
 ) -> tuple[Bundle, Quantisation]:
-    """Write int8 graphs into a bundle that has been sealed.
+    """Write quantised graphs into a bundle that has been sealed.
 
     The frame graph, or clip graph, is quantised. The head graph runs once a window and makes the embedding:
     it stays as it is.
@@ -38,6 +41,7 @@ def add_int8(
     Args:
         bundle: with its fp32 graphs.
         calibrating: inputs that the ranges of activations are read from.
+        precision: int8, or fp8.
         say: told of every step, one line each.
 
     Raises:
@@ -47,18 +51,19 @@ def add_int8(
     role: Role = "clip" if bundle.manifest.shape == "clip" else "frame"
     original = onnx.load(bundle.graph(role, "fp32"))
     say(f"quantising {len(product_names(original))} products with {len(calibrating.sequence)} frames")
-    quantised = quantise(original, samples(calibrating, role))
+    quantised = quantise(original, samples(calibrating, role), precision)
     graphs = msgspec.structs.replace(
         bundle.manifest.graphs["fp32"],
-        **{role: f"{role}.int8.onnx"}, deepstream=None, deepstream_plugin=None,
+        **{role: f"{role}.{precision}.onnx"}, deepstream=None, deepstream_plugin=None,
     )  # fmt: skip
     say("looking for layers that eight bits disturb")
     people = np.unique(calibrating.label)
     few = calibrating.of_people(people[:NOISE_SEQUENCES], NOISE_FRAMES if role == "frame" else None)
-    chosen = keep_sensitive(quantised, original, _Noise(bundle, graphs, role, few))
-    onnx.save(chosen.graph, bundle.root / f"{role}.int8.onnx")
-    manifest = msgspec.structs.replace(bundle.manifest, graphs={**bundle.manifest.graphs, "int8": graphs})
+    chosen = keep_sensitive(quantised, original, _Noise(bundle, graphs, role, precision, few))
+    onnx.save(chosen.graph, bundle.root / f"{role}.{precision}.onnx")
+    manifest = msgspec.structs.replace(bundle.manifest, graphs={**bundle.manifest.graphs, precision: graphs})
     found = Quantisation(
+        precision=precision,
         source=calibrating.source,
         frames=len(calibrating.sequence),
         people=len(people),
@@ -90,6 +95,7 @@ class _Noise:
     bundle: Bundle
     graphs: Graphs
     role: Role
+    precision: EightBits
     data: LabelledCalibration
     _reference: Array | None = None
 
@@ -100,16 +106,16 @@ class _Noise:
                 self._reference = runner.embed(self.data.feeds, self.data.sequence).embedding
         with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
             candidate = self._candidate(Path(folder), graph)
-            runner = BundleRunner(candidate, RUNTIME, "int8", EngineCache(Path(folder) / "cache"))
+            runner = BundleRunner(candidate, RUNTIME, self.precision, EngineCache(Path(folder) / "cache"))
             found = runner.embed(self.data.feeds, self.data.sequence).embedding
         return measure(found, self._reference, embedding=True).centred_relative or 0.0
 
     def _candidate(self, root: Path, graph: onnx.ModelProto) -> Bundle:
-        """The bundle with a graph under trial in the place of its int8 graph."""
-        onnx.save(graph, root / f"{self.role}.int8.onnx")
+        """The bundle with a graph under trial in the place of its quantised graph."""
+        onnx.save(graph, root / f"{self.role}.{self.precision}.onnx")
         graphs = self.graphs
         for role in self.bundle.manifest.roles:
             if role != self.role:
                 (root / str(getattr(graphs, role))).symlink_to(self.bundle.graph(role, "fp32").resolve())
-        precisions = {"fp32": self.bundle.manifest.graphs["fp32"], "int8": graphs}
+        precisions = {"fp32": self.bundle.manifest.graphs["fp32"], self.precision: graphs}
         return Bundle(root, msgspec.structs.replace(self.bundle.manifest, graphs=precisions))

@@ -21,8 +21,8 @@ from gaitstream.data import Floats
 from gaitstream.engines import open_engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ExportError
+from gaitstream.export.eight_bits import RUNTIME
 from gaitstream.export.finding import FINDERS
-from gaitstream.export.int8 import RUNTIME
 from gaitstream.export.quantise import Feeds, quantise, quantised_names, require_nncf
 from gaitstream.export.scenes import read_scenes
 from gaitstream.export.sensitivity import Quantisation, keep_sensitive
@@ -130,6 +130,7 @@ def _quantise(
     few = feeds[:: max(len(feeds) // NOISE_FEEDS, 1)][:NOISE_FEEDS]
     chosen = keep_sensitive(quantised, original, _Noise(graph, few))
     return chosen.graph, Quantisation(
+        precision="int8",
         source=source,
         frames=len(feeds),
         layers=len(quantised_names(chosen.graph)),

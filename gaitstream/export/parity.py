@@ -30,7 +30,7 @@ from gaitstream.models.trained import Array, Case, FrontCase, Limits, NvinferCas
 
 Say = Callable[[str], None]
 SCHEMA = 1
-ROUNDING = {"fp16": 3e-3, "bf16": 2e-2, "int8": 1e-1}
+ROUNDING = {"fp16": 3e-3, "bf16": 2e-2, "int8": 1e-1, "fp8": 1e-1}
 """Relative error that rounding alone brings to a value in lower precisions."""
 TRACE_FACTOR = 5
 """A tap has diverged where its relative error is this many times what rounding brings."""
@@ -94,8 +94,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     """Runtimes and precisions that did not run here, and why."""
     left_out: dict[str, list[str]] = {}
     """Precisions whose graphs are not in the bundle because they do not hold, and what does not."""
-    quantisation: Quantisation | None = None
-    """How the int8 graph was made, where there is one."""
+    quantised: tuple[Quantisation, ...] = ()
+    """How the graphs in eight bits were made."""
     calibration: Judgement | None
     allowed_precisions: tuple[Precision, ...]
 
@@ -293,6 +293,8 @@ def _plan(bundle: Bundle, limits: Limits, skipped: dict[str, str]) -> Iterator[t
             yield name, "bf16", limits.bfloat
         if "int8" in stored:
             yield name, "int8", limits.integer
+        if "fp8" in stored and name != "onnxruntime":  # its CPU kernels know no fp8
+            yield name, "fp8", limits.integer
 
 
 def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[ParityRow]:

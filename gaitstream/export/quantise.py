@@ -1,8 +1,9 @@
-"""Post-training quantisation: a graph's weights and activations in eight-bit integers, by NNCF.
+"""Post-training quantisation: a graph's weights and activations in eight bits, by NNCF.
 
 The result is the same graph with pairs of `QuantizeLinear` and `DequantizeLinear` before its products. All
 integers are signed and symmetric (zero is zero), weights per channel: the one form that OpenVINO, ONNX
-Runtime, TensorRT and TensorRT-RTX all take.
+Runtime, TensorRT and TensorRT-RTX all take. In FP8 (E4M3) the pairs are the same with other types; TensorRT
+and TensorRT-RTX compile it for GPUs that have it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -20,6 +21,7 @@ from onnx import TensorProto, numpy_helper
 
 from gaitstream.errors import ExportError, MissingExtraError
 
+EightBits = Literal["int8", "fp8"]
 Feeds = Mapping[str, NDArray[Any]]
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """Operators that runtimes compute in integers."""
@@ -29,14 +31,14 @@ FLOATING = ("Softmax", "LayerNormalization", "Resize", "Add", "Sub", "Mul", "Div
 
 
 def quantise(
-    model: onnx.ModelProto, samples: Sequence[Feeds], *, keep: Collection[str] = ()
+    model: onnx.ModelProto, samples: Sequence[Feeds], precision: EightBits = "int8"
 ) -> onnx.ModelProto:
     """Quantise a graph's products.
 
     Args:
         model: in float32; it stays as it is.
         samples: inputs that the ranges of activations are read from, one inference each.
-        keep: names of nodes that stay in floating point.
+        precision: signed integers, or floating point of eight bits.
 
     Raises:
         MissingExtraError: NNCF is not installed.
@@ -44,22 +46,22 @@ def quantise(
     """
     nncf = require_nncf()
     source = with_names(model)
-    chosen = set(product_names(source)) - set(keep)
-    if not chosen:
+    if not product_names(source):
         raise ExportError(f"{model.graph.name} has no convolution or matrix product to quantise")
-    ignored = [node.name for node in source.graph.node if node.op_type in FLOATING or node.name in keep]
+    ignored = [node.name for node in source.graph.node if node.op_type in FLOATING]
     try:
         with _quiet():
             found = nncf.quantize(
                 source,
                 nncf.Dataset(samples),
-                preset=nncf.QuantizationPreset.PERFORMANCE,
                 subset_size=len(samples),
+                **_mode(nncf, precision),
                 ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
             )
     except (RuntimeError, ValueError, nncf.ValidationError) as error:
         raise ExportError(f"NNCF cannot quantise {model.graph.name}: {error}") from error
-    _make_signed(found.graph)
+    if precision == "int8":
+        _make_signed(found.graph)
     return _sealed(found, model)
 
 
@@ -111,6 +113,12 @@ def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
             node.name = f"{node.op_type}_{index}"
         seen.add(node.name)
     return copy
+
+
+def _mode(nncf: Any, precision: EightBits) -> dict[str, Any]:
+    if precision == "fp8":
+        return {"mode": nncf.QuantizationMode.FP8_E4M3}
+    return {"preset": nncf.QuantizationPreset.PERFORMANCE}  # symmetric activations
 
 
 def _make_signed(graph: onnx.GraphProto) -> None:

@@ -55,8 +55,7 @@ def conclusions(report: ParityReport) -> list[str]:
         for name, reasons in report.left_out.items()
         for why in reasons
     ]
-    if report.quantisation is not None:
-        lines.append(report.quantisation.sentence())
+    lines += [how.sentence() for how in report.quantised]
     lines.append(f"auto may pick: {', '.join(report.allowed_precisions)}")
     if report.calibration is None:
         lines.append(

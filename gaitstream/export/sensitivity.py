@@ -14,7 +14,7 @@ from math import prod
 import msgspec
 import onnx
 
-from gaitstream.export.quantise import PRODUCTS, quantised_names, restore
+from gaitstream.export.quantise import PRODUCTS, EightBits, quantised_names, restore
 
 LEAST_GAIN = 0.05
 """Share of the noise's power that a kept layer takes away."""
@@ -44,15 +44,17 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
     """How a graph came to its eight bits, for the report.
 
     Attributes:
+        precision: int8 or fp8.
         source: of the inputs that calibrated.
         frames: how many there were.
         people: whose; 0 where nobody counted.
-        layers: convolutions and matrix products that compute in integers.
+        layers: convolutions and matrix products in eight bits.
         kept: those that stay in floating point.
-        noise_all: relative error of the result on calibrating inputs with every layer in integers.
+        noise_all: relative error of the result on calibrating inputs with every layer in them.
         noise: the same as the graph is.
     """
 
+    precision: EightBits
     source: str
     frames: int
     people: int = 0
@@ -67,7 +69,7 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
         whose = f" of {self.people} people" if self.people else ""
         before = f", {self.noise_all:.1%} without" if self.kept else ""
         return (
-            f"int8: {self.layers} layers in integers, ranges from {self.frames} frames{whose} "
+            f"{self.precision}: {self.layers} layers in eight bits, ranges from {self.frames} frames{whose} "
             f"({self.source}); kept in floating point: {names or 'none'}; noise {self.noise:.1%}{before}"
         )
 

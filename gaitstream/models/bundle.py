@@ -116,8 +116,8 @@ class Bundle:
         return self.root / name
 
     def computed_in(self, role: Role, precision: Precision) -> Precision:
-        """What a graph is opened in: a role that int8 leaves as it is has the graph of fp32."""
-        plain = precision == "int8" and self.graph(role, precision) == self.graph(role, "fp32")
+        """What a graph is opened in: a role that eight bits leave as it is has the graph of fp32."""
+        plain = precision in ("int8", "fp8") and self.graph(role, precision) == self.graph(role, "fp32")
         return "fp32" if plain else precision
 
     def parity(self) -> dict[str, Any]:

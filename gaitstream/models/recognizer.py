@@ -128,8 +128,8 @@ class Recognizer:
         Args:
             bundle: directory of the bundle.
             runtime: `tensorrt`, `tensorrt-rtx`, `onnxruntime`, `openvino` or `auto`.
-            precision: `fp32`, `fp16`, `bf16`, `int8` or `auto`: the lowest the device computes natively and
-                the bundle's parity report allows.
+            precision: `fp32`, `fp16`, `bf16`, `int8`, `fp8` or `auto`: the lowest the device computes
+                natively and the bundle's parity report allows.
             threads: CPU threads; None takes all.
             batch: frames per inference to compile for; None is 1, 16, 64.
             alignment: how heatmaps are turned upright: `kernel` (native code, the faster) or `graph` (the

@@ -65,7 +65,7 @@ class Limits:
         front: largest absolute error of a front graph, whose values lie in 0..1.
         half: largest change of a distance between two sequences in half precision, as a share of the mean.
         bfloat: the same in bfloat16.
-        integer: the same in eight-bit integers, where labelled data have the last word.
+        integer: the same in eight bits, where labelled data have the last word.
     """
 
     fp32: float = 1e-5

@@ -69,7 +69,7 @@ def test_the_command_exports_int8_with_what_it_costs(
     eight = bundle.manifest.graphs["int8"]
     assert (eight.frame, eight.head, eight.align) == ("frame.int8.onnx", "head.onnx", "align.onnx")
     parity = bundle.parity()
-    how = parity["quantisation"]
+    (how,) = parity["quantised"]
     assert (how["source"], how["people"]) == ("labels.npz", 1)
     assert how["layers"] > 5
     assert 0 < how["noise"] <= how["noise_all"]
@@ -95,8 +95,7 @@ def test_a_bundle_in_int8_is_opened_and_close_to_fp32(
         options=ExportOptions(precisions=("fp32", "int8"), calibration="synth"),
         groups=GROUPS,
     )
-    assert exported.report.quantisation is not None
-    assert exported.report.quantisation.source == "synth"
+    assert [how.source for how in exported.report.quantised] == ["synth"]
     assert exported.report.calibration is not None
     assert exported.report.calibration.people == 3
     walks = draw_walks(exported.bundle, Cast(2000, 1, 1, 4))
@@ -167,7 +166,7 @@ def test_who_calibrates_is_not_judged() -> None:
             1,
             "no calibration source gone.mp4: give 'synth'",
         ),
-        (["--precision", "fp32,int4"], 2, "no 'int4' graphs: use one or more of fp32, fp16, int8"),
+        (["--precision", "fp32,int4"], 2, "no 'int4' graphs: use one or more of fp32, fp16, int8, fp8"),
     ],
 )
 def test_a_bad_source_is_named(

@@ -17,7 +17,7 @@ from gaitstream.models.spec import find_family
 if TYPE_CHECKING:
     from gaitstream.export.parity import ParityReport
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 
 
 def parse_precisions(text: str | None) -> tuple[Any, ...] | None:
