@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from gaitstream.errors import ExportError, MissingExtraError
+from gaitstream.models.graphs.halve import redirect
 
 EightBits = Literal["int8", "fp8"]
 Feeds = Mapping[str, NDArray[Any]]
@@ -28,6 +29,11 @@ PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 FLOATING = ("Softmax", "LayerNormalization", "Resize", "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 """Operators whose inputs are never rounded: they gain nothing by it, and lose what the products need."""
+MOVING = (
+    "Reshape", "Transpose", "Split", "Squeeze", "Unsqueeze", "Slice", "Flatten", "Identity", "MaxPool",
+    "ReduceMax", "Pad", "Expand", "Gather",
+)  # fmt: skip
+"""Operators that move rounded values about and leave them rounded."""
 
 
 def quantise(
@@ -72,16 +78,18 @@ def product_names(model: onnx.ModelProto) -> list[str]:
 
 def quantised_names(model: onnx.ModelProto) -> list[str]:
     """Names of the products whose operands a quantised graph rounds."""
-    rounded = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    makers = _makers(model.graph)
     return [
         node.name
         for node in model.graph.node
-        if node.op_type in PRODUCTS and any(name in rounded for name in node.input[:2])
+        if node.op_type in PRODUCTS and any(_rounding(name, makers) for name in node.input[:2])
     ]
 
 
 def restore(quantised: onnx.ModelProto, original: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
     """A quantised graph with some of its layers in floating point again, as the original computes them.
+
+    Where several layers share what is rounded, split or reshaped on its way to them, all get it as it was.
 
     Args:
         quantised: what `quantise` made of `original`; it stays as it is.
@@ -90,17 +98,41 @@ def restore(quantised: onnx.ModelProto, original: onnx.ModelProto, names: Collec
     """
     result = onnx.ModelProto()
     result.CopyFrom(quantised)
+    graph = result.graph
+    makers = _makers(graph)
     before = {node.name: node for node in with_names(original).graph.node}
-    for node in result.graph.node:
-        if node.name in names:
-            node.input[:] = before[node.name].input
-    have = {tensor.name for tensor in result.graph.initializer}
-    used = {name for node in result.graph.node for name in node.input}
-    result.graph.initializer.extend(
-        tensor for tensor in original.graph.initializer if tensor.name in used - have
-    )
-    _drop_unused(result.graph)
+    for node in [node for node in graph.node if node.name in names]:
+        for pair in _moved_pairs(node, makers):
+            redirect(graph, pair.output[0], makers[pair.input[0]].input[0])
+        node.input[:] = before[node.name].input
+    have = {tensor.name for tensor in graph.initializer}
+    used = {name for node in graph.node for name in node.input}
+    graph.initializer.extend(tensor for tensor in original.graph.initializer if tensor.name in used - have)
+    _drop_unused(graph)
     return result
+
+
+def _makers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """Each value's node."""
+    return {name: node for node in graph.node for name in node.output}
+
+
+def _rounding(name: str, makers: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
+    """The `DequantizeLinear` that a value comes from, directly or moved about."""
+    node = makers.get(name)
+    while node is not None and node.op_type in MOVING:
+        node = makers.get(node.input[0])
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _moved_pairs(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The `DequantizeLinear` nodes from which a product's activations come by way of others that move them."""
+    found = []
+    for name in node.input[:2]:
+        pair = _rounding(name, makers)
+        if pair is not None and pair is not makers[name] and pair.input[0] in makers:
+            found.append(pair)
+    return found
 
 
 def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
