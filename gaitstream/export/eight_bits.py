@@ -18,7 +18,6 @@ from gaitstream.export.quantise import EightBits, Feeds, product_names, quantise
 from gaitstream.export.running import BundleRunner, windows
 from gaitstream.export.sensitivity import Quantisation, keep_sensitive
 from gaitstream.models.bundle import Bundle, Role, write_manifest
-from gaitstream.models.manifest import Graphs
 
 Say = Callable[[str], None]
 RUNTIME = "openvino"
@@ -59,7 +58,7 @@ def add_eight_bits(
     say("looking for layers that eight bits disturb")
     people = np.unique(calibrating.label)
     few = calibrating.of_people(people[:NOISE_SEQUENCES], NOISE_FRAMES if role == "frame" else None)
-    chosen = keep_sensitive(quantised, original, _Noise(bundle, graphs, role, precision, few))
+    chosen = keep_sensitive(quantised, original, _Noise(bundle, role, few))
     onnx.save(chosen.graph, bundle.root / f"{role}.{precision}.onnx")
     manifest = msgspec.structs.replace(bundle.manifest, graphs={**bundle.manifest.graphs, precision: graphs})
     found = Quantisation(
@@ -90,12 +89,13 @@ def samples(calibrating: LabelledCalibration, role: Role) -> Sequence[Feeds]:
 
 @dataclass
 class _Noise:
-    """Relative error of the embedding, of the part that differs between sequences."""
+    """Relative error of the embedding, of the part that differs between sequences.
+
+    What eight bits leave alone runs in fp32, so that it is their error and no other's.
+    """
 
     bundle: Bundle
-    graphs: Graphs
     role: Role
-    precision: EightBits
     data: LabelledCalibration
     _reference: Array | None = None
 
@@ -106,16 +106,16 @@ class _Noise:
                 self._reference = runner.embed(self.data.feeds, self.data.sequence).embedding
         with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
             candidate = self._candidate(Path(folder), graph)
-            runner = BundleRunner(candidate, RUNTIME, self.precision, EngineCache(Path(folder) / "cache"))
+            runner = BundleRunner(candidate, RUNTIME, "fp32", EngineCache(Path(folder) / "cache"))
             found = runner.embed(self.data.feeds, self.data.sequence).embedding
         return measure(found, self._reference, embedding=True).centred_relative or 0.0
 
     def _candidate(self, root: Path, graph: onnx.ModelProto) -> Bundle:
-        """The bundle with a graph under trial in the place of its quantised graph."""
-        onnx.save(graph, root / f"{self.role}.{self.precision}.onnx")
-        graphs = self.graphs
+        """The bundle with a graph under trial in the place of its own."""
+        onnx.save(graph, root / f"{self.role}.onnx")
+        plain = self.bundle.manifest.graphs["fp32"]
         for role in self.bundle.manifest.roles:
             if role != self.role:
-                (root / str(getattr(graphs, role))).symlink_to(self.bundle.graph(role, "fp32").resolve())
-        precisions = {"fp32": self.bundle.manifest.graphs["fp32"], self.precision: graphs}
-        return Bundle(root, msgspec.structs.replace(self.bundle.manifest, graphs=precisions))
+                (root / str(getattr(plain, role))).symlink_to(self.bundle.graph(role, "fp32").resolve())
+        graphs = msgspec.structs.replace(plain, **{self.role: f"{self.role}.onnx"})
+        return Bundle(root, msgspec.structs.replace(self.bundle.manifest, graphs={"fp32": graphs}))

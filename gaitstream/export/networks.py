@@ -21,11 +21,13 @@ from gaitstream.data import Floats
 from gaitstream.engines import open_engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ExportError
+from gaitstream.export.calibration import spread
 from gaitstream.export.eight_bits import RUNTIME
 from gaitstream.export.finding import FINDERS
 from gaitstream.export.quantise import Feeds, quantise, quantised_names, require_nncf
 from gaitstream.export.scenes import read_scenes
 from gaitstream.export.sensitivity import Quantisation, keep_sensitive
+from gaitstream.export.sources import MOST_FRAMES
 from gaitstream.models.detector_layouts import DetectorContract
 from gaitstream.models.pose import PoseContract
 
@@ -91,7 +93,9 @@ def quantise_network(kind: Kind, model: str | Path, out: Path, source: str, say:
         raise ExportError(f"{out} holds {manifest.name} already: choose another --out")
     say(f"reading the calibration source {source}")
     scenes = read_scenes(source)
-    quantised, how = _quantise(finder.graph, finder.feeds(scenes.calibrating), source, say)
+    feeds = finder.feeds(scenes.calibrating)
+    chosen = [feeds[index] for index in spread(np.arange(len(feeds)), MOST_FRAMES)]
+    quantised, how = _quantise(finder.graph, chosen, source, say)
     out.mkdir(parents=True, exist_ok=True)
     contract = msgspec.structs.replace(
         finder.contract,
@@ -150,18 +154,18 @@ class _Noise:
 
     def __call__(self, graph: onnx.ModelProto) -> float:
         if self._reference is None:
-            self._reference = self._run(self.graph, "fp32")
+            self._reference = self._run(self.graph)
         with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
             path = Path(folder) / "int8.onnx"
             onnx.save(graph, path)
-            found = self._run(path, "int8")
+            found = self._run(path)
         pairs = zip(found, self._reference, strict=True)
         return float(np.sqrt(np.mean([_relative(mine, true) ** 2 for mine, true in pairs])))
 
-    def _run(self, graph: Path, precision: str) -> list[Floats]:
+    def _run(self, graph: Path) -> list[Floats]:
         with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
             cache = EngineCache(Path(folder))
-            with open_engine(graph, RUNTIME, precision, cache=cache) as engine:
+            with open_engine(graph, RUNTIME, "fp32", cache=cache) as engine:
                 return [one for feeds in self.feeds for one in engine.infer(feeds).values()]
 
 

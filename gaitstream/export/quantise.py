@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.errors import ExportError, MissingExtraError
 from gaitstream.models.graphs.halve import redirect
@@ -51,7 +51,7 @@ def quantise(
         ExportError: NNCF cannot quantise this graph, or there is nothing in it to quantise.
     """
     nncf = require_nncf()
-    source = with_names(model)
+    source = prepared(model)
     if not product_names(source):
         raise ExportError(f"{model.graph.name} has no convolution or matrix product to quantise")
     ignored = [node.name for node in source.graph.node if node.op_type in FLOATING]
@@ -100,14 +100,15 @@ def restore(quantised: onnx.ModelProto, original: onnx.ModelProto, names: Collec
     result.CopyFrom(quantised)
     graph = result.graph
     makers = _makers(graph)
-    before = {node.name: node for node in with_names(original).graph.node}
+    source = prepared(original).graph
+    before = {node.name: node for node in source.node}
     for node in [node for node in graph.node if node.name in names]:
         for pair in _moved_pairs(node, makers):
             redirect(graph, pair.output[0], makers[pair.input[0]].input[0])
         node.input[:] = before[node.name].input
     have = {tensor.name for tensor in graph.initializer}
     used = {name for node in graph.node for name in node.input}
-    graph.initializer.extend(tensor for tensor in original.graph.initializer if tensor.name in used - have)
+    graph.initializer.extend(tensor for tensor in source.initializer if tensor.name in used - have)
     _drop_unused(graph)
     return result
 
@@ -126,7 +127,7 @@ def _rounding(name: str, makers: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto
 
 
 def _moved_pairs(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """The `DequantizeLinear` nodes from which a product's activations come by way of others that move them."""
+    """`DequantizeLinear` nodes that a product's activations come from by way of nodes that move them."""
     found = []
     for name in node.input[:2]:
         pair = _rounding(name, makers)
@@ -135,16 +136,42 @@ def _moved_pairs(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> 
     return found
 
 
-def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every node has a name of its own, those that had one keep it."""
+def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy as NNCF needs it: every node has a name of its own, every weight is a constant of the graph.
+
+    Exporters leave weights in `Constant` nodes, and those that are stored in half precision behind a `Cast`.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    seen: set[str] = set()
+    constants = {tensor.name: tensor for tensor in copy.graph.initializer}
+    kept, seen = [], set[str]()
     for index, node in enumerate(copy.graph.node):
+        tensor = _constant(node, constants)
+        if tensor is not None:
+            constants[tensor.name] = tensor
+            copy.graph.initializer.append(tensor)
+            continue
         if not node.name or node.name in seen:
             node.name = f"{node.op_type}_{index}"
         seen.add(node.name)
+        kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    del copy.graph.node[:]
+    copy.graph.node.extend(kept)
+    _drop_unused(copy.graph)
     return copy
+
+
+def _constant(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> onnx.TensorProto | None:
+    """What a node makes, where that is a constant."""
+    if node.op_type == "Constant" and node.attribute[0].name == "value":
+        tensor = onnx.TensorProto.FromString(node.attribute[0].t.SerializeToString())
+        tensor.name = node.output[0]
+        return tensor
+    if node.op_type == "Cast" and node.input[0] in constants:
+        array = numpy_helper.to_array(constants[node.input[0]])
+        kind = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
+        return numpy_helper.from_array(array.astype(kind), node.output[0])
+    return None
 
 
 def _mode(nncf: Any, precision: EightBits) -> dict[str, Any]:

@@ -159,3 +159,25 @@ def test_what_cannot_be_quantised_says_so(
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtraError, match=r"nncf: pip install 'gaitstream\[int8\]'"):
         quantise(three_layers(), samples)
+
+
+def test_products_that_share_what_is_split_are_put_back_together(tmp_path: Path) -> None:
+    """Attention: queries and keys are rounded before they are split."""
+    rng = np.random.default_rng(6)
+    g = GraphWriter("attention")
+    x = g.linear(g.input("x", ["n", 10, 16]), rng.normal(size=(16, 32)) / 4)
+    q, k = g.ops("Split", x, outputs=g.fresh("split", 2), axis=-1, num_outputs=2)
+    scores = g.op("MatMul", q, g.transpose(k, 0, 2, 1))
+    g.output("y", scores, ["n", 10, 10])
+    original = g.model("test")
+    feeds = [{"x": rng.normal(size=(1, 10, 16)).astype(np.float32)} for _ in range(4)]
+    found = quantise(original, feeds)
+    linear, product = product_names(original)
+    assert quantised_names(found) == [linear, product]
+    back = restore(found, original, [product])
+    onnx.checker.check_model(back)
+    assert quantised_names(back) == [linear]
+    onnx.save(restore(back, original, [linear]), tmp_path / "back.onnx")
+    onnx.save(original, tmp_path / "plain.onnx")
+    both = (run(tmp_path / f"{one}.onnx", "openvino", "fp32", feeds[0]) for one in ("back", "plain"))
+    np.testing.assert_allclose(*both, rtol=1e-4, atol=1e-4)
