@@ -108,7 +108,10 @@ class _Noise:
             candidate = self._candidate(Path(folder), graph)
             runner = BundleRunner(candidate, RUNTIME, "fp32", EngineCache(Path(folder) / "cache"))
             found = runner.embed(self.data.feeds, self.data.sequence).embedding
-        return measure(found, self._reference, embedding=True).centred_relative or 0.0
+        distance = measure(found, self._reference, embedding=True)
+        if len(found) == 1 or distance.centred_relative is None:
+            return distance.relative
+        return distance.centred_relative
 
     def _candidate(self, root: Path, graph: onnx.ModelProto) -> Bundle:
         """The bundle with a graph under trial in the place of its own."""

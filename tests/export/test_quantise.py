@@ -179,5 +179,6 @@ def test_products_that_share_what_is_split_are_put_back_together(tmp_path: Path)
     assert quantised_names(back) == [linear]
     onnx.save(restore(back, original, [linear]), tmp_path / "back.onnx")
     onnx.save(original, tmp_path / "plain.onnx")
-    both = (run(tmp_path / f"{one}.onnx", "openvino", "fp32", feeds[0]) for one in ("back", "plain"))
-    np.testing.assert_allclose(*both, rtol=1e-4, atol=1e-4)
+    found_back = run(tmp_path / "back.onnx", "openvino", "fp32", feeds[0])
+    expected = run(tmp_path / "plain.onnx", "openvino", "fp32", feeds[0])
+    np.testing.assert_allclose(found_back, expected, rtol=1e-4, atol=1e-4)
