@@ -153,7 +153,8 @@ def spread(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
     """At most so many of some rows, evenly spread over them."""
     if most is None or len(rows) <= most:
         return rows
-    return rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    chosen: NDArray[np.int64] = rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+    return chosen
 
 
 def _read(path: Path) -> dict[str, Array]:

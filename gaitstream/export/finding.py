@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,7 +117,7 @@ class JointFinder:
         return before, after, kept
 
 
-FINDERS = {"detector": PeopleFinder, "pose": JointFinder}
+FINDERS: dict[str, Callable[[str | Path], Finder]] = {"detector": PeopleFinder, "pose": JointFinder}
 
 
 def _boxes(manifest: Path, precision: str, scenes: Sequence[Scene]) -> list[Floats]:
