@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Frame, Image, Person
 from gaitstream.errors import ExportError
-from gaitstream.export.calibration import LabelledCalibration, frame_inputs
+from gaitstream.export.calibration import LabelledCalibration, frame_inputs, spread
 from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.crops import crop_around
 from gaitstream.models.inputs import Inputs, as_graph_input, pick
-from gaitstream.models.manifest import InputKind, Manifest
+from gaitstream.models.manifest import ClipContract, InputKind, Manifest
 from gaitstream.models.pose import PoseModel
 from gaitstream.pipeline.gather import Gathering, Stopwatch, Work
 from gaitstream.synth.appearance import sample_appearance
@@ -39,7 +39,7 @@ class Cast:
         first: number of the first person.
         people: how many.
         passes: sequences of each, in other clothes before other cameras.
-        frames: of each sequence.
+        frames: of each sequence, where a window's are not needed at once.
     """
 
     first: int
@@ -131,12 +131,24 @@ class _Stage:
         renderer = self._renderers[int(rng.integers(CAMERAS))]
         look = sample_appearance(CROWD, person, number)
         walk = sample_pass(sample_identity(CROWD, person), look, rng, 30, renderer.camera, tries=6)
-        moments = np.linspace(0, len(walk.boxes) - 1, min(cast.frames, len(walk.boxes))).round().astype(int)
+        moments = _moments(len(walk.boxes), cast.frames, self._manifest.clip)
         works = [_work(walk, int(index), walk.picture(int(index), renderer)) for index in moments]
         batch = gather(works, self._manifest, self._pose)
         if InputKind.SILHOUETTE in self._manifest.needs:
             batch.masks = np.stack([_mask(walk, int(index)) for index in moments])
         return batch.inputs(self._manifest)
+
+
+def _moments(count: int, frames: int, clip: ClipContract | None) -> NDArray[np.int64]:
+    """Which frames of a pass are drawn: some, evenly spread, or for a clip graph as many as it takes."""
+    if clip is None:
+        return spread(np.arange(count), frames)
+    return clip_rows(count, clip)
+
+
+def clip_rows(count: int, clip: ClipContract) -> NDArray[np.int64]:
+    """Indices of a window's frames out of so many; a pass that is too short is walked again."""
+    return np.arange(clip.fit(max(count, clip.min_frames, clip.grouping)) or count) % count
 
 
 def _passes(cast: Cast) -> list[tuple[int, int]]:

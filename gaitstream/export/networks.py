@@ -170,10 +170,10 @@ class _Noise:
 
 
 def _relative(found: Floats, reference: Floats) -> float:
-    """Error over the spread along the longest axis: boxes and scores, say, count alike."""
-    axis = int(np.argmax(reference.shape))
-    spread = reference.std(axis=axis, keepdims=True) + 1e-6
-    return float(np.sqrt(np.mean(((found - reference) / spread) ** 2)))
+    """Error over the spread, of maps as a whole and of lists by their columns: boxes and scores count alike."""
+    axis = None if reference.ndim > 3 else int(np.argmax(reference.shape))
+    deviation = reference.std(axis=axis, keepdims=True) + 1e-6
+    return float(np.sqrt(np.mean(((found - reference) / deviation) ** 2)))
 
 
 def _without(contract: Contract) -> tuple[Literal["bf16", "int8"], ...]:

@@ -15,8 +15,8 @@ from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Frame, Person
 from gaitstream.errors import ConfigError, ExportError, SourceError
-from gaitstream.export.calibration import Array, LabelledCalibration, spread
-from gaitstream.export.drawn import CALIBRATING, JUDGED, SOURCE, draw_walks, gather, graph_feeds
+from gaitstream.export.calibration import LabelledCalibration, spread
+from gaitstream.export.drawn import CALIBRATING, JUDGED, SOURCE, clip_rows, draw_walks, gather, graph_feeds
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.pose import PoseModel
 from gaitstream.models.segmenter import Segmenter
@@ -80,12 +80,17 @@ def read_walks(source: str | Path, bundle: Bundle) -> Walks:
             "video, or a cams.yaml that names videos"
         )
     if path.suffix == ".npz":
-        return divide(LabelledCalibration.read(path, bundle))
+        whole = bundle.manifest.shape == "clip"
+        return divide(LabelledCalibration.read(path, bundle), whole=whole)
     return Walks(_of_video(str(source), bundle), draw_walks(bundle, JUDGED))
 
 
-def divide(labelled: LabelledCalibration) -> Walks:
+def divide(labelled: LabelledCalibration, *, whole: bool = False) -> Walks:
     """Let some people calibrate and the others be judged.
+
+    Args:
+        labelled: of all of them.
+        whole: sequences calibrate with all their frames, as a clip graph needs them.
 
     Raises:
         ExportError: there are too few people for both.
@@ -95,14 +100,9 @@ def divide(labelled: LabelledCalibration) -> Walks:
     calibrating = people[:: max(len(people) // count, 1)][:count]
     judged = labelled.of_people(np.setdiff1d(people, calibrating))
     judged.check(f"{labelled.source} without the {count} of {len(people)} people who calibrate")
-    return Walks(thinned(labelled, calibrating), judged)
-
-
-def thinned(labelled: LabelledCalibration, people: Array) -> LabelledCalibration:
-    """What of some people's sequences calibrates."""
-    mine = np.flatnonzero(np.isin(labelled.label, people))
-    frames = max(MOST_FRAMES // len(mine), 1)
-    return labelled.of_people(people, min(frames, SEQUENCE_FRAMES))
+    count = int(np.isin(labelled.label, calibrating).sum())
+    frames = None if whole else min(max(MOST_FRAMES // count, 1), SEQUENCE_FRAMES)
+    return Walks(labelled.of_people(calibrating, frames), judged)
 
 
 class _Looker(Observer):
@@ -156,11 +156,14 @@ def _of_video(source: str, bundle: Bundle) -> LabelledCalibration:
             )
         batch.find_masks(Segmenter.load(models.segmenter.model, layout=models.segmenter.layout))
     inputs = batch.inputs(manifest)
-    order = np.argsort(tracks, kind="stable")
-    names, sequence = np.unique(tracks[order], return_inverse=True)
-    sorted_inputs = {name: array[order] for name, array in inputs.items()}
-    feeds = graph_feeds(bundle, sorted_inputs, sequence)
-    return LabelledCalibration("video", feeds, sequence.astype(np.int64), names)
+    names = np.unique(tracks)
+    rows = [np.flatnonzero(tracks == name) for name in names]
+    if manifest.clip is not None:
+        rows = [mine[clip_rows(len(mine), manifest.clip)] for mine in rows]
+    order = np.concatenate(rows)
+    sequence = np.repeat(np.arange(len(names)), [len(mine) for mine in rows])
+    feeds = graph_feeds(bundle, {name: array[order] for name, array in inputs.items()}, sequence)
+    return LabelledCalibration("video", feeds, sequence, names)
 
 
 def _config(source: str) -> Config:
