@@ -31,13 +31,16 @@ class KeptLayer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of its node.
-        gain: share of the noise's power that it would make.
         work: its share of the multiply-adds.
+        gain: share of the noise's power that it would make; None of one that decisions asked for.
     """
 
     name: str
-    gain: float
     work: float
+    gain: float | None
+
+    def __str__(self) -> str:
+        return self.name if self.gain is None else f"{self.name} ({self.gain:.0%} of the noise)"
 
 
 class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +68,7 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
 
     def sentence(self) -> str:
         """One line for people."""
-        names = ", ".join(f"{one.name} ({one.gain:.0%} of the noise)" for one in self.kept)
+        names = ", ".join(str(one) for one in self.kept)
         whose = f" of {self.people} people" if self.people else ""
         before = f", {self.noise_all:.1%} without" if self.kept else ""
         return (
@@ -102,7 +105,8 @@ def keep_sensitive(quantised: onnx.ModelProto, original: onnx.ModelProto, noise:
     search = _Search(quantised, original, noise)
     names = quantised_names(quantised)
     halves = names[: len(names) // 2], names[len(names) // 2 :]  # without both there is no noise at all
-    found = sorted((one for half in halves for one in search.within(half)), key=lambda layer: -layer.gain)
+    found = [one for half in halves for one in search.within(half)]
+    found.sort(key=lambda layer: -(layer.gain or 0.0))
     kept: list[KeptLayer] = []
     for layer in found:
         if sum(one.work for one in kept) + layer.work <= MOST_WORK:
