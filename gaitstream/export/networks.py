@@ -172,8 +172,8 @@ def _first_that_holds(
     for graph, how in attempts:
         onnx.save(graph, manifest.parent / f"{manifest.stem}.int8.onnx")
         if finder.judge(manifest, scenes.calibrating, true=scenes.true)[2]:
-            break
-    return how
+            return how
+    return attempts[-1][1]
 
 
 @dataclass

@@ -16,7 +16,7 @@ from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine, graph_precision
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export.quantise import Feeds, product_names, quantise, quantised_names, restore
+from gaitstream.export.quantise import Feeds, outermost, product_names, quantise, quantised_names, restore
 from gaitstream.export.sensitivity import keep_sensitive, work_shares
 from gaitstream.models.graphs.writer import GraphWriter
 
@@ -182,3 +182,16 @@ def test_products_that_share_what_is_split_are_put_back_together(tmp_path: Path)
     found_back = run(tmp_path / "back.onnx", "openvino", "fp32", feeds[0])
     expected = run(tmp_path / "plain.onnx", "openvino", "fp32", feeds[0])
     np.testing.assert_allclose(found_back, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_outermost_layers_are_named() -> None:
+    """Two branches end in two products; what lies between is not outermost."""
+    rng = np.random.default_rng(8)
+    g = GraphWriter("branches")
+    x = g.op("Relu", g.linear(g.input("x", ["n", 6]), rng.normal(size=(6, 6))))
+    x = g.op("Relu", g.linear(x, rng.normal(size=(6, 6))))
+    for name in ("left", "right"):
+        g.output(name, g.linear(x, rng.normal(size=(6, 2))), ["n", 2])
+    model = g.model("test")
+    first, _, left, right = product_names(model)
+    assert outermost(model) == [first, left, right]
