@@ -14,7 +14,14 @@ import onnx
 from gaitstream.engines.cache import EngineCache
 from gaitstream.export.calibration import Array, LabelledCalibration
 from gaitstream.export.compare import measure
-from gaitstream.export.quantise import EightBits, Feeds, product_names, quantise, quantised_names
+from gaitstream.export.quantise import (
+    EightBits,
+    Feeds,
+    prepared,
+    quantise,
+    quantised_names,
+    weighted_names,
+)
 from gaitstream.export.running import BundleRunner, windows
 from gaitstream.export.sensitivity import Quantisation, keep_sensitive
 from gaitstream.models.bundle import Bundle, Role, write_manifest
@@ -49,7 +56,9 @@ def add_eight_bits(
     """
     role: Role = "clip" if bundle.manifest.shape == "clip" else "frame"
     original = onnx.load(bundle.graph(role, "fp32"))
-    say(f"quantising {len(product_names(original))} products with {len(calibrating.sequence)} frames")
+    say(
+        f"quantising {len(weighted_names(prepared(original)))} products with {len(calibrating.sequence)} frames"
+    )
     quantised = quantise(original, samples(calibrating, role), precision)
     graphs = msgspec.structs.replace(
         bundle.manifest.graphs["fp32"],

@@ -39,7 +39,9 @@ MOVING = (
 def quantise(
     model: onnx.ModelProto, samples: Sequence[Feeds], precision: EightBits = "int8"
 ) -> onnx.ModelProto:
-    """Quantise a graph's products.
+    """Quantise a graph's products with weights.
+
+    Products of two activations, as in attention, stay in floating point: in integers they were no faster.
 
     Args:
         model: in float32; it stays as it is.
@@ -52,9 +54,14 @@ def quantise(
     """
     nncf = require_nncf()
     source = prepared(model)
-    if not product_names(source):
-        raise ExportError(f"{model.graph.name} has no convolution or matrix product to quantise")
-    ignored = [node.name for node in source.graph.node if node.op_type in FLOATING]
+    weighted = set(weighted_names(source))
+    if not weighted:
+        raise ExportError(f"{model.graph.name} has no convolution or matrix product with weights to quantise")
+    ignored = [
+        node.name
+        for node in source.graph.node
+        if node.op_type in FLOATING or (node.op_type in PRODUCTS and node.name not in weighted)
+    ]
     try:
         with _quiet():
             found = nncf.quantize(
@@ -74,6 +81,13 @@ def quantise(
 def product_names(model: onnx.ModelProto) -> list[str]:
     """Names of a graph's convolutions and matrix products."""
     return [node.name for node in model.graph.node if node.op_type in PRODUCTS]
+
+
+def weighted_names(model: onnx.ModelProto) -> list[str]:
+    """Names of the products one of whose operands is a constant of the graph."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
+    return [node.name for node in products if not constants.isdisjoint(node.input[:2])]
 
 
 def quantised_names(model: onnx.ModelProto) -> list[str]:

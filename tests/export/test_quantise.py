@@ -16,7 +16,7 @@ from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine, graph_precision
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export.quantise import Feeds, outermost, product_names, quantise, quantised_names, restore
+from gaitstream.export.quantise import Feeds, product_names, quantise, quantised_names, restore
 from gaitstream.export.sensitivity import keep_sensitive, work_shares
 from gaitstream.models.graphs.writer import GraphWriter
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_quantised_says_so(
 ) -> None:
     g = GraphWriter("sums")
     g.output("y", g.op("Relu", g.input("x", ["n", 3, 12, 12])), ["n", 3, 12, 12])
-    with pytest.raises(ExportError, match="sums has no convolution or matrix product"):
+    with pytest.raises(ExportError, match="sums has no convolution or matrix product with weights"):
         quantise(g.model("test"), samples)
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtraError, match=r"nncf: pip install 'gaitstream\[int8\]'"):
@@ -162,19 +162,19 @@ def test_what_cannot_be_quantised_says_so(
 
 
 def test_products_that_share_what_is_split_are_put_back_together(tmp_path: Path) -> None:
-    """Attention: queries and keys are rounded before they are split."""
+    """What two layers look at is rounded before it is split for them; attention between them is not rounded."""
     rng = np.random.default_rng(6)
-    g = GraphWriter("attention")
-    x = g.linear(g.input("x", ["n", 10, 16]), rng.normal(size=(16, 32)) / 4)
-    q, k = g.ops("Split", x, outputs=g.fresh("split", 2), axis=-1, num_outputs=2)
-    scores = g.op("MatMul", q, g.transpose(k, 0, 2, 1))
-    g.output("y", scores, ["n", 10, 10])
+    g = GraphWriter("shared")
+    x = g.op("Gelu", g.linear(g.input("x", ["n", 10, 16]), rng.normal(size=(16, 32)) / 4))
+    parts = g.ops("Split", x, outputs=g.fresh("split", 2), axis=-1, num_outputs=2)
+    q, k = (g.linear(part, rng.normal(size=(16, 16)) / 4) for part in parts)
+    g.output("y", g.op("MatMul", q, g.transpose(k, 0, 2, 1)), ["n", 10, 10])
     original = g.model("test")
     feeds = [{"x": rng.normal(size=(1, 10, 16)).astype(np.float32)} for _ in range(4)]
     found = quantise(original, feeds)
-    linear, product = product_names(original)
-    assert quantised_names(found) == [linear, product]
-    back = restore(found, original, [product])
+    linear, left, right, _ = product_names(original)
+    assert quantised_names(found) == [linear, left, right]
+    back = restore(found, original, [left, right])
     onnx.checker.check_model(back)
     assert quantised_names(back) == [linear]
     onnx.save(restore(back, original, [linear]), tmp_path / "back.onnx")
