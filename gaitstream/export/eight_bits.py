@@ -56,9 +56,8 @@ def add_eight_bits(
     """
     role: Role = "clip" if bundle.manifest.shape == "clip" else "frame"
     original = onnx.load(bundle.graph(role, "fp32"))
-    say(
-        f"quantising {len(weighted_names(prepared(original)))} products with {len(calibrating.sequence)} frames"
-    )
+    products = len(weighted_names(prepared(original)))
+    say(f"quantising {products} products with {len(calibrating.sequence)} frames")
     quantised = quantise(original, samples(calibrating, role), precision)
     graphs = msgspec.structs.replace(
         bundle.manifest.graphs["fp32"],

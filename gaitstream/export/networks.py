@@ -23,18 +23,10 @@ from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ExportError
 from gaitstream.export.calibration import spread
 from gaitstream.export.eight_bits import RUNTIME
-from gaitstream.export.finding import FINDERS, Finder
-from gaitstream.export.quantise import (
-    Feeds,
-    outermost,
-    prepared,
-    quantise,
-    quantised_names,
-    require_nncf,
-    restore,
-)
-from gaitstream.export.scenes import Scenes, read_scenes
-from gaitstream.export.sensitivity import KeptLayer, Quantisation, keep_sensitive, work_shares
+from gaitstream.export.finding import FINDERS
+from gaitstream.export.quantise import Feeds, quantise, quantised_names, require_nncf
+from gaitstream.export.scenes import read_scenes
+from gaitstream.export.sensitivity import Quantisation, keep_sensitive
 from gaitstream.export.sources import MOST_FRAMES
 from gaitstream.models.detector_layouts import DetectorContract
 from gaitstream.models.pose import PoseContract
@@ -103,7 +95,7 @@ def quantise_network(kind: Kind, model: str | Path, out: Path, source: str, say:
     scenes = read_scenes(source)
     feeds = finder.feeds(scenes.calibrating)
     chosen = [feeds[index] for index in spread(np.arange(len(feeds)), MOST_FRAMES)]
-    attempts = _attempts(finder.graph, chosen, source, say)
+    quantised, how = _quantise(finder.graph, chosen, source, say)
     out.mkdir(parents=True, exist_ok=True)
     contract = msgspec.structs.replace(
         finder.contract,
@@ -112,8 +104,8 @@ def quantise_network(kind: Kind, model: str | Path, out: Path, source: str, say:
         precisions=_without(finder.contract),
     )
     shutil.copyfile(finder.graph, out / contract.graph)
+    onnx.save(quantised, out / contract.int8)
     _write(manifest, contract)
-    how = _first_that_holds(attempts, finder, manifest, scenes)
     say(f"judging {len(scenes.judged)} scenes")
     fp32, int8, kept = finder.judge(manifest, scenes.judged, true=scenes.true)
     if kept:
@@ -131,49 +123,25 @@ def quantise_network(kind: Kind, model: str | Path, out: Path, source: str, say:
     return report
 
 
-Attempt = tuple[onnx.ModelProto, Quantisation]
-"""An int8 graph, and how it came about."""
-
-
-def _attempts(graph: Path, feeds: Sequence[Feeds], source: str, say: Say) -> list[Attempt]:
-    """The graph without the layers that make the noise, and one that keeps its first and last layers too."""
+def _quantise(
+    graph: Path, feeds: Sequence[Feeds], source: str, say: Say
+) -> tuple[onnx.ModelProto, Quantisation]:
+    """The int8 graph, and how it came about."""
     original = onnx.load(graph)
     say(f"quantising with {len(feeds)} inputs")
     quantised = quantise(original, feeds)
     say("looking for layers that eight bits disturb")
     few = feeds[:: max(len(feeds) // NOISE_FEEDS, 1)][:NOISE_FEEDS]
-    noise = _Noise(graph, few)
-    chosen = keep_sensitive(quantised, original, noise)
-    names, work = outermost(original), work_shares(prepared(original))
-    outer = [KeptLayer(name=name, work=work[name], gain=None) for name in names]
-    ends = restore(chosen.graph, original, names)
-    graphs = [(chosen.graph, chosen.kept, chosen.noise), (ends, (*chosen.kept, *outer), noise(ends))]
-    return [
-        (
-            one,
-            Quantisation(
-                precision="int8",
-                source=source,
-                frames=len(feeds),
-                layers=len(quantised_names(one)),
-                kept=kept,
-                noise_all=chosen.noise_all,
-                noise=left,
-            ),
-        )
-        for one, kept, left in graphs
-    ]
-
-
-def _first_that_holds(
-    attempts: Sequence[Attempt], finder: Finder, manifest: Path, scenes: Scenes
-) -> Quantisation:
-    """Leave the first graph in place that is as good on the scenes that calibrated, else the last one."""
-    for graph, how in attempts:
-        onnx.save(graph, manifest.parent / f"{manifest.stem}.int8.onnx")
-        if finder.judge(manifest, scenes.calibrating, true=scenes.true)[2]:
-            return how
-    return attempts[-1][1]
+    chosen = keep_sensitive(quantised, original, _Noise(graph, few))
+    return chosen.graph, Quantisation(
+        precision="int8",
+        source=source,
+        frames=len(feeds),
+        layers=len(quantised_names(chosen.graph)),
+        kept=chosen.kept,
+        noise_all=chosen.noise_all,
+        noise=chosen.noise,
+    )
 
 
 @dataclass

@@ -100,23 +100,6 @@ def quantised_names(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def outermost(model: onnx.ModelProto) -> list[str]:
-    """Names of the products that no other lies before, and of those that none comes after."""
-    graph = prepared(model).graph
-    behind: dict[str, bool] = {}
-    first, ends = [], dict[str, set[str]]()
-    for node in graph.node:  # in order of computation
-        product = node.op_type in PRODUCTS
-        after = any(behind.get(name, False) for name in node.input)
-        latest = {node.name} if product else set[str]().union(*(ends.get(name, set()) for name in node.input))
-        if product and not after:
-            first.append(node.name)
-        behind |= dict.fromkeys(node.output, after or product)
-        ends |= dict.fromkeys(node.output, latest)
-    last = set[str]().union(*(ends.get(info.name, set()) for info in graph.output))
-    return [node.name for node in graph.node if node.name in last.union(first)]
-
-
 def restore(quantised: onnx.ModelProto, original: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
     """A quantised graph with some of its layers in floating point again, as the original computes them.
 

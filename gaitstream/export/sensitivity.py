@@ -32,15 +32,15 @@ class KeptLayer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of its node.
         work: its share of the multiply-adds.
-        gain: share of the noise's power that it would make; None of one that decisions asked for.
+        gain: share of the noise's power that it would make.
     """
 
     name: str
     work: float
-    gain: float | None
+    gain: float
 
     def __str__(self) -> str:
-        return self.name if self.gain is None else f"{self.name} ({self.gain:.0%} of the noise)"
+        return f"{self.name} ({self.gain:.0%} of the noise)"
 
 
 class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ def keep_sensitive(quantised: onnx.ModelProto, original: onnx.ModelProto, noise:
     names = quantised_names(quantised)
     halves = names[: len(names) // 2], names[len(names) // 2 :]  # without both there is no noise at all
     found = [one for half in halves for one in search.within(half)]
-    found.sort(key=lambda layer: -(layer.gain or 0.0))
+    found.sort(key=lambda layer: -layer.gain)
     kept: list[KeptLayer] = []
     for layer in found:
         if sum(one.work for one in kept) + layer.work <= MOST_WORK:

@@ -162,7 +162,7 @@ def test_what_cannot_be_quantised_says_so(
 
 
 def test_products_that_share_what_is_split_are_put_back_together(tmp_path: Path) -> None:
-    """What two layers look at is rounded before it is split for them; attention between them is not rounded."""
+    """What two layers look at is rounded before it is split for them; attention is not rounded."""
     rng = np.random.default_rng(6)
     g = GraphWriter("shared")
     x = g.op("Gelu", g.linear(g.input("x", ["n", 10, 16]), rng.normal(size=(16, 32)) / 4))
@@ -182,16 +182,3 @@ def test_products_that_share_what_is_split_are_put_back_together(tmp_path: Path)
     found_back = run(tmp_path / "back.onnx", "openvino", "fp32", feeds[0])
     expected = run(tmp_path / "plain.onnx", "openvino", "fp32", feeds[0])
     np.testing.assert_allclose(found_back, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_the_outermost_layers_are_named() -> None:
-    """Two branches end in two products; what lies between is not outermost."""
-    rng = np.random.default_rng(8)
-    g = GraphWriter("branches")
-    x = g.op("Relu", g.linear(g.input("x", ["n", 6]), rng.normal(size=(6, 6))))
-    x = g.op("Relu", g.linear(x, rng.normal(size=(6, 6))))
-    for name in ("left", "right"):
-        g.output(name, g.linear(x, rng.normal(size=(6, 2))), ["n", 2])
-    model = g.model("test")
-    first, _, left, right = product_names(model)
-    assert outermost(model) == [first, left, right]
