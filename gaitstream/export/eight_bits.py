@@ -23,7 +23,7 @@ from gaitstream.export.quantise import (
     weighted_names,
 )
 from gaitstream.export.running import BundleRunner, windows
-from gaitstream.export.sensitivity import Quantisation, keep_sensitive
+from gaitstream.export.sensitivity import Quantisation, as_it_is, keep_sensitive
 from gaitstream.models.bundle import Bundle, Role, write_manifest
 
 Say = Callable[[str], None]
@@ -38,6 +38,8 @@ def add_eight_bits(
     calibrating: LabelledCalibration,
     precision: EightBits = "int8",
     say: Say = lambda _: None,
+    *,
+    search: bool = True,
 ) -> tuple[Bundle, Quantisation]:
     """Write quantised graphs into a bundle that has been sealed.
 
@@ -48,6 +50,7 @@ def add_eight_bits(
         bundle: with its fp32 graphs.
         calibrating: inputs that the ranges of activations are read from.
         precision: int8, or fp8.
+        search: look for layers that eight bits disturb; where only speed is of interest it takes too long.
         say: told of every step, one line each.
 
     Raises:
@@ -63,10 +66,11 @@ def add_eight_bits(
         bundle.manifest.graphs["fp32"],
         **{role: f"{role}.{precision}.onnx"}, deepstream=None, deepstream_plugin=None,
     )  # fmt: skip
-    say("looking for layers that eight bits disturb")
     people = np.unique(calibrating.label)
     few = calibrating.of_people(people[:NOISE_SEQUENCES], NOISE_FRAMES if role == "frame" else None)
-    chosen = keep_sensitive(quantised, original, _Noise(bundle, role, few))
+    noise = _Noise(bundle, role, few)
+    say("looking for layers that eight bits disturb" if search else "measuring the noise")
+    chosen = keep_sensitive(quantised, original, noise) if search else as_it_is(quantised, noise)
     onnx.save(chosen.graph, bundle.root / f"{role}.{precision}.onnx")
     manifest = msgspec.structs.replace(bundle.manifest, graphs={**bundle.manifest.graphs, precision: graphs})
     found = Quantisation(

@@ -117,6 +117,12 @@ def keep_sensitive(quantised: onnx.ModelProto, original: onnx.ModelProto, noise:
     return Chosen(graph, tuple(kept), search.all**0.5, noise(graph))
 
 
+def as_it_is(quantised: onnx.ModelProto, noise: Noise) -> Chosen:
+    """A quantised graph that keeps nothing in floating point, and its noise."""
+    found = noise(quantised)
+    return Chosen(quantised, (), found, found)
+
+
 class _Search:
     def __init__(self, quantised: onnx.ModelProto, original: onnx.ModelProto, noise: Noise) -> None:
         self._quantised, self._original, self._noise = quantised, original, noise
