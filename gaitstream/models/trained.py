@@ -65,7 +65,6 @@ class Limits:
         front: largest absolute error of a front graph, whose values lie in 0..1.
         half: largest change of a distance between two sequences in half precision, as a share of the mean.
         bfloat: the same in bfloat16.
-        integer: the same in eight bits, where labelled data have the last word.
     """
 
     fp32: float = 1e-5
@@ -73,7 +72,6 @@ class Limits:
     front: float = 1e-5
     half: float = 0.02
     bfloat: float = 0.05
-    integer: float = 0.15
 
 
 @dataclass(frozen=True)
