@@ -293,7 +293,7 @@ def _plan(
             yield name, "fp16", limits.half
         if "bf16" in probe.precisions:
             yield name, "bf16", limits.bfloat
-        # What they cost is judged by labelled data alone: drawn walkers are not what they were calibrated with.
+        # What they cost is judged by labelled data alone: drawn walkers are not what calibrated them.
         if "int8" in stored:
             yield name, "int8", None
         if "fp8" in stored and name != "onnxruntime":  # its CPU kernels know no fp8
