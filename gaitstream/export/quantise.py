@@ -184,7 +184,8 @@ def _constant(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -
     if node.op_type == "Cast" and node.input[0] in constants:
         array = numpy_helper.to_array(constants[node.input[0]])
         kind = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
-        return numpy_helper.from_array(array.astype(kind), node.output[0])
+        cast: onnx.TensorProto = numpy_helper.from_array(array.astype(kind), node.output[0])
+        return cast
     return None
 
 
