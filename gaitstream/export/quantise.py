@@ -178,14 +178,13 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 def _constant(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> onnx.TensorProto | None:
     """What a node makes, where that is a constant."""
     if node.op_type == "Constant" and node.attribute[0].name == "value":
-        tensor = onnx.TensorProto.FromString(node.attribute[0].t.SerializeToString())
+        tensor: onnx.TensorProto = onnx.TensorProto.FromString(node.attribute[0].t.SerializeToString())
         tensor.name = node.output[0]
         return tensor
     if node.op_type == "Cast" and node.input[0] in constants:
         array = numpy_helper.to_array(constants[node.input[0]])
         kind = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
-        cast: onnx.TensorProto = numpy_helper.from_array(array.astype(kind), node.output[0])
-        return cast
+        return numpy_helper.from_array(array.astype(kind), node.output[0])
     return None
 
 
