@@ -36,7 +36,7 @@ pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
 if [ "$profile" = dev ]; then
     # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
     "${pip[@]}" install "$(grep '^torch==' constraints.txt)"
-    "${pip[@]}" install --constraint constraints.txt --editable '.[export,rtx,bench]' \
+    "${pip[@]}" install --constraint constraints.txt --editable '.[export,int8,rtx,bench]' \
         --editable tests/stranger --group lint --group test
 else
     "${pip[@]}" install --constraint constraints.txt --editable .

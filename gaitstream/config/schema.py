@@ -267,7 +267,7 @@ class RuntimeSection(Section):
 
     name: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"] = "auto"
     """`gaitstream doctor` says what `auto` picks here and why."""
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"] = "auto"
     """`auto` picks among the precisions that the bundle's parity report, or the model's manifest, allows."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of each engine. null: the runtime's choice."""

@@ -103,8 +103,8 @@ class Encoder:
                 bundle, runtime.name, runtime.precision, runtime.threads, device=runtime.device
             )
         manifests = [recognizer.manifest for recognizer in recognizers.values()]
-        # A bundle's half graphs say nothing of the other models: their own graphs and manifests decide.
-        precision = "auto" if runtime.precision == "fp16" else runtime.precision
+        # A bundle's graphs say nothing of the other models: their own graphs and manifests decide.
+        precision = "auto" if runtime.precision in ("fp16", "int8", "fp8") else runtime.precision
         options = (runtime.name, precision, runtime.threads)
         chosen = config.models.pose
         wanted = chosen.model if chosen else "demo" if any(one.needs_pose for one in manifests) else None

@@ -355,7 +355,7 @@ def load_detector(config: Config) -> DetectorModel:
         layout=chosen.layout,
         nms_iou=chosen.nms_iou,
         runtime=runtime.name,
-        precision=runtime.precision,
+        precision="auto" if runtime.precision in ("int8", "fp8") else runtime.precision,
         threads=runtime.threads,
         batch=runtime.batch,
         device=runtime.device,
