@@ -2,8 +2,9 @@
 
     python -m benchmarks.handoff_world --out out/handoff.json
 
-The real pipeline with the demo's weights runs over rendered pictures, one stretch after the other; in the second
-one the cameras stand further apart, so that every way takes longer. `benchmarks.handoff` evaluates the record.
+The real pipeline with the demo's weights runs over rendered pictures, one stretch after the other; in the
+second one the cameras stand further apart, so that every way takes longer. `benchmarks.handoff` evaluates the
+record.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ def _run(addresses, gallery, detector, encoder, record) -> None:  # type: ignore
     record.events += sorted(_heard(sink.events), key=lambda heard: heard.arrived_ns)
     for track in observer.tracks:
         truth = track.truth if track.purity >= PURE else None
-        record.shown.append(Shown(run=run, camera=track.camera, track=track.track, truth=truth, frames=track.seen))
+        record.shown.append(
+            Shown(run=run, camera=track.camera, track=track.track, truth=truth, frames=track.seen)
+        )
 
 
 def _heard(events: list[Event]) -> list[Heard]:

@@ -1,10 +1,12 @@
-"""Commands of the event bus: listening, watching, exporting, passing on, keys."""
+"""Commands of the event bus: listening, watching, exporting, passing on, hand-off, keys."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gaitstream.cli.numbers import positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -18,6 +20,7 @@ def add(commands: Commands) -> None:
     _add_watch(commands)
     _add_events(commands)
     _add_sink(commands)
+    _add_handoff(commands)
     _add_keys(commands)
 
 
@@ -104,6 +107,38 @@ def _add_sink(commands: Commands) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of librdkafka"
     )
     kafka.set_defaults(handler="sinks:kafka")
+
+
+def _add_handoff(commands: Commands) -> None:
+    handoff = commands.add_parser(
+        "handoff",
+        help="follow people from camera to camera, and correct what cameras say alone",
+        description="A process of its own that listens to all publishers of a site, learns how long people "
+        "take between cameras, and publishes identity.corrected and camera.handoff. While it is away, "
+        "cameras decide alone.",
+    )
+    _connection(handoff)
+    option = handoff.add_argument
+    option("--journal", type=Path, required=True, metavar="DIR", help="of what it publishes")
+    option(
+        "--publish", default="tcp://127.0.0.1:5558", metavar="ADDRESS",
+        help="where it publishes; it answers for missed events on the next port (default: %(default)s)",
+    )  # fmt: skip
+    option("--keys", type=Path, metavar="DIR", help="its own key, and who may listen to it")
+    option("--insecure", action="store_true", help="publish to other machines without keys")
+    option(
+        "--state", type=Path, metavar="FILE",
+        help="keeps the learned transit times (default: beside the journal)",
+    )  # fmt: skip
+    option(
+        "--horizon", type=positive, default=600.0, metavar="S",
+        help="how long somebody's last place is remembered (default: 600)",
+    )  # fmt: skip
+    option(
+        "--lost", type=positive, default=1.5, metavar="S",
+        help="more than tracking.lost_s of every camera (default: 1.5)",
+    )  # fmt: skip
+    handoff.set_defaults(handler="handoff:handoff")
 
 
 def _add_keys(commands: Commands) -> None:

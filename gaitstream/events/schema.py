@@ -120,8 +120,8 @@ class IdentityFinal(Identity, frozen=True, kw_only=True, tag="identity.final"):
 class IdentityCorrected(Identity, frozen=True, kw_only=True, tag="identity.corrected"):
     """What all cameras of a site say together of a track, where it differs from what its camera said.
 
-    `run`, `camera` and `track` are those of the track; the other fields are as in the event it corrects. It is
-    published by `gaitstream handoff`, at the latest when the track ends.
+    `run`, `camera` and `track` are those of the track; the other fields are as in the event it corrects.
+    `gaitstream handoff` publishes it, at the latest when the track ends.
 
     Attributes:
         cause: `transit` (somebody was expected here), `elsewhere` (the person is, or was just now, where one
@@ -228,8 +228,8 @@ class CameraHandoff(Event, frozen=True, kw_only=True, tag="camera.handoff"):
         from_track: id of the track there.
         from_run: its run.
         left_ns: capture time of the last frame they were seen in there, UTC nanoseconds.
-        transit_s: seconds from there to here by the two cameras' clocks; below 0 where both see them at once, or
-            the clocks differ.
+        transit_s: seconds from there to here by the two cameras' clocks; below 0 where both see them at
+            once, or the clocks differ.
         expected_s: median of the transits learned between the two; None while there are too few.
         confidence: probability that it is the same person, 0 to 1.
     """

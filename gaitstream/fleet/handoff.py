@@ -32,8 +32,8 @@ _STRONG = 2.0
 """Log odds by gait alone from which on a match teaches transit times."""
 _LEAD = 0.1
 """Least lead over the second nearest person that it needs, in units of the threshold."""
-_MOST_TRANSIT = 3.0
-_LEAST_TRANSIT = -4.0
+_MOST_TRANSIT = 5.0
+_LEAST_TRANSIT = -6.0
 """Bounds of the log odds by transit: people also walk in groups, and take ways they never took."""
 _PROVISIONAL = 0.5
 """What less than a full window says, of what a full one would."""
@@ -41,8 +41,8 @@ _ELSEWHERE = 4.0
 """Log odds against somebody who was certainly seen elsewhere at the same time."""
 
 _KEPT = (
-    "time_ns", "run", "models", "camera", "track", "threshold", "first_ns", "frames", "windows", "provisional",
-    "box", "rejections", "candidates", "candidate_ids",
+    "time_ns", "run", "models", "camera", "track", "threshold", "first_ns", "frames", "windows",
+    "provisional", "box", "rejections", "candidates", "candidate_ids",
 )  # fmt: skip
 """Fields of the camera's word that a correction repeats."""
 
@@ -53,7 +53,8 @@ class HandOffRules:
 
     Attributes:
         horizon_s: how long a last place is remembered.
-        lost_s: how long tracks wait for their person before they end; at least `tracking.lost_s` of all cameras.
+        lost_s: how long tracks wait for their person before they end; more than any camera's
+            `tracking.lost_s`.
     """
 
     horizon_s: float = 600.0

@@ -1,9 +1,9 @@
 """Who each track is, over all cameras at once: gait, transit, and one place for each person at a time.
 
-Each candidate of a track has a score, its log odds by gait and by where the person was last. Tracks that go on
-at once share out the people so that the scores come to the most (`scipy.optimize.linear_sum_assignment`);
-nobody is worth 0. What a camera did not say itself needs more: it must be expected here, and be beyond doubt
-beside all other explanations.
+Each candidate of a track has a score, its log odds by gait and by where the person was last. Tracks that go
+on at once share out the people so that the scores come to the most (`scipy.optimize.linear_sum_assignment`);
+nobody is worth 0. What a camera did not say itself needs more: the person must be expected here, and be
+beyond doubt beside all other explanations.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ over asinh(t / 1 s), which is fine near zero and as coarse as t itself far from 
 negative times: where two cameras see the same place, or where their clocks differ, that is what is learned.
 Each transit fades the earlier ones of its camera a little, so that ways that change are followed.
 
-What a sighting is worth as evidence that somebody is the person who left camera `a` is a ratio: how likely this
-person is to be seen at `b` now, over how likely anybody of whom nothing is known is. A person may also have passed
-a camera without being recognised; the longer they should have been seen again, the likelier that is, and the
-less their last place says.
+What a sighting is worth as evidence that somebody is the person who left camera `a` is a ratio: how likely
+this person is to be seen at `b` now, over how likely anybody of whom nothing is known is. A person may also
+have passed a camera without being recognised; the longer they should have been seen again, the likelier that
+is, and the less their last place says.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EXITS = 2.0
 """Transits' worth of not knowing where people go."""
 _BACKWARD = 0.05
 """Share of the prior before time zero: clocks that differ, cameras that see the same place."""
-_MISSED = 0.1
+_MISSED = 0.05
 """How often somebody passes a camera and is not recognised."""
 _MISSED_BACKWARD = 0.02
 _ENOUGH = 5.0

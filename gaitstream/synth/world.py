@@ -38,14 +38,14 @@ class Site:
     backdrop: str
     """`walls` or `street`."""
     row_m: float | None = None
-    """The cameras stand in a row along the floor, so far apart, and look across it; None puts them around it."""
+    """The cameras stand in a row along the floor, so far apart, and look across; None puts them around it."""
 
     def camera(self, number: int, mount: float | None = None, **changes: float) -> PinholeCamera:
         """Camera `number`, counted from 1: mounted at the edge, looking over the floor.
 
         Args:
-            number: any positive number gives a camera; the first four stand at the sides, or those of a row one
-                behind the other.
+            number: any positive number gives a camera; the first four stand at the sides, or in a row one
+                after the other.
             mount: height over the floor in metres; the camera still looks at the same spot.
             changes: fields of `PinholeCamera` to set instead, such as `width` or `tilt_deg`.
         """
