@@ -81,6 +81,7 @@ class HandOff:
         """By what cameras said beyond doubt, whatever was corrected: transit times are learned from these."""
         self._due: list[tuple[int, int, SiteTrack]] = []
         self._number = 0
+        self._now_ns = 0
         self._dropped_ns = 0
 
     def take(self, event: Event, now_ns: int) -> list[Event]:
@@ -93,6 +94,7 @@ class HandOff:
         Returns:
             Corrections and hand-offs that follow from it.
         """
+        self._now_ns = now_ns
         changed = self._overdue(now_ns)
         match event:
             case IdentityCorrected():
@@ -115,8 +117,10 @@ class HandOff:
         if self._is_beyond_doubt(event):
             self._learn(event, track, now_ns)
         # Whether a track of another camera goes on beside this one is known only when it would have ended.
-        self._number += 1
-        heapq.heappush(self._due, (now_ns + 2 * self._lost_ns, self._number, track))
+        due_ns = track.opened_ns + self._lost_ns + 1
+        if now_ns < due_ns:
+            self._number += 1
+            heapq.heappush(self._due, (due_ns, self._number, track))
         return track
 
     def _overdue(self, now_ns: int) -> list[SiteTrack]:
@@ -191,7 +195,7 @@ class HandOff:
 
     def _conflict(self, one: SiteTrack, other: SiteTrack) -> bool:
         """Whether two tracks cannot be the same person."""
-        if not one.goes_on_with(other, self._lost_ns):
+        if not one.goes_on_with(other, self._lost_ns, self._now_ns):
             return False
         return one.camera == other.camera or not self.transit.see_together(one.camera, other.camera)
 
@@ -212,7 +216,7 @@ class HandOff:
         before = next((one for one in self._sure.of(person, now_ns) if one.opened_ns < track.opened_ns), None)
         if before is not None:
             transit_s = (track.first_ns - before.last_ns) / S
-            at_once = before.goes_on_with(track, self._lost_ns)
+            at_once = before.goes_on_with(track, self._lost_ns, now_ns)
             self.transit.learn(before.camera, track.camera, transit_s, at_once=at_once)
 
     def _correction(self, track: SiteTrack) -> list[Event]:

@@ -66,17 +66,19 @@ class SiteTrack:
         names = () if self.said is None else [name for name, _ in self.said.candidates]
         return dict(zip(ids or names, names, strict=False)).get(person)
 
-    def goes_on_with(self, other: SiteTrack, lost_ns: int) -> bool:
-        """Whether both were seen at one time.
+    def goes_on_with(self, other: SiteTrack, lost_ns: int, now_ns: int) -> bool:
+        """Whether both were seen at one time, as far as is known now.
 
         Args:
             other: of any camera.
             lost_ns: how long a track waits for its person before it ends.
+            now_ns: time of arrival of the latest event.
         """
         if self.camera == other.camera:
             return max(self.first_ns, other.first_ns) < min(self.last_ns, other.last_ns)
         earlier, later = sorted((self, other), key=lambda track: track.opened_ns)
-        return earlier.closed_ns is None or earlier.closed_ns - lost_ns > later.opened_ns
+        ended_ns = now_ns if earlier.closed_ns is None else earlier.closed_ns
+        return ended_ns - lost_ns > later.opened_ns
 
 
 class SiteTracks:
