@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gaitstream.events import Event, IdentityDecided, IdentityFinal, TrackEnded, TrackStarted
+from gaitstream.events.schema import Identity
 
 S = 1_000_000_000
 
@@ -26,12 +27,12 @@ class Cameras:
 
     def begin(self, camera: str, at_s: float, run: str = "run") -> dict[str, Any]:
         self.track += 1
-        base = {"run": run, "camera": camera, "track": self.track}
+        base: dict[str, Any] = {"run": run, "camera": camera, "track": self.track}
         self.tell(TrackStarted(time_ns=round(at_s * S), **base), at_s)
         return base | {"first_ns": round(at_s * S)}
 
     def say(
-        self, track: dict[str, Any], at_s: float, kind: type[Event] = IdentityDecided, **distances: float
+        self, track: dict[str, Any], at_s: float, kind: type[Identity] = IdentityDecided, **distances: Any
     ) -> list[Event]:
         """What a camera says by itself, given the distances of some people; the threshold is 1."""
         ranked = sorted(distances.items(), key=lambda entry: entry[1])
@@ -44,7 +45,7 @@ class Cameras:
             distance=distance, margin=margin,
             candidates=tuple((name.title(), far) for name, far in ranked),
             candidate_ids=tuple(name for name, _ in ranked),
-        )  # type: ignore[call-arg]  # fmt: skip
+        )  # fmt: skip
         return self.tell(event, at_s)
 
     def end(self, track: dict[str, Any], at_s: float) -> None:
@@ -53,7 +54,7 @@ class Cameras:
         )
         self.tell(ended, at_s + self.lost_s)
 
-    def walk(self, camera: str, at_s: float, for_s: float = 4.0, **distances: float) -> list[Event]:
+    def walk(self, camera: str, at_s: float, for_s: float = 4.0, **distances: Any) -> list[Event]:
         """A whole track."""
         track = self.begin(camera, at_s)
         said = self.say(track, at_s + 2, **distances)

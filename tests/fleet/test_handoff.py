@@ -38,8 +38,8 @@ class Site(Cameras):
         self.told += said
         return said
 
-    def teach(self) -> float:
-        at_s = super().teach()
+    def teach(self, way_s: float = 20.0, times: int = 20) -> float:
+        at_s = super().teach(way_s, times)
         self.told.clear()
         return at_s
 
