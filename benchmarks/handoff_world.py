@@ -34,6 +34,8 @@ S = 1_000_000_000
 SITE = "terminal"
 NEAR, FAR = (1, 3, 5, 7, 9, 11), (1, 4, 7, 10, 13, 16)
 """Cameras of the row, 10 m between neighbours: every second one, and every third one."""
+ENROL_S = 25.0
+"""How long everybody who is enrolled walks before a camera."""
 DECIDED_S = 0.2
 """From the last frame of a window to the decision."""
 
@@ -52,12 +54,14 @@ class Collected:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("out/handoff.json"))
-    parser.add_argument("--people", type=int, default=24)
-    parser.add_argument("--enrolled", type=int, default=18)
-    parser.add_argument("--minutes", type=float, default=5.0, help="of each of the two stretches")
+    parser.add_argument("--people", type=int, default=18)
+    parser.add_argument("--enrolled", type=int, default=14)
+    parser.add_argument("--minutes", type=float, default=2.0, help="of each of the two stretches")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
-    plan = DemoPlan(seed=args.seed, people=args.people, enrolled=args.enrolled, cameras=(1,))
+    plan = DemoPlan(
+        seed=args.seed, people=args.people, enrolled=args.enrolled, enrol_seconds=ENROL_S, cameras=(1,)
+    )
     with tempfile.TemporaryDirectory(prefix="gaitstream-handoff-") as folder:
         gallery = Path(folder) / "gallery"
         config = _config({}, gallery)

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from gaitstream.errors import GalleryError
-from gaitstream.fleet.shards import ShardedPeople, ShardPlace, shard_of
-from gaitstream.fleet.shards_ray import RayShard, start_shards, stop_shards
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import People
+from gaitstream.gallery.shards import ShardedPeople, ShardPlace, shard_of
+from gaitstream.gallery.shards_ray import RayShard, start_shards, stop_shards
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, rank
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from gaitstream.errors import GalleryError, MissingExtraError
-from gaitstream.fleet.shards import Answer, ShardedPeople, ShardPlace, ShardServer
+from gaitstream.gallery.shards import Answer, ShardedPeople, ShardPlace, ShardServer
 
 NAMESPACE = "gaitstream"
 PATIENCE_S = 30.0
