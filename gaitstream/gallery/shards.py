@@ -24,6 +24,7 @@ from gaitstream.gallery.feed import LimitsLine, Line, ModelLine, PersonLine, Sta
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import LISTED, Nearest, News, People, merged
 from gaitstream.gallery.quantise import Floats
+from gaitstream.gallery.retention import RetentionRules
 
 POLL_S = 0.5
 """Between looks at what has changed in the shards."""
@@ -44,6 +45,7 @@ class ShardPlace:
         models: names of the models that are asked for; None for all.
         number: of the shard, from 0.
         shards: how many there are.
+        rules: what it erases in time; None erases nothing.
     """
 
     where: str | Path
@@ -51,6 +53,7 @@ class ShardPlace:
     models: tuple[str, ...] | None
     number: int
     shards: int
+    rules: RetentionRules | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class ShardServer:
             place.where,
             place.models,
             place.key,
+            place.rules,
             holds=lambda uid: shard_of(uid, place.shards) == place.number,
         )
         self._keeper.start()

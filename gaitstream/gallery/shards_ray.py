@@ -5,7 +5,9 @@ Only distances and ids go between machines, and probes: embeddings of people in 
 
 from __future__ import annotations
 
+import os
 import time
+import zlib
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -17,6 +19,30 @@ NAMESPACE = "gaitstream"
 PATIENCE_S = 30.0
 """How long a shard may be without a replica before a search fails; an actor is started again by then."""
 _PAUSE_S = 0.2
+
+
+def connect(address: str) -> None:
+    """Join a Ray cluster, if this process has not joined one.
+
+    Args:
+        address: `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        GalleryError: nobody answers there.
+    """
+    ray = _ray()
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_AUTH_MODE"] = "token"  # else everybody who reaches its ports can run programs in it
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise GalleryError(
+            f"no Ray cluster lets this process in at {address} ({str(error).splitlines()[0]}); it takes 'ray "
+            "start' with RAY_AUTH_MODE=token, and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN here"
+        ) from error
 
 
 def start_shards(places: Sequence[ShardPlace], replicas: int = 1) -> ShardedPeople:
@@ -118,7 +144,9 @@ def _start(remote: Any, place: ShardPlace, number: int) -> Any:
 
 
 def _name(place: ShardPlace, number: int) -> str:
-    return f"shard-{place.number}-of-{place.shards}-{number}"
+    """Of a replica; galleries beside each other have actors of their own."""
+    gallery = zlib.crc32(repr((str(place.where), place.models)).encode())
+    return f"shard-{gallery:08x}-{place.number}-of-{place.shards}-{number}"
 
 
 def _ray() -> Any:

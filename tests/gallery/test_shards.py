@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaitstream.config.schema import Config
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
@@ -20,6 +21,7 @@ from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import People
 from gaitstream.gallery.shards import ShardedPeople, ShardPlace, shard_of
 from gaitstream.gallery.shards_ray import RayShard, start_shards, stop_shards
+from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, rank
 
 pytestmark = pytest.mark.slow
@@ -139,6 +141,19 @@ def test_a_shard_that_dies_comes_back_and_nobody_is_missing(halls: Halls) -> Non
     until(lambda: halls.parts.has_news)
     halls.parts.poll()
     assert len(halls.parts.uids) == 150
+
+
+def test_a_run_finds_its_gallery_in_shards(halls: Halls) -> None:
+    gallery = {"path": str(halls.path), "key": "none", "shards": {"count": SHARDS}, "threshold": 1.0}
+    config = Config.model_validate({"cameras": [{"id": "a", "url": "synth://plaza"}], "gallery": gallery})
+    follower = GalleryFollower(config, {"gait": PRINT})
+    try:
+        probe = crowd()[120].templates[0]
+        ranking = follower.known.rank({"gait": [ComparedWindow(probe)]}, count=1, threshold=1.0)
+        assert follower.known.people.names[ranking.persons[0]] == "person 120"
+        assert follower.limits("a").threshold == 1.0
+    finally:
+        follower.close()
 
 
 def test_a_probe_of_another_model_is_refused_by_its_shape(halls: Halls) -> None:
