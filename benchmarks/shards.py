@@ -6,6 +6,7 @@ python -m benchmarks.shards --persons 10000 --shards 4
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
@@ -42,7 +43,7 @@ def main() -> None:
         probes = list(probes_of(2 * BATCH, args.persons))
         with Keeper(path, [MODEL], "none") as keeper:
             whole, expected = _measure("one process", keeper.people(), probes, args.repeats)
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         places = [ShardPlace(path, "none", (MODEL,), number, args.shards) for number in range(args.shards)]
         started_s = time.perf_counter()
         parts = start_shards(places, args.replicas)

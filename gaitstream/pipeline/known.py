@@ -239,23 +239,14 @@ def _in_shards(section: GallerySection, shards: Shards, recognizers: Iterable[st
     """The gallery on a Ray cluster, whose actors are started where they are missing."""
     if section.where is None:
         return People()
-    models = tuple(sorted(recognizers))
+    models, rules = tuple(sorted(recognizers)), _retention(section)
     connect(shards.address)
-    return start_shards(
-        [
-            # What is past its time is erased by one of them.
-            ShardPlace(
-                section.where,
-                section.key,
-                models,
-                number,
-                shards.count,
-                None if number else _retention(section),
-            )
-            for number in range(shards.count)
-        ],
-        shards.replicas,
-    )
+    places = [
+        # What is past its time is erased by one of them.
+        ShardPlace(section.where, section.key, models, number, shards.count, None if number else rules)
+        for number in range(shards.count)
+    ]
+    return start_shards(places, shards.replicas)
 
 
 def open_configured(config: Config, *, create: bool = False) -> Gallery | None:

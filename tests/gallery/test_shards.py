@@ -46,7 +46,7 @@ def crowd() -> list[Enrolment]:
     """People so near to each other that bounds cannot tell them apart, and some who are the same."""
     rng = np.random.default_rng(5)
     base = rng.normal(size=SHAPE)
-    people = []
+    people: list[Enrolment] = []
     for number in range(150):
         nearness = 1e-6 if number < 100 else 1.0
         templates = (base + nearness * rng.normal(size=(2, *SHAPE))).astype(np.float32)
