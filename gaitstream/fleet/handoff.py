@@ -113,6 +113,7 @@ class HandOff:
 
     def _take_identity(self, event: Identity, now_ns: int) -> SiteTrack:
         track = self._tracks.take(event, now_ns)
+        track.gait = self._gait_of(event, track)
         self.transit.see(track.camera)
         if self._is_beyond_doubt(event):
             self._learn(event, track, now_ns)
@@ -137,10 +138,10 @@ class HandOff:
             self._sure.drop_old(now_ns)
 
     def _decide(self, changed: Iterable[SiteTrack], now_ns: int) -> list[Event]:
-        start = [track for track in changed if track.closed_ns is None and _is_compared(track)]
+        start = [track for track in changed if track.closed_ns is None]
         if not start:
             return []
-        tracks = related(start, [track for track in self._tracks.open.values() if _is_compared(track)])
+        tracks = related(start, self._tracks.open.values())
         claims = [self._claims(track, now_ns) for track in tracks]
         out: list[Event] = []
         for track, (person, confidence) in zip(
@@ -159,17 +160,20 @@ class HandOff:
         track.chosen, track.confidence = person, confidence
 
     def _claims(self, track: SiteTrack, now_ns: int) -> Claims:
-        said = track.said
-        if said is None or said.threshold is None:
-            return {}
-        weight = _PROVISIONAL if said.provisional else 1.0
         return {
-            person: Claim(
-                weight * self._gait.log_odds(distance, said.threshold),
-                self._expected(track, person, now_ns),
-            )
+            person: Claim(gait, self._expected(track, person, now_ns)) for person, gait in track.gait.items()
+        }
+
+    def _gait_of(self, event: Identity, track: SiteTrack) -> dict[str, float]:
+        """Log odds of the candidates, without those whom no expectation would make likely."""
+        if not event.threshold:
+            return {}
+        weight = _PROVISIONAL if event.provisional else 1.0
+        odds = {
+            person: weight * self._gait.log_odds(distance, event.threshold)
             for person, distance in track.scores.items()
         }
+        return {person: one for person, one in odds.items() if one > -_MOST_TRANSIT}
 
     def _expected(self, track: SiteTrack, person: str, now_ns: int) -> float:
         """Log odds by where the person was last, and was at the same time."""
@@ -258,11 +262,6 @@ class HandOff:
                 confidence=round(confidence, 4),
             )
         ]
-
-
-def _is_compared(track: SiteTrack) -> bool:
-    """Whether there are distances, and a threshold to hold them against."""
-    return track.said is not None and bool(track.said.threshold) and bool(track.scores)
 
 
 def _corrected(track: SiteTrack, said: Identity, cause: str, own: str | None) -> IdentityCorrected:

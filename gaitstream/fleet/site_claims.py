@@ -8,7 +8,7 @@ beyond doubt beside all other explanations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +45,11 @@ Conflict = Callable[[SiteTrack, SiteTrack], bool]
 Choice = tuple[str | None, float]
 
 
-def related(start: Sequence[SiteTrack], tracks: Sequence[SiteTrack]) -> list[SiteTrack]:
+def related(start: Iterable[SiteTrack], tracks: Iterable[SiteTrack]) -> list[SiteTrack]:
     """Those whose candidates depend on each other, beginning with some."""
     by_person: dict[str, list[SiteTrack]] = {}
     for track in tracks:
-        for person in track.scores:
+        for person in track.gait:
             by_person.setdefault(person, []).append(track)
     found: dict[int, SiteTrack] = {}
     waiting = list(start)
@@ -57,7 +57,7 @@ def related(start: Sequence[SiteTrack], tracks: Sequence[SiteTrack]) -> list[Sit
         track = waiting.pop()
         if id(track) not in found:
             found[id(track)] = track
-            waiting += [other for person in track.scores for other in by_person.get(person, ())]
+            waiting += [other for person in track.gait for other in by_person.get(person, ())]
     return list(found.values())
 
 
@@ -71,9 +71,9 @@ def share_out(tracks: Sequence[SiteTrack], claims: Sequence[Claims], conflict: C
     """
     allowed = [dict(own) for own in claims]
     while True:
-        given = _assign(allowed)
-        _share(tracks, allowed, given, conflict)
-        found = [_weigh(at, tracks, claims, given, conflict) for at in range(len(tracks))]
+        sharing = _Sharing(tracks, claims, conflict, _assign(allowed))
+        sharing.double(allowed)
+        found = [sharing.weigh(at) for at in range(len(tracks))]
         doubtful = [
             at
             for at, (person, confidence) in enumerate(found)
@@ -84,7 +84,61 @@ def share_out(tracks: Sequence[SiteTrack], claims: Sequence[Claims], conflict: C
         if not doubtful:
             return found
         for at in doubtful:
-            del allowed[at][given[at] or ""]
+            del allowed[at][sharing.given[at] or ""]
+
+
+class _Sharing:
+    """Who has whom.
+
+    Attributes:
+        given: a person or nobody for each track.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[SiteTrack],
+        claims: Sequence[Claims],
+        conflict: Conflict,
+        given: list[str | None],
+    ) -> None:
+        self.given = given
+        self._tracks = tracks
+        self._claims = claims
+        self._conflict = conflict
+        self._holders: dict[str, set[int]] = {}
+        for at, person in enumerate(given):
+            if person is not None:
+                self._holders.setdefault(person, set()).add(at)
+
+    def double(self, allowed: Sequence[Claims]) -> None:
+        """Let tracks that can be one person be it: two pieces of a track, two cameras that see one place."""
+        for at, own in enumerate(allowed):
+            now = self.given[at]
+            best = max(own, key=lambda person: own[person].score, default=None)
+            if best is None or best == now or own[best].score <= (own[now].score if now is not None else 0.0):
+                continue
+            if not self._is_held(best, at):
+                self.given[at] = best
+                self._holders.setdefault(best, set()).add(at)
+                self._holders.get(now or "", set()).discard(at)
+
+    def weigh(self, at: int) -> Choice:
+        """What a track was given, and its probability beside whoever else it may be."""
+        person, own = self.given[at], self._claims[at]
+        others = [
+            claim.score for other, claim in own.items() if other != person and not self._is_held(other, at)
+        ]
+        if person is None:
+            return None, probability(0.0, others)
+        return person, probability(own[person].score, [0.0, *others])
+
+    def _is_held(self, person: str, at: int) -> bool:
+        """Whether another track is this person, so that this one cannot be."""
+        return any(
+            self._conflict(self._tracks[at], self._tracks[other])
+            for other in self._holders.get(person, ())
+            if other != at
+        )
 
 
 def _own_word(track: SiteTrack) -> str | None:
@@ -106,50 +160,3 @@ def _assign(claims: Sequence[Claims]) -> list[str | None]:
             cost[row, column[person]] = -claim.score
     _, columns = linear_sum_assignment(cost)
     return [people[at] if at < len(people) else None for at in columns]
-
-
-def _share(
-    tracks: Sequence[SiteTrack], claims: Sequence[Claims], given: list[str | None], conflict: Conflict
-) -> None:
-    """Let tracks that can be one person be it: two pieces of a track, two cameras that see one place."""
-    for at, own in enumerate(claims):
-        now = given[at]
-        best = max(own, key=lambda person: own[person].score, default=None)
-        if best is None or best == now or own[best].score <= (own[now].score if now is not None else 0.0):
-            continue
-        if not _is_held(best, at, tracks, given, conflict):
-            given[at] = best
-
-
-def _is_held(
-    person: str,
-    at: int,
-    tracks: Sequence[SiteTrack],
-    given: Sequence[str | None],
-    conflict: Conflict,
-) -> bool:
-    """Whether somebody else is this person, whom the track at `at` cannot be then."""
-    return any(
-        given[other] == person and conflict(tracks[at], tracks[other])
-        for other in range(len(tracks))
-        if other != at
-    )
-
-
-def _weigh(
-    at: int,
-    tracks: Sequence[SiteTrack],
-    claims: Sequence[Claims],
-    given: Sequence[str | None],
-    conflict: Conflict,
-) -> Choice:
-    """What a track was given, and its probability beside whoever else it may be."""
-    person = given[at]
-    others = [
-        claim.score
-        for other, claim in claims[at].items()
-        if other != person and not _is_held(other, at, tracks, given, conflict)
-    ]
-    if person is None:
-        return None, probability(0.0, others)
-    return person, probability(claims[at][person].score, [0.0, *others])

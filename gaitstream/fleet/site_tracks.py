@@ -30,6 +30,7 @@ class SiteTrack:
         first_ns: capture time of the first frame.
         last_ns: of the last one that is known of.
         said: the camera's last word.
+        gait: log odds of each candidate who may be it, by id, from their distances.
         chosen: id of the person it is, as the whole site says.
         confidence: probability of that.
         told: id of the person who was told last, by the camera or by a correction.
@@ -42,6 +43,7 @@ class SiteTrack:
     last_ns: int
     closed_ns: int | None = None
     said: Identity | None = None
+    gait: dict[str, float] = field(default_factory=dict)
     chosen: str | None = None
     confidence: float = 0.0
     told: str | None = None
@@ -112,6 +114,7 @@ class SiteTracks:
         for track in self.open.values():
             if not track.scores.keys().isdisjoint(persons):
                 track.said = track.told = None
+                track.gait = {}
 
     def _close(self, track: SiteTrack, now_ns: int) -> None:
         track.closed_ns = now_ns
