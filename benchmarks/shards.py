@@ -22,8 +22,8 @@ from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import People
-from gaitstream.gallery.shards import ShardPlace
 from gaitstream.gallery.shards_ray import start_shards, stop_shards
+from gaitstream.gallery.shards_server import ShardPlace
 from gaitstream.pipeline.ranking import ComparedWindow, ScoreScale, rank
 
 SCALES = {MODEL: ScoreScale()}

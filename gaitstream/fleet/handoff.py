@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gaitstream.events import (
-    CameraHandoff,
     Event,
     GalleryChanged,
     IdentityCorrected,
@@ -20,6 +19,7 @@ from gaitstream.events import (
     TrackStarted,
 )
 from gaitstream.events.schema import Identity
+from gaitstream.fleet.handoff_events import correction, handed_over
 from gaitstream.fleet.handoff_gait import GaitScale
 from gaitstream.fleet.site_claims import Claim, Claims, related, share_out
 from gaitstream.fleet.site_tracks import SiteTrack, SiteTracks, Trails
@@ -39,12 +39,6 @@ _PROVISIONAL = 0.5
 """What less than a full window says, of what a full one would."""
 _ELSEWHERE = 4.0
 """Log odds against somebody who was certainly seen elsewhere at the same time."""
-
-_KEPT = (
-    "time_ns", "run", "models", "camera", "track", "threshold", "first_ns", "frames", "windows",
-    "provisional", "box", "rejections", "candidates", "candidate_ids",
-)  # fmt: skip
-"""Fields of the camera's word that a correction repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +142,7 @@ class HandOff:
             tracks, share_out(tracks, claims, self._conflict), strict=True
         ):
             self._choose(track, person, confidence)
-            out += self._correction(track)
+            out += correction(track)
             out += self._hand_off(track, now_ns)
         return out
 
@@ -223,15 +217,6 @@ class HandOff:
             at_once = before.goes_on_with(track, self._lost_ns, now_ns)
             self.transit.learn(before.camera, track.camera, transit_s, at_once=at_once)
 
-    def _correction(self, track: SiteTrack) -> list[Event]:
-        """What to say of a track where it differs from what was said last."""
-        if track.chosen == track.told or track.said is None:
-            return []
-        own = track.said.person_id or track.said.person
-        track.told = track.chosen
-        cause = "withdrawn" if track.chosen == own else "elsewhere" if track.chosen is None else "transit"
-        return [_corrected(track, track.said, cause, own)]
-
     def _hand_off(self, track: SiteTrack, now_ns: int) -> list[Event]:
         """Tell that somebody came from another camera, once, when it is sure enough."""
         person = track.chosen
@@ -241,40 +226,7 @@ class HandOff:
         before = self._before(track, others)
         if before is None or before.camera == track.camera:
             return []
-        confidence = track.confidence * before.confidence
-        if confidence < HANDED:
+        if track.confidence * before.confidence < HANDED:
             return []
         track.handed.add(person)
-        return [
-            CameraHandoff(
-                time_ns=track.said.time_ns,
-                run=track.key[0],
-                camera=track.camera,
-                track=track.key[2],
-                person=track.name_of(person),
-                person_id=person,
-                from_camera=before.camera,
-                from_track=before.key[2],
-                from_run=before.key[0],
-                left_ns=before.last_ns,
-                transit_s=round((track.first_ns - before.last_ns) / S, 3),
-                expected_s=self.transit.expected_s(before.camera, track.camera),
-                confidence=round(confidence, 4),
-            )
-        ]
-
-
-def _corrected(track: SiteTrack, said: Identity, cause: str, own: str | None) -> IdentityCorrected:
-    person = track.chosen
-    kept = {name: getattr(said, name) for name in _KEPT}
-    return IdentityCorrected(
-        **kept,
-        status="known" if person is not None else "ambiguous",
-        person=None if person is None else track.name_of(person),
-        person_id=person,
-        distance=said.distance if person is None else track.scores[person],
-        reason=None if person is not None else "ambiguous",
-        cause=cause,
-        confidence=round(track.confidence, 4),
-        was_id=own,
-    )
+        return [handed_over(track, track.said, before, self.transit.expected_s(before.camera, track.camera))]

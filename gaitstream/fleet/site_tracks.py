@@ -57,16 +57,25 @@ class SiteTrack:
     @property
     def scores(self) -> dict[str, float]:
         """Distance to each candidate, by id."""
-        if self.said is None:
-            return {}
-        ids = self.said.candidate_ids or tuple(name for name, _ in self.said.candidates)
-        return {one: distance for one, (_, distance) in zip(ids, self.said.candidates, strict=False) if one}
+        return {person: distance for person, (_, distance) in self._candidates.items()}
 
     def name_of(self, person: str) -> str | None:
         """A candidate's name."""
-        ids = () if self.said is None else self.said.candidate_ids
-        names = () if self.said is None else [name for name, _ in self.said.candidates]
-        return dict(zip(ids or names, names, strict=False)).get(person)
+        return self._candidates.get(person, (None, 0.0))[0]
+
+    @property
+    def _candidates(self) -> dict[str, tuple[str, float]]:
+        """Name and distance by id, or by name where the gallery has no ids."""
+        if self.said is None:
+            return {}
+        listed = self.said.candidates
+        ids = self.said.candidate_ids or tuple(name for name, _ in listed)
+        found = {one: candidate for one, candidate in zip(ids, listed, strict=False) if one}
+        person = self.said.person
+        if person is not None and self.said.distance is not None:
+            # The one who is named may come after those who are taken by others in the picture.
+            found.setdefault(self.said.person_id or person, (person, self.said.distance))
+        return found
 
     def goes_on_with(self, other: SiteTrack, lost_ns: int, now_ns: int) -> bool:
         """Whether both were seen at one time, as far as is known now.

@@ -13,7 +13,8 @@ from itertools import count
 from typing import Any
 
 from gaitstream.errors import GalleryError, MissingExtraError
-from gaitstream.gallery.shards import Answer, ShardedPeople, ShardPlace, ShardServer
+from gaitstream.gallery.shards import Answer, ShardedPeople
+from gaitstream.gallery.shards_server import ShardPlace, ShardServer
 
 NAMESPACE = "gaitstream"
 PATIENCE_S = 30.0

@@ -15,8 +15,8 @@ from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.people import News, People, changed
 from gaitstream.gallery.retention import RetentionRules
-from gaitstream.gallery.shards import ShardPlace
 from gaitstream.gallery.shards_ray import connect, start_shards
+from gaitstream.gallery.shards_server import ShardPlace
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
 
 log = logging.getLogger(__name__)

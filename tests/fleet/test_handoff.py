@@ -179,3 +179,38 @@ def test_a_site_knows_more_than_its_cameras(record: Any) -> None:
     assert together.idf1 > alone.idf1 + 0.015
     assert together.wrong < 0.85 * alone.wrong
     assert together.right > alone.right
+
+
+def test_a_name_that_comes_after_those_who_are_taken_is_left_alone(site: Site) -> None:
+    """The camera lists five, and may name the sixth where five others are in the picture."""
+    track = site.begin("gate", 0.0)
+    ranked: dict[str, Any] = {f"p{number}": 0.5 + 0.01 * number for number in range(5)}
+    site.say(track, 2.0, **ranked)
+    said = site.tell(
+        IdentityFinal(
+            time_ns=3 * S, **track, status="known", person="Ada", person_id="ada", distance=0.6,
+            threshold=1.0, windows=1, margin=0.2,
+            candidates=tuple((name.title(), far) for name, far in ranked.items()),
+            candidate_ids=tuple(ranked),
+        ),
+        3.5,
+    )  # fmt: skip
+    assert corrections(said) == []
+
+
+def test_a_correction_is_withdrawn_when_what_spoke_against_it_changes(site: Site) -> None:
+    far = site.begin("yard", 0.0)
+    site.say(far, 2.0, ada=0.55, ben=1.4)
+    near = site.begin("gate", 4.0)
+    site.say(near, 7.0, ada=0.95, ben=1.4)
+    site.say(far, 9.0, ben=0.5, ada=1.4)
+    assert corrections(site.told) == [("gate", None, "elsewhere"), ("gate", "ada", "withdrawn")]
+
+
+def test_a_correction_ends_when_the_camera_says_the_same(site: Site) -> None:
+    at_s = site.teach()
+    site.walk("gate", at_s, ada=0.5, ben=1.4)
+    track = site.begin("hall", at_s + 24)
+    site.say(track, at_s + 26, ben=0.88, ada=0.93)
+    assert corrections(site.told)[-1] == ("hall", "ada", "transit")
+    assert corrections(site.say(track, at_s + 28, IdentityFinal, ada=0.7, ben=0.9)) == []

@@ -19,8 +19,9 @@ from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import People
-from gaitstream.gallery.shards import ShardedPeople, ShardPlace, shard_of
+from gaitstream.gallery.shards import ShardedPeople
 from gaitstream.gallery.shards_ray import RayShard, start_shards, stop_shards
+from gaitstream.gallery.shards_server import ShardPlace, shard_of
 from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, rank
 
