@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
 def _add_watch(commands: Commands) -> None:
     watch = commands.add_parser("watch", help="show who is seen where, one readable line each")
     _connection(watch)
+    _wait(watch)
     watch.add_argument("--camera", action="append", metavar="ID", help="only this camera")
     watch.add_argument("--person", action="append", metavar="NAME", help="only this person, by name or id")
     watch.add_argument("--all", action="store_true", help="also provisional answers, tracks and statistics")
@@ -40,6 +41,7 @@ def _add_events(commands: Commands) -> None:
     actions = events.add_subparsers(dest="action", metavar="ACTION", required=True)
     tail = actions.add_parser("tail", help="print events as they come, one JSON object per line")
     _connection(tail)
+    _wait(tail)
     tail.add_argument("--topic", action="append", metavar="PREFIX", help="only these: identity/, camera/gate")
     tail.add_argument("--since", default="now", metavar=SINCE, help=f"{SINCE_HELP} (default: now)")
     tail.add_argument("--beginning", action="store_true", help="the same as --since beginning")
@@ -159,6 +161,10 @@ def _add_keys(commands: Commands) -> None:
         action.set_defaults(handler=f"keys:{handler}")
 
 
+def _wait(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--wait", action="store_true", help="wait for a publisher that does not answer")
+
+
 def _connection(command: argparse.ArgumentParser) -> None:
     option = command.add_argument
     option(
@@ -170,7 +176,6 @@ def _connection(command: argparse.ArgumentParser) -> None:
     )
     option("--key", type=Path, metavar="FILE", help="this listener's .key file, where keys are asked for")
     option("--server-key", action="append", metavar="KEY", help="the publisher's .pub file or key")
-    option("--wait", action="store_true", help="wait for a publisher that does not answer")
 
 
 def _journal(command: argparse.ArgumentParser) -> None:

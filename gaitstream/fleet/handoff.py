@@ -88,7 +88,7 @@ class HandOff:
         Returns:
             Corrections and hand-offs that follow from it.
         """
-        self._now_ns = now_ns
+        self._now_ns = max(self._now_ns, now_ns)  # a publisher that was away tells of earlier times
         changed = self._overdue(now_ns)
         match event:
             case IdentityCorrected():

@@ -14,10 +14,11 @@ from pathlib import Path
 import msgspec
 
 from gaitstream.errors import EventError
-from gaitstream.events import GalleryChanged, Publisher, Received, Subscriber
+from gaitstream.events import Event, GalleryChanged, Publisher, Received, Subscriber
 from gaitstream.events.identifiers import parse_time
 from gaitstream.fleet.handoff import HandOff, HandOffRules
 from gaitstream.fleet.transit import TransitState, TransitTimes
+from gaitstream.pipeline.backlog import EventBacklog
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class HandOffService:
         self.told = 0
         self._listen = listen
         self._publisher = publisher
+        self._backlog: EventBacklog[Event] = EventBacklog(publisher.publish)
         self._rules = rules
         self._path = state
         self._handing = HandOff(rules, TransitTimes(rules.horizon_s, _read(state)))
@@ -66,8 +68,10 @@ class HandOffService:
                 received = subscriber.receive(_WAIT_S)
                 if received is not None:
                     self._take(received, began_ns)
+                self._backlog.retry()
                 if time.monotonic() - self._saved_s >= _SAVE_EVERY_S:
                     self._save()
+        self._backlog.close()
         self._save()
 
     def stop(self) -> None:
@@ -81,8 +85,9 @@ class HandOffService:
         self.taken += 1
         if isinstance(event, GalleryChanged) and event.removed:
             self._publisher.forget(set(event.removed))
-        if said and published_ns >= began_ns:
-            self._publisher.publish_many(said)
+        if published_ns >= began_ns:
+            for one in said:
+                self._backlog.put(one)
             self.told += len(said)
 
     def _save(self) -> None:
