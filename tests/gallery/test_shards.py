@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'gaitstream[cluster]'")
 SHAPE = (4, 64)
 PRINT = "0" * 64
-SHARDS = 3
+SHARDS, REPLICAS = 2, 2
 SCALES = {"gait": ScoreScale()}
 
 
@@ -62,17 +62,20 @@ def halls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halls]:
     path = tmp_path_factory.mktemp("shards") / "gallery"
     with Gallery(path, create=True, key="none") as gallery:
         gallery.enroll_many(crowd())
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    places = [ShardPlace(path, "none", ("gait",), number, SHARDS) for number in range(SHARDS)]
-    try:
-        parts = start_shards(places, replicas=1)
-        handles = [shard for shard in parts.shards if isinstance(shard, RayShard)]
-        with Keeper(path, ["gait"], "none") as keeper:
-            keeper.start()
-            yield Halls(path, keeper.people(), parts, handles)
-        stop_shards(places)
-    finally:
-        ray.shutdown()
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("RAY_AUTH_MODE", "RAY_ADDRESS"):  # a cluster of this test's own
+            environment.delenv(name, raising=False)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        places = [ShardPlace(path, "none", ("gait",), number, SHARDS) for number in range(SHARDS)]
+        try:
+            parts = start_shards(places, REPLICAS)
+            handles = [shard for shard in parts.shards if isinstance(shard, RayShard)]
+            with Keeper(path, ["gait"], "none") as keeper:
+                keeper.start()
+                yield Halls(path, keeper.people(), parts, handles)
+            stop_shards(places, REPLICAS)
+        finally:
+            ray.shutdown()
 
 
 def named(people: People, ranking: Ranking) -> list[tuple[np.float32, str]]:
@@ -132,20 +135,30 @@ def _names(people: People) -> list[str]:
     return list(people.names.values())
 
 
-def test_a_shard_that_dies_comes_back_and_nobody_is_missing(halls: Halls) -> None:
-    [actor] = halls.handles[1].replicas
-    pid = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
-    os.kill(pid, signal.SIGKILL)
+def kill(actor: Any) -> None:
+    os.kill(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("dead", [1, 2], ids=["one replica", "all replicas"])
+def test_of_a_shard_that_dies_nobody_is_missing(halls: Halls, dead: int) -> None:
+    for actor in halls.handles[1].replicas[:dead]:
+        kill(actor)
     probe = crowd()[120].templates[0]
-    whole, parts = both(halls, [probe], count=3)
-    assert parts == whole
+    for _ in range(2):  # of each replica
+        whole, parts = both(halls, [probe], count=3)
+        assert parts == whole
     until(lambda: halls.parts.has_news)
     halls.parts.poll()
     assert len(halls.parts.uids) == 150
 
 
 def test_a_run_finds_its_gallery_in_shards(halls: Halls) -> None:
-    gallery = {"path": str(halls.path), "key": "none", "shards": {"count": SHARDS}, "threshold": 1.0}
+    gallery = {
+        "path": str(halls.path),
+        "key": "none",
+        "shards": {"count": SHARDS, "replicas": REPLICAS},
+        "threshold": 1.0,
+    }
     config = Config.model_validate({"cameras": [{"id": "a", "url": "synth://plaza"}], "gallery": gallery})
     follower = GalleryFollower(config, {"gait": PRINT})
     try:
