@@ -36,6 +36,7 @@ from gaitstream.events.codec import Stamp, Wire, plain
 from gaitstream.events.identifiers import Clock, EventIds, parse_time
 
 EVENTS: list[tuple[Event, str]] = [
+    (IdentityDecided(time_ns=5, camera="gate", track=3, status="known", person="Ada"), "identity/gate"),
     (
         IdentityCorrected(
             time_ns=5, camera="gate", track=3, status="known", person="Ada", cause="transit", was_id="ben"
@@ -59,7 +60,6 @@ EVENTS: list[tuple[Event, str]] = [
         ),
         "camera/hall",
     ),
-    (IdentityDecided(time_ns=5, camera="gate", track=3, status="known", person="Ada"), "identity/gate"),
     (
         IdentityFinal(
             time_ns=5,
