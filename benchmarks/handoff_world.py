@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0, help="of each of the two stretches")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     plan = DemoPlan(
         seed=args.seed, people=args.people, enrolled=args.enrolled, enrol_seconds=ENROL_S, cameras=(1,)
     )
@@ -79,8 +80,7 @@ def main() -> None:
                 for place, camera in enumerate(cameras, 1)
             }  # fmt: skip
             _run(addresses, gallery, detector, encoder, record)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_bytes(msgspec.json.encode(record))
+            args.out.write_bytes(msgspec.json.encode(record))
     print(f"{args.out}: {len(record.events)} events of {len(record.shown)} tracks")
 
 
