@@ -391,6 +391,17 @@ class Retention(Section):
     """Days an unknown visitor is kept. null: for ever."""
 
 
+class Shards(Section):
+    """A gallery in parts, held by actors of a Ray cluster; `gaitstream plan --enrolled N` says when."""
+
+    count: Annotated[int, Field(ge=1, le=1024)]
+    """Parts; each machine of the cluster may hold several."""
+    replicas: Annotated[int, Field(ge=1, le=8)] = 1
+    """Copies of each part, on different machines where there are as many."""
+    address: str = "auto"
+    """Of the Ray cluster: `auto` for the one this machine is part of, `HOST:PORT`, or `ray://HOST:PORT`."""
+
+
 class GallerySection(Section):
     """Who is known, and how sure one must be."""
 
@@ -401,6 +412,8 @@ class GallerySection(Section):
     key: Annotated[str, Field(pattern=r"^(none|(file|env|command):.+)$")] | None = None
     """Where the gallery's key comes from: `file:PATH`, `env:NAME`, `command:WORDS`; `none` for a gallery that
     is not encrypted. null: `<path>.key`."""
+    shards: Shards | None = None
+    """Searched on several machines. null: every machine keeps all of it in memory."""
     retention: Retention = Retention()
     """What is erased when."""
     watchlist_only: bool = False

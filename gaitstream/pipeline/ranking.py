@@ -110,9 +110,7 @@ def rank(
         At least those asked for; ties in the order of names.
     """
     compared = {
-        model: held
-        for model, held in windows.items()
-        if held and model in scales and people.has.get(model) and model in people.tables
+        model: held for model, held in windows.items() if held and model in scales and people.has.get(model)
     }
     if not compared:
         return Ranking()
