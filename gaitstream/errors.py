@@ -70,6 +70,10 @@ class GalleryKeyError(GalleryError):
     """The gallery's key is missing, or is not the one it was closed with."""
 
 
+class FleetError(GaitstreamError):
+    """The fleet's database cannot be used, or what a fleet needs is missing or wrong."""
+
+
 class TelemetryError(GaitstreamError):
     """Metrics and health checks cannot be served."""
 
