@@ -68,8 +68,9 @@ def _add_up(actions: Commands) -> None:
     up = actions.add_parser(
         "up",
         help="put a site into the fleet, and start workers on a Ray cluster",
-        description="Seals the cams.yaml into the fleet's database, where every worker finds it; run it again "
-        "after every change. With --address it also starts the workers of every Ray node, as detached actors.",
+        description="Seals the cams.yaml into the fleet's database, where every worker finds it; run it "
+        "again after every change. With --address it also starts the workers of every Ray node, as detached "
+        "actors.",
     )
     up.add_argument("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")
     up.add_argument(
@@ -81,7 +82,8 @@ def _add_up(actions: Commands) -> None:
     )
     up.add_argument(
         "--listen", default="127.0.0.1", metavar="HOST",
-        help="interface the workers publish on; 0.0.0.0 needs events.keys or --insecure (default: %(default)s)",
+        help="interface the workers publish on; 0.0.0.0 needs events.keys or --insecure "
+        "(default: %(default)s)",
     )  # fmt: skip
     up.add_argument("--insecure", action="store_true", help="publish to other machines without keys")
     _database(up, "without it fleet.url counts")
@@ -133,7 +135,5 @@ def _add_events(actions: Commands) -> None:
 
 
 def _database(command: argparse.ArgumentParser, note: str = "") -> None:
-    command.add_argument(
-        "--fleet", metavar="URL",
-        help="of the fleet's database, postgresql://... (default: $GAITSTREAM_FLEET)" + (f"; {note}" if note else ""),
-    )  # fmt: skip
+    help_ = "of the fleet's database, postgresql://... (default: $GAITSTREAM_FLEET)"
+    command.add_argument("--fleet", metavar="URL", help=f"{help_}; {note}" if note else help_)

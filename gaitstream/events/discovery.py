@@ -1,7 +1,7 @@
 """Directories of publishers: where a subscriber finds those of a fleet, also ones that come later.
 
-A directory is known by its URL's scheme and imported when it is asked for, so that a subscriber that has none needs
-pyzmq and msgspec alone. Another package adds one by the entry point `gaitstream.directories`.
+A directory is known by its URL's scheme and imported when it is asked for, so that a subscriber that has
+none needs pyzmq and msgspec alone. Another package adds one by the entry point `gaitstream.directories`.
 """
 
 from __future__ import annotations

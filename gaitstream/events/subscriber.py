@@ -84,8 +84,8 @@ class Subscriber:
         topics: prefixes of the topics wanted: `identity/`, `camera/gate`, or `` for all.
         since: `now` (what is published from here on), `beginning` (all the journals keep), a time of
             publishing (`datetime`, or UTC nanoseconds), or saved positions.
-        cursor: a file that `commit` writes. If it exists, it counts and `since` does not.
-        fleet: the database of a fleet, `postgresql://...`: all its publishers are followed, also those that come
+        cursor: a file that `commit` writes. If it exists, it counts and `since` does not. fleet: the
+        database of a fleet, `postgresql://...`: all its publishers are followed, also those that come
             later, in place of `endpoint` and `replay`.
         key: this subscriber's key, a `.key` file, where the publishers ask for one.
         server_key: the publishers' public key, or one for each: `.pub` files or the 40 characters.
@@ -136,7 +136,7 @@ class Subscriber:
             else:
                 self._found = self._directory.publishers()
                 for address in self._found:
-                    self._follow(address, self._since)
+                    self._follow(address, self._since if address.alive else self._later)
         except EventError:
             self.close()
             raise
@@ -242,14 +242,18 @@ class Subscriber:
         for address in found:
             known = self._known.get(address.journal)
             if known is None:
-                # Whatever it published before we began was not asked for.
-                self._follow(address, self._begun_ns if self._since == "now" else self._since)
+                self._follow(address, self._later)
             elif known[0][1:4] != address[1:4]:
                 self._unlink(known[1])
                 reached = _delivered(known[1].ordering.cursor, known[1].ready)
-                self._follow(address, Positions({address.journal: reached}) if reached else self._since)
+                self._follow(address, Positions({address.journal: reached}) if reached else self._later)
             else:
                 self._known[address.journal] = address, known[1]
+
+    @property
+    def _later(self) -> Since:
+        """Where to begin with a publisher that answers later: what it published since we began counts."""
+        return self._begun_ns if self._since == "now" else self._since
 
     def _follow(self, address: PublisherAddress, since: Since) -> None:
         if isinstance(since, Positions):

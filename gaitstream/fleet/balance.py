@@ -1,7 +1,7 @@
 """Who should have how much: arithmetic over weights, without a clock and without a database.
 
-A camera's weight is its cost in units of the planner's usual camera: 15 analysed frames a second with one person
-in view weigh 1. A worker's capacity is in the same unit, so that `gaitstream plan` answers it.
+A camera's weight is its cost in units of the planner's usual camera: 15 analysed frames a second with one
+person in view weigh 1. A worker's capacity is in the same unit, so that `gaitstream plan` answers it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def surplus(held: float, capacity: float, totals: Totals) -> float:
 
 
 def can_move(weight: float, labels: frozenset[str], takers: Iterable[Taker], totals: Totals) -> bool:
-    """Whether somebody else would take a camera without exceeding their fair share, or at least their room."""
+    """Whether somebody else would take a camera without going beyond their fair share, or their room."""
     return any(
         labels <= taker.labels
         and taker.weight + weight <= min(taker.capacity, totals.fair_share(taker.capacity) + 1.0) + _ROUNDING

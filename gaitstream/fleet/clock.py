@@ -6,5 +6,5 @@ import time
 
 
 def steady_s() -> float:
-    """Seconds that only rise, at the pace of the wall clock, through suspension too (Linux' CLOCK_BOOTTIME)."""
+    """Seconds that only rise, through suspension too: CLOCK_BOOTTIME of Linux."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,7 +1,7 @@
 """All events of a fleet in one journal, each once, whatever is killed on the way.
 
-Events go into the journal first and the place is saved after; a collector that begins again reads what it wrote
-behind the saved place, and goes on there.
+Events go into the journal first and the place is saved after; a collector that begins again reads what it
+wrote behind the saved place, and goes on there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`gaitstream fleet demo`: four nodes on this machine, one of which dies.
 
-Every node is a `gaitstream worker` as on a machine of its own, with a name, a journal and ports; the cameras are
-synthetic, the database is a real PostgreSQL server. In the middle one node is killed and later started again; the
-table shows its cameras move.
+Every node is a `gaitstream worker` as on a machine of its own, with a name, a journal and ports; the
+cameras are synthetic, the database is a real PostgreSQL server. In the middle one node is killed and later
+started again; the table shows its cameras move.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Node:
         self.name = name
         self._folder = folder
         self._words = [
-            sys.executable, "-m", "gaitstream", "worker", "--node", name, "--key", f"file:{key}", "--with-parent",
-            "--endpoint", "tcp://127.0.0.1:0", "--journal", str(folder / f"{name}.journal"),
+            sys.executable, "-m", "gaitstream", "worker", "--node", name, "--key", f"file:{key}",
+            "--with-parent", "--endpoint", "tcp://127.0.0.1:0", "--journal", str(folder / f"{name}.journal"),
         ]  # fmt: skip
         self._environment = {**os.environ, "GAITSTREAM_FLEET": url}
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,7 +1,7 @@
 """Where the events of a fleet are: every worker registers its journal's addresses, subscribers look them up.
 
-A journal keeps its id wherever it is served from, so that whoever follows it goes on where they were: after its
-worker was started again, or when another one serves the volume of a machine that died.
+A journal keeps its id wherever it is served from, so that whoever follows it goes on where they were: after
+its worker was started again, or when another one serves the volume of a machine that died.
 """
 
 from __future__ import annotations
@@ -118,6 +118,6 @@ class FleetDirectory:
 
 
 def reachable(endpoint: str, address: str) -> str:
-    """An address to connect to, of one that a publisher is bound to: every interface becomes this machine's."""
+    """An address to connect to, of one to listen on: every interface becomes this machine's address."""
     host = endpoint.removeprefix("tcp://").rpartition(":")[0]
     return endpoint.replace(f"//{host}:", f"//{address}:") if host in _WILD and address else endpoint

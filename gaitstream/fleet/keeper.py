@@ -1,7 +1,7 @@
 """Keeps a worker's leases: renews, takes what it can carry, gives back what it cannot.
 
-One thread speaks with the database, once a beat; another one sees to it that cameras are stopped in time when the
-first hangs. Neither is ever waited for by the pipeline.
+One thread speaks with the database, once a beat; another one sees to it that cameras are stopped in time
+when the first hangs. Neither is ever waited for by the pipeline.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class LeaseKeeper:
         self._declined: dict[str, float] = {}
 
     def beat(self) -> None:
-        """Everything that is due about once a second; what the database does not allow now is left for later."""
+        """Everything that is due about once a second; what the database does not allow is left for later."""
         try:
             self._beat()
         except FleetError as error:

@@ -1,19 +1,20 @@
 """Leases: which worker may read which camera, kept in PostgreSQL on the database's clock.
 
-A worker has a session that expires, and renews it with one small row, however many cameras it has; a lease is a
-camera's row that names the session, with a fencing token that rises with every lease. Three rules keep a camera
-from having two workers:
+A worker has a session that expires, and renews it with one small row, however many cameras it has; a lease
+is a camera's row that names the session, with a fencing token that rises with every lease. Three rules keep
+a camera from having two workers:
 
-- a session is renewed only while it has not expired, and leases are taken only in the transaction that renews;
-- an expired session is buried by an UPDATE that waits for a renewal under way and then looks again; its cameras
-  are free in the same transaction;
+- a session is renewed only while it has not expired, and leases are taken only in the transaction that
+  renews;
+- an expired session is buried by an UPDATE that waits for a renewal under way and then looks again; its
+  cameras are free in the same transaction;
 - a worker counts its session as over `STOP_S` before the database does, from before it asked for it.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ BEAT_S = 1.0
 STOP_S = 1.0
 """How long before its end a worker stops its cameras."""
 PATIENCE_S = 1.0
-"""How long a freed camera is left to the node that had it, and a waiting one to whom it falls by fair share."""
+"""How long a free camera is left to the node that had it, and to whom it falls by fair share."""
 CHUNK = 64
 """Most cameras taken at once."""
 KEEP_LOST = "1 hour"
@@ -79,9 +80,6 @@ class Beat:
     draining: bool
 
 
-Choose = Callable[[Beat, "Free"], None]
-
-
 class Leases:
     """The leases as one worker sees them.
 
@@ -95,7 +93,7 @@ class Leases:
         self._lease = f"{lease_s} seconds"
 
     def begin(self, worker: WorkerIdentity, capacity: float) -> WorkerIdentity:
-        """Begin a session; one that the same journal had before is over, since nobody else can have it open."""
+        """Begin a session; the one that the same journal had before is over: nobody else can have it open."""
         new = worker.again()
         with self._database.transaction() as db:
             self._free_sessions(db, "state = 'alive' AND journal = %s AND node = %s", (new.journal, new.node))

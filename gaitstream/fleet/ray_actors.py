@@ -1,18 +1,20 @@
 """The fleet's workers on Ray: one detached, named actor for each worker process, started again for ever.
 
-Ray places, starts and restarts; it carries no frame and no event, and nothing lies in its object store. An actor
-starts `gaitstream worker` as a process of its own, so that neither can take the other's memory along, and ends with
-it; the worker ends when its actor does.
+Ray places, starts and restarts; it carries no frame and no event, and nothing lies in its object store. An
+actor starts `gaitstream worker` as a process of its own, so that neither can take the other's memory along,
+and ends with it; the worker ends when its actor does.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +126,7 @@ class RayCluster:
         if not _has_token():
             raise FleetError(TOKEN_HELP)
         try:
-            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise FleetError(
                 f"no Ray cluster takes this token at {address} ({str(error).splitlines()[0]}); start it with "
@@ -160,10 +162,8 @@ class RayCluster:
             if entry["namespace"] != NAMESPACE or not entry["name"].startswith("worker-"):
                 continue
             actor = self._ray.get_actor(entry["name"], namespace=NAMESPACE)
-            try:
+            with suppress(self._ray.exceptions.RayError):  # its node may be gone, and it with it
                 self._ray.get(actor.stop.remote(), timeout=STOP_S + 5)
-            except self._ray.exceptions.RayError:
-                pass  # its node is gone; so is it
             self._ray.kill(actor, no_restart=True)
             yield entry["name"]
 

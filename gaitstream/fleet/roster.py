@@ -1,7 +1,7 @@
 """Which cameras a worker runs: between the thread that keeps its leases and the one that runs its pipeline.
 
-The thread of the leases says until when the session is sure, and which cameras it has; the pipeline's thread takes
-and gives up accordingly, and every event gets its camera's fencing token as it is decided.
+The thread of the leases says until when the session is sure, and which cameras it has; the pipeline's
+thread takes and gives up accordingly, and every event gets its camera's fencing token as it is decided.
 """
 
 from __future__ import annotations

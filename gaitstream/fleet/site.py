@@ -1,7 +1,7 @@
 """The site's configuration in the fleet's database: sealed, with a version, and the cameras beside it.
 
-What `gaitstream fleet up` reads, variables filled in, goes in as one sealed document; the database sees the ids of
-the cameras, their labels and nothing else of it.
+What `gaitstream fleet up` reads, variables filled in, goes in as one sealed document; the database sees the
+ids of the cameras, their labels and nothing else of it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class SiteDocument(msgspec.Struct, frozen=True):
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise FleetError(
-                f"the fleet's configuration does not fit this version of gaitstream ({place}: {first['msg']}); "
-                "update this machine, or run 'gaitstream fleet up' with a file that all versions know"
+                f"the fleet's configuration does not fit this version of gaitstream ({place}: "
+                f"{first['msg']}); update this machine, or run 'gaitstream fleet up' with a file that all "
+                "versions know"
             ) from None
 
 
@@ -121,8 +122,8 @@ class SiteStore:
             document = msgspec.json.decode(plain, type=SiteDocument)
         except (GalleryError, msgspec.DecodeError):
             raise FleetError(
-                f"{self._database.url}: the site does not open with the key of {self._key.partition(':')[0]}; "
-                "give every worker the key that 'gaitstream fleet up' had"
+                f"{self._database.url}: the site does not open with the key from "
+                f"{self._key.partition(':')[0]}; give every worker the key that 'gaitstream fleet up' had"
             ) from None
         return version, document.config()
 
@@ -137,8 +138,8 @@ class SiteStore:
             return Sealed(read_key(self._key), fleet)
         except GalleryKeyError as error:
             raise FleetError(
-                f"the fleet's key: {str(error).replace('gallery.key', 'fleet.key')}; 'gaitstream gallery key FILE' "
-                "makes one, and key: none keeps the site in clear"
+                f"the fleet's key: {str(error).replace('gallery.key', 'fleet.key')}; "
+                "'gaitstream gallery key FILE' makes one, and key: none keeps the site in clear"
             ) from error
 
 

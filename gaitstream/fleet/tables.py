@@ -1,7 +1,7 @@
 """The fleet's tables, in a schema of their own beside whatever else the database holds.
 
-A newer schema is refused by name, an older one is brought up to date: migrations only add, so that workers of two
-versions can run side by side.
+A newer schema is refused by name, an older one is brought up to date: migrations only add, so that workers
+of two versions can run side by side.
 """
 
 from __future__ import annotations
@@ -104,6 +104,6 @@ def _set(db: psycopg.Connection[Any], name: str, value: str) -> None:
 def _newer(url: str, found: int, db: psycopg.Connection[Any]) -> FleetError:
     made_by = (read_setting(db, "version") or b"a newer version").decode()
     return FleetError(
-        f"{url}: the fleet has schema {found}, made by gaitstream {made_by}; this is gaitstream {__version__}, "
-        f"which knows schemas up to {SCHEMA}: install {made_by} or newer here"
+        f"{url}: the fleet has schema {found}, made by gaitstream {made_by}; this is gaitstream "
+        f"{__version__}, which knows schemas up to {SCHEMA}: install {made_by} or newer here"
     )

@@ -30,7 +30,10 @@ def work(
 
     Args:
         place: the worker's.
-        json_logs, metrics_port, insecure, verbose: as in `RunOptions`.
+        json_logs: log lines as JSON.
+        metrics_port: overrides `metrics.port`.
+        insecure: publish to other machines without keys.
+        verbose: also what a developer wants to know.
 
     Raises:
         GaitstreamError: as for `run_site`.

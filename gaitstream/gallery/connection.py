@@ -1,7 +1,7 @@
-"""A connection to a PostgreSQL server: made when it is needed, made again after it was lost, explained to users.
+"""A connection to a PostgreSQL server: made when it is needed, made anew when lost, explained to users.
 
-The shared gallery and the fleet both use it. A server that is away is an error of the call, and is connected to
-again by the next one.
+The shared gallery and the fleet both use it. A server that is away is an error of the call, and is
+connected to again by the next one.
 """
 
 from __future__ import annotations
