@@ -23,8 +23,9 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,6 +47,10 @@ MOST_ORPHANED_S = 10.0
 START_S = 30.0
 SETTLE_S = 12.0
 """After an attack, everything must have come to rest by then."""
+
+
+Outage = tuple[float, float]
+"""When nobody could take a camera: begin and end, by the wall clock."""
 
 
 class Wire:
@@ -198,8 +203,7 @@ class Chaos:
             self._database.run("INSERT INTO fleet.camera (id) VALUES (%s)", (camera,))
         capacity = -(-cameras // (nodes - 1))  # one of them may be away
         self._nodes = [Node(f"node-{number}", folder, self._url, capacity) for number in range(nodes)]
-        self._away: list[tuple[float, float]] = []
-        """Times in which nobody could take a camera: begin and end, by the wall clock."""
+        self._away: list[Outage] = []
         self.actions: Counter[str] = Counter()
 
     def run(self, rounds: int) -> Outcome:
@@ -218,7 +222,8 @@ class Chaos:
         listener.close()
         for node in self._nodes:
             node.end(signal.SIGTERM)
-        return self._judge(listener.received)
+        outcome = judge([node.journal for node in self._nodes], listener.received, self._away)
+        return replace(outcome, actions=dict(self.actions))
 
     def kill_worker(self) -> None:
         """SIGKILL, and a new start a moment later, as by systemd."""
@@ -282,35 +287,48 @@ class Chaos:
                 raise TimeoutError("the cameras were not taken")
             time.sleep(0.2)
 
-    def _judge(self, received: list[Received]) -> Outcome:
-        published = [event for node in self._nodes for event in read_journal(node.journal)]
-        ids = Counter(one.event.event_id for one in received)
-        all_ids = {event.event_id for event in published}
-        by_camera: dict[str, list[Event]] = defaultdict(list)
-        for event in sorted(published, key=lambda one: one.time_ns):
+
+def judge(journals: Sequence[Path], received: Sequence[Received], outages: Sequence[Outage]) -> Outcome:
+    """What the journals say, and what a subscriber received of it.
+
+    Args:
+        journals: folders of all workers' journals.
+        received: by a subscriber of the whole fleet, from the beginning on.
+        outages: when nobody could take a camera.
+    """
+    published = [event for journal in journals for event in read_journal(journal)]
+    received_ids = Counter(one.event.event_id for one in received)
+    by_camera: dict[str, list[Event]] = defaultdict(list)
+    for event in sorted(published, key=_published_s):
+        if event.lease:
             by_camera[getattr(event, "camera", "")].append(event)
-        return Outcome(
-            events=len(published),
-            cameras=len(by_camera),
-            twice=[camera for camera, events in by_camera.items() if is_twice(events)],
-            orphaned_s=round(max(self._longest_gap(events) for events in by_camera.values()), 2),
-            missing=len(all_ids - ids.keys()),
-            doubled=sum(count - 1 for count in ids.values()),
-            moves=sum(len({event.lease for event in events}) - 1 for events in by_camera.values()),
-            actions=dict(self.actions),
-        )
+    return Outcome(
+        events=len(published),
+        cameras=len(by_camera),
+        twice=[camera for camera, events in by_camera.items() if is_twice(events)],
+        orphaned_s=round(max(longest_gap_s(events, outages) for events in by_camera.values()), 2),
+        missing=len({event.event_id for event in published} - received_ids.keys()),
+        doubled=sum(count - 1 for count in received_ids.values()),
+        moves=sum(len({event.lease for event in events}) - 1 for events in by_camera.values()),
+    )
 
-    def _longest_gap(self, events: list[Event]) -> float:
-        """Longest silence of a camera, from when somebody could take it."""
-        gaps = [0.0]
-        for before, after in pairwise(events):
-            begin, end = before.time_ns / 1e9, after.time_ns / 1e9
-            away = [until for since, until in self._away if since < end and until > begin]
+
+def longest_gap_s(events: Sequence[Event], outages: Sequence[Outage]) -> float:
+    """Longest time from a holder's last event to the next one's first, from when that was possible."""
+    gaps = [0.0]
+    for before, after in pairwise(events):
+        if before.lease != after.lease:
+            begin, end = _published_s(before), _published_s(after)
+            away = [until for since, until in outages if since < end and until > begin]
             gaps.append(end - max([begin, *away]))
-        return max(gaps)
+    return max(gaps)
 
 
-def is_twice(events: list[Event]) -> bool:
+def _published_s(event: Event) -> float:
+    return datetime.fromisoformat(event.published_at).timestamp()
+
+
+def is_twice(events: Sequence[Event]) -> bool:
     """Whether an earlier holder still spoke after a later one had begun; events by time."""
     return any(after.lease < before.lease for before, after in pairwise(events))
 

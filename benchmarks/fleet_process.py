@@ -1,4 +1,4 @@
-"""A worker of `fleet_chaos.py` without pictures: the product's leases, journal and publisher around a counter.
+"""A worker of `fleet_chaos.py` without pictures: the product's leases, journal and publisher, and a counter.
 
 python -m benchmarks.fleet_process CONFIG
 

@@ -19,8 +19,8 @@ class FleetNode(Section):
 
     capacity: Capacity | None = None
     """What each worker on it carries, in usual cameras; null: as `fleet.capacity`."""
-    workers: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Worker processes on it; null: as `fleet.workers`."""
+    workers: Annotated[int, Field(ge=0, le=64)] | None = None
+    """Worker processes on it, none on a head that only keeps Ray's books; null: as `fleet.workers`."""
     gpus: Annotated[float, Field(ge=0, le=64)] | None = None
     """GPUs of each worker, as Ray counts them; null: as `fleet.gpus`."""
     labels: list[Label] = []
@@ -58,13 +58,17 @@ class Fleet(Section):
     placement: list[Placement] = []
     """Cameras that only some machines can read."""
 
+    def worker_count(self, node: str) -> int:
+        """Worker processes on a machine."""
+        own = self.nodes.get(node, FleetNode()).workers
+        return self.workers if own is None else own
+
     def node(self, name: str) -> FleetNode:
-        """What applies to a machine, its own values in place of the fleet's."""
+        """What applies to each worker on a machine, its own values in place of the fleet's."""
         own = self.nodes.get(name, FleetNode())
         return own.model_copy(
             update={
                 "capacity": self.capacity if own.capacity is None else own.capacity,
-                "workers": self.workers if own.workers is None else own.workers,
                 "gpus": self.gpus if own.gpus is None else own.gpus,
             }
         )

@@ -150,7 +150,7 @@ class RayCluster:
         asked = [
             (worker_name(node, slot), self._create(node, slot, fleet, options))
             for node in self.nodes()
-            for slot in range(fleet.node(node.name).workers or 1)
+            for slot in range(fleet.worker_count(node.name))
         ]
         for name, actor in asked:
             self._await(name, actor)

@@ -12,7 +12,10 @@ from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.leases import Leases, WorkerIdentity
 from gaitstream.fleet.load import Load
 
-CAMS = "cameras: [{id: gate, url: 'rtsp://10.0.0.5/1'}, {id: yard, url: 'rtsp://10.0.0.6/1'}]\nfleet: {key: none}\n"
+CAMS = """\
+cameras: [{id: gate, url: "rtsp://10.0.0.5/1"}, {id: yard, url: "rtsp://10.0.0.6/1"}]
+fleet: {key: none}
+"""
 
 
 @pytest.fixture
