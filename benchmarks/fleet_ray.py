@@ -197,9 +197,10 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
         time.sleep(8)
         for name in NODES:
             cluster.start_node(name)
-        time.sleep(15)
         up = ("fleet", "up", "--cameras", str(scene.path), "--address", f"127.0.0.1:{cluster.port}")
-        print(cluster.gaitstream(*up, "--state", str(folder)), file=sys.stderr)
+        while (told := cluster.gaitstream(*up, "--state", str(folder))).count("worker-") < len(NODES):
+            time.sleep(2)  # not all nodes have joined
+        print(told, file=sys.stderr)
         times["all workers and cameras"] = scene.wait(scene.complete(), START_S)
         listener = Listener(scene.url)
         added = [scene.add_person()]
@@ -278,7 +279,8 @@ def kill_worker(node: str, folder: Path) -> None:
 def children_of(pid: int) -> list[int]:
     """Process ids of all descendants."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = dict(map(int, line.split()) for line in listed.splitlines())
+    pairs = (line.split() for line in listed.splitlines())
+    parents = {int(child): int(parent) for child, parent in pairs}
     found: list[int] = []
     waiting = [pid]
     while waiting:

@@ -7,6 +7,7 @@ when the first hangs. Neither is ever waited for by the pipeline.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -31,6 +32,9 @@ DECLINE_S = 60.0
 """A camera that was given back is not taken again for so long."""
 DRAIN_AT_ONCE = 4
 """Cameras given back in one beat when a node is drained, so that the others can open them."""
+PAUSE_S = 0.25
+HURRY_S = 0.5
+"""How much sooner, at most, the next beat comes after a change."""
 GUARD_S = 0.1
 
 
@@ -104,15 +108,15 @@ class LeaseKeeper:
                 log.warning("the fleet's database is there again")
             self._away = False
 
-    def pause(self, seconds: float) -> None:
-        """Wait for the next beat, or until the database tells of a change."""
+    def pause(self, seconds: float) -> bool:
+        """Wait for so long, or until the database tells of a change; whether it did."""
         try:
             if self._database is not None and not self._away:
-                self._database.wait(seconds)
-                return
+                return self._database.wait(seconds)
         except FleetError:
             self._away = True
         time.sleep(seconds)
+        return False
 
     def end(self) -> None:
         """End the session in order: its cameras are free at once."""
@@ -265,10 +269,11 @@ class KeeperThreads:
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
-            began_s = steady_s()
+            due_s = steady_s() + BEAT_S
             self._keeper.beat()
-            while not self._stopping.is_set() and (left_s := began_s + BEAT_S - steady_s()) > 0:
-                self._keeper.pause(min(left_s, BEAT_S / 4))
+            while not self._stopping.is_set() and (left_s := due_s - steady_s()) > 0:
+                if self._keeper.pause(min(left_s, PAUSE_S)):
+                    due_s -= HURRY_S * random.random()  # not all workers at once
 
     def _watch(self) -> None:
         while not self._stopping.wait(GUARD_S):

@@ -96,7 +96,9 @@ class Leases:
         """Begin a session; the one that the same journal had before is over: nobody else can have it open."""
         new = worker.again()
         with self._database.transaction() as db:
-            self._free_sessions(db, "state = 'alive' AND journal = %s AND node = %s", (new.journal, new.node))
+            before = self._free_sessions(
+                db, "state = 'alive' AND journal = %s AND node = %s", (new.journal, new.node)
+            )
             db.execute(
                 "INSERT INTO fleet.worker (id, name, node, version, labels, capacity, journal, expires_at) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp() + %s::interval)",
@@ -111,7 +113,8 @@ class Leases:
                     self._lease,
                 ),
             )
-        self._database.tell()
+        if before:
+            self._database.tell()
         return new
 
     def renew(
