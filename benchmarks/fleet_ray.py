@@ -85,6 +85,12 @@ class Cluster:
         self._ray(name, [f"--address=127.0.0.1:{self.port}", f"--node-name={name}",
                          f"--node-ip-address=127.0.0.{number}"], {})  # fmt: skip
 
+    def start_missing(self) -> None:
+        """Nodes that gave up: Ray does when a start takes half a minute, as on a busy machine."""
+        for name in NODES:
+            if self._groups[name].poll() is not None:
+                self.start_node(name)
+
     def kill(self, name: str) -> None:
         """As a power failure would: the node's every process, workers too."""
         group = os.getpgid(self._groups[name].pid)
@@ -197,9 +203,11 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
         time.sleep(8)
         for name in NODES:
             cluster.start_node(name)
+            time.sleep(8)  # side by side they take longer
         up = ("fleet", "up", "--cameras", str(scene.path), "--address", f"127.0.0.1:{cluster.port}")
         while (told := cluster.gaitstream(*up, "--state", str(folder))).count("worker-") < len(NODES):
-            time.sleep(2)  # not all nodes have joined
+            cluster.start_missing()
+            time.sleep(5)
         print(told, file=sys.stderr)
         times["all workers and cameras"] = scene.wait(scene.complete(), START_S)
         listener = Listener(scene.url)
@@ -233,6 +241,8 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
             times[f"{attack}: every camera is read again"] = time.monotonic() - began_s
             if attack == "node":
                 cluster.start_node(victim)
+                time.sleep(35)
+            cluster.start_missing()
             times[f"{attack}: every worker is there again"] = scene.wait(scene.complete(), START_S)
         added.append(scene.add_person())
         time.sleep(5)
