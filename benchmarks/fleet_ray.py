@@ -102,10 +102,10 @@ class Cluster:
         self._groups[name].wait()
 
     def gaitstream(self, *words: str) -> str:
-        """A command of the product, on this cluster."""
+        """What a command of the product says, on this cluster; what is wrong with it goes to standard error."""
         return subprocess.run(
-            [sys.executable, "-m", "gaitstream", *words], env=self.environment, capture_output=True,
-            text=True, check=True, timeout=START_S,
+            [sys.executable, "-m", "gaitstream", *words], env=self.environment, stdout=subprocess.PIPE,
+            text=True, check=False, timeout=START_S,
         ).stdout  # fmt: skip
 
     def close(self) -> None:

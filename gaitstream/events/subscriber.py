@@ -16,7 +16,7 @@ import zmq
 from gaitstream.errors import EventError
 from gaitstream.events.codec import MalformedError, decode
 from gaitstream.events.discovery import PublisherAddress, open_directory
-from gaitstream.events.keys import Pair, read_pair, read_public
+from gaitstream.events.keys import Prepare, no_keys, secure
 from gaitstream.events.link import Link
 from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.positions import Positions
@@ -29,7 +29,6 @@ STEP_S = 0.5
 """Longest sleep: requests are repeated and publishers that came back are noticed this often."""
 _MERGE_STEP_S = 0.02
 
-Prepare = Callable[[zmq.Socket[bytes]], None]
 Since = Literal["now", "beginning"] | datetime | int | Positions
 
 
@@ -229,7 +228,7 @@ class Subscriber:
     ) -> None:
         endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
         replays = _replays(endpoints, replay)
-        secured = _secure(len(endpoints), self._key, server_key)
+        secured = secure(len(endpoints), self._key, server_key)
         for addresses in zip(endpoints, replays, secured, strict=True):
             self._link(*addresses, self._since)
 
@@ -259,9 +258,9 @@ class Subscriber:
         if isinstance(since, Positions):
             since = Positions({address.journal: since.publishers.get(address.journal, {})})
         if address.server_key is None:
-            prepare: Prepare = _no_keys
+            prepare: Prepare = no_keys
         else:
-            (prepare,) = _secure(1, self._key, address.server_key)
+            (prepare,) = secure(1, self._key, address.server_key)
         link = self._link(address.endpoint, address.replay, prepare, since, address.journal)
         self._known[address.journal] = address, link
 
@@ -402,36 +401,6 @@ def _replays(endpoints: list[str], replay: str | Sequence[str] | None) -> list[s
             "for the next port each"
         )
     return replays
-
-
-def _secure(
-    count: int, key: str | Path | None, server_key: str | Path | Sequence[str | Path] | None
-) -> list[Prepare]:
-    """What sets the keys of each publisher's sockets."""
-    if key is None and server_key is None:
-        return [_no_keys] * count
-    if key is None or server_key is None:
-        raise EventError("a publisher with keys needs both: key='alerts.key' and server_key='server.pub'")
-    pair = read_pair(key)
-    given = [server_key] * count if isinstance(server_key, str | Path) else list(server_key)
-    if len(given) != count:
-        raise EventError(
-            f"{count} publishers and {len(given)} public keys; give one for each, or one for all"
-        )
-    return [_use(pair, read_public(one)) for one in given]
-
-
-def _no_keys(_: zmq.Socket[bytes]) -> None:
-    """The publisher asks for none."""
-
-
-def _use(pair: Pair, server: str) -> Prepare:
-    def prepare(socket: zmq.Socket[bytes]) -> None:
-        socket.curve_secretkey = pair.secret.encode()
-        socket.curve_publickey = pair.public.encode()
-        socket.curve_serverkey = server.encode()
-
-    return prepare
 
 
 def _delivered(cursor: dict[str, int], ready: Iterable[Ready]) -> dict[str, int]:

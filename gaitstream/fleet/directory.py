@@ -14,7 +14,7 @@ from pathlib import Path
 from gaitstream.errors import FleetError
 from gaitstream.events import Publisher
 from gaitstream.events.discovery import PublisherAddress
-from gaitstream.events.keys import read_pair
+from gaitstream.events.keys import SERVER, read_pair
 from gaitstream.fleet.database import FleetDatabase
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Served:
         """
         return cls(
             publisher.journal.id.hex(), worker, reachable(publisher.endpoint, address),
-            reachable(publisher.replay, address), read_pair(keys / "server.key").public if keys else None,
+            reachable(publisher.replay, address), read_pair(keys / f"{SERVER}.key").public if keys else None,
         )  # fmt: skip
 
 
