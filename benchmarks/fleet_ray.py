@@ -102,7 +102,7 @@ class Cluster:
         self._groups[name].wait()
 
     def gaitstream(self, *words: str) -> str:
-        """What a command of the product says, on this cluster; what is wrong with it goes to standard error."""
+        """What a command of the product says, on this cluster; its errors go to standard error."""
         return subprocess.run(
             [sys.executable, "-m", "gaitstream", *words], env=self.environment, stdout=subprocess.PIPE,
             text=True, check=False, timeout=START_S,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from gaitstream.fleet.balance import camera_weight
-from gaitstream.telemetry.stats import CameraStats, Histogram, Snapshot
+from gaitstream.telemetry.stats import CameraCounters, Histogram, Snapshot
 
 MOST_DROPPED = 0.1
 """Share of frames that may be pushed out of the queues before a worker counts as overloaded."""
@@ -61,7 +61,7 @@ class LoadMeter:
             now = snapshot.cameras.get(camera)
             if now is None:
                 continue
-            then = before.cameras.get(camera, CameraStats())
+            then = before.cameras.get(camera, CameraCounters())
             lag.merge(_since(now.latency, then.latency))
             analysed = now.analysed - then.analysed
             frames += analysed
