@@ -12,6 +12,7 @@ these are.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -93,13 +94,11 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """As a power failure would: the node's every process, workers too."""
-        group = os.getpgid(self._groups[name].pid)
-        for pid in [group, *children_of(self._groups[name].pid)]:
-            try:
+        process = self._groups[name]
+        for pid in [process.pid, *children_of(process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self._groups[name].wait()
+        process.wait()
 
     def gaitstream(self, *words: str) -> str:
         """What a command of the product says, on this cluster; its errors go to standard error."""
@@ -183,6 +182,10 @@ class Scene:
             time.sleep(0.2)
         raise TimeoutError(f"not within {patience_s} s: {read_status(self.database)}")
 
+    def holders(self) -> list[str]:
+        """Nodes that have cameras."""
+        return sorted(one.node for one in read_status(self.database).workers if one.cameras)
+
     def complete(self, workers: int = len(NODES)) -> Callable[[FleetStatus], bool]:
         """Every camera is read, and so many workers are there."""
         return lambda status: (
@@ -216,7 +219,7 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
         attacks = ["worker", "node", "head", "database"]
         for attack in chance.sample(attacks, len(attacks)):
             print(f"killing: {attack}", file=sys.stderr)
-            victim = chance.choice(NODES)
+            victim = chance.choice(scene.holders())
             began_s = time.monotonic()
             if attack == "worker":
                 kill_worker(victim, folder)
@@ -229,8 +232,7 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
                 time.sleep(10)
                 cluster.start_head()
                 time.sleep(15)
-                victim_after = chance.choice(NODES)
-                kill_worker(victim_after, folder)  # Ray must still start it again
+                kill_worker(victim, folder)  # Ray must still start it again
             else:
                 begin = time.time()
                 server.kill()

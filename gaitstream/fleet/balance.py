@@ -25,17 +25,19 @@ class Totals:
         capacity: of those together.
         weight: of the cameras they hold.
         waiting: of the cameras that nobody holds.
+        cameras: of both kinds.
     """
 
     workers: int
     capacity: float
     weight: float
     waiting: float
+    cameras: int
 
     @property
-    def spare(self) -> float:
-        """What could be taken over and above everything there is."""
-        return self.capacity - self.weight - self.waiting
+    def unit(self) -> float:
+        """Weight of one camera, on average: shares are fractions, and cameras are not."""
+        return (self.weight + self.waiting) / self.cameras if self.cameras else 1.0
 
     def fair_share(self, capacity: float) -> float:
         """What falls to a worker when everybody is loaded to the same share of their capacity."""
@@ -69,8 +71,8 @@ def room_to_take(held: float, capacity: float, totals: Totals, *, patient: bool)
     free = capacity - held
     if not patient:
         return free
-    # Shares are fractions and cameras are not: a camera that begins inside the share is taken whole.
-    return min(free, totals.fair_share(capacity) - held + 1.0 - _ROUNDING)
+    # A camera that begins inside the share is taken whole.
+    return min(free, totals.fair_share(capacity) - held + totals.unit * (1 - _ROUNDING))
 
 
 def fitting(weights: Iterable[tuple[str, float]], room: float) -> list[str]:
@@ -97,7 +99,7 @@ def fewest(weights: Mapping[str, float], excess: float) -> list[str]:
 def surplus(held: float, capacity: float, totals: Totals) -> float:
     """What a worker holds beyond what it should: beyond its capacity, or far beyond its fair share."""
     over = held - capacity
-    uneven = held - totals.fair_share(capacity) * (1 + TOLERANCE) - 1.0
+    uneven = held - totals.fair_share(capacity) * (1 + TOLERANCE) - totals.unit
     return max(0.0, over, uneven)
 
 
@@ -105,6 +107,7 @@ def can_move(weight: float, labels: frozenset[str], takers: Iterable[Taker], tot
     """Whether somebody else would take a camera without going beyond their fair share, or their room."""
     return any(
         labels <= taker.labels
-        and taker.weight + weight <= min(taker.capacity, totals.fair_share(taker.capacity) + 1.0) + _ROUNDING
+        and taker.weight + weight
+        <= min(taker.capacity, totals.fair_share(taker.capacity) + totals.unit) + _ROUNDING
         for taker in takers
     )

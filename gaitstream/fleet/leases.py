@@ -157,7 +157,10 @@ class Leases:
                 held += sum(found[camera] for camera in chosen)
                 taken |= _assign(db, worker, chosen)
             if taken:
-                db.execute("UPDATE fleet.worker SET weight = %s WHERE id = %s", (held, worker.id))
+                db.execute(
+                    "UPDATE fleet.worker SET weight = %s, cameras = cameras + %s WHERE id = %s",
+                    (held, len(taken), worker.id),
+                )
             return taken
 
     def give_back(self, worker: WorkerIdentity, cameras: Iterable[str]) -> None:
@@ -196,12 +199,16 @@ class Leases:
 
     def totals(self) -> Totals:
         """The fleet as a whole, by what its workers said last."""
-        row = self._database.rows(
-            f"SELECT count(*), coalesce(sum(capacity), 0), coalesce(sum(weight), 0), "
-            "(SELECT coalesce(sum(weight), 0) FROM fleet.camera WHERE worker IS NULL AND wanted) "
-            f"FROM fleet.worker WHERE {_READY}"
+        ready = self._database.rows(
+            "SELECT count(*), coalesce(sum(capacity), 0), coalesce(sum(weight), 0), "
+            f"coalesce(sum(cameras), 0) FROM fleet.worker WHERE {_READY}"
         )[0]
-        return Totals(int(row[0]), float(row[1]), float(row[2]), float(row[3]))
+        free = self._database.rows(
+            "SELECT coalesce(sum(weight), 0), count(*) FROM fleet.camera WHERE worker IS NULL AND wanted"
+        )[0]
+        return Totals(
+            int(ready[0]), float(ready[1]), float(ready[2]), float(free[0]), int(ready[3]) + int(free[1])
+        )
 
     def takers(self, worker: WorkerIdentity) -> list[Taker]:
         """The others who may take cameras."""
@@ -232,9 +239,9 @@ class Leases:
         ).fetchall()
         weight = sum(_keep_weight(db, row, weights) for row in rows)
         draining = db.execute(
-            "UPDATE fleet.worker SET capacity = %s, weight = %s, load = %s WHERE id = %s "
+            "UPDATE fleet.worker SET capacity = %s, weight = %s, cameras = %s, load = %s WHERE id = %s "
             "RETURNING EXISTS (SELECT 1 FROM fleet.draining d WHERE d.node = worker.node)",
-            (capacity, weight, msgspec.json.encode(load), worker.id),
+            (capacity, weight, len(rows), msgspec.json.encode(load), worker.id),
         ).fetchall()[0][0]
         return Beat(
             held={row[0]: row[1] for row in rows},
@@ -276,8 +283,8 @@ class Leases:
         """End sessions and free their cameras; a row that is being renewed is left alone."""
         rows = db.execute(
             f"WITH over AS (SELECT id FROM fleet.worker WHERE {which} FOR UPDATE SKIP LOCKED), "
-            "ended AS (UPDATE fleet.worker w SET state = %s, weight = 0, expires_at = clock_timestamp() "
-            "FROM over WHERE w.id = over.id RETURNING w.id, w.name, w.node), "
+            "ended AS (UPDATE fleet.worker w SET state = %s, weight = 0, cameras = 0, "
+            "expires_at = clock_timestamp() FROM over WHERE w.id = over.id RETURNING w.id, w.name, w.node), "
             "freed AS (UPDATE fleet.camera c SET worker = NULL, node_before = ended.node, "
             "freed_at = clock_timestamp() FROM ended WHERE c.worker = ended.id) "
             "SELECT name FROM ended".encode(),

@@ -25,7 +25,8 @@ MIGRATIONS = (
     CREATE TABLE fleet.worker (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, node TEXT NOT NULL, version TEXT NOT NULL,
         labels TEXT[] NOT NULL DEFAULT '{}', capacity DOUBLE PRECISION NOT NULL, journal TEXT NOT NULL,
-        weight DOUBLE PRECISION NOT NULL DEFAULT 0, load BYTEA, state TEXT NOT NULL DEFAULT 'alive',
+        weight DOUBLE PRECISION NOT NULL DEFAULT 0, cameras INTEGER NOT NULL DEFAULT 0,
+        load BYTEA, state TEXT NOT NULL DEFAULT 'alive',
         started_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), expires_at TIMESTAMPTZ NOT NULL
     ) WITH (fillfactor = 50);
     CREATE INDEX worker_alive ON fleet.worker (node) WHERE state = 'alive';

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.events import Journal, Publisher, TrackStarted
 from gaitstream.fleet.database import FleetDatabase
+from gaitstream.fleet.directory import Served, register
 from gaitstream.fleet.leases import Leases, WorkerIdentity
 from gaitstream.fleet.load import Load
 
@@ -82,6 +84,25 @@ def test_a_command_without_a_fleet_asks_for_one(
     monkeypatch.delenv("GAITSTREAM_FLEET", raising=False)
     assert main(["fleet", "status"]) == 2
     assert "set GAITSTREAM_FLEET" in capsys.readouterr().err
+
+
+def test_a_whole_fleet_is_watched(
+    up: FleetDatabase, fleet_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        with Publisher(Journal(tmp_path / name), "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as publisher:
+            register(up, Served.of(publisher, name, "", None))
+    with (
+        Publisher(Journal(tmp_path / "a"), "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as first,
+        Publisher(Journal(tmp_path / "b"), "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as second,
+    ):
+        for publisher in (first, second):
+            register(up, Served.of(publisher, "again", "", None))
+            publisher.publish(TrackStarted(time_ns=1, camera="gate", track=1))
+        words = ["events", "tail", "--fleet", fleet_url, "--beginning", "--count", "2"]
+        assert main(words) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert len({line["publisher"] for line in told}) == 2
 
 
 def test_the_runner_of_a_fleet_is_not_run_without_a_place(

@@ -44,7 +44,7 @@ def test_a_camera_has_one_worker_and_every_lease_a_higher_token(database: FleetD
     assert len(by_first) + len(by_second) == 6
     assert len({*by_first.values(), *by_second.values()}) == 6
     leases.give_back(first, by_first)
-    again = leases.take(second, 8, Totals(1, 8, 3, 3))
+    again = leases.take(second, 8, Totals(1, 8, 3, 3, 6))
     assert again.keys() == by_first.keys()
     assert min(again.values()) > max(*by_first.values(), *by_second.values())
 
@@ -65,7 +65,7 @@ def test_a_renewed_session_is_not_buried_and_an_expired_one_frees_its_cameras(
     add_cameras(database, 2)
     leases = Leases(database, SHORT_S)
     dead, alive = begin(leases, "a"), begin(leases, "b")
-    held = leases.take(dead, 8, Totals(1, 8, 0, 2))
+    held = leases.take(dead, 8, Totals(1, 8, 0, 2, 2))
     for _ in range(4):
         time.sleep(SHORT_S / 3)
         assert renew(leases, alive) is not None
@@ -133,11 +133,11 @@ def test_capacity_weights_and_labels_bound_what_is_taken(database: FleetDatabase
     database.run("UPDATE fleet.camera SET weight = 2 WHERE id IN ('c000', 'c001')")
     leases = Leases(database)
     south, north = begin(leases, "a"), begin(leases, "b", labels=("north", "gpu"))
-    taken = leases.take(south, 4, Totals(1, 4, 0, 9))
+    taken = leases.take(south, 4, Totals(1, 4, 0, 9, 9))
     weight = database.rows("SELECT sum(weight) FROM fleet.camera WHERE worker IS NOT NULL")[0][0]
     assert weight == 4
     assert not any(camera.startswith("north") for camera in taken)
-    rest = leases.take(north, 8, Totals(1, 8, 0, 5))
+    rest = leases.take(north, 8, Totals(1, 8, 0, 5, 5))
     assert {"northc000", "northc001"} <= rest.keys()
 
 
