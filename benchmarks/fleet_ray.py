@@ -76,7 +76,7 @@ class Cluster:
         time.sleep(1)
 
     def start_head(self) -> None:
-        """Also again, on the same port."""
+        """With Ray's books in Redis."""
         words = ["--head", f"--port={self.port}", "--node-name=head", "--include-dashboard=false"]
         self._ray("head", [*words, *self._head_words], self._head_environment)
 
@@ -85,6 +85,15 @@ class Cluster:
         number = NODES.index(name) + 2
         self._ray(name, [f"--address=127.0.0.1:{self.port}", f"--node-name={name}",
                          f"--node-ip-address=127.0.0.{number}"], {})  # fmt: skip
+
+    def kill_head(self, away_s: float) -> None:
+        """End it, and bring its server back: `ray start` refuses to where nodes are on the same machine."""
+        head = self._groups["head"].pid
+        (server,) = [pid for pid in children_of(head) if b"gcs_server" in read_words(pid)[0]]
+        words = [word.decode() for word in read_words(server) if word]
+        self.kill("head")
+        time.sleep(away_s)
+        self._spawn("head", words, self._head_environment)
 
     def start_missing(self) -> None:
         """Nodes that gave up: Ray does when a start takes half a minute, as on a busy machine."""
@@ -228,9 +237,7 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
                 cluster.kill(victim)
                 scene.wait(lambda status: bool(status.waiting), 15)
             elif attack == "head":
-                cluster.kill("head")
-                time.sleep(10)
-                cluster.start_head()
+                cluster.kill_head(10)
                 time.sleep(15)
                 kill_worker(victim, folder)  # Ray must still start it again
             else:
@@ -280,12 +287,17 @@ def gallery_s(listener: Listener, added: float) -> list[float]:
 def kill_worker(node: str, folder: Path) -> None:
     """SIGKILL to the worker process of a node, and to nothing else."""
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
+        words = read_words(int(process.name))
         if node.encode() in words and b"worker" in words and str(folder / f"{node}-0").encode() in words:
             os.kill(int(process.name), signal.SIGKILL)
+
+
+def read_words(pid: int) -> list[bytes]:
+    """Command line of a process; one empty word when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
 
 
 def children_of(pid: int) -> list[int]:
