@@ -135,7 +135,8 @@ class Outcome:
         events: in all journals.
         twice: cameras of which two workers spoke at a time.
         orphaned_s: longest time a camera waited although somebody could take it.
-        missing, doubled: events at the subscriber.
+        missing: events of cameras that the subscriber did not receive.
+        doubled: events that it received again.
         moves: leases, over and above the first of each camera.
         actions: how often each thing happened.
     """
@@ -163,7 +164,7 @@ class Listener:
         self.received: list[Received] = []
         self._stop = threading.Event()
         self._subscriber = Subscriber(fleet=url, since="beginning")
-        self._thread = threading.Thread(target=self._listen)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -307,7 +308,7 @@ def judge(journals: Sequence[Path], received: Sequence[Received], outages: Seque
         cameras=len(by_camera),
         twice=[camera for camera, events in by_camera.items() if is_twice(events)],
         orphaned_s=round(max(longest_gap_s(events, outages) for events in by_camera.values()), 2),
-        missing=len({event.event_id for event in published} - received_ids.keys()),
+        missing=len({event.event_id for event in published if event.lease} - received_ids.keys()),
         doubled=sum(count - 1 for count in received_ids.values()),
         moves=sum(len({event.lease for event in events}) - 1 for events in by_camera.values()),
     )
