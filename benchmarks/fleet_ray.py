@@ -312,7 +312,8 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
         heard = all(len(one) == len(NODES) and max(one) <= MOST_GALLERY_S for one in late)
         return {
             **asdict(outcome), "orphaned_by_s": attacks.orphaned_s,
-            "all_workers_again_s": attacks.all_there_s, "gallery_s": late, "flawless": outcome.flawless and heard,
+            "all_workers_again_s": attacks.all_there_s, "gallery_s": late,
+            "flawless": outcome.flawless and heard,
         }  # fmt: skip
     finally:
         cluster.close()
