@@ -341,6 +341,8 @@ class Pipeline:
             if self._cameras.get(camera) is not None:
                 self._remove(camera, "moved")
             self._roster.left(camera)
+        if not coming:
+            return
         there = {camera.id for camera in self.config.cameras if camera.enabled}
         for camera in coming:
             if camera in there and self._roster.entered(camera):  # else its configuration has not come yet
