@@ -13,6 +13,8 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import msgspec
 
@@ -56,9 +58,22 @@ class _Head(msgspec.Struct, frozen=True):
     link: bytes
 
 
+_ACTING: ContextVar[str] = ContextVar("acting", default="")
+
+
+@contextmanager
+def acting(actor: str) -> Iterator[None]:
+    """Within the block this thread works for somebody else: a user of the console, say."""
+    token = _ACTING.set(actor)
+    try:
+        yield
+    finally:
+        _ACTING.reset(token)
+
+
 def whoami() -> str:
-    """Who this process works for: `$GAITSTREAM_ACTOR`, else user and machine."""
-    named = os.environ.get("GAITSTREAM_ACTOR")
+    """Who is worked for: as `acting` says, else `$GAITSTREAM_ACTOR`, else user and machine."""
+    named = _ACTING.get() or os.environ.get("GAITSTREAM_ACTOR")
     if named:
         return named
     try:

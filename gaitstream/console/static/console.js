@@ -1,4 +1,5 @@
 // What every page has: colours, dialogs, messages, times and the list on phones.
+import { followRows } from "./rows.js";
 import { listen } from "./news.js";
 import { watchKeys } from "./keys.js";
 import { keepTimes } from "./times.js";
@@ -30,6 +31,14 @@ export function say(text, tone = "") {
   setTimeout(() => toast.remove(), tone === "bad" ? 9000 : 4500);
 }
 
+/** What the page before did is told once. */
+function tellDone() {
+  const said = document.cookie.split("; ").find((one) => one.startsWith("said="))?.slice(5);
+  if (!said) return;
+  document.cookie = "said=; max-age=0; path=/; samesite=strict";
+  say(decodeURIComponent(said.replace(/^"|"$/g, "")));
+}
+
 function press(event) {
   const opener = event.target.closest("[data-open]");
   if (opener) document.getElementById(opener.dataset.open)?.showModal();
@@ -50,27 +59,26 @@ function slide(event) {
   line.setAttribute("x2", place);
 }
 
-/** New rows are asked for from the newest one that is shown; nothing comes while somebody reads older ones. */
-function follow(event) {
-  const list = event.target.closest?.("[data-follows]");
-  if (!list || event.detail.elt !== list) return;
-  if (document.querySelector("[data-follow]")?.checked === false) event.preventDefault();
-  event.detail.parameters.set?.("after", list.querySelector("[data-event]")?.dataset.event ?? "");
-}
-
+/** A refusal is told beside the form it is about, or at the page's corner. */
 function refused(event) {
-  const { status, responseText } = event.detail.xhr;
-  say(responseText && responseText.length < 400 && !responseText.startsWith("<") ? responseText : `The server answered ${status}`, "bad");
+  const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+  const words = page.querySelector("[data-words]")?.textContent ?? `The server answered ${event.detail.xhr.status}`;
+  const place = event.detail.elt.closest("form")?.querySelector("[role=alert]");
+  if (!place) return say(words, "bad");
+  const note = document.createElement("p");
+  note.className = "error";
+  note.textContent = words;
+  place.replaceChildren(note);
 }
 
 document.addEventListener("click", press);
 document.addEventListener("input", slide);
-document.addEventListener("htmx:configRequest", follow);
 document.addEventListener("htmx:responseError", refused);
 document.addEventListener("htmx:sendError", () => say("The server cannot be reached", "bad"));
-document.addEventListener("said", (event) => say(event.detail.value));
 showTheme();
+tellDone();
 keepTimes();
 watchKeys();
 watchWall();
+followRows();
 listen();

@@ -1,6 +1,18 @@
 // One stream of news from the server. News of a kind are told to the page at most every PERIOD_MS, however many come,
 // as the event `news:<kind>` on the body; parts of a page ask for themselves when they hear it.
-const PERIOD_MS = 300;
+const PERIOD_MS = 250;
+const KINDS = {
+  "identity.decided": ["identity"],
+  "identity.revised": ["identity"],
+  "identity.confirmed": ["identity"],
+  "identity.final": ["identity", "review"],
+  "visitor.seen": ["visitor"],
+  "visitor.promoted": ["visitor", "identity"],
+  "camera.online": ["camera"],
+  "camera.offline": ["camera"],
+  "gallery.changed": ["people"],
+  dropped: ["identity", "review", "visitor", "camera"],
+};
 
 const waiting = new Set();
 
@@ -20,12 +32,16 @@ export function listen() {
   const address = document.body.dataset.stream;
   if (!address) return;
   const source = new EventSource(address);
+  let before = false;
   source.addEventListener("open", () => {
     show("live", "connected");
-    waiting.add("identity").add("review"); // what was missed while away
+    if (before) KINDS.dropped.forEach((kind) => waiting.add(kind)); // what was missed while away
+    before = true;
   });
   source.addEventListener("error", () => show("lost", "connection lost"));
-  for (const kind of ["identity", "review", "camera"]) source.addEventListener(kind, () => waiting.add(kind));
+  for (const [type, kinds] of Object.entries(KINDS)) {
+    source.addEventListener(type, () => kinds.forEach((kind) => waiting.add(kind)));
+  }
   setInterval(tell, PERIOD_MS);
   addEventListener("pagehide", () => source.close());
 }

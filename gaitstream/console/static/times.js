@@ -23,9 +23,33 @@ function show(element) {
   element.title = time.toLocaleString(undefined, FORMS.full);
 }
 
-const showAll = (root) => root.querySelectorAll?.("time").forEach(show);
+/** Times below a drawing: the clock, or the day where it is midnight. */
+function mark(element) {
+  const time = new Date(element.dataset.time);
+  const midnight = time.getHours() === 0 && time.getMinutes() === 0;
+  const form = midnight ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit" };
+  element.textContent = time.toLocaleString(undefined, { ...form, hourCycle: "h23" });
+}
+
+function showAll(root) {
+  root.querySelectorAll?.("time").forEach(show);
+  root.querySelectorAll?.("[data-time]").forEach(mark);
+}
+
+/** Fields for a time are filled in in the reader's zone, and sent in UTC. */
+function watchField(field) {
+  const sent = field.form.elements[field.dataset.utc];
+  if (sent.value) {
+    const time = new Date(sent.value);
+    field.value = new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  }
+  field.addEventListener("change", () => {
+    sent.value = field.value ? new Date(field.value).toISOString() : "";
+  });
+}
 
 export function keepTimes() {
+  document.querySelectorAll("[data-utc]").forEach(watchField);
   showAll(document);
   document.addEventListener("htmx:load", (event) => showAll(event.detail.elt));
   setInterval(() => document.querySelectorAll('time[data-form="ago"]').forEach(show), 5000);

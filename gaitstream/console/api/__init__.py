@@ -1,0 +1,18 @@
+"""The REST interface, version 1: one module for each kind of thing, all under `/api/v1`."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from gaitstream.console.api import events
+
+PREFIX = "/api/v1"
+UPLOADS: frozenset[str] = frozenset()
+"""Paths that take clips."""
+ROUTERS = (events.router,)
+
+
+def add_api(app: FastAPI) -> None:
+    """Add all of it to an application."""
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX)
