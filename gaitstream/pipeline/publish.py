@@ -140,19 +140,6 @@ class EventMaker:
             models=self.models,
         )
 
-    def visitor_named(self, promotion: Promotion, by: str) -> VisitorNamed:
-        """`visitor.named`, by `promotion` or `fusion`."""
-        return VisitorNamed(
-            time_ns=time.time_ns(),
-            run=self.run,
-            visitor=promotion.visitor,
-            visitor_id=promotion.visitor_id,
-            person=promotion.person,
-            person_id=promotion.person_id,
-            by=by,
-            tracks=tuple((one.run, one.camera, one.track, one.time_ns) for one in promotion.tracks),
-        )
-
     def started(self, cameras: Sequence[str]) -> RunStarted:
         """`run.started`, the first event."""
         return RunStarted(
@@ -322,3 +309,17 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
 
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 5)
+
+
+def visitor_named(promotion: Promotion, by: str, run: str = "") -> VisitorNamed:
+    """`visitor.named`, by `promotion` or `fusion`."""
+    return VisitorNamed(
+        time_ns=time.time_ns(),
+        run=run,
+        visitor=promotion.visitor,
+        visitor_id=promotion.visitor_id,
+        person=promotion.person,
+        person_id=promotion.person_id,
+        by=by,
+        tracks=tuple((one.run, one.camera, one.track, one.time_ns) for one in promotion.tracks),
+    )

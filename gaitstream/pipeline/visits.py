@@ -26,7 +26,7 @@ from gaitstream.gallery.visitors import Promotion
 from gaitstream.models.resolve import find_bundle
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.known import DecisionLimits, GalleryFollower
-from gaitstream.pipeline.publish import EventMaker
+from gaitstream.pipeline.publish import EventMaker, visitor_named
 from gaitstream.pipeline.ranking import ComparedWindow
 
 log = logging.getLogger(__name__)
@@ -141,10 +141,10 @@ class VisitDesk:
     def _attend(self) -> None:
         book = self._open()
         for promotion in book.follow():
-            self._tell(self._make.visitor_named(promotion, "promotion"))
+            self._tell(visitor_named(promotion, "promotion", self._make.run))
         if self._people is not None:
             self._people.refresh()
-        book.rule = self._rule()
+        book.rule = site_rule(self._config, self._limits())
         if not book.rule.distances:
             self._waiting.clear()
             raise GalleryError(
@@ -170,24 +170,10 @@ class VisitDesk:
             self._book = VisitorBook(self._gallery, self._models, LinkRule({}))
         return self._book
 
-    def _rule(self) -> LinkRule:
-        """The linking distance of each model: as configured, or from its calibrated threshold."""
-        recognizers = self._config.models.recognizers
-        weights = {model: recognizers[model].weight for model in self._models if model in recognizers}
-        given, limits = self._config.gallery.visitors.distance, self._limits()
-        if given is not None and len(self._models) == 1:
-            return LinkRule(dict.fromkeys(self._models, given), weights)
-        factor = LINK if given is None else given
-        return LinkRule({model: factor * limit for model, limit in limits.items()}, weights)
-
-    def _limits(self) -> dict[str, float]:
-        """Thresholds by model, in units of its distances."""
-        if self._people is None:
-            return {}
-        if len(self._models) == 1 and self._config.gallery.threshold is not None:
-            return dict.fromkeys(self._models, self._config.gallery.threshold)
-        found = self._people.known.people.limits
-        return {model: limit for model in self._models if (limit := found.get(model, (None,))[0]) is not None}
+    def _limits(self) -> dict[str, float | None]:
+        """Calibrated thresholds by model."""
+        found = self._people.known.people.limits if self._people is not None else {}
+        return {model: found.get(model, (None, None))[0] for model in self._models}
 
     def _whom(self, book: VisitorBook, noted: Noted) -> tuple[str, str] | None:
         """Name and uid of the person whom all walks of a visitor together show, told when it is new."""
@@ -202,7 +188,7 @@ class VisitDesk:
             if before != found:
                 tracks = [one.track for one in book.sightings(noted.visitor_id)]
                 named = Promotion(noted.visitor, noted.visitor_id, *found, tracks)
-                self._tell(self._make.visitor_named(named, "fusion"))
+                self._tell(visitor_named(named, "fusion", self._make.run))
         return found
 
     def _rank(self, book: VisitorBook, noted: Noted, limits: DecisionLimits) -> tuple[str, str] | None:
@@ -230,6 +216,24 @@ class VisitDesk:
         if problem and problem != self._problem:
             log.error("%s", problem)
         self._problem = problem
+
+
+def site_rule(config: Config, thresholds: Mapping[str, float | None]) -> LinkRule:
+    """The linking distance of each model: as configured, or from the threshold of decisions.
+
+    Args:
+        config: of the site.
+        thresholds: the calibrated ones of the models that are compared; None where there is none.
+    """
+    recognizers = config.models.recognizers
+    weights = {model: recognizers[model].weight for model in thresholds if model in recognizers}
+    section, single = config.gallery, len(thresholds) == 1
+    if single and section.visitors.distance is not None:
+        return LinkRule(dict.fromkeys(thresholds, section.visitors.distance), weights)
+    if single and section.threshold is not None:
+        thresholds = dict.fromkeys(thresholds, section.threshold)
+    factor = LINK if section.visitors.distance is None else section.visitors.distance
+    return LinkRule({one: factor * limit for one, limit in thresholds.items() if limit is not None}, weights)
 
 
 def open_desk(
