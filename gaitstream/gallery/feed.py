@@ -24,12 +24,14 @@ class PersonLine(msgspec.Struct, frozen=True, tag="person"):
         uid: in the store.
         name: None when erased.
         models: of which there are templates.
+        visitor: a visitor who stands beside the people they were taken for.
     """
 
     index: int
     uid: str
     name: str | None
     models: tuple[str, ...] = ()
+    visitor: bool = False
 
 
 class ModelLine(msgspec.Struct, frozen=True, tag="model"):

@@ -88,6 +88,7 @@ class People:
         uids: by index.
         limits: calibrated threshold and margin, by model.
         tables: by model.
+        visitors: indices of those who are visitors, and named by nothing else.
         has: indices of the people with templates, by model.
         fingerprints: of the bundles that filled the gallery, by model.
     """
@@ -95,6 +96,7 @@ class People:
     feed: FeedReader | None = None
     names: dict[int, str] = field(default_factory=dict)
     uids: dict[int, str] = field(default_factory=dict)
+    visitors: set[int] = field(default_factory=set)
     limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
     tables: dict[str, TemplateTable] = field(default_factory=dict)
     has: dict[str, set[int]] = field(default_factory=dict)
@@ -242,6 +244,9 @@ class People:
         for model, members in self.has.items():
             if model not in line.models:
                 members.discard(line.index)
+        self.visitors.discard(line.index)
+        if line.visitor:
+            self.visitors.add(line.index)
         if line.name is None:
             self.names.pop(line.index, None)
             self.uids.pop(line.index, None)
