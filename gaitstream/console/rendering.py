@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from fastapi.templating import Jinja2Templates
@@ -36,7 +37,8 @@ def templates() -> Jinja2Templates:
     )
     environment.filters |= {"moment": moment, "iso": iso, "words": words_of_name, "percent": percent}
     environment.globals |= {
-        "version": __version__, "Permission": Permission, "menu_of": menu_of, "tabs_of": tabs_of, "static": static,
+        "version": __version__, "Permission": Permission, "static": static,
+        "menu_of": menu_of, "tabs_of": tabs_of,
     }  # fmt: skip
     return Jinja2Templates(env=environment)
 
@@ -62,7 +64,7 @@ def render(
     shown = {field.name: getattr(view, field.name) for field in fields(view)} if view is not None else {}
     here = request.url.path.split("/")[1]
     context = {"actor": actor, "csrf": csrf, "here": here, **shown, **values}
-    return TEMPLATES.TemplateResponse(request, template, context, status_code=status)
+    return templates().TemplateResponse(request, template, context, status_code=status)
 
 
 def is_fragment(request: Request) -> bool:
@@ -72,11 +74,13 @@ def is_fragment(request: Request) -> bool:
 
 def render_error(request: Request, status: int, words: str) -> Response:
     """Answer with the page that says what is wrong; a fragment of it for htmx."""
-    return render(request, "error.html", None, status, words=words, status=status, alone=not is_fragment(request))
+    return render(
+        request, "error.html", None, status, words=words, code=status, alone=not is_fragment(request)
+    )
 
 
 def static(path: str) -> str:
-    """The address of a file of `static/`; another one in another version, so that browsers keep none too long."""
+    """The address of a file of `static/`; another one in another version, so that none is kept too long."""
     return f"/static/{path}?v={__version__}"
 
 

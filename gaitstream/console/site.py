@@ -11,11 +11,13 @@ from pathlib import Path
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.console.accounts import Accounts
+from gaitstream.console.album import Album
 from gaitstream.console.desk import GalleryDesk
 from gaitstream.console.feed import Feed
 from gaitstream.console.health import HealthBoard
 from gaitstream.console.history import History, open_history
 from gaitstream.console.hub import Hub
+from gaitstream.console.live import LivePictures
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import NotFoundError
 from gaitstream.console.sessions import Sessions
@@ -40,6 +42,8 @@ class Site:
         desk: the gallery.
         health: how the site is.
         hub: events as they come.
+        album: pictures of tracks.
+        live: pictures of now.
         tries: failed logins by address.
         tries_by_name: failed logins by user, from wherever.
     """
@@ -51,6 +55,8 @@ class Site:
     desk: GalleryDesk
     health: HealthBoard
     hub: Hub
+    album: Album
+    live: LivePictures
     tries: Throttle = field(default_factory=lambda: Throttle(TRIES))
     tries_by_name: Throttle = field(default_factory=lambda: Throttle(TRIES_FROM_ANYWHERE))
     _feed: Feed | None = None
@@ -69,8 +75,9 @@ class Site:
         accounts = Accounts(options.state)
         history = open_history(options.history or options.state / "history.db")
         return cls(
-            options, accounts, Sessions(accounts), history, GalleryDesk(where, key), HealthBoard(), Hub()
-        )
+            options, accounts, Sessions(accounts), history, GalleryDesk(where, key), HealthBoard(), Hub(),
+            Album(options.cameras), LivePictures(options.cameras),
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin to listen to the bus, and to delete what is past its time."""
@@ -105,6 +112,7 @@ class Site:
         if self._feed is not None:
             self._feed.close()
         self.desk.close()
+        self.album.close()
         self.history.close()
         self.accounts.close()
 

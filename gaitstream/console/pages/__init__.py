@@ -7,6 +7,39 @@ functions, not coroutines: they run beside the loop.
 
 from __future__ import annotations
 
-from gaitstream.console.pages import events, login, stream
+from gaitstream.console.pages import (
+    account,
+    audit,
+    calibration,
+    event,
+    events,
+    health,
+    live,
+    login,
+    people,
+    person,
+    pictures,
+    review,
+    search,
+    stream,
+    visitors,
+)
 
-ROUTERS = (login.router, stream.router, events.router)
+ROUTERS = (
+    login.router,
+    stream.router,
+    live.router,
+    events.router,
+    event.router,
+    pictures.router,
+    review.router,
+    people.router,
+    person.router,
+    visitors.router,
+    search.router,
+    health.router,
+    calibration.router,
+    audit.router,
+    account.router,
+)
+"""In the order in which addresses are looked for: `/events/rows` before `/events/{event_id}`."""

@@ -116,9 +116,7 @@ def export(site: CurrentSite, actor: AuditReader, filters: AskedLines) -> Respon
     return Response(b"".join(lines), media_type="application/jsonl", headers=headers)
 
 
-def read_log(
-    site: Site, actor: Actor, filters: AuditFilters, most: int, before: int | None = None
-) -> Log:
+def read_log(site: Site, actor: Actor, filters: AuditFilters, most: int, before: int | None = None) -> Log:
     """Read and verify the log.
 
     Args:

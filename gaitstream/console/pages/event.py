@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from gaitstream.console import reviews
 from gaitstream.console.access import Confirmer, CurrentSite, EventReader
@@ -16,11 +16,13 @@ from gaitstream.console.menu import SEARCH
 from gaitstream.console.pages.drawing import S_NS, Scale, scale
 from gaitstream.console.pages.lines import EventLine, line
 from gaitstream.console.pages.pictures import ShownStrip, show_strip
-from gaitstream.console.permissions import Actor, Permission
+from gaitstream.console.permissions import Actor, NotFoundError, Permission
 from gaitstream.console.rendering import render
 from gaitstream.console.showing import ShownEvent, show_event
 from gaitstream.console.site import Site
 from gaitstream.console.verdicts import ShownMatch
+from gaitstream.evidence.reading import TrackEvidence
+from gaitstream.gallery.sightings import TrackRef
 
 router = APIRouter()
 NEAREST = 5
@@ -71,6 +73,7 @@ class EventView:
         scale: of the distances.
         history: everything that was said of the track, oldest first.
         persons: names that can be enrolled to.
+        kept: what was noted beside the pictures; None where nothing was.
         can_search: whether more like this can be looked for.
     """
 
@@ -83,7 +86,18 @@ class EventView:
     scale: Scale
     history: list[EventLine]
     persons: list[str]
+    kept: TrackEvidence | None
     can_search: bool
+
+
+@router.get("/events/of/{track:path}")
+def find(site: CurrentSite, actor: EventReader, track: str) -> Response:
+    """The newest event of a track, `run/camera/track`."""
+    asked = TrackRef.parse(track)
+    said = site.history.track(asked.run, asked.camera, asked.track) if actor.sees(asked.camera) else []
+    if not said:
+        raise NotFoundError(f"nothing is known of a track {track[:64]!r} any more")
+    return RedirectResponse(f"/events/{said[-1].event_id}", status_code=303)
 
 
 @router.get("/events/{event_id}")
@@ -129,6 +143,7 @@ def view_of(site: Site, actor: Actor, event_id: str) -> EventView:
         scale=scale([threshold, *(rank.distance for rank in ranks)]),
         history=[line(site, one) for one in ask_track(site, actor, stored) if one.status],
         persons=sorted(record.name for record in site.desk.people().values()) if may_enrol else [],
+        kept=site.album.track(actor, stored.camera, stored.run, stored.track),
         can_search=actor.may(SEARCH.permission) and bool(event.details.get("windows")),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
@@ -10,7 +9,7 @@ from starlette.responses import Response
 
 from gaitstream.console.access import CurrentSite, HealthReader
 from gaitstream.console.rendering import render
-from gaitstream.console.wellbeing import ShownCameraHealth, ShownHealth, ShownRun, show_health
+from gaitstream.console.wellbeing import ShownHealth, show_health
 
 router = APIRouter()
 GIB = 1 << 30
@@ -56,3 +55,9 @@ def show(request: Request, site: CurrentSite, actor: HealthReader) -> Response:
 def now(request: Request, site: CurrentSite, actor: HealthReader) -> Response:
     """What changes on it."""
     return render(request, "health_now.html", _view(show_health(site, actor)))
+
+
+def _view(health: ShownHealth) -> HealthView:
+    return HealthView(
+        list(_suggestions(health)), _tiles(health), health, f"{health.disk_free_bytes / GIB:.1f} GiB"
+    )

@@ -70,7 +70,9 @@ def picture(site: CurrentSite, actor: PeopleReader, person_id: str, number: int)
 
 
 @router.post("/people/{person_id}/rename")
-def rename(request: Request, site: CurrentSite, actor: PeopleWriter, person_id: str, person: Name) -> Response:
+def rename(
+    request: Request, site: CurrentSite, actor: PeopleWriter, person_id: str, person: Name
+) -> Response:
     """Give another name."""
     people.rename(site, actor, person_id, person)
     return go_to(request, address_of(person_id), f"Renamed to {person}")
@@ -148,7 +150,9 @@ def _view(site: Site, actor: Actor, person: PersonDetails) -> PersonView:
     now_ns = time.time_ns()
     span = Span(now_ns - DAYS * DAY_NS, now_ns)
     found = ask_events(
-        site, actor, EventQuestion(person=person.person_id, type=list(IDENTITY), since_ns=span.since_ns, limit=500)
+        site,
+        actor,
+        EventQuestion(person=person.person_id, type=list(IDENTITY), since_ns=span.since_ns, limit=500),
     )
     rows = newest_lines(site, found.events)
     records = site.desk.people().items()

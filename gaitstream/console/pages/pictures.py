@@ -72,7 +72,9 @@ def show(site: CurrentSite, actor: EventReader, camera: str, run: str, track: in
 def show_strip(site: Site, actor: Actor, event: StoredEvent) -> ShownStrip:
     """The pictures behind an event."""
     if not site.album.keeps:
-        return ShownStrip([], why="This site keeps none. Set evidence.keep in cams.yaml to keep them, sealed.")
+        return ShownStrip(
+            [], why="This site keeps none. Set evidence.keep in cams.yaml to keep them, sealed."
+        )
     return strip_of(site, actor, event.camera, event.run, event.track, time_ns=event.time_ns)
 
 

@@ -119,14 +119,18 @@ def show_one(request: Request, site: CurrentSite, actor: VisitorReader, visitor:
 
 
 @router.post("/visitors/{visitor}/promote")
-def name_one(request: Request, site: CurrentSite, actor: VisitorWriter, visitor: str, person: Name) -> Response:
+def name_one(
+    request: Request, site: CurrentSite, actor: VisitorWriter, visitor: str, person: Name
+) -> Response:
     """Give a visitor a name."""
     done = _call(site, actor, lambda gallery: promote(gallery, visitor, person))
     return go_to(request, address_of(done.person_id), f"{done.visitor} is {done.person} from now on")
 
 
 @router.post("/visitors/{visitor}/apart")
-def part_one(request: Request, site: CurrentSite, actor: VisitorWriter, visitor: str, other: Name) -> Response:
+def part_one(
+    request: Request, site: CurrentSite, actor: VisitorWriter, visitor: str, other: Name
+) -> Response:
     """Say that a visitor is not somebody else."""
     _call(site, actor, lambda gallery: keep_apart(gallery, visitor, other))
     return go_to(request, f"/visitors/{quote(visitor, safe='')}", f"Kept apart from {other}")

@@ -7,7 +7,7 @@ const KINDS = {
   "identity.confirmed": ["identity"],
   "identity.final": ["identity", "review"],
   "visitor.seen": ["visitor"],
-  "visitor.promoted": ["visitor", "identity"],
+  "visitor.named": ["visitor", "identity"],
   "camera.online": ["camera"],
   "camera.offline": ["camera"],
   "gallery.changed": ["people"],
