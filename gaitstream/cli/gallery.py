@@ -66,6 +66,10 @@ def _add_calibrating(actions: Commands) -> None:
         "--target-fpir", type=float, metavar="RATE",
         help="share of strangers' searches that may end with a name, such as 0.01; without it the usual rule",
     )  # fmt: skip
+    calibrate.add_argument(
+        "--site", action="store_true", help="from the walks of people and strangers that were seen here"
+    )
+    calibrate.add_argument("--dry-run", action="store_true", help="with --site: only say what would be")
 
 
 def _add_erasing(actions: Commands) -> None:

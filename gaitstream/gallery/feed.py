@@ -48,11 +48,15 @@ class ModelLine(msgspec.Struct, frozen=True, tag="model"):
 
 
 class LimitsLine(msgspec.Struct, frozen=True, tag="limits"):
-    """A model's calibrated threshold and margin; None where there is none yet."""
+    """A model's calibrated threshold and margin; None where there is none yet.
+
+    `cameras` has the thresholds of those that have one of their own.
+    """
 
     model: str
     threshold: float | None
     margin: float | None
+    cameras: dict[str, float] = {}
 
 
 class StateLine(msgspec.Struct, frozen=True, tag="state"):

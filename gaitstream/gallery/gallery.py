@@ -241,7 +241,7 @@ class Gallery:
             ]
 
     def calibrate(self, model: str, target_fpir: float | None = None) -> Calibration | None:
-        """Compute threshold and margin from the templates and keep them.
+        """Compute threshold and margin from the templates and keep them, in the place of a site's own.
 
         Args:
             model: name of the recognizer.
@@ -255,6 +255,7 @@ class Gallery:
             if find_model(writing, model) is None:
                 raise GalleryError(f"{self.url} has no templates of {model!r}; enrol somebody first")
             found = self.tuner.aim(writing, model, target_fpir, self.url)
+            writing.set(f"site/{model}", None)
             writing.note_change("")  # readers take the limits over with any change
             audit.note(writing, self.sealer, "calibrated", model=model, detail=str(target_fpir or "as usual"))
             return found

@@ -27,6 +27,7 @@ from gaitstream.gallery.people import People
 from gaitstream.gallery.quantise import Layout
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.retention import RetentionRules, sweep
+from gaitstream.gallery.site import kept_calibration
 from gaitstream.gallery.table import TemplateTable
 from gaitstream.gallery.vault import Template
 
@@ -75,7 +76,7 @@ class Keeper:
         self._mark: Mark | None = None
         self._persons: dict[str, _Kept] = {}
         self._next = 0
-        self._limits: dict[str, tuple[float | None, float | None]] = {}
+        self._limits: dict[str, LimitsLine] = {}
         self._problem = ""
         self._rules = rules
         self._sweep_s = 0.0
@@ -313,9 +314,15 @@ class Keeper:
             if found is None and copy.asked(row.name):
                 found = copy.gallery.tuner.peek(copy.reading, row, copy.gallery.url)
             limits = (found.threshold, found.margin) if found else (None, None)
-            if self._limits.get(row.name) != limits:
-                self._limits[row.name] = limits
-                self.feed.tell(LimitsLine(row.name, *limits))
+            site = kept_calibration(copy.gallery, copy.reading, row.name)
+            if site is None:
+                line = LimitsLine(row.name, *limits)
+            else:
+                cameras = {camera: one.threshold for camera, one in site.cameras.items()}
+                line = LimitsLine(row.name, site.threshold, limits[1] or 0.0, cameras)
+            if self._limits.get(row.name) != line:
+                self._limits[row.name] = line
+                self.feed.tell(line)
 
 
 class _Kept:

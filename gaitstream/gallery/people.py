@@ -87,6 +87,7 @@ class People:
         names: by index.
         uids: by index.
         limits: calibrated threshold and margin, by model.
+        camera_limits: thresholds of cameras that have one of their own, by model.
         tables: by model.
         visitors: indices of those who are visitors, and named by nothing else.
         has: indices of the people with templates, by model.
@@ -98,6 +99,7 @@ class People:
     uids: dict[int, str] = field(default_factory=dict)
     visitors: set[int] = field(default_factory=set)
     limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    camera_limits: dict[str, dict[str, float]] = field(default_factory=dict)
     tables: dict[str, TemplateTable] = field(default_factory=dict)
     has: dict[str, set[int]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
@@ -155,6 +157,7 @@ class People:
                         self.tables[line.model] = TemplateTable.attach(line.table)
                 case LimitsLine():
                     self.limits[line.model] = (line.threshold, line.margin)
+                    self.camera_limits[line.model] = line.cameras
                     limits = True
                 case StateLine():
                     problem = line.problem

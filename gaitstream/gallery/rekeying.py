@@ -72,7 +72,7 @@ def _reseal_models(gallery: Gallery, writing: Writing, sealer: Sealer) -> None:
             writing.put_template(new.template_row(opened))
         found = old.calibration(model)
         writing.put_model(replace(model, calibration=new.seal_calibration(model.name, found)))
-        place = f"searches/{model.name}"
-        kept = writing.setting(place)
-        if kept is not None:
-            writing.set(place, sealer.seal(gallery.sealer.open(kept, place), place))
+        for place in (f"searches/{model.name}", f"site/{model.name}"):
+            kept = writing.setting(place)
+            if kept is not None:
+                writing.set(place, sealer.seal(gallery.sealer.open(kept, place), place))

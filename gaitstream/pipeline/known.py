@@ -149,6 +149,9 @@ class GalleryFollower:
         known = [entry for entry in self._config.cameras if entry.id == camera]
         gallery = self._config.gallery_for(known[0]) if known else self._config.gallery
         threshold, margin = self._calibrated
+        if len(self._fingerprints) == 1:
+            [own] = [self.known.people.camera_limits.get(model, {}) for model in self._fingerprints]
+            threshold = own.get(camera, threshold)
         return DecisionLimits(
             threshold if gallery.threshold is None else gallery.threshold,
             margin if gallery.margin is None else gallery.margin,

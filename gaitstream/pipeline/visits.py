@@ -21,6 +21,7 @@ from gaitstream.events import Event
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
+from gaitstream.gallery.site import drift, kept_calibration
 from gaitstream.gallery.visiting import Noted, VisitorBook
 from gaitstream.gallery.visitors import Promotion
 from gaitstream.models.resolve import find_bundle
@@ -37,6 +38,8 @@ AT_ONCE = 32
 HELD = 5_000
 """Walks that wait for a store that is away; beyond it the oldest are given up."""
 PAUSE_S = 1.0
+LOOK_AFTER = 200
+"""Strangers from one look at whether the site has drifted from its calibration to the next."""
 
 
 class VisitSink(Protocol):
@@ -97,6 +100,7 @@ class VisitDesk:
         self._wake = threading.Event()
         self._closing = False
         self._problem = ""
+        self._strangers: list[float] = []
         self._thread = threading.Thread(target=self._work, name="visitors", daemon=True)
         self._thread.start()
 
@@ -160,6 +164,7 @@ class VisitDesk:
                 raise
             for one in noted:
                 self._tell(self._make.visitor_seen(one, self._whom(book, one)))
+                self._watch_drift(one)
 
     def _open(self) -> VisitorBook:
         if self._book is None:
@@ -208,6 +213,22 @@ class VisitDesk:
         if best in people.visitors or (lead is not None and lead < limits.margin):
             return None
         return people.names[best], people.uids[best]
+
+    def _watch_drift(self, noted: Noted) -> None:
+        """Warn when strangers are no longer as far as when the site's threshold was chosen from them."""
+        if noted.sighting.distance is None or len(self._models) != 1:
+            return
+        self._strangers.append(noted.sighting.distance)
+        if self._gallery is None or len(self._strangers) < LOOK_AFTER:
+            return
+        strangers, self._strangers = self._strangers, []
+        [model] = self._models
+        with self._gallery.store.reading() as reading:
+            found = kept_calibration(self._gallery, reading, model)
+        people = self._people.named() if self._people is not None else {}
+        said = drift(found, strangers, len(people)) if found is not None else ""
+        if said:
+            log.warning("%s", said)
 
     def _tell(self, event: Event) -> None:
         self._told.put(event)

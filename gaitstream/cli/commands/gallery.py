@@ -14,7 +14,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import read_audit
-from gaitstream.gallery.calibration import describe
+from gaitstream.gallery.calibration import AIM, describe
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.editing import merge as merge_people
@@ -25,6 +25,7 @@ from gaitstream.gallery.keys import NOTICE, make_key_file
 from gaitstream.gallery.rekeying import rekey as rekey_gallery
 from gaitstream.gallery.retention import DAY_NS, RetentionRules
 from gaitstream.gallery.retention import sweep as sweep_gallery
+from gaitstream.gallery.site import calibrate_site, describe_site, drift_of
 from gaitstream.gallery.transfer import Copied, copy, export
 from gaitstream.gallery.verifying import duplicates as find_duplicates
 from gaitstream.gallery.verifying import verify as verify_gallery
@@ -80,7 +81,7 @@ def info(args: argparse.Namespace) -> int:
                 print("  no threshold yet: enrol a second person, or a second template")
                 continue
             print(f"  threshold {found.threshold:.4f}, margin {found.margin:.4f}")
-            for line in describe(found):
+            for line in (*describe(found), *drift_of(gallery, model)):
                 print(f"  {line}")
         damaged = gallery.damaged()
     for one in damaged:
@@ -95,6 +96,11 @@ def calibrate(args: argparse.Namespace) -> int:
         raise ConfigError(f"--target-fpir {target:g}: give a share between 0 and 0.5, such as 0.01")
     with open_gallery(args) as gallery:
         for model in gallery.models():
+            if args.site:
+                found_here = calibrate_site(gallery, model, target or AIM, keep=not args.dry_run)
+                print(f"{model}: threshold {found_here.threshold:.4f}")
+                print("\n".join(f"  {line}" for line in describe_site(found_here)))
+                continue
             found = gallery.calibrate(model, target)
             print(f"{model}: " + (f"threshold {found.threshold:.4f}" if found else "no threshold yet"))
             for line in describe(found) if found else ():
