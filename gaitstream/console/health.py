@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import ceil
 
 from gaitstream.events import (
     CameraOffline,
@@ -48,7 +50,8 @@ class CameraHealth:
         height: of its picture, pixels; 0 where it is not known.
         outages: how often it went offline since the console was started.
         stats: of the newest statistics.
-        latency_ms: from capture to decision, of the newest decision.
+        latency_ms: of the newest decision: from capture to it, and what each stage took.
+        decide_ms: from capture to decision, of the newest decisions.
         outcomes: reasons of the newest final decisions; empty for whoever was known.
     """
 
@@ -60,14 +63,24 @@ class CameraHealth:
     outages: int = 0
     stats: CameraStats | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
+    decide_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     outcomes: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def reasons(self) -> dict[str, float]:
+        """Share of the newest final decisions that gave no name, by reason, most first."""
+        counts = Counter(filter(None, self.outcomes))
+        return {reason: count / len(self.outcomes) for reason, count in counts.most_common()}
 
     def suggestions(self) -> list[str]:
         """What would let it tell more people, in words."""
         if len(self.outcomes) < ENOUGH:
             return []
-        shares = {reason: self.outcomes.count(reason) / len(self.outcomes) for reason in _ADVICE}
-        return [_ADVICE[reason].format(share=share) for reason, share in shares.items() if share >= OFTEN]
+        shares = self.reasons().items()
+        return [
+            _ADVICE[reason].format(share=share)
+            for reason, share in shares
+            if reason in _ADVICE and share >= OFTEN
+        ]
 
 
 @dataclass
@@ -93,6 +106,7 @@ class HealthBoard:
     Attributes:
         cameras: by id.
         runs: by publisher.
+        stages_ms: what the newest batches of each stage took, by stage.
         events: how many were heard.
         lost: how many no journal had any more.
         problem: what keeps the console from keeping events now; empty when nothing does.
@@ -101,6 +115,7 @@ class HealthBoard:
     def __init__(self) -> None:
         self.cameras: dict[str, CameraHealth] = {}
         self.runs: dict[str, RunHealth] = {}
+        self.stages_ms: dict[str, deque[float]] = {}
         self.events = 0
         self.lost = 0
         self.problem = ""
@@ -114,6 +129,8 @@ class HealthBoard:
             run.heard_s = time.monotonic()
             self._note_run(run, event)
             camera = getattr(event, "camera", "")
+            if isinstance(event, Identity):
+                self._note_stages(event)
             if camera:
                 _note_camera(self.cameras.setdefault(camera, CameraHealth()), event)
 
@@ -121,6 +138,14 @@ class HealthBoard:
         """Take something into account that happened to the stream."""
         if notice.kind == "lost":
             self.lost += notice.events
+
+    def stage_times(self) -> dict[str, tuple[float, float]]:
+        """Milliseconds that half, and that 95%, of the newest batches of each stage took at most."""
+        with self._lock:
+            kept = {stage: list(times) for stage, times in self.stages_ms.items()}
+        return {
+            stage: (quantile(times, 0.5) or 0.0, quantile(times, 0.95) or 0.0) for stage, times in kept.items()
+        }
 
     def _note_run(self, run: RunHealth, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -133,6 +158,22 @@ class HealthBoard:
                 self.cameras.setdefault(name, CameraHealth()).stats = stats
 
 
+    def _note_stages(self, event: Identity) -> None:
+        for stage, ms in event.latency_ms.items():
+            if stage != "decide":
+                self.stages_ms.setdefault(stage, deque(maxlen=RECENT)).append(ms)
+
+
+def quantile(values: Iterable[float], share: float) -> float | None:
+    """The smallest of some values that this share is not above; None without any.
+
+    >>> quantile([4.0, 1.0, 3.0, 2.0], 0.5)
+    2.0
+    """
+    ordered = sorted(values)
+    return ordered[max(ceil(share * len(ordered)) - 1, 0)] if ordered else None
+
+
 def _note_camera(camera: CameraHealth, event: Event) -> None:
     if isinstance(event, CameraOnline):
         camera.state, camera.since_ns, camera.detail = "online", event.time_ns, ""
@@ -143,5 +184,7 @@ def _note_camera(camera: CameraHealth, event: Event) -> None:
         camera.outages += event.cause not in ("shutdown", "removed", "end_of_stream")
     elif isinstance(event, Identity):
         camera.latency_ms = event.latency_ms or camera.latency_ms
+        if "decide" in event.latency_ms:
+            camera.decide_ms.append(event.latency_ms["decide"])
         if event.type == "identity.final":
             camera.outcomes.append(event.reason or "")
