@@ -134,8 +134,8 @@ class Reading(Protocol):
     def pictures(self, person: str | None = None) -> Iterator[PictureRow]:
         """Pictures, by number."""
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
-        """Number and text of every line of the audit log, by number."""
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Number and text of every line of the audit log above a number, by number."""
 
 
 class Writing(Reading, Protocol):

@@ -15,12 +15,14 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         created_ns: UTC nanoseconds of the first enrolment.
         expires_ns: when the person is erased; None for never.
         visitor: this is nobody who was named, but a stranger who came again.
+        consent: what the person agreed to and where that is kept, or on what other ground they are enrolled.
     """
 
     name: str
     created_ns: int
     expires_ns: int | None = None
     visitor: bool = False
+    consent: str = ""
 
 
 def new_uid() -> str:

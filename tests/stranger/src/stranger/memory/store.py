@@ -74,8 +74,8 @@ class Rows:
     def pictures(self, person: str | None = None) -> Iterator[PictureRow]:
         return (row for row in self.images.values() if person in (None, row.person))
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
-        return iter(sorted(self.lines.items()))
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        return iter(sorted((number, line) for number, line in self.lines.items() if number > after))
 
     def set(self, name: str, value: bytes | None) -> None:
         self.settings.pop(name, None)
