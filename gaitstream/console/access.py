@@ -7,7 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gaitstream.console.permissions import Actor, ForbiddenError, Permission, UnauthorisedError
+from gaitstream.console.permissions import Actor, Permission
+from gaitstream.console.refusals import ForbiddenError, UnauthorisedError
 from gaitstream.console.site import Site
 
 COOKIE = "gaitstream_session"
@@ -52,7 +53,7 @@ async def find_meant(request: Request) -> Actor | None:
         ForbiddenError: a browser sends a change without the proof that our page made it.
     """
     actor = find_actor(request)
-    if request.method not in SAFE_METHODS and not (actor and actor.token):
+    if actor is not None and not actor.token and request.method not in SAFE_METHODS:
         await check_csrf(request)
     return actor
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,8 @@ SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 256
 """Characters; hashing more only costs time."""
 TOKEN_PREFIX = "gst_"
+HASHING = threading.BoundedSemaphore(2)
+"""Passwords that are looked at at once: each takes 64 MiB."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 TABLES = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -213,8 +216,9 @@ class Accounts:
     def tokens(self, user: str | None = None) -> list[Token]:
         """Tokens of a user, or all."""
         rows = self.database.connection().execute(
-            "SELECT name, user, scopes, created_ns FROM token WHERE ? IS NULL OR user = ? ORDER BY user, name",
-            (user, user),
+            "SELECT name, user, scopes, created_ns FROM token WHERE ?1 IS NULL OR user = ?1 "
+            "ORDER BY user, name",
+            (user,),
         )
         return [_token(row) for row in rows]
 
@@ -268,7 +272,8 @@ def hash_password(password: str) -> str:
         raise ConsoleError(
             f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, this has {len(password)}"
         )
-    return _hasher().hash(password)
+    with HASHING:
+        return _hasher().hash(password)
 
 
 def verify_password(hashed: str, password: str) -> bool:
@@ -276,7 +281,8 @@ def verify_password(hashed: str, password: str) -> bool:
     from argon2.exceptions import VerificationError
 
     try:
-        return len(password) <= LONGEST_PASSWORD and _hasher().verify(hashed, password)
+        with HASHING:
+            return len(password) <= LONGEST_PASSWORD and _hasher().verify(hashed, password)
     except VerificationError:
         return False
 

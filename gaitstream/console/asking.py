@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 from gaitstream.console.history import EventFilter, StoredEvent
 from gaitstream.console.history.base import Place
 from gaitstream.console.hub import narrow
-from gaitstream.console.permissions import Actor, NotFoundError
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.showing import ShownEvent, show_event
 from gaitstream.console.site import Site
 

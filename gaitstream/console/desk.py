@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,14 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from gaitstream.console.permissions import NotFoundError
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
-from gaitstream.gallery.audit import acting
+from gaitstream.gallery.audit import acting, note
 from gaitstream.gallery.base import Mark
 from gaitstream.gallery.records import PersonRecord
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 FRESH_S = 0.5
 """Names are this old at most."""
@@ -67,8 +65,7 @@ class GalleryDesk:
             try:
                 self.call("console", self._names.refresh)
             except (GalleryError, NotFoundError) as error:
-                self._names.missed()
-                log.debug("names cannot be read: %s", error)
+                self._names.missed(str(error))
             finally:
                 self._looking.release()
         return self._names.records
@@ -77,6 +74,31 @@ class GalleryDesk:
         """The name of a uid; empty when nobody has it, or has it any more."""
         record = self.people().get(uid)
         return record.name if record else ""
+
+    def note(self, actor: str, action: str, *, person: str = "", count: int = 0, detail: str = "") -> None:
+        """Add a line to the audit log; fields as in `gaitstream.gallery.audit.AuditLine`.
+
+        Raises:
+            NotFoundError: there is no gallery.
+            GalleryError: it cannot be written.
+        """
+
+        def work(gallery: Gallery) -> None:
+            with gallery.writing() as writing:
+                note(writing, gallery.sealer, action, person=person, count=count, detail=detail)
+
+        self.call(actor, work)
+
+    def available(self) -> bool:
+        """Whether there is a gallery and it can be read."""
+        return not self.problem()
+
+    def problem(self) -> str:
+        """What keeps the gallery from being read, in words; empty when nothing does."""
+        if not self.configured:
+            return "this console has no gallery"
+        self.people()
+        return self._names.problem
 
     def close(self) -> None:
         """Let go of the gallery."""
@@ -108,14 +130,15 @@ class _Names:
 
     def __init__(self) -> None:
         self.records: Mapping[str, PersonRecord] = {}
+        self.problem = ""
         self.read_s = 0.0
         self._mark: Mark | None = None
 
     def is_old(self) -> bool:
         return time.monotonic() - self.read_s > FRESH_S
 
-    def missed(self) -> None:
-        self.read_s = time.monotonic()
+    def missed(self, problem: str) -> None:
+        self.read_s, self.problem = time.monotonic(), problem
 
     def refresh(self, gallery: Gallery) -> None:
         with gallery.store.reading() as reading:
@@ -123,4 +146,4 @@ class _Names:
             if mark != self._mark:
                 self.records = gallery.vault.records(reading)
                 self._mark = mark
-        self.read_s = time.monotonic()
+        self.read_s, self.problem = time.monotonic(), ""

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from gaitstream.console.guards import TooLargeError
-from gaitstream.console.permissions import ForbiddenError, NotFoundError, UnauthorisedError
+from gaitstream.console.refusals import BusyError, ForbiddenError, NotFoundError, UnauthorisedError
 from gaitstream.console.rendering import render_error
 from gaitstream.errors import ConfigError, ConsoleError, GaitstreamError, GalleryError
 
@@ -25,18 +25,6 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (GaitstreamError, 422),
     (TooLargeError, 413),
 )
-
-
-class BusyError(ConsoleError):
-    """Too much of this goes on already.
-
-    Attributes:
-        retry_s: when to try again.
-    """
-
-    def __init__(self, message: str, retry_s: float) -> None:
-        super().__init__(message)
-        self.retry_s = retry_s
 
 
 def add_fault_handlers(app: FastAPI) -> None:

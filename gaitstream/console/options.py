@@ -83,5 +83,6 @@ class ConsoleOptions:
         if not self.loopback and not self.secure:
             raise ConsoleError(
                 f"--host {self.host} can be reached from other machines, and passwords would cross the "
-                "network in clear: give --tls-certificate and --tls-key, or --behind-proxy ADDRESS of what does TLS"
+                "network in clear: give --tls-certificate and --tls-key, or --behind-proxy ADDRESS of what "
+                "does TLS"
             )

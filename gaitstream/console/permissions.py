@@ -5,19 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gaitstream.errors import ConsoleError
-
-
-class ForbiddenError(ConsoleError):
-    """The actor may not do this."""
-
-
-class UnauthorisedError(ConsoleError):
-    """Nobody is logged in, or the token is not known."""
-
-
-class NotFoundError(ConsoleError):
-    """There is no such thing, or the actor may not know of it."""
+from gaitstream.console.refusals import ForbiddenError
 
 
 class Permission(StrEnum):
@@ -105,6 +93,11 @@ class Actor:
             )
 
     @property
+    def voice(self) -> str:
+        """Whose word it is where two people are asked: the user's, by whatever token."""
+        return f"console:{self.name}"
+
+    @property
     def audit_name(self) -> str:
         """How the audit log calls the actor."""
-        return f"console:{self.name}" + (f" ({self.token})" if self.token else "")
+        return self.voice + (f" ({self.token})" if self.token else "")

@@ -17,11 +17,13 @@ from gaitstream.console.feed import Feed
 from gaitstream.console.health import HealthBoard
 from gaitstream.console.history import History, open_history
 from gaitstream.console.hub import Hub
+from gaitstream.console.jobs import JobDesk
 from gaitstream.console.live import LivePictures
 from gaitstream.console.options import ConsoleOptions
-from gaitstream.console.permissions import NotFoundError
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.sessions import Sessions
 from gaitstream.console.throttle import Throttle
+from gaitstream.console.verdicts import Verdicts
 from gaitstream.gallery.retention import DAY_NS
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class Site:
         hub: events as they come.
         album: pictures of tracks.
         live: pictures of now.
+        jobs: work that takes a while.
+        verdicts: what people said of matches; used in the gallery's thread.
         tries: failed logins by address.
         tries_by_name: failed logins by user, from wherever.
     """
@@ -57,7 +61,9 @@ class Site:
     hub: Hub
     album: Album
     live: LivePictures
+    jobs: JobDesk
     tries: Throttle = field(default_factory=lambda: Throttle(TRIES))
+    verdicts: Verdicts = field(default_factory=Verdicts)
     tries_by_name: Throttle = field(default_factory=lambda: Throttle(TRIES_FROM_ANYWHERE))
     _feed: Feed | None = None
     _over: threading.Event = field(default_factory=threading.Event)
@@ -75,9 +81,17 @@ class Site:
         accounts = Accounts(options.state)
         history = open_history(options.history or options.state / "history.db")
         return cls(
-            options, accounts, Sessions(accounts), history, GalleryDesk(where, key), HealthBoard(), Hub(),
-            Album(options.cameras), LivePictures(options.cameras),
-        )  # fmt: skip
+            options=options,
+            accounts=accounts,
+            sessions=Sessions(accounts),
+            history=history,
+            desk=GalleryDesk(where, key),
+            health=HealthBoard(),
+            hub=Hub(),
+            jobs=JobDesk(options.state / "jobs"),
+            album=Album(options.cameras),
+            live=LivePictures(options.cameras),
+        )
 
     def start(self) -> None:
         """Begin to listen to the bus, and to delete what is past its time."""
@@ -111,6 +125,7 @@ class Site:
         self._over.set()
         if self._feed is not None:
             self._feed.close()
+        self.jobs.close()
         self.desk.close()
         self.album.close()
         self.history.close()

@@ -125,12 +125,18 @@ def copy_log(writing: Writing, old: Sealer, new: Sealer) -> list[str]:
     return []
 
 
-def read_audit(reading: Reading, sealer: Sealer) -> Iterator[tuple[int, AuditLine]]:
-    """All lines that can be read, by number."""
-    for number, kept in reading.audit():
+def read_audit(reading: Reading, sealer: Sealer, after: int = 0) -> Iterator[tuple[int, AuditLine]]:
+    """All lines above a number that can be read, by number."""
+    for number, kept in reading.audit(after):
         found = _open(kept, number, sealer)
         if found is not None:
             yield number, msgspec.json.decode(found.line, type=AuditLine)
+
+
+def count_audit(reading: Reading, sealer: Sealer) -> int:
+    """How many lines were ever written: the number of the newest."""
+    head = _read_head(reading, sealer)
+    return head.number if head is not None else 0
 
 
 def verify_audit(reading: Reading, sealer: Sealer) -> list[str]:

@@ -156,8 +156,8 @@ class Reading(Protocol):
     def sightings(self, person: str | None = None, since_ns: int = 0) -> Iterator[SightingRow]:
         """Sightings of a person or of everybody, that ended at a time or after, by number."""
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
-        """Number and text of every line of the audit log, by number."""
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Number and text of every line of the audit log above a number, by number."""
 
 
 class Writing(Reading, Protocol):

@@ -51,6 +51,19 @@ def keep_until(gallery: Gallery, name: str, expires_ns: int | None) -> None:
         audit.note(writing, gallery.sealer, "retention", person=uid, detail=str(expires_ns or "never"))
 
 
+def note_consent(gallery: Gallery, name: str, consent: str) -> None:
+    """Write down on what ground a person is enrolled.
+
+    Raises:
+        GalleryError: nobody has the name.
+    """
+    with gallery.writing() as writing:
+        uid, record = gallery.person(writing, name)
+        changed = msgspec.structs.replace(record, consent=consent)
+        writing.put_person(gallery.vault.person_row(uid, changed))
+        audit.note(writing, gallery.sealer, "consent", person=uid)
+
+
 def merge(gallery: Gallery, keep: str, other: str) -> int:
     """Give all templates and pictures of one person to another, and forget the first's name.
 

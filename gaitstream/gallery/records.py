@@ -20,6 +20,7 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         expires_ns: when the person is erased; None for never.
         visitor: this is nobody who was named, but a stranger who may come again.
         apart: uids of visitors and people of whom somebody said that this is not them.
+        consent: what the person agreed to and where that is kept, or on what other ground they are enrolled.
     """
 
     name: str
@@ -27,6 +28,7 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_ns: int | None = None
     visitor: bool = False
     apart: tuple[str, ...] = ()
+    consent: str = ""
 
 
 def new_uid() -> str:

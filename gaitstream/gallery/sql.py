@@ -138,9 +138,9 @@ class SqlTransaction:
         rows = self._rows(query, *values)
         return (SightingRow(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows)
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
         """See `Reading`."""
-        rows = self._rows("SELECT number, line FROM audit ORDER BY number")
+        rows = self._rows("SELECT number, line FROM audit WHERE number > ? ORDER BY number", after)
         return ((int(number), bytes(line)) for number, line in rows)
 
     def set(self, name: str, value: bytes | None) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Config, Visitors
-from gaitstream.config.schema import Gallery as GallerySection
+from gaitstream.config.schema import Camera, Config, GallerySection, Visitors
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
@@ -30,7 +30,7 @@ from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder
 from gaitstream.pipeline.source.video import NETWORK
-from gaitstream.telemetry.stats import CameraStats
+from gaitstream.telemetry.stats import CameraCounters
 
 Floats = NDArray[np.float32]
 CAMERA = "video"
@@ -223,7 +223,7 @@ def _stopping_after(pipeline: Pipeline, camera: str, seconds: float, connect_s: 
         thread.join()
 
 
-def _why_none(stats: CameraStats) -> str:
+def _why_none(stats: CameraCounters) -> str:
     if stats.person_frames:
         return "people were seen, but nobody long enough to be tracked: a longer video, or a higher fps"
     return (
@@ -344,6 +344,25 @@ def enroll_walk(config: Config, person: str, walk: Walk, source: str) -> int:
         raise ConfigError("no gallery is configured: add 'gallery: {path: people.gallery}'")
     with gallery:
         return gallery.enroll_many(enrolments)
+
+
+def describe_walk(walk: Walk) -> dict[str, Any]:
+    """A walk and who it was, as plain data."""
+    decision = walk.decision
+    facts: dict[str, Any] = {"track": walk.track, "seconds": round(walk.seconds, 3)}
+    if decision is not None:
+        facts |= {
+            "frames": decision.frames,
+            "windows": decision.windows,
+            "status": decision.status.value,
+            "person": decision.person,
+            "distance": decision.distance,
+            "threshold": decision.threshold,
+            "margin": decision.margin,
+            "reason": decision.reason.value if decision.reason else None,
+            "candidates": [{"person": name, "distance": distance} for name, distance in decision.candidates],
+        }
+    return facts
 
 
 def save_pictures(walks: Sequence[Walk], folder: Path) -> dict[int, Path]:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from gaitstream.console.api import events
+from gaitstream.console.api import accounts, audit, cameras, clips, confirmations, events, health, people
 
 PREFIX = "/api/v1"
-UPLOADS: frozenset[str] = frozenset()
+UPLOADS = frozenset({f"{PREFIX}/clips/identify", f"{PREFIX}/clips/enrol"})
 """Paths that take clips."""
-ROUTERS = (events.router,)
+ROUTERS = (
+    events.router,
+    confirmations.router,
+    cameras.router,
+    people.router,
+    clips.router,
+    health.router,
+    audit.router,
+    accounts.router,
+)
 
 
 def add_api(app: FastAPI) -> None:

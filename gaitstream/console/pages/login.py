@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,14 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from gaitstream.console.access import COOKIE, CurrentActor, CurrentSite, check_csrf, cookie_of, find_actor
-from gaitstream.console.accounts import User
 from gaitstream.console.rendering import render
 from gaitstream.console.sessions import LONGEST_S
 from gaitstream.console.site import Site
 
 router = APIRouter()
-HASHING = threading.BoundedSemaphore(2)
-"""Passwords that are looked at at once: each takes 64 MiB."""
 _OWN_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9_./-]*")
 
 
@@ -64,7 +60,7 @@ async def log_in(
     if wait_s > 0:
         fault = f"too many wrong passwords; wait {wait_s:.0f} seconds"
         return render(request, "login.html", LoginView(own_path(next), fault), 429)
-    user = await run_in_threadpool(_check, site, name, password)
+    user = await run_in_threadpool(site.accounts.check, name, password)
     if user is None:
         site.tries.failed(address)
         site.tries_by_name.failed(name)
@@ -100,8 +96,3 @@ def own_path(text: str) -> str:
     ('/events', '/', '/')
     """
     return text if _OWN_PATH.fullmatch(text) else "/"
-
-
-def _check(site: Site, name: str, password: str) -> User | None:
-    with HASHING:
-        return site.accounts.check(name, password)

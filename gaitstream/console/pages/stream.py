@@ -12,7 +12,8 @@ from starlette.responses import StreamingResponse
 
 from gaitstream.console.access import CurrentSite, EventReader, find_actor
 from gaitstream.console.history import StoredEvent
-from gaitstream.console.permissions import Actor, UnauthorisedError
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import UnauthorisedError
 from gaitstream.console.showing import show_event
 from gaitstream.console.site import Site
 

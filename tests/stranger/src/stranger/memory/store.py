@@ -82,8 +82,8 @@ class Rows:
             if person in (None, row.person) and row.seen_ns >= since_ns
         )
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
-        return iter(sorted(self.lines.items()))
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        return iter(sorted((number, line) for number, line in self.lines.items() if number > after))
 
     def set(self, name: str, value: bytes | None) -> None:
         self.settings.pop(name, None)
