@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from gaitstream.config.reading import load_config
-from gaitstream.console.permissions import Actor, ForbiddenError, NotFoundError
-from gaitstream.evidence.reading import (
-    EvidenceForbiddenError,
-    EvidenceReader,
-    MissingEvidenceError,
-    Picture,
-    TrackEvidence,
-)
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import ForbiddenError, NotFoundError
+from gaitstream.data import Floats
+from gaitstream.errors import EvidenceForbiddenError, MissingEvidenceError
+from gaitstream.evidence.reading import EvidenceReader, Picture
+from gaitstream.evidence.records import TrackEvidence
+
+
+@dataclass(frozen=True)
+class TrackWindow:
+    """One full window of a track.
+
+    Attributes:
+        model: name of the recognizer.
+        fingerprint: of its bundle.
+        embedding: float32 `[parts, dim]`.
+    """
+
+    model: str
+    fingerprint: str
+    embedding: Floats
 
 
 class Album:
@@ -63,10 +77,16 @@ class Album:
         except MissingEvidenceError as error:
             raise NotFoundError(str(error)) from error
 
-    def close(self) -> None:
-        """Let go of the gallery's key."""
-        if self._reader is not None:
-            self._reader.close()
+    def windows(self, actor: Actor, camera: str, run: str, track: int) -> list[TrackWindow]:
+        """The full windows that are kept of a track, in order; raises as `track`."""
+        evidence = self.track(actor, camera, run, track)
+        if evidence is None:
+            return []
+        reader = self._for(actor)
+        return [
+            TrackWindow(kept.model, evidence.models[kept.model], reader.embedding(evidence, kept.number))
+            for kept in evidence.windows
+        ]
 
     def _for(self, actor: Actor) -> EvidenceReader:
         if self._reader is None:

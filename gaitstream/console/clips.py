@@ -44,3 +44,11 @@ def enrol(site: Site, actor: Actor, job_id: str, clip: Path, person: str, track:
     """Enrol somebody from a clip; where several walk in it, the job lists them and enrols nobody."""
     task = Task(kind="enrol", cameras=str(site.config_path()), clip=str(clip), person=person, track=track)
     return site.jobs.submit(actor, job_id, task)
+
+
+def search(site: Site, actor: Actor, job_id: str, clip: Path, since_ns: int, track: int | None) -> ShownJob:
+    """Find out where one of a clip was seen before; where several walk in it, the job lists them."""
+    task = Task(
+        kind="search", cameras=str(site.config_path()), clip=str(clip), since_ns=since_ns, track=track
+    )
+    return site.jobs.submit(actor, job_id, task)

@@ -144,7 +144,8 @@ class HealthBoard:
         with self._lock:
             kept = {stage: list(times) for stage, times in self.stages_ms.items()}
         return {
-            stage: (quantile(times, 0.5) or 0.0, quantile(times, 0.95) or 0.0) for stage, times in kept.items()
+            stage: (quantile(times, 0.5) or 0.0, quantile(times, 0.95) or 0.0)
+            for stage, times in kept.items()
         }
 
     def _note_run(self, run: RunHealth, event: Event) -> None:
@@ -156,7 +157,6 @@ class HealthBoard:
             run.stats = event
             for name, stats in event.cameras.items():
                 self.cameras.setdefault(name, CameraHealth()).stats = stats
-
 
     def _note_stages(self, event: Identity) -> None:
         for stage, ms in event.latency_ms.items():

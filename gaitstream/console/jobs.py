@@ -28,7 +28,7 @@ State = Literal["waiting", "running", "done", "failed"]
 MOST_WAITING = 4
 KEPT_S = 3600.0
 """How long a result is there."""
-WORK_S: dict[str, float] = {"identify": 600.0, "enrol": 600.0, "camera": 60.0}
+WORK_S: dict[str, float] = {"identify": 600.0, "enrol": 600.0, "search": 600.0, "camera": 60.0}
 _PICTURE_NAME = re.compile(r"picture|track-[0-9]{1,9}")
 RETRY_S = 30.0
 
@@ -43,6 +43,9 @@ class ShownJob(BaseModel):
     note: str = ""
     walks: list[dict[str, Any]] = Field(default=[], description="People of the clip, by track.")
     templates: int = Field(default=0, description="How many were enrolled.")
+    found: list[dict[str, Any]] | None = Field(
+        default=None, description="Earlier appearances, nearest first; null where none were searched for."
+    )
     width: int = Field(default=0, description="Of the camera's picture, pixels.")
     height: int = 0
     people: list[dict[str, Any]] = Field(

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gaitstream.config.reading import load_config
-from gaitstream.evidence.live import LiveError, live_folder, watch
+from gaitstream.errors import EvidenceError, MissingEvidenceError
+from gaitstream.evidence.live_client import watch
+from gaitstream.evidence.live_server import live_folder
 
 log = logging.getLogger(__name__)
 IDLE_S = 5.0
@@ -96,7 +98,7 @@ async def _watch(folder: Path, camera: str, channel: _Channel) -> None:
                 channel.changed.notify_all()
             if loop.time() - channel.asked_s > IDLE_S:
                 break
-    except LiveError as error:
+    except (EvidenceError, MissingEvidenceError) as error:
         log.debug("no live picture of %s: %s", camera, error)
     finally:
         async with channel.changed:

@@ -127,7 +127,6 @@ class Site:
             self._feed.close()
         self.jobs.close()
         self.desk.close()
-        self.album.close()
         self.history.close()
         self.accounts.close()
 

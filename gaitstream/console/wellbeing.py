@@ -7,7 +7,7 @@ import time
 
 from pydantic import BaseModel, Field
 
-from gaitstream.console.health import CameraHealth, RunHealth
+from gaitstream.console.health import CameraHealth, RunHealth, quantile
 from gaitstream.console.permissions import Actor
 from gaitstream.console.site import Site
 
@@ -25,6 +25,8 @@ class ShownCameraHealth(BaseModel):
     frames: int
     dropped: dict[str, int] = Field(description="Frames not analysed, by reason.")
     latency_ms: dict[str, float] = Field(description="Of the newest decision, by stage.")
+    decide_p95_ms: float | None = Field(description="From capture to decision, 95% of the newest.")
+    reasons: dict[str, float] = Field(description="Share of the newest answers without a name, by reason.")
     suggestions: list[str]
 
 
@@ -45,6 +47,9 @@ class ShownHealth(BaseModel):
 
     runs: list[ShownRun]
     cameras: list[ShownCameraHealth]
+    stages: dict[str, tuple[float, float]] = Field(
+        description="Milliseconds that half, and that 95%, of the newest batches of each stage took at most."
+    )
     events: int = Field(description="Heard since the console was started.")
     lost: int = Field(description="Events that no journal had any more.")
     problem: str = Field(description="What keeps the console from keeping events; empty when nothing does.")
@@ -59,6 +64,7 @@ def show_health(site: Site, actor: Actor) -> ShownHealth:
     return ShownHealth(
         runs=[_run(name, run) for name, run in sorted(board.runs.items())],
         cameras=[_camera(name, one) for name, one in sorted(board.cameras.items()) if actor.sees(name)],
+        stages=board.stage_times(),
         events=board.events,
         lost=board.lost,
         problem=board.problem,
@@ -84,5 +90,6 @@ def _camera(name: str, camera: CameraHealth) -> ShownCameraHealth:
         detail=camera.detail, outages=camera.outages, fps=stats.fps if stats else 0.0,
         people=stats.people if stats else 0, frames=stats.frames if stats else 0,
         dropped=stats.dropped if stats else {}, latency_ms=camera.latency_ms,
+        decide_p95_ms=quantile(camera.decide_ms, 0.95), reasons=camera.reasons(),
         suggestions=camera.suggestions(),
     )  # fmt: skip

@@ -13,12 +13,14 @@ from typing import Any, Literal
 
 import cv2
 import msgspec
+import numpy as np
 
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Camera, Config
 from gaitstream.console.clip_limits import check_clip
 from gaitstream.data import Image
 from gaitstream.errors import ConfigError, GaitstreamError
+from gaitstream.gallery.appearances import appearances, describe_appearance
 from gaitstream.gallery.names import clean_name
 from gaitstream.pipeline.enroll import (
     Walk,
@@ -29,7 +31,9 @@ from gaitstream.pipeline.enroll import (
     video_camera,
     watch,
 )
+from gaitstream.pipeline.known import open_configured
 from gaitstream.pipeline.probing import judge_picture, probe_camera
+from gaitstream.pipeline.visits import site_rule
 
 CPU_S = 900
 DATA_BYTES = 12 << 30
@@ -42,19 +46,21 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done.
 
     Attributes:
-        kind: `identify` and `enrol` people of a clip, or try a `camera`.
+        kind: `identify` and `enrol` people of a clip, `search` for earlier appearances, or try a `camera`.
         cameras: the cams.yaml.
         clip: the file.
         person: whom to enrol.
         track: which of the clip's people; None where there is one alone.
+        since_ns: earliest appearance that is searched for, UTC nanoseconds.
         camera: an entry of cams.yaml to try.
     """
 
-    kind: Literal["identify", "enrol", "camera"]
+    kind: Literal["identify", "enrol", "search", "camera"]
     cameras: str
     clip: str = ""
     person: str = ""
     track: int | None = None
+    since_ns: int = 0
     camera: dict[str, Any] = {}
 
 
@@ -65,6 +71,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         fault: why nothing came of it, in words; empty otherwise.
         walks: people of the clip, see `gaitstream.pipeline.enroll.describe_walk`.
         templates: how many were enrolled.
+        found: earlier appearances, nearest first, see `gaitstream.gallery.appearances.describe_appearance`;
+            None where none were searched for.
         note: what else is to be said.
         width: of the camera's picture; 0 without one.
         height: of the camera's picture.
@@ -74,6 +82,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
     walks: list[dict[str, Any]] = []
     templates: int = 0
+    found: list[dict[str, Any]] | None = None
     note: str = ""
     width: int = 0
     height: int = 0
@@ -124,6 +133,23 @@ def enrol(config: Config, task: Task, folder: Path) -> Result:
     return Result(walks=[describe_walk(walk)], templates=count, note=short or note)
 
 
+def search(config: Config, task: Task, folder: Path) -> Result:
+    """Where one of a clip was seen before, or who is there to choose from."""
+    walks, note = _watch(config, task, folder, match=False)
+    walk = choose(walks, task.track)
+    if walk is None:
+        usable = [describe_walk(walk) for walk in walks if walk.usable]
+        return Result(walks=usable, note="the clip shows several people; say which track is meant")
+    like = {model: np.stack(windows) for model, windows in walk.embeddings.items() if windows}
+    gallery = open_configured(config)
+    if gallery is None:
+        raise ConfigError("no gallery is configured: add 'gallery: {path: people.gallery}'")
+    with gallery:
+        rule = site_rule(config, {model: gallery.thresholds(model)[0] for model in gallery.models()})
+        found = appearances(gallery, like, rule, task.since_ns)
+    return Result(walks=[describe_walk(walk)], found=[describe_appearance(one) for one in found], note=note)
+
+
 def try_camera(config: Config, task: Task, folder: Path) -> Result:
     """One picture of a camera, and who in it would be rejected."""
     camera = Camera.model_validate(task.camera, context={"base": str(Path(task.cameras).resolve().parent)})
@@ -154,7 +180,7 @@ def _write_picture(path: Path, image: Image) -> None:
         raise ConfigError("the camera's picture cannot be written; is the disk full?")
 
 
-_DO = {"identify": identify, "enrol": enrol, "camera": try_camera}
+_DO = {"identify": identify, "enrol": enrol, "search": search, "camera": try_camera}
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv))

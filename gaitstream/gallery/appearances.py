@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,3 +100,19 @@ def like_visitor(gallery: Gallery, name: str) -> dict[str, Floats]:
     if not held:
         raise GalleryError(f"nothing that was seen of {name!r} is kept")
     return {model: np.concatenate(windows) for model, windows in held.items()}
+
+
+def describe_appearance(one: Appearance) -> dict[str, Any]:
+    """An appearance as plain data."""
+    track = one.sighting.track
+    return {
+        "run": track.run,
+        "camera": track.camera,
+        "track": track.track,
+        "first_ns": one.sighting.first_ns,
+        "time_ns": track.time_ns,
+        "who": one.who,
+        "who_id": one.who_id,
+        "distance": round(one.distance, 5),
+        "same": one.same,
+    }

@@ -157,7 +157,7 @@ def _walk_by(people: dict[str, str], track: int, time_ns: int) -> Iterator[Event
     elif track % 11 == 0:
         event = final(people, camera, track, time_ns, status="ambiguous", reason="ambiguous", distance=0.8, margin=0.01)
     else:
-        event = final(people, camera, track, time_ns, "" if track % 4 == 0 else names[track % len(names)])
+        event = final(people, camera, track, time_ns, "" if track % 4 == 0 else names[track // 2 % len(names)])
     if event.windows:
         shared = {name: getattr(event, name) for name in ("run", "camera", "track", "status", "person", "person_id")}
         yield IdentityDecided(

@@ -22,7 +22,7 @@ from gaitstream.events.finding import find_event
 from gaitstream.events.offline import append_offline
 from gaitstream.events.schema import Identity
 from gaitstream.gallery import Gallery
-from gaitstream.gallery.appearances import Appearance, appearances, like_track, like_visitor
+from gaitstream.gallery.appearances import appearances, describe_appearance, like_track, like_visitor
 from gaitstream.gallery.confirming import confirm as confirm_match
 from gaitstream.gallery.confirming import reject as reject_match
 from gaitstream.gallery.searches import Floats
@@ -109,7 +109,7 @@ def search(args: argparse.Namespace) -> int:
         found = appearances(gallery, like, rule, since_ns, args.most)
     if args.json:
         for one in found:
-            print(json.dumps(_plain(one)))
+            print(json.dumps(describe_appearance(one)))
         return 0
     table = Table("distance", "when", "camera", "who", "track", box=None)
     for one in found:
@@ -137,21 +137,6 @@ def _like(gallery: Gallery, args: argparse.Namespace) -> Mapping[str, Floats] | 
         print(f"{args.like} shows no single person; say which track is meant with --track: {tracks}")
         return None
     return {model: np.stack(windows) for model, windows in walk.embeddings.items()}
-
-
-def _plain(one: Appearance) -> dict[str, object]:
-    track = one.sighting.track
-    return {
-        "run": track.run,
-        "camera": track.camera,
-        "track": track.track,
-        "first_ns": one.sighting.first_ns,
-        "time_ns": track.time_ns,
-        "who": one.who,
-        "who_id": one.who_id,
-        "distance": round(one.distance, 5),
-        "same": one.same,
-    }
 
 
 def _journal(args: argparse.Namespace) -> Path | None:

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from gaitstream.console.api import accounts, audit, cameras, clips, confirmations, events, health, people
 
 PREFIX = "/api/v1"
-UPLOADS = frozenset({f"{PREFIX}/clips/identify", f"{PREFIX}/clips/enrol"})
+UPLOADS = frozenset(f"{PREFIX}/clips/{what}" for what in ("identify", "enrol", "search"))
 """Paths that take clips."""
 ROUTERS = (
     events.router,

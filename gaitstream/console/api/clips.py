@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -11,6 +12,8 @@ from gaitstream.console import clips
 from gaitstream.console.access import ClipSender, CurrentActor, CurrentSite, PeopleWriter
 from gaitstream.console.jobs import ShownJob
 from gaitstream.console.people import LONGEST_NAME
+from gaitstream.console.permissions import Permission
+from gaitstream.gallery.retention import DAY_NS
 
 router = APIRouter(tags=["clips"])
 _TYPES = ("video/mp4", "video/quicktime", "video/x-matroska", "video/webm", "video/x-msvideo")
@@ -46,6 +49,23 @@ async def enrol(
     clip = folder / "clip"
     await clips.receive_clip(request, clip)
     return await run_in_threadpool(clips.enrol, site, actor, job_id, clip, person, track)
+
+
+@router.post("/clips/search", status_code=202, openapi_extra=BODY)
+async def search(
+    request: Request,
+    site: CurrentSite,
+    actor: ClipSender,
+    days: Annotated[int, Query(ge=1, le=3650)] = 7,
+    track: Annotated[int | None, Query(ge=0, lt=1 << 31)] = None,
+) -> ShownJob:
+    """Find out where one of a clip was seen before. Where several walk, send it again with the `track`."""
+    actor.need(Permission.VISITORS_READ)
+    job_id, folder = site.jobs.new_folder()
+    clip = folder / "clip"
+    await clips.receive_clip(request, clip)
+    since_ns = time.time_ns() - days * DAY_NS
+    return await run_in_threadpool(clips.search, site, actor, job_id, clip, since_ns, track)
 
 
 @router.get("/jobs/{job_id}")

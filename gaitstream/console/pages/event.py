@@ -14,9 +14,10 @@ from gaitstream.console.access import Confirmer, CurrentSite, EventReader
 from gaitstream.console.asking import ask_track, find_event
 from gaitstream.console.menu import SEARCH
 from gaitstream.console.pages.drawing import S_NS, Scale, scale
-from gaitstream.console.pages.lines import EventLine, line
+from gaitstream.console.pages.lines import IDENTITY, EventLine, line
 from gaitstream.console.pages.pictures import ShownStrip, show_strip
-from gaitstream.console.permissions import Actor, NotFoundError, Permission
+from gaitstream.console.permissions import Actor, Permission
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.showing import ShownEvent, show_event
 from gaitstream.console.site import Site
@@ -141,7 +142,7 @@ def view_of(site: Site, actor: Actor, event_id: str) -> EventView:
         ranks=ranks,
         threshold=threshold,
         scale=scale([threshold, *(rank.distance for rank in ranks)]),
-        history=[line(site, one) for one in ask_track(site, actor, stored) if one.status],
+        history=[line(site, one) for one in ask_track(site, actor, stored) if one.type in IDENTITY],
         persons=sorted(record.name for record in site.desk.people().values()) if may_enrol else [],
         kept=site.album.track(actor, stored.camera, stored.run, stored.track),
         can_search=actor.may(SEARCH.permission) and bool(event.details.get("windows")),

@@ -18,7 +18,8 @@ from gaitstream.console.pages.drawing import S_NS, Scale, Span, Timeline
 from gaitstream.console.pages.events import distance_scale, draw_timeline
 from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
 from gaitstream.console.pages.stream import still_holds
-from gaitstream.console.permissions import Actor, NotFoundError
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.site import Site
 from gaitstream.console.wellbeing import ShownCameraHealth, show_health

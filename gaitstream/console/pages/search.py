@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -14,11 +14,12 @@ from gaitstream.console.access import CurrentSite, VisitorReader
 from gaitstream.console.pages.drawing import Scale, scale
 from gaitstream.console.pages.lines import thumb
 from gaitstream.console.pages.pictures import ShownStrip, strip_of
-from gaitstream.console.permissions import Actor, NotFoundError
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.site import Site
 from gaitstream.gallery import Gallery
-from gaitstream.gallery.appearances import Appearance, appearances, like_track
+from gaitstream.gallery.appearances import Appearance, appearances, describe_appearance, like_track
 from gaitstream.gallery.retention import DAY_NS
 from gaitstream.gallery.searches import Floats
 from gaitstream.gallery.sightings import TrackRef
@@ -111,12 +112,18 @@ def search(
         return appearances(gallery, like(gallery), rule, since_ns)
 
     found = site.desk.call(actor.audit_name, work)
-    return [_found(site, one) for one in found if actor.sees(one.sighting.track.camera)]
+    return found_of(site, actor, [describe_appearance(one) for one in found])
 
 
-def _found(site: Site, one: Appearance) -> Found:
-    track = one.sighting.track
-    return Found(
-        who=one.who, camera=track.camera, number=track.track, track=str(track), time_ns=track.time_ns,
-        distance=one.distance, same=one.same, thumb=thumb(site, track.camera, track.run, track.track),
-    )  # fmt: skip
+def found_of(site: Site, actor: Actor, plain: Sequence[Mapping[str, Any]]) -> list[Found]:
+    """What a job has found, of the cameras that the actor may see."""
+    return [
+        Found(
+            who=one["who"], camera=one["camera"], number=one["track"],
+            track=f"{one['run']}/{one['camera']}/{one['track']}", time_ns=one["time_ns"],
+            distance=one["distance"], same=one["same"],
+            thumb=thumb(site, one["camera"], one["run"], one["track"]),
+        )
+        for one in plain
+        if actor.sees(one["camera"])
+    ]  # fmt: skip

@@ -15,7 +15,8 @@ from gaitstream.console.pages.moving import go_to
 from gaitstream.console.pages.person import address_of
 from gaitstream.console.pages.pictures import ShownShot, ShownStrip, strip_of
 from gaitstream.console.people import LONGEST_NAME
-from gaitstream.console.permissions import Actor, NotFoundError
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.site import Site
 from gaitstream.gallery import Gallery

@@ -2,7 +2,9 @@
 import { followRows } from "./rows.js";
 import { listen } from "./news.js";
 import { watchKeys } from "./keys.js";
+import { say } from "./say.js";
 import { keepTimes } from "./times.js";
+import { watchUploads } from "./upload.js";
 import { watchWall } from "./wall.js";
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -21,14 +23,6 @@ function chooseTheme(value) {
 function showTheme() {
   const now = localStorage.getItem("theme") ?? "auto";
   for (const button of all("[data-theme-choice] button")) button.setAttribute("aria-pressed", String(button.value === now));
-}
-
-export function say(text, tone = "") {
-  const toast = document.createElement("div");
-  toast.className = `toast ${tone}`;
-  toast.textContent = text;
-  document.querySelector("[data-toasts]").append(toast);
-  setTimeout(() => toast.remove(), tone === "bad" ? 9000 : 4500);
 }
 
 /** What the page before did is told once. */
@@ -80,5 +74,6 @@ tellDone();
 keepTimes();
 watchKeys();
 watchWall();
+watchUploads();
 followRows();
 listen();
