@@ -148,9 +148,7 @@ def test_a_rejected_pair_is_nearer_to_the_visitor_than_to_the_person(
     assert reject_track(gallery, TrackRef("run", "gate", 7), uid) == "visitor-1"
     assert reject_track(gallery, TrackRef("run", "gate", 8), uid) is None
     assert [entry.apart for entry in visitors(gallery)] == [("Ada",)]
-    with Keeper(
-        gallery.url if "://" not in gallery.url else store_of(gallery), key=key_in(tmp_path)
-    ) as keeper:
+    with Keeper(store_url, key=key_in(tmp_path)) as keeper:
         people = keeper.people()
         stranger, ada = windows(3, 8)[0], windows(1, 51)[0]
         [nearest] = people.search(MODEL, [stranger])
