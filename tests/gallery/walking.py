@@ -16,7 +16,7 @@ RULE = LinkRule({MODEL: 3.0})
 """Walks of one person are about 1.4 apart, those of two about 8."""
 
 
-def windows(person: int, walk: int, count: int = 2) -> NDArray[np.float32]:
+def windows(person: int, walk: int, count: int = 3) -> NDArray[np.float32]:
     """One walk of a person of this number, `[count, 16, 32]`."""
     own = np.random.default_rng([7, person]).normal(size=(1, 16, 32))
     noise = np.random.default_rng([7, person, walk]).normal(size=(count, 16, 32))
