@@ -14,11 +14,12 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Feature, Person, Reason
 from gaitstream.errors import GalleryError
 from gaitstream.pipeline.embed import Embedder, Filled
-from gaitstream.pipeline.identify import Identifier, TrackState, is_far
+from gaitstream.pipeline.identify import Identifier, TrackState
 from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.publish import RunEvents
+from gaitstream.pipeline.verdict import is_far
 from gaitstream.pipeline.visits import VisitSink, open_desk, sighting_of
 from gaitstream.telemetry.stats import Stats
 
@@ -232,10 +233,10 @@ class Decider:
                         decision = identifier.decide(track)
                         self._labels.setdefault(camera, {})[track] = decision
                         if identifier.is_news(decision):
-                            decisions.append(decision)
+                            decisions.append((state, decision))
         with self._stats.stage("publish"):
-            for decision in decisions:
-                self._publish(decision)
+            for state, decision in decisions:
+                self._publish(state, decision)
         for item in filled:
             if not item.window.provisional:
                 waited_ns = time.time_ns() - item.window.last_ns - self._skew_ns.get(item.camera, 0)
@@ -285,7 +286,7 @@ class Decider:
             counters.unnamed[decision.reason.value] += 1
             far = is_far(decision.distance, decision.threshold)
             counters.far += far and decision.reason is Reason.BELOW_THRESHOLD
-        self._publish(decision)
+        self._publish(state, decision)
         if self._may_store(decision):
             self._events.emit(self._events.make.ended(state, decision, cause))
         self._matched.discard((camera, track))
@@ -299,14 +300,18 @@ class Decider:
             if sighting is not None:
                 self._visits.put(sighting)
 
-    def _publish(self, decision: Decision) -> None:
-        if self._may_store(decision):
+    def _publish(self, state: TrackState, decision: Decision) -> None:
+        stored = self._may_store(decision)
+        if stored:
             waited_ns = time.time_ns() - decision.time_ns - self._skew_ns.get(decision.camera, 0)
             latency_ms = self._stats.latest_ms | {"decide": max(0.0, waited_ns / 1e6)}
             self._events.emit(self._events.make.identity(decision, latency_ms))
         self._stats.camera(decision.camera).last_identity = in_short(decision)
+        basis = self._identifiers[decision.camera].basis(state, decision) if stored else None
         for observer in self._observers:
             observer.on_decision(decision)
+            if basis is not None:
+                observer.on_basis(basis)
 
     def _may_store(self, decision: Decision) -> bool:
         """Whether events of a track may be published: in watch-list mode only of those that matched."""

@@ -57,7 +57,7 @@ class KnownPeople:
 
     def match(self, embeddings: Sequence[Embedding]) -> list[ComparedWindow]:
         """Search for a batch of embeddings of any tracks, each model's in one call."""
-        windows = [ComparedWindow(one.parts) for one in embeddings]
+        windows = [ComparedWindow.of(one) for one in embeddings]
         for model in dict.fromkeys(embedding.tracklet.model for embedding in embeddings):
             mine = [
                 window for window, one in zip(windows, embeddings, strict=True) if one.tracklet.model == model
