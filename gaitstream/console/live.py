@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gaitstream.config.places import evidence_folder
 from gaitstream.config.reading import load_config
 from gaitstream.errors import EvidenceError, MissingEvidenceError
 from gaitstream.evidence.live_client import watch
@@ -58,7 +59,7 @@ class LivePictures:
         if cameras is not None:
             config = load_config(cameras)
             self.on = config.evidence.live
-            self._folder = live_folder(config, cameras)
+            self._folder = live_folder(evidence_folder(config, cameras))
 
     async def next(self, camera: str, after: int = 0, wait_s: float = 2.0) -> LivePicture | None:
         """The newest picture of a camera, if its number is above one; None when none comes in this time."""

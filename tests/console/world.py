@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gaitstream.console.feed import Bus
+from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.serving import make_server
@@ -31,6 +31,13 @@ from gaitstream.events import (
     TrackEnded,
 )
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.linking import LinkRule
+from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
+from gaitstream.gallery.visiting import VisitorBook
+from gaitstream.pipeline.known import DecisionLimits
+from gaitstream.pipeline.verdict import Sightings, weigh
+
+from tests.console.kept import FINGERPRINT, MODEL, Floats, keep_evidence
 
 S_NS = 1_000_000_000
 PASSWORD = "correct horse battery"
@@ -38,11 +45,9 @@ USERS = {"vera": Role.VIEWER, "ines": Role.OPERATOR, "omar": Role.OPERATOR, "roo
 SCRIPT = "<script>alert(1)</script>"
 PEOPLE = ("Ada Brandt", "Jonas Iversen", "Mei Tanaka", "Lucía Ortega", SCRIPT)
 CAMERAS = ("lobby", "gate-north", "loading-dock", "yard", "stairwell-2")
-MODEL, FINGERPRINT = "gaitheat", "9c1d4a77e03b5f61" * 4
 RUN = "3f7a91c2"
 THRESHOLD = 0.84
 LOOPBACK = "tcp://127.0.0.1:*"
-Floats = NDArray[np.float32]
 
 
 @dataclass
@@ -75,6 +80,45 @@ class World:
         """The last word on a new track, now: a person, or a stranger."""
         self.track += 1
         return final(self.people, camera, self.track, time.time_ns(), person, **fields)
+
+    def decide(self, camera: str, window: Floats) -> IdentityFinal:
+        """What a run with this gallery says of somebody's window `[parts, dim]`."""
+        with Gallery(self.gallery, key="none") as gallery:
+            matcher = gallery.matcher(MODEL, FINGERPRINT)
+            distances = matcher.distances(window)
+            threshold, margin = gallery.thresholds(MODEL)
+            uids = {entry.name: entry.uid for entry in gallery.persons()}
+        ranked = sorted(zip(distances, matcher.names, strict=True))
+        verdict = weigh(ranked, (), DecisionLimits(threshold, margin or 0.0), Sightings(40))
+        self.people = uids
+        near = [(name, float(distance)) for distance, name in ranked[:5]]
+        return self.final(
+            camera, verdict.person or "", distance=verdict.distance, margin=verdict.margin,
+            threshold=threshold, candidates=tuple(near), candidate_ids=tuple(uids[name] for name, _ in near),
+        )  # fmt: skip
+
+    def note_visitor(self, person: int, cameras: Sequence[str]) -> str:
+        """Let a stranger walk past some cameras; what the visitor is called."""
+        name = ""
+        with Gallery(self.gallery, key="none") as gallery:
+            book = VisitorBook(gallery, {MODEL: FINGERPRINT}, LinkRule({MODEL: THRESHOLD}))
+            for number, camera in enumerate(cameras):
+                event = self.final(camera)
+                self.publish(event)
+                windows = walk(person, 2 + number)
+                keep_evidence(self.cameras, event, windows)
+                track = TrackRef(RUN, camera, event.track, event.time_ns)
+                kept = {MODEL: KeptWindows.of(list(windows), FINGERPRINT)}
+                noted = book.note(
+                    [Sighting(track=track, first_ns=event.first_ns, windows=kept, distance=1.1)]
+                )
+                name = noted[0].visitor
+        return name
+
+    def newest_id(self, camera: str) -> str:
+        """Id of the newest final event of a camera."""
+        wanted = EventFilter(cameras=frozenset([camera]), kinds=("identity.final",))
+        return self.site.history.page(wanted, 1).events[0].event_id
 
 
 def walk(person: int, count: int = 1, spread: float = 0.02) -> Floats:
@@ -118,8 +162,11 @@ def final(
         "candidates": tuple(zip(names, distances, strict=True)),
         "candidate_ids": tuple(people[name] for name in names),
         "latency_ms": {
-            "decide": 180.0 + 9 * (track % 13), "detect": 10.0 + track % 7, "track": 1.0 + 0.1 * (track % 5),
-            "encode": 17.0 + track % 9, "embed": 6.0 + 0.3 * (track % 8),
+            "decide": 180.0 + 9 * (track % 13),
+            "detect": 10.0 + track % 7,
+            "track": 1.0 + 0.1 * (track % 5),
+            "encode": 17.0 + track % 9,
+            "embed": 6.0 + 0.3 * (track % 8),
         },  # fmt: skip
         "models": {MODEL: FINGERPRINT},
     }
@@ -131,7 +178,9 @@ def day(people: dict[str, str]) -> Iterator[Event]:
     now_ns = time.time_ns()
     yield RunStarted(run=RUN, time_ns=now_ns - 3600 * S_NS, version="0.1.0", cameras=CAMERAS)
     for camera in CAMERAS:
-        yield CameraOnline(run=RUN, time_ns=now_ns - 3600 * S_NS, camera=camera, width=1280, height=720, fps=15)
+        yield CameraOnline(
+            run=RUN, time_ns=now_ns - 3600 * S_NS, camera=camera, width=1280, height=720, fps=15
+        )
     for track in range(1, 90):
         time_ns = now_ns - (90 - track) * 38 * S_NS
         yield from _walk_by(people, track, time_ns)
@@ -155,13 +204,19 @@ def _walk_by(people: dict[str, str], track: int, time_ns: int) -> Iterator[Event
             margin=None, windows=0, candidates=(), candidate_ids=(), frames=9 + track % 8,
         )  # fmt: skip
     elif track % 11 == 0:
-        event = final(people, camera, track, time_ns, status="ambiguous", reason="ambiguous", distance=0.8, margin=0.01)
+        event = final(
+            people, camera, track, time_ns, status="ambiguous", reason="ambiguous", distance=0.8, margin=0.01
+        )
     else:
-        event = final(people, camera, track, time_ns, "" if track % 4 == 0 else names[track // 2 % len(names)])
+        event = final(
+            people, camera, track, time_ns, "" if track % 4 == 0 else names[track // 2 % len(names)]
+        )
     if event.windows:
-        shared = {name: getattr(event, name) for name in ("run", "camera", "track", "status", "person", "person_id")}
+        shared = {
+            name: getattr(event, name) for name in ("run", "camera", "track", "status", "person", "person_id")
+        }
         yield IdentityDecided(
-            **shared, time_ns=time_ns - 3 * S_NS, first_ns=event.first_ns, reason=event.reason, frames=16,
+            **shared, time_ns=time_ns - 3 * S_NS, first_ns=event.first_ns, frames=16,
             distance=event.distance, threshold=THRESHOLD, provisional=True, candidates=event.candidates,
             candidate_ids=event.candidate_ids,
         )  # fmt: skip
@@ -177,8 +232,9 @@ CAMS = """# Kept by the site's owner.
 cameras:
 {cameras}
 models: {{gaitheat: demo}}
-gallery: {{path: people.gallery, key: none}}
+gallery: {{path: people.gallery, key: none, visitors: {{enabled: true}}}}
 events: {{journal: journal}}
+evidence: {{keep: true, live: true}}
 """
 
 
@@ -193,6 +249,8 @@ def world(folder: Path, users: Sequence[str] = tuple(USERS)) -> Iterator[World]:
     with Publisher(Journal(folder / "journal"), LOOPBACK, LOOPBACK) as publisher:
         for event in day(people):
             publisher.publish(event)
+            if isinstance(event, IdentityFinal) and event.windows and event.track > 60:
+                keep_evidence(cameras, event, walk(event.track, event.windows))
         bus = Bus((publisher.endpoint,), (publisher.replay,), cursor=folder / "cursor")
         options = ConsoleOptions(folder / "console", bus=bus, cameras=cameras, port=0)
         with console(options, users) as (address, site):

@@ -75,6 +75,7 @@ class EventView:
         history: everything that was said of the track, oldest first.
         persons: names that can be enrolled to.
         kept: what was noted beside the pictures; None where nothing was.
+        people: how many were enrolled then.
         can_search: whether more like this can be looked for.
     """
 
@@ -88,6 +89,7 @@ class EventView:
     history: list[EventLine]
     persons: list[str]
     kept: TrackEvidence | None
+    people: int
     can_search: bool
 
 
@@ -133,7 +135,7 @@ def view_of(site: Site, actor: Actor, event_id: str) -> EventView:
     event = show_event(stored, site.desk)
     ranks = ranks_of(event, linked=actor.may(Permission.PEOPLE_READ))
     threshold = event.details.get("threshold")
-    may_enrol = actor.may(Permission.PEOPLE_WRITE)
+    kept = site.album.track(actor, stored.camera, stored.run, stored.track)
     return EventView(
         event=line(site, event),
         facts=_facts(event),
@@ -143,10 +145,16 @@ def view_of(site: Site, actor: Actor, event_id: str) -> EventView:
         threshold=threshold,
         scale=scale([threshold, *(rank.distance for rank in ranks)]),
         history=[line(site, one) for one in ask_track(site, actor, stored) if one.type in IDENTITY],
-        persons=sorted(record.name for record in site.desk.people().values()) if may_enrol else [],
-        kept=site.album.track(actor, stored.camera, stored.run, stored.track),
+        persons=names_of(site) if actor.may(Permission.PEOPLE_WRITE) else [],
+        kept=kept,
+        people=kept.decisions[-1].people if kept and kept.decisions else 0,
         can_search=actor.may(SEARCH.permission) and bool(event.details.get("windows")),
     )
+
+
+def names_of(site: Site) -> list[str]:
+    """Everybody who was enrolled by name."""
+    return sorted(record.name for record in site.desk.people().values() if not record.visitor)
 
 
 def ranks_of(event: ShownEvent, *, linked: bool) -> list[Rank]:
