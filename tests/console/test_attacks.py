@@ -111,7 +111,8 @@ def test_the_same_answer_for_what_is_hidden_and_what_is_not_there(browser: Brows
 @pytest.mark.parametrize(
     "path",
     ["/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/%2e%2e/errors.py", "/static//etc/passwd",
-     "/static/....//app.py", "/static/vendor/../../accounts.py", "/api/v1/jobs/..%2f..%2faccounts.db/pictures/x"],
+     "/static/....//app.py", "/static/vendor/../../accounts.py",
+     "/api/v1/jobs/..%2f..%2faccounts.db/pictures/x"],
 )  # fmt: skip
 def test_no_path_leads_out_of_what_is_offered(browser: Browser, path: str) -> None:
     answer = browser(Role.ADMINISTRATOR).get(path)
