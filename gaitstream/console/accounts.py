@@ -251,9 +251,8 @@ class Accounts:
         self.database.close()
 
     def _keep_an_administrator(self, name: str) -> None:
-        self.require(name)
-        others = [u for u in self.users() if u.role is Role.ADMINISTRATOR and u.name != name]
-        if not others:
+        administrators = [user.name for user in self.users() if user.role is Role.ADMINISTRATOR]
+        if self.require(name).name in administrators and len(administrators) == 1:
             raise ConsoleError(f"{name!r} is the last administrator; make another one first")
 
 

@@ -70,8 +70,12 @@ def ask_events(site: Site, actor: Actor, question: EventQuestion) -> EventsAnswe
         waits=question.waits,
     )
     before = Place.parse(question.before) if question.before else None
+    if question.waits:
+        site.verdicts.catch_up()
     found = site.history.page(wanted, question.limit, before)
-    events = [show_event(event, site.desk) for event in found.events]
+    # What was decided before the history heard of it, as after it was made anew, is left out here.
+    open_ = [one for one in found.events if not (question.waits and site.verdicts.is_decided(one.event_id))]
+    events = [show_event(event, site.desk) for event in open_]
     return EventsAnswer(events=events, next=str(found.next or ""))
 
 

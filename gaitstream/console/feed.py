@@ -111,7 +111,7 @@ class Feed:
             self._health.note(event)
         while not self._over.is_set():
             try:
-                added = self._history.add(events)
+                added = self._add(events)
                 self._forget(events)
                 self._subscriber.commit()
             except GaitstreamError as error:
@@ -122,6 +122,16 @@ class Feed:
             self._health.problem = ""
             self._publish(added)
             return
+
+    def _add(self, events: Sequence[Event]) -> list[StoredEvent]:
+        """Keep events; one that nothing can hold, from a broken publisher, does not stop the others."""
+        try:
+            return self._history.add(events)
+        except (OverflowError, ValueError, TypeError) as error:
+            if len(events) == 1:
+                log.error("event %s cannot be kept: %s", events[0].event_id, error)
+                return []
+            return [kept for event in events for kept in self._add([event])]
 
     def _forget(self, events: Sequence[Event]) -> None:
         """Whoever left the gallery, by whatever way, leaves the history."""

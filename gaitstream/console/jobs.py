@@ -146,6 +146,8 @@ class JobDesk:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _work(self, job: Job) -> None:
+        if self._closed:
+            return
         job.state = "running"
         try:
             job.result = self._run(job)

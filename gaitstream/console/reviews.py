@@ -8,21 +8,7 @@ from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.site import Site
 from gaitstream.console.verdicts import ShownMatch
 from gaitstream.errors import ConsoleError
-from gaitstream.gallery import Gallery, confirming
-from gaitstream.gallery.confirming import MatchState
-
-
-def catch_up(site: Site) -> None:
-    """Take out of what waits whatever was decided meanwhile, also on the command line."""
-
-    def work(gallery: Gallery) -> list[ShownMatch]:
-        changed = site.verdicts.read_on(gallery)
-        return [site.verdicts.match(event_id) for event_id in dict.fromkeys(changed)]
-
-    if site.desk.configured:
-        for match in site.desk.call("console", work):
-            if match.state is not MatchState.PROPOSED:
-                site.history.settle(match.event_id)
+from gaitstream.gallery import confirming
 
 
 def show_match(site: Site, actor: Actor, event_id: str) -> ShownMatch:
@@ -32,7 +18,7 @@ def show_match(site: Site, actor: Actor, event_id: str) -> ShownMatch:
         NotFoundError: there is no such event, or the actor may not see its camera.
     """
     event = find_event(site, actor, event_id)
-    catch_up(site)
+    site.verdicts.catch_up()
     return site.verdicts.match(event.event_id)
 
 

@@ -47,7 +47,7 @@ class Site:
         album: pictures of tracks.
         live: pictures of now.
         jobs: work that takes a while.
-        verdicts: what people said of matches; used in the gallery's thread.
+        verdicts: what people said of matches.
         tries: failed logins by address.
         tries_by_name: failed logins by user, from wherever.
     """
@@ -62,8 +62,8 @@ class Site:
     album: Album
     live: LivePictures
     jobs: JobDesk
+    verdicts: Verdicts
     tries: Throttle = field(default_factory=lambda: Throttle(TRIES))
-    verdicts: Verdicts = field(default_factory=Verdicts)
     tries_by_name: Throttle = field(default_factory=lambda: Throttle(TRIES_FROM_ANYWHERE))
     _feed: Feed | None = None
     _over: threading.Event = field(default_factory=threading.Event)
@@ -80,15 +80,17 @@ class Site:
         where, key = _gallery_of(options)
         accounts = Accounts(options.state)
         history = open_history(options.history or options.state / "history.db")
+        desk = GalleryDesk(where, key)
         return cls(
             options=options,
             accounts=accounts,
             sessions=Sessions(accounts),
             history=history,
-            desk=GalleryDesk(where, key),
+            desk=desk,
             health=HealthBoard(),
             hub=Hub(),
             jobs=JobDesk(options.state / "jobs"),
+            verdicts=Verdicts(desk, history),
             album=Album(options.cameras),
             live=LivePictures(options.cameras),
         )

@@ -11,8 +11,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra [console]")
 
+from argon2 import PasswordHasher
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from gaitstream.console import accounts
 from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
@@ -22,6 +25,21 @@ from gaitstream.gallery import Gallery
 PASSWORD = "correct horse battery"
 BASE = "http://localhost"
 Browser = Callable[..., TestClient]
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords hashed in a millisecond: the tests log in a hundred times."""
+    if "real_passwords" not in request.fixturenames:
+        hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        monkeypatch.setattr(accounts, "_hasher", lambda: hasher)
+        accounts._nobody.cache_clear()
+
+
+@pytest.fixture
+def real_passwords() -> None:
+    """Passwords hashed as the console does."""
+    accounts._nobody.cache_clear()
 
 
 @pytest.fixture
@@ -50,20 +68,26 @@ def site(tmp_path: Path, gallery: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def anonymous(site: Site) -> TestClient:
-    """A browser nobody has logged in with."""
-    return TestClient(create_app(site), base_url=BASE, follow_redirects=False)
+def app(site: Site) -> FastAPI:
+    """The application of that console."""
+    return create_app(site)
 
 
 @pytest.fixture
-def browser(site: Site) -> Browser:
+def anonymous(app: FastAPI) -> TestClient:
+    """A browser nobody has logged in with."""
+    return TestClient(app, base_url=BASE, follow_redirects=False)
+
+
+@pytest.fixture
+def browser(site: Site, app: FastAPI) -> Browser:
     """Makes browsers that somebody of a role, and of cameras, has logged in with."""
 
     def make(role: Role = Role.OPERATOR, name: str = "", cameras: frozenset[str] | None = None) -> TestClient:
         user = name or role.value
         if site.accounts.find(user) is None:
             site.accounts.add(user, PASSWORD, role, cameras)
-        client = TestClient(create_app(site), base_url=BASE, follow_redirects=False)
+        client = TestClient(app, base_url=BASE, follow_redirects=False)
         log_in(client, user, PASSWORD)
         return client
 

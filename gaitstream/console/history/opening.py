@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gaitstream.console.history.base import History
+from gaitstream.console.history.postgresql import PostgresHistory
 from gaitstream.console.history.sqlite import SqliteHistory
 from gaitstream.errors import ConfigError
 
@@ -23,7 +24,5 @@ def open_history(where: str | Path) -> History:
     if isinstance(where, Path) or "://" not in text:
         return SqliteHistory(Path(where))
     if text.startswith(("postgresql://", "postgres://")):
-        from gaitstream.console.history.postgresql import PostgresHistory
-
         return PostgresHistory(text)
     raise ConfigError(f"--history {text.partition('://')[0]}://...: give a file or postgresql://...")

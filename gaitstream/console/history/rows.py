@@ -53,21 +53,35 @@ class Row:
 COLUMNS = tuple(Row.__dataclass_fields__)
 
 
+_IDS = uuid.UUID("5b0f6c1e-3f51-4b1a-9a44-6d0f3c2f9a10")
+"""Space of the ids of events that came without one."""
+_NUMBERS = range(-(1 << 63), 1 << 63)
+
+
 def is_kept(event: Event) -> bool:
-    """Whether an event belongs into a history; statistics do not."""
-    return not isinstance(event, PipelineStats)
+    """Whether an event belongs into a history: no statistics, and no time or track that no column holds."""
+    fits = event.time_ns in _NUMBERS and getattr(event, "track", 0) in _NUMBERS
+    return fits and not isinstance(event, PipelineStats)
+
+
+def id_of(event: Event) -> uuid.UUID:
+    """An event's id; where an old publisher gave none, one that comes out the same each time."""
+    try:
+        return uuid.UUID(event.event_id)
+    except ValueError:
+        return uuid.uuid5(_IDS, f"{event.publisher}/{event.epoch}/{event.seq}/{event.topic}/{event.time_ns}")
 
 
 def to_row(event: Event, number: Number) -> Row:
     """The row of an event."""
 
     def optional(space: str, text: str | None) -> int | None:
-        return number(space, text) if text else None
+        return number(space, text.replace("\0", "\ufffd")) if text else None  # PostgreSQL takes no zero
 
     status = getattr(event, "status", None) or getattr(event, "outcome", None)
     person = getattr(event, "person_id", None) or getattr(event, "visitor_id", None)
     return Row(
-        event_id=uuid.UUID(event.event_id).bytes,
+        event_id=id_of(event).bytes,
         time_ns=event.time_ns,
         kind=number("kind", event.type),
         camera=optional("camera", getattr(event, "camera", None)),
