@@ -146,7 +146,7 @@ class Visits:
     days: np.ndarray
 
 
-def visit(demo: Path, seed: int, count: int, days: int = 2, frames: int = 2 * FRAMES) -> Visits:
+def visit(demo: Path, seed: int, count: int, days: int = 2, frames: int = FRAMES + STRIDE) -> Visits:
     """Everybody past every camera once a day, in other clothes each day."""
     cv2.setNumThreads(1)
     models = Models.load(demo)

@@ -3,10 +3,10 @@
     python scripts/evaluate_visitors.py                      # renders, then measures; several minutes
     python scripts/evaluate_visitors.py --cache FILE.npz     # keeps the embeddings there
 
-Everybody passes every camera once a day, in other clothes on the second; up to three windows a pass. The
+Everybody passes every camera once a day, in other clothes on the second; two windows a pass. The
 walks come in the order of days and of people within a day, camera by camera, and are noted in a gallery as a
 run notes them, with the linking distance that the demo's recommended threshold gives. Then each person's
-largest visitor is promoted by name. What is printed, and kept in `gaitstream/zoo/demo/metrics.json` with --record:
+largest visitor is promoted by name. What is printed, and with --record kept in the demo's `metrics.json`:
 
     purity           share of walks that are the majority's of their visitor
     per_person       visitors per person, of people with three windows or more
@@ -128,9 +128,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=60, help="strangers")
     parser.add_argument("--seed", type=int, default=SEED, help="of the crowd")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="embeddings, made when missing")
-    parser.add_argument(
-        "--distance", type=float, metavar="D", help="of linking (default: the product's)"
-    )
+    parser.add_argument("--distance", type=float, metavar="D", help="of linking (default: the product's)")
     parser.add_argument("--record", action="store_true", help="keep the figures in metrics.json")
     args = parser.parse_args()
     advice = zoo.advice()

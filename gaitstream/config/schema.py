@@ -454,6 +454,9 @@ class Events(Section):
     """Events older than this are deleted, to within a day. null: only the size counts."""
     wire: Literal["json", "msgpack"] = "json"
     """How events are encoded in the journal and on the wire; msgpack is smaller and faster."""
+    names: bool = True
+    """Whether events carry people's names beside their ids. false: ids alone, in the journal and on the wire;
+    names are in the gallery, where `gaitstream gallery show` finds them."""
     keys: FilePath | None = None
     """Folder made by `gaitstream keys`: only keys allowed there may listen. null: all on this machine."""
     insecure: bool = False

@@ -46,6 +46,20 @@ def erase(journal: Journal, persons: Collection[str]) -> int:
     return journal.rewrite(change)
 
 
+def only_ids(event: Event) -> Event:
+    """An event without anybody's name: where a name stood among candidates stands the id."""
+    if isinstance(event, Identity):
+        ids = event.candidate_ids
+        candidates = tuple(
+            (ids[index] if index < len(ids) else ERASED, distance)
+            for index, (_, distance) in enumerate(event.candidates)
+        )
+        return msgspec.structs.replace(event, person=None, candidates=candidates)
+    if isinstance(event, TrackEnded | VisitorSeen | VisitorNamed):
+        return msgspec.structs.replace(event, person=None)
+    return event
+
+
 def without_names(event: Event, persons: Collection[str]) -> Event:
     """An event without the names of some people; itself where it has none of them."""
     if isinstance(event, Identity):

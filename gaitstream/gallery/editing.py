@@ -79,6 +79,8 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
         if kept == gone:
             raise GalleryError(f"{keep!r} and {other!r} are one person already")
         _check_alike(kept_record, gone_record)
+        if gone in kept_record.apart:
+            raise GalleryError(f"somebody said that {keep!r} is not {other!r}; look again")
         numbers = [row.number for row in writing.templates(person=gone)]
         _move(gallery, writing, numbers, kept)
         for row in list(writing.pictures(gone)):

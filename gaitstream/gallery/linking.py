@@ -8,20 +8,19 @@ apart stays apart. No clock, no store: windows come in, places go out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gaitstream.gallery.searches import part_distances
-from gaitstream.gallery.sightings import Sighting, TrackRef
+from gaitstream.gallery.searches import Floats
+from gaitstream.gallery.sightings import Sighting
+from gaitstream.gallery.stack import WindowStack
 
-Floats = NDArray[np.float32]
 Windows = Mapping[str, Floats]
 """float32 `[n, parts, dim]` by model."""
 MOST_WALKS = 12
-"""Walks of a visitor that are compared, the latest of each camera first to stay."""
+"""Walks of a visitor that are compared: a new one takes the place of an old one of the camera with most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +44,27 @@ class LinkRule:
         return sum(shares[model] * means[model] / self.distances[model] for model in shares) / total
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Walk:
-    """One walk of a visitor."""
+    """One walk: where and when.
+
+    Attributes:
+        number: names it among all walks of an index; 0 before.
+    """
 
     camera: str
     run: str
     first_ns: int
     last_ns: int
-    windows: dict[str, Floats]
+    number: int = 0
 
     @classmethod
-    def of(cls, sighting: Sighting, models: Mapping[str, str]) -> Walk:
-        """What a sighting is compared by."""
+    def of(cls, sighting: Sighting, number: int = 0) -> Walk:
+        """That of a sighting."""
         track = sighting.track
-        return cls(track.camera, track.run, sighting.first_ns, track.time_ns, sighting.opened(models))
+        return cls(track.camera, track.run, sighting.first_ns, track.time_ns, number)
 
-    def with_(self, other: Walk) -> bool:
+    def beside(self, other: Walk) -> bool:
         """Whether both were in one picture at a time."""
         same = self.camera == other.camera and self.run == other.run
         return same and max(self.first_ns, other.first_ns) <= min(self.last_ns, other.last_ns)
@@ -73,84 +76,94 @@ class Cluster:
 
     Attributes:
         name: such as `visitor-17`.
-        apart: uids of visitors and people whom it is not.
+        number: names it among all that an index ever had.
         competes: it has templates, beside those of a person it is not.
-        walks: the latest, `MOST_WALKS` at most.
+        walks: those that are compared.
         count: how many walks it has in all.
     """
 
     name: str
-    apart: frozenset[str] = frozenset()
+    number: int = 0
     competes: bool = False
     walks: list[Walk] = field(default_factory=list)
     count: int = 0
 
-    def add(self, walk: Walk) -> None:
-        """Take a walk in; of too many, the oldest of the camera that has most is let go."""
-        self.walks.append(walk)
-        self.count += 1
-        if len(self.walks) > MOST_WALKS:
-            cameras = [one.camera for one in self.walks]
-            fullest = max(dict.fromkeys(cameras), key=cameras.count)
-            del self.walks[cameras.index(fullest)]
-
 
 class VisitorIndex:
     """All visitors of a gallery in memory.
+
+    Args:
+        models: fingerprints of the bundles whose windows are compared, by name.
 
     Attributes:
         clusters: by uid.
         tracks: uid of whose each noted track was, by `TrackRef.key`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, models: Mapping[str, str]) -> None:
         self.clusters: dict[str, Cluster] = {}
         self.tracks: dict[tuple[str, str, int], str] = {}
+        self._models = dict(models)
+        self._stacks = {model: WindowStack() for model in models}
+        self._number = 0
 
-    def put(self, uid: str, cluster: Cluster, tracks: Iterable[TrackRef]) -> None:
-        """Enter a visitor, or bring one up to date."""
+    def put(self, uid: str, cluster: Cluster, sightings: Iterable[Sighting] = ()) -> None:
+        """Enter a visitor with all that was seen, or bring one up to date."""
         self.drop(uid)
+        cluster.number = self._next()
         self.clusters[uid] = cluster
-        self.tracks |= {track.key: uid for track in tracks}
+        for sighting in sightings:
+            self.add(uid, sighting)
+
+    def add(self, uid: str, sighting: Sighting) -> None:
+        """Give a visitor one more walk."""
+        cluster, walk = self.clusters[uid], Walk.of(sighting, self._next())
+        for model, windows in sighting.opened(self._models).items():
+            self._stacks[model].add(cluster.number, walk.number, windows)
+        cluster.walks.append(walk)
+        cluster.count += 1
+        self.tracks[sighting.track.key] = uid
+        if len(cluster.walks) > MOST_WALKS:
+            cameras = [one.camera for one in cluster.walks]
+            oldest = cluster.walks.pop(cameras.index(max(dict.fromkeys(cameras), key=cameras.count)))
+            for stack in self._stacks.values():
+                stack.drop_walk(oldest.number)
 
     def drop(self, uid: str) -> None:
         """Forget a visitor."""
-        if self.clusters.pop(uid, None) is not None:
+        cluster = self.clusters.pop(uid, None)
+        if cluster is not None:
+            for stack in self._stacks.values():
+                stack.drop(cluster.number)
             self.tracks = {key: owner for key, owner in self.tracks.items() if owner != uid}
 
-    def nearest(self, walk: Walk, rule: LinkRule, apart: Iterable[str] = ()) -> tuple[str, float] | None:
+    def windows(self, uid: str) -> dict[str, Floats]:
+        """Those that a visitor is compared by."""
+        number = self.clusters[uid].number
+        return {model: stack.of(number) for model, stack in self._stacks.items()}
+
+    def nearest(self, sighting: Sighting, rule: LinkRule) -> tuple[str, float] | None:
         """The visitor whose walks are nearest, and how near in units of the linking distance.
 
-        Visitors who were in the same picture, and those named in `apart`, are left out.
+        Visitors who were in the same picture at the time are left out.
         """
-        out = set(apart)
-        free = {
-            uid: cluster
+        walk, means = Walk.of(sighting), self._means(sighting.opened(self._models))
+        scores = [
+            (rule.score(means.get(cluster.number, {})), uid)
             for uid, cluster in self.clusters.items()
-            if uid not in out and not any(walk.with_(other) for other in cluster.walks)
-        }
-        means = mean_distances(walk.windows, [cluster.walks for cluster in free.values()])
-        scores = [rule.score(one) for one in means]
-        best = min(range(len(scores)), key=scores.__getitem__, default=None)
-        return None if best is None else (list(free)[best], scores[best])
-
-
-def mean_distances(windows: Windows, others: Sequence[Sequence[Walk]]) -> list[dict[str, float]]:
-    """Mean distance of a walk's windows to those of each visitor, by model."""
-    found: list[dict[str, float]] = [{} for _ in others]
-    for model, probes in windows.items():
-        owned = [
-            (index, walk.windows[model])
-            for index, walks in enumerate(others)
-            for walk in walks
-            if model in walk.windows
+            if not any(walk.beside(other) for other in cluster.walks)
         ]
-        if not owned:
-            continue
-        owners = np.repeat([index for index, _ in owned], [len(held) for _, held in owned])
-        each = part_distances(probes, np.concatenate([held for _, held in owned])).mean(axis=0)
-        totals = np.bincount(owners, each, len(others))
-        counts = np.bincount(owners, minlength=len(others))
-        for index in np.flatnonzero(counts).tolist():
-            found[index][model] = float(totals[index] / counts[index])
-    return found
+        score, uid = min(scores, default=(float("inf"), ""))
+        return (uid, score) if np.isfinite(score) else None
+
+    def _means(self, windows: Windows) -> dict[int, dict[str, float]]:
+        """Mean distances by cluster and model."""
+        found: dict[int, dict[str, float]] = {}
+        for model, probes in windows.items():
+            for number, mean in self._stacks[model].mean_distances(probes).items():
+                found.setdefault(number, {})[model] = mean
+        return found
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number

@@ -14,8 +14,9 @@ import msgspec
 
 from gaitstream.gallery.base import Mark, Reading, Writing
 from gaitstream.gallery.gallery import Gallery
-from gaitstream.gallery.linking import Cluster, LinkRule, VisitorIndex, Walk
+from gaitstream.gallery.linking import Cluster, LinkRule, VisitorIndex
 from gaitstream.gallery.records import PersonRecord
+from gaitstream.gallery.searches import Floats
 from gaitstream.gallery.sightings import Sighting
 from gaitstream.gallery.visitors import Promotion, compete, new_visitor
 
@@ -57,7 +58,7 @@ class VisitorBook:
         self.rule = rule
         self._gallery = gallery
         self._models = dict(models)
-        self._index = VisitorIndex()
+        self._index = VisitorIndex(models)
         self._mark: Mark | None = None
         self._promoted: list[Promotion] = []
 
@@ -86,10 +87,9 @@ class VisitorBook:
         promoted, self._promoted = self._promoted, []
         return promoted
 
-    def walks(self, visitor_id: str) -> list[Walk]:
-        """What a visitor is compared by."""
-        cluster = self._index.clusters.get(visitor_id)
-        return list(cluster.walks) if cluster is not None else []
+    def windows(self, visitor_id: str) -> dict[str, Floats]:
+        """What a visitor is compared by, float32 `[n, parts, dim]` by model."""
+        return self._index.windows(visitor_id)
 
     def sightings(self, visitor_id: str) -> list[Sighting]:
         """All that was seen of a visitor."""
@@ -104,20 +104,18 @@ class VisitorBook:
                 writing.add_sightings([self._gallery.vault.sighting_row(sighting.known, sighting)])
                 self._index.tracks[sighting.track.key] = sighting.known
             return None
-        walk = Walk.of(sighting, self._models)
-        found = self._index.nearest(walk, self.rule)
+        found = self._index.nearest(sighting, self.rule)
         near = found[1] if found is not None and found[1] <= 1 else None
         if found is None or near is None:
             uid, name = new_visitor(self._gallery, writing, sighting.first_ns)
-            self._index.put(uid, Cluster(name), ())
+            self._index.put(uid, Cluster(name))
         else:
             uid = found[0]
             name = self._index.clusters[uid].name
         kept = msgspec.structs.replace(sighting, visitor=(name, uid))
         writing.add_sightings([self._gallery.vault.sighting_row(uid, kept)])
         cluster = self._index.clusters[uid]
-        cluster.add(walk)
-        self._index.tracks[sighting.track.key] = uid
+        self._index.add(uid, sighting)
         if cluster.competes:
             compete(self._gallery, writing, uid)
         writing.note_change(uid)
@@ -127,7 +125,7 @@ class VisitorBook:
         changed = reading.changes(self._mark) if self._mark is not None else None
         if changed is None:
             gone = dict(self._index.clusters)
-            self._index = VisitorIndex()
+            self._index = VisitorIndex(self._models)
             records = self._gallery.vault.records(reading)
         else:
             gone = {uid: self._index.clusters[uid] for uid in changed if uid in self._index.clusters}
@@ -143,15 +141,12 @@ class VisitorBook:
         if not record.visitor and not before and self._mark is not None:
             return
         sightings = [self._gallery.vault.sighting(row) for row in reading.sightings(uid)]
-        tracks = [one.track for one in sightings]
         if record.visitor:
             competes = next(iter(reading.templates(person=uid)), None) is not None
-            cluster = Cluster(record.name, frozenset(record.apart), competes)
-            for one in sightings:
-                cluster.add(Walk.of(one, self._models))
-            self._index.put(uid, cluster, tracks)
+            cluster = Cluster(record.name, competes=competes)
+            self._index.put(uid, cluster, sightings)
             return
-        self._index.tracks |= {track.key: uid for track in tracks}
+        self._index.tracks |= {one.track.key: uid for one in sightings}
         were = {one.visitor for one in sightings if one.visitor is not None and one.visitor[1] in before}
         for name, was in sorted(were):
             theirs = [one.track for one in sightings if one.visitor == (name, was)]

@@ -300,6 +300,7 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
             events.replay or next_endpoint(events.endpoint),
             wire=events.wire,
             keys=events.keys,
+            names=events.names,
             insecure=insecure or events.insecure,
         )
     except GaitstreamError:

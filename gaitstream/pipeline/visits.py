@@ -197,12 +197,11 @@ class VisitDesk:
         return found
 
     def _rank(self, book: VisitorBook, noted: Noted, limits: DecisionLimits) -> tuple[str, str] | None:
-        walks = book.walks(noted.visitor_id)
-        if self._people is None or limits.threshold is None or len(walks) < 2:
+        if self._people is None or limits.threshold is None or noted.walks < 2:
             return None
         windows = {
-            model: [ComparedWindow(one) for walk in walks for one in walk.windows.get(model, ())]
-            for model in self._models
+            model: [ComparedWindow(parts) for parts in held]
+            for model, held in book.windows(noted.visitor_id).items()
         }
         ranking = self._people.known.rank(windows, count=2)
         people = self._people.known.people

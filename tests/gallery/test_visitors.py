@@ -131,6 +131,8 @@ def test_what_is_kept_apart_stays_apart(gallery: Gallery) -> None:
     with pytest.raises(GalleryError, match="visitor-1 is not 'Ada'"):
         promote(gallery, "visitor-1", "Ada")
     keep_apart(gallery, "visitor-1", "visitor-2")
+    with pytest.raises(GalleryError, match="'visitor-1' is not 'visitor-2'"):
+        merge(gallery, "visitor-1", "visitor-2")
     entry, [seen] = show_visitor(gallery, "visitor-1")
     assert entry.apart == ("Ada", "visitor-2")
     assert seen.track.camera == "gate"

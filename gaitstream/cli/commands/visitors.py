@@ -18,6 +18,7 @@ from gaitstream.cli.commands.people import load_site
 from gaitstream.config.places import journal_folder
 from gaitstream.config.reading import load_config
 from gaitstream.errors import GalleryError
+from gaitstream.events.erasing import only_ids
 from gaitstream.events.finding import find_event
 from gaitstream.events.offline import append_offline
 from gaitstream.events.schema import Identity
@@ -58,7 +59,9 @@ def promote(args: argparse.Namespace) -> int:
     for track in done.tracks:
         print(f"  {track}  {moment(track.time_ns)}")
     if journal := _journal(args):
-        told = append_offline(journal, visitor_named(done, "promotion"))
+        event = visitor_named(done, "promotion")
+        named = args.cameras is None or load_config(args.cameras).events.names
+        told = append_offline(journal, event if named else only_ids(event))
         print(f"{journal}: " + ("visitor.named is published" if told else "the run that writes it tells"))
     return 0
 
