@@ -21,7 +21,8 @@ from gaitstream.telemetry.logs import json_line
 
 Handler = Callable[[argparse.Namespace], int]
 GROUPS = (
-    "run", "people", "gallery", "visitors", "events", "console", "models", "synth", "bench", "deepstream",
+    "run", "people", "gallery", "visitors", "evidence", "events", "console", "models", "synth", "bench",
+    "deepstream",
 )  # fmt: skip
 """Modules `gaitstream.cli.<name>` with a function `add(commands)`, in the order of the help text."""
 

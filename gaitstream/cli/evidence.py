@@ -40,7 +40,7 @@ def _add_export(actions: Commands) -> None:
     )
     export.add_argument(
         "--templates", choices=("person", "candidates", "none"), default="person",
-        help="whose templates go along: of the person who is named alone, of everybody who was near, of nobody",
+        help="whose templates go along: of the person who is named, of everybody who was near, of nobody",
     )  # fmt: skip
     export.set_defaults(handler="evidence:export_event")
 

@@ -1,4 +1,4 @@
-"""An event leaves the site: its evidence, the event and the templates it was compared with, in one signed file."""
+"""An event leaves the site: evidence, event and the templates it was compared with, in one signed file."""
 
 from __future__ import annotations
 
@@ -55,11 +55,7 @@ def find_event(journal: Path, event_id: str) -> Identity:
         EvidenceError: it is no such id, or an event of another kind.
         MissingEvidenceError: the journal has it not (any more).
     """
-    try:
-        time_ns = int(event_id.replace("-", "")[:12], 16) * 1_000_000
-    except ValueError as error:
-        raise EvidenceError(f"{event_id[:64]!r} is no event_id: give one as the events have it") from error
-    for payload in _payloads(journal, time_ns - EARLY_NS):
+    for payload in _payloads(journal, published_ns(event_id) - EARLY_NS):
         if event_id.encode() not in payload:
             continue
         event = decode(payload)
@@ -68,6 +64,18 @@ def find_event(journal: Path, event_id: str) -> Identity:
                 return event
             raise EvidenceError(f"event {event_id} is {event.type}: evidence is of identity events")
     raise MissingEvidenceError(f"{journal} has no event {event_id} (any more)")
+
+
+def published_ns(event_id: str) -> int:
+    """When an event was published, UTC nanoseconds, by its id.
+
+    Raises:
+        EvidenceError: it is no such id.
+    """
+    try:
+        return int(event_id.replace("-", "")[:12], 16) * 1_000_000
+    except ValueError as error:
+        raise EvidenceError(f"{event_id[:64]!r} is no event_id: give one as the events have it") from error
 
 
 def export(
@@ -91,24 +99,33 @@ def export(
         EvidenceError: what is kept is damaged, or the file cannot be written.
         GalleryError: the gallery cannot be read or written.
     """
-    key = TrackKey(event.camera, event.run, event.track)
-    evidence, embeddings, pictures = folder.read_all(key)
+    signer = Signer.of(gallery)
+    manifest, parts = _assemble(folder, gallery, event, templates_of)
+    with gallery.writing() as writing:  # no file without its line in the log, and no line without its file
+        audit.note(
+            writing, gallery.sealer, "evidence.exported",
+            person=event.person_id or "", count=len(manifest.pictures), detail=f"event {event.event_id}",
+        )  # fmt: skip
+        _write_new(target, pack(manifest, parts, signer))
+    note_signer(signer.key)
+    return Exported(target, signer.key, manifest.notes)
+
+
+def _assemble(
+    folder: SealedFolder, gallery: Gallery, event: Identity, templates_of: TemplatesOf
+) -> tuple[BundleManifest, dict[str, bytes]]:
+    """The manifest of a bundle and its parts by name."""
+    evidence, embeddings, pictures = folder.read_all(TrackKey(event.camera, event.run, event.track))
     decision = evidence.decision_of(event)
     if decision is None:
         raise MissingEvidenceError(
-            f"the evidence of track {event.track} has nothing of event {event.event_id}"
+            f"the evidence of track {event.track} has nothing of event {event.event_id} (any more)"
         )
-    templates, notes = _templates(gallery, evidence, embeddings, decision, templates_of)
-    views = {number: view for shot in evidence.shots for view, number in shot.pictures.items()}
-    endings = [
-        "jpg" if media_type(views[number]) == "image/jpeg" else "png" for number in range(len(pictures))
-    ]
-    picture_parts = {
-        f"pictures/{n}.{end}": data for n, (end, data) in enumerate(zip(endings, pictures, strict=True))
-    }
+    wanted, until_ns = _wanted(decision, templates_of), published_ns(event.event_id)
+    templates, notes = _templates(gallery, evidence, embeddings, decision, wanted, until_ns)
+    picture_parts = dict(zip(_picture_names(evidence), pictures, strict=True))
     window_parts = {f"windows/{number}.f32": data for number, data in enumerate(embeddings)}
-    template_parts = {one.part: data for one, data in templates}
-    parts = {**picture_parts, **window_parts, **template_parts}
+    parts = {**picture_parts, **window_parts, **{one.part: data for one, data in templates}}
     manifest = BundleManifest(
         exported_ns=time.time_ns(),
         exported_by=audit.whoami(),
@@ -123,15 +140,7 @@ def export(
         windows=tuple(window_parts),
         parts=describe_parts(parts),
     )
-    signer = Signer.of(gallery)
-    _write_new(target, pack(manifest, parts, signer))
-    with gallery.writing() as writing:
-        audit.note(
-            writing, gallery.sealer, "evidence.exported",
-            person=event.person_id or "", count=len(pictures), detail=f"event {event.event_id}",
-        )  # fmt: skip
-    note_signer(signer.key)
-    return Exported(target, signer.key, tuple(notes))
+    return manifest, parts
 
 
 def _payloads(journal: Path, since_ns: int) -> Iterator[bytes]:
@@ -149,6 +158,12 @@ def _payloads(journal: Path, since_ns: int) -> Iterator[bytes]:
             return
 
 
+def _picture_names(evidence: TrackEvidence) -> list[str]:
+    """Names of the pictures' parts, by their numbers."""
+    views = sorted((number, view) for shot in evidence.shots for view, number in shot.pictures.items())
+    return [f"pictures/{n}.{'jpg' if media_type(view) == 'image/jpeg' else 'png'}" for n, view in views]
+
+
 def _event(event: Identity) -> dict[str, Any]:
     """The event as it was published, but for the names of people whom it does not name: ids stand there."""
     candidates = tuple(
@@ -163,10 +178,10 @@ def _templates(
     evidence: TrackEvidence,
     embeddings: list[bytes],
     decision: KeptDecision,
-    templates_of: TemplatesOf,
+    wanted: list[str],
+    until_ns: int,
 ) -> tuple[list[tuple[BundledTemplate, bytes]], list[str]]:
     """Templates that give the distances that were kept, and what is to be said about others."""
-    wanted = _wanted(decision, templates_of)
     windows = {
         window.number: (window.model, as_embedding(data, window.shape))
         for window, data in zip(evidence.windows, embeddings, strict=True)
@@ -176,7 +191,7 @@ def _templates(
     chosen: list[tuple[BundledTemplate, bytes]] = []
     notes: list[str] = []
     for person in wanted:
-        for model, parts in _of_person(gallery, person, models, decision.time_ns).items():
+        for model, parts in _of_person(gallery, person, models, until_ns).items():
             if not _gives_the_same(decision, used, person, model, parts):
                 notes.append(f"templates of {person} for {model} have changed since: not in the bundle")
                 continue
@@ -205,7 +220,7 @@ def _of_person(gallery: Gallery, person: str, models: Collection[str], until_ns:
             if row.name not in models:
                 continue
             for template in gallery.vault.templates(reading, row, person):
-                if not isinstance(template, Damage):
+                if not isinstance(template, Damage) and template.created_ns <= until_ns:
                     found.setdefault(row.name, []).append(template.parts)
     return {model: np.stack(parts) for model, parts in found.items()}
 

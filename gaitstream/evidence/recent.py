@@ -110,9 +110,8 @@ def piece_records(folder: SealedFolder, camera: str, path: Path) -> list[RecentF
     """
     try:
         values = list(read_sealed(path, folder.sealer, piece_place(camera, path)))
-        return [
-            msgspec.msgpack.decode(value, type=RecentFrame) for value in values[: len(values) // 2 * 2 : 2]
-        ]
+        whole = values[: len(values) // 2 * 2 : 2]
+        return [msgspec.msgpack.decode(value, type=RecentFrame) for value in whole]
     except MissingEvidenceError:  # its time was over while it was looked for
         return []
     except msgspec.DecodeError as error:

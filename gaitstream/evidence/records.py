@@ -1,4 +1,4 @@
-"""What is kept of a track and of a camera's last minutes, as it lies in files. People are ids, never names."""
+"""What is kept of a track and of a camera's last minutes, as it lies in files. People are ids alone."""
 
 from __future__ import annotations
 

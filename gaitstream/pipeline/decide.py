@@ -236,7 +236,8 @@ class Decider:
                             decisions.append((state, decision))
         with self._stats.stage("publish"):
             for state, decision in decisions:
-                self._publish(state, decision)
+                self._publish(decision)
+                self._offer(state, decision)
         for item in filled:
             if not item.window.provisional:
                 waited_ns = time.time_ns() - item.window.last_ns - self._skew_ns.get(item.camera, 0)
@@ -286,7 +287,8 @@ class Decider:
             counters.unnamed[decision.reason.value] += 1
             far = is_far(decision.distance, decision.threshold)
             counters.far += far and decision.reason is Reason.BELOW_THRESHOLD
-        self._publish(state, decision)
+        self._publish(decision)
+        self._offer(state, decision)
         if self._may_store(decision):
             self._events.emit(self._events.make.ended(state, decision, cause))
         self._matched.discard((camera, track))
@@ -300,17 +302,20 @@ class Decider:
             if sighting is not None:
                 self._visits.put(sighting)
 
-    def _publish(self, state: TrackState, decision: Decision) -> None:
-        stored = self._may_store(decision)
-        if stored:
+    def _publish(self, decision: Decision) -> None:
+        if self._may_store(decision):
             waited_ns = time.time_ns() - decision.time_ns - self._skew_ns.get(decision.camera, 0)
             latency_ms = self._stats.latest_ms | {"decide": max(0.0, waited_ns / 1e6)}
             self._events.emit(self._events.make.identity(decision, latency_ms))
         self._stats.camera(decision.camera).last_identity = in_short(decision)
-        basis = self._identifiers[decision.camera].basis(state, decision) if stored else None
         for observer in self._observers:
             observer.on_decision(decision)
-            if basis is not None:
+
+    def _offer(self, state: TrackState, decision: Decision) -> None:
+        """Offer what a published decision rests on to whoever keeps it."""
+        if self._observers and self._may_store(decision):
+            basis = self._identifiers[decision.camera].basis(state, decision)
+            for observer in self._observers:
                 observer.on_basis(basis)
 
     def _may_store(self, decision: Decision) -> bool:

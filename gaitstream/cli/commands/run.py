@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gaitstream.cli.commands.console import companion_of
+from gaitstream.evidence.observing import open_observers
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.runners.launch import launch
 
@@ -34,4 +35,5 @@ def options_of(args: argparse.Namespace) -> RunOptions:
         frontend=args.frontend,
         view=args.view,
         insecure=args.insecure,
+        observe=(open_observers,),
     )
