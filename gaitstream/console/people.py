@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.site import Site
+from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery, PersonEntry, audit, editing
 from gaitstream.gallery.base import Reading
 from gaitstream.gallery.checksum import Damage
@@ -72,6 +73,7 @@ class ShownReport(BaseModel):
     pictures: int
     tracklets: int = Field(description="Folders of saved tracks that were deleted.")
     events: int = Field(description="Events of journals that lost the name.")
+    evidence: int = Field(description="Tracks whose pictures and windows were erased.")
     history: int = Field(description="Events of the console's history that forgot who it was.")
     places: list[str] = Field(description="What was searched afterwards.")
     remains: list[str] = Field(description="What could not be reached or is still found; empty: all is gone.")
@@ -160,9 +162,15 @@ def forget(site: Site, actor: Actor, person_id: str) -> ShownReport:
 
     A run that writes a journal takes the name out of it by itself, when it learns of the change.
     """
-    places = Places(journals=site.options.journals)
+    places = Places(journals=site.options.journals, evidence=_evidence(site))
     report = _change(site, actor, person_id, lambda gallery, name: forget_everywhere(gallery, name, places))
     return _report(report, site.history.forget(person_id))
+
+
+def _evidence(site: Site) -> tuple[KeptEvidence, ...]:
+    """Where the site keeps pictures of tracks, if it does."""
+    path = site.options.cameras
+    return places_of(site.config(), path) if path is not None else ()
 
 
 def _change(site: Site, actor: Actor, person_id: str, work: Callable[[Gallery, str], T]) -> T:
@@ -215,6 +223,7 @@ def _template(one: Template | Damage) -> ShownTemplate:
 def _report(report: ForgetReport, history: int) -> ShownReport:
     return ShownReport(
         person_id=report.person, time_ns=report.time_ns, templates=report.templates, pictures=report.pictures,
-        tracklets=report.tracklets, events=report.events, history=history, places=report.places,
+        tracklets=report.tracklets, evidence=report.evidence, events=report.events, history=history,
+        places=report.places,
         remains=report.remains,
     )  # fmt: skip

@@ -35,7 +35,8 @@ def templates() -> Jinja2Templates:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": moment, "iso": iso, "words": words_of_name, "percent": percent}
+    environment.filters |= {"moment": moment, "iso": iso, "words": words_of_name}
+    environment.filters |= {"percent": percent, "voice": voice}
     environment.globals |= {
         "version": __version__, "Permission": Permission, "static": static,
         "menu_of": menu_of, "tabs_of": tabs_of,
@@ -91,6 +92,15 @@ def words_of_name(name: str) -> str:
     'insufficient evidence'
     """
     return name.replace("_", " ")
+
+
+def voice(name: str) -> str:
+    """Who said something of a match; users of the console by their names alone.
+
+    >>> voice("console:ines"), voice("ada@gate")
+    ('ines', 'ada@gate')
+    """
+    return name.removeprefix("console:")
 
 
 def percent(share: float) -> str:

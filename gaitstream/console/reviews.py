@@ -8,7 +8,9 @@ from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.site import Site
 from gaitstream.console.verdicts import ShownMatch
 from gaitstream.errors import ConsoleError
-from gaitstream.gallery import confirming
+from gaitstream.gallery import Gallery, confirming
+from gaitstream.gallery.sightings import TrackRef
+from gaitstream.gallery.visitors import reject_track
 
 
 def show_match(site: Site, actor: Actor, event_id: str) -> ShownMatch:
@@ -36,9 +38,19 @@ def confirm(site: Site, actor: Actor, event_id: str) -> ShownMatch:
 
 
 def reject(site: Site, actor: Actor, event_id: str) -> ShownMatch:
-    """Reject a match in the actor's name; raises as `confirm` does."""
+    """Reject a match in the actor's name; raises as `confirm` does.
+
+    Where walks are kept, the one that was taken for the person becomes a visitor's, and is not again.
+    """
     event = _match_event(site, actor, event_id)
-    site.desk.call(actor.audit_name, lambda gallery: confirming.reject(gallery, event.event_id, actor.voice))
+
+    def work(gallery: Gallery) -> None:
+        confirming.reject(gallery, event.event_id, actor.voice)
+        if event.person:
+            track = TrackRef(event.run, event.camera, event.track)
+            reject_track(gallery, track, event.person, actor.voice)
+
+    site.desk.call(actor.audit_name, work)
     return show_match(site, actor, event_id)
 
 

@@ -36,7 +36,6 @@ from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
 from gaitstream.gallery.visiting import VisitorBook
 from gaitstream.pipeline.known import DecisionLimits
 from gaitstream.pipeline.verdict import Sightings, weigh
-
 from tests.console.kept import FINGERPRINT, MODEL, Floats, keep_evidence
 
 S_NS = 1_000_000_000

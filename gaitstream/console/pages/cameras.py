@@ -48,8 +48,12 @@ class CameraForm:
     regions: Annotated[str, Form(max_length=LONGEST_REGIONS)] = "[]"
     region_size: Annotated[str, Form(max_length=40)] = "null"
 
+    def new(self) -> dict[str, Any]:
+        """As a new entry of the file, without what is as usual."""
+        return {"id": self.id} | {key: value for key, value in self.values().items() if value is not None}
+
     def values(self) -> dict[str, Any]:
-        """As an entry of the file."""
+        """As changes of an entry; None takes a key out."""
         values: dict[str, Any] = {
             "fps": self.fps or None,
             "enabled": self.enabled,
@@ -126,7 +130,7 @@ def show_empty(request: Request, _: CameraWriter) -> Response:
 @router.post("/cameras/new")
 def add(request: Request, site: CurrentSite, actor: CameraWriter, form: AskedCamera) -> Response:
     """Write a new camera into the file."""
-    added = cameras.add_camera(site, actor, _draft(NewCamera, {"id": form.id} | form.values()))
+    added = cameras.add_camera(site, actor, _draft(NewCamera, form.new()))
     return go_to(request, "/cameras", f"Added {added.camera}")
 
 
@@ -137,7 +141,7 @@ def test(request: Request, site: CurrentSite, actor: CameraWriter, form: AskedCa
     if form.id in known:
         job = cameras.try_change(site, actor, form.id, _draft(CameraDraft, form.values()))
     else:
-        draft = _draft(NewCamera, {"id": form.id or "new"} | form.values())
+        draft = _draft(NewCamera, {"id": "new"} | {key: one for key, one in form.new().items() if one})
         job = cameras.try_camera(site, actor, draft)
     return render(request, "camera_trial.html", TrialView(job, []))
 

@@ -112,8 +112,7 @@ def _answer(request: Request, site: Site, actor: Actor, chosen: str) -> Response
 
 
 def _view(site: Site, actor: Actor, chosen: str) -> ReviewView:
-    if site.desk.configured:
-        reviews.catch_up(site)
+    site.verdicts.catch_up()
     found = ask_events(site, actor, EventQuestion(waits=True, limit=SHOWN))
     queue = [_waiting(site, event) for event in found.events]
     looked_at = next((event for event in found.events if event.event_id == chosen), None)

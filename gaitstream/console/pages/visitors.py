@@ -19,6 +19,7 @@ from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.site import Site
+from gaitstream.events.offline import append_offline
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.sightings import Sighting
 from gaitstream.gallery.visitors import (
@@ -29,6 +30,7 @@ from gaitstream.gallery.visitors import (
     show_visitor,
     visitors,
 )
+from gaitstream.pipeline.publish import visitor_named
 
 router = APIRouter()
 T = TypeVar("T")
@@ -125,6 +127,8 @@ def name_one(
 ) -> Response:
     """Give a visitor a name."""
     done = _call(site, actor, lambda gallery: promote(gallery, visitor, person))
+    for journal in site.options.journals:
+        append_offline(journal, visitor_named(done, "promotion"))  # a run that writes it tells by itself
     return go_to(request, address_of(done.person_id), f"{done.visitor} is {done.person} from now on")
 
 

@@ -32,11 +32,9 @@ export function listen() {
   const address = document.body.dataset.stream;
   if (!address) return;
   const source = new EventSource(address);
-  let before = false;
   source.addEventListener("open", () => {
     show("live", "connected");
-    if (before) KINDS.dropped.forEach((kind) => waiting.add(kind)); // what was missed while away
-    before = true;
+    KINDS.dropped.forEach((kind) => waiting.add(kind)); // what came since the page was made, or while away
   });
   source.addEventListener("error", () => show("lost", "connection lost"));
   for (const [type, kinds] of Object.entries(KINDS)) {
