@@ -55,9 +55,11 @@ THUMB = (LIVE, EVENTS, REVIEW, PEOPLE, HEALTH)
 """Those that a phone shows beside the menu; the first four that may be seen."""
 
 
-def menu_of(actor: Actor) -> list[MenuGroup]:
-    """The groups and pages that an actor may see."""
-    groups = [MenuGroup(group.title, _allowed(actor, group.pages)) for group in GROUPS]
+def menu_of(actor: Actor, further: Sequence[MenuPage] = ()) -> list[MenuGroup]:
+    """The groups and pages that an actor may see, `further` ones first."""
+    groups = [
+        MenuGroup(group.title, _allowed(actor, group.pages)) for group in (MenuGroup("", further), *GROUPS)
+    ]
     return [group for group in groups if group.pages]
 
 

@@ -23,20 +23,22 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
+LOADER = FileSystemLoader(FOLDER / "templates")
+"""Of all templates; whoever adds pages adds a folder."""
 
 
 @lru_cache(1)
 def templates() -> Jinja2Templates:
     """The templates of `templates/`; filters `moment` and `iso` take UTC nanoseconds, `percent` a share."""
     environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
+        loader=LOADER,
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": moment, "iso": iso, "words": words_of_name}
-    environment.filters |= {"percent": percent, "voice": voice}
+    environment.filters |= {"percent": percent, "voice": voice, "px": px}
     environment.globals |= {
         "version": __version__, "Permission": Permission, "static": static,
         "menu_of": menu_of, "tabs_of": tabs_of,
@@ -92,6 +94,15 @@ def words_of_name(name: str) -> str:
     'insufficient evidence'
     """
     return name.replace("_", " ")
+
+
+def px(value: float) -> str:
+    """A place in a drawing.
+
+    >>> px(12.345)
+    '12.3'
+    """
+    return f"{value:.1f}"
 
 
 def voice(name: str) -> str:

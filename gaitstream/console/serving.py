@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gaitstream.console.options import ConsoleOptions
@@ -12,11 +14,13 @@ from gaitstream.errors import ConsoleError, MissingExtraError
 if TYPE_CHECKING:
     import uvicorn
 
+    from gaitstream.console.further import FurtherPage
+
 log = logging.getLogger(__name__)
 
 
-def make_server(site: Site) -> uvicorn.Server:
-    """A server of a console that does not listen yet."""
+def make_server(site: Site, further: Sequence[FurtherPage] = ()) -> uvicorn.Server:
+    """A server of a console, and of further pages, that does not listen yet."""
     try:
         import uvicorn
 
@@ -26,7 +30,7 @@ def make_server(site: Site) -> uvicorn.Server:
     options = site.options
     return uvicorn.Server(
         uvicorn.Config(
-            create_app(site),
+            create_app(site, further),
             host=options.host,
             port=options.port,
             ssl_certfile=options.certificate,
@@ -41,15 +45,15 @@ def make_server(site: Site) -> uvicorn.Server:
     )
 
 
-def serve(options: ConsoleOptions) -> None:
-    """Serve a console until SIGINT or SIGTERM.
+def serve(options: ConsoleOptions, further: Sequence[FurtherPage] = ()) -> None:
+    """Serve a console, and further pages, until SIGINT or SIGTERM.
 
     Raises:
         ConsoleError: what was asked for is not safe, or the address cannot be listened on.
     """
     site = Site.open(options)
     try:
-        server = make_server(site)
+        server = make_server(site, further)
         server.run()
     except BaseException:
         site.close()
@@ -58,6 +62,12 @@ def serve(options: ConsoleOptions) -> None:
         raise ConsoleError(
             f"{options.host}:{options.port} cannot be listened on; set --port to a free one, or 0"
         )
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def address_of(options: ConsoleOptions) -> str:

@@ -14,9 +14,9 @@ pytest.importorskip("fastapi", reason="needs the extra [console]")
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from gaitstream.config.reading import load_config
-from tests.console.kept import keep_evidence
-from tests.console.world import PASSWORD, SCRIPT, World, walk, world
+from gaitstream.config.reading import load_config  # noqa: E402
+from tests.console.kept import keep_evidence  # noqa: E402
+from tests.console.world import PASSWORD, SCRIPT, World, walk, world  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
@@ -238,8 +238,8 @@ def test_a_name_is_text_wherever_it_is_shown(log_in: LogIn, site: World) -> None
 
 
 PAGES = (
-    "live", "live/lobby", "events", "review", "people", "enrol", "visitors", "search", "cameras", "cameras/new",
-    "health", "calibration", "audit", "account",
+    "live", "live/lobby", "events", "review", "people", "enrol", "visitors", "search", "cameras",
+    "cameras/new", "health", "calibration", "audit", "account",
 )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def final(
             "track": 1.0 + 0.1 * (track % 5),
             "encode": 17.0 + track % 9,
             "embed": 6.0 + 0.3 * (track % 8),
-        },  # fmt: skip
+        },
         "models": {MODEL: FINGERPRINT},
     }
     return IdentityFinal(**(values | fields))  # type: ignore[arg-type]
