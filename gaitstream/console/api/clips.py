@@ -13,7 +13,14 @@ from gaitstream.console.jobs import ShownJob
 from gaitstream.console.people import LONGEST_NAME
 
 router = APIRouter(tags=["clips"])
-_TYPES = ("video/mp4", "video/quicktime", "video/x-matroska", "video/webm", "video/x-msvideo")
+_TYPES = (
+    "application/octet-stream",
+    "video/mp4",
+    "video/quicktime",
+    "video/x-matroska",
+    "video/webm",
+    "video/x-msvideo",
+)
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
