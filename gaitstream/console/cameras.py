@@ -16,8 +16,9 @@ from gaitstream.console.worker import Task
 
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Coordinate = Annotated[float, Field(ge=0, le=100_000)]
-Polygon = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=3, max_length=100)]
-Size = tuple[Annotated[int, Field(gt=0, le=100_000)], Annotated[int, Field(gt=0, le=100_000)]]
+Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
+Polygon = Annotated[list[Point], Field(min_length=3, max_length=100)]
+Size = Annotated[list[Annotated[int, Field(gt=0, le=100_000)]], Field(min_length=2, max_length=2)]
 
 
 class CameraDraft(BaseModel):
@@ -50,8 +51,8 @@ class ShownCamera(BaseModel):
     url: str
     enabled: bool
     fps: float | None
-    regions: list[list[tuple[float, float]]]
-    region_size: tuple[int, int] | None
+    regions: list[list[list[float]]] = Field(description="Polygons of points, x and y in pixels.")
+    region_size: list[int] | None = Field(description="Width and height the regions were drawn on.")
     state: str = Field(description="`online`, `offline`; empty while nothing was heard of it.")
     detail: str = Field(description="Why it is offline.")
     width: int
@@ -133,8 +134,8 @@ def _shown(site: Site, camera: Camera) -> ShownCamera:
             "url": str(camera.url),
             "enabled": camera.enabled,
             "fps": camera.fps,
-            "regions": [list(polygon) for polygon in camera.regions],
-            "region_size": camera.region_size,
+            "regions": [[list(point) for point in polygon] for polygon in camera.regions],
+            "region_size": camera.region_size and list(camera.region_size),
         }
     )
 

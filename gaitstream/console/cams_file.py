@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from yaml import MappingNode, Node, SequenceNode, compose
 
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
@@ -54,15 +55,19 @@ class CamsFile:
         def change(cameras: Cameras) -> None:
             entry = _find(cameras, camera)
             for key, value in values.items():
-                if value is None:
-                    entry.pop(key, None)
-                else:
-                    entry[key] = literal(value)
+                _set(entry, key, value)
 
         return self._change(change)
 
     def remove(self, camera: str) -> Config:
         """Take a camera out; raises as `change` does."""
+        with FileLock(f"{self.path}.lock"):
+            text = self.path.read_text()
+            lines = _lines_of(text, camera)
+            if lines is not None:
+                kept = text.splitlines(keepends=True)
+                del kept[lines.start : lines.stop]
+                return self._write("".join(kept))
         return self._change(lambda cameras: cameras.remove(_find(cameras, camera)))
 
     def _change(self, change: Callable[[Cameras], None]) -> Config:
@@ -118,6 +123,39 @@ def _find(cameras: Cameras, camera: str) -> dict[str, Any]:
         if entry.get("id") == camera:
             return entry
     raise NotFoundError(f"there is no camera {camera[:64]!r}")
+
+
+def _set(entry: Any, key: str, value: Any) -> None:
+    """Set a key, or take it out for None. Comments hang on the key above them: they stay where they are."""
+    last = next(reversed(entry))
+    if value is None:
+        comment = entry.ca.items.pop(key, None)
+        entry.pop(key, None)
+        if comment is not None and key == last:
+            entry.ca.items.setdefault(next(reversed(entry)), comment)
+    elif key in entry:
+        entry[key] = literal(value)
+    else:
+        entry.insert(len(entry) - 1, key, literal(value))
+
+
+def _lines_of(text: str, camera: str) -> range | None:
+    """The lines of a camera's entry, where it has lines of its own; comments below it are not among them."""
+    root = compose(text)
+    entries = [value for key, value in root.value if key.value == "cameras"] if root else []
+    for entry in entries[0].value if entries and not entries[0].flow_style else ():
+        if any(key.value == "id" and value.value == camera for key, value in entry.value):
+            return range(entry.start_mark.line, _last_line(entry) + 1)
+    return None
+
+
+def _last_line(node: Node) -> int:
+    """Where a node's own text ends: a block's mark stands behind the comments below it."""
+    if isinstance(node, MappingNode) and not node.flow_style:
+        return _last_line(node.value[-1][1])
+    if isinstance(node, SequenceNode) and not node.flow_style:
+        return _last_line(node.value[-1])
+    return int(node.end_mark.line)
 
 
 def _yaml(text: str) -> YAML:

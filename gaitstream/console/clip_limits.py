@@ -61,7 +61,10 @@ def _facts(container: av.container.InputContainer, format_: str) -> ClipFacts:
     if not container.streams.video:
         raise ConsoleError("the clip has no pictures in it")
     stream = container.streams.video[0]
-    width, height = stream.codec_context.width, stream.codec_context.height
+    codec = stream.codec_context
+    if codec is None:
+        raise ConsoleError("the clip's pictures are coded in a way that is not known here")
+    width, height = codec.width, codec.height
     if not 0 < width * height <= MOST_PIXELS:
         raise ConsoleError(f"the clip's pictures are {width} x {height}; most are {MOST_PIXELS} pixels")
     frames = 0

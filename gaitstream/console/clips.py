@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from fastapi import Request
@@ -16,11 +17,22 @@ from gaitstream.errors import ConsoleError
 
 
 async def receive_clip(request: Request, path: Path) -> int:
-    """Write a request's body to a file; its size.
+    """Write a request's body to a file; its size. Nothing is left of the folder when that fails.
 
     Raises:
         ConsoleError: it is empty or too large.
     """
+    try:
+        size = await _write(request, path)
+        if not size:
+            raise ConsoleError("there is no clip in this request; send the video as its body")
+    except BaseException:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+    return size
+
+
+async def _write(request: Request, path: Path) -> int:
     size = 0
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         async for piece in request.stream():
@@ -28,8 +40,6 @@ async def receive_clip(request: Request, path: Path) -> int:
             if size > LARGEST_BYTES:
                 raise ConsoleError(f"the clip is larger than {LARGEST_BYTES >> 20} MiB; send a shorter one")
             file.write(piece)
-    if not size:
-        raise ConsoleError("there is no clip in this request; send the video as its body")
     return size
 
 

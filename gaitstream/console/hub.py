@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from gaitstream.console.history import StoredEvent
@@ -52,12 +52,22 @@ class Hub:
 
     def __init__(self) -> None:
         self._viewers: set[Viewer] = set()
+        self._texts: dict[str, str] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def watched(self) -> int:
         """How many streams are open."""
         return len(self._viewers)
+
+    def text(self, event: StoredEvent, make: Callable[[StoredEvent], str]) -> str:
+        """An event as a stream sends it, made once for all who watch."""
+        known = self._texts.get(event.event_id)
+        if known is None:
+            known = self._texts[event.event_id] = make(event)
+            while len(self._texts) > WAITING:
+                del self._texts[next(iter(self._texts))]
+        return known
 
     def publish(self, events: Sequence[StoredEvent]) -> None:
         """Hand events out; from any thread, never waits."""

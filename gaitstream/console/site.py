@@ -123,7 +123,9 @@ class Site:
         return self.options.cameras
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything; allowed more than once."""
+        if self._over.is_set():
+            return
         self._over.set()
         if self._feed is not None:
             self._feed.close()

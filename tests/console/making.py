@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from gaitstream.events import Event, IdentityFinal, TrackEnded
-from gaitstream.events.identifiers import SECOND_NS, EventIds
+from gaitstream.events.identifiers import SECOND_NS as SECOND_NS
+from gaitstream.events.identifiers import EventIds
 
 START_NS = 1_772_438_400 * SECOND_NS
 ADA, BEN = "a" * 20, "b" * 20

@@ -16,7 +16,14 @@ from gaitstream.console.permissions import Permission
 from gaitstream.gallery.retention import DAY_NS
 
 router = APIRouter(tags=["clips"])
-_TYPES = ("video/mp4", "video/quicktime", "video/x-matroska", "video/webm", "video/x-msvideo")
+_TYPES = (
+    "application/octet-stream",
+    "video/mp4",
+    "video/quicktime",
+    "video/x-matroska",
+    "video/webm",
+    "video/x-msvideo",
+)
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -63,11 +63,12 @@ async def messages(
                     return
 
 
-def _texts(site: Site, events: list[StoredEvent]) -> str:
-    shown = [show_event(event, site.desk) for event in events]
-    return "".join(
-        f"event: {event.type}\nid: {event.event_id}\ndata: {event.model_dump_json()}\n\n" for event in shown
-    )
+def _texts(site: Site, events: Sequence[StoredEvent]) -> str:
+    def text(event: StoredEvent) -> str:
+        shown = show_event(event, site.desk)
+        return f"event: {shown.type}\nid: {shown.event_id}\ndata: {shown.model_dump_json()}\n\n"
+
+    return "".join(site.hub.text(event, text) for event in events)
 
 
 def still_holds(request: Request, actor: Actor) -> bool:
