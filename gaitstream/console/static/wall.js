@@ -2,7 +2,7 @@
 const AT_ONCE = 3;
 const PERIOD_MS = 250;
 
-const seen = new Set();
+const seen = new Set(); // tiles of cameras that are in sight
 const busy = new Set();
 
 async function refresh(image) {
@@ -12,6 +12,7 @@ async function refresh(image) {
   try {
     await next.decode();
     image.src = next.src;
+    image.hidden = false;
   } catch {
     await new Promise((done) => setTimeout(done, 2000)); // no picture now
   }
@@ -21,7 +22,8 @@ async function refresh(image) {
 
 function turn() {
   if (document.hidden) return;
-  const due = [...seen].filter((image) => image.isConnected && !busy.has(image) && Date.now() - (image.dataset.last ?? 0) > PERIOD_MS);
+  const images = [...seen].map((tile) => tile.querySelector("img[data-live]")).filter(Boolean);
+  const due = images.filter((image) => image.isConnected && !busy.has(image) && Date.now() - (image.dataset.last ?? 0) > PERIOD_MS);
   due.sort((one, other) => (one.dataset.last ?? 0) - (other.dataset.last ?? 0));
   for (const image of due.slice(0, AT_ONCE - busy.size)) refresh(image);
 }
@@ -39,7 +41,7 @@ export function watchWall() {
   const observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) seen[isIntersecting ? "add" : "delete"](target);
   });
-  const watch = () => wall.querySelectorAll("img[data-live]").forEach((image) => observer.observe(image));
+  const watch = () => wall.querySelectorAll("[data-camera]").forEach((tile) => observer.observe(tile));
   watch();
   wall.addEventListener("htmx:load", watch);
   setInterval(turn, 80);
