@@ -64,5 +64,6 @@ def _pictures(track: int, step: int) -> tuple[bytes, bytes]:
     cv2.rectangle(image, (28, 40), (52, 94), coat, -1)
     cv2.circle(image, (40, 24), 12, (150, 180, 215), -1)
     glow = cv2.GaussianBlur(cv2.absdiff(image[..., 1], np.full((160, 80), image[0, 0, 1])), (21, 21), 0)
-    heat = cv2.normalize(cv2.resize(glow, (48, 64)), None, 0, 255, cv2.NORM_MINMAX)
+    small = cv2.resize(glow, (48, 64))
+    heat = cv2.normalize(small, small, 0, 255, cv2.NORM_MINMAX)
     return cv2.imencode(".jpg", image)[1].tobytes(), cv2.imencode(".png", heat)[1].tobytes()

@@ -6,13 +6,21 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright (dependency group test)")
 pytest.importorskip("fastapi", reason="needs the extra [console]")
 
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from playwright.sync_api import (  # noqa: E402
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    StorageState,
+    expect,
+)
 
 from gaitstream.config.reading import load_config  # noqa: E402
 from tests.console.kept import keep_evidence  # noqa: E402
@@ -44,17 +52,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def sessions() -> dict[str, object]:
+def sessions() -> dict[str, StorageState]:
     """What the browsers of those who have logged in keep, by user."""
     return {}
 
 
 @pytest.fixture
-def log_in(chromium: Browser, site: World, sessions: dict[str, object]) -> Iterator[LogIn]:
+def log_in(chromium: Browser, site: World, sessions: dict[str, StorageState]) -> Iterator[LogIn]:
     """Opens the console as somebody, in a browser of their own; a script that fails fails the test."""
-    contexts, faults = [], []
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
 
-    def open_as(name: str, **options: object) -> Page:
+    def open_as(name: str, **options: Any) -> Page:
         context = chromium.new_context(base_url=site.address, storage_state=sessions.get(name), **options)
         context.set_default_timeout(8000)
         contexts.append(context)
@@ -81,7 +90,7 @@ def fill_in(page: Page, name: str, password: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
-def newest(page: Page) -> object:
+def newest(page: Page) -> Locator:
     return page.locator("#rows tr[data-event]").first
 
 
@@ -183,7 +192,7 @@ def test_of_whoever_is_forgotten_every_picture_is_gone(log_in: LogIn, site: Worl
     page = log_in("root")
     page.goto("/events?person=Lucía Ortega")
     newest(page).get_by_role("link").click()
-    picture = page.locator("#pictures img").first.get_attribute("src")
+    picture = page.locator("#pictures img").first.get_attribute("src") or ""
     assert page.request.get(picture).ok
     page.goto("/people")
     page.get_by_role("link", name="Lucía Ortega").click()
@@ -218,15 +227,16 @@ def test_a_viewer_is_offered_and_granted_nothing_that_operators_may(log_in: LogI
     page.goto("/live")
     for name in ("Review", "People", "Visitors", "Audit", "Calibration"):
         expect(page.get_by_label("Pages", exact=True).get_by_role("link", name=name)).to_have_count(0)
-    assert page.goto("/people").status == 403
+    refused = page.goto("/people")
+    assert refused is not None
+    assert refused.status == 403
     expect(page.get_by_role("alert")).to_contain_text("vera is viewer; this takes the role operator")
     page.goto("/events?status=known")
     newest(page).get_by_role("link").click()
     expect(page.get_by_role("button", name="Confirm")).to_have_count(0)
     address = page.url + "/confirm"
-    token = page.locator("meta[name=csrf]").get_attribute("content")
-    answer = page.request.post(address, headers={"X-CSRF-Token": token})
-    assert answer.status == 403
+    token = page.locator("meta[name=csrf]").get_attribute("content") or ""
+    assert page.request.post(address, headers={"X-CSRF-Token": token}).status == 403
 
 
 def test_a_name_is_text_wherever_it_is_shown(log_in: LogIn, site: World) -> None:

@@ -22,7 +22,7 @@ from gaitstream.console.rendering import render
 from gaitstream.console.showing import ShownEvent, show_event
 from gaitstream.console.site import Site
 from gaitstream.console.verdicts import ShownMatch
-from gaitstream.evidence.reading import TrackEvidence
+from gaitstream.evidence.records import TrackEvidence
 from gaitstream.gallery.sightings import TrackRef
 
 router = APIRouter()
