@@ -27,6 +27,8 @@ from gaitstream.demo.plan import FPS, IOU, LOST_S, DemoPlan
 from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.report import render
 from gaitstream.demo.score import DemoScore, score
+from gaitstream.demo.strangers import in_words as strangers_in_words
+from gaitstream.demo.strangers import name_one
 from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Gallery
@@ -87,10 +89,14 @@ def run_demo(options: DemoOptions, console: Console) -> tuple[DemoRecord, DemoSc
         enrolled = _enrol(plan, console, root, detector, encoder)
         timing.enrolment_s += timing.elapsed_s()
         run = _watch(options, console, root, detector, encoder)
+        enrolled_names = plan.names[: plan.enrolled]
+        visitors = name_one(run.ground_truth.tracks, run.visits, enrolled_names, root / "gallery")
+        if visitors is not None:
+            console.print(strangers_in_words(visitors))
         forgotten = forget_one(plan.names[0], root / "gallery", root / "journal")
         console.print(in_words(forgotten))
         console.print("Writing the report")
-        record = make_record(plan, options.command, timing, enrolled, run, forgotten)
+        record = make_record(plan, options.command, timing, enrolled, run, visitors, forgotten)
     (options.out / "report.html").write_text(render(record), encoding="utf-8")
     (options.out / "record.json").write_bytes(msgspec.json.encode(record))
     return record, score(record)
@@ -126,7 +132,12 @@ def _config(addresses: Sequence[Any], gallery: Path) -> Config:
             ],
             "models": {MODEL: "demo"},
             "tracking": {"lost_s": LOST_S, "iou": IOU},
-            "gallery": {"path": str(gallery), "threshold": advice.threshold, "margin": advice.margin},
+            "gallery": {
+                "path": str(gallery),
+                "threshold": advice.threshold,
+                "margin": advice.margin,
+                "visitors": {"enabled": True},
+            },
         }
     )
 
@@ -179,5 +190,12 @@ def _watch(
         stopped = outcome.cause != "end_of_stream"
         seconds = max(ground_truth.last_s, 1 / FPS) if stopped else plan.seconds
         return LiveRun(
-            ground_truth, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped
+            ground_truth,
+            snapshot,
+            sum(snapshot.events.values()),
+            received,
+            seconds,
+            wall_s,
+            stopped,
+            ear.visits,
         )

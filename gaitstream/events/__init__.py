@@ -31,6 +31,8 @@ from gaitstream.events.schema import (
     TrackEnded,
     TrackStarted,
     Unrecognised,
+    VisitorNamed,
+    VisitorSeen,
 )
 from gaitstream.events.segment import Record
 from gaitstream.events.subscriber import Notice, Received, Subscriber
@@ -60,6 +62,8 @@ __all__ = [
     "TrackEnded",
     "TrackStarted",
     "Unrecognised",
+    "VisitorNamed",
+    "VisitorSeen",
     "decode",
     "encode",
 ]

@@ -18,6 +18,8 @@ from gaitstream.events.schema import (
     TrackEnded,
     TrackStarted,
     Unrecognised,
+    VisitorNamed,
+    VisitorSeen,
 )
 
 QUIET = (TrackStarted, TrackEnded, PipelineStats)
@@ -88,6 +90,11 @@ def _identity(event: Identity) -> str:
 
 
 def _other(event: Event) -> str:
+    if isinstance(event, VisitorSeen):
+        who = f", who is {event.person}" if event.person else ""
+        return f"#{event.track} was {event.visitor}{who}, seen {event.walks} times"
+    if isinstance(event, VisitorNamed):
+        return f"{event.visitor} is {event.person or event.person_id}: {len(event.tracks)} tracks until now"
     if isinstance(event, GalleryChanged):
         return f"gallery: {event.people} people, {len(event.added)} new, {len(event.removed)} gone"
     if isinstance(event, PipelineStats):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 import msgspec
+
+VISITOR_NAME = re.compile(r"visitor-[0-9]+")
+"""What visitors are called, and nobody else."""
 
 
 class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -14,7 +18,8 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         name: as events carry it.
         created_ns: UTC nanoseconds of the first enrolment.
         expires_ns: when the person is erased; None for never.
-        visitor: this is nobody who was named, but a stranger who came again.
+        visitor: this is nobody who was named, but a stranger who may come again.
+        apart: uids of visitors and people of whom somebody said that this is not them.
         consent: what the person agreed to and where that is kept, or on what other ground they are enrolled.
     """
 
@@ -22,6 +27,7 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     created_ns: int
     expires_ns: int | None = None
     visitor: bool = False
+    apart: tuple[str, ...] = ()
     consent: str = ""
 
 

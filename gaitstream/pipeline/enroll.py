@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Config, GallerySection
+from gaitstream.config.schema import Camera, Config, GallerySection, Visitors
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
@@ -178,8 +178,8 @@ def watch(
     if not config.models.recognizers:
         raise ConfigError("no recognizer is configured: set models.recognizers")
     update: dict[str, object] = {"cameras": [camera.model_copy(update={"enabled": True})]}
-    if not match:
-        update["gallery"] = GallerySection()
+    gallery = config.gallery.model_copy(update={"visitors": Visitors()})  # whoever watches notes nobody
+    update["gallery"] = gallery if match else GallerySection()
     collector = _WalkCollector()
     with ExitStack() as stack:
         pipeline = stack.enter_context(

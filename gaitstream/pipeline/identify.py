@@ -289,7 +289,7 @@ class Identifier:
         ]
 
     def _judge(self, state: TrackState, taken: frozenset[int], *, final: bool) -> Decision:
-        if not self._known.people.names:
+        if self._known.people.names.keys() <= self._known.people.visitors:
             return self._decision(state, Status.UNKNOWN, None, Reason.NO_GALLERY, final=final)
         threshold = self.limits.threshold
         ranking = self._rank(state)
@@ -309,6 +309,9 @@ class Identifier:
         elif not free or free[0][0] > threshold or (margin is not None and margin < self.limits.margin):
             # The nearest person walks elsewhere in this picture, or a second one is as near.
             status, reason = Status.AMBIGUOUS, Reason.AMBIGUOUS
+        elif free[0][1] in self._known.people.visitors:
+            # Nearer to a visitor of whom somebody said that it is not the person it was taken for.
+            status, reason = Status.UNKNOWN, Reason.REJECTED
         else:
             status, reason, who = Status.KNOWN, None, free[0][1]
         distance = (free if who is not None else ranked)[0][0] if ranked else None

@@ -44,6 +44,7 @@ from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker
+from gaitstream.pipeline.visits import VisitSink
 from gaitstream.telemetry.stats import Snapshot, Stats
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Pipeline:
         linger: go on without cameras, or when all have ended, until `stop`: the file may bring others.
         run: id of the run in every event; a new one when empty.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
+        visits: where walks are noted; None makes it here, where the site keeps visitors.
         detector: an open detector, which the caller closes; loaded when None.
         encoder: open recognizers and pose model, likewise.
 
@@ -92,6 +94,7 @@ class Pipeline:
         linger: bool = False,
         run: str = "",
         gallery_feed: str | None = None,
+        visits: VisitSink | None = None,
         detector: DetectorModel | None = None,
         encoder: Encoder | None = None,
     ) -> None:
@@ -103,6 +106,7 @@ class Pipeline:
             config, self._encoder.recognizers,
             sink=sink, observers=observers, watch=watch, stale=stale, run=run,
             gallery_feed=gallery_feed,
+            visits=visits,
         )  # fmt: skip
         self._linger = linger
         self._idle = False

@@ -25,6 +25,7 @@ from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventSink, RunEvents
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.visits import VisitSink
 from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class RunSession:
         stale: the file may have changed since `config` was read.
         run: id of the run in every event; a new one when empty.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
+        visits: where walks are noted; None makes it here, where the site keeps visitors.
 
     Attributes:
         config: what runs now.
@@ -100,6 +102,7 @@ class RunSession:
         stale: bool = False,
         run: str = "",
         gallery_feed: str | None = None,
+        visits: VisitSink | None = None,
     ) -> None:
         self.config = config
         self.stats = Stats()
@@ -108,7 +111,7 @@ class RunSession:
         prints = {kind: model.fingerprint for kind, model in recognizers.items()}
         self.events = RunEvents(self.run_id, prints, sink or Discard(), self.stats)
         self.judge = EvidenceJudge(config, recognizers.values())
-        self.decider = Decider(config, recognizers, self.events, self.stats, observers, gallery_feed)
+        self.decider = Decider(config, recognizers, self.events, self.stats, observers, gallery_feed, visits)
         self.observers = tuple(observers)
         self._watcher = None if watch is None else ConfigWatcher(watch, config, stale=stale)
         self._due_s = 0.0
@@ -133,6 +136,7 @@ class RunSession:
             change_cameras: brings the cameras from the configuration it is given to `config`.
         """
         self.events.retry()
+        self.decider.tell_visits()
         self.events.tell_stats(self.config.events.stats_every_s)
         try:
             self._follow_config(change_cameras)
@@ -157,6 +161,7 @@ class RunSession:
         """End all tracks, then publish `run.stopped`."""
         cause = self.stopping.cause or "end_of_stream"
         self.decider.end_all(cause)
+        self.decider.end_visits()
         cameras = self.stats.now.cameras.values()
         outcome = Outcome(
             cause=cause,

@@ -100,7 +100,7 @@ def log_in(client: TestClient, name: str, password: str) -> int:
     answer = client.post("/login", data={"csrf": csrf_of(page), "name": name, "password": password})
     if answer.status_code == 303:
         client.headers["X-CSRF-Token"] = csrf_of(client.get("/events").text)
-    return answer.status_code
+    return int(answer.status_code)
 
 
 def csrf_of(page: str) -> str:
