@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ from gaitstream.console.refusals import NotFoundError
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import acting, note
-from gaitstream.gallery.base import Mark
+from gaitstream.gallery.base import Mark, Reading
 from gaitstream.gallery.records import PersonRecord
 
 T = TypeVar("T")
@@ -144,6 +144,22 @@ class _Names:
         with gallery.store.reading() as reading:
             mark = reading.mark()
             if mark != self._mark:
-                self.records = gallery.vault.records(reading)
+                changed = reading.changes(self._mark) if self._mark is not None else None
+                self.records = (
+                    gallery.vault.records(reading)
+                    if changed is None
+                    else self._with(gallery, reading, changed)
+                )
                 self._mark = mark
         self.read_s, self.problem = time.monotonic(), ""
+
+    def _with(self, gallery: Gallery, reading: Reading, changed: Iterable[str]) -> Mapping[str, PersonRecord]:
+        """The records with those read again that were changed, of whoever is still there."""
+        records = dict(self.records)
+        for uid in changed:
+            row = reading.person(uid)
+            if row is None:
+                records.pop(uid, None)
+            else:
+                records[uid] = gallery.vault.record(row)
+        return records

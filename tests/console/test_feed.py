@@ -18,6 +18,7 @@ from gaitstream.console.feed import Bus
 from gaitstream.console.history import EventFilter, StoredEvent
 from gaitstream.console.hub import WAITING, Hub, Viewer
 from gaitstream.console.options import ConsoleOptions
+from gaitstream.console.pages import stream
 from gaitstream.console.permissions import PERMISSIONS, Actor, Role
 from gaitstream.console.serving import make_server
 from gaitstream.console.site import Site
@@ -112,9 +113,10 @@ def test_whoever_leaves_the_gallery_leaves_the_history(publisher: Publisher, tmp
     site.close()
 
 
-def test_a_browser_hears_within_a_second_and_only_of_its_cameras(
-    publisher: Publisher, tmp_path: Path, gallery: Path
+def test_a_browser_hears_within_a_second_only_of_its_cameras_and_while_its_session_holds(
+    publisher: Publisher, tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stream, "BEAT_S", 0.2)
     port = free_port()
     options = ConsoleOptions(
         tmp_path / "state", bus=bus_of(publisher, tmp_path), gallery=gallery, key="none", port=port
@@ -129,8 +131,8 @@ def test_a_browser_hears_within_a_second_and_only_of_its_cameras(
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             csrf = csrf_of(client.get("/login").text)
             client.post("/login", data={"csrf": csrf, "name": "gatekeeper", "password": PASSWORD})
-            with client.stream("GET", "/stream") as stream:
-                lines = stream.iter_lines()
+            with client.stream("GET", "/stream") as answer:
+                lines = answer.iter_lines()
                 wait_for(lambda: site.hub.watched == 1)
                 assert next(lines) == "retry: 2000"
                 began_s = time.monotonic()
@@ -138,6 +140,8 @@ def test_a_browser_hears_within_a_second_and_only_of_its_cameras(
                 publisher.publish(final(2, "gate"))
                 texts = list(_until_data(lines))
                 assert time.monotonic() - began_s < 1.0
+                site.accounts.set_password("gatekeeper", "another password")
+                assert not [line for line in lines if line.startswith("event:")]  # and it ends
             assert texts[0] == "event: identity.final"
             shown = msgspec.json.decode(texts[-1].removeprefix("data: "))
             assert (shown["camera"], shown["time_ns"]) == ("gate", START_NS + 2_000_000_000)

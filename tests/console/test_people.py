@@ -22,7 +22,8 @@ from tests.console.making import ended, final, stranger
 
 
 def uid_of(client: TestClient, name: str) -> str:
-    return next(one["person_id"] for one in client.get("/api/v1/people").json() if one["name"] == name)
+    people = client.get("/api/v1/people").json()
+    return next(str(one["person_id"]) for one in people if one["name"] == name)
 
 
 def log_of(gallery: Path) -> list[AuditLine]:

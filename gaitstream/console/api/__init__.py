@@ -7,7 +7,18 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from gaitstream.console.api import accounts, audit, cameras, clips, confirmations, events, health, people
+from gaitstream.console.api import (
+    accounts,
+    audit,
+    calibration,
+    cameras,
+    clips,
+    confirmations,
+    events,
+    health,
+    people,
+    visitors,
+)  # fmt: skip
 
 PREFIX = "/api/v1"
 UPLOADS = frozenset(f"{PREFIX}/clips/{what}" for what in ("identify", "enrol", "search"))
@@ -18,6 +29,8 @@ ROUTERS = (
     cameras.router,
     people.router,
     clips.router,
+    visitors.router,
+    calibration.router,
     health.router,
     audit.router,
     accounts.router,
