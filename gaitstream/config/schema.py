@@ -129,6 +129,8 @@ class Camera(Section):
     """Frames analysed per second; the rest is skipped and counted. null: every frame."""
     detect_every: Annotated[int, Field(ge=1, le=30)] = 1
     """Detect on every k-th analysed frame and let the tracker predict in between."""
+    still_every: Annotated[int, Field(ge=1, le=300)] = 1
+    """Detect on every k-th frame only while nobody is tracked and the picture stays the same. 1: always."""
     regions: list[Polygon] = []
     """Polygons `[[x, y], ...]` in pixels; a person counts when the feet are inside one. Empty: everywhere."""
     region_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
@@ -190,7 +192,7 @@ class Pose(Section):
     """An ONNX file, a manifest beside one, or a name of the model zoo."""
 
 
-class Segmenter(Section):
+class SegmenterSection(Section):
     """The segmentation model: needed by recognizers that work on silhouettes."""
 
     model: ModelName
@@ -215,7 +217,7 @@ class Models(Section):
     """Finds people."""
     pose: Annotated[Pose | None, BeforeValidator(_from_name)] = None
     """Finds joints. null: none, unless a recognizer needs one; then `demo`."""
-    segmenter: Annotated[Segmenter | None, BeforeValidator(_from_name)] = None
+    segmenter: Annotated[SegmenterSection | None, BeforeValidator(_from_name)] = None
     """Finds silhouettes. null: none."""
     recognizers: dict[RecognizerName, Annotated[RecognizerModel, BeforeValidator(_from_name)]] = {}
     """Gait recognizers by name; events and the gallery have them under it. A family's own name may stand
@@ -260,7 +262,7 @@ class Models(Section):
         return schema
 
 
-class Runtime(Section):
+class RuntimeSection(Section):
     """How the networks run."""
 
     name: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"] = "auto"
@@ -273,6 +275,9 @@ class Runtime(Section):
     """Most person crops, or frames, in one call of an engine."""
     deadline_ms: Annotated[float, Field(ge=0, le=1000)] = 10.0
     """How long a batch waits to fill across cameras."""
+    latency_ms: Annotated[float, Field(ge=20, le=60_000)] | None = None
+    """Objective for 95% of the live frames, from capture to analysed: under load the least valuable work is
+    left out, counted as `overload`. null: nothing is left out."""
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     """Number of the GPU, for runtimes that have one. Another than the first one is asked of every network."""
 
@@ -330,6 +335,10 @@ class Tracklets(Section):
     """Accepted frames from which a provisional decision is made."""
     max_gap_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """A longer time without an accepted frame starts the window afresh."""
+    settled_after: Annotated[int, Field(ge=1, le=8)] = 3
+    """Full windows in a row that name the same person and settle a track."""
+    settled_every: Annotated[int, Field(ge=1, le=30)] = 1
+    """Of a settled track every k-th frame is encoded; the others count as `settled`. 1: all."""
 
     @model_validator(mode="after")
     def _stride_divides(self) -> Tracklets:
@@ -395,7 +404,7 @@ class Visitors(Section):
     each one's calibrated threshold. null: from the calibrated threshold."""
 
 
-class Gallery(Section):
+class GallerySection(Section):
     """Who is known, and how sure one must be."""
 
     path: FilePath | None = None
@@ -418,13 +427,13 @@ class Gallery(Section):
     """Smallest lead over the second person, else `ambiguous`. null: the gallery's calibrated value."""
 
     @model_validator(mode="after")
-    def _no_visitors_in_watchlist_mode(self) -> Gallery:
+    def _no_visitors_in_watchlist_mode(self) -> GallerySection:
         if self.watchlist_only and self.visitors.enabled:
             raise _misfit("visitors are kept, which watchlist_only forbids: leave one out", "visitors")
         return self
 
     @model_validator(mode="after")
-    def _one_place(self) -> Gallery:
+    def _one_place(self) -> GallerySection:
         if self.path is not None and self.url is not None:
             raise _misfit("path and url are both given; one of them says where the gallery is", "url")
         return self
@@ -527,7 +536,7 @@ class Config(Section):
     """The cameras of the site."""
     models: Models = Models()
     """The networks."""
-    runtime: Runtime = Runtime()
+    runtime: RuntimeSection = RuntimeSection()
     """Where they run."""
     sources: Sources = Sources()
     """Reading and reconnecting."""
@@ -537,7 +546,7 @@ class Config(Section):
     """From tracks to windows."""
     quality: Quality = Quality()
     """From frames to evidence."""
-    gallery: Gallery = Gallery()
+    gallery: GallerySection = GallerySection()
     """Who is known."""
     events: Events = Events()
     """What is published."""
@@ -558,6 +567,19 @@ class Config(Section):
                 raise _misfit(text, "cameras", index, "id")
         return self
 
+    @model_validator(mode="after")
+    def _settled_windows_go_on(self) -> Config:
+        every, gap_s = self.tracklets.settled_every, self.tracklets.max_gap_s
+        for camera in self.cameras:
+            if camera.fps is not None and every > 1 and every / camera.fps >= gap_s:
+                text = (
+                    f"every {every}th of {camera.id}'s {camera.fps:g} frames a second leaves gaps of "
+                    f"max_gap_s, {gap_s:g} s, in which no window would close: at most "
+                    f"{max(1, math.ceil(gap_s * camera.fps) - 1)}"
+                )
+                raise _misfit(text, "tracklets", "settled_every")
+        return self
+
     def camera(self, camera_id: str) -> Camera:
         """The camera of that id; KeyError when there is none."""
         return {camera.id: camera for camera in self.cameras}[camera_id]
@@ -572,7 +594,7 @@ class Config(Section):
         own = camera.thresholds.detection_score
         return self.models.detector.score if own is None else own
 
-    def gallery_for(self, camera: Camera) -> Gallery:
+    def gallery_for(self, camera: Camera) -> GallerySection:
         """The gallery with this camera's own threshold and margin in place."""
         own = camera.thresholds
         update = {"threshold": own.distance, "margin": own.margin}
