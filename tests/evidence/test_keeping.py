@@ -169,6 +169,8 @@ def test_what_is_past_its_time_is_deleted(told: Told, capsys: pytest.CaptureFixt
     assert told.site.reader.recent("gate") == [], "its minutes are over: the world's clock is long past"
     told.site.reader.files.sweep(Evidence(most_gib=1e-9))
     assert not list(told.site.reader.files.track_files())
+    for _ in range(3):
+        told.site.reader.files.sweep(Evidence(), clock=lambda: time.time() + 7200)
     assert not list((told.site.folder / "cams.evidence" / "tracks").iterdir()), "and no empty folder stays"
 
 

@@ -143,19 +143,21 @@ def test_a_viewer_that_takes_nothing_delays_nobody(folder: Path, server: LiveSer
 def test_streams_end_with_the_run(folder: Path) -> None:
     server = LiveServer(LiveFrames(rate=50), folder)
     feeder = Feeder(server)
+    closing = threading.Thread(target=server.close)
 
     async def to_the_end() -> int:
         count = 0
         async for _ in watch(folder, "gate"):
             count += 1
             if count == 1:
-                threading.Thread(target=server.close).start()
+                closing.start()
         return count
 
     try:
         assert asyncio.run(asyncio.wait_for(to_the_end(), 30)) >= 1
     finally:
         feeder.close()
+    closing.join()
     assert list(folder.iterdir()) == []
 
 
