@@ -57,7 +57,7 @@ def test_a_person_who_is_known_is_kept_by_id_and_the_name_is_nowhere(told: Told)
     decision = evidence.decisions[-1]
     assert (decision.person_id, decision.status, decision.reason) == (told.ada, "known", None)
     assert decision.distance is not None
-    assert decision.distance <= 0.2
+    assert 0 < decision.distance <= 0.2
     assert evidence.about == {told.ada}
     kept = [path for path in (told.site.folder / "cams.evidence").rglob("*") if path.is_file()]
     assert kept
@@ -146,7 +146,7 @@ def test_what_was_changed_or_moved_does_not_open(told: Told) -> None:
 def test_the_last_minutes_of_a_camera_are_a_picture_a_second_with_who_is_in_it(told: Told) -> None:
     frames = told.site.reader.recent("gate")
     times = [frame.time_ns for frame in frames]
-    assert len(times) >= 8
+    assert len(times) >= 6
     assert times == sorted(times)
     assert {(frame.width, frame.height) for frame in frames} == {(640, 360)}
     people = [person for frame in frames for person in frame.people]
