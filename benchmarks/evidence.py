@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.evidence.observing import open_observers
 from gaitstream.gallery import Gallery
 from gaitstream.pipeline.base import RunOptions
+from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import open_publisher
 from gaitstream.pipeline.runner import Pipeline
 
@@ -52,11 +54,28 @@ def write_site(folder: Path, cameras: int, seconds: float, evidence: dict[str, A
     return path
 
 
+class Timed(Observer):
+    """Another hook, and the time that the pipeline's thread spends in it."""
+
+    def __init__(self, inner: Observer) -> None:
+        self.spent_s = 0.0
+        for name in ("on_begin", "on_looks", "on_frame", "on_basis", "on_track_ended", "close"):
+            setattr(self, name, self._timed(getattr(inner, name)))
+
+    def _timed(self, hook: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: Any) -> None:
+            begun_s = time.perf_counter()
+            hook(*args)
+            self.spent_s += time.perf_counter() - begun_s if hook.__name__ != "close" else 0.0
+
+        return call
+
+
 def measure(path: Path) -> dict[str, Any]:
     """Run a site to its end in this process."""
     config = load_config(path)
     Gallery(path.parent / "people.gallery", create=True).close()
-    observers = open_observers(RunOptions(config=path), config)
+    observers = [Timed(one) for one in open_observers(RunOptions(config=path), config)]
     with open_publisher(config, path) as publisher:
         with Pipeline(config, sink=publisher, observers=observers) as pipeline:
             before_s, cpu_s = time.perf_counter(), _cpu_s()
@@ -70,6 +89,7 @@ def measure(path: Path) -> dict[str, Any]:
         "tracks": outcome.tracks,
         "wall_ms": 1e3 * wall_s / outcome.frames,
         "cpu_ms": 1e3 * cpu_s / outcome.frames,
+        "hooks_ms": 1e3 * sum(one.spent_s for one in observers) / outcome.frames,
         "evidence": dict(snapshot.evidence),
         "bytes_a_track": statistics.mean(kept) if kept else 0,
     }
@@ -100,11 +120,14 @@ def main() -> None:
                 command = [sys.executable, __file__, "--one", str(path)]
                 said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 found[kind].append(json.loads(said.splitlines()[-1]))
-    print(f"{'':20}{'frames':>8}{'wall ms':>9}{'CPU ms':>8}  a frame; median of {args.rounds}")
+    print(
+        f"{'':20}{'frames':>8}{'wall ms':>9}{'CPU ms':>8}{'hooks ms':>10}  a frame; median of {args.rounds}"
+    )
     for kind, rounds in found.items():
-        wall, cpu = (statistics.median(one[name] for one in rounds) for name in ("wall_ms", "cpu_ms"))
+        figures = ("wall_ms", "cpu_ms", "hooks_ms")
+        wall, cpu, hooks = (statistics.median(one[name] for one in rounds) for name in figures)
         last = rounds[-1]
-        print(f"{kind:20}{last['frames']:8}{wall:9.2f}{cpu:8.2f}  {last['evidence']}", end="")
+        print(f"{kind:20}{last['frames']:8}{wall:9.2f}{cpu:8.2f}{hooks:10.3f}  {last['evidence']}", end="")
         print(f", {last['bytes_a_track'] / 1e3:.0f} kB a track" if last["bytes_a_track"] else "")
     if args.out is not None:
         args.out.write_text(json.dumps(found, indent=1) + "\n")
