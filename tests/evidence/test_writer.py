@@ -27,6 +27,7 @@ from gaitstream.gallery.matching import Matcher
 from gaitstream.pipeline.basis import Basis
 from gaitstream.pipeline.identify import Identifier
 from gaitstream.pipeline.known import DecisionLimits, KnownPeople
+from gaitstream.telemetry.stats import Snapshot
 
 RUN = Begin("run", {"gaitheat": "print"}, "hash")
 ORIGIN = Origin("gallery", {}, "hash")
@@ -99,6 +100,14 @@ def test_a_full_disk_is_counted_and_what_comes_later_is_kept(
     assert caplog.text.count("is not kept") == 1
     evidence = folder.read(TrackKey("gate", "run", 1))
     assert len(evidence.decisions) == 4, "what did not fit before is in it now"
+
+
+def test_workers_counts_come_together() -> None:
+    one, other = Snapshot(), Snapshot()
+    one.evidence.update(kept=2)
+    other.evidence.update(kept=3, no_space=1)
+    one.merge(other)
+    assert one.evidence == {"kept": 5, "no_space": 1}
 
 
 def test_a_full_queue_drops_and_counts_and_never_waits() -> None:
