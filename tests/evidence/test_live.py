@@ -16,7 +16,7 @@ import pytest
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Frame, Person, Reason
-from gaitstream.errors import ConfigError, MissingEvidenceError
+from gaitstream.errors import ConfigError, EvidenceError, MissingEvidenceError
 from gaitstream.evidence.live import LiveFrames
 from gaitstream.evidence.live_client import cameras, watch
 from gaitstream.evidence.live_server import LiveServer, check_private, live_folder
@@ -173,6 +173,8 @@ def test_nobody_else_may_connect_and_a_dead_process_is_passed_over(folder: Path,
     folder.chmod(0o755)
     with pytest.raises(PermissionError, match="open to others"):
         check_private(folder)
+    with pytest.raises(EvidenceError, match="open to others"):
+        asyncio.run(cameras(folder))
     folder.chmod(0o700)
 
 
