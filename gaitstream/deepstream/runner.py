@@ -352,6 +352,11 @@ def open_runner(options: RunOptions, config: Config, publisher: Publisher) -> De
             "--save-video, --save-tracklets, --realtime and --workers need the native front end: no pictures "
             "leave the GPU, and one process feeds it; add --frontend native, or look at --view"
         )
+    if config.evidence.minutes is not None or config.evidence.live:
+        log.warning(
+            "evidence.minutes and evidence.live need pictures, and none leave the GPU: nothing of them is kept "
+            "or offered; look at --view, or add --frontend native"
+        )
     return DeepStreamPipeline(
         config,
         sink=publisher,

@@ -29,8 +29,8 @@ _TRACKS = 1000
 """Files in one folder."""
 PIECE_S = 10.0
 """Length of a piece of the last minutes."""
-PART_S = 3600.0
-"""What is not whole after this time never will be."""
+REST_S = 3600.0
+"""What is not whole after this time never will be, and nobody is about to write into what is empty."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,8 @@ class EvidenceFolder:
         gone = too_much(found, rules, now_s)
         for path in gone:
             erase_file(path)
-            _drop_empty(path.parent, self.path)
         self._sweep_recent(rules, now_s)
-        self._sweep_parts(now_s)
+        self._sweep_rests(now_s)
         return len(gone)
 
     def _sweep_recent(self, rules: Evidence, now_s: float) -> None:
@@ -92,11 +91,13 @@ class EvidenceFolder:
             if minutes is None or began_ns(path) < now_ns - int((minutes * 60 + PIECE_S) * 1e9):
                 erase_file(path)
 
-    def _sweep_parts(self, now_s: float) -> None:
-        for path in self.path.glob(f"tracks/*/*/*/.*{PART}"):
-            with suppress(OSError):
-                if path.stat().st_mtime < now_s - PART_S:
-                    erase_file(path)
+    def _sweep_rests(self, now_s: float) -> None:
+        """Delete files that were never finished, and folders that have been empty for long."""
+        for pattern in (f"tracks/*/*/*/.*{PART}", "tracks/*/*/*", "tracks/*/*", "tracks/*"):
+            for path in self.path.glob(pattern):
+                with suppress(OSError):  # not empty, or another process was quicker
+                    if path.stat().st_mtime < now_s - REST_S:
+                        path.rmdir() if path.is_dir() else erase_file(path)
 
 
 @dataclass(frozen=True)
@@ -193,11 +194,3 @@ def began_ns(piece: Path) -> int:
 
 def _place(key: TrackKey) -> str:
     return f"evidence/{key.camera}/{key.run}/{key.track}"
-
-
-def _drop_empty(folder: Path, root: Path) -> None:
-    """Delete a folder and those above it as far as they are empty."""
-    with suppress(OSError):
-        while folder != root:
-            folder.rmdir()
-            folder = folder.parent

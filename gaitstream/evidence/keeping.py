@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from gaitstream.config.schema import Config
@@ -21,6 +22,8 @@ from gaitstream.telemetry.stats import Stats
 
 REJECTED_SHARE = 4
 """One in so many pictures may be of a frame that was no evidence."""
+MOST_ENDED = 4096
+"""Tracks that may end in one batch: their frames come after them."""
 _Row = tuple[Looks, int]
 
 
@@ -39,6 +42,9 @@ class EvidenceKeeper(Observer):
         self._strips: dict[tuple[str, int], dict[bool, Strip]] = {}
         self._rows: dict[tuple[str, int, int], _Row] = {}
         self._due_ns: dict[str, int] = {}
+        self._ended: deque[tuple[str, int]] = deque(maxlen=MOST_ENDED)
+        self._over: frozenset[tuple[str, int]] = frozenset()
+        """Tracks that have ended with the batch whose frames come now."""
 
     def on_begin(self, run: str, models: Mapping[str, str], config: Config, stats: Stats) -> None:
         """Start the writer."""
@@ -50,6 +56,8 @@ class EvidenceKeeper(Observer):
 
     def on_looks(self, looks: Sequence[Looks]) -> None:
         """Remember what the models looked at until the frames come."""
+        self._over = frozenset(self._ended)
+        self._ended.clear()
         if self._section.keep:
             self._rows = {
                 (person.camera, person.frame_index, person.track): (one, row)
@@ -62,7 +70,7 @@ class EvidenceKeeper(Observer):
         """Take the pictures that are due."""
         if self._section.keep:
             for person in persons:
-                if self._is_due(person):
+                if (person.camera, person.track) not in self._over and self._is_due(person):
                     self._take(frame, person)
         if self._section.minutes is not None and self._is_new_second(frame):
             height, width = frame.image.shape[:2]
@@ -79,6 +87,7 @@ class EvidenceKeeper(Observer):
         """Nothing more comes of the track."""
         if self._section.keep:
             self._strips.pop((state.camera, state.track), None)
+            self._ended.append((state.camera, state.track))
             self._writer.put(Ended(state.camera, state.track))
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gaitstream.errors import EvidenceError, MissingEvidenceError
+from gaitstream.evidence.live_server import check_private
 
 PATIENCE_S = 5.0
 MOST_BYTES = 16 * 2**20
@@ -21,8 +22,17 @@ async def cameras(folder: Path) -> dict[str, Path]:
 
     Args:
         folder: of the sockets, see `live_server.live_folder`.
+
+    Raises:
+        EvidenceError: others may put sockets there.
     """
     found: dict[str, Path] = {}
+    try:
+        check_private(folder)
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        raise EvidenceError(f"live pictures are not looked for in {folder}: {error}") from error
     for path in sorted(folder.glob("*.sock")):
         try:
             async with asyncio.timeout(PATIENCE_S), _asked(path, "cameras") as (reader, length):

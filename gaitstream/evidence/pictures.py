@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,6 +66,8 @@ def encode_crop(crop: Image) -> bytes:
 
 def shrink(image: Image, scale: float) -> Image:
     """A picture made smaller; itself when it is small enough."""
+    import cv2
+
     if scale >= 1.0:
         return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -75,10 +76,14 @@ def shrink(image: Image, scale: float) -> Image:
 
 def encode_jpeg(image: Image, quality: int = QUALITY) -> bytes:
     """A picture, BGR, as JPEG."""
+    import cv2
+
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.tobytes()
 
 
 def _png(grey: NDArray[np.uint8]) -> bytes:
+    import cv2
+
     _, data = cv2.imencode(".png", grey)
     return data.tobytes()

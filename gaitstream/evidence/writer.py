@@ -130,8 +130,12 @@ class EvidenceWriter:
     def close(self) -> None:
         """Write what waits, for a while; then end."""
         self._stop.set()
+        if self._thread.ident is None:
+            return
+        self._thread.join(CLOSE_S)
         if self._thread.is_alive():
-            self._thread.join(CLOSE_S)
+            log.error("evidence that was still waiting after %g s is lost", CLOSE_S)
+            self._counts["too_late"] += 1
 
     def _run(self) -> None:
         while True:
@@ -141,8 +145,7 @@ class EvidenceWriter:
             try:
                 if item is not None:
                     self._take(item)
-                elif self._find_folder() is not None:
-                    self._sweep()
+                self._sweep()
             except Exception:  # a fault here must not end what is being kept
                 log.exception("evidence is not kept")
                 self._counts["fault"] += 1
@@ -230,10 +233,14 @@ class EvidenceWriter:
         return self._folder
 
     def _sweep(self) -> None:
+        """Delete what is past its time, now and then."""
         now_s = time.monotonic()
-        if self._folder is None or now_s < self._sweep_s:
+        if now_s < self._sweep_s:
+            return
+        folder = self._find_folder()
+        if folder is None:
             return
         self._sweep_s = now_s + SWEEP_S
-        gone = self._folder.folder.sweep(self._section)
+        gone = folder.folder.sweep(self._section)
         if gone:
             log.info("retention deleted the evidence of %d tracks", gone)

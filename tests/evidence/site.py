@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from gaitstream.config.reading import load_config
@@ -93,11 +94,12 @@ class KeepingSite:
         return found
 
     def enrol_from(self, event: Identity, name: str) -> str:
-        """Enrol whoever an event is about; the id that they get."""
-        evidence = self.evidence(event)
+        """Enrol whoever an event is about, as they walk on another day; the id that they get."""
+        evidence, rng = self.evidence(event), np.random.default_rng(1)
         with self.gallery() as gallery:
             for number in evidence.decisions[-1].used:
                 parts = self.reader.embedding(evidence, number)
-                gallery.enroll(name, MODEL, evidence.models[MODEL], parts[None])
+                other = parts + rng.normal(scale=1e-3, size=parts.shape).astype(np.float32)
+                gallery.enroll(name, MODEL, evidence.models[MODEL], other[None])
             with gallery.store.reading() as reading:
                 return gallery.person(reading, name)[0]

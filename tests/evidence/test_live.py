@@ -16,7 +16,7 @@ import pytest
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Frame, Person, Reason
-from gaitstream.errors import ConfigError, MissingEvidenceError
+from gaitstream.errors import ConfigError, EvidenceError, MissingEvidenceError
 from gaitstream.evidence.live import LiveFrames
 from gaitstream.evidence.live_client import cameras, watch
 from gaitstream.evidence.live_server import LiveServer, check_private, live_folder
@@ -143,19 +143,21 @@ def test_a_viewer_that_takes_nothing_delays_nobody(folder: Path, server: LiveSer
 def test_streams_end_with_the_run(folder: Path) -> None:
     server = LiveServer(LiveFrames(rate=50), folder)
     feeder = Feeder(server)
+    closing = threading.Thread(target=server.close)
 
     async def to_the_end() -> int:
         count = 0
         async for _ in watch(folder, "gate"):
             count += 1
             if count == 1:
-                threading.Thread(target=server.close).start()
+                closing.start()
         return count
 
     try:
         assert asyncio.run(asyncio.wait_for(to_the_end(), 30)) >= 1
     finally:
         feeder.close()
+    closing.join()
     assert list(folder.iterdir()) == []
 
 
@@ -171,6 +173,8 @@ def test_nobody_else_may_connect_and_a_dead_process_is_passed_over(folder: Path,
     folder.chmod(0o755)
     with pytest.raises(PermissionError, match="open to others"):
         check_private(folder)
+    with pytest.raises(EvidenceError, match="open to others"):
+        asyncio.run(cameras(folder))
     folder.chmod(0o700)
 
 

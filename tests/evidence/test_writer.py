@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Evidence
-from gaitstream.data import Decision, Embedding, Person, Tracklet
+from gaitstream.config.schema import Config, Evidence
+from gaitstream.data import Decision, Embedding, Frame, Person, Tracklet
 from gaitstream.errors import GalleryError
 from gaitstream.evidence.desk import Desk
 from gaitstream.evidence.folder import SealedFolder
+from gaitstream.evidence.keeping import EvidenceKeeper, hash_config
 from gaitstream.evidence.pictures import Views
 from gaitstream.evidence.records import TrackKey
 from gaitstream.evidence.tracks import MOST_DECISIONS, GatheredTrack, Origin, Strip, Taken
@@ -27,6 +28,7 @@ from gaitstream.gallery.matching import Matcher
 from gaitstream.pipeline.basis import Basis
 from gaitstream.pipeline.identify import Identifier
 from gaitstream.pipeline.known import DecisionLimits, KnownPeople
+from gaitstream.telemetry.stats import Snapshot, Stats
 
 RUN = Begin("run", {"gaitheat": "print"}, "hash")
 ORIGIN = Origin("gallery", {}, "hash")
@@ -51,6 +53,7 @@ class Walk:
         one = Embedding(Tracklet("gaitheat", "gate", 1, 0, self._second, 9, parts, False), parts, "print")
         self._identifier.add(one, self._known.match([one])[0])
         decision: Decision = self._identifier.decide(1)
+        self.state = self._identifier.tracks[1]
         return self._identifier.basis(self._identifier.tracks[1], decision)
 
 
@@ -99,6 +102,14 @@ def test_a_full_disk_is_counted_and_what_comes_later_is_kept(
     assert caplog.text.count("is not kept") == 1
     evidence = folder.read(TrackKey("gate", "run", 1))
     assert len(evidence.decisions) == 4, "what did not fit before is in it now"
+
+
+def test_workers_counts_come_together() -> None:
+    one, other = Snapshot(), Snapshot()
+    one.evidence.update(kept=2)
+    other.evidence.update(kept=3, no_space=1)
+    one.merge(other)
+    assert one.evidence == {"kept": 5, "no_space": 1}
 
 
 def test_a_full_queue_drops_and_counts_and_never_waits() -> None:
@@ -164,3 +175,52 @@ def test_a_track_that_never_ends_is_bounded() -> None:
     assert {n for one in evidence.decisions for n in one.used} == {one.number for one in evidence.windows}
     assert len(track.embeddings()) == len(evidence.windows) <= 256
     assert evidence.missed["decisions"] > 0
+
+
+@pytest.fixture
+def keeper(folder: SealedFolder) -> Iterator[EvidenceKeeper]:
+    cams = {"cameras": [{"id": "gate", "url": "synth://corridor"}], "gallery": {"path": "people.gallery"}}
+    config = Config.model_validate({**cams, "evidence": {"keep": True, "pictures": 4}})
+    made = EvidenceKeeper(config, EvidenceWriter(lambda: folder, config.evidence, {True: 4, False: 1}))
+    made.on_begin("run", {"gaitheat": "print"}, config, Stats())
+    yield made
+    made.close()
+
+
+def test_without_frames_everything_is_kept_but_pictures(folder: SealedFolder, keeper: EvidenceKeeper) -> None:
+    """As behind DeepStream, where no picture leaves the GPU."""
+    walk = Walk()
+    for _ in range(3):
+        keeper.on_basis(walk.decide())
+    keeper.on_track_ended(walk.state, walk.decide().decision, "lost")
+    keeper.close()
+    evidence = folder.read(TrackKey("gate", "run", 1))
+    assert len(evidence.decisions) == 3
+    assert len(evidence.windows) == 3
+    assert evidence.shots == ()
+    assert evidence.models == {"gaitheat": "print"}
+
+
+def test_frames_of_a_track_that_ended_in_their_batch_are_held_for_nobody(keeper: EvidenceKeeper) -> None:
+    walk = Walk()
+    frame = Frame("gate", 1, 1, np.zeros((90, 160, 3), np.uint8))
+    keeper.on_basis(walk.decide())
+    keeper.on_track_ended(walk.state, walk.decide().decision, "lost")
+    keeper.on_looks([])
+    keeper.on_frame(frame, [walk.sighting()], {})
+    assert keeper._strips == {}
+    keeper.close()
+    assert keeper._writer._tracks == {}
+
+
+def test_a_changed_configuration_is_told_by_its_hash(folder: SealedFolder, keeper: EvidenceKeeper) -> None:
+    walk, key = Walk(), TrackKey("gate", "run", 1)
+    keeper.on_basis(walk.decide())
+    cams = {"cameras": [{"id": "gate", "url": "rtsp://viewer:secret@10.0.0.5/1"}]}
+    changed = Config.model_validate(cams)
+    keeper.on_config(changed)
+    keeper.on_basis(walk.decide())
+    keeper.close()
+    assert folder.read(key).config_hash == hash_config(changed)
+    other = Config.model_validate({"cameras": [{"id": "gate", "url": "rtsp://viewer:other@10.0.0.5/1"}]})
+    assert hash_config(other) == hash_config(changed), "a password has no part in it"

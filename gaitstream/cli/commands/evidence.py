@@ -73,6 +73,8 @@ def key(args: argparse.Namespace) -> int:
 
 def live(args: argparse.Namespace) -> int:
     """`evidence live`."""
+    if sys.stdout.isatty():
+        raise ConfigError("live pictures are no text: send them into a file or a program, with > or |")
     folder = live_folder(evidence_folder(load_config(args.cameras), args.cameras))
     asyncio.run(_pass_on(folder, args.camera))
     return 0
