@@ -11,11 +11,13 @@ from gaitstream.console.asking import find_event
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.site import Site
+from gaitstream.events.offline import append_offline
 from gaitstream.gallery import Gallery, visitors
 from gaitstream.gallery.appearances import Appearance, appearances, like_track
 from gaitstream.gallery.base import Reading
 from gaitstream.gallery.sightings import Sighting, TrackRef
 from gaitstream.gallery.visitors import VisitorEntry
+from gaitstream.pipeline.publish import visitor_named
 from gaitstream.pipeline.visits import site_rule
 
 
@@ -95,6 +97,8 @@ def promote(site: Site, actor: Actor, visitor_id: str, person: str) -> ShownProm
     """Give a visitor a name, also that of somebody who is there; raises as `show_visitor`."""
     show_visitor(site, actor, visitor_id)
     done = site.desk.call(actor.audit_name, lambda gallery: visitors.promote(gallery, visitor_id, person))
+    for journal in site.options.journals:
+        append_offline(journal, visitor_named(done, "promotion"))  # a run that writes it tells by itself
     return ShownPromotion(
         visitor=done.visitor,
         person_id=done.person_id,
@@ -134,12 +138,23 @@ def find_alike(site: Site, actor: Actor, event_id: str, since_ns: int, most: int
         GalleryError: nothing is kept of its track.
     """
     event = find_event(site, actor, event_id)
+    return alike(site, actor, TrackRef(event.run, event.camera, event.track), since_ns, most)
+
+
+def alike(site: Site, actor: Actor, track: TrackRef, since_ns: int, most: int) -> list[ShownAppearance]:
+    """Kept walks like that of a track, nearest first, on the actor's cameras.
+
+    Raises:
+        NotFoundError: the actor may not see the track's camera.
+        GalleryError: nothing is kept of it.
+    """
+    if not actor.sees(track.camera):
+        raise NotFoundError(f"there is no track {str(track)[:64]!r}")
     config = site.config()
 
     def work(gallery: Gallery) -> list[Appearance]:
         thresholds = {model: gallery.thresholds(model)[0] for model in gallery.models()}
-        like = like_track(gallery, TrackRef(event.run, event.camera, event.track))
-        return appearances(gallery, like, site_rule(config, thresholds), since_ns, most)
+        return appearances(gallery, like_track(gallery, track), site_rule(config, thresholds), since_ns, most)
 
     found = site.desk.call(actor.audit_name, work)
     return [_appearance(one) for one in found if actor.sees(one.sighting.track.camera)]

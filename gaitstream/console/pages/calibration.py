@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Form, Query, Request
@@ -12,20 +11,19 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from gaitstream.console.access import CalibrationReader, CalibrationWriter, CurrentSite
+from gaitstream.console.calibrating import choose
 from gaitstream.console.pages.drawing import Scale, scale
 from gaitstream.console.pages.moving import go_to
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
 from gaitstream.console.site import Site
-from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.calibration import describe, fpir_at, fpir_interval, per_person
 from gaitstream.gallery.searches import search_all
 from gaitstream.gallery.sightings import spread
-from gaitstream.gallery.site import SiteCalibration, calibrate_site, describe_site, drift_of, kept_calibration
+from gaitstream.gallery.site import SiteCalibration, describe_site, drift_of, kept_calibration
 
 router = APIRouter()
-T = TypeVar("T")
 Floats = NDArray[np.float64]
 MOST_SEARCHES = 1000
 """Templates searched for, to draw the distances; spread over the gallery."""
@@ -165,22 +163,12 @@ def aim(
     by: Annotated[str, Form(pattern="^(gallery|site)$")] = "gallery",
 ) -> Response:
     """Choose the threshold for a rate, in per cent, by the enrolled people or by the walks of the site."""
-    share = fpir / 100
-
-    def work(gallery: Gallery) -> float:
-        if by == "site":
-            return calibrate_site(gallery, model, share).threshold
-        found = gallery.calibrate(model, share)
-        if found is None:
-            raise GalleryError("there is neither a second person nor a second template to calibrate by")
-        return found.threshold
-
-    threshold = _call(site, actor, work)
-    return go_to(request, "/calibration", f"The threshold is {threshold:.3f} now")
+    choose(site, actor, model, fpir / 100, from_site=by == "site", keep=True)
+    return go_to(request, "/calibration", f"The threshold aims at {fpir:g} % from now on")
 
 
 def _view(site: Site, actor: Actor, model: str, threshold: float | None) -> CalibrationView:
-    return _call(site, actor, lambda gallery: _read(gallery, model, threshold))
+    return site.desk.call(actor.audit_name, lambda gallery: _read(gallery, model, threshold))
 
 
 def _read(gallery: Gallery, asked: str, threshold: float | None) -> CalibrationView:
@@ -247,7 +235,3 @@ def _bars(distances: Distances, top: float) -> list[Bar]:
                 height = round(TALLEST * count / counts.max(), 2)
                 bars.append(Bar(tone, round(index * width, 3), round(0.92 * width, 3), AXIS - height, height))
     return bars
-
-
-def _call(site: Site, actor: Actor, work: Callable[[Gallery], T]) -> T:
-    return site.desk.call(actor.audit_name, work)

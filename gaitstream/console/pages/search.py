@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from gaitstream.console import strangers
 from gaitstream.console.access import CurrentSite, VisitorReader
 from gaitstream.console.pages.drawing import Scale, scale
 from gaitstream.console.pages.lines import thumb
 from gaitstream.console.pages.pictures import ShownStrip, strip_of
 from gaitstream.console.permissions import Actor
-from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.site import Site
-from gaitstream.gallery import Gallery
-from gaitstream.gallery.appearances import Appearance, appearances, describe_appearance, like_track
 from gaitstream.gallery.retention import DAY_NS
-from gaitstream.gallery.searches import Floats
 from gaitstream.gallery.sightings import TrackRef
-from gaitstream.pipeline.visits import site_rule
 
 router = APIRouter()
 SPANS = {"1": "1 day", "7": "7 days", "30": "30 days", "365": "1 year"}
 """Days back, and how they are called."""
 SAME = 1.0
 """Distances are given in units of the one at which two walks are of the same person."""
+MOST_FOUND = 50
 Days = Annotated[int, Query(ge=1, le=3650)]
 
 
@@ -82,41 +79,16 @@ def show(
             request, "search.html", SearchView("", days, ShownStrip([]), None, scale([SAME])), spans=SPANS
         )
     track = TrackRef.parse(like)
-    if not actor.sees(track.camera):
-        raise NotFoundError(f"there is no track {like[:64]!r}")
-    found = search(site, actor, days, lambda gallery: like_track(gallery, track))
+    since_ns = time.time_ns() - days * DAY_NS
+    alike = strangers.alike(site, actor, track, since_ns, MOST_FOUND)
+    found = found_of(site, actor, [one.model_dump() | {"who": one.person} for one in alike])
     strip = strip_of(site, actor, track.camera, track.run, track.track, time_ns=0)
     view = SearchView(like, days, strip, found, scale([SAME, *(one.distance for one in found)]))
     return render(request, "search.html", view, spans=SPANS)
 
 
-def search(
-    site: Site, actor: Actor, days: int, like: Callable[[Gallery], Mapping[str, Floats]]
-) -> list[Found]:
-    """The walks past cameras that the actor may see, nearest first; noted in the audit log.
-
-    Args:
-        site: whose gallery.
-        actor: who asks.
-        days: how far back.
-        like: gives the windows to search for.
-
-    Raises:
-        GalleryError: nothing is kept of what is searched for.
-    """
-    config = site.config()
-    since_ns = time.time_ns() - days * DAY_NS
-
-    def work(gallery: Gallery) -> list[Appearance]:
-        rule = site_rule(config, {model: gallery.thresholds(model)[0] for model in gallery.models()})
-        return appearances(gallery, like(gallery), rule, since_ns)
-
-    found = site.desk.call(actor.audit_name, work)
-    return found_of(site, actor, [describe_appearance(one) for one in found])
-
-
 def found_of(site: Site, actor: Actor, plain: Sequence[Mapping[str, Any]]) -> list[Found]:
-    """What a job has found, of the cameras that the actor may see."""
+    """Appearances as plain data, of the cameras that the actor may see."""
     return [
         Found(
             who=one["who"], camera=one["camera"], number=one["track"],
