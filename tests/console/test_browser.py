@@ -31,6 +31,9 @@ if CHROMIUM is None:
     pytest.skip("no Chromium; scripts/setup.sh installs Debian's", allow_module_level=True)
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
+PATIENCE_MS = 30_000
+"""With a machine that others use, too."""
+expect.set_options(timeout=PATIENCE_MS)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 LogIn = Callable[..., Page]
 
@@ -65,7 +68,7 @@ def log_in(chromium: Browser, site: World, sessions: dict[str, StorageState]) ->
 
     def open_as(name: str, **options: Any) -> Page:
         context = chromium.new_context(base_url=site.address, storage_state=sessions.get(name), **options)
-        context.set_default_timeout(8000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -95,7 +98,7 @@ def arrival_s(page: Page, site: World) -> float:
     event = site.final("yard", "Ada Brandt")
     began_s = time.monotonic()
     site.publish(event)
-    expect(newest(page)).to_contain_text(f"#{event.track}", timeout=8000)
+    expect(newest(page)).to_contain_text(f"#{event.track}")
     return time.monotonic() - began_s
 
 
@@ -174,7 +177,7 @@ def test_whoever_is_enrolled_from_an_event_is_recognised_on_another_camera(
     assert seen_again.person == "Nora Feld"
     page.goto("/events?camera=yard")
     site.publish(seen_again)
-    expect(newest(page)).to_contain_text("Nora Feld", timeout=3000)
+    expect(newest(page)).to_contain_text("Nora Feld")
 
 
 def test_a_visitor_is_promoted(log_in: LogIn, site: World) -> None:
@@ -218,7 +221,7 @@ def test_why_a_camera_cannot_be_seen_is_told(log_in: LogIn, site: World) -> None
     page.get_by_label("Name").fill("cellar")
     page.get_by_label("Address").fill("rtsp://127.0.0.1:9/stream1")
     page.get_by_role("button", name="Test").click()
-    expect(page.get_by_role("alert").first).to_contain_text("127.0.0.1:9", timeout=30_000)
+    expect(page.get_by_role("alert").first).to_contain_text("127.0.0.1:9")
     page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/cameras")
     expect(page.get_by_role("row", name="cellar")).to_be_visible()
