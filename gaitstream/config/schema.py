@@ -129,6 +129,8 @@ class Camera(Section):
     """Frames analysed per second; the rest is skipped and counted. null: every frame."""
     detect_every: Annotated[int, Field(ge=1, le=30)] = 1
     """Detect on every k-th analysed frame and let the tracker predict in between."""
+    still_every: Annotated[int, Field(ge=1, le=300)] = 1
+    """Detect on every k-th frame only while nobody is tracked and the picture stays the same. 1: always."""
     regions: list[Polygon] = []
     """Polygons `[[x, y], ...]` in pixels; a person counts when the feet are inside one. Empty: everywhere."""
     region_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
@@ -273,6 +275,9 @@ class RuntimeSection(Section):
     """Most person crops, or frames, in one call of an engine."""
     deadline_ms: Annotated[float, Field(ge=0, le=1000)] = 10.0
     """How long a batch waits to fill across cameras."""
+    latency_ms: Annotated[float, Field(ge=20, le=60_000)] | None = None
+    """Objective for 95% of the live frames, from capture to analysed: under load the least valuable work is
+    left out, counted as `overload`. null: nothing is left out."""
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     """Number of the GPU, for runtimes that have one. Another than the first one is asked of every network."""
 
@@ -330,6 +335,10 @@ class Tracklets(Section):
     """Accepted frames from which a provisional decision is made."""
     max_gap_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """A longer time without an accepted frame starts the window afresh."""
+    settled_after: Annotated[int, Field(ge=1, le=8)] = 3
+    """Full windows in a row that name the same person and settle a track."""
+    settled_every: Annotated[int, Field(ge=1, le=30)] = 1
+    """Of a settled track every k-th frame is encoded; the others count as `settled`. 1: all."""
 
     @model_validator(mode="after")
     def _stride_divides(self) -> Tracklets:
@@ -556,6 +565,19 @@ class Config(Section):
             if first != index:
                 text = f"{camera.id!r} is the id of cameras[{first}] already; give every camera its own"
                 raise _misfit(text, "cameras", index, "id")
+        return self
+
+    @model_validator(mode="after")
+    def _settled_windows_go_on(self) -> Config:
+        every, gap_s = self.tracklets.settled_every, self.tracklets.max_gap_s
+        for camera in self.cameras:
+            if camera.fps is not None and every > 1 and every / camera.fps >= gap_s:
+                text = (
+                    f"every {every}th of {camera.id}'s {camera.fps:g} frames a second leaves gaps of "
+                    f"max_gap_s, {gap_s:g} s, in which no window would close: at most "
+                    f"{max(1, math.ceil(gap_s * camera.fps) - 1)}"
+                )
+                raise _misfit(text, "tracklets", "settled_every")
         return self
 
     def camera(self, camera_id: str) -> Camera:

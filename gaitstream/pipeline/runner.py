@@ -42,6 +42,7 @@ from gaitstream.pipeline.pace import EncodePacer, count_people
 from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
+from gaitstream.pipeline.shedding import LatencyControl, WorkSelector
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.pipeline.visits import VisitSink
@@ -114,6 +115,9 @@ class Pipeline:
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
         self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
         self._pacer = EncodePacer()
+        self._selector = WorkSelector(self._session.decider.labels)
+        self._control = LatencyControl(config.runtime.latency_ms)
+        self._realtime = realtime
         warm_up(self._detector, config)
 
     @property
@@ -151,7 +155,7 @@ class Pipeline:
                 continue
             found = self._detect(frames)
             tracked = self._track(frames, found)
-            encoded = self._encode([one.work for one in tracked])
+            encoded = self._encode(self._select([one.work for one in tracked]))
             self._decide(tracked, encoded)
             self._show(tracked, encoded)
         return self._end()
@@ -194,7 +198,7 @@ class Pipeline:
         """People in every frame that is due for detection, in one batch across cameras."""
         due = []
         for index, (stream, frame) in enumerate(frames):
-            if stream.needs_detection():
+            if stream.needs_detection(frame, self._control.detected):
                 due.append(index)
             stream.note_taken(frame)
             self._session.decider.set_skew(frame.camera, stream.skew_ns or 0)
@@ -228,6 +232,13 @@ class Pipeline:
             stream.reader.fail(str(error))
             return ()
 
+    def _select(self, works: list[Work]) -> list[Work]:
+        """Whoever is worth encoding under the load of now."""
+        rule = self.config.tracklets
+        self._selector.settled_after, self._selector.settled_every = rule.settled_after, rule.settled_every
+        self._control.objective_ms = self.config.runtime.latency_ms
+        return self._selector.select(works, self._control.encoded)
+
     def _encode(self, works: list[Work]) -> Encoded:
         """Features of everybody who is evidence, in calls short enough to hear a stop."""
         out = Encoded([], [])
@@ -257,6 +268,7 @@ class Pipeline:
         self._session.decider.take(frames, encoded.features, ended)
         for camera, track in ended:
             self._session.judge.forget(camera, [track])
+            self._selector.forget(camera, track)
 
     def _show(self, tracked: list[TrackedWork], encoded: Encoded) -> None:
         """Count the frames and show them to the observers."""
@@ -267,7 +279,10 @@ class Pipeline:
             stream = self._cameras[frame.camera]
             stream.stats.analysed += 1
             delay_ns = now_ns - frame.time_ns - (stream.skew_ns or 0)
-            stream.stats.latency.observe(max(0, delay_ns) / 1e6)
+            delay_ms = max(0, delay_ns) / 1e6
+            stream.stats.latency.observe(delay_ms)
+            if stream.reader.live or self._realtime:
+                self._control.observe(delay_ms)
             for observer in self._session.observers:
                 observer.on_frame(frame, persons, self._session.decider.labels(frame.camera))
         for one in tracked[len(done) :]:

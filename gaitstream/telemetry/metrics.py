@@ -28,6 +28,7 @@ _GAUGES = (
 )
 _BY_KEY = (
     ("rejections", "reason", "Person-frames not used, by reason."),
+    ("undetected", "reason", "Frames nobody was looked for in, by reason."),
     ("outcomes", "status", "Ended tracks by final status."),
     ("unnamed", "reason", "Ended tracks without an identity, by reason."),
 )

@@ -111,6 +111,8 @@ class CameraCounters(msgspec.Struct):
     far: int = 0
     """Of those `below_threshold`: far from everybody, so that no threshold would help."""
     latency: Histogram = msgspec.field(default_factory=Histogram)
+    undetected: Counts = msgspec.field(default_factory=Counter)
+    """Frames nobody was looked for in, by reason: `still`, `overload`."""
     front: Counts = msgspec.field(default_factory=Counter)
 
 
