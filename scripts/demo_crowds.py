@@ -26,8 +26,6 @@ SCENERIES = (
 CAMERAS, FRAMES = 4, 30
 TRACKLETS = 3
 """Of every person before every camera."""
-STRIDE = 15
-"""Frames between the windows of a walk, as in the pipeline."""
 
 
 @dataclass
@@ -127,51 +125,3 @@ def walk(demo: Path, seed: int, count: int) -> Passes:
             print(f"{person + 1} of {count} people", flush=True)
     people, cameras, turns = np.array(labels).T
     return Passes(np.stack(embeddings), people, cameras, turns, np.concatenate(errors), missed / shown)
-
-
-@dataclass
-class Visits:
-    """What strangers leave on several days: windows, those of one walk beside each other.
-
-    Attributes:
-        embeddings: `[n, parts, dim]`.
-        people: `[n]`.
-        cameras: `[n]`.
-        days: `[n]`.
-    """
-
-    embeddings: np.ndarray
-    people: np.ndarray
-    cameras: np.ndarray
-    days: np.ndarray
-
-
-def visit(demo: Path, seed: int, count: int, days: int = 2, frames: int = FRAMES + STRIDE) -> Visits:
-    """Everybody past every camera once a day, in other clothes each day."""
-    cv2.setNumThreads(1)
-    models = Models.load(demo)
-    rng = np.random.default_rng([seed, 0, 0xE7])
-    mounted = [sample_camera(rng) for _ in range(CAMERAS)]
-    renderers = [Renderer(c, SCENERIES[i % 3], day=20 + i) for i, c in enumerate(mounted)]
-    embeddings, labels = [], []
-    for person in range(count):
-        for day in range(days):
-            look = sample_appearance(seed, person, 10 + day)
-            for number, (camera, renderer) in enumerate(zip(mounted, renderers, strict=True)):
-                walked = sample_pass(sample_identity(seed, person), look, rng, frames, camera)
-                windows = windows_of(look_at_pass(walked, renderer, models), models)
-                embeddings += windows
-                labels += [(person, number, day)] * len(windows)
-        if person % 10 == 9:
-            print(f"{person + 1} of {count} people", flush=True)
-    people, cameras, on = np.array(labels).T
-    return Visits(np.stack(embeddings), people, cameras, on)
-
-
-def windows_of(seen: Look, models: Models) -> list[np.ndarray]:
-    """Embeddings of the full windows of a pass, or of one that is half full."""
-    if len(seen.found) < FRAMES // 2:
-        return []
-    features = models.gait.encode(seen.heatmaps, seen.found)
-    starts = range(0, max(1, len(features) - FRAMES + 1), STRIDE)
-    return [models.gait.embed_pooled(models.gait.pool(features[at : at + FRAMES])) for at in starts]

@@ -3,10 +3,11 @@
     python scripts/evaluate_visitors.py                      # renders, then measures; several minutes
     python scripts/evaluate_visitors.py --cache FILE.npz     # keeps the embeddings there
 
-Everybody passes every camera once a day, in other clothes on the second; two windows a pass. The
-walks come in the order of days and of people within a day, camera by camera, and are noted in a gallery as a
-run notes them, with the linking distance that the demo's recommended threshold gives. Then each person's
-largest visitor is promoted by name. What is printed, and with --record kept in the demo's `metrics.json`:
+The crowd is that of `evaluate_demo.py`: everybody passes every camera three times, in other clothes before
+each, twice on the first day and once on the second, one window a pass. People come in a random order, and are
+noted in a gallery as a run notes them, with the linking distance that the demo's recommended threshold gives.
+Then each person's largest visitor is promoted by name. What is printed, and with --record kept in the demo's
+`metrics.json`:
 
     purity           share of walks that are the majority's of their visitor
     per_person       visitors per person, of people with three windows or more
@@ -19,11 +20,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from demo_crowds import DEMO, Visits, visit
+from demo_crowds import DEMO, Passes, walk
 
 from gaitstream import zoo
 from gaitstream.config.schema import Config
@@ -32,10 +33,10 @@ from gaitstream.gallery.keys import NONE
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
 from gaitstream.gallery.visiting import VisitorBook
-from gaitstream.gallery.visitors import promote
-from gaitstream.pipeline.visits import site_rule
+from gaitstream.gallery.visitors import promote, show_visitor, visitors
+from gaitstream.pipeline.visits import SETTLE_AFTER, site_rule
 
-SEED = 777
+SEED = 90210
 MODEL = "gaitheat"
 SECOND = 10**9
 DAY_S = 86_400
@@ -43,44 +44,47 @@ FEW = 3
 """Windows from which on somebody counts in `per_person`."""
 
 
-def sightings(visits: Visits, fingerprint: str) -> list[tuple[int, Sighting]]:
+def sightings(passes: Passes, fingerprint: str, seed: int) -> list[tuple[int, Sighting]]:
     """Person and sighting of every walk, in the order of time."""
-    walks: dict[tuple[int, int, int], list[np.ndarray]] = defaultdict(list)
-    labels = zip(visits.days.tolist(), visits.people.tolist(), visits.cameras.tolist(), strict=True)
-    for label, embedding in zip(labels, visits.embeddings, strict=True):
-        walks[label].append(embedding)
+    dice = np.random.default_rng(seed)
+    order = np.lexsort((dice.random(len(passes.people)), passes.turns))
     found = []
-    for number, ((day, person, camera), windows) in enumerate(sorted(walks.items())):
-        at = (day * DAY_S + number * 20) * SECOND
-        track = TrackRef("run", f"cam{camera}", number, at + 4 * SECOND)
-        kept = {MODEL: KeptWindows.of(windows, fingerprint)}
-        found.append((person, Sighting(track=track, first_ns=at, windows=kept)))
+    for number, index in enumerate(order.tolist()):
+        at = ((passes.turns[index] // 2) * DAY_S + number * 20) * SECOND
+        track = TrackRef("run", f"cam{passes.cameras[index]}", number, int(at) + 4 * SECOND)
+        kept = {MODEL: KeptWindows.of([passes.embeddings[index]], fingerprint)}
+        found.append((int(passes.people[index]), Sighting(track=track, first_ns=int(at), windows=kept)))
     return found
 
 
-def measure(visits: Visits, rule: LinkRule, fingerprint: str) -> dict[str, float]:
+def measure(passes: Passes, rule: LinkRule, fingerprint: str, order: int) -> dict[str, float]:
     """Note all walks in a new gallery, promote, and count."""
-    walked = sightings(visits, fingerprint)
+    walked = sightings(passes, fingerprint, order)
     with (
         tempfile.TemporaryDirectory() as folder,
         Gallery(Path(folder) / "gallery", create=True, key=NONE) as gallery,
     ):
         book = VisitorBook(gallery, {MODEL: fingerprint}, rule)
-        noted = [book.note([sighting])[0] for _, sighting in walked]
+        for number, (_, sighting) in enumerate(walked, 1):
+            book.note([sighting])
+            if number % SETTLE_AFTER == 0:
+                book.settle()
+        book.settle()
         truth = {str(sighting.track): person for person, sighting in walked}
-        people_of: dict[str, Counter[int]] = defaultdict(Counter)
-        for one in noted:
-            people_of[one.visitor][truth[str(one.sighting.track)]] += 1
+        people_of = {
+            entry.name: Counter(truth[str(one.track)] for one in show_visitor(gallery, entry.name)[1])
+            for entry in visitors(gallery)
+        }
         right = sum(max(counts.values()) for counts in people_of.values())
-        windows = Counter(visits.people.tolist())
+        windows = Counter(passes.people.tolist())
         seen = [person for person in windows if windows[person] >= FEW]
-        visitors = [sum(person in counts for counts in people_of.values()) for person in seen]
+        each = [sum(person in counts for counts in people_of.values()) for person in seen]
         return {
             "strangers": len(seen),
             "walks": len(walked),
             "visitors": len(people_of),
             "purity": 100 * right / len(walked),
-            "per_person": float(np.mean(visitors)),
+            "per_person": float(np.mean(each)),
             **promotions(gallery, people_of, truth),
         }
 
@@ -105,21 +109,15 @@ def promotions(
     return {"promotions": len(taken), "wrong_promotions": wrong, "told_tracks": told, "wrong_tracks": strange}
 
 
-def load(cache: Path | None, seed: int, people: int) -> Visits:
+def load(cache: Path | None, seed: int, people: int) -> Passes:
     """The crowd, from a file where there is one."""
     if cache is not None and cache.exists():
         with np.load(cache) as kept:
-            return Visits(kept["embeddings"], kept["people"], kept["cameras"], kept["days"])
-    visits = visit(DEMO, seed, people)
+            return Passes(**{name: kept[name] for name in kept.files})
+    passes = walk(DEMO, seed, people)
     if cache is not None:
-        np.savez(
-            cache,
-            embeddings=visits.embeddings,
-            people=visits.people,
-            cameras=visits.cameras,
-            days=visits.days,
-        )
-    return visits
+        np.savez(cache, **vars(passes))
+    return passes
 
 
 def main() -> None:
@@ -129,6 +127,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="of the crowd")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="embeddings, made when missing")
     parser.add_argument("--distance", type=float, metavar="D", help="of linking (default: the product's)")
+    parser.add_argument("--order", type=int, default=1, help="seed of the order in which people come")
     parser.add_argument("--record", action="store_true", help="keep the figures in metrics.json")
     args = parser.parse_args()
     advice = zoo.advice()
@@ -142,7 +141,7 @@ def main() -> None:
         }
     )
     rule = site_rule(config, {MODEL: None})
-    figures = measure(load(args.cache, args.seed, args.people), rule, advice.fingerprint)
+    figures = measure(load(args.cache, args.seed, args.people), rule, advice.fingerprint, args.order)
     print(json.dumps(figures, indent=2))
     if args.record:
         path = DEMO / "metrics.json"

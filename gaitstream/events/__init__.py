@@ -31,6 +31,7 @@ from gaitstream.events.schema import (
     TrackEnded,
     TrackStarted,
     Unrecognised,
+    VisitorJoined,
     VisitorNamed,
     VisitorSeen,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "TrackEnded",
     "TrackStarted",
     "Unrecognised",
+    "VisitorJoined",
     "VisitorNamed",
     "VisitorSeen",
     "decode",

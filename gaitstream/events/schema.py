@@ -303,6 +303,25 @@ class VisitorSeen(Event, frozen=True, kw_only=True, tag="visitor.seen"):
     person_id: str | None = None
 
 
+class VisitorJoined(Event, frozen=True, kw_only=True, tag="visitor.joined"):
+    """Two visitors were found to be one stranger: the older name stays, the other is never given again.
+
+    Attributes:
+        visitor: what the one was called who is no more.
+        visitor_id: its id in the gallery.
+        into: the visitor who has all walks now.
+        into_id: its id in the gallery.
+        tracks: run, camera, track and capture time of the last frame of those that changed hands.
+    """
+
+    family: ClassVar[str] = "visitor"
+    visitor: str
+    visitor_id: str
+    into: str
+    into_id: str
+    tracks: tuple[tuple[str, str, int, int], ...] = ()
+
+
 class VisitorNamed(Event, frozen=True, kw_only=True, tag="visitor.named"):
     """It is known who a visitor is: these earlier tracks, of any run and machine, were this person.
 
@@ -359,6 +378,7 @@ AnyEvent = (
     | PipelineStats
     | GalleryChanged
     | VisitorSeen
+    | VisitorJoined
     | VisitorNamed
     | RunStarted
     | RunStopped

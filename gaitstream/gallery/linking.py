@@ -8,12 +8,15 @@ apart stays apart. No clock, no store: windows come in, places go out.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from gaitstream.gallery.records import visitor_number
 from gaitstream.gallery.searches import Floats
+from gaitstream.gallery.settling import same_strangers
 from gaitstream.gallery.sightings import Sighting
 from gaitstream.gallery.stack import WindowStack
 
@@ -21,6 +24,9 @@ Windows = Mapping[str, Floats]
 """float32 `[n, parts, dim]` by model."""
 MOST_WALKS = 12
 """Walks of a visitor that are compared: a new one takes the place of an old one of the camera with most."""
+
+MOST_SETTLED = 400
+"""Visitors that are looked at together, the latest seen ones: some seconds of one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class Cluster:
     Attributes:
         name: such as `visitor-17`.
         number: names it among all that an index ever had.
+        apart: uids of visitors and people who are somebody else.
         competes: it has templates, beside those of a person it is not.
         walks: those that are compared.
         count: how many walks it has in all.
@@ -84,9 +91,16 @@ class Cluster:
 
     name: str
     number: int = 0
+    apart: frozenset[str] = frozenset()
     competes: bool = False
     walks: list[Walk] = field(default_factory=list)
     count: int = 0
+
+    def not_with(self, uid: str, other: Cluster, other_uid: str) -> bool:
+        """Whether another visitor is somebody else: somebody said so, or both were in one picture."""
+        if other_uid in self.apart or uid in other.apart:
+            return True
+        return any(one.beside(two) for one in self.walks for two in other.walks)
 
 
 class VisitorIndex:
@@ -155,6 +169,19 @@ class VisitorIndex:
         ]
         score, uid = min(scores, default=(float("inf"), ""))
         return (uid, score) if np.isfinite(score) else None
+
+    def same_strangers(self, rule: LinkRule) -> list[list[str]]:
+        """Uids of visitors who are one stranger each, the oldest first; those apart stay apart."""
+        recent = sorted(self.clusters, key=lambda uid: self.clusters[uid].walks[-1].last_ns)[-MOST_SETTLED:]
+        uids = sorted(recent, key=lambda uid: visitor_number(self.clusters[uid].name))
+        clusters = [self.clusters[uid] for uid in uids]
+        apart = [
+            (one, other)
+            for one, other in itertools.combinations(range(len(uids)), 2)
+            if clusters[one].not_with(uids[one], clusters[other], uids[other])
+        ]
+        groups = same_strangers([self.windows(uid) for uid in uids], rule.weights, apart)
+        return [[uids[place] for place in sorted(group)] for group in groups]
 
     def _means(self, windows: Windows) -> dict[int, dict[str, float]]:
         """Mean distances by cluster and model."""

@@ -31,6 +31,11 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     consent: str = ""
 
 
+def visitor_number(name: str) -> int:
+    """The number in a visitor's name."""
+    return int(name.removeprefix("visitor-"))
+
+
 def new_uid() -> str:
     """A name for a person that says nothing of them, 20 hexadecimal digits."""
     return secrets.token_hex(10)

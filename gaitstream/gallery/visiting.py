@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gaitstream.gallery import audit
 from gaitstream.gallery.base import Mark, Reading, Writing
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.linking import Cluster, LinkRule, VisitorIndex
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.searches import Floats
-from gaitstream.gallery.sightings import Sighting
+from gaitstream.gallery.sightings import Sighting, TrackRef
 from gaitstream.gallery.visitors import Promotion, compete, new_visitor
 
 
@@ -43,6 +44,25 @@ class Noted:
     def new(self) -> bool:
         """Whether the visitor was not there before."""
         return self.distance is None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Two visitors who were found to be one stranger.
+
+    Attributes:
+        visitor: name of the one who is no more.
+        visitor_id: uid.
+        into: name of the one who has all walks now.
+        into_id: uid.
+        tracks: those that changed hands.
+    """
+
+    visitor: str
+    visitor_id: str
+    into: str
+    into_id: str
+    tracks: list[TrackRef]
 
 
 class VisitorBook:
@@ -77,6 +97,23 @@ class VisitorBook:
             self._mark = None  # what was entered may not be there: everything is read again
             raise
         return noted
+
+    def settle(self) -> list[Joined]:
+        """Join visitors who are one stranger, seen together with all others; the older one's name stays.
+
+        Raises:
+            GalleryError: the store is away: nothing was joined.
+        """
+        try:
+            with self._gallery.writing() as writing:
+                self._catch_up(writing)
+                groups = self._index.same_strangers(self.rule)
+                joined = [self._join(writing, kept, gone) for kept, *rest in groups for gone in rest]
+                self._mark = writing.mark()
+        except BaseException:
+            self._mark = None
+            raise
+        return joined
 
     def follow(self) -> list[Promotion]:
         """Take over what others have changed; returns visitors who got a name since the last call."""
@@ -121,6 +158,29 @@ class VisitorBook:
         writing.note_change(uid)
         return Noted(kept, name, uid, near, cluster.count)
 
+    def _join(self, writing: Writing, kept: str, gone: str) -> Joined:
+        names = self._index.clusters[kept].name, self._index.clusters[gone].name
+        tracks = []
+        for row in list(writing.sightings(gone)):
+            sighting = self._gallery.vault.sighting(row)
+            tracks.append(sighting.track)
+            moved = msgspec.structs.replace(sighting, visitor=(names[0], kept))
+            writing.put_sighting(self._gallery.vault.sighting_row(kept, moved, row.number))
+        writing.drop_person(gone)
+        before = self._index.clusters[kept]
+        competes = before.competes or self._index.clusters[gone].competes
+        if competes:
+            compete(self._gallery, writing, kept)
+        self._index.drop(gone)
+        sightings = [self._gallery.vault.sighting(row) for row in writing.sightings(kept)]
+        self._index.put(kept, Cluster(names[0], apart=before.apart, competes=competes), sightings)
+        for uid in (kept, gone):
+            writing.note_change(uid)
+        audit.note(
+            writing, self._gallery.sealer, "joined", person=kept, count=len(tracks), detail=f"from {gone}"
+        )
+        return Joined(names[1], gone, names[0], kept, tracks)
+
     def _catch_up(self, reading: Reading) -> None:
         changed = reading.changes(self._mark) if self._mark is not None else None
         if changed is None:
@@ -143,7 +203,7 @@ class VisitorBook:
         sightings = [self._gallery.vault.sighting(row) for row in reading.sightings(uid)]
         if record.visitor:
             competes = next(iter(reading.templates(person=uid)), None) is not None
-            cluster = Cluster(record.name, competes=competes)
+            cluster = Cluster(record.name, apart=frozenset(record.apart), competes=competes)
             self._index.put(uid, cluster, sightings)
             return
         self._index.tracks |= {one.track.key: uid for one in sightings}

@@ -28,13 +28,15 @@ from gaitstream.events import (
     RunStopped,
     TrackEnded,
     TrackStarted,
+    VisitorJoined,
     VisitorNamed,
     VisitorSeen,
 )
 from gaitstream.events.journal import DAY_S
 from gaitstream.events.schema import CameraStats
 from gaitstream.events.wire import next_endpoint
-from gaitstream.gallery.visiting import Noted
+from gaitstream.gallery.sightings import TrackRef
+from gaitstream.gallery.visiting import Joined, Noted
 from gaitstream.gallery.visitors import Promotion
 from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.identify import TrackState
@@ -138,6 +140,18 @@ class EventMaker:
             person=person[0] if person else None,
             person_id=person[1] if person else None,
             models=self.models,
+        )
+
+    def visitor_joined(self, joined: Joined) -> VisitorJoined:
+        """`visitor.joined`."""
+        return VisitorJoined(
+            time_ns=time.time_ns(),
+            run=self.run,
+            visitor=joined.visitor,
+            visitor_id=joined.visitor_id,
+            into=joined.into,
+            into_id=joined.into_id,
+            tracks=_listed(joined.tracks),
         )
 
     def started(self, cameras: Sequence[str]) -> RunStarted:
@@ -322,5 +336,9 @@ def visitor_named(promotion: Promotion, by: str, run: str = "") -> VisitorNamed:
         person=promotion.person,
         person_id=promotion.person_id,
         by=by,
-        tracks=tuple((one.run, one.camera, one.track, one.time_ns) for one in promotion.tracks),
+        tracks=_listed(promotion.tracks),
     )
+
+
+def _listed(tracks: Sequence[TrackRef]) -> tuple[tuple[str, str, int, int], ...]:
+    return tuple((one.run, one.camera, one.track, one.time_ns) for one in tracks)

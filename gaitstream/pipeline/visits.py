@@ -38,6 +38,8 @@ AT_ONCE = 32
 HELD = 5_000
 """Walks that wait for a store that is away; beyond it the oldest are given up."""
 PAUSE_S = 1.0
+SETTLE_AFTER = 100
+"""Walks of strangers after which all visitors are looked at together."""
 LOOK_AFTER = 200
 """Strangers from one look at whether the site has drifted from its calibration to the next."""
 
@@ -101,6 +103,7 @@ class VisitDesk:
         self._closing = False
         self._problem = ""
         self._strangers: list[float] = []
+        self._unsettled = 0
         self._thread = threading.Thread(target=self._work, name="visitors", daemon=True)
         self._thread.start()
 
@@ -165,6 +168,15 @@ class VisitDesk:
             for one in noted:
                 self._tell(self._make.visitor_seen(one, self._whom(book, one)))
                 self._watch_drift(one)
+            self._unsettled += len(noted)
+        if self._unsettled >= (1 if self._closing else SETTLE_AFTER):
+            self._settle(book)
+
+    def _settle(self, book: VisitorBook) -> None:
+        """Join visitors who turn out to be one stranger."""
+        for joined in book.settle():
+            self._tell(self._make.visitor_joined(joined))
+        self._unsettled = 0
 
     def _open(self) -> VisitorBook:
         if self._book is None:

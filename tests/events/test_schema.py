@@ -27,6 +27,7 @@ from gaitstream.events import (
     TrackEnded,
     TrackStarted,
     Unrecognised,
+    VisitorJoined,
     VisitorNamed,
     VisitorSeen,
     decode,
@@ -77,6 +78,10 @@ EVENTS: list[tuple[Event, str]] = [
         VisitorNamed(
             time_ns=1, visitor="visitor-1", visitor_id="v1", person="Ada", tracks=(("r", "a", 3, 5),)
         ),
+        "visitor",
+    ),
+    (
+        VisitorJoined(time_ns=1, visitor="visitor-2", visitor_id="v2", into="visitor-1", into_id="v1"),
         "visitor",
     ),
     (CameraOnline(time_ns=1, camera="a", width=640, height=480, fps=15.0), "camera/a"),
