@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from gaitstream.console.site import Site
 from tests.console.conftest import BASE, PASSWORD
 from tests.console.making import final, stranger
 
-EXAMPLES = 4
+EXAMPLES = int(os.environ.get("GAITSTREAM_FUZZ_EXAMPLES", "2"))
+"""Of each operation; more in a longer run."""
 BOUNDS = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -49,7 +49,8 @@ class World:
 
 def nearest(walks: Floats, templates: Floats, each: int) -> Floats:
     """Distance of each walk to the nearest template of each person, `[n, people]`."""
-    return part_distances(walks, templates).reshape(len(walks), -1, each).min(axis=2)
+    found = part_distances(walks, templates).reshape(len(walks), -1, each)
+    return np.asarray(found.min(axis=2), np.float32)
 
 
 def seen_at(world: World, templates: Floats, known: Floats) -> list[SiteSearch]:

@@ -12,14 +12,14 @@ import pytest
 
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
-from gaitstream.data import Decision, Status
+from gaitstream.data import Decision, Embedding, Person, Status, Tracklet
 from gaitstream.errors import ConfigError
 from gaitstream.events import Event, VisitorNamed, VisitorSeen
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.visitors import promote, visitors
-from gaitstream.pipeline.identify import TrackState
-from gaitstream.pipeline.ranking import ComparedWindow
+from gaitstream.pipeline.identify import Identifier, TrackState
+from gaitstream.pipeline.known import DecisionLimits, KnownPeople
 from gaitstream.pipeline.visits import VisitDesk, open_desk, sighting_of, site_rule
 from tests.gallery.filled import MODEL, PRINT
 from tests.gallery.walking import SECOND, sighting, windows
@@ -123,18 +123,19 @@ def test_walks_wait_for_a_store_that_is_away(tmp_path: Path, caplog: pytest.LogC
         assert len(visitors(gallery)) == 1
 
 
-def state_of(*held: int) -> TrackState:
-    state = TrackState("gate", 7, 100, 900, BOX)
-    for window in range(held[0]):
-        full = ComparedWindow(windows(1, window)[0])
-        state.embeddings.setdefault(MODEL, _Held()).full.append(full)
-    return state
-
-
-class _Held:
-    def __init__(self) -> None:
-        self.full: list[ComparedWindow] = []
-        self.provisional = None
+def state_of(full: int) -> TrackState:
+    """A track of so many full windows."""
+    known = KnownPeople()
+    identifier = Identifier("gate", known, DecisionLimits(None))
+    identifier.observe([Person("gate", 7, 0, 100, BOX, 0.9), Person("gate", 7, 1, 900, BOX, 0.9)])
+    for number in range(full):
+        tracklet = Tracklet(
+            MODEL, "gate", 7, 100, 900, 30, np.empty((0, 0, 0), np.float32), provisional=False
+        )
+        embedding = Embedding(tracklet, windows(1, number)[0], PRINT)
+        [window] = known.match([embedding])
+        identifier.add(embedding, window)
+    return identifier.tracks[7]
 
 
 def decided(status: Status) -> Decision:
