@@ -37,6 +37,7 @@ class Reason(StrEnum):
     NO_GALLERY = "no_gallery"
     BELOW_THRESHOLD = "below_threshold"
     AMBIGUOUS = "ambiguous"
+    REJECTED = "rejected"
 
 
 class Status(StrEnum):

@@ -90,6 +90,10 @@ class TelemetryError(GaitstreamError):
     """Metrics and health checks cannot be served."""
 
 
+class ConsoleError(GaitstreamError):
+    """The console cannot be served, or does not do what was asked of it."""
+
+
 class EventError(GaitstreamError):
     """The event bus or its journal cannot be opened, read or written."""
 

@@ -14,130 +14,34 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from demo_cards import write_cards
+from demo_crowds import CAMERAS, DEMO, TRACKLETS, Passes, walk
 from demo_tracking import measure_tracking
 
+from gaitstream import zoo
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
-from gaitstream.models.detector import DetectorModel
-from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
+from gaitstream.gallery.stack import WindowStack
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.synth.appearance import sample_appearance
-from gaitstream.synth.background import Scenery
-from gaitstream.synth.identity import sample_identity
-from gaitstream.synth.render import Renderer
-from gaitstream.synth.studio import Pass, sample_camera, sample_pass
+from gaitstream.pipeline.visits import LINK
 
-DEMO = Path(__file__).resolve().parents[1] / "gaitstream" / "zoo" / "demo"
-SCENERIES = (
-    Scenery("paving", "street", 13.0, 9.0),
-    Scenery("tiles", "walls", 12.0, 8.0),
-    Scenery("asphalt", "street", 15.0, 10.0),
-)
 CALIBRATION_SEED, UNSEEN_SEED = 31337, 90210
-CAMERAS, FRAMES = 4, 30
 ADVISED_FPIR = 0.005
 """A stranger is seen in dozens of windows, and one wrong name is one too many."""
-TRACKLETS = 3
-"""Of every person before every camera."""
-
-
-@dataclass
-class Models:
-    """The three models, opened as the pipeline opens them."""
-
-    detector: DetectorModel
-    pose: PoseModel
-    gait: Recognizer
-
-    @classmethod
-    def load(cls, demo: Path) -> Models:
-        """Open the weights in a folder, for one core."""
-        return cls(
-            DetectorModel.load(demo / "detector.json", threads=1),
-            PoseModel.load(demo / "pose.json", threads=1),
-            Recognizer.load(demo / "gaitheat", threads=1),
-        )
-
-
-@dataclass
-class Passes:
-    """What walking past cameras gave."""
-
-    embeddings: np.ndarray
-    """`[n, parts, dim]`."""
-    people: np.ndarray
-    cameras: np.ndarray
-    turns: np.ndarray
-    """Which of a person's tracklets before the camera it is."""
-    joint_errors: np.ndarray
-    """Of visible joints, in heatmap pixels `[m]`."""
-    missed: float
-    """Share of frames in which the detector did not find the person."""
-
-
-def embed_pass(walked: Pass, renderer: Renderer, models: Models) -> tuple[np.ndarray | None, np.ndarray, int]:
-    """One tracklet's embedding, its joint errors, and how many frames have no detection."""
-    crops, truth = [], []
-    for index in range(len(walked.joints)):
-        image = walked.picture(index, renderer)
-        boxes = models.detector.detect([image])[0].boxes
-        if not len(boxes):
-            continue
-        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-        wanted = (walked.boxes[index][:2] + walked.boxes[index][2:]) / 2
-        box = boxes[np.linalg.norm(centre - wanted, axis=1).argmin()][None]
-        crops.append(models.pose.crop(image, box)[0])
-        truth.append(to_heatmap(walked.keypoints[index][None], box)[0])
-    missed = len(walked.joints) - len(crops)
-    if len(crops) < FRAMES // 2:
-        return None, np.empty(0), missed
-    heatmaps = models.pose.heatmaps(np.stack(crops))
-    found, wanted = keypoints(heatmaps), np.stack(truth)
-    errors = np.linalg.norm(found[..., :2] - wanted[..., :2], axis=-1)[wanted[..., 2] == 2]
-    usable = models.gait.accepts(found)
-    if usable.sum() < FRAMES // 2:
-        return None, errors, missed
-    return models.gait.embed(heatmaps[usable], found[usable]), errors, missed
-
-
-def walk(demo: Path, seed: int, count: int) -> Passes:
-    """Everybody past every camera, in other clothes before each."""
-    cv2.setNumThreads(1)
-    models = Models.load(demo)
-    rng = np.random.default_rng([seed, 0, 0xE7])
-    embeddings, labels, errors, missed, shown = [], [], [], 0, 0
-    mounted = [sample_camera(rng) for _ in range(CAMERAS)]
-    renderers = [Renderer(c, SCENERIES[i % 3], day=20 + i) for i, c in enumerate(mounted)]
-    for person in range(count):
-        for number, (camera, renderer) in enumerate(zip(mounted, renderers, strict=True)):
-            look = sample_appearance(seed, person, 10 + number)
-            for turn in range(TRACKLETS):
-                walked = sample_pass(sample_identity(seed, person), look, rng, FRAMES, camera)
-                embedding, off, gone = embed_pass(walked, renderer, models)
-                errors.append(off)
-                missed, shown = missed + gone, shown + len(walked.joints)
-                if embedding is not None:
-                    embeddings.append(embedding)
-                    labels.append((person, number, turn))
-        if person % 10 == 9:
-            print(f"{person + 1} of {count} people", flush=True)
-    people, cameras, turns = np.array(labels).T
-    return Passes(np.stack(embeddings), people, cameras, turns, np.concatenate(errors), missed / shown)
 
 
 def score(passes: Passes) -> dict[str, float]:
     """Closed-set and open-set identification and verification across cameras, averaged over the galleries.
 
-    Names that end in `_single` are those of galleries of one tracklet a person.
+    Names that end in `_single` are those of galleries of one tracklet a person; in `_visitors`, of tracklets
+    that are decided together with all that are linked to the same visitor, as after the fact in a run.
     """
     distances = pairwise(passes.embeddings, passes.embeddings)
     galleries = [passes.cameras == camera for camera in range(CAMERAS)]
@@ -147,6 +51,8 @@ def score(passes: Passes) -> dict[str, float]:
         "templates": TRACKLETS,
         **identify(distances, passes, galleries),
     }
+    linked = identify(distances, passes, galleries, link_as_visitors)
+    result["fnir_at_fpir_1_visitors"] = linked["fnir_at_fpir_1"]
     one = [g & (passes.turns == turn) for g in galleries for turn in range(TRACKLETS)]
     single = identify(distances, passes, one)
     result |= {f"{name}_single": single[name] for name in ("rank1", "eer", "fnir_at_fpir_1")}
@@ -154,14 +60,40 @@ def score(passes: Passes) -> dict[str, float]:
     return {**result, "map": found.mean_ap}
 
 
-def identify(distances: np.ndarray, passes: Passes, galleries: list[np.ndarray]) -> dict[str, float]:
-    """Search every gallery with the tracklets of the other cameras; a person's nearest template counts."""
+def link_as_visitors(passes: Passes, rows: np.ndarray) -> np.ndarray:
+    """Which visitor each of some tracklets is noted as when everybody comes in a random order, `[n]`."""
+    stack, limit = WindowStack(), LINK * zoo.advice().threshold
+    visitors = np.empty(len(rows), int)
+    shuffled = np.random.default_rng(1).random(len(rows))
+    for number, place in enumerate(np.lexsort((shuffled, passes.turns[rows])).tolist()):
+        window = passes.embeddings[rows[place]][None]
+        means = stack.mean_distances(window)
+        nearest = min(means, key=means.__getitem__, default=None)
+        known = nearest is not None and means[nearest] <= limit
+        visitors[place] = nearest if known else number
+        stack.add(int(visitors[place]), number, window)
+    return visitors
+
+
+def identify(
+    distances: np.ndarray,
+    passes: Passes,
+    galleries: list[np.ndarray],
+    link: Callable[[Passes, np.ndarray], np.ndarray] | None = None,
+) -> dict[str, float]:
+    """Search every gallery with the tracklets of the other cameras; a person's nearest template counts.
+
+    `link` says which tracklets are decided together, by the mean of their distances.
+    """
     ranks, own, others, opened = [], [], [], []
     for gallery in galleries:
         camera = passes.cameras[gallery][0]
         rest = passes.cameras != camera
         nearest, enrolled = nearest_templates(distances[np.ix_(rest, gallery)], passes.people[gallery])
         probes = passes.people[rest]
+        if link is not None:
+            visitors = link(passes, np.flatnonzero(rest))
+            nearest = np.stack([nearest[visitors == visitor].mean(0) for visitor in visitors])
         ranks.append(enrolled[nearest.argmin(1)] == probes)
         genuine, impostor = pairs(nearest, probes, enrolled)
         own.append(genuine)

@@ -65,6 +65,8 @@ if [ "$profile" = dev ]; then
         echo "setup: without Node.js its test is skipped" >&2
     [ -x "$venv/bin/helm" ] || scripts/install-helm.sh "$venv" ||
         echo "setup: without Helm the chart's tests are skipped" >&2
+    command -v chromium >/dev/null || packages "the console's pages are tested in a real browser" chromium ||
+        echo "setup: without chromium those tests are skipped" >&2
     [ -f /usr/include/zmq.hpp ] || packages "the subscriber in C++ is compiled in the tests" cppzmq-dev ||
         echo "setup: without cppzmq-dev its test is skipped" >&2
 fi

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+_VISITORS = ("visitors", "promote", "apart", "confirm", "reject")
+"""Actions in `commands/visitors.py`."""
+
 
 def add(commands: Commands) -> None:
     """Add this group's commands."""
@@ -20,6 +23,7 @@ def add(commands: Commands) -> None:
     _add_erasing(actions)
     _add_moving(actions)
     _add_matches(actions)
+    _add_visitors(actions)
 
 
 def _add_reading(actions: Commands) -> None:
@@ -62,6 +66,10 @@ def _add_calibrating(actions: Commands) -> None:
         "--target-fpir", type=float, metavar="RATE",
         help="share of strangers' searches that may end with a name, such as 0.01; without it the usual rule",
     )  # fmt: skip
+    calibrate.add_argument(
+        "--site", action="store_true", help="from the walks of people and strangers that were seen here"
+    )
+    calibrate.add_argument("--dry-run", action="store_true", help="with --site: only say what would be")
 
 
 def _add_erasing(actions: Commands) -> None:
@@ -81,7 +89,12 @@ def _add_erasing(actions: Commands) -> None:
     )  # fmt: skip
     forget.add_argument("--report", type=Path, metavar="FILE", help="write what 'verify --forgotten' checks")
     sweep = _command(actions, "sweep", "erase whoever and whatever is past its time")
-    for name, what in (("person", "people"), ("picture", "pictures"), ("visitor", "unknown visitors")):
+    for name, what in (
+        ("person", "people"),
+        ("picture", "pictures"),
+        ("visitor", "unknown visitors"),
+        ("sighting", "walks of visitors and people"),
+    ):
         sweep.add_argument(f"--{name}-days", type=float, metavar="N", help=f"how long {what} are kept")
     sweep.add_argument(
         "--evidence", type=Path, metavar="DIR", help="an evidence folder; else that of --cameras"
@@ -114,10 +127,33 @@ def _add_moving(actions: Commands) -> None:
 
 
 def _add_matches(actions: Commands) -> None:
-    for name, what in (("confirm", "confirm a match; it takes two persons"), ("reject", "reject a match")):
+    for name, what in (
+        ("confirm", "confirm a match; it takes two persons"),
+        ("reject", "reject a match: this was not the person, and that pair never fires again"),
+    ):
         match = _command(actions, name, what)
         match.add_argument("event", metavar="EVENT", help="event_id of the identity event")
         match.add_argument("--by", metavar="WHO", help="who says so; else $GAITSTREAM_ACTOR or user@host")
+        if name == "reject":
+            match.add_argument("--journal", type=Path, metavar="DIR", help="the journal that has the event")
+
+
+def _add_visitors(actions: Commands) -> None:
+    _command(actions, "visitors", "strangers who are kept as visitors, the latest seen first")
+    promote = _command(actions, "promote", "give a visitor a name")
+    promote.add_argument("visitor", metavar="VISITOR", help="such as visitor-17")
+    promote.add_argument(
+        "--person", required=True, metavar="NAME", help="a new person's, or one's who is there"
+    )
+    promote.add_argument(
+        "--journal",
+        type=Path,
+        metavar="DIR",
+        help="where to tell it when no run does (default: of --cameras)",
+    )
+    apart = _command(actions, "apart", "say that a visitor is not another visitor, or not a person")
+    apart.add_argument("visitor", metavar="VISITOR")
+    apart.add_argument("other", metavar="OTHER", help="a visitor or a person")
 
 
 def _command(actions: Commands, name: str, what: str) -> argparse.ArgumentParser:
@@ -127,5 +163,6 @@ def _command(actions: Commands, name: str, what: str) -> argparse.ArgumentParser
     where.add_argument("--cameras", type=Path, metavar="FILE", help="the cams.yaml that names it")
     parser.add_argument("--key", metavar="SOURCE", help="its key, as gallery.key in cams.yaml")
     handlers = {"list": "list_people", "import": "import_file", "export": "export_file"}
-    parser.set_defaults(handler=f"gallery:{handlers.get(name, name)}")
+    module = "visitors" if name in _VISITORS else "gallery"
+    parser.set_defaults(handler=f"{module}:{handlers.get(name, name)}")
     return parser

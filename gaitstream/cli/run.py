@@ -42,6 +42,8 @@ def _add_run(commands: Commands) -> None:
         "--runner", default="auto", metavar="NAME",
         help="what runs the site: auto, or the name of one that another package brings",
     )  # fmt: skip
+    option("--console", action="store_true", help="also serve the console, on loopback")
+    option("--console-port", type=int, metavar="PORT", help="of the console (default: 8470)")
     option("--view", action="store_true", help="DeepStream: offer annotated pictures on loopback")
     option("--insecure", action="store_true", help="publish to other machines without keys")
     option("--verbose", action="store_true", help="log more")

@@ -49,7 +49,8 @@ def _add_demo(commands: Commands) -> None:
         "--wait", action="store_true", help="cameras wait for a slow machine: no frame is dropped"
     )
     demo.add_argument("--view", action="store_true", help="live pictures as a page on this machine")
-    demo.add_argument("--port", type=natural, default=0, help="of that page (default: a free one)")
+    demo.add_argument("--console", action="store_true", help="end with the console open on the demo's world")
+    demo.add_argument("--port", type=natural, default=0, help="of either (default: a free one)")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
     demo.set_defaults(handler="synth:demo")
 

@@ -371,7 +371,20 @@ class Retention(Section):
     picture_days: Annotated[float, Field(gt=0)] | None = None
     """Days a picture of a person is kept. null: as long as the person."""
     visitor_days: Annotated[float, Field(gt=0)] | None = None
-    """Days an unknown visitor is kept. null: for ever."""
+    """Days an unknown visitor is kept, from the first visit. null: for ever."""
+    sighting_days: Annotated[float, Field(gt=0)] | None = 30.0
+    """Days that is kept what was seen of visitors and people, where `visitors` is enabled; a visitor goes
+    with the last of it. null: as long as whom it shows."""
+
+
+class Visitors(Section):
+    """Strangers who become visitors: `visitor-17` is the same unnamed person over cameras and days."""
+
+    enabled: bool = False
+    """Keep what is seen of strangers, and of people who are known, encrypted as templates are."""
+    distance: Annotated[float, Field(gt=0)] | None = None
+    """Largest mean distance at which a walk is that of an earlier visitor; with several models, in units of
+    each one's calibrated threshold. null: from the calibrated threshold."""
 
 
 class Shards(Section):
@@ -399,6 +412,8 @@ class GallerySection(Section):
     """Searched on several machines. null: every machine keeps all of it in memory."""
     retention: Retention = Retention()
     """What is erased when."""
+    visitors: Visitors = Visitors()
+    """What is kept of those who match nobody."""
     watchlist_only: bool = False
     """Never store what matches nobody: no events of such tracks, no pictures, and no `--save-video`."""
     threshold: Annotated[float, Field(gt=0)] | None = None
@@ -406,6 +421,12 @@ class GallerySection(Section):
     calibrated threshold. null: the gallery's calibrated value."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """Smallest lead over the second person, else `ambiguous`. null: the gallery's calibrated value."""
+
+    @model_validator(mode="after")
+    def _no_visitors_in_watchlist_mode(self) -> GallerySection:
+        if self.watchlist_only and self.visitors.enabled:
+            raise _misfit("visitors are kept, which watchlist_only forbids: leave one out", "visitors")
+        return self
 
     @model_validator(mode="after")
     def _one_place(self) -> GallerySection:
@@ -438,6 +459,9 @@ class Events(Section):
     """Events older than this are deleted, to within a day. null: only the size counts."""
     wire: Literal["json", "msgpack"] = "json"
     """How events are encoded in the journal and on the wire; msgpack is smaller and faster."""
+    names: bool = True
+    """Whether events carry people's names beside their ids. false: ids alone, in the journal and on the wire;
+    names are in the gallery, where `gaitstream gallery show` finds them."""
     keys: FilePath | None = None
     """Folder made by `gaitstream keys`: only keys allowed there may listen. null: all on this machine."""
     insecure: bool = False

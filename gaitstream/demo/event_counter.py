@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from gaitstream.events import Publisher, RunStopped, Subscriber
+from gaitstream.events import Event, Publisher, RunStopped, Subscriber, VisitorNamed, VisitorSeen
 
 
 class EventCounter:
@@ -15,10 +15,12 @@ class EventCounter:
 
     Attributes:
         received: events received.
+        visits: those about visitors.
     """
 
     def __init__(self, publisher: Publisher) -> None:
         self.received = 0
+        self.visits: list[Event] = []
         self._subscriber = Subscriber(publisher.endpoint, publisher.replay, since="beginning")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="demo-events", daemon=True)
@@ -37,5 +39,7 @@ class EventCounter:
             got = self._subscriber.receive(0.2)
             if got is not None:
                 self.received += 1
+                if isinstance(got.event, VisitorSeen | VisitorNamed):
+                    self.visits.append(got.event)
                 if isinstance(got.event, RunStopped):
                     return

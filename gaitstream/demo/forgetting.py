@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from gaitstream.demo.record import ForgettingRecord
+from gaitstream.evidence.forgetting import KeptEvidence
 from gaitstream.gallery import Gallery
 from gaitstream.pipeline.forget import Places, check_forgotten, forget
 
 
-def forget_one(name: str, path: Path, journal: Path) -> ForgettingRecord:
-    """Erase a person from gallery and journal, as `gaitstream gallery forget` does, and check it.
+def forget_one(name: str, path: Path, journal: Path, evidence: Path) -> ForgettingRecord:
+    """Erase a person from gallery, journal and evidence, as `gaitstream gallery forget` does, and check it.
 
     Raises:
         GalleryError: the gallery cannot be written.
     """
     with Gallery(path) as gallery:
-        report = forget(gallery, name, Places(journals=(journal,)))
+        kept = (KeptEvidence(evidence),) if evidence.is_dir() else ()
+        report = forget(gallery, name, Places(journals=(journal,), evidence=kept))
         return ForgettingRecord(
             name=name,
             encrypted=gallery.encrypted,

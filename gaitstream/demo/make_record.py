@@ -18,7 +18,8 @@ from gaitstream import __version__, zoo
 from gaitstream.demo.enrolment import MODEL, Enrolled, pose_of
 from gaitstream.demo.ground_truth import GroundTruthObserver, heatmap_picture, picture
 from gaitstream.demo.plan import DemoPlan
-from gaitstream.demo.record import CameraRun, DemoRecord, ForgettingRecord, WalkerRecord
+from gaitstream.demo.record import CameraRun, DemoRecord, ForgettingRecord, VisitorsRecord, WalkerRecord
+from gaitstream.events import Event
 from gaitstream.models.pose import keypoints
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.telemetry.stats import Snapshot
@@ -48,6 +49,8 @@ class LiveRun:
     seconds: float
     wall_s: float
     stopped: bool
+    visits: list[Event] = field(default_factory=list)
+    """Events about visitors."""
 
 
 def add_pictures(ground_truth: GroundTruthObserver, encoder: Encoder) -> None:
@@ -66,7 +69,7 @@ def add_pictures(ground_truth: GroundTruthObserver, encoder: Encoder) -> None:
 
 def make_record(
     plan: DemoPlan, command: str, timing: Timing, enrolled: Sequence[Enrolled], run: LiveRun,
-    forgotten: ForgettingRecord,
+    visitors: VisitorsRecord | None, forgotten: ForgettingRecord,
 ) -> DemoRecord:  # fmt: skip
     """The whole demo as plain data."""
     snapshot = run.snapshot
@@ -102,6 +105,7 @@ def make_record(
         events_received=run.received,
         event_p50_ms=snapshot.event_latency.quantile(0.5),
         event_p95_ms=snapshot.event_latency.quantile(0.95),
+        visitors=visitors,
         forgotten=forgotten,
     )
 

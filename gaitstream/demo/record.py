@@ -78,6 +78,29 @@ class CameraRun(msgspec.Struct, kw_only=True):
     p95_ms: float | None
 
 
+class VisitorsRecord(msgspec.Struct, kw_only=True):
+    """What became of those who were given no name."""
+
+    walks: int
+    """Of one person each, by the truth, that were noted as a visitor's."""
+    visitors: int
+    people: int
+    """Who they were, in truth."""
+    pure_walks: int
+    """Of the person whom most walks of their visitor show."""
+    promoted: str
+    """The visitor who was given a name when all was over."""
+    name: str
+    told: int
+    """Earlier tracks that were told with it."""
+    told_right: int
+    """Of those, the person's."""
+    named_right: int
+    """Tracks without a name that got the right one through all walks of their visitor together."""
+    named_wrong: int
+    """And those that got a wrong one."""
+
+
 class ForgettingRecord(msgspec.Struct, kw_only=True):
     """One person erased at the end, and what was found of them afterwards."""
 
@@ -125,5 +148,7 @@ class DemoRecord(msgspec.Struct, kw_only=True):
     event_p50_ms: float | None = None
     event_p95_ms: float | None = None
     """From the capture of a window's last frame to its decision's publication."""
+    visitors: VisitorsRecord | None = None
+    """What became of strangers; None when there was no visitor."""
     forgotten: ForgettingRecord | None = None
     """Who was erased when all was over."""

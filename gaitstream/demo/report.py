@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from functools import partial
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,31 +17,33 @@ from gaitstream.demo.score import MEANINGS, Roc, Verdict, roc, score, verdict
 
 def render(record: DemoRecord) -> str:
     """The whole page, from `templates/report.html`."""
-    result, curve = score(record), roc(record)
+    look = files("gaitstream.console").joinpath("static/look.css").read_text(encoding="utf-8")
     style = files("gaitstream.demo").joinpath("templates/report.css").read_text(encoding="utf-8")
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            record=record,
-            result=result,
-            enrolled=[person for person in record.people if person.enrolled],
-            strangers=[person for person in record.people if not person.enrolled],
-            recognised=sum(bool(cameras) for cameras in result.identified_on.values()),
-            slowest_p95_ms=max((camera.p95_ms or 0.0 for camera in record.cameras), default=None),
-            verdict=partial(verdict, record),
-            Verdict=Verdict,
-            meanings=MEANINGS,
-            tones=charts.TONES,
-            timeline=charts.timeline(record),
-            distances=charts.distances(record),
-            roc=curve,
-            accepted=None if curve is None else _accepted(curve, record.threshold),
-            histogram=None if curve is None else charts.histogram(curve, record.threshold),
-            roc_curve=None if curve is None else charts.roc_curve(curve),
-            style=Markup(style),
-        )
-    )
+    page = _environment().get_template("report.html")
+    return page.render(style=Markup(look + style), **figures(record))
+
+
+def figures(record: DemoRecord) -> dict[str, Any]:
+    """What the figures are drawn from, by the names that templates have for it."""
+    result, curve = score(record), roc(record)
+    return {
+        "record": record,
+        "result": result,
+        "enrolled": [person for person in record.people if person.enrolled],
+        "strangers": [person for person in record.people if not person.enrolled],
+        "recognised": sum(bool(cameras) for cameras in result.identified_on.values()),
+        "slowest_p95_ms": max((camera.p95_ms or 0.0 for camera in record.cameras), default=None),
+        "verdict": partial(verdict, record),
+        "Verdict": Verdict,
+        "meanings": MEANINGS,
+        "tones": charts.TONES,
+        "timeline": charts.timeline(record),
+        "distances": charts.distances(record),
+        "roc": curve,
+        "accepted": None if curve is None else _accepted(curve, record.threshold),
+        "histogram": None if curve is None else charts.histogram(curve, record.threshold),
+        "roc_curve": None if curve is None else charts.roc_curve(curve),
+    }
 
 
 def _environment() -> Environment:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import yaml
 from rich.console import Console
 from rich.progress import Progress
 
 from gaitstream import zoo
 from gaitstream.config.schema import Config
+from gaitstream.demo.console_end import EVIDENCE, SITE, open_console
 from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.event_counter import EventCounter
 from gaitstream.demo.forgetting import forget_one, in_words
@@ -27,9 +29,13 @@ from gaitstream.demo.plan import FPS, IOU, LOST_S, DemoPlan
 from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.report import render
 from gaitstream.demo.score import DemoScore, score
+from gaitstream.demo.strangers import in_words as strangers_in_words
+from gaitstream.demo.strangers import name_one
 from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
+from gaitstream.evidence.observing import open_observers
 from gaitstream.gallery import Gallery
+from gaitstream.pipeline.base import RunOptions
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline, load_detector
@@ -53,7 +59,8 @@ class DemoOptions:
         plan: who walks where.
         out: folder for `report.html` and `record.json`; made when missing.
         view: serve the live pictures.
-        port: of the live pictures; 0 takes a free one.
+        port: of the live pictures, or of the console; 0 takes a free one.
+        console: open the console on the demo's world when all is done.
         command: as typed, for the report.
     """
 
@@ -61,11 +68,19 @@ class DemoOptions:
     out: Path
     view: bool = False
     port: int = 0
+    console: bool = False
     command: str = "gaitstream demo"
 
 
-def run_demo(options: DemoOptions, console: Console) -> tuple[DemoRecord, DemoScore]:
-    """Run the demo; write `report.html` and `record.json`.
+def run_demo(
+    options: DemoOptions, console: Console, told: Callable[[DemoRecord, DemoScore], None] | None = None
+) -> tuple[DemoRecord, DemoScore]:
+    """Run the demo; write `report.html` and `record.json`; open the console where that is asked for.
+
+    Args:
+        options: what the command line asks for.
+        console: the terminal.
+        told: is given the result before the console is opened, which takes until Ctrl-C.
 
     Ctrl-C during the live run ends it there; what was seen until then is scored and reported.
 
@@ -79,7 +94,7 @@ def run_demo(options: DemoOptions, console: Console) -> tuple[DemoRecord, DemoSc
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitstream-demo-")))
         console.print("Loading the models")
-        config = _config([plan.camera(number, 0) for number in plan.cameras], root / "gallery")
+        config = _config(options, [plan.camera(number, 0) for number in plan.cameras], root)
         detector, encoder = load_detector(config), Encoder.load(config)
         stack.callback(encoder.close)
         stack.callback(detector.close)
@@ -87,13 +102,22 @@ def run_demo(options: DemoOptions, console: Console) -> tuple[DemoRecord, DemoSc
         enrolled = _enrol(plan, console, root, detector, encoder)
         timing.enrolment_s += timing.elapsed_s()
         run = _watch(options, console, root, detector, encoder)
-        forgotten = forget_one(plan.names[0], root / "gallery", root / "journal")
+        enrolled_names = plan.names[: plan.enrolled]
+        visitors = name_one(run.ground_truth.tracks, run.visits, enrolled_names, root / "gallery")
+        if visitors is not None:
+            console.print(strangers_in_words(visitors))
+        forgotten = forget_one(plan.names[0], root / "gallery", root / "journal", root / EVIDENCE)
         console.print(in_words(forgotten))
         console.print("Writing the report")
-        record = make_record(plan, options.command, timing, enrolled, run, forgotten)
-    (options.out / "report.html").write_text(render(record), encoding="utf-8")
-    (options.out / "record.json").write_bytes(msgspec.json.encode(record))
-    return record, score(record)
+        record = make_record(plan, options.command, timing, enrolled, run, visitors, forgotten)
+        (options.out / "report.html").write_text(render(record), encoding="utf-8")
+        (options.out / "record.json").write_bytes(msgspec.json.encode(record))
+        result = score(record)
+        if told is not None:
+            told(record, result)
+        if options.console and not record.stopped:
+            open_console(root, record, options.port, console)
+    return record, result
 
 
 def _make(folder: Path) -> None:
@@ -116,19 +140,25 @@ def _enrol(
     return enrolled
 
 
-def _config(addresses: Sequence[Any], gallery: Path) -> Config:
-    """The configuration a user would write into cams.yaml for this site."""
+def _config(options: DemoOptions, addresses: Sequence[Any], root: Path) -> Config:
+    """The configuration a user would write for this site; it is put into cams.yaml, too."""
     advice = zoo.advice()
-    return Config.model_validate(
-        {
-            "cameras": [
-                {"id": f"cam{address.camera}", "url": to_url(address), "fps": None} for address in addresses
-            ],
-            "models": {MODEL: "demo"},
-            "tracking": {"lost_s": LOST_S, "iou": IOU},
-            "gallery": {"path": str(gallery), "threshold": advice.threshold, "margin": advice.margin},
-        }
-    )
+    written = {
+        "cameras": [
+            {"id": f"cam{address.camera}", "url": to_url(address), "fps": None} for address in addresses
+        ],
+        "models": {MODEL: "demo"},
+        "tracking": {"lost_s": LOST_S, "iou": IOU},
+        "gallery": {
+            "path": str(root / "gallery"),
+            "threshold": advice.threshold,
+            "margin": advice.margin,
+            "visitors": {"enabled": True},
+        },
+        "evidence": {"keep": options.console, "folder": str(root / EVIDENCE)},
+    }
+    (root / SITE).write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+    return Config.model_validate(written)
 
 
 def _watch(
@@ -145,10 +175,10 @@ def _watch(
             matcher = gallery.matcher(MODEL, encoder.recognizers[MODEL].fingerprint)
         epoch_ns = time.time_ns() + int(LEAD_S * 1e9)
         addresses = [plan.camera(number, epoch_ns) for number in plan.cameras]
-        config = _config(addresses, root / "gallery")
+        config = _config(options, addresses, root)
         truths = {f"cam{address.camera}": SyntheticCamera(address) for address in addresses}
         ground_truth = GroundTruthObserver(truths, epoch_ns, matcher, pose_of(encoder))
-        observers: list[Observer] = [ground_truth]
+        observers: list[Observer] = [ground_truth, *open_observers(RunOptions(root / SITE), config)]
         if options.view:
             viewer = stack.enter_context(Viewer(list(truths), options.port))
             opened = open_browser(viewer.url)
@@ -179,5 +209,12 @@ def _watch(
         stopped = outcome.cause != "end_of_stream"
         seconds = max(ground_truth.last_s, 1 / FPS) if stopped else plan.seconds
         return LiveRun(
-            ground_truth, snapshot, sum(snapshot.events.values()), received, seconds, wall_s, stopped
+            ground_truth,
+            snapshot,
+            sum(snapshot.events.values()),
+            received,
+            seconds,
+            wall_s,
+            stopped,
+            ear.visits,
         )

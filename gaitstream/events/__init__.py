@@ -33,6 +33,9 @@ from gaitstream.events.schema import (
     TrackEnded,
     TrackStarted,
     Unrecognised,
+    VisitorJoined,
+    VisitorNamed,
+    VisitorSeen,
 )
 from gaitstream.events.segment import Record
 from gaitstream.events.subscriber import Notice, Received, Subscriber
@@ -64,6 +67,9 @@ __all__ = [
     "TrackEnded",
     "TrackStarted",
     "Unrecognised",
+    "VisitorJoined",
+    "VisitorNamed",
+    "VisitorSeen",
     "decode",
     "encode",
 ]

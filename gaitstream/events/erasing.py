@@ -8,7 +8,7 @@ import msgspec
 
 from gaitstream.events.codec import MalformedError, Wire, decode, encode
 from gaitstream.events.journal import Journal
-from gaitstream.events.schema import CameraHandoff, Event, Identity, TrackEnded
+from gaitstream.events.schema import CameraHandoff, Event, Identity, TrackEnded, VisitorNamed, VisitorSeen
 from gaitstream.events.segment import Record
 
 ERASED = "erased"
@@ -46,6 +46,20 @@ def erase(journal: Journal, persons: Collection[str]) -> int:
     return journal.rewrite(change)
 
 
+def only_ids(event: Event) -> Event:
+    """An event without anybody's name: where a name stood among candidates stands the id."""
+    if isinstance(event, Identity):
+        ids = event.candidate_ids
+        candidates = tuple(
+            (ids[index] if index < len(ids) else ERASED, distance)
+            for index, (_, distance) in enumerate(event.candidates)
+        )
+        return msgspec.structs.replace(event, person=None, candidates=candidates)
+    if isinstance(event, TrackEnded | VisitorSeen | VisitorNamed):
+        return msgspec.structs.replace(event, person=None)
+    return event
+
+
 def without_names(event: Event, persons: Collection[str]) -> Event:
     """An event without the names of some people; itself where it has none of them."""
     if isinstance(event, Identity):
@@ -59,6 +73,10 @@ def without_names(event: Event, persons: Collection[str]) -> Event:
         )
         person = None if event.person_id in persons else event.person
         return msgspec.structs.replace(event, person=person, candidates=candidates)
-    if isinstance(event, TrackEnded | CameraHandoff) and event.person_id in persons and event.person:
+    if (
+        isinstance(event, TrackEnded | CameraHandoff | VisitorSeen | VisitorNamed)
+        and event.person_id in persons
+        and event.person
+    ):
         return msgspec.structs.replace(event, person=None)
     return event

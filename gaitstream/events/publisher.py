@@ -23,6 +23,7 @@ from gaitstream.errors import EventError
 from gaitstream.events.codec import Stamp, Wire, decode
 from gaitstream.events.door import Door, is_local
 from gaitstream.events.erasing import erase as erase_names
+from gaitstream.events.erasing import only_ids
 from gaitstream.events.journal import Journal
 from gaitstream.events.replay import WAITING_REPLIES, ReplayServer
 from gaitstream.events.schema import Event, GalleryChanged
@@ -64,6 +65,7 @@ class Publisher:
         keys: folder with the publisher's key and the list of those that may connect (`keys.py`); None lets in
             everybody, and is refused for addresses that other machines can reach.
         insecure: allow such addresses without keys, with a warning.
+        names: events carry names beside ids; False leaves the ids alone, in the journal and on the wire.
         erase: when `gallery.changed` says that somebody was removed, take their name out of the journal too.
         send_buffer: messages waiting per subscriber before ZeroMQ drops them for it; it gets them by replay.
 
@@ -87,6 +89,7 @@ class Publisher:
         wire: Wire = "json",
         keys: str | Path | None = None,
         insecure: bool = False,
+        names: bool = True,
         erase: bool = True,
         send_buffer: int = 256,
     ) -> None:
@@ -110,6 +113,7 @@ class Publisher:
             raise
         self.endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
         self.replay = router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._names = names
         self._erase = erase
         self._erased: set[str] = set()
         self._stamp = Stamp(journal.id.hex(), journal.epoch, wire)
@@ -138,6 +142,8 @@ class Publisher:
         """
         if self._stopped:
             raise EventError("the publisher is closed")
+        if not self._names:
+            event = only_ids(event)
         journal = self.journal
         with self._order:  # the wire sees events in the order of their numbers
             now_ns = time.time_ns()
@@ -161,6 +167,8 @@ class Publisher:
         """
         if self._stopped:
             raise EventError("the publisher is closed")
+        if not self._names:
+            events = [only_ids(event) for event in events]
         stamp = self._stamp
         with self._order:  # the wire sees events in the order of their numbers
             now_ns = time.time_ns()

@@ -330,6 +330,76 @@ class GalleryChanged(Event, frozen=True, kw_only=True, tag="gallery.changed"):
     removed: tuple[str, ...] = ()
 
 
+class VisitorSeen(Event, frozen=True, kw_only=True, tag="visitor.seen"):
+    """A track that showed a stranger is over, and this is which visitor it was; after its `track.ended`.
+
+    Attributes:
+        camera: id of the camera in cams.yaml.
+        track: id of the track, unique per camera and run.
+        visitor: what the visitor is called, such as `visitor-17`.
+        visitor_id: id in the gallery, which stays when the visitor gets a name.
+        first_ns: capture time of the first frame it was seen in, UTC nanoseconds.
+        new: nobody like this was seen before.
+        walks: of this visitor so far, this one counted.
+        distance: to the visitor's earlier walks, in units of the linking distance; None for a new one.
+        person: name of the person whom all walks of the visitor together show; None unless known.
+        person_id: id of that person in the gallery; None unless known.
+    """
+
+    family: ClassVar[str] = "visitor"
+    camera: str
+    track: int
+    visitor: str
+    visitor_id: str
+    first_ns: int = 0
+    new: bool = False
+    walks: int = 1
+    distance: float | None = None
+    person: str | None = None
+    person_id: str | None = None
+
+
+class VisitorJoined(Event, frozen=True, kw_only=True, tag="visitor.joined"):
+    """Two visitors were found to be one stranger: the older name stays, the other is never given again.
+
+    Attributes:
+        visitor: what the one was called who is no more.
+        visitor_id: its id in the gallery.
+        into: the visitor who has all walks now.
+        into_id: its id in the gallery.
+        tracks: run, camera, track and capture time of the last frame of those that changed hands.
+    """
+
+    family: ClassVar[str] = "visitor"
+    visitor: str
+    visitor_id: str
+    into: str
+    into_id: str
+    tracks: tuple[tuple[str, str, int, int], ...] = ()
+
+
+class VisitorNamed(Event, frozen=True, kw_only=True, tag="visitor.named"):
+    """It is known who a visitor is: these earlier tracks, of any run and machine, were this person.
+
+    Attributes:
+        visitor: what the visitor was called.
+        visitor_id: id in the gallery as a visitor.
+        person: name in the gallery.
+        person_id: id in the gallery.
+        by: `promotion`: somebody named the visitor; `fusion`: all walks together are near enough to the
+            person.
+        tracks: run, camera, track and capture time of the last frame of each.
+    """
+
+    family: ClassVar[str] = "visitor"
+    visitor: str
+    visitor_id: str
+    person: str | None = None
+    person_id: str | None = None
+    by: str = "promotion"
+    tracks: tuple[tuple[str, str, int, int], ...] = ()
+
+
 class Unrecognised(Event, frozen=True, kw_only=True, tag="unrecognised"):
     """An event of a kind, or of a schema, that this version does not know, as plain data.
 
@@ -365,6 +435,9 @@ AnyEvent = (
     | CameraHandoff
     | PipelineStats
     | GalleryChanged
+    | VisitorSeen
+    | VisitorJoined
+    | VisitorNamed
     | RunStarted
     | RunStopped
 )

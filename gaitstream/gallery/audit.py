@@ -13,6 +13,8 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import msgspec
 
@@ -56,9 +58,22 @@ class _Head(msgspec.Struct, frozen=True):
     link: bytes
 
 
+_ACTING: ContextVar[str] = ContextVar("acting", default="")
+
+
+@contextmanager
+def acting(actor: str) -> Iterator[None]:
+    """Within the block this thread works for somebody else: a user of the console, say."""
+    token = _ACTING.set(actor)
+    try:
+        yield
+    finally:
+        _ACTING.reset(token)
+
+
 def whoami() -> str:
-    """Who this process works for: `$GAITSTREAM_ACTOR`, else user and machine."""
-    named = os.environ.get("GAITSTREAM_ACTOR")
+    """Who is worked for: as `acting` says, else `$GAITSTREAM_ACTOR`, else user and machine."""
+    named = _ACTING.get() or os.environ.get("GAITSTREAM_ACTOR")
     if named:
         return named
     try:
@@ -110,12 +125,18 @@ def copy_log(writing: Writing, old: Sealer, new: Sealer) -> list[str]:
     return []
 
 
-def read_audit(reading: Reading, sealer: Sealer) -> Iterator[tuple[int, AuditLine]]:
-    """All lines that can be read, by number."""
-    for number, kept in reading.audit():
+def read_audit(reading: Reading, sealer: Sealer, after: int = 0) -> Iterator[tuple[int, AuditLine]]:
+    """All lines above a number that can be read, by number."""
+    for number, kept in reading.audit(after):
         found = _open(kept, number, sealer)
         if found is not None:
             yield number, msgspec.json.decode(found.line, type=AuditLine)
+
+
+def count_audit(reading: Reading, sealer: Sealer) -> int:
+    """How many lines were ever written: the number of the newest."""
+    head = _read_head(reading, sealer)
+    return head.number if head is not None else 0
 
 
 def verify_audit(reading: Reading, sealer: Sealer) -> list[str]:

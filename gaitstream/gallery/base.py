@@ -82,6 +82,25 @@ class PictureRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SightingRow:
+    """One walk past a camera, and whose it was.
+
+    Attributes:
+        number: given by the store at `add_sightings`, increasing and never given twice; 0 before.
+        person: uid of the visitor or the person.
+        seen_ns: when it ended, UTC nanoseconds.
+        checksum: CRC-32 of `data`.
+        data: where it was and what was seen, sealed.
+    """
+
+    number: int
+    person: str
+    seen_ns: int
+    checksum: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """A place in the history of a store.
 
@@ -134,8 +153,11 @@ class Reading(Protocol):
     def pictures(self, person: str | None = None) -> Iterator[PictureRow]:
         """Pictures, by number."""
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
-        """Number and text of every line of the audit log, by number."""
+    def sightings(self, person: str | None = None, since_ns: int = 0) -> Iterator[SightingRow]:
+        """Sightings of a person or of everybody, that ended at a time or after, by number."""
+
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Number and text of every line of the audit log above a number, by number."""
 
 
 class Writing(Reading, Protocol):
@@ -148,7 +170,7 @@ class Writing(Reading, Protocol):
         """Add a person, or change the one of that uid."""
 
     def drop_person(self, uid: str) -> bool:
-        """Delete a person with templates and pictures; False when there is none."""
+        """Delete a person with templates, pictures and sightings; False when there is none."""
 
     def put_model(self, row: ModelRow) -> None:
         """Add a model, or change the one of that name."""
@@ -170,6 +192,15 @@ class Writing(Reading, Protocol):
 
     def drop_pictures(self, numbers: Sequence[int]) -> None:
         """Delete pictures."""
+
+    def add_sightings(self, rows: Iterable[SightingRow]) -> list[int]:
+        """Add sightings; returns the numbers they got."""
+
+    def put_sighting(self, row: SightingRow) -> None:
+        """Change the sighting of that number."""
+
+    def drop_sightings(self, numbers: Sequence[int]) -> None:
+        """Delete sightings."""
 
     def note_change(self, uid: str) -> None:
         """Put whoever was changed into the history; those who wait are woken at the end."""

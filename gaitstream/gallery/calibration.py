@@ -88,11 +88,13 @@ def conclude(searches: Sequence[Search], target: float | None = None) -> Calibra
     owner = np.array([one.person for one in strangers])
     if not len(genuine) and not len(impostor):
         return None
-    persons, weights = _per_person(owner)
+    persons, weights = per_person(owner)
     aim = target or (AIM if persons >= ENOUGH else None)
-    threshold = _largest(impostor, weights, aim) if aim and persons else _rule_of_thumb(genuine, impostor)
+    threshold = (
+        largest_threshold(impostor, weights, aim) if aim and persons else _rule_of_thumb(genuine, impostor)
+    )
     room = float(np.median(impostor) - np.median(genuine)) if len(genuine) and len(impostor) else 0.0
-    share = float(weights[impostor <= threshold].sum()) if persons else None
+    share = fpir_at(impostor, weights, threshold) if persons else None
     return Calibration(
         threshold=threshold,
         margin=0.1 * max(0.0, room),
@@ -101,7 +103,7 @@ def conclude(searches: Sequence[Search], target: float | None = None) -> Calibra
         persons=persons,
         aim=aim,
         fpir=share,
-        fpir_range=(0.0, 1.0) if share is None else _interval(share, persons),
+        fpir_range=(0.0, 1.0) if share is None else fpir_interval(share, persons / 2),
         fnir=float((genuine > threshold).mean()) if len(genuine) else None,
     )
 
@@ -135,7 +137,7 @@ def _rule_of_thumb(genuine: Floats, impostor: Floats) -> float:
     return 0.75 * float(np.percentile(impostor, 5)) if len(impostor) else 1.5 * float(genuine.max())
 
 
-def _largest(impostor: Floats, weights: NDArray[np.float64], aim: float) -> float:
+def largest_threshold(impostor: Floats, weights: NDArray[np.float64], aim: float) -> float:
     """Largest impostor distance at or under which lies a share of at most `aim`; below all when none does."""
     order = np.argsort(impostor)
     # The two distances of a pair may differ in their last bits and must stay together.
@@ -145,21 +147,29 @@ def _largest(impostor: Floats, weights: NDArray[np.float64], aim: float) -> floa
     return float(ordered[within - 1]) if within else float(impostor[order[0]]) * (1 - 1e-5)
 
 
-def _per_person(owner: NDArray[np.str_]) -> tuple[int, NDArray[np.float64]]:
+def per_person(owner: NDArray[np.str_]) -> tuple[int, NDArray[np.float64]]:
     """How many persons searched, and the weight of each search: every person counts the same."""
     _, index, counts = np.unique(owner, return_inverse=True, return_counts=True)
     return len(counts), 1 / (counts[index] * max(1, len(counts)))
 
 
-def _interval(share: float, persons: int) -> tuple[float, float]:
+def fpir_at(distances: Floats, weights: NDArray[np.float64], threshold: float) -> float:
+    """Weighted share of strangers' searches at or under a threshold."""
+    return float(weights[distances <= threshold].sum())
+
+
+def fpir_interval(share: float, strangers: float) -> tuple[float, float]:
     """95% interval of the FPIR: of a Poisson count, by Byar's approximation (Breslow and Day 1987, eq. 2.13).
 
-    Searches of one person count as one, and two persons as one: when A is taken for B, B is taken for A, so
-    false matches come in pairs. It holds for a threshold that was chosen to let this share through, too.
+    It holds for a threshold that was chosen to let this share through, too.
+
+    Args:
+        share: of the searches that were false positives, every stranger counting the same.
+        strangers: how many there are who do not depend on each other. Two who are enrolled count as one: when
+            A is taken for B, B is taken for A, so false matches come in pairs.
     """
-    pairs = persons / 2
-    count = share * pairs
+    count = share * strangers
     more = count + 1
     low = count * max(0.0, 1 - 1 / (9 * count) - _Z95 / (3 * math.sqrt(count))) ** 3 if count else 0.0
     high = more * (1 - 1 / (9 * more) + _Z95 / (3 * math.sqrt(more))) ** 3
-    return low / pairs, min(1.0, high / pairs)
+    return low / strangers, min(1.0, high / strangers)

@@ -15,7 +15,8 @@ from gaitstream.gallery.gallery import Gallery
 
 NEEDED = 2
 """Different people who have to confirm a match."""
-_CONFIRMED, _REJECTED = "confirmed", "rejected"
+CONFIRMED, REJECTED = "confirmed", "rejected"
+"""The actions of the audit log."""
 
 
 class MatchState(StrEnum):
@@ -40,11 +41,11 @@ def confirm(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchS
     with gallery.writing() as writing:
         said = _said(gallery, writing, event_id)
         who = actor or audit.whoami()
-        if said[_REJECTED]:
-            raise GalleryError(f"event {event_id} was rejected by {', '.join(sorted(said[_REJECTED]))}")
-        if who in said[_CONFIRMED]:
+        if said[REJECTED]:
+            raise GalleryError(f"event {event_id} was rejected by {', '.join(sorted(said[REJECTED]))}")
+        if who in said[CONFIRMED]:
             raise GalleryError(f"{who} has confirmed event {event_id} already; it takes another person")
-        audit.note(writing, gallery.sealer, _CONFIRMED, detail=event_id, actor=who)
+        audit.note(writing, gallery.sealer, CONFIRMED, detail=event_id, actor=who)
     with gallery.store.reading() as reading:
         return state(gallery, reading, event_id)
 
@@ -52,20 +53,20 @@ def confirm(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchS
 def reject(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchState:
     """Reject a match; one person is enough, and it stays rejected."""
     with gallery.writing() as writing:
-        audit.note(writing, gallery.sealer, _REJECTED, detail=event_id, actor=actor)
+        audit.note(writing, gallery.sealer, REJECTED, detail=event_id, actor=actor)
     return MatchState.REJECTED
 
 
 def state(gallery: Gallery, reading: Reading, event_id: str) -> MatchState:
     """What people say of a match by now."""
     said = _said(gallery, reading, event_id)
-    if said[_REJECTED]:
+    if said[REJECTED]:
         return MatchState.REJECTED
-    return MatchState.CONFIRMED if len(said[_CONFIRMED]) >= NEEDED else MatchState.PROPOSED
+    return MatchState.CONFIRMED if len(said[CONFIRMED]) >= NEEDED else MatchState.PROPOSED
 
 
 def _said(gallery: Gallery, reading: Reading, event_id: str) -> dict[str, set[str]]:
-    said: dict[str, set[str]] = {_CONFIRMED: set(), _REJECTED: set()}
+    said: dict[str, set[str]] = {CONFIRMED: set(), REJECTED: set()}
     for _, line in audit.read_audit(reading, gallery.sealer):
         if line.action in said and line.detail == event_id:
             said[line.action].add(line.actor)

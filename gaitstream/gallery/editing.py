@@ -11,7 +11,7 @@ from gaitstream.errors import GalleryError
 from gaitstream.gallery import audit
 from gaitstream.gallery.base import Reading, Writing
 from gaitstream.gallery.checksum import Damage
-from gaitstream.gallery.gallery import Gallery
+from gaitstream.gallery.gallery import Gallery, check_free
 from gaitstream.gallery.names import clean_name
 from gaitstream.gallery.records import PersonRecord, new_uid
 from gaitstream.gallery.vault import Template
@@ -25,6 +25,9 @@ def rename(gallery: Gallery, name: str, new: str) -> None:
     """
     with gallery.writing() as writing:
         uid, record = gallery.person(writing, name)
+        if record.visitor:
+            check_free(record.name, record)
+        check_free(new, None)
         other = gallery.vault.find(writing, new)
         if other is not None and other[0] != uid:
             raise GalleryError(f"{new!r} is {other[1].name!r}, who is there already; merge them instead")
@@ -48,6 +51,19 @@ def keep_until(gallery: Gallery, name: str, expires_ns: int | None) -> None:
         audit.note(writing, gallery.sealer, "retention", person=uid, detail=str(expires_ns or "never"))
 
 
+def note_consent(gallery: Gallery, name: str, consent: str) -> None:
+    """Write down on what ground a person is enrolled.
+
+    Raises:
+        GalleryError: nobody has the name.
+    """
+    with gallery.writing() as writing:
+        uid, record = gallery.person(writing, name)
+        changed = msgspec.structs.replace(record, consent=consent)
+        writing.put_person(gallery.vault.person_row(uid, changed))
+        audit.note(writing, gallery.sealer, "consent", person=uid)
+
+
 def merge(gallery: Gallery, keep: str, other: str) -> int:
     """Give all templates and pictures of one person to another, and forget the first's name.
 
@@ -58,15 +74,21 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
         GalleryError: nobody has one of the names, both are one person, or a template is damaged.
     """
     with gallery.writing() as writing:
-        kept, _ = gallery.person(writing, keep)
-        gone, _ = gallery.person(writing, other)
+        kept, kept_record = gallery.person(writing, keep)
+        gone, gone_record = gallery.person(writing, other)
         if kept == gone:
             raise GalleryError(f"{keep!r} and {other!r} are one person already")
+        _check_alike(kept_record, gone_record)
+        if gone in kept_record.apart:
+            raise GalleryError(f"somebody said that {keep!r} is not {other!r}; look again")
         numbers = [row.number for row in writing.templates(person=gone)]
         _move(gallery, writing, numbers, kept)
         for row in list(writing.pictures(gone)):
             picture = replace(row, person=kept, data=gallery.vault.picture(row))
             writing.put_picture(gallery.vault.picture_row(picture))
+        for sighting in list(writing.sightings(gone)):
+            moved = gallery.vault.sighting_row(kept, gallery.vault.sighting(sighting), sighting.number)
+            writing.put_sighting(moved)
         writing.drop_person(gone)
         _follow(gallery, writing, {kept, gone})
         audit.note(writing, gallery.sealer, "merged", person=kept, count=len(numbers), detail=f"from {gone}")
@@ -122,6 +144,16 @@ def show(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonReco
         template for model in reading.models() for template in gallery.vault.templates(reading, model, uid)
     ]
     return uid, record, templates
+
+
+def _check_alike(kept: PersonRecord, gone: PersonRecord) -> None:
+    """See that two are both people, or both visitors."""
+    if kept.visitor != gone.visitor:
+        visitor, person = (kept, gone) if kept.visitor else (gone, kept)
+        raise GalleryError(
+            f"{visitor.name} is a visitor: 'gaitstream gallery promote {visitor.name} --person "
+            f"{person.name!r}' makes them one"
+        )
 
 
 def _move(gallery: Gallery, writing: Writing, numbers: Sequence[int], target: str) -> None:

@@ -24,12 +24,14 @@ class PersonLine(msgspec.Struct, frozen=True, tag="person"):
         uid: in the store.
         name: None when erased.
         models: of which there are templates.
+        visitor: a visitor who stands beside the people they were taken for.
     """
 
     index: int
     uid: str
     name: str | None
     models: tuple[str, ...] = ()
+    visitor: bool = False
 
 
 class ModelLine(msgspec.Struct, frozen=True, tag="model"):
@@ -46,11 +48,15 @@ class ModelLine(msgspec.Struct, frozen=True, tag="model"):
 
 
 class LimitsLine(msgspec.Struct, frozen=True, tag="limits"):
-    """A model's calibrated threshold and margin; None where there is none yet."""
+    """A model's calibrated threshold and margin; None where there is none yet.
+
+    `cameras` has the thresholds of those that have one of their own.
+    """
 
     model: str
     threshold: float | None
     margin: float | None
+    cameras: dict[str, float] = {}
 
 
 class StateLine(msgspec.Struct, frozen=True, tag="state"):

@@ -25,7 +25,7 @@ from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.names import clean_name
 from gaitstream.gallery.opening import ID, LOCK, unlock
-from gaitstream.gallery.records import PersonRecord, new_uid
+from gaitstream.gallery.records import VISITOR_NAME, PersonRecord, new_uid
 from gaitstream.gallery.sealing import Sealer
 from gaitstream.gallery.stores import open_store
 from gaitstream.gallery.tuning import Tuner
@@ -138,7 +138,7 @@ class Gallery:
         changed: dict[str, set[str]] = {}
         with self.writing() as writing:
             for enrolment in enrolments:
-                uid = self._add(writing, enrolment, now)
+                uid = self.add(writing, enrolment, now)
                 count += len(enrolment.templates)
                 changed.setdefault(enrolment.model, set()).add(uid)
             for model, uids in sorted(changed.items()):
@@ -190,7 +190,7 @@ class Gallery:
         )
 
     def persons(self) -> list[PersonEntry]:
-        """Everybody, by name."""
+        """Everybody who was named, by name; `gaitstream.gallery.visitors` has the others."""
         with self.store.reading() as reading:
             counts: dict[str, dict[str, int]] = {}
             for (uid, model), count in sorted(reading.counts().items()):
@@ -199,6 +199,7 @@ class Gallery:
         entries = [
             PersonEntry(record.name, record.created_ns, counts.get(uid, {}), uid, record.expires_ns)
             for uid, record in records.items()
+            if not record.visitor
         ]
         return sorted(entries, key=lambda entry: entry.name)
 
@@ -240,7 +241,7 @@ class Gallery:
             ]
 
     def calibrate(self, model: str, target_fpir: float | None = None) -> Calibration | None:
-        """Compute threshold and margin from the templates and keep them.
+        """Compute threshold and margin from the templates and keep them, in the place of a site's own.
 
         Args:
             model: name of the recognizer.
@@ -254,6 +255,7 @@ class Gallery:
             if find_model(writing, model) is None:
                 raise GalleryError(f"{self.url} has no templates of {model!r}; enrol somebody first")
             found = self.tuner.aim(writing, model, target_fpir, self.url)
+            writing.set(f"site/{model}", None)
             writing.note_change("")  # readers take the limits over with any change
             audit.note(writing, self.sealer, "calibrated", model=model, detail=str(target_fpir or "as usual"))
             return found
@@ -301,7 +303,12 @@ class Gallery:
     ) -> None:
         self.close()
 
-    def _add(self, writing: Writing, enrolment: Enrolment, now_ns: int) -> str:
+    def add(self, writing: Writing, enrolment: Enrolment, now_ns: int) -> str:
+        """Add templates of one person in a transaction; whoever calls it calibrates. Returns the uid.
+
+        Raises:
+            GalleryError: the model differs from the one that filled the gallery, or a name or shape is wrong.
+        """
         name, templates = clean_name(enrolment.person), enrolment.templates
         if templates.ndim != 3 or not len(templates) or not np.isfinite(templates).all():
             raise GalleryError(
@@ -310,17 +317,22 @@ class Gallery:
             )
         self._bind(writing, enrolment)
         found = self.vault.find(writing, name)
+        check_free(name, found[1] if found else None)
         uid = found[0] if found else new_uid()
         if found is None:
             writing.put_person(self.vault.person_row(uid, PersonRecord(name, now_ns)))
-        writing.add_templates(
-            self.vault.template_row(
-                Template(0, uid, enrolment.model, now_ns, enrolment.source, np.asarray(parts, np.float32))
-            )
-            for parts in templates
-        )
+        self.add_templates(writing, uid, enrolment.model, templates, enrolment.source, now_ns)
         audit.note(writing, self.sealer, "enrolled", person=uid, model=enrolment.model, count=len(templates))
         return uid
+
+    def add_templates(
+        self, writing: Writing, uid: str, model: str, templates: Floats, source: str, now_ns: int
+    ) -> None:
+        """Add rows of templates `[n, parts, dim]` of somebody who is there, and nothing else."""
+        writing.add_templates(
+            self.vault.template_row(Template(0, uid, model, now_ns, source, np.asarray(parts, np.float32)))
+            for parts in templates
+        )
 
     def _bind(self, writing: Writing, enrolment: Enrolment) -> None:
         """Bind an empty model slot to a fingerprint, or check the one that is bound."""
@@ -339,6 +351,21 @@ class Gallery:
 def find_model(reading: Reading, model: str) -> ModelRow | None:
     """The row of a model; None when the gallery has none of it."""
     return next((row for row in reading.models() if row.name == model), None)
+
+
+def check_free(name: str, holder: PersonRecord | None) -> None:
+    """See that a person may have a name.
+
+    Raises:
+        GalleryError: it is a visitor's, or could be one's.
+    """
+    if holder is not None and holder.visitor:
+        raise GalleryError(
+            f"{holder.name!r} is a visitor: name them with 'gaitstream gallery promote {holder.name} "
+            "--person NAME'"
+        )
+    if VISITOR_NAME.fullmatch(name.casefold()):
+        raise GalleryError(f"{name!r} is what visitors are called; give another name")
 
 
 def check_fingerprint(model: str, held: str, given: str, where: str) -> None:

@@ -25,7 +25,9 @@ from gaitstream.gallery.feed import FeedWriter, LimitsLine, ModelLine, PersonLin
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.people import People
 from gaitstream.gallery.quantise import Layout
+from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.retention import RetentionRules, sweep
+from gaitstream.gallery.site import kept_calibration
 from gaitstream.gallery.table import TemplateTable
 from gaitstream.gallery.vault import Template
 
@@ -77,7 +79,7 @@ class Keeper:
         self._mark: Mark | None = None
         self._persons: dict[str, _Kept] = {}
         self._next = 0
-        self._limits: dict[str, tuple[float | None, float | None]] = {}
+        self._limits: dict[str, LimitsLine] = {}
         self._problem = ""
         self._rules = rules
         self._sweep_s = 0.0
@@ -235,7 +237,7 @@ class Keeper:
             self._tell_person(uid, None)
         for uid, record in records.items():
             self._keep_only(uid, wanted[uid])
-            self._tell_person(uid, record.name)
+            self._tell_person(uid, record)
 
     def _take(self, copy: _Copy, uid: str) -> None:
         """Bring one person to what the store has of them."""
@@ -248,7 +250,7 @@ class Keeper:
         elif uid not in self._persons:
             return
         self._keep_only(uid, wanted[uid])
-        self._tell_person(uid, copy.gallery.vault.record(row).name if row is not None else None)
+        self._tell_person(uid, copy.gallery.vault.record(row) if row is not None else None)
 
     def _add(self, copy: _Copy, rows: Iterator[TemplateRow], wanted: Mapping[str, set[int]]) -> None:
         """Add the templates that are not in memory yet; `wanted` takes the numbers of all."""
@@ -291,12 +293,19 @@ class Keeper:
             kept.checksums.pop(number, None)
             self.tables[model].drop([place])
 
-    def _tell_person(self, uid: str, name: str | None) -> None:
+    def _tell_person(self, uid: str, record: PersonRecord | None) -> None:
+        """Tell of somebody; of a visitor only while there are templates to compare with."""
         kept = self._person(uid)
         models = tuple(sorted({model for model, _ in kept.places.values()}))
-        self.feed.tell(PersonLine(kept.index, uid, name, models))
-        if name is None:
-            del self._persons[uid]
+        if record is not None and record.visitor and not models:
+            record = None
+        if record is not None:
+            self.feed.tell(PersonLine(kept.index, uid, record.name, models, record.visitor))
+            kept.told = True
+            return
+        if kept.told:
+            self.feed.tell(PersonLine(kept.index, uid, None))
+        del self._persons[uid]
 
     def _person(self, uid: str) -> _Kept:
         kept = self._persons.get(uid)
@@ -311,16 +320,26 @@ class Keeper:
             if found is None and copy.asked(row.name):
                 found = copy.gallery.tuner.peek(copy.reading, row, copy.gallery.url)
             limits = (found.threshold, found.margin) if found else (None, None)
-            if self._limits.get(row.name) != limits:
-                self._limits[row.name] = limits
-                self.feed.tell(LimitsLine(row.name, *limits))
+            site = kept_calibration(copy.gallery, copy.reading, row.name)
+            if site is None:
+                line = LimitsLine(row.name, *limits)
+            else:
+                cameras = {camera: one.threshold for camera, one in site.cameras.items()}
+                line = LimitsLine(row.name, site.threshold, limits[1] or 0.0, cameras)
+            if self._limits.get(row.name) != line:
+                self._limits[row.name] = line
+                self.feed.tell(line)
 
 
 class _Kept:
-    """What is in memory of one person: where each template is, and its checksum, by number."""
+    """What is in memory of one person: where each template is, and its checksum, by number.
+
+    `told` says whether those who read the feed know of them.
+    """
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self.told = False
         self.places: dict[int, tuple[str, int]] = {}
         self.checksums: dict[int, int] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def migrate(db: sqlite3.Connection, schema: int, tables: Sequence[str]) -> None:
-    """Take a gallery of schema 1, 2 or 3 to schema 4, unencrypted as it was.
+    """Take a gallery of schema 1 to 4 to schema 5; what was not encrypted stays so.
 
     Foreign keys are off meanwhile. What its templates hold now is taken to be right where there was no
     checksum. Names that are one when folded become `Ada` and `Ada (2)`.
@@ -23,8 +24,13 @@ def migrate(db: sqlite3.Connection, schema: int, tables: Sequence[str]) -> None:
     Args:
         db: the gallery, in a transaction.
         schema: what it has.
-        tables: the statements that make schema 4.
+        tables: the statements that make schema 5.
     """
+    if schema == 4:
+        for statement in tables:
+            if re.search(r"\bsighting\b", statement):
+                db.execute(statement)
+        return
     if schema < 3:
         db.create_function("crc32", 1, checksum, deterministic=True)
         db.execute("ALTER TABLE template ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")

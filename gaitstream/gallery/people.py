@@ -87,7 +87,9 @@ class People:
         names: by index.
         uids: by index.
         limits: calibrated threshold and margin, by model.
+        camera_limits: thresholds of cameras that have one of their own, by model.
         tables: by model.
+        visitors: indices of those who are visitors, and named by nothing else.
         has: indices of the people with templates, by model.
         fingerprints: of the bundles that filled the gallery, by model.
     """
@@ -95,7 +97,9 @@ class People:
     feed: FeedReader | None = None
     names: dict[int, str] = field(default_factory=dict)
     uids: dict[int, str] = field(default_factory=dict)
+    visitors: set[int] = field(default_factory=set)
     limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    camera_limits: dict[str, dict[str, float]] = field(default_factory=dict)
     tables: dict[str, TemplateTable] = field(default_factory=dict)
     has: dict[str, set[int]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
@@ -153,6 +157,7 @@ class People:
                         self.tables[line.model] = TemplateTable.attach(line.table)
                 case LimitsLine():
                     self.limits[line.model] = (line.threshold, line.margin)
+                    self.camera_limits[line.model] = line.cameras
                     limits = True
                 case StateLine():
                     problem = line.problem
@@ -239,6 +244,9 @@ class People:
         for model, members in self.has.items():
             if model not in line.models:
                 members.discard(line.index)
+        self.visitors.discard(line.index)
+        if line.visitor:
+            self.visitors.add(line.index)
         if line.name is None:
             self.names.pop(line.index, None)
             self.uids.pop(line.index, None)

@@ -8,6 +8,7 @@ template and no picture in clear.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from gaitstream.gallery.sql import Cursor, SqlTransaction
 if TYPE_CHECKING:
     import psycopg
 
-SCHEMA = 4
+SCHEMA = 5
 """As the SQLite store counts."""
 _GALLERY = Purpose("a gallery in PostgreSQL", "the gallery's", GalleryError, "gaitstream_gallery")
 _TURN = 0x47414954
@@ -51,6 +52,14 @@ CREATE TABLE picture (
 );
 ALTER TABLE picture ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE INDEX picture_by_person ON picture (person);
+CREATE TABLE sighting (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    person BIGINT NOT NULL REFERENCES person(id) ON DELETE CASCADE,
+    seen_ns BIGINT NOT NULL, checksum BIGINT NOT NULL, data BYTEA NOT NULL
+);
+ALTER TABLE sighting ALTER COLUMN data SET STORAGE EXTERNAL;
+CREATE INDEX sighting_by_person ON sighting (person);
+CREATE INDEX sighting_by_time ON sighting (seen_ns);
 CREATE TABLE change (
     sequence BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, token TEXT NOT NULL, person TEXT NOT NULL
 );
@@ -123,7 +132,7 @@ class PostgresStore:
     def purge(self) -> list[str]:
         """See `Store`; the tables are written anew without what was deleted."""
         with self._server.explained():
-            self._server.get().execute("VACUUM (FULL) template, picture, person, setting, change")
+            self._server.get().execute("VACUUM (FULL) template, picture, sighting, person, setting, change")
         return [_KEPT]
 
     def check(self) -> list[str]:
@@ -161,7 +170,9 @@ class PostgresStore:
             return False
         found = db.execute("SELECT value FROM setting WHERE name = 'schema'").fetchone()
         schema = bytes(found[0]).decode() if found else "none"
-        if schema != str(SCHEMA):
+        if schema == "4":
+            self._add_sightings(db)
+        elif schema != str(SCHEMA):
             raise GalleryError(
                 f"{self.url} is no gallery of schema {SCHEMA} (it says {schema}); use another database"
             )
@@ -174,3 +185,14 @@ class PostgresStore:
                 for statement in _TABLES.split(";"):
                     db.execute(statement.encode())
                 db.execute("INSERT INTO setting VALUES ('schema', %s)", (str(SCHEMA).encode(),))
+
+    def _add_sightings(self, db: psycopg.Connection[Any]) -> None:
+        """Take a gallery of schema 4 to schema 5."""
+        with db.transaction():
+            db.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
+            row = db.execute("SELECT to_regclass('sighting')").fetchone()
+            if row is None or row[0] is None:  # nobody was quicker
+                for statement in _TABLES.split(";"):
+                    if re.search(r"\bsighting\b", statement):
+                        db.execute(statement.encode())
+                db.execute("UPDATE setting SET value = %s WHERE name = 'schema'", (str(SCHEMA).encode(),))

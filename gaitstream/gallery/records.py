@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 import msgspec
+
+VISITOR_NAME = re.compile(r"visitor-[0-9]+")
+"""What visitors are called, and nobody else."""
 
 
 class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -14,13 +18,22 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         name: as events carry it.
         created_ns: UTC nanoseconds of the first enrolment.
         expires_ns: when the person is erased; None for never.
-        visitor: this is nobody who was named, but a stranger who came again.
+        visitor: this is nobody who was named, but a stranger who may come again.
+        apart: uids of visitors and people of whom somebody said that this is not them.
+        consent: what the person agreed to and where that is kept, or on what other ground they are enrolled.
     """
 
     name: str
     created_ns: int
     expires_ns: int | None = None
     visitor: bool = False
+    apart: tuple[str, ...] = ()
+    consent: str = ""
+
+
+def visitor_number(name: str) -> int:
+    """The number in a visitor's name."""
+    return int(name.removeprefix("visitor-"))
 
 
 def new_uid() -> str:

@@ -53,6 +53,19 @@ def _reseal(gallery: Gallery, writing: Writing, sealer: Sealer) -> None:
     old, new = gallery.vault, Vault(sealer)
     for uid, record in old.records(writing).items():
         writing.put_person(new.person_row(uid, record))
+        for row in list(writing.sightings(uid)):
+            writing.put_sighting(new.sighting_row(uid, old.sighting(row), row.number))
+    _reseal_models(gallery, writing, sealer)
+    reseal_secrets(writing, gallery.sealer, sealer)
+    for picture in list(writing.pictures()):
+        writing.put_picture(new.picture_row(replace(picture, data=old.picture(picture))))
+    problems = copy_log(writing, gallery.sealer, sealer)
+    if problems:
+        raise GalleryError(f"{gallery.url}: {problems[0]}; see 'gaitstream gallery verify' first")
+
+
+def _reseal_models(gallery: Gallery, writing: Writing, sealer: Sealer) -> None:
+    old, new = gallery.vault, Vault(sealer)
     for model in writing.models():
         for row in list(writing.templates(model.name)):
             opened = old.template(row, model)
@@ -61,13 +74,7 @@ def _reseal(gallery: Gallery, writing: Writing, sealer: Sealer) -> None:
             writing.put_template(new.template_row(opened))
         found = old.calibration(model)
         writing.put_model(replace(model, calibration=new.seal_calibration(model.name, found)))
-        place = f"searches/{model.name}"
-        kept = writing.setting(place)
-        if kept is not None:
-            writing.set(place, sealer.seal(gallery.sealer.open(kept, place), place))
-    reseal_secrets(writing, gallery.sealer, sealer)
-    for picture in list(writing.pictures()):
-        writing.put_picture(new.picture_row(replace(picture, data=old.picture(picture))))
-    problems = copy_log(writing, gallery.sealer, sealer)
-    if problems:
-        raise GalleryError(f"{gallery.url}: {problems[0]}; see 'gaitstream gallery verify' first")
+        for place in (f"searches/{model.name}", f"site/{model.name}"):
+            kept = writing.setting(place)
+            if kept is not None:
+                writing.set(place, sealer.seal(gallery.sealer.open(kept, place), place))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gaitstream.gallery import audit
-from gaitstream.gallery.base import Reading
+from gaitstream.gallery.base import Reading, Writing
 from gaitstream.gallery.gallery import Gallery
 
 DAY_NS = 86_400 * 10**9
@@ -18,37 +18,46 @@ class RetentionRules:
     Attributes:
         person_days: people without a time of their own, from their first enrolment.
         picture_days: pictures of people.
-        visitor_days: strangers who came again, from their first visit.
+        visitor_days: visitors, from their first visit.
+        sighting_days: what was seen of visitors and people; a visitor goes with the last of it.
     """
 
     person_days: float | None = None
     picture_days: float | None = None
     visitor_days: float | None = None
+    sighting_days: float | None = None
 
 
 @dataclass
 class Swept:
-    """What was erased: uids of people, and how many templates and pictures."""
+    """What was erased: uids of people and visitors, and how many templates, pictures and sightings."""
 
     persons: list[str] = field(default_factory=list)
     templates: int = 0
     pictures: int = 0
+    sightings: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.persons or self.pictures)
+        return bool(self.persons or self.pictures or self.sightings)
 
 
 def sweep(gallery: Gallery, rules: RetentionRules, now_ns: int) -> Swept:
     """Erase what is past its time, and overwrite it."""
     with gallery.store.reading() as reading:
-        if not _expired(gallery, reading, rules, now_ns) and not _old_pictures(reading, rules, now_ns):
+        if not (
+            _expired(gallery, reading, rules, now_ns)
+            or _old_pictures(reading, rules, now_ns)
+            or _old_sightings(reading, rules, now_ns)
+        ):
             return Swept()
     done = Swept()
     with gallery.writing() as writing:
         for uid in _expired(gallery, writing, rules, now_ns):
             done.pictures += sum(1 for _ in writing.pictures(uid))
+            done.sightings += sum(1 for _ in writing.sightings(uid))
             done.templates += gallery.erase(writing, uid, "expired")
             done.persons.append(uid)
+        _sweep_sightings(gallery, writing, rules, now_ns, done)
         old = _old_pictures(writing, rules, now_ns)
         if old:
             writing.drop_pictures(old)
@@ -56,6 +65,25 @@ def sweep(gallery: Gallery, rules: RetentionRules, now_ns: int) -> Swept:
             audit.note(writing, gallery.sealer, "expired", count=len(old), detail="pictures")
     gallery.store.purge()
     return done
+
+
+def _sweep_sightings(
+    gallery: Gallery, writing: Writing, rules: RetentionRules, now_ns: int, done: Swept
+) -> None:
+    old = _old_sightings(writing, rules, now_ns)
+    if not old:
+        return
+    writing.drop_sightings([number for number, _ in old])
+    done.sightings += len(old)
+    audit.note(writing, gallery.sealer, "expired", count=len(old), detail="sightings")
+    for uid in sorted({uid for _, uid in old}):
+        row = writing.person(uid)
+        visitor = row is not None and gallery.vault.record(row).visitor
+        if visitor and next(iter(writing.sightings(uid)), None) is None:
+            done.templates += gallery.erase(writing, uid, "expired")
+            done.persons.append(uid)
+        else:
+            writing.note_change(uid)
 
 
 def _expired(gallery: Gallery, reading: Reading, rules: RetentionRules, now_ns: int) -> list[str]:
@@ -74,3 +102,11 @@ def _old_pictures(reading: Reading, rules: RetentionRules, now_ns: int) -> list[
         return []
     oldest_ns = now_ns - int(rules.picture_days * DAY_NS)
     return [row.number for row in reading.pictures() if row.created_ns <= oldest_ns]
+
+
+def _old_sightings(reading: Reading, rules: RetentionRules, now_ns: int) -> list[tuple[int, str]]:
+    """Number of each, and whose it is."""
+    if rules.sighting_days is None:
+        return []
+    oldest_ns = now_ns - int(rules.sighting_days * DAY_NS)
+    return [(row.number, row.person) for row in reading.sightings() if row.seen_ns <= oldest_ns]

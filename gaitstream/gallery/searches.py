@@ -77,12 +77,12 @@ def search_all(matcher: Matcher, numbers: Sequence[int]) -> Searches:
     count = len(matcher.templates)
     owner = np.repeat(np.arange(len(matcher.names)), np.diff([*matcher.starts.tolist(), count]))
     searched = np.unique(np.linspace(0, count - 1, min(count, SEARCHES)).round().astype(np.intp))
-    # Differences from the mean keep the cancellation in `_distances` small.
+    # Differences from the mean keep the cancellation in `part_distances` small.
     centred = matcher.templates - matcher.templates.mean(axis=0) if count else matcher.templates
     found: list[Search] = []
     for start in range(0, len(searched), _BLOCK):
         block = searched[start : start + _BLOCK]
-        distances = _distances(centred[block], centred)
+        distances = part_distances(centred[block], centred)
         distances[np.arange(len(block)), block] = np.inf
         persons = np.minimum.reduceat(distances, matcher.starts, axis=1)
         for row, index in zip(persons, block, strict=True):
@@ -115,7 +115,9 @@ def update(
         block = np.stack([embeddings[search.template] for search in searches.found])
         for uid, templates in changed.items():
             own = list(templates.values())
-            each = _distances(np.stack(own), block) if own else np.full((1, len(block)), np.inf, np.float32)
+            each = (
+                part_distances(np.stack(own), block) if own else np.full((1, len(block)), np.inf, np.float32)
+            )
             nearest = each.min(axis=0).tolist()
             for column, search in enumerate(searches.found):
                 if search.person == uid:
@@ -154,7 +156,7 @@ def _nearest(row: Floats, names: Sequence[str], persons: int) -> tuple[list[tupl
     return kept, float(row[order[NEIGHBOURS]])
 
 
-def _distances(probes: Floats, templates: Floats) -> Floats:
+def part_distances(probes: Floats, templates: Floats) -> Floats:
     """`mean_part_distance` of many probes `[k, parts, dim]`, `[k, n]`.
 
     From inner products: some hundred times faster, and exact enough for percentiles.

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from gaitstream.gallery.base import Mark, ModelRow, PersonRow, PictureRow, TemplateRow
+from gaitstream.gallery.base import Mark, ModelRow, PersonRow, PictureRow, SightingRow, TemplateRow
 
 HISTORY = 10_000
 """Changes remembered; who is further behind reads everything again."""
@@ -21,6 +21,10 @@ _TEMPLATE = (
 )
 _PICTURE = (
     "SELECT c.id, p.uid, c.created_ns, c.checksum, c.data FROM picture c JOIN person p ON p.id = c.person "
+)
+
+_SIGHTING = (
+    "SELECT s.id, p.uid, s.seen_ns, s.checksum, s.data FROM sighting s JOIN person p ON p.id = s.person "
 )
 
 
@@ -127,9 +131,16 @@ class SqlTransaction:
         rows = self._rows(query, *where)
         return (PictureRow(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows)
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
+    def sightings(self, person: str | None = None, since_ns: int = 0) -> Iterator[SightingRow]:
         """See `Reading`."""
-        rows = self._rows("SELECT number, line FROM audit ORDER BY number")
+        where, values = "WHERE s.seen_ns >= ? ", [since_ns, *([] if person is None else [person])]
+        query = f"{_SIGHTING}{where}{'' if person is None else 'AND p.uid = ? '}ORDER BY s.id"
+        rows = self._rows(query, *values)
+        return (SightingRow(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows)
+
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """See `Reading`."""
+        rows = self._rows("SELECT number, line FROM audit WHERE number > ? ORDER BY number", after)
         return ((int(number), bytes(line)) for number, line in rows)
 
     def set(self, name: str, value: bytes | None) -> None:
@@ -207,6 +218,31 @@ class SqlTransaction:
         """See `Writing`."""
         for block in _blocks(numbers):
             self._execute(f"DELETE FROM picture WHERE id IN ({_marks(block)})", block)
+
+    def add_sightings(self, rows: Iterable[SightingRow]) -> list[int]:
+        """See `Writing`."""
+        numbers = []
+        for row in rows:
+            done = self._execute(
+                "INSERT INTO sighting (person, seen_ns, checksum, data) "
+                "VALUES ((SELECT id FROM person WHERE uid = ?), ?, ?, ?) RETURNING id",
+                (row.person, row.seen_ns, row.checksum, row.data),
+            )
+            numbers.append(int(done.fetchone()[0]))
+        return numbers
+
+    def put_sighting(self, row: SightingRow) -> None:
+        """See `Writing`."""
+        self._execute(
+            "UPDATE sighting SET person = (SELECT id FROM person WHERE uid = ?), seen_ns = ?, checksum = ?, "
+            "data = ? WHERE id = ?",
+            (row.person, row.seen_ns, row.checksum, row.data, row.number),
+        )
+
+    def drop_sightings(self, numbers: Sequence[int]) -> None:
+        """See `Writing`."""
+        for block in _blocks(numbers):
+            self._execute(f"DELETE FROM sighting WHERE id IN ({_marks(block)})", block)
 
     def note_change(self, uid: str) -> None:
         """See `Writing`."""

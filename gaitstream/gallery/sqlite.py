@@ -24,8 +24,9 @@ from gaitstream.gallery.sql import SqlTransaction
 from gaitstream.gallery.stores import file_of
 
 APPLICATION_ID = 0x47414954  # "GAIT"
-SCHEMA = 4
-"""1 kept a threshold and a margin by the rule of thumb alone, 1 and 2 no checksums, 1 to 3 names in clear."""
+SCHEMA = 5
+"""1 kept a threshold and a margin by the rule of thumb alone, 1 and 2 no checksums, 1 to 3 names in clear,
+1 to 4 no sightings."""
 BUSY_S = 10.0
 """How long a writer waits for another."""
 POLL_S = 0.2
@@ -53,6 +54,13 @@ CREATE TABLE picture (
     created_ns INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
 );
 CREATE INDEX picture_by_person ON picture (person);
+CREATE TABLE sighting (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    person INTEGER NOT NULL REFERENCES person(id) ON DELETE CASCADE,
+    seen_ns INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX sighting_by_person ON sighting (person);
+CREATE INDEX sighting_by_time ON sighting (seen_ns);
 CREATE TABLE change (sequence INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL, person TEXT NOT NULL);
 CREATE TABLE audit (number INTEGER PRIMARY KEY, line BLOB NOT NULL);
 """
@@ -260,7 +268,7 @@ class SqliteStore:
         application, schema, tables = _identity_of(db)
         if application == APPLICATION_ID and schema == SCHEMA:
             return
-        if (not tables and not application) or (application == APPLICATION_ID and schema in (1, 2, 3)):
+        if (not tables and not application) or (application == APPLICATION_ID and 0 < schema < SCHEMA):
             with self._lock:
                 self._bring_up(db)
             return

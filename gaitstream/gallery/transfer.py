@@ -7,6 +7,8 @@ import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import audit
 from gaitstream.gallery.base import ModelRow, Reading, Writing
@@ -14,6 +16,7 @@ from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_fingerprint
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.vault import Template
+from gaitstream.gallery.visitors import next_name
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Copied:
     persons: int = 0
     templates: int = 0
     pictures: int = 0
+    sightings: int = 0
 
 
 def copy(source: Gallery, target: Gallery, action: str = "copied") -> Copied:
@@ -42,6 +46,7 @@ def copy(source: Gallery, target: Gallery, action: str = "copied") -> Copied:
             _model(target, writing, model)
             done.templates += _templates(source, reading, target, writing, model, uids)
         done.pictures = _pictures(source, reading, target, writing, uids)
+        done.sightings = _sightings(source, reading, target, writing, uids)
         for model in reading.models():
             target.tuner.follow(writing, model.name, set(uids.values()), target.url)
         for uid in uids.values():
@@ -85,9 +90,11 @@ def _clear(partial: Path) -> None:
 def _person(target: Gallery, writing: Writing, uid: str, record: PersonRecord, done: Copied) -> str:
     """The uid somebody has in the target, made when missing."""
     named = target.vault.find(writing, record.name)
-    if named is not None:
-        return named[0]
     known = writing.person(uid)
+    if named is not None and not record.visitor:
+        return named[0]
+    if known is None and record.visitor and named is not None:
+        record = msgspec.structs.replace(record, name=next_name(writing))
     if known is None:
         writing.put_person(target.vault.person_row(uid, record))
         done.persons += 1
@@ -139,3 +146,13 @@ def _pictures(
             writing.add_pictures([target.vault.picture_row(moved)])
             count += 1
     return count
+
+
+def _sightings(
+    source: Gallery, reading: Reading, target: Gallery, writing: Writing, uids: dict[str, str]
+) -> int:
+    held = {target.vault.sighting(row).track.key for row in writing.sightings()}
+    moved = [(uids[row.person], source.vault.sighting(row)) for row in reading.sightings()]
+    new = [(uid, sighting) for uid, sighting in moved if sighting.track.key not in held]
+    writing.add_sightings(target.vault.sighting_row(uid, sighting) for uid, sighting in new)
+    return len(new)

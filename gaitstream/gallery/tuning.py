@@ -94,18 +94,28 @@ class Tuner:
         *,
         leave_out_damaged: bool = False,
     ) -> ByPerson:
-        """A model's templates, of everybody or of one person.
+        """A model's templates, of everybody or of one person; visitors are nobody here.
 
         Raises:
             GalleryError: one is damaged, unless those are left out.
         """
         found: ByPerson = {}
+        hidden = self._hidden(reading, person)
         for template in self._vault.templates(reading, row, person):
+            if template.person in hidden:
+                continue
             if isinstance(template, Template):
                 found.setdefault(template.person, {})[template.number] = template.parts
             elif not leave_out_damaged:
                 self.complain(reading, template, where)
         return found
+
+    def _hidden(self, reading: Reading, person: str | None) -> set[str]:
+        """Uids of the visitors among those who are asked for."""
+        if person is None:
+            return set(self._vault.visitors(reading))
+        row = reading.person(person)
+        return {person} if row is not None and self._vault.record(row).visitor else set()
 
     def named(self, damage: Damage, records: Mapping[str, PersonRecord]) -> Damage:
         """A damage that names the person."""

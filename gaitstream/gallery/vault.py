@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
-from gaitstream.gallery.base import ModelRow, PersonRow, PictureRow, Reading, TemplateRow
+from gaitstream.gallery.base import ModelRow, PersonRow, PictureRow, Reading, SightingRow, TemplateRow
 from gaitstream.gallery.calibration import Calibration
 from gaitstream.gallery.checksum import Damage, checksum
 from gaitstream.gallery.names import fold_name
 from gaitstream.gallery.records import PersonRecord, decode_record, encode_record
 from gaitstream.gallery.sealing import Sealer
+from gaitstream.gallery.sightings import Sighting
 
 Floats = NDArray[np.float32]
 
@@ -66,6 +67,10 @@ class Vault:
     def records(self, reading: Reading) -> dict[str, PersonRecord]:
         """Everybody, by uid, in the order of enrolment."""
         return {row.uid: self.record(row) for row in reading.persons()}
+
+    def visitors(self, reading: Reading) -> dict[str, PersonRecord]:
+        """The visitors among them, by uid, in the order of their first visits."""
+        return {uid: record for uid, record in self.records(reading).items() if record.visitor}
 
     def find(self, reading: Reading, name: str) -> tuple[str, PersonRecord] | None:
         """Uid and record of the person of a name, however it is written."""
@@ -120,6 +125,27 @@ class Vault:
         if checksum(row.data) != row.checksum:
             raise GalleryError(f"picture {row.number} of person {row.person} is damaged")
         return self.sealer.open(row.data, f"picture/{row.person}")
+
+    def sighting_row(self, person: str, sighting: Sighting, number: int = 0) -> SightingRow:
+        """The row of a sighting of a visitor or a person."""
+        data = self.sealer.seal(msgspec.msgpack.encode(sighting), f"sighting/{person}")
+        return SightingRow(number, person, sighting.track.time_ns, checksum(data), data)
+
+    def sighting(self, row: SightingRow) -> Sighting:
+        """What was seen.
+
+        Raises:
+            GalleryError: it is damaged.
+        """
+        try:
+            if checksum(row.data) != row.checksum:
+                raise GalleryError("its checksum is another")
+            return msgspec.msgpack.decode(self.sealer.open(row.data, f"sighting/{row.person}"), type=Sighting)
+        except (GalleryError, msgspec.DecodeError) as error:
+            raise GalleryError(
+                f"sighting {row.number} of {row.person} is damaged; erase whose it is, or put a "
+                "backup in its place"
+            ) from error
 
     def calibration(self, row: ModelRow) -> Calibration | None:
         """The calibration of a model; None before the first."""

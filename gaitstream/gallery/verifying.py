@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery.audit import verify_audit
-from gaitstream.gallery.base import PictureRow
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.people import People
+
+Row = TypeVar("Row")
 
 
 def verify(gallery: Gallery) -> list[str]:
@@ -22,8 +26,8 @@ def verify(gallery: Gallery) -> list[str]:
                     found.append(f"person {row.uid} cannot be found by name: its key is another's")
             except GalleryError as error:
                 found.append(str(error))
-        for picture in reading.pictures():
-            found += _picture(gallery, picture)
+        found += [line for row in reading.pictures() for line in _opens(gallery.vault.picture, row)]
+        found += [line for row in reading.sightings() for line in _opens(gallery.vault.sighting, row)]
         found += verify_audit(reading, gallery.sealer)
     try:
         found += [str(damage) for damage in gallery.damaged()]
@@ -56,9 +60,9 @@ def duplicates(gallery: Gallery, model: str, fingerprint: str) -> list[tuple[flo
     return sorted((distance, *pair) for pair, distance in pairs.items())
 
 
-def _picture(gallery: Gallery, picture: PictureRow) -> list[str]:
+def _opens(read: Callable[[Row], object], row: Row) -> list[str]:
     try:
-        gallery.vault.picture(picture)
+        read(row)
     except GalleryError as error:
         return [str(error)]
     return []

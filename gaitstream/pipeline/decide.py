@@ -20,6 +20,7 @@ from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.publish import RunEvents
 from gaitstream.pipeline.verdict import is_far
+from gaitstream.pipeline.visits import VisitSink, open_desk, sighting_of
 from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Decider:
         stats: what is counted.
         observers: hooks.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
+        visits: where walks are noted; None makes it here, where the site keeps visitors.
 
     Raises:
         GalleryError: the gallery was filled by another model, or cannot be read.
@@ -51,6 +53,7 @@ class Decider:
         stats: Stats,
         observers: Sequence[Observer] = (),
         gallery_feed: str | None = None,
+        visits: VisitSink | None = None,
     ) -> None:
         rule = config.tracklets
         self._embedder = Embedder(
@@ -68,7 +71,8 @@ class Decider:
         self._matched: set[tuple[str, int]] = set()
         """Tracks that were known at any time; kept in watch-list mode alone."""
         self._gallery = GalleryFollower(config, self._fingerprints, gallery_feed)
-        self._uids = dict(self._gallery.known.people.uids)
+        self._uids = self._gallery.named()
+        self._visits = visits or open_desk(config, self._fingerprints, self._gallery.feed, events.make.run)
 
     def take(
         self,
@@ -142,14 +146,28 @@ class Decider:
 
     def _tell_gallery(self, persons: Iterable[int]) -> None:
         """Publish who came and who went, by their ids."""
-        now, before = self._gallery.known.people.uids, self._uids
+        now, before = self._gallery.named(), self._uids
         added = [now[person] for person in persons if person in now and person not in before]
         removed = [before[person] for person in persons if person in before and person not in now]
-        self._uids = dict(now)
+        self._uids = now
         self._events.emit(self._events.make.gallery_changed(len(now), sorted(added), sorted(removed)))
+
+    def tell_visits(self) -> None:
+        """Publish which visitors were seen; call it about once a second."""
+        if self._visits is not None:
+            for event in self._visits.events():
+                self._events.emit(event)
+
+    def end_visits(self) -> None:
+        """Note the last walks, and publish what is to be told of them."""
+        visits, self._visits = self._visits, None
+        for event in visits.close() if visits is not None else ():
+            self._events.emit(event)
 
     def close(self) -> None:
         """Let go of the gallery."""
+        if self._visits is not None:
+            self._visits.close()
         self._gallery.close()
 
     def set_skew(self, camera: str, skew_ns: int) -> None:
@@ -274,8 +292,15 @@ class Decider:
         if self._may_store(decision):
             self._events.emit(self._events.make.ended(state, decision, cause))
         self._matched.discard((camera, track))
+        self._note(state, decision)
         for observer in self._observers:
             observer.on_track_ended(state, decision, cause)
+
+    def _note(self, state: TrackState, decision: Decision) -> None:
+        if self._visits is not None:
+            sighting = sighting_of(self._events.make.run, state, decision, self._fingerprints)
+            if sighting is not None:
+                self._visits.put(sighting)
 
     def _publish(self, decision: Decision) -> None:
         if self._may_store(decision):

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Config, GallerySection
+from gaitstream.config.schema import Camera, Config, GallerySection, Visitors
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
@@ -177,8 +178,8 @@ def watch(
     if not config.models.recognizers:
         raise ConfigError("no recognizer is configured: set models.recognizers")
     update: dict[str, object] = {"cameras": [camera.model_copy(update={"enabled": True})]}
-    if not match:
-        update["gallery"] = GallerySection()
+    gallery = config.gallery.model_copy(update={"visitors": Visitors()})  # whoever watches notes nobody
+    update["gallery"] = gallery if match else GallerySection()
     collector = _WalkCollector()
     with ExitStack() as stack:
         pipeline = stack.enter_context(
@@ -343,6 +344,25 @@ def enroll_walk(config: Config, person: str, walk: Walk, source: str) -> int:
         raise ConfigError("no gallery is configured: add 'gallery: {path: people.gallery}'")
     with gallery:
         return gallery.enroll_many(enrolments)
+
+
+def describe_walk(walk: Walk) -> dict[str, Any]:
+    """A walk and who it was, as plain data."""
+    decision = walk.decision
+    facts: dict[str, Any] = {"track": walk.track, "seconds": round(walk.seconds, 3)}
+    if decision is not None:
+        facts |= {
+            "frames": decision.frames,
+            "windows": decision.windows,
+            "status": decision.status.value,
+            "person": decision.person,
+            "distance": decision.distance,
+            "threshold": decision.threshold,
+            "margin": decision.margin,
+            "reason": decision.reason.value if decision.reason else None,
+            "candidates": [{"person": name, "distance": distance} for name, distance in decision.candidates],
+        }
+    return facts
 
 
 def save_pictures(walks: Sequence[Walk], folder: Path) -> dict[int, Path]:

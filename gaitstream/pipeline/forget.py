@@ -31,6 +31,7 @@ class ForgetReport(msgspec.Struct, kw_only=True):
         time_ns: UTC nanoseconds.
         templates: how many were erased.
         pictures: how many were erased.
+        sightings: how many were erased.
         tracklets: folders of saved tracklets that were deleted.
         evidence: tracks whose evidence was erased.
         events: events of the journal that lost the name.
@@ -45,6 +46,7 @@ class ForgetReport(msgspec.Struct, kw_only=True):
     time_ns: int
     templates: int = 0
     pictures: int = 0
+    sightings: int = 0
     tracklets: int = 0
     evidence: int = 0
     events: int = 0
@@ -99,6 +101,7 @@ def forget(gallery: Gallery, name: str, places: Places) -> ForgetReport:
     report = ForgetReport(gallery=gallery.id, person=uid, time_ns=time.time_ns(), salt=salt, needles=needles)
     with gallery.writing() as writing:
         report.pictures = sum(1 for _ in writing.pictures(uid))
+        report.sightings = sum(1 for _ in writing.sightings(uid))
         report.templates = gallery.erase(writing, uid, "forgotten")
     report.remains += gallery.store.purge()
     for folder in places.tracklets:
@@ -209,6 +212,13 @@ def _needles(gallery: Gallery, reading: Reading, uid: str, salt: str) -> Iterato
         if gallery.encrypted:
             plain_data = gallery.sealer.open(template.data, f"template/{uid}/{template.model}")
             yield from make_needles(f"{what}, in clear", plain_data, salt)
+    for sighting in reading.sightings(uid):
+        what = f"sighting {sighting.number}"
+        yield from make_needles(what, sighting.data, salt)
+        if gallery.encrypted:
+            opened = gallery.vault.sighting(sighting)
+            for kept in opened.windows.values():
+                yield from make_needles(f"{what}, in clear", kept.data, salt)
     for picture in reading.pictures(uid):
         what = f"picture {picture.number}"
         yield from make_needles(what, picture.data, salt)

@@ -292,14 +292,14 @@ class Identifier:
 
     def _judge(self, state: TrackState, taken: frozenset[int], *, final: bool) -> Decision:
         state.ranked, state.taken = (), taken
-        if not self._known.people.names:
+        if self._known.people.names.keys() <= self._known.people.visitors:
             nobody: Verdict[int] = Verdict(Status.UNKNOWN, Reason.NO_GALLERY)
             return self._decision(state, nobody, final=final)
         ranking = self._rank(state)
         if len(ranking.persons) < len(taken) + 2:
             ranking = self._rank(state, more=len(taken))
         state.ranked = list(zip(ranking.distances, ranking.persons, strict=True))
-        verdict = weigh(state.ranked, taken, self.limits, state.sightings)
+        verdict = weigh(state.ranked, taken, self.limits, state.sightings, self._known.people.visitors)
         return self._decision(state, verdict, final=final)
 
     def basis(self, state: TrackState, decision: Decision) -> Basis:

@@ -109,6 +109,7 @@ class GalleryFollower:
         self._calibrated: tuple[float | None, float] = (None, 0.0)
         self._told = ""
         self._keeper: Keeper | None = None
+        self._feed = feed
         if feed is not None:
             people = People.attach(feed)
         elif config.gallery.shards is not None:
@@ -142,15 +143,28 @@ class GalleryFollower:
             self._scale()
         return news
 
+    def named(self) -> dict[int, str]:
+        """Uids of those who have a name, by index; visitors have none."""
+        people = self.known.people
+        return {index: uid for index, uid in people.uids.items() if index not in people.visitors}
+
     def limits(self, camera: str) -> DecisionLimits:
         """Threshold and margin of a camera: its own, the site's, or the calibrated ones."""
         known = [entry for entry in self._config.cameras if entry.id == camera]
         gallery = self._config.gallery_for(known[0]) if known else self._config.gallery
         threshold, margin = self._calibrated
+        if len(self._fingerprints) == 1:
+            [own] = [self.known.people.camera_limits.get(model, {}) for model in self._fingerprints]
+            threshold = own.get(camera, threshold)
         return DecisionLimits(
             threshold if gallery.threshold is None else gallery.threshold,
             margin if gallery.margin is None else gallery.margin,
         )
+
+    @property
+    def feed(self) -> str | None:
+        """By which others of this machine follow the same gallery; None where none is configured."""
+        return self._keeper.feed.path if self._keeper is not None else self._feed
 
     def close(self) -> None:
         """Let go of the gallery."""
@@ -232,7 +246,7 @@ def start_keeper(config: Config, recognizers: Iterable[str]) -> Keeper | None:
 
 def _retention(section: GallerySection) -> RetentionRules:
     days = section.retention
-    return RetentionRules(days.person_days, days.picture_days, days.visitor_days)
+    return RetentionRules(days.person_days, days.picture_days, days.visitor_days, days.sighting_days)
 
 
 def _in_shards(section: GallerySection, shards: Shards, recognizers: Iterable[str]) -> People:

@@ -9,9 +9,12 @@ from pathlib import Path
 from gaitstream.config.paths import is_there
 from gaitstream.config.reading import Document, Location, name
 from gaitstream.config.schema import Camera, Config, Sources
+from gaitstream.data import Image, Person, Reason
 from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.models.resolve import find_bundle, is_path, resolve
+from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.quality import Regions
+from gaitstream.pipeline.runner import load_detector
 from gaitstream.pipeline.source.select import create_source
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.world import find_site
@@ -92,26 +95,68 @@ class CameraAnswer:
     """Width and height, None when no picture came."""
     problem: str
     """Empty when all is well; never holds credentials."""
+    image: Image | None = None
+    """The picture, BGR uint8 `[height, width, 3]`."""
 
 
 def probe(config: Config) -> list[CameraAnswer]:
     """Read one picture of every enabled camera and lay its regions on it."""
-    return [_probe_one(camera, config.sources) for camera in config.cameras if camera.enabled]
+    return [probe_camera(camera, config.sources) for camera in config.cameras if camera.enabled]
 
 
-def _probe_one(camera: Camera, sources: Sources) -> CameraAnswer:
-    size = None
+def probe_camera(camera: Camera, sources: Sources) -> CameraAnswer:
+    """Read one picture of a camera and lay its regions on it."""
+    size, image = None, None
     source = None
     try:
         source = create_source(camera, sources)
         source.open()
         picture = source.read()
         if picture is not None:
-            size = (picture.width, picture.height)
+            size, image = (picture.width, picture.height), picture.to_image()
             Regions(camera, size)
     except GaitstreamError as error:
-        return CameraAnswer(camera.id, size, camera.url.scrub(str(error)))
+        return CameraAnswer(camera.id, size, camera.url.scrub(str(error)), image)
     finally:
         if source is not None:
             source.close()
-    return CameraAnswer(camera.id, size, "" if size else f"{camera.url}: holds no picture")
+    return CameraAnswer(camera.id, size, "" if size else f"{camera.url}: holds no picture", image)
+
+
+@dataclass(frozen=True)
+class SeenPerson:
+    """Somebody in one picture: where, how sure the detector is, and what speaks against the evidence."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    reason: Reason | None
+
+
+def judge_picture(config: Config, camera: Camera, image: Image) -> list[SeenPerson]:
+    """Who would be detected in one picture of a camera, and who of them would be rejected, and why.
+
+    Args:
+        config: names the detector and the limits; `camera` need not be in it.
+        camera: its regions and thresholds count.
+        image: BGR uint8 `[height, width, 3]`.
+    """
+    own = config.model_copy(update={"cameras": [camera]})
+    detector = load_detector(own)
+    try:
+        [found] = detector.detect([image], own.detection_score(camera))
+    finally:
+        detector.close()
+    persons = [
+        Person(camera.id, number, 0, 0, box, float(score))
+        for number, (box, score) in enumerate(zip(found.boxes, found.scores, strict=True))
+    ]
+    judge = EvidenceJudge(own)
+    judged = judge.judge_boxes(camera.id, (image.shape[1], image.shape[0]), persons)
+    return [
+        SeenPerson(_corners(one), one.score, one.rejected or judge.judge_pixels(one, image)) for one in judged
+    ]
+
+
+def _corners(person: Person) -> tuple[float, float, float, float]:
+    left, top, right, bottom = map(float, person.box)
+    return left, top, right, bottom

@@ -28,10 +28,16 @@ from gaitstream.events import (
     RunStopped,
     TrackEnded,
     TrackStarted,
+    VisitorJoined,
+    VisitorNamed,
+    VisitorSeen,
 )
 from gaitstream.events.journal import DAY_S
 from gaitstream.events.schema import CameraStats
 from gaitstream.events.wire import next_endpoint
+from gaitstream.gallery.sightings import TrackRef
+from gaitstream.gallery.visiting import Joined, Noted
+from gaitstream.gallery.visitors import Promotion
 from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.source.reader import State, StateChange
@@ -115,6 +121,37 @@ class EventMaker:
         """`gallery.changed`, by ids."""
         return GalleryChanged(
             time_ns=time.time_ns(), run=self.run, people=people, added=tuple(added), removed=tuple(removed)
+        )
+
+    def visitor_seen(self, noted: Noted, person: tuple[str, str] | None) -> VisitorSeen:
+        """`visitor.seen`, after the track's end; `person` is the name and uid of whom the visitor shows."""
+        track = noted.sighting.track
+        return VisitorSeen(
+            time_ns=track.time_ns,
+            run=track.run,
+            camera=track.camera,
+            track=track.track,
+            visitor=noted.visitor,
+            visitor_id=noted.visitor_id,
+            first_ns=noted.sighting.first_ns,
+            new=noted.new,
+            walks=noted.walks,
+            distance=_short(noted.distance),
+            person=person[0] if person else None,
+            person_id=person[1] if person else None,
+            models=self.models,
+        )
+
+    def visitor_joined(self, joined: Joined) -> VisitorJoined:
+        """`visitor.joined`."""
+        return VisitorJoined(
+            time_ns=time.time_ns(),
+            run=self.run,
+            visitor=joined.visitor,
+            visitor_id=joined.visitor_id,
+            into=joined.into,
+            into_id=joined.into_id,
+            tracks=_listed(joined.tracks),
         )
 
     def started(self, cameras: Sequence[str]) -> RunStarted:
@@ -289,6 +326,7 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
             events.replay or next_endpoint(events.endpoint),
             wire=events.wire,
             keys=events.keys,
+            names=events.names,
             insecure=insecure or events.insecure,
         )
     except GaitstreamError:
@@ -298,3 +336,21 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
 
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 5)
+
+
+def visitor_named(promotion: Promotion, by: str, run: str = "") -> VisitorNamed:
+    """`visitor.named`, by `promotion` or `fusion`."""
+    return VisitorNamed(
+        time_ns=time.time_ns(),
+        run=run,
+        visitor=promotion.visitor,
+        visitor_id=promotion.visitor_id,
+        person=promotion.person,
+        person_id=promotion.person_id,
+        by=by,
+        tracks=_listed(promotion.tracks),
+    )
+
+
+def _listed(tracks: Sequence[TrackRef]) -> tuple[tuple[str, str, int, int], ...]:
+    return tuple((one.run, one.camera, one.track, one.time_ns) for one in tracks)

@@ -45,6 +45,7 @@ from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.shedding import LatencyControl, WorkSelector
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker
+from gaitstream.pipeline.visits import VisitSink
 from gaitstream.telemetry.stats import Snapshot, Stats
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Pipeline:
         run: id of the run in every event; a new one when empty.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
         roster: who decides while it runs which cameras are run, in place of `cameras`.
+        visits: where walks are noted; None makes it here, where the site keeps visitors.
         detector: an open detector, which the caller closes; loaded when None.
         encoder: open recognizers and pose model, likewise.
 
@@ -95,6 +97,7 @@ class Pipeline:
         run: str = "",
         gallery_feed: str | None = None,
         roster: Roster | None = None,
+        visits: VisitSink | None = None,
         detector: DetectorModel | None = None,
         encoder: Encoder | None = None,
     ) -> None:
@@ -105,7 +108,7 @@ class Pipeline:
         self._session = RunSession(
             config, self._encoder.recognizers,
             sink=sink, observers=observers, watch=watch, stale=stale, run=run,
-            gallery_feed=gallery_feed, mark=roster.mark if roster else None,
+            gallery_feed=gallery_feed, mark=roster.mark if roster else None, visits=visits,
         )  # fmt: skip
         self._linger = linger
         self._idle = False

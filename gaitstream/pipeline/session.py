@@ -25,6 +25,7 @@ from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventSink, RunEvents
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.visits import VisitSink
 from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class RunSession:
         run: id of the run in every event; a new one when empty.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
         mark: completes an event as it is decided, or refuses it by None.
+        visits: where walks are noted; None makes it here, where the site keeps visitors.
 
     Attributes:
         config: what runs now.
@@ -102,6 +104,7 @@ class RunSession:
         run: str = "",
         gallery_feed: str | None = None,
         mark: Callable[[Event], Event | None] | None = None,
+        visits: VisitSink | None = None,
     ) -> None:
         self.config = config
         self.stats = Stats()
@@ -110,7 +113,7 @@ class RunSession:
         prints = {kind: model.fingerprint for kind, model in recognizers.items()}
         self.events = RunEvents(self.run_id, prints, sink or Discard(), self.stats, mark)
         self.judge = EvidenceJudge(config, recognizers.values())
-        self.decider = Decider(config, recognizers, self.events, self.stats, observers, gallery_feed)
+        self.decider = Decider(config, recognizers, self.events, self.stats, observers, gallery_feed, visits)
         self.observers = tuple(observers)
         self._watcher: Watcher | None = (
             ConfigWatcher(watch, config, stale=stale) if isinstance(watch, str | Path) else watch
@@ -139,6 +142,7 @@ class RunSession:
             change_cameras: brings the cameras from the configuration it is given to `config`.
         """
         self.events.retry()
+        self.decider.tell_visits()
         self.events.tell_stats(self.config.events.stats_every_s)
         try:
             self._follow_config(change_cameras)
@@ -163,6 +167,7 @@ class RunSession:
         """End all tracks, then publish `run.stopped`."""
         cause = self.stopping.cause or "end_of_stream"
         self.decider.end_all(cause)
+        self.decider.end_visits()
         cameras = self.stats.now.cameras.values()
         outcome = Outcome(
             cause=cause,

@@ -69,7 +69,11 @@ class Verdict(Generic[K]):
 
 
 def weigh(
-    ranked: Sequence[tuple[np.float32, K]], taken: Collection[K], limits: DecisionLimits, seen: Sightings
+    ranked: Sequence[tuple[np.float32, K]],
+    taken: Collection[K],
+    limits: DecisionLimits,
+    seen: Sightings,
+    visitors: Collection[K] = (),
 ) -> Verdict[K]:
     """The verdict on a track that was compared with a gallery that has people.
 
@@ -78,6 +82,7 @@ def weigh(
         taken: people whom tracks seen together with this one have a better claim to.
         limits: of the camera.
         seen: for the reason.
+        visitors: strangers of whom somebody said that they are not a person they were taken for.
     """
     threshold = limits.threshold
     free = [(distance, person) for distance, person in ranked if person not in taken]
@@ -89,6 +94,8 @@ def weigh(
     if not free or free[0][0] > threshold or (margin is not None and margin < limits.margin):
         # The nearest person walks elsewhere in this picture, or a second one is as near.
         return Verdict(Status.AMBIGUOUS, Reason.AMBIGUOUS, None, float(ranked[0][0]), margin)
+    if free[0][1] in visitors:
+        return Verdict(Status.UNKNOWN, Reason.REJECTED, None, float(ranked[0][0]), margin)
     return Verdict(Status.KNOWN, None, free[0][1], float(free[0][0]), margin)
 
 

@@ -16,6 +16,7 @@ import threading
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -28,6 +29,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import CameraOffline, Event, Publisher, encode
+from gaitstream.gallery.sightings import Sighting
 from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
 from gaitstream.pipeline.known import start_keeper
@@ -35,6 +37,7 @@ from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import StopRequest
 from gaitstream.pipeline.source.backoff import Backoff
+from gaitstream.pipeline.visits import open_desk
 from gaitstream.telemetry.logs import start_logging
 from gaitstream.telemetry.stats import Snapshot, decode_snapshot, encode_snapshot, rss_bytes
 
@@ -129,6 +132,8 @@ class WorkerProcesses:
         self._stopping = StopRequest()
         self._started_s = time.monotonic()
         self._keeper = start_keeper(config, config.models.recognizers)
+        feed = self._keeper.feed.path if self._keeper is not None else None
+        self._desk = open_desk(config, None, feed, self._run)
 
     def run(self) -> Outcome:
         """Start the workers, start again those that die, and wait until all have ended.
@@ -141,6 +146,7 @@ class WorkerProcesses:
         done: dict[int, WorkerOutcome] = {}
         while len(done) < self._count:
             self._backlog.retry()
+            self._publish(self._desk.events() if self._desk is not None else ())
             self._start_due(done)
             if not self._stopping and all(worker.idle for worker in self._workers.values()):
                 self.stop("end_of_stream")
@@ -151,6 +157,7 @@ class WorkerProcesses:
             outcome = self._take_leave(index)
             if outcome is not None:
                 done[index] = outcome
+        self._publish(self._desk.close() if self._desk is not None else ())
         self._backlog.close()
         return self._sum_up(list(done.values()))
 
@@ -175,6 +182,8 @@ class WorkerProcesses:
             if worker.process.is_alive():
                 worker.process.kill()  # it was not asked to end, so nothing of it is waited for
                 worker.process.join()
+        if self._desk is not None:
+            self._desk.close()
         if self._keeper is not None:
             self._keeper.close()
 
@@ -296,10 +305,17 @@ class WorkerProcesses:
         finally:
             self._gone.put(index)
 
+    def _publish(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._backlog.put((event.topic, encode(event)))
+
     def _take(self, worker: _Worker, kind: bytes, body: bytes) -> None:
         if kind == b"event":
             topic, _, payload = body.partition(b"\0")
             self._backlog.put((topic.decode(), payload))
+        elif kind == b"visit":
+            if self._desk is not None:
+                self._desk.put(msgspec.msgpack.decode(body, type=Sighting))
         elif kind == b"stats":
             worker.snapshot = decode_snapshot(body)
         elif kind == b"ready":
@@ -315,7 +331,7 @@ class WorkerProcesses:
 
 
 class _PipeSink:
-    """Events of a worker on their way to the parent; used by two threads."""
+    """Events and walks of a worker on their way to the parent; used by two threads."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -332,6 +348,25 @@ class _PipeSink:
                 self._pipe.send_bytes(kind + b"\0" + body)
             except OSError:
                 log.debug("the parent process is gone")
+
+
+class _PipeVisits:
+    """Walks of a worker, which the parent notes; see `VisitSink`."""
+
+    def __init__(self, sink: _PipeSink) -> None:
+        self._sink = sink
+
+    def put(self, sighting: Sighting) -> None:
+        """Hand a walk over."""
+        self._sink.send(b"visit", msgspec.msgpack.encode(sighting))
+
+    def events(self) -> list[Event]:
+        """None: the parent publishes them."""
+        return []
+
+    def close(self) -> list[Event]:
+        """Nothing is left here."""
+        return []
 
 
 def work(
@@ -355,6 +390,7 @@ def work(
             linger=True,
             run=run,
             gallery_feed=gallery_feed,
+            visits=_PipeVisits(sink),
         )
     except GaitstreamError as error:
         sink.send(b"error", f"{error.exit_code}\0{error}".encode())

@@ -131,3 +131,16 @@ def test_one_person_is_forgotten_and_nothing_is_left(demo: Demo) -> None:
     assert gone.files >= 3
     assert f"Forgot {gone.name}" in said
     assert "encrypted with AES-256-GCM" in (out / "report.html").read_text()
+
+
+def test_strangers_become_visitors_and_one_gets_a_name(demo: Demo) -> None:
+    out, said, record = demo
+    met = record.visitors
+    assert met is not None
+    assert 0 < met.visitors <= met.walks
+    assert met.pure_walks >= 0.9 * met.walks
+    assert met.told_right == met.told > 0
+    assert met.named_wrong == 0
+    assert met.name not in {person.name for person in record.people if person.enrolled}
+    assert f"{met.promoted} was promoted to {met.name}" in said
+    assert f"{met.promoted} was promoted to {met.name}" in (out / "report.html").read_text()

@@ -182,7 +182,7 @@ def test_the_report_is_self_contained_and_escapes_names() -> None:
     ]
     page = render(record(tracks, windows))
     text = check(page)
-    assert "prefers-color-scheme: dark" in page
+    assert "color-scheme: light dark" in page
     assert "<Gus>" in text
     assert "<Gus>" not in page
     for part in (

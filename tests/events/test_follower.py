@@ -21,6 +21,7 @@ from gaitstream.events import (
     Publisher,
     Subscriber,
     TrackEnded,
+    VisitorNamed,
     decode,
 )
 from gaitstream.events.erasing import erase
@@ -236,3 +237,24 @@ def test_an_export_that_fails_leaves_nothing(journal: Path, tmp_path: Path) -> N
     with pytest.raises(EventError, match="cannot be written"):
         export_events(journal, tmp_path / "no" / "out.csv", form="csv")
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_site_can_leave_names_out_of_the_journal(tmp_path: Path) -> None:
+    with Publisher(Journal(tmp_path / "journal"), LOOPBACK, LOOPBACK, names=False) as publisher:
+        publisher.publish(
+            IdentityDecided(
+                time_ns=1, camera="gate", track=1, status="known", person="Ada", person_id="id-Ada",
+                candidates=(("Ada", 0.1), ("Bob", 0.9)), candidate_ids=("id-Ada", "id-Bob"),
+            )
+        )  # fmt: skip
+        publisher.publish_many(
+            [VisitorNamed(time_ns=2, visitor="visitor-1", visitor_id="v", person="Ada", person_id="id-Ada")]
+        )
+    follower = Follower(tmp_path / "journal", since="beginning")
+    first, second = [decode(record.payload) for record in follower.read().records]
+    assert isinstance(first, IdentityDecided)
+    assert (first.person, first.person_id) == (None, "id-Ada")
+    assert first.candidates == (("id-Ada", 0.1), ("id-Bob", 0.9))
+    assert isinstance(second, VisitorNamed)
+    assert (second.person, second.person_id) == (None, "id-Ada")
+    assert b'"Ada"' not in b"".join(path.read_bytes() for path in (tmp_path / "journal").iterdir())

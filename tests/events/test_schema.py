@@ -29,6 +29,9 @@ from gaitstream.events import (
     TrackEnded,
     TrackStarted,
     Unrecognised,
+    VisitorJoined,
+    VisitorNamed,
+    VisitorSeen,
     decode,
     encode,
 )
@@ -92,6 +95,20 @@ EVENTS: list[tuple[Event, str]] = [
         "stats",
     ),
     (GalleryChanged(time_ns=1, people=3, added=("p3",)), "gallery"),
+    (
+        VisitorSeen(time_ns=1, camera="a", track=3, visitor="visitor-1", visitor_id="v1", new=True),
+        "visitor/a",
+    ),
+    (
+        VisitorNamed(
+            time_ns=1, visitor="visitor-1", visitor_id="v1", person="Ada", tracks=(("r", "a", 3, 5),)
+        ),
+        "visitor",
+    ),
+    (
+        VisitorJoined(time_ns=1, visitor="visitor-2", visitor_id="v2", into="visitor-1", into_id="v1"),
+        "visitor",
+    ),
     (CameraOnline(time_ns=1, camera="a", width=640, height=480, fps=15.0), "camera/a"),
     (CameraOffline(time_ns=1, camera="a", cause="stalled"), "camera/a"),
     (RunStarted(time_ns=1, run="r", version="0.1.0", cameras=("a",)), "run"),

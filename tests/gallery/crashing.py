@@ -15,10 +15,12 @@ from pathlib import Path
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.rekeying import rekey
-from gaitstream.gallery.retention import RetentionRules, sweep
+from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
 from gaitstream.gallery.transfer import copy, export
+from gaitstream.gallery.visitors import promote
 from gaitstream.pipeline.forget import Places, forget
 from tests.gallery.filled import MODEL, PRINT, walks
+from tests.gallery.walking import note, sighting
 
 
 def say(text: str) -> None:
@@ -29,6 +31,14 @@ def enrol(gallery: Gallery, round_: int) -> None:
     gallery.enroll_many(
         Enrolment(f"new {round_} {index}", MODEL, PRINT, walks(100 + round_)) for index in range(2)
     )
+
+
+class Stranger:
+    """Somebody nobody knows walks by, once."""
+
+    def __init__(self, gallery: Gallery, round_: int) -> None:
+        [noted] = note(gallery, sighting(round_, round_, at_s=1))
+        self.visitor = noted.visitor
 
 
 def work(action: str, url: str, key: str, folder: Path) -> None:
@@ -53,11 +63,15 @@ def work(action: str, url: str, key: str, folder: Path) -> None:
             enrol(gallery, round_)
             forget(gallery, f"new {round_} 0", Places())
             forget(gallery, f"new {round_} 1", Places())
+        elif action == "promote":
+            stranger = Stranger(gallery, round_)
+            promote(gallery, stranger.visitor, f"new {round_} 0")
         elif action == "sweep":
             enrol(gallery, round_)
+            Stranger(gallery, round_)
             for index in range(2):
                 keep_until(gallery, f"new {round_} {index}", 1)
-            sweep(gallery, RetentionRules(), 2)
+            sweep(gallery, RetentionRules(sighting_days=1), 2 * DAY_NS)
         say(f"end {round_}")
 
 

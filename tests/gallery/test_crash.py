@@ -19,7 +19,7 @@ from gaitstream.gallery.verifying import verify
 from tests.gallery.filled import MODEL, PEOPLE, PRINT, content, fill, key_in, walks
 
 ROOT = Path(__file__).parents[2]
-ACTIONS = ("enrol", "import", "copy", "rekey", "forget", "sweep")
+ACTIONS = ("enrol", "import", "copy", "rekey", "forget", "sweep", "promote")
 KILLS = int(os.environ.get("GAITSTREAM_KILLS", "3"))
 """Of each action on each store; set the variable for a large run."""
 
@@ -77,6 +77,8 @@ def test_a_kill_at_any_moment_leaves_a_whole_gallery(
             assert {f"new {round_} 0" for round_ in finished} <= names
         elif action in ("forget", "sweep"):
             assert not {f"new {round_} {index}" for round_ in finished for index in (0, 1)} & names
+        elif action == "promote":
+            assert {f"new {round_} 0" for round_ in finished} <= names
         elif action == "import":
             assert names - set(PEOPLE) <= {"Xan", "Yve"}
     for made in tmp_path.glob("export *"):

@@ -105,7 +105,7 @@ def test_a_gallery_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(GalleryError, match="no gallery of schema 4"):
+    with pytest.raises(GalleryError, match="no gallery of schema 5"):
         Gallery(path)
 
 

@@ -133,5 +133,5 @@ def test_a_database_of_another_schema_is_refused(url: str, key: str) -> None:
     Gallery(url, create=True, key=key).close()
     with psycopg.connect(url) as db:
         db.execute("UPDATE setting SET value = '9' WHERE name = 'schema'")
-    with pytest.raises(GalleryError, match=r"no gallery of schema 4 \(it says 9\)"):
+    with pytest.raises(GalleryError, match=r"no gallery of schema 5 \(it says 9\)"):
         Gallery(url, key=key)

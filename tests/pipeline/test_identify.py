@@ -78,6 +78,28 @@ def test_nobody_enrolled_says_no_gallery() -> None:
     assert one.decide(1).reason is Reason.NO_GALLERY
 
 
+@pytest.mark.parametrize(
+    ("value", "status", "who", "reason"),
+    [
+        (2.0, Status.UNKNOWN, None, Reason.REJECTED),
+        (1.2, Status.AMBIGUOUS, None, Reason.AMBIGUOUS),
+        (0.4, Status.KNOWN, "Ada", None),
+        (9.0, Status.KNOWN, "Bob", None),
+    ],
+)
+def test_who_is_nearer_to_a_rejected_visitor_is_not_the_person(
+    value: float, status: Status, who: str | None, reason: Reason | None
+) -> None:
+    matcher = Matcher.build([("Ada", ADA[None]), ("Bob", BOB[None]), ("visitor-1", at(2)[None])])
+    known = KnownPeople.of({"gaitheat": matcher})
+    [visitor] = [index for index, name in known.people.names.items() if name == "visitor-1"]
+    known.people.visitors.add(visitor)
+    one = identifier(known=known)
+    add(one, window(1, at(value)))
+    decision = one.decide(1)
+    assert (decision.status, decision.person, decision.reason) == (status, who, reason)
+
+
 def test_windows_are_averaged_and_provisional_ones_replaced() -> None:
     one = identifier()
     add(one, window(1, at(9), provisional=True))

@@ -19,10 +19,8 @@ from gaitstream.evidence.folder import EvidenceFolder
 from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import read_audit
-from gaitstream.gallery.calibration import describe
+from gaitstream.gallery.calibration import AIM, describe
 from gaitstream.gallery.checksum import Damage
-from gaitstream.gallery.confirming import confirm as confirm_match
-from gaitstream.gallery.confirming import reject as reject_match
 from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.editing import merge as merge_people
 from gaitstream.gallery.editing import rename as rename_person
@@ -32,6 +30,7 @@ from gaitstream.gallery.keys import NOTICE, make_key_file
 from gaitstream.gallery.rekeying import rekey as rekey_gallery
 from gaitstream.gallery.retention import DAY_NS, RetentionRules
 from gaitstream.gallery.retention import sweep as sweep_gallery
+from gaitstream.gallery.site import calibrate_site, describe_site, drift_of
 from gaitstream.gallery.transfer import Copied, copy, export
 from gaitstream.gallery.verifying import duplicates as find_duplicates
 from gaitstream.gallery.verifying import verify as verify_gallery
@@ -61,7 +60,7 @@ def list_people(args: argparse.Namespace) -> int:
         for entry in gallery.persons():
             templates = ", ".join(f"{n} {model}" for model, n in entry.templates.items())
             until = _day(entry.expires_ns) if entry.expires_ns else ""
-            table.add_row(escape(entry.name), _moment(entry.created_ns), until, templates)
+            table.add_row(escape(entry.name), moment(entry.created_ns), until, templates)
         Console().print(table)
         for model, fingerprint in gallery.models().items():
             threshold, margin = gallery.thresholds(model)
@@ -87,7 +86,7 @@ def info(args: argparse.Namespace) -> int:
                 print("  no threshold yet: enrol a second person, or a second template")
                 continue
             print(f"  threshold {found.threshold:.4f}, margin {found.margin:.4f}")
-            for line in describe(found):
+            for line in (*describe(found), *drift_of(gallery, model)):
                 print(f"  {line}")
         damaged = gallery.damaged()
     for one in damaged:
@@ -102,6 +101,11 @@ def calibrate(args: argparse.Namespace) -> int:
         raise ConfigError(f"--target-fpir {target:g}: give a share between 0 and 0.5, such as 0.01")
     with open_gallery(args) as gallery:
         for model in gallery.models():
+            if args.site:
+                found_here = calibrate_site(gallery, model, target or AIM, keep=not args.dry_run)
+                print(f"{model}: threshold {found_here.threshold:.4f}")
+                print("\n".join(f"  {line}" for line in describe_site(found_here)))
+                continue
             found = gallery.calibrate(model, target)
             print(f"{model}: " + (f"threshold {found.threshold:.4f}" if found else "no threshold yet"))
             for line in describe(found) if found else ():
@@ -117,15 +121,13 @@ def show(args: argparse.Namespace) -> int:
         kept = (
             _day(record.expires_ns) if record.expires_ns else "for ever, unless gallery.retention says less"
         )
-        print(
-            f"{record.name}, id {uid}, since {_moment(record.created_ns)}, kept {kept}, {pictures} pictures"
-        )
+        print(f"{record.name}, id {uid}, since {moment(record.created_ns)}, kept {kept}, {pictures} pictures")
         for template in templates:
             if isinstance(template, Damage):
                 print(f"  template {template.template}: {template.model}, DAMAGED")
             else:
                 print(
-                    f"  template {template.number}: {template.model}, {_moment(template.created_ns)}, "
+                    f"  template {template.number}: {template.model}, {moment(template.created_ns)}, "
                     f"from {template.source or 'an unnamed source'}"
                 )
     return 0
@@ -146,7 +148,7 @@ def audit(args: argparse.Namespace) -> int:
         for number, line in read_audit(reading, gallery.sealer):
             about = " ".join(filter(None, (line.person, line.model, line.detail)))
             count = f" {line.count}" if line.count else ""
-            print(f"{number} {_moment(line.time_ns)} {line.actor}: {line.action}{count} {about}".rstrip())
+            print(f"{number} {moment(line.time_ns)} {line.actor}: {line.action}{count} {about}".rstrip())
     return 0
 
 
@@ -233,7 +235,10 @@ def sweep(args: argparse.Namespace) -> int:
     rules = _rules(args)
     with open_gallery(args) as gallery:
         done = sweep_gallery(gallery, rules, time.time_ns())
-    print(f"erased {len(done.persons)} people, {done.templates} templates and {done.pictures} pictures")
+    print(
+        f"erased {len(done.persons)} people, {done.templates} templates, {done.pictures} pictures and "
+        f"{done.sightings} sightings"
+    )
     kept = _evidence_rules(args)
     if kept is not None:
         folder, evidence_rules = kept
@@ -259,11 +264,11 @@ def _evidence_rules(args: argparse.Namespace) -> tuple[Path, Evidence] | None:
 
 def _rules(args: argparse.Namespace) -> RetentionRules:
     """As the command line says, or else the configuration."""
-    given = (args.person_days, args.picture_days, args.visitor_days)
+    given = (args.person_days, args.picture_days, args.visitor_days, args.sighting_days)
     if args.cameras is None or any(days is not None for days in given):
         return RetentionRules(*given)
     kept = load_config(args.cameras).gallery.retention
-    return RetentionRules(kept.person_days, kept.picture_days, kept.visitor_days)
+    return RetentionRules(kept.person_days, kept.picture_days, kept.visitor_days, kept.sighting_days)
 
 
 def copy_gallery(args: argparse.Namespace) -> int:
@@ -307,27 +312,14 @@ def key(args: argparse.Namespace) -> int:
     return 0
 
 
-def confirm(args: argparse.Namespace) -> int:
-    """`gallery confirm`."""
-    with open_gallery(args) as gallery:
-        print(f"event {args.event} is {confirm_match(gallery, args.event, args.by).value}")
-    return 0
-
-
-def reject(args: argparse.Namespace) -> int:
-    """`gallery reject`."""
-    with open_gallery(args) as gallery:
-        print(f"event {args.event} is {reject_match(gallery, args.event, args.by).value}")
-    return 0
-
-
 def _tell_copied(done: Copied, where: str) -> None:
     print(
         f"{done.persons} people, {done.templates} templates and {done.pictures} pictures are new in {where}"
     )
 
 
-def _moment(time_ns: int) -> str:
+def moment(time_ns: int) -> str:
+    """A time for people."""
     return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -19,6 +19,7 @@ from gaitstream.pipeline.enroll import (
     Walk,
     Watched,
     choose,
+    describe_walk,
     enroll_walk,
     is_live,
     read_tracklet,
@@ -60,7 +61,7 @@ def identify(args: argparse.Namespace) -> int:
     watched = _watch(config, camera, args, match=True)
     if args.json:
         for walk in watched.walks:
-            print(json.dumps(_plain(walk), ensure_ascii=False))
+            print(json.dumps(describe_walk(walk), ensure_ascii=False))
         return 0
     if not watched.walks:
         print(f"{camera.url}: {watched.why_none}")
@@ -160,21 +161,3 @@ def _row(walk: Walk) -> dict[str, str]:
         "nearest": nearest or "-",
         "why not": decision.reason.value if decision.reason else "",
     }
-
-
-def _plain(walk: Walk) -> dict[str, Any]:
-    decision = walk.decision
-    facts: dict[str, Any] = {"track": walk.track, "seconds": round(walk.seconds, 3)}
-    if decision is not None:
-        facts |= {
-            "frames": decision.frames,
-            "windows": decision.windows,
-            "status": decision.status.value,
-            "person": decision.person,
-            "distance": decision.distance,
-            "threshold": decision.threshold,
-            "margin": decision.margin,
-            "reason": decision.reason.value if decision.reason else None,
-            "candidates": [{"person": name, "distance": distance} for name, distance in decision.candidates],
-        }
-    return facts

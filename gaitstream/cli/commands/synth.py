@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gaitstream.demo.plan import DemoPlan
+from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.run import DemoOptions, run_demo
+from gaitstream.demo.score import DemoScore
 from gaitstream.demo.summary import summary
 from gaitstream.synth.address import Address
 from gaitstream.synth.dataset import write_dataset
@@ -42,12 +44,16 @@ def demo(args: argparse.Namespace) -> int:
     command = shlex.join(["gaitstream", *sys.argv[1:]])
     plan = DemoPlan(seed=args.seed, seconds=args.seconds, live=not args.wait)
     console = Console(highlight=False)
+    options = DemoOptions(plan, args.out, args.view, args.port, args.console, command)
+
+    def tell(record: DemoRecord, result: DemoScore) -> None:
+        for line in summary(record, result):
+            console.print(line, soft_wrap=True, markup=False)
+        print(f"Report: {args.out / 'report.html'} ({record.total_s:.0f} s in all)", flush=True)
+
     try:
-        record, result = run_demo(DemoOptions(plan, args.out, args.view, args.port, command), console)
+        record, _ = run_demo(options, console, tell)
     except KeyboardInterrupt:
         print("Stopped: no report was written.")
         return 130
-    for line in summary(record, result):
-        console.print(line, soft_wrap=True, markup=False)
-    print(f"Report: {args.out / 'report.html'} ({record.total_s:.0f} s in all)")
     return 130 if record.stopped else 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaitstream.errors import GalleryError, MissingGalleryError
-from gaitstream.gallery.base import Mark, ModelRow, PersonRow, PictureRow, TemplateRow
+from gaitstream.gallery.base import Mark, ModelRow, PersonRow, PictureRow, SightingRow, TemplateRow
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Rows:
     kinds: dict[str, ModelRow] = field(default_factory=dict)
     vectors: dict[int, TemplateRow] = field(default_factory=dict)
     images: dict[int, PictureRow] = field(default_factory=dict)
+    walks: dict[int, SightingRow] = field(default_factory=dict)
     history: list[tuple[str, str]] = field(default_factory=list)
     lines: dict[int, bytes] = field(default_factory=dict)
     last: int = 0
@@ -74,8 +75,15 @@ class Rows:
     def pictures(self, person: str | None = None) -> Iterator[PictureRow]:
         return (row for row in self.images.values() if person in (None, row.person))
 
-    def audit(self) -> Iterator[tuple[int, bytes]]:
-        return iter(sorted(self.lines.items()))
+    def sightings(self, person: str | None = None, since_ns: int = 0) -> Iterator[SightingRow]:
+        return (
+            row
+            for row in list(self.walks.values())
+            if person in (None, row.person) and row.seen_ns >= since_ns
+        )
+
+    def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        return iter(sorted((number, line) for number, line in self.lines.items() if number > after))
 
     def set(self, name: str, value: bytes | None) -> None:
         self.settings.pop(name, None)
@@ -91,6 +99,7 @@ class Rows:
     def drop_person(self, uid: str) -> bool:
         self.drop_templates([row.number for row in self.templates(person=uid)])
         self.drop_pictures([row.number for row in self.pictures(uid)])
+        self.drop_sightings([row.number for row in self.sightings(uid)])
         return self.people.pop(uid, None) is not None
 
     def put_model(self, row: ModelRow) -> None:
@@ -121,6 +130,20 @@ class Rows:
     def drop_pictures(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self.images.pop(number, None)
+
+    def add_sightings(self, rows: Iterable[SightingRow]) -> list[int]:
+        numbers = []
+        for row in rows:
+            numbers.append(self._number())
+            self.walks[numbers[-1]] = replace(row, number=numbers[-1])
+        return numbers
+
+    def put_sighting(self, row: SightingRow) -> None:
+        self.walks[row.number] = row
+
+    def drop_sightings(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.walks.pop(number, None)
 
     def note_change(self, uid: str) -> None:
         self.history.append((secrets.token_hex(8), uid))

@@ -1,0 +1,160 @@
+"""Users and tokens; and one's own password."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from gaitstream.console.access import AccountWriter, CurrentActor, CurrentSite
+from gaitstream.console.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, Token, User
+from gaitstream.console.permissions import Permission, Role
+from gaitstream.console.refusals import ForbiddenError
+
+router = APIRouter(tags=["accounts"])
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
+UserName = Annotated[str, Path(pattern=NAME)]
+Password = Annotated[str, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
+Cameras = Annotated[
+    list[Annotated[str, Field(max_length=64)]] | None,
+    Field(max_length=1000, description="Ids of those they may see; null for all."),
+]
+
+
+class Terms(BaseModel):
+    """What somebody may do and see."""
+
+    role: Role
+    cameras: Cameras = None
+
+    def visible(self) -> frozenset[str] | None:
+        """The cameras as a set."""
+        return None if self.cameras is None else frozenset(self.cameras)
+
+
+class NewUser(Terms):
+    """Somebody to add."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    password: Password
+
+
+class ShownUser(Terms):
+    """Somebody who may log in."""
+
+    name: str
+    created_ns: int
+
+
+class NewPassword(BaseModel):
+    """Another password of one's own."""
+
+    current: Annotated[str, Field(max_length=LONGEST_PASSWORD)]
+    new: Password
+
+
+class NewToken(BaseModel):
+    """A token of one's own."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    scopes: Annotated[list[Permission], Field(min_length=1)]
+
+
+class ShownToken(BaseModel):
+    """A token, without what is shown once."""
+
+    name: str
+    user: str
+    scopes: list[Permission]
+    created_ns: int
+
+
+class MadeToken(ShownToken):
+    """A token that was just made."""
+
+    token: str = Field(description="Shown this once.")
+
+
+class Self(BaseModel):
+    """Who one is."""
+
+    name: str
+    role: Role
+    permissions: list[Permission]
+    cameras: list[str] | None
+
+
+@router.get("/self")
+def show_self(actor: CurrentActor) -> Self:
+    """Whose session or token this is, and what it may do."""
+    cameras = None if actor.cameras is None else sorted(actor.cameras)
+    return Self(name=actor.name, role=actor.role, permissions=sorted(actor.permissions), cameras=cameras)
+
+
+@router.put("/self/password", status_code=204)
+def set_own_password(site: CurrentSite, actor: CurrentActor, asked: NewPassword) -> None:
+    """Change one's own password; all sessions end."""
+    if actor.token:
+        raise ForbiddenError("a token cannot change the password of its user; log in")
+    if site.accounts.check(actor.name, asked.current) is None:
+        raise ForbiddenError("this is not the current password")
+    site.accounts.set_password(actor.name, asked.new)
+
+
+@router.get("/tokens")
+def list_tokens(site: CurrentSite, actor: CurrentActor) -> list[ShownToken]:
+    """One's own tokens."""
+    return [_shown_token(token) for token in site.accounts.tokens(actor.name)]
+
+
+@router.post("/tokens", status_code=201)
+def add_token(site: CurrentSite, actor: CurrentActor, asked: NewToken) -> MadeToken:
+    """Make a token of one's own; one made with a token has none of the scopes it lacks."""
+    scopes = frozenset(asked.scopes)
+    for scope in scopes:
+        actor.need(scope)
+    made = site.accounts.new_token(actor.name, asked.name, scopes)
+    [token] = [one for one in site.accounts.tokens(actor.name) if one.name == asked.name]
+    return MadeToken(**_shown_token(token).model_dump(), token=made)
+
+
+@router.delete("/tokens/{name}", status_code=204)
+def remove_token(site: CurrentSite, actor: CurrentActor, name: UserName) -> None:
+    """Revoke a token of one's own."""
+    site.accounts.remove_token(actor.name, name)
+
+
+@router.get("/users")
+def list_users(site: CurrentSite, _: AccountWriter) -> list[ShownUser]:
+    """Everybody who may log in."""
+    return [_shown_user(user) for user in site.accounts.users()]
+
+
+@router.post("/users", status_code=201)
+def add_user(site: CurrentSite, _: AccountWriter, asked: NewUser) -> ShownUser:
+    """Add somebody."""
+    return _shown_user(site.accounts.add(asked.name, asked.password, asked.role, asked.visible()))
+
+
+@router.put("/users/{name}")
+def change_user(site: CurrentSite, _: AccountWriter, name: UserName, asked: Terms) -> ShownUser:
+    """Give somebody another role or other cameras."""
+    return _shown_user(site.accounts.change(name, asked.role, asked.visible()))
+
+
+@router.delete("/users/{name}", status_code=204)
+def remove_user(site: CurrentSite, _: AccountWriter, name: UserName) -> None:
+    """Remove somebody with sessions and tokens."""
+    site.accounts.remove(name)
+
+
+def _shown_user(user: User) -> ShownUser:
+    cameras = None if user.cameras is None else sorted(user.cameras)
+    return ShownUser(name=user.name, role=user.role, cameras=cameras, created_ns=user.created_ns)
+
+
+def _shown_token(token: Token) -> ShownToken:
+    return ShownToken(
+        name=token.name, user=token.user, scopes=sorted(token.scopes), created_ns=token.created_ns
+    )

@@ -1,0 +1,106 @@
+"""What may be asked of the history, by pages and programs alike, and what of it an actor may see."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from gaitstream.console.history import EventFilter, StoredEvent
+from gaitstream.console.history.base import Place
+from gaitstream.console.hub import narrow
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import NotFoundError
+from gaitstream.console.showing import ShownEvent, show_event
+from gaitstream.console.site import Site
+
+NANOSECONDS = Query(ge=0, lt=1 << 63)
+_WORD = Query(max_length=64)
+
+
+@dataclass(frozen=True)
+class EventQuestion:
+    """Filters and place of a page of events; all of them may be left out.
+
+    Attributes:
+        camera: ids.
+        person: id in the gallery.
+        status: such as `known`.
+        reason: such as `truncated`.
+        type: kinds, such as `identity.final`.
+        since_ns: nothing before, UTC nanoseconds.
+        until_ns: nothing at or after.
+        waits: only matches that wait for people.
+        before: `next` of the page before.
+        limit: most events of a page.
+    """
+
+    camera: Annotated[list[str] | None, Query(max_length=256)] = None
+    person: Annotated[str | None, _WORD] = None
+    status: Annotated[str | None, _WORD] = None
+    reason: Annotated[str | None, _WORD] = None
+    type: Annotated[list[str] | None, Query(max_length=32)] = None
+    since_ns: Annotated[int | None, NANOSECONDS] = None
+    until_ns: Annotated[int | None, NANOSECONDS] = None
+    waits: Annotated[bool, Query()] = False
+    before: Annotated[str | None, Query(max_length=40, pattern=r"^([0-9]{1,19}-[0-9]{1,19})?$")] = None
+    limit: Annotated[int, Query(ge=1, le=500)] = 50
+
+
+class EventsAnswer(BaseModel):
+    """One page of events."""
+
+    events: list[ShownEvent] = Field(description="Newest first.")
+    next: str = Field(description="Give it as `before` to get the next page; empty at the end.")
+
+
+def ask_events(site: Site, actor: Actor, question: EventQuestion) -> EventsAnswer:
+    """The page of events that is asked for, of the cameras that the actor may see."""
+    wanted = EventFilter(
+        cameras=narrow(actor, question.camera or None),
+        person=question.person or None,
+        status=question.status or None,
+        reason=question.reason or None,
+        kinds=tuple(filter(None, question.type or ())),
+        since_ns=question.since_ns,
+        until_ns=question.until_ns,
+        waits=question.waits,
+    )
+    before = Place.parse(question.before) if question.before else None
+    if question.waits:
+        site.verdicts.catch_up()
+    found = site.history.page(wanted, question.limit, before)
+    # What was decided before the history heard of it, as after it was made anew, is left out here.
+    open_ = [one for one in found.events if not (question.waits and site.verdicts.is_decided(one.event_id))]
+    events = [show_event(event, site.desk) for event in open_]
+    return EventsAnswer(events=events, next=str(found.next or ""))
+
+
+def find_event(site: Site, actor: Actor, event_id: str) -> StoredEvent:
+    """The event of an id.
+
+    Raises:
+        NotFoundError: there is none, or it is of a camera that the actor may not see.
+    """
+    try:
+        found = site.history.event(str(uuid.UUID(event_id)))
+    except ValueError:
+        found = None
+    if found is None or not (actor.cameras is None or found.camera in actor.cameras):
+        raise NotFoundError(f"there is no event {event_id[:64]!r}")
+    return found
+
+
+def ask_event(site: Site, actor: Actor, event_id: str) -> ShownEvent:
+    """The event of an id, as it is shown."""
+    return show_event(find_event(site, actor, event_id), site.desk)
+
+
+def ask_track(site: Site, actor: Actor, event: StoredEvent) -> list[ShownEvent]:
+    """What was said of the track that an event tells of, oldest first."""
+    if not event.camera or not actor.sees(event.camera):
+        return []
+    return [show_event(one, site.desk) for one in site.history.track(event.run, event.camera, event.track)]

@@ -1,0 +1,75 @@
+"""The console beside a run: a process of its own, so that it takes no time from the pipeline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaitstream.config.reading import load_config
+from gaitstream.console.accounts import Accounts
+from gaitstream.events.keys import SERVER, allow, new_pair
+
+KEY_NAME = "console"
+PATIENCE_S = 5.0
+"""How long it may take to end."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A console that lives as long as a run.
+
+    Attributes:
+        cameras: the cams.yaml of both.
+        state: the console's folder.
+        port: on loopback.
+    """
+
+    cameras: Path
+    state: Path
+    port: int
+
+    @contextmanager
+    def beside(self) -> Iterator[str]:
+        """Run it for as long as the context lasts; gives its address."""
+        tell_first_password(self.state)
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.state / "console.log").open("ab") as log:
+            process = subprocess.Popen(self.command(), stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield f"http://127.0.0.1:{self.port}/"
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def command(self) -> list[str]:
+        """The command line; keys are made and allowed where the bus asks for them."""
+        words = [sys.executable, "-m", "gaitstream", "console", "--cameras", str(self.cameras)]
+        words += ["--state", str(self.state), "--port", str(self.port)]
+        keys = load_config(self.cameras).events.keys
+        return words if keys is None else [*words, *_key_options(keys)]
+
+
+def tell_first_password(state: Path) -> None:
+    """Make the first administrator where there is nobody yet, and print the password."""
+    accounts = Accounts(state)
+    password = accounts.ensure_administrator()
+    accounts.close()
+    if password is not None:
+        print(  # noqa: T201 - nowhere else is it ever shown
+            f"console: the user 'admin' was made; the password, shown this once: {password}", flush=True
+        )
+
+
+def _key_options(keys: Path) -> list[str]:
+    pair = keys / f"{KEY_NAME}.key"
+    if not pair.exists():
+        new_pair(keys, KEY_NAME)
+        allow(keys, str(keys / f"{KEY_NAME}.pub"), KEY_NAME)
+    return ["--events-key", str(pair), "--server-key", str(keys / f"{SERVER}.pub")]

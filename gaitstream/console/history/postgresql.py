@@ -1,0 +1,142 @@
+"""A history in PostgreSQL, for a fleet: several consoles on several machines feed and read the same one."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gaitstream.console.history import sql
+from gaitstream.console.history.base import EventFilter, EventPage, Place, StoredEvent
+from gaitstream.errors import ConsoleError, MissingExtraError
+from gaitstream.events import Event
+
+if TYPE_CHECKING:
+    import psycopg
+
+SCHEMA = "gaitstream_console"
+"""The tables stand apart, so that the gallery's database will do."""
+_CONNECT_S = 5
+_TURN = 0x47434F4E
+"""Number of the advisory lock of writers: "GCON"."""
+_TABLES = (
+    f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
+    """CREATE TABLE IF NOT EXISTS label (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, space TEXT NOT NULL, text TEXT NOT NULL,
+        UNIQUE (space, text)
+    )""",
+    """CREATE TABLE IF NOT EXISTS event (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event_id BYTEA NOT NULL UNIQUE,
+        time_ns BIGINT NOT NULL, kind BIGINT NOT NULL, camera BIGINT, person BIGINT, status BIGINT,
+        reason BIGINT, run BIGINT, track BIGINT NOT NULL, waits SMALLINT NOT NULL, data BYTEA NOT NULL
+    )""",
+)
+
+
+class PostgresHistory:
+    """See `gaitstream.console.history.base.History`.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`.
+
+    Raises:
+        ConsoleError: the server cannot be reached, or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._local = threading.local()
+        self._labels = sql.Labels(self._rows)
+        with self._writing():
+            for statement in (*_TABLES, *sql.index_statements(", id")):
+                self._rows(statement, ())
+
+    def add(self, events: Sequence[Event]) -> list[StoredEvent]:
+        """See `History`."""
+        with self._writing():
+            return sql.add(events, self._labels, self._rows)
+
+    def page(self, wanted: EventFilter, limit: int, before: Place | None = None) -> EventPage:
+        """See `History`."""
+        return sql.page(wanted, limit, before, self._labels, self._rows)
+
+    def event(self, event_id: str) -> StoredEvent | None:
+        """See `History`."""
+        return sql.one(uuid.UUID(event_id).bytes, self._labels, self._rows)
+
+    def track(self, run: str, camera: str, track: int) -> list[StoredEvent]:
+        """See `History`."""
+        return sql.track(run, camera, track, self._labels, self._rows)
+
+    def settle(self, event_id: str) -> None:
+        """See `History`."""
+        self._rows("UPDATE event SET waits = 0 WHERE event_id = ?", (uuid.UUID(event_id).bytes,))
+
+    def forget(self, person: str) -> int:
+        """See `History`; the server's log and backups keep the id until they are recycled."""
+        with self._writing():
+            return sql.forget(person, self._labels, self._rows)
+
+    def prune(self, before_ns: int) -> int:
+        """See `History`."""
+        with self._writing():
+            return len(self._rows("DELETE FROM event WHERE time_ns < ? RETURNING id", (before_ns,)))
+
+    def close(self) -> None:
+        """See `History`; connections of other threads end with them."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction; writers take their turns, so that numbers rise in the order of commits."""
+        self._rows("BEGIN", ())
+        try:
+            self._rows("SELECT pg_advisory_xact_lock(?)", (_TURN,))
+            yield
+            self._rows("COMMIT", ())
+        except BaseException:
+            self._labels.clear()
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        """Close this thread's connection, which ends its transaction; the next call opens another."""
+        connection = self._connection()
+        connection.close()
+
+    def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
+        import psycopg
+
+        try:
+            cursor = self._connection().execute(query.replace("?", "%s"), values, binary=True)
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConsoleError(f"the history at {_shown(self._url)}: {lines[0]}") from error
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise MissingExtraError("psycopg", "cluster", "a history in PostgreSQL") from error
+        found: psycopg.Connection[Any] | None = getattr(self._local, "connection", None)
+        if found is None or found.closed:
+            found = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=_CONNECT_S,
+                application_name="gaitstream-console",
+                options=f"-c search_path={SCHEMA}",
+            )
+            self._local.connection = found
+        return found
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

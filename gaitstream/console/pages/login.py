@@ -1,0 +1,98 @@
+"""Logging in and out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
+
+from gaitstream.console.access import COOKIE, CurrentActor, CurrentSite, check_csrf, cookie_of, find_actor
+from gaitstream.console.rendering import render
+from gaitstream.console.sessions import LONGEST_S
+from gaitstream.console.site import Site
+
+router = APIRouter()
+_OWN_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9_./-]*")
+
+
+@dataclass(frozen=True)
+class LoginView:
+    """What the form shows.
+
+    Attributes:
+        next: where to go afterwards.
+        fault: why it did not work; empty before the first try.
+    """
+
+    next: str
+    fault: str = ""
+
+
+@router.get("/login")
+async def show(request: Request, site: CurrentSite, next: str = "/") -> Response:
+    """The form, with a cookie that its token belongs to."""
+    if find_actor(request) is not None:
+        return RedirectResponse(own_path(next), status_code=303)
+    value = cookie_of(request)
+    if not site.sessions.is_ours(value):
+        value = site.sessions.new_value()
+        request.cookies[COOKIE] = value  # the form's token is made from it
+    answer = render(request, "login.html", LoginView(own_path(next)))
+    set_cookie(answer, site, value)
+    return answer
+
+
+@router.post("/login", dependencies=[Depends(check_csrf)])
+async def log_in(
+    request: Request,
+    site: CurrentSite,
+    name: Annotated[str, Form(max_length=64)] = "",
+    password: Annotated[str, Form(max_length=256)] = "",
+    next: Annotated[str, Form()] = "/",
+) -> Response:
+    """Begin a session."""
+    address = request.client.host if request.client else ""
+    wait_s = max(site.tries.wait_s(address), site.tries_by_name.wait_s(name))
+    if wait_s > 0:
+        fault = f"too many wrong passwords; wait {wait_s:.0f} seconds"
+        return render(request, "login.html", LoginView(own_path(next), fault), 429)
+    user = await run_in_threadpool(site.accounts.check, name, password)
+    if user is None:
+        site.tries.failed(address)
+        site.tries_by_name.failed(name)
+        fault = "this name and password do not belong together"
+        return render(request, "login.html", LoginView(own_path(next), fault), 401)
+    site.tries.passed(address)
+    site.tries_by_name.passed(name)
+    answer = RedirectResponse(own_path(next), status_code=303)
+    set_cookie(answer, site, site.sessions.start(user))
+    return answer
+
+
+@router.post("/logout")
+async def log_out(request: Request, site: CurrentSite, _: CurrentActor) -> Response:
+    """End the session."""
+    site.sessions.end(cookie_of(request))
+    answer = RedirectResponse("/login", status_code=303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+def set_cookie(answer: Response, site: Site, value: str) -> None:
+    """Give the browser its session."""
+    answer.set_cookie(
+        COOKIE, value, max_age=int(LONGEST_S), httponly=True, samesite="lax", secure=site.options.secure
+    )
+
+
+def own_path(text: str) -> str:
+    """A path of this console; the first page for anything else, so that nobody is sent elsewhere.
+
+    >>> own_path("/events"), own_path("//evil.example"), own_path("https://evil.example")
+    ('/events', '/', '/')
+    """
+    return text if _OWN_PATH.fullmatch(text) else "/"

@@ -1,0 +1,184 @@
+"""One person: templates, pictures, terms, where they were seen; and what can be done with them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from gaitstream.console import people
+from gaitstream.console.access import CurrentSite, PeopleForgetter, PeopleReader, PeopleWriter
+from gaitstream.console.asking import EventQuestion, ask_events
+from gaitstream.console.pages.drawing import S_NS, Scale, Span, Timeline, timeline
+from gaitstream.console.pages.events import distance_scale
+from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
+from gaitstream.console.pages.moving import go_to
+from gaitstream.console.pages.people import advice_on
+from gaitstream.console.people import LONGEST_NAME, PersonDetails, ShownReport
+from gaitstream.console.permissions import Actor
+from gaitstream.console.rendering import render
+from gaitstream.console.site import Site
+from gaitstream.errors import ConsoleError
+from gaitstream.gallery.retention import DAY_NS
+
+router = APIRouter()
+DAYS = 7
+"""That the timeline shows."""
+Name = Annotated[str, Form(min_length=1, max_length=LONGEST_NAME)]
+
+
+@dataclass(frozen=True)
+class PersonView:
+    """What the page shows.
+
+    Attributes:
+        person: everything that is known.
+        advice: what would make the person easier to recognise.
+        others: ids and names of the others, to merge with.
+        drawn: where the person was seen.
+        rows: the newest tracks.
+        scale: of their distances.
+        query: for more of them.
+        next: cursor of more.
+    """
+
+    person: PersonDetails
+    advice: str
+    others: list[tuple[str, str]]
+    drawn: Timeline
+    rows: list[EventLine]
+    scale: Scale
+    query: str
+    next: str
+
+
+@router.get("/people/{person_id}")
+def show(request: Request, site: CurrentSite, actor: PeopleReader, person_id: str) -> Response:
+    """The page; the look is in the audit log."""
+    return render(request, "person.html", _view(site, actor, people.show_person(site, actor, person_id)))
+
+
+@router.get("/people/{person_id}/pictures/{number}")
+def picture(site: CurrentSite, actor: PeopleReader, person_id: str, number: int) -> Response:
+    """A picture from the gallery."""
+    return Response(people.picture(site, actor, person_id, number), media_type="image/jpeg")
+
+
+@router.post("/people/{person_id}/rename")
+def rename(
+    request: Request, site: CurrentSite, actor: PeopleWriter, person_id: str, person: Name
+) -> Response:
+    """Give another name."""
+    people.rename(site, actor, person_id, person)
+    return go_to(request, address_of(person_id), f"Renamed to {person}")
+
+
+@router.post("/people/{person_id}/merge")
+def merge(
+    request: Request, site: CurrentSite, actor: PeopleWriter, person_id: str, other: Annotated[str, Form()]
+) -> Response:
+    """Take over all templates of somebody who is the same person."""
+    count = people.merge(site, actor, person_id, other)
+    return go_to(request, address_of(person_id), f"Took over {count} templates")
+
+
+@router.post("/people/{person_id}/split")
+def split(
+    request: Request,
+    site: CurrentSite,
+    actor: PeopleWriter,
+    person_id: str,
+    person: Annotated[str, Form(max_length=LONGEST_NAME)] = "",
+    template: Annotated[list[int] | None, Form()] = None,
+) -> Response:
+    """Make another person of some templates."""
+    if not template or not person.strip():
+        raise ConsoleError("tick the templates of the other person, and write down the name")
+    count = people.split(site, actor, person_id, template, person)
+    return go_to(request, address_of(person_id), f"{person} has {count} of the templates now")
+
+
+@router.post("/people/{person_id}/terms")
+def set_terms(
+    request: Request,
+    site: CurrentSite,
+    actor: PeopleWriter,
+    person_id: str,
+    consent: Annotated[str, Form(max_length=LONGEST_NAME)] = "",
+    expires: Annotated[str, Form(max_length=10)] = "",
+) -> Response:
+    """Note the consent, and until when the person is kept."""
+    days = _days_until(expires)
+    people.note_consent(site, actor, person_id, consent.strip())
+    people.keep(site, actor, person_id, days)
+    return go_to(request, address_of(person_id), "Saved")
+
+
+@router.post("/people/{person_id}/forget")
+def forget(
+    request: Request,
+    site: CurrentSite,
+    actor: PeopleForgetter,
+    person_id: str,
+    typed: Annotated[str, Form(max_length=LONGEST_NAME)] = "",
+) -> Response:
+    """Erase the person everywhere; answers with the report."""
+    if typed.strip().casefold() != site.desk.name(person_id).casefold():
+        raise ConsoleError("type the person's name as it is shown above, so that nobody is erased by mistake")
+    report = people.forget(site, actor, person_id)
+    return render(request, "forgotten.html", ForgottenView(report))
+
+
+@dataclass(frozen=True)
+class ForgottenView:
+    """What was erased."""
+
+    report: ShownReport
+
+
+def address_of(person_id: str) -> str:
+    """Of a person's page."""
+    return f"/people/{quote(person_id, safe='')}"
+
+
+def _view(site: Site, actor: Actor, person: PersonDetails) -> PersonView:
+    now_ns = time.time_ns()
+    span = Span(now_ns - DAYS * DAY_NS, now_ns)
+    found = ask_events(
+        site,
+        actor,
+        EventQuestion(person=person.person_id, type=list(IDENTITY), since_ns=span.since_ns, limit=500),
+    )
+    rows = newest_lines(site, found.events)
+    records = site.desk.people().items()
+    others = sorted(
+        ((uid, record.name) for uid, record in records if uid != person.person_id and not record.visitor),
+        key=lambda one: one[1],
+    )
+    advice = advice_on(sum(person.templates.values()))
+    return PersonView(
+        person, advice, others, timeline(found.events, span), rows[:50], distance_scale(rows), "", ""
+    )
+
+
+def _days_until(day: str) -> float | None:
+    """Days from now to the end of a day; None for no day.
+
+    Raises:
+        ConsoleError: it is no day, or is over.
+    """
+    if not day:
+        return None
+    try:
+        end = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    except ValueError:
+        raise ConsoleError(f"{day!r} is no day; write it as 2027-03-01") from None
+    days = (end.timestamp() * S_NS - time.time_ns()) / DAY_NS
+    if days <= 0:
+        raise ConsoleError(f"{day} is over; give a day to come, or none to keep for ever")
+    return days

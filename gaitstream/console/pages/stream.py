@@ -1,0 +1,79 @@
+"""Events as they come, as server-sent events for the pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from gaitstream.console.access import CurrentSite, EventReader, find_actor
+from gaitstream.console.history import StoredEvent
+from gaitstream.console.permissions import Actor
+from gaitstream.console.refusals import UnauthorisedError
+from gaitstream.console.showing import show_event
+from gaitstream.console.site import Site
+
+router = APIRouter()
+BEAT_S = 10.0
+"""A comment is sent this often where nothing happens, and whether the session still holds is looked at."""
+GATHER_S = 0.1
+"""Events of so long are sent together: a browser draws them at once."""
+
+
+@router.get("/stream")
+async def stream(
+    request: Request,
+    site: CurrentSite,
+    actor: EventReader,
+    camera: Annotated[list[str] | None, Query()] = None,
+) -> StreamingResponse:
+    """All new events of the cameras that are asked for and may be seen."""
+    wanted = frozenset(camera) if camera else None
+    return StreamingResponse(
+        messages(request, site, actor, wanted),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+async def messages(
+    request: Request, site: Site, actor: Actor, cameras: frozenset[str] | None
+) -> AsyncIterator[str]:
+    """The stream's messages, until the session is over.
+
+    `event: <type>` with the event as JSON (`ShownEvent`) in `data:` and its id in `id:`; `event: dropped`
+    with a number when the browser was too slow for so many.
+    """
+    yield "retry: 2000\n: welcome\n\n"
+    async with site.hub.watching(actor, cameras) as viewer:
+        looked_s = time.monotonic()
+        while True:
+            events = await viewer.take(BEAT_S)
+            if viewer.dropped:
+                yield f"event: dropped\ndata: {viewer.dropped}\n\n"
+                viewer.dropped = 0
+            yield await run_in_threadpool(_texts, site, events) if events else ": beat\n\n"
+            if time.monotonic() - looked_s >= BEAT_S:
+                looked_s = time.monotonic()
+                if not await run_in_threadpool(still_holds, request, actor):
+                    return
+
+
+def _texts(site: Site, events: Sequence[StoredEvent]) -> str:
+    def text(event: StoredEvent) -> str:
+        shown = show_event(event, site.desk)
+        return f"event: {shown.type}\nid: {shown.event_id}\ndata: {shown.model_dump_json()}\n\n"
+
+    return "".join(site.hub.text(event, text) for event in events)
+
+
+def still_holds(request: Request, actor: Actor) -> bool:
+    """Whether the session or token holds and nothing was taken from it meanwhile."""
+    try:
+        return find_actor(request) == actor
+    except UnauthorisedError:
+        return False

@@ -1,0 +1,127 @@
+"""Crowds that the demo weights have never seen: rendered, found, posed and embedded as in the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gaitstream.models.detector import DetectorModel
+from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
+from gaitstream.models.recognizer import Recognizer
+from gaitstream.synth.appearance import sample_appearance
+from gaitstream.synth.background import Scenery
+from gaitstream.synth.identity import sample_identity
+from gaitstream.synth.render import Renderer
+from gaitstream.synth.studio import Pass, sample_camera, sample_pass
+
+DEMO = Path(__file__).resolve().parents[1] / "gaitstream" / "zoo" / "demo"
+SCENERIES = (
+    Scenery("paving", "street", 13.0, 9.0),
+    Scenery("tiles", "walls", 12.0, 8.0),
+    Scenery("asphalt", "street", 15.0, 10.0),
+)
+CAMERAS, FRAMES = 4, 30
+TRACKLETS = 3
+"""Of every person before every camera."""
+
+
+@dataclass
+class Models:
+    """The three models, opened as the pipeline opens them."""
+
+    detector: DetectorModel
+    pose: PoseModel
+    gait: Recognizer
+
+    @classmethod
+    def load(cls, demo: Path) -> Models:
+        """Open the weights in a folder, for one core."""
+        return cls(
+            DetectorModel.load(demo / "detector.json", threads=1),
+            PoseModel.load(demo / "pose.json", threads=1),
+            Recognizer.load(demo / "gaitheat", threads=1),
+        )
+
+
+@dataclass
+class Passes:
+    """What walking past cameras gave."""
+
+    embeddings: np.ndarray
+    """`[n, parts, dim]`."""
+    people: np.ndarray
+    cameras: np.ndarray
+    turns: np.ndarray
+    """Which of a person's tracklets before the camera it is."""
+    joint_errors: np.ndarray
+    """Of visible joints, in heatmap pixels `[m]`."""
+    missed: float
+    """Share of frames in which the detector did not find the person."""
+
+
+@dataclass
+class Look:
+    """What detector and pose model made of one pass, frame by frame.
+
+    Attributes:
+        heatmaps: of the frames that are evidence of gait, `[n, 17, 64, 48]`.
+        found: their joints, `[n, 17, 3]`.
+        errors: of visible joints of all frames with a detection, in heatmap pixels `[m]`.
+        missed: frames without a detection.
+    """
+
+    heatmaps: np.ndarray
+    found: np.ndarray
+    errors: np.ndarray
+    missed: int
+
+
+def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
+    """Render a pass and find the person in every frame."""
+    crops, truth = [], []
+    for index in range(len(walked.joints)):
+        image = walked.picture(index, renderer)
+        boxes = models.detector.detect([image])[0].boxes
+        if not len(boxes):
+            continue
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+        wanted = (walked.boxes[index][:2] + walked.boxes[index][2:]) / 2
+        box = boxes[np.linalg.norm(centre - wanted, axis=1).argmin()][None]
+        crops.append(models.pose.crop(image, box)[0])
+        truth.append(to_heatmap(walked.keypoints[index][None], box)[0])
+    missed = len(walked.joints) - len(crops)
+    if len(crops) < FRAMES // 2:
+        return Look(np.empty(0), np.empty(0), np.empty(0), missed)
+    heatmaps = models.pose.heatmaps(np.stack(crops))
+    found, wanted = keypoints(heatmaps), np.stack(truth)
+    errors = np.linalg.norm(found[..., :2] - wanted[..., :2], axis=-1)[wanted[..., 2] == 2]
+    usable = models.gait.accepts(found)
+    return Look(heatmaps[usable], found[usable], errors, missed)
+
+
+def walk(demo: Path, seed: int, count: int) -> Passes:
+    """Everybody past every camera, in other clothes before each."""
+    cv2.setNumThreads(1)
+    models = Models.load(demo)
+    rng = np.random.default_rng([seed, 0, 0xE7])
+    embeddings, labels, errors, missed, shown = [], [], [], 0, 0
+    mounted = [sample_camera(rng) for _ in range(CAMERAS)]
+    renderers = [Renderer(c, SCENERIES[i % 3], day=20 + i) for i, c in enumerate(mounted)]
+    for person in range(count):
+        for number, (camera, renderer) in enumerate(zip(mounted, renderers, strict=True)):
+            look = sample_appearance(seed, person, 10 + number)
+            for turn in range(TRACKLETS):
+                walked = sample_pass(sample_identity(seed, person), look, rng, FRAMES, camera)
+                seen = look_at_pass(walked, renderer, models)
+                errors.append(seen.errors)
+                missed, shown = missed + seen.missed, shown + len(walked.joints)
+                if len(seen.found) >= FRAMES // 2:
+                    embeddings.append(models.gait.embed(seen.heatmaps, seen.found))
+                    labels.append((person, number, turn))
+        if person % 10 == 9:
+            print(f"{person + 1} of {count} people", flush=True)
+    people, cameras, turns = np.array(labels).T
+    return Passes(np.stack(embeddings), people, cameras, turns, np.concatenate(errors), missed / shown)

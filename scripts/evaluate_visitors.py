@@ -1,0 +1,153 @@
+"""Measure what becomes of strangers: 60 people the demo weights never saw, four cameras, two days.
+
+    python scripts/evaluate_visitors.py                      # renders, then measures; several minutes
+    python scripts/evaluate_visitors.py --cache FILE.npz     # keeps the embeddings there
+
+The crowd is that of `evaluate_demo.py`: everybody passes every camera three times, in other clothes before
+each, twice on the first day and once on the second, one window a pass. People come in a random order, and are
+noted in a gallery as a run notes them, with the linking distance that the demo's recommended threshold gives.
+Then each person's largest visitor is promoted by name. What is printed, and with --record kept in the demo's
+`metrics.json`:
+
+    purity           share of walks that are the majority's of their visitor
+    per_person       visitors per person, of people with three windows or more
+    wrong_promotions promotions of a visitor most of whose walks are somebody else's
+    wrong_tracks     earlier tracks told with a promotion that are somebody else's, of all told
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from demo_crowds import DEMO, Passes, walk
+
+from gaitstream import zoo
+from gaitstream.config.schema import Config
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.keys import NONE
+from gaitstream.gallery.linking import LinkRule
+from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
+from gaitstream.gallery.visiting import VisitorBook
+from gaitstream.gallery.visitors import promote, show_visitor, visitors
+from gaitstream.pipeline.visits import SETTLE_AFTER, site_rule
+
+SEED = 90210
+MODEL = "gaitheat"
+SECOND = 10**9
+DAY_S = 86_400
+FEW = 3
+"""Windows from which on somebody counts in `per_person`."""
+
+
+def sightings(passes: Passes, fingerprint: str, seed: int) -> list[tuple[int, Sighting]]:
+    """Person and sighting of every walk, in the order of time."""
+    dice = np.random.default_rng(seed)
+    order = np.lexsort((dice.random(len(passes.people)), passes.turns))
+    found = []
+    for number, index in enumerate(order.tolist()):
+        at = ((passes.turns[index] // 2) * DAY_S + number * 20) * SECOND
+        track = TrackRef("run", f"cam{passes.cameras[index]}", number, int(at) + 4 * SECOND)
+        kept = {MODEL: KeptWindows.of([passes.embeddings[index]], fingerprint)}
+        found.append((int(passes.people[index]), Sighting(track=track, first_ns=int(at), windows=kept)))
+    return found
+
+
+def measure(passes: Passes, rule: LinkRule, fingerprint: str, order: int) -> dict[str, float]:
+    """Note all walks in a new gallery, promote, and count."""
+    walked = sightings(passes, fingerprint, order)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gallery(Path(folder) / "gallery", create=True, key=NONE) as gallery,
+    ):
+        book = VisitorBook(gallery, {MODEL: fingerprint}, rule)
+        for number, (_, sighting) in enumerate(walked, 1):
+            book.note([sighting])
+            if number % SETTLE_AFTER == 0:
+                book.settle()
+        book.settle()
+        truth = {str(sighting.track): person for person, sighting in walked}
+        people_of = {
+            entry.name: Counter(truth[str(one.track)] for one in show_visitor(gallery, entry.name)[1])
+            for entry in visitors(gallery)
+        }
+        right = sum(max(counts.values()) for counts in people_of.values())
+        windows = Counter(passes.people.tolist())
+        seen = [person for person in windows if windows[person] >= FEW]
+        each = [sum(person in counts for counts in people_of.values()) for person in seen]
+        return {
+            "strangers": len(seen),
+            "walks": len(walked),
+            "visitors": len(people_of),
+            "purity": 100 * right / len(walked),
+            "per_person": float(np.mean(each)),
+            **promotions(gallery, people_of, truth),
+        }
+
+
+def promotions(
+    gallery: Gallery, people_of: dict[str, Counter[int]], truth: dict[str, int]
+) -> dict[str, float]:
+    """Promote the largest visitor of every person, and look whose tracks are told."""
+    wrong, told, strange = 0, 0, 0
+    taken: set[str] = set()
+    for person in sorted({one for counts in people_of.values() for one in counts}):
+        mine = {name: counts[person] for name, counts in people_of.items() if name not in taken}
+        name = max(mine, key=mine.__getitem__)
+        if not mine[name]:
+            continue
+        taken.add(name)
+        done = promote(gallery, name, f"person {person}")
+        whose = Counter(truth[str(track)] for track in done.tracks)
+        wrong += whose.most_common(1)[0][0] != person
+        told += len(done.tracks)
+        strange += len(done.tracks) - whose[person]
+    return {"promotions": len(taken), "wrong_promotions": wrong, "told_tracks": told, "wrong_tracks": strange}
+
+
+def load(cache: Path | None, seed: int, people: int) -> Passes:
+    """The crowd, from a file where there is one."""
+    if cache is not None and cache.exists():
+        with np.load(cache) as kept:
+            return Passes(**{name: kept[name] for name in kept.files})
+    passes = walk(DEMO, seed, people)
+    if cache is not None:
+        np.savez(cache, **vars(passes))
+    return passes
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=int, default=60, help="strangers")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the crowd")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="embeddings, made when missing")
+    parser.add_argument("--distance", type=float, metavar="D", help="of linking (default: the product's)")
+    parser.add_argument("--order", type=int, default=1, help="seed of the order in which people come")
+    parser.add_argument("--record", action="store_true", help="keep the figures in metrics.json")
+    args = parser.parse_args()
+    advice = zoo.advice()
+    config = Config.model_validate(
+        {
+            "cameras": [{"id": "cam0", "url": "synth://"}],
+            "gallery": {
+                "threshold": advice.threshold,
+                "visitors": {"enabled": True, "distance": args.distance},
+            },
+        }
+    )
+    rule = site_rule(config, {MODEL: None})
+    figures = measure(load(args.cache, args.seed, args.people), rule, advice.fingerprint, args.order)
+    print(json.dumps(figures, indent=2))
+    if args.record:
+        path = DEMO / "metrics.json"
+        kept = json.loads(path.read_text()) | {"visitors": figures}
+        path.write_text(json.dumps(kept, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

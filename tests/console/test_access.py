@@ -1,0 +1,327 @@
+"""Who gets in, as whom, and what the console does about whoever should not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from gaitstream.console.accounts import TOKEN_PREFIX, Accounts
+from gaitstream.console.app import create_app
+from gaitstream.console.options import ConsoleOptions
+from gaitstream.console.permissions import PERMISSIONS, Permission, Role
+from gaitstream.console.sessions import IDLE_S, LONGEST_S, Sessions
+from gaitstream.console.site import Site
+from gaitstream.console.throttle import FORGOTTEN_S, Throttle
+from gaitstream.console.throttle import LONGEST_S as LONGEST_WAIT_S
+from gaitstream.errors import ConsoleError
+from tests.console.conftest import BASE, PASSWORD, Browser, csrf_of, log_in
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1e9
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def accounts(tmp_path: Path) -> Accounts:
+    return Accounts(tmp_path)
+
+
+def test_the_first_start_makes_one_administrator_whose_password_works(accounts: Accounts) -> None:
+    password = accounts.ensure_administrator()
+    assert password is not None
+    user = accounts.check("admin", password)
+    assert user is not None
+    assert user.role is Role.ADMINISTRATOR
+    assert accounts.ensure_administrator() is None
+
+
+@pytest.mark.usefixtures("real_passwords")
+def test_passwords_are_kept_as_argon2_and_nothing_else_of_them(accounts: Accounts, tmp_path: Path) -> None:
+    accounts.add("ada", PASSWORD, Role.VIEWER)
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"$argon2id$" in kept
+    assert PASSWORD.encode() not in kept
+    assert accounts.check("ada", PASSWORD + "!") is None
+    assert accounts.check("nobody", PASSWORD) is None
+    assert (tmp_path / "accounts.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "words"),
+    [("ada", "short", "12 to 256"), ("ada", "x" * 257, "12 to 256"), ("a b", PASSWORD, "letters"),
+     ("", PASSWORD, "letters"), ("../x", PASSWORD, "letters"), ("eve", PASSWORD, "already")],
+)  # fmt: skip
+def test_users_that_cannot_be_are_refused_in_words(
+    accounts: Accounts, name: str, password: str, words: str
+) -> None:
+    accounts.add("eve", PASSWORD, Role.VIEWER)
+    with pytest.raises(ConsoleError, match=words):
+        accounts.add(name, password, Role.VIEWER)
+
+
+def test_the_last_administrator_stays(accounts: Accounts) -> None:
+    accounts.ensure_administrator()
+    for change in (lambda: accounts.remove("admin"), lambda: accounts.change("admin", Role.VIEWER, None)):
+        with pytest.raises(ConsoleError, match="last administrator"):
+            change()
+    accounts.add("other", PASSWORD, Role.ADMINISTRATOR)
+    accounts.remove("admin")
+    assert [user.name for user in accounts.users()] == ["other"]
+
+
+def test_a_session_ends_when_idle_when_old_and_with_a_new_password(accounts: Accounts) -> None:
+    clock = Clock()
+    sessions = Sessions(accounts, clock)
+    user = accounts.add("ada", PASSWORD, Role.VIEWER)
+    idle = sessions.start(user)
+    clock.now_s += IDLE_S + 1
+    assert sessions.find(idle) is None
+    used = sessions.start(user)
+    for _ in range(int(LONGEST_S / (IDLE_S / 2))):
+        clock.now_s += IDLE_S / 2
+        assert sessions.find(used) == user
+    clock.now_s += IDLE_S / 2
+    assert sessions.find(used) is None
+    last = sessions.start(user)
+    accounts.set_password("ada", "another password")
+    assert sessions.find(last) is None
+
+
+def test_a_cookie_that_was_not_signed_here_is_nothing(accounts: Accounts) -> None:
+    sessions = Sessions(accounts)
+    value = sessions.start(accounts.add("ada", PASSWORD, Role.VIEWER))
+    token, _, signature = value.partition(".")
+    for forged in ("", "x", token, f"{token}.", f"{token}x.{signature}", f"{token}.{signature}0", "ä.ö"):
+        assert sessions.find(forged) is None
+    assert sessions.find(value) is not None
+
+
+def test_wrong_passwords_wait_longer_and_longer_until_all_is_forgotten() -> None:
+    clock = Clock()
+    throttle = Throttle(3, clock)
+    waits = []
+    for _ in range(20):
+        throttle.failed("here")
+        waits.append(throttle.wait_s("here"))
+    assert waits[:6] == [0, 0, 2, 4, 8, 16]
+    assert max(waits) == LONGEST_WAIT_S
+    assert throttle.wait_s("elsewhere") == 0
+    clock.now_s += FORGOTTEN_S + 1
+    throttle.failed("here")
+    assert throttle.wait_s("here") == 0
+
+
+def test_brute_force_at_the_door_is_slowed_down_also_for_who_knows_the_password(
+    anonymous: TestClient, site: Site
+) -> None:
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    answers = [log_in(anonymous, "ada", f"wrong password {n}") for n in range(7)]
+    assert answers == [401] * 5 + [429] * 2
+    assert log_in(anonymous, "ada", PASSWORD) == 429
+
+
+def test_the_door_says_the_same_of_wrong_names_and_wrong_passwords(anonymous: TestClient, site: Site) -> None:
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    csrf = csrf_of(anonymous.get("/login").text)
+    said = [
+        anonymous.post("/login", data={"csrf": csrf, "name": name, "password": "wrong password"}).text
+        for name in ("ada", "nobody")
+    ]
+    assert said[0] == said[1]
+
+
+def test_a_login_begins_a_new_session_in_a_cookie_that_scripts_cannot_read(
+    anonymous: TestClient, site: Site
+) -> None:
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    csrf = csrf_of(anonymous.get("/login").text)
+    before = anonymous.cookies["gaitstream_session"]
+    answer = anonymous.post("/login", data={"csrf": csrf, "name": "ada", "password": PASSWORD})
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert anonymous.cookies["gaitstream_session"] != before
+    assert anonymous.get("/events").status_code == 200
+
+
+def test_under_tls_the_cookie_is_secure_and_browsers_are_told_to_stay(tmp_path: Path) -> None:
+    options = ConsoleOptions(tmp_path, trusted_proxies=("127.0.0.1",))
+    site = Site.open(options)
+    answer = TestClient(create_app(site), base_url="https://localhost").get("/login")
+    assert "Secure" in answer.headers["set-cookie"]
+    assert "max-age" in answer.headers["strict-transport-security"]
+    site.close()
+
+
+def test_after_logging_out_the_old_cookie_opens_nothing(browser: Browser, app: FastAPI) -> None:
+    client = browser()
+    stolen = client.cookies["gaitstream_session"]
+    assert client.post("/logout").status_code == 303
+    thief = TestClient(app, base_url=BASE, cookies={"gaitstream_session": stolen})
+    assert thief.get("/api/v1/events").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("target", "goes"),
+    [("/events", "/events"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil.example", "/"),
+     ("javascript:alert(1)", "/"), ("/%2F/evil.example", "/"), ("/events\r\nX: y", "/"), ("", "/")],
+)  # fmt: skip
+def test_after_a_login_nobody_is_sent_to_another_site(
+    anonymous: TestClient, site: Site, target: str, goes: str
+) -> None:
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    csrf = csrf_of(anonymous.get("/login", params={"next": target}).text)
+    form = {"csrf": csrf, "name": "ada", "password": PASSWORD, "next": target}
+    answer = anonymous.post("/login", data=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, goes)
+
+
+def test_pages_send_strangers_to_the_door_and_programs_are_told_no(anonymous: TestClient) -> None:
+    page = anonymous.get("/events")
+    assert (page.status_code, page.headers["location"]) == (303, "/login?next=/events")
+    part = anonymous.get("/events", headers={"HX-Request": "true"})
+    assert (part.status_code, part.headers["hx-redirect"]) == (401, "/login")
+    api = anonymous.get("/api/v1/events")
+    assert (api.status_code, api.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_every_operation_but_the_login_asks_who_is_there(anonymous: TestClient) -> None:
+    paths = anonymous.app.openapi()["paths"]  # type: ignore[attr-defined]
+    asked = 0
+    for path, operations in paths.items():
+        for method in operations:
+            answer = anonymous.request(method, path.replace("{", "").replace("}", ""), json={})
+            assert answer.status_code in (401, 422), (method, path, answer.status_code)
+            asked += 1
+    assert asked > 30
+
+
+@pytest.mark.parametrize("how", ["nothing", "wrong", "another session's", "wrong form", "another site"])
+def test_a_change_that_no_page_of_ours_made_is_refused(browser: Browser, how: str) -> None:
+    client = browser(Role.ADMINISTRATOR)
+    token = client.headers.pop("X-CSRF-Token")
+    headers = {
+        "nothing": {},
+        "wrong": {"X-CSRF-Token": "0" * 64},
+        "another session's": {"X-CSRF-Token": browser(Role.OPERATOR).headers["X-CSRF-Token"]},
+        "wrong form": {"Content-Type": "application/x-www-form-urlencoded"},
+        "another site": {"X-CSRF-Token": token, "Sec-Fetch-Site": "cross-site"},
+    }[how]
+    body = {"name": "eve", "password": PASSWORD, "role": "administrator"}
+    assert client.post("/api/v1/users", json=body, headers=headers).status_code in (403, 422)
+    assert client.post("/logout", headers=headers).status_code == 403
+    client.headers["X-CSRF-Token"] = token
+    assert "eve" not in [user["name"] for user in client.get("/api/v1/users").json()]
+
+
+def test_a_login_that_another_site_sends_is_refused(anonymous: TestClient, site: Site) -> None:
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    anonymous.get("/login")
+    answer = anonymous.post("/login", data={"csrf": "0" * 64, "name": "ada", "password": PASSWORD})
+    assert answer.status_code == 403
+
+
+def test_tokens_hold_their_scopes_and_no_more_than_the_role_and_need_no_csrf(
+    browser: Browser, site: Site, app: FastAPI
+) -> None:
+    operator = browser(Role.OPERATOR)
+    asked = {"name": "robot", "scopes": ["events:read", "people:read"]}
+    token = operator.post("/api/v1/tokens", json=asked).json()["token"]
+    assert token.startswith(TOKEN_PREFIX)
+    robot = TestClient(app, base_url=BASE, headers={"Authorization": f"Bearer {token}"})
+    assert robot.get("/api/v1/people").status_code == 200
+    assert robot.get("/api/v1/health").status_code == 403
+    assert "health:read" in robot.get("/api/v1/health").json()["error"]
+    assert robot.post("/api/v1/tokens", json={"name": "t", "scopes": ["clips"]}).status_code == 403
+    assert operator.post("/api/v1/tokens", json={"name": "t", "scopes": ["audit:read"]}).status_code == 403
+    site.accounts.change("operator", Role.VIEWER, None)
+    assert robot.get("/api/v1/people").status_code == 403
+    site.accounts.remove_token("operator", "robot")
+    assert robot.get("/api/v1/events").status_code == 401
+    assert token.encode() not in (site.options.state / "accounts.db").read_bytes()
+
+
+def test_another_role_counts_from_the_next_request_on(browser: Browser, site: Site) -> None:
+    client = browser(Role.OPERATOR)
+    assert client.get("/api/v1/people").status_code == 200
+    site.accounts.change("operator", Role.VIEWER, None)
+    assert client.get("/api/v1/people").status_code == 403
+    site.accounts.add("boss", PASSWORD, Role.ADMINISTRATOR)
+    site.accounts.remove("operator")
+    assert client.get("/api/v1/events").status_code == 401
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_may_what_it_may_and_nothing_else(browser: Browser, role: Role) -> None:
+    client = browser(role)
+    may = PERMISSIONS[role]
+    paths = {
+        "/events": Permission.EVENTS_READ, "/health": Permission.HEALTH_READ,
+        "/people": Permission.PEOPLE_READ, "/audit": Permission.AUDIT_READ,
+        "/users": Permission.ACCOUNTS_WRITE,
+    }  # fmt: skip
+    for path, permission in paths.items():
+        assert client.get(f"/api/v1{path}").status_code == (200 if permission in may else 403), path
+    assert client.delete(f"/api/v1/people/{'0' * 20}").status_code == (
+        404 if Permission.PEOPLE_FORGET in may else 403
+    )
+
+
+def test_ones_own_password_is_changed_with_the_old_one_and_ends_the_sessions(
+    browser: Browser, anonymous: TestClient
+) -> None:
+    client = browser()
+    wrong = {"current": "not this one at all", "new": "another password"}
+    assert client.put("/api/v1/self/password", json=wrong).status_code == 403
+    right = {"current": PASSWORD, "new": "another password"}
+    assert client.put("/api/v1/self/password", json=right).status_code == 204
+    assert client.get("/api/v1/self").status_code == 401
+    assert log_in(anonymous, "operator", "another password") == 303
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("localhost", 303), ("127.0.0.1:8470", 303), ("evil.example", 400), ("", 400)]
+)
+def test_on_loopback_other_host_names_are_not_answered(anonymous: TestClient, host: str, status: int) -> None:
+    """A page of another site whose name was made to point at this machine gets nothing."""
+    assert anonymous.get("/events", headers={"Host": host}).status_code == status
+
+
+def test_every_answer_carries_the_policy_and_is_not_kept(browser: Browser) -> None:
+    client = browser()
+    for path in ("/events", "/login", "/api/v1/events", "/static/console.css", "/nowhere"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"], path
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert ("no-store" in headers.get("cache-control", "")) != path.startswith("/static")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"host": "0.0.0.0"}, "--tls-certificate"),
+        ({"host": "192.168.1.5"}, "--behind-proxy"),
+        ({"host": "console.example"}, "in clear"),
+        ({"certificate": Path("cert.pem")}, "both"),
+        ({"certificate": Path("a.pem"), "certificate_key": Path("b.pem")}, "is no file"),
+    ],
+)
+def test_other_machines_without_tls_are_refused(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConsoleError, match=words):
+        ConsoleOptions(tmp_path, **options).check()  # type: ignore[arg-type]
+
+
+def test_loopback_and_proxies_are_taken(tmp_path: Path) -> None:
+    for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8"):
+        ConsoleOptions(tmp_path, host=host).check()
+    ConsoleOptions(tmp_path, host="0.0.0.0", trusted_proxies=("10.0.0.1",)).check()

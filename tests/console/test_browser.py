@@ -1,0 +1,285 @@
+"""The console as people use it: a real Chromium, a real bus, a real gallery."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright (dependency group test)")
+pytest.importorskip("fastapi", reason="needs the extra [console]")
+
+from playwright.sync_api import (  # noqa: E402
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    StorageState,
+    expect,
+)
+
+from gaitstream.config.reading import load_config  # noqa: E402
+from tests.console.kept import keep_evidence  # noqa: E402
+from tests.console.world import PASSWORD, SCRIPT, World, walk, world  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("no Chromium; scripts/setup.sh installs Debian's", allow_module_level=True)
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+PATIENCE_MS = 30_000
+"""With a machine that others use, too."""
+expect.set_options(timeout=PATIENCE_MS)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+LogIn = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The system's browser, headless."""
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A console with an hour of events."""
+    with world(tmp_path_factory.mktemp("site")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def sessions() -> dict[str, StorageState]:
+    """What the browsers of those who have logged in keep, by user."""
+    return {}
+
+
+@pytest.fixture
+def log_in(chromium: Browser, site: World, sessions: dict[str, StorageState]) -> Iterator[LogIn]:
+    """Opens the console as somebody, in a browser of their own; a script that fails fails the test."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def open_as(name: str, **options: Any) -> Page:
+        context = chromium.new_context(base_url=site.address, storage_state=sessions.get(name), **options)
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: faults.append(f"a script ran: {dialog.message}"))
+        if name not in sessions:
+            fill_in(page, name, PASSWORD)
+            page.wait_for_url("**/live")
+            sessions[name] = context.storage_state()
+        return page
+
+    yield open_as
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def fill_in(page: Page, name: str, password: str) -> None:
+    """The form of the login, which any address leads to."""
+    page.goto("/")
+    page.get_by_label("User").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+
+
+def arrival_s(page: Page, site: World) -> float:
+    """Seconds from the publication of an event to its line on the open page."""
+    event = site.final("yard", "Ada Brandt")
+    began_s = time.monotonic()
+    site.publish(event)
+    expect(newest(page)).to_contain_text(f"#{event.track}")
+    return time.monotonic() - began_s
+
+
+def newest(page: Page) -> Locator:
+    return page.locator("#rows tr[data-event]").first
+
+
+def test_a_wrong_password_is_told_and_a_right_one_leads_in(chromium: Browser, site: World) -> None:
+    page = chromium.new_context(base_url=site.address).new_page()
+    fill_in(page, "ines", "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("do not belong together")
+    page.get_by_label("User").fill("ines")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Live", level=1)).to_be_visible()
+    page.context.close()
+
+
+def test_a_live_event_arrives_within_a_second(log_in: LogIn, site: World) -> None:
+    page = log_in("vera")
+    page.goto("/events")
+    expect(page.locator("[data-link]").last).to_have_text("connected")
+    assert min(arrival_s(page, site) for _ in range(3)) < 1.0  # the best: others may want the processor
+    expect(newest(page)).to_contain_text("Ada Brandt")
+    page.goto("/live")
+    expect(page.locator("[data-latest] li").first).to_contain_text("Ada Brandt")
+
+
+def test_two_people_confirm_a_match(log_in: LogIn, site: World) -> None:
+    site.publish(event := site.final("lobby", "Mei Tanaka"))
+    ines, omar = log_in("ines"), log_in("omar")
+    ines.goto("/events")
+    ines.get_by_role("row", name=f"#{event.track} ").get_by_role("link").click()
+    expect(ines.get_by_role("heading", level=1)).to_have_text("Mei Tanaka")
+    expect(ines.get_by_role("row", name="Ada Brandt")).to_be_visible()
+    ines.get_by_role("button", name="Confirm").click()
+    expect(ines.locator("#match")).to_contain_text("Confirmed by ines. Somebody else has to confirm it")
+    ines.get_by_role("button", name="Confirm").click()
+    expect(ines.locator(".toast.bad")).to_contain_text("already")
+    omar.goto("/review")
+    expect(omar.locator(".queue a").first).to_contain_text("confirmed by ines")
+    omar.keyboard.press("c")
+    expect(omar.locator(".queue a").first).not_to_contain_text(f"#{event.track}")
+    ines.reload()
+    expect(ines.locator("#match")).to_contain_text("Confirmed by ines and omar.")
+
+
+def test_review_goes_by_the_keyboard_alone(log_in: LogIn, site: World) -> None:
+    site.publish(first := site.final("yard", "Jonas Iversen"), second := site.final("yard", "Ada Brandt"))
+    page = log_in("omar")
+    page.goto("/live")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    expect(page.locator(".queue a[aria-current]")).to_contain_text(f"#{second.track}")
+    page.keyboard.press("j")
+    expect(page.locator(".queue a[aria-current]")).to_contain_text(f"#{first.track}")
+    page.keyboard.press("x")
+    expect(page.locator(".queue")).not_to_contain_text(f"#{first.track}")
+
+
+def test_whoever_is_enrolled_from_an_event_is_recognised_on_another_camera(
+    log_in: LogIn, site: World
+) -> None:
+    stranger = site.final("gate-north")
+    site.publish(stranger)
+    keep_evidence(site.cameras, stranger, walk(77, 3))
+    page = log_in("ines")
+    page.goto("/events?status=unknown")
+    page.get_by_role("row", name=f"#{stranger.track} ").get_by_role("link").click()
+    expect(page.locator("#pictures figure")).to_have_count(8)
+    page.get_by_role("button", name="Enrol from here").click()
+    page.get_by_label("Name").fill("Nora Feld")
+    page.get_by_role("button", name="Enrol", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Nora Feld")
+    seen_again = site.decide("yard", walk(77, 2)[0])
+    assert seen_again.person == "Nora Feld"
+    page.goto("/events?camera=yard")
+    site.publish(seen_again)
+    expect(newest(page)).to_contain_text("Nora Feld")
+
+
+def test_a_visitor_is_promoted(log_in: LogIn, site: World) -> None:
+    visitor = site.note_visitor(88, ("yard", "lobby"))
+    page = log_in("ines")
+    page.goto("/visitors")
+    page.get_by_role("link", name=visitor).click()
+    page.get_by_role("button", name="Promote to a person").click()
+    page.get_by_label("Name").fill("Piet Maas")
+    page.get_by_role("button", name="Promote", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Piet Maas")
+    page.goto("/visitors")
+    expect(page.locator("main")).not_to_contain_text(visitor)
+
+
+def test_of_whoever_is_forgotten_every_picture_is_gone(log_in: LogIn, site: World) -> None:
+    event = site.final("lobby", "Lucía Ortega")
+    site.publish(event)
+    keep_evidence(site.cameras, event, walk(3, 2))
+    page = log_in("root")
+    page.goto("/events?person=Lucía Ortega")
+    newest(page).get_by_role("link").click()
+    picture = page.locator("#pictures img").first.get_attribute("src") or ""
+    assert page.request.get(picture).ok
+    page.goto("/people")
+    page.get_by_role("link", name="Lucía Ortega").click()
+    page.get_by_role("button", name="Forget").click()
+    page.get_by_label("Type the name").fill("Lucía Ortega")
+    page.get_by_role("button", name="Forget for ever").click()
+    expect(page.locator("main")).to_contain_text("nothing of what was erased was found")
+    assert page.request.get(picture).status == 404
+    page.goto("/people")
+    expect(page.locator("main")).not_to_contain_text("Lucía Ortega")
+    page.goto(f"/events/{event.event_id or site.newest_id('lobby')}")
+    expect(page.locator("main")).not_to_contain_text("Lucía Ortega")
+
+
+def test_why_a_camera_cannot_be_seen_is_told(log_in: LogIn, site: World) -> None:
+    page = log_in("root")
+    page.goto("/cameras/new")
+    page.get_by_label("Name").fill("cellar")
+    page.get_by_label("Address").fill("rtsp://127.0.0.1:9/stream1")
+    page.get_by_role("button", name="Test").click()
+    expect(page.get_by_role("alert").first).to_contain_text("127.0.0.1:9")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/cameras")
+    expect(page.get_by_role("row", name="cellar")).to_be_visible()
+    text = site.cameras.read_text(encoding="utf-8")
+    assert "# Kept by the site's owner." in text
+    assert load_config(site.cameras).camera("cellar").url.reveal() == "rtsp://127.0.0.1:9/stream1"
+
+
+def test_a_viewer_is_offered_and_granted_nothing_that_operators_may(log_in: LogIn, site: World) -> None:
+    page = log_in("vera")
+    page.goto("/live")
+    for name in ("Review", "People", "Visitors", "Audit", "Calibration"):
+        expect(page.get_by_label("Pages", exact=True).get_by_role("link", name=name)).to_have_count(0)
+    refused = page.goto("/people")
+    assert refused is not None
+    assert refused.status == 403
+    expect(page.get_by_role("alert")).to_contain_text("vera is viewer; this takes the role operator")
+    page.goto("/events?status=known")
+    newest(page).get_by_role("link").click()
+    expect(page.get_by_role("button", name="Confirm")).to_have_count(0)
+    address = page.url + "/confirm"
+    token = page.locator("meta[name=csrf]").get_attribute("content") or ""
+    assert page.request.post(address, headers={"X-CSRF-Token": token}).status == 403
+
+
+def test_a_name_is_text_wherever_it_is_shown(log_in: LogIn, site: World) -> None:
+    site.publish(site.final("lobby", SCRIPT))
+    page = log_in("ines")
+    for path in ("/live", "/events", "/review", "/people"):
+        page.goto(path)
+        expect(page.locator("main a").filter(has_text=SCRIPT).first).to_be_visible()
+
+
+PAGES = (
+    "live", "live/lobby", "events", "review", "people", "enrol", "visitors", "search", "cameras",
+    "cameras/new", "health", "calibration", "audit", "account",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing(log_in: LogIn, site: World) -> None:
+    page = log_in("root", color_scheme="light", bypass_csp=True)
+    found: list[str] = []
+    for path in (*PAGES, f"events/{site.newest_id('lobby')}", f"people/{site.people['Ada Brandt']}"):
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.emulate_media(color_scheme="light")
+        page.goto(f"/{path}")
+        page.add_script_tag(path=AXE)
+        found += faults_of(page, f"{path} on a desk")
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.emulate_media(color_scheme="dark")
+        found += faults_of(page, f"{path} on a phone, dark")
+    assert not found
+
+
+def faults_of(page: Page, where: str) -> list[str]:
+    """What axe finds wrong, and whether the page is wider than its window."""
+    result = page.evaluate("rules => axe.run({runOnly: rules})", RULES)
+    found = [f"{where}: {one['id']}: {one['nodes'][0]['html'][:120]}" for one in result["violations"]]
+    wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return [*found, f"{where}: {wider} px wider than the window"] if wider > 0 else found

@@ -1,0 +1,204 @@
+"""What every history must do: find anything at once, keep no name, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from  import PostgresServer, can_run
+
+from gaitstream.console.history import EventFilter, History, open_history
+from gaitstream.console.history.base import Place
+from gaitstream.console.history.sqlite import SqliteHistory
+from gaitstream.errors import ConfigError, ConsoleError
+from gaitstream.events import GalleryChanged, PipelineStats, Unrecognised
+from tests.console.making import ADA, BEN, SECOND_NS, START_NS, ended, final, publish, stranger
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    if not can_run():
+        pytest.skip("no PostgreSQL server here: apt-get install postgresql")
+    started = PostgresServer()
+    yield started
+    started.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[History]:
+    where: str | Path = tmp_path / "history.db"
+    if request.param == "postgresql":
+        where = request.getfixturevalue("server").new_database()
+    opened = open_history(where)
+    yield opened
+    opened.close()
+
+
+def ids(history: History, **wanted: object) -> list[int]:
+    """Seconds of the events that are wanted, in the order they come."""
+    found = history.page(EventFilter(**wanted), 100).events  # type: ignore[arg-type]
+    return [(event.time_ns - START_NS) // SECOND_NS for event in found]
+
+
+def fill(history: History) -> None:
+    history.add(
+        [
+            final(1, "gate"),
+            final(2, "hall", person="Ben", person_id=BEN),
+            stranger(3, "gate"),
+            stranger(4, "yard", "truncated", status="insufficient_evidence"),
+            ended(5, "hall"),
+        ]
+    )
+
+
+def test_filters_alone_and_together_find_what_they_name(history: History) -> None:
+    fill(history)
+    assert ids(history) == [5, 4, 3, 2, 1]
+    assert ids(history, cameras=frozenset({"gate", "hall"})) == [5, 3, 2, 1]
+    assert ids(history, person=BEN) == [2]
+    assert ids(history, person=ADA, cameras=frozenset({"gate"})) == [1]
+    assert ids(history, status="known", cameras=frozenset({"hall"})) == [5, 2]
+    assert ids(history, reason="truncated") == [4]
+    assert ids(history, reason="truncated", cameras=frozenset({"gate"})) == []
+    assert ids(history, kinds=("track.ended",)) == [5]
+    assert ids(history, kinds=("track.ended", "identity.final"), cameras=frozenset({"hall"})) == [5, 2]
+    assert ids(history, waits=True) == [2, 1]
+    assert ids(history, since_ns=START_NS + 2 * SECOND_NS, until_ns=START_NS + 4 * SECOND_NS) == [3, 2]
+
+
+@pytest.mark.parametrize("unknown", [{"person": "9" * 20}, {"cameras": frozenset({"roof"})}, {"reason": "x"}])
+def test_what_no_event_has_finds_nothing(history: History, unknown: dict[str, object]) -> None:
+    fill(history)
+    assert ids(history, **unknown) == []
+
+
+def test_whoever_may_see_no_camera_sees_nothing(history: History) -> None:
+    fill(history)
+    assert ids(history, cameras=frozenset()) == []
+
+
+def test_pages_follow_each_other_without_gap_or_repetition_also_at_equal_times(history: History) -> None:
+    history.add([final(at // 3, "gate" if at % 2 else "hall", at) for at in range(25)])
+    seen: list[int] = []
+    before: Place | None = None
+    for cameras in (None, frozenset({"gate", "hall"})):
+        seen.clear()
+        while True:
+            page = history.page(EventFilter(cameras=cameras), 4, before)
+            seen += [event.track for event in page.events]
+            before = page.next
+            if before is None:
+                break
+            before = Place.parse(str(before))
+        assert seen == list(range(24, -1, -1))
+
+
+def test_what_comes_twice_is_kept_once(history: History) -> None:
+    event = final(1)
+    assert len(history.add([event])) == 1
+    assert history.add([event, event]) == []
+    assert ids(history) == [1]
+
+
+def test_a_batch_that_fails_leaves_nothing_behind(history: History) -> None:
+    broken = final(2, box=(1 << 80, 0.0, 0.0, 0.0))  # what msgpack cannot hold
+    with pytest.raises(OverflowError):
+        history.add([final(1, "attic"), broken])
+    assert ids(history) == []
+    assert ids(history, cameras=frozenset({"attic"})) == []
+
+
+def test_an_event_comes_back_as_it_went_in(history: History) -> None:
+    event = final(1, track=7)
+    history.add([event])
+    kept = history.event(event.event_id)
+    assert kept is not None
+    assert (kept.camera, kept.track, kept.person, kept.status, kept.run) == ("gate", 7, ADA, "known", "run-1")
+    assert kept.candidates == ((ADA, 0.4), (BEN, 0.8))
+    assert (kept.data["distance"], kept.data["frames"]) == (0.4, 40)
+    assert history.event("018f0000-0000-7000-8000-000000000000") is None
+
+
+def test_events_of_old_publishers_and_of_broken_ones_stop_nobody(history: History) -> None:
+    old = msgspec.structs.replace(final(1), event_id="", seq=4)
+    odd = msgspec.structs.replace(final(2), event_id="odd", camera="ga\0te")
+    late = msgspec.structs.replace(final(3), time_ns=1 << 70)
+    assert len(history.add([old, odd, late])) == 2
+    assert history.add([old, odd]) == []
+
+
+def test_a_track_is_told_from_its_beginning(history: History) -> None:
+    fill(history)
+    history.add([ended(9, "gate", 1), final(8, "gate", 1, run="run-2")])
+    assert [event.type for event in history.track("run-1", "gate", 1)] == [
+        "identity.final", "identity.final", "track.ended",
+    ]  # fmt: skip
+
+
+def test_statistics_are_not_kept_and_unknown_kinds_without_their_contents(history: History) -> None:
+    data = {"type": "later", "who": "Ada"}
+    later = publish(Unrecognised(time_ns=START_NS, kind="later", data=data))
+    history.add([publish(PipelineStats(time_ns=START_NS, uptime_s=1.0)), later])
+    [kept] = history.page(EventFilter(), 10).events
+    assert (kept.type, kept.data) == ("later", {})
+
+
+def test_a_match_waits_until_it_is_settled(history: History) -> None:
+    event = final(1)
+    history.add([event, stranger(2)])
+    assert ids(history, waits=True) == [1]
+    history.settle(event.event_id)
+    assert ids(history, waits=True) == []
+
+
+def test_whoever_is_forgotten_is_in_no_event_and_no_list_of_candidates(history: History) -> None:
+    events = [final(1), final(2, person="Ben", person_id=BEN)]
+    history.add(events)
+    assert history.forget(ADA) == 1
+    assert history.forget(ADA) == 0
+    assert ids(history, person=ADA) == []
+    kept = [history.event(event.event_id) for event in events]
+    assert [one and one.person for one in kept] == ["", BEN]
+    assert [one and one.candidates for one in kept] == [(("", 0.4), (BEN, 0.8))] * 2
+    assert ids(history, waits=True) == [2]
+    history.add([final(3)])
+    assert ids(history, person=ADA) == [3]
+
+
+def test_no_name_and_after_forgetting_no_id_is_in_the_file(tmp_path: Path) -> None:
+    history = SqliteHistory(tmp_path / "history.db")
+    gone = publish(GalleryChanged(time_ns=START_NS, people=1, removed=(ADA,)))
+    history.add([final(1), gone])
+    history.forget(ADA)
+    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"Ada" not in files
+    assert ADA.encode() not in files
+    assert BEN.encode() in files
+    history.close()
+
+
+def test_old_events_leave(history: History) -> None:
+    fill(history)
+    assert history.prune(START_NS + 3 * SECOND_NS) == 2
+    assert ids(history) == [5, 4, 3]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1-", "a-b", "1-2-3", "99999999999999999999-1", "-1-1", "9" * 19 + "-1"]
+)
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    with pytest.raises(ConsoleError, match="no cursor"):
+        Place.parse(text)
+
+
+def test_a_place_that_is_no_history_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("this is no database, however long it may be; " * 20)
+    with pytest.raises(ConsoleError, match="--state"):
+        open_history(tmp_path / "text")
+    with pytest.raises(ConfigError, match="mysql"):
+        open_history("mysql://host/db")
+    with pytest.raises(ConsoleError, match=r"127\.0\.0\.1:1/db"):
+        open_history("postgresql://user:secret@127.0.0.1:1/db")

@@ -1,0 +1,209 @@
+"""People, matches and the audit log, as programs work with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gaitstream.console.history import EventFilter
+from gaitstream.console.options import ConsoleOptions
+from gaitstream.console.permissions import Role
+from gaitstream.console.site import Site
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.audit import AuditLine, read_audit
+from gaitstream.gallery.base import PictureRow
+from gaitstream.gallery.confirming import confirm as confirm_elsewhere
+from tests.console.conftest import Browser
+from tests.console.making import ended, final, stranger
+
+
+def uid_of(client: TestClient, name: str) -> str:
+    people = client.get("/api/v1/people").json()
+    return next(str(one["person_id"]) for one in people if one["name"] == name)
+
+
+def log_of(gallery: Path) -> list[AuditLine]:
+    with Gallery(gallery, key="none") as opened, opened.store.reading() as reading:
+        return [line for _, line in read_audit(reading, opened.sealer)]
+
+
+def test_everybody_is_listed_and_a_look_at_one_is_in_the_audit_log(browser: Browser, gallery: Path) -> None:
+    client = browser()
+    listed = client.get("/api/v1/people").json()
+    assert [(one["name"], one["templates"]) for one in listed] == [
+        (name, {"gait": 2}) for name in ("Ada", "Ben", "Cleo")
+    ]
+    details = client.get(f"/api/v1/people/{listed[0]['person_id']}").json()
+    assert [one["damaged"] for one in details["each_template"]] == [False, False]
+    last = log_of(gallery)[-1]
+    assert (last.action, last.person, last.actor) == ("viewed", listed[0]["person_id"], "console:operator")
+
+
+def test_a_picture_is_shown_and_another_persons_is_not(browser: Browser, gallery: Path) -> None:
+    client = browser()
+    ada, ben = uid_of(client, "Ada"), uid_of(client, "Ben")
+    with Gallery(gallery, key="none") as opened, opened.writing() as writing:
+        writing.add_pictures([opened.vault.picture_row(PictureRow(0, ada, 1, 0, b"\xff\xd8jpeg"))])
+    [picture] = client.get(f"/api/v1/people/{ada}").json()["pictures"]
+    answer = client.get(f"/api/v1/people/{ada}/pictures/{picture['number']}")
+    assert (answer.content, answer.headers["content-type"]) == (b"\xff\xd8jpeg", "image/jpeg")
+    assert client.get(f"/api/v1/people/{ben}/pictures/{picture['number']}").status_code == 404
+
+
+def test_a_new_name_is_shown_with_old_events_at_once(browser: Browser, site: Site) -> None:
+    client = browser()
+    ada = uid_of(client, "Ada")
+    site.history.add([final(1, person_id=ada, candidate_ids=(ada,))])
+    assert client.post(f"/api/v1/people/{ada}/name", json={"name": "Ada Lovelace"}).status_code == 200
+    [event] = client.get("/api/v1/events", params={"person": ada}).json()["events"]
+    assert event["person"] == "Ada Lovelace"
+    assert event["candidates"][0]["person"] == "Ada Lovelace"
+    taken = client.post(f"/api/v1/people/{ada}/name", json={"name": "Ben"})
+    assert (taken.status_code, "merge" in taken.json()["error"]) == (409, True)
+
+
+def test_two_become_one_and_one_becomes_two(browser: Browser) -> None:
+    client = browser()
+    ada, ben = uid_of(client, "Ada"), uid_of(client, "Ben")
+    assert client.post(f"/api/v1/people/{ada}/merge", json={"other_id": ben}).json() == {"templates": 2}
+    numbers = [one["number"] for one in client.get(f"/api/v1/people/{ada}").json()["each_template"]]
+    split = {"templates": numbers[2:], "name": "Ben again"}
+    assert client.post(f"/api/v1/people/{ada}/split", json=split).json() == {"templates": 2}
+    assert [one["name"] for one in client.get("/api/v1/people").json()] == ["Ada", "Ben again", "Cleo"]
+    assert client.get(f"/api/v1/people/{ben}").status_code == 404
+    foreign = {"templates": numbers[2:], "name": "Eve"}
+    assert client.post(f"/api/v1/people/{ada}/split", json=foreign).status_code == 409
+
+
+def test_terms_are_set_one_by_one_and_lifted(browser: Browser) -> None:
+    client = browser()
+    path = f"/api/v1/people/{uid_of(client, 'Ada')}/terms"
+    limited = client.put(path, json={"days": 30}).json()
+    assert limited["expires_ns"] > limited["created_ns"]
+    noted = client.put(path, json={"consent": "form 12, signed 2026-03-01"}).json()
+    assert noted["consent"] == "form 12, signed 2026-03-01"
+    assert noted["expires_ns"] == limited["expires_ns"]
+    lifted = client.put(path, json={"days": None}).json()
+    assert (lifted["expires_ns"], lifted["consent"]) == (None, noted["consent"])
+    assert client.put(path, json={"days": -1}).status_code == 422
+
+
+def test_whoever_is_forgotten_is_nowhere_and_the_report_says_what_went(
+    browser: Browser, site: Site, gallery: Path
+) -> None:
+    client = browser(Role.ADMINISTRATOR)
+    ada = uid_of(client, "Ada")
+    event = final(1, person_id=ada, candidate_ids=(ada,), candidates=(("Ada", 0.4),))
+    site.history.add([event])
+    report = client.delete(f"/api/v1/people/{ada}").json()
+    assert (report["person_id"], report["templates"], report["history"]) == (ada, 2, 1)
+    assert report["remains"] == []
+    shown = client.get(f"/api/v1/events/{event.event_id}").json()
+    assert (shown["person"], shown["person_id"]) == ("", "")
+    assert shown["candidates"] == [{"person_id": "", "person": "", "distance": 0.4}]
+    assert client.get(f"/api/v1/people/{ada}").status_code == 404
+    places = [*gallery.parent.rglob("*")]
+    assert not [
+        one for one in places if one.is_file() and ada.encode() in one.read_bytes() and not _told(one)
+    ]
+    assert log_of(gallery)[-1].action == "forgotten"
+
+
+def _told(path: Path) -> bool:
+    """The gallery's audit log and its list of changes say by id that somebody was forgotten."""
+    return path.name.startswith("people.gallery")
+
+
+def say(client: TestClient, event_id: str, what: str) -> Any:
+    return client.post(f"/api/v1/events/{event_id}/{what}")
+
+
+def test_a_match_takes_two_people_and_no_token_makes_one_person_two(
+    browser: Browser, site: Site, app: Any
+) -> None:
+    event = final(1)
+    site.history.add([event])
+    one, other = browser(Role.OPERATOR, "one"), browser(Role.OPERATOR, "other")
+    assert say(one, event.event_id, "confirm").json()["state"] == "proposed"
+    assert say(one, event.event_id, "confirm").status_code == 409
+    token = site.accounts.new_token("one", "robot", frozenset(_all_of("one", site)))
+    robot = TestClient(app, base_url="http://localhost", headers={"Authorization": f"Bearer {token}"})
+    assert say(robot, event.event_id, "confirm").status_code == 409
+    assert len(one.get("/api/v1/events", params={"waits": "true"}).json()["events"]) == 1
+    confirmed = say(other, event.event_id, "confirm").json()
+    assert (confirmed["state"], confirmed["confirmed_by"]) == ("confirmed", ["console:one", "console:other"])
+    assert one.get("/api/v1/events", params={"waits": "true"}).json()["events"] == []
+
+
+def _all_of(name: str, site: Site) -> frozenset[Any]:
+    return site.accounts.require(name).actor().permissions
+
+
+def test_one_rejection_is_enough_and_stays(browser: Browser, site: Site) -> None:
+    event = final(1)
+    site.history.add([event])
+    one, other = browser(Role.OPERATOR, "one"), browser(Role.OPERATOR, "other")
+    assert say(one, event.event_id, "reject").json()["state"] == "rejected"
+    assert say(other, event.event_id, "confirm").status_code == 409
+    assert other.get(f"/api/v1/events/{event.event_id}/match").json()["rejected_by"] == ["console:one"]
+
+
+def test_what_was_decided_on_the_command_line_waits_no_more(
+    browser: Browser, site: Site, gallery: Path
+) -> None:
+    event = final(1)
+    site.history.add([event])
+    with Gallery(gallery, key="none") as opened:
+        for who in ("ann", "bob"):
+            confirm_elsewhere(opened, event.event_id, who)
+    assert browser().get("/api/v1/events", params={"waits": "true"}).json()["events"] == []
+    assert not site.history.page(EventFilter(waits=True), 5).events
+
+
+@pytest.mark.parametrize("event", [stranger(1), ended(1)])
+def test_only_a_final_answer_with_a_name_can_be_confirmed(browser: Browser, site: Site, event: Any) -> None:
+    site.history.add([event])
+    assert say(browser(), event.event_id, "confirm").status_code == 422
+
+
+def test_a_viewer_confirms_nothing(browser: Browser, site: Site) -> None:
+    event = final(1)
+    site.history.add([event])
+    assert say(browser(Role.VIEWER), event.event_id, "confirm").status_code == 403
+    assert site.history.page(EventFilter(waits=True), 5).events
+
+
+def test_the_audit_log_is_read_backwards_verified_and_exported(browser: Browser, gallery: Path) -> None:
+    client = browser(Role.ADMINISTRATOR)
+    first = client.get("/api/v1/audit", params={"limit": 2}).json()
+    assert [line["number"] for line in first["lines"]] == [first["total"], first["total"] - 1]
+    numbers = [line["number"] for line in first["lines"]]
+    page = first
+    while page["next"]:
+        page = client.get("/api/v1/audit", params={"limit": 2, "before": page["next"]}).json()
+        numbers += [line["number"] for line in page["lines"]]
+    assert numbers == list(range(first["total"], 0, -1))
+    assert client.get("/api/v1/audit/verification").json() == {"faults": [], "lines": first["total"]}
+    exported = client.get("/api/v1/audit/export")
+    assert "attachment" in exported.headers["content-disposition"]
+    assert [json.loads(line)["number"] for line in exported.text.splitlines()] == sorted(numbers)
+    assert log_of(gallery)[-1].action == "exported"
+
+
+def test_a_changed_line_is_found(browser: Browser, gallery: Path) -> None:
+    with Gallery(gallery, key="none") as opened, opened.writing() as writing:
+        writing.clear_audit()
+    faults = browser(Role.ADMINISTRATOR).get("/api/v1/audit/verification").json()["faults"]
+    assert faults
+    assert "missing" in faults[0]
+
+
+def test_without_a_gallery_it_is_said_in_words(tmp_path: Path) -> None:
+    site = Site.open(ConsoleOptions(tmp_path / "state"))
+    assert "no gallery" in site.desk.problem()
+    assert site.desk.name("a" * 20) == ""
+    site.close()

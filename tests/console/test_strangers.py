@@ -1,0 +1,137 @@
+"""Visitors, searches and thresholds, as programs work with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from gaitstream.console.app import create_app
+from gaitstream.console.history import EventFilter
+from gaitstream.console.options import ConsoleOptions
+from gaitstream.console.permissions import Role
+from gaitstream.console.site import Site
+from gaitstream.gallery import Gallery
+from tests.console.conftest import BASE, PASSWORD, log_in
+from tests.console.making import final
+from tests.gallery.filled import MODEL, PRINT
+from tests.gallery.walking import note, sighting, windows
+
+CONFIG = """\
+cameras: [{id: gate, url: /dev/null}, {id: hall, url: /dev/null}]
+gallery: {path: people.gallery, key: none, visitors: {enabled: true, distance: 3.0}}
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Two who are enrolled, and two visitors: one came thrice, to two cameras."""
+    (tmp_path / "cams.yaml").write_text(CONFIG)
+    with Gallery(tmp_path / "people.gallery", create=True, key="none") as made:
+        for number, name in ((8, "Ada"), (9, "Ben")):
+            made.enroll(name, MODEL, PRINT, windows(number, 0))
+        note(made, sighting(1, 1), sighting(1, 2, "hall"), sighting(1, 3, "hall"), sighting(2, 4, "hall"))
+    opened = Site.open(ConsoleOptions(tmp_path / "state", cameras=tmp_path / "cams.yaml"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def app(site: Site) -> FastAPI:
+    return create_app(site)
+
+
+def client_of(
+    app: FastAPI, site: Site, role: Role = Role.OPERATOR, cameras: frozenset[str] | None = None
+) -> TestClient:
+    site.accounts.add("somebody", PASSWORD, role, cameras)
+    client = TestClient(app, base_url=BASE, follow_redirects=False)
+    log_in(client, "somebody", PASSWORD)
+    return client
+
+
+def test_visitors_are_listed_the_latest_first_with_their_cameras(app: FastAPI, site: Site) -> None:
+    client = client_of(app, site)
+    listed = client.get("/api/v1/visitors").json()
+    assert [(one["name"], one["walks"], one["cameras"]) for one in listed] == [
+        ("visitor-2", 1, {"hall": 1}), ("visitor-1", 3, {"gate": 1, "hall": 2}),
+    ]  # fmt: skip
+    details = client.get(f"/api/v1/visitors/{listed[1]['visitor_id']}").json()
+    assert [(one["camera"], one["track"]) for one in details["each_walk"]] == [
+        ("gate", 1), ("hall", 2), ("hall", 3),
+    ]  # fmt: skip
+    assert [one["name"] for one in client.get("/api/v1/people").json()] == ["Ada", "Ben"]
+
+
+def test_of_visitors_only_walks_on_ones_own_cameras_are_seen(app: FastAPI, site: Site) -> None:
+    client = client_of(app, site, cameras=frozenset({"gate"}))
+    [seen] = client.get("/api/v1/visitors").json()
+    assert (seen["name"], seen["walks"], seen["cameras"]) == ("visitor-1", 1, {"gate": 1})
+    hidden = next(uid for uid, one in site.desk.people().items() if one.name == "visitor-2")
+    assert client.get(f"/api/v1/visitors/{hidden}").status_code == 404
+    assert client.post(f"/api/v1/visitors/{hidden}/promote", json={"person": "Eve"}).status_code == 404
+    assert client.delete(f"/api/v1/visitors/{hidden}").status_code == 404
+    details = client.get(f"/api/v1/visitors/{seen['visitor_id']}").json()
+    assert {one["camera"] for one in details["each_walk"]} == {"gate"}
+
+
+def test_a_visitor_is_named_and_is_a_person_then(app: FastAPI, site: Site) -> None:
+    client = client_of(app, site)
+    visitor = client.get("/api/v1/visitors").json()[1]["visitor_id"]
+    done = client.post(f"/api/v1/visitors/{visitor}/promote", json={"person": "Dora"}).json()
+    assert (done["visitor"], done["person"], len(done["walks"])) == ("visitor-1", "Dora", 3)
+    assert [one["name"] for one in client.get("/api/v1/people").json()] == ["Ada", "Ben", "Dora"]
+    assert client.get(f"/api/v1/visitors/{visitor}").status_code == 404
+
+
+def test_a_visitor_is_kept_apart_and_deleted(app: FastAPI, site: Site) -> None:
+    client = client_of(app, site)
+    other, visitor = (one["visitor_id"] for one in client.get("/api/v1/visitors").json())
+    asked = {"other_id": other}
+    assert client.post(f"/api/v1/visitors/{visitor}/apart", json=asked).status_code == 204
+    assert client.get(f"/api/v1/visitors/{visitor}").json()["apart"] == ["visitor-2"]
+    site.history.add([final(1, person_id=visitor, person="visitor-1")])
+    assert client.delete(f"/api/v1/visitors/{visitor}").json() == {"walks": 3}
+    assert not site.history.page(EventFilter(person=visitor), 5).events
+
+
+def test_walks_like_that_of_an_event_are_found_on_ones_own_cameras(app: FastAPI, site: Site) -> None:
+    event = final(1, "gate", 1, run="run")
+    site.history.add([event])
+    client = client_of(app, site)
+    found = client.get(f"/api/v1/events/{event.event_id}/alike").json()
+    assert {(one["camera"], one["track"]) for one in found if one["same"]} >= {("hall", 2), ("hall", 3)}
+    assert {one["person"] for one in found if one["same"]} == {"visitor-1"}
+    site.accounts.change("somebody", Role.OPERATOR, frozenset({"gate"}))
+    found = client.get(f"/api/v1/events/{event.event_id}/alike").json()
+    assert {one["camera"] for one in found} <= {"gate"}
+
+
+def test_thresholds_are_shown_and_chosen_by_administrators(app: FastAPI, site: Site) -> None:
+    client = client_of(app, site, Role.ADMINISTRATOR)
+    [shown] = client.get("/api/v1/calibration").json()
+    assert (shown["model"], shown["site"]) == (MODEL, None)
+    assert shown["threshold"] > 0
+    nothing = client.get(f"/api/v1/calibration/{MODEL}/change", params={"threshold": 2})
+    assert (nothing.status_code, "no calibration from this site" in nothing.json()["error"]) == (422, True)
+    assert client.post(f"/api/v1/calibration/{MODEL}", json={}).json()["threshold"] == shown["threshold"]
+    for wrong in ({"from_site": True}, {"keep": False}, {"target_fpir": 0.9}):
+        assert client.post(f"/api/v1/calibration/{MODEL}", json=wrong).status_code == 422
+    assert client.post("/api/v1/calibration/other", json={}).status_code == 404
+
+
+def test_a_threshold_from_the_site_is_tried_kept_and_asked_about(app: FastAPI, site: Site) -> None:
+    with Gallery(site.options.state.parent / "people.gallery", key="none") as opened:
+        note(opened, *(sighting(number, 100 + number) for number in range(20, 50)))
+    client = client_of(app, site, Role.ADMINISTRATOR)
+    asked = {"target_fpir": 0.4, "from_site": True, "keep": False}
+    tried = client.post(f"/api/v1/calibration/{MODEL}", json=asked)
+    assert tried.json()["site"]["target"] == 0.4
+    assert client.get("/api/v1/calibration").json()[0]["site"] is None
+    client.post(f"/api/v1/calibration/{MODEL}", json=asked | {"keep": True})
+    assert client.get("/api/v1/calibration").json()[0]["site"]["strangers"] > 0
+    change = client.get(f"/api/v1/calibration/{MODEL}/change", params={"threshold": 1e5}).json()
+    assert change["fpir"] == 1.0
