@@ -3,11 +3,12 @@
     python scripts/evaluate_video.py street.mp4 --detector yolox_nano.onnx --pose simplepose.onnx
     python scripts/evaluate_video.py street.mp4 --detector yolox_nano.onnx --pose simplepose.onnx --changes
 
-No labels are needed: whoever is tracked throughout is somebody, and a track's successive tracklets should be
-nearer to each other than to any tracklet of the others. For footage in which nobody leaves and comes back.
-With `--changes` the video is also mirrored, reversed, scaled, rotated, compressed again and halved in rate, and
-the second half of everybody's changed tracklets is searched among the first half of the unchanged ones. A changed
-video must show the same people from left to right, or from right to left where it is mirrored.
+No labels are needed: whoever is tracked throughout is somebody, and a track's successive tracklets should
+be nearer to each other than to any tracklet of the others. For footage in which nobody leaves and comes
+back. With `--changes` the video is also mirrored, reversed, scaled, rotated, compressed again and halved in
+rate, and the second half of everybody's changed tracklets is searched among the first half of the unchanged
+ones. A changed video must show the same people from left to right, or from right to left where it is
+mirrored.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.resolve import resolve
 from gaitstream.pipeline.source import create_source
 from gaitstream.pipeline.track import CameraTracker
-
 
 Image = NDArray[np.uint8]
 
@@ -161,7 +161,7 @@ CHANGES: dict[str, Callable[[list[Image]], list[Image]]] = {
 
 
 def measure_changes(models: Models, images: list[Image]) -> dict[str, dict[str, float]]:
-    """For every change: `compare`, and how many changed tracklets of one half find their person in the other."""
+    """For every change: `compare`, and how many changed tracklets find their person in the other half."""
     known = models.tracklets(images)
     results = {}
     for name, change in CHANGES.items():
@@ -181,7 +181,8 @@ def across_halves(known: list[np.ndarray], changed: list[np.ndarray], backwards:
 
     Args:
         known: embeddings of each person, in order of time.
-        changed: of the same people; their first half is searched instead where `backwards`.
+        changed: of the same people.
+        backwards: whether the changed video runs backwards, so that its first half shows the second.
     """
     gallery = [own[: len(own) // 2] for own in known]
     probes = [own[: len(own) // 2] if backwards else own[(len(own) + 1) // 2 :] for own in changed]

@@ -2,9 +2,10 @@
 
     python training/compare_walks.py --mocap walks.npz --out benchmarks/results/walks.json
 
-As many synthetic people walk as were recorded, each as often, at the same stride lengths and for as long. All walks go
-through the same fit. The classifier (kernel ridge regression on the Fourier series, head and feet left out: they were
-estimated in part) is tested on people of both kinds that it was not fitted to. An AUC of 0.5 is chance.
+As many synthetic people walk as were recorded, each as often, at the same stride lengths and for as long.
+All walks go through the same fit. The classifier (kernel ridge regression on the Fourier series, head and
+feet left out: they were estimated in part) is tested on people of both kinds that it was not fitted to. An
+AUC of 0.5 is chance.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from fit_walks import alike
-from mocap import HELD_OUT, FPS, FittedWalk, Walk, fit, read_walks, with_middles
+from mocap import FPS, HELD_OUT, FittedWalk, Walk, fit, read_walks, with_middles
 
 from gaitstream.synth.gait import pose
 from gaitstream.synth.identity import WalkKind, sample_identity
@@ -178,7 +179,7 @@ def list_of(axis: np.ndarray) -> np.ndarray:
 
 
 def sole_track(walk: FittedWalk, phases: np.ndarray, side: str) -> float:
-    """How far to the left a foot stands while it lies flat, in leg lengths; half of the leg for thigh and shank."""
+    """How far to the left a foot stands while it lies flat, in leg lengths, with thighs as long as shanks."""
     wave = np.einsum("rck,tk->trc", walk.series, basis(phases))
     sign = 1 if side == "left" else -1
     thigh, shank = (unit(wave[:, SEGMENTS.index(f"{side}_{part}")]) for part in ("thigh", "shank"))
@@ -189,7 +190,7 @@ def sole_track(walk: FittedWalk, phases: np.ndarray, side: str) -> float:
 
 
 def common_features(people: list[FittedWalk]) -> np.ndarray:
-    """Features of recorded walks `[walks, m]`, the means of their sources moved to that of measured joints."""
+    """Features of recorded walks `[walks, m]`, their sources' means moved to that of measured joints."""
     names = sorted({walk.subject for walk in people})
     whose = np.array([names.index(walk.subject) for walk in people])
     rows = np.stack([np.append(walk.series.ravel(), 0.0) for walk in people])
@@ -211,10 +212,11 @@ def _features(series: np.ndarray) -> np.ndarray:
 def tell_apart(
     real: np.ndarray, made: np.ndarray, subjects: list[str], judged: np.ndarray | None = None
 ) -> float:
-    """Area under the ROC curve of a classifier on people it was not fitted to; only `judged` real walks count.
+    """Area under the ROC curve of a classifier on people it was not fitted to.
 
     Args:
-        real, made: features `[walks, m]`; row i of both belongs to the same pair of people.
+        real: features of recorded walks `[walks, m]`.
+        made: those of their synthetic counterparts, row by row.
         subjects: whose pair each row is.
         judged: which rows count; all when None.
     """

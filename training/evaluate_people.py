@@ -1,12 +1,12 @@
-"""Do embeddings hold for recorded people who were left out of training? Through eight views and a pose model's errors.
+"""Do embeddings hold for recorded people who were left out of training, from eight views?
 
     python training/evaluate_people.py --mocap walks.npz
     python training/evaluate_people.py --mocap walks.npz --gait runs/gait/bundle --everybody
 
-Every walk is seen by cameras in eight directions; joints are projected, disturbed as pose models disturb them, and drawn
-as heatmaps; the bundle embeds them. Everybody is enrolled by one walk from one view and searched by their other walks,
-from every view. Works with every bundle of `gaitstream export gaitheat`. Sources are searched one by one: marker sets
-differ, and would give people away.
+Every walk is seen by cameras in eight directions; joints are projected, disturbed as pose models disturb
+them, and drawn as heatmaps; the bundle embeds them. Everybody is enrolled by one walk from one view and
+searched by their other walks, from every view. Works with every bundle of `gaitstream export gaitheat`.
+Sources are searched one by one: marker sets differ, and would give people away.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def embed(recognizer: Recognizer, walks: list[Walk], seed: int, clean: bool) -> 
 
 
 def coco(walk: Walk) -> np.ndarray:
-    """COCO's joints `[t, 17, 3]`; eyes, which were not recorded, lie between nose and ears, a little higher."""
+    """COCO's joints `[t, 17, 3]`; eyes were not recorded: between nose and ears, a little higher."""
     named = dict(walk.joints)
     for short in SHORT.values():
         named[f"{short}_eye"] = 0.65 * named["nose"] + 0.35 * named[f"{short}_ear"] + (0.0, 0.0, 0.03)

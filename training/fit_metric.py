@@ -2,9 +2,9 @@
 
     python training/fit_metric.py --gait runs/recovered.pt --out runs/gait/metric.pt
 
-Convolutions stay as they are. Drawing windows costs little, so the head can see thousands of people of both kinds of
-walk, from every side and height, through the errors of many pose models: enough to take strip by strip the directions
-in which people differ most for how much their windows do (linear discriminants).
+Convolutions stay as they are. Drawing windows costs little, so the head can see thousands of people of both
+kinds of walk, from every side and height, through the errors of many pose models: enough to take strip by
+strip the directions in which people differ most for how much their windows do (linear discriminants).
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def encode_drawn(
 def fit_discriminants(head: Head, rows: Tensor, people: Tensor, power: float = 0.5) -> None:
     """Replace a head's projections and neck by linear discriminants of its windows.
 
-    In each strip what differs within people becomes white; a direction then counts by how much people differ in it:
-    a gain of b / (b + 1) where people's variance is b, to a power (1 is the estimate of a person's mean).
+    In each strip what differs within people becomes white; a direction then counts by how much people
+    differ in it: a gain of b / (b + 1) where people's variance is b, to a power (1 is the estimate of a
+    person's mean).
 
     Args:
         head: changed in place; its projections keep their shape.

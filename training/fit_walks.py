@@ -1,10 +1,12 @@
 """Learn the space of human walks from motion capture, and the bodies of people from an anthropometric survey.
 
-    python training/fit_walks.py --mocap walks.npz --women ANSUR_II_FEMALE_Public.csv --men ANSUR_II_MALE_Public.csv
+    python training/fit_walks.py --mocap walks.npz --women ANSUR_II_FEMALE_Public.csv --men
+    ANSUR_II_MALE_Public.csv
 
-Writes `gaitstream/synth/walk_space.npz`; `docs/real-people.md` names the sources. People of `mocap.HELD_OUT` are left
-out. Everybody counts twice, once in a mirror, so that no side is preferred. Marker sets differ in where they see a
-joint; so the mean of each source is moved to the mean of the sources with measured joints.
+Writes `gaitstream/synth/walk_space.npz`; `docs/real-people.md` names the sources. People of
+`mocap.HELD_OUT` are left out. Everybody counts twice, once in a mirror, so that no side is preferred.
+Marker sets differ in where they see a joint; so the mean of each source is moved to the mean of the sources
+with measured joints.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from mocap import HELD_OUT, FittedWalk, fit, fit_series, read_walks
 
-from gaitstream.synth.motion import HARMONICS, ROOT, ROWS, SEGMENTS, TERMS, mirrored
+from gaitstream.synth.motion import ROOT, ROWS, SEGMENTS, TERMS, mirrored
 from gaitstream.synth.walk_space import MEASURES
 
 SPACE = Path(__file__).resolve().parents[1] / "gaitstream" / "synth" / "walk_space.npz"
@@ -113,7 +115,7 @@ def slope_within(rows: np.ndarray, stride: np.ndarray, whose: np.ndarray) -> np.
 
 
 def alike(persons: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is a person's own, `[people, m]`, without the mean of the source, and the mean of measured sources."""
+    """What is a person's own, without the source's mean, `[people, m]`; the mean of the measured sources."""
     own = persons.copy()
     for source in np.unique(sources):
         own[sources == source] -= persons[sources == source].mean(0)
@@ -132,7 +134,7 @@ def alike(persons: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def directions(rows: np.ndarray, count: int) -> np.ndarray:
-    """Principal directions of centred rows `[n, m]`, each of the length of its standard deviation `[count, m]`."""
+    """Principal directions of centred rows `[n, m]`, as long as their standard deviations, `[count, m]`."""
     _, sizes, axes = np.linalg.svd(rows, full_matrices=False)
     kept: np.ndarray = axes[:count] * (sizes[:count] / np.sqrt(len(rows)))[:, None]
     return kept
@@ -152,7 +154,7 @@ def between(own: np.ndarray, rest: np.ndarray, walks_each: float) -> np.ndarray:
 
 
 def stride_residuals(walks: list[FittedWalk]) -> np.ndarray:
-    """How single strides differ from their walk's mean, `[strides, SIZE + 1]`, from walks of three strides or more."""
+    """How single strides differ from their walk's mean, `[strides, SIZE + 1]`, from the longer walks."""
     rows = []
     for walk in walks:
         first, last = walk.cycle[0], walk.cycle[-1]
@@ -172,8 +174,9 @@ def stride_residuals(walks: list[FittedWalk]) -> np.ndarray:
 def body_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Mean `[MEASURES]` and Cholesky factor of the covariance of one sex's measures.
 
-    Joints are not landmarks: a shoulder joint lies below the acromion by 0.15 of the width between the two, hip
-    joints are 0.63 of the width of the pelvis apart, a chin is as far from the vertex as 1.67 times the tragion.
+    Joints are not landmarks: a shoulder joint lies below the acromion by 0.15 of the width between the two,
+    hip joints are 0.63 of the width of the pelvis apart, a chin is as far from the vertex as 1.67 times the
+    tragion.
     """
     with path.open(encoding="latin1", newline="") as file:
         table = list(csv.DictReader(file))

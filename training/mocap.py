@@ -1,8 +1,8 @@
-"""Recorded walks as Fourier series: reads `walks.npz` of motion capture, finds gait cycles, fits every segment.
+"""Recorded walks as Fourier series: reads motion capture, finds gait cycles, fits every segment.
 
-`walks.npz` holds 3D joints at 30 Hz: `pos` `[frames, joints, 3]` in metres, z up, `heading` `[frames]`, `start`
-(first frame of each trial and the end), and per trial `subject`, `source`, `speed`. `docs/real-people.md` names the
-sources.
+`walks.npz` holds 3D joints at 30 Hz: `pos` `[frames, joints, 3]` in metres, z up, `heading` `[frames]`,
+`start` (first frame of each trial and the end), and per trial `subject`, `source`, `speed`.
+`docs/real-people.md` names the sources.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ HELD_OUT = (
 """People whom no part of training sees: every third of those with two walks or more, of each source."""
 BONES = (
     ("hips", "r_hip", "l_hip"), ("left_thigh", "l_hip", "l_knee"), ("right_thigh", "r_hip", "r_knee"),
-    ("left_shank", "l_knee", "l_ankle"), ("right_shank", "r_knee", "r_ankle"), ("left_foot", "l_heel", "l_toe"),
-    ("right_foot", "r_heel", "r_toe"), ("spine", "hip", "shoulder"), ("shoulders", "r_shoulder", "l_shoulder"),
-    ("left_upper_arm", "l_shoulder", "l_elbow"), ("right_upper_arm", "r_shoulder", "r_elbow"),
-    ("left_forearm", "l_elbow", "l_wrist"), ("right_forearm", "r_elbow", "r_wrist"),
-    ("head", "shoulder", "ear"), ("face", "ear", "nose"),
+    ("left_shank", "l_knee", "l_ankle"), ("right_shank", "r_knee", "r_ankle"), ("left_foot", "l_heel",
+    "l_toe"), ("right_foot", "r_heel", "r_toe"), ("spine", "hip", "shoulder"), ("shoulders", "r_shoulder",
+    "l_shoulder"), ("left_upper_arm", "l_shoulder", "l_elbow"), ("right_upper_arm", "r_shoulder",
+    "r_elbow"), ("left_forearm", "l_elbow", "l_wrist"), ("right_forearm", "r_elbow", "r_wrist"), ("head",
+    "shoulder", "ear"), ("face", "ear", "nose"),
 )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def to_channels(walk: Walk) -> np.ndarray:
 
 
 def find_cycle(walk: Walk) -> np.ndarray | None:
-    """Gait cycle of every frame, from heel strikes: where an ankle is farthest ahead of the hips (Zeni 2008)."""
+    """Gait cycle of every frame, from where an ankle is farthest ahead of the hips (Zeni et al., 2008)."""
     ahead = np.stack([np.cos(walk.heading), np.sin(walk.heading)], -1)
     times, beats = [], []
     for side, offset in (("l", 0.0), ("r", 0.5)):
@@ -186,7 +186,7 @@ def _through(times: np.ndarray, beats: np.ndarray, frames: int) -> np.ndarray | 
 
 
 def fit_series(cycle: np.ndarray, channels: np.ndarray, harmonics: int) -> tuple[np.ndarray, np.ndarray]:
-    """Series `[ROWS, 3, TERMS]` through channels `[frames, ROWS, 3]`; the root's steady travel per cycle `[3]`."""
+    """Series `[ROWS, 3, TERMS]` through channels `[frames, ROWS, 3]`; the root's travel per cycle `[3]`."""
     terms = basis(cycle)[:, : 1 + 2 * harmonics]
     weight = np.concatenate([[0.0], np.repeat(np.arange(1, harmonics + 1), 2) ** 2.0]) * 2e-3 * len(cycle)
 

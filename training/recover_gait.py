@@ -2,9 +2,10 @@
 
     python training/recover_gait.py --bundle gaitstream/zoo/demo/gaitheat --out runs/recovered.pt
 
-The bundle's convolutions hold their batch normalisation. It is taken out again: drawn maps give each normalisation its
-statistics, and scale and shift what undoes them, so that the model computes what it did and can be trained on. Only
-the fusion branch is in a bundle; the heads of the other two branches begin anew.
+The bundle's convolutions hold their batch normalisation. It is taken out again: drawn maps give each
+normalisation its statistics, and scale and shift what undoes them, so that the model computes what it did
+and can be trained on. Only the fusion branch is in a bundle; the heads of the other two branches begin
+anew.
 """
 
 from __future__ import annotations

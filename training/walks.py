@@ -55,7 +55,7 @@ class Noise:
     ankle_lost: float = 0.08
     """Share of sequences that lose an ankle for good."""
     side_px: float = 0.35
-    """Standard deviation of an error that all joints of one sequence share, as bodies seen from one side have."""
+    """Standard deviation of an error that all joints of a sequence share, as of a body seen from one side."""
     box_bias: float = 0.03
     """Standard deviation of the box height's error through a sequence, as a share."""
     box_jitter: float = 0.012

@@ -51,7 +51,7 @@ class Address:
     quality: int | None = 82
     """JPEG quality of the camera's stream, 1..100; 0 leaves compression out."""
     walk: WalkKind = "formula"
-    """How people move: `formula`, harmonics with parameters from the literature, or `learned` from motion capture.
+    """How people move: `formula` (harmonics, values from the literature) or `learned` from motion capture.
     Another kind makes other people, with the same names and looks."""
     noise: float = 2.4
     """Standard deviation of the sensor noise in grey levels."""

@@ -4,6 +4,7 @@ The feet are placed first, on footsteps along the path, and do not move while th
 travels over them at the height the legs allow; hips and knees follow by inverse kinematics. So stride,
 cadence and speed agree by construction and no foot slides. Trunk, head and arms swing as short harmonic
 series of the gait cycle. A cycle runs from one left heel strike to the next (Winter; Perry, *Gait Analysis*).
+Identities with a style walk as `learned_walk` says instead.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from gaitstream.synth.identity import WalkerIdentity
 from gaitstream.synth.learned_walk import bend_knee, learned_pose
+from gaitstream.synth.motion import unit
 from gaitstream.synth.paths import Path
 from gaitstream.synth.skeleton import BALL, HEEL, INDEX, JOINTS, SOLE_M, TOES
 
@@ -49,7 +51,7 @@ def pose(
     """
     time = np.zeros_like(s) if sway_time is None else sway_time
     if identity.style is not None:
-        return learned_pose(identity, path, s, standing, stride, time)
+        return learned_pose(identity, identity.style, path, s, standing, stride, time)
     cycle = s / stride
     out = np.empty((len(s), len(JOINTS), 3))
     xy, heading = path.at(s)
@@ -178,10 +180,8 @@ def _trunk_and_legs(
     for sign, name, (ankle, toe_dir) in zip((1, -1), ("left", "right"), ankles, strict=True):
         hip = pelvis + sign * half * side
         out[:, INDEX[f"{name}_hip"]] = hip
-        pole = _unit(_ahead(yaw) + toe_dir)
-        out[:, INDEX[f"{name}_knee"]] = bend_knee(
-            hip, ankle, identity.thigh, identity.shank, hip + _flat(pole)
-        )
+        pole = unit(_ahead(yaw) + toe_dir)
+        out[:, INDEX[f"{name}_knee"]] = bend_knee(hip, ankle, identity.thigh, identity.shank, _flat(pole))
 
     lean = np.radians(identity.trunk_lean + 1.2 * np.cos(2 * angle - 0.6) * swing)
     tilt = np.radians(identity.trunk_roll) * np.sin(angle - 0.3) * swing
@@ -266,11 +266,6 @@ def _softmin(a: Array, b: Array) -> Array:
 
 def _smooth(x: Array) -> Array:
     return x * x * (3 - 2 * x)
-
-
-def _unit(x: Array) -> Array:
-    unit: Array = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
-    return unit
 
 
 def _ahead(heading: Array) -> Array:

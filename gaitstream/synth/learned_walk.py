@@ -1,9 +1,9 @@
 """Joint positions of a walker whose style was drawn from the space of human walks.
 
-The segments of `motion` are put together on the walker's own bones. The stride that a style makes at a given form
-follows from its legs: the space is entered where they reach as far as the walker wants to step, so that feet stand
-still on the floor as well as those of the recorded people did. On a curve, feet stand where they would on a straight
-path bent along it, and knees follow.
+The segments of `motion` are put together on the walker's own bones. The stride that a style makes at a
+given form follows from its legs: the space is entered where they reach as far as the walker wants to step,
+so that feet stand still on the floor as well as those of the recorded people did. On a curve, feet stand
+where they would on a straight path bent along it, and knees follow.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ SHORTEST, LONGEST = 0.6, 2.4
 
 
 def learned_pose(
-    identity: WalkerIdentity, path: Path, s: Array, standing: Array, stride: float, sway_time: Array
-) -> Array:
-    """As `gait.pose`, for an identity that has a style."""
-    style = identity.style
-    assert style is not None  # noqa: S101
+    identity: WalkerIdentity, style: WalkStyle, path: Path, s: Array, standing: Array, stride: float,
+    sway_time: Array,
+) -> Array:  # fmt: skip
+    """As `gait.pose`, for an identity's body and a style."""
     series, lift = _settled(identity, style, round(stride, 4))
     cycle = s / stride
     terms = basis(cycle)
@@ -47,7 +46,7 @@ def learned_pose(
 
 
 def assemble(identity: WalkerIdentity, segments: Array) -> Array:
-    """Joints `[t, joints, 3]` about the middle of the hips, in the walker's own axes, from segments `[t, 15, 3]`."""
+    """Joints `[t, joints, 3]` from segments `[t, 15, 3]`, in the walker's axes, between the hips."""
     out = np.zeros((len(segments), len(JOINTS), 3))
 
     def along(name: str) -> Array:
@@ -111,7 +110,7 @@ def _head(
 
 @lru_cache(maxsize=1024)
 def _settled(identity: WalkerIdentity, style: WalkStyle, stride: float) -> tuple[Array, float]:
-    """The series of a style that steps as far as asked, and the height of its hips over the root's wave in metres."""
+    """The series of a style that steps as far as asked, and what lifts its feet to the floor, in metres."""
     asked = stride / identity.leg
     at = float(np.clip(asked, SHORTEST, LONGEST))
     known = space()
@@ -168,7 +167,7 @@ def _standing(series: Array) -> Array:
 
 
 def _along(identity: WalkerIdentity, path: Path, s: Array, body: Array) -> Array:
-    """Place a body that walks straight ahead on its path: rigidly, but for legs, whose feet follow the curve."""
+    """Place a body that walks straight ahead on its path: rigidly, but that feet follow the curve."""
     xy, heading = path.at(s)
     ahead = np.stack([np.cos(heading), np.sin(heading)], -1)
     left = np.stack([-ahead[:, 1], ahead[:, 0]], -1)
@@ -181,19 +180,18 @@ def _along(identity: WalkerIdentity, path: Path, s: Array, body: Array) -> Array
             aside = np.stack([-np.sin(there), np.cos(there)], -1)
             out[:, INDEX[f"{side}_{name}"], :2] = place + joint[:, 1:2] * aside
         hip, knee, ankle = (out[:, INDEX[f"{side}_{name}"]] for name in ("hip", "knee", "ankle"))
-        out[:, INDEX[f"{side}_knee"]] = bend_knee(hip, ankle, identity.thigh, identity.shank, knee)
+        out[:, INDEX[f"{side}_knee"]] = bend_knee(hip, ankle, identity.thigh, identity.shank, knee - hip)
     return out
 
 
 def bend_knee(hip: Array, ankle: Array, thigh: float, shank: float, towards: Array) -> Array:
-    """Knees `[t, 3]` of two-bone inverse kinematics, on the side of the points `towards` `[t, 3]`."""
+    """Knees `[t, 3]` of two-bone inverse kinematics, bent in the directions `towards` `[t, 3]`."""
     line = ankle - hip
     length = np.linalg.norm(line, axis=1)
     reach = np.minimum(length, (thigh + shank) * 0.9999)
     line = line / length[:, None]
     along = (reach**2 + thigh**2 - shank**2) / (2 * reach)
     bulge = np.sqrt(np.maximum(thigh**2 - along**2, 0))
-    aside = towards - hip
-    aside = unit(aside - np.sum(aside * line, axis=1, keepdims=True) * line)
+    aside = unit(towards - np.sum(towards * line, axis=1, keepdims=True) * line)
     knee: Array = hip + along[:, None] * line + bulge[:, None] * aside
     return knee

@@ -1,8 +1,9 @@
 """A walking body as numbers: where its segments point through the gait cycle, as short Fourier series.
 
-Segments are unit vectors in the walker's own axes (ahead, left, up), so that a walk can be worn by any body. The
-root is the middle of the hips: how far it is ahead of an even pace, to the left of the path and up, in leg
-lengths. After Troje (2002), *Journal of Vision* 2(5), 371-387, who describes walks by the same means.
+Segments are unit vectors in the walker's own axes (ahead, left, up), so that a walk can be worn by any
+body. The root is the middle of the hips: how far it is ahead of an even pace, to the left of the path and
+up, in leg lengths. After Troje (2002), *Journal of Vision* 2(5), 371-387, who describes walks by the same
+means.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ SEGMENTS = (
     "hips", "left_thigh", "right_thigh", "left_shank", "right_shank", "left_foot", "right_foot", "spine",
     "shoulders", "left_upper_arm", "right_upper_arm", "left_forearm", "right_forearm", "head", "face",
 )  # fmt: skip
-"""`hips` and `shoulders` point from right to left, `foot` from heel to toes, `head` from between the shoulders to
-between the ears, `face` from there to the nose; the others away from the trunk."""
+"""`hips` and `shoulders` point from right to left, `foot` from heel to toes, `head` from between the
+shoulders to between the ears, `face` from there to the nose; the others away from the trunk."""
 ROOT = len(SEGMENTS)
 """Row of the root among the channels; the segments come first."""
 ROWS = ROOT + 1

@@ -1,9 +1,10 @@
 """The space of human walks, learned from motion capture of people, and bodies from published anthropometry.
 
-`walk_space.npz` holds what `training/fit_walks.py` learned: a mean walk, how it changes with the length of the stride,
-the directions in which people differ, those in which one person's walks differ, and those in which their strides do,
-each with its standard deviation multiplied in. It also holds, for each sex, mean and spread of body measures of ANSUR
-II (Gordon et al., 2014, *2012 Anthropometric Survey of U.S. Army Personnel*, NATICK/TR-15/007).
+`walk_space.npz` holds what `training/fit_walks.py` learned: a mean walk, how it changes with the length of
+the stride, the directions in which people differ, those in which one person's walks differ, and those in
+which their strides do, each with its standard deviation multiplied in. It also holds, for each sex, mean
+and spread of body measures of ANSUR II (Gordon et al., 2014, *2012 Anthropometric Survey of U.S. Army
+Personnel*, NATICK/TR-15/007).
 """
 
 from __future__ import annotations
