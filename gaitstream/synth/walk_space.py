@@ -107,8 +107,8 @@ def space() -> WalkSpace:
     with (files("gaitstream.synth") / "walk_space.npz").open("rb") as file:
         data = np.load(file)
         arrays = {name: data[name].astype(np.float64) for name in data.files}
-    scalars = {name: float(arrays.pop(name)) for name in ("stride", "walk_ratio")}
-    return WalkSpace(**scalars, **arrays)
+    stride, ratio = (float(arrays.pop(name)) for name in ("stride", "walk_ratio"))
+    return WalkSpace(stride=stride, walk_ratio=ratio, **arrays)
 
 
 def sample_style(rng: np.random.Generator) -> WalkStyle:

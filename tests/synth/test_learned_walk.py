@@ -111,7 +111,7 @@ def test_strides_of_one_walk_differ_a_little() -> None:
     assert person.style is not None
     speed = person.speed
     stride = 2 * person.step_length(speed)
-    s = stride * (np.arange(6) + 0.4)
+    s = np.array([stride * (number + 0.4) for number in range(6)])
     joints = pose(person, Line((0.0, 0.0), 0.0), s, np.zeros(6), stride)
     joints[..., 0] -= s[:, None]
     moved = np.linalg.norm(joints - joints.mean(0), axis=-1)[:, INDEX["left_wrist"]]
@@ -124,11 +124,12 @@ def test_strides_of_one_walk_differ_a_little() -> None:
 
 def test_a_bag_stills_the_arm_beside_it() -> None:
     person = learned(2, once=False)
-    assert person.style is not None
+    style = person.style
+    assert style is not None
     arm = SEGMENTS.index("right_upper_arm")
 
     def swing(bag: str) -> float:
-        series = space().series(replace(person.style, bag=bag), 1.6)
+        series = space().series(replace(style, bag=bag), 1.6)
         return float(np.ptp(basis(np.arange(50) / 50) @ series[arm, 0]))
 
     assert swing("shoulder") < 0.7 * swing("none")
