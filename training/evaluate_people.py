@@ -52,16 +52,11 @@ def main() -> None:
     parser.add_argument("--everybody", action="store_true", help="also people who were trained on")
     parser.add_argument("--clean", action="store_true", help="without a pose model's errors")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--record", type=Path, help="metrics.json of the demo weights to put the result in")
     args = parser.parse_args()
     recognizer = Recognizer.load(resolve(args.gait, "recognizer"), threads=1)
     walks = [w for w in read_walks(args.mocap) if args.everybody or w.subject in HELD_OUT]
     result = score(embed(recognizer, walks, args.seed, args.clean))
     print(json.dumps(result, indent=2))
-    if args.record:
-        figures = json.loads(args.record.read_text())
-        figures["left_out_people"] = result
-        args.record.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def embed(recognizer: Recognizer, walks: list[Walk], seed: int, clean: bool) -> Tracklets:
