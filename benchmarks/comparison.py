@@ -12,17 +12,16 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.baselines import onnx_runtime, torch_eager
-from benchmarks.baselines.assembly import contender_row
+from benchmarks.baselines import onnx_runtime, own, torch_eager
+from benchmarks.baselines.own import SIZE
 from benchmarks.weights import make_gaitheat
 from gaitstream.bench.clips import make_clips
-from gaitstream.bench.floors import FrameWork, find_limits
-from gaitstream.bench.pipeline import SHARES, drive, latencies, open_models
+from gaitstream.bench.pipeline import SHARES
 from gaitstream.bench.process import ContenderError, run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
 
-SIZE, PEOPLE = (640, 360), 4
+PEOPLE = 4
 OURS = {"gaitstream in fp32, stride 15": "fp32", "gaitstream, stride 15": "auto"}
 """Gaitstream's rows, and the precision of its networks; the assemblies compute in fp32."""
 BASELINES = {
@@ -61,7 +60,8 @@ def measure_contenders(settings: Settings, folder: Path) -> tuple[list[Row], lis
     bundle = make_gaitheat(folder / "gaitheat")
     seconds = 5.0 if settings.quick else 20.0
     contenders: dict[str, tuple[Callable[..., list[Row]], dict[str, object]]] = {
-        name: (contend, {"seconds": seconds, "precision": precision}) for name, precision in OURS.items()
+        name: (own.contend, {"name": name, "seconds": seconds, "precision": precision})
+        for name, precision in OURS.items()
     }
     for name, function in BASELINES.items():
         for stride in (15,) if settings.quick else (15, 30):
@@ -78,22 +78,6 @@ def measure_contenders(settings: Settings, folder: Path) -> tuple[list[Row], lis
     # The work is the same for all, and so is the least it could cost in fp32: gaitstream's row brings it.
     floor = next((row.floor for row in rows if OURS.get(row.contender) == "fp32"), {})
     return [msgspec.structs.replace(row, floor=row.floor or floor) for row in rows], failed
-
-
-def contend(clips: list[str], bundle: str, seconds: float, precision: str) -> list[Row]:
-    """Gaitstream on the comparison's work: every person is evidence, files as fast as they go."""
-    paths = [Path(clip) for clip in clips]
-    limits = find_limits(*open_models(paths, 1, bundle, plain=True, precision=precision))
-    with tempfile.TemporaryDirectory() as folder:
-        load = drive(
-            paths, len(paths), Path(folder), seconds,
-            realtime=False, bundle=bundle, plain=True, precision=precision,
-        )  # fmt: skip
-    people = load.persons / max(load.frames, 1)
-    name = next(name for name, wanted in OURS.items() if wanted == precision)
-    row = contender_row(name, load.fps, people, latencies(load), load.windows / load.seconds)
-    least_ms = limits.frame_ms(FrameWork(SIZE[0] * SIZE[1], people, people))
-    return [msgspec.structs.replace(row, floor={"analysed": 1e3 / least_ms})]
 
 
 def ratios(rows: list[Row]) -> list[str]:

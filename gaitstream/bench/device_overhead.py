@@ -102,7 +102,7 @@ class Tracks:
 
 
 @dataclass
-class Site:
+class DeviceSite:
     """The second half: encoder, windows and head over a device."""
 
     device: SimulatedDevice = field(default_factory=SimulatedDevice)
@@ -211,7 +211,7 @@ def host_ms(found: list[Row]) -> float | None:
 def steps(frames: int) -> list[Call]:
     """Host steps in the order of a frame's life, of `STEPS`; each call is one frame of every camera."""
     path = [[walkers(frame, camera) for camera in range(CAMERAS)] for frame in range(frames)]
-    tracks, site = Tracks(), Site()
+    tracks, site = Tracks(), DeviceSite()
     detector = DetectorModel(
         usual_contract("instant.onnx", "yolox"), instant_detector((WIDTH, HEIGHT), walkers(0).boxes)
     )

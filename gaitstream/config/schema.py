@@ -190,7 +190,7 @@ class Pose(Section):
     """An ONNX file, a manifest beside one, or a name of the model zoo."""
 
 
-class Segmenter(Section):
+class SegmenterSection(Section):
     """The segmentation model: needed by recognizers that work on silhouettes."""
 
     model: ModelName
@@ -215,7 +215,7 @@ class Models(Section):
     """Finds people."""
     pose: Annotated[Pose | None, BeforeValidator(_from_name)] = None
     """Finds joints. null: none, unless a recognizer needs one; then `demo`."""
-    segmenter: Annotated[Segmenter | None, BeforeValidator(_from_name)] = None
+    segmenter: Annotated[SegmenterSection | None, BeforeValidator(_from_name)] = None
     """Finds silhouettes. null: none."""
     recognizers: dict[RecognizerName, Annotated[RecognizerModel, BeforeValidator(_from_name)]] = {}
     """Gait recognizers by name; events and the gallery have them under it. A family's own name may stand
@@ -260,7 +260,7 @@ class Models(Section):
         return schema
 
 
-class Runtime(Section):
+class RuntimeSection(Section):
     """How the networks run."""
 
     name: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"] = "auto"
@@ -382,7 +382,7 @@ class Retention(Section):
     """Days an unknown visitor is kept. null: for ever."""
 
 
-class Gallery(Section):
+class GallerySection(Section):
     """Who is known, and how sure one must be."""
 
     path: FilePath | None = None
@@ -403,7 +403,7 @@ class Gallery(Section):
     """Smallest lead over the second person, else `ambiguous`. null: the gallery's calibrated value."""
 
     @model_validator(mode="after")
-    def _one_place(self) -> Gallery:
+    def _one_place(self) -> GallerySection:
         if self.path is not None and self.url is not None:
             raise _misfit("path and url are both given; one of them says where the gallery is", "url")
         return self
@@ -503,7 +503,7 @@ class Config(Section):
     """The cameras of the site."""
     models: Models = Models()
     """The networks."""
-    runtime: Runtime = Runtime()
+    runtime: RuntimeSection = RuntimeSection()
     """Where they run."""
     sources: Sources = Sources()
     """Reading and reconnecting."""
@@ -513,7 +513,7 @@ class Config(Section):
     """From tracks to windows."""
     quality: Quality = Quality()
     """From frames to evidence."""
-    gallery: Gallery = Gallery()
+    gallery: GallerySection = GallerySection()
     """Who is known."""
     events: Events = Events()
     """What is published."""
@@ -548,7 +548,7 @@ class Config(Section):
         own = camera.thresholds.detection_score
         return self.models.detector.score if own is None else own
 
-    def gallery_for(self, camera: Camera) -> Gallery:
+    def gallery_for(self, camera: Camera) -> GallerySection:
         """The gallery with this camera's own threshold and margin in place."""
         own = camera.thresholds
         update = {"threshold": own.distance, "margin": own.margin}

@@ -188,12 +188,12 @@ class People:
         table = self.tables.get(model)
         if table is None or not len(persons):
             return out
-        owners = table.owners[: table.count]
-        for column, person in enumerate(persons):
-            places = np.flatnonzero(owners == person)
-            templates = [parts for parts in table.exact(places.tolist()) if parts is not None]
-            if templates:
-                out[column] = mean_part_distance(probe, np.stack(templates)).min()
+        places, columns = _rows_of(table.owners[: table.count].copy(), np.asarray(persons, np.int64))
+        found = table.exact(places.tolist())
+        there = [index for index, parts in enumerate(found) if parts is not None]
+        templates = [parts for parts in found if parts is not None]
+        if templates:
+            np.minimum.at(out, columns[there], mean_part_distance(probe, np.stack(templates)))
         return out
 
     def _nearest(
@@ -228,12 +228,9 @@ class People:
         low = np.full(len(chosen), np.inf, np.float32)
         high = np.full(len(chosen), np.inf, np.float32)
         if len(chosen):
-            column = np.full(int(owners.max(initial=-1)) + 2, -1, np.int64)
-            column[chosen] = np.arange(len(chosen))
-            places = np.flatnonzero(column[owners] >= 0)
+            places, at = _rows_of(owners, chosen)
             close = fine_distances(table.layout, table.rows, table.planes, places, probe)
             slack = table.rows["fine"][places]
-            at = column[owners[places]]
             np.minimum.at(low, at, (close - slack) * np.float32(1 - WIDEN))
             np.minimum.at(high, at, (close + slack) * np.float32(1 + WIDEN))
         return Nearest(chosen, low, high, np.inf)
@@ -253,6 +250,16 @@ class People:
 
 def _nobody() -> Nearest:
     return Nearest(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), np.inf)
+
+
+def _rows_of(owners: NDArray[np.int32], persons: Indices) -> tuple[Indices, Indices]:
+    """The rows that belong to some people, and for each row the position of its person among them."""
+    most = max(int(owners.max(initial=-1)), int(persons.max(initial=-1)))
+    position = np.full(most + 2, -1, np.int64)  # nobody, -1, is last
+    position[persons] = np.arange(len(persons))
+    each = position[owners]
+    places = np.flatnonzero(each >= 0)
+    return places, each[places]
 
 
 def _smallest(bounds: Floats, count: int) -> Indices:

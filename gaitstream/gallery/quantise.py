@@ -31,6 +31,7 @@ and only these need `D` itself.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +66,7 @@ class Layout:
         """Values of a part with the zeros that fill it up to whole vectors."""
         return -(-self.dim // _ALIGN) * _ALIGN
 
-    @property
+    @functools.cached_property
     def record(self) -> np.dtype[np.void]:
         """What is kept of a template beside its fine plane.
 
@@ -83,7 +84,7 @@ class Layout:
         stride = -(-packed.itemsize // _ALIGN) * _ALIGN
         return np.dtype([*fields, ("unused", np.uint8, (stride - packed.itemsize,))])
 
-    @property
+    @functools.cached_property
     def plane(self) -> np.dtype[np.void]:
         """The fine digits of a template."""
         return np.dtype([("low", np.int8, (self.parts, self.width))])

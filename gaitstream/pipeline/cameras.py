@@ -17,7 +17,7 @@ from gaitstream.pipeline.cuts import CutDetector
 from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker, Tracked
-from gaitstream.telemetry.stats import CameraStats, Stats
+from gaitstream.telemetry.stats import CameraCounters, Stats
 
 JOIN_S = 0.2
 """How long all decode threads together are waited for at the end."""
@@ -38,7 +38,7 @@ class CameraStream:
     camera: Camera
     reader: CameraReader
     tracker: CameraTracker
-    stats: CameraStats
+    stats: CameraCounters
     realtime: bool = False
     skew_ns: int | None = None
     _analysed: int = field(default=0, init=False)
@@ -50,7 +50,7 @@ class CameraStream:
         cls,
         camera: Camera,
         config: Config,
-        stats: CameraStats,
+        stats: CameraCounters,
         on_state: Callable[[StateChange], None],
         notify: Callable[[], None],
         *,

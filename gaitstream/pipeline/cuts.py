@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.data import Floats, Image
 
@@ -12,8 +16,6 @@ LEAST_LIKENESS = 0.3
 """Correlation of two frames of one scene is near 1, also when people cross it; of two scenes it is near 0."""
 LEAST_DETAIL = 4.0
 """Standard deviation in grey levels below which a frame shows no scene to compare: a wall, darkness."""
-
-
 CONFIRMED = 3
 """Frames of another scene, each like the one before it, that make a cut: fewer may be damaged ones."""
 
@@ -29,8 +31,8 @@ class CutDetector:
 
     def is_cut(self, image: Image) -> bool:
         """Whether a frame, BGR uint8 `[height, width, 3]`, confirms that another scene is shown."""
-        seen = thumbnail(image)
-        if seen.std() < LEAST_DETAIL:
+        seen = outline(image)
+        if seen is None:
             return False
         if self._scene is None or likeness(self._scene, seen) >= LEAST_LIKENESS:
             self._scene, self._other, self._count = seen, None, 0
@@ -43,15 +45,25 @@ class CutDetector:
         return True
 
 
-def thumbnail(image: Image) -> Floats:
-    """The green of single pixels on a grid, float32; as good as grey and nearly free."""
-    height, width = image.shape[:2]
-    rows = np.linspace(0, height - 1, GRID[0]).astype(int)
-    columns = np.linspace(0, width - 1, GRID[1]).astype(int)
-    return np.asarray(image[np.ix_(rows, columns)][:, :, 1], np.float32)
+@functools.lru_cache(maxsize=64)
+def grid(height: int, width: int) -> tuple[NDArray[np.intp], ...]:
+    """Rows and columns of the pixels compared in frames of a size, as an index."""
+    rows = np.linspace(0, height - 1, GRID[0]).astype(np.intp)
+    columns = np.linspace(0, width - 1, GRID[1]).astype(np.intp)
+    return np.ix_(rows, columns)
+
+
+def outline(image: Image) -> Floats | None:
+    """A frame's scene as a vector of length 1; None where it shows too little to compare.
+
+    The green of single pixels on a grid, less its mean: as good as grey, and nearly free.
+    """
+    green = image[:, :, 1][grid(*image.shape[:2])].astype(np.float32).ravel()
+    centred: Floats = green - green.sum() / green.size
+    length = math.sqrt(centred @ centred)
+    return None if length < LEAST_DETAIL * math.sqrt(green.size) else centred / np.float32(length)
 
 
 def likeness(one: Floats, other: Floats) -> float:
-    """Correlation of two thumbnails, -1 to 1: light that changes changes nothing."""
-    first, second = one - one.mean(), other - other.mean()
-    return float((first * second).mean() / (one.std() * other.std()))
+    """Correlation of two frames by their outlines, -1 to 1: light that changes changes nothing."""
+    return float(one @ other)

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Config
-from gaitstream.config.schema import Gallery as GallerySection
+from gaitstream.config.schema import Camera, Config, GallerySection
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
@@ -30,7 +29,7 @@ from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder
 from gaitstream.pipeline.source.video import NETWORK
-from gaitstream.telemetry.stats import CameraStats
+from gaitstream.telemetry.stats import CameraCounters
 
 Floats = NDArray[np.float32]
 CAMERA = "video"
@@ -223,7 +222,7 @@ def _stopping_after(pipeline: Pipeline, camera: str, seconds: float, connect_s: 
         thread.join()
 
 
-def _why_none(stats: CameraStats) -> str:
+def _why_none(stats: CameraCounters) -> str:
     if stats.person_frames:
         return "people were seen, but nobody long enough to be tracked: a longer video, or a higher fps"
     return (

@@ -30,7 +30,7 @@ from gaitstream.events import (
     TrackStarted,
 )
 from gaitstream.events.journal import DAY_S
-from gaitstream.events.schema import CameraStats as PublishedCameraStats
+from gaitstream.events.schema import CameraStats
 from gaitstream.events.wire import next_endpoint
 from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.identify import TrackState
@@ -224,12 +224,12 @@ class RunEvents:
                 )
             )
 
-    def _camera_stats(self, name: str, now_s: float) -> PublishedCameraStats:
+    def _camera_stats(self, name: str, now_s: float) -> CameraStats:
         camera = self._stats.now.cameras[name]
         before_s, before = self._analysed.get(name, (now_s, camera.analysed))
         self._analysed[name] = now_s, camera.analysed
         spent_s = now_s - before_s
-        return PublishedCameraStats(
+        return CameraStats(
             state=camera.state,
             fps=round((camera.analysed - before) / spent_s, 2) if spent_s > 0 else 0.0,
             people=camera.people,

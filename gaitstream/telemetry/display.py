@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gaitstream.data import Reason
-from gaitstream.telemetry.stats import CameraStats, Histogram, Snapshot
+from gaitstream.telemetry.stats import CameraCounters, Histogram, Snapshot
 
 REDRAW_S = 0.5
 ROWS_AROUND = 5
@@ -111,7 +111,7 @@ _COLUMNS = {
 takes what is left and is never dropped."""
 
 
-def _cells(name: str, camera: CameraStats, rates: tuple[float, float]) -> dict[str, str | Text]:
+def _cells(name: str, camera: CameraCounters, rates: tuple[float, float]) -> dict[str, str | Text]:
     """A camera's values by heading; of one that is away there are none of the moment."""
     here = camera.state == "online"
     return {
@@ -128,7 +128,7 @@ def _cells(name: str, camera: CameraStats, rates: tuple[float, float]) -> dict[s
     }
 
 
-def _ms(camera: CameraStats, share: float) -> str:
+def _ms(camera: CameraCounters, share: float) -> str:
     value = camera.latency.quantile(share)
     return "-" if value is None else f"{value:.0f}"
 
@@ -136,7 +136,7 @@ def _ms(camera: CameraStats, share: float) -> str:
 _URL_PREFIX = re.compile(r"^\S+://\S+: ")
 
 
-def _last(camera: CameraStats) -> Text:
+def _last(camera: CameraCounters) -> Text:
     """Why a camera is away, else who was seen last."""
     if camera.reason:
         return Text(_URL_PREFIX.sub("", camera.reason), style="red")
@@ -192,7 +192,7 @@ def _saw_nothing(snapshot: Snapshot) -> bool:
     return bool(cameras) and not any(_gave_pictures(camera) for camera in cameras)
 
 
-def _gave_pictures(camera: CameraStats) -> bool:
+def _gave_pictures(camera: CameraCounters) -> bool:
     return bool(camera.decoded or camera.analysed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gaitstream.telemetry.stats import CameraStats, Histogram, Snapshot
+from gaitstream.telemetry.stats import CameraCounters, Histogram, Snapshot
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -58,7 +58,7 @@ class SnapshotCollector:
         yield from _of_the_process(snapshot)
 
 
-def _by_camera(cameras: dict[str, CameraStats]) -> Iterator[Metric]:
+def _by_camera(cameras: dict[str, CameraCounters]) -> Iterator[Metric]:
     seen = cameras.items()
     yield _counter(
         "frames",

@@ -66,7 +66,7 @@ class Histogram(msgspec.Struct):
         self.total += other.total
 
 
-class CameraStats(msgspec.Struct):
+class CameraCounters(msgspec.Struct):
     """One camera's counters since the start.
 
     Attributes:
@@ -119,7 +119,7 @@ class Snapshot(msgspec.Struct):
 
     time_ns: int = 0
     uptime_s: float = 0.0
-    cameras: dict[str, CameraStats] = {}
+    cameras: dict[str, CameraCounters] = {}
     stages: dict[str, Histogram] = {}
     batches: dict[str, Histogram] = {}
     events: Counts = msgspec.field(default_factory=Counter)
@@ -167,9 +167,9 @@ class Stats:
         self.latest_ms: dict[str, float] = {}
         self._started_s = time.monotonic()
 
-    def camera(self, camera: str) -> CameraStats:
+    def camera(self, camera: str) -> CameraCounters:
         """One camera's counters, made when new."""
-        return self.now.cameras.setdefault(camera, CameraStats())
+        return self.now.cameras.setdefault(camera, CameraCounters())
 
     def turn(self) -> None:
         """A loop turned: it does not hang."""
@@ -213,7 +213,7 @@ def decode_snapshot(data: bytes) -> Snapshot:
     return msgspec.msgpack.decode(data, type=Snapshot)
 
 
-def total(cameras: Iterable[CameraStats], counter: str) -> int:
+def total(cameras: Iterable[CameraCounters], counter: str) -> int:
     """Sum of one counter over cameras."""
     return sum(int(getattr(camera, counter)) for camera in cameras)
 

@@ -29,11 +29,11 @@ from gaitstream.config.schema import Camera
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.encode import Encoder
-from gaitstream.telemetry.stats import CameraStats, Histogram, Snapshot
+from gaitstream.telemetry.stats import CameraCounters, Histogram, Snapshot
 
 
 def snapshot(frames: int, people: int, stages: Mapping[str, list[float]], cpu_s: float) -> Snapshot:
-    counters = CameraStats(analysed=frames, encoded=people, person_frames=2 * people)
+    counters = CameraCounters(analysed=frames, encoded=people, person_frames=2 * people)
     counters.rejections.update(standing=people // 10, too_small=people)
     found = Snapshot(cameras={"a": counters}, cpu_s=cpu_s)
     found.event_latency = Histogram(BOUNDS)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gaitstream.data import Decision, Reason, Status
 from gaitstream.demo.live_table import cameras_table, people_table
-from gaitstream.telemetry.stats import CameraStats, Snapshot
+from gaitstream.telemetry.stats import CameraCounters, Snapshot
 
 PEOPLE = [("Ada", True), ("Bela", True), ("Gus", False)]
 CAMERAS = ["cam1", "cam2", "cam3"]
@@ -63,7 +63,7 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_cameras_fit_with_large_numbers() -> None:
-    stats = CameraStats(analysed=123456, dropped=12345, people=12)
+    stats = CameraCounters(analysed=123456, dropped=12345, people=12)
     stats.latency.observe(12345.0)
     out = StringIO()
     table = cameras_table(Snapshot(cameras=dict.fromkeys(CAMERAS, stats)), {"cam1": (15.0, 14.96)})

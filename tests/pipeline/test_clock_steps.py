@@ -23,7 +23,7 @@ from gaitstream.pipeline.source import CameraReader, Picture, Source
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate
 from gaitstream.pipeline.source.video import VideoSource
 from gaitstream.pipeline.track import CameraTracker, Tracked
-from gaitstream.telemetry.stats import CameraStats
+from gaitstream.telemetry.stats import CameraCounters
 
 NOW = 1_790_000_000 * SECOND_NS
 FRAME_NS = SECOND_NS // 25
@@ -163,7 +163,7 @@ def test_tracks_end_where_time_goes_back() -> None:
     camera = Camera(id="gate", url=SecretUrl("rtsp://h/1"))
     config = Config(cameras=[camera])
     tracker = CameraTracker("gate", config.tracking, 15.0)
-    stream = CameraStream(camera, CameraReader(camera, config.sources), tracker, CameraStats())
+    stream = CameraStream(camera, CameraReader(camera, config.sources), tracker, CameraCounters())
     image = np.zeros((200, 200, 3), np.uint8)
 
     def track(index: int, time_ns: int) -> Tracked:

@@ -22,7 +22,7 @@ from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.synth import open_synthetic
 from gaitstream.telemetry.display import FAR_HINT, summary
-from gaitstream.telemetry.stats import CameraStats, Snapshot
+from gaitstream.telemetry.stats import CameraCounters, Snapshot
 from tests.pipeline.test_identify import KNOWN, add, at, window
 
 PLAZA = "synth://plaza?camera=1&people=6&seed=3&width=640&height=360&seconds=10"
@@ -105,7 +105,7 @@ def test_a_track_does_not_go_on_across_a_cut() -> None:
     camera = Camera(id="gate", url=SecretUrl("rtsp://h/1"))
     config = Config(cameras=[camera])
     tracker = CameraTracker("gate", config.tracking, 15.0)
-    stream = CameraStream(camera, CameraReader(camera, config.sources), tracker, CameraStats())
+    stream = CameraStream(camera, CameraReader(camera, config.sources), tracker, CameraCounters())
     scenes = pictures(PLAZA, 150)[0], pictures(PLAZA.replace("plaza", "lobby"), 150)[0]
     box = Detections(np.array([[100, 50, 160, 250]], np.float32), np.ones(1, np.float32))
     seen = []
@@ -159,7 +159,7 @@ def test_a_track_that_was_given_up_after_a_switch_says_so() -> None:
 
 
 def test_enrolling_is_advised_only_near_the_threshold() -> None:
-    stats = CameraStats(decoded=9, tracks_ended=5, far=3)
+    stats = CameraCounters(decoded=9, tracks_ended=5, far=3)
     stats.unnamed.update(below_threshold=5)
     lines = summary(Snapshot(cameras={"gate": stats}))
     assert f"  3 x below_threshold: {FAR_HINT}" in lines

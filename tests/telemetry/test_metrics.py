@@ -29,7 +29,7 @@ from gaitstream.telemetry.logs import JsonFormatter
 from gaitstream.telemetry.metrics import SnapshotCollector, exposition
 from gaitstream.telemetry.server import TelemetryServer
 from gaitstream.telemetry.stats import (
-    CameraStats,
+    CameraCounters,
     Histogram,
     Snapshot,
     Stats,
@@ -226,9 +226,9 @@ def drawn(snapshot: Snapshot, width: int, rows: int = 100) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
 def test_identity_distance_and_reason_are_shown_at_any_width(width: int) -> None:
-    seen = CameraStats(state="online", people=3, last_identity="#12 unknown 1.30 below_threshold")
+    seen = CameraCounters(state="online", people=3, last_identity="#12 unknown 1.30 below_threshold")
     reason = "rtsp://***@10.0.0.5/stream1: the camera refused the user name or password; check the URL"
-    away = CameraStats(state="offline", people=7, reason=reason)
+    away = CameraCounters(state="offline", people=7, reason=reason)
     lines = drawn(Snapshot(cameras={"gate": seen, "yard": away}), width).splitlines()
     assert max(map(len, lines)) <= width
     words = set(" ".join(lines).split())
@@ -239,7 +239,7 @@ def test_identity_distance_and_reason_are_shown_at_any_width(width: int) -> None
 
 
 def test_removed_cameras_go_and_cameras_at_fault_come_first() -> None:
-    cameras = {f"c{index:02}": CameraStats(state="online") for index in range(30)}
+    cameras = {f"c{index:02}": CameraCounters(state="online") for index in range(30)}
     cameras["c29"].state, cameras["c03"].removed = "offline", True
     text = drawn(Snapshot(cameras=cameras), 80, rows=10)
     assert text.splitlines()[1].startswith("c29")
@@ -259,8 +259,8 @@ def test_the_summary_says_why_and_what_to_do(stats: Stats) -> None:
 
 
 def test_the_summary_names_cameras_without_a_picture(stats: Stats) -> None:
-    blind, seen = CameraStats(state="failed", reason="nope.mp4: no such file"), CameraStats(decoded=30)
-    waiting = CameraStats(state="connecting")
+    blind, seen = CameraCounters(state="failed", reason="nope.mp4: no such file"), CameraCounters(decoded=30)
+    waiting = CameraCounters(state="connecting")
     nothing = "\n".join(summary(Snapshot(cameras={"gate": blind, "yard": waiting})))
     assert "no picture came from camera gate: nope.mp4: no such file" in nothing
     assert "no picture came from camera yard: the run was stopped before it answered" in nothing

@@ -190,7 +190,8 @@ void gaitstream_quantise(const QuantiseRequest* ask) {
 void gaitstream_scan(const ScanRequest* ask) {
   const int64_t count = ask->last - ask->first;
   int64_t parts = ask->threads < 1 ? 1 : ask->threads;
-  if (parts > count / 256 + 1) parts = count / 256 + 1;  // a thread is not worth starting for less
+  const int64_t shares = count * ask->probes / 4096 + 1;  // a thread is not worth starting for less
+  if (parts > shares) parts = shares;
   std::vector<std::thread> others;
   for (int64_t i = 1; i < parts; ++i)
     others.emplace_back([=] { scan_range(*ask, ask->first + count * i / parts, ask->first + count * (i + 1) / parts); });
