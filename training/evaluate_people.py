@@ -2,10 +2,13 @@
 
     python training/evaluate_people.py --mocap walks.npz
     python training/evaluate_people.py --mocap walks.npz --gait runs/gait/bundle --everybody
+    python training/evaluate_people.py --mocap walks.npz --checkpoint runs/gait/gait.pt
+    python training/evaluate_people.py --mocap walks.npz --teacher runs/teacher.pt
 
 Every walk is seen by cameras in eight directions; joints are projected, disturbed as pose models disturb
 them, and drawn as heatmaps; the bundle embeds them. Everybody is enrolled by one walk from one view and
-searched by their other walks, from every view. Works with every bundle of `gaitstream export gaitheat`.
+searched by their other walks, from every view. Works with every bundle of `gaitstream export gaitheat`, and
+with checkpoints and teachers that are still being trained.
 Sources are searched one by one: marker sets differ, and would give people away.
 """
 
@@ -13,16 +16,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from mocap import HELD_OUT, Walk, read_walks
-from walks import Noise, disturb
+from train_gait import embed as embed_maps
+from train_teacher import load_teacher
+from walks import GROUPS, Noise, align_points, disturb
 
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.verification import verify
+from gaitstream.kernels import align
+from gaitstream.models.gaitheat.checkpoint import load_module
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.resolve import resolve
 from gaitstream.synth.cameras import look_at
@@ -30,6 +38,10 @@ from gaitstream.synth.skeleton import KEYPOINTS
 
 VIEWS = 8
 SHORT = {"left": "l", "right": "r"}
+
+
+Embed = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Joints in heatmap pixels `[frames, 17, 2]` to an embedding `[parts, dim]`."""
 
 
 @dataclass
@@ -49,17 +61,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mocap", type=Path, required=True)
     parser.add_argument("--gait", default="demo", help="GaitHeat bundle")
+    parser.add_argument("--checkpoint", type=Path, help="instead: written by train_gait.py or fit_metric.py")
+    parser.add_argument("--teacher", type=Path, help="instead: written by train_teacher.py")
     parser.add_argument("--everybody", action="store_true", help="also people who were trained on")
     parser.add_argument("--clean", action="store_true", help="without a pose model's errors")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    recognizer = Recognizer.load(resolve(args.gait, "recognizer"), threads=1)
+    torch.set_num_threads(1)
     walks = [w for w in read_walks(args.mocap) if args.everybody or w.subject in HELD_OUT]
-    result = score(embed(recognizer, walks, args.seed, args.clean))
+    result = score(embed(embedder(args), walks, args.seed, args.clean))
     print(json.dumps(result, indent=2))
 
 
-def embed(recognizer: Recognizer, walks: list[Walk], seed: int, clean: bool) -> Tracklets:
+def embedder(args: argparse.Namespace) -> Embed:
+    """What makes embeddings, by the command line."""
+    if args.teacher:
+        teacher = load_teacher(args.teacher)
+
+        def by_teacher(points: np.ndarray, _: np.random.Generator) -> np.ndarray:
+            joints = align_points(torch.from_numpy(points).float())[None]
+            return np.asarray(teacher.embed(teacher.pooled(joints))[0][0])
+
+        return by_teacher
+    if args.checkpoint:
+        model = load_module(args.checkpoint)
+
+        def by_checkpoint(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            maps, found = draw(points, rng)
+            parts = np.asarray(align(maps, found, groups=GROUPS, gamma_deg=0.0, small_angle="align").parts)
+            embedding: np.ndarray = embed_maps(model, torch.from_numpy(parts)[None])[0]
+            return embedding
+
+        return by_checkpoint
+    recognizer = Recognizer.load(resolve(args.gait, "recognizer"), threads=1)
+
+    def by_bundle(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        embedding: np.ndarray = recognizer.embed(*draw(points, rng))
+        return embedding
+
+    return by_bundle
+
+
+def embed(make: Embed, walks: list[Walk], seed: int, clean: bool) -> Tracklets:
     """Every walk from every view."""
     rng = np.random.default_rng(seed)
     noisy = torch.Generator().manual_seed(seed)
@@ -70,8 +113,7 @@ def embed(recognizer: Recognizer, walks: list[Walk], seed: int, clean: bool) -> 
             points = torch.from_numpy(see(joints, view, rng)).float()[None]
             if not clean:
                 points = disturb(points, noisy, Noise())
-            maps, found = draw(points[0].numpy(), rng)
-            rows.append(recognizer.embed(maps, found))
+            rows.append(make(points[0].numpy(), rng))
             labels.append((walk.subject, walk.source, number, view))
     subjects, sources, numbers, views = zip(*labels, strict=True)
     return Tracklets(np.stack(rows), *map(np.array, (subjects, sources, numbers, views)))

@@ -103,12 +103,12 @@ def main() -> None:
     train = kept_rows(args, model, "train", CROWD, args.people, args.windows)
     held = kept_rows(args, model, "held", HELD, 120, 4)
     head = fusion_head(model)
-    report("as it came", head, *held)
+    report_kinds("as it came", head, held, args.kinds)
     take_statistics(head, train[0])
-    report("statistics of whole windows", head, *held)
+    report_kinds("statistics of whole windows", head, held, args.kinds)
     for power in (0.25, 0.5, 0.75, 1.0):
         fit_discriminants(head, *train, power)
-        report(f"discriminants, gain to the power of {power}", head, *held)
+        report_kinds(f"discriminants, gain to the power of {power}", head, held, args.kinds)
     fit_discriminants(head, *train)
     state = torch.load(args.gait, weights_only=True)["model"]
     state["FCs_fusion.fc_bin"] = head.fcs.fc_bin.detach()
@@ -116,6 +116,14 @@ def main() -> None:
         state[f"BNNecks_fusion.bn1d.{name}"] = value
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": state}, args.out)
+
+
+def report_kinds(what: str, head: Head, held: tuple[Tensor, Tensor], kinds: list[str]) -> None:
+    """Print the scores of people of each kind of walk among themselves."""
+    rows, people = held
+    for number, kind in enumerate(kinds):
+        chosen = people % len(kinds) == number
+        report(f"{what}, {kind}", head, rows[chosen], people[chosen])
 
 
 def kept_rows(
