@@ -111,6 +111,16 @@ class Models:
     frames: int
     """In a tracklet."""
 
+    @classmethod
+    def load(cls, detector: str, pose: str, gait: str, frames: int, threads: int) -> Models:
+        """Open a detector, a pose model and a gait bundle by zoo name or file."""
+        return cls(
+            DetectorModel.load(detector, threads=threads),
+            PoseModel.load(pose, threads=threads),
+            Recognizer.load(resolve(gait, "recognizer"), threads=threads),
+            frames,
+        )
+
     def tracklets(self, images: Sequence[Image]) -> list[np.ndarray]:
         """Embeddings of everybody who lasts, from left to right, in order of time, `[n, parts, dim]` each."""
         return [
@@ -160,6 +170,12 @@ CHANGES: dict[str, Callable[[list[Image]], list[Image]]] = {
 }
 
 
+def measure(models: Models, images: Sequence[Image]) -> dict[str, Any]:
+    """What `compare` says of a video's lasting tracks, and how many tracklets find their other half."""
+    tracklets = models.tracklets(images)
+    return {**compare(tracklets), "right_in_the_other_half": across_halves(tracklets, tracklets)}
+
+
 def measure_changes(models: Models, images: list[Image]) -> dict[str, dict[str, float]]:
     """For every change: `compare`, and how many changed tracklets find their person in the other half."""
     known = models.tracklets(images)
@@ -203,15 +219,9 @@ def main() -> None:
     parser.add_argument("--changes", action="store_true", help="also on changed copies of the video")
     parser.add_argument("--record", type=Path, help="metrics.json of the demo weights to put the result in")
     args = parser.parse_args()
-    models = Models(
-        DetectorModel.load(args.detector, threads=args.threads),
-        PoseModel.load(args.pose, threads=args.threads),
-        Recognizer.load(resolve(args.gait, "recognizer"), threads=args.threads),
-        args.frames,
-    )
+    models = Models.load(args.detector, args.pose, args.gait, args.frames, args.threads)
     images = read(args.video)
-    tracklets = models.tracklets(images)
-    result = {**compare(tracklets), "right_in_the_other_half": across_halves(tracklets, tracklets)}
+    result = measure(models, images)
     print(json.dumps(result, indent=2))
     if args.changes:
         result["changes"] = measure_changes(models, images)

@@ -33,6 +33,12 @@ TOGETHER = 0.6
 
 A few dozen recorded people show few of the ways in which legs, arms and trunk go together.
 """
+SWING_LEFT = {
+    "shoulder": {"right_upper_arm": 0.55, "right_forearm": 0.55},
+    "backpack": {f"{side}_{part}": 0.85 for side in ("left", "right") for part in ("upper_arm", "forearm")},
+}
+"""Share of their swing that arms keep beside a bag."""
+BACKPACK_LEAN = np.radians(3.5)
 WIDEST = 2.5
 """Standard deviations; nobody is drawn farther out."""
 SLOWEST, FASTEST = 0.11, 0.45
@@ -92,12 +98,10 @@ class WalkSpace:
 def _carrying(series: Array, bag: str) -> Array:
     """A bag stills the arm beside it; a backpack bends the trunk. Sizes are plausible, not measured."""
     changed = series.copy()
-    stilled = {"shoulder": ("right",), "backpack": ("left", "right")}.get(bag, ())
-    for side in stilled:
-        for part in ("upper_arm", "forearm"):
-            changed[SEGMENTS.index(f"{side}_{part}"), :, 1:] *= 0.55 if bag == "shoulder" else 0.85
+    for segment, left in SWING_LEFT.get(bag, {}).items():
+        changed[SEGMENTS.index(segment), :, 1:] *= left
     if bag == "backpack":
-        changed[SEGMENTS.index("spine"), 0, 0] += np.radians(3.5)
+        changed[SEGMENTS.index("spine"), 0, 0] += BACKPACK_LEAN
     return changed
 
 
