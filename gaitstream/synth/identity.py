@@ -95,7 +95,7 @@ class WalkerIdentity:
     arm_abduction: tuple[float, float]
     arm_lag: float
     style: WalkStyle | None = None
-    """How a learned walk looks. Where it is None people walk by the formula of `gait`, with the traits above."""
+    """How a learned walk looks. Where None, people walk by the formula of `gait`, with the traits above."""
 
     def once(self, rng: np.random.Generator, bag: str) -> WalkerIdentity:
         """The same person on one walk, carrying a bag: nobody walks the same way twice.
