@@ -32,6 +32,8 @@ class Reason(StrEnum):
     TOO_DARK = "too_dark"
     OUTSIDE_REGION = "outside_region"
     ID_SWITCH_SUSPECTED = "id_switch_suspected"
+    SETTLED = "settled"
+    OVERLOAD = "overload"
     NO_GALLERY = "no_gallery"
     BELOW_THRESHOLD = "below_threshold"
     AMBIGUOUS = "ambiguous"

@@ -129,6 +129,8 @@ class Camera(Section):
     """Frames analysed per second; the rest is skipped and counted. null: every frame."""
     detect_every: Annotated[int, Field(ge=1, le=30)] = 1
     """Detect on every k-th analysed frame and let the tracker predict in between."""
+    still_every: Annotated[int, Field(ge=1, le=300)] = 1
+    """Detect on every k-th frame only while nobody is tracked and the picture stays the same. 1: always."""
     regions: list[Polygon] = []
     """Polygons `[[x, y], ...]` in pixels; a person counts when the feet are inside one. Empty: everywhere."""
     region_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
@@ -265,7 +267,7 @@ class RuntimeSection(Section):
 
     name: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"] = "auto"
     """`gaitstream doctor` says what `auto` picks here and why."""
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"] = "auto"
     """`auto` picks among the precisions that the bundle's parity report, or the model's manifest, allows."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of each engine. null: the runtime's choice."""
@@ -273,6 +275,9 @@ class RuntimeSection(Section):
     """Most person crops, or frames, in one call of an engine."""
     deadline_ms: Annotated[float, Field(ge=0, le=1000)] = 10.0
     """How long a batch waits to fill across cameras."""
+    latency_ms: Annotated[float, Field(ge=20, le=60_000)] | None = None
+    """Objective for 95% of the live frames, from capture to analysed: under load the least valuable work is
+    left out, counted as `overload`. null: nothing is left out."""
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     """Number of the GPU, for runtimes that have one. Another than the first one is asked of every network."""
 
@@ -330,6 +335,10 @@ class Tracklets(Section):
     """Accepted frames from which a provisional decision is made."""
     max_gap_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """A longer time without an accepted frame starts the window afresh."""
+    settled_after: Annotated[int, Field(ge=1, le=8)] = 3
+    """Full windows in a row that name the same person and settle a track."""
+    settled_every: Annotated[int, Field(ge=1, le=30)] = 1
+    """Of a settled track every k-th frame is encoded; the others count as `settled`. 1: all."""
 
     @model_validator(mode="after")
     def _stride_divides(self) -> Tracklets:
@@ -382,6 +391,17 @@ class Retention(Section):
     """Days an unknown visitor is kept. null: for ever."""
 
 
+class Shards(Section):
+    """A gallery in parts, held by actors of a Ray cluster; `gaitstream plan --enrolled N` says when."""
+
+    count: Annotated[int, Field(ge=1, le=1024)]
+    """Parts; each machine of the cluster may hold several."""
+    replicas: Annotated[int, Field(ge=1, le=8)] = 1
+    """Copies of each part, on different machines where there are as many."""
+    address: str = "auto"
+    """Of the Ray cluster: `auto` for the one this machine is part of, `HOST:PORT`, or `ray://HOST:PORT`."""
+
+
 class GallerySection(Section):
     """Who is known, and how sure one must be."""
 
@@ -392,6 +412,8 @@ class GallerySection(Section):
     key: Annotated[str, Field(pattern=r"^(none|(file|env|command):.+)$")] | None = None
     """Where the gallery's key comes from: `file:PATH`, `env:NAME`, `command:WORDS`; `none` for a gallery that
     is not encrypted. null: `<path>.key`."""
+    shards: Shards | None = None
+    """Searched on several machines. null: every machine keeps all of it in memory."""
     retention: Retention = Retention()
     """What is erased when."""
     watchlist_only: bool = False
@@ -463,6 +485,30 @@ class Saving(Section):
     """When all together are larger, the oldest are deleted. null: never."""
 
 
+class Evidence(Section):
+    """What a run keeps beside its events for people who look at them, sealed with the gallery's key."""
+
+    keep: bool = False
+    """Keep pictures, embeddings, distances and limits of every track that was decided."""
+    folder: FilePath | None = None
+    """Folder of all that is kept. null: `<name of this file>.evidence` beside it."""
+    pictures: Annotated[int, Field(ge=1, le=120)] = 12
+    """Most pictures of a track, spread over its life; a quarter as many of its frames that were not used."""
+    minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
+    """How many of each camera's last minutes are kept, a picture a second. null: none."""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = 30.0
+    """Older evidence is deleted. null: never."""
+    most_gib: Annotated[float, Field(gt=0)] | None = None
+    """When all tracks together are larger, the oldest are deleted. null: never."""
+    live: bool = False
+    """Offer annotated pictures on a socket that this user alone may open; drawn while somebody looks."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is kept at all."""
+        return self.keep or self.minutes is not None
+
+
 class DeepStream(Section):
     """The GPU front end, used with `--frontend deepstream`."""
 
@@ -521,8 +567,20 @@ class Config(Section):
     """What is counted."""
     saving: Saving = Saving()
     """What is left on the disk."""
+    evidence: Evidence = Evidence()
+    """What is kept for people who look at events."""
     deepstream: DeepStream = DeepStream()
     """The GPU front end."""
+
+    @model_validator(mode="after")
+    def _evidence_sealed(self) -> Config:
+        if self.evidence.writes and self.gallery.where is None:
+            text = "evidence is sealed with the gallery's key: add 'gallery: {path: people.gallery}'"
+            raise _misfit(text, "evidence")
+        if self.evidence.minutes is not None and self.gallery.watchlist_only:
+            text = "pictures of everybody are kept, which gallery.watchlist_only forbids; leave it out"
+            raise _misfit(text, "evidence", "minutes")
+        return self
 
     @model_validator(mode="after")
     def _ids_unique(self) -> Config:
@@ -532,6 +590,19 @@ class Config(Section):
             if first != index:
                 text = f"{camera.id!r} is the id of cameras[{first}] already; give every camera its own"
                 raise _misfit(text, "cameras", index, "id")
+        return self
+
+    @model_validator(mode="after")
+    def _settled_windows_go_on(self) -> Config:
+        every, gap_s = self.tracklets.settled_every, self.tracklets.max_gap_s
+        for camera in self.cameras:
+            if camera.fps is not None and every > 1 and every / camera.fps >= gap_s:
+                text = (
+                    f"every {every}th of {camera.id}'s {camera.fps:g} frames a second leaves gaps of "
+                    f"max_gap_s, {gap_s:g} s, in which no window would close: at most "
+                    f"{max(1, math.ceil(gap_s * camera.fps) - 1)}"
+                )
+                raise _misfit(text, "tracklets", "settled_every")
         return self
 
     def camera(self, camera_id: str) -> Camera:

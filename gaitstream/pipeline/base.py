@@ -8,13 +8,14 @@ is composed of the parts it needs. `gaitstream.runners` finds them, and others',
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from gaitstream.config.schema import Config
 from gaitstream.events import Publisher
+from gaitstream.pipeline.observe import Observer
 from gaitstream.telemetry.stats import Snapshot
 
 IDLE_S = 0.2
@@ -80,6 +81,8 @@ class RunOptions:
         frontend: `native`, `deepstream`, or `auto`: DeepStream where it is installed.
         view: DeepStream's annotated pictures.
         insecure: publish to other machines without keys.
+        observe: makes further hooks of a run, in the process that decides: functions of a module, which
+            travel to workers by name.
     """
 
     config: Path
@@ -95,6 +98,7 @@ class RunOptions:
     frontend: FrontEnd = "auto"
     view: bool = False
     insecure: bool = False
+    observe: tuple[Callable[[RunOptions, Config], Sequence[Observer]], ...] = ()
 
 
 @dataclass(frozen=True)

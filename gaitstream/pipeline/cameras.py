@@ -14,8 +14,10 @@ from gaitstream.config.schema import Camera, Config
 from gaitstream.data import Detections, Frame
 from gaitstream.pipeline.base import IDLE_S
 from gaitstream.pipeline.cuts import CutDetector
+from gaitstream.pipeline.shedding import Share
 from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.stillness import StillnessGate
 from gaitstream.pipeline.track import CameraTracker, Tracked
 from gaitstream.telemetry.stats import CameraCounters, Stats
 
@@ -44,6 +46,9 @@ class CameraStream:
     _analysed: int = field(default=0, init=False)
     _last_ns: int = field(default=0, init=False)
     _cuts: CutDetector = field(default_factory=CutDetector, init=False)
+    _gate: StillnessGate = field(default_factory=StillnessGate, init=False)
+    _share: Share = field(default_factory=Share, init=False)
+    _still: int = field(default=0, init=False)
 
     @classmethod
     def start(
@@ -62,9 +67,29 @@ class CameraStream:
         reader.start()
         return stream
 
-    def needs_detection(self) -> bool:
-        """Whether the next frame is one of those that are detected on."""
-        return self._analysed % self.camera.detect_every == 0
+    def needs_detection(self, frame: Frame, share: float = 1.0) -> bool:
+        """Whether the next frame is detected on.
+
+        Args:
+            frame: the next one.
+            share: of the frames due that are detected on under this load.
+        """
+        if self._analysed % self.camera.detect_every:
+            return False
+        if self._is_still(frame):
+            self.stats.undetected["still"] += 1
+            return False
+        if self._share.take(share, 1):
+            return True
+        self.stats.undetected["overload"] += 1
+        return False
+
+    def _is_still(self, frame: Frame) -> bool:
+        """Whether detection can wait because nothing has come in."""
+        every = self.camera.still_every
+        still = every > 1 and not self.tracker.follows and self._gate.is_still(frame.image)
+        self._still = (self._still + 1) % every if still else 0
+        return self._still != 0
 
     def note_taken(self, frame: Frame) -> None:
         """A frame left the queue: learn the clock's distance to capture times."""
@@ -86,6 +111,7 @@ class CameraStream:
             tracked = self.tracker.predict(frame.index, frame.time_ns)
         else:
             tracked = self.tracker.update(frame.index, frame.time_ns, size, found)
+            self._gate.note_detection(len(found.boxes))
         return replace(tracked, ended=lost + tracked.ended) if lost else tracked
 
     def end_tracks(self) -> tuple[int, ...]:

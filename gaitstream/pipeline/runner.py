@@ -42,6 +42,7 @@ from gaitstream.pipeline.pace import EncodePacer, count_people
 from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
+from gaitstream.pipeline.shedding import LatencyControl, WorkSelector
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.telemetry.stats import Snapshot, Stats
@@ -110,6 +111,9 @@ class Pipeline:
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
         self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
         self._pacer = EncodePacer()
+        self._selector = WorkSelector(self._session.decider.labels)
+        self._control = LatencyControl(config.runtime.latency_ms)
+        self._realtime = realtime
         warm_up(self._detector, config)
 
     @property
@@ -147,7 +151,7 @@ class Pipeline:
                 continue
             found = self._detect(frames)
             tracked = self._track(frames, found)
-            encoded = self._encode([one.work for one in tracked])
+            encoded = self._encode(self._select([one.work for one in tracked]))
             self._decide(tracked, encoded)
             self._show(tracked, encoded)
         return self._end()
@@ -190,7 +194,7 @@ class Pipeline:
         """People in every frame that is due for detection, in one batch across cameras."""
         due = []
         for index, (stream, frame) in enumerate(frames):
-            if stream.needs_detection():
+            if stream.needs_detection(frame, self._control.detected):
                 due.append(index)
             stream.note_taken(frame)
             self._session.decider.set_skew(frame.camera, stream.skew_ns or 0)
@@ -224,6 +228,13 @@ class Pipeline:
             stream.reader.fail(str(error))
             return ()
 
+    def _select(self, works: list[Work]) -> list[Work]:
+        """Whoever is worth encoding under the load of now."""
+        rule = self.config.tracklets
+        self._selector.settled_after, self._selector.settled_every = rule.settled_after, rule.settled_every
+        self._control.objective_ms = self.config.runtime.latency_ms
+        return self._selector.select(works, self._control.encoded)
+
     def _encode(self, works: list[Work]) -> Encoded:
         """Features of everybody who is evidence, in calls short enough to hear a stop."""
         out = Encoded([], [])
@@ -239,6 +250,7 @@ class Pipeline:
                 self._pacer.learn(people, time.perf_counter() - started)
             out.persons += encoded.persons
             out.features += encoded.features
+            out.looks += encoded.looks
             for step, seconds in encoded.seconds.items():
                 self.stats.observe(step, seconds * 1e3)
         return out
@@ -253,17 +265,23 @@ class Pipeline:
         self._session.decider.take(frames, encoded.features, ended)
         for camera, track in ended:
             self._session.judge.forget(camera, [track])
+            self._selector.forget(camera, track)
 
     def _show(self, tracked: list[TrackedWork], encoded: Encoded) -> None:
         """Count the frames and show them to the observers."""
         done = tracked[: len(encoded.persons)]
         now_ns = time.time_ns()
+        for observer in self._session.observers:
+            observer.on_looks(encoded.looks)
         for one, persons in zip(done, encoded.persons, strict=True):
             frame = one.work.frame
             stream = self._cameras[frame.camera]
             stream.stats.analysed += 1
             delay_ns = now_ns - frame.time_ns - (stream.skew_ns or 0)
-            stream.stats.latency.observe(max(0, delay_ns) / 1e6)
+            delay_ms = max(0, delay_ns) / 1e6
+            stream.stats.latency.observe(delay_ms)
+            if stream.reader.live or self._realtime:
+                self._control.observe(delay_ms)
             for observer in self._session.observers:
                 observer.on_frame(frame, persons, self._session.decider.labels(frame.camera))
         for one in tracked[len(done) :]:
@@ -337,7 +355,7 @@ def load_detector(config: Config) -> DetectorModel:
         layout=chosen.layout,
         nms_iou=chosen.nms_iou,
         runtime=runtime.name,
-        precision=runtime.precision,
+        precision="auto" if runtime.precision in ("int8", "fp8") else runtime.precision,
         threads=runtime.threads,
         batch=runtime.batch,
         device=runtime.device,

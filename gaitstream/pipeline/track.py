@@ -109,6 +109,11 @@ class CameraTracker:
         )
         return Tracked(persons)
 
+    @property
+    def follows(self) -> bool:
+        """Whether there is anybody to follow, lost ones among them."""
+        return bool(self._tracker.tracks)
+
     def reset(self) -> tuple[int, ...]:
         """End every track: the stream is another one. Returns the ids that ended."""
         ended = tuple(sorted(self._paths))

@@ -28,6 +28,7 @@ _GAUGES = (
 )
 _BY_KEY = (
     ("rejections", "reason", "Person-frames not used, by reason."),
+    ("undetected", "reason", "Frames nobody was looked for in, by reason."),
     ("outcomes", "status", "Ended tracks by final status."),
     ("unnamed", "reason", "Ended tracks without an identity, by reason."),
 )
@@ -105,6 +106,8 @@ def _of_the_process(snapshot: Snapshot) -> Iterator[Metric]:
         [("", snapshot.event_latency)],
         _MS,
     )
+    evidence = (([fate], count) for fate, count in snapshot.evidence.items())
+    yield _counter("evidence", "Evidence by fate: kept, or why it could not be.", ["fate"], evidence)
     published = (([kind], count) for kind, count in snapshot.events.items())
     yield _counter("events", "Events published.", ["type"], published)
     yield _gauge(

@@ -132,6 +132,45 @@ def test_from_enrolment_to_identity(
     check_saved(tmp_path, finals)
 
 
+def test_settled_tracks_are_encoded_less_and_named_all_the_same(
+    shared: Path, bundle: Bundle, tmp_path: Path, open_models: dict[str, Any]
+) -> None:
+    saving = {"settled_after": 1, "settled_every": 3}
+    nearest = {"path": "p.gallery", "threshold": 100.0, "margin": 0.0}  # a random network tells no strangers
+    path = write_cams(tmp_path, shared, bundle.root, gallery=nearest, tracklets=saving)
+    config = load_config(path)
+    walks = [walk for walk in watch_video(config, walkers(shared), match=False) if walk.usable]
+    for name, walk in zip(("Ada", "Bob", "Cleo", "Dan"), walks, strict=True):
+        enroll_walk(config, name, walk, "walkers")
+    heard = Heard()
+    with Pipeline(config, sink=heard, **open_models) as pipeline:
+        pipeline.run()
+        gate = pipeline.snapshot().cameras["gate"]
+    finals = [event for event in heard.events if isinstance(event, IdentityFinal)]
+    assert {event.person for event in finals if event.person} == {"Ada", "Bob", "Cleo", "Dan"}
+    assert gate.rejections["settled"] > gate.person_frames / 3
+    assert gate.encoded + sum(gate.rejections.values()) == gate.person_frames
+
+
+def test_an_objective_nobody_can_meet_sheds_work_and_keeps_the_frames(
+    shared: Path, bundle: Bundle, tmp_path: Path, open_models: dict[str, Any]
+) -> None:
+    path = write_cams(
+        tmp_path,
+        shared,
+        bundle.root,
+        [camera(shared, fps=FPS)],
+        runtime={"latency_ms": 20, "deadline_ms": 40},
+    )
+    with Pipeline(load_config(path), realtime=True, **open_models) as pipeline:
+        pipeline.run()
+        gate = pipeline.snapshot().cameras["gate"]
+    assert gate.rejections["overload"] > 0
+    assert gate.undetected["overload"] > 0
+    assert gate.analysed + gate.dropped == SAMPLED
+    assert gate.encoded + sum(gate.rejections.values()) == gate.person_frames
+
+
 def check_order(events: list[Event]) -> None:
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunStopped)
