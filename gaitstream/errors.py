@@ -82,6 +82,10 @@ class EvidenceForbiddenError(EvidenceError):
     """It is of a camera that whoever asks may not see."""
 
 
+class FleetError(GaitstreamError):
+    """The fleet's database cannot be used, or what a fleet needs is missing or wrong."""
+
+
 class TelemetryError(GaitstreamError):
     """Metrics and health checks cannot be served."""
 

@@ -52,7 +52,7 @@ if [ "$profile" = dev ]; then
     command -v g++ >/dev/null || packages "the CPU kernels are compiled in the tests" g++ ||
         echo "setup: without g++ the tests of the compiled kernels are skipped" >&2
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
-        packages "the tests of the shared gallery start a real server" postgresql ||
+        packages "the tests of the shared gallery and of the fleet start a real server" postgresql ||
         echo "setup: without it those tests are skipped" >&2
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
         packages "the tests of the RTSP source start a real server" python3-gi \

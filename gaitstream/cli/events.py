@@ -174,6 +174,7 @@ def _connection(command: argparse.ArgumentParser) -> None:
     option(
         "--replay", action="append", metavar="ADDRESS", help="of its replay socket (default: the next port)"
     )
+    option("--fleet", metavar="URL", help="database of a fleet: all its workers, also those that come later")
     option("--key", type=Path, metavar="FILE", help="this listener's .key file, where keys are asked for")
     option("--server-key", action="append", metavar="KEY", help="the publisher's .pub file or key")
 

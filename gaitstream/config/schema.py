@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     ValidationInfo,
@@ -24,8 +22,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from gaitstream.config.fleet import Fleet
 from gaitstream.config.paths import anchor
 from gaitstream.config.secret_url import SecretUrl
+from gaitstream.config.section import Section
 from gaitstream.models.detector_layouts import LAYOUTS as DETECTOR_LAYOUTS
 from gaitstream.models.resolve import is_path
 from gaitstream.models.segmentation_layouts import LAYOUTS as SEGMENTATION_LAYOUTS
@@ -76,23 +76,6 @@ def _one_of(registry: Registry[Any]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
-
-
-class Section(BaseModel):
-    """What every section has: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,  # it may be a password
-    )
-
-    @classmethod
-    def allowed_keys(cls) -> list[str]:
-        """The keys it takes."""
-        return list(cls.model_fields)
 
 
 class CameraThresholds(Section):
@@ -571,6 +554,8 @@ class Config(Section):
     """What is kept for people who look at events."""
     deepstream: DeepStream = DeepStream()
     """The GPU front end."""
+    fleet: Fleet = Fleet()
+    """One site on many machines."""
 
     @model_validator(mode="after")
     def _evidence_sealed(self) -> Config:

@@ -31,6 +31,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
         latency_ms: of a decision: `decide`, milliseconds from the capture of the last frame used to the
             decision, and what each stage's last batch took: `detect`, `track`, `encode`, `embed` and so on.
         models: fingerprint of each recognizer used, by model name.
+        lease: in a fleet, the fencing token of the camera's lease: where two workers speak of one camera, the
+            larger one has it; 0 elsewhere.
     """
 
     family: ClassVar[str] = "event"
@@ -45,6 +47,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     published_at: str = ""
     latency_ms: dict[str, float] = {}
     models: dict[str, str] = {}
+    lease: int = 0
 
     @property
     def type(self) -> str:
@@ -156,8 +159,8 @@ class TrackEnded(Event, frozen=True, kw_only=True, tag="track.ended"):
     Attributes:
         camera: id of the camera in cams.yaml.
         track: id of the track, unique per camera and run.
-        cause: `lost` (not seen for a while), `camera_offline`, `camera_removed`, `end_of_stream` or
-            `shutdown`.
+        cause: `lost` (not seen for a while), `camera_offline`, `camera_removed`, `camera_moved` (to another
+            worker of the fleet), `end_of_stream` or `shutdown`.
         first_ns: capture time of the first frame it was seen in, UTC nanoseconds.
         seen: frames the track was seen in.
         accepted: frames of those that were evidence of gait.
@@ -204,7 +207,8 @@ class CameraOffline(Event, frozen=True, kw_only=True, tag="camera.offline"):
 
     Attributes:
         camera: id of the camera in cams.yaml.
-        cause: `error`, `stalled`, `end_of_stream`, `removed` or `shutdown`.
+        cause: `error`, `stalled`, `end_of_stream`, `removed`, `moved` (to another worker of the fleet) or
+            `shutdown`.
         detail: one line for people; free of credentials.
     """
 

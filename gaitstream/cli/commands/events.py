@@ -83,11 +83,12 @@ def _subscribe(
     endpoints = args.endpoint or [DEFAULT_ENDPOINT]
     begin = read_since(since)
     with Subscriber(
-        endpoints, args.replay, topics=topics, since=begin,  # type: ignore[arg-type]
+        endpoints, args.replay, topics=topics, since=begin, fleet=args.fleet,  # type: ignore[arg-type]
         key=args.key, server_key=one_or_all(args.server_key), on_notice=tell,
     ) as subscriber:  # fmt: skip
         if args.wait:
-            print(f"waiting for {', '.join(endpoints)}", file=sys.stderr, flush=True)
+            where = "the fleet's workers" if args.fleet else ", ".join(endpoints)
+            print(f"waiting for {where}", file=sys.stderr, flush=True)
         else:
             subscriber.wait_connected(PATIENCE_S)
         yield subscriber
