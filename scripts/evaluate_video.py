@@ -1,9 +1,14 @@
 """Do a gait model's embeddings hold on a real video? Successive tracklets of everybody in it, compared.
 
     python scripts/evaluate_video.py street.mp4 --detector yolox_nano.onnx --pose simplepose.onnx
+    python scripts/evaluate_video.py street.mp4 --detector yolox_nano.onnx --pose simplepose.onnx --changes
 
-No labels are needed: whoever is tracked throughout is somebody, and a track's successive tracklets should be
-nearer to each other than to any tracklet of the others. For footage in which nobody leaves and comes back.
+No labels are needed: whoever is tracked throughout is somebody, and a track's successive tracklets should
+be nearer to each other than to any tracklet of the others. For footage in which nobody leaves and comes
+back. With `--changes` the video is also mirrored, reversed, scaled, rotated, compressed again and halved in
+rate, and the second half of everybody's changed tracklets is searched among the first half of the unchanged
+ones. A changed video must show the same people from left to right, or from right to left where it is
+mirrored.
 """
 
 from __future__ import annotations
@@ -11,11 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.config.schema import Camera, Sources, Tracking
 from gaitstream.config.secret_url import SecretUrl
@@ -27,6 +35,11 @@ from gaitstream.models.resolve import resolve
 from gaitstream.pipeline.source import create_source
 from gaitstream.pipeline.track import CameraTracker
 
+Image = NDArray[np.uint8]
+
+FRAME_NS = 33_333_333
+"""Between pictures, for the tracker; the videos give 30 a second."""
+
 
 @dataclass
 class Track:
@@ -37,24 +50,28 @@ class Track:
     middles: list[float] = field(default_factory=list)
 
 
-def follow(video: Path, detector: str, pose: PoseModel, threads: int) -> list[Track]:
-    """Everybody who is tracked for at least 80% of the video, from left to right."""
+def read(video: Path) -> list[Image]:
+    """All pictures, BGR."""
     source = create_source(Camera(id="video", url=SecretUrl(str(video))), Sources())
-    model = DetectorModel.load(detector, threads=threads)
+    source.open()
+    images = []
+    while (picture := source.read()) is not None:
+        images.append(picture.to_image())
+    source.close()
+    return images
+
+
+def follow(images: Sequence[Image], model: DetectorModel, pose: PoseModel) -> list[Track]:
+    """Everybody who is tracked for at least 80% of the pictures, from left to right."""
     tracker = CameraTracker("video", Tracking(), None)
     tracks: dict[int, Track] = defaultdict(Track)
-    source.open()
-    index = 0
-    while (picture := source.read()) is not None:
-        image = picture.to_image()
+    for index, image in enumerate(images):
         (found,) = model.detect([image])
-        seen = tracker.update(index, picture.time_ns, (picture.width, picture.height), found).persons
-        for person in seen:
+        height, width = image.shape[:2]
+        for person in tracker.update(index, index * FRAME_NS, (width, height), found).persons:
             tracks[person.track].crops.append(pose.crop(image, person.box[None])[0])
             tracks[person.track].middles.append(float(person.box[[0, 2]].mean()))
-        index += 1
-    source.close()
-    lasting = [track for track in tracks.values() if len(track.crops) >= 0.8 * index]
+    lasting = [track for track in tracks.values() if len(track.crops) >= 0.8 * len(images)]
     return sorted(lasting, key=lambda track: np.mean(track.middles))
 
 
@@ -84,18 +101,110 @@ def compare(tracklets: list[np.ndarray]) -> dict[str, Any]:
     }
 
 
-def measure(video: Path, detector: str, pose: str, gait: str, frames: int, threads: int) -> dict[str, Any]:
-    """What `compare` says of a video's lasting tracks, cut into tracklets of so many usable frames."""
-    pose_model = PoseModel.load(pose, threads=threads)
-    recognizer = Recognizer.load(resolve(gait, "recognizer"), threads=threads)
-    embeddings = []
-    for track in follow(video, detector, pose_model, threads):
-        maps = pose_model.heatmaps(np.stack(track.crops))
+@dataclass
+class Models:
+    """What turns pictures into tracklets."""
+
+    detector: DetectorModel
+    pose: PoseModel
+    gait: Recognizer
+    frames: int
+    """In a tracklet."""
+
+    @classmethod
+    def load(cls, detector: str, pose: str, gait: str, frames: int, threads: int) -> Models:
+        """Open a detector, a pose model and a gait bundle by zoo name or file."""
+        return cls(
+            DetectorModel.load(detector, threads=threads),
+            PoseModel.load(pose, threads=threads),
+            Recognizer.load(resolve(gait, "recognizer"), threads=threads),
+            frames,
+        )
+
+    def tracklets(self, images: Sequence[Image]) -> list[np.ndarray]:
+        """Embeddings of everybody who lasts, from left to right, in order of time, `[n, parts, dim]` each."""
+        return [
+            np.stack([self.gait.embed(maps[some], found[some]) for some in windows])
+            for maps, found, windows in map(self._windows, follow(images, self.detector, self.pose))
+            if len(windows)
+        ]
+
+    def _windows(self, track: Track) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Heatmaps and joints of a track's crops, and the usable ones in windows `[n, frames]`."""
+        maps = self.pose.heatmaps(np.stack(track.crops))
         found = keypoints(maps)
-        usable = np.flatnonzero(recognizer.accepts(found))
-        windows = usable[: len(usable) // frames * frames].reshape(-1, frames)
-        embeddings.append(np.stack([recognizer.embed(maps[some], found[some]) for some in windows]))
-    return compare(embeddings)
+        usable = np.flatnonzero(self.gait.accepts(found))
+        return maps, found, usable[: len(usable) // self.frames * self.frames].reshape(-1, self.frames)
+
+
+def rotated(degrees: float) -> Callable[[Image], Image]:
+    """A rotation of pictures about their middle."""
+
+    def rotate(image: Image) -> Image:
+        height, width = image.shape[:2]
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+        return np.asarray(cv2.warpAffine(image, turn, (width, height)), np.uint8)
+
+    return rotate
+
+
+def compressed(image: Image) -> Image:
+    """A picture after JPEG of quality 25."""
+    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 25])
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+
+
+CHANGES: dict[str, Callable[[list[Image]], list[Image]]] = {
+    "as it is": lambda images: images,
+    "mirrored": lambda images: [np.ascontiguousarray(image[:, ::-1]) for image in images],
+    "reversed in time": lambda images: images[::-1],
+    "half size": lambda images: [
+        np.asarray(cv2.resize(i, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+        for i in images
+    ],
+    "rotated by 5 degrees": lambda images: [rotated(5)(image) for image in images],
+    "rotated by 10 degrees": lambda images: [rotated(10)(image) for image in images],
+    "rotated by -10 degrees": lambda images: [rotated(-10)(image) for image in images],
+    "compressed again": lambda images: [compressed(image) for image in images],
+    "half frame rate": lambda images: images[::2],
+}
+
+
+def measure(models: Models, images: Sequence[Image]) -> dict[str, Any]:
+    """What `compare` says of a video's lasting tracks, and how many tracklets find their other half."""
+    tracklets = models.tracklets(images)
+    return {**compare(tracklets), "right_in_the_other_half": across_halves(tracklets, tracklets)}
+
+
+def measure_changes(models: Models, images: list[Image]) -> dict[str, dict[str, float]]:
+    """For every change: `compare`, and how many changed tracklets find their person in the other half."""
+    known = models.tracklets(images)
+    results = {}
+    for name, change in CHANGES.items():
+        changed = models.tracklets(change(images))
+        result = {"people": float(len(changed))}
+        if len(changed) == len(known):
+            same_order = changed[::-1] if name == "mirrored" else changed
+            result |= {key: value for key, value in compare(changed).items() if key.startswith("nearer")}
+            result["right_in_the_other_half"] = across_halves(known, same_order, name == "reversed in time")
+        results[name] = result
+        print(f"{name:24}", {key: round(value, 1) for key, value in result.items()}, flush=True)
+    return results
+
+
+def across_halves(known: list[np.ndarray], changed: list[np.ndarray], backwards: bool = False) -> float:
+    """Percentage of tracklets of the second half whose nearest one of the first half is the same person's.
+
+    Args:
+        known: embeddings of each person, in order of time.
+        changed: of the same people.
+        backwards: whether the changed video runs backwards, so that its first half shows the second.
+    """
+    gallery = [own[: len(own) // 2] for own in known]
+    probes = [own[: len(own) // 2] if backwards else own[(len(own) + 1) // 2 :] for own in changed]
+    enrolled, asked = (np.repeat(np.arange(len(x)), [len(own) for own in x]) for x in (gallery, probes))
+    nearest = pairwise(np.concatenate(probes), np.concatenate(gallery)).argmin(1)
+    return 100 * float(np.mean(enrolled[nearest] == asked))
 
 
 def main() -> None:
@@ -107,10 +216,15 @@ def main() -> None:
     parser.add_argument("--gait", default="demo", help="GaitHeat bundle")
     parser.add_argument("--frames", type=int, default=30, help="frames in a tracklet")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--changes", action="store_true", help="also on changed copies of the video")
     parser.add_argument("--record", type=Path, help="metrics.json of the demo weights to put the result in")
     args = parser.parse_args()
-    result = measure(args.video, args.detector, args.pose, args.gait, args.frames, args.threads)
+    models = Models.load(args.detector, args.pose, args.gait, args.frames, args.threads)
+    images = read(args.video)
+    result = measure(models, images)
     print(json.dumps(result, indent=2))
+    if args.changes:
+        result["changes"] = measure_changes(models, images)
     if args.record:
         figures = json.loads(args.record.read_text())
         figures["video"] = {**result, "name": args.video.name, "pose_model": Path(args.pose).stem}

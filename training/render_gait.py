@@ -14,13 +14,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from walks import CROWD, GROUPS
+from walks import CROWD, GROUPS, KINDS, crowd_member
 
 from gaitstream.kernels import align
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
-from gaitstream.synth.identity import sample_identity
 from gaitstream.synth.render import Renderer
 from gaitstream.synth.studio import Pass, sample_camera, sample_pass
 
@@ -41,6 +40,9 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--seed", type=int, default=CROWD, help="of the crowd; another to hold out")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=["formula"], help="of walk, taking turns"
+    )
     parser.add_argument("--cameras", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
@@ -57,7 +59,7 @@ def main() -> None:
     encoded = ("parts", "points", "found", "scores")
     kept: dict[str, list[np.ndarray]] = {name: [] for name in (*encoded, "people", "cameras")}
     for person in range(args.first, args.first + args.people):
-        identity = sample_identity(args.seed, person)
+        identity = crowd_member(args.seed, person, args.kinds)
         for day in range(args.passes):
             number = int(rng.integers(len(cameras)))
             look = sample_appearance(args.seed, person, day)

@@ -26,7 +26,7 @@ from schedule import follow_clock
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from train_teacher import Teacher, load_teacher
-from walks import CROWD, Noise, WalkBank, align_points, draw_keypoints, draw_parts
+from walks import CROWD, KINDS, Noise, WalkBank, align_points, draw_keypoints, draw_parts
 from workers import join, my_rank, seconds_since, share_gradients
 
 from gaitstream.evaluate.distances import pairwise
@@ -130,6 +130,10 @@ def main() -> None:
     parser.add_argument("--rendered", type=Path, help="written by render_gait.py")
     parser.add_argument("--share", type=float, default=0.5, help="share of rendered sequences")
     parser.add_argument("--held", type=Path, help="people not trained on, written by render_gait.py")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=["formula"], help="of walk, taking turns"
+    )
+    parser.add_argument("--walks", type=int, default=2, help="of every person")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--trunk", type=Path, help="checkpoint to take convolutions from; may lack blocks")
     parser.add_argument("--freeze", type=int, default=0, help="stages, from the first, that stay as they are")
@@ -207,7 +211,8 @@ def take_over(model: GaitHeat, state: dict[str, Tensor]) -> None:
 def train(args: argparse.Namespace) -> None:
     """The loop; the learning rate follows the clock, so that a run fits its time."""
     teacher = load_teacher(args.teacher)
-    bank, unseen = WalkBank(CROWD, teacher.crowd, 2), WalkBank(CROWD + 5000, 60, 2)
+    bank = WalkBank(CROWD, teacher.crowd, args.walks, args.kinds)
+    unseen = WalkBank(CROWD + 5000, 60, 2, args.kinds)
     model = start_model(args, teacher)
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True

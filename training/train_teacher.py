@@ -18,7 +18,7 @@ import torch
 from head import Head, identity_loss
 from schedule import follow_clock
 from torch import Tensor, nn
-from walks import CROWD, Noise, WalkBank, align_points, disturb, draw_keypoints
+from walks import CROWD, KINDS, Noise, WalkBank, align_points, disturb, draw_keypoints
 
 STRIPS, WIDTH, CHANNELS, DIM = 16, 192, 64, 64
 REACH = 17.0
@@ -79,11 +79,15 @@ def main() -> None:
     parser.add_argument("--rendered", type=Path, help="written by render_gait.py: joints that were found")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--resume", type=Path, help="a teacher to go on with; its features drift little")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=["formula"], help="of walk, taking turns"
+    )
+    parser.add_argument("--walks", type=int, default=2, help="of every person")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    bank = WalkBank(CROWD, args.people, 2)
+    bank = WalkBank(CROWD, args.people, args.walks, args.kinds)
     net = Teacher(args.people)
     if args.resume:
         net.load_state_dict(torch.load(args.resume, weights_only=True)["state"])

@@ -8,7 +8,8 @@ width of the peaks, imprecise person boxes).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from gaitstream.synth.gait import LEAD, pose
-from gaitstream.synth.identity import WalkerIdentity, sample_identity
+from gaitstream.synth.identity import WalkerIdentity, WalkKind, sample_identity
 from gaitstream.synth.paths import Line
 from gaitstream.synth.skeleton import LIMBS
 
@@ -26,6 +27,15 @@ CROWD = 1
 """Seed of the training identities. Rendered and drawn walkers of one number have to be the same person."""
 PHASES = 48
 TARGET_XY = (24.0, 16.0)
+KINDS: tuple[WalkKind, ...] = ("formula", "learned")
+ANKLES = (15, 16)
+FAR_SIDE = ((7, 8), (9, 10), (13, 14), (15, 16))
+"""Pairs of joints, left and right, one of which may be taken for the other."""
+
+
+def crowd_member(seed: int, index: int, kinds: Sequence[WalkKind]) -> WalkerIdentity:
+    """Person `index` of a training crowd in which the kinds of walk take turns."""
+    return sample_identity(seed, index, kinds[index % len(kinds)])
 
 
 @dataclass
@@ -40,6 +50,12 @@ class Noise:
     """Sequences have from none to this much of both."""
     astray: float = 0.02
     """Share of joints found elsewhere."""
+    swapped: float = 0.05
+    """Share of a sequence's frames in which both joints of a pair are found at one of them, on average."""
+    ankle_lost: float = 0.08
+    """Share of sequences that lose an ankle for good."""
+    side_px: float = 0.35
+    """Standard deviation of an error that all joints of a sequence share, as of a body seen from one side."""
     box_bias: float = 0.03
     """Standard deviation of the box height's error through a sequence, as a share."""
     box_jitter: float = 0.012
@@ -47,6 +63,9 @@ class Noise:
     """Share of joints a frame loses."""
     sigma: tuple[float, float] = (1.5, 2.5)
     peak: tuple[float, float] = (0.55, 1.0)
+    distance_m: tuple[float, float] = (3.0, 14.0)
+    height_m: tuple[float, float] = (1.2, 5.0)
+    """Of the camera."""
 
 
 class WalkBank:
@@ -60,16 +79,18 @@ class WalkBank:
         radius: body radius at each joint, metres `[people, joints]`.
     """
 
-    def __init__(self, seed: int, people: int, speeds: int = 3) -> None:
+    def __init__(
+        self, seed: int, people: int, speeds: int = 3, kinds: Sequence[WalkKind] = ("formula",)
+    ) -> None:
         rng = np.random.default_rng([seed, 0xBA])
-        crowd = [sample_identity(seed, index) for index in range(people)]
+        crowd = [crowd_member(seed, index, kinds) for index in range(people)]
         joints, strides, rates = [], [], []
         for person in crowd:
             for _ in range(speeds):
                 speed = person.speed * rng.uniform(0.86, 1.14)
                 stride = 2 * person.step_length(speed)
                 s = stride * (LEAD + 3 + np.arange(PHASES) / PHASES)
-                walked = pose(person, Line((0.0, 0.0), 0.0), s, np.zeros(PHASES), stride)
+                walked = pose(one_cycle(person, rng), Line((0.0, 0.0), 0.0), s, np.zeros(PHASES), stride)
                 walked[..., 0] -= s[:, None]
                 joints.append(walked.astype(np.float32))
                 strides.append(stride)
@@ -82,6 +103,14 @@ class WalkBank:
 
     def __len__(self) -> int:
         return len(self.joints)
+
+
+def one_cycle(person: WalkerIdentity, rng: np.random.Generator) -> WalkerIdentity:
+    """A person on one walk, with or without a bag, all of whose strides are alike."""
+    if person.style is None:
+        return person
+    walking = person.style.once(rng, str(rng.choice(["none", "backpack", "shoulder"], p=[0.6, 0.25, 0.15])))
+    return replace(person, style=replace(walking, strides=0))
 
 
 def _radii(person: WalkerIdentity) -> np.ndarray:
@@ -141,7 +170,7 @@ def draw_keypoints(
     body = body + torch.stack([walked, 0 * walked, 0 * walked], -1)[:, :, None]
     if azimuth is None:
         azimuth = uniform(0, 2 * np.pi, n)
-    distance, height = uniform(3.5, 12, n), uniform(2.2, 3.9, n)
+    distance, height = uniform(*noise.distance_m, n), uniform(*noise.height_m, n)
     camera = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), height], -1)
     yaw = azimuth + np.pi + uniform(-0.45, 0.45, n)
     pitch = torch.atan2(height - 0.9, distance) + uniform(-0.12, 0.12, n)
@@ -172,10 +201,29 @@ def disturb(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=rng)
 
+    points = _merge_sides(points, rng, noise)
     amount = noise.most * torch.rand((n, 1, 1, 1), generator=rng)
     moved = noise.bias_px * normal(n, 1, 17, 2) + noise.jitter_px * normal(n, frames, 17, 2)
+    # Knees and ankles of one view are found too high or too low together, arms too far in or out.
+    moved = moved + noise.side_px * normal(n, 1, 1, 2) * torch.linspace(-1, 1, 17)[:, None]
     astray = torch.rand((n, frames, 17, 1), generator=rng) < noise.astray
     return points + amount * moved + astray * 4 * normal(n, frames, 17, 2)
+
+
+def _merge_sides(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
+    """Find the far one of a pair of joints at the near one, as pose models do when legs pass each other.
+
+    Exchanging the two would change nothing: part maps do not tell left from right.
+    """
+    n, frames = points.shape[:2]
+    merged = points.clone()
+    for pair in FAR_SIDE:
+        keep, lose = pair if torch.rand((), generator=rng) < 0.5 else pair[::-1]
+        close = (points[:, :, keep] - points[:, :, lose]).norm(dim=-1) < 5
+        often = 2 * noise.swapped * torch.rand((n, 1), generator=rng) * (1 + 2 * close)
+        hit = torch.rand((n, frames), generator=rng) < often
+        merged[:, :, lose] = torch.where(hit[..., None], points[:, :, keep], points[:, :, lose])
+    return merged
 
 
 def align_points(points: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -220,6 +268,8 @@ def draw_parts(points: Tensor, rng: torch.Generator, noise: Noise) -> Tensor:
     aligned = align_points(shown, shown + 0.15 * normal(n, t, 17, 2))
     peak = uniform(*noise.peak, n, 1, 17) * uniform(0.9, 1.05, n, t, 17)
     lost = torch.rand((n, t, 17), generator=rng) < noise.dropped * uniform(0, 2, n, 1, 1)
+    gone = torch.rand((n, 1, len(ANKLES)), generator=rng) < noise.ankle_lost / len(ANKLES)
+    lost[..., list(ANKLES)] |= gone
     peak = torch.where(lost, uniform(0.02, 0.4, n, t, 17), peak).clamp(max=1.0)
     sigma = uniform(*noise.sigma, n, 1, 17) * uniform(0.95, 1.05, n, t, 17)
     across = torch.arange(48.0) - aligned[..., :1]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import get_args
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from gaitstream.errors import ConfigError
+from gaitstream.synth.identity import WalkKind
 
 EPOCH_NS = 1_767_225_600_000_000_000
 """World time 0 unless an address says otherwise: 2026-01-01 00:00:00 UTC."""
@@ -47,6 +50,9 @@ class Address:
     """Horizontal field of view in degrees; the camera's own when left out."""
     quality: int | None = 82
     """JPEG quality of the camera's stream, 1..100; 0 leaves compression out."""
+    walk: WalkKind = "formula"
+    """How people move: `formula` (harmonics, values from the literature) or `learned` from motion capture.
+    Another kind makes other people, with the same names and looks."""
     noise: float = 2.4
     """Standard deviation of the sensor noise in grey levels."""
 
@@ -69,9 +75,10 @@ def parse_address(url: str) -> Address:
     parts = urlsplit(url)
     if parts.scheme != "synth" or not parts.netloc or parts.path not in ("", "/"):
         raise ConfigError(f"{url!r} is not a synthetic camera: write synth://SITE?camera=1&people=8&seed=7")
-    values: dict[str, int | float | tuple[int, ...]] = {}
+    values: dict[str, int | float | str | tuple[int, ...]] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
-        values[name] = _people(text) if name == "only" else _number(name, text)
+        reader = _READERS.get(name)
+        values[name] = reader(text) if reader else _number(name, text)
     values["live"] = bool(values.get("live", 0))
     address = Address(site=parts.netloc, **values)  # type: ignore[arg-type]
     if address.only and max(address.only) >= address.people:
@@ -99,9 +106,11 @@ def to_url(address: Address) -> str:
 
 def _number(name: str, text: str) -> int | float:
     if name not in _LIMITS:
-        near = difflib.get_close_matches(name, [*_LIMITS, "only"], 1)
+        near = difflib.get_close_matches(name, [*_LIMITS, *_READERS], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"synth:// has no parameter {name!r}{hint} (there are {', '.join(_LIMITS)}, only)")
+        raise ConfigError(
+            f"synth:// has no parameter {name!r}{hint} (there are {', '.join([*_LIMITS, *_READERS])})"
+        )
     low, high = _LIMITS[name]
     whole = name in _WHOLE
     try:
@@ -121,3 +130,12 @@ def _people(text: str) -> tuple[int, ...]:
     if numbers[0] < 0:
         raise ConfigError(f"synth:// only={text!r}: write the people's numbers with commas, as in only=0,2,3")
     return numbers
+
+
+def _walk(text: str) -> str:
+    if text not in get_args(WalkKind):
+        raise ConfigError(f"synth:// walk={text!r}: write {' or '.join(get_args(WalkKind))}")
+    return text
+
+
+_READERS: dict[str, Callable[[str], tuple[int, ...] | str]] = {"only": _people, "walk": _walk}

@@ -4,6 +4,7 @@ The feet are placed first, on footsteps along the path, and do not move while th
 travels over them at the height the legs allow; hips and knees follow by inverse kinematics. So stride,
 cadence and speed agree by construction and no foot slides. Trunk, head and arms swing as short harmonic
 series of the gait cycle. A cycle runs from one left heel strike to the next (Winter; Perry, *Gait Analysis*).
+Identities with a style walk as `learned_walk` says instead.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.synth.identity import WalkerIdentity
+from gaitstream.synth.learned_walk import bend_knee, learned_pose
+from gaitstream.synth.motion import unit
 from gaitstream.synth.paths import Path
-from gaitstream.synth.skeleton import INDEX, JOINTS
+from gaitstream.synth.skeleton import BALL, HEEL, INDEX, JOINTS, SOLE_M, TOES
 
 Array = NDArray[np.float64]
 
@@ -21,10 +24,6 @@ LEAD = 0.25
 """Share of a stride by which a foot is planted ahead of the pelvis."""
 FLAT_AT, HEEL_OFF_AT = 0.11, 0.32
 """When, in the cycle of a foot, it lies flat and when its heel rises."""
-HEEL, BALL, TOES = 0.26, 0.52, 0.17
-"""Ankle to heel, ankle to ball, ball to toe tip as shares of the foot's length."""
-SOLE_M = 0.022
-"""The joints of the foot lie this much above its sole."""
 STRIKE_PITCH = np.radians(19)
 
 
@@ -50,6 +49,9 @@ def pose(
     Returns:
         Positions in metres, x and y on the floor and z up, `[t, joints, 3]`.
     """
+    time = np.zeros_like(s) if sway_time is None else sway_time
+    if identity.style is not None:
+        return learned_pose(identity, identity.style, path, s, standing, stride, time)
     cycle = s / stride
     out = np.empty((len(s), len(JOINTS), 3))
     xy, heading = path.at(s)
@@ -62,7 +64,6 @@ def pose(
         out[:, INDEX[f"{name}_toe"]] = toe
         ankles.append((ankle, toe_dir))
     left = _left(heading)
-    time = np.zeros_like(s) if sway_time is None else sway_time
     # Towards the standing foot; the left one bears the weight in the first half of the cycle.
     sideways = identity.sway * np.sin(angle - 0.3) * swing + 0.006 * np.sin(0.9 * time) * standing
     pelvis = np.concatenate([xy + sideways[:, None] * left, np.zeros((len(s), 1))], axis=1)
@@ -179,8 +180,8 @@ def _trunk_and_legs(
     for sign, name, (ankle, toe_dir) in zip((1, -1), ("left", "right"), ankles, strict=True):
         hip = pelvis + sign * half * side
         out[:, INDEX[f"{name}_hip"]] = hip
-        pole = _unit(_ahead(yaw) + toe_dir)
-        out[:, INDEX[f"{name}_knee"]] = _knee(hip, ankle, identity.thigh, identity.shank, pole)
+        pole = unit(_ahead(yaw) + toe_dir)
+        out[:, INDEX[f"{name}_knee"]] = bend_knee(hip, ankle, identity.thigh, identity.shank, _flat(pole))
 
     lean = np.radians(identity.trunk_lean + 1.2 * np.cos(2 * angle - 0.6) * swing)
     tilt = np.radians(identity.trunk_roll) * np.sin(angle - 0.3) * swing
@@ -250,18 +251,9 @@ def _hanging(heading: Array, flexion: Array, spread: float) -> Array:
     return np.concatenate([floor, (-np.cos(flexion) * np.cos(spread))[:, None]], axis=1)
 
 
-def _knee(hip: Array, ankle: Array, thigh: float, shank: float, pole: Array) -> Array:
-    """Two-bone inverse kinematics; the knee bends towards `pole` `[t, 2]` on the floor plane."""
-    line = ankle - hip
-    length = np.linalg.norm(line, axis=1)
-    reach = np.minimum(length, (thigh + shank) * 0.9999)
-    line = line / length[:, None]
-    along = (reach**2 + thigh**2 - shank**2) / (2 * reach)
-    bulge = np.sqrt(np.maximum(thigh**2 - along**2, 0))
-    forward = np.concatenate([pole, np.zeros((len(pole), 1))], axis=1)
-    forward = _unit(forward - np.sum(forward * line, axis=1, keepdims=True) * line)
-    knee: Array = hip + along[:, None] * line + bulge[:, None] * forward
-    return knee
+def _flat(direction: Array) -> Array:
+    """Directions on the floor `[t, 2]` as `[t, 3]`."""
+    return np.concatenate([direction, np.zeros((len(direction), 1))], axis=1)
 
 
 def _softmin(a: Array, b: Array) -> Array:
@@ -274,11 +266,6 @@ def _softmin(a: Array, b: Array) -> Array:
 
 def _smooth(x: Array) -> Array:
     return x * x * (3 - 2 * x)
-
-
-def _unit(x: Array) -> Array:
-    unit: Array = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
-    return unit
 
 
 def _ahead(heading: Array) -> Array:

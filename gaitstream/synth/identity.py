@@ -17,9 +17,16 @@ deliberately on the wide side, since a small synthetic crowd has to stay tellabl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
+
+from gaitstream.errors import ConfigError
+from gaitstream.synth.walk_space import WalkStyle, sample_body, sample_style, walk_ratio
+
+WalkKind = Literal["formula", "learned"]
+"""How walkers move: harmonics with parameters from the literature, or walks learned from motion capture."""
 
 NAMES = (
     "Ada", "Bela", "Cleo", "Dara", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jun", "Kai", "Lea", "Milo", "Nia",
@@ -87,6 +94,15 @@ class WalkerIdentity:
     elbow_swing: float
     arm_abduction: tuple[float, float]
     arm_lag: float
+    style: WalkStyle | None = None
+    """How a learned walk looks. Where None, people walk by the formula of `gait`, with the traits above."""
+
+    def once(self, rng: np.random.Generator, bag: str) -> WalkerIdentity:
+        """The same person on one walk, carrying a bag: nobody walks the same way twice.
+
+        The formula of `gait` knows no such difference, and gives the same identity.
+        """
+        return self if self.style is None else replace(self, style=self.style.once(rng, bag))
 
     @property
     def leg(self) -> float:
@@ -109,8 +125,44 @@ Ordinary people differ by less than a pixel in most traits at the size surveilla
 """
 
 
-def sample_identity(seed: int, index: int) -> WalkerIdentity:
-    """Draw person `index` of the crowd `seed`; the same arguments give the same person."""
+def sample_identity(seed: int, index: int, walk: WalkKind = "formula") -> WalkerIdentity:
+    """Draw person `index` of the crowd `seed`; the same arguments give the same person.
+
+    Raises:
+        ConfigError: there is no such kind of walk.
+    """
+    if walk not in get_args(WalkKind):
+        raise ConfigError(f"no walk {walk!r}; there are {', '.join(get_args(WalkKind))}")
+    drawn = _by_formula(seed, index)
+    return drawn if walk == "formula" else _learned(drawn, np.random.default_rng([seed, index, 0x1E]))
+
+
+def _learned(drawn: WalkerIdentity, rng: np.random.Generator) -> WalkerIdentity:
+    """Another body and walk, with the spreads of people, for a name and a comfortable speed."""
+    body = sample_body(rng, man=bool(rng.random() < 0.5))
+    style = sample_style(rng)
+    leg = body["thigh"] + body["shank"]
+    return replace(
+        drawn,
+        stature=body["stature"],
+        thigh=body["thigh"],
+        shank=body["shank"],
+        ankle_height=body["ankle_height"],
+        foot=body["foot"],
+        trunk=body["shoulder_height"] - body["hip_height"],
+        neck=body["stature"] - body["shoulder_height"] - body["head"],
+        head=body["head"],
+        shoulder_width=body["shoulder_width"],
+        hip_width=body["hip_width"],
+        upper_arm=body["upper_arm"],
+        forearm=body["forearm"],
+        build=body["build"],
+        walk_ratio=walk_ratio(style, leg),
+        style=style,
+    )
+
+
+def _by_formula(seed: int, index: int) -> WalkerIdentity:
     rng = np.random.default_rng([seed, index, 0x1D])
 
     def draw(mean: float, sd: float, spread: float = SPREAD) -> float:

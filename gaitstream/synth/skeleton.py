@@ -18,6 +18,11 @@ JOINTS = (
 )  # fmt: skip
 INDEX = {name: index for index, name in enumerate(JOINTS)}
 
+HEEL, BALL, TOES = 0.26, 0.52, 0.17
+"""Ankle to heel, ankle to ball, ball to toe tip as shares of the foot's length."""
+SOLE_M = 0.022
+"""The joints of the foot lie this much above its sole."""
+
 
 class Limb(NamedTuple):
     """A tapered capsule between two joints; radii as shares of stature, for average build."""

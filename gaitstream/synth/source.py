@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gaitstream.synth.address import Address, parse_address
 from gaitstream.synth.background import Scenery
 from gaitstream.synth.cameras import Array, PinholeCamera
+from gaitstream.synth.identity import WalkKind
 from gaitstream.synth.render import Renderer
 from gaitstream.synth.truth import Truth
 from gaitstream.synth.world import Site, World, find_site
@@ -57,7 +58,7 @@ class SyntheticCamera:
         self.live = address.live
         self._clock, self._sleep = clock, sleep
         self.camera = _mounted(site, address)
-        self.world = _world(site, address.people, address.seed, address.day, address.only)
+        self.world = _world(site, address.people, address.seed, address.day, address.only, address.walk)
         self.fps, self.width, self.height = address.fps, address.width, address.height
         self._looks = [walker.appearance for walker in self.world.walkers]
         self._renderer = Renderer(
@@ -144,5 +145,7 @@ def _mounted(site: Site, address: Address) -> PinholeCamera:
 
 
 @lru_cache(maxsize=8)
-def _world(site: Site, people: int, seed: int, day: int, only: tuple[int, ...] | None) -> World:
-    return World(site, people, seed, day, only)
+def _world(
+    site: Site, people: int, seed: int, day: int, only: tuple[int, ...] | None, walk: WalkKind
+) -> World:
+    return World(site, people, seed, day, only, walk)

@@ -78,6 +78,7 @@ def sample_pass(
         tries: draws of a path before settling for one that leaves the picture.
     """
     camera = sample_camera(rng) if camera is None else camera
+    identity = identity.once(rng, appearance.bag)
     speed = identity.speed * appearance.pace
     stride = 2 * identity.step_length(speed)
     times = np.arange(frames) / camera.fps

@@ -12,7 +12,7 @@ from gaitstream.errors import SourceError
 from gaitstream.synth.appearance import Appearance, sample_appearance
 from gaitstream.synth.cameras import Array, PinholeCamera, look_at
 from gaitstream.synth.gait import LEAD, pose
-from gaitstream.synth.identity import WalkerIdentity, sample_identity
+from gaitstream.synth.identity import WalkerIdentity, WalkKind, sample_identity
 from gaitstream.synth.paths import Route, Schedule, Stop
 from gaitstream.synth.skeleton import JOINTS
 from gaitstream.synth.truth import Truth, observe
@@ -112,6 +112,7 @@ class Walker:
     def __init__(
         self, identity: WalkerIdentity, appearance: Appearance, site: Site, rng: np.random.Generator
     ) -> None:
+        identity = identity.once(rng, appearance.bag)
         self.identity = identity
         self.appearance = appearance
         self.girth = identity.build * appearance.bulk
@@ -142,18 +143,20 @@ class World:
         seed: of the crowd and of their routes.
         day: 0, 1, 2, ...: other clothes, bags, pace and routes of the same people.
         only: indices of the people who are there; all when None.
+        walk: how they move; another kind makes other people, with the same names and looks.
     """
 
     def __init__(
-        self, site: Site, people: int = 8, seed: int = 7, day: int = 0, only: tuple[int, ...] | None = None
-    ) -> None:
+        self, site: Site, people: int = 8, seed: int = 7, day: int = 0, only: tuple[int, ...] | None = None,
+        walk: WalkKind = "formula",
+    ) -> None:  # fmt: skip
         self.site = site
         self.seed = seed
         self.day = day
         self.indices = tuple(range(people)) if only is None else only
         self.walkers = [
             Walker(
-                sample_identity(seed, index),
+                sample_identity(seed, index, walk),
                 sample_appearance(seed, index, day),
                 site,
                 np.random.default_rng([seed, index, day, sum(site.name.encode())]),

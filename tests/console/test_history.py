@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from  import PostgresServer, can_run
 
 from gaitstream.console.history import EventFilter, History, open_history
 from gaitstream.console.history.base import Place
 from gaitstream.console.history.sqlite import SqliteHistory
 from gaitstream.errors import ConfigError, ConsoleError
 from gaitstream.events import GalleryChanged, PipelineStats, Unrecognised
+from gaitstream.fleet.local_server import PostgresServer, can_run
 from tests.console.making import ADA, BEN, SECOND_NS, START_NS, ended, final, publish, stranger
 
 

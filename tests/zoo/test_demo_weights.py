@@ -99,11 +99,12 @@ def test_the_gait_model_tells_unseen_people_apart(
 
 def test_real_walkers_stay_themselves_with_another_pose_model(shared: Path) -> None:
     """Successive tracklets of one person beside those of the three others, through a real pose model."""
-    measure = runpy.run_path(str(ROOT / "scripts" / "evaluate_video.py"))["measure"]
-    models = [
+    script = runpy.run_path(str(ROOT / "scripts" / "evaluate_video.py"))
+    names = [
         str(shared / "models" / name) for name in ("yolox_nano_coco.onnx", "simplepose_nano_coco17.onnx")
     ]
-    result = measure(shared / "media" / "walkers_gallery.mp4", *models, "demo", 30, 2)
+    models = script["Models"].load(*names, "demo", 30, 2)
+    result = script["measure"](models, script["read"](shared / "media" / "walkers_gallery.mp4"))
     assert result["people"] == 4
     assert result["tracklets"] >= 24
     assert result["successive"] < 0.8 * result["others"]
