@@ -36,7 +36,7 @@ pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
 if [ "$profile" = dev ]; then
     # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
     "${pip[@]}" install "$(grep '^torch==' constraints.txt)"
-    "${pip[@]}" install --constraint constraints.txt --editable '.[export,rtx,bench]' \
+    "${pip[@]}" install --constraint constraints.txt --editable '.[export,int8,rtx,bench]' \
         --editable tests/stranger --group lint --group test
 else
     "${pip[@]}" install --constraint constraints.txt --editable .
@@ -52,7 +52,7 @@ if [ "$profile" = dev ]; then
     command -v g++ >/dev/null || packages "the CPU kernels are compiled in the tests" g++ ||
         echo "setup: without g++ the tests of the compiled kernels are skipped" >&2
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
-        packages "the tests of the shared gallery start a real server" postgresql ||
+        packages "the tests of the shared gallery and of the fleet start a real server" postgresql ||
         echo "setup: without it those tests are skipped" >&2
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
         packages "the tests of the RTSP source start a real server" python3-gi \
@@ -63,6 +63,8 @@ if [ "$profile" = dev ]; then
         echo "setup: without mosquitto its tests are skipped" >&2
     command -v npm >/dev/null || packages "the subscriber in JavaScript runs in the tests" nodejs npm ||
         echo "setup: without Node.js its test is skipped" >&2
+    [ -x "$venv/bin/helm" ] || scripts/install-helm.sh "$venv" ||
+        echo "setup: without Helm the chart's tests are skipped" >&2
     [ -f /usr/include/zmq.hpp ] || packages "the subscriber in C++ is compiled in the tests" cppzmq-dev ||
         echo "setup: without cppzmq-dev its test is skipped" >&2
 fi

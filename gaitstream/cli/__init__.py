@@ -20,7 +20,10 @@ from gaitstream.errors import GaitstreamError
 from gaitstream.telemetry.logs import json_line
 
 Handler = Callable[[argparse.Namespace], int]
-GROUPS = ("run", "people", "gallery", "visitors", "events", "models", "synth", "bench", "deepstream")
+GROUPS = (
+    "run", "people", "gallery", "visitors", "evidence", "events", "models", "synth", "bench", "deepstream",
+    "fleet",
+)  # fmt: skip
 """Modules `gaitstream.cli.<name>` with a function `add(commands)`, in the order of the help text."""
 
 

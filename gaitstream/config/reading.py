@@ -15,7 +15,8 @@ from pydantic_core import ErrorDetails
 
 from gaitstream.config.masking import mask, mask_whole
 from gaitstream.config.paths import is_there
-from gaitstream.config.schema import Config, Section
+from gaitstream.config.schema import Config
+from gaitstream.config.section import Section
 from gaitstream.config.yaml_nodes import Builder, line_of, read_nodes
 from gaitstream.errors import ConfigError
 from gaitstream.models.resolve import is_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
@@ -71,6 +72,23 @@ def compare(old: Config, new: Config) -> Changes:
         adjusted=tuple(adjusted),
         restart_needed=tuple(fixed),
     )
+
+
+class Watcher(Protocol):
+    """Notices that a configuration changed; the runner calls `poll` about once a second.
+
+    Attributes:
+        config: the last configuration that was right.
+    """
+
+    config: Config
+
+    def poll(self) -> tuple[Config, Changes] | None:
+        """The new configuration and what changed, or None when nothing did.
+
+        Raises:
+            ConfigError: it changed and is wrong; raised once.
+        """
 
 
 class ConfigWatcher:

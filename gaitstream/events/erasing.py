@@ -8,7 +8,7 @@ import msgspec
 
 from gaitstream.events.codec import MalformedError, Wire, decode, encode
 from gaitstream.events.journal import Journal
-from gaitstream.events.schema import Event, Identity, TrackEnded, VisitorNamed, VisitorSeen
+from gaitstream.events.schema import CameraHandoff, Event, Identity, TrackEnded, VisitorNamed, VisitorSeen
 from gaitstream.events.segment import Record
 
 ERASED = "erased"
@@ -73,10 +73,7 @@ def without_names(event: Event, persons: Collection[str]) -> Event:
         )
         person = None if event.person_id in persons else event.person
         return msgspec.structs.replace(event, person=person, candidates=candidates)
-    if (
-        isinstance(event, TrackEnded | VisitorSeen | VisitorNamed)
-        and event.person_id in persons
-        and event.person is not None
-    ):
+    named = TrackEnded | CameraHandoff | VisitorSeen | VisitorNamed
+    if isinstance(event, named) and event.person_id in persons and event.person:
         return msgspec.structs.replace(event, person=None)
     return event

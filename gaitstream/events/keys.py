@@ -8,6 +8,7 @@ connect, one a line with a name. A subscriber has a pair of its own and the publ
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from gaitstream.errors import EventError
 SERVER = "server"
 ALLOWED = "allowed"
 KEY_CHARACTERS = 40
+
+Prepare = Callable[[zmq.Socket[bytes]], None]
+"""Sets the options of a socket before it connects."""
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -37,6 +41,40 @@ class Allowed(NamedTuple):
 
     public: str
     name: str
+
+
+def secure(
+    count: int, key: str | Path | None, server_key: str | Path | Sequence[str | Path] | None
+) -> list[Prepare]:
+    """What sets the keys of the sockets to each of `count` publishers.
+
+    Raises:
+        EventError: only one half was given, a key cannot be read, or there are not as many as publishers.
+    """
+    if key is None and server_key is None:
+        return [no_keys] * count
+    if key is None or server_key is None:
+        raise EventError("a publisher with keys needs both: key='alerts.key' and server_key='server.pub'")
+    pair = read_pair(key)
+    given = [server_key] * count if isinstance(server_key, str | Path) else list(server_key)
+    if len(given) != count:
+        raise EventError(
+            f"{count} publishers and {len(given)} public keys; give one for each, or one for all"
+        )
+    return [_use(pair, read_public(one)) for one in given]
+
+
+def no_keys(_: zmq.Socket[bytes]) -> None:
+    """The publisher asks for none."""
+
+
+def _use(pair: Pair, server: str) -> Prepare:
+    def prepare(socket: zmq.Socket[bytes]) -> None:
+        socket.curve_secretkey = pair.secret.encode()
+        socket.curve_publickey = pair.public.encode()
+        socket.curve_serverkey = server.encode()
+
+    return prepare
 
 
 def new_pair(folder: str | Path, name: str) -> Path:

@@ -49,6 +49,7 @@ class Link:
         ordering: what is wanted, and where to begin.
         malformed: called for messages that are none of this bus.
         prepare: sets options of a socket before it connects.
+        journal: id of the only journal whose events count; empty takes whichever answers.
 
     Attributes:
         ready: events that may be delivered, oldest first.
@@ -66,8 +67,10 @@ class Link:
         ordering: Ordering,
         malformed: Callable[[str], None],
         prepare: Callable[[zmq.Socket[bytes]], None] = lambda _: None,
+        journal: str = "",
     ) -> None:
         self.ordering = ordering
+        self._journal = journal
         self.ready: deque[Ready] = deque()
         self.endpoint, self.replay = endpoint, replay
         self._malformed = malformed
@@ -162,6 +165,8 @@ class Link:
         try:
             if parts[0] == HEADS:
                 heads = _heads.decode(parts[-1])
+                if self._is_strange(heads.publisher):
+                    return True
                 self.ordering.heads(heads.publisher, heads.epoch, heads.seq)
                 return True
             batch = _batches.decode(parts[1])
@@ -169,8 +174,13 @@ class Link:
         except (ValueError, IndexError, RecursionError) as error:
             self._malformed(f"{self.endpoint}: a message that is none of this bus ({error})")
             return True
-        self.ready += self.ordering.live(batch, payloads)
+        if not self._is_strange(batch.publisher):
+            self.ready += self.ordering.live(batch, payloads)
         return True
+
+    def _is_strange(self, publisher: str) -> bool:
+        """Whether somebody else has this address now, as where ports are given anew after a restart."""
+        return bool(self._journal) and publisher != self._journal
 
     def _take_reply(self) -> bool:
         try:
@@ -186,8 +196,8 @@ class Link:
         except (ValueError, RecursionError) as error:
             self._malformed(f"{self.replay}: an answer that is none of this bus ({error})")
             return True
-        if reply.id != self._request:
-            return True  # to a request that was given up
+        if reply.id != self._request or self._is_strange(reply.publisher):
+            return True  # to a request that was given up, or from somebody else
         if reply.error:
             self._heard_s = -ASK_AGAIN_S
             return True

@@ -31,6 +31,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
         latency_ms: of a decision: `decide`, milliseconds from the capture of the last frame used to the
             decision, and what each stage's last batch took: `detect`, `track`, `encode`, `embed` and so on.
         models: fingerprint of each recognizer used, by model name.
+        lease: in a fleet, the fencing token of the camera's lease: where two workers speak of one camera, the
+            larger one has it; 0 elsewhere.
     """
 
     family: ClassVar[str] = "event"
@@ -45,6 +47,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     published_at: str = ""
     latency_ms: dict[str, float] = {}
     models: dict[str, str] = {}
+    lease: int = 0
 
     @property
     def type(self) -> str:
@@ -117,6 +120,24 @@ class IdentityFinal(Identity, frozen=True, kw_only=True, tag="identity.final"):
     """The last word on a track; exactly one for every track that ends."""
 
 
+class IdentityCorrected(Identity, frozen=True, kw_only=True, tag="identity.corrected"):
+    """What all cameras of a site say together of a track, where it differs from what its camera said.
+
+    `run`, `camera` and `track` are those of the track; the other fields are as in the event it corrects.
+    `gaitstream handoff` publishes it, at the latest when the track ends.
+
+    Attributes:
+        cause: `transit` (somebody was expected here), `elsewhere` (the person is, or was just now, where one
+            cannot come from in that time), or `withdrawn` (what had been corrected does not hold any more).
+        confidence: probability of what is said now, by gait and transit together, 0 to 1.
+        was_id: id in the gallery of the person the camera named; None when it named nobody.
+    """
+
+    cause: str
+    confidence: float = 0.0
+    was_id: str | None = None
+
+
 class TrackStarted(Event, frozen=True, kw_only=True, tag="track.started"):
     """Somebody is followed; nothing is known of them yet.
 
@@ -138,8 +159,8 @@ class TrackEnded(Event, frozen=True, kw_only=True, tag="track.ended"):
     Attributes:
         camera: id of the camera in cams.yaml.
         track: id of the track, unique per camera and run.
-        cause: `lost` (not seen for a while), `camera_offline`, `camera_removed`, `end_of_stream` or
-            `shutdown`.
+        cause: `lost` (not seen for a while), `camera_offline`, `camera_removed`, `camera_moved` (to another
+            worker of the fleet), `end_of_stream` or `shutdown`.
         first_ns: capture time of the first frame it was seen in, UTC nanoseconds.
         seen: frames the track was seen in.
         accepted: frames of those that were evidence of gait.
@@ -186,7 +207,8 @@ class CameraOffline(Event, frozen=True, kw_only=True, tag="camera.offline"):
 
     Attributes:
         camera: id of the camera in cams.yaml.
-        cause: `error`, `stalled`, `end_of_stream`, `removed` or `shutdown`.
+        cause: `error`, `stalled`, `end_of_stream`, `removed`, `moved` (to another worker of the fleet) or
+            `shutdown`.
         detail: one line for people; free of credentials.
     """
 
@@ -194,6 +216,40 @@ class CameraOffline(Event, frozen=True, kw_only=True, tag="camera.offline"):
     camera: str
     cause: str
     detail: str = ""
+
+
+class CameraHandoff(Event, frozen=True, kw_only=True, tag="camera.handoff"):
+    """A person went from one camera to another, published by `gaitstream handoff`.
+
+    `run` is that of the track they are followed in now.
+
+    Attributes:
+        camera: where they are now; id in cams.yaml.
+        track: id of the track there.
+        person: name in the gallery.
+        person_id: id in the gallery.
+        from_camera: where they were seen before.
+        from_track: id of the track there.
+        from_run: its run.
+        left_ns: capture time of the last frame they were seen in there, UTC nanoseconds.
+        transit_s: seconds from there to here by the two cameras' clocks; below 0 where both see them at
+            once, or the clocks differ.
+        expected_s: median of the transits learned between the two; None while there are too few.
+        confidence: probability that it is the same person, 0 to 1.
+    """
+
+    family: ClassVar[str] = "camera"
+    camera: str
+    track: int
+    person: str | None
+    person_id: str | None
+    from_camera: str
+    from_track: int
+    from_run: str
+    left_ns: int
+    transit_s: float
+    expected_s: float | None = None
+    confidence: float = 0.0
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
@@ -371,10 +427,12 @@ AnyEvent = (
     | IdentityRevised
     | IdentityConfirmed
     | IdentityFinal
+    | IdentityCorrected
     | TrackStarted
     | TrackEnded
     | CameraOnline
     | CameraOffline
+    | CameraHandoff
     | PipelineStats
     | GalleryChanged
     | VisitorSeen

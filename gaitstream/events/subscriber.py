@@ -15,7 +15,8 @@ import zmq
 
 from gaitstream.errors import EventError
 from gaitstream.events.codec import MalformedError, decode
-from gaitstream.events.keys import Pair, read_pair, read_public
+from gaitstream.events.discovery import PublisherAddress, open_directory
+from gaitstream.events.keys import Prepare, no_keys, secure
 from gaitstream.events.link import Link
 from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.positions import Positions
@@ -28,7 +29,6 @@ STEP_S = 0.5
 """Longest sleep: requests are repeated and publishers that came back are noticed this often."""
 _MERGE_STEP_S = 0.02
 
-Prepare = Callable[[zmq.Socket[bytes]], None]
 Since = Literal["now", "beginning"] | datetime | int | Positions
 
 
@@ -83,7 +83,9 @@ class Subscriber:
         topics: prefixes of the topics wanted: `identity/`, `camera/gate`, or `` for all.
         since: `now` (what is published from here on), `beginning` (all the journals keep), a time of
             publishing (`datetime`, or UTC nanoseconds), or saved positions.
-        cursor: a file that `commit` writes. If it exists, it counts and `since` does not.
+        cursor: a file that `commit` writes. If it exists, it counts and `since` does not. fleet: the
+        database of a fleet, `postgresql://...`: all its publishers are followed, also those that come
+            later, in place of `endpoint` and `replay`.
         key: this subscriber's key, a `.key` file, where the publishers ask for one.
         server_key: the publishers' public key, or one for each: `.pub` files or the 40 characters.
         on_notice: called with each `Notice`; without it they are logged as warnings.
@@ -107,6 +109,7 @@ class Subscriber:
         topics: Iterable[str] = ("",),
         since: Since = "now",
         cursor: str | Path | None = None,
+        fleet: str | None = None,
         key: str | Path | None = None,
         server_key: str | Path | Sequence[str | Path] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
@@ -116,29 +119,33 @@ class Subscriber:
         self._cursor_path = Path(cursor) if cursor is not None else None
         saved = Positions.load(cursor) if cursor is not None else None
         self._on_notice = on_notice or _log_notice
-        self._delivered: dict[str, dict[str, int]] = {}
-        endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
-        replays = _replays(endpoints, replay)
-        secured = _secure(len(endpoints), key, server_key)
+        self._topics = tuple(topics)
+        self._since = saved or since
+        self._begun_ns = time.time_ns()
+        self._key = key
+        self._links: list[Link] = []
+        self._poller = zmq.Poller()
+        self._directory = None if fleet is None else open_directory(fleet)
+        self._found: Sequence[PublisherAddress] = ()
+        self._known: dict[str, tuple[PublisherAddress, Link]] = {}
         self._context = zmq.Context()
         try:
-            self._links = [
-                self._link(*addresses, tuple(topics), saved or since)
-                for addresses in zip(endpoints, replays, secured, strict=True)
-            ]
+            if self._directory is None:
+                self._connect_all(endpoint, replay, server_key)
+            else:
+                self._found = self._directory.publishers()
+                for address in self._found:
+                    self._follow(address, self._since if address.alive else self._later)
         except EventError:
-            self._context.destroy(linger=0)
+            self.close()
             raise
-        self._poller = zmq.Poller()
-        for link in self._links:
-            self._poller.register(link.sub, zmq.POLLIN)
-            self._poller.register(link.dealer, zmq.POLLIN)
         self._take()
 
     @property
     def positions(self) -> Positions:
         """How far delivery has come, events still queued inside not counted."""
-        out: dict[str, dict[str, int]] = {}
+        # Publishers that did not answer yet keep what was saved of them.
+        out = dict(self._since.publishers) if isinstance(self._since, Positions) else {}
         for link in self._links:
             ordering = link.ordering
             if ordering.publisher:
@@ -148,7 +155,7 @@ class Subscriber:
     @property
     def connected(self) -> bool:
         """Whether all publishers have answered."""
-        return all(link.ordering.greeted for link in self._links)
+        return not self._silent()
 
     def wait_connected(self, timeout_s: float) -> None:
         """Wait until the publishers have answered; events that arrive meanwhile are kept.
@@ -159,7 +166,7 @@ class Subscriber:
         deadline = time.monotonic() + timeout_s
         while not self.connected:
             if time.monotonic() > deadline:
-                silent = ", ".join(link.replay for link in self._links if not link.ordering.greeted)
+                silent = ", ".join(link.replay for link in self._silent())
                 raise EventError(f"nobody answers at {silent}; start 'gaitstream run', or give its addresses")
             self._wait(0.05)
 
@@ -201,6 +208,8 @@ class Subscriber:
 
     def close(self) -> None:
         """Close the sockets."""
+        if self._directory is not None:
+            self._directory.close()
         self._context.destroy(linger=0)
 
     def __enter__(self) -> Subscriber:
@@ -211,9 +220,63 @@ class Subscriber:
     ) -> None:
         self.close()
 
-    def _link(
-        self, endpoint: str, replay: str, prepare: Prepare, topics: tuple[str, ...], since: Since
-    ) -> Link:
+    def _connect_all(
+        self,
+        endpoint: str | Sequence[str],
+        replay: str | Sequence[str] | None,
+        server_key: str | Path | Sequence[str | Path] | None,
+    ) -> None:
+        endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
+        replays = _replays(endpoints, replay)
+        secured = secure(len(endpoints), self._key, server_key)
+        for addresses in zip(endpoints, replays, secured, strict=True):
+            self._link(*addresses, self._since)
+
+    def _look_up(self) -> None:
+        """Follow publishers that came, and those whose journal is served elsewhere now."""
+        found = self._directory.publishers() if self._directory is not None else self._found
+        if found is self._found:
+            return
+        self._found = found
+        for address in found:
+            known = self._known.get(address.journal)
+            if known is None:
+                self._follow(address, self._later)
+            elif known[0][1:4] != address[1:4]:
+                self._unlink(known[1])
+                reached = _delivered(known[1].ordering.cursor, known[1].ready)
+                self._follow(address, Positions({address.journal: reached}) if reached else self._later)
+            else:
+                self._known[address.journal] = address, known[1]
+
+    @property
+    def _later(self) -> Since:
+        """Where to begin with a publisher that answers later: what it published since we began counts."""
+        return self._begun_ns if self._since == "now" else self._since
+
+    def _follow(self, address: PublisherAddress, since: Since) -> None:
+        if isinstance(since, Positions):
+            since = Positions({address.journal: since.publishers.get(address.journal, {})})
+        if address.server_key is None:
+            prepare: Prepare = no_keys
+        else:
+            (prepare,) = secure(1, self._key, address.server_key)
+        link = self._link(address.endpoint, address.replay, prepare, since, address.journal)
+        self._known[address.journal] = address, link
+
+    def _unlink(self, link: Link) -> None:
+        """Let go of a publisher; what it brought and nobody took comes again from where it is served now."""
+        self._links.remove(link)
+        for socket in (link.sub, link.dealer):
+            self._poller.unregister(socket)
+            socket.close(linger=0)
+
+    def _silent(self) -> list[Link]:
+        """Publishers that have not answered, those left out that are known to be away."""
+        away = {id(link) for address, link in self._known.values() if not address.alive}
+        return [link for link in self._links if not link.ordering.greeted and id(link) not in away]
+
+    def _link(self, endpoint: str, replay: str, prepare: Prepare, since: Since, journal: str = "") -> Link:
         cursor: dict[str, int] = {}
         begin: str | int = "beginning"
         if isinstance(since, Positions):
@@ -225,15 +288,20 @@ class Subscriber:
             begin = int(since.timestamp()) * 1_000_000_000 + since.microsecond * 1000
         else:
             begin = since
-        ordering = Ordering(topics, cursor=cursor, since=begin)
-        return Link(
+        ordering = Ordering(self._topics, publisher=journal if cursor else "", cursor=cursor, since=begin)
+        link = Link(
             self._context,
             endpoint,
             replay,
             ordering,
             lambda detail: self._tell_malformed(endpoint, detail),
             prepare,
+            journal,
         )
+        self._links.append(link)
+        self._poller.register(link.sub, zmq.POLLIN)
+        self._poller.register(link.dealer, zmq.POLLIN)
+        return link
 
     def _next(self) -> Received | None:
         """The next event that is here, reading from the sockets when there is none."""
@@ -270,6 +338,7 @@ class Subscriber:
         return Received(topic, seq, event, payload, link.ordering.publisher, epoch)
 
     def _take(self) -> None:
+        self._look_up()
         for link in self._links:
             link.take()
             for told in link.ordering.told:
@@ -332,32 +401,6 @@ def _replays(endpoints: list[str], replay: str | Sequence[str] | None) -> list[s
             "for the next port each"
         )
     return replays
-
-
-def _secure(
-    count: int, key: str | Path | None, server_key: str | Path | Sequence[str | Path] | None
-) -> list[Prepare]:
-    """What sets the keys of each publisher's sockets."""
-    if key is None and server_key is None:
-        return [lambda _: None] * count
-    if key is None or server_key is None:
-        raise EventError("a publisher with keys needs both: key='alerts.key' and server_key='server.pub'")
-    pair = read_pair(key)
-    given = [server_key] * count if isinstance(server_key, str | Path) else list(server_key)
-    if len(given) != count:
-        raise EventError(
-            f"{count} publishers and {len(given)} public keys; give one for each, or one for all"
-        )
-    return [_use(pair, read_public(one)) for one in given]
-
-
-def _use(pair: Pair, server: str) -> Prepare:
-    def prepare(socket: zmq.Socket[bytes]) -> None:
-        socket.curve_secretkey = pair.secret.encode()
-        socket.curve_publickey = pair.public.encode()
-        socket.curve_serverkey = server.encode()
-
-    return prepare
 
 
 def _delivered(cursor: dict[str, int], ready: Iterable[Ready]) -> dict[str, int]:

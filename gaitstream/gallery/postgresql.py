@@ -9,14 +9,13 @@ template and no picture in clear.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from gaitstream.errors import GalleryError, MissingExtraError, MissingGalleryError
+from gaitstream.errors import GalleryError, MissingGalleryError
+from gaitstream.gallery.connection import Purpose, ServerConnection
 from gaitstream.gallery.sql import Cursor, SqlTransaction
 
 if TYPE_CHECKING:
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 5
 """As the SQLite store counts."""
-CHANNEL = "gaitstream_gallery"
+_GALLERY = Purpose("a gallery in PostgreSQL", "the gallery's", GalleryError, "gaitstream_gallery")
 _TURN = 0x47414954
 """Number of the advisory lock: "GAIT"."""
-_CONNECT_S = 5
 _TABLES = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
 CREATE TABLE person (
@@ -86,12 +84,11 @@ class PostgresStore:
     """
 
     def __init__(self, url: str, *, create: bool = False) -> None:
-        self.url = _shown(url)
-        self._address = url
-        self._db: psycopg.Connection[Any] | None = None
+        self._server = ServerConnection(url, _GALLERY)
+        self.url = self._server.url
         self._cursors = 0
-        with self._explained():
-            db = self._connection()
+        with self._server.explained():
+            db = self._server.get()
             if not self._is_gallery(db):
                 if not create:
                     raise MissingGalleryError(
@@ -103,45 +100,39 @@ class PostgresStore:
     @contextmanager
     def reading(self) -> Iterator[SqlTransaction]:
         """See `Store`."""
-        with self._explained():
-            db = self._connection()
+        with self._server.explained():
+            db = self._server.get()
             db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 yield SqlTransaction(self._execute, self._stream)
             finally:
-                self._roll_back()
+                self._server.roll_back()
 
     @contextmanager
     def writing(self) -> Iterator[SqlTransaction]:
         """See `Store`."""
-        with self._explained():
-            db = self._connection()
+        with self._server.explained():
+            db = self._server.get()
             db.execute("BEGIN")
             try:
                 db.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
                 writing = SqlTransaction(self._execute, self._stream)
                 yield writing
                 if writing.changed:
-                    db.execute(f"NOTIFY {CHANNEL}")
+                    self._server.notify()
                 db.execute("COMMIT")
             except BaseException:
-                self._roll_back()
+                self._server.roll_back()
                 raise
 
     def wait(self, seconds: float) -> None:
         """See `Store`."""
-        with self._explained():
-            started_s = time.monotonic()
-            for _ in self._connection().notifies(timeout=seconds, stop_after=1):
-                return
-            left_s = seconds - (time.monotonic() - started_s)
-            if left_s > 0.01:  # the connection was closed
-                time.sleep(left_s)
+        self._server.wait(seconds)
 
     def purge(self) -> list[str]:
         """See `Store`; the tables are written anew without what was deleted."""
-        with self._explained():
-            self._connection().execute("VACUUM (FULL) template, picture, sighting, person, setting, change")
+        with self._server.explained():
+            self._server.get().execute("VACUUM (FULL) template, picture, sighting, person, setting, change")
         return [_KEPT]
 
     def check(self) -> list[str]:
@@ -160,59 +151,18 @@ class PostgresStore:
 
     def close(self) -> None:
         """See `Store`."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        import psycopg
-
-        try:
-            yield
-        except psycopg.OperationalError as error:
-            self.close()
-            raise GalleryError(
-                f"{self.url} cannot be reached now ({_first_line(error)}); see that the server runs and lets "
-                "this machine in"
-            ) from error
-        except psycopg.Error as error:
-            self.close()
-            raise GalleryError(
-                f"{self.url} refused ({_first_line(error)}); see the server's log, and that the user may "
-                "read and write the gallery's tables"
-            ) from error
-
-    def _connection(self) -> psycopg.Connection[Any]:
-        try:
-            import psycopg
-        except ImportError as error:
-            raise MissingExtraError("psycopg", "cluster", "a gallery in PostgreSQL") from error
-
-        if self._db is None or self._db.closed:
-            self._db = psycopg.connect(
-                self._address, autocommit=True, connect_timeout=_CONNECT_S, application_name="gaitstream"
-            )
-            self._db.execute(f"LISTEN {CHANNEL}")
-        return self._db
+        self._server.close()
 
     def _execute(self, query: str, values: Sequence[object]) -> Cursor:
-        return self._connection().execute(query.replace("?", "%s"), values, binary=True)
+        return self._server.get().execute(query.replace("?", "%s"), values, binary=True)
 
     def _stream(self, query: str, values: Sequence[object]) -> Cursor:
         """A cursor of the server, for results that may not fit memory."""
         self._cursors += 1  # several may be read at a time
-        cursor = self._connection().cursor(name=f"rows_{self._cursors}", binary=True)
+        cursor = self._server.get().cursor(name=f"rows_{self._cursors}", binary=True)
         cursor.itersize = 500
         cursor.execute(query.replace("?", "%s"), values)
         return cursor
-
-    def _roll_back(self) -> None:
-        import psycopg
-
-        if self._db is not None:
-            with suppress(psycopg.Error):
-                self._db.execute("ROLLBACK")
 
     def _is_gallery(self, db: psycopg.Connection[Any]) -> bool:
         row = db.execute("SELECT to_regclass('setting'), to_regclass('template')").fetchone()
@@ -246,15 +196,3 @@ class PostgresStore:
                     if re.search(r"\bsighting\b", statement):
                         db.execute(statement.encode())
                 db.execute("UPDATE setting SET value = %s WHERE name = 'schema'", (str(SCHEMA).encode(),))
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
-
-
-def _shown(url: str) -> str:
-    """A URL for messages: server and database, without user, password and parameters."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"

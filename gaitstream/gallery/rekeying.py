@@ -16,6 +16,7 @@ from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.keys import NONE
 from gaitstream.gallery.opening import LOCK, make_key
 from gaitstream.gallery.sealing import Sealer, Unsealed, make_lock
+from gaitstream.gallery.secrets import reseal_secrets
 from gaitstream.gallery.vault import Vault
 
 
@@ -55,6 +56,7 @@ def _reseal(gallery: Gallery, writing: Writing, sealer: Sealer) -> None:
         for row in list(writing.sightings(uid)):
             writing.put_sighting(new.sighting_row(uid, old.sighting(row), row.number))
     _reseal_models(gallery, writing, sealer)
+    reseal_secrets(writing, gallery.sealer, sealer)
     for picture in list(writing.pictures()):
         writing.put_picture(new.picture_row(replace(picture, data=old.picture(picture))))
     problems = copy_log(writing, gallery.sealer, sealer)

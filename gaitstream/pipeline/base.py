@@ -8,13 +8,15 @@ is composed of the parts it needs. `gaitstream.runners` finds them, and others',
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from gaitstream.config.places import WorkerPlace
 from gaitstream.config.schema import Config
-from gaitstream.events import Publisher
+from gaitstream.events import Event, Publisher
+from gaitstream.pipeline.observe import Observer
 from gaitstream.telemetry.stats import Snapshot
 
 IDLE_S = 0.2
@@ -62,6 +64,25 @@ class Runner(Protocol):
         """Free everything that was opened; allowed before, after and without `run`."""
 
 
+class Roster(Protocol):
+    """Decides while a pipeline runs which cameras it runs; called by the pipeline's thread."""
+
+    def runs(self, camera: str) -> bool:
+        """Whether the pipeline has this camera now."""
+
+    def poll(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Cameras to give up, and cameras to take; each is repeated until `left` or `entered` is told."""
+
+    def left(self, camera: str) -> None:
+        """A camera was given up; its last event is out."""
+
+    def entered(self, camera: str) -> bool:
+        """A camera is about to be read; False when that is not wanted any more."""
+
+    def mark(self, event: Event) -> Event | None:
+        """The event with what says who may speak of its camera; None where the pipeline may not any more."""
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """What the command line adds to the configuration.
@@ -80,6 +101,9 @@ class RunOptions:
         frontend: `native`, `deepstream`, or `auto`: DeepStream where it is installed.
         view: DeepStream's annotated pictures.
         insecure: publish to other machines without keys.
+        observe: makes further hooks of a run, in the process that decides: functions of a module, which
+            travel to workers by name.
+        fleet: the worker's place in a fleet, which then says what runs.
     """
 
     config: Path
@@ -95,6 +119,8 @@ class RunOptions:
     frontend: FrontEnd = "auto"
     view: bool = False
     insecure: bool = False
+    observe: tuple[Callable[[RunOptions, Config], Sequence[Observer]], ...] = ()
+    fleet: WorkerPlace | None = None
 
 
 @dataclass(frozen=True)

@@ -229,8 +229,8 @@ class Cameras:
             stream.count()
 
     def stop(self) -> None:
-        """Tell every reader to stop."""
-        for stream in self._streams.values():
+        """Tell every reader to stop; from any thread."""
+        for stream in list(self._streams.values()):
             stream.reader.stop()
 
     def drain(self) -> None:

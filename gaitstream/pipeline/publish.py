@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -220,10 +220,19 @@ class RunEvents:
         models: fingerprint by recognizer.
         sink: where they go.
         stats: what is counted.
+        mark: completes an event as it is decided, or refuses it by None.
     """
 
-    def __init__(self, run: str, models: Mapping[str, str], sink: EventSink, stats: Stats) -> None:
+    def __init__(
+        self,
+        run: str,
+        models: Mapping[str, str],
+        sink: EventSink,
+        stats: Stats,
+        mark: Callable[[Event], Event | None] | None = None,
+    ) -> None:
         self.make = EventMaker(run, models)
+        self._mark = mark or (lambda event: event)
         self._stats = stats
         self._stats_due_s = 0.0
         self._analysed: dict[str, tuple[float, int]] = {}
@@ -231,8 +240,11 @@ class RunEvents:
 
     def emit(self, event: Event) -> None:
         """Count an event and send it, or hold it back until it can be sent."""
+        marked = self._mark(event)
+        if marked is None:
+            return
         self._stats.now.events[str(type(event).__struct_config__.tag)] += 1
-        self._backlog.put(event)
+        self._backlog.put(marked)
         self._count()
 
     def retry(self) -> None:

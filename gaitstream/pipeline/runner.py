@@ -28,12 +28,12 @@ from typing import Self
 import numpy as np
 
 from gaitstream.config.schema import Config
-from gaitstream.config.watching import Changes
+from gaitstream.config.watching import Changes, Watcher
 from gaitstream.data import Detections, Person
 from gaitstream.errors import ConfigError
 from gaitstream.events import CameraOffline, Publisher
 from gaitstream.models.detector import DetectorModel
-from gaitstream.pipeline.base import Outcome, RunnerSpec, RunOptions
+from gaitstream.pipeline.base import Outcome, Roster, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
 from gaitstream.pipeline.encode import Encoded, Encoder
 from gaitstream.pipeline.gather import Work
@@ -66,7 +66,7 @@ class Pipeline:
         config: what to run.
         sink: where events go.
         observers: hooks, called in the pipeline's thread.
-        watch: the configuration's file; changes of it are taken over while running.
+        watch: the configuration's file, or what watches it; changes of it are taken over while running.
         stale: the file may have changed since `config` was read.
         realtime: pace files by their timestamps.
         cameras: which of the enabled cameras are run, by id; all when None.
@@ -74,6 +74,7 @@ class Pipeline:
         run: id of the run in every event; a new one when empty.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
         visits: where walks are noted; None makes it here, where the site keeps visitors.
+        roster: who decides while it runs which cameras are run, in place of `cameras`.
         detector: an open detector, which the caller closes; loaded when None.
         encoder: open recognizers and pose model, likewise.
 
@@ -88,7 +89,7 @@ class Pipeline:
         *,
         sink: EventSink | None = None,
         observers: Sequence[Observer] = (),
-        watch: str | Path | None = None,
+        watch: str | Path | Watcher | None = None,
         stale: bool = False,
         realtime: bool = False,
         cameras: Callable[[str], bool] | None = None,
@@ -96,6 +97,7 @@ class Pipeline:
         run: str = "",
         gallery_feed: str | None = None,
         visits: VisitSink | None = None,
+        roster: Roster | None = None,
         detector: DetectorModel | None = None,
         encoder: Encoder | None = None,
     ) -> None:
@@ -106,12 +108,12 @@ class Pipeline:
         self._session = RunSession(
             config, self._encoder.recognizers,
             sink=sink, observers=observers, watch=watch, stale=stale, run=run,
-            gallery_feed=gallery_feed,
-            visits=visits,
+            gallery_feed=gallery_feed, mark=roster.mark if roster else None, visits=visits,
         )  # fmt: skip
         self._linger = linger
         self._idle = False
-        self._is_mine = cameras or (lambda _: True)
+        self._roster = roster
+        self._is_mine = roster.runs if roster else cameras or (lambda _: True)
         self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
         self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
         self._pacer = EncodePacer()
@@ -164,6 +166,10 @@ class Pipeline:
         """Ask the run to end soon; from any thread, also from a signal handler."""
         self._session.stopping.ask(cause)
         self._cameras.wake()
+
+    def stop_reading(self) -> None:
+        """Stop every camera's decode thread at once, from any thread; the roster takes them out later."""
+        self._cameras.stop()
 
     def snapshot(self) -> Snapshot:
         """The counters now; from any thread."""
@@ -254,6 +260,7 @@ class Pipeline:
                 self._pacer.learn(people, time.perf_counter() - started)
             out.persons += encoded.persons
             out.features += encoded.features
+            out.looks += encoded.looks
             for step, seconds in encoded.seconds.items():
                 self.stats.observe(step, seconds * 1e3)
         return out
@@ -274,6 +281,8 @@ class Pipeline:
         """Count the frames and show them to the observers."""
         done = tracked[: len(encoded.persons)]
         now_ns = time.time_ns()
+        for observer in self._session.observers:
+            observer.on_looks(encoded.looks)
         for one, persons in zip(done, encoded.persons, strict=True):
             frame = one.work.frame
             stream = self._cameras[frame.camera]
@@ -305,6 +314,7 @@ class Pipeline:
     def _maintain(self) -> None:
         """What is due between batches."""
         self._publish_states()
+        self._follow_roster()
         if self._session.is_due():
             self._cameras.watch()
             self._session.maintain(self._change_cameras)
@@ -328,6 +338,22 @@ class Pipeline:
                 self._session.judge.forget(change.camera, stream.end_tracks())
                 self._session.decider.end_camera(change.camera, "camera_offline")
 
+    def _follow_roster(self) -> None:
+        """Give cameras up and take others, as the roster has it."""
+        if self._roster is None:
+            return
+        leaving, coming = self._roster.poll()
+        for camera in leaving:
+            if self._cameras.get(camera) is not None:
+                self._remove(camera, "moved")
+            self._roster.left(camera)
+        if not coming:
+            return
+        there = {camera.id for camera in self.config.cameras if camera.enabled}
+        for camera in coming:
+            if camera in there and self._roster.entered(camera):  # else its configuration has not come yet
+                self._cameras.open(camera, self.config)
+
     def _change_cameras(self, _before: Config, changes: Changes) -> None:
         for camera in filter(self._is_mine, changes.adjusted):
             self._cameras[camera].adjust(self.config.camera(camera))
@@ -336,13 +362,13 @@ class Pipeline:
         for camera in filter(self._is_mine, (*changes.added, *changes.reopened)):
             self._cameras.open(camera, self.config)
 
-    def _remove(self, camera: str) -> None:
+    def _remove(self, camera: str, cause: str = "removed") -> None:
         """Stop a camera and end its tracks."""
         stream = self._cameras.remove(camera)
         self._session.judge.remove(camera)
-        self._session.decider.end_camera(camera, "camera_removed")
+        self._session.decider.end_camera(camera, f"camera_{cause}")
         self._session.events.emit(
-            CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera, cause="removed")
+            CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera, cause=cause)
         )
         stream.count()
         stream.stats.state, stream.stats.removed = "ended", True
@@ -356,7 +382,7 @@ def load_detector(config: Config) -> DetectorModel:
         layout=chosen.layout,
         nms_iou=chosen.nms_iou,
         runtime=runtime.name,
-        precision=runtime.precision,
+        precision="auto" if runtime.precision in ("int8", "fp8") else runtime.precision,
         threads=runtime.threads,
         batch=runtime.batch,
         device=runtime.device,

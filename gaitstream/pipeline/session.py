@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitstream.config.schema import Config
-from gaitstream.config.watching import Changes, ConfigWatcher
+from gaitstream.config.watching import Changes, ConfigWatcher, Watcher
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import Event
 from gaitstream.pipeline.base import Outcome
@@ -72,11 +72,12 @@ class RunSession:
         recognizers: by kind.
         sink: where events go; None drops them.
         observers: hooks, called in the run's thread; closed with the run.
-        watch: the configuration's file; changes of it are taken over while running.
+        watch: the configuration's file, or what watches it; changes of it are taken over while running.
         stale: the file may have changed since `config` was read.
         run: id of the run in every event; a new one when empty.
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
         visits: where walks are noted; None makes it here, where the site keeps visitors.
+        mark: completes an event as it is decided, or refuses it by None.
 
     Attributes:
         config: what runs now.
@@ -98,26 +99,31 @@ class RunSession:
         *,
         sink: EventSink | None = None,
         observers: Sequence[Observer] = (),
-        watch: str | Path | None = None,
+        watch: str | Path | Watcher | None = None,
         stale: bool = False,
         run: str = "",
         gallery_feed: str | None = None,
         visits: VisitSink | None = None,
+        mark: Callable[[Event], Event | None] | None = None,
     ) -> None:
         self.config = config
         self.stats = Stats()
         self.run_id = run or secrets.token_hex(4)
         self.stopping = StopRequest()
         prints = {kind: model.fingerprint for kind, model in recognizers.items()}
-        self.events = RunEvents(self.run_id, prints, sink or Discard(), self.stats)
+        self.events = RunEvents(self.run_id, prints, sink or Discard(), self.stats, mark)
         self.judge = EvidenceJudge(config, recognizers.values())
         self.decider = Decider(config, recognizers, self.events, self.stats, observers, gallery_feed, visits)
         self.observers = tuple(observers)
-        self._watcher = None if watch is None else ConfigWatcher(watch, config, stale=stale)
+        self._watcher: Watcher | None = (
+            ConfigWatcher(watch, config, stale=stale) if isinstance(watch, str | Path) else watch
+        )
         self._due_s = 0.0
 
     def begin(self, cameras: Sequence[str]) -> None:
-        """Publish `run.started`."""
+        """Tell the observers, and publish `run.started`."""
+        for observer in self.observers:
+            observer.on_begin(self.run_id, self.events.make.models, self.config, self.stats)
         self.events.emit(self.events.make.started(cameras))
 
     def is_due(self) -> bool:
@@ -194,4 +200,6 @@ class RunSession:
         self.config = new
         log.info("configuration changed: %s", changes)
         self.decider.adjust(new)
+        for observer in self.observers:
+            observer.on_config(new)
         change_cameras(before, changes)

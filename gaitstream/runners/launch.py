@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -14,6 +15,7 @@ from types import FrameType
 from rich.console import Console
 
 from gaitstream.config.reading import load_config
+from gaitstream.config.schema import Config
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.base import Outcome, Runner, RunOptions
 from gaitstream.pipeline.publish import open_publisher
@@ -37,7 +39,11 @@ def launch(options: RunOptions) -> int:
     Raises:
         GaitstreamError: what is wrong with configuration, models, gallery, ports, or every single camera.
     """
-    config = load_config(options.config)
+    return run_site(options, load_config(options.config))
+
+
+def run_site(options: RunOptions, config: Config) -> int:
+    """`launch` for a configuration that was read already; without signals where it is not the main thread."""
     with ExitStack() as stack:
         table = sys.stdout.isatty() and not options.json_logs if options.table is None else options.table
         options = replace(options, table=table)  # workers must know too
@@ -80,6 +86,9 @@ def exit_code(outcome: Outcome) -> int:
 @contextmanager
 def signals(stop: Callable[[str], None]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM asks to stop, the second one forces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python lets the main thread alone handle signals
+        return
     heard = False
 
     def handle(number: int, _: FrameType | None) -> None:

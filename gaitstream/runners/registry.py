@@ -18,12 +18,13 @@ RUNNERS: Registry[RunnerSpec] = Registry(
     "gaitstream.runners",
     {
         "deepstream": "gaitstream.deepstream.choose:DEEPSTREAM",
+        "fleet": "gaitstream.fleet.runner:FLEET",
         "workers": "gaitstream.pipeline.workers:WORKERS",
         "native": "gaitstream.pipeline.runner:NATIVE",
     },
 )
 
-AUTOMATIC = ("deepstream", "workers", "native")
+AUTOMATIC = ("fleet", "deepstream", "workers", "native")
 """Those that `auto` asks, in this order; the last runs any site."""
 
 

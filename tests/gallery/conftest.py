@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gallery.postgres import PostgresServer, can_run
+from gaitstream.fleet.local_server import PostgresServer, can_run
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError, GalleryKeyError
+from gaitstream.fleet.local_server import PostgresServer, can_run
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.keys import make_key_file
 from gaitstream.gallery.people import People
-from tests.gallery.postgres import PostgresServer, can_run
 
 PRINT, MODEL = "a" * 64, "gaitheat"
 

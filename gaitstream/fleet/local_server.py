@@ -1,4 +1,7 @@
-"""A real PostgreSQL server for tests: its own folder and port, as an ordinary user; to be killed, too."""
+"""A PostgreSQL server of one's own, for the demo and for tests: its own folder and port, as an ordinary user.
+
+Nothing of it outlives `close`; it can be killed and brought back.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-import psycopg
+from gaitstream.errors import FleetError, MissingExtraError
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 USER = "postgres"
@@ -27,11 +31,22 @@ def can_run() -> bool:
 class PostgresServer:
     """One server on the loopback interface.
 
+    Args:
+        connections: most at a time.
+
     Attributes:
         folder: of its data and its log.
+
+    Raises:
+        FleetError: no server is installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, connections: int = 30) -> None:
+        if not can_run():
+            raise FleetError(
+                "PostgreSQL is not installed here: apt-get install postgresql, or give --fleet URL"
+            )
+        self._connections = connections
         self.folder = Path(tempfile.mkdtemp(prefix="gaitstream-postgres-"))
         # The server refuses to run as root.
         self._user = USER if os.getuid() == 0 else None
@@ -54,7 +69,7 @@ class PostgresServer:
         """Start it, or bring it back, and wait until it answers."""
         options = {
             "port": self._port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
-            "shared_buffers": "16MB", "max_connections": 30,
+            "shared_buffers": "16MB", "max_connections": self._connections,
         }  # fmt: skip
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
@@ -63,6 +78,7 @@ class PostgresServer:
                 user=self._user, group=self._user, stdout=log, stderr=log, cwd=self.folder,
                 extra_groups=[] if self._user else None,
             )  # fmt: skip
+        psycopg = _psycopg()
         deadline_s = time.monotonic() + 30
         while True:
             try:
@@ -75,7 +91,8 @@ class PostgresServer:
 
     def kill(self) -> None:
         """End it as a power failure would: every process of it at once."""
-        assert self._process is not None
+        if self._process is None:
+            return
         children = subprocess.run(
             ["ps", "--ppid", str(self._process.pid), "-o", "pid="],
             capture_output=True,
@@ -96,7 +113,7 @@ class PostgresServer:
     def new_database(self) -> str:
         """An empty database's URL."""
         name = f"gait_{secrets.token_hex(4)}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as db:
+        with _psycopg().connect(self.url("postgres"), autocommit=True) as db:
             db.execute(f"CREATE DATABASE {name}".encode())
         return self.url(name)
 
@@ -111,3 +128,11 @@ class PostgresServer:
             [str(BINARIES[-1] / program), *words], user=self._user, group=self._user, cwd=self.folder,
             extra_groups=[] if self._user else None, stdout=subprocess.DEVNULL, check=True,
         )  # fmt: skip
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtraError("psycopg", "cluster", "a server of one's own") from error
+    return psycopg

@@ -1,0 +1,159 @@
+"""All events of a fleet in one journal, each once, whatever is killed on the way.
+
+Events go into the journal first and the place is saved after; a collector that begins again reads what it
+wrote behind the saved place, and goes on there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from gaitstream.errors import EventError, JournalWriteError
+from gaitstream.events import Journal, Positions, Received, Subscriber
+from gaitstream.events.codec import MalformedError, decode
+
+log = logging.getLogger("gaitstream.fleet")
+
+BATCH = 200
+SAVE_S = 1.0
+TRY_AGAIN_S = 2.0
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far the collector has come.
+
+    Attributes:
+        head: last number of its own journal that `positions` covers.
+        positions: of the workers' journals.
+    """
+
+    head: int
+    positions: Positions
+
+
+class Collector:
+    """Writes the events of all workers into one journal.
+
+    Args:
+        fleet: URL of the fleet's database.
+        journal: folder of the journal.
+        topics: prefixes of the topics wanted.
+        key: this listener's key, where the workers ask for one.
+
+    Attributes:
+        collected: events written since it began.
+
+    Raises:
+        GaitstreamError: the fleet cannot be reached, or the journal cannot be opened.
+    """
+
+    def __init__(
+        self, fleet: str, journal: Path, *, topics: Iterable[str] = ("",), key: Path | None = None
+    ) -> None:
+        self.collected = 0
+        self._journal = Journal(journal)
+        self._place = journal / "collected.json"
+        self._stopping = threading.Event()
+        try:
+            self._positions = self._recall()
+            self._subscriber = Subscriber(
+                fleet=fleet, topics=topics, since=Positions(self._positions), key=key
+            )
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def stop(self) -> None:
+        """Return from `run` soon; from any thread or a signal handler."""
+        self._stopping.set()
+
+    def run(self, seconds: float | None = None) -> None:
+        """Collect until `stop`, or for so long."""
+        end_s = None if seconds is None else time.monotonic() + seconds
+        save_s = 0.0
+        while not self._stopping.is_set() and (end_s is None or time.monotonic() < end_s):
+            events = self._receive()
+            if events:
+                self._write(events)
+            if events and time.monotonic() >= save_s:
+                self._save()
+                save_s = time.monotonic() + SAVE_S
+
+    def close(self) -> None:
+        """Save the place and let go of everything."""
+        self._save()
+        self._subscriber.close()
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _receive(self) -> list[Received]:
+        """What is there, at most a batch; waits a moment for the first."""
+        events = list[Received]()
+        while len(events) < BATCH:
+            received = self._subscriber.receive(0.0 if events else 0.2)
+            if received is None:
+                break
+            events.append(received)
+        return events
+
+    def _write(self, events: list[Received]) -> None:
+        """On return they are in the journal, or the collector is stopping: then they come again."""
+        while not self._stopping.is_set():
+            try:
+                self._journal.append_many([(event.topic, event.payload) for event in events])
+            except JournalWriteError as error:
+                log.error("%s; trying again", error)
+                self._stopping.wait(TRY_AGAIN_S)
+                continue
+            self.collected += len(events)
+            for event in events:
+                note(self._positions, event.publisher, event.epoch, event.seq)
+            return
+
+    def _save(self) -> None:
+        self._journal.sync()
+        beside = self._place.with_suffix(".new")
+        beside.write_bytes(msgspec.json.encode(Place(self._journal.head, Positions(self._positions))))
+        beside.replace(self._place)
+
+    def _recall(self) -> dict[str, dict[str, int]]:
+        """The saved place, and behind it what the journal itself says."""
+        try:
+            place = msgspec.json.decode(self._place.read_bytes(), type=Place)
+        except FileNotFoundError:
+            place = Place(0, Positions({}))
+        except (OSError, ValueError) as error:
+            raise EventError(
+                f"{self._place}: the place cannot be read ({error}); delete it to read it from the journal"
+            ) from error
+        positions = {journal: dict(epochs) for journal, epochs in place.positions.publishers.items()}
+        after = place.head
+        while records := self._journal.read(after):
+            after = records[-1].seq
+            for record in records:
+                try:
+                    event = decode(record.payload)
+                except MalformedError:
+                    continue
+                note(positions, event.publisher, event.epoch, event.seq)
+        return positions
+
+
+def note(positions: dict[str, dict[str, int]], journal: str, epoch: str, seq: int) -> None:
+    """An event was dealt with; the newest epoch stands last."""
+    epochs = positions.setdefault(journal, {})
+    if next(reversed(epochs), None) != epoch:
+        epochs.pop(epoch, None)
+    epochs[epoch] = seq

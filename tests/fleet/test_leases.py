@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from gaitstream.errors import FleetError
+from gaitstream.fleet.balance import Totals
+from gaitstream.fleet.database import FleetDatabase
+from gaitstream.fleet.leases import Leases, WorkerIdentity
+from gaitstream.fleet.load import Load
+
+SHORT_S = 0.4
+
+
+def add_cameras(database: FleetDatabase, count: int, labels: tuple[str, ...] = ()) -> None:
+    for number in range(count):
+        database.run(
+            "INSERT INTO fleet.camera (id, labels) VALUES (%s, %s)",
+            (f"{'-'.join(labels)}c{number:03}", list(labels)),
+        )
+
+
+def begin(leases: Leases, name: str, capacity: float = 8, labels: tuple[str, ...] = ()) -> WorkerIdentity:
+    return leases.begin(WorkerIdentity(name, f"node-{name[0]}", f"journal-{name}", labels), capacity)
+
+
+def renew(leases: Leases, worker: WorkerIdentity):  # type: ignore[no-untyped-def]
+    return leases.renew(worker, 8, {}, Load())
+
+
+def take(leases: Leases, worker: WorkerIdentity, capacity: float = 8) -> dict[str, int]:
+    return leases.take(worker, capacity, leases.totals())
+
+
+def test_a_camera_has_one_worker_and_every_lease_a_higher_token(database: FleetDatabase) -> None:
+    add_cameras(database, 6)
+    leases = Leases(database)
+    first, second = begin(leases, "a"), begin(leases, "b")
+    by_first, by_second = take(leases, first), take(leases, second)
+    assert not by_first.keys() & by_second.keys()
+    assert len(by_first) + len(by_second) == 6
+    assert len({*by_first.values(), *by_second.values()}) == 6
+    leases.give_back(first, by_first)
+    again = leases.take(second, 8, Totals(1, 8, 3, 3, 6))
+    assert again.keys() == by_first.keys()
+    assert min(again.values()) > max(*by_first.values(), *by_second.values())
+
+
+def test_an_expired_session_cannot_be_renewed_and_takes_nothing(database: FleetDatabase) -> None:
+    add_cameras(database, 2)
+    leases = Leases(database, SHORT_S)
+    worker = begin(leases, "a")
+    assert take(leases, worker)
+    time.sleep(SHORT_S + 0.1)
+    assert renew(leases, worker) is None
+    assert take(leases, worker) == {}
+
+
+def test_a_renewed_session_is_not_buried_and_an_expired_one_frees_its_cameras(
+    database: FleetDatabase,
+) -> None:
+    add_cameras(database, 2)
+    leases = Leases(database, SHORT_S)
+    dead, alive = begin(leases, "a"), begin(leases, "b")
+    held = leases.take(dead, 8, Totals(1, 8, 0, 2, 2))
+    for _ in range(4):
+        time.sleep(SHORT_S / 3)
+        assert renew(leases, alive) is not None
+    assert leases.bury() == ["a"]
+    assert leases.bury() == []
+    taken = leases.take(alive, 8, leases.totals())
+    assert taken.keys() == held.keys()
+    assert renew(leases, dead) is None
+
+
+def test_burying_waits_for_no_renewal_under_way_and_does_not_win_over_it(
+    database: FleetDatabase, fleet_url: str
+) -> None:
+    leases = Leases(database, SHORT_S)
+    worker = begin(leases, "a")
+    other = FleetDatabase(fleet_url)
+    with database.transaction() as db:
+        assert leases._touch(db, worker)
+        time.sleep(SHORT_S / 2)
+        db.execute(
+            "SELECT pg_sleep(%s)", (SHORT_S,)
+        )  # the renewal is still under way when the old end passes
+        assert Leases(other).bury() == []
+    other.close()
+
+
+def test_a_camera_goes_back_to_the_node_that_had_it(database: FleetDatabase) -> None:
+    add_cameras(database, 4)
+    leases = Leases(database)
+    before = begin(leases, "a")
+    held = take(leases, before)
+    begin(leases, "a2")  # another worker of the same node is alive
+    stranger = begin(leases, "b")
+    leases.end(before)
+    assert take(leases, stranger) == {}  # left to the node, for a while
+    again = leases.begin(WorkerIdentity("a", "node-a", "journal-a"), 8)
+    assert take(leases, again).keys() == held.keys()
+
+
+def test_what_the_node_does_not_take_goes_to_others_after_a_moment(database: FleetDatabase) -> None:
+    add_cameras(database, 2)
+    leases = Leases(database)
+    before = begin(leases, "a")
+    take(leases, before)
+    begin(leases, "a2")
+    stranger = begin(leases, "b")
+    leases.end(before)
+    time.sleep(1.1)
+    assert len(take(leases, stranger)) == 2
+
+
+def test_the_same_journal_means_that_the_session_before_is_over(database: FleetDatabase) -> None:
+    add_cameras(database, 2)
+    leases = Leases(database)
+    first = begin(leases, "a")
+    held = take(leases, first)
+    again = begin(leases, "a")
+    assert renew(leases, first) is None
+    assert take(leases, again).keys() == held.keys()
+
+
+def test_capacity_weights_and_labels_bound_what_is_taken(database: FleetDatabase) -> None:
+    add_cameras(database, 5)
+    add_cameras(database, 2, ("north",))
+    database.run("UPDATE fleet.camera SET weight = 2 WHERE id IN ('c000', 'c001')")
+    leases = Leases(database)
+    south, north = begin(leases, "a"), begin(leases, "b", labels=("north", "gpu"))
+    taken = leases.take(south, 4, Totals(1, 4, 0, 9, 9))
+    weight = database.rows("SELECT sum(weight) FROM fleet.camera WHERE worker IS NOT NULL")[0][0]
+    assert weight == 4
+    assert not any(camera.startswith("north") for camera in taken)
+    rest = leases.take(north, 8, Totals(1, 8, 0, 5, 5))
+    assert {"northc000", "northc001"} <= rest.keys()
+
+
+def test_a_new_weight_is_kept_where_it_moved(database: FleetDatabase) -> None:
+    add_cameras(database, 2)
+    leases = Leases(database)
+    worker = begin(leases, "a")
+    take(leases, worker)
+    leases.renew(worker, 8, {"c000": 3.0, "c001": 1.1}, Load(fps=7))
+    assert dict(database.rows("SELECT id, weight FROM fleet.camera")) == {"c000": 3.0, "c001": 1.0}
+    assert leases.totals().weight == 4.0
+
+
+def test_unwanted_cameras_and_draining_nodes_are_told(database: FleetDatabase) -> None:
+    add_cameras(database, 2)
+    leases = Leases(database)
+    worker = begin(leases, "a")
+    take(leases, worker)
+    database.run("UPDATE fleet.camera SET wanted = false WHERE id = 'c001'")
+    database.run("INSERT INTO fleet.draining VALUES ('node-a')")
+    beat = renew(leases, worker)
+    assert beat.unwanted == {"c001"}
+    assert beat.draining
+    assert leases.totals().workers == 0
+
+
+def test_many_workers_at_once_share_everything_out_and_nothing_twice(
+    database: FleetDatabase, fleet_url: str
+) -> None:
+    add_cameras(database, 40)
+    taken: list[str] = []
+    workers = 8
+    ready = threading.Barrier(workers)
+
+    def work(number: int) -> None:
+        mine = FleetDatabase(fleet_url)
+        leases = Leases(mine)
+        worker = begin(leases, f"w{number}", 6)
+        ready.wait()
+        for _ in range(4):
+            taken.extend(take(leases, worker, 6))
+        mine.close()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(Counter(taken).values()) == 1
+    assert len(taken) == 40
+
+
+def test_a_newer_schema_is_refused_by_name(database: FleetDatabase, fleet_url: str) -> None:
+    database.run("UPDATE fleet.setting SET value = '7' WHERE name = 'schema'")
+    database.run("UPDATE fleet.setting SET value = '9.1.0' WHERE name = 'version'")
+    with pytest.raises(FleetError, match=r"schema 7, made by gaitstream 9\.1\.0.*install 9\.1\.0 or newer"):
+        FleetDatabase(fleet_url)
+
+
+def test_a_database_without_a_fleet_says_how_to_make_one(fleet_url: str) -> None:
+    with pytest.raises(FleetError, match="gaitstream fleet up"):
+        FleetDatabase(fleet_url)
