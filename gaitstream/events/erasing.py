@@ -73,10 +73,7 @@ def without_names(event: Event, persons: Collection[str]) -> Event:
         )
         person = None if event.person_id in persons else event.person
         return msgspec.structs.replace(event, person=person, candidates=candidates)
-    if (
-        isinstance(event, TrackEnded | CameraHandoff | VisitorSeen | VisitorNamed)
-        and event.person_id in persons
-        and event.person
-    ):
+    named = TrackEnded | CameraHandoff | VisitorSeen | VisitorNamed
+    if isinstance(event, named) and event.person_id in persons and event.person:
         return msgspec.structs.replace(event, person=None)
     return event

@@ -74,6 +74,7 @@ class KeptDecision(msgspec.Struct, frozen=True, kw_only=True):
         windows: full windows.
         nearest: ids and fused distances, nearest first: five, and more where others had taken some.
         taken: those of them whom tracks seen at the same time had a better claim to.
+        visitors: those of them who are visitors, of whom somebody said whom they are not.
         used: numbers of the windows it was made with.
         each: for each of `nearest` the distance of each of `used`; None without a template of its model.
         scales: weight and unit with which a model's distances are fused.
@@ -98,6 +99,7 @@ class KeptDecision(msgspec.Struct, frozen=True, kw_only=True):
     final: bool
     nearest: tuple[tuple[str, float], ...] = ()
     taken: tuple[str, ...] = ()
+    visitors: tuple[str, ...] = ()
     used: tuple[int, ...] = ()
     each: tuple[tuple[float | None, ...], ...] = ()
     scales: dict[str, tuple[float, float]] = {}

@@ -135,7 +135,7 @@ def _verdict(
     people = [person for person, _ in decision.nearest]
     ranked = sorted(zip(fused, people, strict=True), key=lambda entry: entry[0])
     limits = DecisionLimits(decision.threshold, decision.least_margin)
-    return weigh(ranked, decision.taken, limits, seen), ranked
+    return weigh(ranked, decision.taken, limits, seen, decision.visitors), ranked
 
 
 def _near(name: str, before: float | None, again: float | None) -> Compared:

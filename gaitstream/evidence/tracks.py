@@ -204,6 +204,7 @@ def keep_decision(basis: Basis, used: Mapping[str, list[int]]) -> KeptDecision:
         final=decision.final,
         nearest=tuple((person, float(distance)) for person, distance in basis.ranked),
         taken=basis.taken,
+        visitors=basis.visitors,
         used=numbers,
         each=tuple(tuple(one if np.isfinite(one) else None for one in row) for row in each),
         scales={model: (scale.weight, scale.unit) for model, scale in basis.scales.items()},

@@ -27,6 +27,7 @@ class Basis:
         each: by model the distances of each window to each of these, float32 `[windows, ranked]`; infinite
             where somebody has no template.
         taken: ids of those among them whom tracks seen together with this one have a better claim to.
+        visitors: ids of those among them who are visitors.
         people: how many were enrolled.
         gallery_models: fingerprints of the bundles that filled the gallery, by model.
     """
@@ -39,6 +40,7 @@ class Basis:
     ranked: tuple[tuple[str, np.float32], ...]
     each: Mapping[str, Floats]
     taken: tuple[str, ...]
+    visitors: tuple[str, ...]
     people: int
     gallery_models: Mapping[str, str]
 
@@ -81,7 +83,8 @@ def make_basis(
             if held and model in known.scales and near
         },
         taken=tuple(uids.get(person, "") for person in near if person in taken),
-        people=len(known.people.names),
+        visitors=tuple(uids.get(person, "") for person in near if person in known.people.visitors),
+        people=len(known.people.names) - len(known.people.visitors),
         gallery_models=dict(known.people.fingerprints),
     )
 

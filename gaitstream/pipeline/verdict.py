@@ -95,6 +95,7 @@ def weigh(
         # The nearest person walks elsewhere in this picture, or a second one is as near.
         return Verdict(Status.AMBIGUOUS, Reason.AMBIGUOUS, None, float(ranked[0][0]), margin)
     if free[0][1] in visitors:
+        # Somebody said of this visitor that it is not the person it was taken for.
         return Verdict(Status.UNKNOWN, Reason.REJECTED, None, float(ranked[0][0]), margin)
     return Verdict(Status.KNOWN, None, free[0][1], float(free[0][0]), margin)
 
