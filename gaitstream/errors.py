@@ -70,6 +70,18 @@ class GalleryKeyError(GalleryError):
     """The gallery's key is missing, or is not the one it was closed with."""
 
 
+class EvidenceError(GaitstreamError):
+    """Evidence cannot be kept or read, or a bundle of it is not what was exported."""
+
+
+class MissingEvidenceError(EvidenceError):
+    """Nothing is kept of this, or not any more."""
+
+
+class EvidenceForbiddenError(EvidenceError):
+    """It is of a camera that whoever asks may not see."""
+
+
 class FleetError(GaitstreamError):
     """The fleet's database cannot be used, or what a fleet needs is missing or wrong."""
 

@@ -36,7 +36,7 @@ pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
 if [ "$profile" = dev ]; then
     # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
     "${pip[@]}" install "$(grep '^torch==' constraints.txt)"
-    "${pip[@]}" install --constraint constraints.txt --editable '.[export,rtx,bench]' \
+    "${pip[@]}" install --constraint constraints.txt --editable '.[export,int8,rtx,bench]' \
         --editable tests/stranger --group lint --group test
 else
     "${pip[@]}" install --constraint constraints.txt --editable .
@@ -63,6 +63,8 @@ if [ "$profile" = dev ]; then
         echo "setup: without mosquitto its tests are skipped" >&2
     command -v npm >/dev/null || packages "the subscriber in JavaScript runs in the tests" nodejs npm ||
         echo "setup: without Node.js its test is skipped" >&2
+    [ -x "$venv/bin/helm" ] || scripts/install-helm.sh "$venv" ||
+        echo "setup: without Helm the chart's tests are skipped" >&2
     [ -f /usr/include/zmq.hpp ] || packages "the subscriber in C++ is compiled in the tests" cppzmq-dev ||
         echo "setup: without cppzmq-dev its test is skipped" >&2
 fi

@@ -74,7 +74,7 @@ def matrix_rate_gflops(precision: str, threads: int | None = None, size: int = 1
     """Best rate of a square matrix product on this CPU through OpenVINO.
 
     Args:
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16` or `int8`.
         threads: how many; all when None.
         size: edge of the square matrices.
 
@@ -87,8 +87,12 @@ def matrix_rate_gflops(precision: str, threads: int | None = None, size: int = 1
 
     left = ops.parameter([size, size], ov.Type.f32)
     weight = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-    product = ops.matmul(left, ops.constant(weight), False, False)
-    hint = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[precision]
+    operands = [left.output(0), ops.constant(weight).output(0)]
+    if precision == "int8":
+        low, high = (ops.constant(np.float32(bound)) for bound in (-5.12, 5.08))
+        operands = [ops.fake_quantize(one, low, high, low, high, 256).output(0) for one in operands]
+    product = ops.matmul(*operands, False, False)
+    hint = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}[precision]
     options: dict[str, object] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads

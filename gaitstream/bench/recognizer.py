@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gaitstream.bench.process import Contender, ContenderError, run_contender
 from gaitstream.bench.result import Chart, Figure, Row, Suite
 from gaitstream.bench.settings import Device, Settings
 from gaitstream.engines import cuda
+from gaitstream.engines.proof import Proof
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.bundle import Bundle
@@ -119,11 +121,18 @@ def random_models() -> list[str]:
 
 
 def make_bundle(model: str, root: Path) -> Path:
-    """A bundle of the published size with random weights."""
+    """A bundle of the published size with random weights; in int8 too, where NNCF is installed."""
     from gaitstream.export.api import ExportOptions, write_bundle
 
     root.mkdir()
-    write_bundle(find_family(model).random(SEED), root, ExportOptions(version="random weights"))
+    manifest = write_bundle(find_family(model).random(SEED), root, ExportOptions(version="random weights"))
+    if find_spec("nncf") is not None:
+        from gaitstream.export.drawn import Cast, draw_walks
+        from gaitstream.export.eight_bits import add_eight_bits
+
+        bundle = Bundle(root, manifest)
+        walks = draw_walks(bundle, Cast(first=0, people=8, passes=1, frames=2))
+        add_eight_bits(bundle, walks, search=False)
     return root
 
 
@@ -182,9 +191,15 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
                 **by_batch,
             },
             floor={"tracklet": floor, "frame": floor / FRAMES},
-            note=f"{gflop:.1f} GFLOP a frame, {model.engine.proof().matrix_half_share:.0%} of it in half",
+            note=f"{gflop:.1f} GFLOP a frame, {_shares(model.engine.proof())}",
         )
     ]
+
+
+def _shares(proof: Proof) -> str:
+    """How many of the products run in lower precisions."""
+    half, eight = proof.matrix_half_share, proof.matrix_int8_share
+    return f"{half:.0%} of its products in half" + (f", {eight:.0%} in int8" if eight else "")
 
 
 def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
@@ -293,8 +308,12 @@ def rate_gflops(precision: str, device: str) -> float:
         return matrix_rate_gflops(precision)
     import torch
 
-    left = torch.randn(RATE_SIZE, RATE_SIZE, device="cuda", dtype=getattr(torch, TORCH_TYPES[precision]))
-    times = time_ms(lambda: (left @ left)[0, 0].item(), repeats=7, warmup=2)
+    if precision == "int8":
+        whole = torch.randint(-127, 128, (RATE_SIZE, RATE_SIZE), device="cuda", dtype=torch.int8)
+        times = time_ms(lambda: torch._int_mm(whole, whole)[0, 0].item(), repeats=7, warmup=2)
+    else:
+        left = torch.randn(RATE_SIZE, RATE_SIZE, device="cuda", dtype=getattr(torch, TORCH_TYPES[precision]))
+        times = time_ms(lambda: (left @ left)[0, 0].item(), repeats=7, warmup=2)
     return 2 * RATE_SIZE**3 / min(times) / 1e6
 
 

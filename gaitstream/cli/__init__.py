@@ -20,7 +20,7 @@ from gaitstream.errors import GaitstreamError
 from gaitstream.telemetry.logs import json_line
 
 Handler = Callable[[argparse.Namespace], int]
-GROUPS = ("run", "people", "gallery", "events", "models", "synth", "bench", "deepstream", "fleet")
+GROUPS = ("run", "people", "gallery", "evidence", "events", "models", "synth", "bench", "deepstream", "fleet")
 """Modules `gaitstream.cli.<name>` with a function `add(commands)`, in the order of the help text."""
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.cli.numbers import positive
+from gaitstream.cli.numbers import natural, positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -70,6 +70,8 @@ def _add_plan(commands: Commands) -> None:
         "--model", choices=("demo", "gaitheat", "biggait"), default="demo",
         help="recognizer: the packaged one, or a published one at its full size (default: demo)",
     )  # fmt: skip
+    plan.add_argument("--enrolled", type=natural, metavar="N", help="people in the gallery: does it fit?")
+    plan.add_argument("--memory", type=positive, metavar="GIB", help="of a machine (default: this one's)")
     plan.add_argument("--rates", type=Path, metavar="REPORT", help="report.json of 'gaitstream bench'")
     plan.add_argument("--device", metavar="NAME", help="also estimate a GPU from its datasheet: l4, t4, ...")
     plan.add_argument(

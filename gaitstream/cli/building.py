@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("auto", "fp32", "fp16", "bf16"),
+        choices=("auto", "fp32", "fp16", "bf16", "int8", "fp8"),
         default="auto",
         help="default: the lowest the device computes natively and the bundle's parity report allows",
     )

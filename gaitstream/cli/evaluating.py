@@ -37,7 +37,7 @@ def _add_evaluate(commands: Commands) -> None:
     option("--probes", type=Path, metavar="FILE", help="Gait3D.json, which lists that protocol's probes")
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
     option(
-        "--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto",
+        "--precision", choices=("auto", "fp32", "fp16", "bf16", "int8", "fp8"), default="auto",
         help="default: the lowest that the bundle's parity report allows",
     )  # fmt: skip
     option("--metric", choices=("euc", "cos"), help="default: the bundle's own")
@@ -63,7 +63,12 @@ def _add_compare(commands: Commands) -> None:
     option = parser.add_argument
     option("bundles", type=Path, nargs="+", metavar="BUNDLE", help="bundle directories")
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
-    option("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto", help="default: auto")
+    option(
+        "--precision",
+        choices=("auto", "fp32", "fp16", "bf16", "int8", "fp8"),
+        default="auto",
+        help="default: auto",
+    )
     option(
         "--scores", type=Path, action="append", default=[], metavar="FILE",
         help="evaluation.json of one of them; may be repeated",

@@ -1,10 +1,12 @@
-"""Commands of the event bus: listening, watching, exporting, passing on, keys."""
+"""Commands of the event bus: listening, watching, exporting, passing on, hand-off, keys."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gaitstream.cli.numbers import positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -18,12 +20,14 @@ def add(commands: Commands) -> None:
     _add_watch(commands)
     _add_events(commands)
     _add_sink(commands)
+    _add_handoff(commands)
     _add_keys(commands)
 
 
 def _add_watch(commands: Commands) -> None:
     watch = commands.add_parser("watch", help="show who is seen where, one readable line each")
     _connection(watch)
+    _wait(watch)
     watch.add_argument("--camera", action="append", metavar="ID", help="only this camera")
     watch.add_argument("--person", action="append", metavar="NAME", help="only this person, by name or id")
     watch.add_argument("--all", action="store_true", help="also provisional answers, tracks and statistics")
@@ -37,6 +41,7 @@ def _add_events(commands: Commands) -> None:
     actions = events.add_subparsers(dest="action", metavar="ACTION", required=True)
     tail = actions.add_parser("tail", help="print events as they come, one JSON object per line")
     _connection(tail)
+    _wait(tail)
     tail.add_argument("--topic", action="append", metavar="PREFIX", help="only these: identity/, camera/gate")
     tail.add_argument("--since", default="now", metavar=SINCE, help=f"{SINCE_HELP} (default: now)")
     tail.add_argument("--beginning", action="store_true", help="the same as --since beginning")
@@ -106,6 +111,38 @@ def _add_sink(commands: Commands) -> None:
     kafka.set_defaults(handler="sinks:kafka")
 
 
+def _add_handoff(commands: Commands) -> None:
+    handoff = commands.add_parser(
+        "handoff",
+        help="follow people from camera to camera, and correct what cameras say alone",
+        description="A process of its own that listens to all publishers of a site, learns how long people "
+        "take between cameras, and publishes identity.corrected and camera.handoff. While it is away, "
+        "cameras decide alone.",
+    )
+    _connection(handoff)
+    option = handoff.add_argument
+    option("--journal", type=Path, required=True, metavar="DIR", help="of what it publishes")
+    option(
+        "--publish", default="tcp://127.0.0.1:5558", metavar="ADDRESS",
+        help="where it publishes; it answers for missed events on the next port (default: %(default)s)",
+    )  # fmt: skip
+    option("--keys", type=Path, metavar="DIR", help="its own key, and who may listen to it")
+    option("--insecure", action="store_true", help="publish to other machines without keys")
+    option(
+        "--state", type=Path, metavar="FILE",
+        help="keeps the learned transit times (default: beside the journal)",
+    )  # fmt: skip
+    option(
+        "--horizon", type=positive, default=600.0, metavar="S",
+        help="how long somebody's last place is remembered (default: 600)",
+    )  # fmt: skip
+    option(
+        "--lost", type=positive, default=1.5, metavar="S",
+        help="more than tracking.lost_s of every camera (default: 1.5)",
+    )  # fmt: skip
+    handoff.set_defaults(handler="handoff:handoff")
+
+
 def _add_keys(commands: Commands) -> None:
     keys = commands.add_parser("keys", help="who may listen to the bus from other machines")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -124,6 +161,10 @@ def _add_keys(commands: Commands) -> None:
         action.set_defaults(handler=f"keys:{handler}")
 
 
+def _wait(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--wait", action="store_true", help="wait for a publisher that does not answer")
+
+
 def _connection(command: argparse.ArgumentParser) -> None:
     option = command.add_argument
     option(
@@ -136,7 +177,6 @@ def _connection(command: argparse.ArgumentParser) -> None:
     option("--fleet", metavar="URL", help="database of a fleet: all its workers, also those that come later")
     option("--key", type=Path, metavar="FILE", help="this listener's .key file, where keys are asked for")
     option("--server-key", action="append", metavar="KEY", help="the publisher's .pub file or key")
-    option("--wait", action="store_true", help="wait for a publisher that does not answer")
 
 
 def _journal(command: argparse.ArgumentParser) -> None:

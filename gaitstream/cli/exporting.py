@@ -64,11 +64,15 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         metavar="LIST",
-        help="graphs to store, fp32 or fp32,fp16; what is named here has to hold (default: fp32, and fp16 "
-        "where it holds)",
+        help="graphs to store, of fp32,fp16,int8,fp8; what is named here has to hold, and int8 and fp8 (for "
+        "TensorRT) need --calibration (default: fp32, and fp16 where it holds)",
     )
     parser.add_argument(
-        "--calibration", type=Path, metavar="FILE", help="labelled inputs (.npz) to judge fp16 and bf16 by"
+        "--calibration",
+        metavar="SOURCE",
+        help="labelled inputs (.npz) to judge lower precisions by, or synth: the synthetic world's; for int8 "
+        "and fp8 also where activations' ranges come from, which may be a video or a cams.yaml that "
+        "names videos",
     )
     parser.add_argument(
         "--window", type=int, default=30, metavar="N", help="frames of a tracklet (default: 30)"

@@ -75,10 +75,18 @@ def _add_erasing(actions: Commands) -> None:
     forget.add_argument(
         "--tracklets", type=Path, action="append", default=[], metavar="DIR", help="saved tracklets"
     )
+    forget.add_argument(
+        "--evidence", type=Path, action="append", default=[], metavar="DIR",
+        help="an evidence folder; that of --cameras is looked into in any case",
+    )  # fmt: skip
     forget.add_argument("--report", type=Path, metavar="FILE", help="write what 'verify --forgotten' checks")
     sweep = _command(actions, "sweep", "erase whoever and whatever is past its time")
     for name, what in (("person", "people"), ("picture", "pictures"), ("visitor", "unknown visitors")):
         sweep.add_argument(f"--{name}-days", type=float, metavar="N", help=f"how long {what} are kept")
+    sweep.add_argument(
+        "--evidence", type=Path, metavar="DIR", help="an evidence folder; else that of --cameras"
+    )
+    sweep.add_argument("--evidence-days", type=float, metavar="N", help="how long evidence is kept")
 
 
 def _add_moving(actions: Commands) -> None:

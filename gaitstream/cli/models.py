@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gaitstream.cli import building, doctor, evaluating, exporting
+from gaitstream.cli import building, doctor, evaluating, exporting, quantising
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add this group's commands."""
     exporting.add(commands)
+    quantising.add(commands)
     building.add(commands)
     evaluating.add(commands)
     doctor.add(commands)

@@ -21,7 +21,9 @@ def add(commands: Commands) -> None:
         "identities, keypoints). The same seed gives the same people and routes.",
     )
     synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to fill")
-    synth.add_argument("--site", default="plaza", help="plaza, lobby, corridor or yard (default: plaza)")
+    synth.add_argument(
+        "--site", default="plaza", help="plaza, lobby, corridor, yard or terminal (default: plaza)"
+    )
     synth.add_argument("--cameras", type=_count, default=4, metavar="N", help="how many (default: 4)")
     synth.add_argument("--people", type=natural, default=8, metavar="N", help="how many (default: 8)")
     synth.add_argument("--seconds", type=positive, default=60.0, metavar="S", help="length (default: 60)")

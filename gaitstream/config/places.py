@@ -13,6 +13,11 @@ def journal_folder(config: Config, path: str | Path) -> Path:
     return config.events.journal or Path(path).resolve().parent / f"{Path(path).stem}.journal"
 
 
+def evidence_folder(config: Config, path: str | Path) -> Path:
+    """Where the evidence of a configuration lies: `evidence.folder`, else beside the file at `path`."""
+    return config.evidence.folder or Path(path).resolve().parent / f"{Path(path).stem}.evidence"
+
+
 @dataclass(frozen=True)
 class WorkerPlace:
     """A worker's place in a fleet; what belongs to the machine and not to the site.

@@ -250,7 +250,7 @@ class RuntimeSection(Section):
 
     name: Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"] = "auto"
     """`gaitstream doctor` says what `auto` picks here and why."""
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"] = "auto"
     """`auto` picks among the precisions that the bundle's parity report, or the model's manifest, allows."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of each engine. null: the runtime's choice."""
@@ -374,6 +374,17 @@ class Retention(Section):
     """Days an unknown visitor is kept. null: for ever."""
 
 
+class Shards(Section):
+    """A gallery in parts, held by actors of a Ray cluster; `gaitstream plan --enrolled N` says when."""
+
+    count: Annotated[int, Field(ge=1, le=1024)]
+    """Parts; each machine of the cluster may hold several."""
+    replicas: Annotated[int, Field(ge=1, le=8)] = 1
+    """Copies of each part, on different machines where there are as many."""
+    address: str = "auto"
+    """Of the Ray cluster: `auto` for the one this machine is part of, `HOST:PORT`, or `ray://HOST:PORT`."""
+
+
 class GallerySection(Section):
     """Who is known, and how sure one must be."""
 
@@ -384,6 +395,8 @@ class GallerySection(Section):
     key: Annotated[str, Field(pattern=r"^(none|(file|env|command):.+)$")] | None = None
     """Where the gallery's key comes from: `file:PATH`, `env:NAME`, `command:WORDS`; `none` for a gallery that
     is not encrypted. null: `<path>.key`."""
+    shards: Shards | None = None
+    """Searched on several machines. null: every machine keeps all of it in memory."""
     retention: Retention = Retention()
     """What is erased when."""
     watchlist_only: bool = False
@@ -455,6 +468,30 @@ class Saving(Section):
     """When all together are larger, the oldest are deleted. null: never."""
 
 
+class Evidence(Section):
+    """What a run keeps beside its events for people who look at them, sealed with the gallery's key."""
+
+    keep: bool = False
+    """Keep pictures, embeddings, distances and limits of every track that was decided."""
+    folder: FilePath | None = None
+    """Folder of all that is kept. null: `<name of this file>.evidence` beside it."""
+    pictures: Annotated[int, Field(ge=1, le=120)] = 12
+    """Most pictures of a track, spread over its life; a quarter as many of its frames that were not used."""
+    minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
+    """How many of each camera's last minutes are kept, a picture a second. null: none."""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = 30.0
+    """Older evidence is deleted. null: never."""
+    most_gib: Annotated[float, Field(gt=0)] | None = None
+    """When all tracks together are larger, the oldest are deleted. null: never."""
+    live: bool = False
+    """Offer annotated pictures on a socket that this user alone may open; drawn while somebody looks."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is kept at all."""
+        return self.keep or self.minutes is not None
+
+
 class DeepStream(Section):
     """The GPU front end, used with `--frontend deepstream`."""
 
@@ -513,10 +550,22 @@ class Config(Section):
     """What is counted."""
     saving: Saving = Saving()
     """What is left on the disk."""
+    evidence: Evidence = Evidence()
+    """What is kept for people who look at events."""
     deepstream: DeepStream = DeepStream()
     """The GPU front end."""
     fleet: Fleet = Fleet()
     """One site on many machines."""
+
+    @model_validator(mode="after")
+    def _evidence_sealed(self) -> Config:
+        if self.evidence.writes and self.gallery.where is None:
+            text = "evidence is sealed with the gallery's key: add 'gallery: {path: people.gallery}'"
+            raise _misfit(text, "evidence")
+        if self.evidence.minutes is not None and self.gallery.watchlist_only:
+            text = "pictures of everybody are kept, which gallery.watchlist_only forbids; leave it out"
+            raise _misfit(text, "evidence", "minutes")
+        return self
 
     @model_validator(mode="after")
     def _ids_unique(self) -> Config:

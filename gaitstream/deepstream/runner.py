@@ -37,8 +37,9 @@ from gaitstream.errors import ConfigError
 from gaitstream.events import Publisher
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunOptions
-from gaitstream.pipeline.observe import DecisionLog, Observer
+from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventSink
+from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.telemetry.stats import Snapshot, Stats
@@ -351,10 +352,15 @@ def open_runner(options: RunOptions, config: Config, publisher: Publisher) -> De
             "--save-video, --save-tracklets, --realtime and --workers need the native front end: no pictures "
             "leave the GPU, and one process feeds it; add --frontend native, or look at --view"
         )
+    if config.evidence.minutes is not None or config.evidence.live:
+        log.warning(
+            "evidence.minutes and evidence.live need pictures, which stay on the GPU: nothing is kept "
+            "or offered; look at --view, or add --frontend native"
+        )
     return DeepStreamPipeline(
         config,
         sink=publisher,
-        observers=[DecisionLog()],
+        observers=make_observers(options, config),
         watch=options.config,
         view=options.view,
         progress=print_progress(),

@@ -11,14 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
 
-import cv2
-
 from gaitstream.data import Decision, Frame, Person
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.annotate import COLOURS, draw
+from gaitstream.evidence.live import LiveFrames
+from gaitstream.evidence.live_server import send_body, send_stream
+from gaitstream.pipeline.annotate import COLOURS
 from gaitstream.pipeline.observe import Observer
 
-BOUNDARY = "frame"
+RATE = 15.0
+"""Pictures a second: all of the demo's cameras."""
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>gaitstream demo, live</title>
 <link rel="icon" href="data:,"><style>
@@ -51,7 +52,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Viewer(Observer):
-    """Serves annotated pictures on the loopback interface; draws only for cameras somebody looks at.
+    """Serves the page and the live pictures on the loopback interface.
 
     Args:
         cameras: ids.
@@ -66,9 +67,7 @@ class Viewer(Observer):
 
     def __init__(self, cameras: Sequence[str], port: int = 0) -> None:
         self._cameras = tuple(cameras)
-        self._changed = threading.Condition()
-        self._pictures: dict[str, tuple[int, bytes]] = {}
-        self._watched: dict[str, int] = dict.fromkeys(cameras, 0)
+        self._frames = LiveFrames(RATE, width_px=None)
         self._over = False
         viewer = self
 
@@ -93,21 +92,15 @@ class Viewer(Observer):
         self._thread.start()
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:
-        """Make the camera's next picture, if somebody looks."""
-        if not self._watched.get(frame.camera):
-            return
-        _, data = cv2.imencode(".jpg", draw(frame.image, persons, labels), [cv2.IMWRITE_JPEG_QUALITY, 80])
-        with self._changed:
-            self._pictures[frame.camera] = (frame.index, data.tobytes())
-            self._changed.notify_all()
+        """See `LiveFrames`."""
+        self._frames.on_frame(frame, persons, labels)
 
     def close(self) -> None:
         """Stop serving; open streams end."""
-        with self._changed:
-            if self._over:
-                return
-            self._over = True
-            self._changed.notify_all()
+        if self._over:
+            return
+        self._over = True
+        self._frames.close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -134,47 +127,14 @@ class Viewer(Observer):
                 for status, (blue, green, red) in COLOURS.items()
             )
             body = PAGE.replace("COLOURS", colours).replace("FIGURES", figures).encode()
-            request.send_response(HTTPStatus.OK)
-            request.send_header("Content-Type", "text/html; charset=utf-8")
-            request.send_header("Content-Length", str(len(body)))
-            request.end_headers()
-            request.wfile.write(body)
+            send_body(request, "text/html; charset=utf-8", body)
         elif name == "running":
             request.send_response(HTTPStatus.NO_CONTENT)
             request.end_headers()
         elif name in self._cameras:
-            self._stream(request, name)
+            send_stream(request, self._frames.watch(name))
         else:
             request.send_error(HTTPStatus.NOT_FOUND)
-
-    def _stream(self, request: BaseHTTPRequestHandler, camera: str) -> None:
-        request.send_response(HTTPStatus.OK)
-        request.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
-        request.send_header("Cache-Control", "no-store")
-        request.end_headers()
-        with self._changed:
-            self._watched[camera] += 1
-        last = -1
-        try:
-            while (shot := self._next(camera, last)) is not None:
-                last, data = shot
-                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                request.wfile.write(head.encode() + data + b"\r\n")
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the page was closed
-        finally:
-            with self._changed:
-                self._watched[camera] -= 1
-
-    def _next(self, camera: str, last: int) -> tuple[int, bytes] | None:
-        """The next picture after number `last`; None when the run is over."""
-        with self._changed:
-            while not self._over:
-                shot = self._pictures.get(camera)
-                if shot is not None and shot[0] > last:
-                    return shot
-                self._changed.wait(1.0)
-        return None
 
 
 def open_browser(url: str) -> bool:

@@ -19,8 +19,8 @@ from gaitstream.errors import EngineError
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 
-PRECISIONS = ("fp32", "fp16", "bf16")
-Precision = Literal["fp32", "fp16", "bf16"]
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class Engine(ABC):
 
     Attributes:
         runtime: name of the runtime.
-        precision: what it computes in: `fp32`, `fp16` or `bf16`.
+        precision: what it computes in: `fp32`, `fp16`, `bf16`, `int8` or `fp8`.
         device: the device in words.
         inputs: specification by input name.
         outputs: specification by output name.

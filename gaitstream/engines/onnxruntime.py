@@ -45,10 +45,14 @@ TYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
-EXECUTED = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+EXECUTED = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
+QUANTISED_OPS = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger", "QAttention")
+"""Kernels that multiply integers, whatever type they write."""
 MATRIX_OPS = ("Conv", "MatMul", "Gemm", "Attention")
 NOT_COMPUTING = (
     "Cast",
+    "QuantizeLinear",
+    "DequantizeLinear",
     "Reorder",
     "Memcpy",
     "Reshape",
@@ -61,7 +65,14 @@ NOT_COMPUTING = (
 )
 WINDOW = 8
 """Frames of the window that a session is profiled with."""
-CPU_HALF_NOTE = "the CPU provider promotes half-typed nodes to fp32: weights are rounded, arithmetic is not"
+NOTES = {
+    (
+        CPU,
+        "fp16",
+    ): "the CPU provider promotes half-typed nodes to fp32: weights are rounded, arithmetic is not",
+    (CPU, "int8"): "the CPU provider multiplies integers only where a product's result is rounded too",
+    (CUDA, "int8"): "the CUDA provider rounds to integers and multiplies floats",
+}
 
 
 class OnnxRuntime:
@@ -95,7 +106,7 @@ class OnnxRuntime:
             proof = engine.proof()
         finally:
             engine.close()
-        if engine.provider == CUDA:
+        if engine.provider == CUDA and request.precision != "int8":
             require(proof, request.precision, str(request.graph))
         progress("optimising", 1.0)
         return Built(None, proof)
@@ -186,7 +197,7 @@ def prove_session(request: BuildRequest, provider: str, inputs: dict[str, Tensor
     layers = [
         layer for event in events if event.get("cat") == "Node" for layer in _layer(event.get("args", {}))
     ]
-    note = CPU_HALF_NOTE if provider == CPU and request.precision == "fp16" else ""
+    note = NOTES.get((provider, request.precision), "")
     return prove(layers, "ONNX Runtime's profile of one run", note)
 
 
@@ -196,6 +207,8 @@ def _layer(kernel: dict[str, Any]) -> list[Layer]:
         return []
     types = [kind for output in kernel["output_type_shape"] for kind in output]
     precision = next((EXECUTED[kind] for kind in types if kind in EXECUTED), None)
+    if name.startswith(QUANTISED_OPS):
+        precision = "int8"
     return [Layer(name, precision, any(op in name for op in MATRIX_OPS))] if precision else []
 
 
@@ -227,6 +240,9 @@ def _session(request: BuildRequest, provider: str, profile: Path | None = None) 
     options.log_severity_level = 3
     if request.threads is not None:
         options.intra_op_num_threads = request.threads
+    if request.precision == "int8":
+        # On x86 it fuses unsigned activations alone, unless it is told that signed ones are meant.
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ def open_engine(
     free_batch: bool = False,
     pixels: Pixels | None = None,
     proven: Collection[str] = (),
+    quantised: Path | None = None,
     cache: EngineCache | None = None,
     progress: Progress = no_progress,
 ) -> Engine:
@@ -49,8 +51,8 @@ def open_engine(
     Args:
         graph: the ONNX file.
         runtime: `tensorrt`, `tensorrt-rtx`, `onnxruntime`, `openvino`, or `auto`: the best that works here.
-        precision: `fp32`, `fp16`, `bf16`, or `auto`: what the graph is typed in, fp32 where the device has
-            no better. bf16 changes results: it is taken unasked only where it is `proven`.
+        precision: `fp32`, `fp16`, `bf16`, `int8`, or `auto`: what the graph is typed in, fp32 where the
+            device has no better. bf16 changes results: it is taken unasked only where it is `proven`.
         threads: CPU threads; None takes all.
         batch: sizes to compile for, where the runtime needs to know; None is 1, 16, 64.
         device: `cpu`, `cuda` or `cuda:1`, where a runtime has several.
@@ -60,6 +62,7 @@ def open_engine(
             Not with ONNX Runtime: there the input's dtype stays, which is how a caller finds out.
         proven: lower precisions in which the model was measured to be as good; `auto` takes one that the
             device computes natively.
+        quantised: the same model's graph in int8, which is opened in its place where int8 is settled on.
         cache: where compiled engines are kept.
         progress: told of a build under way.
 
@@ -77,11 +80,13 @@ def open_engine(
     for name in names:
         try:
             chosen = runtime_named(name)
-            settled = settle_precision(path, precision, chosen.probe(device), proven)
+            may = proven if quantised is not None else set(proven) - {"int8"}
+            settled = settle_precision(path, precision, chosen.probe(device), may)
+            graph = quantised if settled == "int8" and quantised is not None else path
             # ONNX Runtime cannot, and its engines must not be built anew for a wish it ignores.
             bytes_in = pixels if name != "onnxruntime" else None
             opened = free_batch and name != "onnxruntime"
-            request = BuildRequest(path, settled, device, batch or Batch(), threads, opened, bytes_in)
+            request = BuildRequest(graph, settled, device, batch or Batch(), threads, opened, bytes_in)
             return _open_freely(chosen, request, cache or EngineCache(), progress)
         except GaitstreamError as error:
             if runtime != "auto":
@@ -114,30 +119,32 @@ def build_engine(
 def settle_precision(graph: Path, precision: str, probe: Probe, proven: Collection[str] = ()) -> str:
     """What `auto` means for one file: the type of its weights, or a proven lower one the device computes.
 
-    bf16 needs no graph of its own; a graph in half is another file.
+    bf16 needs no graph of its own; a graph in half or in int8 is another file.
     """
     if precision != "auto":
         return precision
     typed = graph_precision(graph)
-    if typed == "fp32" and not probe.accelerator and "bf16" in proven and "bf16" in probe.precisions:
-        return "bf16"
+    if typed == "fp32" and not probe.accelerator:
+        for lower in ("int8", "bf16"):
+            if lower in proven and lower in probe.precisions:
+                return lower
     return typed if typed in probe.precisions else "fp32"
 
 
 def graph_precision(graph: Path) -> str:
-    """`fp16` when most constants of the graph are half floats, else `fp32`.
+    """`int8` of a quantised graph, `fp16` when most constants are half floats, else `fp32`.
 
     Raises:
         EngineError: the file is not a graph.
     """
     model = _read(graph)
-    half = full = 0
-    for node in model.get_ops():
-        if node.get_type_name() == "Constant":
-            kind = str(node.get_output_element_type(0).to_string())
-            half += kind == "f16"
-            full += kind == "f32"
-    return "fp16" if half > full else "fp32"
+    nodes = model.get_ops()
+    if any(node.get_type_name() == "FakeQuantize" for node in nodes):
+        return "int8"
+    kinds = Counter(
+        node.get_output_element_type(0).to_string() for node in nodes if node.get_type_name() == "Constant"
+    )
+    return "fp16" if kinds["f16"] > kinds["f32"] else "fp32"
 
 
 def graph_shapes(graph: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gaitstream.engines import cuda, timing
-from gaitstream.engines.base import BuildRequest, Built, Engine, Probe, Progress, no_progress
+from gaitstream.engines.base import PRECISIONS, BuildRequest, Built, Engine, Probe, Progress, no_progress
 from gaitstream.engines.device import number_of
 from gaitstream.engines.tensorrt_build import build
 from gaitstream.engines.tensorrt_run import TensorRtEngine
@@ -104,9 +104,7 @@ class TensorRt:
         if number >= len(present):
             raise EngineError(f"there is no GPU {number}: this machine has {len(present)}, counted from 0")
         gpu = present[number]
-        return Probe(
-            str(trt.__version__), f"{gpu.capability}:{gpu.name}", gpu.name, True, ("fp32", "fp16", "bf16")
-        )
+        return Probe(str(trt.__version__), f"{gpu.capability}:{gpu.name}", gpu.name, True, PRECISIONS)
 
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
         """Compile for this machine's GPU or for `request.device`."""
@@ -141,4 +139,4 @@ class TensorRt:
         if not here and device not in self.flavour.targets:
             known = ", ".join(self.flavour.targets) or "the GPU it runs on alone"
             raise EngineError(f"{self.name} cannot compile for {device!r} here: it compiles for {known}")
-        return Probe(str(trt.__version__), device, f"target {device}", True, ("fp32", "fp16", "bf16"))
+        return Probe(str(trt.__version__), device, f"target {device}", True, PRECISIONS)

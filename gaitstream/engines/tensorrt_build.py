@@ -19,7 +19,10 @@ from gaitstream.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-TYPES = {"half": "fp16", "float": "fp32", "bfloat16": "bf16", "bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}
+TYPES = {
+    "half": "fp16", "float": "fp32", "bfloat16": "bf16", "int8": "int8", "fp8": "fp8",
+    "bf16": "bf16", "fp16": "fp16", "fp32": "fp32",
+}  # fmt: skip
 MATRIX_WORDS = ("correlation", "conv", "gemm", "matmul", "fully", "mha", "attention", "runtime_fusion")
 """What the types of convolutions, products and kernels fused around a product hold."""
 NOT_COMPUTING = ("shape_call", "signal", "wait", "reformat", "noop", "constant", "copy", "memset", "assert")

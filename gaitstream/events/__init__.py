@@ -16,12 +16,14 @@ from gaitstream.events.positions import Positions
 from gaitstream.events.publisher import Publisher
 from gaitstream.events.schema import (
     SCHEMA,
+    CameraHandoff,
     CameraOffline,
     CameraOnline,
     CameraStats,
     Event,
     GalleryChanged,
     IdentityConfirmed,
+    IdentityCorrected,
     IdentityDecided,
     IdentityFinal,
     IdentityRevised,
@@ -37,12 +39,14 @@ from gaitstream.events.subscriber import Notice, Received, Subscriber
 
 __all__ = [
     "SCHEMA",
+    "CameraHandoff",
     "CameraOffline",
     "CameraOnline",
     "CameraStats",
     "Event",
     "GalleryChanged",
     "IdentityConfirmed",
+    "IdentityCorrected",
     "IdentityDecided",
     "IdentityFinal",
     "IdentityRevised",

@@ -8,7 +8,7 @@ import msgspec
 
 from gaitstream.events.codec import MalformedError, Wire, decode, encode
 from gaitstream.events.journal import Journal
-from gaitstream.events.schema import Event, Identity, TrackEnded
+from gaitstream.events.schema import CameraHandoff, Event, Identity, TrackEnded
 from gaitstream.events.segment import Record
 
 ERASED = "erased"
@@ -59,6 +59,6 @@ def without_names(event: Event, persons: Collection[str]) -> Event:
         )
         person = None if event.person_id in persons else event.person
         return msgspec.structs.replace(event, person=person, candidates=candidates)
-    if isinstance(event, TrackEnded) and event.person_id in persons and event.person is not None:
+    if isinstance(event, TrackEnded | CameraHandoff) and event.person_id in persons and event.person:
         return msgspec.structs.replace(event, person=None)
     return event

@@ -213,10 +213,14 @@ class Publisher:
     def _notice_removed(self, events: Sequence[Event]) -> None:
         for event in events:
             if self._erase and isinstance(event, GalleryChanged) and event.removed:
-                self._erase_names(set(event.removed))
+                self.forget(set(event.removed))
 
-    def _erase_names(self, persons: set[str]) -> None:
-        """Take who left the gallery out of the journal, once, beside everything else."""
+    def forget(self, persons: set[str]) -> None:
+        """Take the names of people who left the gallery out of the journal, once, beside everything else.
+
+        Args:
+            persons: their ids in the gallery.
+        """
         with self._order:
             new = persons - self._erased
             self._erased |= new

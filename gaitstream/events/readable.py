@@ -6,11 +6,13 @@ import datetime
 from dataclasses import dataclass
 
 from gaitstream.events.schema import (
+    CameraHandoff,
     CameraOffline,
     CameraOnline,
     Event,
     GalleryChanged,
     Identity,
+    IdentityCorrected,
     IdentityFinal,
     PipelineStats,
     RunStarted,
@@ -66,6 +68,9 @@ def _what(event: Event) -> str:
         return f"#{event.track} is seen"
     if isinstance(event, TrackEnded):
         return f"#{event.track} is gone ({event.cause}): {event.accepted} of {event.seen} frames were of use"
+    if isinstance(event, CameraHandoff):
+        came = f"came from {event.from_camera} #{event.from_track} in {event.transit_s:.1f} s"
+        return f"#{event.track} {event.person or event.person_id} {came}"
     if isinstance(event, CameraOnline):
         return f"online, {event.width}x{event.height} at {event.fps:g} frames/s"
     if isinstance(event, CameraOffline):
@@ -79,6 +84,8 @@ def _what(event: Event) -> str:
 
 def _identity(event: Identity) -> str:
     sure = "for good" if isinstance(event, IdentityFinal) else "provisional" if event.provisional else ""
+    if isinstance(event, IdentityCorrected):
+        sure = f"corrected: {event.cause}"
     distance = "" if event.distance is None else f"at {event.distance:.2f}"
     if event.threshold is not None and event.distance is not None:
         distance += f" of {event.threshold:.2f}"

@@ -120,6 +120,24 @@ class IdentityFinal(Identity, frozen=True, kw_only=True, tag="identity.final"):
     """The last word on a track; exactly one for every track that ends."""
 
 
+class IdentityCorrected(Identity, frozen=True, kw_only=True, tag="identity.corrected"):
+    """What all cameras of a site say together of a track, where it differs from what its camera said.
+
+    `run`, `camera` and `track` are those of the track; the other fields are as in the event it corrects.
+    `gaitstream handoff` publishes it, at the latest when the track ends.
+
+    Attributes:
+        cause: `transit` (somebody was expected here), `elsewhere` (the person is, or was just now, where one
+            cannot come from in that time), or `withdrawn` (what had been corrected does not hold any more).
+        confidence: probability of what is said now, by gait and transit together, 0 to 1.
+        was_id: id in the gallery of the person the camera named; None when it named nobody.
+    """
+
+    cause: str
+    confidence: float = 0.0
+    was_id: str | None = None
+
+
 class TrackStarted(Event, frozen=True, kw_only=True, tag="track.started"):
     """Somebody is followed; nothing is known of them yet.
 
@@ -198,6 +216,40 @@ class CameraOffline(Event, frozen=True, kw_only=True, tag="camera.offline"):
     camera: str
     cause: str
     detail: str = ""
+
+
+class CameraHandoff(Event, frozen=True, kw_only=True, tag="camera.handoff"):
+    """A person went from one camera to another, published by `gaitstream handoff`.
+
+    `run` is that of the track they are followed in now.
+
+    Attributes:
+        camera: where they are now; id in cams.yaml.
+        track: id of the track there.
+        person: name in the gallery.
+        person_id: id in the gallery.
+        from_camera: where they were seen before.
+        from_track: id of the track there.
+        from_run: its run.
+        left_ns: capture time of the last frame they were seen in there, UTC nanoseconds.
+        transit_s: seconds from there to here by the two cameras' clocks; below 0 where both see them at
+            once, or the clocks differ.
+        expected_s: median of the transits learned between the two; None while there are too few.
+        confidence: probability that it is the same person, 0 to 1.
+    """
+
+    family: ClassVar[str] = "camera"
+    camera: str
+    track: int
+    person: str | None
+    person_id: str | None
+    from_camera: str
+    from_track: int
+    from_run: str
+    left_ns: int
+    transit_s: float
+    expected_s: float | None = None
+    confidence: float = 0.0
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
@@ -305,10 +357,12 @@ AnyEvent = (
     | IdentityRevised
     | IdentityConfirmed
     | IdentityFinal
+    | IdentityCorrected
     | TrackStarted
     | TrackEnded
     | CameraOnline
     | CameraOffline
+    | CameraHandoff
     | PipelineStats
     | GalleryChanged
     | RunStarted

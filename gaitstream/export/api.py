@@ -7,15 +7,20 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import onnx
 
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import ExportError
+from gaitstream.export.calibration import LabelledCalibration
+from gaitstream.export.eight_bits import add_eight_bits
 from gaitstream.export.parity import ParityReport, prove
+from gaitstream.export.quantise import EightBits, require_nncf
 from gaitstream.export.report import write_report
+from gaitstream.export.sensitivity import Quantisation
+from gaitstream.export.sources import read_judged, read_walks
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
 from gaitstream.models.manifest import Graphs, Manifest
@@ -24,7 +29,8 @@ from gaitstream.models.trained import TrainedModel
 
 LICENCE = "as the checkpoint's: the published gait models are for academic use only; DINOv2 is Apache-2.0"
 AUTO = "auto"
-Stored = Literal["fp32", "fp16"]
+Stored = Literal["fp32", "fp16", "int8", "fp8"]
+EIGHT_BITS: tuple[EightBits, ...] = get_args(EightBits)
 Say = Callable[[str], None]
 
 
@@ -38,7 +44,8 @@ class ExportOptions:
         window: frames of a tracklet.
         version: name of this model's version; the checkpoint's hash where empty.
         licence: note for the manifest.
-        calibration: labelled features by which lower precisions are judged; see `calibration.Calibration`.
+        calibration: labelled inputs by which lower precisions are judged, and which int8 and fp8 take the
+            ranges of activations from; see `sources.read_walks`.
         overwrite: replace a bundle that lies at the destination.
         deepstream: also write the graphs for DeepStream's nvinfer.
     """
@@ -47,7 +54,7 @@ class ExportOptions:
     window: int = 30
     version: str = ""
     licence: str = LICENCE
-    calibration: Path | None = None
+    calibration: str | Path | None = None
     overwrite: bool = False
     deepstream: bool = False
 
@@ -85,11 +92,14 @@ def export_bundle(
         ConfigError: there is no such family, or it has no such option.
         CheckpointError: a checkpoint cannot be read or does not fit.
         ExportError: the graphs do not compute what the model does; the message says where they part.
+        ExportError: the calibration source is wrong, or eight bits are asked for without one.
+        MissingExtraError: eight bits are asked for and NNCF is not installed.
         ExportError: `out` holds something already.
     """
     options = options or ExportOptions()
     out = Path(out)
     _check_destination(out, options.overwrite)
+    _check_calibration(options)
     say(f"reading {Path(checkpoint).name}")
     family = recognise_checkpoint(checkpoint) if model == AUTO else find_family(model)
     if model == AUTO:
@@ -101,9 +111,11 @@ def export_bundle(
         root.mkdir()
         say("writing graphs")
         manifest = write_bundle(trained, root, options, [Path(checkpoint), *trained.sources()])
-        report = prove(trained, Bundle(root, manifest), options.calibration, say)
+        bundle, labelled, quantised = _calibrated(Bundle(root, manifest), options, say)
+        report = prove(trained, bundle, labelled, say)
+        report = msgspec.structs.replace(report, quantised=quantised)
         report.require(options.precisions or ())
-        manifest, report = _leave_out(manifest, report, root, say)
+        manifest, report = _leave_out(bundle.manifest, report, root, say)
         write_report(report, root)
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
         if out.exists():
@@ -116,14 +128,15 @@ def export_bundle(
 def write_bundle(
     trained: TrainedModel, root: Path, options: ExportOptions | None = None, sources: Iterable[Path] = ()
 ) -> Manifest:
-    """Write a model's graphs and manifest into a directory, without proving them.
+    """Write a model's graphs and manifest into a directory, without proving them; see also `add_eight_bits`.
 
     Returns:
         The sealed manifest, which allows fp32 alone.
     """
     options = options or ExportOptions()
     fronts = {role: _save(root, role, graph) for role, graph in trained.fronts().items()}
-    precisions = sorted({"fp32", *(options.precisions or ("fp16",))}, reverse=True)
+    asked = {"fp32", *(options.precisions or ("fp16",))}
+    precisions = sorted(asked.difference(EIGHT_BITS), reverse=True)
     graphs: dict[str, Graphs] = {
         precision: _write_graphs(trained, root, fronts, options, half=precision == "fp16")
         for precision in precisions
@@ -139,6 +152,42 @@ def write_bundle(
         **trained.describe(),
     )
     return write_manifest(manifest, root)
+
+
+def _check_calibration(options: ExportOptions) -> None:
+    """See that quantised graphs can be made before anything else is."""
+    asked = _eight_bits(options)
+    if not asked:
+        return
+    if options.calibration is None:
+        raise ExportError(
+            f"{asked[0]} needs inputs to take the ranges of activations from: give --calibration synth, a "
+            "video, or an .npz file of labelled inputs"
+        )
+    require_nncf()
+
+
+def _eight_bits(options: ExportOptions) -> list[EightBits]:
+    return [one for one in EIGHT_BITS if one in (options.precisions or ())]
+
+
+def _calibrated(
+    bundle: Bundle, options: ExportOptions, say: Say
+) -> tuple[Bundle, LabelledCalibration | None, tuple[Quantisation, ...]]:
+    """The bundle with quantised graphs where they are asked for, and what its precisions are judged by."""
+    source = options.calibration
+    if source is None:
+        return bundle, None, ()
+    say(f"reading the calibration source {source}")
+    asked = _eight_bits(options)
+    if not asked:
+        return bundle, read_judged(source, bundle), ()
+    walks = read_walks(source, bundle)
+    found = []
+    for precision in asked:
+        bundle, how = add_eight_bits(bundle, walks.calibrating, precision, say)
+        found.append(how)
+    return bundle, walks.judged, tuple(found)
 
 
 def _check_destination(out: Path, overwrite: bool) -> None:

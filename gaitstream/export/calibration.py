@@ -100,7 +100,7 @@ class LabelledCalibration:
             ExportError: it is missing, damaged, or does not fit.
         """
         arrays = _read(path)
-        wanted = _frame_inputs(bundle)
+        wanted = frame_inputs(bundle)
         lacking = [name for name in (*wanted, "sequence", "label") if name not in arrays]
         if lacking:
             raise ExportError(
@@ -113,15 +113,48 @@ class LabelledCalibration:
                     f"{name} in {path} are {arrays[name].shape[1:]} each, the model takes {shape}"
                 )
         _, first, sequence = np.unique(arrays["sequence"], return_index=True, return_inverse=True)
-        label = arrays["label"][first]
-        people, counts = np.unique(label, return_counts=True)
+        feeds = {name: np.ascontiguousarray(arrays[name], dtype) for name, (dtype, _) in wanted.items()}
+        found = cls(path.name, feeds, sequence.astype(np.int64), arrays["label"][first])
+        found.check(str(path))
+        return found
+
+    def check(self, where: str) -> None:
+        """See that accuracy can be told by these sequences.
+
+        Args:
+            where: they come from, for the message.
+
+        Raises:
+            ExportError: it cannot: there is nobody to find again, or nobody else.
+        """
+        people, counts = np.unique(self.label, return_counts=True)
         if len(people) < 2 or counts.max() < 2:
             raise ExportError(
-                f"{path} has {len(label)} sequences of {len(people)} people: it needs at least two people, "
-                "one of them with two sequences"
+                f"{where} has {len(self.label)} sequences of {len(people)} people: it needs at least two "
+                "people, one of them with two sequences"
             )
-        feeds = {name: np.ascontiguousarray(arrays[name], dtype) for name, (dtype, _) in wanted.items()}
-        return cls(path.name, feeds, sequence.astype(np.int64), label)
+
+    def of_people(self, people: Array, frames: int | None = None) -> LabelledCalibration:
+        """The sequences of some people.
+
+        Args:
+            people: their labels.
+            frames: most frames of each sequence, evenly spread; None takes all.
+        """
+        chosen = np.flatnonzero(np.isin(self.label, people))
+        rows = [spread(np.flatnonzero(self.sequence == index), frames) for index in chosen]
+        sequence = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        flat = np.concatenate(rows) if rows else np.empty(0, np.int64)
+        feeds = {name: array[flat] for name, array in self.feeds.items()}
+        return LabelledCalibration(self.source, feeds, sequence, self.label[chosen])
+
+
+def spread(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
+    """At most so many of some rows, evenly spread over them."""
+    if most is None or len(rows) <= most:
+        return rows
+    chosen: NDArray[np.int64] = rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+    return chosen
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -132,7 +165,7 @@ def _read(path: Path) -> dict[str, Array]:
         raise ExportError(f"cannot read the calibration set {path}: {error}") from error
 
 
-def _frame_inputs(bundle: Bundle) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+def frame_inputs(bundle: Bundle) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
     """Type and shape of one frame's inputs, from the graph; a clip graph's have frames as third axis."""
     clip = bundle.manifest.shape == "clip"
     graph = onnx.load(bundle.graph("clip" if clip else "frame", "fp32"), load_external_data=False).graph

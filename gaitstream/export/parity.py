@@ -21,6 +21,7 @@ from gaitstream.errors import EngineError, ExportError, MissingExtraError
 from gaitstream.export.calibration import Judgement, LabelledCalibration, judge
 from gaitstream.export.compare import Distance, measure
 from gaitstream.export.running import BundleRunner, Embedded, windows
+from gaitstream.export.sensitivity import Quantisation
 from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.graphs.writer import taps_of, with_taps
 from gaitstream.models.inputs import WHITE, pack
@@ -29,7 +30,7 @@ from gaitstream.models.trained import Array, Case, FrontCase, Limits, NvinferCas
 
 Say = Callable[[str], None]
 SCHEMA = 1
-ROUNDING = {"fp16": 3e-3, "bf16": 2e-2}
+ROUNDING = {"fp16": 3e-3, "bf16": 2e-2, "int8": 1e-1, "fp8": 1e-1}
 """Relative error that rounding alone brings to a value in lower precisions."""
 TRACE_FACTOR = 5
 """A tap has diverged where its relative error is this many times what rounding brings."""
@@ -50,6 +51,7 @@ class ParityRow(msgspec.Struct, frozen=True, kw_only=True):
             precisions the largest change of `distances` between embeddings.
         verdict: `pass`, `fail`, or `recorded`.
         matrix_half_share: share of convolutions and matrix products that really ran in half precision.
+        matrix_int8_share: the same in eight-bit integers.
         note: where a failing graph parts from the reference.
     """
 
@@ -62,6 +64,7 @@ class ParityRow(msgspec.Struct, frozen=True, kw_only=True):
     judged: Judged = "relative"
     verdict: str
     matrix_half_share: float | None = None
+    matrix_int8_share: float | None = None
     note: str = ""
 
     @property
@@ -91,6 +94,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     """Runtimes and precisions that did not run here, and why."""
     left_out: dict[str, list[str]] = {}
     """Precisions whose graphs are not in the bundle because they do not hold, and what does not."""
+    quantised: tuple[Quantisation, ...] = ()
+    """How the graphs in eight bits were made."""
     calibration: Judgement | None
     allowed_precisions: tuple[Precision, ...]
 
@@ -130,20 +135,19 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prove(
-    trained: TrainedModel, bundle: Bundle, calibration: Path | None = None, say: Say = lambda _: None
+    trained: TrainedModel,
+    bundle: Bundle,
+    labelled: LabelledCalibration | None = None,
+    say: Say = lambda _: None,
 ) -> ParityReport:
     """Run a bundle's graphs on every runtime that works here and compare them with the module.
 
     Args:
         trained: the module the bundle was written from.
         bundle: the bundle.
-        calibration: labelled inputs by which lower precisions are judged.
+        labelled: labelled inputs by which lower precisions are judged.
         say: told of every step, one line each.
-
-    Raises:
-        ExportError: the calibration file does not fit the model.
     """
-    labelled = LabelledCalibration.read(calibration, bundle) if calibration is not None else None
     say("running the reference")
     case = trained.case()
     rows: list[ParityRow] = []
@@ -160,7 +164,7 @@ def prove(
                 skipped[f"{runtime} {precision}"] = str(error)
         judgement = None
         if labelled is not None:
-            say(f"judging {len(set(labelled.sequence))} labelled sequences")
+            say(f"judging {len(labelled.label)} labelled sequences")
             ran = {(row.runtime, row.precision) for row in rows}
             judgement = judge(labelled, bundle, sorted(ran), cache)
     return ParityReport(
@@ -181,12 +185,12 @@ class Comparison:
     Attributes:
         runner: of the bundle.
         case: inputs and the module's results.
-        limit: see `trained.Limits`.
+        limit: see `trained.Limits`; None where all is only recorded.
     """
 
     runner: BundleRunner
     case: Case
-    limit: float
+    limit: float | None
 
     def rows(self) -> list[ParityRow]:
         """Fronts and features are judged in float32 alone; the embedding always."""
@@ -196,7 +200,7 @@ class Comparison:
         features = {name: measure(found.features[name], case.features[name]) for name in case.features}
         embedding = measure(found.embedding, case.embedding, embedding=True)
         judged: Judged = "relative" if precise else "distances"
-        holds = judged_value(embedding, judged) <= self.limit
+        holds = self.limit is None or judged_value(embedding, judged) <= self.limit
         right = all(one.relative <= self._rounding for one in features.values()) if features else holds
         # A head cannot be right behind a wrong frame graph; the taps are in the frame or clip graph.
         where = "" if right or (holds and not precise) else self.diverging_tap()
@@ -208,7 +212,7 @@ class Comparison:
     @property
     def _rounding(self) -> float:
         """Relative error that is nobody's fault."""
-        return ROUNDING.get(self.runner.precision, self.limit)
+        return ROUNDING.get(self.runner.precision, self.limit or 0.0)
 
     def diverging_tap(self) -> str:
         """Where the graph parts from the module: the first tap that is off, and the last that is not."""
@@ -270,12 +274,15 @@ class Comparison:
             limit=limit,
             judged=judged,
             verdict="recorded" if limit is None else "pass" if holds else "fail",
-            matrix_half_share=ran.matrix_half_share,
+            matrix_half_share=ran.proof.matrix_half_share,
+            matrix_int8_share=ran.proof.matrix_int8_share,
             note="" if holds else where,
         )
 
 
-def _plan(bundle: Bundle, limits: Limits, skipped: dict[str, str]) -> Iterator[tuple[str, Precision, float]]:
+def _plan(
+    bundle: Bundle, limits: Limits, skipped: dict[str, str]
+) -> Iterator[tuple[str, Precision, float | None]]:
     """Runtimes, precisions and limits to compare: all that work here."""
     findings = survey()
     skipped.update({finding.name: str(finding.error) for finding in findings if finding.error is not None})
@@ -286,6 +293,11 @@ def _plan(bundle: Bundle, limits: Limits, skipped: dict[str, str]) -> Iterator[t
             yield name, "fp16", limits.half
         if "bf16" in probe.precisions:
             yield name, "bf16", limits.bfloat
+        # What they cost is judged by labelled data alone: drawn walkers are not what calibrated them.
+        if "int8" in stored:
+            yield name, "int8", None
+        if "fp8" in stored and name != "onnxruntime":  # its CPU kernels know no fp8
+            yield name, "fp8", None
 
 
 def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[ParityRow]:
@@ -329,19 +341,20 @@ def _nvinfer_row(
 
 
 def _allowed(rows: list[ParityRow], judgement: Judgement | None) -> tuple[Precision, ...]:
-    """What `auto` may pick: fp32; fp16 that holds here; bf16 that keeps accuracy on labelled data.
+    """What `auto` may pick: fp32; fp16 that holds here; bf16 and int8 that keep accuracy on labelled data.
 
     Labelled data, where there are any, have the last word on fp16 too. fp16 was not necessarily run natively
     here (a CPU rounds weights and activations only), which is the same rounding a GPU makes.
     """
-    kept = {one: judgement.keeps(one) if judgement is not None else None for one in ("fp16", "bf16")}
-    half = [row for row in rows if row.precision == "fp16" and row.output == "embedding"]
-    holds = bool(half) and all(row.verdict == "pass" for row in half)
+    kept = {one: judgement.keeps(one) if judgement is not None else None for one in ("fp16", "bf16", "int8")}
     allowed: list[Precision] = ["fp32"]
-    if holds and kept["fp16"] is not False:
+    half = [row for row in rows if row.precision == "fp16" and row.output == "embedding"]
+    if half and all(row.verdict == "pass" for row in half) and kept["fp16"] is not False:
         allowed.append("fp16")
     if kept["bf16"]:
         allowed.append("bf16")
+    if kept["int8"]:
+        allowed.append("int8")
     return tuple(allowed)
 
 

@@ -23,7 +23,8 @@ PROMOTED = (
 
 
 def _promoted(row: ParityRow) -> bool:
-    return row.precision != "fp32" and row.matrix_half_share == 0
+    share = row.matrix_int8_share if row.precision == "int8" else row.matrix_half_share
+    return row.precision != "fp32" and share == 0
 
 
 def cells(report: ParityReport) -> list[tuple[str, ...]]:
@@ -54,11 +55,12 @@ def conclusions(report: ParityReport) -> list[str]:
         for name, reasons in report.left_out.items()
         for why in reasons
     ]
+    lines += [how.sentence() for how in report.quantised]
     lines.append(f"auto may pick: {', '.join(report.allowed_precisions)}")
     if report.calibration is None:
         lines.append(
             "bf16 is not allowed: its cost in accuracy was not measured "
-            "(export with --calibration FILE.npz holding labelled inputs)"
+            "(export with --calibration FILE.npz holding labelled inputs, or synth)"
         )
     else:
         lines += report.calibration.sentences()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gaitstream.engines import open_engine
 from gaitstream.engines.base import Batch, Engine, Precision
 from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.proof import Proof
 from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.manifest import FeatureContract
 from gaitstream.models.trained import EMBEDDING, FEATURES, POOLED, Array
@@ -36,13 +37,13 @@ class Embedded:
         features: the frame graph's outputs by name; none of a clip model.
         embedding: `[sequences, parts, dim]`.
         device: where it ran.
-        matrix_half_share: share of convolutions and matrix products that really ran in half precision.
+        proof: what the layers of the frame or clip graph really ran in.
     """
 
     features: dict[str, Array]
     embedding: Array
     device: str
-    matrix_half_share: float | None
+    proof: Proof
 
 
 class BundleRunner:
@@ -61,7 +62,7 @@ class BundleRunner:
 
     def run(self, role: Role, feeds: dict[str, Array], *, precise: bool = False) -> dict[str, Array]:
         """Run the graph of a role on one batch, in float32 where that is asked for."""
-        precision: Precision = "fp32" if precise else self.precision
+        precision = "fp32" if precise else self._computed_in(role)
         with self.open(self.bundle.graph(role, precision), precision) as engine:
             return engine.infer(feeds)
 
@@ -93,20 +94,26 @@ class BundleRunner:
             return self._clip(feeds, sequences)
         pools = SequencePools(self.bundle.manifest.features)
         kept: list[dict[str, Array]] = []
-        with self.open(self.bundle.graph("frame", self.precision)) as engine:
+        with self._open_role("frame") as engine:
             for start, part in _infer(engine, feeds, len(sequences)):
                 pools.add(part, sequences[start : start + CHUNK])
                 kept += [part] if keep_features else []
-            device, share = engine.device, engine.proof().matrix_half_share
-        with self.open(self.bundle.graph("head", self.precision)) as engine:
+            device, proof = engine.device, engine.proof()
+        with self._open_role("head") as engine:
             embedding = np.concatenate([_embedding(engine, group) for group in pools.groups()])
         features = {name: np.concatenate([part[name] for part in kept]) for name in (kept[0] if kept else {})}
-        return Embedded(features, embedding, device, share)
+        return Embedded(features, embedding, device, proof)
 
     def _clip(self, feeds: dict[str, Array], sequences: NDArray[np.int64]) -> Embedded:
-        with self.open(self.bundle.graph("clip", self.precision)) as engine:
+        with self._open_role("clip") as engine:
             found = [_embedding(engine, group) for group in windows(feeds, sequences)]
-            return Embedded({}, np.concatenate(found), engine.device, engine.proof().matrix_half_share)
+            return Embedded({}, np.concatenate(found), engine.device, engine.proof())
+
+    def _open_role(self, role: Role) -> Engine:
+        return self.open(self.bundle.graph(role, self.precision), self._computed_in(role))
+
+    def _computed_in(self, role: Role) -> Precision:
+        return self.bundle.computed_in(role, self.precision)
 
 
 class SequencePools:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,7 @@ class Keeper:
         models: names of those that will ask; None for all.
         rules: what is erased in time, looked at once a minute; None erases nothing.
         key: where the gallery's key comes from; see `gaitstream.gallery.keys`.
+        holds: whether somebody, by uid, is kept here; None keeps everybody.
 
     Attributes:
         feed: what it tells.
@@ -65,7 +66,9 @@ class Keeper:
         models: Iterable[str] | None = None,
         key: str | None = None,
         rules: RetentionRules | None = None,
+        holds: Callable[[str], bool] | None = None,
     ) -> None:
+        self._holds = holds or (lambda _: True)
         self.feed = FeedWriter()
         self.tables: dict[str, TemplateTable] = {}
         self._where, self._key = where, key
@@ -223,7 +226,8 @@ class Keeper:
 
     def _take_all(self, copy: _Copy) -> None:
         """Bring memory to what the store has, whatever happened between."""
-        records = copy.gallery.vault.records(copy.reading)
+        everybody = copy.gallery.vault.records(copy.reading)
+        records = {uid: record for uid, record in everybody.items() if self._holds(uid)}
         wanted: dict[str, set[int]] = {uid: set() for uid in records}
         self._add(copy, copy.reading.templates(), wanted)
         for uid in [uid for uid in self._persons if uid not in records]:
@@ -235,6 +239,8 @@ class Keeper:
 
     def _take(self, copy: _Copy, uid: str) -> None:
         """Bring one person to what the store has of them."""
+        if not self._holds(uid):
+            return
         row = copy.reading.person(uid)
         wanted: dict[str, set[int]] = {uid: set()}
         if row is not None:
@@ -248,7 +254,7 @@ class Keeper:
         """Add the templates that are not in memory yet; `wanted` takes the numbers of all."""
         batches: dict[str, list[tuple[Template, int]]] = {}
         for row in rows:
-            if not copy.asked(row.model):
+            if not copy.asked(row.model) or not self._holds(row.person):
                 continue
             wanted[row.person].add(row.number)
             if self._person(row.person).checksums.get(row.number) == row.checksum:

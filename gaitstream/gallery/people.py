@@ -289,6 +289,19 @@ def _cut(nearest: Nearest, listed: int) -> Nearest:
     return Nearest(nearest.persons[kept], nearest.low[kept], nearest.high[kept], floor)
 
 
+def merged(found: Sequence[Nearest], listed: int) -> Nearest:
+    """The nearest of several parts of a gallery, as one search of the whole lists them.
+
+    Args:
+        found: in each part; nobody is in two of them.
+        listed: most that are listed.
+    """
+    whole = _nobody()
+    for part in found:
+        whole = _joined(whole, part, min(whole.floor, part.floor))
+    return _cut(whole, listed)
+
+
 def changed(nearest: Nearest, people: People, model: str, probe: Floats, persons: Iterable[int]) -> None:
     """Bring a search's result up to date after some people were changed."""
     known = [person for person in persons if person in people.has.get(model, ())]

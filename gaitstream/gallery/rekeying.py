@@ -16,6 +16,7 @@ from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.keys import NONE
 from gaitstream.gallery.opening import LOCK, make_key
 from gaitstream.gallery.sealing import Sealer, Unsealed, make_lock
+from gaitstream.gallery.secrets import reseal_secrets
 from gaitstream.gallery.vault import Vault
 
 
@@ -64,6 +65,7 @@ def _reseal(gallery: Gallery, writing: Writing, sealer: Sealer) -> None:
         kept = writing.setting(place)
         if kept is not None:
             writing.set(place, sealer.seal(gallery.sealer.open(kept, place), place))
+    reseal_secrets(writing, gallery.sealer, sealer)
     for picture in list(writing.pictures()):
         writing.put_picture(new.picture_row(replace(picture, data=old.picture(picture))))
     problems = copy_log(writing, gallery.sealer, sealer)

@@ -115,6 +115,11 @@ class Bundle:
             raise BundleError(f"{self.root} has no {role} graph for {stored}")
         return self.root / name
 
+    def computed_in(self, role: Role, precision: Precision) -> Precision:
+        """What a graph is opened in: a role that eight bits leave as it is has the graph of fp32."""
+        plain = precision in ("int8", "fp8") and self.graph(role, precision) == self.graph(role, "fp32")
+        return "fp32" if plain else precision
+
     def parity(self) -> dict[str, Any]:
         """The proof written at export, as plain data; empty when the file is missing."""
         path = self.root / PARITY

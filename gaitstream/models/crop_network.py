@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gaitstream.engines import Engine, Pixels, open_engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.models.crops import Bytes, can_compile
+from gaitstream.models.resolve import quantised_beside
 
 CROPS_AT_ONCE = 16
 """Crops per inference: more gain nothing on a CPU and cost memory."""
@@ -33,7 +34,9 @@ class PixelContract(Protocol):
     @property
     def std(self) -> Triple: ...  # noqa: D102
     @property
-    def precisions(self) -> tuple[Literal["bf16"], ...]: ...  # noqa: D102
+    def precisions(self) -> tuple[Literal["bf16", "int8"], ...]: ...  # noqa: D102
+    @property
+    def int8(self) -> str: ...  # noqa: D102
 
 
 class CropNetwork:
@@ -63,10 +66,14 @@ class CropNetwork:
     def run(self, crops: Bytes) -> list[NDArray[Any]]:
         """The output for RGB uint8 crops `[n, 3, height, width]`, in the chunks it was computed in."""
         pending = [
-            self.engine.submit({self.input.name: self._normalise(crops[start : start + self._step])})
+            self.engine.submit(self.feeds(crops[start : start + self._step]))
             for start in range(0, len(crops), self._step)
         ]
         return [one.result()[self.output.name] for one in pending]
+
+    def feeds(self, crops: Bytes) -> dict[str, NDArray[Any]]:
+        """What the graph takes for RGB uint8 crops `[n, 3, height, width]`."""
+        return {self.input.name: self._normalise(crops)}
 
     def _normalise(self, crops: Bytes) -> NDArray[Any]:
         ordered = crops if self._colour == "rgb" else crops[:, ::-1]
@@ -102,4 +109,5 @@ def open_for_crops(
         free_batch=True,
         pixels=Pixels(contract.scale, contract.mean, contract.std),
         proven=contract.precisions,
+        quantised=quantised_beside(graph, contract.int8),
     )

@@ -20,7 +20,7 @@ from gaitstream.models.detector_layouts import (
     recognise,
     usual_contract,
 )
-from gaitstream.models.resolve import find_network
+from gaitstream.models.resolve import find_network, quantised_beside
 
 MOST = 1000
 """Candidates looked at per image: the comparison of all pairs stays small even at a score limit of zero."""
@@ -91,7 +91,14 @@ class DetectorModel:
             contract.scale, contract.mean, contract.std, interleaved=True, swap=contract.colour == "rgb"
         )
         engine = open_engine(
-            graph, runtime, precision, threads, device=device, pixels=pixels, proven=contract.precisions
+            graph,
+            runtime,
+            precision,
+            threads,
+            device=device,
+            pixels=pixels,
+            proven=contract.precisions,
+            quantised=quantised_beside(graph, contract.int8),
         )
         return cls(contract, engine, nms_iou=nms_iou, batch=batch)
 
@@ -108,7 +115,7 @@ class DetectorModel:
         limits = [least] * len(images) if isinstance(least, float | int) else list(least)
         groups = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
         # All batches are under way before the first is waited for: asynchronous runtimes overlap them.
-        pending = [self.engine.submit(self._feeds(index, group)) for index, group in enumerate(groups)]
+        pending = [self.engine.submit(self.feeds(group, index)) for index, group in enumerate(groups)]
         found: list[Detections] = []
         for group, call in zip(groups, pending, strict=True):
             outputs = call.result()
@@ -120,8 +127,13 @@ class DetectorModel:
         """Free the engine."""
         self.engine.close()
 
-    def _feeds(self, group: int, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
-        """The network's inputs; a graph of fixed batch is filled up with the last image."""
+    def feeds(self, images: Sequence[Image], group: int = 0) -> dict[str, NDArray[Any]]:
+        """The network's inputs for a batch of images; a graph of fixed batch is filled up with the last one.
+
+        Args:
+            images: at most `batch`, see `detect`.
+            group: number of the batch among those under way at once: each has memory of its own.
+        """
         # Fresh memory costs more than the resizing. Each group keeps its own until all results are there.
         if group == len(self._canvases):
             self._canvases.append(np.empty((self.batch, *self.size, 3), np.uint8))

@@ -55,8 +55,10 @@ class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     person: int = 0
     size: tuple[int, int] = (640, 640)
     pad: int = 114
-    precisions: tuple[Literal["bf16"], ...] = ()
+    precisions: tuple[Literal["bf16", "int8"], ...] = ()
     """Lower precisions in which it was measured to find the same people: `auto` may take them."""
+    int8: str = ""
+    """File of its quantised graph beside it, where there is one."""
     licence: str = ""
 
 

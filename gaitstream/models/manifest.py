@@ -216,7 +216,8 @@ class Manifest(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     nvinfer: CropContract | None = None
     """For inputs other than crops and poses, whose crops follow from them."""
     graphs: dict[str, Graphs]
-    """By precision: `fp32` and `fp16`. bf16 is a runtime's mode over the fp32 graphs."""
+    """By precision: `fp32`, `fp16`, `int8` and `fp8`; in eight bits the head graph may be fp32's. bf16 is a
+    runtime's mode over the fp32 graphs."""
     allowed_precisions: tuple[Precision, ...] = ("fp32",)
     """What the parity report allows `auto` to pick."""
     licence: str

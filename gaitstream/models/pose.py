@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 import numpy as np
@@ -45,8 +45,10 @@ class PoseContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     scale: float = 255.0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    precisions: tuple[Literal["bf16"], ...] = ()
+    precisions: tuple[Literal["bf16", "int8"], ...] = ()
     """Lower precisions in which it was measured to find the same joints: `auto` may take them."""
+    int8: str = ""
+    """File of its quantised graph beside it, where there is one."""
     licence: str = ""
 
 
@@ -116,6 +118,10 @@ class PoseModel:
             return np.empty((0, JOINTS, HEAT_HEIGHT, HEAT_WIDTH), np.float32)
         whole = maps[0] if len(maps) == 1 else np.concatenate(maps)
         return whole.astype(np.float32, copy=False)
+
+    def feeds(self, crops: Bytes) -> dict[str, NDArray[Any]]:
+        """What the graph takes for RGB uint8 crops `[n, 3, 256, 192]`."""
+        return self._network.feeds(crops)
 
     def close(self) -> None:
         """Free the engine."""

@@ -61,7 +61,8 @@ class BundleEngines:
     def open(self, role: Role) -> Engine:
         """The engine of one graph."""
         graph = self.bundle.graph(role, self.precision)
-        return open_engine(graph, self.runtime, self.precision, **self.options)
+        precision = self.bundle.computed_in(role, self.precision)
+        return open_engine(graph, self.runtime, precision, **self.options)
 
     def aligner(self, alignment: Alignment = "kernel") -> HeatmapAligner | None:
         """What turns heatmaps into parts, for a bundle that takes parts.
@@ -127,8 +128,8 @@ class Recognizer:
         Args:
             bundle: directory of the bundle.
             runtime: `tensorrt`, `tensorrt-rtx`, `onnxruntime`, `openvino` or `auto`.
-            precision: `fp32`, `fp16`, `bf16` or `auto`: the lowest the device computes natively and the
-                bundle's parity report allows.
+            precision: `fp32`, `fp16`, `bf16`, `int8`, `fp8` or `auto`: the lowest the device computes
+                natively and the bundle's parity report allows.
             threads: CPU threads; None takes all.
             batch: frames per inference to compile for; None is 1, 16, 64.
             alignment: how heatmaps are turned upright: `kernel` (native code, the faster) or `graph` (the

@@ -111,6 +111,20 @@ def find_network(model: str | Path, kind: Kind, contract: type[C]) -> tuple[Path
     return graph, found
 
 
+def quantised_beside(graph: Path, name: str) -> Path | None:
+    """The int8 graph that a network's manifest names, beside its graph.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if not name:
+        return None
+    path = graph.parent / name
+    if not path.is_file():
+        raise ConfigError(f"the manifest of {graph} names the int8 graph {name!r}, which is not beside it")
+    return path
+
+
 def read_manifest(path: Path, kind: Kind, contract: type[C]) -> C:
     """Read a network's manifest.
 

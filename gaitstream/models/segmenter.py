@@ -46,8 +46,10 @@ class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     size: tuple[int, int] = (192, 192)
-    precisions: tuple[Literal["bf16"], ...] = ()
+    precisions: tuple[Literal["bf16", "int8"], ...] = ()
     """Lower precisions in which it was measured to find the same masks: `auto` may take them."""
+    int8: str = ""
+    """File of its quantised graph beside it, where there is one."""
     licence: str = ""
 
 

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from gaitstream.config.places import WorkerPlace
 from gaitstream.config.schema import Config
 from gaitstream.events import Event, Publisher
+from gaitstream.pipeline.observe import Observer
 from gaitstream.telemetry.stats import Snapshot
 
 IDLE_S = 0.2
@@ -100,6 +101,8 @@ class RunOptions:
         frontend: `native`, `deepstream`, or `auto`: DeepStream where it is installed.
         view: DeepStream's annotated pictures.
         insecure: publish to other machines without keys.
+        observe: makes further hooks of a run, in the process that decides: functions of a module, which
+            travel to workers by name.
         fleet: the worker's place in a fleet, which then says what runs.
     """
 
@@ -116,6 +119,7 @@ class RunOptions:
     frontend: FrontEnd = "auto"
     view: bool = False
     insecure: bool = False
+    observe: tuple[Callable[[RunOptions, Config], Sequence[Observer]], ...] = ()
     fleet: WorkerPlace | None = None
 
 

@@ -14,11 +14,12 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Feature, Person, Reason
 from gaitstream.errors import GalleryError
 from gaitstream.pipeline.embed import Embedder, Filled
-from gaitstream.pipeline.identify import Identifier, is_far
+from gaitstream.pipeline.identify import Identifier, TrackState
 from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.publish import RunEvents
+from gaitstream.pipeline.verdict import is_far
 from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
@@ -214,10 +215,11 @@ class Decider:
                         decision = identifier.decide(track)
                         self._labels.setdefault(camera, {})[track] = decision
                         if identifier.is_news(decision):
-                            decisions.append(decision)
+                            decisions.append((state, decision))
         with self._stats.stage("publish"):
-            for decision in decisions:
+            for state, decision in decisions:
                 self._publish(decision)
+                self._offer(state, decision)
         for item in filled:
             if not item.window.provisional:
                 waited_ns = time.time_ns() - item.window.last_ns - self._skew_ns.get(item.camera, 0)
@@ -268,6 +270,7 @@ class Decider:
             far = is_far(decision.distance, decision.threshold)
             counters.far += far and decision.reason is Reason.BELOW_THRESHOLD
         self._publish(decision)
+        self._offer(state, decision)
         if self._may_store(decision):
             self._events.emit(self._events.make.ended(state, decision, cause))
         self._matched.discard((camera, track))
@@ -282,6 +285,13 @@ class Decider:
         self._stats.camera(decision.camera).last_identity = in_short(decision)
         for observer in self._observers:
             observer.on_decision(decision)
+
+    def _offer(self, state: TrackState, decision: Decision) -> None:
+        """Offer what a published decision rests on to whoever keeps it."""
+        if self._observers and self._may_store(decision):
+            basis = self._identifiers[decision.camera].basis(state, decision)
+            for observer in self._observers:
+                observer.on_basis(basis)
 
     def _may_store(self, decision: Decision) -> bool:
         """Whether events of a track may be published: in watch-list mode only of those that matched."""

@@ -15,13 +15,13 @@ from gaitstream.data import Feature, Person
 from gaitstream.errors import ConfigError
 from gaitstream.models.device_path import DeviceRows
 from gaitstream.models.inputs import pack
-from gaitstream.models.manifest import InputKind
+from gaitstream.models.manifest import AlignmentContract, InputKind
 from gaitstream.models.on_device import DeviceEncoder
 from gaitstream.models.pose import PoseModel
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.resolve import find_bundle
 from gaitstream.models.segmenter import Segmenter
-from gaitstream.pipeline.gather import Candidate, Gathering, Stopwatch, Work
+from gaitstream.pipeline.gather import Candidate, Gathering, Looks, Stopwatch, Work
 from gaitstream.pipeline.judge import EvidenceJudge
 
 LANES_AT_ONCE = 8
@@ -38,6 +38,8 @@ class Encoded:
     """One per accepted person and recognizer, in the order of the works."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time by step: `crop`, `pose`, `keypoints`, `segment`, ..., and one per recognizer."""
+    looks: list[Looks] = field(default_factory=list)
+    """What the recognizers looked at beside the pixels, of the accepted persons."""
 
 
 class Encoder:
@@ -101,8 +103,8 @@ class Encoder:
                 bundle, runtime.name, runtime.precision, runtime.threads, device=runtime.device
             )
         manifests = [recognizer.manifest for recognizer in recognizers.values()]
-        # A bundle's half graphs say nothing of the other models: their own graphs and manifests decide.
-        precision = "auto" if runtime.precision == "fp16" else runtime.precision
+        # A bundle's graphs say nothing of the other models: their own graphs and manifests decide.
+        precision = "auto" if runtime.precision in ("fp16", "int8", "fp8") else runtime.precision
         options = (runtime.name, precision, runtime.threads)
         chosen = config.models.pose
         wanted = chosen.model if chosen else "demo" if any(one.needs_pose for one in manifests) else None
@@ -127,13 +129,15 @@ class Encoder:
         watch = Stopwatch()
         batch = Gathering(works, watch)
         with watch.time("crop"):
-            looks = zip(batch.persons, batch.images(), strict=True)
-            batch.reject([judge.judge_pixels(person, image) for person, image in looks])
+            sights = zip(batch.persons, batch.images(), strict=True)
+            batch.reject([judge.judge_pixels(person, image) for person, image in sights])
         self._find_poses(batch, judge, watch)
         if self.segmenter is not None and batch.accepted:
             batch.reject(judge.judge_masks(batch.find_masks(self.segmenter)))
-        features = self._features(batch, judge, watch) if batch.accepted else []
-        return Encoded(_judged(works, batch.everybody), features, watch.seconds)
+        if not batch.accepted:
+            return Encoded(_judged(works, batch.everybody), [], watch.seconds)
+        features, looks = self._features(batch, judge, watch)
+        return Encoded(_judged(works, batch.everybody), features, watch.seconds, [looks])
 
     @property
     def people_at_once(self) -> int:
@@ -158,18 +162,27 @@ class Encoder:
         with watch.time("keypoints"):
             batch.reject(judge.judge_pose(batch.persons, joints))
 
-    def _features(self, batch: Gathering, judge: EvidenceJudge, watch: Stopwatch) -> list[Feature]:
-        """What each recognizer keeps of everybody who is left, recognizer by recognizer."""
+    def _features(
+        self, batch: Gathering, judge: EvidenceJudge, watch: Stopwatch
+    ) -> tuple[list[Feature], Looks]:
+        """What each recognizer keeps of everybody who is left, recognizer by recognizer, and looked at."""
         persons = batch.persons
         made: list[list[Feature]] = [[] for _ in persons]
         for name, recognizer in self.recognizers.items():
             rows, is_input = self._kept(name, recognizer, batch, watch)
             for own, person, row in zip(made, persons, rows, strict=True):
                 own.append(Feature(name, person, row, is_input=is_input))
+        looks = batch.looks(self._alignment)
         reasons = [judge.judge_features(own) for own in made]
         batch.reject(reasons)
         kept = [own for own, reason in zip(made, reasons, strict=True) if reason is None]
-        return [own[number] for number in range(len(self.recognizers)) for own in kept]
+        return [own[number] for number in range(len(self.recognizers)) for own in kept], looks
+
+    @property
+    def _alignment(self) -> AlignmentContract | None:
+        """How poses are turned upright: as the first recognizer does that looks at them."""
+        contracts = (recognizer.manifest.alignment for recognizer in self.recognizers.values())
+        return next(filter(None, contracts), None)
 
     def _kept(
         self, name: str, recognizer: Recognizer, batch: Gathering, watch: Stopwatch

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -32,6 +32,7 @@ class ForgetReport(msgspec.Struct, kw_only=True):
         templates: how many were erased.
         pictures: how many were erased.
         tracklets: folders of saved tracklets that were deleted.
+        evidence: tracks whose evidence was erased.
         events: events of the journal that lost the name.
         places: files and folders that were searched afterwards.
         remains: what could not be reached or is still found, a line each; empty when all is gone.
@@ -45,11 +46,27 @@ class ForgetReport(msgspec.Struct, kw_only=True):
     templates: int = 0
     pictures: int = 0
     tracklets: int = 0
+    evidence: int = 0
     events: int = 0
     places: list[str] = []
     remains: list[str] = []
     salt: str = ""
     needles: list[Needle] = []
+
+
+class KeepsPeople(Protocol):
+    """Another place where people may be kept, whatever it is made of.
+
+    Attributes:
+        path: its folder.
+    """
+
+    @property
+    def path(self) -> Path:
+        """See above."""
+
+    def forget(self, gallery: Gallery, uid: str) -> tuple[int, list[str]]:
+        """Erase a person; how much was erased, and what could not be looked into, a line each."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +76,12 @@ class Places:
     Attributes:
         journals: folders of event journals.
         tracklets: folders that `--save-tracklets` wrote.
+        evidence: evidence folders.
     """
 
     journals: tuple[Path, ...] = ()
     tracklets: tuple[Path, ...] = ()
+    evidence: tuple[KeepsPeople, ...] = ()
 
 
 def forget(gallery: Gallery, name: str, places: Places) -> ForgetReport:
@@ -84,13 +103,18 @@ def forget(gallery: Gallery, name: str, places: Places) -> ForgetReport:
     report.remains += gallery.store.purge()
     for folder in places.tracklets:
         report.tracklets += _forget_tracklets(folder, uid, record.name)
+    for place in places.evidence:
+        count, remains = place.forget(gallery, uid)
+        report.evidence += count
+        report.remains += remains
     for folder in places.journals:
         try:
             report.events += forget_in_journal(folder, uid, record.name)
         except EventError as error:
             report.remains.append(f"{folder}: {error}")
     files = [str(path) for path in gallery.store.files()]
-    report.places = [*files, *(str(path.resolve()) for path in (*places.journals, *places.tracklets))]
+    folders = (*places.journals, *places.tracklets, *(place.path for place in places.evidence))
+    report.places = [*files, *(str(path.resolve()) for path in folders)]
     report.remains += check_forgotten(report, record.name)
     return report
 

@@ -17,7 +17,13 @@ from gaitstream.models import silhouettes, skeleton_maps
 from gaitstream.models.crops import crop_padded
 from gaitstream.models.device_path import DeviceRows
 from gaitstream.models.inputs import NAMES, Inputs
-from gaitstream.models.manifest import InputContract, InputKind, Manifest, SkeletonContract
+from gaitstream.models.manifest import (
+    AlignmentContract,
+    InputContract,
+    InputKind,
+    Manifest,
+    SkeletonContract,
+)
 from gaitstream.models.on_device import DeviceEncoder
 from gaitstream.models.pose import PoseModel, keypoints, to_image
 from gaitstream.models.segmenter import Segmenter
@@ -60,6 +66,22 @@ class Stopwatch:
             yield
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What recognizers looked at beside the pixels; nobody writes into it.
+
+    Attributes:
+        persons: who was looked at.
+        inputs: `heatmaps` with `keypoints`, `silhouettes`, `skeleton_maps`, as far as they were made and are
+            on the host: a row for each person; see `models.inputs`.
+        alignment: how a recognizer turns the heatmaps upright; None where none does.
+    """
+
+    persons: Sequence[Person]
+    inputs: Inputs
+    alignment: AlignmentContract | None = None
 
 
 class Gathering:
@@ -154,6 +176,15 @@ class Gathering:
             else:
                 found[name] = self._draw(contract, manifest.skeleton)
         return found
+
+    def looks(self, alignment: AlignmentContract | None) -> Looks:
+        """What was made for the recognizers; call it when their inputs are there and nobody left since."""
+        made: dict[str, NDArray[Any]] = {
+            NAMES[contract.kind]: rows for (contract, _), rows in self._drawn.items()
+        }
+        if isinstance(self.heatmaps, np.ndarray) and self.keypoints is not None:
+            made |= {"heatmaps": self.heatmaps, "keypoints": self.keypoints}
+        return Looks(self.persons, made, alignment)
 
     def _crop(self, contract: InputContract) -> tuple[Bytes, Floats]:
         size = contract.height, contract.width

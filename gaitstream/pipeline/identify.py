@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Decision, Embedding, Person, Reason, Status
+from gaitstream.pipeline.basis import Basis, make_basis
 from gaitstream.pipeline.known import DecisionLimits, KnownPeople
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking
+from gaitstream.pipeline.verdict import Sightings, Verdict, weigh, why_none
 
 Floats = NDArray[np.float32]
 CANDIDATES = 5
@@ -36,17 +38,6 @@ class _TrackEmbeddings:
     def windows(self) -> list[ComparedWindow]:
         """The full ones, or the latest provisional one before there is any."""
         return self.full or ([self.provisional] if self.provisional is not None else [])
-
-
-FAR = 1.5
-"""Distances beyond this many thresholds are those of strangers, and of people whose gait is not seen."""
-SMALL_PX = 85.0
-"""A third of the 256 pixels of height that the models look at: what is smaller is mostly interpolated."""
-SPOILS_GAIT = frozenset(
-    (Reason.LEGS_HIDDEN, Reason.TOO_DARK, Reason.BLURRED, Reason.TRUNCATED, Reason.OCCLUDED,
-     Reason.LOW_POSE_SCORE, Reason.TOO_SMALL)
-)  # fmt: skip
-"""Rejections of most frames that leave the accepted ones in doubt."""
 
 
 @dataclass(slots=True)
@@ -82,6 +73,16 @@ class TrackState:
     told: tuple[Status, str | None, bool] | None = None
     ranking: Ranking | None = None
     """The nearest people; None when it has to be made again."""
+    ranked: Sequence[tuple[np.float32, int]] = ()
+    """Distances and people that the last decision was made with,"""
+    taken: frozenset[int] = frozenset()
+    """and who of them was taken by other tracks."""
+
+    @property
+    def sightings(self) -> Sightings:
+        """What of the frames has a say in the reason."""
+        height_px = self.heights_px / self.accepted if self.accepted else 0.0
+        return Sightings(self.accepted, dict(self.rejections), height_px, self.switched)
 
     @property
     def compared(self) -> bool:
@@ -202,8 +203,9 @@ class Identifier:
         """Say who a track is, given everybody else in the picture."""
         state = self.tracks[track]
         if not state.compared:
-            reason = _why_none(state)
-            return self._decision(state, Status.INSUFFICIENT, None, reason, final=final)
+            state.ranked, state.taken = (), frozenset()
+            verdict: Verdict[int] = Verdict(Status.INSUFFICIENT, why_none(state.sightings))
+            return self._decision(state, verdict, final=final)
         return self._judge(state, self._taken_by_others(state), final=final)
 
     def end(self, track: int) -> tuple[TrackState, Decision]:
@@ -289,61 +291,43 @@ class Identifier:
         ]
 
     def _judge(self, state: TrackState, taken: frozenset[int], *, final: bool) -> Decision:
+        state.ranked, state.taken = (), taken
         if not self._known.people.names:
-            return self._decision(state, Status.UNKNOWN, None, Reason.NO_GALLERY, final=final)
-        threshold = self.limits.threshold
+            nobody: Verdict[int] = Verdict(Status.UNKNOWN, Reason.NO_GALLERY)
+            return self._decision(state, nobody, final=final)
         ranking = self._rank(state)
         if len(ranking.persons) < len(taken) + 2:
             ranking = self._rank(state, more=len(taken))
-        ranked = list(zip(ranking.distances, ranking.persons, strict=True))
-        free = [(distance, person) for distance, person in ranked if person not in taken]
-        margin = float(free[1][0] - free[0][0]) if len(free) > 1 else None
-        who: int | None = None
-        if threshold is None or not ranked or not ranked[0][0] <= threshold:
-            status = Status.UNKNOWN
-            reason = (
-                _why_far(state)
-                if ranked and is_far(float(ranked[0][0]), threshold)
-                else Reason.BELOW_THRESHOLD
-            )
-        elif not free or free[0][0] > threshold or (margin is not None and margin < self.limits.margin):
-            # The nearest person walks elsewhere in this picture, or a second one is as near.
-            status, reason = Status.AMBIGUOUS, Reason.AMBIGUOUS
-        else:
-            status, reason, who = Status.KNOWN, None, free[0][1]
-        distance = (free if who is not None else ranked)[0][0] if ranked else None
-        return self._decision(
-            state, status, who, reason, final=final, distance=distance, margin=margin, ranked=ranked
+        state.ranked = list(zip(ranking.distances, ranking.persons, strict=True))
+        verdict = weigh(state.ranked, taken, self.limits, state.sightings)
+        return self._decision(state, verdict, final=final)
+
+    def basis(self, state: TrackState, decision: Decision) -> Basis:
+        """What the last decision on a track rests on."""
+        windows = {model: held.windows for model, held in state.embeddings.items()}
+        seen = state.sightings
+        return make_basis(
+            self._known, decision, windows, state.ranked, state.taken, self.limits, seen, least=CANDIDATES
         )
 
-    def _decision(
-        self,
-        state: TrackState,
-        status: Status,
-        person: int | None,
-        reason: Reason | None,
-        *,
-        final: bool,
-        distance: np.float32 | None = None,
-        margin: float | None = None,
-        ranked: Sequence[tuple[np.float32, int]] = (),
-    ) -> Decision:
+    def _decision(self, state: TrackState, verdict: Verdict[int], *, final: bool) -> Decision:
+        person, ranked = verdict.person, state.ranked
         names, uids = self._known.people.names, self._known.people.uids
         return Decision(
             camera=state.camera,
             track=state.track,
             time_ns=state.embedded_ns[1] or state.last_ns,
             first_ns=state.embedded_ns[0] or state.first_ns,
-            status=status,
+            status=verdict.status,
             person=None if person is None else names.get(person),
-            distance=None if distance is None else float(distance),
-            margin=margin,
+            distance=verdict.distance,
+            margin=verdict.margin,
             threshold=self.limits.threshold,
             frames=state.accepted,
             windows=state.windows,
             provisional=state.windows == 0,
             final=final,
-            reason=reason,
+            reason=verdict.reason,
             box=state.box,
             rejections=dict(state.rejections),
             candidates=tuple((names.get(one, ""), float(far)) for far, one in ranked[:CANDIDATES]),
@@ -355,29 +339,3 @@ class Identifier:
 def _overlap(one: TrackState | _EndedTrack, other: TrackState) -> bool:
     """Whether both were visible at one time."""
     return max(one.first_ns, other.first_ns) <= min(one.last_ns, other.last_ns)
-
-
-def is_far(distance: float | None, threshold: float | None) -> bool:
-    """Whether a distance is so far beyond the threshold that no other threshold would help."""
-    return distance is not None and threshold is not None and distance > FAR * threshold
-
-
-def _why_far(state: TrackState) -> Reason:
-    """Why a track is like nobody: little of its gait was seen, or else it is somebody who is not enrolled."""
-    reason, count = next(iter(state.rejections.most_common(1)), ("", 0))
-    if count > state.accepted and Reason(reason) in SPOILS_GAIT:
-        return Reason(reason)
-    if state.accepted and state.heights_px / state.accepted < SMALL_PX:
-        return Reason.TOO_SMALL
-    return Reason.BELOW_THRESHOLD
-
-
-def _why_none(state: TrackState) -> Reason:
-    """Why a track gave no window: a switch, the most frequent rejection, or too few frames."""
-    if state.switched:
-        return Reason.ID_SWITCH_SUSPECTED
-    if state.rejections:
-        reason, count = state.rejections.most_common(1)[0]
-        if count >= state.accepted:
-            return Reason(reason)
-    return Reason.TOO_SHORT

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gaitstream.config.schema import Config
+from gaitstream.config.schema import Config, GallerySection, Shards
 from gaitstream.data import Embedding
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
@@ -15,6 +15,8 @@ from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.people import News, People, changed
 from gaitstream.gallery.retention import RetentionRules
+from gaitstream.gallery.shards_ray import connect, start_shards
+from gaitstream.gallery.shards_server import ShardPlace
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ class KnownPeople:
 
     def match(self, embeddings: Sequence[Embedding]) -> list[ComparedWindow]:
         """Search for a batch of embeddings of any tracks, each model's in one call."""
-        windows = [ComparedWindow(one.parts) for one in embeddings]
+        windows = [ComparedWindow.of(one) for one in embeddings]
         for model in dict.fromkeys(embedding.tracklet.model for embedding in embeddings):
             mine = [
                 window for window, one in zip(windows, embeddings, strict=True) if one.tracklet.model == model
@@ -109,6 +111,8 @@ class GalleryFollower:
         self._keeper: Keeper | None = None
         if feed is not None:
             people = People.attach(feed)
+        elif config.gallery.shards is not None:
+            people = _in_shards(config.gallery, config.gallery.shards, self._fingerprints)
         else:
             self._keeper = start_keeper(config, self._fingerprints)
             people = self._keeper.people() if self._keeper is not None else People()
@@ -209,7 +213,7 @@ def check_models(held: Mapping[str, str], running: Mapping[str, str], where: str
 
 
 def start_keeper(config: Config, recognizers: Iterable[str]) -> Keeper | None:
-    """Keep the configured gallery in memory and follow it; None when none is configured.
+    """Keep the configured gallery in memory and follow it; None when none is configured, or it is in shards.
 
     Args:
         config: names the gallery.
@@ -219,13 +223,30 @@ def start_keeper(config: Config, recognizers: Iterable[str]) -> Keeper | None:
         GalleryError: it cannot be opened, or a template is damaged.
     """
     section = config.gallery
-    if section.where is None:
+    if section.where is None or section.shards is not None:
         return None
-    days = section.retention
-    rules = RetentionRules(days.person_days, days.picture_days, days.visitor_days)
-    keeper = Keeper(section.where, recognizers, section.key, rules)
+    keeper = Keeper(section.where, recognizers, section.key, _retention(section))
     keeper.start()
     return keeper
+
+
+def _retention(section: GallerySection) -> RetentionRules:
+    days = section.retention
+    return RetentionRules(days.person_days, days.picture_days, days.visitor_days)
+
+
+def _in_shards(section: GallerySection, shards: Shards, recognizers: Iterable[str]) -> People:
+    """The gallery on a Ray cluster, whose actors are started where they are missing."""
+    if section.where is None:
+        return People()
+    models, rules = tuple(sorted(recognizers)), _retention(section)
+    connect(shards.address)
+    places = [
+        # What is past its time is erased by one of them.
+        ShardPlace(section.where, section.key, models, number, shards.count, None if number else rules)
+        for number in range(shards.count)
+    ]
+    return start_shards(places, shards.replicas)
 
 
 def open_configured(config: Config, *, create: bool = False) -> Gallery | None:

@@ -6,14 +6,34 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Frame, Person
+from gaitstream.pipeline.basis import Basis
+from gaitstream.pipeline.gather import Looks
 from gaitstream.pipeline.identify import TrackState
+from gaitstream.telemetry.stats import Stats
 
 log = logging.getLogger("gaitstream.decisions")
 
 
 class Observer:
     """Override what you need. Called in the pipeline's thread, in the order of the stages: be quick."""
+
+    def on_begin(self, run: str, models: Mapping[str, str], config: Config, stats: Stats) -> None:
+        """The run begins.
+
+        Args:
+            run: its id, as in events.
+            models: fingerprint by recognizer, as in events.
+            config: what it runs with.
+            stats: its counters.
+        """
+
+    def on_config(self, config: Config) -> None:
+        """The configuration was changed while running."""
+
+    def on_looks(self, looks: Sequence[Looks]) -> None:
+        """What the recognizers looked at beside pixels, before `on_frame` of the same frames."""
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:
         """A frame was analysed.
@@ -29,6 +49,9 @@ class Observer:
 
     def on_decision(self, decision: Decision) -> None:
         """A decision was published: first, revised or final."""
+
+    def on_basis(self, basis: Basis) -> None:
+        """What such a decision rests on, right after it; not for tracks of which nothing may be kept."""
 
     def on_track_ended(self, state: TrackState, decision: Decision, cause: str) -> None:
         """A track is over; its final decision was published."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.data import Floats
+from gaitstream.data import Embedding, Floats
 from gaitstream.gallery.people import LISTED, Nearest, People
 
 _AT_ONCE = 8
@@ -45,11 +45,28 @@ class ComparedWindow:
         parts: its embedding, `[parts, dim]`.
         nearest: whom it was found near to; None before the search.
         exact: distances that were computed, by person.
+        first_ns: capture time of its first frame.
+        last_ns: of its last.
+        frames: how many it has.
     """
 
     parts: Floats
     nearest: Nearest | None = None
     exact: dict[int, np.float32] = field(default_factory=dict)
+    first_ns: int = 0
+    last_ns: int = 0
+    frames: int = 0
+
+    @classmethod
+    def of(cls, embedding: Embedding) -> ComparedWindow:
+        """The window of an embedding, not searched for yet."""
+        tracklet = embedding.tracklet
+        return cls(
+            embedding.parts,
+            first_ns=tracklet.first_ns,
+            last_ns=tracklet.last_ns,
+            frames=tracklet.frames,
+        )
 
 
 Windows = Mapping[str, Sequence[ComparedWindow]]
@@ -93,9 +110,7 @@ def rank(
         At least those asked for; ties in the order of names.
     """
     compared = {
-        model: held
-        for model, held in windows.items()
-        if held and model in scales and people.has.get(model) and model in people.tables
+        model: held for model, held in windows.items() if held and model in scales and people.has.get(model)
     }
     if not compared:
         return Ranking()
@@ -198,17 +213,29 @@ def _exact(
     people: People, scales: Mapping[str, ScoreScale], windows: Windows, persons: Sequence[int]
 ) -> Floats:
     """Fused distances to some people, float32; infinite for those without templates of any model."""
-    rows = []
+    each = {}
     for model, held in windows.items():
         for window in held:
             missing = [person for person in persons if person not in window.exact]
             distances = people.exact(model, window.parts, missing)
             window.exact.update(zip(missing, distances, strict=True))
-        each = np.array([[window.exact[person] for person in persons] for window in held], np.float32)
-        each[~np.isfinite(each)] = np.nan
-        rows.append(np.mean(each, axis=0, dtype=np.float32) / scales[model].unit)
+        each[model] = np.array([[window.exact[person] for person in persons] for window in held], np.float32)
+    return fuse(each, scales)
+
+
+def fuse(each: Mapping[str, Floats], scales: Mapping[str, ScoreScale]) -> Floats:
+    """Fused distances of a track to some people, float32 `[n]`; infinite for those without templates.
+
+    Args:
+        each: distances by model, float32 `[windows, n]`; not finite where somebody has no template.
+        scales: of these models.
+    """
+    rows = []
+    for model, distances in each.items():
+        known = np.where(np.isfinite(distances), distances, np.float32(np.nan))
+        rows.append(np.mean(known, axis=0, dtype=np.float32) / scales[model].unit)
     stacked = np.stack(rows)
-    weights = np.array([scales[model].weight for model in windows], np.float32)[:, None]
+    weights = np.array([scales[model].weight for model in each], np.float32)[:, None]
     present = weights * ~np.isnan(stacked)
     total = present.sum(axis=0)
     fused = np.nansum(stacked * weights, axis=0) / np.where(total > 0, total, np.nan)

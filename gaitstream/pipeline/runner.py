@@ -257,6 +257,7 @@ class Pipeline:
                 self._pacer.learn(people, time.perf_counter() - started)
             out.persons += encoded.persons
             out.features += encoded.features
+            out.looks += encoded.looks
             for step, seconds in encoded.seconds.items():
                 self.stats.observe(step, seconds * 1e3)
         return out
@@ -277,6 +278,8 @@ class Pipeline:
         """Count the frames and show them to the observers."""
         done = tracked[: len(encoded.persons)]
         now_ns = time.time_ns()
+        for observer in self._session.observers:
+            observer.on_looks(encoded.looks)
         for one, persons in zip(done, encoded.persons, strict=True):
             frame = one.work.frame
             stream = self._cameras[frame.camera]
@@ -376,7 +379,7 @@ def load_detector(config: Config) -> DetectorModel:
         layout=chosen.layout,
         nms_iou=chosen.nms_iou,
         runtime=runtime.name,
-        precision=runtime.precision,
+        precision="auto" if runtime.precision in ("int8", "fp8") else runtime.precision,
         threads=runtime.threads,
         batch=runtime.batch,
         device=runtime.device,

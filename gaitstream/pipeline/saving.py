@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gaitstream.config.schema import Config, Saving
+from gaitstream.config.schema import Config, Evidence, Saving
 from gaitstream.data import Decision, Frame, Person
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.annotate import cut, draw
@@ -114,7 +114,7 @@ class Shelf:
         return datetime.fromtimestamp(time_s, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def too_much(saved: Sequence[tuple[float, int, Path]], rules: Saving, now_s: float) -> list[Path]:
+def too_much(saved: Sequence[tuple[float, int, Path]], rules: Saving | Evidence, now_s: float) -> list[Path]:
     """What of the saved is to go.
 
     Args:
@@ -353,6 +353,8 @@ def make_observers(options: RunOptions, config: Config) -> list[Observer]:
         observers.append(VideoSaver(options.save_video, fps, config.saving))
     if options.save_tracklets is not None:
         observers.append(TrackletSaver(options.save_tracklets, config.saving, known_only=known_only))
+    for make in options.observe:
+        observers += make(options, config)
     return observers
 
 

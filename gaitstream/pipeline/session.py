@@ -118,7 +118,9 @@ class RunSession:
         self._due_s = 0.0
 
     def begin(self, cameras: Sequence[str]) -> None:
-        """Publish `run.started`."""
+        """Tell the observers, and publish `run.started`."""
+        for observer in self.observers:
+            observer.on_begin(self.run_id, self.events.make.models, self.config, self.stats)
         self.events.emit(self.events.make.started(cameras))
 
     def is_due(self) -> bool:
@@ -193,4 +195,6 @@ class RunSession:
         self.config = new
         log.info("configuration changed: %s", changes)
         self.decider.adjust(new)
+        for observer in self.observers:
+            observer.on_config(new)
         change_cameras(before, changes)

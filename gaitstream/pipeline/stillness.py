@@ -9,7 +9,7 @@ from gaitstream.data import Image
 
 STEP = 6
 """Pixels between those compared: the smallest person that counts covers dozens of them."""
-LEAST_CHANGE = 14
+LEAST_CHANGE = 16
 """Grey levels that noise and compression seldom reach, beyond a change of all the picture's light."""
 LEAST_PIXELS = 3
 """Compared pixels that change when somebody's arm comes into view."""

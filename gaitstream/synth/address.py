@@ -17,7 +17,7 @@ class Address:
     """What a `synth://` address says. The fields are the parameters of the query."""
 
     site: str
-    """`plaza`, `lobby`, `corridor` or `yard`."""
+    """`plaza`, `lobby`, `corridor`, `yard` or `terminal`."""
     camera: int = 1
     """Number of the camera, counted from 1; the first four stand at the four sides."""
     people: int = 8

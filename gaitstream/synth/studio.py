@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from gaitstream.synth.appearance import Appearance
 from gaitstream.synth.background import Scenery
 from gaitstream.synth.cameras import Array, PinholeCamera, look_at
+from gaitstream.synth.figure import ProjectedBody, paint
 from gaitstream.synth.gait import pose
 from gaitstream.synth.identity import WalkerIdentity
 from gaitstream.synth.paths import Line
 from gaitstream.synth.render import Renderer
-from gaitstream.synth.truth import Floats, observe
+from gaitstream.synth.truth import Floats, observe, radii_px
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,21 @@ class Pass:
         stature = np.array([self.identity.stature])
         girth = np.array([self.identity.build * self.appearance.bulk])
         return renderer.picture(self.joints[index][None], stature, girth, (self.appearance,), index)
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Where the person is at one moment, uint8 `[height, width]`, 255 inside."""
+        pixels, depth = self.camera.project(self.joints[index][None])
+        stature = np.array([self.identity.stature])
+        girth = np.array([self.identity.build * self.appearance.bulk])
+        radii = radii_px(self.camera, depth, stature, girth)
+        figure = ProjectedBody(self.appearance, pixels[0], depth[0], radii[0])
+        shape = (self.camera.height, self.camera.width, 3)
+        before, behind = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)
+        for picture in (before, behind):
+            paint(picture, figure, (0.0, -1.0), (1.0, 1.0, 1.0))
+        # What is painted over looks the same on black and on white.
+        inside: NDArray[np.bool_] = (before == behind).all(axis=-1)
+        return inside.astype(np.uint8) * np.uint8(255)
 
 
 def sample_camera(

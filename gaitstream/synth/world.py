@@ -23,7 +23,7 @@ EDGE_M = 0.7
 NEAREST_TARGET_M = 6.5
 """Between a camera and the spot of the floor it looks at."""
 ATTEMPTS = 300
-"""At a route; each allows sharper turns by one degree. The corridor takes about 50."""
+"""At a route; each allows sharper turns by one degree. The corridor takes about 50, the terminal 55."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +37,21 @@ class Site:
     """`paving`, `tiles`, `asphalt` or `carpet`."""
     backdrop: str
     """`walls` or `street`."""
+    row_m: float | None = None
+    """The cameras stand in a row along the floor, so far apart, and look across; None puts them around it."""
 
     def camera(self, number: int, mount: float | None = None, **changes: float) -> PinholeCamera:
         """Camera `number`, counted from 1: mounted at the edge, looking over the floor.
 
         Args:
-            number: any positive number gives a camera; the first four stand at the sides.
+            number: any positive number gives a camera; the first four stand at the sides, or in a row one
+                after the other.
             mount: height over the floor in metres; the camera still looks at the same spot.
             changes: fields of `PinholeCamera` to set instead, such as `width` or `tilt_deg`.
         """
         rng = np.random.default_rng([sum(self.name.encode()), number])
-        turn = ((number - 1) * 0.25 if number <= 4 else (number * GOLDEN) % 1.0) + 0.06
-        angle = 2 * np.pi * turn
-        half = np.array([self.width / 2, self.depth / 2])
-        direction = np.array([np.cos(angle), np.sin(angle)])
-        edge = direction / np.max(np.abs(direction) / half)
-        outside = half + edge + direction * 1.8
-        # Nearer to its target than this, a camera looks down so steeply that it cuts off heads.
-        reach = max(NEAREST_TARGET_M, float(np.linalg.norm(edge * 0.65 + direction * 1.8)))
-        target = outside - direction * reach + rng.uniform(-0.08, 0.08, 2) * half
+        place = self._around if self.row_m is None else self._in_row
+        outside, target = place(number, rng)
         height = float(rng.uniform(2.8, 3.6))
         camera = look_at(
             f"cam{number}",
@@ -65,6 +61,25 @@ class Site:
         )
         return replace(camera, **changes)  # type: ignore[arg-type]
 
+    def _in_row(self, number: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Where a camera of a row stands, and the spot of the floor it looks at."""
+        along = ((number - 0.5) * (self.row_m or 0.0)) % self.width
+        target = np.array([along + rng.uniform(-0.5, 0.5), self.depth / 2])
+        return np.array([along, self.depth / 2 - NEAREST_TARGET_M]), target
+
+    def _around(self, number: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Where a camera at the edge stands, and the spot of the floor it looks at."""
+        turn = ((number - 1) * 0.25 if number <= 4 else (number * GOLDEN) % 1.0) + 0.06
+        angle = 2 * np.pi * turn
+        half = np.array([self.width / 2, self.depth / 2])
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        edge = direction / np.max(np.abs(direction) / half)
+        outside = half + edge + direction * 1.8
+        # Nearer to its target than this, a camera looks down so steeply that it cuts off heads.
+        reach = max(NEAREST_TARGET_M, float(np.linalg.norm(edge * 0.65 + direction * 1.8)))
+        target = outside - direction * reach + rng.uniform(-0.08, 0.08, 2) * half
+        return outside, target
+
 
 SITES = {
     site.name: site
@@ -73,6 +88,7 @@ SITES = {
         Site("lobby", 12.0, 8.0, "tiles", "walls"),
         Site("corridor", 16.0, 4.0, "carpet", "walls"),
         Site("yard", 15.0, 10.0, "asphalt", "street"),
+        Site("terminal", 160.0, 6.0, "tiles", "walls", row_m=10.0),
     )
 }
 

@@ -106,6 +106,8 @@ def _of_the_process(snapshot: Snapshot) -> Iterator[Metric]:
         [("", snapshot.event_latency)],
         _MS,
     )
+    evidence = (([fate], count) for fate, count in snapshot.evidence.items())
+    yield _counter("evidence", "Evidence by fate: kept, or why it could not be.", ["fate"], evidence)
     published = (([kind], count) for kind, count in snapshot.events.items())
     yield _counter("events", "Events published.", ["type"], published)
     yield _gauge(

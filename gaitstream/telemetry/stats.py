@@ -135,6 +135,8 @@ class Snapshot(msgspec.Struct):
     """Events held back because the journal takes none now."""
     events_lost: int = 0
     """Events given up because the journal took none for too long."""
+    evidence: Counts = msgspec.field(default_factory=Counter)
+    """Evidence by fate: `kept`, or why it could not be."""
     event_latency: Histogram = msgspec.field(default_factory=Histogram)
     """From the capture of a full window's last frame to its decision's publication, ms."""
 
@@ -146,6 +148,8 @@ class Snapshot(msgspec.Struct):
                 mine.setdefault(name, Histogram(histogram.bounds)).merge(histogram)
         for kind, count in other.events.items():
             self.events[kind] = self.events.get(kind, 0) + count
+        for fate, count in other.evidence.items():
+            self.evidence[fate] = self.evidence.get(fate, 0) + count
         self.front.update(other.front)
         self.event_latency.merge(other.event_latency)
         self.events_waiting += other.events_waiting

@@ -19,6 +19,7 @@ from gaitstream.bench.plan import (
     make_plan,
 )
 from gaitstream.bench.plan_check import PlanCheck, check_report
+from gaitstream.bench.plan_gallery import describe_gallery, plan_gallery
 from gaitstream.bench.rates import (
     CAMERA_MIB,
     Cost,
@@ -244,3 +245,18 @@ def test_everything_but_the_gallery_grows_with_the_cameras() -> None:
     assert hundred.events == pytest.approx(10 * ten.events)
     assert size_of(100_000, RATES, given).persons == given.persons_most
     assert table([ten, hundred]).count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("persons", "gib", "shards", "said"),
+    [
+        (10_000, 16, 1, "they fit one machine"),
+        (1_000_000, 16, 4, "share them out over 4"),
+        (10_000_000, 512, 10, "share them out over 10"),  # by the most rows of one table
+    ],
+)
+def test_a_gallery_that_does_not_fit_is_shared_out(persons: int, gib: int, shards: int, said: str) -> None:
+    plan = plan_gallery(persons, machine_bytes=gib * 2**30)
+    assert plan.shards == shards
+    assert said in describe_gallery(plan)
+    assert plan.memory_bytes == pytest.approx(persons * 4 * 16 * 256 * 2, rel=0.05)

@@ -66,7 +66,7 @@ def test_a_file_is_read_with_paths_beside_it_and_camera_values_in_place(tmp_path
         (("fps: 12.5", "fsp: 12.5"), "cams.yaml:4: cameras[0].fsp: unknown key; did you mean 'fps'?"),
         (
             ("margin: 0.1", "xyzzy: 0.1"),
-            "cams.yaml:8: gallery.xyzzy: unknown key; allowed: path, url, key, retention, watchlist_only,",
+            "cams.yaml:8: gallery.xyzzy: unknown key; allowed: path, url, key, shards, retention,",
         ),
         (("models:", "modles:"), "cams.yaml:7: modles: unknown key; did you mean 'models'?"),
         (

@@ -195,7 +195,7 @@ def test_a_real_detector_on_a_real_video(parser: Parser, shared: Path) -> None:
         assert ok
         if index % 20:
             continue
-        outputs = model.engine.infer(model._feeds(0, [np.asarray(image, np.uint8)]))
+        outputs = model.engine.infer(model.feeds(0, [np.asarray(image, np.uint8)]))
         raw = {name: value[0] for name, value in outputs.items()}
         found = parser("yolox", raw, model.size, 0.3)
         assert found is not None

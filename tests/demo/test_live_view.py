@@ -100,4 +100,4 @@ def test_an_unknown_camera_is_not_found() -> None:
 def test_nothing_is_drawn_for_nobody() -> None:
     with Viewer(["cam1"]) as viewer:
         viewer.on_frame(frame(1), (), {})
-        assert viewer._pictures == {}
+        assert viewer._frames._moments == {}

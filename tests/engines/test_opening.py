@@ -169,7 +169,7 @@ def test_half_graph_runs_in_fp32_where_the_device_has_no_half(
     ("runtime", "precision", "says"),
     [
         ("tensorflow", "fp32", "no runtime 'tensorflow': use auto, tensorrt"),
-        ("openvino", "int8", "no precision 'int8': use auto, fp32"),
+        ("openvino", "int4", "no precision 'int4': use auto, fp32"),
         ("onnxruntime", "bf16", "no bf16"),
     ],
 )

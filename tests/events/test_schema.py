@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaitstream.events import (
+    CameraHandoff,
     CameraOffline,
     CameraOnline,
     CameraStats,
     Event,
     GalleryChanged,
     IdentityConfirmed,
+    IdentityCorrected,
     IdentityDecided,
     IdentityFinal,
     IdentityRevised,
@@ -35,6 +37,29 @@ from gaitstream.events.identifiers import Clock, EventIds, parse_time
 
 EVENTS: list[tuple[Event, str]] = [
     (IdentityDecided(time_ns=5, camera="gate", track=3, status="known", person="Ada"), "identity/gate"),
+    (
+        IdentityCorrected(
+            time_ns=5, camera="gate", track=3, status="known", person="Ada", cause="transit", was_id="ben"
+        ),
+        "identity/gate",
+    ),
+    (
+        CameraHandoff(
+            time_ns=9,
+            camera="hall",
+            track=4,
+            person="Ada",
+            person_id="ada",
+            from_camera="gate",
+            from_track=3,
+            from_run="run",
+            left_ns=5,
+            transit_s=21.5,
+            expected_s=20.0,
+            confidence=0.97,
+        ),
+        "camera/hall",
+    ),
     (
         IdentityFinal(
             time_ns=5,

@@ -291,7 +291,7 @@ def test_the_command_exports_and_prints_the_proof(
         (["gaitheat", "--groups", "0-17"], 2, "joints 0 to 16"),
         (["gaitheat", "--groups", "9-3"], 2, "rising order"),
         (["biggait", "--precision", "bf16"], 2, "bf16 has no graphs"),
-        (["biggait", "--precision", "int8"], 2, "'int8'"),
+        (["biggait", "--precision", "int4"], 2, "'int4'"),
         (["biggait"], 1, "there is no checkpoint"),
         (["gaitheat", "--gamma", "95"], 2, "gamma is 95 degrees"),
         (["gaitheat", "--gamma", "five"], 2, "'five' is not a number"),
@@ -342,7 +342,7 @@ def test_labelled_data_allows_bf16_in_the_proof(
     trained = TrainedGaitHeat(
         small_gaitheat, GaitHeatOptions(groups=((0, 1), (5, 6, 7), (11, 12)), gamma_deg=20.0)
     )
-    report = prove(trained, proved_heat.bundle, path)
+    report = prove(trained, proved_heat.bundle, LabelledCalibration.read(path, proved_heat.bundle))
     ran_bf16 = any(row.precision == "bf16" for row in report.rows)
     assert report.calibration is not None
     assert ("bf16" in report.allowed_precisions) == ran_bf16

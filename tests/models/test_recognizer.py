@@ -207,8 +207,8 @@ def test_verbs_of_the_other_model_are_refused(biggait: Recognizer, gaitheat: Rec
 
 
 def test_precision_the_bundle_lacks(gaitheat_bundle: Bundle, cache: EngineCache) -> None:
-    with pytest.raises(EngineError, match="no precision 'int8'"):
-        Recognizer.load(gaitheat_bundle, "openvino", "int8", cache=cache)
+    with pytest.raises(EngineError, match="no precision 'int4'"):
+        Recognizer.load(gaitheat_bundle, "openvino", "int4", cache=cache)
 
 
 def test_auto_takes_bf16_only_where_the_report_allows_it(gaitheat_bundle: Bundle, cache: EngineCache) -> None:

@@ -166,9 +166,10 @@ def test_two_cameras_see_one_world() -> None:
         assert abs((q - p) @ normal / np.linalg.norm(normal)) < 0.01
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_boxes_hold_the_keypoints_and_truth_is_sane(site: str) -> None:
-    camera = open_synthetic(f"synth://{site}?camera=1&people=8&seed=2")
+@pytest.mark.parametrize("site", SITES.values(), ids=lambda site: site.name)
+def test_boxes_hold_the_keypoints_and_truth_is_sane(site: Site) -> None:
+    people = max(8, round(site.width * site.depth / 12))
+    camera = open_synthetic(f"synth://{site.name}?camera=2&people={people}&seed=2")
     seen = 0
     for index in range(0, 150, 10):
         truth = camera.truth(index)
@@ -182,6 +183,17 @@ def test_boxes_hold_the_keypoints_and_truth_is_sane(site: str) -> None:
         assert np.array_equal(truth.keypoints[..., 2] > 0, inside)
         assert truth.names == tuple(camera.world.names[person] for person in truth.people)
     assert seen > 30
+
+
+def test_cameras_in_a_row_do_not_see_the_same_place() -> None:
+    site = find_site("terminal")
+    world = World(site, people=40, seed=2)
+    cameras = [site.camera(number) for number in range(1, 17, 2)]
+    for time_s in range(0, 60, 5):
+        joints, standing = world.joints(np.array([float(time_s)]))
+        seen = [set(world.truth(camera, joints[0], standing[0]).names) for camera in cameras]
+        assert sum(map(len, seen)) == len(set().union(*seen))
+        assert set().union(*seen)
 
 
 def test_who_stands_behind_is_hidden() -> None:

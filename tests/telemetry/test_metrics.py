@@ -50,6 +50,7 @@ def stats() -> Stats:
     stats.observe("detect", 3.0)
     stats.batch("encode", 5)
     stats.now.events["identity.final"] = 2
+    stats.now.evidence.update(kept=1, queue_full=3)
     return stats
 
 
@@ -73,6 +74,7 @@ def test_exposition_is_complete(stats: Stats) -> None:
     assert value("stage_seconds_bucket", "detect", "0.005") == 1
     assert value("stage_seconds_sum", "detect") == 0.003
     assert value("events_total", "identity.final") == 2
+    assert value("evidence_total", "queue_full") == 3
     assert value("event_latency_seconds_count") == 0
     assert value("memory_bytes") > 1e6
     lines = exposition(stats.snapshot()).decode().splitlines()

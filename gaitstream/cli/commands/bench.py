@@ -11,6 +11,7 @@ from gaitstream.bench.compare import changes_markdown, compare_reports
 from gaitstream.bench.devices import find_device
 from gaitstream.bench.plan import SiteLoad, describe_device, describe_plan, make_plan
 from gaitstream.bench.plan_check import check_crowds, check_report
+from gaitstream.bench.plan_gallery import describe_gallery, plan_gallery
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.profile import profile
 from gaitstream.bench.rates import from_report, measure_rates
@@ -35,7 +36,15 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 
 def plan(args: argparse.Namespace) -> int:
-    """How many machines a site needs."""
+    """How many machines a site needs, and its gallery."""
+    code = _plan_load(args)
+    if args.enrolled is not None:
+        memory = None if args.memory is None else round(args.memory * 2**30)
+        print("\n" + describe_gallery(plan_gallery(args.enrolled, machine_bytes=memory)))
+    return code
+
+
+def _plan_load(args: argparse.Namespace) -> int:
     if args.config is not None:
         return _plan_site(args)
     device = find_device(args.device) if args.device else None

@@ -16,6 +16,7 @@ from rich.table import Table
 from gaitstream.engines.base import Batch, BuildRequest, Precision
 from gaitstream.engines.cache import CachedEngine, Sidecar
 from gaitstream.engines.opening import build_engine, settle_precision
+from gaitstream.engines.proof import Proof
 from gaitstream.engines.registry import choose, runtime_named
 from gaitstream.models.bundle import Bundle
 
@@ -38,7 +39,7 @@ def build(args: argparse.Namespace) -> int:
         choice = choose(args.runtime, args.precision, device=args.device)
         probe = runtime_named(choice.runtime).probe(args.device)
         settled = settle_precision(Path(args.model), args.precision, probe)
-        graphs = {"graph": Path(args.model)}
+        graphs = {"graph": (Path(args.model), settled)}
     else:
         manifest = bundle.manifest
         choice = choose(
@@ -49,11 +50,14 @@ def build(args: argparse.Namespace) -> int:
             stored=manifest.graphs.keys(),
         )
         settled = choice.precision
-        graphs = {role: bundle.graph(role, cast("Precision", settled)) for role in manifest.roles}
+        asked = cast("Precision", settled)
+        graphs = {
+            role: (bundle.graph(role, asked), bundle.computed_in(role, asked)) for role in manifest.roles
+        }
     console.print(f"{choice.reason}", highlight=False, style="dim")
     rows = {}
-    for role, graph in graphs.items():
-        request = BuildRequest(graph, settled, args.device, sizes, args.threads)
+    for role, (graph, precision) in graphs.items():
+        request = BuildRequest(graph, precision, args.device, sizes, args.threads)
         rows[role] = _build(console, request, choice.runtime)
         if bundle is not None:
             _record(bundle, role, rows[role].found)
@@ -97,6 +101,10 @@ def _record(bundle: Bundle, role: str, found: CachedEngine) -> None:
     )
 
 
+def _integers(proof: Proof) -> str:
+    return f", int8 {proof.matrix_int8_share:.0%}" if proof.matrix_int8_share else ""
+
+
 def _table(rows: dict[str, BuildRow], runtime: str, precision: str, device: str | None) -> Table:
     table = Table(title=f"{runtime}, {precision}, {device or 'this machine'}", title_justify="left")
     for name in ("graph", "half precision", "of products", "size", "time", ""):
@@ -108,7 +116,7 @@ def _table(rows: dict[str, BuildRow], runtime: str, precision: str, device: str 
         table.add_row(
             role,
             f"{proof.half_share:.0%} of {layers} layers",
-            f"{proof.matrix_half_share:.0%} of {sum(proof.matrix_layers.values())}",
+            f"{proof.matrix_half_share:.0%} of {sum(proof.matrix_layers.values())}{_integers(proof)}",
             f"{len(blob) / 2**20:.1f} MiB" if blob is not None else "compiled on load",
             f"{row.seconds:.1f} s",
             "built" if row.found.reason else "in the cache",

@@ -84,7 +84,7 @@ def _subscribe(
     begin = read_since(since)
     with Subscriber(
         endpoints, args.replay, topics=topics, since=begin, fleet=args.fleet,  # type: ignore[arg-type]
-        key=args.key, server_key=_one_or_all(args.server_key), on_notice=_tell,
+        key=args.key, server_key=one_or_all(args.server_key), on_notice=tell,
     ) as subscriber:  # fmt: skip
         if args.wait:
             where = "the fleet's workers" if args.fleet else ", ".join(endpoints)
@@ -94,11 +94,13 @@ def _subscribe(
         yield subscriber
 
 
-def _one_or_all(keys: list[str] | None) -> str | list[str] | None:
+def one_or_all(keys: list[str] | None) -> str | list[str] | None:
+    """One public key for all publishers, or one for each."""
     return keys[0] if keys and len(keys) == 1 else keys
 
 
-def _tell(notice: Notice) -> None:
+def tell(notice: Notice) -> None:
+    """Say on standard error what happened to the stream."""
     count = f"{notice.events} " if notice.events else ""
     print(
         f"gaitstream: {notice.endpoint}: {notice.kind}: {count}{notice.detail}", file=sys.stderr, flush=True

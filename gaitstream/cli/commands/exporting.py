@@ -17,7 +17,7 @@ from gaitstream.models.spec import find_family
 if TYPE_CHECKING:
     from gaitstream.export.parity import ParityReport
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 
 
 def parse_precisions(text: str | None) -> tuple[Any, ...] | None:
@@ -33,7 +33,7 @@ def parse_precisions(text: str | None) -> tuple[Any, ...] | None:
         if name == "bf16":
             raise ConfigError("bf16 has no graphs of its own: it is a mode of running the fp32 graphs")
         if name not in PRECISIONS:
-            raise ConfigError(f"there are no {name!r} graphs: use {', '.join(PRECISIONS)}, or both")
+            raise ConfigError(f"there are no {name!r} graphs: use one or more of {', '.join(PRECISIONS)}")
     return names
 
 

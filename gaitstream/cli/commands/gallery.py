@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gaitstream.config.places import evidence_folder
 from gaitstream.config.reading import load_config
+from gaitstream.config.schema import Evidence
 from gaitstream.errors import ConfigError
+from gaitstream.evidence.folder import EvidenceFolder
+from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import read_audit
 from gaitstream.gallery.calibration import describe
@@ -208,12 +213,12 @@ def remove(args: argparse.Namespace) -> int:
 def forget(args: argparse.Namespace) -> int:
     """`gallery forget`."""
     with open_gallery(args) as gallery:
-        places = Places(tuple(args.journal), tuple(args.tracklets))
+        places = Places(tuple(args.journal), tuple(args.tracklets), _evidence_places(args))
         report = forget_person(gallery, args.person, places)
         print(
             f"erased person {report.person} from {gallery.url}: {report.templates} templates, "
-            f"{report.pictures} pictures, {report.tracklets} saved tracks; the name from {report.events} "
-            "events"
+            f"{report.pictures} pictures, {report.tracklets} saved tracks, evidence of {report.evidence} "
+            f"tracks; the name from {report.events} events"
         )
     if args.report is not None:
         write_report(report, args.report)
@@ -229,7 +234,27 @@ def sweep(args: argparse.Namespace) -> int:
     with open_gallery(args) as gallery:
         done = sweep_gallery(gallery, rules, time.time_ns())
     print(f"erased {len(done.persons)} people, {done.templates} templates and {done.pictures} pictures")
+    kept = _evidence_rules(args)
+    if kept is not None:
+        folder, evidence_rules = kept
+        print(f"deleted the evidence of {EvidenceFolder(folder).sweep(evidence_rules)} tracks")
     return 0
+
+
+def _evidence_places(args: argparse.Namespace) -> tuple[KeptEvidence, ...]:
+    """The folders that the command line names, and the configuration's own."""
+    own = places_of(load_config(args.cameras), args.cameras) if args.cameras is not None else ()
+    return (*(KeptEvidence(path) for path in args.evidence), *own)
+
+
+def _evidence_rules(args: argparse.Namespace) -> tuple[Path, Evidence] | None:
+    """The folder whose evidence is past its time, and what the command line or else the file says of it."""
+    config = load_config(args.cameras) if args.cameras is not None else None
+    rules = Evidence(keep_days=None) if config is None else config.evidence
+    if args.evidence_days is not None:
+        rules = rules.model_copy(update={"keep_days": args.evidence_days})
+    folder = args.evidence or (evidence_folder(config, args.cameras) if config is not None else None)
+    return (folder, rules) if folder is not None and folder.is_dir() else None
 
 
 def _rules(args: argparse.Namespace) -> RetentionRules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from gaitstream.evidence.observing import open_observers
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.runners.launch import launch
 
@@ -25,5 +26,6 @@ def run(args: argparse.Namespace) -> int:
             frontend=args.frontend,
             view=args.view,
             insecure=args.insecure,
+            observe=(open_observers,),
         )
     )

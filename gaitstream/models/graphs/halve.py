@@ -39,7 +39,7 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     for info in graph.input:
         if info.name not in constants and info.type.tensor_type.elem_type == TensorProto.FLOAT:
             nodes.append(_cast(info.name, f"{info.name}/half", TensorProto.FLOAT16))
-            _redirect(graph, info.name, f"{info.name}/half")
+            redirect(graph, info.name, f"{info.name}/half")
     for node in graph.node:
         _halve_attributes(node, fixed)
         nodes += _precise(node) if node.op_type in PRECISE else [node]
@@ -95,7 +95,8 @@ def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
     return helper.make_node("Cast", [source], [target], name=f"{source}>{target}", to=kind)
 
 
-def _redirect(graph: onnx.GraphProto, old: str, new: str) -> None:
+def redirect(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Let every node that reads one value read another."""
     for node in graph.node:
         for index, name in enumerate(node.input):
             if name == old:

@@ -1,0 +1,41 @@
+"""`gaitstream handoff`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+
+from gaitstream.cli.commands.events import one_or_all, tell
+from gaitstream.events import Journal, Publisher, Subscriber
+from gaitstream.events.wire import DEFAULT_ENDPOINT, next_endpoint
+from gaitstream.fleet.handoff import HandOffRules
+from gaitstream.fleet.handoff_service import TOPICS, HandOffService
+
+
+def handoff(args: argparse.Namespace) -> int:
+    """Follow people from camera to camera until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    endpoints = args.endpoint or [DEFAULT_ENDPOINT]
+    state = args.state or args.journal.with_name(f"{args.journal.name}.transit")
+
+    def listen(since_ns: int) -> Subscriber:
+        return Subscriber(
+            endpoints, args.replay, topics=TOPICS, since=since_ns,
+            key=args.key, server_key=one_or_all(args.server_key), on_notice=tell,
+        )  # fmt: skip
+
+    with Publisher(
+        Journal(args.journal),
+        args.publish,
+        next_endpoint(args.publish),
+        keys=args.keys,
+        insecure=args.insecure,
+    ) as publisher:
+        service = HandOffService(listen, publisher, HandOffRules(args.horizon, args.lost), state)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: service.stop())
+        logging.info("following %s; events at %s", ", ".join(endpoints), publisher.endpoint)
+        service.run()
+    logging.info("%d events taken in, %d published", service.taken, service.told)
+    return 0

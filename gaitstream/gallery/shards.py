@@ -1,0 +1,155 @@
+"""A gallery in parts: people shared out over processes, searched as one.
+
+A shard keeps some of the people of a gallery in memory, told by a hash of their ids. A batch of probes goes
+to all shards; each lists its nearest people with bounds, and a floor for all others of its own. The lists
+together, and the least of the floors, say what a search of the whole gallery would say; the exact distances
+that decide are then asked of the shards that have the people. So the ranking is that of one machine, to the
+last bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from gaitstream.gallery.feed import LimitsLine, ModelLine, PersonLine, StateLine
+from gaitstream.gallery.people import LISTED, Nearest, News, People, merged
+from gaitstream.gallery.quantise import Floats
+from gaitstream.gallery.shards_server import Found, ShardNews, shard_of
+
+POLL_S = 0.5
+"""Between looks at what has changed in the shards."""
+
+
+class Answer(Protocol):
+    """What a shard will have answered."""
+
+    def get(self) -> Any:
+        """Wait for it.
+
+        Raises:
+            GalleryError: no replica of the shard answers.
+        """
+
+    def ready(self) -> bool:
+        """Whether `get` would not wait."""
+
+
+class Shard(Protocol):
+    """The replicas of one shard."""
+
+    def ask(self, method: str, *arguments: Any) -> Answer:
+        """Call a method of a `ShardServer`."""
+
+
+@dataclass
+class ShardedPeople(People):
+    """A gallery in parts, as one process sees it; one thread at a time.
+
+    Attributes:
+        shards: all of them, by number.
+    """
+
+    shards: Sequence[Shard] = ()
+    _index: dict[str, int] = field(default_factory=dict)
+    _next: int = 0
+    _told: list[tuple[str, int]] = field(default_factory=list)
+    _asked: list[Answer] = field(default_factory=list)
+    _due_s: float = 0.0
+
+    @classmethod
+    def over(cls, shards: Sequence[Shard]) -> ShardedPeople:
+        """Everybody in some shards.
+
+        Raises:
+            GalleryError: one does not answer.
+        """
+        people = cls(shards=shards, _told=[("", 0)] * len(shards))
+        people.poll()
+        return people
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the shards have answered what has changed; asks them, every `POLL_S`."""
+        if not self._asked and time.monotonic() >= self._due_s:
+            self._ask_news()
+        return bool(self._asked) and all(answer.ready() for answer in self._asked)
+
+    def poll(self) -> News:
+        """Take over what has changed."""
+        if not self._asked:
+            self._ask_news()
+        persons: set[int] = set()
+        limits, problem = False, None
+        answers, self._asked = self._asked, []
+        for number, answer in enumerate(answers):
+            news: ShardNews = answer.get()
+            if news.whole:
+                persons |= self._reset(number, news)
+            self._told[number] = (news.token, news.told)
+            for line in news.lines:
+                match line:
+                    case PersonLine():
+                        persons.add(self._take(line))
+                    case ModelLine():
+                        self.fingerprints[line.model] = line.fingerprint
+                    case LimitsLine():
+                        limits |= self.limits.get(line.model) != (line.threshold, line.margin)
+                        self.limits[line.model] = (line.threshold, line.margin)
+                    case StateLine():
+                        problem = line.problem
+        return News(frozenset(persons), limits, problem)
+
+    def search(self, model: str, probes: Sequence[Floats], listed: int = LISTED) -> list[Nearest]:
+        """The people nearest to each of a batch of probes; see `People.search`."""
+        if not probes:
+            return []
+        asked = [shard.ask("search", model, np.stack(probes), listed) for shard in self.shards]
+        found: list[list[Found]] = [answer.get() for answer in asked]
+        return [merged([self._nearest_of(one) for one in each], listed) for each in zip(*found, strict=True)]
+
+    def exact(self, model: str, probe: Floats, persons: Sequence[int]) -> Floats:
+        """Distance to the nearest template of each of some people; see `People.exact`."""
+        out = np.full(len(persons), np.inf, np.float32)
+        columns: dict[int, list[int]] = {}
+        for column, person in enumerate(persons):
+            if person in self.uids:
+                columns.setdefault(shard_of(self.uids[person], len(self.shards)), []).append(column)
+        asked = {
+            number: self.shards[number].ask("exact", model, probe, [self.uids[persons[one]] for one in own])
+            for number, own in columns.items()
+        }
+        for number, answer in asked.items():
+            out[columns[number]] = answer.get()
+        return out
+
+    def _ask_news(self) -> None:
+        self._due_s = time.monotonic() + POLL_S
+        self._asked = [shard.ask("news", *told) for shard, told in zip(self.shards, self._told, strict=True)]
+
+    def _reset(self, number: int, news: ShardNews) -> set[int]:
+        """Forget those of a shard who are not there any more."""
+        there = {line.uid for line in news.lines if isinstance(line, PersonLine)}
+        gone = [uid for uid in self._index if uid not in there and shard_of(uid, len(self.shards)) == number]
+        return {self._take(PersonLine(0, uid, None)) for uid in gone}
+
+    def _take(self, line: PersonLine) -> int:
+        """Take over one person; the index they have, or had, here."""
+        index = self._index.get(line.uid)
+        if index is None:
+            index = self._index[line.uid] = self._next
+            self._next += 1
+        self._set(PersonLine(index, line.uid, line.name, line.models))
+        if line.name is None:
+            del self._index[line.uid]
+        return index
+
+    def _nearest_of(self, found: Found) -> Nearest:
+        """By the indices of this process, without those whom it does not know yet, or no more."""
+        kept = [at for at, uid in enumerate(found.uids) if uid in self._index]
+        persons = np.array([self._index[found.uids[at]] for at in kept], np.int64)
+        return Nearest(persons, found.low[kept], found.high[kept], found.floor)

@@ -1,0 +1,149 @@
+"""One part of a gallery, as the process that holds it answers for it; see `gaitstream.gallery.shards`."""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.gallery.feed import LimitsLine, Line, ModelLine, PersonLine, StateLine
+from gaitstream.gallery.keeper import Keeper
+from gaitstream.gallery.quantise import Floats
+from gaitstream.gallery.retention import RetentionRules
+
+
+def shard_of(uid: str, shards: int) -> int:
+    """Which of so many shards has somebody."""
+    return zlib.crc32(uid.encode()) % shards
+
+
+@dataclass(frozen=True)
+class ShardPlace:
+    """One part of a gallery.
+
+    Attributes:
+        where: the gallery's file or URL.
+        key: where its key comes from.
+        models: names of the models that are asked for; None for all.
+        number: of the shard, from 0.
+        shards: how many there are.
+        rules: what it erases in time; None erases nothing.
+    """
+
+    where: str | Path
+    key: str | None
+    models: tuple[str, ...] | None
+    number: int
+    shards: int
+    rules: RetentionRules | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nearest people of one shard to one probe; see `Nearest`."""
+
+    uids: list[str]
+    low: Floats
+    high: Floats
+    floor: float
+
+
+@dataclass(frozen=True)
+class ShardNews:
+    """What has changed in a shard.
+
+    Attributes:
+        token: of the shard's process: another one knows nothing of what this one told.
+        told: how many lines it has told so far.
+        lines: those that are new; all that hold when `whole`.
+        whole: whatever else was known of this shard holds no more.
+    """
+
+    token: str
+    told: int
+    lines: list[Line]
+    whole: bool
+
+
+class ShardServer:
+    """Keeps one shard; one thread at a time.
+
+    Args:
+        place: which part of which gallery.
+
+    Raises:
+        GalleryError: the gallery cannot be opened, or a template is damaged.
+    """
+
+    def __init__(self, place: ShardPlace) -> None:
+        self._keeper = Keeper(
+            place.where,
+            place.models,
+            place.key,
+            place.rules,
+            holds=lambda uid: shard_of(uid, place.shards) == place.number,
+        )
+        self._keeper.start()
+        self._people = self._keeper.people()
+        self._feed = self._keeper.feed.reader()
+        self._token = uuid.uuid4().hex
+        self._lines: list[Line] = []
+        self._holding: dict[tuple[str, str], Line] = {}
+        self._index: dict[str, int] = {}
+
+    def search(self, model: str, probes: NDArray[np.float32], listed: int) -> list[Found]:
+        """The nearest people to each probe `[k, parts, dim]`; see `People.search`."""
+        self._follow()
+        return [
+            Found(
+                [self._people.uids.get(one, "") for one in near.persons.tolist()],
+                near.low,
+                near.high,
+                near.floor,
+            )
+            for near in self._people.search(model, list(probes), listed)
+        ]
+
+    def exact(self, model: str, probe: Floats, uids: Sequence[str]) -> Floats:
+        """Distances to some people; see `People.exact`."""
+        self._follow()
+        return self._people.exact(model, probe, [self._index.get(uid, -2) for uid in uids])
+
+    def news(self, token: str, told: int) -> ShardNews:
+        """What was told since a caller last asked.
+
+        Args:
+            token: that it was given then; empty the first time.
+            told: how many lines it has.
+        """
+        self._follow()
+        if token != self._token:
+            return ShardNews(self._token, len(self._lines), list(self._holding.values()), whole=True)
+        return ShardNews(token, len(self._lines), self._lines[told:], whole=False)
+
+    def _follow(self) -> None:
+        if self._people.has_news:
+            self._people.poll()
+        for line in self._feed.news():
+            if isinstance(line, PersonLine):
+                self._index[line.uid] = line.index
+            # Tables are of this machine's memory, and indices of this process.
+            told = ModelLine(line.model, line.fingerprint) if isinstance(line, ModelLine) else line
+            self._lines.append(told)
+            match told:
+                case PersonLine(uid=uid, name=None):
+                    self._holding.pop(("person", uid), None)
+                    self._index.pop(uid, None)
+                case PersonLine(uid=uid):
+                    self._holding["person", uid] = told
+                case ModelLine(model=model):
+                    self._holding["model", model] = told
+                case LimitsLine(model=model):
+                    self._holding["limits", model] = told
+                case StateLine():
+                    self._holding["state", ""] = told

@@ -1,0 +1,208 @@
+"""Export in int8: what calibrates, what is judged, and what becomes of a bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaitstream.cli import main
+from gaitstream.engines.registry import choose, survey
+from gaitstream.errors import BundleError, ExportError
+from gaitstream.export import sources
+from gaitstream.export.api import ExportOptions, export_bundle, write_bundle
+from gaitstream.export.calibration import LabelledCalibration, frame_inputs
+from gaitstream.export.drawn import Cast, draw_walks, gather
+from gaitstream.export.sources import divide, read_walks
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.recognizer import Recognizer
+from gaitstream.models.spec import find_family
+
+pytest.importorskip("nncf", reason="needs the extra [int8]")
+
+Save = Callable[..., Path]
+GROUPS = ((0, 1), (5, 6, 7), (11, 12))
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handful of people, so that drawing them takes no time."""
+    monkeypatch.setattr(sources, "CALIBRATING", Cast(0, 4, 1, 3))
+    monkeypatch.setattr(sources, "JUDGED", Cast(1000, 3, 2, 3))
+    monkeypatch.setattr("gaitstream.export.drawn.CAMERAS", 1)
+
+
+def labelled(path: Path, people: int = 6, clips: int = 2, frames: int = 2) -> Path:
+    """Parts in the order of people, clips and frames: people differ by where their parts are."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:64, :48]
+    parts = [
+        np.exp(-((x - 20 - person - rng.normal()) ** 2 + (y - 16 * (1 + part)) ** 2) / 30)
+        for person in range(people)
+        for _ in range(clips * frames)
+        for part in range(4)
+    ]
+    count = people * clips * frames
+    np.savez(
+        path,
+        parts=np.stack(parts).reshape(count, 4, 64, 48).astype(np.float32),
+        sequence=np.repeat(np.arange(people * clips), frames),
+        label=np.repeat([f"p{person}" for person in range(people)], clips * frames),
+    )
+    return path
+
+
+def test_the_command_exports_int8_with_what_it_costs(
+    small_gaitheat: GaitHeat, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = save({"model": small_gaitheat.state_dict()}), tmp_path / "out"
+    arguments = ["--checkpoint", str(checkpoint), "--out", str(out), "--precision", "fp32,int8"]
+    source = ["--calibration", str(labelled(tmp_path / "labels.npz")), "--groups", "0-1,5-7,11-12"]
+    assert main(["export", "gaitheat", *arguments, *source]) == 0
+    bundle = Bundle.open(out)
+    assert set(bundle.manifest.graphs) == {"fp32", "int8"}
+    eight = bundle.manifest.graphs["int8"]
+    assert (eight.frame, eight.head, eight.align) == ("frame.int8.onnx", "head.onnx", "align.onnx")
+    parity = bundle.parity()
+    (how,) = parity["quantised"]
+    assert (how["source"], how["people"]) == ("labels.npz", 1)
+    assert how["layers"] > 5
+    assert 0 < how["noise"] <= how["noise_all"]
+    # One of the six people calibrates and is not judged.
+    assert (parity["calibration"]["people"], parity["calibration"]["sequences"]) == (5, 10)
+    rows = {(row["runtime"], row["precision"]): row for row in parity["rows"] if row["output"] == "embedding"}
+    assert rows["openvino", "int8"]["matrix_int8_share"] > 0.5
+    assert rows["openvino", "int8"]["judged"] == "distances"
+    kept = all(one["kept"] for one in parity["calibration"]["scores"] if one["precision"] == "int8")
+    assert ("int8" in bundle.manifest.allowed_precisions) == kept
+    printed = capsys.readouterr()
+    assert "int8 on openvino: rank-1" in printed.out
+    assert "ranges from" in printed.out
+
+
+def test_a_bundle_in_int8_is_opened_and_close_to_fp32(
+    small_gaitheat: GaitHeat, save: Save, tmp_path: Path
+) -> None:
+    exported = export_bundle(
+        "gaitheat",
+        save({"model": small_gaitheat.state_dict()}),
+        tmp_path / "out",
+        options=ExportOptions(precisions=("fp32", "int8"), calibration="synth"),
+        groups=GROUPS,
+    )
+    assert [how.source for how in exported.report.quantised] == ["synth"]
+    assert exported.report.calibration is not None
+    assert exported.report.calibration.people == 3
+    walks = draw_walks(exported.bundle, Cast(2000, 1, 1, 4))
+    found = {}
+    for precision in ("fp32", "int8"):
+        model = Recognizer.load(exported.bundle, "openvino", precision)
+        assert model.precision == precision
+        found[precision] = model.embed(walks.feeds["parts"])
+        model.close()
+    gap = np.linalg.norm(found["int8"] - found["fp32"]) / np.linalg.norm(found["fp32"])
+    assert 1e-5 < gap < 0.5  # the model is narrow and untrained: each of its few channels weighs much
+
+
+def test_auto_takes_int8_only_where_it_was_shown(biggait_bundle: Bundle) -> None:
+
+    probe = next(one.probe for one in survey() if one.name == "openvino")
+    assert probe is not None
+    assert "int8" in probe.precisions
+    every = ("fp32", "fp16", "bf16", "int8")
+    assert choose("openvino", allowed=every, stored=("fp32", "int8")).precision == "int8"
+    assert choose("openvino", allowed=every, stored=("fp32",)).precision != "int8"
+    assert choose("openvino", allowed=("fp32",), stored=every).precision == "fp32"
+    # Asked for where there are no such graphs, it is an error that says how to make them.
+    with pytest.raises(BundleError, match=r"no int8 graphs .*export with --precision int8"):
+        Recognizer.load(biggait_bundle, "openvino", "int8")
+
+
+@pytest.mark.parametrize("family", ["gaitset", "gaittr", "skeletongait", "biggergait"])
+def test_every_way_of_looking_at_a_person_is_drawn(family: str, tmp_path: Path) -> None:
+    """Silhouettes, joints, skeleton maps and crops, as each graph takes them."""
+    model = find_family(family)
+    if not model.randomizer:
+        pytest.skip(f"{family} makes no random weights")
+    bundle = Bundle(tmp_path, write_bundle(model.random(3), tmp_path, ExportOptions(precisions=("fp32",))))
+    walks = draw_walks(bundle, Cast(5, 2, 1, 3))
+    wanted = frame_inputs(bundle)
+    assert walks.feeds.keys() == wanted.keys()
+    for name, (dtype, shape) in wanted.items():
+        array = walks.feeds[name]
+        assert (array.dtype, array.shape[1:]) == (dtype, shape)
+        assert len(array) == len(walks.sequence)
+        assert array.std() > 0
+    clip, lengths = bundle.manifest.clip, np.bincount(walks.sequence)
+    if clip is None:
+        assert lengths.tolist() == [3, 3]
+    else:
+        assert all(clip.fit(length) == length for length in lengths.tolist())
+    assert walks.label.tolist() == [5, 6]
+
+
+def test_who_calibrates_is_not_judged() -> None:
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(12), 3)
+    data = LabelledCalibration("x", {"a": rng.random((72, 2))}, np.repeat(np.arange(36), 2), label)
+    walks = divide(data)
+    assert len(np.unique(walks.calibrating.label)) == 3
+    assert not set(walks.calibrating.label) & set(walks.judged.label)
+    assert set(walks.calibrating.label) | set(walks.judged.label) == set(range(12))
+    rows = {tuple(row) for row in walks.judged.feeds["a"]}
+    assert not rows & {tuple(row) for row in walks.calibrating.feeds["a"]}
+    assert len(walks.judged.sequence) == 54
+    pair = LabelledCalibration("two", {"a": rng.random((4, 2))}, np.arange(4), np.repeat([0, 1], 2))
+    with pytest.raises(ExportError, match=r"two without the 1 of 2 people who calibrate .* at least two"):
+        divide(pair)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--precision", "fp32,int8"], 1, "int8 needs inputs .* give --calibration synth"),
+        (
+            ["--precision", "int8", "--calibration", "gone.mp4"],
+            1,
+            "no calibration source gone.mp4: give 'synth'",
+        ),
+        (["--precision", "fp32,int4"], 2, "no 'int4' graphs: use one or more of fp32, fp16, int8, fp8"),
+    ],
+)
+def test_a_bad_source_is_named(
+    arguments: list[str], code: int, says: str, small_gaitheat: GaitHeat, save: Save, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    checkpoint = save({"model": small_gaitheat.state_dict()})
+    shared = ["--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]
+    assert main(["export", "gaitheat", *shared, *arguments]) == code
+    assert re.search(says, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_that_is_none_or_shows_nobody_is_refused(gaitheat_bundle: Bundle, tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video")
+    with pytest.raises(ExportError, match=r"cannot calibrate with .*notes\.mp4"):
+        read_walks(str(text), gaitheat_bundle)
+    with pytest.raises(ExportError, match="shows 0 person-frames"):
+        read_walks("synth://plaza?camera=1&people=0&seconds=1", gaitheat_bundle)
+
+
+def test_a_video_calibrates_by_its_tracks(gaitheat_bundle: Bundle) -> None:
+    walks = read_walks("synth://plaza?camera=1&people=3&seconds=6&seed=5", gaitheat_bundle)
+    assert walks.calibrating.source == "video"
+    assert len(walks.calibrating.sequence) >= sources.FEWEST
+    assert walks.calibrating.feeds["parts"].shape[1:] == (3, 64, 48)
+    assert walks.judged.source == "synth"
+
+
+def test_what_only_a_data_set_holds_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest: Any = type("M", (), {"needs": frozenset({"representation"}), "model": "multigaitpp"})()
+    with pytest.raises(ExportError, match="multigaitpp looks at pictures that only a data set has"):
+        gather([], manifest, None)
