@@ -21,7 +21,7 @@ def handoff(args: argparse.Namespace) -> int:
 
     def listen(since_ns: int) -> Subscriber:
         return Subscriber(
-            endpoints, args.replay, topics=TOPICS, since=since_ns,
+            endpoints, args.replay, topics=TOPICS, since=since_ns, fleet=args.fleet,
             key=args.key, server_key=one_or_all(args.server_key), on_notice=tell,
         )  # fmt: skip
 
@@ -35,7 +35,11 @@ def handoff(args: argparse.Namespace) -> int:
         service = HandOffService(listen, publisher, HandOffRules(args.horizon, args.lost), state)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
-        logging.info("following %s; events at %s", ", ".join(endpoints), publisher.endpoint)
+        logging.info(
+            "following %s; events at %s",
+            "the fleet's workers" if args.fleet else ", ".join(endpoints),
+            publisher.endpoint,
+        )
         service.run()
     logging.info("%d events taken in, %d published", service.taken, service.told)
     return 0
