@@ -111,7 +111,8 @@ def test_workers_run_on_every_node_come_back_when_killed_and_end_in_order(
     wait_for(database, {"one-0"}, 4)
     wait_for(database, with_both, 4)  # Ray started it again
     stopped = cluster.gaitstream("fleet", "down", "--address", address)
-    assert stopped.stdout.splitlines() == ["stopped worker-one-0", "stopped worker-two-0"], stopped.stderr
+    both = ["stopped worker-one-0", "stopped worker-two-0"]
+    assert sorted(stopped.stdout.splitlines()) == both, stopped.stderr
     wait_for(database, set(), 0)
     database.close()
 
