@@ -67,14 +67,15 @@ class Download:
             ZooError: the server refuses, sends another length than it should, or breaks off again and again;
                 or the file cannot be written.
         """
-        fruitless = 0
+        fruitless, furthest = 0, self._length()
         while True:
-            before = self._length()
             try:
                 self._attempt()
                 return
             except _BrokenOffError as error:
-                fruitless = 0 if self._length() > before else fruitless + 1
+                # Bytes that were thrown away and came again are no progress.
+                fruitless = 0 if self._length() > furthest else fruitless + 1
+                furthest = max(furthest, self._length())
                 if fruitless == TRIES:
                     raise ZooError(
                         f"{self.url} broke off {TRIES} times without a byte more ({error}): what came is "
