@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 
 from gaitstream.errors import KernelError
+from gaitstream.kernels.recipe import PREBUILT
 
 FILE = "libgaitstream_plugins.so"
 IMAGE_FOLDER = "/opt/gaitstream-native"
@@ -22,8 +23,12 @@ IMAGE_FOLDER = "/opt/gaitstream-native"
 
 
 def library_path() -> Path:
-    """Where the library is looked for: in `$GAITSTREAM_NATIVE`, or where the image has it."""
-    return Path(os.environ.get("GAITSTREAM_NATIVE") or IMAGE_FOLDER) / FILE
+    """Where the library is looked for: `$GAITSTREAM_NATIVE`, the package, the image's folder."""
+    own = os.environ.get("GAITSTREAM_NATIVE")
+    if own:
+        return Path(own) / FILE
+    packaged = PREBUILT / FILE
+    return packaged if packaged.is_file() else Path(IMAGE_FOLDER) / FILE
 
 
 def load(path: Path | None = None) -> Path:
