@@ -88,9 +88,10 @@ class Kernels:
             names += {"cpu": list(self.levels), "none": []}.get(word, [word])
         unknown = set(names) - {*self.levels, "fatbin", "plugin"}
         if unknown:
+            known = ["cpu", *self.levels, "fatbin", "plugin", "none"]
             raise RuntimeError(
-                f"GAITSTREAM_WHEEL_KERNELS: {', '.join(sorted(unknown))} is unknown for {self.machine}; choose "
-                f"among cpu, {', '.join([*self.levels, 'fatbin', 'plugin'])}, none"
+                f"GAITSTREAM_WHEEL_KERNELS={words}: {', '.join(sorted(unknown))} is unknown for "
+                f"{self.machine}; choose among {', '.join(known)}"
             )
         return names
 

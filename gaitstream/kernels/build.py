@@ -34,6 +34,7 @@ from gaitstream.kernels.recipe import (
     LEVELS,
     PREBUILT,
     SOURCES,
+    Level,
     cpu_command,
     cpu_file,
     digest,
@@ -128,14 +129,16 @@ def build_cpu(target: Path | None = None, march: str = "native", defines: Sequen
     return _cached(f"cpu-{digest([*CPU_SOURCES, *HEADERS], words)}.so", command)
 
 
+def runnable_levels() -> list[Level]:
+    """Instruction sets of wheels that this CPU has, best first."""
+    flags = set(_cpu_identity().split())
+    return [level for level in LEVELS.get(platform.machine(), ()) if flags >= level.needs]
+
+
 def prebuilt_cpu() -> Path | None:
     """The best of the package's libraries for this CPU; None where the package has none that it can run."""
-    flags = set(_cpu_identity().split())
-    for level in LEVELS.get(platform.machine(), ()):
-        path = PREBUILT / cpu_file(level)
-        if flags >= level.needs and path.is_file():
-            return path
-    return None
+    paths = (PREBUILT / cpu_file(level) for level in runnable_levels())
+    return next((path for path in paths if path.is_file()), None)
 
 
 def cpu_libraries() -> Iterator[Path]:
