@@ -15,11 +15,15 @@ $(VENV)/.run: pyproject.toml constraints.txt scripts/setup.sh
 $(VENV)/.dev: pyproject.toml constraints.txt scripts/setup.sh tests/stranger/pyproject.toml
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV) dev
 
+# Ray's libraries and OpenVINO's in one process once ended in a crash: these tests have a process of their own.
+RAY := tests/gallery/test_shards.py tests/fleet/test_ray.py
+
 demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the screen, report.html
 	$(BIN)/gaitstream demo --out out/demo
 
 test: $(VENV)/.dev ## all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(RAY:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(RAY)
 
 lint: $(VENV)/.dev ## style, types, layers
 	$(BIN)/ruff check .
