@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
-from gaitstream.console.access import CurrentSite, EventReader
+from gaitstream.console.access import CurrentSite, EventReader, EvidenceExporter
 from gaitstream.console.asking import (
     EventQuestion,
     EventsAnswer,
@@ -15,7 +15,9 @@ from gaitstream.console.asking import (
     ask_track,
     find_event,
 )
+from gaitstream.console.exporting import export_event
 from gaitstream.console.showing import ShownEvent
+from gaitstream.evidence.exporting import TemplatesOf
 
 router = APIRouter(tags=["events"])
 
@@ -38,3 +40,11 @@ def show_one(site: CurrentSite, actor: EventReader, event_id: str) -> ShownEvent
 def list_track(site: CurrentSite, actor: EventReader, event_id: str) -> list[ShownEvent]:
     """Everything that was said of the track of an event, oldest first."""
     return ask_track(site, actor, find_event(site, actor, event_id))
+
+
+@router.get("/events/{event_id}/evidence", response_class=Response)
+def export(
+    site: CurrentSite, actor: EvidenceExporter, event_id: str, templates: TemplatesOf = "person"
+) -> Response:
+    """The event's signed bundle, a zip file for `gaitstream evidence verify`; the audit log notes it."""
+    return export_event(site, actor, event_id, templates).answer()
