@@ -1,4 +1,4 @@
-"""Types are met before there are threads: msgspec breaks down when two threads meet one for the first time."""
+"""Types are met before there are threads: msgspec breaks down when two threads meet one together."""
 
 from __future__ import annotations
 

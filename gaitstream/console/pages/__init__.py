@@ -26,6 +26,7 @@ from gaitstream.console.pages import (
     review,
     search,
     stream,
+    users,
     visitors,
 )
 
@@ -49,5 +50,6 @@ ROUTERS = (
     calibration.router,
     audit.router,
     account.router,
+    users.router,
 )
 """In the order in which addresses are looked for: `/events/rows` before `/events/{event_id}`."""
