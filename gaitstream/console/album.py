@@ -13,6 +13,9 @@ from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.reading import EvidenceReader, Picture
 from gaitstream.evidence.records import RecentFrame, TrackEvidence
 
+CROP = "crop"
+"""The view that is the person as the camera saw them."""
+
 
 @dataclass(frozen=True)
 class TrackWindow:
@@ -60,6 +63,14 @@ class Album:
     def picture(self, actor: Actor, camera: str, run: str, track: int, number: int) -> Picture:
         """A picture of a track; MissingEvidenceError where there is none of this number."""
         return self._for(actor).picture(camera, run, track, number)
+
+    def crops(self, actor: Actor, camera: str, run: str, track: int, most: int) -> list[bytes]:
+        """Pictures of a track that were evidence, spread over its time, in order: at most so many JPEGs."""
+        evidence = self.track(actor, camera, run, track)
+        shots = evidence.shots if evidence is not None else ()
+        numbers = [shot.pictures[CROP] for shot in shots if shot.rejected is None and CROP in shot.pictures]
+        chosen = numbers[:: -(-len(numbers) // most) or 1]
+        return [self.picture(actor, camera, run, track, number).data for number in chosen]
 
     def windows(self, actor: Actor, camera: str, run: str, track: int) -> list[TrackWindow]:
         """The full windows that are kept of a track, in order."""

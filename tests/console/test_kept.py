@@ -149,6 +149,26 @@ def test_a_camera_page_goes_through_its_last_minutes(browser: Browser, site: Sit
     assert client.get("/live/gate/last").headers["location"].endswith(str(START_NS + 29 * S_NS))
 
 
+def test_whoever_is_enrolled_from_an_event_has_its_pictures_beside_the_templates(
+    browser: Browser, kept: Kept
+) -> None:
+    client = browser(Role.ADMINISTRATOR)
+    answer = client.post(f"/events/{kept.event.event_id}/enrol", data={"person": "Dora"})
+    assert answer.status_code == 303
+    [dora] = [one for one in client.get("/api/v1/people").json() if one["name"] == "Dora"]
+    address = f"/api/v1/people/{dora['person_id']}"
+    shown = client.get(address).json()
+    numbers = [one["number"] for one in shown["pictures"]]
+    assert len(numbers) == 8
+    assert [one["picture"] for one in shown["each_template"]] == [numbers[0], numbers[4]]
+    assert client.get(f"{address}/pictures/{numbers[4]}").content[:3] == b"\xff\xd8\xff"
+    page = client.get(f"/people/{dora['person_id']}").text
+    assert f"/pictures/{numbers[4]}" in page
+    assert "far from the others" in page  # the two windows are noise
+    report = client.delete(address).json()
+    assert (report["pictures"], report["remains"]) == (8, [])
+
+
 HIDDEN = (
     "/live/gate/at?at=1", f"/live/gate/at/{START_NS}", "/live/gate/last", "/live/gate/frame",
     "/live/gate/stream", "/api/v1/cameras/gate/recent", f"/api/v1/cameras/gate/recent/{START_NS}",

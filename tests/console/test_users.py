@@ -33,7 +33,7 @@ def test_a_user_is_added_with_a_password_that_is_shown_once(
     password = shown_once(root.post("/users", data=form).text)
     assert password not in root.get("/users").text
     assert log_in(anonymous, "ines", password) == 303
-    assert site.accounts.require("ines").cameras == {"gate", "yard"}
+    assert site.accounts.require("ines").cameras == frozenset({"gate", "yard"})
     assert log_of(gallery)[-1].detail == "ines: operator, gate yard"
 
 
