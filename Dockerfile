@@ -15,7 +15,7 @@ WORKDIR /src
 COPY scripts/docker/install-system.sh scripts/docker/
 RUN scripts/docker/install-system.sh build
 COPY . .
-RUN scripts/docker/build-kernels.sh cpu && scripts/docker/build-wheel.sh /wheels
+RUN GAITSTREAM_WHEEL_KERNELS=cpu scripts/docker/build-wheel.sh /wheels
 
 # --- the wheel for GPUs: with kernels for every architecture, and pycuda built against this CUDA ---------
 FROM ${CUDA_IMAGE} AS wheel-gpu
@@ -23,7 +23,7 @@ WORKDIR /src
 COPY scripts/docker/install-system.sh scripts/docker/
 RUN scripts/docker/install-system.sh build
 COPY . .
-RUN scripts/docker/build-kernels.sh gpu && scripts/docker/build-wheel.sh /wheels pycuda
+RUN GAITSTREAM_WHEEL_KERNELS=cpu,fatbin scripts/docker/build-wheel.sh /wheels pycuda
 
 # --- the detector parser and the TensorRT plugin: nvcc of the CUDA image, headers of the DeepStream image -------
 FROM ${DEEPSTREAM_IMAGE} AS deepstream

@@ -19,7 +19,7 @@ demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the s
 	$(BIN)/gaitstream demo --out out/demo
 
 test: $(VENV)/.dev ## all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## style, types, layers
 	$(BIN)/ruff check .

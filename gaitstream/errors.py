@@ -46,6 +46,10 @@ class BundleError(GaitstreamError):
     """A model bundle is incomplete, edited or of an unknown schema."""
 
 
+class ZooError(GaitstreamError):
+    """A model of the catalogue cannot be fetched, or is not the file it should be."""
+
+
 class EngineError(GaitstreamError):
     """An engine cannot be built, loaded or run."""
 

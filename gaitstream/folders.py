@@ -1,8 +1,8 @@
-"""Where gaitstream keeps what it can make again: compiled engines, compiled kernels, timing caches.
+"""Where gaitstream keeps what it can make or fetch again: engines, kernels, timing caches, models.
 
     $GAITSTREAM_CACHE, else gaitstream under the user's cache folder ($XDG_CACHE_HOME, ~/.cache)
 
-Everything below it may be deleted while nothing runs.
+Everything below it may be deleted while nothing runs; models have to be fetched again then.
 """
 
 from __future__ import annotations

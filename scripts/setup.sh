@@ -44,13 +44,13 @@ fi
 # OpenCV's wheel links against libGL and GLib, which a bare Debian does not have.
 "$venv/bin/python" -c 'import cv2' 2>/dev/null ||
     packages "OpenCV needs system libraries" libgl1 libglib2.0-0 || fail "OpenCV cannot be imported"
+command -v g++ >/dev/null || packages "a checkout compiles its CPU kernels at first use" g++ ||
+    echo "setup: without g++ alignment and crops run on numpy, far slower" >&2
 if [ "$profile" = dev ]; then
     command -v strace >/dev/null || packages "the tests watch which addresses are contacted" strace ||
         echo "setup: without strace those tests are skipped" >&2
     command -v systemd-analyze >/dev/null || packages "the tests check the unit file" systemd ||
         echo "setup: without systemd-analyze that test is skipped" >&2
-    command -v g++ >/dev/null || packages "the CPU kernels are compiled in the tests" g++ ||
-        echo "setup: without g++ the tests of the compiled kernels are skipped" >&2
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
         packages "the tests of the shared gallery and of the fleet start a real server" postgresql ||
         echo "setup: without it those tests are skipped" >&2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gaitstream.cli import building, doctor, evaluating, exporting, quantising
+from gaitstream.cli import building, doctor, evaluating, exporting, fetching, quantising
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add this group's commands."""
+    fetching.add(commands)
     exporting.add(commands)
     quantising.add(commands)
     building.add(commands)

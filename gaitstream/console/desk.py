@@ -53,7 +53,10 @@ class GalleryDesk:
             NotFoundError: there is no gallery.
             GalleryError: it cannot be opened, or the work failed.
         """
-        return self._thread.submit(self._run, actor, work).result()
+        try:
+            return self._thread.submit(self._run, actor, work).result()
+        finally:
+            self._names.expire()  # what was just changed is shown at once
 
     def people(self) -> Mapping[str, PersonRecord]:
         """Everybody's record by uid, as of `FRESH_S` ago at most; as before where the gallery is away."""
@@ -63,7 +66,7 @@ class GalleryDesk:
             and self._looking.acquire(blocking=not self._names.read_s)
         ):
             try:
-                self.call("console", self._names.refresh)
+                self._thread.submit(self._run, "console", self._names.refresh).result()
             except (GalleryError, NotFoundError) as error:
                 self._names.missed(str(error))
             finally:
@@ -136,6 +139,10 @@ class _Names:
 
     def is_old(self) -> bool:
         return time.monotonic() - self.read_s > FRESH_S
+
+    def expire(self) -> None:
+        """Look again at the next occasion."""
+        self.read_s = 0.0
 
     def missed(self, problem: str) -> None:
         self.read_s, self.problem = time.monotonic(), problem

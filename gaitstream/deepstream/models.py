@@ -11,7 +11,7 @@ from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
 from gaitstream.engines.cache import default_root, file_sha256
 from gaitstream.engines.opening import graph_precision, graph_shapes, graph_types
 from gaitstream.errors import BundleError, ConfigError
-from gaitstream.kernels.plugin_library import library_path
+from gaitstream.kernels import plugin_library
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.detector import find_detector, settle_contract
 from gaitstream.models.detector_layouts import DetectorContract
@@ -41,14 +41,16 @@ def make_plan(config: Config) -> Plan:
 
 def parser_library() -> Path:
     """Where our parser for nvinfer lies: beside our plugins for TensorRT."""
-    return library_path().with_name(PARSER_FILE)
+    return plugin_library.native_folder() / PARSER_FILE
 
 
 def _encoder(name: str, model: str, config: Config) -> EncoderPlan:
     bundle = find_bundle(model, family=config.models.family(name))
     manifest = bundle.manifest
     precision = _precision(bundle, name, config)
-    plugins = manifest.graphs[precision].deepstream_plugin is not None and library_path().is_file()
+    # Not a wheel's own: it may be for another TensorRT than DeepStream's.
+    compiled = (plugin_library.native_folder() / plugin_library.FILE).is_file()
+    plugins = compiled and manifest.graphs[precision].deepstream_plugin is not None
     graph = bundle.graph("deepstream_plugin" if plugins else "deepstream", precision)
     crop = _crop(bundle)
     return EncoderPlan(

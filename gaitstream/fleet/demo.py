@@ -26,6 +26,7 @@ from gaitstream.fleet.local_server import PostgresServer
 from gaitstream.fleet.site import SiteDocument, SiteStore
 from gaitstream.fleet.status import FleetStatus, read_status, status_table
 from gaitstream.gallery.keys import make_key_file
+from gaitstream.zoo import demo_family
 
 NODES = ("north", "east", "south", "west")
 CAMERAS = 8
@@ -44,7 +45,7 @@ def demo_site(key: Path) -> dict[str, object]:
             {"id": f"cam-{number}", "url": f"{world}&camera={1 + number % 4}&seed={number}", "fps": FPS}
             for number in range(1, CAMERAS + 1)
         ],
-        "models": {"detector": "demo", "gaitheat": "demo"},
+        "models": {"detector": "demo", demo_family(): "demo"},
         "quality": {"min_height_px": 24, "min_sharpness": 0},
         "runtime": {"threads": 1},
         # An eighth of a usual camera's frames: weights are measured, so four nodes carry eight easily.

@@ -1,18 +1,17 @@
-"""Compile the kernels: the CPU library at first use, the GPU binaries at image or wheel build.
+"""Find the kernels' binaries, or compile them: for the CPU at first use, for a GPU here or at first use.
 
     python -m gaitstream.kernels.build --help
 
-Compiled files lie in the package's `prebuilt/` (made by this command) or in the user's cache under a name
-that holds a hash of sources, flags, compiler and CPU, so nothing stale is ever loaded.
+Compiled files lie in the package's `prebuilt/` (a wheel brings them, see `hatch_build.py`) or in the user's
+cache, under a name that holds a hash of sources and flags, and in the cache of compiler and CPU, so nothing
+stale is ever loaded.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,23 +24,26 @@ import filelock
 from gaitstream.errors import KernelError, MissingExtraError
 from gaitstream.folders import cache_folder
 from gaitstream.kernels import nvrtc
-
-SOURCES = Path(__file__).parent / "csrc"
-PREBUILT = Path(__file__).parent / "prebuilt"
-CPU_SOURCES = ("pgha_cpu.cpp", "crop_cpu.cpp", "track_cpu.cpp", "sharpness_cpu.cpp", "scan_cpu.cpp")
-HEADERS = ("pgha_math.cuh", "pgha.cuh", "crop_math.cuh", "peaks_math.cuh", "pool.cuh")
-GPU_SOURCES = ("pgha.cu", "crop.cu", "peaks.cu", "pool.cu")
-GPU_PROGRAM = "kernels.cu"
-GPU_TARGETS = (75, 80, 86, 89, 90, 100, 120)
-"""Compute capabilities with machine code in the fatbin."""
-PTX_TARGETS = (80, 120)
-"""With PTX beside it: the first covers every GPU between the targets, the last what comes after them."""
-GPU_FLAGS = ("-std=c++17", "-O3")
-CPU_FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
-# GCC 12 warns about its own AVX-512 headers.
-CPU_WARNINGS = ("-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-psabi")
-PORTABLE_CPU = "x86-64-v3"
-PORTABLE_FLAGS = {"avx2", "fma", "f16c", "bmi2"}
+from gaitstream.kernels.recipe import (
+    CPU_FLAGS,
+    CPU_SOURCES,
+    CPU_WARNINGS,
+    GPU_PROGRAM,
+    GPU_TARGETS,
+    HEADERS,
+    LEVELS,
+    PREBUILT,
+    SOURCES,
+    Level,
+    cpu_command,
+    cpu_file,
+    digest,
+    find_host_compiler,
+    find_nvcc,
+    gpu_command,
+    gpu_digest,
+    gpu_file,
+)
 
 
 def kept() -> Path:
@@ -50,27 +52,19 @@ def kept() -> Path:
 
 
 def host_compiler() -> str:
-    """Path of the C++ compiler: `$CXX`, else the first of g++, c++, clang++.
+    """Path of the C++ compiler: `$CXX`, else g++ or c++.
 
     Raises:
         KernelError: there is none.
     """
+    found = find_host_compiler()
+    if found:
+        return found
     wanted = os.environ.get("CXX")
-    for name in [wanted] if wanted else ["g++", "c++"]:
-        found = shutil.which(name)
-        if found:
-            return found
     raise KernelError(
         f"no C++ compiler ({'CXX=' + wanted if wanted else 'g++, c++'} is not on PATH) for the CPU kernels: "
         "install g++, set CXX, or go on with backend='numpy'"
     )
-
-
-def _digest(names: Sequence[str], words: Sequence[str]) -> str:
-    digest = hashlib.sha256("\0".join(words).encode())
-    for name in names:
-        digest.update((SOURCES / name).read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _compiler_version(compiler: str) -> str:
@@ -126,33 +120,37 @@ def build_cpu(target: Path | None = None, march: str = "native", defines: Sequen
         KernelError: no compiler, or it failed.
     """
     compiler = host_compiler()
-    flags = [*CPU_FLAGS, *CPU_WARNINGS, f"-march={march}", *(f"-D{name}" for name in defines)]
-    command = [compiler, *flags, *(str(SOURCES / name) for name in CPU_SOURCES)]
+    options = [f"-march={march}", *(f"-D{name}" for name in defines)]
+    command = cpu_command(compiler, options)
     if target is not None:
         run_compiler(command, target)
         return target
-    words = [*flags, _compiler_version(compiler), _cpu_identity()]
-    return _cached(f"cpu-{_digest([*CPU_SOURCES, *HEADERS], words)}.so", command)
+    words = [*CPU_FLAGS, *CPU_WARNINGS, *options, _compiler_version(compiler), _cpu_identity()]
+    return _cached(f"cpu-{digest([*CPU_SOURCES, *HEADERS], words)}.so", command)
 
 
-def prebuilt_cpu() -> Path:
-    """Where the wheel's CPU library lies; the name changes with the sources."""
-    return PREBUILT / f"cpu-{PORTABLE_CPU}-{_digest([*CPU_SOURCES, *HEADERS], CPU_FLAGS)}.so"
+def runnable_levels() -> list[Level]:
+    """Instruction sets of wheels that this CPU has, best first."""
+    flags = set(_cpu_identity().split())
+    return [level for level in LEVELS.get(platform.machine(), ()) if flags >= level.needs]
 
 
-def find_cpu() -> Path:
-    """The CPU library: compiled for this machine if there is a compiler, else the wheel's.
+def prebuilt_cpu() -> Path | None:
+    """The best of the package's libraries for this CPU; None where the package has none that it can run."""
+    paths = (PREBUILT / cpu_file(level) for level in runnable_levels())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def cpu_libraries() -> Iterator[Path]:
+    """Paths of the CPU library, to be tried in turn: the package's own, then one compiled for this machine.
 
     Raises:
-        KernelError: neither is possible.
+        KernelError: the caller wants the second, and it cannot be compiled.
     """
-    try:
-        return build_cpu()
-    except KernelError:
-        prebuilt = prebuilt_cpu()
-        if prebuilt.is_file() and set(_cpu_identity().split()) >= PORTABLE_FLAGS:
-            return prebuilt
-        raise
+    prebuilt = prebuilt_cpu()
+    if prebuilt is not None:
+        yield prebuilt
+    yield build_cpu()
 
 
 def nvcc() -> str:
@@ -161,37 +159,18 @@ def nvcc() -> str:
     Raises:
         KernelError: there is none.
     """
-    home = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
-    candidates = (os.environ.get("NVCC"), "nvcc", str(home / "bin" / "nvcc"))
-    for name in candidates:
-        found = shutil.which(name) if name else None
-        if found:
-            return found
+    found = find_nvcc()
+    if found:
+        return found
     raise KernelError(
         "no nvcc (NVCC, PATH and CUDA_HOME were searched) to compile the GPU kernels: "
         "install the CUDA toolkit, or 'pip install nvidia-cuda-nvrtc' to have them compiled at run time"
     )
 
 
-def gpu_command(compiler: str, targets: Sequence[int] = GPU_TARGETS) -> list[str]:
-    """Nvcc's command line for one fatbin: machine code for all targets, and PTX for GPUs that are none."""
-    codes = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in targets]
-    # Of targets with nothing in PTX_TARGETS, the last one's: a file made for one GPU serves newer drivers
-    # too.
-    portable = [sm for sm in PTX_TARGETS if sm in targets] or [targets[-1]]
-    codes += [f"-gencode=arch=compute_{sm},code=compute_{sm}" for sm in portable]
-    warnings = ["-Xptxas=-v,--warn-on-spills", "-Werror=cross-execution-space-call"]
-    return [compiler, *GPU_FLAGS, "--threads=2", *codes, *warnings, "-fatbin", str(SOURCES / GPU_PROGRAM)]
-
-
-def gpu_digest() -> str:
-    """Changes with every GPU source."""
-    return _digest([*GPU_SOURCES, GPU_PROGRAM, *HEADERS], GPU_FLAGS)
-
-
 def prebuilt_gpu() -> Path:
     """Where the wheel's or image's fatbin lies."""
-    return PREBUILT / f"gpu-{gpu_digest()}.fatbin"
+    return PREBUILT / gpu_file()
 
 
 def build_gpu(target: Path, targets: Sequence[int] = GPU_TARGETS) -> str:
@@ -262,15 +241,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gaitstream.kernels.build", description=__doc__)
     parser.add_argument("--cpu", action="store_true", help="compile the CPU library for this machine")
     parser.add_argument(
-        "--wheel", action="store_true", help=f"compile the CPU library for {PORTABLE_CPU} into the package"
-    )
-    parser.add_argument(
         "--gpu", action="store_true", help="compile the fatbin for every GPU into the package"
     )
     parser.add_argument("--table", action="store_true", help="with --gpu: print registers, memory and spills")
     chosen = parser.parse_args(arguments)
-    if not (chosen.cpu or chosen.wheel or chosen.gpu):
-        parser.error("nothing to build: give --cpu, --wheel or --gpu")
+    if not (chosen.cpu or chosen.gpu):
+        parser.error("nothing to build: give --cpu or --gpu")
     try:
         _build_chosen(chosen)
     except KernelError as error:
@@ -282,8 +258,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build_chosen(chosen: argparse.Namespace) -> None:
     if chosen.cpu:
         sys.stdout.write(f"{build_cpu()}\n")
-    if chosen.wheel:
-        sys.stdout.write(f"{build_cpu(prebuilt_cpu(), PORTABLE_CPU)}\n")
     if chosen.gpu:
         from gaitstream.kernels.ptxas import as_table, parse_usage
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,68 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import KernelError
 from gaitstream.kernels.arguments import PghaRequest, rules
-from gaitstream.kernels.build import find_cpu
+from gaitstream.kernels.build import cpu_libraries, kept
 from gaitstream.kernels.contract import Aligned, AlignmentOptions, Floats
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The library of this process, and the file it is."""
+
+    path: Path
+    library: ctypes.CDLL
+
+
 @functools.cache
+def opened() -> Opened:
+    """The first library that loads: the package's own, else one compiled for this machine.
+
+    Raises:
+        KernelError: there is none, and none can be compiled.
+    """
+    refused: list[str] = []
+    paths = cpu_libraries()
+    while True:
+        try:
+            path = next(paths)
+            return Opened(path, open_library(path))
+        except KernelError as error:
+            refused.append(str(error))
+        except StopIteration:
+            raise KernelError("; ".join(refused)) from None
+
+
 def library() -> ctypes.CDLL:
-    """The compiled library, built at the first call.
+    """The compiled library; found, or built, at the first call.
 
     Raises:
         KernelError: it cannot be compiled or loaded.
     """
-    return open_library(find_cpu())
+    return opened().library
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What alignment, crops and the gallery's scan run on here, and a line about it.
+
+    Attributes:
+        compiled: False where it is numpy, at about a hundredth of the speed.
+        said: which library, or why there is none and what to do.
+    """
+
+    compiled: bool
+    said: str
+
+
+@functools.cache
+def kind() -> Kind:
+    """Which build of the kernels this machine uses; compiles it when it has to."""
+    try:
+        path = opened().path
+    except KernelError as error:
+        return Kind(False, f"CPU kernels run on numpy, far slower: {error}")
+    origin = "compiled for this machine" if path.parent == kept() else "from the package"
+    return Kind(True, f"CPU kernels {origin}: {path.name}")
 
 
 def open_library(path: Path) -> ctypes.CDLL:
@@ -46,14 +97,9 @@ def open_library(path: Path) -> ctypes.CDLL:
     return loaded
 
 
-@functools.cache
 def available() -> bool:
     """Whether the CPU build works on this machine; compiles it when it has to."""
-    try:
-        library()
-    except KernelError:
-        return False
-    return True
+    return kind().compiled
 
 
 def default_threads() -> int:

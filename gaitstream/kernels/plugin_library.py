@@ -11,19 +11,31 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 from pathlib import Path
 
 from gaitstream.errors import KernelError
+from gaitstream.kernels.recipe import PREBUILT
+
+log = logging.getLogger(__name__)
 
 FILE = "libgaitstream_plugins.so"
 IMAGE_FOLDER = "/opt/gaitstream-native"
 """Where the container image keeps native libraries, unless $GAITSTREAM_NATIVE says otherwise."""
+PACKAGED = PREBUILT / FILE
+"""Where a wheel has it that was built beside TensorRT."""
+
+
+def native_folder() -> Path:
+    """Where native libraries are looked for: `$GAITSTREAM_NATIVE`, or the image's folder."""
+    return Path(os.environ.get("GAITSTREAM_NATIVE") or IMAGE_FOLDER)
 
 
 def library_path() -> Path:
-    """Where the library is looked for: in `$GAITSTREAM_NATIVE`, or where the image has it."""
-    return Path(os.environ.get("GAITSTREAM_NATIVE") or IMAGE_FOLDER) / FILE
+    """Where the library is looked for: in `native_folder()`, and where it is not there, in the package."""
+    own = native_folder() / FILE
+    return PACKAGED if PACKAGED.is_file() and not own.is_file() else own
 
 
 def load(path: Path | None = None) -> Path:
@@ -46,12 +58,21 @@ def load(path: Path | None = None) -> Path:
 def load_if_there() -> bool:
     """Open the library where there is one; whether its operators can be used.
 
+    The package's own may be for another TensorRT than this machine's; then they cannot.
+
     Raises:
-        KernelError: it is there and does not load.
+        KernelError: it is there, put there on purpose, and does not load.
     """
-    if not library_path().is_file():
+    path = library_path()
+    if not path.is_file():
         return False
-    load()
+    try:
+        load(path)
+    except KernelError as error:
+        if path != PACKAGED:
+            raise
+        log.warning("%s", error)
+        return False
     return True
 
 

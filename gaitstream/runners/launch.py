@@ -17,6 +17,7 @@ from rich.console import Console
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import SourceError
+from gaitstream.kernels import cpu
 from gaitstream.pipeline.base import Outcome, Runner, RunOptions
 from gaitstream.pipeline.publish import open_publisher
 from gaitstream.runners.registry import choose_runner
@@ -52,6 +53,8 @@ def run_site(options: RunOptions, config: Config) -> int:
             table=table, as_json=options.json_logs, verbose=options.verbose, console=console
         )
         stack.callback(log_output.close)
+        if not cpu.kind().compiled:
+            log.warning("%s", cpu.kind().said)
         spec = choose_runner(options, config)
         publisher = stack.enter_context(open_publisher(config, options.config, insecure=options.insecure))
         log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)

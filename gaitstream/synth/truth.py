@@ -110,7 +110,7 @@ def _body_points(pixels: Array) -> Array:
     """Points along the limbs, `[p, limbs * 4, 2]`."""
     start, end = pixels[:, _START, None], pixels[:, _END, None]
     points: Array = start + (end - start) * _ALONG[:, None]
-    return points.reshape(len(pixels), -1, 2)
+    return points.reshape(len(pixels), points.shape[1] * points.shape[2], 2)
 
 
 def _apart(a: Array, b: Array) -> bool:

@@ -1,7 +1,7 @@
-"""The models that ship with the package: weights trained on the synthetic world.
+"""Models by name: weights trained on the synthetic world, which ship with the package, and the catalogue.
 
-Nothing is downloaded. A name gives a packaged model, whose checksum is verified; `models.resolve` also takes
-paths.
+`find` downloads nothing. A name gives a packaged model, or one of the catalogue that `gaitstream models get`
+has fetched; its checksum is verified. `models.resolve` also takes paths.
 """
 
 from __future__ import annotations

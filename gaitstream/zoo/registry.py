@@ -1,4 +1,4 @@
-"""The packaged models by name and kind, and their checksums."""
+"""Models by name and kind, their checksums verified: those of the package, and those that were fetched."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 
 from gaitstream.errors import ConfigError
+from gaitstream.zoo.catalogue import CatalogueModel, catalogue, look_up
+from gaitstream.zoo.fetched import command, find_fetched
 
 Kind = Literal["detector", "pose", "segmenter", "recognizer"]
 CHECKSUMS = "checksums.json"
@@ -71,10 +73,10 @@ def demo_family() -> str:
 
 
 def find(name: str, kind: Kind, family: str = "") -> Path:
-    """The file or directory of a packaged model, its checksum verified.
+    """The file or directory of a packaged or fetched model, its checksum verified.
 
     Args:
-        name: as in `ENTRIES`.
+        name: as in `ENTRIES` or in the catalogue.
         kind: what it should be.
         family: of a recognizer, where only one family will do.
 
@@ -82,11 +84,15 @@ def find(name: str, kind: Kind, family: str = "") -> Path:
         A network's manifest or a recognizer's bundle directory.
 
     Raises:
-        ConfigError: no such name, or a packaged file was changed.
+        ConfigError: no such name, one that was not fetched, or a packaged file was changed.
+        ZooError: a fetched file was changed.
     """
     known = names(kind, family)
     if name not in known:
-        raise ConfigError(_no_such(name, kind, family, known))
+        model = look_up(name)
+        if model is None or model.task != kind:
+            raise ConfigError(_no_such(name, kind, family, known, model))
+        return find_fetched(model)
     _verify(demo_folder())
     entry = next(one for one in ENTRIES if one.kind == kind and one.name == name)
     return demo_folder() / entry.path
@@ -122,13 +128,17 @@ def _verify(folder: Path) -> None:
             )
 
 
-def _no_such(name: str, kind: Kind, family: str, known: list[str]) -> str:
+def _no_such(name: str, kind: Kind, family: str, known: list[str], model: CatalogueModel | None) -> str:
     what = family or kind
+    if model is not None:
+        return _misplaced(model, what)
+    fetchable = [one.name for one in catalogue() if one.task == kind]
+    close = difflib.get_close_matches(name, known + fetchable, 1)
+    near = f" (did you mean {close[0]!r}?)" if close else ""
+    fetch = f"; 'gaitstream models get' fetches {', '.join(fetchable)}" if fetchable else ""
     if known:
-        close = difflib.get_close_matches(name, known, 1)
-        near = f" (did you mean {close[0]!r}?)" if close else ""
         return (
-            f"no packaged {what} is called {name!r}{near}; there is {', '.join(known)}; "
+            f"no packaged {what} is called {name!r}{near}; there is {', '.join(known)}{fetch}; "
             "a path contains a slash or ends in .onnx"
         )
     if kind == "recognizer":
@@ -136,4 +146,14 @@ def _no_such(name: str, kind: Kind, family: str, known: list[str]) -> str:
             f"no {what} weights ship with gaitstream, so {name!r} names none: export a checkpoint with "
             f"'gaitstream export {family}' and give the bundle's path"
         )
-    return f"no {what} ships with gaitstream, so {name!r} names none: give the path of an ONNX file"
+    return (
+        f"no {what} ships with gaitstream, so {name!r} names none{near}{fetch}; or give the path of an "
+        "ONNX file"
+    )
+
+
+def _misplaced(model: CatalogueModel, wanted: str) -> str:
+    """What a name of the catalogue is, where something else was asked for."""
+    usage = model.usage.format(path="FILE")
+    then = f"; then: {usage}, and the bundle's path here" if usage else ""
+    return f"{model.name!r} is a {model.task}, not a {wanted}: {command(model)} fetches it{then}"

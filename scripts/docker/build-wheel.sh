@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Build the wheel in its own environment: scripts/docker/build-wheel.sh OUT [PACKAGE...]
+# $GAITSTREAM_WHEEL_KERNELS says which kernels it carries, see hatch_build.py.
 # PACKAGEs are built beside it, at the versions of constraints.txt: those that need this image's compilers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,11 +109,24 @@ def test_doctor_says_what_works_and_what_auto_picks(
     assert works[data["auto"]["runtime"]]
 
 
+def test_without_a_compiler_doctor_and_run_say_that_numpy_is_used(tmp_path: Path) -> None:
+    environment = {**os.environ, "CXX": "no-such-compiler"}
+    doctor = [sys.executable, "-m", "gaitstream", "doctor", "--json"]
+    done = subprocess.run(doctor, env=environment, capture_output=True, text=True, check=False)
+    kernels = json.loads(done.stdout)["kernels"]
+    assert not kernels["compiled"]
+    cams = tmp_path / "cams.yaml"
+    cams.write_text(f"cameras:\n- {{id: a, url: '{tmp_path}/missing.mp4'}}\n")
+    run = [sys.executable, "-m", "gaitstream", "run", "--cameras", str(cams), "--no-table"]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
+    first = (done.stdout + done.stderr).splitlines()[0]
+    assert first.endswith(kernels["said"])
+    assert "numpy, far slower: no C++ compiler (CXX=no-such-compiler" in first
+
+
 def test_doctor_fails_where_nothing_works(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import sys
-
     for module in ("openvino", "onnxruntime", "tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, module, None)
     assert main(["doctor"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,3 +56,11 @@ def told(_told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
     folder = tmp_path / "site"
     shutil.copytree(_told.site.folder, folder)
     return Told(KeepingSite(folder, _told.site._bundle), _told.ada, _told.snapshot)
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime folder of this test, short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="gs-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)

@@ -35,8 +35,7 @@ def person(index: int) -> Person:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def folder(tmp_path: Path, runtime: Path) -> Path:
     return live_folder(tmp_path / "cams.evidence")
 
 
@@ -186,8 +185,7 @@ def test_a_folder_that_is_too_long_for_a_socket_is_explained(
         LiveServer(LiveFrames(), live_folder(tmp_path))
 
 
-def test_a_run_offers_what_its_file_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_a_run_offers_what_its_file_asks_for(tmp_path: Path, runtime: Path) -> None:
     options = RunOptions(config=tmp_path / "cams.yaml")
     cams = {"cameras": [{"id": "gate", "url": "synth://corridor"}]}
     assert open_observers(options, Config.model_validate(cams)) == []

@@ -19,8 +19,7 @@ from tests.runners.running import Run, Site, hear, of
 pytestmark = pytest.mark.slow
 
 
-def test_two_workers_keep_and_show_their_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_two_workers_keep_and_show_their_cameras(tmp_path: Path, runtime: Path) -> None:
     site = Site(tmp_path, tiny_bundle(tmp_path / "tiny", "biggait").root)
     Gallery(tmp_path / "people.gallery", create=True).close()
     keep = {"keep": True, "live": True, "minutes": 1}

@@ -47,7 +47,7 @@ def test_the_demo_models_are_made_and_judged(
     assert report["quantisation"]["layers"] > 10
     names = {"detector": {"recall", "precision"}, "pose": {"median_px", "found"}}[kind]
     assert set(report["fp32"]) == set(report["int8"]) == names
-    assert (out / manifest["int8"]).stat().st_size < 0.5 * (out / manifest["graph"]).stat().st_size
+    assert (out / manifest["int8"]).stat().st_size < 0.6 * (out / manifest["graph"]).stat().st_size
     assert "judged by truth" in capsys.readouterr().out
     loader = DetectorModel.load if kind == "detector" else PoseModel.load
     model = loader(out / f"{kind}.json", runtime="openvino")
@@ -63,7 +63,8 @@ def test_a_video_is_judged_by_what_fp32_finds(tmp_path: Path) -> None:
     assert report.judged_by == "findings"
     assert report.fp32["median_px"] == 0
     assert report.fp32["found"] == 100
-    assert 0 < report.int8["median_px"] < 0.5
+    assert 0 <= report.int8["median_px"] < 0.5
+    assert 90 < report.int8["found"] <= 100
 
 
 def test_worse_is_not_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

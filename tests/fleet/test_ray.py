@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import yaml
 from gaitstream.errors import FleetError
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.ray_actors import RayNode, WorkerOptions, worker_name, worker_words
-from gaitstream.fleet.status import FleetStatus, read_status
+from gaitstream.fleet.status import read_status
 from gaitstream.gallery.keys import make_key_file
 from tests.pipeline.walkers import free_port
 
@@ -81,14 +82,20 @@ def write_site(folder: Path) -> Path:
     return path
 
 
-def wait_for(database: FleetDatabase, alive: set[str], held: int, timeout_s: float = START_S) -> FleetStatus:
-    deadline = time.monotonic() + timeout_s
+def wait_for(database: FleetDatabase, alive: set[str], held: int, since_s: float = math.inf) -> None:
+    """Wait for who is alive, for how many cameras they have, and for a session that began since then."""
+    deadline = time.monotonic() + START_S
     while True:
+        asked_s = time.monotonic()
         status = read_status(database)
-        there = {worker.name for worker in status.workers if worker.state == "alive"}
-        if there == alive and sum(len(worker.cameras) for worker in status.workers) == held:
-            return status
-        assert time.monotonic() < deadline, status
+        there = {worker.name: worker for worker in status.workers if worker.state == "alive"}
+        full = sum(len(worker.cameras) for worker in status.workers) == held
+        begun = since_s == math.inf or (
+            there and min(one.since_s for one in there.values()) < asked_s - since_s
+        )
+        if there.keys() == alive and full and begun:
+            return
+        assert asked_s < deadline, status
         time.sleep(0.2)
 
 
@@ -104,14 +111,15 @@ def test_workers_run_on_every_node_come_back_when_killed_and_end_in_order(
     with_both = {"one-0", "two-0"}
     database = FleetDatabase(fleet_url)
     wait_for(database, with_both, 4)
+    killed_s = time.monotonic()
     killed = subprocess.run(
         ["pkill", "-KILL", "-f", f"gaitstream worker --node two .*{tmp_path}"], check=False
     )
     assert killed.returncode == 0
-    wait_for(database, {"one-0"}, 4)
-    wait_for(database, with_both, 4)  # Ray started it again
+    wait_for(database, with_both, 4, since_s=killed_s)  # Ray started it again
     stopped = cluster.gaitstream("fleet", "down", "--address", address)
-    assert stopped.stdout.splitlines() == ["stopped worker-one-0", "stopped worker-two-0"], stopped.stderr
+    both = ["stopped worker-one-0", "stopped worker-two-0"]
+    assert sorted(stopped.stdout.splitlines()) == both, stopped.stderr
     wait_for(database, set(), 0)
     database.close()
 

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 
 from gaitstream.kernels import Aligned
-from gaitstream.kernels.build import SOURCES
 from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import Launcher, Outputs
 from gaitstream.kernels.driver import Driver
+from gaitstream.kernels.recipe import SOURCES
 from tests.kernels.kernel_cases import Emulated, as_device, padded_empty
 
 

@@ -213,8 +213,8 @@ def test_four_thousand_frames_equal_the_same_frames_alone() -> None:
 
 def forget_library() -> None:
     """Have the CPU build looked for again."""
-    cpu.library.cache_clear()
-    cpu.available.cache_clear()
+    cpu.opened.cache_clear()
+    cpu.kind.cache_clear()
 
 
 def test_no_compiler_falls_back_to_numpy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from gaitstream.errors import KernelError
 from gaitstream.kernels import onnx_op, plugin_library
-from gaitstream.kernels.build import SOURCES
 from gaitstream.kernels.contract import AlignmentOptions
+from gaitstream.kernels.recipe import SOURCES
 
 PLUGIN = SOURCES.parent / "plugin"
 OPTIONS = AlignmentOptions((tuple(range(11)), tuple(range(11, 17))), gamma_deg=20, small_angle="align")

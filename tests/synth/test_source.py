@@ -328,3 +328,9 @@ def test_a_picture_of_five_people_takes_a_few_milliseconds_of_cpu() -> None:
     for _ in range(31):
         next_shot(camera)
     assert (time.process_time() - start) / 31 < 0.025
+
+
+def test_a_world_without_people_has_pictures() -> None:
+    _, image, truth = next_shot(open_synthetic("synth://plaza?people=0&seconds=0.2"))
+    assert image.std() > 5
+    assert len(truth.boxes) == 0

@@ -19,6 +19,7 @@ from gaitstream.engines.cache import default_root
 from gaitstream.engines.gpu_check import check_gpu
 from gaitstream.engines.registry import Finding, RuntimeChoice, choose, ranked
 from gaitstream.engines.trial import Trial, try_all
+from gaitstream.kernels import cpu
 from gaitstream.models.bundle import Bundle
 
 PARTS = (
@@ -92,9 +93,16 @@ def _show(console: Console, trials: list[Trial], choice: RuntimeChoice | None, b
         what = f" for {escape(bundle)}" if bundle else " for a model that allows fp32 alone"
         console.print(f"[bold]auto[/] picks [green]{choice.runtime}, {choice.precision}[/]{what}")
         console.print(f"  because {escape(_because(choice))}", style="dim", highlight=False)
+    _show_kernels(console)
     console.print(f"engines are kept in {escape(str(default_root()))}", highlight=False)
     for line in _advice(trials):
         console.print(f"  {escape(line)}", highlight=False)
+
+
+def _show_kernels(console: Console) -> None:
+    kind = cpu.kind()
+    style = None if kind.compiled else "yellow"
+    console.print(("" if kind.compiled else "! ") + escape(kind.said), style=style, highlight=False)
 
 
 def _row(trial: Trial) -> tuple[str, ...]:
@@ -153,5 +161,6 @@ def _plain(trials: list[Trial], choice: RuntimeChoice | None) -> dict[str, Any]:
             }
             for trial in trials
         ],
+        "kernels": {"compiled": cpu.kind().compiled, "said": cpu.kind().said},
         "auto": {"runtime": choice.runtime, "precision": choice.precision} if choice else None,
     }

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gaitstream.console.history import sql
-from gaitstream.console.history.base import EventFilter, EventPage, Place, StoredEvent
 from gaitstream.errors import ConsoleError, MissingExtraError
-from gaitstream.events import Event
 
 if TYPE_CHECKING:
     import psycopg
@@ -36,7 +33,7 @@ _TABLES = (
 )
 
 
-class PostgresHistory:
+class PostgresHistory(sql.SqlHistory):
     """See `gaitstream.console.history.base.History`.
 
     Args:
@@ -47,33 +44,12 @@ class PostgresHistory:
     """
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._url = url
         self._local = threading.local()
-        self._labels = sql.Labels(self._rows)
         with self._writing():
             for statement in (*_TABLES, *sql.index_statements(", id")):
                 self._rows(statement, ())
-
-    def add(self, events: Sequence[Event]) -> list[StoredEvent]:
-        """See `History`."""
-        with self._writing():
-            return sql.add(events, self._labels, self._rows)
-
-    def page(self, wanted: EventFilter, limit: int, before: Place | None = None) -> EventPage:
-        """See `History`."""
-        return sql.page(wanted, limit, before, self._labels, self._rows)
-
-    def event(self, event_id: str) -> StoredEvent | None:
-        """See `History`."""
-        return sql.one(uuid.UUID(event_id).bytes, self._labels, self._rows)
-
-    def track(self, run: str, camera: str, track: int) -> list[StoredEvent]:
-        """See `History`."""
-        return sql.track(run, camera, track, self._labels, self._rows)
-
-    def settle(self, event_id: str) -> None:
-        """See `History`."""
-        self._rows("UPDATE event SET waits = 0 WHERE event_id = ?", (uuid.UUID(event_id).bytes,))
 
     def forget(self, person: str) -> int:
         """See `History`; the server's log and backups keep the id until they are recycled."""

@@ -9,7 +9,10 @@ cameras or kinds are wanted, each is read from its own part of the index and the
 from __future__ import annotations
 
 import heapq
+import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice, product
 from typing import Any
 
@@ -105,6 +108,43 @@ class Labels:
         return number
 
 
+class SqlHistory(ABC):
+    """What the histories in a database share; see `gaitstream.console.history.base.History`."""
+
+    def __init__(self) -> None:
+        self._labels = Labels(self._rows)
+
+    def add(self, events: Sequence[Event]) -> list[StoredEvent]:
+        """See `History`."""
+        with self._writing():
+            return add(events, self._labels, self._rows)
+
+    def page(self, wanted: EventFilter, limit: int, before: Place | None = None) -> EventPage:
+        """See `History`."""
+        return page(wanted, limit, before, self._labels, self._rows)
+
+    def event(self, event_id: str) -> StoredEvent | None:
+        """See `History`."""
+        return one(uuid.UUID(event_id).bytes, self._labels, self._rows)
+
+    def track(self, run: str, camera: str, track: int) -> list[StoredEvent]:
+        """See `History`."""
+        return find_track(run, camera, track, self._labels, self._rows)
+
+    def settle(self, event_id: str) -> None:
+        """See `History`."""
+        with self._writing():
+            self._rows("UPDATE event SET waits = 0 WHERE event_id = ?", (uuid.UUID(event_id).bytes,))
+
+    @abstractmethod
+    def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
+        """Run a statement with `?` for its values; its rows."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[None]:
+        """A transaction of this thread."""
+
+
 def add(events: Sequence[Event], labels: Labels, rows: Rows) -> list[StoredEvent]:
     """Insert events in a transaction; those that were new."""
     added = []
@@ -128,7 +168,7 @@ def one(event_id: bytes, labels: Labels, rows: Rows) -> StoredEvent | None:
     return from_row(int(found[0][0]), found[0][1:], labels.text) if found else None
 
 
-def track(run: str, camera: str, number: int, labels: Labels, rows: Rows) -> list[StoredEvent]:
+def find_track(run: str, camera: str, number: int, labels: Labels, rows: Rows) -> list[StoredEvent]:
     """See `History.track`."""
     keys = labels.find("run", run), labels.find("camera", camera)
     found = rows(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,7 @@ from typing import Any
 
 from gaitstream.console.database import Database
 from gaitstream.console.history import sql
-from gaitstream.console.history.base import EventFilter, EventPage, Place, StoredEvent
 from gaitstream.errors import ConsoleError
-from gaitstream.events import Event
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS label (
@@ -29,7 +26,7 @@ PRUNE_AT_ONCE = 5000
 """Rows deleted in one transaction, so that nobody waits long."""
 
 
-class SqliteHistory:
+class SqliteHistory(sql.SqlHistory):
     """See `gaitstream.console.history.base.History`.
 
     Args:
@@ -37,30 +34,8 @@ class SqliteHistory:
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.database = Database(path, ";".join((TABLES, *sql.index_statements(""))))
-        self._labels = sql.Labels(self._rows)
-
-    def add(self, events: Sequence[Event]) -> list[StoredEvent]:
-        """See `History`."""
-        with self._writing():
-            return sql.add(events, self._labels, self._rows)
-
-    def page(self, wanted: EventFilter, limit: int, before: Place | None = None) -> EventPage:
-        """See `History`."""
-        return sql.page(wanted, limit, before, self._labels, self._rows)
-
-    def event(self, event_id: str) -> StoredEvent | None:
-        """See `History`."""
-        return sql.one(uuid.UUID(event_id).bytes, self._labels, self._rows)
-
-    def track(self, run: str, camera: str, track: int) -> list[StoredEvent]:
-        """See `History`."""
-        return sql.track(run, camera, track, self._labels, self._rows)
-
-    def settle(self, event_id: str) -> None:
-        """See `History`."""
-        with self._writing():
-            self._rows("UPDATE event SET waits = 0 WHERE event_id = ?", (uuid.UUID(event_id).bytes,))
 
     def forget(self, person: str) -> int:
         """See `History`."""

@@ -1,0 +1,211 @@
+"""One file over HTTP: resumed where it broke off, and never longer than it should be.
+
+What is on disk is trusted for nothing but its length: whoever calls compares the sum afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http
+import http.client
+import logging
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from gaitstream import __version__
+from gaitstream.errors import ZooError
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the bytes there will be, None where nobody says."""
+CHUNK_BYTES = 1 << 18
+TIMEOUT_S = 30.0
+TRIES = 5
+"""Attempts in a row that brought nothing, after which it is given up."""
+SPARE_BYTES = 64 << 20
+"""Room left on the disk."""
+MOST_BYTES = 8 << 30
+"""Where nobody says how long the file is."""
+AGAIN = (408, 425, 429, 500, 502, 503, 504)
+"""Answers after which the same request may succeed."""
+
+
+class _BrokenOffError(Exception):
+    """The connection failed; what came before it is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """What to fetch, and where to.
+
+    Attributes:
+        url: http or https.
+        part: the file that grows; it stays when a download is given up, and the next one goes on from there.
+        size: bytes it must have; None takes the server's word.
+        report: told how far it is.
+        pause: waits so many seconds between attempts.
+    """
+
+    url: str
+    part: Path
+    size: int | None = None
+    report: Report = lambda _done, _total: None
+    pause: Callable[[float], None] = time.sleep
+
+    def run(self) -> None:
+        """Fetch the file; `part` is complete afterwards.
+
+        Raises:
+            ZooError: the server refuses, sends another length than it should, or breaks off again and again;
+                or the file cannot be written.
+        """
+        fruitless, furthest = 0, self._length()
+        while True:
+            try:
+                self._attempt()
+                return
+            except _BrokenOffError as error:
+                # Bytes that were thrown away and came again are no progress.
+                fruitless = 0 if self._length() > furthest else fruitless + 1
+                furthest = max(furthest, self._length())
+                if fruitless == TRIES:
+                    raise ZooError(
+                        f"{self.url} broke off {TRIES} times without a byte more ({error}): what came is "
+                        "kept, the same command goes on from there"
+                    ) from error
+                log.info("%s broke off (%s): trying again", self.url, error)
+                self.pause(2.0**fruitless / 2)
+
+    def _attempt(self) -> None:
+        """One request; returns when the file is complete."""
+        have = self._length()
+        if self.size is not None and have == self.size:
+            return
+        if self.size is not None and have > self.size:
+            self._discard()
+            have = 0
+        with self._open(have) as response:
+            start, total = self._extent(response, have)
+            self._check(response, start, total)
+            self._keep_validator(response)
+            self._write(response, start, total)
+
+    def _open(self, have: int) -> contextlib.AbstractContextManager[http.client.HTTPResponse]:
+        headers = {"User-Agent": f"gaitstream/{__version__}", "Accept-Encoding": "identity"}
+        validator = self._validator()
+        if have and validator:
+            # A server whose file has changed meanwhile sends the whole new one.
+            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+        elif have:
+            headers |= {"Range": f"bytes={have}-"}
+        try:
+            request = urllib.request.Request(self.url, headers=headers)
+            found: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            self._refused(error, have)
+        except (OSError, http.client.HTTPException) as error:
+            raise _BrokenOffError(str(error) or type(error).__name__) from error
+        return found
+
+    def _refused(self, error: urllib.error.HTTPError, have: int) -> NoReturn:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+            self._discard()
+            raise _BrokenOffError("the server has no more than is here") from error
+        if error.code in AGAIN:
+            raise _BrokenOffError(f"answer {error.code}") from error
+        raise ZooError(
+            f"{self.url} answers {error.code} {error.reason}: see whether the address still holds, or give "
+            "another with --url, or the file with --from"
+        ) from error
+
+    def _extent(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+        """Where the answer begins, and the length of the whole file if the server says it."""
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            length = response.headers.get("Content-Length", "")
+            return 0, int(length) if length.isdecimal() else None
+        said = response.headers.get("Content-Range", "")
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", said.strip())
+        if found is None or int(found[1]) != have:
+            self._discard()
+            raise _BrokenOffError(f"asked to go on at {have}, the server sends {said or 'no range'}")
+        return have, None if found[2] == "*" else int(found[2])
+
+    def _check(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
+        """Look at what the server announces before anything is taken."""
+        if self.url.startswith("https:") and not response.url.startswith("https:"):
+            raise ZooError(f"{self.url} leads to {response.url}, which is not encrypted: nothing was taken")
+        if self.size is not None and total not in (None, self.size):
+            self._discard()
+            raise ZooError(
+                f"{self.url} has {total} bytes where {self.size} are expected: it is another file, or a page "
+                "in its place; nothing was kept"
+            )
+        missing = (self.size or total or 0) - start
+        if missing + SPARE_BYTES > shutil.disk_usage(self.part.parent).free:
+            raise ZooError(
+                f"{self.part.parent} has no room for {missing / 1e6:.0f} MB: make room, or set "
+                "GAITSTREAM_CACHE to a folder that has it"
+            )
+
+    def _write(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
+        expected = self.size if self.size is not None else total
+        most = MOST_BYTES if expected is None else expected
+        done = start
+        try:
+            with self.part.open("ab" if start else "wb") as file:
+                while chunk := _read(response):
+                    done += len(chunk)
+                    if done > most:
+                        break
+                    file.write(chunk)
+                    self.report(done, expected)
+        except OSError as error:
+            raise ZooError(f"{self.part} cannot be written: {error}") from error
+        if done > most:
+            self._discard()
+            raise ZooError(f"{self.url} sends more than {most} bytes: it is another file; nothing was kept")
+        if expected is not None and done < expected:
+            raise _BrokenOffError(f"ended after {done} of {expected} bytes")
+
+    def _length(self) -> int:
+        return self.part.stat().st_size if self.part.is_file() else 0
+
+    def _validator(self) -> str:
+        path = self._validator_path
+        return path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
+
+    def _keep_validator(self, response: http.client.HTTPResponse) -> None:
+        """Remember which version of the file this is; weak tags do not promise equal bytes."""
+        tag = response.headers.get("ETag", "")
+        if tag and tag.isascii() and not tag.startswith("W/"):
+            self._validator_path.write_text(tag, encoding="ascii")
+        else:
+            self._validator_path.unlink(missing_ok=True)
+
+    @property
+    def _validator_path(self) -> Path:
+        return self.part.with_name(f"{self.part.name}.etag")
+
+    def _discard(self) -> None:
+        discard(self.part)
+
+
+def discard(part: Path) -> None:
+    """Remove what a download has left."""
+    part.unlink(missing_ok=True)
+    part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenOffError(str(error) or type(error).__name__) from error

@@ -1,0 +1,337 @@
+"""Models of the catalogue on this machine: one folder each, found by name, their sums compared.
+
+    CACHE/models/NAME/NAME.onnx    the file
+    CACHE/models/NAME/NAME.yaml    a network's manifest
+    CACHE/models/NAME/receipt.json where it came from, and how fast it is here
+
+The receipt is written last and the file is renamed into place: a model is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import filelock
+import msgspec
+
+from gaitstream.errors import ConfigError, ZooError
+from gaitstream.folders import cache_folder
+from gaitstream.zoo.catalogue import CatalogueModel
+from gaitstream.zoo.download import Download, Report, discard
+
+RECEIPT = "receipt.json"
+BLOCK_BYTES = 1 << 20
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look of a network costs on a machine."""
+
+    milliseconds: float
+    """Median."""
+    of: str
+    """What it looked at, such as `picture` or `crop`."""
+    runtime: str
+    precision: str
+    machine: str
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a fetched model came from."""
+
+    file: str
+    sha256: str
+    size: int
+    source: str
+    """The URL or the path that was taken."""
+    fetched_at: str
+    """ISO 8601, UTC."""
+    compared_with: str
+    """Whose sum it was compared with; empty where there was none."""
+    accepted: str = ""
+    """What was agreed to when it was fetched."""
+    speed: Speed | None = None
+
+
+def folder_of(model: CatalogueModel) -> Path:
+    """Where a model lies once it was fetched."""
+    return cache_folder("models") / model.name
+
+
+def receipt_of(model: CatalogueModel) -> Receipt | None:
+    """A fetched model's receipt; None when it is not here.
+
+    Raises:
+        ZooError: the receipt cannot be read.
+    """
+    path = folder_of(model) / RECEIPT
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Receipt)
+    except (msgspec.DecodeError, OSError) as error:
+        raise ZooError(f"{path} cannot be read ({error}): {command(model, '--force')}") from error
+
+
+def command(model: CatalogueModel, *options: str) -> str:
+    """What fetches a model."""
+    accept = ("--accept",) if model.consent else ()
+    return " ".join(("gaitstream models get", model.name, *accept, *options))
+
+
+def find_fetched(model: CatalogueModel) -> Path:
+    """The manifest of a fetched network, its sum compared once per process.
+
+    Raises:
+        ConfigError: it was not fetched, or the pipeline cannot run it.
+        ZooError: its file was changed since.
+    """
+    if model.unusable:
+        raise ConfigError(f"{model.name} cannot be a {model.task} here: {model.unusable}")
+    receipt = receipt_of(model)
+    if receipt is None:
+        raise ConfigError(
+            f"{model.task} {model.name!r} is not on this machine yet: {command(model)} fetches it"
+            f"{size_text(model)}; without internet, put the file into a folder and add --from FOLDER"
+        )
+    verify(model, receipt)
+    return manifest_path(model)
+
+
+def manifest_path(model: CatalogueModel) -> Path:
+    """A network's manifest."""
+    return folder_of(model) / f"{model.name}.yaml"
+
+
+def size_text(model: CatalogueModel) -> str:
+    """The size in parentheses, where it is known."""
+    return f" ({model.size / 1e6:.1f} MB)" if model.size is not None else ""
+
+
+def verify(model: CatalogueModel, receipt: Receipt) -> None:
+    """Compare a fetched model with its receipt.
+
+    Raises:
+        ZooError: its file is gone or is another.
+    """
+    path = folder_of(model) / receipt.file
+    if not path.is_file():
+        raise ZooError(f"{path} is gone: {command(model, '--force')}")
+    state = path.stat()
+    actual = _sum_of_state(path, state.st_size, state.st_mtime_ns)
+    if actual != receipt.sha256:
+        raise ZooError(
+            f"{path} is {actual[:12]}, it was {receipt.sha256[:12]} when it was fetched: it was changed or "
+            f"damaged; {command(model, '--force')}"
+        )
+
+
+def download(
+    model: CatalogueModel,
+    *,
+    url: str = "",
+    accepted: bool = False,
+    pinned: str = "",
+    report: Report = lambda _done, _total: None,
+) -> Receipt:
+    """Fetch a model from where its authors keep it, or from a mirror; goes on where it broke off.
+
+    Args:
+        model: which.
+        url: a mirror of the file.
+        accepted: whether the user agrees to `model.consent`.
+        pinned: a sum to compare with in place of the catalogue's.
+        report: told how far the download is.
+
+    Raises:
+        ConfigError: nobody agreed, or the address is none.
+        ZooError: it cannot be fetched, or is another file.
+    """
+    _ask(model, accepted=accepted)
+    source = url or model.url
+    if urlsplit(source).scheme not in ("http", "https"):
+        raise ConfigError(f"{source} is no address to fetch from: give one of http or https")
+    with _locked(model) as folder:
+        part = folder / f"{model.name}.part"
+        size = None if model.member or pinned else model.size
+        Download(url=source, part=part, size=size, report=report).run()
+        try:
+            return _install(model, part, source, pinned=pinned)
+        finally:
+            discard(part)
+
+
+def take(model: CatalogueModel, place: Path, *, accepted: bool = False, pinned: str = "") -> Receipt:
+    """Take a model's file from this machine; the original stays.
+
+    Args:
+        model: which.
+        place: the file, or a folder that holds it under any name that is known for it or with a known size.
+        accepted: whether the user agrees to `model.consent`.
+        pinned: a sum to compare with in place of the catalogue's.
+
+    Raises:
+        ConfigError: nobody agreed, or there is no such file.
+        ZooError: it is another file.
+    """
+    _ask(model, accepted=accepted)
+    source = _choose(model, place, pinned)
+    with _locked(model) as folder:
+        part = folder / f"{model.name}.copy"
+        try:
+            shutil.copyfile(source, part)
+            return _install(model, part, str(source), pinned=pinned)
+        except OSError as error:
+            raise ZooError(f"{source} cannot be copied to {part}: {error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def keep_speed(model: CatalogueModel, speed: Speed) -> None:
+    """Note in a fetched model's receipt how fast it is here."""
+    with _locked(model):
+        receipt = receipt_of(model)
+        if receipt is not None:
+            _write(folder_of(model) / RECEIPT, msgspec.structs.replace(receipt, speed=speed))
+
+
+def sum_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _sum_of_state(path: Path, _size: int, _mtime_ns: int) -> str:
+    return sum_of(path)
+
+
+def _ask(model: CatalogueModel, *, accepted: bool) -> None:
+    if model.consent and not accepted:
+        raise ConfigError(
+            f"{model.name} asks for your consent: {model.consent}. Licence: {model.licence}, {model.terms}. "
+            f"If you agree: {command(model)}"
+        )
+
+
+@contextlib.contextmanager
+def _locked(model: CatalogueModel) -> Iterator[Path]:
+    """The folder in which models arrive; one process at a time works on a model."""
+    folder = cache_folder("models")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(
+            f"{folder} cannot be made ({error}): set GAITSTREAM_CACHE to a folder of yours"
+        ) from error
+    with filelock.FileLock(folder / f"{model.name}.lock"):
+        yield folder
+
+
+def _install(model: CatalogueModel, part: Path, source: str, *, pinned: str) -> Receipt:
+    """Check a file that has arrived, and put it in its place."""
+    with _unpacked(model, part) as file:
+        sha256, size = sum_of(file), file.stat().st_size
+        receipt = Receipt(
+            file=model.file,
+            sha256=sha256,
+            size=size,
+            source=source,
+            fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            compared_with=_compare(model, sha256, source, pinned),
+            accepted=f"{model.licence}: {model.consent}" if model.consent else "",
+        )
+        folder = folder_of(model)
+        folder.mkdir(exist_ok=True)
+        (folder / RECEIPT).unlink(missing_ok=True)
+        file.replace(folder / model.file)
+    if model.manifest is not None:
+        _write(manifest_path(model), {"graph": model.file, **model.manifest})
+    _write(folder / RECEIPT, receipt)
+    return receipt
+
+
+def _compare(model: CatalogueModel, sha256: str, source: str, pinned: str) -> str:
+    """Whose sum it agrees with; empty where there is none to compare with."""
+    if pinned:
+        if sha256 != pinned.lower():
+            raise ZooError(f"{source} has the sum {sha256}, not {pinned}: nothing was kept")
+        return "the sum given"
+    found = model.knows(sha256)
+    if found is None and model.files:
+        word = "" if model.files[0].checked else " (a sum that was not checked when the catalogue was made)"
+        raise ZooError(
+            f"{source} has the sum {sha256}, and {model.name} is {model.files[0].sha256}{word}: it was "
+            "damaged on the way or is another file; nothing was kept. If you know it to be right, name "
+            "its sum with --sha256"
+        )
+    return found.basis if found else ""
+
+
+@contextlib.contextmanager
+def _unpacked(model: CatalogueModel, part: Path) -> Iterator[Path]:
+    """The model's file out of what has arrived, which may be an archive."""
+    if not model.member or not zipfile.is_zipfile(part):
+        yield part
+        return
+    out = part.with_name(f"{model.name}.unpacked")
+    try:
+        _extract(part, model, out)
+        yield out
+    finally:
+        out.unlink(missing_ok=True)
+
+
+def _extract(archive: Path, model: CatalogueModel, out: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            found = [one for one in opened.infolist() if PurePosixPath(one.filename).name == model.member]
+            if len(found) != 1:
+                raise ZooError(
+                    f"the archive of {model.name} holds {len(found)} files {model.member}, not one"
+                )
+            if model.size is not None and found[0].file_size != model.size:
+                raise ZooError(
+                    f"{model.member} in the archive of {model.name} has {found[0].file_size} bytes where "
+                    f"{model.size} are expected; nothing was kept"
+                )
+            with opened.open(found[0]) as source, out.open("wb") as target:
+                shutil.copyfileobj(source, target, BLOCK_BYTES)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ZooError(f"the archive of {model.name} is damaged ({error}); nothing was kept") from error
+
+
+def _choose(model: CatalogueModel, place: Path, pinned: str) -> Path:
+    """The file in a folder that is the model: by its sum, else by its name."""
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        raise ConfigError(f"{place} does not exist; give the file of {model.name}, or the folder it is in")
+    names = [PurePosixPath(urlsplit(model.url).path).name, model.file]
+    named = [place / name for name in names if (place / name).is_file()]
+    known = [path for path in _of_known_size(model, place) if model.knows(sum_of(path))]
+    if found := ([] if pinned else known) + named:
+        return found[0]
+    raise ConfigError(
+        f"{place} holds no file of {model.name}: neither {' nor '.join(dict.fromkeys(names))}, nor "
+        "one of another name with its sum"
+    )
+
+
+def _of_known_size(model: CatalogueModel, folder: Path) -> list[Path]:
+    sizes = {one.size for one in model.files}
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.stat().st_size in sizes)
+
+
+def _write(path: Path, content: Receipt | dict[str, object]) -> None:
+    """Write JSON, which YAML readers take as well, in one step."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    part.replace(path)

@@ -1,0 +1,145 @@
+"""`gaitstream models`: from a server and from a folder into a configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaitstream import zoo
+from gaitstream.cli import main
+from gaitstream.zoo import fetched
+from gaitstream.zoo.catalogue import catalogue, find_model
+from tests.zoo.misbehaving import Site, serve
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture(scope="module")
+def detector() -> bytes:
+    """A real detector's graph; by its sum it is none of the catalogue's."""
+    return (zoo.demo_folder() / "detector.onnx").read_bytes()
+
+
+@pytest.fixture
+def site(detector: bytes) -> Iterator[Site]:
+    with serve(detector) as site:
+        yield site
+
+
+def cams(folder: Path) -> str:
+    path = folder / "cams.yaml"
+    path.write_text(
+        "cameras: [{id: a, url: 'synth://plaza?camera=1'}]\nmodels: {detector: yolox_m, pose: demo}\n"
+    )
+    return str(path)
+
+
+def test_a_name_works_once_it_was_fetched(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "check", cams(tmp_path)]) == 2
+    assert "detector 'yolox_m' is not on this machine yet: gaitstream models get yolox_m" in _all(capsys)
+    site.breaks_after = [1000]
+    assert main(["models", "get", "yolox_m", "--url", site.url, "--no-measure"]) == 0
+    said = capsys.readouterr().out
+    assert "compared with nothing" in said
+    assert "models: {detector: yolox_m}" in said
+    assert site.asked == ["", "bytes=1000-"]
+    assert main(["config", "check", cams(tmp_path)]) == 0
+    assert main(["models", "get", "yolox_m", "--url", site.url]) == 0
+    assert "is here already" in capsys.readouterr().out
+    assert len(site.asked) == 2
+
+
+def test_the_speed_is_measured_and_kept(
+    detector: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo's graph under another's name has another layout: the fault is said, and the file is there."""
+    pose = tmp_path / "pose.onnx"
+    pose.write_bytes((zoo.demo_folder() / "pose.onnx").read_bytes())
+    get = ["models", "get", "vitpose_s", "--from", str(pose), "--sha256", fetched.sum_of(pose)]
+    assert main(get) == 0
+    assert "ms a crop (" in capsys.readouterr().out
+    receipt = fetched.receipt_of(find_model("vitpose_s"))
+    assert receipt is not None
+    assert receipt.speed is not None
+    assert receipt.speed.milliseconds > 0
+    assert main(["models", "list", "--json"]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["name"] for one in listed] == [one.name for one in catalogue()]
+    (found,) = (one for one in listed if one["fetched"])
+    assert found["fetched"]["speed"]["milliseconds"] == receipt.speed.milliseconds
+    assert main(["models", "list"]) == 0
+    assert f"{receipt.speed.milliseconds:g} ms/crop" in capsys.readouterr().out
+
+
+def test_what_does_not_run_here_is_fetched_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no graph")
+    get = ["models", "get", "pphumanseg", "--from", str(broken), "--sha256", fetched.sum_of(broken)]
+    assert main(get) == 0
+    assert "its speed was not measured" in capsys.readouterr().err
+
+
+def test_wrong_bytes_and_refused_licences_end_with_an_error(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "get", "yolox_nano", "--url", site.url]) == 1
+    assert "bytes where 3659407 are expected" in capsys.readouterr().err
+    assert main(["models", "get", "biggait_ccpg", "--url", site.url]) == 2
+    assert "academic use only" in capsys.readouterr().err
+    assert main(["models", "get", "yolox_nan"]) == 2
+    assert "did you mean 'yolox_nano'" in capsys.readouterr().err
+
+
+def test_verify_finds_what_was_changed(site: Site, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "get", "yolox_m", "--url", site.url, "--no-measure"]) == 0
+    assert main(["models", "verify"]) == 0
+    assert "ok      yolox_m" in capsys.readouterr().out
+    with (cache / "yolox_m" / "yolox_m.onnx").open("ab") as file:
+        file.write(b"x")
+    assert main(["models", "verify"]) == 1
+    assert "FAILED  yolox_m" in capsys.readouterr().out
+    assert main(["models", "verify", "yolox_s"]) == 1
+    assert "was not fetched: gaitstream models get yolox_s" in capsys.readouterr().out
+
+
+def test_info_says_licence_source_and_what_comes_next(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "info", "biggait_ccpg"]) == 0
+    said = capsys.readouterr().out
+    assert "academic use only" in said
+    assert "https://huggingface.co/" in said
+    assert main(["models", "get", "biggait_ccpg", "--accept", "--url", site.url, "--sha256",
+                 find_model("biggait_ccpg").files[0].sha256]) == 1  # fmt: skip
+    assert "nothing was kept" in capsys.readouterr().err
+    assert main(["models", "info", "biggait_ccpg", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fetched"] is None
+
+
+def test_the_real_detector_from_a_folder(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gaitstream.models.detector import find_detector
+
+    for name in ("yolox_nano", "simplepose_nano"):
+        assert (
+            main(["models", "get", name, "--from", str(shared / "models"), "--accept", "--no-measure"]) == 0
+        )
+    assert "summed here" in capsys.readouterr().out
+    graph, contract = find_detector("yolox_nano")
+    assert graph.name == "yolox_nano.onnx"
+    assert contract is not None
+    assert (contract.layout, contract.colour, contract.scale) == ("yolox", "bgr", 1.0)
+
+
+def _all(capsys: pytest.CaptureFixture[str]) -> str:
+    return "".join(capsys.readouterr())

@@ -1,0 +1,98 @@
+"""A web server that serves one file, and does wrong what servers do wrong."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Site:
+    """What is served, and how; each answer is one entry of `asked`.
+
+    Attributes:
+        content: the file.
+        breaks_after: bytes of the body after which each of the next answers breaks off; then all goes well.
+        ignores_range: every answer begins at the beginning.
+        shifts_range: a continued answer begins so many bytes too late.
+        announces: length that is said in place of the true one.
+        chunked: no length is said.
+        etag: version of the file.
+        statuses: of the next answers, before any 200.
+        asked: the `Range` header of every request, "" without one.
+    """
+
+    content: bytes
+    breaks_after: list[int] = field(default_factory=list)
+    ignores_range: bool = False
+    shifts_range: int = 0
+    announces: int | None = None
+    chunked: bool = False
+    etag: str = ""
+    statuses: list[int] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def serve(content: bytes) -> Iterator[Site]:
+    """Serve a file at `Site.url` until the block ends."""
+    site = Site(content)
+
+    class Handler(_Handler):
+        served = site
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        site.url = f"http://127.0.0.1:{server.server_address[1]}/model.onnx"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    served: Site
+
+    def do_GET(self) -> None:
+        site = self.served
+        asked = self.headers.get("Range", "")
+        site.asked.append(asked)
+        if site.statuses:
+            self.send_error(site.statuses.pop(0))
+            return
+        start = self._start(asked)
+        if start >= len(site.content) > 0:
+            self.send_error(416)
+            return
+        self._send(site, start + (site.shifts_range if start else 0), partial=start > 0)
+
+    def _start(self, asked: str) -> int:
+        site = self.served
+        changed = site.etag and self.headers.get("If-Range", site.etag) != site.etag
+        if not asked or site.ignores_range or changed:
+            return 0
+        return int(asked.removeprefix("bytes=").removesuffix("-"))
+
+    def _send(self, site: Site, start: int, *, partial: bool) -> None:
+        body = site.content[start:]
+        self.send_response(206 if partial else 200)
+        if partial:
+            whole = len(site.content)
+            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+        if site.etag:
+            self.send_header("ETag", site.etag)
+        if not site.chunked:
+            self.send_header(
+                "Content-Length", str(site.announces if site.announces is not None else len(body))
+            )
+        self.end_headers()
+        self.wfile.write(body[: site.breaks_after.pop(0)] if site.breaks_after else body)
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,0 +1,157 @@
+"""Downloads from servers that break off, lie, forget and refuse."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gaitstream.errors import ZooError
+from gaitstream.zoo import download as module
+from gaitstream.zoo.download import TRIES, Download
+from tests.zoo.misbehaving import Site, serve
+
+CONTENT = random.Random(1).randbytes(700_000)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serve(CONTENT) as site:
+        yield site
+
+
+def fetch(site: Site, part: Path, size: int | None = len(CONTENT)) -> list[float]:
+    """The pauses it made."""
+    pauses: list[float] = []
+    Download(url=site.url, part=part, size=size, pause=pauses.append).run()
+    return pauses
+
+
+def test_a_download_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:
+    site.breaks_after = [300_000, 100, 0]
+    assert len(fetch(site, tmp_path / "part")) == 3
+    assert (tmp_path / "part").read_bytes() == CONTENT
+    assert site.asked == ["", "bytes=300000-", "bytes=300100-", "bytes=300100-"]
+
+
+def test_another_run_goes_on_with_what_the_first_left(site: Site, tmp_path: Path) -> None:
+    site.breaks_after = [400_000] + [0] * TRIES
+    with pytest.raises(ZooError, match=r"broke off 5 times .* the same command goes on from there"):
+        fetch(site, tmp_path / "part")
+    assert (tmp_path / "part").stat().st_size == 400_000
+    fetch(site, tmp_path / "part")
+    assert site.asked[-1] == "bytes=400000-"
+    assert (tmp_path / "part").read_bytes() == CONTENT
+
+
+def test_a_complete_part_asks_nobody(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(CONTENT)
+    fetch(site, tmp_path / "part")
+    assert site.asked == []
+
+
+def test_a_server_without_ranges_starts_again(site: Site, tmp_path: Path) -> None:
+    site.ignores_range = True
+    site.breaks_after = [300_000]
+    fetch(site, tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == CONTENT
+
+
+def test_a_server_that_goes_on_elsewhere_is_not_believed(site: Site, tmp_path: Path) -> None:
+    site.shifts_range = 10
+    site.breaks_after = [300_000]
+    fetch(site, tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == CONTENT
+    assert site.asked[-1] == ""
+
+
+def test_a_file_that_changes_meanwhile_is_fetched_anew(site: Site, tmp_path: Path) -> None:
+    site.etag, site.breaks_after = '"one"', [300_000] + [0] * TRIES
+    with pytest.raises(ZooError, match="broke off"):
+        fetch(site, tmp_path / "part")
+    site.etag, site.content = '"two"', CONTENT[::-1]
+    fetch(site, tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == CONTENT[::-1]
+
+
+@pytest.mark.parametrize("announced", [10, len(CONTENT) - 1, len(CONTENT) + 1, 10**12])
+def test_a_length_that_is_not_the_expected_one_is_refused(announced: int, site: Site, tmp_path: Path) -> None:
+    site.announces = announced
+    with pytest.raises(ZooError, match=rf"has {announced} bytes where 700000 are expected"):
+        fetch(site, tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+
+
+def test_a_length_that_is_more_than_comes_is_a_break(site: Site, tmp_path: Path) -> None:
+    site.announces = len(CONTENT) + 5
+    with pytest.raises(ZooError, match="broke off"):
+        fetch(site, tmp_path / "part", size=None)
+
+
+def test_more_than_was_to_come_is_refused(site: Site, tmp_path: Path) -> None:
+    site.chunked, site.content = True, CONTENT + b"more"
+    with pytest.raises(ZooError, match="sends more than 700000 bytes"):
+        fetch(site, tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+
+
+def test_without_any_length_the_end_is_the_end_of_the_answer(site: Site, tmp_path: Path) -> None:
+    site.chunked = True
+    fetch(site, tmp_path / "part", size=None)
+    assert (tmp_path / "part").read_bytes() == CONTENT
+
+
+def test_a_part_longer_than_the_file_is_begun_again(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(CONTENT + b"rubbish")
+    fetch(site, tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == CONTENT
+    (tmp_path / "part").write_bytes(CONTENT + b"rubbish")
+    fetch(site, tmp_path / "part", size=None)
+    assert (tmp_path / "part").read_bytes() == CONTENT
+
+
+def test_a_busy_server_is_asked_again_and_a_refusal_is_final(site: Site, tmp_path: Path) -> None:
+    site.statuses = [503, 429]
+    assert fetch(site, tmp_path / "part") == [1.0, 2.0]
+    site.statuses = [404]
+    with pytest.raises(ZooError, match=r"answers 404 .* another with --url, or the file with --from"):
+        fetch(site, tmp_path / "other")
+    assert site.statuses == []
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with serve(CONTENT) as site:
+        pass
+    with pytest.raises(ZooError, match="refused"):
+        fetch(site, tmp_path / "part")
+
+
+def test_a_full_disk_is_said_before_anything_is_taken(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(ZooError, match=r"no room for 1 MB.*GAITSTREAM_CACHE"):
+        fetch(site, tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+
+
+@settings(max_examples=15, deadline=None)
+@given(breaks=st.lists(st.integers(1, 400_000), max_size=6), etag=st.sampled_from(["", '"v"', 'W/"v"']))
+def test_wherever_it_breaks_the_file_is_whole(
+    breaks: list[int], etag: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    part = tmp_path_factory.mktemp("part") / "part"
+    seen: list[int] = []
+    with serve(CONTENT) as site:
+        site.breaks_after, site.etag = list(breaks), etag
+        Download(
+            url=site.url, part=part, size=len(CONTENT), report=lambda done, _: seen.append(done),
+            pause=lambda _: None,
+        ).run()  # fmt: skip
+    assert part.read_bytes() == CONTENT
+    assert seen == sorted(seen)
+    assert seen[-1] == len(CONTENT)

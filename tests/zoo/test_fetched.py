@@ -1,0 +1,215 @@
+"""Fetched models: sums, consent, archives, folders without internet, and what a configuration finds."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaitstream import zoo
+from gaitstream.errors import ConfigError, ZooError
+from gaitstream.models.detector_layouts import DetectorContract
+from gaitstream.models.pose import PoseContract
+from gaitstream.models.resolve import find_network
+from gaitstream.models.segmenter import SegmenterContract
+from gaitstream.zoo import fetched, registry
+from gaitstream.zoo.catalogue import CatalogueModel, KnownFile, catalogue, find_model
+from tests.zoo.misbehaving import Site, serve
+
+CONTENT = random.Random(2).randbytes(50_000)
+KNOWN = KnownFile(sha256=hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT), basis="this test")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serve(CONTENT) as site:
+        yield site
+
+
+def a_model(**changes: object) -> CatalogueModel:
+    fields: dict[str, object] = {
+        "name": "posing", "task": "pose", "summary": "", "licence": "MIT", "terms": "https://example.org",
+        "url": "http://127.0.0.1:9/model.onnx", "files": (KNOWN,), "manifest": {"scale": 1.0},
+    }  # fmt: skip
+    return CatalogueModel(**(fields | changes))  # type: ignore[arg-type]
+
+
+def listed(model: CatalogueModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a model into the catalogue."""
+    monkeypatch.setattr(registry, "look_up", {model.name: model}.get)
+
+
+def left_behind(cache: Path) -> set[str]:
+    return {path.name for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+
+def test_a_fetched_model_is_found_by_its_name(
+    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = a_model(url=site.url)
+    listed(model, monkeypatch)
+    with pytest.raises(ConfigError, match=r"pose 'posing' is not on .* gaitstream models get posing fetches"):
+        find_network("posing", "pose", PoseContract)
+    receipt = fetched.download(model)
+    assert receipt.compared_with == "this test"
+    graph, contract = find_network("posing", "pose", PoseContract)
+    assert graph.read_bytes() == CONTENT
+    assert contract == PoseContract(graph="posing.onnx", scale=1.0)
+    assert left_behind(cache) == {"posing.onnx", "posing.yaml", "receipt.json"}
+
+
+@pytest.mark.parametrize("changed", [b"!" + CONTENT[1:], CONTENT[:-1], CONTENT + b"x"])
+def test_wrong_bytes_are_not_kept(changed: bytes, site: Site, cache: Path) -> None:
+    site.content = changed
+    with pytest.raises(ZooError, match=r"nothing was kept"):
+        fetched.download(a_model(url=site.url))
+    assert left_behind(cache) == set()
+    site.content = CONTENT
+    assert fetched.download(a_model(url=site.url)).sha256 == KNOWN.sha256
+
+
+def test_a_wrong_file_does_not_replace_the_right_one(site: Site) -> None:
+    model = a_model(url=site.url)
+    fetched.download(model)
+    site.content = b"!" + CONTENT[1:]
+    with pytest.raises(ZooError, match="nothing was kept"):
+        fetched.download(model)
+    receipt = fetched.receipt_of(model)
+    assert receipt is not None
+    fetched.verify(model, receipt)
+
+
+def test_a_sum_can_be_given_and_one_that_is_missing_is_said(site: Site) -> None:
+    model = a_model(url=site.url, files=())
+    assert fetched.download(model).compared_with == ""
+    assert fetched.download(model, pinned=KNOWN.sha256.upper()).compared_with == "the sum given"
+    with pytest.raises(ZooError, match=f"has the sum {KNOWN.sha256}, not 00"):
+        fetched.download(model, pinned="0" * 64)
+    site.content = b"a new release"
+    new = hashlib.sha256(site.content).hexdigest()
+    assert fetched.download(a_model(url=site.url), pinned=new).sha256 == new
+
+
+def test_a_licence_that_binds_is_asked_for(site: Site) -> None:
+    model = a_model(url=site.url, consent="for research alone", licence="academic")
+    with pytest.raises(ConfigError, match=r"for research alone\. Licence: academic.* get posing --accept"):
+        fetched.download(model)
+    with pytest.raises(ConfigError, match="for research alone"):
+        fetched.take(model, Path())
+    assert site.asked == []
+    assert fetched.download(model, accepted=True).accepted == "academic: for research alone"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "posing.onnx", "by another name.bin"])
+def test_without_internet_a_folder_is_searched_by_name_and_by_sum(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    (folder / "decoy.onnx").write_bytes(CONTENT[::-1])
+    with pytest.raises(ConfigError, match=r"neither model\.onnx nor posing\.onnx, nor one of another name"):
+        fetched.take(a_model(), folder)
+    (folder / name).write_bytes(CONTENT)
+    assert fetched.take(a_model(), folder).sha256 == KNOWN.sha256
+    assert fetched.take(a_model(), folder / name).source == str(folder / name)
+    assert (folder / name).read_bytes() == CONTENT
+    with pytest.raises(ZooError, match="has the sum"):
+        fetched.take(a_model(), folder / "decoy.onnx")
+    with pytest.raises(ConfigError, match="does not exist"):
+        fetched.take(a_model(), tmp_path / "gone")
+
+
+def test_a_file_is_taken_out_of_its_archive(site: Site, cache: Path, tmp_path: Path) -> None:
+    model = a_model(url=site.url.replace(".onnx", ".zip"), member="end2end.onnx")
+    site.content = _archive(tmp_path, {"release/a/end2end.onnx": CONTENT, "release/pipeline.json": b"{}"})
+    assert fetched.download(model).file == "posing.onnx"
+    assert left_behind(cache) == {"posing.onnx", "posing.yaml", "receipt.json"}
+    assert (cache / "posing" / "posing.onnx").read_bytes() == CONTENT
+    site.content = _archive(tmp_path, {"end2end.onnx": CONTENT + b"x"})
+    with pytest.raises(ZooError, match="has 50001 bytes where 50000 are expected"):
+        fetched.download(model)
+    site.content = _archive(tmp_path, {"other.onnx": CONTENT})
+    with pytest.raises(ZooError, match=r"holds 0 files end2end\.onnx"):
+        fetched.download(model)
+    assert left_behind(cache) == {"posing.onnx", "posing.yaml", "receipt.json"}
+
+
+def _archive(folder: Path, files: dict[str, bytes]) -> bytes:
+    path = folder / "made.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def test_a_file_that_was_changed_since_is_an_error(
+    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = a_model(url=site.url)
+    listed(model, monkeypatch)
+    fetched.download(model)
+    assert zoo.find("posing", "pose") == cache / "posing" / "posing.yaml"
+    (cache / "posing" / "posing.onnx").write_bytes(b"!" + CONTENT[1:])
+    with pytest.raises(ZooError, match=r"was changed or damaged; gaitstream models get posing --force"):
+        zoo.find("posing", "pose")
+    (cache / "posing" / "receipt.json").write_text("{")
+    with pytest.raises(ZooError, match=r"receipt\.json cannot be read .* --force"):
+        zoo.find("posing", "pose")
+
+
+def test_names_in_the_wrong_place_are_said() -> None:
+    with pytest.raises(ConfigError, match=r"'yolox_nano' is a detector, not a pose"):
+        zoo.find("yolox_nano", "pose")
+    with pytest.raises(ConfigError, match=r"is a checkpoint, not a biggait: .* --accept .*export biggait"):
+        zoo.find("biggait_ccpg", "recognizer", "biggait")
+    with pytest.raises(ConfigError, match=r"\(did you mean 'yolox_nano'\?\).*get' fetches yolox_nano"):
+        zoo.find("yolox_nno", "detector")
+    with pytest.raises(ConfigError, match=r"rtmpose_s cannot be a pose here: .*SimCC"):
+        zoo.find("rtmpose_s", "pose")
+    with pytest.raises(ConfigError, match=r"no model 'yolo' .*; it has yolox_nano"):
+        find_model("yolo")
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="give one of http or https"):
+        fetched.download(a_model(), url="file:///etc/passwd")
+
+
+def test_the_catalogue_is_sound() -> None:
+    names = [model.name for model in catalogue()]
+    assert len(names) == len(set(names))
+    packaged = {entry.name for entry in zoo.ENTRIES}
+    for model in catalogue():
+        assert model.name not in packaged
+        assert model.url.startswith("https://")
+        assert model.terms.startswith("https://")
+        network = model.task in ("detector", "pose", "segmenter")
+        assert (model.manifest is not None) == (network and not model.unusable)
+        assert network != bool(model.usage)
+
+
+@pytest.mark.parametrize(
+    ("kind", "contract"),
+    [("detector", DetectorContract), ("pose", PoseContract), ("segmenter", SegmenterContract)],
+)
+def test_every_manifest_is_what_its_network_takes(
+    kind: zoo.Kind, contract: type[DetectorContract], tmp_path: Path
+) -> None:
+    file = tmp_path / "network.bin"
+    file.write_bytes(CONTENT)
+    models = [one for one in catalogue() if one.task == kind and one.manifest is not None]
+    assert models
+    for model in models:
+        fetched.take(model, file, accepted=True, pinned=KNOWN.sha256)
+        graph, found = find_network(model.name, kind, contract)
+        assert found is not None
+        assert found.graph == graph.name == f"{model.name}.onnx"
+        assert found.licence == ("" if model.consent else model.licence)
