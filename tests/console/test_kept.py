@@ -10,23 +10,18 @@ import numpy as np
 import pytest
 
 from gaitstream.cli import main
-from gaitstream.config.reading import load_config
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.site import Site
 from gaitstream.events import CameraOffline, IdentityFinal, Journal
 from gaitstream.events.codec import encode
 from gaitstream.evidence.bundles import read_bundle
-from gaitstream.evidence.reading import EvidenceReader
-from gaitstream.evidence.recent import RecentPieces
-from gaitstream.evidence.records import RecentFrame, RecentPerson
 from gaitstream.gallery import Gallery
 from tests.console.conftest import Browser
-from tests.console.kept import keep_evidence
+from tests.console.kept import S_NS, keep_evidence, keep_minutes
 from tests.console.making import START_NS, final, stranger
 from tests.console.test_people import log_of
 
-S_NS = 10**9
 EVIDENCE = "/api/v1/events/{}/evidence"
 
 
@@ -62,18 +57,8 @@ def kept(tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Kept
     windows = np.random.default_rng(3).normal(size=(2, 16, 32)).astype(np.float32)
     keep_evidence(cameras, event, windows)
     Journal(tmp_path / "cams.journal").append(event.topic, encode(event))
-    keep_minutes(cameras, "gate", ada)
+    keep_minutes(cameras, "gate", ada, START_NS)
     return Kept(cameras, gallery, ada, event)
-
-
-def keep_minutes(cameras: Path, camera: str, person: str) -> None:
-    """Thirty pictures, a second apart, that somebody walks through."""
-    folder, pieces = EvidenceReader.open(load_config(cameras), cameras).folder, RecentPieces(5)
-    for second in range(30):
-        box = (10.0 * second, 100.0, 10.0 * second + 40, 220.0)
-        people = (RecentPerson(1, box, "known", person), RecentPerson(2, box, rejected="truncated"))
-        image = np.full((360, 640, 3), 8 * second, np.uint8)
-        pieces.add(folder, camera, image, RecentFrame(START_NS + second * S_NS, 640, 360, people))
 
 
 @pytest.fixture

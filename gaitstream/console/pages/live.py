@@ -144,10 +144,11 @@ def wall(site: Site, actor: Actor) -> list[WallCamera]:
 
 def _on_wall(site: Site, camera: ShownCameraHealth) -> WallCamera:
     state = camera.state or "connecting"
+    people, fps = (camera.people, camera.fps) if state == "online" else (0, 0.0)
     address = camera_address(camera.camera)
     picture = f"{address}/frame" if site.live.on and state == "online" else ""
     last = f"{address}/last" if not picture and site.album.has_recent(camera.camera) else ""
-    return WallCamera(camera.camera, state, camera.detail, camera.people, camera.fps, picture, last)
+    return WallCamera(camera.camera, state, camera.detail, people, fps, picture, last)
 
 
 def _find(site: Site, actor: Actor, camera: str) -> WallCamera:
