@@ -46,6 +46,14 @@ def find_actor(request: Request) -> Actor | None:
     return user.actor() if user else None
 
 
+def still_holds(request: Request, actor: Actor) -> bool:
+    """Whether the session or token holds and nothing was taken from it meanwhile."""
+    try:
+        return find_actor(request) == actor
+    except UnauthorisedError:
+        return False
+
+
 async def find_meant(request: Request) -> Actor | None:
     """`find_actor`, after a look at whether a change was meant by a page of ours.
 
@@ -102,6 +110,7 @@ CurrentActor = Annotated[Actor, Depends(current_actor)]
 EventReader = Annotated[Actor, Depends(needs(Permission.EVENTS_READ))]
 CameraReader = Annotated[Actor, Depends(needs(Permission.CAMERAS_READ))]
 CameraWriter = Annotated[Actor, Depends(needs(Permission.CAMERAS_WRITE))]
+EvidenceExporter = Annotated[Actor, Depends(needs(Permission.EVIDENCE_EXPORT))]
 HealthReader = Annotated[Actor, Depends(needs(Permission.HEALTH_READ))]
 PeopleReader = Annotated[Actor, Depends(needs(Permission.PEOPLE_READ))]
 PeopleWriter = Annotated[Actor, Depends(needs(Permission.PEOPLE_WRITE))]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from gaitstream.config.reading import load_config
 from gaitstream.console.permissions import Actor
-from gaitstream.console.refusals import ForbiddenError, NotFoundError
+from gaitstream.console.refusals import NotFoundError
 from gaitstream.data import Floats
-from gaitstream.errors import EvidenceForbiddenError, MissingEvidenceError
+from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.reading import EvidenceReader, Picture
-from gaitstream.evidence.records import TrackEvidence
+from gaitstream.evidence.records import RecentFrame, TrackEvidence
+
+CROP = "crop"
+"""The view that is the person as the camera saw them."""
 
 
 @dataclass(frozen=True)
@@ -37,48 +40,40 @@ class Album:
 
     Attributes:
         keeps: whether the site keeps pictures of tracks.
+        minutes: how many of each camera's last minutes the site keeps; None for none.
+
+    Every method raises `EvidenceForbiddenError` for a camera that the actor may not see, and `EvidenceError`
+    where what is kept is damaged.
     """
 
     def __init__(self, cameras: Path | None) -> None:
         self._reader: EvidenceReader | None = None
         self.keeps = False
+        self.minutes: float | None = None
         if cameras is not None:
             config = load_config(cameras)
-            self.keeps = config.evidence.keep
-            if self.keeps:
+            self.keeps, self.minutes = config.evidence.keep, config.evidence.minutes
+            if self.keeps or self.minutes:
                 self._reader = EvidenceReader.open(config, cameras)
 
     def track(self, actor: Actor, camera: str, run: str, track: int) -> TrackEvidence | None:
-        """What is kept of a track; None for nothing, also where it is gone by retention.
-
-        Raises:
-            ForbiddenError: the actor may not see the camera.
-            EvidenceError: it is damaged.
-        """
-        if self._reader is None:
-            return None
-        try:
-            return self._for(actor).find(camera, run, track)
-        except EvidenceForbiddenError as error:
-            raise ForbiddenError(str(error)) from error
+        """What is kept of a track; None for nothing, also where it is gone by retention."""
+        return None if self._reader is None else self._for(actor).find(camera, run, track)
 
     def picture(self, actor: Actor, camera: str, run: str, track: int, number: int) -> Picture:
-        """A picture of a track.
+        """A picture of a track; MissingEvidenceError where there is none of this number."""
+        return self._for(actor).picture(camera, run, track, number)
 
-        Raises:
-            ForbiddenError: the actor may not see the camera.
-            NotFoundError: there is no such picture.
-            EvidenceError: it is damaged.
-        """
-        try:
-            return self._for(actor).picture(camera, run, track, number)
-        except EvidenceForbiddenError as error:
-            raise ForbiddenError(str(error)) from error
-        except MissingEvidenceError as error:
-            raise NotFoundError(str(error)) from error
+    def crops(self, actor: Actor, camera: str, run: str, track: int, most: int) -> list[bytes]:
+        """Pictures of a track that were evidence, spread over its time, in order: at most so many JPEGs."""
+        evidence = self.track(actor, camera, run, track)
+        shots = evidence.shots if evidence is not None else ()
+        numbers = [shot.pictures[CROP] for shot in shots if shot.rejected is None and CROP in shot.pictures]
+        chosen = numbers[:: -(-len(numbers) // most) or 1]
+        return [self.picture(actor, camera, run, track, number).data for number in chosen]
 
     def windows(self, actor: Actor, camera: str, run: str, track: int) -> list[TrackWindow]:
-        """The full windows that are kept of a track, in order; raises as `track`."""
+        """The full windows that are kept of a track, in order."""
         evidence = self.track(actor, camera, run, track)
         if evidence is None:
             return []
@@ -88,7 +83,37 @@ class Album:
             for kept in evidence.windows
         ]
 
-    def _for(self, actor: Actor) -> EvidenceReader:
+    def recent(
+        self, actor: Actor, camera: str, since_ns: int = 0, until_ns: int | None = None
+    ) -> list[RecentFrame]:
+        """What was kept of a camera's last minutes, in order; nothing where the site keeps none."""
+        return [] if self._reader is None else self._for(actor).recent(camera, since_ns, until_ns)
+
+    def has_recent(self, camera: str) -> bool:
+        """Whether anything is kept of a camera's last minutes."""
+        return self._reader is not None and bool(self._reader.files.recent_files(camera))
+
+    def newest_recent(self, actor: Actor, camera: str) -> RecentFrame | None:
+        """The newest of these; None where none is kept."""
+        return None if self._reader is None else self._for(actor).newest_recent(camera)
+
+    def recent_picture(self, actor: Actor, camera: str, time_ns: int) -> Picture:
+        """One of these pictures; MissingEvidenceError when its time is over."""
+        return self._for(actor).recent_picture(camera, time_ns)
+
+    def sealed(self) -> SealedFolder:
+        """The folder itself, for whoever has asked already whether the actor may.
+
+        Raises:
+            NotFoundError: the site keeps no evidence.
+        """
+        return self._opened().folder
+
+    def _opened(self) -> EvidenceReader:
         if self._reader is None:
             raise NotFoundError("this site keeps no pictures; set evidence.keep in cams.yaml")
-        return self._reader if actor.cameras is None else self._reader.only(actor.cameras)
+        return self._reader
+
+    def _for(self, actor: Actor) -> EvidenceReader:
+        reader = self._opened()
+        return reader if actor.cameras is None else reader.only(actor.cameras)

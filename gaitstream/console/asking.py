@@ -79,6 +79,16 @@ def ask_events(site: Site, actor: Actor, question: EventQuestion) -> EventsAnswe
     return EventsAnswer(events=events, next=str(found.next or ""))
 
 
+def see_camera(actor: Actor, camera: str) -> None:
+    """See that an actor may see a camera.
+
+    Raises:
+        NotFoundError: they may not; what is hidden is told as what is not there.
+    """
+    if not actor.sees(camera):
+        raise NotFoundError(f"nothing was heard of a camera {camera[:64]!r}")
+
+
 def find_event(site: Site, actor: Actor, event_id: str) -> StoredEvent:
     """The event of an id.
 

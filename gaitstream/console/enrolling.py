@@ -13,9 +13,12 @@ from gaitstream.errors import ConsoleError
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.names import clean_name
 
+MOST_PICTURES = 12
+"""Of one walk that go into the gallery with its templates."""
+
 
 def enrol_track(site: Site, actor: Actor, event_id: str, person: str) -> tuple[str, int]:
-    """Make templates of the full windows that were kept of a track.
+    """Make templates of the full windows that were kept of a track; some of its pictures go along.
 
     Args:
         site: whose gallery and evidence.
@@ -41,8 +44,9 @@ def enrol_track(site: Site, actor: Actor, event_id: str, person: str) -> tuple[s
             f"no full window of {event.camera} #{event.track} was kept; let the person walk by again"
         )
     source = f"{event.camera} #{event.track}"
+    pictures = {kept[0].model: site.album.crops(actor, event.camera, event.run, event.track, MOST_PICTURES)}
     enrolments = [
-        Enrolment(name, model, fingerprint, np.stack(held), source)
+        Enrolment(name, model, fingerprint, np.stack(held), source, pictures.get(model, ()))
         for (model, fingerprint), held in windows.items()
     ]
 

@@ -12,13 +12,22 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from gaitstream.console.guards import TooLargeError
 from gaitstream.console.refusals import BusyError, ForbiddenError, NotFoundError, UnauthorisedError
 from gaitstream.console.rendering import render_error
-from gaitstream.errors import ConfigError, ConsoleError, GaitstreamError, GalleryError
+from gaitstream.errors import (
+    ConfigError,
+    ConsoleError,
+    EvidenceForbiddenError,
+    GaitstreamError,
+    GalleryError,
+    MissingEvidenceError,
+)
 
 log = logging.getLogger(__name__)
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnauthorisedError, 401),
     (ForbiddenError, 403),
     (NotFoundError, 404),
+    (MissingEvidenceError, 404),
+    (EvidenceForbiddenError, 403),
     (ConsoleError, 422),
     (ConfigError, 422),
     (GalleryError, 409),

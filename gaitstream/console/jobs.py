@@ -29,6 +29,7 @@ MOST_WAITING = 4
 KEPT_S = 3600.0
 """How long a result is there."""
 WORK_S: dict[str, float] = {"identify": 600.0, "enrol": 600.0, "search": 600.0, "camera": 60.0}
+_RESULT = msgspec.json.Decoder(Result)
 _PICTURE_NAME = re.compile(r"picture|track-[0-9]{1,9}")
 RETRY_S = 30.0
 
@@ -182,7 +183,7 @@ class JobDesk:
     def _result(self, job: Job) -> Result:
         path = job.folder / RESULT
         if path.is_file():
-            return msgspec.json.decode(path.read_bytes(), type=Result)
+            return _RESULT.decode(path.read_bytes())
         log.warning("job %s ended without a result: %s", job.job_id, _tail(job.folder / "log"))
         return Result(fault="the work broke down on this input, or took too much memory; send another")
 

@@ -46,10 +46,11 @@ CAMERAS = MenuPage("cameras", "c", Permission.CAMERAS_READ)
 HEALTH = MenuPage("health", "h", Permission.HEALTH_READ)
 CALIBRATION = MenuPage("calibration", "t", Permission.CALIBRATION_READ)
 AUDIT = MenuPage("audit", "a", Permission.AUDIT_READ)
+USERS = MenuPage("users", "u", Permission.ACCOUNTS_WRITE)
 GROUPS = (
     MenuGroup("", (LIVE, EVENTS, REVIEW, SEARCH)),
     MenuGroup("Who", (PEOPLE, VISITORS)),
-    MenuGroup("Site", (CAMERAS, HEALTH, CALIBRATION, AUDIT)),
+    MenuGroup("Site", (CAMERAS, HEALTH, CALIBRATION, AUDIT, USERS)),
 )
 THUMB = (LIVE, EVENTS, REVIEW, PEOPLE, HEALTH)
 """Those that a phone shows beside the menu; the first four that may be seen."""

@@ -14,13 +14,12 @@ from pydantic import BaseModel, Field
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.site import Site
+from gaitstream.console.template_lines import ShownPicture, ShownTemplate, show_templates
 from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery, PersonEntry, audit, editing
 from gaitstream.gallery.base import Reading
-from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.retention import DAY_NS
-from gaitstream.gallery.vault import Template
 from gaitstream.pipeline.forget import ForgetReport, Places
 from gaitstream.pipeline.forget import forget as forget_everywhere
 
@@ -37,23 +36,6 @@ class ShownPerson(BaseModel):
     created_ns: int = Field(description="UTC nanoseconds of the first enrolment.")
     expires_ns: int | None = Field(description="When the person is erased; null for never.")
     templates: dict[str, int] = Field(description="How many, by model.")
-
-
-class ShownTemplate(BaseModel):
-    """One template of a person, without its numbers."""
-
-    number: int
-    model: str
-    created_ns: int
-    source: str = Field(description="Where it came from.")
-    damaged: bool
-
-
-class ShownPicture(BaseModel):
-    """One picture of a person; its JPEG is asked for by the number."""
-
-    number: int
-    created_ns: int
 
 
 class PersonDetails(ShownPerson):
@@ -201,23 +183,14 @@ def _shown(entry: PersonEntry) -> ShownPerson:
 def _details(gallery: Gallery, reading: Reading, name: str) -> PersonDetails:
     uid, record, templates = editing.show(gallery, reading, name)
     counts = {model: count for (person, model), count in reading.counts().items() if person == uid}
+    pictures = [ShownPicture(number=row.number, created_ns=row.created_ns) for row in reading.pictures(uid)]
+    calibrations = {model.name: gallery.vault.calibration(model) for model in reading.models()}
+    thresholds = {model: one.threshold for model, one in calibrations.items() if one is not None}
     return PersonDetails(
         person_id=uid, name=record.name, created_ns=record.created_ns, expires_ns=record.expires_ns,
-        templates=counts, consent=record.consent, each_template=[_template(one) for one in templates],
-        pictures=[
-            ShownPicture(number=row.number, created_ns=row.created_ns) for row in reading.pictures(uid)
-        ],
+        templates=counts, consent=record.consent, pictures=pictures,
+        each_template=show_templates(templates, pictures, thresholds),
     )  # fmt: skip
-
-
-def _template(one: Template | Damage) -> ShownTemplate:
-    if isinstance(one, Damage):
-        return ShownTemplate(
-            number=one.template, model=one.model, created_ns=0, source=one.source, damaged=True
-        )
-    return ShownTemplate(
-        number=one.number, model=one.model, created_ns=one.created_ns, source=one.source, damaged=False
-    )
 
 
 def _report(report: ForgetReport, history: int) -> ShownReport:

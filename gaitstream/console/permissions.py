@@ -15,6 +15,7 @@ class Permission(StrEnum):
     CAMERAS_READ = "cameras:read"
     CAMERAS_WRITE = "cameras:write"
     HEALTH_READ = "health:read"
+    EVIDENCE_EXPORT = "evidence:export"
     PEOPLE_READ = "people:read"
     PEOPLE_WRITE = "people:write"
     PEOPLE_FORGET = "people:forget"
@@ -38,6 +39,7 @@ class Role(StrEnum):
 
 _VIEWER = frozenset({Permission.EVENTS_READ, Permission.CAMERAS_READ, Permission.HEALTH_READ})
 _OPERATOR = _VIEWER | {
+    Permission.EVIDENCE_EXPORT,
     Permission.PEOPLE_READ,
     Permission.PEOPLE_WRITE,
     Permission.CONFIRMATIONS_WRITE,

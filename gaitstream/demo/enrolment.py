@@ -108,10 +108,13 @@ def enrol(
         if len(seen.windows[camera]) < MIN_TEMPLATES:
             raise GalleryError(f"{name} was never seen well enough to be enrolled; try another --seed")
     fingerprint = encoder.recognizers[MODEL].fingerprint
+    pictures = {camera: [picture(crop) for crop in seen.samples.crops((camera, 0))] for camera in names}
     make_key_file(Path(f"{path}.key"))  # a key of its own, gone with the demo: nobody needs to keep it
     with Gallery(path, create=True) as gallery:
         gallery.enroll_many(
-            Enrolment(name, MODEL, fingerprint, np.stack(seen.windows[camera]), "demo enrolment")
+            Enrolment(
+                name, MODEL, fingerprint, np.stack(seen.windows[camera]), "demo enrolment", pictures[camera]
+            )
             for camera, name in names.items()
         )
     return [
@@ -119,7 +122,7 @@ def enrol(
             name,
             templates=len(seen.windows[camera]),
             tracklets=len(seen.tracks[camera]),
-            pictures=[picture(crop) for crop in seen.samples.crops((camera, 0))],
+            pictures=pictures[camera],
         )
         for camera, name in names.items()
     ]

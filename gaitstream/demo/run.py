@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 LEAD_S = 0.5
 """From the decision to start until world time 0; the cameras open meanwhile."""
 LOOPBACK = "tcp://127.0.0.1:*"
+LAST_MINUTES = 10.0
+"""Of each camera that the console shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,11 @@ def _config(options: DemoOptions, addresses: Sequence[Any], root: Path) -> Confi
             "margin": advice.margin,
             "visitors": {"enabled": True},
         },
-        "evidence": {"keep": options.console, "folder": str(root / EVIDENCE)},
+        "evidence": {
+            "keep": options.console,
+            "minutes": LAST_MINUTES if options.console else None,
+            "folder": str(root / EVIDENCE),
+        },
     }
     (root / SITE).write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
     return Config.model_validate(written)

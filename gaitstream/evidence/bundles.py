@@ -93,6 +93,9 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     version: int = VERSION
 
 
+_MANIFEST, _SIGNATURE = msgspec.json.Decoder(BundleManifest), msgspec.json.Decoder(Signature)
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An opened bundle, whole and unchanged since it was signed.
@@ -129,7 +132,7 @@ def read_bundle(path: Path) -> Bundle:
     data = _read_file(path)
     members = _unzip(path, data)
     try:
-        signature = msgspec.json.decode(members[SIGNATURE], type=Signature)
+        signature = _SIGNATURE.decode(members[SIGNATURE])
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EvidenceError(f"{path} has no signature that can be read") from error
     if MANIFEST not in members:
@@ -183,7 +186,7 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo], size: int) -> None:
 
 def _manifest(path: Path, document: bytes) -> BundleManifest:
     try:
-        manifest = msgspec.json.decode(document, type=BundleManifest)
+        manifest = _MANIFEST.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EvidenceError(f"{path}: its manifest cannot be understood ({error})") from error
     if (manifest.format, manifest.version) != (FORMAT, VERSION):

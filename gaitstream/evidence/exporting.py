@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -99,16 +99,29 @@ def export(
         EvidenceError: what is kept is damaged, or the file cannot be written.
         GalleryError: the gallery cannot be read or written.
     """
+    manifest = hand_out(folder, gallery, event, lambda data: _write_new(target, data), templates_of)
+    signer = Signer.of(gallery).key
+    note_signer(signer)
+    return Exported(target, signer, manifest.notes)
+
+
+def hand_out(
+    folder: SealedFolder,
+    gallery: Gallery,
+    event: Identity,
+    take: Callable[[bytes], None],
+    templates_of: TemplatesOf = "person",
+) -> BundleManifest:
+    """Give the bytes of an event's bundle to `take`, and note it in the gallery's log; as `export`."""
     signer = Signer.of(gallery)
     manifest, parts = _assemble(folder, gallery, event, templates_of)
-    with gallery.writing() as writing:  # no file without its line in the log, and no line without its file
+    with gallery.writing() as writing:  # no bundle without its line in the log, no line without its bundle
         audit.note(
             writing, gallery.sealer, "evidence.exported",
             person=event.person_id or "", count=len(manifest.pictures), detail=f"event {event.event_id}",
         )  # fmt: skip
-        _write_new(target, pack(manifest, parts, signer))
-    note_signer(signer.key)
-    return Exported(target, signer.key, manifest.notes)
+        take(pack(manifest, parts, signer))
+    return manifest
 
 
 def _assemble(

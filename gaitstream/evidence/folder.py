@@ -25,6 +25,8 @@ from gaitstream.gallery.secrets import secret
 from gaitstream.pipeline.saving import too_much
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_RECORD = msgspec.msgpack.Decoder(TrackEvidence)
+"""Made while one thread is here: msgspec breaks down when two meet a type for the first time."""
 _TRACKS = 1000
 """Files in one folder."""
 PIECE_S = 10.0
@@ -172,7 +174,7 @@ def decode_record(data: bytes) -> TrackEvidence:
         EvidenceError: it is none, or of a later version.
     """
     try:
-        return msgspec.msgpack.decode(data, type=TrackEvidence)
+        return _RECORD.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EvidenceError(f"the record of a track cannot be understood ({error})") from error
 

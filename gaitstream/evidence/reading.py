@@ -22,7 +22,7 @@ from gaitstream.errors import EvidenceError, EvidenceForbiddenError, MissingEvid
 from gaitstream.events import TrackEnded, TrackStarted
 from gaitstream.events.schema import Identity
 from gaitstream.evidence.folder import EvidenceFolder, SealedFolder
-from gaitstream.evidence.recent import list_recent, read_recent
+from gaitstream.evidence.recent import list_recent, newest_recent, read_recent
 from gaitstream.evidence.records import MEDIA_TYPES, RecentFrame, TrackEvidence, TrackKey
 from gaitstream.gallery import Gallery
 
@@ -121,6 +121,11 @@ class EvidenceReader:
         """
         self._check(camera)
         return list_recent(self.folder, camera, since_ns, time.time_ns() if until_ns is None else until_ns)
+
+    def newest_recent(self, camera: str) -> RecentFrame | None:
+        """The newest of these pictures; None where none is kept; errors as for `recent`."""
+        self._check(camera)
+        return newest_recent(self.folder, camera)
 
     def recent_picture(self, camera: str, time_ns: int) -> Picture:
         """One of these pictures; MissingEvidenceError when its time is over."""

@@ -21,6 +21,7 @@ from gaitstream.evidence.sealed_file import append_sealed, read_one, read_sealed
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 QUALITY = 70
+_RECORD = msgspec.msgpack.Decoder(RecentFrame)
 
 
 @dataclass
@@ -78,6 +79,14 @@ def list_recent(folder: SealedFolder, camera: str, since_ns: int, until_ns: int)
     return sorted(found, key=lambda record: record.time_ns)
 
 
+def newest_recent(folder: SealedFolder, camera: str) -> RecentFrame | None:
+    """Record of the newest of a camera's pictures; None where none is kept."""
+    for path in reversed(folder.folder.recent_files(camera)):
+        if records := piece_records(folder, camera, path):
+            return records[-1]
+    return None
+
+
 def read_recent(folder: SealedFolder, camera: str, time_ns: int) -> bytes:
     """The JPEG of one of a camera's last pictures.
 
@@ -111,7 +120,7 @@ def piece_records(folder: SealedFolder, camera: str, path: Path) -> list[RecentF
     try:
         values = list(read_sealed(path, folder.sealer, piece_place(camera, path)))
         whole = values[: len(values) // 2 * 2 : 2]
-        return [msgspec.msgpack.decode(value, type=RecentFrame) for value in whole]
+        return [_RECORD.decode(value) for value in whole]
     except MissingEvidenceError:  # its time was over while it was looked for
         return []
     except msgspec.DecodeError as error:

@@ -58,6 +58,8 @@ class _Head(msgspec.Struct, frozen=True):
     link: bytes
 
 
+_LINE = msgspec.json.Decoder(AuditLine)
+_KEPT, _HEAD = msgspec.msgpack.Decoder(_Kept), msgspec.msgpack.Decoder(_Head)
 _ACTING: ContextVar[str] = ContextVar("acting", default="")
 
 
@@ -130,7 +132,7 @@ def read_audit(reading: Reading, sealer: Sealer, after: int = 0) -> Iterator[tup
     for number, kept in reading.audit(after):
         found = _open(kept, number, sealer)
         if found is not None:
-            yield number, msgspec.json.decode(found.line, type=AuditLine)
+            yield number, _LINE.decode(found.line)
 
 
 def count_audit(reading: Reading, sealer: Sealer) -> int:
@@ -164,11 +166,11 @@ def verify_audit(reading: Reading, sealer: Sealer) -> list[str]:
 
 def _open(data: bytes, number: int, sealer: Sealer) -> _Kept | None:
     try:
-        return msgspec.msgpack.decode(sealer.open(data, f"audit/{number}"), type=_Kept)
+        return _KEPT.decode(sealer.open(data, f"audit/{number}"))
     except (GalleryError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def _read_head(reading: Reading, sealer: Sealer) -> _Head | None:
     kept = reading.setting(HEAD)
-    return msgspec.msgpack.decode(sealer.open(kept, "audit/head"), type=_Head) if kept else None
+    return _HEAD.decode(sealer.open(kept, "audit/head")) if kept else None

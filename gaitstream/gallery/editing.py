@@ -9,7 +9,7 @@ import msgspec
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import audit
-from gaitstream.gallery.base import Reading, Writing
+from gaitstream.gallery.base import PictureRow, Reading, Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_free
 from gaitstream.gallery.names import clean_name
@@ -83,9 +83,7 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
             raise GalleryError(f"somebody said that {keep!r} is not {other!r}; look again")
         numbers = [row.number for row in writing.templates(person=gone)]
         _move(gallery, writing, numbers, kept)
-        for row in list(writing.pictures(gone)):
-            picture = replace(row, person=kept, data=gallery.vault.picture(row))
-            writing.put_picture(gallery.vault.picture_row(picture))
+        _move_pictures(gallery, writing, list(writing.pictures(gone)), kept)
         for sighting in list(writing.sightings(gone)):
             moved = gallery.vault.sighting_row(kept, gallery.vault.sighting(sighting), sighting.number)
             writing.put_sighting(moved)
@@ -98,6 +96,8 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
 
 def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
     """Make another person of some of a person's templates.
+
+    Pictures of an enrolment go along when all of its templates go.
 
     Args:
         gallery: where.
@@ -113,7 +113,8 @@ def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
     """
     with gallery.writing() as writing:
         uid, record = gallery.person(writing, name)
-        own = {row.number for row in writing.templates(person=uid)}
+        rows = {row.number: row.created_ns for row in writing.templates(person=uid)}
+        own = set(rows)
         foreign = sorted(set(numbers) - own)
         if foreign or not numbers:
             has = ", ".join(map(str, sorted(own)[:20]))
@@ -128,6 +129,9 @@ def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
         if other == uid:
             raise GalleryError(f"{new!r} is {record.name!r} already")
         _move(gallery, writing, sorted(set(numbers)), other)
+        going = {rows[number] for number in numbers} - {rows[number] for number in own - set(numbers)}
+        pictures = [row for row in writing.pictures(uid) if row.created_ns in going]
+        _move_pictures(gallery, writing, pictures, other)
         _follow(gallery, writing, {uid, other})
         audit.note(writing, gallery.sealer, "split", person=uid, count=len(numbers), detail=f"to {other}")
     return len(set(numbers))
@@ -144,6 +148,13 @@ def show(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonReco
         template for model in reading.models() for template in gallery.vault.templates(reading, model, uid)
     ]
     return uid, record, templates
+
+
+def _move_pictures(gallery: Gallery, writing: Writing, rows: Sequence[PictureRow], to: str) -> None:
+    """Give pictures to somebody else: they are sealed for whose they are."""
+    for row in rows:
+        moved = replace(row, person=to, data=gallery.vault.picture(row))
+        writing.put_picture(gallery.vault.picture_row(moved))
 
 
 def _check_alike(kept: PersonRecord, gone: PersonRecord) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import audit
-from gaitstream.gallery.base import Mark, ModelRow, Reading, Store, Writing
+from gaitstream.gallery.base import Mark, ModelRow, PictureRow, Reading, Store, Writing
 from gaitstream.gallery.calibration import Calibration
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.matching import Matcher
@@ -44,6 +44,7 @@ class Enrolment:
         fingerprint: of the bundle the templates came from.
         templates: float32 `[n, parts, dim]`, n >= 1.
         source: where they came from; free of credentials.
+        pictures: JPEGs of the person, in the order of the templates, to be kept beside them.
     """
 
     person: str
@@ -51,6 +52,7 @@ class Enrolment:
     fingerprint: str
     templates: Floats
     source: str = ""
+    pictures: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -322,6 +324,8 @@ class Gallery:
         if found is None:
             writing.put_person(self.vault.person_row(uid, PersonRecord(name, now_ns)))
         self.add_templates(writing, uid, enrolment.model, templates, enrolment.source, now_ns)
+        pictures = (PictureRow(0, uid, now_ns, 0, data) for data in enrolment.pictures)
+        writing.add_pictures(self.vault.picture_row(picture) for picture in pictures)
         audit.note(writing, self.sealer, "enrolled", person=uid, model=enrolment.model, count=len(templates))
         return uid
 

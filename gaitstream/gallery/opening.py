@@ -16,6 +16,7 @@ from gaitstream.gallery.stores import file_of
 
 log = logging.getLogger(__name__)
 ID, LOCK = "gallery", "lock"
+_LOCK = msgspec.msgpack.Decoder(Lock)
 
 
 def unlock(store: Store, url: str | Path, key: str | None) -> tuple[str, Sealer]:
@@ -38,7 +39,7 @@ def unlock(store: Store, url: str | Path, key: str | None) -> tuple[str, Sealer]
             gallery, lock = _initialise(writing, made)
     if lock is None:
         return gallery.decode(), Unsealed()
-    return gallery.decode(), open_lock(operator_key(url, key), msgspec.msgpack.decode(lock, type=Lock))
+    return gallery.decode(), open_lock(operator_key(url, key), _LOCK.decode(lock))
 
 
 def key_source(url: str | Path, key: str | None) -> str:

@@ -85,6 +85,9 @@ class SiteCalibration(msgspec.Struct, frozen=True, kw_only=True):
     cameras: dict[str, SiteCalibration] = {}
 
 
+_CALIBRATION = msgspec.json.Decoder(SiteCalibration)
+
+
 @dataclass(frozen=True)
 class WouldChange:
     """What another threshold would do.
@@ -181,7 +184,7 @@ def kept_calibration(gallery: Gallery, reading: Reading, model: str) -> SiteCali
     kept = reading.setting(place)
     if kept is None:
         return None
-    return msgspec.json.decode(gallery.sealer.open(kept, place), type=SiteCalibration)
+    return _CALIBRATION.decode(gallery.sealer.open(kept, place))
 
 
 def would_change(found: SiteCalibration, threshold: float) -> WouldChange:

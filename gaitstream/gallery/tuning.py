@@ -21,6 +21,7 @@ from gaitstream.gallery.vault import Template, Vault
 
 Floats = NDArray[np.float32]
 ByPerson = dict[str, dict[int, Floats]]
+_SEARCHES = msgspec.msgpack.Decoder(Searches)
 """Templates `[parts, dim]` by uid and number."""
 
 
@@ -160,7 +161,7 @@ class Tuner:
         kept = writing.setting(place)
         if kept is None:
             return None
-        return msgspec.msgpack.decode(self._vault.sealer.open(kept, place), type=Searches)
+        return _SEARCHES.decode(self._vault.sealer.open(kept, place))
 
     def _embeddings(self, writing: Writing, row: ModelRow, searches: Searches) -> Mapping[int, Floats]:
         missing = [one.template for one in searches.found if one.template not in self._searched]

@@ -19,6 +19,7 @@ from gaitstream.gallery.sealing import Sealer
 from gaitstream.gallery.sightings import Sighting
 
 Floats = NDArray[np.float32]
+_CALIBRATION, _SIGHTING = msgspec.json.Decoder(Calibration), msgspec.msgpack.Decoder(Sighting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class Vault:
         try:
             if checksum(row.data) != row.checksum:
                 raise GalleryError("its checksum is another")
-            return msgspec.msgpack.decode(self.sealer.open(row.data, f"sighting/{row.person}"), type=Sighting)
+            return _SIGHTING.decode(self.sealer.open(row.data, f"sighting/{row.person}"))
         except (GalleryError, msgspec.DecodeError) as error:
             raise GalleryError(
                 f"sighting {row.number} of {row.person} is damaged; erase whose it is, or put a "
@@ -151,9 +152,7 @@ class Vault:
         """The calibration of a model; None before the first."""
         if not row.calibration:
             return None
-        return msgspec.json.decode(
-            self.sealer.open(row.calibration, f"calibration/{row.name}"), type=Calibration
-        )
+        return _CALIBRATION.decode(self.sealer.open(row.calibration, f"calibration/{row.name}"))
 
     def seal_calibration(self, model: str, found: Calibration | None) -> bytes:
         """A calibration as it is kept."""

@@ -209,6 +209,10 @@ class Stats:
         return decode_snapshot(encode_snapshot(self.now))
 
 
+_SNAPSHOT = msgspec.msgpack.Decoder(Snapshot)
+"""Made while one thread is here: msgspec breaks down when two meet a type for the first time."""
+
+
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """As MessagePack."""
     return msgspec.msgpack.encode(snapshot)
@@ -216,7 +220,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 def decode_snapshot(data: bytes) -> Snapshot:
     """From `encode_snapshot`."""
-    return msgspec.msgpack.decode(data, type=Snapshot)
+    return _SNAPSHOT.decode(data)
 
 
 def total(cameras: Iterable[CameraCounters], counter: str) -> int:

@@ -11,10 +11,20 @@ from numpy.typing import NDArray
 from gaitstream.config.reading import load_config
 from gaitstream.events import IdentityFinal
 from gaitstream.evidence.reading import EvidenceReader
-from gaitstream.evidence.records import KeptDecision, KeptWindow, Shot, TrackEvidence, TrackKey
+from gaitstream.evidence.recent import RecentPieces
+from gaitstream.evidence.records import (
+    KeptDecision,
+    KeptWindow,
+    RecentFrame,
+    RecentPerson,
+    Shot,
+    TrackEvidence,
+    TrackKey,
+)
 
 MODEL, FINGERPRINT = "gaitheat", "9c1d4a77e03b5f61" * 4
 Floats = NDArray[np.float32]
+S_NS = 10**9
 
 
 def keep_evidence(cameras: Path, event: IdentityFinal, windows: Floats, *, shots: int = 8) -> None:
@@ -40,6 +50,16 @@ def keep_evidence(cameras: Path, event: IdentityFinal, windows: Floats, *, shots
         decisions=(_kept(event),),
     )
     reader.folder.write(evidence, [one.astype("<f4").tobytes() for one in windows], pictures)
+
+
+def keep_minutes(cameras: Path, camera: str, person: str, since_ns: int) -> None:
+    """Write what a run keeps of a camera's last minutes: thirty pictures that somebody walks through."""
+    folder, pieces = EvidenceReader.open(load_config(cameras), cameras).folder, RecentPieces(5)
+    for second in range(30):
+        box = (10.0 * second, 100.0, 10.0 * second + 40, 220.0)
+        people = (RecentPerson(1, box, "known", person), RecentPerson(2, box, rejected="truncated"))
+        image = np.full((360, 640, 3), 8 * second, np.uint8)
+        pieces.add(folder, camera, image, RecentFrame(since_ns + second * S_NS, 640, 360, people))
 
 
 def _kept(event: IdentityFinal) -> KeptDecision:

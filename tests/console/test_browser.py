@@ -23,6 +23,7 @@ from playwright.sync_api import (  # noqa: E402
 )
 
 from gaitstream.config.reading import load_config  # noqa: E402
+from gaitstream.evidence.bundles import read_bundle  # noqa: E402
 from tests.console.kept import keep_evidence  # noqa: E402
 from tests.console.world import PASSWORD, SCRIPT, World, walk, world  # noqa: E402
 
@@ -35,6 +36,9 @@ PATIENCE_MS = 30_000
 """With a machine that others use, too."""
 expect.set_options(timeout=PATIENCE_MS)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+AXE_WHERE = {"exclude": ["tbody tr:nth-child(n+16)", ".queue li:nth-child(n+16)"]}
+"""Everything but the far end of lists, whose rows are all of one kind."""
+AXE_OPTIONS = {"runOnly": RULES, "resultTypes": ["violations"], "preload": False}
 LogIn = Callable[..., Page]
 
 
@@ -121,7 +125,7 @@ def test_a_live_event_arrives_within_a_second(log_in: LogIn, site: World) -> Non
     page = log_in("vera")
     page.goto("/events")
     expect(page.locator("[data-link]").last).to_have_text("connected")
-    assert min(arrival_s(page, site) for _ in range(3)) < 1.0  # the best: others may want the processor
+    assert any(arrival_s(page, site) < 1.0 for _ in range(8))  # others may want the processor
     expect(newest(page)).to_contain_text("Ada Brandt")
     page.goto("/live")
     expect(page.locator("[data-latest] li").first).to_contain_text("Ada Brandt")
@@ -247,6 +251,47 @@ def test_a_viewer_is_offered_and_granted_nothing_that_operators_may(log_in: LogI
     assert page.request.post(address, headers={"X-CSRF-Token": token}).status == 403
 
 
+def test_the_last_minutes_of_a_camera_are_gone_through_by_the_keyboard(log_in: LogIn, site: World) -> None:
+    page = log_in("ines")
+    page.goto("/live")
+    expect(page.get_by_alt_text("Last kept picture of stairwell-2")).to_be_visible()
+    page.goto("/live/stairwell-2")
+    shown = page.get_by_alt_text("Kept picture, 2 people in it")
+    last = shown.get_attribute("src")
+    page.get_by_label("Time").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(shown).not_to_have_attribute("src", last or "")
+    expect(page.locator("#kept-picture figcaption")).to_contain_text("Ada Brandt, seen (truncated)")
+    assert page.request.get(shown.get_attribute("src") or "").ok
+
+
+def test_the_evidence_of_an_event_is_saved(log_in: LogIn, site: World) -> None:
+    page = log_in("ines")
+    site.publish(event := site.final("yard", "Ada Brandt"))
+    keep_evidence(site.cameras, event, walk(0, 2))
+    page.goto("/events?status=known")
+    page.get_by_role("row", name=f"#{event.track} ").get_by_role("link").click()
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="Save evidence").click()
+    assert read_bundle(Path(taken.value.path())).manifest.event["track"] == event.track
+
+
+def test_an_administrator_adds_a_user_who_then_logs_in(log_in: LogIn, chromium: Browser, site: World) -> None:
+    page = log_in("root")
+    page.goto("/users")
+    page.get_by_label("Name").fill("nils")
+    page.get_by_label("All, also those to come").uncheck()
+    page.get_by_label("yard").check()
+    page.get_by_role("button", name="Add").click()
+    password = page.locator("#users code").inner_text()
+    expect(page.get_by_role("row", name="nils")).to_contain_text("yard")
+    new = chromium.new_context(base_url=site.address).new_page()
+    fill_in(new, "nils", password)
+    expect(new.get_by_role("heading", name="Live", level=1)).to_be_visible()
+    expect(new.locator("[data-camera]")).to_have_count(1)
+    new.context.close()
+
+
 def test_a_name_is_text_wherever_it_is_shown(log_in: LogIn, site: World) -> None:
     site.publish(site.final("lobby", SCRIPT))
     page = log_in("ines")
@@ -256,8 +301,8 @@ def test_a_name_is_text_wherever_it_is_shown(log_in: LogIn, site: World) -> None
 
 
 PAGES = (
-    "live", "live/lobby", "events", "review", "people", "enrol", "visitors", "search", "cameras",
-    "cameras/new", "health", "calibration", "audit", "account",
+    "live", "live/stairwell-2", "events", "review", "people", "enrol", "visitors", "search", "cameras",
+    "cameras/new", "health", "calibration", "audit", "account", "users", "users/ines",
 )  # fmt: skip
 
 
@@ -279,7 +324,7 @@ def test_axe_finds_nothing(log_in: LogIn, site: World) -> None:
 
 def faults_of(page: Page, where: str) -> list[str]:
     """What axe finds wrong, and whether the page is wider than its window."""
-    result = page.evaluate("rules => axe.run({runOnly: rules})", RULES)
+    result = page.evaluate("([where, options]) => axe.run(where, options)", [AXE_WHERE, AXE_OPTIONS])
     found = [f"{where}: {one['id']}: {one['nodes'][0]['html'][:120]}" for one in result["violations"]]
     wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     return [*found, f"{where}: {wider} px wider than the window"] if wider > 0 else found

@@ -62,7 +62,7 @@ def test_the_menu_offers_what_may_be_seen() -> None:
     viewer = {page.name for group in menu_of(actor(Role.VIEWER)) for page in group.pages}
     assert viewer == {"live", "events", "cameras", "health"}
     everything = [page for group in menu_of(actor(Role.ADMINISTRATOR)) for page in group.pages]
-    assert len({page.key for page in everything}) == len(everything) == 10
+    assert len({page.key for page in everything}) == len(everything) == 11
     assert [page.name for page in tabs_of(actor(Role.VIEWER))] == ["live", "events", "health"]
 
 
@@ -92,7 +92,17 @@ def test_every_icon_that_is_used_is_drawn() -> None:
 
 def test_who_may_not_is_refused_by_every_page(browser: Browser) -> None:
     viewer = browser(Role.VIEWER)
-    for page in ("people", "review", "visitors", "search", "calibration", "audit", "enrol", "cameras/new"):
+    for page in (
+        "people",
+        "review",
+        "visitors",
+        "search",
+        "calibration",
+        "audit",
+        "users",
+        "enrol",
+        "cameras/new",
+    ):
         path = f"/{page}"
         answer = viewer.get(path)
         assert answer.status_code == 403, path
@@ -103,6 +113,7 @@ def test_who_may_not_is_refused_by_every_page(browser: Browser) -> None:
         "/visitors/x/promote",
         "/cameras/new",
         "/calibration/aim",
+        "/users/root/password",
     ):
         assert viewer.post(path, data={"person": "x", "model": "x", "fpir": 1}).status_code == 403, path
 

@@ -36,9 +36,8 @@ from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
 from gaitstream.gallery.visiting import VisitorBook
 from gaitstream.pipeline.known import DecisionLimits
 from gaitstream.pipeline.verdict import Sightings, weigh
-from tests.console.kept import FINGERPRINT, MODEL, Floats, keep_evidence
+from tests.console.kept import FINGERPRINT, MODEL, S_NS, Floats, keep_evidence, keep_minutes
 
-S_NS = 1_000_000_000
 PASSWORD = "correct horse battery"
 USERS = {"vera": Role.VIEWER, "ines": Role.OPERATOR, "omar": Role.OPERATOR, "root": Role.ADMINISTRATOR}
 SCRIPT = "<script>alert(1)</script>"
@@ -233,7 +232,7 @@ cameras:
 models: {{gaitheat: demo}}
 gallery: {{path: people.gallery, key: none, visitors: {{enabled: true}}}}
 events: {{journal: journal}}
-evidence: {{keep: true, live: true}}
+evidence: {{keep: true, live: true, minutes: 5}}
 """
 
 
@@ -250,6 +249,7 @@ def world(folder: Path, users: Sequence[str] = tuple(USERS)) -> Iterator[World]:
             publisher.publish(event)
             if isinstance(event, IdentityFinal) and event.windows and event.track > 60:
                 keep_evidence(cameras, event, walk(event.track, event.windows))
+        keep_minutes(cameras, "stairwell-2", people["Ada Brandt"], time.time_ns() - 90 * S_NS)
         bus = Bus((publisher.endpoint,), (publisher.replay,), cursor=folder / "cursor")
         options = ConsoleOptions(folder / "console", bus=bus, cameras=cameras, port=0)
         with console(options, users) as (address, site):

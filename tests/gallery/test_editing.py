@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gaitstream.errors import GalleryError, GalleryKeyError
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.gallery.agreement import nearest_others
 from gaitstream.gallery.audit import read_audit
 from gaitstream.gallery.base import PictureRow
 from gaitstream.gallery.confirming import MatchState, confirm, reject, state
@@ -19,6 +20,7 @@ from gaitstream.gallery.names import clean_name, fold_name
 from gaitstream.gallery.rekeying import rekey
 from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
 from gaitstream.gallery.transfer import copy, export
+from gaitstream.gallery.vault import Template
 from gaitstream.gallery.verifying import duplicates, verify
 from tests.gallery.filled import MODEL, PRINT, content, fill, key_in, walks
 
@@ -96,6 +98,33 @@ def test_one_who_is_two_is_split(gallery: Gallery) -> None:
     found = content(gallery)
     assert (found["Ada"][0], found["Eve"][0]) == (walks(0)[:1].tobytes(), walks(0)[1:].tobytes())
     assert verify(gallery) == []
+
+
+def test_pictures_go_with_the_enrolment_they_came_with(gallery: Gallery) -> None:
+    before = len(content(gallery)["Ada"][1])
+    gallery.enroll_many([Enrolment("Ada", MODEL, PRINT, walks(9)[:2], "gate #4", (b"jpeg 1", b"jpeg 2"))])
+    with gallery.store.reading() as reading:
+        _, _, templates = show(gallery, reading, "Ada")
+    numbers = [one.number for one in templates if isinstance(one, Template) and one.source == "gate #4"]
+    split(gallery, "Ada", numbers[:1], "Eve")
+    assert content(gallery)["Eve"][1] == []
+    split(gallery, "Ada", numbers[1:], "Fay")
+    assert content(gallery)["Fay"][1] == [b"jpeg 1", b"jpeg 2"]
+    assert len(content(gallery)["Ada"][1]) == before
+
+
+def test_a_template_that_is_far_from_the_others_is_told(gallery: Gallery) -> None:
+    parts = walks(9)[:1]
+    templates = [
+        Template(number, "a" * 20, MODEL, 0, "", (parts[0] + 0.001 * number).astype(np.float32))
+        for number in (1, 2)
+    ]
+    far = Template(3, "a" * 20, MODEL, 0, "", walks(8)[0])
+    alone = Template(4, "b" * 20, MODEL, 0, "", walks(8)[0])
+    found = nearest_others([*templates, far, alone])
+    assert set(found) == {1, 2, 3}
+    assert found[1] == pytest.approx(found[2])
+    assert found[3] > 10 * found[1]
 
 
 def test_a_copy_has_everything_once(gallery: Gallery, tmp_path: Path) -> None:

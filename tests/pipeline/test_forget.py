@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from gaitstream.cli import main
@@ -189,3 +190,16 @@ def test_needles_are_found_wherever_they_lie(tmp_path: Path) -> None:
     assert find_needles([clean, tmp_path / "gone"], needles, "salt") == []
     clean.write_bytes(bytes((1 << 22) - 1) + "Ädä".encode())
     assert find_text([clean], "Ädä") == [f"{clean}: the name"]
+
+
+def test_a_short_name_in_sealed_data_is_chance_and_in_text_is_not(tmp_path: Path) -> None:
+    noise = np.random.default_rng(5).bytes(1 << 20)
+    for number, told in enumerate(
+        (b'{"person":"Ada","distance":0.41}', b"\xa6person\xa3Ada\xa8distance\xcb")
+    ):
+        (tmp_path / f"text-{number}").write_bytes(noise + 9 * told + noise)
+    sealed = tmp_path / "sealed"
+    sealed.write_bytes(noise + b"Ada" + noise + b"Bela Marek" + noise)
+    assert find_text([sealed], "Ada") == []
+    assert len(find_text([sealed], "Bela Marek")) == 1
+    assert len(find_text(sorted(tmp_path.glob("text-*")), "Ada")) == 2

@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
+from gaitstream.console import users
 from gaitstream.console.access import AccountWriter, CurrentActor, CurrentSite
 from gaitstream.console.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, Token, User
 from gaitstream.console.permissions import Permission, Role
 from gaitstream.console.refusals import ForbiddenError
+from gaitstream.console.site import Site
 
 router = APIRouter(tags=["accounts"])
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
@@ -54,8 +56,14 @@ class NewPassword(BaseModel):
     new: Password
 
 
+class ResetPassword(BaseModel):
+    """Another password of somebody."""
+
+    password: Password
+
+
 class NewToken(BaseModel):
-    """A token of one's own."""
+    """A token to make."""
 
     name: Annotated[str, Field(pattern=NAME)]
     scopes: Annotated[list[Permission], Field(min_length=1)]
@@ -115,8 +123,7 @@ def add_token(site: CurrentSite, actor: CurrentActor, asked: NewToken) -> MadeTo
     for scope in scopes:
         actor.need(scope)
     made = site.accounts.new_token(actor.name, asked.name, scopes)
-    [token] = [one for one in site.accounts.tokens(actor.name) if one.name == asked.name]
-    return MadeToken(**_shown_token(token).model_dump(), token=made)
+    return _made(site, actor.name, asked.name, made)
 
 
 @router.delete("/tokens/{name}", status_code=204)
@@ -132,26 +139,58 @@ def list_users(site: CurrentSite, _: AccountWriter) -> list[ShownUser]:
 
 
 @router.post("/users", status_code=201)
-def add_user(site: CurrentSite, _: AccountWriter, asked: NewUser) -> ShownUser:
+def add_user(site: CurrentSite, actor: AccountWriter, asked: NewUser) -> ShownUser:
     """Add somebody."""
-    return _shown_user(site.accounts.add(asked.name, asked.password, asked.role, asked.visible()))
+    user, _ = users.add(site, actor, asked.name, asked.password, asked.role, asked.visible())
+    return _shown_user(user)
 
 
 @router.put("/users/{name}")
-def change_user(site: CurrentSite, _: AccountWriter, name: UserName, asked: Terms) -> ShownUser:
+def change_user(site: CurrentSite, actor: AccountWriter, name: UserName, asked: Terms) -> ShownUser:
     """Give somebody another role or other cameras."""
-    return _shown_user(site.accounts.change(name, asked.role, asked.visible()))
+    return _shown_user(users.change(site, actor, name, asked.role, asked.visible()))
+
+
+@router.put("/users/{name}/password", status_code=204)
+def reset_password(site: CurrentSite, actor: AccountWriter, name: UserName, asked: ResetPassword) -> None:
+    """Give somebody another password; all sessions of theirs end."""
+    users.reset_password(site, actor, name, asked.password)
+
+
+@router.get("/users/{name}/tokens")
+def list_tokens_of(site: CurrentSite, _: AccountWriter, name: UserName) -> list[ShownToken]:
+    """Somebody's tokens."""
+    return [_shown_token(token) for token in site.accounts.tokens(site.accounts.require(name).name)]
+
+
+@router.post("/users/{name}/tokens", status_code=201)
+def add_token_of(site: CurrentSite, actor: AccountWriter, name: UserName, asked: NewToken) -> MadeToken:
+    """Make a token that speaks with somebody's voice, with scopes that their role holds."""
+    return _made(
+        site, name, asked.name, users.add_token(site, actor, name, asked.name, frozenset(asked.scopes))
+    )
+
+
+@router.delete("/users/{name}/tokens/{token}", status_code=204)
+def remove_token_of(site: CurrentSite, actor: AccountWriter, name: UserName, token: UserName) -> None:
+    """Revoke a token of somebody."""
+    users.remove_token(site, actor, name, token)
 
 
 @router.delete("/users/{name}", status_code=204)
-def remove_user(site: CurrentSite, _: AccountWriter, name: UserName) -> None:
+def remove_user(site: CurrentSite, actor: AccountWriter, name: UserName) -> None:
     """Remove somebody with sessions and tokens."""
-    site.accounts.remove(name)
+    users.remove(site, actor, name)
 
 
 def _shown_user(user: User) -> ShownUser:
     cameras = None if user.cameras is None else sorted(user.cameras)
     return ShownUser(name=user.name, role=user.role, cameras=cameras, created_ns=user.created_ns)
+
+
+def _made(site: Site, user: str, name: str, made: str) -> MadeToken:
+    [token] = [one for one in site.accounts.tokens(user) if one.name == name]
+    return MadeToken(**_shown_token(token).model_dump(), token=made)
 
 
 def _shown_token(token: Token) -> ShownToken:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query, Request, Response
 
-from gaitstream.console import cameras
-from gaitstream.console.access import CameraReader, CameraWriter, CurrentSite
+from gaitstream.console import cameras, recent
+from gaitstream.console.access import CameraReader, CameraWriter, CurrentSite, EventReader
+from gaitstream.console.asking import NANOSECONDS
 from gaitstream.console.cameras import CameraDraft, NewCamera, ShownCamera
 from gaitstream.console.jobs import ShownJob
+from gaitstream.console.recent import KeptFrame
+from gaitstream.console.watching import all_pictures, newest_picture
 
 router = APIRouter(prefix="/cameras", tags=["cameras"])
 CameraName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -37,6 +40,40 @@ def try_camera(site: CurrentSite, actor: CameraWriter, draft: NewCamera) -> Show
 def show_camera(site: CurrentSite, actor: CameraReader, camera: CameraName) -> ShownCamera:
     """One camera."""
     return cameras.show_camera(site, actor, camera)
+
+
+@router.get("/{camera}/live", response_class=Response)
+async def show_live(
+    site: CurrentSite, actor: CameraReader, camera: CameraName, after: Annotated[int, Query(ge=0)] = 0
+) -> Response:
+    """The newest live picture, as JPEG, with boxes and names; its number is in `X-Picture`."""
+    return await newest_picture(site, actor, camera, after)
+
+
+@router.get("/{camera}/live/stream", response_class=Response)
+def stream_live(request: Request, site: CurrentSite, actor: CameraReader, camera: CameraName) -> Response:
+    """All live pictures as they come, as multipart JPEG."""
+    return all_pictures(request, site, actor, camera)
+
+
+@router.get("/{camera}/recent")
+def list_recent(
+    site: CurrentSite,
+    actor: EventReader,
+    camera: CameraName,
+    since_ns: Annotated[int, NANOSECONDS] = 0,
+    until_ns: Annotated[int | None, NANOSECONDS] = None,
+) -> list[KeptFrame]:
+    """The pictures that are kept of the last minutes, in order, with who is in them."""
+    return recent.list_recent(site, actor, camera, since_ns, until_ns)
+
+
+@router.get("/{camera}/recent/{time_ns}", response_class=Response)
+def show_recent(
+    site: CurrentSite, actor: EventReader, camera: CameraName, time_ns: Annotated[int, Path(ge=0, lt=1 << 63)]
+) -> Response:
+    """One of them, as JPEG, clean."""
+    return Response(recent.picture(site, actor, camera, time_ns), media_type="image/jpeg")
 
 
 @router.patch("/{camera}")

@@ -22,9 +22,11 @@ from gaitstream.console.pages import (
     people,
     person,
     pictures,
+    recent,
     review,
     search,
     stream,
+    users,
     visitors,
 )
 
@@ -32,6 +34,7 @@ ROUTERS = (
     login.router,
     stream.router,
     live.router,
+    recent.router,
     events.router,
     event.router,
     pictures.router,
@@ -47,5 +50,6 @@ ROUTERS = (
     calibration.router,
     audit.router,
     account.router,
+    users.router,
 )
 """In the order in which addresses are looked for: `/events/rows` before `/events/{event_id}`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from gaitstream.console.access import CurrentActor, CurrentSite, cookie_of
@@ -23,26 +23,42 @@ Password = Annotated[str, Form(max_length=LONGEST_PASSWORD)]
 
 
 @dataclass(frozen=True)
-class AccountView:
-    """What the page shows.
+class TokenForm:
+    """A token to make."""
+
+    name: Annotated[str, Form(max_length=64)]
+    scope: Annotated[list[str] | None, Form()] = None
+
+    @property
+    def scopes(self) -> frozenset[Permission]:
+        """What it may do."""
+        return frozenset(one for one in Permission if one.value in (self.scope or ()))
+
+
+AskedToken = Annotated[TokenForm, Depends()]
+
+
+@dataclass(frozen=True)
+class TokensView:
+    """What is shown of a user's tokens.
 
     Attributes:
-        tokens: of the actor.
-        scopes: that the actor can give.
-        shortest: characters of a password.
+        tokens: of the user.
+        scopes: that the user can give.
+        tokens_at: address of the tokens.
         fresh_token: just made, shown this once; empty else.
     """
 
     tokens: list[Token]
     scopes: list[str]
-    shortest: int = SHORTEST_PASSWORD
+    tokens_at: str = "/account/tokens"
     fresh_token: str = ""
 
 
 @router.get("/account")
 def show(request: Request, site: CurrentSite, actor: CurrentActor) -> Response:
     """The page."""
-    return render(request, "account.html", _view(site, actor))
+    return render(request, "account.html", _view(site, actor), shortest=SHORTEST_PASSWORD)
 
 
 @router.post("/account/password")
@@ -62,17 +78,10 @@ def change_password(
 
 
 @router.post("/account/tokens")
-def add_token(
-    request: Request,
-    site: CurrentSite,
-    actor: CurrentActor,
-    name: Annotated[str, Form(max_length=64)],
-    scope: Annotated[list[str] | None, Form()] = None,
-) -> Response:
+def add_token(request: Request, site: CurrentSite, actor: CurrentActor, asked: AskedToken) -> Response:
     """Make a token and show it once."""
     _no_token(actor)
-    scopes = frozenset(one for one in Permission if one.value in (scope or ()))
-    token = site.accounts.new_token(actor.name, name, scopes)
+    token = site.accounts.new_token(actor.name, asked.name, asked.scopes)
     return render(request, "account_tokens.html", _view(site, actor, token))
 
 
@@ -84,9 +93,9 @@ def revoke(request: Request, site: CurrentSite, actor: CurrentActor, name: str) 
     return render(request, "account_tokens.html", _view(site, actor))
 
 
-def _view(site: Site, actor: Actor, fresh_token: str = "") -> AccountView:
+def _view(site: Site, actor: Actor, fresh_token: str = "") -> TokensView:
     scopes = sorted(permission.value for permission in actor.permissions)
-    return AccountView(site.accounts.tokens(actor.name), scopes, fresh_token=fresh_token)
+    return TokensView(site.accounts.tokens(actor.name), scopes, fresh_token=fresh_token)
 
 
 def _no_token(actor: Actor) -> None:

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from gaitstream.console import reviews
-from gaitstream.console.access import Confirmer, CurrentSite, EventReader
+from gaitstream.console.access import Confirmer, CurrentSite, EventReader, EvidenceExporter
 from gaitstream.console.asking import ask_track, find_event
+from gaitstream.console.exporting import export_event
 from gaitstream.console.menu import SEARCH
 from gaitstream.console.pages.drawing import S_NS, Scale, scale
 from gaitstream.console.pages.lines import IDENTITY, EventLine, line
@@ -22,6 +23,7 @@ from gaitstream.console.rendering import render
 from gaitstream.console.showing import ShownEvent, show_event
 from gaitstream.console.site import Site
 from gaitstream.console.verdicts import ShownMatch
+from gaitstream.evidence.exporting import TemplatesOf
 from gaitstream.evidence.records import TrackEvidence
 from gaitstream.gallery.sightings import TrackRef
 
@@ -115,6 +117,14 @@ def pictures(request: Request, site: CurrentSite, actor: EventReader, event_id: 
     stored = find_event(site, actor, event_id)
     event = line(site, show_event(stored, site.desk))
     return render(request, "event_pictures.html", event=event, strip=show_strip(site, actor, stored))
+
+
+@router.get("/events/{event_id}/evidence")
+def export(
+    site: CurrentSite, actor: EvidenceExporter, event_id: str, templates: TemplatesOf = "person"
+) -> Response:
+    """The event's bundle as a file."""
+    return export_event(site, actor, event_id, templates).answer()
 
 
 @router.post("/events/{event_id}/confirm")

@@ -94,3 +94,8 @@ def thumb(site: Site, camera: str, run: str, track: int) -> str:
 def track_address(camera: str, run: str, track: int) -> str:
     """Where a track's pictures are."""
     return f"/pictures/{quote(camera, safe='')}/{quote(run, safe='')}/{track}"
+
+
+def camera_address(camera: str) -> str:
+    """Where a camera's page is."""
+    return f"/live/{quote(camera, safe='')}"

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from gaitstream.console.access import CameraReader, CurrentSite
-from gaitstream.console.asking import EventQuestion, ask_events
+from gaitstream.console.asking import EventQuestion, ask_events, see_camera
 from gaitstream.console.pages.drawing import S_NS, Scale, Span, Timeline
 from gaitstream.console.pages.events import distance_scale, draw_timeline
-from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
-from gaitstream.console.pages.stream import still_holds
+from gaitstream.console.pages.lines import IDENTITY, EventLine, camera_address, newest_lines
+from gaitstream.console.pages.recent import KeptMinutes, kept_of
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.site import Site
+from gaitstream.console.watching import all_pictures, newest_picture
 from gaitstream.console.wellbeing import ShownCameraHealth, show_health
 
 router = APIRouter()
 MINUTES = 10
 """Of one camera's page."""
 LATEST = 14
-BOUNDARY = "picture"
-LOOK_S = 10.0
-"""How often an open stream is looked at: whether the session still holds."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class WallCamera:
         people: tracks now.
         fps: analysed frames a second.
         picture: address of its newest picture; empty where the run offers none.
+        last: address of the last one that was kept, where there is no live one; empty without.
     """
 
     id: str
@@ -52,6 +49,7 @@ class WallCamera:
     people: int
     fps: float
     picture: str
+    last: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class CameraView:
         drawn: its timeline.
         rows: its newest tracks.
         scale: of their distances.
+        kept: its last kept pictures; None where there are none.
         query: for the rows, as they are asked for again.
         next: always empty: no older ones are asked for here.
     """
@@ -84,6 +83,7 @@ class CameraView:
     drawn: Timeline
     rows: list[EventLine]
     scale: Scale
+    kept: KeptMinutes | None
     query: str
     next: str = ""
 
@@ -115,10 +115,11 @@ def show_camera(request: Request, site: CurrentSite, actor: CameraReader, camera
     span = Span(now_ns - MINUTES * 60 * S_NS, now_ns)
     question = EventQuestion(camera=[camera], type=list(IDENTITY), since_ns=span.since_ns)
     rows = newest_lines(site, ask_events(site, actor, question).events)
-    stream = f"/live/{quote(camera, safe='')}/stream" if found.picture else ""
+    stream = f"{camera_address(camera)}/stream" if found.picture else ""
     drawn = draw_timeline(site, actor, question, span)
     query = urlencode({"camera": camera})
-    view = CameraView(found, stream, MINUTES, drawn, rows, distance_scale(rows), query)
+    kept = kept_of(site, actor, camera)
+    view = CameraView(found, stream, MINUTES, drawn, rows, distance_scale(rows), kept, query)
     return render(request, "camera_live.html", view)
 
 
@@ -127,19 +128,13 @@ async def frame(
     site: CurrentSite, actor: CameraReader, camera: str, after: Annotated[int, Query(ge=0)] = 0
 ) -> Response:
     """The newest picture."""
-    _check(actor, camera)
-    picture = await site.live.next(camera, after)
-    if picture is None:
-        raise NotFoundError(f"{camera} gives no live picture now")
-    return Response(picture.data, media_type="image/jpeg", headers={"X-Picture": str(picture.number)})
+    return await newest_picture(site, actor, camera, after)
 
 
 @router.get("/live/{camera}/stream")
-async def stream(request: Request, site: CurrentSite, actor: CameraReader, camera: str) -> Response:
+def stream(request: Request, site: CurrentSite, actor: CameraReader, camera: str) -> Response:
     """All pictures as they come, as multipart JPEG."""
-    _check(actor, camera)
-    media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-    return StreamingResponse(_parts(request, site, actor, camera), media_type=media_type)
+    return all_pictures(request, site, actor, camera)
 
 
 def wall(site: Site, actor: Actor) -> list[WallCamera]:
@@ -149,21 +144,19 @@ def wall(site: Site, actor: Actor) -> list[WallCamera]:
 
 def _on_wall(site: Site, camera: ShownCameraHealth) -> WallCamera:
     state = camera.state or "connecting"
-    picture = f"/live/{quote(camera.camera, safe='')}/frame" if site.live.on and state == "online" else ""
-    return WallCamera(camera.camera, state, camera.detail, camera.people, camera.fps, picture)
+    people, fps = (camera.people, camera.fps) if state == "online" else (0, 0.0)
+    address = camera_address(camera.camera)
+    picture = f"{address}/frame" if site.live.on and state == "online" else ""
+    last = f"{address}/last" if not picture and site.album.has_recent(camera.camera) else ""
+    return WallCamera(camera.camera, state, camera.detail, people, fps, picture, last)
 
 
 def _find(site: Site, actor: Actor, camera: str) -> WallCamera:
-    _check(actor, camera)
+    see_camera(actor, camera)
     found = next((one for one in wall(site, actor) if one.id == camera), None)
     if found is None:
         raise NotFoundError(f"nothing was heard of a camera {camera[:64]!r}")
     return found
-
-
-def _check(actor: Actor, camera: str) -> None:
-    if not actor.sees(camera):
-        raise NotFoundError(f"nothing was heard of a camera {camera[:64]!r}")
 
 
 def _summary(cameras: list[WallCamera]) -> str:
@@ -176,19 +169,3 @@ def _summary(cameras: list[WallCamera]) -> str:
 def _latest(site: Site, actor: Actor) -> list[EventLine]:
     found = ask_events(site, actor, EventQuestion(type=list(IDENTITY), limit=4 * LATEST))
     return newest_lines(site, found.events)[:LATEST]
-
-
-async def _parts(request: Request, site: Site, actor: Actor, camera: str) -> AsyncIterator[bytes]:
-    """Parts of a multipart answer until the run ends, the browser goes, or the session is over."""
-    number, looked_s = 0, time.monotonic()
-    while True:
-        picture = await site.live.next(camera, number)
-        if picture is None:
-            return
-        number = picture.number
-        head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.data)}\r\n\r\n"
-        yield head.encode() + picture.data + b"\r\n"
-        if time.monotonic() - looked_s >= LOOK_S:
-            looked_s = time.monotonic()
-            if not await run_in_threadpool(still_holds, request, actor):
-                return

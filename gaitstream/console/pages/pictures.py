@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from gaitstream.console.access import CurrentSite, EventReader
+from gaitstream.console.album import CROP
 from gaitstream.console.history import StoredEvent
 from gaitstream.console.pages.drawing import S_NS
 from gaitstream.console.pages.lines import track_address
@@ -17,7 +18,6 @@ from gaitstream.console.rendering import words_of_name
 from gaitstream.console.site import Site
 
 router = APIRouter()
-CROP = "crop"
 NOBODY = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 30 44"><g fill="#8b96a3" opacity=".45">'
     b'<circle cx="15" cy="12" r="5"/><path d="M7 40c0-13 3-21 8-21s8 8 8 21z"/></g></svg>'

@@ -10,10 +10,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from gaitstream.console.access import CurrentSite, EventReader, find_actor
+from gaitstream.console.access import CurrentSite, EventReader, still_holds
 from gaitstream.console.history import StoredEvent
 from gaitstream.console.permissions import Actor
-from gaitstream.console.refusals import UnauthorisedError
 from gaitstream.console.showing import show_event
 from gaitstream.console.site import Site
 
@@ -69,11 +68,3 @@ def _texts(site: Site, events: Sequence[StoredEvent]) -> str:
         return f"event: {shown.type}\nid: {shown.event_id}\ndata: {shown.model_dump_json()}\n\n"
 
     return "".join(site.hub.text(event, text) for event in events)
-
-
-def still_holds(request: Request, actor: Actor) -> bool:
-    """Whether the session or token holds and nothing was taken from it meanwhile."""
-    try:
-        return find_actor(request) == actor
-    except UnauthorisedError:
-        return False
