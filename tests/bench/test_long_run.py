@@ -49,8 +49,8 @@ def test_a_planted_leak_of_this_process_is_found() -> None:
     assert growth(steady) == []
     leaking = []
     for _ in range(40):
-        kept.append((mmap.mmap(-1, 2**21), os.open(os.devnull, os.O_RDONLY)))
-        kept[-1][0].write(bytes(2**21))
+        kept.append((mmap.mmap(-1, 2**23), os.open(os.devnull, os.O_RDONLY)))
+        kept[-1][0].write(bytes(2**23))
         leaking.append(look())
     for _, file in kept:
         os.close(file)
