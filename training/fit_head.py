@@ -110,6 +110,16 @@ def report(what: str, head: Head, rows: Tensor, people: Tensor) -> None:
     print(what, {key: round(value, 2) for key, value in figures.items()}, flush=True)
 
 
+def save_head(head: Head, checkpoint: Path, out: Path) -> None:
+    """Write a checkpoint of GaitHeat again with another head for the fused strips."""
+    state = torch.load(checkpoint, weights_only=True)["model"]
+    state["FCs_fusion.fc_bin"] = head.fcs.fc_bin.detach()
+    for name, value in head.necks.bn1d.state_dict().items():
+        state[f"BNNecks_fusion.bn1d.{name}"] = value
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": state}, out)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -130,12 +140,7 @@ def main() -> None:
     report("statistics of whole windows", head, *held)
     shrink(head, rows, people)
     report("shrunk", head, *held)
-    state = torch.load(args.gait, weights_only=True)["model"]
-    state["FCs_fusion.fc_bin"] = head.fcs.fc_bin.detach()
-    for name, value in head.necks.bn1d.state_dict().items():
-        state[f"BNNecks_fusion.bn1d.{name}"] = value
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": state}, args.out)
+    save_head(head, args.gait, args.out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fit_head import fusion_head, report, take_statistics
+from fit_head import fusion_head, report, save_head, take_statistics
 from head import Head
 from torch import Tensor
 from walks import CROWD, KINDS, Noise, WalkBank, draw_keypoints, draw_parts
@@ -110,12 +110,7 @@ def main() -> None:
         fit_discriminants(head, *train, power)
         report_kinds(f"discriminants, gain to the power of {power}", head, held, args.kinds)
     fit_discriminants(head, *train)
-    state = torch.load(args.gait, weights_only=True)["model"]
-    state["FCs_fusion.fc_bin"] = head.fcs.fc_bin.detach()
-    for name, value in head.necks.bn1d.state_dict().items():
-        state[f"BNNecks_fusion.bn1d.{name}"] = value
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": state}, args.out)
+    save_head(head, args.gait, args.out)
 
 
 def report_kinds(what: str, head: Head, held: tuple[Tensor, Tensor], kinds: list[str]) -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gaitstream.cli.commands.journals import publish_from
 from gaitstream.config.places import WorkerPlace
 from gaitstream.errors import ConfigError
-from gaitstream.events import Journal, Publisher
-from gaitstream.events.wire import next_endpoint
 from gaitstream.fleet.collect import Collector
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.demo import run_demo
@@ -139,13 +138,7 @@ def serve(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with Publisher(
-        Journal(args.journal),
-        args.endpoint,
-        next_endpoint(args.endpoint),
-        keys=args.keys,
-        insecure=args.insecure,
-    ) as publisher:
+    with publish_from(args, args.endpoint) as publisher:
         address = args.address or database.my_address() or ""
         served = Served.of(publisher, socket.gethostname(), address, args.keys)
         register(database, served)

@@ -7,8 +7,9 @@ import logging
 import signal
 
 from gaitstream.cli.commands.events import one_or_all, tell
-from gaitstream.events import Journal, Publisher, Subscriber
-from gaitstream.events.wire import DEFAULT_ENDPOINT, next_endpoint
+from gaitstream.cli.commands.journals import publish_from
+from gaitstream.events import Subscriber
+from gaitstream.events.wire import DEFAULT_ENDPOINT
 from gaitstream.fleet.handoff import HandOffRules
 from gaitstream.fleet.handoff_service import TOPICS, HandOffService
 
@@ -25,13 +26,7 @@ def handoff(args: argparse.Namespace) -> int:
             key=args.key, server_key=one_or_all(args.server_key), on_notice=tell,
         )  # fmt: skip
 
-    with Publisher(
-        Journal(args.journal),
-        args.publish,
-        next_endpoint(args.publish),
-        keys=args.keys,
-        insecure=args.insecure,
-    ) as publisher:
+    with publish_from(args, args.publish) as publisher:
         service = HandOffService(listen, publisher, HandOffRules(args.horizon, args.lost), state)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())

@@ -1,4 +1,4 @@
-"""What reads a journal's folder: `gaitstream events export`."""
+"""What opens a journal's folder: `gaitstream events export`, and what publishes from one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from gaitstream.cli.commands.events import read_since, read_time
 from gaitstream.config.places import journal_folder
 from gaitstream.config.reading import load_config
+from gaitstream.events import Journal, Publisher
 from gaitstream.events.exporting import Form, export_events
+from gaitstream.events.wire import next_endpoint
 
 _FORMS: dict[str, Form] = {".csv": "csv", ".parquet": "parquet"}
 
@@ -34,3 +36,9 @@ def journal_of(args: argparse.Namespace) -> Path:
     if args.journal is not None:
         return Path(args.journal)
     return journal_folder(load_config(args.cameras), args.cameras)
+
+
+def publish_from(args: argparse.Namespace, endpoint: str) -> Publisher:
+    """A publisher at an address, with the journal, keys and openness that the command line gives."""
+    journal = Journal(args.journal)
+    return Publisher(journal, endpoint, next_endpoint(endpoint), keys=args.keys, insecure=args.insecure)
