@@ -16,6 +16,27 @@ _STATE_STYLES = {"alive": "green", "draining": "yellow", "lost": "bold red", "le
 _MOST_CAMERAS = 8
 """Names of cameras in one row before the rest is only counted."""
 _NARROW = 100
+_STATE = (
+    "CASE WHEN w.state <> 'alive' THEN w.state WHEN w.expires_at < clock_timestamp() THEN 'lost' "
+    "WHEN EXISTS (SELECT 1 FROM fleet.draining d WHERE d.node = w.node) THEN 'draining' ELSE 'alive' END"
+)
+"""A session that expired is lost, also while no other worker is there to bury it."""
+_WORKERS = (
+    f"SELECT w.id, w.name, w.node, w.version, w.capacity, w.weight, w.load, {_STATE}, "
+    "extract(epoch FROM clock_timestamp() - w.started_at)::float8, "
+    "extract(epoch FROM clock_timestamp() - w.expires_at)::float8 FROM fleet.worker w "
+    "WHERE (w.state = 'alive' AND w.expires_at > clock_timestamp()) OR NOT EXISTS "
+    "(SELECT 1 FROM fleet.worker n WHERE n.name = w.name AND n.started_at > w.started_at) "
+    "ORDER BY w.state <> 'alive' OR w.expires_at < clock_timestamp(), w.name"
+)
+_CAMERAS = (
+    "SELECT CASE WHEN w.expires_at > clock_timestamp() THEN w.id END, c.id, "
+    "extract(epoch FROM clock_timestamp() - coalesce(c.since, c.freed_at))::float8, "
+    "extract(epoch FROM clock_timestamp() - coalesce(w.expires_at, c.freed_at))::float8 "
+    "FROM fleet.camera c LEFT JOIN fleet.worker w ON w.id = c.worker "
+    "WHERE c.wanted OR w.expires_at > clock_timestamp() ORDER BY c.id"
+)
+"""Who has a camera, and since when; whose worker is lost waits from the end of its session."""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -60,19 +81,8 @@ class FleetStatus(msgspec.Struct, frozen=True):
 
 def read_status(database: FleetDatabase) -> FleetStatus:
     """How the fleet is now."""
-    rows = database.rows(
-        "SELECT w.id, w.name, w.node, w.version, w.capacity, w.weight, w.load, "
-        "CASE WHEN w.state = 'alive' AND EXISTS (SELECT 1 FROM fleet.draining d WHERE d.node = w.node) "
-        "THEN 'draining' ELSE w.state END, extract(epoch FROM clock_timestamp() - w.started_at)::float8, "
-        "extract(epoch FROM clock_timestamp() - w.expires_at)::float8 FROM fleet.worker w "
-        "WHERE w.state = 'alive' OR NOT EXISTS (SELECT 1 FROM fleet.worker n WHERE n.name = w.name "
-        "AND n.started_at > w.started_at) ORDER BY w.state <> 'alive', w.name"
-    )
-    held = database.rows(
-        "SELECT worker, id, extract(epoch FROM clock_timestamp() - coalesce(since, freed_at))::float8, "
-        "extract(epoch FROM clock_timestamp() - freed_at)::float8 FROM fleet.camera "
-        "WHERE wanted OR worker IS NOT NULL ORDER BY id"
-    )
+    rows = database.rows(_WORKERS)
+    held = database.rows(_CAMERAS)
     workers = [_worker(row, {camera: s for holder, camera, s, _ in held if holder == row[0]}) for row in rows]
     return FleetStatus(workers, {camera: s for holder, camera, _, s in held if holder is None})
 

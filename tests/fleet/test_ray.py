@@ -82,18 +82,19 @@ def write_site(folder: Path) -> Path:
     return path
 
 
-def wait_for(database: FleetDatabase, alive: set[str], held: int, since_s: float = math.inf) -> None:
-    """Wait for who is alive, for how many cameras they have, and for a session that began since then."""
+def wait_for(
+    database: FleetDatabase, alive: set[str], held: int, begun: tuple[str, float] | None = None
+) -> None:
+    """Wait for who is alive, for how many cameras they have, and for a worker that began after a time."""
     deadline = time.monotonic() + START_S
     while True:
         asked_s = time.monotonic()
         status = read_status(database)
-        there = {worker.name: worker for worker in status.workers if worker.state == "alive"}
-        full = sum(len(worker.cameras) for worker in status.workers) == held
-        begun = since_s == math.inf or (
-            there and min(one.since_s for one in there.values()) < asked_s - since_s
-        )
-        if there.keys() == alive and full and begun:
+        there = [worker for worker in status.workers if worker.state == "alive"]
+        full = sum(len(worker.cameras) for worker in there) == held
+        ages = {worker.name: worker.since_s for worker in there}
+        again = begun is None or ages.get(begun[0], math.inf) < asked_s - begun[1]
+        if ages.keys() == alive and full and again:
             return
         assert asked_s < deadline, status
         time.sleep(0.2)
@@ -116,7 +117,7 @@ def test_workers_run_on_every_node_come_back_when_killed_and_end_in_order(
         ["pkill", "-KILL", "-f", f"gaitstream worker --node two .*{tmp_path}"], check=False
     )
     assert killed.returncode == 0
-    wait_for(database, with_both, 4, since_s=killed_s)  # Ray started it again
+    wait_for(database, with_both, 4, begun=("two-0", killed_s))  # Ray started it again
     stopped = cluster.gaitstream("fleet", "down", "--address", address)
     both = ["stopped worker-one-0", "stopped worker-two-0"]
     assert sorted(stopped.stdout.splitlines()) == both, stopped.stderr
