@@ -295,7 +295,7 @@ class Sources(Section):
 class Tracking(Section):
     """How boxes become tracks."""
 
-    algorithm: Literal["bytetrack", "ocsort", "sort"] = "bytetrack"
+    algorithm: Literal["appearance", "bytetrack", "ocsort", "sort"] = "appearance"
     """From the trackers library; one instance per camera."""
     lost_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """A track nobody was seen of for this long has ended."""
