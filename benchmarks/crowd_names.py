@@ -2,9 +2,10 @@
 
     python -m benchmarks.crowd_names --seeds 7,8,9
 
-Eight people walk before three cameras; six of them are enrolled, on another day. A row says what each minute
-in which an enrolled person is in sight brings: tracks that end with the right name, and the seconds that these
-show the person. Beside it the tracks that end with a wrong name, and those that show no single person.
+Eight people walk before three cameras; six of them are enrolled, on another day. A row says what each
+minute in which an enrolled person is in sight brings: tracks that end with the right name, and the seconds
+that these show the person. Beside it the tracks that end with a wrong name, and those that show no single
+person.
 """
 
 from __future__ import annotations
@@ -73,9 +74,10 @@ class Names:
 
     def row(self, name: str) -> str:
         """A row of the table."""
+        each, seconds = self.right / self.minutes, self.right_s / self.minutes
         return (
-            f"| {name} | {self.right / self.minutes:.2f} | {self.right_s / self.minutes:.1f} | {self.wrong} | "
-            f"{self.mixed} | {self.tracks} | {self.minutes:.1f} |"
+            f"| {name} | {each:.2f} | {seconds:.1f} | {self.wrong} | {self.mixed} | {self.tracks} | "
+            f"{self.minutes:.1f} |"
         )
 
 

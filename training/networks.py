@@ -85,24 +85,19 @@ class PoseNet(nn.Module):
 
 
 class DetectNet(nn.Module):
-    """RGB pictures `[n, 3, height, width]`, 0..255, to one person candidate per cell of 4 x 4 pixels.
+    """RGB pictures `[n, 3, height, width]`, 0..255, to one person candidate per cell of 8 x 8 pixels."""
 
-    People are found by their heads, which is what of people behind others is seen longest from cameras above
-    them: two whose boxes nearly coincide still have heads in cells of their own.
-    """
+    STRIDE = 8
 
-    STRIDE = 4
-
-    def __init__(self, widths: Widths = (16, 40, 64, 96), fine: int = 24) -> None:
+    def __init__(self, widths: Widths = (16, 40, 64, 96)) -> None:
         super().__init__()
         self.encoder = Encoder(widths)
         self.tower = Conv(widths[1], widths[1])
-        self.up, self.across = nn.Conv2d(widths[1], fine, 1), nn.Conv2d(widths[0], fine, 1)
-        self.merge = Conv(fine, fine)
-        self.head = nn.Conv2d(fine, 5, 1)
+        self.head = nn.Conv2d(widths[1], 5, 1)
+        nn.init.constant_(self.head.bias, 0.0)
         with torch.no_grad():
-            # Few cells are people; their sides are left, top, right and bottom of an upright box.
-            self.head.bias.copy_(torch.tensor([-5.0, 0.7, 0.7, 0.7, 2.4]))
+            self.head.bias[0] = -4.0
+            self.head.bias[1:] = 1.5
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Score logits `[n, h, w]` and boxes xyxy in pixels `[n, h, w, 4]`."""
@@ -110,8 +105,7 @@ class DetectNet(nn.Module):
 
     def raw(self, x: Tensor) -> Tensor:
         """Score logit and the logarithms of the four sides, in cells: `[n, 5, h, w]`."""
-        fine, coarse = self.encoder(x)
-        out: Tensor = self.head(self.merge(self.across(fine) + _double(self.up(self.tower(coarse)))))
+        out: Tensor = self.head(self.tower(self.encoder(x)[1]))
         return out
 
     def decode(self, raw: Tensor) -> tuple[Tensor, Tensor]:

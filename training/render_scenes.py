@@ -1,7 +1,6 @@
 """Render pictures of crowds for the detector, and crops of people for the pose model.
 
     python training/render_scenes.py --scenes 64 --out runs/scenes
-    python training/render_scenes.py --scenes 64 --people 5 14 --no-crops --out runs/crowds
 
 Writes `frames.npy` uint8 RGB `[n, 180, 320, 3]`, `boxes.npy` and `boxes_of.npy` (xyxy and visibility `[m, 5]`
 with the picture of each), `crops.npy` uint8 RGB `[k, 256, 192, 3]` and `joints.npy` `[k, 17, 3]` (heatmap
@@ -12,7 +11,6 @@ many other cameras.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -36,8 +34,6 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--studio", type=int, default=0)
-    parser.add_argument("--people", type=int, nargs=2, default=(3, 9), help="fewest and most of a scene")
-    parser.add_argument("--no-crops", action="store_true", help="pictures for the detector alone")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +41,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     for scene in range(args.scenes):
         rng = np.random.default_rng([args.seed, scene])
-        camera = SyntheticCamera(parse_address(address(rng, args.seed + scene, scene, args.people)))
+        camera = SyntheticCamera(parse_address(address(rng, args.seed + scene, scene)))
         for chunk in rng.integers(0, 200, CHUNKS):
             for index in chunk * CHUNK + rng.choice(CHUNK, PER_CHUNK, replace=False):
                 image, truth = camera.image(int(index)), camera.truth(int(index))
@@ -55,7 +51,7 @@ def main() -> None:
                 boxes.append(labelled.astype(np.float32))
                 owners.append(np.full(len(labelled), len(frames)))
                 frames.append(small[:, :, ::-1])
-                for crop, where in () if args.no_crops else people(image, truth, rng):
+                for crop, where in people(image, truth, rng):
                     crops.append(crop)
                     joints.append(where)
         if scene % 20 == 19:
@@ -69,17 +65,15 @@ def main() -> None:
     np.save(args.out / "frames.npy", np.stack(frames))
     np.save(args.out / "boxes.npy", np.concatenate(boxes))
     np.save(args.out / "boxes_of.npy", np.concatenate(owners))
-    if crops:
-        np.save(args.out / "crops.npy", np.stack(crops))
-        np.save(args.out / "joints.npy", np.stack(joints).astype(np.float32))
+    np.save(args.out / "crops.npy", np.stack(crops))
+    np.save(args.out / "joints.npy", np.stack(joints).astype(np.float32))
 
 
-def address(rng: np.random.Generator, seed: int, scene: int, people: Sequence[int]) -> str:
+def address(rng: np.random.Generator, seed: int, scene: int) -> str:
     """A synthetic camera: one of twelve views, since an empty scene takes long to draw, and new people."""
-    fewest, most = people
     site = SITES[scene % len(SITES)]
     return (
-        f"synth://{site}?camera={1 + scene // 3 % 4}&people={rng.integers(fewest, most + 1)}&seed={seed}"
+        f"synth://{site}?camera={1 + scene // 3 % 4}&people={rng.integers(3, 10)}&seed={seed}"
         f"&day={scene // 3 % 4}&quality={rng.integers(55, 96)}"
     )
 

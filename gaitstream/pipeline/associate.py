@@ -2,7 +2,8 @@
 
 One cost for every track and box, and one assignment for all: how far a box is from where the person should
 be, in standard deviations, and how unlike their clothes what is seen of it. Somebody behind somebody else is
-waited for longer than somebody who is simply gone.
+waited for longer than somebody who is simply gone. Written here because the library's trackers go by boxes
+alone: in a crowd these pass from one person to the next.
 """
 
 from __future__ import annotations
@@ -18,27 +19,33 @@ from scipy.optimize import linear_sum_assignment
 
 from gaitstream.config.schema import Tracking
 from gaitstream.data import Detections, Floats, Image
-from gaitstream.pipeline.clothes import CELLS, Cells, Clothes, cell_colours, uncovered, unlikeness
+from gaitstream.pipeline.clothes import CELLS, Cells, cell_colours, uncovered, unlikeness
 from gaitstream.pipeline.motion import BoxMotion
+from gaitstream.pipeline.returning import LOOKS, Leavers, Track
 
 Array = NDArray[np.float64]
 
 TYPICAL = 12.0
-"""Grey levels by which one person's clothes differ from frame to frame about as often as two people's."""
-CLOTHES = 0.25
-"""What a grey level of difference counts, in halves of squared standard deviations."""
+"""By how much one person's clothes differ from frame to frame, and what of somebody hidden is taken for."""
+CLOTHES = 0.35
+"""What their difference counts, in halves of squared standard deviations."""
 UNSURE = 2.0
 """What a detection's lack of score counts."""
-NEW = 1.0
-"""What tracks that are not shown yet yield to others."""
+NEW = 3.0
+GROWN = 15
+"""What tracks that were just started yield to others, less with every sighting up to this many."""
+DOUBLE = 0.3
+"""Overlap with somebody who is followed from which on a further box is nobody new."""
 FAR = 16.0
 """Squared standard deviations beyond which a box is not the person's; three times that out of sight."""
-MOST = 9.0
+MOST = 11.0
 """Cost beyond which a box is nobody's."""
 UNLIKE = 28.0
-"""Grey levels beyond which somebody out of sight has not come back."""
+"""Difference of clothes beyond which somebody out of sight has not come back."""
 BEHIND = 0.15
 """Overlap with somebody who is seen from which on somebody who is not seen may be behind."""
+HIDDEN = 3.0
+"""How many times `lost_s` somebody is waited for who may be behind somebody else."""
 _NEVER = 1e6
 
 
@@ -59,27 +66,6 @@ class Followed:
     joined: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Track:
-    """One person followed.
-
-    Attributes:
-        tracker_id: -1 until the track is shown.
-        seen_s: when it was seen last.
-        hits: how often it was seen.
-        clothes: what the person wears.
-        started_s: when it was seen first.
-        person: id of the first track of the person, as far as is known.
-    """
-
-    seen_s: float
-    started_s: float
-    tracker_id: int = -1
-    hits: int = 0
-    clothes: Clothes = field(default_factory=Clothes)
-    person: int = -1
-
-
 class AppearanceTracker:
     """Follows the people of one camera by motion and clothes. Touches no clock; one thread at a time.
 
@@ -94,7 +80,7 @@ class AppearanceTracker:
     def __init__(self, tracking: Tracking) -> None:
         self.tracks: list[Track] = []
         self.joined: dict[int, int] = {}
-        self._left: list[Track] = []
+        self._left = Leavers()
         self._tracking = tracking
         self._motion = BoxMotion()
         self._next_id = itertools.count()
@@ -133,7 +119,7 @@ class AppearanceTracker:
         owners = dict(zip(columns.tolist(), rows.tolist(), strict=True)) | started
         ids = np.full(len(found.boxes), -1, np.int64)
         for index, row in owners.items():
-            ids[index] = self._see(self.tracks[row], colours[index], cells[index])
+            ids[index] = self._see(row, colours[index], cells[index])
         self._recognise()
         self._drop(found.boxes)
         return ids
@@ -164,53 +150,40 @@ class AppearanceTracker:
         never |= np.where(away, unlike > UNLIKE, overlap < self._tracking.iou)
         cost = far / 2 + CLOTHES * (unlike - TYPICAL) + UNSURE * (1 - found.scores)
         never |= cost > MOST
-        unshown = np.array([track.tracker_id < 0 for track in self.tracks])
-        cost += NEW * unshown[:, None]
+        young = np.array([max(0.0, 1 - track.hits / GROWN) for track in self.tracks])
+        cost += NEW * young[:, None]
         return np.where(never, _NEVER, cost)
 
     def _start(self, found: Detections, taken: NDArray[np.intp]) -> dict[int, int]:
         """Tracks for sure boxes that are nobody's: their places by detection."""
-        free = np.setdiff1d(np.flatnonzero(found.scores >= self._tracking.new_track_score), taken)
+        sure = found.scores >= self._tracking.new_track_score
+        if len(taken):
+            sure &= iou(found.boxes, found.boxes[taken]).max(axis=1) < DOUBLE
+        free = np.setdiff1d(np.flatnonzero(sure), taken)
         self._motion.add(found.boxes[free])
         first = len(self.tracks)
         self.tracks += [Track(self._now_s, self._now_s) for _ in free]
         return {index: first + place for place, index in enumerate(free.tolist())}
 
-    def _see(self, track: Track, colours: Floats, cells: Cells) -> int:
-        """Note a sighting; the track's id, if it is shown."""
-        track.seen_s = self._now_s
-        track.hits += 1
-        track.clothes.see(colours, cells)
-        if track.tracker_id < 0 and track.hits >= self._tracking.min_hits:
+    def _see(self, row: int, colours: Floats, cells: Cells) -> int:
+        """Note a sighting; the track's id, if it is shown. A track that shows another person by now ends."""
+        track = self.tracks[row]
+        if track.see(colours, cells, self._now_s):
+            self.tracks[row] = track.split(next(self._next_id))
+            self._left.add([track], self._now_s)
+        elif track.tracker_id < 0 and track.hits >= self._tracking.min_hits:
             track.tracker_id = track.person = next(self._next_id)
-        return track.tracker_id
+        return self.tracks[row].tracker_id
 
     def _recognise(self) -> None:
         """Look for the earlier tracks of those who are new here, by what they wear."""
         for track in self.tracks:
-            new = track.tracker_id >= 0 and track.person == track.tracker_id
-            if new and track.seen_s == self._now_s and track.clothes.clear in LOOKS:
-                self._join(track)
-
-    def _join(self, track: Track) -> None:
-        """Take a track for the continuation of the one whose clothes are nearest, where nobody's are as near."""
-        present = {one.person for one in self.tracks if one is not track}
-        known = [
-            one for one in [*self.tracks, *self._left] if one is not track and one.clothes.clear >= LOOKS[0]
-        ]
-        far = [track.clothes.unlike(one.clothes) for one in known]
-        gone = sorted(
-            (distance, place)
-            for place, (distance, one) in enumerate(zip(far, known, strict=True))
-            if one.person not in present and one.seen_s < track.started_s
-        )
-        if not gone or gone[0][0] > min(SAME, *far):
-            return
-        best = known[gone[0][1]]
-        others = [distance for distance, place in gone if known[place].person != best.person]
-        if min(others, default=np.inf) >= LEAD * gone[0][0]:
-            track.person = best.person
-            self.joined[track.tracker_id] = best.tracker_id
+            is_new = track.tracker_id >= 0 and track.person == track.tracker_id
+            if is_new and track.seen_s == self._now_s and track.clothes.clear in LOOKS:
+                earlier = self._left.find(track, [one for one in self.tracks if one is not track])
+                if earlier is not None:
+                    track.person = earlier.person
+                    self.joined[track.tracker_id] = earlier.tracker_id
 
     def _drop(self, boxes: Floats) -> None:
         """Forget tracks that were never shown and are not seen, and those that are lost for too long."""
@@ -219,25 +192,11 @@ class AppearanceTracker:
         behind = (iou(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
         limit_s = np.where(behind, HIDDEN * self._tracking.lost_s, self._tracking.lost_s)
         kept = (away_s == 0) | (shown & (away_s <= limit_s))
-        self._left = [one for one in self._left if self._now_s - one.seen_s <= REMEMBER_S]
-        if not kept.all():
+        gone = list(itertools.compress(self.tracks, ~kept))
+        self._left.add(gone, self._now_s)
+        if gone:
             self._motion.keep(kept)
-            self._left += [
-                one for one, k in zip(self.tracks, kept, strict=True) if not k and one.tracker_id >= 0
-            ]
             self.tracks = list(itertools.compress(self.tracks, kept))
-
-
-LOOKS = (5, 10, 20)
-"""Clear sightings after which somebody new is held against those who left."""
-SAME = 17.0
-"""Difference of clothes within which they may be the same person's,"""
-LEAD = 1.2
-"""and how many times further those of all others who left must be then."""
-REMEMBER_S = 30.0
-"""How long those who left are remembered."""
-HIDDEN = 3.0
-"""How many times `lost_s` somebody is waited for who may be behind somebody else."""
 
 
 def iou(one: Floats, other: Floats) -> Floats:

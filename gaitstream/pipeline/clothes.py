@@ -21,7 +21,7 @@ _ACROSS = _LEFT + (_RIGHT - _LEFT) * (np.arange(COLUMNS, dtype=np.float32) + 0.5
 _DOWN = (np.arange(ROWS, dtype=np.float32) + 0.5) / ROWS
 _CLEAR = 0.7
 """Share of the cells that is uncovered when a person is seen clearly."""
-_MEMORY = 10.0
+_MEMORY = 30.0
 """Sightings after which a new one changes a mean no less."""
 
 _OPPONENTS = np.array([[1 / 6, -2, -1], [1 / 6, 0, 2], [1 / 6, 2, -1]], np.float32)
@@ -73,6 +73,11 @@ def uncovered(boxes: Floats) -> Cells:
     return np.asarray(~covered.reshape(len(boxes), CELLS))
 
 
+def is_clear(cells: Cells) -> bool:
+    """Whether most of a person is uncovered, by the cells of its box."""
+    return bool(cells.mean() >= _CLEAR)
+
+
 @dataclass(slots=True)
 class Clothes:
     """One track's clothes, as seen until now.
@@ -92,7 +97,7 @@ class Clothes:
         self.seen += cells
         share = cells / np.minimum(np.maximum(self.seen, 1.0), _MEMORY)
         self.colours += share[:, None] * (colours - self.colours)
-        self.clear += int(cells.mean() >= _CLEAR)
+        self.clear += int(is_clear(cells))
 
     def unlike(self, other: Clothes) -> float:
         """Mean difference to somebody else's clothes; infinite where no cell was seen of both."""

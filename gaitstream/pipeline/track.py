@@ -113,8 +113,9 @@ class CameraTracker:
             path.score = float(score)
             persons.append(Person(self.camera, track, frame_index, time_ns, box, float(score)))
         persons.sort(key=lambda person: person.track)
+        ended += self._forget_lost()
         joined = tuple((self._ids[one], self._former[earlier]) for one, earlier in result.joined.items())
-        return Tracked(tuple(persons), ended + self._forget_lost(), joined)
+        return Tracked(tuple(persons), ended, joined)
 
     def predict(self, frame_index: int, time_ns: int) -> Tracked:
         """Where everybody is in a frame without detection, from the motion up to now.
