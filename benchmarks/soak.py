@@ -11,6 +11,7 @@ and the journal is compared with what a subscriber received on the way.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -39,7 +40,6 @@ from gaitstream.events import (
     TrackStarted,
     decode,
 )
-import itertools
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 WORKERS = 2
