@@ -4,8 +4,8 @@ python -m benchmarks.soak --minutes 60 [--seed 1]
 
 `gaitstream run --workers 2` on live synthetic cameras. Every ten seconds `cams.yaml` is written anew, with
 other cameras or broken; every minute a worker is killed (SIGKILL); every half minute the wall clock of all
-its processes steps by up to an hour. In the end the run is asked to stop, and the journal is compared with what
-a subscriber received on the way.
+its processes steps by up to an hour. In the end the run is asked to stop, and the journal is compared with
+what a subscriber received on the way.
 """
 
 from __future__ import annotations
