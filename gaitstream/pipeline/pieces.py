@@ -22,8 +22,9 @@ MOST_TRACKS, MOST_WINDOWS = 64, 8
 """Of a camera, and of each track and model: the latest ones. A window takes 16 KB."""
 SAME, OTHER = 1.05, 1.3
 """Mean distances, in units of the threshold of decisions, up to which two walks are one person's and from
-which on they are two people's. In four crowds of the synthetic world none of 687 windows was nearer to another
-person's than 1.08, and of 109 in their own person's track one was further from those before it than 1.3."""
+which on they are two people's. In four crowds of the synthetic world none of 687 windows was nearer to
+another person's than 1.08, and of 109 in their own person's track one was further from those before than 1.3.
+"""
 
 
 class Pieces:
