@@ -1,0 +1,45 @@
+"""All that follows from what was seen of a site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gaitstream.tune.advice import Advice
+from gaitstream.tune.detectors import advise_detector, detectors_here, try_detectors
+from gaitstream.tune.load import measured_load
+from gaitstream.tune.people import advise_people
+from gaitstream.tune.places import advise_regions
+from gaitstream.tune.rates import advise_rates
+from gaitstream.tune.seen import SiteSeen
+from gaitstream.tune.thresholds import advise_thresholds
+
+
+def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Advice]:
+    """What to set and what to know, the cameras' first.
+
+    Args:
+        site: what was seen.
+        detectors: files or names of detectors to try beside those at hand.
+    """
+    load = measured_load(site)
+    tried, faults = try_detectors(site, detectors_here(site.config, detectors))
+    return [
+        *_absent(site),
+        *advise_people(site),
+        *advise_regions(site),
+        *advise_rates(site, load),
+        *faults,
+        *advise_detector(tried, load),
+        *advise_thresholds(site),
+    ]
+
+
+def _absent(site: SiteSeen) -> Iterator[Advice]:
+    """Cameras of which nothing can be said."""
+    for index, camera in enumerate(site.config.cameras):
+        seen = site.cameras.get(camera.id)
+        if seen is None:
+            yield Advice(("cameras", index), "not enabled: not watched, nothing is set")
+        elif seen.size is None:
+            why = seen.counters.reason or "none came in the time"
+            yield Advice(("cameras", index), f"gave no picture, nothing is set: {why}")

@@ -1,0 +1,68 @@
+"""What was found, for people, for programs, and as a commented cams.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gaitstream.config.cams_file import CamsFile
+from gaitstream.config.reading import Location, name
+from gaitstream.config.schema import Config
+from gaitstream.tune.advice import Advice
+
+MARK = "tuned:"
+
+
+def describe(found: Sequence[Advice], config: Config) -> Iterator[str]:
+    """A line each, under a heading for the site and for each camera."""
+    by_place: dict[str, list[Advice]] = {"": []}
+    for one in found:
+        by_place.setdefault(camera_of(one, config), []).append(one)
+    for camera, advice in by_place.items():
+        if advice:
+            yield f"camera {camera}" if camera else "the site"
+        for one in advice:
+            yield (
+                f"  set {_key(one)}: {one.value!r}: {one.said}" if one.value is not None else f"  {one.said}"
+            )
+
+
+def as_data(one: Advice, config: Config) -> dict[str, Any]:
+    """An advice as plain data."""
+    return {"camera": camera_of(one, config), "at": name(one.at), "value": one.value, "said": one.said}
+
+
+def camera_of(one: Advice, config: Config) -> str:
+    """The camera an advice is about; empty for the site."""
+    if len(one.at) > 1 and one.at[0] == "cameras" and isinstance(one.at[1], int):
+        return config.cameras[one.at[1]].id
+    return ""
+
+
+def _key(one: Advice) -> str:
+    return name(one.at[2:] if one.at[0] == "cameras" else one.at)
+
+
+def write(found: Sequence[Advice], source: Path, to: Path, when: datetime) -> int:
+    """Write the file with what is to be set, a comment above each key and each camera.
+
+    Args:
+        found: what to set and to say.
+        source: the site's file.
+        to: another in its folder, or the same.
+        when: the site was watched.
+
+    Returns:
+        How many values were set.
+
+    Raises:
+        ConfigError: the file cannot be changed so.
+    """
+    values = {one.at: one.value for one in found if one.value is not None}
+    notes: dict[Location, list[str]] = {("cameras",): [f"watched at {when:%Y-%m-%d %H:%M} UTC"]}
+    for one in found:
+        notes.setdefault(one.at, []).append(one.said)
+    CamsFile(source).write_settings(values, notes, MARK, to)
+    return len(values)
