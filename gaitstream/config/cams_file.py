@@ -82,8 +82,7 @@ class CamsFile:
         Raises:
             ConfigError: the file would be wrong, or would lie elsewhere; nothing is written.
         """
-        if to.resolve().parent != self.path.resolve().parent:
-            raise ConfigError(f"{to} is not in the folder of {self.path}, to which its paths are relative")
+        self.check_beside(to)
         with FileLock(f"{self.path}.lock"):
             text = without_notes(self.path.read_text(), mark)
             yaml = _yaml(text)
@@ -91,6 +90,11 @@ class CamsFile:
             for at, value in values.items():
                 _put(document, at, value)
             return self._write(with_notes(_dump(yaml, document), notes, mark), to)
+
+    def check_beside(self, other: Path) -> None:
+        """Raise ConfigError where the same text would mean other paths: they are relative to the file."""
+        if other.resolve().parent != self.path.resolve().parent:
+            raise ConfigError(f"{other} is not in the folder of {self.path}, to which its paths are relative")
 
     def _change(self, change: Callable[[Cameras], None]) -> Config:
         with FileLock(f"{self.path}.lock"):

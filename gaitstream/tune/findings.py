@@ -13,6 +13,9 @@ from gaitstream.tune.rates import advise_rates
 from gaitstream.tune.seen import SiteSeen
 from gaitstream.tune.thresholds import advise_thresholds
 
+PACKAGED = "demo"
+"""Name of the models that ship with the package."""
+
 
 def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Advice]:
     """What to set and what to know, the cameras' first.
@@ -25,6 +28,7 @@ def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Advice]:
     tried, faults = try_detectors(site, detectors_here(site.config, detectors))
     return [
         *_absent(site),
+        *_synthetic(site),
         *advise_people(site),
         *advise_regions(site),
         *advise_rates(site, load),
@@ -32,6 +36,21 @@ def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Advice]:
         *advise_detector(tried, load),
         *advise_thresholds(site),
     ]
+
+
+def _synthetic(site: SiteSeen) -> Iterator[Advice]:
+    """Packaged models before real cameras: they know the synthetic world alone."""
+    models = site.config.models
+    networks = {"detector": models.detector.model, "pose": models.pose.model if models.pose else ""}
+    recognizers = {name: one.model for name, one in models.recognizers.items()}
+    packaged = [name for name, model in {**networks, **recognizers}.items() if model == PACKAGED]
+    real = [name for name, seen in site.cameras.items() if seen.camera.url.scheme != "synth"]
+    if packaged and real:
+        yield Advice(
+            ("models",),
+            f"the packaged {', '.join(packaged)} know the synthetic world alone, and {', '.join(real)} may "
+            "show people: 'gaitstream models list' has others",
+        )
 
 
 def _absent(site: SiteSeen) -> Iterator[Advice]:
