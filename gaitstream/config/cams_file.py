@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from yaml import MappingNode, Node, SequenceNode, compose
 
 from gaitstream.config.notes import with_notes, without_notes
@@ -137,7 +137,7 @@ def literal(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, dict):
-        return {key: literal(one) for key, one in value.items()}
+        return CommentedMap({key: literal(one) for key, one in value.items()})
     if isinstance(value, list | tuple):
         row = CommentedSeq(literal(one) for one in value)
         row.fa.set_flow_style()

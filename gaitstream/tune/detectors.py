@@ -78,12 +78,15 @@ def try_detectors(site: SiteSeen, models: Sequence[str]) -> tuple[list[DetectorT
     return tried, faults
 
 
-def advise_detector(tried: Sequence[DetectorTried], load: SiteLoad | None) -> Iterator[Advice]:
+def advise_detector(
+    tried: Sequence[DetectorTried], load: SiteLoad | None, *, unfit: bool = False
+) -> Iterator[Advice]:
     """The detectors in figures, and another one to set where it is plainly better or the only one carried.
 
     Args:
         tried: the configured one first.
         load: of the site with the configured one.
+        unfit: the configured one is known not to be made for these cameras, whatever it finds.
     """
     at = ("models", "detector", "model")
     shares = {one.model: _share(one, tried[0], load) for one in tried} if load is not None else {}
@@ -91,14 +94,15 @@ def advise_detector(tried: Sequence[DetectorTried], load: SiteLoad | None) -> It
         yield Advice(at[:2], _describe(one, shares.get(one.model)))
     if load is None or len(tried) < 2:
         return
-    if max(one.found for one in tried) < ENOUGH_BOXES:
+    others = tried[1:] if unfit else tried
+    if max(one.found for one in others) < ENOUGH_BOXES:
         yield Advice(at[:2], f"fewer than {ENOUGH_BOXES} people are in the pictures: too few to choose by")
         return
-    best = _choose(tried, shares)
+    best = _most([one for one in others if _fits(one, shares)]) if unfit else _choose(tried, shares)
     if best is None:
         yield Advice(at[:2], f"none of them leaves this machine under {HEADROOM:.0%} at these rates")
     elif best is not tried[0]:
-        yield Advice(at, _why(best, tried[0], shares), best.model)
+        yield Advice(at, _why(best, tried[0], shares, unfit=unfit), best.model)
 
 
 def _share(one: DetectorTried, now: DetectorTried, load: SiteLoad) -> float:
@@ -109,16 +113,26 @@ def _share(one: DetectorTried, now: DetectorTried, load: SiteLoad) -> float:
 def _choose(tried: Sequence[DetectorTried], shares: Mapping[str, float]) -> DetectorTried | None:
     """The one that finds most of those that fit; the configured one unless another is plainly better."""
     now = tried[0]
-    fit = [one for one in tried if shares[one.model] <= HEADROOM]
+    fit = [one for one in tried if _fits(one, shares)]
     sure = [one for one in fit if one.again is None or one.again >= 1 - MISSED]
     if now in fit:
         better = [one for one in sure if one.found >= max(MORE * now.found, ENOUGH_BOXES)]
-        return max(better, key=lambda one: one.found, default=now)
-    return max(sure, key=lambda one: one.found, default=None)
+        return _most(better) or now
+    return _most(sure)
 
 
-def _why(best: DetectorTried, now: DetectorTried, shares: Mapping[str, float]) -> str:
+def _fits(one: DetectorTried, shares: Mapping[str, float]) -> bool:
+    return shares[one.model] <= HEADROOM
+
+
+def _most(tried: Sequence[DetectorTried]) -> DetectorTried | None:
+    return max(tried, key=lambda one: one.found, default=None)
+
+
+def _why(best: DetectorTried, now: DetectorTried, shares: Mapping[str, float], *, unfit: bool) -> str:
     share = shares[best.model]
+    if unfit:
+        return f"{now.model} is not made for these cameras; this finds {best.found} people, at {share:.0%}"
     if shares[now.model] > HEADROOM:
         return f"at {share:.0%} of this machine it is carried, which {now.model} is not"
     return f"finds {best.found} people where {now.model} finds {now.found}, and is carried ({share:.0%})"
@@ -168,7 +182,8 @@ def found_again(known: Floats, boxes: Floats) -> int:
 
 def _picture_ms(detector: DetectorModel, shots: Sequence[tuple[Shot, float]], score: float) -> float:
     """Median time of a picture, warm; for at least a second."""
-    times, begun_s = [], time.perf_counter()
+    times: list[float] = []
+    begun_s = time.perf_counter()
     while not times or time.perf_counter() - begun_s < MEASURED_S:
         for shot, _ in shots:
             started_s = time.perf_counter()

@@ -33,7 +33,9 @@ def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Advice]:
         *advise_regions(site),
         *advise_rates(site, load),
         *faults,
-        *advise_detector(tried, load),
+        *advise_detector(
+            tried, load, unfit=site.config.models.detector.model == PACKAGED and bool(_real(site))
+        ),
         *advise_thresholds(site),
     ]
 
@@ -44,13 +46,18 @@ def _synthetic(site: SiteSeen) -> Iterator[Advice]:
     networks = {"detector": models.detector.model, "pose": models.pose.model if models.pose else ""}
     recognizers = {name: one.model for name, one in models.recognizers.items()}
     packaged = [name for name, model in {**networks, **recognizers}.items() if model == PACKAGED]
-    real = [name for name, seen in site.cameras.items() if seen.camera.url.scheme != "synth"]
+    real = _real(site)
     if packaged and real:
         yield Advice(
             ("models",),
             f"the packaged {', '.join(packaged)} know the synthetic world alone, and {', '.join(real)} may "
             "show people: 'gaitstream models list' has others",
         )
+
+
+def _real(site: SiteSeen) -> list[str]:
+    """Cameras that may show people: video of the synthetic world looks like any other."""
+    return [name for name, seen in site.cameras.items() if seen.camera.url.scheme != "synth"]
 
 
 def _absent(site: SiteSeen) -> Iterator[Advice]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaitstream.tune.cores import MOST_OTHERS
 from gaitstream.tune.seen import SiteSeen
 
 ENOUGH_FRAMES = 100
@@ -57,10 +58,10 @@ class SiteLoad:
 
 
 def measured_load(site: SiteSeen) -> SiteLoad | None:
-    """The load of the cameras that gave pictures; None where too few were analysed to know costs."""
+    """The load of the cameras that gave pictures; None where costs are not known."""
     seen = [one for _, one in site.watched if one.analysed_fps]
     frames = sum(len(one.people) for one in seen)
-    if frames < ENOUGH_FRAMES:
+    if frames < ENOUGH_FRAMES or site.others > MOST_OTHERS:
         return None
     detected = sum(len(one.people) / one.camera.detect_every for one in seen)
     persons = sum(sum(one.people) for one in seen)

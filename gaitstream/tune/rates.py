@@ -9,6 +9,7 @@ import numpy as np
 
 from gaitstream.bench.plan import HEADROOM
 from gaitstream.tune.advice import Advice
+from gaitstream.tune.cores import MOST_OTHERS
 from gaitstream.tune.load import SiteLoad
 from gaitstream.tune.people import ENOUGH_PEOPLE
 from gaitstream.tune.seen import CameraSeen, SiteSeen
@@ -23,7 +24,7 @@ HALF = 0.5
 def advise_rates(site: SiteSeen, load: SiteLoad | None) -> Iterator[Advice]:
     """What to set so that windows fill, and that the machine carries them."""
     if load is None:
-        yield Advice(("cameras",), "too few pictures came to know what they cost here: no rate is set")
+        yield Advice(("cameras",), f"{_why_unknown(site)}: no rate is set")
         return
     share = load.share()
     yield Advice(("cameras",), _describe(load, share))
@@ -58,6 +59,15 @@ def _describe(load: SiteLoad, share: float) -> str:
         f"once, take {share:.0%} of this machine, {carried} ({load.detect_ms:.1f} ms to detect in a picture, "
         f"{load.person_ms:.1f} ms a person)"
     )
+
+
+def _why_unknown(site: SiteSeen) -> str:
+    if site.others > MOST_OTHERS:
+        return (
+            f"other programs took {site.others:.0%} of this machine meanwhile, so that what pictures cost "
+            "here is not known"
+        )
+    return "too few pictures came to know what they cost here"
 
 
 def _lower(site: SiteSeen, load: SiteLoad) -> Iterator[Advice]:

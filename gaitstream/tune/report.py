@@ -45,12 +45,13 @@ def _key(one: Advice) -> str:
     return name(one.at[2:] if one.at[0] == "cameras" else one.at)
 
 
-def write(found: Sequence[Advice], source: Path, to: Path, when: datetime) -> int:
+def write(found: Sequence[Advice], config: Config, source: Path, to: Path, when: datetime) -> int:
     """Write the file with what is to be set, a comment above each key and each camera.
 
     Args:
         found: what to set and to say.
-        source: the site's file.
+        config: of the site.
+        source: its file.
         to: another in its folder, or the same.
         when: the site was watched.
 
@@ -63,6 +64,7 @@ def write(found: Sequence[Advice], source: Path, to: Path, when: datetime) -> in
     values = {one.at: one.value for one in found if one.value is not None}
     notes: dict[Location, list[str]] = {("cameras",): [f"watched at {when:%Y-%m-%d %H:%M} UTC"]}
     for one in found:
-        notes.setdefault(one.at, []).append(one.said)
+        camera = camera_of(one, config)
+        notes.setdefault(one.at, []).append(f"{camera}: {one.said}" if camera else one.said)
     CamsFile(source).write_settings(values, notes, MARK, to)
     return len(values)

@@ -158,6 +158,7 @@ class SiteSeen:
         windows: full ones, by recognizer.
         fingerprints: of the bundles, by recognizer.
         counters: of the whole run, taken at the end.
+        others: share of this machine's cores that other programs took meanwhile.
     """
 
     config: Config
@@ -165,6 +166,7 @@ class SiteSeen:
     windows: dict[str, list[WindowSeen]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     counters: Snapshot = field(default_factory=Snapshot)
+    others: float = 0.0
 
     @property
     def watched(self) -> Iterator[tuple[int, CameraSeen]]:

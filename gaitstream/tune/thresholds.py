@@ -124,4 +124,4 @@ def _meet(mine: Sequence[WindowSeen], theirs: Sequence[WindowSeen]) -> bool:
 
 def _set(said: str, threshold: float, margin: float) -> Iterator[Advice]:
     yield Advice((*AT, "threshold"), said, round(threshold, 4))
-    yield Advice((*AT, "margin"), "the same", round(margin, 4))
+    yield Advice((*AT, "margin"), "least lead over the second person, from the same", round(margin, 4))

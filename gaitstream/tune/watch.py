@@ -12,6 +12,7 @@ from gaitstream.pipeline.enroll import is_live
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.timed import stopping_after
 from gaitstream.telemetry.stats import CameraCounters
+from gaitstream.tune.cores import CoresTaken
 from gaitstream.tune.seen import CameraSeen, SiteSeen, SiteWatcher
 
 Around = Callable[[Runner], AbstractContextManager[None]]
@@ -44,7 +45,9 @@ def watch_site(config: Config, seconds: float, around: tuple[Around, ...] = ()) 
         for context in around:
             stack.enter_context(context(pipeline))
         stack.enter_context(stopping_after(pipeline, seconds, 2 * config.sources.connect_s))
+        before = CoresTaken.now()
         pipeline.run()
+        site.others = CoresTaken.now().others_since(before)
         site.counters = pipeline.snapshot()
     for name, seen in site.cameras.items():
         seen.counters = site.counters.cameras.get(name, CameraCounters())

@@ -109,6 +109,7 @@ def test_settings_and_notes_are_written_beside_and_all_else_stays(cams: Path) ->
         ("cameras", 0, "regions"): [[[0, 0], [9, 0], [9, 9]]],
         ("cameras", 1, "thresholds", "min_height_px"): 80.0,
         ("gallery", "threshold"): 0.4,
+        ("gallery", "margin"): 0.1,
         ("models", "detector", "model"): "other.onnx",
     }
     (cams.parent / "other.onnx").touch()

@@ -84,11 +84,13 @@ def booted(folder: Path) -> Iterator[Machine]:
     (folder / "site").mkdir(parents=True)
     (folder / "site" / "cams.yaml").write_text(CAMS)
     program = folder / "gaitstream"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     program.write_text(
-        '#!/bin/sh\nPYTHONPATH=/opt/gaitstream exec /opt/gaitstream/.venv/bin/python -m gaitstream "$@"\n'
+        f"#!/bin/sh\nPYTHONPATH=/opt/gaitstream:/opt/gaitstream/.venv/lib/{version}/site-packages "
+        f'exec /opt/python/bin/{version} -m gaitstream "$@"\n'
     )
     program.chmod(0o755)
-    command = ["unshare", *NAMESPACES, str(BOOT), str(folder), str(ROOT), sys.prefix]
+    command = ["unshare", *NAMESPACES, str(BOOT), str(folder), str(ROOT), sys.prefix, sys.base_prefix]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             machine = Machine(_child_of(process.pid))

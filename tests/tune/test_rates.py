@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gaitstream.tune.advice import Advice
+from gaitstream.tune.cores import CoresTaken
 from gaitstream.tune.detectors import DetectorTried, advise_detector, found_again
 from gaitstream.tune.load import CameraLoad, SiteLoad, measured_load
 from gaitstream.tune.people import ENOUGH_PEOPLE
@@ -132,6 +133,34 @@ def test_too_few_people_choose_no_detector() -> None:
     found = list(advise_detector([tried("nano", 10.0, 3), tried("s", 12.0, 9)], LOAD))
     assert settings(found) == {}
     assert "too few to choose by" in found[-1].said
+
+
+def test_a_detector_that_is_not_made_for_these_cameras_gives_way_whatever_it_finds() -> None:
+    both = [tried("demo", 10.0, 500), tried("s", 40.0, 60, 0.0)]
+    assert settings(list(advise_detector(both, LOAD, unfit=True))) == {("models", "detector", "model"): "s"}
+    few = [tried("demo", 10.0, 500), tried("s", 40.0, 6, 0.0)]
+    assert settings(list(advise_detector(few, LOAD, unfit=True))) == {}
+
+
+def test_what_pictures_cost_beside_other_programs_sets_nothing() -> None:
+    seen = walked(60)
+    costs(seen, detect_ms=100.0, person_ms=50.0)
+    seen.others = 0.6
+    assert measured_load(seen) is None
+    [one] = advise_rates(seen, None)
+    assert "other programs took 60% of this machine" in one.said
+    assert settings(list(advise_detector([tried("m", 90.0, 90), tried("s", 9.0, 90)], None))) == {}
+
+
+def test_the_cores_that_others_take_are_told_from_ones_own() -> None:
+    begun = CoresTaken.now()
+    while CoresTaken.now().own_s - begun.own_s < 0.3:
+        sum(range(10_000))
+    taken = CoresTaken.now()
+    mine = CoresTaken(taken.own_s - begun.own_s + begun.all_s, taken.own_s, taken.at_s)
+    assert mine.others_since(begun) == pytest.approx(0.0, abs=1e-6)
+    busy = CoresTaken(mine.all_s + 1.0, taken.own_s, taken.at_s)
+    assert busy.others_since(begun) > 0
 
 
 def test_people_are_found_again_by_overlap() -> None:

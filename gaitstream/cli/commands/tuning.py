@@ -39,7 +39,7 @@ def tune(args: argparse.Namespace) -> int:
     if not any(True for _ in site.watched):
         _say("no camera gave a picture: no file is written")
         return 1
-    values = write(found, args.cameras, to, when)
+    values = write(found, config, args.cameras, to, when)
     _say(f"wrote {to}: {values} values set; compare it with {args.cameras}, and take what is right")
     return 0
 
