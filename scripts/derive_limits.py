@@ -23,8 +23,9 @@ import numpy as np
 from demo_crowds import CAMERAS, DEMO, FRAMES, SCENERIES, TRACKLETS, crops_of_pass
 from demo_crowds import Models as DemoModels
 from evaluate_video import Models as VideoModels
-from evaluate_video import Track, across_halves, follow, read
+from evaluate_video import Track, follow, read
 
+from gaitstream import zoo
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.gallery.calibration import calibrate
 from gaitstream.gallery.matching import Matcher
@@ -36,7 +37,7 @@ from gaitstream.synth.render import Renderer
 from gaitstream.synth.studio import sample_camera, sample_pass
 
 SEED = 51966
-FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+FACTORS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0)
 HEIGHTS = (200, 128, 100, 85, 70, 56, 44, 32)
 """Pixels of the box, largest first; what is smaller to begin with stays as it is."""
 CROP_ROOM = 1.25
@@ -94,28 +95,35 @@ def embed(crops: Sequence[np.ndarray], height_px: int, models: DemoModels) -> np
     return models.gait.embed(heatmaps, keypoints(heatmaps))
 
 
-def thresholds_away(crowd: Crowd) -> tuple[np.ndarray, np.ndarray]:
+def thresholds_away(crowd: Crowd) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Distances to the nearest person in thresholds, as `verdict.is_far` has them: of enrolled and others.
 
-    Every gallery holds eight people by the tracklets of one camera, and has the threshold that it computes
-    itself; everybody's tracklets before the other cameras are searched for.
+    Every gallery holds eight people by the tracklets of one camera; everybody's tracklets before the other
+    cameras are searched for.
+
+    Returns:
+        By the threshold they are divided by: the gallery's own, or that of the packaged model.
     """
     rng = np.random.default_rng(SEED)
     whole = crowd.embeddings[HEIGHTS[0]]
     distances = pairwise(whole, whole)
-    enrolled, strangers = [], []
+    found: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {
+        "the gallery's own": ([], []),
+        "advised": ([], []),
+    }
     for _ in range(GALLERIES):
         group, camera = rng.choice(np.unique(crowd.people), GROUP, replace=False), rng.integers(CAMERAS)
         held = np.isin(crowd.people, group) & (crowd.cameras == camera)
         known = [(str(one), whole[held & (crowd.people == one)]) for one in np.unique(crowd.people[held])]
-        found = calibrate(Matcher.build(known))
-        if found is None:
+        calibration = calibrate(Matcher.build(known))
+        if calibration is None:
             continue
-        away = distances[:, held].min(1) / found.threshold
+        nearest = distances[:, held].min(1)
         probes, mine = crowd.cameras != camera, np.isin(crowd.people, crowd.people[held])
-        enrolled.append(away[probes & mine])
-        strangers.append(away[probes & ~mine])
-    return np.concatenate(enrolled), np.concatenate(strangers)
+        for name, threshold in zip(found, (calibration.threshold, zoo.advice().threshold), strict=True):
+            found[name][0].append(nearest[probes & mine] / threshold)
+            found[name][1].append(nearest[probes & ~mine] / threshold)
+    return {name: (np.concatenate(own), np.concatenate(others)) for name, (own, others) in found.items()}
 
 
 def by_height(crowd: Crowd) -> dict[int, tuple[float, float, float]]:
@@ -130,15 +138,23 @@ def by_height(crowd: Crowd) -> dict[int, tuple[float, float, float]]:
     return rows
 
 
-def of_video(video: Path, models: VideoModels) -> dict[int, tuple[int, float]]:
-    """By height: people, and tracklets of the second half in percent that find their person in the first."""
+def of_video(video: Path, models: VideoModels) -> dict[int, tuple[float, float, float]]:
+    """The same of a video, within it: the second half of everybody among the first halves at full size."""
     tracks = follow(read(video), models.detector, models.pose)
     known, rows = models.tracklets_of(tracks), {}
+    halves = [own[: len(own) // 2] for own in known]
     for height in HEIGHTS:
         smaller = [Track([shrink(crop, height) for crop in one.crops], one.middles) for one in tracks]
         found = models.tracklets_of(smaller)
-        right = across_halves(known, found) if len(found) == len(known) else float("nan")
-        rows[height] = (len(found), right)
+        if len(found) < len(known):
+            continue
+        own, other = [], []
+        for person, embeddings in enumerate(found):
+            away = np.stack([pairwise(embeddings[len(embeddings) // 2 :], half).min(1) for half in halves])
+            own.extend(away[person])
+            other.extend(np.delete(away, person, axis=0).min(0))
+        right = 100 * float(np.mean(np.array(own) < np.array(other)))
+        rows[height] = (right, float(np.median(own)), float(np.median(other)))
     return rows
 
 
@@ -154,19 +170,19 @@ def main() -> None:
         middle = args.people // 2
         halves = [pool.submit(watch, *some) for some in ((0, middle), (middle, args.people))]
         crowd = join([half.result() for half in halves])
-    enrolled, strangers = thresholds_away(crowd)
-    print(f"FAR = {FAR}; tracklets beyond so many thresholds, {args.people} people, {GROUP} enrolled")
-    for factor in FACTORS:
-        beyond = [100 * float(np.mean(some > factor)) for some in (enrolled, strangers)]
-        print(f"{factor:5.2f}  enrolled {beyond[0]:5.1f} %  strangers {beyond[1]:5.1f} %")
-    print(f"SMALL_PX = {SMALL_PX:g}; rank-1 across cameras, distance to own and to the nearest other")
-    for height, (rank, own, other) in by_height(crowd).items():
-        print(f"{height:4} px  {rank:5.1f} %  {own:.3f}  {other:.3f}")
+    for name, both in thresholds_away(crowd).items():
+        print(f"FAR = {FAR}; tracklets beyond so many thresholds ({name}), {GROUP} of {args.people} enrolled")
+        for factor in FACTORS:
+            beyond = [100 * float(np.mean(some > factor)) for some in both]
+            print(f"{factor:5.2f}  enrolled {beyond[0]:5.1f} %  strangers {beyond[1]:5.1f} %")
+    heights = {"across cameras": by_height(crowd)}
     if args.video:
         models = VideoModels.load(args.detector, args.pose, "demo", FRAMES, 1)
-        print(f"{args.video.name}: people, and tracklets that find their person in the other half")
-        for height, (people, right) in of_video(args.video, models).items():
-            print(f"{height:4} px  {people}  {right:5.1f} %")
+        heights[args.video.name] = of_video(args.video, models)
+    for name, rows in heights.items():
+        print(f"SMALL_PX = {SMALL_PX:g}; rank-1, median distances to own and to the nearest other ({name})")
+        for height, (rank, own, other) in rows.items():
+            print(f"{height:4} px  {rank:5.1f} %  {own:.3f}  {other:.3f}")
 
 
 def join(crowds: Sequence[Crowd]) -> Crowd:
