@@ -15,9 +15,9 @@ from gaitstream.data import Floats
 from gaitstream.errors import GaitstreamError
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.runner import load_detector
-from gaitstream.tune.advice import Advice
-from gaitstream.tune.load import SiteLoad
-from gaitstream.tune.seen import Shot, SiteSeen
+from gaitstream.tune.finding import Finding
+from gaitstream.tune.load import MeasuredLoad
+from gaitstream.tune.seen import SampledPicture, SiteSeen
 from gaitstream.zoo.catalogue import catalogue
 from gaitstream.zoo.fetched import receipt_of
 
@@ -61,7 +61,7 @@ def detectors_here(config: Config, further: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys([config.models.detector.model, *further, *fetched]))
 
 
-def try_detectors(site: SiteSeen, models: Sequence[str]) -> tuple[list[DetectorTried], list[Advice]]:
+def try_detectors(site: SiteSeen, models: Sequence[str]) -> tuple[list[DetectorTried], list[Finding]]:
     """Run each detector over the pictures that were kept; what does not open is said and left out."""
     shots = [(shot, _least_px(site, name)) for name, seen in site.cameras.items() for shot in seen.shots]
     tried, faults = [], []
@@ -69,7 +69,7 @@ def try_detectors(site: SiteSeen, models: Sequence[str]) -> tuple[list[DetectorT
         try:
             detector = load_detector(_with_detector(site.config, model))
         except GaitstreamError as error:
-            faults.append(Advice(("models", "detector"), f"{model} was not tried: {error}"))
+            faults.append(Finding(("models", "detector"), f"{model} was not tried: {error}"))
             continue
         try:
             tried.append(_try(model, detector, shots, site.config.models.detector.score))
@@ -79,8 +79,8 @@ def try_detectors(site: SiteSeen, models: Sequence[str]) -> tuple[list[DetectorT
 
 
 def advise_detector(
-    tried: Sequence[DetectorTried], load: SiteLoad | None, *, unfit: bool = False
-) -> Iterator[Advice]:
+    tried: Sequence[DetectorTried], load: MeasuredLoad | None, *, unfit: bool = False
+) -> Iterator[Finding]:
     """The detectors in figures, and another one to set where it is plainly better or the only one carried.
 
     Args:
@@ -91,21 +91,21 @@ def advise_detector(
     at = ("models", "detector", "model")
     shares = {one.model: _share(one, tried[0], load) for one in tried} if load is not None else {}
     for one in tried:
-        yield Advice(at[:2], _describe(one, shares.get(one.model)))
+        yield Finding(at[:2], _describe(one, shares.get(one.model)))
     if load is None or len(tried) < 2:
         return
     others = tried[1:] if unfit else tried
     if max(one.found for one in others) < ENOUGH_BOXES:
-        yield Advice(at[:2], f"fewer than {ENOUGH_BOXES} people are in the pictures: too few to choose by")
+        yield Finding(at[:2], f"fewer than {ENOUGH_BOXES} people are in the pictures: too few to choose by")
         return
     best = _most([one for one in others if _fits(one, shares)]) if unfit else _choose(tried, shares)
     if best is None:
-        yield Advice(at[:2], f"none of them leaves this machine under {HEADROOM:.0%} at these rates")
+        yield Finding(at[:2], f"none of them leaves this machine under {HEADROOM:.0%} at these rates")
     elif best is not tried[0]:
-        yield Advice(at, _why(best, tried[0], shares, unfit=unfit), best.model)
+        yield Finding(at, _why(best, tried[0], shares, unfit=unfit), best.model)
 
 
-def _share(one: DetectorTried, now: DetectorTried, load: SiteLoad) -> float:
+def _share(one: DetectorTried, now: DetectorTried, load: MeasuredLoad) -> float:
     """Of this machine with a detector: as much dearer in the run as it is alone."""
     return load.share(detect_ms=load.detect_ms * one.picture_ms / now.picture_ms)
 
@@ -159,7 +159,7 @@ def _least_px(site: SiteSeen, camera: str) -> float:
 
 
 def _try(
-    model: str, detector: DetectorModel, shots: Sequence[tuple[Shot, float]], score: float
+    model: str, detector: DetectorModel, shots: Sequence[tuple[SampledPicture, float]], score: float
 ) -> DetectorTried:
     found, again, known = 0, 0, 0
     for shot, least_px in shots:
@@ -180,7 +180,9 @@ def found_again(known: Floats, boxes: Floats) -> int:
     return int((box_iou_batch(known, boxes).max(axis=1) >= SAME).sum())
 
 
-def _picture_ms(detector: DetectorModel, shots: Sequence[tuple[Shot, float]], score: float) -> float:
+def _picture_ms(
+    detector: DetectorModel, shots: Sequence[tuple[SampledPicture, float]], score: float
+) -> float:
     """Median time of a picture, warm; for at least a second."""
     times: list[float] = []
     begun_s = time.perf_counter()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gaitstream.tune.advice import Advice
 from gaitstream.tune.detectors import advise_detector, detectors_here, try_detectors
+from gaitstream.tune.finding import Finding
 from gaitstream.tune.load import measured_load
 from gaitstream.tune.people import advise_people
 from gaitstream.tune.places import advise_regions
@@ -17,7 +17,7 @@ PACKAGED = "demo"
 """Name of the models that ship with the package."""
 
 
-def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Advice]:
+def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Finding]:
     """What to set and what to know, the cameras' first.
 
     Args:
@@ -40,7 +40,7 @@ def advise(site: SiteSeen, detectors: Sequence[str] = ()) -> list[Advice]:
     ]
 
 
-def _synthetic(site: SiteSeen) -> Iterator[Advice]:
+def _synthetic(site: SiteSeen) -> Iterator[Finding]:
     """Packaged models before real cameras: they know the synthetic world alone."""
     models = site.config.models
     networks = {"detector": models.detector.model, "pose": models.pose.model if models.pose else ""}
@@ -48,7 +48,7 @@ def _synthetic(site: SiteSeen) -> Iterator[Advice]:
     packaged = [name for name, model in {**networks, **recognizers}.items() if model == PACKAGED]
     real = _real(site)
     if packaged and real:
-        yield Advice(
+        yield Finding(
             ("models",),
             f"the packaged {', '.join(packaged)} know the synthetic world alone, and {', '.join(real)} may "
             "show people: 'gaitstream models list' has others",
@@ -60,12 +60,12 @@ def _real(site: SiteSeen) -> list[str]:
     return [name for name, seen in site.cameras.items() if seen.camera.url.scheme != "synth"]
 
 
-def _absent(site: SiteSeen) -> Iterator[Advice]:
+def _absent(site: SiteSeen) -> Iterator[Finding]:
     """Cameras of which nothing can be said."""
     for index, camera in enumerate(site.config.cameras):
         seen = site.cameras.get(camera.id)
         if seen is None:
-            yield Advice(("cameras", index), "not enabled: not watched, nothing is set")
+            yield Finding(("cameras", index), "not enabled: not watched, nothing is set")
         elif seen.size is None:
             why = seen.counters.reason or "none came in the time"
-            yield Advice(("cameras", index), f"gave no picture, nothing is set: {why}")
+            yield Finding(("cameras", index), f"gave no picture, nothing is set: {why}")

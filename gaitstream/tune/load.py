@@ -17,7 +17,7 @@ BUSY = 95
 
 
 @dataclass(frozen=True, slots=True)
-class CameraLoad:
+class CameraDemand:
     """What one camera asks: frames a second, people in a busy picture, detection on every how many frames."""
 
     fps: float
@@ -26,7 +26,7 @@ class CameraLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class SiteLoad:
+class MeasuredLoad:
     """Costs of this machine and what the cameras ask of it.
 
     Attributes:
@@ -39,7 +39,7 @@ class SiteLoad:
     detect_ms: float
     track_ms: float
     person_ms: float
-    cameras: Mapping[str, CameraLoad]
+    cameras: Mapping[str, CameraDemand]
 
     def share(self, *, factor: float = 1.0, every: int = 1, detect_ms: float | None = None) -> float:
         """Share of this machine's time when all cameras are busy at once; over 1 frames are dropped.
@@ -57,7 +57,7 @@ class SiteLoad:
         )  # fmt: skip
 
 
-def measured_load(site: SiteSeen) -> SiteLoad | None:
+def measured_load(site: SiteSeen) -> MeasuredLoad | None:
     """The load of the cameras that gave pictures; None where costs are not known."""
     seen = [one for _, one in site.watched if one.analysed_fps]
     frames = sum(len(one.people) for one in seen)
@@ -67,12 +67,12 @@ def measured_load(site: SiteSeen) -> SiteLoad | None:
     persons = sum(sum(one.people) for one in seen)
     totals = {name: histogram.total for name, histogram in site.counters.stages.items()}
     detect, track = totals.pop("detect", 0.0), totals.pop("track", 0.0)
-    return SiteLoad(
+    return MeasuredLoad(
         detect_ms=detect / detected,
         track_ms=track / frames,
         person_ms=sum(totals.values()) / persons if persons else 0.0,
         cameras={
-            one.camera.id: CameraLoad(
+            one.camera.id: CameraDemand(
                 one.analysed_fps or 0.0, float(np.percentile(one.people, BUSY)), one.camera.detect_every
             )
             for one in seen

@@ -10,7 +10,7 @@ import numpy as np
 from gaitstream.data import Reason
 from gaitstream.pipeline.verdict import SMALL_PX
 from gaitstream.telemetry.display import HINTS
-from gaitstream.tune.advice import Advice
+from gaitstream.tune.finding import Finding
 from gaitstream.tune.seen import CameraSeen, SiteSeen
 
 ENOUGH_PEOPLE = 10
@@ -24,19 +24,19 @@ MANY_LOST = 0.25
 """Share of the person-frames from which on the reason why they are lost is worth a line."""
 
 
-def advise_people(site: SiteSeen) -> Iterator[Advice]:
+def advise_people(site: SiteSeen) -> Iterator[Finding]:
     """What to know of each camera's people, and their least height where enough of them were seen."""
     for index, seen in site.watched:
         persons = seen.persons
         if not persons:
             short = len(seen.tracks)
             brief = f"; {short} tracks were too short to be anybody" if short else ""
-            yield Advice(
+            yield Finding(
                 ("cameras", index),
                 f"nobody was seen in {_minutes(seen)}{brief}: nothing is set by people",
             )
             continue
-        yield Advice(("cameras", index), _describe(seen))
+        yield Finding(("cameras", index), _describe(seen))
         yield from _least_height(site, index, seen)
         yield from _lost(index, seen)
 
@@ -56,11 +56,11 @@ def _describe(seen: CameraSeen) -> str:
     return said
 
 
-def _least_height(site: SiteSeen, index: int, seen: CameraSeen) -> Iterator[Advice]:
+def _least_height(site: SiteSeen, index: int, seen: CameraSeen) -> Iterator[Finding]:
     """The highest limit that costs no walks, at most the height from which on gaits are told well."""
     at = ("cameras", index, "thresholds", "min_height_px")
     if len(seen.persons) < ENOUGH_PEOPLE:
-        yield Advice(
+        yield Finding(
             ("cameras", index),
             f"min_height_px: {len(seen.persons)} tracks are too few to set it, it takes {ENOUGH_PEOPLE}",
         )
@@ -76,7 +76,7 @@ def _least_height(site: SiteSeen, index: int, seen: CameraSeen) -> Iterator[Advi
         if (np.concatenate(full) < least).mean() < WORTH:
             return
         if kept >= KEPT * len(full):
-            yield Advice(
+            yield Finding(
                 at,
                 f"{kept} of the {len(full)} tracks that fill a window of {length} frames still do without "
                 f"frames of people under {least:.0f} px, whose gait is hard to tell",
@@ -85,14 +85,14 @@ def _least_height(site: SiteSeen, index: int, seen: CameraSeen) -> Iterator[Advi
             return
 
 
-def _lost(index: int, seen: CameraSeen) -> Iterator[Advice]:
+def _lost(index: int, seen: CameraSeen) -> Iterator[Finding]:
     """Why many person-frames are no evidence, with the setting to look at."""
     reasons = Counter(sight.reason for track in seen.persons for sight in track.sights)
     total = sum(reasons.values())
     for reason, count in reasons.most_common():
         if reason is None or reason in (Reason.SETTLED, Reason.OVERLOAD) or count < MANY_LOST * total:
             continue
-        yield Advice(
+        yield Finding(
             ("cameras", index), f"{count / total:.0%} of the person-frames are {reason}: {HINTS[reason]}"
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.tune.advice import Advice
+from gaitstream.tune.finding import Finding
 from gaitstream.tune.seen import CameraSeen, SiteSeen
 
 ENOUGH_WALKS = 20
@@ -19,7 +19,7 @@ ROOM = 0.02
 SIDES = ("left", "top", "right", "bottom")
 
 
-def advise_regions(site: SiteSeen) -> Iterator[Advice]:
+def advise_regions(site: SiteSeen) -> Iterator[Finding]:
     """A region for each camera that has none, where parts of its picture give people but no evidence."""
     for index, seen in site.watched:
         if seen.camera.regions or seen.size is None:
@@ -27,7 +27,7 @@ def advise_regions(site: SiteSeen) -> Iterator[Advice]:
         walks = sum(bool(track.evidence) for track in seen.persons)
         if walks < ENOUGH_WALKS:
             if walks:
-                yield Advice(
+                yield Finding(
                     ("cameras", index),
                     f"regions: {walks} tracks with evidence are too few to draw any, it takes {ENOUGH_WALKS}",
                 )
@@ -35,18 +35,18 @@ def advise_regions(site: SiteSeen) -> Iterator[Advice]:
         yield from _region(index, seen, seen.size)
 
 
-def _region(index: int, seen: CameraSeen, size: tuple[int, int]) -> Iterator[Advice]:
+def _region(index: int, seen: CameraSeen, size: tuple[int, int]) -> Iterator[Finding]:
     bounds, cut = cut_sides(seen, size)
     if not cut:
         return
     left, top, right, bottom = bounds
-    yield Advice(
+    yield Finding(
         ("cameras", index, "regions"),
         f"people whose feet are at the {' and '.join(cut)} of the picture were never evidence; look at it, "
         "and widen it where somebody may walk",
         [[[left, top], [right, top], [right, bottom], [left, bottom]]],
     )
-    yield Advice(("cameras", index, "region_size"), "the size the region is drawn on", list(size))
+    yield Finding(("cameras", index, "region_size"), "the size the region is drawn on", list(size))
 
 
 def cut_sides(seen: CameraSeen, size: tuple[int, int]) -> tuple[list[int], list[str]]:

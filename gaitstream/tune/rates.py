@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from gaitstream.bench.plan import HEADROOM
-from gaitstream.tune.advice import Advice
 from gaitstream.tune.cores import MOST_OTHERS
-from gaitstream.tune.load import SiteLoad
+from gaitstream.tune.finding import Finding
+from gaitstream.tune.load import MeasuredLoad
 from gaitstream.tune.people import ENOUGH_PEOPLE
 from gaitstream.tune.seen import CameraSeen, SiteSeen
 
@@ -21,13 +21,13 @@ DETECT_EVERY = (1, 2, 3)
 HALF = 0.5
 
 
-def advise_rates(site: SiteSeen, load: SiteLoad | None) -> Iterator[Advice]:
+def advise_rates(site: SiteSeen, load: MeasuredLoad | None) -> Iterator[Finding]:
     """What to set so that windows fill, and that the machine carries them."""
     if load is None:
-        yield Advice(("cameras",), f"{_why_unknown(site)}: no rate is set")
+        yield Finding(("cameras",), f"{_why_unknown(site)}: no rate is set")
         return
     share = load.share()
-    yield Advice(("cameras",), _describe(load, share))
+    yield Finding(("cameras",), _describe(load, share))
     if share > HEADROOM:
         yield from _lower(site, load)
     else:
@@ -35,7 +35,7 @@ def advise_rates(site: SiteSeen, load: SiteLoad | None) -> Iterator[Advice]:
     for index, seen in site.watched:
         sent, asked = seen.sent_fps, seen.camera.fps
         if sent is not None and asked is not None and sent < 0.9 * asked:
-            yield Advice(
+            yield Finding(
                 ("cameras", index), f"sends {sent:.1f} frames a second of the {asked:g} that are asked for"
             )
 
@@ -50,7 +50,7 @@ def least_fps(site: SiteSeen, seen: CameraSeen) -> float | None:
     return max(LEAST_FPS, fps * length / float(np.median(counts)))
 
 
-def _describe(load: SiteLoad, share: float) -> str:
+def _describe(load: MeasuredLoad, share: float) -> str:
     frames = sum(one.fps for one in load.cameras.values())
     people = sum(one.fps * one.people for one in load.cameras.values())
     carried = "which it carries" if share <= HEADROOM else f"more than the {HEADROOM:.0%} it should have"
@@ -70,7 +70,7 @@ def _why_unknown(site: SiteSeen) -> str:
     return "too few pictures came to know what they cost here"
 
 
-def _lower(site: SiteSeen, load: SiteLoad) -> Iterator[Advice]:
+def _lower(site: SiteSeen, load: MeasuredLoad) -> Iterator[Finding]:
     """Fewer frames where walks allow it, else rarer detection, until the machine carries them."""
     seen = [(index, one) for index, one in site.watched if one.camera.id in load.cameras]
     least = {one.camera.id: least_fps(site, one) or LEAST_FPS for _, one in seen}
@@ -79,7 +79,7 @@ def _lower(site: SiteSeen, load: SiteLoad) -> Iterator[Advice]:
         if all(factor * load.cameras[name].fps >= fps for name, fps in least.items()):
             break
     else:
-        yield Advice(
+        yield Finding(
             ("cameras",),
             f"no rate of at least {LEAST_FPS:g} frames a second fits, with detection on every "
             f"{DETECT_EVERY[-1]}rd: fewer cameras here, a faster detector, or more machines: gaitstream plan",
@@ -88,9 +88,9 @@ def _lower(site: SiteSeen, load: SiteLoad) -> Iterator[Advice]:
     for index, one in seen:
         fps = math.floor(2 * factor * load.cameras[one.camera.id].fps) / 2
         if factor < 1:
-            yield Advice(("cameras", index, "fps"), _why_lower(site, one), fps)
+            yield Finding(("cameras", index, "fps"), _why_lower(site, one), fps)
         if every > 1:
-            yield Advice(
+            yield Finding(
                 ("cameras", index, "detect_every"),
                 "people are looked for less often, and followed in between",
                 every * one.camera.detect_every,
@@ -105,7 +105,7 @@ def _why_lower(site: SiteSeen, seen: CameraSeen) -> str:
     return f"{said}; half of the walks still fill a window at {least:.1f}"
 
 
-def _raise(site: SiteSeen, load: SiteLoad) -> Iterator[Advice]:
+def _raise(site: SiteSeen, load: MeasuredLoad) -> Iterator[Finding]:
     """More frames where most walks are too short to fill a window and the camera sends more."""
     rule = site.config.tracklets
     for index, seen in site.watched:
@@ -119,9 +119,9 @@ def _raise(site: SiteSeen, load: SiteLoad) -> Iterator[Advice]:
         needed = float(math.ceil(fps * rule.length / middle))
         said = f"half of the people give fewer than {middle + 1:.0f} frames, and a window takes {rule.length}"
         if needed <= sent and load.share(factor=needed / fps) <= HEADROOM:
-            yield Advice(("cameras", index, "fps"), f"{said}: at {needed:g} half of them fill one", needed)
+            yield Finding(("cameras", index, "fps"), f"{said}: at {needed:g} half of them fill one", needed)
         else:
-            yield Advice(
+            yield Finding(
                 ("cameras", index),
                 f"{said}: a longer view, or a smaller tracklets.length for provisional answers",
             )

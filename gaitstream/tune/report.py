@@ -10,42 +10,42 @@ from typing import Any
 from gaitstream.config.cams_file import CamsFile
 from gaitstream.config.reading import Location, name
 from gaitstream.config.schema import Config
-from gaitstream.tune.advice import Advice
+from gaitstream.tune.finding import Finding
 
 MARK = "tuned:"
 
 
-def describe(found: Sequence[Advice], config: Config) -> Iterator[str]:
+def describe(found: Sequence[Finding], config: Config) -> Iterator[str]:
     """A line each, under a heading for the site and for each camera."""
-    by_place: dict[str, list[Advice]] = {"": []}
+    by_place: dict[str, list[Finding]] = {"": []}
     for one in found:
         by_place.setdefault(camera_of(one, config), []).append(one)
-    for camera, advice in by_place.items():
-        if advice:
+    for camera, findings in by_place.items():
+        if findings:
             yield f"camera {camera}" if camera else "the site"
-        for one in advice:
+        for one in findings:
             yield (
                 f"  set {_key(one)}: {one.value!r}: {one.said}" if one.value is not None else f"  {one.said}"
             )
 
 
-def as_data(one: Advice, config: Config) -> dict[str, Any]:
-    """An advice as plain data."""
+def as_data(one: Finding, config: Config) -> dict[str, Any]:
+    """A finding as plain data."""
     return {"camera": camera_of(one, config), "at": name(one.at), "value": one.value, "said": one.said}
 
 
-def camera_of(one: Advice, config: Config) -> str:
-    """The camera an advice is about; empty for the site."""
+def camera_of(one: Finding, config: Config) -> str:
+    """The camera a finding is about; empty for the site."""
     if len(one.at) > 1 and one.at[0] == "cameras" and isinstance(one.at[1], int):
         return config.cameras[one.at[1]].id
     return ""
 
 
-def _key(one: Advice) -> str:
+def _key(one: Finding) -> str:
     return name(one.at[2:] if one.at[0] == "cameras" else one.at)
 
 
-def write(found: Sequence[Advice], config: Config, source: Path, to: Path, when: datetime) -> int:
+def write(found: Sequence[Finding], config: Config, source: Path, to: Path, when: datetime) -> int:
     """Write the file with what is to be set, a comment above each key and each camera.
 
     Args:

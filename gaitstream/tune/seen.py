@@ -50,7 +50,7 @@ class TrackSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class SampledPicture:
     """One picture of a camera, BGR uint8, and the boxes of those tracked in it who are evidence, `[n, 4]`."""
 
     image: Image
@@ -78,7 +78,7 @@ class CameraSeen:
     counters: CameraCounters = field(default_factory=CameraCounters)
     people: list[int] = field(default_factory=list)
     tracks: dict[int, TrackSeen] = field(default_factory=dict)
-    shots: list[Shot] = field(default_factory=list)
+    shots: list[SampledPicture] = field(default_factory=list)
     first: tuple[int, int] = (0, 0)
     last: tuple[int, int] = (0, 0)
     steps_s: list[float] = field(default_factory=list)
@@ -124,7 +124,7 @@ class CameraSeen:
             self.tracks.setdefault(person.track, TrackSeen()).sights.append(sight)
         if self.strip.is_due():
             whole = [person.box for person in persons if person.rejected is None]
-            self.shots.append(Shot(frame.image.copy(), np.array(whole, np.float32).reshape(-1, 4)))
+            self.shots.append(SampledPicture(frame.image.copy(), np.array(whole, np.float32).reshape(-1, 4)))
             if len(self.shots) > PICTURES:
                 self.shots = self.shots[::2]
 
@@ -177,7 +177,7 @@ class SiteSeen:
                 yield index, seen
 
 
-class SiteWatcher(Observer):
+class SightingCollector(Observer):
     """Takes in what a run sees of a site."""
 
     def __init__(self, site: SiteSeen) -> None:

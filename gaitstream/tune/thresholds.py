@@ -17,7 +17,7 @@ from gaitstream.errors import GalleryError
 from gaitstream.gallery.calibration import Calibration, conclude
 from gaitstream.gallery.searches import Search, part_distances
 from gaitstream.pipeline.known import open_configured
-from gaitstream.tune.advice import Advice
+from gaitstream.tune.finding import Finding
 from gaitstream.tune.seen import SiteSeen, WindowSeen
 
 ENOUGH_TRACKS = 10
@@ -25,52 +25,52 @@ ENOUGH_TRACKS = 10
 AT = ("gallery",)
 
 
-def advise_thresholds(site: SiteSeen) -> Iterator[Advice]:
+def advise_thresholds(site: SiteSeen) -> Iterator[Finding]:
     """Threshold and margin to begin with, or why there are none."""
     models = list(site.config.models.recognizers)
     if len(models) != 1:
         how = "no recognizer is configured" if not models else f"distances of {len(models)} models are fused"
-        yield Advice(AT, f"threshold: {how}: none is set")
+        yield Finding(AT, f"threshold: {how}: none is set")
         return
     if (known := _of_gallery(site, models[0])) is not None:
         yield known
         return
     if site.config.gallery.threshold is not None:
-        yield Advice(AT, "threshold: the file's own stays")
+        yield Finding(AT, "threshold: the file's own stays")
         return
-    advice = zoo.advice()
-    if site.fingerprints.get(models[0]) == advice.fingerprint:
-        said = f"of the packaged model: {advice.fpir:.1%} of strangers are given a name at it"
-        yield from _set(said, advice.threshold, advice.margin)
+    packaged = zoo.advice()
+    if site.fingerprints.get(models[0]) == packaged.fingerprint:
+        said = f"of the packaged model: {packaged.fpir:.1%} of strangers are given a name at it"
+        yield from _set(said, packaged.threshold, packaged.margin)
         return
     yield from _from_walks(site.windows.get(models[0], []))
 
 
-def _of_gallery(site: SiteSeen, model: str) -> Advice | None:
+def _of_gallery(site: SiteSeen, model: str) -> Finding | None:
     """What the gallery says, where there is one that has a threshold."""
     try:
         gallery = open_configured(site.config)
     except GalleryError as error:
-        return Advice(AT, f"threshold: the gallery was not asked: {error}")
+        return Finding(AT, f"threshold: the gallery was not asked: {error}")
     if gallery is None:
         return None
     with gallery:
         threshold, _ = gallery.thresholds(model)
     if threshold is None:
         return None
-    return Advice(
+    return Finding(
         AT, f"threshold: the gallery has its own, {threshold:.4f}; 'gallery info' says how good it is"
     )
 
 
-def _from_walks(windows: Sequence[WindowSeen]) -> Iterator[Advice]:
+def _from_walks(windows: Sequence[WindowSeen]) -> Iterator[Finding]:
     searches = searches_of(windows)
     apart, company = (
         sum(one.genuine is not None for one in searches),
         sum(bool(one.others) for one in searches),
     )
     if min(apart, company) < ENOUGH_TRACKS:
-        yield Advice(
+        yield Finding(
             AT,
             f"threshold: {apart} tracks with two windows apart and {company} with company are too few to "
             f"choose by, it takes {ENOUGH_TRACKS} of each; a gallery has its own once people are enrolled",
@@ -78,7 +78,7 @@ def _from_walks(windows: Sequence[WindowSeen]) -> Iterator[Advice]:
         return
     found = conclude(searches)
     if found is None or not _divides(searches, found):
-        yield Advice(
+        yield Finding(
             AT, "threshold: windows of one walk and of different people are about as far apart: none is set"
         )
         return
@@ -122,6 +122,6 @@ def _meet(mine: Sequence[WindowSeen], theirs: Sequence[WindowSeen]) -> bool:
     return mine[0].first_ns <= theirs[-1].last_ns and theirs[0].first_ns <= mine[-1].last_ns
 
 
-def _set(said: str, threshold: float, margin: float) -> Iterator[Advice]:
-    yield Advice((*AT, "threshold"), said, round(threshold, 4))
-    yield Advice((*AT, "margin"), "least lead over the second person, from the same", round(margin, 4))
+def _set(said: str, threshold: float, margin: float) -> Iterator[Finding]:
+    yield Finding((*AT, "threshold"), said, round(threshold, 4))
+    yield Finding((*AT, "margin"), "least lead over the second person, from the same", round(margin, 4))

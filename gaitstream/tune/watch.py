@@ -13,7 +13,7 @@ from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.timed import stopping_after
 from gaitstream.telemetry.stats import CameraCounters
 from gaitstream.tune.cores import CoresTaken
-from gaitstream.tune.seen import CameraSeen, SiteSeen, SiteWatcher
+from gaitstream.tune.seen import CameraSeen, SightingCollector, SiteSeen
 
 Around = Callable[[Runner], AbstractContextManager[None]]
 """A context for as long as a run lasts: signals that end it, a live table."""
@@ -40,7 +40,7 @@ def watch_site(config: Config, seconds: float, around: tuple[Around, ...] = ()) 
     own = config.model_copy(update={"gallery": GallerySection()})
     with ExitStack() as stack:
         pipeline = stack.enter_context(
-            Pipeline(own, observers=[SiteWatcher(site)], realtime=any(map(is_live, cameras)))
+            Pipeline(own, observers=[SightingCollector(site)], realtime=any(map(is_live, cameras)))
         )
         for context in around:
             stack.enter_context(context(pipeline))

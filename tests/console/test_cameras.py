@@ -12,7 +12,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from tests.console.conftest import BASE, PASSWORD, log_in
 
 TEXT = """\
@@ -40,7 +40,7 @@ def cams(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(tmp_path: Path, cams: Path, gallery: Path) -> Any:
-    site = Site.open(ConsoleOptions(tmp_path / "state", cameras=cams, gallery=gallery, key="none"))
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cams, gallery=gallery, key="none"))
     site.accounts.add("boss", PASSWORD, Role.ADMINISTRATOR)
     browser = TestClient(create_app(site), base_url=BASE, follow_redirects=False)
     log_in(browser, "boss", PASSWORD)

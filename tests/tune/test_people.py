@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaitstream.data import Reason
 from gaitstream.pipeline.verdict import SMALL_PX
 from gaitstream.telemetry.display import HINTS
-from gaitstream.tune.advice import Advice
+from gaitstream.tune.finding import Finding
 from gaitstream.tune.people import ENOUGH_PEOPLE, advise_people
 from gaitstream.tune.places import ENOUGH_WALKS, USELESS_TRACKS, advise_regions
 from tests.tune.sites import SIZE, camera, site, walk
@@ -13,7 +13,7 @@ from tests.tune.sites import SIZE, camera, site, walk
 HEIGHT = ("cameras", 0, "thresholds", "min_height_px")
 
 
-def settings(found: list[Advice]) -> dict[object, object]:
+def settings(found: list[Finding]) -> dict[object, object]:
     return {one.at: one.value for one in found if one.value is not None}
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaitstream.tune.advice import Advice
 from gaitstream.tune.cores import CoresTaken
 from gaitstream.tune.detectors import DetectorTried, advise_detector, found_again
-from gaitstream.tune.load import CameraLoad, SiteLoad, measured_load
+from gaitstream.tune.finding import Finding
+from gaitstream.tune.load import CameraDemand, MeasuredLoad, measured_load
 from gaitstream.tune.people import ENOUGH_PEOPLE
 from gaitstream.tune.rates import LEAST_FPS, advise_rates
 from gaitstream.tune.seen import SiteSeen
 from tests.tune.sites import camera, costs, site, walk
 
 
-def settings(found: list[Advice]) -> dict[object, object]:
+def settings(found: list[Finding]) -> dict[object, object]:
     return {one.at: one.value for one in found if one.value is not None}
 
 
@@ -97,7 +97,7 @@ def test_a_camera_that_sends_less_than_is_asked_for_is_named() -> None:
     assert any("sends 15.0 frames a second of the 30 that are asked for" in one.said for one in found)
 
 
-LOAD = SiteLoad(detect_ms=10.0, track_ms=0.0, person_ms=0.0, cameras={"gate": CameraLoad(15.0, 2.0, 1)})
+LOAD = MeasuredLoad(detect_ms=10.0, track_ms=0.0, person_ms=0.0, cameras={"gate": CameraDemand(15.0, 2.0, 1)})
 
 
 def tried(model: str, ms: float, found: int, again: float | None = 1.0) -> DetectorTried:
@@ -123,7 +123,7 @@ def test_a_detector_is_set_where_it_is_plainly_better_and_carried(
 
 
 def test_a_detector_that_is_not_carried_gives_way_to_one_that_is() -> None:
-    heavy = SiteLoad(detect_ms=80.0, track_ms=0.0, person_ms=0.0, cameras=LOAD.cameras)
+    heavy = MeasuredLoad(detect_ms=80.0, track_ms=0.0, person_ms=0.0, cameras=LOAD.cameras)
     found = list(advise_detector([tried("m", 80.0, 90), tried("nano", 10.0, 50, 0.97)], heavy))
     assert settings(found) == {("models", "detector", "model"): "nano"}
     assert settings(list(advise_detector([tried("m", 80.0, 90), tried("s", 70.0, 88)], heavy))) == {}

@@ -10,7 +10,7 @@ import pytest
 from gaitstream import zoo
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
-from gaitstream.tune.advice import Advice
+from gaitstream.tune.finding import Finding
 from gaitstream.tune.seen import SiteSeen, WindowSeen
 from gaitstream.tune.thresholds import ENOUGH_TRACKS, advise_thresholds, searches_of
 from tests.tune.sites import site
@@ -41,7 +41,7 @@ def seen(walks: list[WindowSeen], **values: object) -> SiteSeen:
     return one
 
 
-def settings(found: list[Advice]) -> dict[object, object]:
+def settings(found: list[Finding]) -> dict[object, object]:
     return {one.at[-1]: one.value for one in found if one.value is not None}
 
 

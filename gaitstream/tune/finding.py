@@ -9,7 +9,7 @@ from gaitstream.config.reading import Location
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class Finding:
     """What to set where, and why.
 
     Attributes:
