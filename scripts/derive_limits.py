@@ -43,6 +43,10 @@ HEIGHTS = (200, 128, 100, 85, 70, 56, 44, 32)
 CROP_ROOM = 1.25
 """A crop shows the box enlarged by this."""
 GROUP, GALLERIES = 8, 200
+MISSED = 0.5
+"""Percent of the tracklets of enrolled people that may be taken for strangers'."""
+GROWN = 1.05
+"""How much further from one's own a smaller picture may be."""
 
 
 @dataclass(frozen=True)
@@ -170,19 +174,34 @@ def main() -> None:
         middle = args.people // 2
         halves = [pool.submit(watch, *some) for some in ((0, middle), (middle, args.people))]
         crowd = join([half.result() for half in halves])
-    for name, both in thresholds_away(crowd).items():
-        print(f"FAR = {FAR}; tracklets beyond so many thresholds ({name}), {GROUP} of {args.people} enrolled")
-        for factor in FACTORS:
-            beyond = [100 * float(np.mean(some > factor)) for some in both]
-            print(f"{factor:5.2f}  enrolled {beyond[0]:5.1f} %  strangers {beyond[1]:5.1f} %")
     heights = {"across cameras": by_height(crowd)}
     if args.video:
         models = VideoModels.load(args.detector, args.pose, "demo", FRAMES, 1)
         heights[args.video.name] = of_video(args.video, models)
+    tell_far(thresholds_away(crowd))
+    tell_small(heights)
+
+
+def tell_far(away: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Print whom each factor takes for a stranger, and the smallest that misses hardly anybody."""
+    for name, both in away.items():
+        print(f"tracklets beyond so many thresholds ({name})")
+        rows = {factor: [100 * float(np.mean(some > factor)) for some in both] for factor in FACTORS}
+        for factor, (enrolled, strangers) in rows.items():
+            print(f"{factor:5.2f}  enrolled {enrolled:5.1f} %  strangers {strangers:5.1f} %")
+        fit = [factor for factor, (enrolled, _) in rows.items() if enrolled <= MISSED]
+        print(f"at most {MISSED:g} % of the enrolled: {min(fit, default=float('nan'))}; FAR is {FAR}")
+
+
+def tell_small(heights: dict[str, dict[int, tuple[float, float, float]]]) -> None:
+    """Print what smaller pictures cost, and the smallest that cost little."""
     for name, rows in heights.items():
-        print(f"SMALL_PX = {SMALL_PX:g}; rank-1, median distances to own and to the nearest other ({name})")
+        print(f"rank-1, median distances to one's own and to the nearest other ({name})")
         for height, (rank, own, other) in rows.items():
             print(f"{height:4} px  {rank:5.1f} %  {own:.3f}  {other:.3f}")
+        most = GROWN * rows[HEIGHTS[0]][1]
+        fit = [height for height in rows if all(rows[one][1] <= most for one in rows if one >= height)]
+        print(f"at most {GROWN - 1:.0%} further from one's own: {min(fit)} px; SMALL_PX is {SMALL_PX:g}")
 
 
 def join(crowds: Sequence[Crowd]) -> Crowd:

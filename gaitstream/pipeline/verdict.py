@@ -17,8 +17,9 @@ from gaitstream.pipeline.known import DecisionLimits
 K = TypeVar("K")
 """What names a person: an index of the running gallery, or an id."""
 
-FAR = 1.5
-"""Distances beyond this many thresholds are those of strangers, and of people whose gait is not seen."""
+FAR = 1.25
+"""Distances beyond this many thresholds are those of strangers, and of people whose gait is not seen: fewer than
+1 in 200 of enrolled people's are (docs/tuning.md; scripts/derive_limits.py)."""
 SMALL_PX = 85.0
 """A third of the 256 pixels of height that the models look at: what is smaller is mostly interpolated."""
 SPOILS_GAIT = frozenset(
