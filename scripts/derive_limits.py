@@ -37,7 +37,7 @@ from gaitstream.synth.render import Renderer
 from gaitstream.synth.studio import sample_camera, sample_pass
 
 SEED = 51966
-FACTORS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0)
+FACTORS = (1.0, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45, 1.5, 1.75)
 HEIGHTS = (200, 128, 100, 85, 70, 56, 44, 32)
 """Pixels of the box, largest first; what is smaller to begin with stays as it is."""
 CROP_ROOM = 1.25
