@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,11 @@ class MeasuredLoad:
     track_ms: float
     person_ms: float
     cameras: Mapping[str, CameraDemand]
+
+    def with_fps(self, camera: str, fps: float) -> MeasuredLoad:
+        """The same with another rate of one camera."""
+        other = replace(self.cameras[camera], fps=fps)
+        return replace(self, cameras={**self.cameras, camera: other})
 
     def share(self, *, factor: float = 1.0, every: int = 1, detect_ms: float | None = None) -> float:
         """Share of this machine's time when all cameras are busy at once; over 1 frames are dropped.

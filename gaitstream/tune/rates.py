@@ -118,7 +118,9 @@ def _raise(site: SiteSeen, load: MeasuredLoad) -> Iterator[Finding]:
             continue
         needed = float(math.ceil(fps * rule.length / middle))
         said = f"half of the people give fewer than {middle + 1:.0f} frames, and a window takes {rule.length}"
-        if needed <= sent and load.share(factor=needed / fps) <= HEADROOM:
+        more = load.with_fps(seen.camera.id, needed)
+        if needed <= sent and more.share() <= HEADROOM:
+            load = more
             yield Finding(("cameras", index, "fps"), f"{said}: at {needed:g} half of them fill one", needed)
         else:
             yield Finding(

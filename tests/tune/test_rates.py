@@ -80,6 +80,15 @@ def test_short_walks_ask_for_more_frames_where_the_camera_sends_them(
     assert settings(list(advise_rates(seen, measured_load(seen)))) == expected
 
 
+def test_rates_are_raised_as_far_as_all_of_them_together_are_carried() -> None:
+    """Each would fit alone, at 23 frames a second; together they would not."""
+    seen = walked(20, cameras=3)
+    costs(seen, detect_ms=11.0, person_ms=3.0)
+    found = list(advise_rates(seen, measured_load(seen)))
+    assert settings(found) == {("cameras", 0, "fps"): 23.0}
+    assert len([one for one in found if "a longer view" in one.said]) == 2
+
+
 def test_after_few_pictures_no_rate_is_set() -> None:
     seen = site()
     walk(seen.cameras["gate"], 60)
