@@ -41,22 +41,21 @@ class MeasuredLoad:
     person_ms: float
     cameras: Mapping[str, CameraDemand]
 
-    def with_fps(self, camera: str, fps: float) -> MeasuredLoad:
-        """The same with another rate of one camera."""
-        other = replace(self.cameras[camera], fps=fps)
-        return replace(self, cameras={**self.cameras, camera: other})
+    def with_fps(self, rates: Mapping[str, float]) -> MeasuredLoad:
+        """The same with other rates of some cameras."""
+        changed = {name: replace(self.cameras[name], fps=fps) for name, fps in rates.items()}
+        return replace(self, cameras={**self.cameras, **changed})
 
-    def share(self, *, factor: float = 1.0, every: int = 1, detect_ms: float | None = None) -> float:
+    def share(self, *, every: int = 1, detect_ms: float | None = None) -> float:
         """Share of this machine's time when all cameras are busy at once; over 1 frames are dropped.
 
         Args:
-            factor: of the frames that the cameras are asked for.
             every: detection on every k-th of the pictures that are detected on now.
             detect_ms: of another detector.
         """
         detect = self.detect_ms if detect_ms is None else detect_ms
         return sum(
-            factor * one.fps / 1e3
+            one.fps / 1e3
             * (detect / (one.detect_every * every) + self.track_ms + one.people * self.person_ms)
             for one in self.cameras.values()
         )  # fmt: skip

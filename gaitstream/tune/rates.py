@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -18,7 +18,8 @@ LEAST_FPS = 8.0
 """Fewer show a step, half a second long, in under four pictures."""
 DETECT_EVERY = (1, 2, 3)
 """How rarely people may be looked for, before fewer frames are analysed than walks need."""
-HALF = 0.5
+MOST_RARELY = 30
+"""The most that `detect_every` takes."""
 
 
 def advise_rates(site: SiteSeen, load: MeasuredLoad | None) -> Iterator[Finding]:
@@ -75,8 +76,8 @@ def _lower(site: SiteSeen, load: MeasuredLoad) -> Iterator[Finding]:
     seen = [(index, one) for index, one in site.watched if one.camera.id in load.cameras]
     least = {one.camera.id: least_fps(site, one) or LEAST_FPS for _, one in seen}
     for every in DETECT_EVERY:
-        factor = min(1.0, HEADROOM / load.share(every=every))
-        if all(factor * load.cameras[name].fps >= fps for name, fps in least.items()):
+        rates = _carried(load, least, every)
+        if rates is not None:
             break
     else:
         yield Finding(
@@ -86,15 +87,27 @@ def _lower(site: SiteSeen, load: MeasuredLoad) -> Iterator[Finding]:
         )
         return
     for index, one in seen:
-        fps = math.floor(2 * factor * load.cameras[one.camera.id].fps) / 2
-        if factor < 1:
+        fps = rates[one.camera.id]
+        if fps < load.cameras[one.camera.id].fps:
             yield Finding(("cameras", index, "fps"), _why_lower(site, one), fps)
         if every > 1:
             yield Finding(
                 ("cameras", index, "detect_every"),
                 "people are looked for less often, and followed in between",
-                every * one.camera.detect_every,
+                min(MOST_RARELY, every * one.camera.detect_every),
             )
+
+
+def _carried(load: MeasuredLoad, least: Mapping[str, float], every: int) -> dict[str, float] | None:
+    """Rates of all cameras, lowered alike and none under its least, that this machine carries, if any."""
+    for percent in range(100, 0, -5):
+        rates = {
+            name: min(one.fps, max(least[name], math.floor(percent / 50 * one.fps) / 2))
+            for name, one in load.cameras.items()
+        }
+        if load.with_fps(rates).share(every=every) <= HEADROOM:
+            return rates
+    return None
 
 
 def _why_lower(site: SiteSeen, seen: CameraSeen) -> str:
@@ -118,7 +131,7 @@ def _raise(site: SiteSeen, load: MeasuredLoad) -> Iterator[Finding]:
             continue
         needed = float(math.ceil(fps * rule.length / middle))
         said = f"half of the people give fewer than {middle + 1:.0f} frames, and a window takes {rule.length}"
-        more = load.with_fps(seen.camera.id, needed)
+        more = load.with_fps({seen.camera.id: needed})
         if needed <= sent and more.share() <= HEADROOM:
             load = more
             yield Finding(("cameras", index, "fps"), f"{said}: at {needed:g} half of them fill one", needed)

@@ -33,7 +33,9 @@ def test_the_load_is_what_was_measured() -> None:
     load = measured_load(seen)
     assert load is not None
     assert load.share() == pytest.approx(15 * 14.1 / 1e3, rel=1e-3)
-    assert load.share(factor=0.5, every=2, detect_ms=20.0) == pytest.approx(7.5 * 14.1 / 1e3, rel=1e-3)
+    assert load.with_fps({"c0": 7.5}).share(every=2, detect_ms=20.0) == pytest.approx(
+        7.5 * 14.1 / 1e3, rel=1e-3
+    )
     assert seen.cameras["c0"].sent_fps == pytest.approx(30, rel=0.01)
 
 
@@ -52,8 +54,19 @@ def test_too_much_is_lowered_to_what_fits_and_walks_still_fill_windows() -> None
     assert load is not None
     [fps] = settings(list(advise_rates(seen, load))).values()
     assert isinstance(fps, float)
-    assert load.share(factor=fps / 15) <= 0.8
+    assert load.with_fps({"c0": fps}).share() <= 0.8
     assert fps >= LEAST_FPS
+
+
+def test_a_slow_camera_keeps_its_rate_and_the_others_make_room() -> None:
+    seen = site(camera("slow", fps=5.0), camera("fast", fps=15.0))
+    for name in ("slow", "fast"):
+        for _ in range(3):
+            walk(seen.cameras[name], 60)
+    costs(seen, detect_ms=50.0, person_ms=0.0)  # 100% of the machine
+    found = settings(list(advise_rates(seen, measured_load(seen))))
+    assert list(found) == [("cameras", 1, "fps")]
+    assert all(isinstance(fps, float) and LEAST_FPS <= fps <= 11 for fps in found.values())
 
 
 def test_where_walks_need_every_frame_people_are_looked_for_less_often() -> None:
