@@ -40,6 +40,7 @@ def tune(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple
     return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_site_with_cameras_away_and_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "cams.yaml"
     path.write_text(CAMS)
