@@ -79,8 +79,14 @@ class Look:
     missed: int
 
 
-def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
-    """Render a pass and find the person in every frame."""
+def crops_of_pass(
+    walked: Pass, renderer: Renderer, models: Models
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Render a pass and cut the person out of every frame that shows one.
+
+    Returns:
+        Crops RGB uint8 `[3, 256, 192]`, and the true joints in heatmap pixels `[17, 3]`, of each such frame.
+    """
     crops, truth = [], []
     for index in range(len(walked.joints)):
         image = walked.picture(index, renderer)
@@ -92,6 +98,12 @@ def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
         box = boxes[np.linalg.norm(centre - wanted, axis=1).argmin()][None]
         crops.append(models.pose.crop(image, box)[0])
         truth.append(to_heatmap(walked.keypoints[index][None], box)[0])
+    return crops, truth
+
+
+def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
+    """Render a pass and find the person in every frame."""
+    crops, truth = crops_of_pass(walked, renderer, models)
     missed = len(walked.joints) - len(crops)
     if len(crops) < FRAMES // 2:
         return Look(np.empty(0), np.empty(0), np.empty(0), missed)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder
 from gaitstream.pipeline.source.video import NETWORK
+from gaitstream.pipeline.timed import stopping_after
 from gaitstream.telemetry.stats import CameraCounters
 
 Floats = NDArray[np.float32]
@@ -188,7 +187,7 @@ def watch(
         if interrupt is not None:
             stack.enter_context(interrupt(pipeline.stop))
         if seconds is not None:
-            stack.enter_context(_stopping_after(pipeline, camera.id, seconds, config.sources.connect_s))
+            stack.enter_context(stopping_after(pipeline, seconds, 2 * config.sources.connect_s))
         outcome = pipeline.run()
         stats = pipeline.snapshot().cameras[camera.id]
     if outcome.failed:
@@ -197,30 +196,6 @@ def watch(
         raise SourceError(stats.reason or f"{camera.url}: no picture came")
     walks = sorted(collector.walks.values(), key=lambda walk: walk.track)
     return Watched(walks, "" if walks else _why_none(stats))
-
-
-@contextmanager
-def _stopping_after(pipeline: Pipeline, camera: str, seconds: float, connect_s: float) -> Iterator[None]:
-    """Stop a pipeline some time after its camera's first picture, or when none came for long."""
-    over = threading.Event()
-
-    def stop() -> None:
-        started_s, first_s = time.monotonic(), None
-        while not over.wait(0.1):
-            now_s = time.monotonic()
-            if first_s is None and pipeline.stats.camera(camera).analysed:
-                first_s = now_s
-            if now_s - (first_s or started_s) > (seconds if first_s else 2 * connect_s):
-                pipeline.stop("shutdown")
-                return
-
-    thread = threading.Thread(target=stop, name="gaitstream-enough", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _why_none(stats: CameraCounters) -> str:
