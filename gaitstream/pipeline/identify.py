@@ -207,8 +207,16 @@ class Identifier:
         if provisional or held is None or not held.full:
             return
         unlike = unlikeness({model: [window]}, {model: held.full}, self._known.scales, self.limits)
-        if unlike is not None and unlike > OTHER:
+        if unlike is not None and unlike > OTHER and not self._names_the_same(state, model, window):
             self.suspect(state.track)
+
+    def _names_the_same(self, state: TrackState, model: str, window: ComparedWindow) -> bool:
+        """Whether a window alone is as near as is asked for to the person nearest to the track until now."""
+        alone, before = self._known.rank({model: [window]}, count=1), self._rank(state)
+        if not alone.persons or not before.persons or self.limits.threshold is None:
+            return False
+        near = bool(alone.distances[0] <= self.limits.threshold)
+        return near and alone.persons[0] == before.persons[0]
 
     def _take_over(self, state: TrackState, model: str, window: ComparedWindow, *, provisional: bool) -> None:
         """Take in the windows of the track before, or give up the thought, by a window of this one."""

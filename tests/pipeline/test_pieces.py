@@ -114,6 +114,14 @@ def test_windows_that_vary_as_one_person_does_split_nothing() -> None:
     assert site.windows(1) == 3
 
 
+def test_windows_that_name_the_same_person_split_nothing() -> None:
+    site = Site()
+    site.see(1, 0)
+    site.add(1, 2.5)
+    site.add(1, -2.0)
+    assert (site.name(1), site.windows(1)) == ("Ada", 2)
+
+
 def test_a_chain_of_pieces_holds() -> None:
     site = came_back()
     site.add(2, 1.0)
