@@ -75,7 +75,7 @@ def ask_events(site: Site, actor: Actor, question: EventQuestion) -> EventsAnswe
     found = site.history.page(wanted, question.limit, before)
     # What was decided before the history heard of it, as after it was made anew, is left out here.
     open_ = [one for one in found.events if not (question.waits and site.verdicts.is_decided(one.event_id))]
-    events = [show_event(event, site.desk) for event in open_]
+    events = [show_event(event, site.desk, actor) for event in open_]
     return EventsAnswer(events=events, next=str(found.next or ""))
 
 
@@ -106,11 +106,12 @@ def find_event(site: Site, actor: Actor, event_id: str) -> StoredEvent:
 
 def ask_event(site: Site, actor: Actor, event_id: str) -> ShownEvent:
     """The event of an id, as it is shown."""
-    return show_event(find_event(site, actor, event_id), site.desk)
+    return show_event(find_event(site, actor, event_id), site.desk, actor)
 
 
 def ask_track(site: Site, actor: Actor, event: StoredEvent) -> list[ShownEvent]:
     """What was said of the track that an event tells of, oldest first."""
     if not event.camera or not actor.sees(event.camera):
         return []
-    return [show_event(one, site.desk) for one in site.history.track(event.run, event.camera, event.track)]
+    said = site.history.track(event.run, event.camera, event.track)
+    return [show_event(one, site.desk, actor) for one in said]

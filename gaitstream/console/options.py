@@ -67,7 +67,7 @@ class ConsoleOptions:
     @property
     def allowed_names(self) -> list[str]:
         """Values of the header `Host` that are answered; on loopback this keeps foreign pages out."""
-        return list(self.names or (LOOPBACK_NAMES if self.loopback else ("*",)))
+        return list(self.names or ((*LOOPBACK_NAMES, self.host) if self.loopback else ("*",)))
 
     def check(self) -> None:
         """See that what is asked for is safe.

@@ -25,6 +25,7 @@ def make_server(site: Site, further: Sequence[FurtherPage] = ()) -> uvicorn.Serv
         import uvicorn
 
         from gaitstream.console.app import create_app
+        from gaitstream.console.connections import PromptConnection
     except ImportError as error:
         raise MissingExtraError(str(error.name), "console", "the console") from error
     options = site.options
@@ -33,6 +34,8 @@ def make_server(site: Site, further: Sequence[FurtherPage] = ()) -> uvicorn.Serv
             create_app(site, further),
             host=options.host,
             port=options.port,
+            http=PromptConnection,
+            ws="none",
             ssl_certfile=options.certificate,
             ssl_keyfile=options.certificate_key,
             proxy_headers=bool(options.trusted_proxies),

@@ -22,6 +22,7 @@ from gaitstream.console.live import LivePictures
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.sessions import Sessions
+from gaitstream.console.streams import OpenStreams
 from gaitstream.console.throttle import Throttle
 from gaitstream.console.verdicts import Verdicts
 from gaitstream.gallery.retention import DAY_NS
@@ -48,6 +49,7 @@ class Site:
         live: pictures of now.
         jobs: work that takes a while.
         verdicts: what people said of matches.
+        streams: that browsers have open.
         tries: failed logins by address.
         tries_by_name: failed logins by user, from wherever.
     """
@@ -63,6 +65,7 @@ class Site:
     live: LivePictures
     jobs: JobDesk
     verdicts: Verdicts
+    streams: OpenStreams = field(default_factory=OpenStreams)
     tries: Throttle = field(default_factory=lambda: Throttle(TRIES))
     tries_by_name: Throttle = field(default_factory=lambda: Throttle(TRIES_FROM_ANYWHERE))
     _feed: Feed | None = None

@@ -20,6 +20,7 @@ from gaitstream.config.schema import Camera, Config
 from gaitstream.console.clip_limits import check_clip
 from gaitstream.data import Image
 from gaitstream.errors import ConfigError, GaitstreamError
+from gaitstream.evidence.pictures import encode_crop
 from gaitstream.gallery.appearances import appearances, describe_appearance
 from gaitstream.gallery.names import clean_name
 from gaitstream.pipeline.enroll import (
@@ -128,7 +129,8 @@ def enrol(config: Config, task: Task, folder: Path) -> Result:
     if walk is None:
         usable = [describe_walk(walk) for walk in walks if walk.usable]
         return Result(walks=usable, note="the clip shows several people; say which track is meant")
-    count = enroll_walk(config, person, walk, "an uploaded clip")
+    pictures = [encode_crop(crop) for crop in walk.pictures if crop.size]
+    count = enroll_walk(config, person, walk, "an uploaded clip", pictures)
     short = "" if walk.full else "of an incomplete window: a longer walk gives better ones"
     return Result(walks=[describe_walk(walk)], templates=count, note=short or note)
 

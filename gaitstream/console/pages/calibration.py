@@ -168,10 +168,10 @@ def aim(
 
 
 def _view(site: Site, actor: Actor, model: str, threshold: float | None) -> CalibrationView:
-    return site.desk.call(actor.audit_name, lambda gallery: _read(gallery, model, threshold))
+    return site.desk.call(actor.audit_name, lambda gallery: _read(gallery, actor, model, threshold))
 
 
-def _read(gallery: Gallery, asked: str, threshold: float | None) -> CalibrationView:
+def _read(gallery: Gallery, actor: Actor, asked: str, threshold: float | None) -> CalibrationView:
     models = gallery.models()
     model = asked if asked in models else next(iter(models), "")
     kept = gallery.calibration(model) if model else None
@@ -179,6 +179,7 @@ def _read(gallery: Gallery, asked: str, threshold: float | None) -> CalibrationV
         return CalibrationView(list(models), model, None, [], scale([]), None, None, None, [], "", {})
     with gallery.store.reading() as reading:
         by_site = kept_calibration(gallery, reading, model)
+    by_site = by_site and by_site.only(actor.sees)
     distances = _of_site(by_site) if by_site else _of_gallery(gallery, model, models[model])
     in_use = by_site.threshold if by_site else kept.threshold
     drawn = scale([in_use, *distances.genuine.tolist(), *distances.strangers.tolist()])

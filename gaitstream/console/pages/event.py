@@ -115,7 +115,7 @@ def show(request: Request, site: CurrentSite, actor: EventReader, event_id: str)
 def pictures(request: Request, site: CurrentSite, actor: EventReader, event_id: str) -> Response:
     """The pictures alone, asked for again while they are being kept."""
     stored = find_event(site, actor, event_id)
-    event = line(site, show_event(stored, site.desk))
+    event = line(site, show_event(stored, site.desk, actor))
     return render(request, "event_pictures.html", event=event, strip=show_strip(site, actor, stored))
 
 
@@ -142,7 +142,7 @@ def reject(request: Request, site: CurrentSite, actor: Confirmer, event_id: str)
 def view_of(site: Site, actor: Actor, event_id: str) -> EventView:
     """Everything there is to an event."""
     stored = find_event(site, actor, event_id)
-    event = show_event(stored, site.desk)
+    event = show_event(stored, site.desk, actor)
     ranks = ranks_of(event, linked=actor.may(Permission.PEOPLE_READ))
     threshold = event.details.get("threshold")
     kept = site.album.track(actor, stored.camera, stored.run, stored.track)
