@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 REQUEST_S = 10.0
 """In which the head of a request has to be there, from its first byte or from the connection's beginning."""
@@ -31,13 +31,14 @@ class PromptConnection(H11Protocol):
         self._stop_waiting()
 
     def _watch(self) -> None:
-        if self._answering():
+        if self._is_answering():
             self._stop_waiting()
         elif self._waiting is None:
             self._waiting = self.loop.call_later(REQUEST_S, self._hang_up)
 
-    def _answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        return cycle is not None and not cycle.response_complete
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
@@ -46,5 +47,5 @@ class PromptConnection(H11Protocol):
 
     def _hang_up(self) -> None:
         self._waiting = None
-        if not self._answering():
+        if not self._is_answering():
             self.transport.close()

@@ -38,8 +38,8 @@ from gaitstream.pipeline.visits import site_rule
 
 CPU_S = 900
 DATA_BYTES = 12 << 30
-FILE_BYTES = 4 << 30
-"""Engines that are compiled for the first time are files of this process, too."""
+FILE_BYTES = 32 << 30
+"""Engines that are compiled for the first time are files of this process, and so is the gallery in memory."""
 JOB, RESULT, PICTURE = "job.json", "result.json", "picture.jpg"
 
 

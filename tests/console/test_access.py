@@ -146,7 +146,7 @@ def test_many_guesses_at_once_are_no_more_than_one_after_the_other(anonymous: Te
 
     def guess(number: int) -> int:
         form = {"csrf": csrf, "name": "ada", "password": f"wrong password {number}"}
-        return anonymous.post("/login", data=form).status_code
+        return int(anonymous.post("/login", data=form).status_code)
 
     with ThreadPoolExecutor(16) as guessers:
         answers = Counter(guessers.map(guess, range(40)))

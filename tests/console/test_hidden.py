@@ -155,7 +155,7 @@ def paths(method: str) -> Iterator[str]:
     """Of all pages and operations that end."""
     for prefix, routers in (("", pages.ROUTERS), (api.PREFIX, api.ROUTERS)):
         for route in itertools.chain.from_iterable(router.routes for router in routers):
-            if isinstance(route, APIRoute) and method in route.methods and "stream" not in route.path:
+            if isinstance(route, APIRoute) and method in (route.methods or ()) and "stream" not in route.path:
                 yield prefix + route.path
 
 

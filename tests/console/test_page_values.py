@@ -64,7 +64,7 @@ def pages_that_end() -> Iterator[tuple[str, APIRoute]]:
     for router in pages.ROUTERS:
         for route in router.routes:
             if isinstance(route, APIRoute) and "stream" not in route.path and route.path != "/logout":
-                yield from ((method, route) for method in sorted(route.methods))
+                yield from ((method, route) for method in sorted(route.methods or ()))
 
 
 def requests_of(
@@ -79,10 +79,8 @@ def requests_of(
     for own in (*names, *own_query, *own_form):
         for value in HOSTILE:
             values = {name: known.get(name, "x") for name in (*names, *own_query, *own_form)} | {own: value}
-            path = re.sub(
-                r"{(\w+)(?::path)?}",
-                lambda found, values=values: quote(values[found[1]], safe=""),
-                route.path,
+            path = route.path.replace(":path", "").format(
+                **{name: quote(values[name], safe="") for name in names}
             )
             query = {name: values[name] for name in own_query if name in known or name == own}
             yield method, f"{path}?{urlencode(query)}", {name: values[name] for name in own_form}
