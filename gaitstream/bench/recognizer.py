@@ -123,13 +123,12 @@ def random_models() -> list[str]:
 def make_bundle(model: str, root: Path) -> Path:
     """A bundle of the published size with random weights; in int8 too, where NNCF is installed."""
     from gaitstream.export.api import ExportOptions, write_bundle
+    from gaitstream.export.drawn import Cast, draw_walks
+    from gaitstream.export.eight_bits import add_eight_bits
 
     root.mkdir()
     manifest = write_bundle(find_family(model).random(SEED), root, ExportOptions(version="random weights"))
     if find_spec("nncf") is not None:
-        from gaitstream.export.drawn import Cast, draw_walks
-        from gaitstream.export.eight_bits import add_eight_bits
-
         bundle = Bundle(root, manifest)
         walks = draw_walks(bundle, Cast(first=0, people=8, passes=1, frames=2))
         add_eight_bits(bundle, walks, search=False)

@@ -6,11 +6,11 @@ from fastapi import Request
 
 from gaitstream.console.accounts import User
 from gaitstream.console.refusals import BusyError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.throttle import network_of
 
 
-def prove(site: Site, request: Request, name: str, password: str) -> User | None:
+def prove(site: ConsoleSite, request: Request, name: str, password: str) -> User | None:
     """The user of a name and a password; None where they do not belong together.
 
     Raises:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from gaitstream.demo import charts
 from gaitstream.demo.record import DemoRecord, TrackRecord
-from gaitstream.demo.score import MEANINGS, Roc, Verdict, roc, score, verdict
+from gaitstream.demo.score import MEANINGS, Roc, TrackOutcome, roc, score, verdict
 
 
 def render(record: DemoRecord) -> str:
@@ -34,7 +34,7 @@ def figures(record: DemoRecord) -> dict[str, Any]:
         "recognised": sum(bool(cameras) for cameras in result.identified_on.values()),
         "slowest_p95_ms": max((camera.p95_ms or 0.0 for camera in record.cameras), default=None),
         "verdict": partial(verdict, record),
-        "Verdict": Verdict,
+        "Verdict": TrackOutcome,
         "meanings": MEANINGS,
         "tones": charts.TONES,
         "timeline": charts.timeline(record),

@@ -22,8 +22,8 @@ from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.pages.stream import messages
 from gaitstream.console.permissions import Role
 from gaitstream.console.rendering import iso
-from gaitstream.console.site import Site
-from gaitstream.console.worker import Result, Task
+from gaitstream.console.site import ConsoleSite
+from gaitstream.console.worker import JobResult, Task
 from gaitstream.events import CameraHandoff, CameraOnline, Event, IdentityFinal
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.site import SiteCalibration
@@ -65,7 +65,7 @@ class Hidden:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path) -> Iterator[ConsoleSite]:
     """Ada was enrolled at the hidden camera; one visitor was at both, one at the hidden one alone."""
     cams = tmp_path / "cams.yaml"
     cams.write_text(CONFIG)
@@ -75,7 +75,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         note(made, sighting(1, 1), sighting(1, TRACK, VAULT, WALK_AT_S), sighting(2, TRACK + 1, VAULT))
         calibrate(made)
     keep_minutes(cams, VAULT, "", START_NS)
-    opened = Site.open(ConsoleOptions(tmp_path / "state", cameras=cams))
+    opened = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cams))
     yield opened
     opened.close()
 
@@ -99,7 +99,7 @@ def calibrate(gallery: Gallery) -> None:
 
 
 @pytest.fixture
-def hidden(site: Site) -> Hidden:
+def hidden(site: ConsoleSite) -> Hidden:
     people = {record.name: uid for uid, record in site.desk.people().items()}
     who = {"person_id": people["Ada"], "candidate_ids": (people["Ada"],), "candidates": (("Ada", 0.4),)}
     events = {GATE: final(1, GATE, 1, **who), VAULT: final(2, VAULT, TRACK, **who)}
@@ -124,7 +124,7 @@ def hidden(site: Site) -> Hidden:
     task = Task(kind="search", cameras=str(cameras))
     folder = site.options.state / "jobs" / JOB
     folder.mkdir()
-    done = Job(JOB, "gatekeeper", task, folder, 0.0, "gatekeeper", "done", Result(found=found))
+    done = Job(JOB, "gatekeeper", task, folder, 0.0, "gatekeeper", "done", JobResult(found=found))
     site.jobs._jobs[JOB] = done
     return Hidden(
         events | {"handoff": handoff},
@@ -211,7 +211,7 @@ def test_whoever_sees_everything_is_told_it(browser: Browser, hidden: Hidden) ->
         assert VAULT in client.get(page).text, page
 
 
-def test_the_stream_tells_nothing_of_it(site: Site, gatekeeper: TestClient, hidden: Hidden) -> None:
+def test_the_stream_tells_nothing_of_it(site: ConsoleSite, gatekeeper: TestClient, hidden: Hidden) -> None:
     user = site.accounts.require("gatekeeper")
     stored = [site.history.event(event.event_id) for event in hidden.events.values()]
 

@@ -16,7 +16,7 @@ from gaitstream.console import jobs, pages
 from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from tests.console.conftest import BASE, PASSWORD, log_in
 from tests.console.making import final, stranger
 
@@ -34,12 +34,12 @@ KNOWN = {
 @pytest.fixture
 def known(
     tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Site, dict[str, str]]]:
+) -> Iterator[tuple[ConsoleSite, dict[str, str]]]:
     """A site with a little of everything, and values that are right there."""
     monkeypatch.setattr(jobs, "MOST_WAITING", 0)  # trials of cameras start processes
     cams = tmp_path / "cams.yaml"
     cams.write_text(f"cameras: [{{id: gate, url: /dev/null}}]\ngallery: {{path: {gallery}, key: none}}\n")
-    site = Site.open(ConsoleOptions(tmp_path / "state", cameras=cams))
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cams))
     event = final(1)
     site.history.add([event, stranger(2)])
     ada = next(uid for uid, record in site.desk.people().items() if record.name == "Ada")
@@ -48,7 +48,7 @@ def known(
 
 
 @pytest.fixture
-def client(known: tuple[Site, dict[str, str]]) -> TestClient:
+def client(known: tuple[ConsoleSite, dict[str, str]]) -> TestClient:
     """An administrator's browser."""
     site, _ = known
     site.accounts.add("boss", PASSWORD, Role.ADMINISTRATOR)
@@ -92,7 +92,7 @@ def fields_of(dependant: Dependant, kind: str) -> list[str]:
     return own + [name for one in dependant.dependencies for name in fields_of(one, kind)]
 
 
-def test_no_value_breaks_a_page(client: TestClient, known: tuple[Site, dict[str, str]]) -> None:
+def test_no_value_breaks_a_page(client: TestClient, known: tuple[ConsoleSite, dict[str, str]]) -> None:
     asked, broken = 0, []
     for method, route in pages_that_end():
         for how, address, form in requests_of(method, route, known[1]):

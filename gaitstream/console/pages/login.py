@@ -15,7 +15,7 @@ from gaitstream.console.proving import prove
 from gaitstream.console.refusals import BusyError
 from gaitstream.console.rendering import render
 from gaitstream.console.sessions import LONGEST_S
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
 _OWN_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9_./-]*")
@@ -79,7 +79,7 @@ async def log_out(request: Request, site: CurrentSite, _: CurrentActor) -> Respo
     return answer
 
 
-def set_cookie(answer: Response, site: Site, value: str) -> None:
+def set_cookie(answer: Response, site: ConsoleSite, value: str) -> None:
     """Give the browser its session."""
     answer.set_cookie(
         COOKIE, value, max_age=int(LONGEST_S), httponly=True, samesite="lax", secure=site.options.secure
