@@ -172,6 +172,13 @@ def test_only_a_final_answer_with_a_name_can_be_confirmed(
     assert say(browser(), event.event_id, "confirm").status_code == 422
 
 
+def test_of_whoever_was_forgotten_elsewhere_no_match_waits(browser: Browser, site: ConsoleSite) -> None:
+    event = final(1, person=None, person_id=None, candidates=(("", 0.4),), candidate_ids=("",))
+    site.history.add([event])
+    assert browser().get("/api/v1/events", params={"waits": "true"}).json()["events"] == []
+    assert "Confirm" not in browser().get(f"/events/{event.event_id}").text
+
+
 def test_a_viewer_confirms_nothing(browser: Browser, site: ConsoleSite) -> None:
     event = final(1)
     site.history.add([event])

@@ -182,7 +182,12 @@ def ranks_of(event: ShownEvent, *, linked: bool) -> list[Rank]:
 
 def match_of(site: ConsoleSite, actor: Actor, event: ShownEvent) -> ShownMatch | None:
     """What people say of an event that is a match."""
-    is_match = event.type == "identity.final" and event.status == "known" and site.desk.configured
+    is_match = (
+        event.type == "identity.final"
+        and event.status == "known"
+        and event.person_id
+        and site.desk.configured
+    )
     if not is_match or not actor.may(Permission.CONFIRMATIONS_WRITE):
         return None
     return reviews.show_match(site, actor, event.event_id)

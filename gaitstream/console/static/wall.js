@@ -31,7 +31,7 @@ function turn() {
 function choose(value) {
   for (const camera of document.querySelectorAll("[data-camera]")) {
     const { state, people } = camera.dataset;
-    camera.hidden = (value === "people" && !Number(people)) || (value === "trouble" && state === "online");
+    camera.hidden = (value === "people" && !Number(people)) || (value === "trouble" && (state === "online" || state === "ended"));
   }
 }
 
