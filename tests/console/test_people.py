@@ -176,7 +176,7 @@ def test_of_whoever_was_forgotten_elsewhere_no_match_waits(browser: Browser, sit
     event = final(1, person=None, person_id=None, candidates=(("", 0.4),), candidate_ids=("",))
     site.history.add([event])
     assert browser().get("/api/v1/events", params={"waits": "true"}).json()["events"] == []
-    assert "Confirm" not in browser().get(f"/events/{event.event_id}").text
+    assert 'data-press="c"' not in browser().get(f"/events/{event.event_id}").text
 
 
 def test_a_viewer_confirms_nothing(browser: Browser, site: ConsoleSite) -> None:
