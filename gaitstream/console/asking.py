@@ -74,9 +74,17 @@ def ask_events(site: ConsoleSite, actor: Actor, question: EventQuestion) -> Even
         site.verdicts.catch_up()
     found = site.history.page(wanted, question.limit, before)
     # What was decided before the history heard of it, as after it was made anew, is left out here.
-    open_ = [one for one in found.events if not (question.waits and site.verdicts.is_decided(one.event_id))]
+    open_ = [one for one in found.events if not (question.waits and _is_over(site, one))]
     events = [show_event(event, site.desk, actor) for event in open_]
     return EventsAnswer(events=events, next=str(found.next or ""))
+
+
+def _is_over(site: ConsoleSite, event: StoredEvent) -> bool:
+    """Whether a match is decided, or of somebody whom the gallery has forgotten; it waits no more then."""
+    if site.desk.available() and not site.desk.name(event.person):
+        site.history.settle(event.event_id)
+        return True
+    return site.verdicts.is_decided(event.event_id)
 
 
 def see_camera(actor: Actor, camera: str) -> None:

@@ -108,12 +108,8 @@ def _rest(event: Event, number: Number) -> dict[str, Any]:
 
 
 def waits_for_people(event: Event) -> bool:
-    """Whether an event is a match that people decide on: the last word on a track that is somebody.
-
-    Of whoever was forgotten meanwhile the journal has neither name nor id.
-    """
-    known = event.type == "identity.final" and getattr(event, "status", "") == "known"
-    return known and bool(getattr(event, "person_id", None) or getattr(event, "person", None))
+    """Whether an event is a match that people decide on: the last word on a track that is somebody."""
+    return event.type == "identity.final" and getattr(event, "status", "") == "known"
 
 
 def from_row(number: int, row: Sequence[Any], text: Text) -> StoredEvent:

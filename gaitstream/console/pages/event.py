@@ -183,10 +183,7 @@ def ranks_of(event: ShownEvent, *, linked: bool) -> list[Rank]:
 def match_of(site: ConsoleSite, actor: Actor, event: ShownEvent) -> ShownMatch | None:
     """What people say of an event that is a match."""
     is_match = (
-        event.type == "identity.final"
-        and event.status == "known"
-        and event.person_id
-        and site.desk.configured
+        event.type == "identity.final" and event.status == "known" and event.person and site.desk.configured
     )
     if not is_match or not actor.may(Permission.CONFIRMATIONS_WRITE):
         return None
