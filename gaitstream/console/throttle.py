@@ -88,5 +88,5 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
+        return str(ipaddress.IPv6Network((int(found), 64), strict=False))
     return str(getattr(found, "ipv4_mapped", None) or found)

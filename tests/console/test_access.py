@@ -134,7 +134,7 @@ def test_a_password_of_ones_own_does_not_help_to_guess_those_of_others() -> None
 @pytest.mark.parametrize(
     ("address", "counts_for"),
     [("10.0.0.7", "10.0.0.7"), ("::ffff:10.0.0.7", "10.0.0.7"), ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
-     ("testclient", "testclient")],
+     ("fe80::1%eth0", "fe80::/64"), ("testclient", "testclient")],
 )  # fmt: skip
 def test_a_network_of_addresses_is_one_guesser(address: str, counts_for: str) -> None:
     assert network_of(address) == counts_for
