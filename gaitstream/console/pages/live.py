@@ -92,13 +92,15 @@ class CameraView:
 def show(request: Request, site: CurrentSite, actor: CameraReader) -> Response:
     """The wall."""
     cameras = wall(site, actor)
-    return render(request, "live.html", LiveView(_summary(cameras), cameras, _latest(site, actor)))
+    view = LiveView(_summary(cameras), cameras, _latest(site, actor))
+    return render(request, "live.html", view, summary_too=False)
 
 
 @router.get("/live/wall")
 def show_wall(request: Request, site: CurrentSite, actor: CameraReader) -> Response:
     """The cameras alone, when one came or went."""
-    return render(request, "live_wall.html", cameras=wall(site, actor))
+    cameras = wall(site, actor)
+    return render(request, "live_wall.html", cameras=cameras, summary=_summary(cameras), summary_too=True)
 
 
 @router.get("/live/latest")

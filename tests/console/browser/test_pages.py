@@ -14,10 +14,11 @@ pytest.importorskip("fastapi", reason="needs the extra [console]")
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from gaitstream.config.reading import load_config
+from gaitstream.events import CameraOnline
 from gaitstream.evidence.bundles import read_bundle
 from tests.console.browser.conftest import LogIn, fill_in
 from tests.console.kept import keep_evidence
-from tests.console.world import PASSWORD, SCRIPT, World, walk, world
+from tests.console.world import PASSWORD, RUN, SCRIPT, World, walk, world
 
 AXE = Path(__file__).parents[1] / "axe" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
@@ -65,6 +66,21 @@ def test_a_live_event_arrives_within_a_second(log_in: LogIn, site: World) -> Non
     expect(newest(page)).to_contain_text("Ada Brandt")
     page.goto("/live")
     expect(page.locator("[data-latest] li").first).to_contain_text("Ada Brandt")
+
+
+def test_the_wall_tells_of_cameras_that_come_and_keeps_to_what_was_chosen(log_in: LogIn, site: World) -> None:
+    page = log_in("ines")
+    page.goto("/live")
+    expect(page.locator("[data-link]").last).to_have_text("connected")
+    page.get_by_role("button", name="In trouble").click()
+    expect(page.locator("[data-camera]:visible")).to_have_count(1)
+    site.publish(
+        CameraOnline(run=RUN, time_ns=time.time_ns(), camera="annexe", width=640, height=360, fps=15)
+    )
+    expect(page.locator("#summary")).to_contain_text("6 cameras, 5 online")
+    expect(page.locator("[data-camera]:visible")).to_have_count(1)
+    page.get_by_role("button", name="All").click()
+    expect(page.locator("[data-camera]:visible")).to_have_count(6)
 
 
 def test_two_people_confirm_a_match(log_in: LogIn, site: World) -> None:
