@@ -7,12 +7,14 @@ import re
 import shutil
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
 USER, PASSWORD = "watcher", "a password of the benchmark"
 PAGE_EVERY_S = 2.0
 PATIENCE_S = 30.0
+LOOK_S = 0.2
 TIMED = ("live", "events", "health", "cameras")
 
 
@@ -21,30 +23,42 @@ class Seen:
     """What one browser saw.
 
     Attributes:
+        watching: its stream is open.
         delays_s: of the benchmark's events, by track: from publication until it was here.
         pages_s: how long each page took.
         dropped: events it was told of that it was too slow for.
     """
 
+    watching: bool = False
     delays_s: dict[int, float] = field(default_factory=dict)
     pages_s: list[float] = field(default_factory=list)
     dropped: int = 0
 
 
-def browse(base: str, browsers: int, seconds: float) -> list[Seen]:
-    """What some browsers see in so many seconds, in this process."""
-    return asyncio.run(_browse_all(base, browsers, seconds))
+def browse(base: str, browsers: int, watching: Path, over: Path) -> list[Seen]:
+    """What some browsers see, in this process.
+
+    Args:
+        base: address of the console.
+        browsers: how many.
+        watching: a file that is made when all of them watch.
+        over: a file whose making ends them.
+    """
+    return asyncio.run(_browse_all(base, browsers, watching, over))
 
 
-async def _browse_all(base: str, browsers: int, seconds: float) -> list[Seen]:
+async def _browse_all(base: str, browsers: int, watching: Path, over: Path) -> list[Seen]:
     seen = [Seen() for _ in range(browsers)]
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=base, timeout=PATIENCE_S, limits=limits) as client:
         await _log_in(client)
         tasks = [asyncio.create_task(work(client, one)) for one in seen for work in (_watch, _turn_pages)]
-        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()  # none ends by itself
+        while not over.exists():
+            done, _ = await asyncio.wait(tasks, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # none ends by itself
+            if all(one.watching for one in seen):
+                watching.touch()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -55,6 +69,7 @@ async def _watch(client: httpx.AsyncClient, seen: Seen) -> None:
     """Follow the stream."""
     async with client.stream("GET", "/stream", timeout=None) as stream:
         async for line in stream.aiter_lines():
+            seen.watching = True
             if match := re.match(r'data: .*?"time_ns":(\d+).*?"track":(\d+)', line):
                 seen.delays_s[int(match[2])] = (time.time_ns() - int(match[1])) / 1e9
             elif line.startswith("event: dropped"):

@@ -30,14 +30,12 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.console_browsers import PASSWORD, PATIENCE_S, USER, Seen, browse, time_pages
+from benchmarks.console_browsers import LOOK_S, PASSWORD, PATIENCE_S, USER, Seen, browse, time_pages
 from benchmarks.console_run import Load, Stretch, run
 from gaitstream.console.accounts import Accounts
 from gaitstream.console.permissions import Role
 
 WARM_UP_S = 10.0
-SETTLE_S = 6.0
-"""Until all browsers watch."""
 AFTER_S = 3.0
 """That browsers go on, for what is under way."""
 PAGE_S = 1.0
@@ -66,12 +64,15 @@ def measure(folder: Path, args: argparse.Namespace) -> int:
         alone = stretch(run_, args.seconds)
         print(f"alone: {alone}", flush=True)
         with console(folder, load.port) as base, ProcessPoolExecutor(2, get_context("spawn")) as others:
-            watched_s = SETTLE_S + args.seconds + AFTER_S
-            browsing = others.submit(browse, base, args.browsers, watched_s)
+            watching, over = folder / "watching", folder / "over"
+            browsing = others.submit(browse, base, args.browsers, watching, over)
             timing = others.submit(time_pages, base, args.seconds)
-            time.sleep(SETTLE_S)
+            while not watching.exists() and not browsing.done():
+                time.sleep(LOOK_S)
             beside = stretch(run_, args.seconds)
             print(f"with {args.browsers} browsers: {beside}", flush=True)
+            time.sleep(AFTER_S)
+            over.touch()
             seen, pages = browsing.result(), timing.result()
     return report(alone, beside, seen, pages, args.cameras)
 
@@ -143,9 +144,7 @@ def report(
     pages = [page for one in seen for page in one.pages_s]
     print(f"frames lost: {alone.lost:.0f} alone, {beside.lost:.0f} with the console")
     dropped = sum(one.dropped for one in seen)
-    print(
-        f"journal: {beside.unwritten} events not written; browsers missed {missed} at most, dropped {dropped}"
-    )
+    print(f"events: {beside.unwritten} not written; browsers missed {missed} at most, dropped {dropped}")
     print(f"from publish to browser: {_spread(delays)}")
     print(f"page of events: {len(pages)} times, {_spread(pages)}")
     print(f"interactive in Chromium: {len(interactive_s)} pages, {_spread(interactive_s)}" if interactive_s
