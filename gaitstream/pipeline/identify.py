@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gaitstream.data import Decision, Embedding, Person, Reason, Status
 from gaitstream.pipeline.basis import Basis, make_basis
 from gaitstream.pipeline.known import DecisionLimits, KnownPeople
-from gaitstream.pipeline.pieces import OTHER, SAME, Pieces, unlikeness
+from gaitstream.pipeline.pieces import SAME, Pieces, unlikeness
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, Windows
 from gaitstream.pipeline.verdict import Sightings, Verdict, weigh, why_none
 
@@ -181,7 +181,6 @@ class Identifier:
         """
         tracklet = embedding.tracklet
         state = self.tracks[tracklet.track]
-        self._split(state, tracklet.model, window, provisional=tracklet.provisional)
         self._take_over(state, tracklet.model, window, provisional=tracklet.provisional)
         held = state.embeddings.setdefault(tracklet.model, _TrackEmbeddings())
         first_ns = state.embedded_ns[0] or tracklet.first_ns
@@ -200,23 +199,6 @@ class Identifier:
         state = self.tracks.get(track)
         if state is not None:
             state.earlier = self._pieces.of(earlier)
-
-    def _split(self, state: TrackState, model: str, window: ComparedWindow, *, provisional: bool) -> None:
-        """Give up what was seen before a window that shows somebody else."""
-        held = state.embeddings.get(model)
-        if provisional or held is None or not held.full:
-            return
-        unlike = unlikeness({model: [window]}, {model: held.full}, self._known.scales, self.limits)
-        if unlike is not None and unlike > OTHER and not self._names_the_same(state, model, window):
-            self.suspect(state.track)
-
-    def _names_the_same(self, state: TrackState, model: str, window: ComparedWindow) -> bool:
-        """Whether a window alone is as near as is asked for to the person nearest to the track until now."""
-        alone, before = self._known.rank({model: [window]}, count=1), self._rank(state)
-        if not alone.persons or not before.persons or self.limits.threshold is None:
-            return False
-        near = bool(alone.distances[0] <= self.limits.threshold)
-        return near and alone.persons[0] == before.persons[0]
 
     def _take_over(self, state: TrackState, model: str, window: ComparedWindow, *, provisional: bool) -> None:
         """Take in the windows of the track before, or give up the thought, by a window of this one."""

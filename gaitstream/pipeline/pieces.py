@@ -1,8 +1,7 @@
-"""Pieces of one person's way: tracks that belong together, and tracks that do not, by how they walk.
+"""Pieces of one person's way: tracks that belong together, by how they walk.
 
 Clothes and motion say that a track may go on with an earlier one; the walks of both must agree before the
-earlier one's windows count again. Within a track, a window that is nobody's who was seen in it before shows
-somebody else. No clock and no I/O.
+earlier one's windows count again. No clock and no I/O.
 """
 
 from __future__ import annotations
@@ -20,11 +19,9 @@ REMEMBERED_NS = 30_000_000_000
 """How long the windows of a track that ended are kept for its person."""
 MOST_TRACKS, MOST_WINDOWS = 64, 8
 """Of a camera, and of each track and model: the latest ones. A window takes 16 KB."""
-SAME, OTHER = 1.05, 1.3
-"""Mean distances, in units of the threshold of decisions, up to which two walks are one person's and from
-which on they are two people's. In four crowds of the synthetic world none of 687 windows was nearer to
-another person's than 1.08, and of 109 in their own person's track one was further from those before than 1.3.
-"""
+SAME = 1.05
+"""Mean distance, in units of the threshold of decisions, up to which two walks are one person's. In four crowds
+of the synthetic world none of 687 windows was nearer to another person's than 1.08."""
 
 
 class Pieces:

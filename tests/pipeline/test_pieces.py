@@ -96,32 +96,6 @@ def test_without_a_threshold_nothing_is_joined() -> None:
     assert site.windows(2) == 1
 
 
-def test_a_window_of_somebody_else_splits_a_track() -> None:
-    site = Site()
-    site.see(1, 0)
-    site.add(1, 0.0)
-    site.add(1, 0.5)
-    assert site.name(1) == "Ada"
-    site.add(1, 9.5)
-    assert (site.name(1), site.windows(1)) == ("Bob", 1)
-
-
-def test_windows_that_vary_as_one_person_does_split_nothing() -> None:
-    site = Site()
-    site.see(1, 0)
-    for value in (0.0, 2.5, -1.0):
-        site.add(1, value)
-    assert site.windows(1) == 3
-
-
-def test_windows_that_name_the_same_person_split_nothing() -> None:
-    site = Site()
-    site.see(1, 0)
-    site.add(1, 2.5)
-    site.add(1, -2.0)
-    assert (site.name(1), site.windows(1)) == ("Ada", 2)
-
-
 def test_a_chain_of_pieces_holds() -> None:
     site = came_back()
     site.add(2, 1.0)
