@@ -12,7 +12,10 @@ from gaitstream.cli.numbers import natural
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-PROTOCOLS = ("casia-b", "casia-b-cross", "ou-mvlp", "grew", "gait3d", "ccpg", "sustech1k", "ccgr-mini")
+PROTOCOLS = (
+    "casia-b", "casia-b-cross", "ou-mvlp", "grew", "gait3d", "ccpg", "sustech1k", "ccgr", "ccgr-easy",
+    "ccgr-mini",
+)  # fmt: skip
 
 
 def add(commands: Commands) -> None:
@@ -34,7 +37,12 @@ def _add_evaluate(commands: Commands) -> None:
     option("--data", type=Path, required=True, metavar="DIR", help="the data set's folder")
     option("--protocol", choices=PROTOCOLS, required=True, help="whose test it is")
     option("--partition", type=Path, metavar="FILE", help="OpenGait's partition file: its TEST_SET alone")
-    option("--probes", type=Path, metavar="FILE", help="Gait3D.json, which lists that protocol's probes")
+    option(
+        "--probes",
+        type=Path,
+        metavar="FILE",
+        help="Gait3D.json or CCGR-MINI.json, whose lists those tests need",
+    )
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
     option(
         "--precision", choices=("auto", "fp32", "fp16", "bf16", "int8", "fp8"), default="auto",

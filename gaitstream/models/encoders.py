@@ -19,6 +19,7 @@ from gaitstream.data import Floats
 from gaitstream.engines import Engine
 from gaitstream.errors import EngineError
 from gaitstream.models.alignment import HeatmapAligner
+from gaitstream.models.chunks import ChunkedWindows
 from gaitstream.models.inputs import (
     NAMES,
     Inputs,
@@ -209,6 +210,7 @@ class ClipEncoder:
         manifest: of the bundle.
         engine: runs the clip graph.
         aligner: of a model that takes heatmaps as aligned parts.
+        shared: embeds windows made of chunks, which overlapping ones share.
         chunk: windows per inference.
     """
 
@@ -218,11 +220,13 @@ class ClipEncoder:
         engine: Engine,
         aligner: HeatmapAligner | None = None,
         *,
+        shared: ChunkedWindows | None = None,
         chunk: int = CLIPS_AT_ONCE,
     ) -> None:
         self.manifest = manifest
         self.engine = engine
         self.aligner = aligner
+        self.shared = shared
         self._clip = manifest.clip or ClipContract()
         self._chunk = engine.rows_at_once(chunk)
 
@@ -239,6 +243,8 @@ class ClipEncoder:
         self.engine.close()
         if self.aligner is not None:
             self.aligner.close()
+        if self.shared is not None:
+            self.shared.close()
 
     def _fit(self, window: NDArray[Any]) -> NDArray[Any]:
         window = self._clip.lengthen(window)
@@ -251,13 +257,18 @@ class ClipEncoder:
 
     def _embed(self, rows: NDArray[Any]) -> Floats:
         """Windows of one length `[n, frames, *kept_shape]`."""
+        if self.shared is not None and self.shared.takes(rows.shape[1]):
+            return self.shared.embed(rows, self._feeds)
+        return run_chunked(self.engine, self._feeds(rows), ["embedding"], self._chunk)[0]
+
+    def _feeds(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         feeds = {}
         for name, array in unpack(self.manifest, _decoded(self.manifest, rows)).items():
             if name == "heatmaps" and self.aligner is not None:
                 feeds["parts"] = np.moveaxis(_align_windows(self.aligner, array), 1, 2)
             else:
                 feeds[name] = _as_input(self.engine, name, np.moveaxis(array, 1, 2))
-        return run_chunked(self.engine, feeds, ["embedding"], self._chunk)[0]
+        return feeds
 
 
 def _as_input(engine: Engine, name: str, array: NDArray[Any]) -> NDArray[Any]:

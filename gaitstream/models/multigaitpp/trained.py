@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from gaitstream.models.graphs.checkpoint import State, count, read_module, size
+from gaitstream.models.graphs.checkpoint import State, read_module, size
+from gaitstream.models.graphs.deep import read_deep_sizes
 from gaitstream.models.graphs.inputs import representation
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap
@@ -49,17 +50,8 @@ def wrap(module: MultiGaitPP) -> ClipModel:
 
 def _shape(state: State) -> MultiGaitPP:
     """A module of the checkpoint's sizes."""
-    stages = ["part1_layer1.forward_block.", "layer2.", "layer3.", "layer4."]
-    norms = ["bn2.weight", *["conv2.forward_block.1.weight"] * 3]
     return MultiGaitPP(
         size(state, "part1_layer0.forward_block.0.weight", 1, 2),
         size(state, "part2_layer0.forward_block.0.weight", 1, 3),
-        tuple(
-            size(state, f"{stage}0.{norm}", 0, default)
-            for stage, norm, default in zip(stages, norms, (64, 128, 256, 512), strict=True)
-        ),
-        tuple(count(state, stage + "{}." + norm) for stage, norm in zip(stages, norms, strict=True)),
-        size(state, "FCs.fc_bin", 2, 256),
-        size(state, "FCs.fc_bin", 0, 16),
-        size(state, "BNNecks.fc_bin", 2, 0),
+        **read_deep_sizes(state, "p3d", "part1_layer1.forward_block."),
     )

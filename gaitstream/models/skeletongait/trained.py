@@ -11,7 +11,7 @@ from gaitstream.models.deepgaitv2.trained import build
 from gaitstream.models.graphs.checkpoint import read_module
 from gaitstream.models.graphs.inputs import SKELETON_MAP
 from gaitstream.models.graphs.opengait import COUNTED_ONLY, TRAINING_ONLY
-from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.graphs.traced_models import ClipModel, Tap, share
 from gaitstream.models.manifest import ClipContract
 from gaitstream.models.skeletongait.spec import FAMILY, SkeletonGaitOptions
 
@@ -44,4 +44,5 @@ def wrap(module: DeepGaitV2, *, after: bool) -> ClipModel:
         lambda maps: embed(module.maps(maps).amax(2)),
         ClipContract(context=module.context),
         Tap(name),
+        share(module, embed),
     )
