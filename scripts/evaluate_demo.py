@@ -37,13 +37,25 @@ ADVISED_FPIR = 0.005
 """A stranger is seen in dozens of windows, and one wrong name is one too many."""
 
 
-def score(passes: Passes) -> dict[str, float]:
+def between(passes: Passes) -> dict[str, np.ndarray]:
+    """Distances between all tracklets, `[n, n]`, by recognizer."""
+    return {
+        "gaitheat": pairwise(passes.embeddings, passes.embeddings),
+        "gaitbase": pairwise(passes.outlines, passes.outlines),
+    }
+
+
+def fused(each: dict[str, np.ndarray], units: dict[str, float]) -> np.ndarray:
+    """Distances as decisions fuse them, each recognizer's in units of its threshold."""
+    return np.mean([distances / units[name] for name, distances in each.items()], axis=0)
+
+
+def score(passes: Passes, distances: np.ndarray, *, visitors: bool = False) -> dict[str, float]:
     """Closed-set and open-set identification and verification across cameras, averaged over the galleries.
 
     Names that end in `_single` are those of galleries of one tracklet a person; in `_visitors`, of tracklets
     that are decided together with all that are linked to the same visitor, as after the fact in a run.
     """
-    distances = pairwise(passes.embeddings, passes.embeddings)
     galleries = [passes.cameras == camera for camera in range(CAMERAS)]
     result = {
         "people": len(np.unique(passes.people)),
@@ -51,8 +63,9 @@ def score(passes: Passes) -> dict[str, float]:
         "templates": TRACKLETS,
         **identify(distances, passes, galleries),
     }
-    linked = identify(distances, passes, galleries, link_as_visitors)
-    result["fnir_at_fpir_1_visitors"] = linked["fnir_at_fpir_1"]
+    if visitors:
+        linked = identify(distances, passes, galleries, link_as_visitors)
+        result["fnir_at_fpir_1_visitors"] = linked["fnir_at_fpir_1"]
     one = [g & (passes.turns == turn) for g in galleries for turn in range(TRACKLETS)]
     single = identify(distances, passes, one)
     result |= {f"{name}_single": single[name] for name in ("rank1", "eer", "fnir_at_fpir_1")}
@@ -118,10 +131,9 @@ def nearest_templates(distances: np.ndarray, people: np.ndarray) -> tuple[np.nda
     return np.stack([distances[:, people == person].min(1) for person in enrolled], 1), enrolled
 
 
-def recommend(passes: Passes, fingerprint: str) -> dict[str, float | str]:
+def recommend(passes: Passes, distances: np.ndarray, fingerprint: str) -> dict[str, float | str]:
     """The threshold at 0.5% FPIR for eight enrolled people, and a quarter of right answers' median lead."""
     rng = np.random.default_rng(5)
-    distances = pairwise(passes.embeddings, passes.embeddings)
     everybody = np.unique(passes.people)
     strangers, leads = [], []
     for _ in range(200):
@@ -140,6 +152,16 @@ def recommend(passes: Passes, fingerprint: str) -> dict[str, float | str]:
         "threshold": round(threshold, 4), "margin": round(margin, 4), "fpir": ADVISED_FPIR,
         "fingerprint": fingerprint,
     }  # fmt: skip
+
+
+def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, float | str]]:
+    """What is recommended for each recognizer, and for both fused."""
+    each = between(passes)
+    advice = {name: recommend(passes, each[name], fingerprints[name]) for name in each}
+    units = {name: float(one["threshold"]) for name, one in advice.items()}
+    names = sorted(each)
+    together = "+".join(fingerprints[name] for name in names)
+    return {**advice, "+".join(names): recommend(passes, fused(each, units), together)}
 
 
 def main() -> None:
@@ -161,19 +183,34 @@ def measure(args: argparse.Namespace) -> None:
         unseen = pool.submit(walk, args.demo, UNSEEN_SEED, args.people)
         known = pool.submit(walk, args.demo, CALIBRATION_SEED, min(args.people, 40))
         tracking = None if args.no_tracking else pool.submit(measure_tracking, args.demo)
-        passes, gait = unseen.result(), Recognizer.load(args.demo / "gaitheat", threads=1)
+        passes, crowd = unseen.result(), known.result()
+        models = {name: Recognizer.load(args.demo / name, threads=1) for name in between(passes)}
+        advice = advise(crowd, {name: model.fingerprint for name, model in models.items()})
+        units = {name: float(advice[name]["threshold"]) for name in models}
+        each = between(passes)
         result: dict[str, object] = {
-            "gaitheat": {**score(passes), "runtime": gait.runtime, "precision": gait.precision},
+            name: {
+                **score(passes, each[name], visitors=name == "gaitheat"),
+                "runtime": model.runtime,
+                "precision": model.precision,
+            }
+            for name, model in models.items()
+        }
+        result |= {
+            "fused": score(passes, fused(each, units)),
             "pose": {
                 "pck_2px": 100 * float(np.mean(passes.joint_errors < 2)),
                 "pck_1px": 100 * float(np.mean(passes.joint_errors < 1)),
                 "median_px": float(np.median(passes.joint_errors)),
                 "joints": len(passes.joint_errors),
             },
+            "segmenter": {
+                "iou": 100 * float(np.nanmean(passes.mask_overlaps)),
+                "masks": int(np.isfinite(passes.mask_overlaps).sum()),
+            },
             "detector": {"missed_alone": 100 * passes.missed},
         }
         print(json.dumps(result, indent=2), flush=True)
-        advice = recommend(known.result(), gait.fingerprint)
         if tracking is not None:
             result["tracking"] = tracking.result()
     before = json.loads((args.demo / "metrics.json").read_text())

@@ -128,13 +128,13 @@ def test_the_roc_of_separated_and_of_equal_distances() -> None:
             for n in range(count)
         ]  # fmt: skip
 
-    perfect, equal = roc(record([], windows(0.3, 0.9))), roc(record([], windows(0.5, 0.5)))
+    perfect, equal = roc(windows(0.3, 0.9)), roc(windows(0.5, 0.5))
     assert perfect is not None
     assert equal is not None
     assert perfect.eer == 0
     assert perfect.true_accept[np.searchsorted(perfect.false_accept, 0.0, side="right") - 1] == 1.0
     assert equal.eer == pytest.approx(0.5, abs=0.05)
-    assert roc(record([])) is None
+    assert roc([]) is None
 
 
 class Checker(html.parser.HTMLParser):

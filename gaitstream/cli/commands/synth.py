@@ -14,8 +14,10 @@ from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.run import DemoOptions, run_demo
 from gaitstream.demo.score import DemoScore
 from gaitstream.demo.summary import summary
+from gaitstream.errors import ConfigError
 from gaitstream.synth.address import Address
 from gaitstream.synth.dataset import write_dataset
+from gaitstream.zoo import demo_families
 
 
 def synth(args: argparse.Namespace) -> int:
@@ -39,10 +41,26 @@ def synth(args: argparse.Namespace) -> int:
     return 0
 
 
+def _recognizers(named: list[str] | None) -> tuple[str, ...]:
+    """The families of the packaged recognizers that are asked for, each once.
+
+    Raises:
+        ConfigError: one of them is not packaged.
+    """
+    packaged = demo_families()
+    if named is None:
+        return packaged[:1]
+    asked = [family for text in named for family in text.split(",") if family] or list(packaged)
+    for family in asked:
+        if family not in packaged:
+            raise ConfigError(f"--gait {family}: packaged are {', '.join(packaged)}")
+    return tuple(family for family in packaged if family in asked)
+
+
 def demo(args: argparse.Namespace) -> int:
     """Run the demo and say how it went."""
     command = shlex.join(["gaitstream", *sys.argv[1:]])
-    plan = DemoPlan(seed=args.seed, seconds=args.seconds, live=not args.wait)
+    plan = DemoPlan(seed=args.seed, seconds=args.seconds, live=not args.wait, gait=_recognizers(args.gait))
     console = Console(highlight=False)
     options = DemoOptions(plan, args.out, args.view, args.port, args.console, command)
 
