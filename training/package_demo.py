@@ -3,8 +3,8 @@
     python training/package_demo.py --runs runs
 
 Takes `detector/detector.onnx`, `pose/pose.onnx`, `segmenter/segmenter.onnx` and the bundles `gait/bundle` and
-`gaitbase/bundle` of the folder, as far as they are there: what is not stays as it is in the package. The notes
-on the training are those of its `training.json`. Run `scripts/evaluate_demo.py` afterwards.
+`gaitbase/bundle` of the folder, as far as they are there; what is not stays as it is in the package. Notes on
+the training are those of its `training.json`. Run `scripts/evaluate_demo.py` afterwards.
 """
 
 from __future__ import annotations
