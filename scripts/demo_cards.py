@@ -147,10 +147,10 @@ def _on_unseen_people(gait: dict[str, Any], inputs: str) -> str:
         "Every person in other clothes on each of four cameras that were not trained on, "
         f"{gait['templates']} passes in random directions each; boxes and {inputs} by the demo models, on "
         "rendered pictures. Everybody is enrolled in one camera, with all passes there as templates where "
-        "not said otherwise, and searched from the others; every camera is the enrolling one in turn. FNIR at "
-        "1 % FPIR: the share of searches for enrolled people that give no name or a wrong one, at a threshold "
-        "that gives one in a hundred strangers a name. Lower is better for EER and FNIR. Measured with "
-        f"{RUNTIMES[gait['runtime']]}, {gait['precision']}."
+        "not said otherwise, and searched from the others; every camera is the enrolling one in turn. FNIR "
+        "at 1 % FPIR: the share of searches for enrolled people that give no name or a wrong one, at a "
+        "threshold that gives one in a hundred strangers a name. Lower is better for EER and FNIR. Measured "
+        f"with {RUNTIMES[gait['runtime']]}, {gait['precision']}."
     )
     return "## On unseen people\n\n" + textwrap.fill(text, 110)
 

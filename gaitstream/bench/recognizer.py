@@ -33,7 +33,8 @@ from gaitstream.models.manifest import InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.spec import families, find_family
 
-FRAMES = 30
+FRAMES, STRIDE = 30, 15
+"""Of a tracklet, and from one to the next."""
 SEED = 11
 TORCH_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 RATE_SIZE = 2048
@@ -120,13 +121,15 @@ def random_models() -> list[str]:
     return [family.name for family in families() if family.randomizer and family.gflop]
 
 
-def make_bundle(model: str, root: Path) -> Path:
-    """A bundle of the published size with random weights; in int8 too, where NNCF is installed."""
+def make_bundle(model: str, root: Path, variant: str = "", *, eight_bits: bool = True) -> Path:
+    """A bundle of a published size with random weights; in int8 too, where NNCF is installed."""
     from gaitstream.export.api import ExportOptions, write_bundle
 
     root.mkdir()
-    manifest = write_bundle(find_family(model).random(SEED), root, ExportOptions(version="random weights"))
-    if find_spec("nncf") is not None:
+    trained = find_family(model).random(SEED, variant)
+    precisions = None if eight_bits else ("fp32",)
+    manifest = write_bundle(trained, root, ExportOptions(version="random weights", precisions=precisions))
+    if eight_bits and find_spec("nncf") is not None:
         from gaitstream.export.drawn import Cast, draw_walks
         from gaitstream.export.eight_bits import add_eight_bits
 
@@ -168,7 +171,7 @@ def need_cuda(bundle: str, repeats: int, runtime: str) -> list[Row]:  # noqa: AR
 
 def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """One runtime and precision, through the public API."""
-    model = Recognizer.load(bundle, runtime, precision)
+    model = Recognizer.load(bundle, runtime, precision, stride=STRIDE)
     name = model.manifest.model
     work = _TrackletWork(model)
     tracklet = time_ms(work.tracklet, repeats=repeats)
@@ -229,7 +232,8 @@ def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figu
 class _TrackletWork:
     """What a recognizer does for a tracklet, piece by piece.
 
-    A clip model, and one that waits for its window, does everything at the window's end.
+    A clip model, and one that waits for its window, does everything at the window's end, except for what
+    windows share.
     """
 
     def __init__(self, model: Recognizer) -> None:
@@ -239,6 +243,7 @@ class _TrackletWork:
             self._rows = pack(model.manifest, self._inputs)
         else:
             self._rows = self.encode(FRAMES)
+        self._turn = 0
         pools = model.manifest.keeps == "maximum"
         self._pooled = model.pool(self._rows[: FRAMES // 2]) if pools else None
 
@@ -253,11 +258,11 @@ class _TrackletWork:
         if self._pooled is not None:
             self._model.embed_windows([self._model.pool(self.encode(FRAMES))])
         else:
-            self._model.embed_windows([self._rows])
+            self._model.embed_windows([np.concatenate([self._fresh(), self._fresh()])])
 
     def window(self) -> None:
         """A window that overlaps the last one by half."""
-        self._finish(FRAMES // 2)
+        self._finish(STRIDE)
 
     def last(self) -> None:
         """What is left to do after the last frame."""
@@ -266,10 +271,18 @@ class _TrackletWork:
     def _finish(self, new: int) -> None:
         """Encode the new frames and embed them with what was pooled before."""
         if self._pooled is None:
+            self._rows = np.concatenate([self._rows[STRIDE:], self._fresh()])
             self._model.embed_windows([self._rows])
         else:
             newest = self._model.pool(self.encode(new))
             self._model.embed_windows([np.maximum(self._pooled, newest)])
+
+    def _fresh(self) -> NDArray[Any]:
+        """Half a tracklet that was never seen before."""
+        self._turn += 1
+        rows = self._rows[:STRIDE].copy()
+        rows.reshape(-1)[:2] = divmod(self._turn, 251)
+        return rows
 
 
 def make_inputs(manifest: Manifest) -> dict[str, NDArray[Any]]:

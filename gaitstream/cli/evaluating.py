@@ -69,7 +69,12 @@ def _add_compare(commands: Commands) -> None:
         "evaluation.json files of 'gaitstream evaluate'.",
     )
     option = parser.add_argument
-    option("bundles", type=Path, nargs="+", metavar="BUNDLE", help="bundle directories")
+    option("bundles", type=Path, nargs="*", metavar="BUNDLE", help="bundle directories")
+    option(
+        "--random", nargs="*", metavar="NAME",
+        help="published sizes with random weights, FAMILY or FAMILY:VARIANT, beside the published code's own "
+        "speed; alone: all",
+    )  # fmt: skip
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
     option(
         "--precision",
@@ -81,5 +86,7 @@ def _add_compare(commands: Commands) -> None:
         "--scores", type=Path, action="append", default=[], metavar="FILE",
         help="evaluation.json of one of them; may be repeated",
     )  # fmt: skip
-    option("--json", action="store_true", help="print plain data")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print plain data")
+    form.add_argument("--markdown", action="store_true", help="print a table for a page")
     parser.set_defaults(handler="evaluating:compare")

@@ -36,10 +36,10 @@ def load(path: Path, options: BiggerGaitOptions) -> SetModel:
     return wrap(module)
 
 
-def make_random(seed: int) -> SetModel:
-    """The grouped model of CCPG's size with random weights."""
+def make_random(seed: int, variant: str) -> SetModel:
+    """A model of CCPG's size with random weights: `grouped`, or with a gait network for every `block`."""
     torch.manual_seed(seed)
-    return wrap(BiggerGait(group=2, heads=2).eval())
+    return wrap((BiggerGait(group=2, heads=2) if variant == "grouped" else BiggerGait()).eval())
 
 
 def wrap(module: BiggerGait) -> SetModel:

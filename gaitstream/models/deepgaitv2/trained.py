@@ -9,7 +9,7 @@ import torch
 from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.deepgaitv2.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module, size
-from gaitstream.models.graphs.deep import Mode, read_deep_sizes
+from gaitstream.models.graphs.deep import DEEP, DEPTHS, Mode, read_deep_sizes
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced import TracedModel
@@ -19,6 +19,7 @@ from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.trained import FEATURES
 
 TAP = Tap("before the neck")
+MODES: dict[str, Mode] = {"2d": "2d", "p3d": "p3d", "3d": "3d"}
 
 
 def load(path: Path, options: SilhouetteOptions) -> TracedModel:
@@ -30,10 +31,11 @@ def load(path: Path, options: SilhouetteOptions) -> TracedModel:
     return wrap(read_module(path, FAMILY, build, TRAINING_ONLY), silhouette(options.preparation))
 
 
-def make_random(seed: int) -> TracedModel:
-    """The P3D model of the published size with random weights."""
+def make_random(seed: int, variant: str) -> TracedModel:
+    """A model of a published size with random weights: `p3d`, `2d`, `3d`, or `2d-deep` and `p3d-deep`."""
     torch.manual_seed(seed)
-    return wrap(DeepGaitV2().eval())
+    mode, _, deep = variant.partition("-")
+    return wrap(DeepGaitV2(MODES[mode], depths=DEEP if deep else DEPTHS).eval())
 
 
 def wrap(module: DeepGaitV2, silhouettes: InputContract = SILHOUETTE) -> TracedModel:

@@ -19,6 +19,9 @@ from gaitstream.models.silhouette_options import SilhouetteOptions
 TRAINING_ONLY = re.compile(rf"{COUNTERS}|^Head1\.fc_bin$|^BNNecks\.")
 """Classifiers, and the neck where the feature is the head before it."""
 
+OUMVLP = (32, 64, 128, 256)
+"""Widths of stem and stages for OU-MVLP and GREW."""
+
 
 def load(path: Path, options: SilhouetteOptions) -> ClipModel:
     """Read a checkpoint; its keys say which of the three variants it is.
@@ -29,10 +32,12 @@ def load(path: Path, options: SilhouetteOptions) -> ClipModel:
     return wrap(read_module(path, FAMILY, _shape, TRAINING_ONLY), silhouette(options.preparation))
 
 
-def make_random(seed: int) -> ClipModel:
-    """A model of CASIA-B's size with random weights."""
+def make_random(seed: int, variant: str) -> ClipModel:
+    """A model with random weights: `casia-b`'s, `ou-mvlp`'s, or `bnneck`, as published for GREW."""
     torch.manual_seed(seed)
-    return wrap(GaitGL().eval())
+    if variant == "casia-b":
+        return wrap(GaitGL().eval())
+    return wrap(GaitGL("double", "head" if variant == "bnneck" else "batch norm", OUMVLP).eval())
 
 
 def wrap(module: GaitGL, silhouettes: InputContract = SILHOUETTE) -> ClipModel:

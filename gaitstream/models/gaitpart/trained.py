@@ -18,6 +18,9 @@ from gaitstream.models.trained import FEATURES
 
 CONV = "Backbone.forward_block.feature.{}.conv.weight"
 
+GREW = (32, 64, 128, 256)
+"""Widths of the stages for GREW, OU-MVLP and CASIA-E."""
+
 
 def load(path: Path, options: SilhouetteOptions) -> SetModel:
     """Read a checkpoint; its keys say which layout it has.
@@ -28,10 +31,10 @@ def load(path: Path, options: SilhouetteOptions) -> SetModel:
     return wrap(read_module(path, FAMILY, _shape), silhouette(options.preparation))
 
 
-def make_random(seed: int) -> SetModel:
-    """A model of CASIA-B's layout and size with random weights."""
+def make_random(seed: int, variant: str) -> SetModel:
+    """A model of `casia-b`'s or `grew`'s layout and size with random weights."""
     torch.manual_seed(seed)
-    return wrap(GaitPart().eval())
+    return wrap((GaitPart() if variant == "casia-b" else GaitPart("grew", GREW)).eval())
 
 
 def wrap(module: GaitPart, silhouettes: InputContract = SILHOUETTE) -> SetModel:

@@ -16,6 +16,8 @@ Mode = Literal["2d", "p3d", "3d"]
 Four = tuple[int, int, int, int]
 CHANNELS: Four = (64, 128, 256, 512)
 DEPTHS: Four = (1, 1, 1, 1)
+DEEP: Four = (1, 4, 4, 1)
+"""Blocks of each stage: the usual ones, and those for Gait3D and GREW."""
 STRIDES: Four = (1, 2, 2, 1)
 NORMS: dict[Mode, str] = {
     "2d": "bn2.weight",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gaitstream.models.graphs.checkpoint import State, read_module
-from gaitstream.models.graphs.deep import read_deep_sizes
+from gaitstream.models.graphs.deep import DEEP, DEPTHS, read_deep_sizes
 from gaitstream.models.graphs.inputs import SILHOUETTE, SKELETON_MAP, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap, share
@@ -27,10 +27,10 @@ def load(path: Path, options: SilhouetteOptions) -> ClipModel:
     return wrap(read_module(path, FAMILY, _shape, TRAINING_ONLY), silhouette(options.preparation))
 
 
-def make_random(seed: int) -> ClipModel:
-    """A model of the published size with random weights."""
+def make_random(seed: int, variant: str) -> ClipModel:
+    """A model of a published size with random weights: `usual`, or `deep` as for Gait3D and GREW."""
     torch.manual_seed(seed)
-    return wrap(SkeletonGaitPP().eval())
+    return wrap(SkeletonGaitPP(depths=DEEP if variant == "deep" else DEPTHS).eval())
 
 
 def wrap(module: SkeletonGaitPP, silhouettes: InputContract = SILHOUETTE) -> ClipModel:
