@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.deepgaitv2.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module, size
@@ -14,6 +12,7 @@ from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced import TracedModel
 from gaitstream.models.graphs.traced_models import ClipModel, SetModel, Tap, share
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract, InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.trained import FEATURES
@@ -33,9 +32,8 @@ def load(path: Path, options: SilhouetteOptions) -> TracedModel:
 
 def make_random(seed: int, variant: str) -> TracedModel:
     """A model of a published size with random weights: `p3d`, `2d`, `3d`, or `2d-deep` and `p3d-deep`."""
-    torch.manual_seed(seed)
     mode, _, deep = variant.partition("-")
-    return wrap(DeepGaitV2(MODES[mode], depths=DEEP if deep else DEPTHS).eval())
+    return wrap(seeded(DeepGaitV2(MODES[mode], depths=DEEP if deep else DEPTHS), seed))
 
 
 def wrap(module: DeepGaitV2, silhouettes: InputContract = SILHOUETTE) -> TracedModel:

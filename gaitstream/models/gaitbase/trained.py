@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from gaitstream.models.gaitbase.module import GaitBase
 from gaitstream.models.gaitbase.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module
@@ -13,6 +11,7 @@ from gaitstream.models.graphs.deep import NORMS, read_sizes
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import SetModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.trained import FEATURES
@@ -29,8 +28,7 @@ def load(path: Path, options: SilhouetteOptions) -> SetModel:
 
 def make_random(seed: int) -> SetModel:
     """A model of the published size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(GaitBase().eval())
+    return wrap(seeded(GaitBase(), seed))
 
 
 def wrap(module: GaitBase, silhouettes: InputContract = SILHOUETTE) -> SetModel:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import torch
-
 from gaitstream.models.gaitgl.module import GROUP, Depth, GaitGL, Tap
 from gaitstream.models.gaitgl.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import COUNTERS, State, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.traced_models import ClipModel
 from gaitstream.models.graphs.traced_models import Tap as TapContract
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract, InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 
@@ -34,10 +33,9 @@ def load(path: Path, options: SilhouetteOptions) -> ClipModel:
 
 def make_random(seed: int, variant: str) -> ClipModel:
     """A model with random weights: `casia-b`'s, `ou-mvlp`'s, or `bnneck`, as published for GREW."""
-    torch.manual_seed(seed)
     if variant == "casia-b":
-        return wrap(GaitGL().eval())
-    return wrap(GaitGL("double", "head" if variant == "bnneck" else "batch norm", OUMVLP).eval())
+        return wrap(seeded(GaitGL(), seed))
+    return wrap(seeded(GaitGL("double", "head" if variant == "bnneck" else "batch norm", OUMVLP), seed))
 
 
 def wrap(module: GaitGL, silhouettes: InputContract = SILHOUETTE) -> ClipModel:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from gaitstream.models.graphs.checkpoint import State, read_module, size
 from gaitstream.models.graphs.deep import read_deep_sizes
 from gaitstream.models.graphs.inputs import representation
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract
 from gaitstream.models.multigaitpp.module import MultiGaitPP
 from gaitstream.models.multigaitpp.spec import FAMILY
@@ -28,8 +27,7 @@ def load(path: Path, _: NoOptions) -> ClipModel:
 
 def make_random(seed: int) -> ClipModel:
     """A model of CCPG's size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(MultiGaitPP().eval())
+    return wrap(seeded(MultiGaitPP(), seed))
 
 
 def wrap(module: MultiGaitPP) -> ClipModel:

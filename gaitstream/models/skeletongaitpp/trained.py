@@ -12,6 +12,7 @@ from gaitstream.models.graphs.deep import DEEP, DEPTHS, read_deep_sizes
 from gaitstream.models.graphs.inputs import SILHOUETTE, SKELETON_MAP, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap, share
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract, InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.skeletongaitpp.module import SkeletonGaitPP
@@ -29,8 +30,7 @@ def load(path: Path, options: SilhouetteOptions) -> ClipModel:
 
 def make_random(seed: int, variant: str) -> ClipModel:
     """A model of a published size with random weights: `usual`, or `deep` as for Gait3D and GREW."""
-    torch.manual_seed(seed)
-    return wrap(SkeletonGaitPP(depths=DEEP if variant == "deep" else DEPTHS).eval())
+    return wrap(seeded(SkeletonGaitPP(depths=DEEP if variant == "deep" else DEPTHS), seed))
 
 
 def wrap(module: SkeletonGaitPP, silhouettes: InputContract = SILHOUETTE) -> ClipModel:
