@@ -4,7 +4,8 @@
     python -m benchmarks.families --sizes gaitbase deepgaitv2:p3d
     python -m benchmarks.families --sizes biggait:L --seeds 1
 
-A line per size, seed and runtime: the largest relative error of the embedding, on drawn windows of two lengths.
+A line per size and seed: the relative error of the embedding on each runtime, over drawn
+windows of two lengths.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows
@@ -30,7 +32,7 @@ def adjacency() -> Tensor:
     reach = [torch.eye(JOINTS, device="cpu", dtype=torch.bool)]
     for _ in range(HOPS):
         reach.append((reach[-1].float() @ direct.float()) > 0)
-    exact = [reach[0], *(further & ~nearer for nearer, further in zip(reach, reach[1:], strict=False))]
+    exact = [reach[0], *(further & ~nearer for nearer, further in pairwise(reach))]
     return torch.stack(exact).float() / reach[-1].float().sum(0)
 
 
