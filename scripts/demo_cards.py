@@ -177,7 +177,7 @@ def _segmenter(segmenter: dict[str, Any], training: dict[str, Any]) -> str:
     ]
     return f"""# Demo segmentation model
 
-A small encoder with skip connections: RGB uint8 crops 192 x 144 to the share of the person in each pixel.
+A small encoder with skip connections: RGB uint8 crops 128 x 96 to the share of the person in each pixel.
 
 ## Training
 

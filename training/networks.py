@@ -9,9 +9,9 @@ from torch.nn import functional as F  # noqa: N812
 CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
 DIM = 64
 """Widths, blocks a stage and part dimensions of the demo's GaitHeat."""
-OUTLINE_CHANNELS, OUTLINE_DIM = (16, 24, 40, 64), 64
+OUTLINE_CHANNELS, OUTLINE_DIM = (8, 16, 32, 64), 64
 """Widths and part dimensions of the demo's GaitBase."""
-MASK_SIZE = (192, 144)
+MASK_SIZE = (128, 96)
 """Height and width of the segmenter's crops."""
 
 Widths = tuple[int, int, int, int]
@@ -89,20 +89,19 @@ class PoseNet(nn.Module):
 
 
 class MaskNet(nn.Module):
-    """RGB crops `[n, 3, 192, 144]`, 0..255, to logits of the person `[n, 1, 192, 144]`."""
+    """RGB crops `[n, 3, 128, 96]`, 0..255, to logits of the person `[n, 1, 128, 96]`."""
 
     def __init__(self, widths: Widths = (12, 24, 32, 48)) -> None:
         super().__init__()
         c1, c2 = widths[:2]
         self.encoder = Encoder(widths)
         self.up1, self.merge1 = nn.Conv2d(c2, c1, 1), nn.Sequential(Conv(c1, c1), Conv(c1, c1))
-        self.head = nn.Conv2d(c1, 4, 1)
+        self.head = nn.Conv2d(c1, 16, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Found at half of the resolution, where every cell of stride 4 gives four values."""
+        """Every cell of stride 4 gives its sixteen pixels."""
         fine, coarse = self.encoder(x)
-        half = F.pixel_shuffle(self.head(self.merge1(fine + _double(self.up1(coarse)))), 2)
-        return F.interpolate(half, scale_factor=2.0, mode="bilinear")
+        return F.pixel_shuffle(self.head(self.merge1(fine + _double(self.up1(coarse)))), 4)
 
 
 class MaskGraph(nn.Module):

@@ -28,7 +28,7 @@ POSE = {
 }  # fmt: skip
 SEGMENTER = {
     "graph": "segmenter.onnx", "layout": "probability", "colour": "rgb", "scale": 1.0,
-    "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "size": [192, 144], "licence": "Apache-2.0",
+    "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "size": [128, 96], "licence": "Apache-2.0",
 }  # fmt: skip
 NETWORKS = {"detector": DETECTOR, "pose": POSE, "segmenter": SEGMENTER}
 BUNDLES = {"gaitheat": "gait", "gaitbase": "gaitbase"}

@@ -2,7 +2,7 @@
 
     python training/render_masks.py --people 600 --out runs/masks
 
-Writes `crops.npy`, RGB uint8 `[n, 192, 144, 3]`, and `masks.npy`, uint8 `[n, 192, 144]`, 255 inside the
+Writes `crops.npy`, RGB uint8 `[n, 128, 96, 3]`, and `masks.npy`, uint8 `[n, 128, 96]`, 255 inside the
 person.
 """
 
@@ -25,7 +25,7 @@ SEED = 71_000
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--people", type=int, default=600)
+    parser.add_argument("--people", type=int, default=400)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--frames", type=int, default=8, help="of every person's walk")
     parser.add_argument("--cameras", type=int, default=24)

@@ -26,10 +26,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--segmenter", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=1200)
+    parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--passes", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=10)
     parser.add_argument("--seed", type=int, default=CROWD, help="of the crowd; another to hold out")
     parser.add_argument(
         "--kinds", nargs="+", choices=KINDS, default=["formula"], help="of walk, taking turns"
