@@ -155,7 +155,7 @@ class Chaos:
         self._events = events
         self._seconds = seconds
         self._random = random.Random(seed)
-        self._addresses = _two_addresses()
+        self._addresses = two_addresses()
         self._accepted: list[int] = []
         self._generation = 0
         self._actions: Counter[str] = Counter()
@@ -398,7 +398,7 @@ def run(events: int, seconds: float, seed: int, *, curve: bool = False) -> Outco
         return Chaos(Path(folder), events, seconds, seed, curve=curve).run()
 
 
-def _two_addresses() -> tuple[str, str]:
+def two_addresses() -> tuple[str, str]:
     with socket.socket() as one, socket.socket() as two:
         for free in (one, two):
             free.bind(("127.0.0.1", 0))

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from gaitstream.console.history import EventFilter
-from gaitstream.console.history.base import Place
+from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.history.rows import COLUMNS
 from gaitstream.console.history.sqlite import SqliteHistory
 
@@ -99,7 +99,7 @@ def ask(history: SqliteHistory, wanted: EventFilter) -> Iterator[float]:
     """Seconds that pages at random places take, and the pages after them."""
     chance = random.Random(5)
     for _ in range(REPEATS):
-        before: Place | None = Place(chance.randrange(STEP_NS), 1 << 62)
+        before: HistoryPlace | None = HistoryPlace(chance.randrange(STEP_NS), 1 << 62)
         for _ in range(2):
             began_s = time.perf_counter()
             before = history.page(wanted, PAGE, before).next

@@ -38,7 +38,7 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class DrivenLoad:
     """What a stretch of a run showed.
 
     Attributes:
@@ -126,7 +126,7 @@ def measure(
     warmup_s: float = 1.5,
     realtime: bool = True,
     encoder: Encoder | None = None,
-) -> Load:
+) -> DrivenLoad:
     """Run the pipeline with its real publisher.
 
     Args:
@@ -172,7 +172,7 @@ def decoding_s() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def between(start: Moment, end: Moment) -> Load:
+def between(start: Moment, end: Moment) -> DrivenLoad:
     """The counters of a stretch of time, given its two ends."""
     before, after = start.counters, end.counters
     nothing = Histogram()
@@ -186,7 +186,7 @@ def between(start: Moment, end: Moment) -> Load:
         counts=[b - a for a, b in zip(before.event_latency.counts, after.event_latency.counts, strict=True)],
     )
     encoded = _sum(after, "encoded") - _sum(before, "encoded")
-    return Load(
+    return DrivenLoad(
         seconds=end.at_s - start.at_s,
         frames=_sum(after, "analysed") - _sum(before, "analysed"),
         seen=_sum(after, "person_frames") - _sum(before, "person_frames"),
@@ -212,7 +212,7 @@ def _pose_rejects(snapshot: Snapshot) -> int:
     )
 
 
-def limit_of(load: Load) -> str:
+def limit_of(load: DrivenLoad) -> str:
     """What a saturated run ran out of, in words."""
     stage, seconds = max(load.stage_s.items(), key=lambda item: item[1])
     largest = f"largest stage: {stage}, {seconds / load.seconds:.0%} of the time"

@@ -12,7 +12,7 @@ from typing import Any
 
 from gaitstream.bench import pipeline_charts
 from gaitstream.bench.clips import FPS, cameras_on, make_clips
-from gaitstream.bench.drive import Load, accept_everybody, build_config, limit_of, measure, with_gallery
+from gaitstream.bench.drive import DrivenLoad, accept_everybody, build_config, limit_of, measure, with_gallery
 from gaitstream.bench.floors import find_limits
 from gaitstream.bench.long_run import run as run_long
 from gaitstream.bench.measure import figure
@@ -120,7 +120,7 @@ def drive(
     bundle: str = "demo",
     plain: bool = False,
     precision: str = "auto",
-) -> Load:
+) -> DrivenLoad:
     """Run some cameras for a while; `plain` takes everybody as evidence."""
     # Unpaced, the rate is not limited either: every frame is analysed.
     config, encoder = open_models(clips, count, bundle, plain=plain, precision=precision)
@@ -133,7 +133,7 @@ def drive(
         encoder.close()
 
 
-def paced_row(load: Load, setting: Setting, due: float, least_ms: float) -> Row:
+def paced_row(load: DrivenLoad, setting: Setting, due: float, least_ms: float) -> Row:
     """A row of the sweep; `least_ms` is a frame's floor."""
     frames = max(load.frames, 1)
     full = load.fps < KEEPS_UP * due
@@ -157,7 +157,7 @@ def paced_row(load: Load, setting: Setting, due: float, least_ms: float) -> Row:
     )
 
 
-def latencies(load: Load) -> dict[str, Figure]:
+def latencies(load: DrivenLoad) -> dict[str, Figure]:
     """Percentiles from capture to decision; none where no window was filled."""
     found = {name: load.latency.quantile(share) for name, share in SHARES.items()}
     return {name: figure([value], "ms") for name, value in found.items() if value is not None}

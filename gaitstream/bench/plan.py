@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from gaitstream.bench.devices import ACHIEVED, DeviceDatasheet, recognizer_gflop
-from gaitstream.bench.rates import MachineRates, Scene
+from gaitstream.bench.rates import CameraScene, MachineRates
 from gaitstream.bench.table import format_number
 
 HEADROOM = 0.8
@@ -34,9 +34,9 @@ class SiteLoad:
     megapixels: float = 0.9216
 
     @property
-    def scene(self) -> Scene:
+    def scene(self) -> CameraScene:
         """What a camera shows."""
-        return Scene.of(self.people, self.megapixels)
+        return CameraScene.of(self.people, self.megapixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def make_plan(site: SiteLoad, rates: MachineRates) -> SitePlan:
     )
 
 
-def capacity_fps(rates: MachineRates, scene: Scene) -> float:
+def capacity_fps(rates: MachineRates, scene: CameraScene) -> float:
     """Frames a second at saturation."""
     return 1e3 / rates.cost_ms(scene)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaitstream.bench.plan import TOLERANCE, capacity_fps
-from gaitstream.bench.rates import MachineRates, Scene, measure_stages
+from gaitstream.bench.rates import CameraScene, MachineRates, measure_stages
 from gaitstream.bench.result import Report, Row
 from gaitstream.bench.stages import FRAME
 
@@ -67,6 +67,6 @@ def check_crowds(rates: MachineRates, say: Callable[[str], None], seconds: float
 
 def check_row(rates: MachineRates, row: Row, what: str) -> PlanCheck:
     """The prediction for the people that a row saw."""
-    scene = Scene.of_row(row)
+    scene = CameraScene.of_row(row)
     label = f"{what}, {row.setting['size']}, {scene.encoded:.2f} people encoded a frame"
     return PlanCheck(label, capacity_fps(rates, scene), row.figures["analysed"].median)

@@ -39,7 +39,7 @@ CELLS = ((1, (640, 360)), (8, (640, 360)), (4, (1280, 720)))
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class CameraScene:
     """What a camera shows, people on average.
 
     Attributes:
@@ -55,12 +55,12 @@ class Scene:
     megapixels: float = 0.9216
 
     @classmethod
-    def of(cls, people: float, megapixels: float = 0.9216) -> Scene:
+    def of(cls, people: float, megapixels: float = 0.9216) -> CameraScene:
         """Everybody in view is encoded: the most that so many people can cost."""
         return cls(people, people, people, megapixels)
 
     @classmethod
-    def of_row(cls, row: Row) -> Scene:
+    def of_row(cls, row: Row) -> CameraScene:
         """What a row of the pipeline's suites saw; the size stands in its setting as 640x360."""
         width, _, height = str(row.setting["size"]).partition("x")
         seen, posed, encoded = (row.figures[name].median for name in ("seen", "posed", "people"))
@@ -74,9 +74,9 @@ class Cost(msgspec.Struct, frozen=True):
     megapixel_ms: float = 0.0
     person_ms: float = 0.0
     driver: str = "encoded"
-    """Which people of a `Scene` count."""
+    """Which people of a `CameraScene` count."""
 
-    def at(self, scene: Scene) -> float:
+    def at(self, scene: CameraScene) -> float:
         """One frame's cost."""
         people: float = getattr(scene, self.driver)
         return self.frame_ms + self.megapixel_ms * scene.megapixels + self.person_ms * people
@@ -99,7 +99,7 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True):
     camera_mib: float = CAMERA_MIB
     source: str
 
-    def cost_ms(self, scene: Scene) -> float:
+    def cost_ms(self, scene: CameraScene) -> float:
         """One frame of the scene."""
         return sum(cost.at(scene) for cost in self.steps.values())
 
@@ -131,7 +131,7 @@ def from_report(report: Report, model: str, source: str) -> MachineRates:
 def fit(rows: Sequence[Row], source: str) -> MachineRates:
     """Costs that explain the rows of one or more runs, by least squares over their relative errors."""
     frames = {str(row.setting): row for row in rows if row.contender == FRAME}
-    scenes = {key: Scene.of_row(row) for key, row in frames.items()}
+    scenes = {key: CameraScene.of_row(row) for key, row in frames.items()}
     times: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.contender != FRAME:
@@ -145,7 +145,7 @@ def fit(rows: Sequence[Row], source: str) -> MachineRates:
     return MachineRates(steps=costs, decode=decode, memory_mib=memory, source=source)
 
 
-def fit_cost(name: str, scenes: Sequence[Scene], times_ms: Sequence[float]) -> Cost:
+def fit_cost(name: str, scenes: Sequence[CameraScene], times_ms: Sequence[float]) -> Cost:
     """One step's cost, no part of it below zero; as many terms as the runs differ in."""
     from scipy.optimize import nnls
 

@@ -124,15 +124,14 @@ def random_models() -> list[str]:
 def make_bundle(model: str, root: Path, variant: str = "", *, eight_bits: bool = True) -> Path:
     """A bundle of a published size with random weights; in int8 too, where NNCF is installed."""
     from gaitstream.export.api import ExportOptions, write_bundle
+    from gaitstream.export.drawn import Cast, draw_walks
+    from gaitstream.export.eight_bits import add_eight_bits
 
     root.mkdir()
     trained = find_family(model).random(SEED, variant)
     precisions = None if eight_bits else ("fp32",)
     manifest = write_bundle(trained, root, ExportOptions(version="random weights", precisions=precisions))
     if eight_bits and find_spec("nncf") is not None:
-        from gaitstream.export.drawn import Cast, draw_walks
-        from gaitstream.export.eight_bits import add_eight_bits
-
         bundle = Bundle(root, manifest)
         walks = draw_walks(bundle, Cast(first=0, people=8, passes=1, frames=2))
         add_eight_bits(bundle, walks, search=False)

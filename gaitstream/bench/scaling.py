@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaitstream.bench.plan import HEADROOM
-from gaitstream.bench.rates import MachineRates, Scene, from_report
+from gaitstream.bench.rates import CameraScene, MachineRates, from_report
 from gaitstream.bench.result import Report, read_report
 from gaitstream.bench.table import format_number
 from gaitstream.errors import ConfigError, GaitstreamError
@@ -85,7 +85,7 @@ class Size:
 
 def size_of(cameras: int, rates: MachineRates, given: Assumptions) -> Size:
     """Work out one number of cameras."""
-    load = cameras * given.fps * rates.cost_ms(Scene.of(given.people)) / 1e3
+    load = cameras * given.fps * rates.cost_ms(CameraScene.of(given.people)) / 1e3
     embeddings = cameras * given.fps * given.people / given.stride
     events = cameras * given.people / given.track_s * given.events_per_track
     persons = min(cameras * given.persons_per_camera, given.persons_most)
@@ -152,7 +152,7 @@ def describe(report: Report, source: str) -> str:
     return (
         table([size_of(cameras, rates, given) for cameras in CAMERAS])
         + f"\n\nMeasured on {machine.cpu}, {machine.cores} cores, load average {machine.load:g}: "
-        f"{rates.cost_ms(Scene.of(given.people)):.1f} ms a 1280x720 frame with one person, "
+        f"{rates.cost_ms(CameraScene.of(given.people)):.1f} ms a 1280x720 frame with one person, "
         f"{given.probe_ms_per_person * 1e3:.1f} us for one probe and person."
         + (DISTURBED if machine.disturbed else "")
     )

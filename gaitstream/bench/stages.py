@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaitstream.bench.drive import Load
+from gaitstream.bench.drive import DrivenLoad
 from gaitstream.bench.floors import Floors, FrameWork
 from gaitstream.bench.measure import figure
 from gaitstream.bench.result import Chart, Row, Suite
@@ -28,13 +28,13 @@ NOTES = (
 )
 
 
-def work_of(load: Load, pixels: int) -> FrameWork:
+def work_of(load: DrivenLoad, pixels: int) -> FrameWork:
     """What a frame of a run asked on average."""
     frames = max(load.frames, 1)
     return FrameWork(pixels, load.posed / frames, load.persons / frames)
 
 
-def stage_rows(load: Load, setting: Setting, pixels: int, limits: Floors | None) -> list[Row]:
+def stage_rows(load: DrivenLoad, setting: Setting, pixels: int, limits: Floors | None) -> list[Row]:
     """A row for the whole frame, one per stage, one for decoding; no floors without limits."""
     frames, whole_ms = max(load.frames, 1), 1e3 * load.seconds / max(load.frames, 1)
     work = work_of(load, pixels)

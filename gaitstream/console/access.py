@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.refusals import ForbiddenError, UnauthorisedError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 COOKIE = "gaitstream_session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -18,9 +18,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM = "application/x-www-form-urlencoded"
 
 
-def site_of(request: Request) -> Site:
+def site_of(request: Request) -> ConsoleSite:
     """The console that answers a request."""
-    found: Site = request.app.state.site
+    found: ConsoleSite = request.app.state.site
     return found
 
 
@@ -105,7 +105,7 @@ def needs(permission: Permission) -> Callable[[Actor], Actor]:
     return check
 
 
-CurrentSite = Annotated[Site, Depends(site_of)]
+CurrentSite = Annotated[ConsoleSite, Depends(site_of)]
 CurrentActor = Annotated[Actor, Depends(current_actor)]
 EventReader = Annotated[Actor, Depends(needs(Permission.EVENTS_READ))]
 CameraReader = Annotated[Actor, Depends(needs(Permission.CAMERAS_READ))]

@@ -10,7 +10,7 @@ from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.data import Floats
 from gaitstream.evidence.folder import SealedFolder
-from gaitstream.evidence.reading import EvidenceReader, Picture
+from gaitstream.evidence.reading import EncodedPicture, EvidenceReader
 from gaitstream.evidence.records import RecentFrame, TrackEvidence
 
 CROP = "crop"
@@ -60,7 +60,7 @@ class Album:
         """What is kept of a track; None for nothing, also where it is gone by retention."""
         return None if self._reader is None else self._for(actor).find(camera, run, track)
 
-    def picture(self, actor: Actor, camera: str, run: str, track: int, number: int) -> Picture:
+    def picture(self, actor: Actor, camera: str, run: str, track: int, number: int) -> EncodedPicture:
         """A picture of a track; MissingEvidenceError where there is none of this number."""
         return self._for(actor).picture(camera, run, track, number)
 
@@ -97,7 +97,7 @@ class Album:
         """The newest of these; None where none is kept."""
         return None if self._reader is None else self._for(actor).newest_recent(camera)
 
-    def recent_picture(self, actor: Actor, camera: str, time_ns: int) -> Picture:
+    def recent_picture(self, actor: Actor, camera: str, time_ns: int) -> EncodedPicture:
         """One of these pictures; MissingEvidenceError when its time is over."""
         return self._for(actor).recent_picture(camera, time_ns)
 

@@ -16,10 +16,10 @@ from gaitstream.console.further import FurtherPage
 from gaitstream.console.guards import Guards
 from gaitstream.console.pages import ROUTERS
 from gaitstream.console.rendering import LOADER, STATIC
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 
-def create_app(site: Site, further: Sequence[FurtherPage] = ()) -> FastAPI:
+def create_app(site: ConsoleSite, further: Sequence[FurtherPage] = ()) -> FastAPI:
     """The application of one console, which it starts and closes with itself.
 
     Args:

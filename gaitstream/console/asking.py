@@ -10,12 +10,12 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from gaitstream.console.history import EventFilter, StoredEvent
-from gaitstream.console.history.base import Place
+from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.hub import narrow
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.showing import ShownEvent, show_event
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 NANOSECONDS = Query(ge=0, lt=1 << 63)
 _WORD = Query(max_length=64)
@@ -57,7 +57,7 @@ class EventsAnswer(BaseModel):
     next: str = Field(description="Give it as `before` to get the next page; empty at the end.")
 
 
-def ask_events(site: Site, actor: Actor, question: EventQuestion) -> EventsAnswer:
+def ask_events(site: ConsoleSite, actor: Actor, question: EventQuestion) -> EventsAnswer:
     """The page of events that is asked for, of the cameras that the actor may see."""
     wanted = EventFilter(
         cameras=narrow(actor, question.camera or None),
@@ -69,7 +69,7 @@ def ask_events(site: Site, actor: Actor, question: EventQuestion) -> EventsAnswe
         until_ns=question.until_ns,
         waits=question.waits,
     )
-    before = Place.parse(question.before) if question.before else None
+    before = HistoryPlace.parse(question.before) if question.before else None
     if question.waits:
         site.verdicts.catch_up()
     found = site.history.page(wanted, question.limit, before)
@@ -89,7 +89,7 @@ def see_camera(actor: Actor, camera: str) -> None:
         raise NotFoundError(f"nothing was heard of a camera {camera[:64]!r}")
 
 
-def find_event(site: Site, actor: Actor, event_id: str) -> StoredEvent:
+def find_event(site: ConsoleSite, actor: Actor, event_id: str) -> StoredEvent:
     """The event of an id.
 
     Raises:
@@ -104,12 +104,12 @@ def find_event(site: Site, actor: Actor, event_id: str) -> StoredEvent:
     return found
 
 
-def ask_event(site: Site, actor: Actor, event_id: str) -> ShownEvent:
+def ask_event(site: ConsoleSite, actor: Actor, event_id: str) -> ShownEvent:
     """The event of an id, as it is shown."""
     return show_event(find_event(site, actor, event_id), site.desk)
 
 
-def ask_track(site: Site, actor: Actor, event: StoredEvent) -> list[ShownEvent]:
+def ask_track(site: ConsoleSite, actor: Actor, event: StoredEvent) -> list[ShownEvent]:
     """What was said of the track that an event tells of, oldest first."""
     if not event.camera or not actor.sees(event.camera):
         return []

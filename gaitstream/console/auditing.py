@@ -7,7 +7,7 @@ from itertools import takewhile
 from pydantic import BaseModel, Field
 
 from gaitstream.console.permissions import Actor
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import AuditLine, count_audit, read_audit, verify_audit
 
@@ -41,7 +41,7 @@ class Verified(BaseModel):
     lines: int
 
 
-def list_lines(site: Site, actor: Actor, before: int, limit: int) -> ShownLog:
+def list_lines(site: ConsoleSite, actor: Actor, before: int, limit: int) -> ShownLog:
     """Lines older than a number, 0 for the newest, newest first."""
 
     def work(gallery: Gallery) -> tuple[int, list[tuple[int, AuditLine]]]:
@@ -57,7 +57,7 @@ def list_lines(site: Site, actor: Actor, before: int, limit: int) -> ShownLog:
     return ShownLog(lines=shown, next=oldest if oldest > 1 else 0, total=total)
 
 
-def verify(site: Site, actor: Actor) -> Verified:
+def verify(site: ConsoleSite, actor: Actor) -> Verified:
     """Check the chain from its first line to its last."""
 
     def work(gallery: Gallery) -> Verified:
@@ -69,14 +69,14 @@ def verify(site: Site, actor: Actor) -> Verified:
     return site.desk.call(actor.audit_name, work)
 
 
-def export_lines(site: Site, actor: Actor) -> str:
+def export_lines(site: ConsoleSite, actor: Actor) -> str:
     """The whole log as JSON lines; that it was taken is in it from then on."""
     shown = list_lines(site, actor, 0, 1 << 62).lines
     site.desk.note(actor.audit_name, "exported", count=len(shown), detail="the audit log")
     return "".join(f"{line.model_dump_json()}\n" for line in reversed(shown))
 
 
-def _shown(site: Site, number: int, line: AuditLine) -> ShownLine:
+def _shown(site: ConsoleSite, number: int, line: AuditLine) -> ShownLine:
     return ShownLine(
         number=number, time_ns=line.time_ns, actor=line.actor, action=line.action, person_id=line.person,
         person=site.desk.name(line.person) if line.person else "", model=line.model, count=line.count,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import find_model
@@ -67,7 +67,7 @@ class ShownChange(BaseModel):
     named: int = Field(description="Kept walks of strangers that would get a name.")
 
 
-def list_calibrations(site: Site, actor: Actor) -> list[ShownCalibration]:
+def list_calibrations(site: ConsoleSite, actor: Actor) -> list[ShownCalibration]:
     """All models' thresholds."""
     return site.desk.call(
         actor.audit_name,
@@ -75,7 +75,7 @@ def list_calibrations(site: Site, actor: Actor) -> list[ShownCalibration]:
     )
 
 
-def try_threshold(site: Site, actor: Actor, model: str, threshold: float) -> ShownChange:
+def try_threshold(site: ConsoleSite, actor: Actor, model: str, threshold: float) -> ShownChange:
     """What another threshold would do, by the walks that the site's calibration rests on.
 
     Raises:
@@ -100,7 +100,7 @@ def try_threshold(site: Site, actor: Actor, model: str, threshold: float) -> Sho
 
 
 def choose(
-    site: Site, actor: Actor, model: str, target: float | None, *, from_site: bool, keep: bool
+    site: ConsoleSite, actor: Actor, model: str, target: float | None, *, from_site: bool, keep: bool
 ) -> ShownCalibration:
     """Choose a threshold for a rate of false positives.
 

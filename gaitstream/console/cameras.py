@@ -11,7 +11,7 @@ from gaitstream.console.cams_file import CamsFile
 from gaitstream.console.jobs import ShownJob
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.worker import Task
 
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -59,14 +59,14 @@ class ShownCamera(BaseModel):
     height: int
 
 
-def list_cameras(site: Site, actor: Actor) -> list[ShownCamera]:
+def list_cameras(site: ConsoleSite, actor: Actor) -> list[ShownCamera]:
     """The cameras that an actor may see: of cams.yaml, or, without one, those that were heard of."""
     if site.options.cameras is None:
         return [_heard(site, name) for name in sorted(site.health.cameras) if actor.sees(name)]
     return [_shown(site, camera) for camera in site.config().cameras if actor.sees(camera.id)]
 
 
-def show_camera(site: Site, actor: Actor, camera: str) -> ShownCamera:
+def show_camera(site: ConsoleSite, actor: Actor, camera: str) -> ShownCamera:
     """One camera.
 
     Raises:
@@ -78,14 +78,14 @@ def show_camera(site: Site, actor: Actor, camera: str) -> ShownCamera:
     raise NotFoundError(f"there is no camera {camera[:64]!r}")
 
 
-def try_camera(site: Site, actor: Actor, draft: NewCamera) -> ShownJob:
+def try_camera(site: ConsoleSite, actor: Actor, draft: NewCamera) -> ShownJob:
     """Take one picture of a camera that is not in the file yet; who in it would be rejected, and why."""
     job_id, _ = site.jobs.new_folder()
     task = Task(kind="camera", cameras=str(site.config_path()), camera=draft.values())
     return site.jobs.submit(actor, job_id, task)
 
 
-def try_change(site: Site, actor: Actor, camera: str, draft: CameraDraft) -> ShownJob:
+def try_change(site: ConsoleSite, actor: Actor, camera: str, draft: CameraDraft) -> ShownJob:
     """The same for a camera of the file with some changes: other regions, say."""
     show_camera(site, actor, camera)
     known = site.config().camera(camera)
@@ -95,7 +95,7 @@ def try_change(site: Site, actor: Actor, camera: str, draft: CameraDraft) -> Sho
     return site.jobs.submit(actor, job_id, task)
 
 
-def add_camera(site: Site, actor: Actor, draft: NewCamera) -> ShownCamera:
+def add_camera(site: ConsoleSite, actor: Actor, draft: NewCamera) -> ShownCamera:
     """Add a camera to cams.yaml; a run takes it over by itself.
 
     Raises:
@@ -106,7 +106,7 @@ def add_camera(site: Site, actor: Actor, draft: NewCamera) -> ShownCamera:
     return _shown(site, config.camera(draft.id))
 
 
-def change_camera(site: Site, actor: Actor, camera: str, draft: CameraDraft) -> ShownCamera:
+def change_camera(site: ConsoleSite, actor: Actor, camera: str, draft: CameraDraft) -> ShownCamera:
     """Change a camera in cams.yaml; raises as `add_camera`, and NotFoundError."""
     show_camera(site, actor, camera)
     config = CamsFile(site.config_path()).change(camera, draft.values())
@@ -114,20 +114,20 @@ def change_camera(site: Site, actor: Actor, camera: str, draft: CameraDraft) -> 
     return _shown(site, config.camera(camera))
 
 
-def remove_camera(site: Site, actor: Actor, camera: str) -> None:
+def remove_camera(site: ConsoleSite, actor: Actor, camera: str) -> None:
     """Take a camera out of cams.yaml; raises as `change_camera`."""
     show_camera(site, actor, camera)
     CamsFile(site.config_path()).remove(camera)
     _note(site, actor, "camera.removed", camera)
 
 
-def _note(site: Site, actor: Actor, action: str, camera: str) -> None:
+def _note(site: ConsoleSite, actor: Actor, action: str, camera: str) -> None:
     """Into the gallery's audit log, where there is one."""
     if site.desk.available():
         site.desk.note(actor.audit_name, action, detail=camera)
 
 
-def _shown(site: Site, camera: Camera) -> ShownCamera:
+def _shown(site: ConsoleSite, camera: Camera) -> ShownCamera:
     heard = _heard(site, camera.id)
     return heard.model_copy(
         update={
@@ -140,7 +140,7 @@ def _shown(site: Site, camera: Camera) -> ShownCamera:
     )
 
 
-def _heard(site: Site, camera: str) -> ShownCamera:
+def _heard(site: ConsoleSite, camera: str) -> ShownCamera:
     health = site.health.cameras.get(camera)
     return ShownCamera(
         camera=camera, url="", enabled=True, fps=None, regions=[], region_size=None,

@@ -11,7 +11,7 @@ from fastapi import Request
 from gaitstream.console.clip_limits import LARGEST_BYTES
 from gaitstream.console.jobs import ShownJob
 from gaitstream.console.permissions import Actor
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.worker import Task
 from gaitstream.errors import ConsoleError
 
@@ -43,20 +43,24 @@ async def _write(request: Request, path: Path) -> int:
     return size
 
 
-def identify(site: Site, actor: Actor, job_id: str, clip: Path) -> ShownJob:
+def identify(site: ConsoleSite, actor: Actor, job_id: str, clip: Path) -> ShownJob:
     """Find out who walks in a clip; the search is in the audit log."""
     site.desk.note(actor.audit_name, "searched", detail="an uploaded clip")
     task = Task(kind="identify", cameras=str(site.config_path()), clip=str(clip))
     return site.jobs.submit(actor, job_id, task)
 
 
-def enrol(site: Site, actor: Actor, job_id: str, clip: Path, person: str, track: int | None) -> ShownJob:
+def enrol(
+    site: ConsoleSite, actor: Actor, job_id: str, clip: Path, person: str, track: int | None
+) -> ShownJob:
     """Enrol somebody from a clip; where several walk in it, the job lists them and enrols nobody."""
     task = Task(kind="enrol", cameras=str(site.config_path()), clip=str(clip), person=person, track=track)
     return site.jobs.submit(actor, job_id, task)
 
 
-def search(site: Site, actor: Actor, job_id: str, clip: Path, since_ns: int, track: int | None) -> ShownJob:
+def search(
+    site: ConsoleSite, actor: Actor, job_id: str, clip: Path, since_ns: int, track: int | None
+) -> ShownJob:
     """Find out where one of a clip was seen before; where several walk in it, the job lists them."""
     task = Task(
         kind="search", cameras=str(site.config_path()), clip=str(clip), since_ns=since_ns, track=track

@@ -8,7 +8,7 @@ import numpy as np
 
 from gaitstream.console.asking import find_event
 from gaitstream.console.permissions import Actor
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.names import clean_name
@@ -17,7 +17,7 @@ MOST_PICTURES = 12
 """Of one walk that go into the gallery with its templates."""
 
 
-def enrol_track(site: Site, actor: Actor, event_id: str, person: str) -> tuple[str, int]:
+def enrol_track(site: ConsoleSite, actor: Actor, event_id: str, person: str) -> tuple[str, int]:
     """Make templates of the full windows that were kept of a track; some of its pictures go along.
 
     Args:

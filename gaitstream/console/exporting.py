@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gaitstream.config.places import journal_folder
 from gaitstream.console.asking import find_event
 from gaitstream.console.permissions import Actor
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import MissingEvidenceError
 from gaitstream.events.schema import Identity
 from gaitstream.evidence import exporting
@@ -37,7 +37,7 @@ class EventBundle:
         return Response(self.data, media_type="application/zip", headers=headers)
 
 
-def export_event(site: Site, actor: Actor, event_id: str, templates_of: TemplatesOf) -> EventBundle:
+def export_event(site: ConsoleSite, actor: Actor, event_id: str, templates_of: TemplatesOf) -> EventBundle:
     """What is known of an event in one signed file, as `gaitstream evidence export` writes it.
 
     Raises:
@@ -56,7 +56,7 @@ def export_event(site: Site, actor: Actor, event_id: str, templates_of: Template
     return EventBundle(f"{stored.event_id}.evidence.zip", taken[0])
 
 
-def _published(site: Site, event_id: str) -> Identity:
+def _published(site: ConsoleSite, event_id: str) -> Identity:
     """An event as it was published, from the journals that this machine has."""
     for folder in _journals(site):
         with suppress(MissingEvidenceError):
@@ -66,7 +66,7 @@ def _published(site: Site, event_id: str) -> Identity:
     )
 
 
-def _journals(site: Site) -> Iterator[Path]:
+def _journals(site: ConsoleSite) -> Iterator[Path]:
     yield from site.options.journals
     if site.options.cameras is not None:
         yield journal_folder(site.config(), site.options.cameras)

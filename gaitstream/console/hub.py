@@ -13,7 +13,7 @@ WAITING = 1000
 """Events kept for one browser; when it is slower, the oldest are dropped and it is told."""
 
 
-class Viewer:
+class StreamViewer:
     """One open stream: what it has not taken yet.
 
     Attributes:
@@ -51,7 +51,7 @@ class Hub:
     """Hands new events to all viewers."""
 
     def __init__(self) -> None:
-        self._viewers: set[Viewer] = set()
+        self._viewers: set[StreamViewer] = set()
         self._texts: dict[str, str] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -76,7 +76,9 @@ class Hub:
             loop.call_soon_threadsafe(self._put, events)
 
     @asynccontextmanager
-    async def watching(self, actor: Actor, cameras: frozenset[str] | None = None) -> AsyncIterator[Viewer]:
+    async def watching(
+        self, actor: Actor, cameras: frozenset[str] | None = None
+    ) -> AsyncIterator[StreamViewer]:
         """A stream of what an actor may see.
 
         Args:
@@ -84,7 +86,7 @@ class Hub:
             cameras: only these; None for all that the actor may see.
         """
         self._loop = asyncio.get_running_loop()
-        viewer = Viewer(narrow(actor, cameras))
+        viewer = StreamViewer(narrow(actor, cameras))
         self._viewers.add(viewer)
         try:
             yield viewer

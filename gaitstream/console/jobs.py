@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import BusyError, NotFoundError
-from gaitstream.console.worker import JOB, RESULT, Result, Task
+from gaitstream.console.worker import JOB, RESULT, JobResult, Task
 
 log = logging.getLogger(__name__)
 State = Literal["waiting", "running", "done", "failed"]
@@ -29,7 +29,7 @@ MOST_WAITING = 4
 KEPT_S = 3600.0
 """How long a result is there."""
 WORK_S: dict[str, float] = {"identify": 600.0, "enrol": 600.0, "search": 600.0, "camera": 60.0}
-_RESULT = msgspec.json.Decoder(Result)
+_RESULT = msgspec.json.Decoder(JobResult)
 _PICTURE_NAME = re.compile(r"picture|track-[0-9]{1,9}")
 RETRY_S = 30.0
 
@@ -66,12 +66,12 @@ class Job:
     created_s: float
     actor: str
     state: State = "waiting"
-    result: Result = field(default_factory=Result)
+    result: JobResult = field(default_factory=JobResult)
 
     def shown(self) -> ShownJob:
         """As it is told."""
         pictures = sorted(path.stem for path in self.folder.glob("*.jpg")) if self.state == "done" else []
-        facts = {name: getattr(self.result, name) for name in Result.__struct_fields__}
+        facts = {name: getattr(self.result, name) for name in JobResult.__struct_fields__}
         return ShownJob(job_id=self.job_id, kind=self.task.kind, state=self.state, pictures=pictures, **facts)
 
 
@@ -154,12 +154,12 @@ class JobDesk:
             job.result = self._run(job)
         except Exception as error:  # whatever it is, the next job must be done
             log.exception("job %s", job.job_id)
-            job.result = Result(fault=f"the work broke down: {error}")
+            job.result = JobResult(fault=f"the work broke down: {error}")
         job.state = "failed" if job.result.fault else "done"
         for path in job.folder.glob("clip*"):
             path.unlink()
 
-    def _run(self, job: Job) -> Result:
+    def _run(self, job: Job) -> JobResult:
         (job.folder / JOB).write_bytes(msgspec.json.encode(job.task))
         command = [sys.executable, "-m", "gaitstream.console.worker", str(job.folder)]
         patience_s = WORK_S[job.task.kind]
@@ -173,19 +173,19 @@ class JobDesk:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-                return Result(
+                return JobResult(
                     fault=f"this took longer than {patience_s:.0f} s and was ended; send a shorter clip"
                 )
             finally:
                 self._process = None
         return self._result(job)
 
-    def _result(self, job: Job) -> Result:
+    def _result(self, job: Job) -> JobResult:
         path = job.folder / RESULT
         if path.is_file():
             return _RESULT.decode(path.read_bytes())
         log.warning("job %s ended without a result: %s", job.job_id, _tail(job.folder / "log"))
-        return Result(fault="the work broke down on this input, or took too much memory; send another")
+        return JobResult(fault="the work broke down on this input, or took too much memory; send another")
 
     def _tidy(self) -> None:
         old_s = time.monotonic() - KEPT_S

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.template_lines import ShownPicture, ShownTemplate, show_templates
 from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery, PersonEntry, audit, editing
@@ -61,7 +61,7 @@ class ShownReport(BaseModel):
     remains: list[str] = Field(description="What could not be reached or is still found; empty: all is gone.")
 
 
-def list_people(site: Site, actor: Actor) -> list[ShownPerson]:
+def list_people(site: ConsoleSite, actor: Actor) -> list[ShownPerson]:
     """Everybody who was enrolled by name, by name; visitors are elsewhere."""
 
     def work(gallery: Gallery) -> list[ShownPerson]:
@@ -72,7 +72,7 @@ def list_people(site: Site, actor: Actor) -> list[ShownPerson]:
     return site.desk.call(actor.audit_name, work)
 
 
-def show_person(site: Site, actor: Actor, person_id: str) -> PersonDetails:
+def show_person(site: ConsoleSite, actor: Actor, person_id: str) -> PersonDetails:
     """What is known of a person; the look is in the audit log.
 
     Raises:
@@ -89,7 +89,7 @@ def show_person(site: Site, actor: Actor, person_id: str) -> PersonDetails:
     return site.desk.call(actor.audit_name, work)
 
 
-def picture(site: Site, actor: Actor, person_id: str, number: int) -> bytes:
+def picture(site: ConsoleSite, actor: Actor, person_id: str, number: int) -> bytes:
     """The JPEG of a picture of a person.
 
     Raises:
@@ -106,12 +106,12 @@ def picture(site: Site, actor: Actor, person_id: str, number: int) -> bytes:
     return site.desk.call(actor.audit_name, work)
 
 
-def rename(site: Site, actor: Actor, person_id: str, name: str) -> None:
+def rename(site: ConsoleSite, actor: Actor, person_id: str, name: str) -> None:
     """Give a person another name."""
     _change(site, actor, person_id, lambda gallery, old: editing.rename(gallery, old, name))
 
 
-def merge(site: Site, actor: Actor, person_id: str, other_id: str) -> int:
+def merge(site: ConsoleSite, actor: Actor, person_id: str, other_id: str) -> int:
     """Give a person all templates and pictures of another, who is gone then; how many templates moved."""
 
     def work(gallery: Gallery) -> int:
@@ -122,24 +122,24 @@ def merge(site: Site, actor: Actor, person_id: str, other_id: str) -> int:
     return site.desk.call(actor.audit_name, work)
 
 
-def split(site: Site, actor: Actor, person_id: str, templates: list[int], name: str) -> int:
+def split(site: ConsoleSite, actor: Actor, person_id: str, templates: list[int], name: str) -> int:
     """Make another person of some of a person's templates; how many moved."""
     return _change(site, actor, person_id, lambda gallery, old: editing.split(gallery, old, templates, name))
 
 
-def keep(site: Site, actor: Actor, person_id: str, days: float | None) -> int | None:
+def keep(site: ConsoleSite, actor: Actor, person_id: str, days: float | None) -> int | None:
     """Say for how many days from now a person is kept, None for ever; when the person is erased."""
     expires_ns = None if days is None else time.time_ns() + int(days * DAY_NS)
     _change(site, actor, person_id, lambda gallery, name: editing.keep_until(gallery, name, expires_ns))
     return expires_ns
 
 
-def note_consent(site: Site, actor: Actor, person_id: str, consent: str) -> None:
+def note_consent(site: ConsoleSite, actor: Actor, person_id: str, consent: str) -> None:
     """Write down on what ground a person is enrolled."""
     _change(site, actor, person_id, lambda gallery, name: editing.note_consent(gallery, name, consent))
 
 
-def forget(site: Site, actor: Actor, person_id: str) -> ShownReport:
+def forget(site: ConsoleSite, actor: Actor, person_id: str) -> ShownReport:
     """Erase a person everywhere: gallery, journals, history; what was done, and what remains.
 
     A run that writes a journal takes the name out of it by itself, when it learns of the change.
@@ -149,13 +149,13 @@ def forget(site: Site, actor: Actor, person_id: str) -> ShownReport:
     return _report(report, site.history.forget(person_id))
 
 
-def _evidence(site: Site) -> tuple[KeptEvidence, ...]:
+def _evidence(site: ConsoleSite) -> tuple[KeptEvidence, ...]:
     """Where the site keeps pictures of tracks, if it does."""
     path = site.options.cameras
     return places_of(site.config(), path) if path is not None else ()
 
 
-def _change(site: Site, actor: Actor, person_id: str, work: Callable[[Gallery, str], T]) -> T:
+def _change(site: ConsoleSite, actor: Actor, person_id: str, work: Callable[[Gallery, str], T]) -> T:
     """Do something with a person who is named by the id."""
 
     def named(gallery: Gallery) -> T:

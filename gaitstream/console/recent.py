@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from gaitstream.console.asking import see_camera
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.evidence.records import RecentFrame, RecentPerson
 from gaitstream.pipeline.source.clock import SECOND_NS
 
@@ -36,7 +36,7 @@ class KeptFrame(BaseModel):
 
 
 def list_recent(
-    site: Site, actor: Actor, camera: str, since_ns: int = 0, until_ns: int | None = None
+    site: ConsoleSite, actor: Actor, camera: str, since_ns: int = 0, until_ns: int | None = None
 ) -> list[KeptFrame]:
     """A camera's kept pictures within a span of time, in order.
 
@@ -47,7 +47,7 @@ def list_recent(
     return [_shown(site, frame) for frame in site.album.recent(actor, camera, since_ns, until_ns)]
 
 
-def newest(site: Site, actor: Actor, camera: str) -> KeptFrame:
+def newest(site: ConsoleSite, actor: Actor, camera: str) -> KeptFrame:
     """A camera's newest kept picture.
 
     Raises:
@@ -60,7 +60,7 @@ def newest(site: Site, actor: Actor, camera: str) -> KeptFrame:
     return _shown(site, frame)
 
 
-def frame_at(site: Site, actor: Actor, camera: str, time_ns: int) -> KeptFrame:
+def frame_at(site: ConsoleSite, actor: Actor, camera: str, time_ns: int) -> KeptFrame:
     """The kept picture of a camera that is nearest to a time.
 
     Raises:
@@ -72,7 +72,7 @@ def frame_at(site: Site, actor: Actor, camera: str, time_ns: int) -> KeptFrame:
     return min(near, key=lambda frame: abs(frame.time_ns - time_ns))
 
 
-def picture(site: Site, actor: Actor, camera: str, time_ns: int) -> bytes:
+def picture(site: ConsoleSite, actor: Actor, camera: str, time_ns: int) -> bytes:
     """The JPEG of a kept picture.
 
     Raises:
@@ -83,12 +83,12 @@ def picture(site: Site, actor: Actor, camera: str, time_ns: int) -> bytes:
     return site.album.recent_picture(actor, camera, time_ns).data
 
 
-def _shown(site: Site, frame: RecentFrame) -> KeptFrame:
+def _shown(site: ConsoleSite, frame: RecentFrame) -> KeptFrame:
     people = [_person(site, one) for one in frame.people]
     return KeptFrame(time_ns=frame.time_ns, width=frame.width, height=frame.height, people=people)
 
 
-def _person(site: Site, one: RecentPerson) -> PersonInFrame:
+def _person(site: ConsoleSite, one: RecentPerson) -> PersonInFrame:
     return PersonInFrame(
         track=one.track, box=one.box, status=one.status or "", reason=one.reason or one.rejected or "",
         person_id=one.person_id or "", person=site.desk.name(one.person_id) if one.person_id else "",

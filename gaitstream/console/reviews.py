@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaitstream.console.asking import find_event
 from gaitstream.console.history import StoredEvent
 from gaitstream.console.permissions import Actor, Permission
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.verdicts import ShownMatch
 from gaitstream.errors import ConsoleError
 from gaitstream.gallery import Gallery, confirming
@@ -13,7 +13,7 @@ from gaitstream.gallery.sightings import TrackRef
 from gaitstream.gallery.visitors import reject_track
 
 
-def show_match(site: Site, actor: Actor, event_id: str) -> ShownMatch:
+def show_match(site: ConsoleSite, actor: Actor, event_id: str) -> ShownMatch:
     """What people say of a match.
 
     Raises:
@@ -24,7 +24,7 @@ def show_match(site: Site, actor: Actor, event_id: str) -> ShownMatch:
     return site.verdicts.match(event.event_id)
 
 
-def confirm(site: Site, actor: Actor, event_id: str) -> ShownMatch:
+def confirm(site: ConsoleSite, actor: Actor, event_id: str) -> ShownMatch:
     """Confirm a match in the actor's name.
 
     Raises:
@@ -37,7 +37,7 @@ def confirm(site: Site, actor: Actor, event_id: str) -> ShownMatch:
     return show_match(site, actor, event_id)
 
 
-def reject(site: Site, actor: Actor, event_id: str) -> ShownMatch:
+def reject(site: ConsoleSite, actor: Actor, event_id: str) -> ShownMatch:
     """Reject a match in the actor's name; raises as `confirm` does.
 
     Where walks are kept, the one that was taken for the person becomes a visitor's, and is not again.
@@ -54,7 +54,7 @@ def reject(site: Site, actor: Actor, event_id: str) -> ShownMatch:
     return show_match(site, actor, event_id)
 
 
-def _match_event(site: Site, actor: Actor, event_id: str) -> StoredEvent:
+def _match_event(site: ConsoleSite, actor: Actor, event_id: str) -> StoredEvent:
     actor.need(Permission.CONFIRMATIONS_WRITE)
     event = find_event(site, actor, event_id)
     if event.type != "identity.final" or event.status != "known":

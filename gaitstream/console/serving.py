@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gaitstream.console.options import ConsoleOptions
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def make_server(site: Site, further: Sequence[FurtherPage] = ()) -> uvicorn.Server:
+def make_server(site: ConsoleSite, further: Sequence[FurtherPage] = ()) -> uvicorn.Server:
     """A server of a console, and of further pages, that does not listen yet."""
     try:
         import uvicorn
@@ -51,7 +51,7 @@ def serve(options: ConsoleOptions, further: Sequence[FurtherPage] = ()) -> None:
     Raises:
         ConsoleError: what was asked for is not safe, or the address cannot be listened on.
     """
-    site = Site.open(options)
+    site = ConsoleSite.open(options)
     try:
         server = make_server(site, further)
         server.run()

@@ -33,7 +33,7 @@ TRIES, TRIES_FROM_ANYWHERE = 5, 50
 
 
 @dataclass
-class Site:
+class ConsoleSite:
     """One console; any thread.
 
     Attributes:
@@ -69,7 +69,7 @@ class Site:
     _over: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def open(cls, options: ConsoleOptions) -> Site:
+    def open(cls, options: ConsoleOptions) -> ConsoleSite:
         """Open everything a console needs.
 
         Raises:

@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 from gaitstream.console.asking import find_event
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.events.offline import append_offline
 from gaitstream.gallery import Gallery, visitors
-from gaitstream.gallery.appearances import Appearance, appearances, like_track
+from gaitstream.gallery.appearances import EarlierWalk, appearances, like_track
 from gaitstream.gallery.base import Reading
 from gaitstream.gallery.sightings import Sighting, TrackRef
 from gaitstream.gallery.visitors import VisitorEntry
@@ -67,13 +67,13 @@ class ShownAppearance(ShownWalk):
     same: bool
 
 
-def list_visitors(site: Site, actor: Actor) -> list[ShownVisitor]:
+def list_visitors(site: ConsoleSite, actor: Actor) -> list[ShownVisitor]:
     """Visitors, the latest seen first."""
     found = site.desk.call(actor.audit_name, visitors.visitors)
     return [_shown(entry, actor) for entry in found if _may_know(entry, actor)]
 
 
-def show_visitor(site: Site, actor: Actor, visitor_id: str) -> VisitorDetails:
+def show_visitor(site: ConsoleSite, actor: Actor, visitor_id: str) -> VisitorDetails:
     """A visitor with the walks, oldest first; the look is in the audit log.
 
     Raises:
@@ -93,7 +93,7 @@ def show_visitor(site: Site, actor: Actor, visitor_id: str) -> VisitorDetails:
     return VisitorDetails(**_shown(entry, actor).model_dump(), each_walk=walks)
 
 
-def promote(site: Site, actor: Actor, visitor_id: str, person: str) -> ShownPromotion:
+def promote(site: ConsoleSite, actor: Actor, visitor_id: str, person: str) -> ShownPromotion:
     """Give a visitor a name, also that of somebody who is there; raises as `show_visitor`."""
     show_visitor(site, actor, visitor_id)
     done = site.desk.call(actor.audit_name, lambda gallery: visitors.promote(gallery, visitor_id, person))
@@ -107,7 +107,7 @@ def promote(site: Site, actor: Actor, visitor_id: str, person: str) -> ShownProm
     )
 
 
-def keep_apart(site: Site, actor: Actor, visitor_id: str, other_id: str) -> None:
+def keep_apart(site: ConsoleSite, actor: Actor, visitor_id: str, other_id: str) -> None:
     """Say that a visitor is not another one, or not a person; raises as `promote`."""
     show_visitor(site, actor, visitor_id)
 
@@ -122,7 +122,7 @@ def keep_apart(site: Site, actor: Actor, visitor_id: str, other_id: str) -> None
     site.desk.call(actor.audit_name, work)
 
 
-def delete(site: Site, actor: Actor, visitor_id: str) -> int:
+def delete(site: ConsoleSite, actor: Actor, visitor_id: str) -> int:
     """Erase a visitor, here and in the history; how many walks went with them. Raises as `show_visitor`."""
     show_visitor(site, actor, visitor_id)
     count = site.desk.call(actor.audit_name, lambda gallery: visitors.delete_visitor(gallery, visitor_id))
@@ -130,7 +130,9 @@ def delete(site: Site, actor: Actor, visitor_id: str) -> int:
     return count
 
 
-def find_alike(site: Site, actor: Actor, event_id: str, since_ns: int, most: int) -> list[ShownAppearance]:
+def find_alike(
+    site: ConsoleSite, actor: Actor, event_id: str, since_ns: int, most: int
+) -> list[ShownAppearance]:
     """Kept walks like that of an event's track, nearest first, on the actor's cameras.
 
     Raises:
@@ -141,7 +143,9 @@ def find_alike(site: Site, actor: Actor, event_id: str, since_ns: int, most: int
     return alike(site, actor, TrackRef(event.run, event.camera, event.track), since_ns, most)
 
 
-def alike(site: Site, actor: Actor, track: TrackRef, since_ns: int, most: int) -> list[ShownAppearance]:
+def alike(
+    site: ConsoleSite, actor: Actor, track: TrackRef, since_ns: int, most: int
+) -> list[ShownAppearance]:
     """Kept walks like that of a track, nearest first, on the actor's cameras.
 
     Raises:
@@ -152,7 +156,7 @@ def alike(site: Site, actor: Actor, track: TrackRef, since_ns: int, most: int) -
         raise NotFoundError(f"there is no track {str(track)[:64]!r}")
     config = site.config()
 
-    def work(gallery: Gallery) -> list[Appearance]:
+    def work(gallery: Gallery) -> list[EarlierWalk]:
         thresholds = {model: gallery.thresholds(model)[0] for model in gallery.models()}
         return appearances(gallery, like_track(gallery, track), site_rule(config, thresholds), since_ns, most)
 
@@ -186,7 +190,7 @@ def _walk(track: TrackRef) -> ShownWalk:
     return ShownWalk(run=track.run, camera=track.camera, track=track.track, time_ns=track.time_ns)
 
 
-def _appearance(one: Appearance) -> ShownAppearance:
+def _appearance(one: EarlierWalk) -> ShownAppearance:
     return ShownAppearance(
         **_walk(one.sighting.track).model_dump(), person_id=one.who_id, person=one.who,
         distance=one.distance, same=one.same,

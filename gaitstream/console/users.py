@@ -6,12 +6,14 @@ import secrets
 
 from gaitstream.console.accounts import User
 from gaitstream.console.permissions import Actor, Permission, Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 Cameras = frozenset[str] | None
 
 
-def add(site: Site, actor: Actor, name: str, password: str, role: Role, cameras: Cameras) -> tuple[User, str]:
+def add(
+    site: ConsoleSite, actor: Actor, name: str, password: str, role: Role, cameras: Cameras
+) -> tuple[User, str]:
     """Add somebody; the user, and the password: where none is given, one is made."""
     password = password or make_password()
     user = site.accounts.add(name, password, role, cameras)
@@ -19,14 +21,14 @@ def add(site: Site, actor: Actor, name: str, password: str, role: Role, cameras:
     return user, password
 
 
-def change(site: Site, actor: Actor, name: str, role: Role, cameras: Cameras) -> User:
+def change(site: ConsoleSite, actor: Actor, name: str, role: Role, cameras: Cameras) -> User:
     """Give somebody another role or other cameras."""
     user = site.accounts.change(name, role, cameras)
     _note(site, actor, "user.changed", _terms(user))
     return user
 
 
-def reset_password(site: Site, actor: Actor, name: str, password: str = "") -> str:
+def reset_password(site: ConsoleSite, actor: Actor, name: str, password: str = "") -> str:
     """Give somebody another password, which ends their sessions; where none is given, one is made."""
     password = password or make_password()
     site.accounts.set_password(name, password)
@@ -34,13 +36,13 @@ def reset_password(site: Site, actor: Actor, name: str, password: str = "") -> s
     return password
 
 
-def remove(site: Site, actor: Actor, name: str) -> None:
+def remove(site: ConsoleSite, actor: Actor, name: str) -> None:
     """Remove somebody with sessions and tokens."""
     site.accounts.remove(name)
     _note(site, actor, "user.removed", name)
 
 
-def add_token(site: Site, actor: Actor, user: str, name: str, scopes: frozenset[Permission]) -> str:
+def add_token(site: ConsoleSite, actor: Actor, user: str, name: str, scopes: frozenset[Permission]) -> str:
     """Make a token that speaks with somebody's voice; whoever makes it must hold its scopes, too.
 
     Raises:
@@ -53,7 +55,7 @@ def add_token(site: Site, actor: Actor, user: str, name: str, scopes: frozenset[
     return token
 
 
-def remove_token(site: Site, actor: Actor, user: str, name: str) -> None:
+def remove_token(site: ConsoleSite, actor: Actor, user: str, name: str) -> None:
     """Revoke a token of somebody."""
     site.accounts.remove_token(user, name)
     _note(site, actor, "token.removed", f"{user}/{name}")
@@ -69,7 +71,7 @@ def _terms(user: User) -> str:
     return f"{user.name}: {user.role.value}, {seen}"
 
 
-def _note(site: Site, actor: Actor, action: str, detail: str) -> None:
+def _note(site: ConsoleSite, actor: Actor, action: str, detail: str) -> None:
     """A gallery that is away must not keep an administrator from shutting somebody out."""
     if site.desk.available():
         site.desk.note(actor.audit_name, action, detail=detail)

@@ -13,14 +13,14 @@ from gaitstream.console.access import still_holds
 from gaitstream.console.asking import see_camera
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 BOUNDARY = "picture"
 LOOK_S = 10.0
 """How often an open stream is looked at: whether the session still holds."""
 
 
-async def newest_picture(site: Site, actor: Actor, camera: str, after: int) -> Response:
+async def newest_picture(site: ConsoleSite, actor: Actor, camera: str, after: int) -> Response:
     """The newest picture of a camera as JPEG, with its number in `X-Picture`.
 
     Raises:
@@ -33,7 +33,7 @@ async def newest_picture(site: Site, actor: Actor, camera: str, after: int) -> R
     return Response(picture.data, media_type="image/jpeg", headers={"X-Picture": str(picture.number)})
 
 
-def all_pictures(request: Request, site: Site, actor: Actor, camera: str) -> Response:
+def all_pictures(request: Request, site: ConsoleSite, actor: Actor, camera: str) -> Response:
     """All pictures of a camera as they come, as multipart JPEG.
 
     Raises:
@@ -44,7 +44,7 @@ def all_pictures(request: Request, site: Site, actor: Actor, camera: str) -> Res
     return StreamingResponse(_parts(request, site, actor, camera), media_type=media_type)
 
 
-async def _parts(request: Request, site: Site, actor: Actor, camera: str) -> AsyncIterator[bytes]:
+async def _parts(request: Request, site: ConsoleSite, actor: Actor, camera: str) -> AsyncIterator[bytes]:
     """Parts of a multipart answer until the run ends, the browser goes, or the session is over."""
     number, looked_s = 0, time.monotonic()
     while True:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from gaitstream.console.health import CameraHealth, RunHealth, quantile
 from gaitstream.console.permissions import Actor
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 
 class ShownCameraHealth(BaseModel):
@@ -58,7 +58,7 @@ class ShownHealth(BaseModel):
     gallery: str = Field(description="What is wrong with the gallery; empty when nothing is.")
 
 
-def show_health(site: Site, actor: Actor) -> ShownHealth:
+def show_health(site: ConsoleSite, actor: Actor) -> ShownHealth:
     """How the site is, of the cameras that an actor may see."""
     board = site.health
     return ShownHealth(

@@ -64,7 +64,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     camera: dict[str, Any] = {}
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it.
 
     Attributes:
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> int:
     try:
         result = _DO[task.kind](load_config(task.cameras), task, folder)
     except GaitstreamError as error:
-        result = Result(fault=str(error))
+        result = JobResult(fault=str(error))
     (folder / RESULT).write_bytes(msgspec.json.encode(result))
     return 0
 
@@ -114,32 +114,32 @@ def limit() -> None:
     os.nice(10)
 
 
-def identify(config: Config, task: Task, folder: Path) -> Result:
+def identify(config: Config, task: Task, folder: Path) -> JobResult:
     """Who walks in a clip."""
     walks, note = _watch(config, task, folder, match=True)
-    return Result(walks=[describe_walk(walk) for walk in walks], note=note)
+    return JobResult(walks=[describe_walk(walk) for walk in walks], note=note)
 
 
-def enrol(config: Config, task: Task, folder: Path) -> Result:
+def enrol(config: Config, task: Task, folder: Path) -> JobResult:
     """Enrol one of a clip, or say who is there to choose from."""
     person = clean_name(task.person)
     walks, note = _watch(config, task, folder, match=False)
     walk = choose(walks, task.track)
     if walk is None:
         usable = [describe_walk(walk) for walk in walks if walk.usable]
-        return Result(walks=usable, note="the clip shows several people; say which track is meant")
+        return JobResult(walks=usable, note="the clip shows several people; say which track is meant")
     count = enroll_walk(config, person, walk, "an uploaded clip")
     short = "" if walk.full else "of an incomplete window: a longer walk gives better ones"
-    return Result(walks=[describe_walk(walk)], templates=count, note=short or note)
+    return JobResult(walks=[describe_walk(walk)], templates=count, note=short or note)
 
 
-def search(config: Config, task: Task, folder: Path) -> Result:
+def search(config: Config, task: Task, folder: Path) -> JobResult:
     """Where one of a clip was seen before, or who is there to choose from."""
     walks, note = _watch(config, task, folder, match=False)
     walk = choose(walks, task.track)
     if walk is None:
         usable = [describe_walk(walk) for walk in walks if walk.usable]
-        return Result(walks=usable, note="the clip shows several people; say which track is meant")
+        return JobResult(walks=usable, note="the clip shows several people; say which track is meant")
     like = {model: np.stack(windows) for model, windows in walk.embeddings.items() if windows}
     gallery = open_configured(config)
     if gallery is None:
@@ -147,19 +147,21 @@ def search(config: Config, task: Task, folder: Path) -> Result:
     with gallery:
         rule = site_rule(config, {model: gallery.thresholds(model)[0] for model in gallery.models()})
         found = appearances(gallery, like, rule, task.since_ns)
-    return Result(walks=[describe_walk(walk)], found=[describe_appearance(one) for one in found], note=note)
+    return JobResult(
+        walks=[describe_walk(walk)], found=[describe_appearance(one) for one in found], note=note
+    )
 
 
-def try_camera(config: Config, task: Task, folder: Path) -> Result:
+def try_camera(config: Config, task: Task, folder: Path) -> JobResult:
     """One picture of a camera, and who in it would be rejected."""
     camera = Camera.model_validate(task.camera, context={"base": str(Path(task.cameras).resolve().parent)})
     answer = probe_camera(camera, config.sources)
     if answer.image is None or answer.problem:
-        return Result(fault=answer.problem)
+        return JobResult(fault=answer.problem)
     people = judge_picture(config, camera, answer.image)
     _write_picture(folder / PICTURE, answer.image)
     width, height = answer.size or (0, 0)
-    return Result(
+    return JobResult(
         width=width,
         height=height,
         people=[{"box": one.box, "score": one.score, "reason": one.reason or ""} for one in people],

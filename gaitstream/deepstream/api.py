@@ -161,7 +161,7 @@ class ElementNode(Protocol):
         """Set properties."""
 
 
-class Pipeline(Protocol):
+class ServiceMakerPipeline(Protocol):
     """A pipeline of elements."""
 
     def add(self, element_type: str, name: str, properties: Mapping[str, Value]) -> object:
@@ -189,7 +189,7 @@ class Pipeline(Protocol):
 class ServiceMaker(Protocol):
     """The module itself."""
 
-    Pipeline: Callable[[str], Pipeline]
+    Pipeline: Callable[[str], ServiceMakerPipeline]
     Probe: Callable[[str, Any], Any]
     BatchMetadataOperator: type[Any]
     DynamicSourceMessage: type[Any]
@@ -200,7 +200,7 @@ class ServiceMaker(Protocol):
 
 PROTOCOLS: Mapping[str, type[Any]] = {
     "import_names": ServiceMaker,
-    "Pipeline": Pipeline,
+    "Pipeline": ServiceMakerPipeline,
     "element_node": ElementNode,
     "batch_meta": BatchMeta,
     "frame_meta": FrameMeta,

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from gaitstream.deepstream.api import BatchMeta, Pipeline, ServiceMaker, load_service_maker
+from gaitstream.deepstream.api import BatchMeta, ServiceMaker, ServiceMakerPipeline, load_service_maker
 from gaitstream.deepstream.boxes import Boxes
 from gaitstream.deepstream.cameras import CameraChanges, RestClient
 from gaitstream.deepstream.copy_probe import CopyProbe
@@ -133,7 +133,7 @@ class ChildPipeline:
         if not sent:
             raise EngineError(f"the pipeline did not take the last features within {WAIT_S:.0f} s")
 
-    def _assemble(self) -> Pipeline:
+    def _assemble(self) -> ServiceMakerPipeline:
         spec, maker = self._spec, self._maker
         pipeline = maker.Pipeline(PIPELINE)
         for node in spec.graph.nodes:

@@ -12,15 +12,15 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gaitstream.demo.record import DemoRecord, TrackRecord, WalkerRecord
-from gaitstream.demo.score import Roc, Verdict, verdict
+from gaitstream.demo.score import Roc, TrackOutcome, verdict
 
 TONES = {
-    Verdict.IDENTIFIED: "good",
-    Verdict.REJECTED: "calm",
-    Verdict.MISSED: "warn",
-    Verdict.WRONG: "bad",
-    Verdict.NO_EVIDENCE: "faint",
-    Verdict.UNCLEAR: "faint",
+    TrackOutcome.IDENTIFIED: "good",
+    TrackOutcome.REJECTED: "calm",
+    TrackOutcome.MISSED: "warn",
+    TrackOutcome.WRONG: "bad",
+    TrackOutcome.NO_EVIDENCE: "faint",
+    TrackOutcome.UNCLEAR: "faint",
 }
 """CSS class by verdict."""
 WIDTH = 920

@@ -6,12 +6,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gaitstream.console.embedded import tell_first_password
+from gaitstream.console.feed import Bus
+from gaitstream.console.options import ConsoleOptions
+from gaitstream.console.serving import address_of, free_port, serve
+from gaitstream.demo.figures_page import figures_page
 from gaitstream.demo.live_view import open_browser
+from gaitstream.demo.plan import SITE
 from gaitstream.demo.record import DemoRecord
-from gaitstream.errors import MissingExtraError
 from gaitstream.events import Journal, Publisher
 
-SITE, EVIDENCE = "cams.yaml", "evidence"
 LOOPBACK = "tcp://127.0.0.1:*"
 
 
@@ -25,17 +29,8 @@ def open_console(root: Path, record: DemoRecord, port: int, console: Console) ->
         console: the terminal.
 
     Raises:
-        MissingExtraError: the console is not installed.
         ConsoleError: the port is taken.
     """
-    try:
-        from gaitstream.console.embedded import tell_first_password
-        from gaitstream.console.feed import Bus
-        from gaitstream.console.options import ConsoleOptions
-        from gaitstream.console.serving import address_of, free_port, serve
-        from gaitstream.demo.figures_page import figures_page
-    except ImportError as error:
-        raise MissingExtraError(str(error.name), "console", "the console") from error
     state = root / "console"
     with Publisher(Journal(root / "journal"), LOOPBACK, LOOPBACK) as publisher:
         options = ConsoleOptions(

@@ -15,6 +15,8 @@ DEMO = "demo"
 """Name of all packaged models."""
 ENROLMENT_DAY = 1
 """On the day of the enrolment everybody wears other clothes and walks other routes than in the live run."""
+SITE, EVIDENCE = "cams.yaml", "evidence"
+"""Names in the demo's folder: of its configuration, and of the folder with the kept pictures."""
 FPS = 15.0
 LOST_S = 0.3
 IOU = 0.5

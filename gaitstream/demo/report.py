@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from gaitstream.demo import charts
 from gaitstream.demo.record import DemoRecord, TrackRecord
-from gaitstream.demo.score import FUSED, MEANINGS, Roc, Verdict, curves, score, verdict
+from gaitstream.demo.score import FUSED, MEANINGS, Roc, TrackOutcome, curves, score, verdict
 
 
 def render(record: DemoRecord) -> str:
@@ -36,7 +36,7 @@ def figures(record: DemoRecord) -> dict[str, Any]:
         "recognised": sum(bool(cameras) for cameras in result.identified_on.values()),
         "slowest_p95_ms": max((camera.p95_ms or 0.0 for camera in record.cameras), default=None),
         "verdict": partial(verdict, record),
-        "Verdict": Verdict,
+        "Verdict": TrackOutcome,
         "meanings": MEANINGS,
         "tones": charts.TONES,
         "timeline": charts.timeline(record),

@@ -17,7 +17,6 @@ from rich.progress import Progress
 
 from gaitstream import zoo
 from gaitstream.config.schema import Config
-from gaitstream.demo.console_end import EVIDENCE, SITE, open_console
 from gaitstream.demo.enrolment import Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.event_counter import EventCounter
 from gaitstream.demo.forgetting import forget_one, in_words
@@ -25,13 +24,13 @@ from gaitstream.demo.ground_truth import GroundTruthObserver
 from gaitstream.demo.live_table import LiveTables
 from gaitstream.demo.live_view import Viewer, open_browser
 from gaitstream.demo.make_record import LiveRun, Timing, add_pictures, make_record
-from gaitstream.demo.plan import FPS, IOU, LOST_S, DemoPlan
+from gaitstream.demo.plan import EVIDENCE, FPS, IOU, LOST_S, SITE, DemoPlan
 from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.report import render
 from gaitstream.demo.score import DemoScore, score
 from gaitstream.demo.strangers import in_words as strangers_in_words
 from gaitstream.demo.strangers import name_one
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.events import Journal, Publisher
 from gaitstream.evidence.observing import open_observers
 from gaitstream.gallery import Gallery
@@ -89,10 +88,12 @@ def run_demo(
     Raises:
         ConfigError: the packaged models are damaged or missing, or the folder cannot be made.
         GalleryError: somebody could not be enrolled.
+        MissingExtraError: the console is asked for and not installed.
         KeyboardInterrupt: the user has asked to stop before the live run.
     """
     plan, timing = options.plan, Timing()
     _make(options.out)
+    end = _console_end() if options.console else None
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitstream-demo-")))
         console.print("Loading the models")
@@ -117,9 +118,18 @@ def run_demo(
         result = score(record)
         if told is not None:
             told(record, result)
-        if options.console and not record.stopped:
-            open_console(root, record, options.port, console)
+        if end is not None and not record.stopped:
+            end(root, record, options.port, console)
     return record, result
+
+
+def _console_end() -> Callable[[Path, DemoRecord, int, Console], None]:
+    """What serves the console; asked for at the start, so that a missing one is told before the demo."""
+    try:
+        from gaitstream.demo.console_end import open_console
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "console", "the console") from error
+    return open_console
 
 
 def _make(folder: Path) -> None:

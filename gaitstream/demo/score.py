@@ -21,7 +21,7 @@ PURE = 0.8
 """Least share of one person's frames in a track that counts as that person's."""
 
 
-class Verdict(StrEnum):
+class TrackOutcome(StrEnum):
     """What a final decision was worth."""
 
     IDENTIFIED = "identified"
@@ -33,29 +33,29 @@ class Verdict(StrEnum):
 
 
 MEANINGS = {
-    Verdict.IDENTIFIED: "An enrolled person was given the right name.",
-    Verdict.REJECTED: "A stranger was given no name, on the evidence of at least one window.",
-    Verdict.MISSED: "An enrolled person was given no name, although there was evidence.",
-    Verdict.WRONG: "Somebody was given another person's name.",
-    Verdict.NO_EVIDENCE: "No window could be formed; the table below says why.",
-    Verdict.UNCLEAR: "The track passed from one person to another, or shows nobody.",
+    TrackOutcome.IDENTIFIED: "An enrolled person was given the right name.",
+    TrackOutcome.REJECTED: "A stranger was given no name, on the evidence of at least one window.",
+    TrackOutcome.MISSED: "An enrolled person was given no name, although there was evidence.",
+    TrackOutcome.WRONG: "Somebody was given another person's name.",
+    TrackOutcome.NO_EVIDENCE: "No window could be formed; the table below says why.",
+    TrackOutcome.UNCLEAR: "The track passed from one person to another, or shows nobody.",
 }
 
 
-def verdict(record: DemoRecord, track: TrackRecord) -> Verdict:
+def verdict(record: DemoRecord, track: TrackRecord) -> TrackOutcome:
     """Judge one track's final decision."""
     enrolled = {person.name for person in record.people if person.enrolled}
     if track.truth is None or track.purity < PURE:
-        return Verdict.UNCLEAR if track.person is None or track.truth is None else _named(track)
+        return TrackOutcome.UNCLEAR if track.person is None or track.truth is None else _named(track)
     if track.person is not None:
         return _named(track)
     if track.status == "insufficient_evidence":
-        return Verdict.NO_EVIDENCE
-    return Verdict.MISSED if track.truth in enrolled else Verdict.REJECTED
+        return TrackOutcome.NO_EVIDENCE
+    return TrackOutcome.MISSED if track.truth in enrolled else TrackOutcome.REJECTED
 
 
-def _named(track: TrackRecord) -> Verdict:
-    return Verdict.IDENTIFIED if track.person == track.truth else Verdict.WRONG
+def _named(track: TrackRecord) -> TrackOutcome:
+    return TrackOutcome.IDENTIFIED if track.person == track.truth else TrackOutcome.WRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class DemoScore:
         strangers_named: each stranger who was given a name in the end, with the tracks.
     """
 
-    verdicts: Counter[Verdict]
+    verdicts: Counter[TrackOutcome]
     reasons: Counter[str]
     identified_on: dict[str, tuple[str, ...]]
     completed_on: dict[str, tuple[str, ...]]
@@ -79,13 +79,18 @@ class DemoScore:
     @property
     def decided(self) -> int:
         """Tracks with evidence that show one person."""
-        kinds = (Verdict.IDENTIFIED, Verdict.REJECTED, Verdict.MISSED, Verdict.WRONG)
+        kinds = (
+            TrackOutcome.IDENTIFIED,
+            TrackOutcome.REJECTED,
+            TrackOutcome.MISSED,
+            TrackOutcome.WRONG,
+        )
         return sum(self.verdicts[kind] for kind in kinds)
 
     @property
     def right(self) -> int:
         """Tracks decided rightly."""
-        return self.verdicts[Verdict.IDENTIFIED] + self.verdicts[Verdict.REJECTED]
+        return self.verdicts[TrackOutcome.IDENTIFIED] + self.verdicts[TrackOutcome.REJECTED]
 
 
 def score(record: DemoRecord) -> DemoScore:
@@ -102,7 +107,7 @@ def score(record: DemoRecord) -> DemoScore:
         if track.truth not in enrolled and track.person is not None:
             as_whom = f"{track.person} ({track.camera} #{track.track})"
             named.setdefault(track.truth, []).append(as_whom)
-        if kind is Verdict.IDENTIFIED:
+        if kind is TrackOutcome.IDENTIFIED:
             right[track.truth].add(track.camera)
         if (track.camera, track.track) in full and track.purity >= PURE:
             completed[track.truth].add(track.camera)

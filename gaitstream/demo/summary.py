@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from gaitstream.demo.record import DemoRecord
-from gaitstream.demo.score import DemoScore, Verdict, curves
+from gaitstream.demo.score import DemoScore, TrackOutcome, curves
 
 WIDTH = 79
 TOO_MANY = 0.1
@@ -21,9 +21,10 @@ def summary(record: DemoRecord, result: DemoScore) -> list[str]:
     counts = result.verdicts
     out += _paragraph(
         "Tracks",
-        f"{result.decided} with evidence: {result.right} decided rightly, {counts[Verdict.MISSED]} missed, "
-        f"{counts[Verdict.WRONG]} given a wrong name. {counts[Verdict.NO_EVIDENCE]} with too little "
-        f"evidence, {counts[Verdict.UNCLEAR]} that show no single person.",
+        f"{result.decided} with evidence: {result.right} decided rightly, "
+        f"{counts[TrackOutcome.MISSED]} missed, {counts[TrackOutcome.WRONG]} given a wrong name. "
+        f"{counts[TrackOutcome.NO_EVIDENCE]} with too little evidence, "
+        f"{counts[TrackOutcome.UNCLEAR]} that show no single person.",
     )
     if result.reasons:
         listed = ", ".join(f"{reason} {count}" for reason, count in result.reasons.most_common())

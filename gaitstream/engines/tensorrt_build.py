@@ -229,7 +229,7 @@ def parse_layer(line: str) -> Layer | None:
 def make_logger(trt: Any) -> Any:
     """A logger that keeps the layer report and the last error, and passes warnings on."""
 
-    class Collector(trt.ILogger):  # type: ignore[misc]
+    class MessageCollector(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.layers: list[str] = []
@@ -243,7 +243,7 @@ def make_logger(trt: Any) -> Any:
             elif "LayerType: " in message:
                 self.layers += [line.strip() for line in message.splitlines()]
 
-    return Collector()
+    return MessageCollector()
 
 
 def make_monitor(trt: Any, progress: Progress) -> Any:

@@ -22,7 +22,7 @@ FAR = 1 << 62
 MAX_EPOCHS = 4 * MAX_CREDIT
 
 
-class Found(NamedTuple):
+class RecordBatch(NamedTuple):
     """Events read at once.
 
     Attributes:
@@ -75,7 +75,7 @@ class Follower:
         """How far reading has come."""
         return Positions({self._journal(): dict(self._cursor)})
 
-    def read(self) -> Found:
+    def read(self) -> RecordBatch:
         """What comes next, at most about 64 KiB of it; empty when there is nothing now."""
         piece = self._reader.read()
         for record in piece.records:
@@ -85,7 +85,7 @@ class Follower:
             for record in piece.records
             if record.time_ns >= self._since_ns and wanted(record.topic, self._topics)
         ]
-        return Found(records, piece.lost, piece.end)
+        return RecordBatch(records, piece.lost, piece.end)
 
     def commit_at(self, record: Record) -> None:
         """Save that everything up to a record has been dealt with, and nothing of what was read after it.

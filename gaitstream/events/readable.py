@@ -30,7 +30,7 @@ QUIET = (TrackStarted, TrackEnded, PipelineStats)
 
 
 @dataclass(frozen=True)
-class Choice:
+class ReadableFilter:
     """What is shown.
 
     Attributes:

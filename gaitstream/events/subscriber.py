@@ -83,9 +83,9 @@ class Subscriber:
         topics: prefixes of the topics wanted: `identity/`, `camera/gate`, or `` for all.
         since: `now` (what is published from here on), `beginning` (all the journals keep), a time of
             publishing (`datetime`, or UTC nanoseconds), or saved positions.
-        cursor: a file that `commit` writes. If it exists, it counts and `since` does not. fleet: the
-        database of a fleet, `postgresql://...`: all its publishers are followed, also those that come
-            later, in place of `endpoint` and `replay`.
+        cursor: a file that `commit` writes. If it exists, it counts and `since` does not.
+        fleet: the database of a fleet, `postgresql://...`: all its publishers are followed, also those that
+            come later, in place of `endpoint` and `replay`.
         key: this subscriber's key, a `.key` file, where the publishers ask for one.
         server_key: the publishers' public key, or one for each: `.pub` files or the 40 characters.
         on_notice: called with each `Notice`; without it they are logged as warnings.

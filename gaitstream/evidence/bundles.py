@@ -97,7 +97,7 @@ _MANIFEST, _SIGNATURE = msgspec.json.Decoder(BundleManifest), msgspec.json.Decod
 
 
 @dataclass(frozen=True)
-class Bundle:
+class EvidenceBundle:
     """An opened bundle, whole and unchanged since it was signed.
 
     Attributes:
@@ -123,7 +123,7 @@ def describe_parts(parts: Mapping[str, bytes]) -> dict[str, Part]:
     return {name: Part(len(data), hashlib.sha256(data).hexdigest()) for name, data in parts.items()}
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path) -> EvidenceBundle:
     """Open a bundle.
 
     Raises:
@@ -143,7 +143,7 @@ def read_bundle(path: Path) -> Bundle:
     _check_parts(path, manifest, parts)
     if _zip({MANIFEST: members[MANIFEST], SIGNATURE: msgspec.json.encode(signature), **parts}) != data:
         raise EvidenceError(f"{path} was changed around its parts: it is not as it was exported")
-    return Bundle(manifest, parts, signature.key)
+    return EvidenceBundle(manifest, parts, signature.key)
 
 
 def _read_file(path: Path) -> bytes:

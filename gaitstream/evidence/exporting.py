@@ -35,7 +35,7 @@ EARLY_NS = 60 * 10**9
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedEvidence:
     """What was written.
 
     Attributes:
@@ -84,7 +84,7 @@ def export(
     event: Identity,
     target: Path,
     templates_of: TemplatesOf = "person",
-) -> Exported:
+) -> ExportedEvidence:
     """Write the bundle of an event, never over a file that is there, and note it in the gallery's log.
 
     Args:
@@ -102,7 +102,7 @@ def export(
     manifest = hand_out(folder, gallery, event, lambda data: _write_new(target, data), templates_of)
     signer = Signer.of(gallery).key
     note_signer(signer)
-    return Exported(target, signer, manifest.notes)
+    return ExportedEvidence(target, signer, manifest.notes)
 
 
 def hand_out(

@@ -102,7 +102,7 @@ class LiveServer(Observer):
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class FrameHandler(BaseHTTPRequestHandler):
             """One connection, one request."""
 
             timeout = SLOW_S
@@ -116,7 +116,7 @@ class LiveServer(Observer):
             def log_message(self, format: str, *args: object) -> None:
                 log.debug(format, *args)
 
-        return Handler
+        return FrameHandler
 
 
 def live_folder(evidence: Path) -> Path:

@@ -28,7 +28,7 @@ from gaitstream.gallery import Gallery
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class EncodedPicture:
     """A picture as it goes to a browser."""
 
     media_type: str
@@ -88,7 +88,7 @@ class EvidenceReader:
         """What is kept of an event's track; as `find`."""
         return self.find(event.camera, event.run, event.track)
 
-    def picture(self, camera: str, run: str, track: int, number: int) -> Picture:
+    def picture(self, camera: str, run: str, track: int, number: int) -> EncodedPicture:
         """A picture of a track by its number in a shot.
 
         Raises:
@@ -101,7 +101,7 @@ class EvidenceReader:
         views = {own: view for shot in evidence.shots for view, own in shot.pictures.items()}
         if number not in views or number >= len(pictures):
             raise MissingEvidenceError(f"track {track} of camera {camera} has no picture {number}")
-        return Picture(media_type(views[number]), pictures[number])
+        return EncodedPicture(media_type(views[number]), pictures[number])
 
     def embedding(self, evidence: TrackEvidence, number: int) -> Floats:
         """The embedding of a window, float32 `[parts, dim]`; errors as for `picture`."""
@@ -127,10 +127,10 @@ class EvidenceReader:
         self._check(camera)
         return newest_recent(self.folder, camera)
 
-    def recent_picture(self, camera: str, time_ns: int) -> Picture:
+    def recent_picture(self, camera: str, time_ns: int) -> EncodedPicture:
         """One of these pictures; MissingEvidenceError when its time is over."""
         self._check(camera)
-        return Picture("image/jpeg", read_recent(self.folder, camera, time_ns))
+        return EncodedPicture("image/jpeg", read_recent(self.folder, camera, time_ns))
 
     @property
     def files(self) -> EvidenceFolder:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitstream.data import Floats, Reason, Status
-from gaitstream.evidence.bundles import Bundle
+from gaitstream.evidence.bundles import EvidenceBundle
 from gaitstream.evidence.reading import as_embedding
 from gaitstream.evidence.records import KeptDecision
 from gaitstream.gallery.matching import mean_part_distance
@@ -57,7 +57,7 @@ class Replayed:
         return all(value.same for value in self.values)
 
 
-def replay(bundle: Bundle) -> Replayed:
+def replay(bundle: EvidenceBundle) -> Replayed:
     """Make a bundle's decision again.
 
     Raises:

@@ -26,7 +26,7 @@ SAVE_S = 1.0
 TRY_AGAIN_S = 2.0
 
 
-class Place(msgspec.Struct, frozen=True):
+class CollectorPlace(msgspec.Struct, frozen=True):
     """How far the collector has come.
 
     Attributes:
@@ -125,15 +125,17 @@ class Collector:
     def _save(self) -> None:
         self._journal.sync()
         beside = self._place.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(Place(self._journal.head, Positions(self._positions))))
+        beside.write_bytes(
+            msgspec.json.encode(CollectorPlace(self._journal.head, Positions(self._positions)))
+        )
         beside.replace(self._place)
 
     def _recall(self) -> dict[str, dict[str, int]]:
         """The saved place, and behind it what the journal itself says."""
         try:
-            place = msgspec.json.decode(self._place.read_bytes(), type=Place)
+            place = msgspec.json.decode(self._place.read_bytes(), type=CollectorPlace)
         except FileNotFoundError:
-            place = Place(0, Positions({}))
+            place = CollectorPlace(0, Positions({}))
         except (OSError, ValueError) as error:
             raise EventError(
                 f"{self._place}: the place cannot be read ({error}); delete it to read it from the journal"

@@ -53,7 +53,7 @@ def demo_site(key: Path) -> dict[str, object]:
     }
 
 
-class Node:
+class DemoNode:
     """One node: a worker process, to be killed and started again.
 
     Args:
@@ -109,7 +109,7 @@ def run_demo(url: str | None, folder: Path | None, seconds: float) -> int:
         url = url or _own_server(stack)
         database = stack.enter_context(_opened(url))
         key = _put_site(database, folder)
-        nodes = [Node(name, folder, url, key) for name in NODES]
+        nodes = [DemoNode(name, folder, url, key) for name in NODES]
         for node in nodes:
             stack.callback(node.stop)
             node.start()
@@ -126,7 +126,7 @@ class DemoShow:
         live: where the table is drawn.
     """
 
-    def __init__(self, database: FleetDatabase, nodes: list[Node], live: Live) -> None:
+    def __init__(self, database: FleetDatabase, nodes: list[DemoNode], live: Live) -> None:
         self._database = database
         self._victim = next(node for node in nodes if node.name == VICTIM)
         self._live = live

@@ -17,7 +17,7 @@ from gaitstream.gallery.sightings import Sighting, TrackRef
 
 
 @dataclass(frozen=True)
-class Appearance:
+class EarlierWalk:
     """One earlier walk.
 
     Attributes:
@@ -38,7 +38,7 @@ class Appearance:
 
 def appearances(
     gallery: Gallery, like: Mapping[str, Floats], rule: LinkRule, since_ns: int = 0, most: int = 50
-) -> list[Appearance]:
+) -> list[EarlierWalk]:
     """The walks nearest to a given one, nearest first; the search is noted in the audit log.
 
     Args:
@@ -48,7 +48,7 @@ def appearances(
         since_ns: only those that ended then or later.
         most: how many are returned.
     """
-    found: list[Appearance] = []
+    found: list[EarlierWalk] = []
     models = dict(gallery.models())
     with gallery.store.reading() as reading:
         records = gallery.vault.records(reading)
@@ -63,7 +63,7 @@ def appearances(
                 == sighting.windows[model].fingerprint
             }
             score = rule.score(means)
-            found.append(Appearance(sighting, score, name_of(records, row.person), row.person, score <= 1))
+            found.append(EarlierWalk(sighting, score, name_of(records, row.person), row.person, score <= 1))
     with gallery.writing() as writing:
         audit.note(writing, gallery.sealer, "searched", count=len(found), detail="earlier appearances")
     return sorted(found, key=lambda one: one.distance)[:most]
@@ -102,7 +102,7 @@ def like_visitor(gallery: Gallery, name: str) -> dict[str, Floats]:
     return {model: np.concatenate(windows) for model, windows in held.items()}
 
 
-def describe_appearance(one: Appearance) -> dict[str, Any]:
+def describe_appearance(one: EarlierWalk) -> dict[str, Any]:
     """An appearance as plain data."""
     track = one.sighting.track
     return {

@@ -51,7 +51,7 @@ class LinkRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class ObservedWalk:
     """One walk: where and when.
 
     Attributes:
@@ -65,12 +65,12 @@ class Walk:
     number: int = 0
 
     @classmethod
-    def of(cls, sighting: Sighting, number: int = 0) -> Walk:
+    def of(cls, sighting: Sighting, number: int = 0) -> ObservedWalk:
         """That of a sighting."""
         track = sighting.track
         return cls(track.camera, track.run, sighting.first_ns, track.time_ns, number)
 
-    def beside(self, other: Walk) -> bool:
+    def beside(self, other: ObservedWalk) -> bool:
         """Whether both were in one picture at a time."""
         same = self.camera == other.camera and self.run == other.run
         return same and max(self.first_ns, other.first_ns) <= min(self.last_ns, other.last_ns)
@@ -93,7 +93,7 @@ class Cluster:
     number: int = 0
     apart: frozenset[str] = frozenset()
     competes: bool = False
-    walks: list[Walk] = field(default_factory=list)
+    walks: list[ObservedWalk] = field(default_factory=list)
     count: int = 0
 
     def not_with(self, uid: str, other: Cluster, other_uid: str) -> bool:
@@ -131,7 +131,7 @@ class VisitorIndex:
 
     def add(self, uid: str, sighting: Sighting) -> None:
         """Give a visitor one more walk."""
-        cluster, walk = self.clusters[uid], Walk.of(sighting, self._next())
+        cluster, walk = self.clusters[uid], ObservedWalk.of(sighting, self._next())
         for model, windows in sighting.opened(self._models).items():
             self._stacks[model].add(cluster.number, walk.number, windows)
         cluster.walks.append(walk)
@@ -161,7 +161,7 @@ class VisitorIndex:
 
         Visitors who were in the same picture at the time are left out.
         """
-        walk, means = Walk.of(sighting), self._means(sighting.opened(self._models))
+        walk, means = ObservedWalk.of(sighting), self._means(sighting.opened(self._models))
         scores = [
             (rule.score(means.get(cluster.number, {})), uid)
             for uid, cluster in self.clusters.items()

@@ -19,7 +19,7 @@ import numpy as np
 from gaitstream.gallery.feed import LimitsLine, ModelLine, PersonLine, StateLine
 from gaitstream.gallery.people import LISTED, Nearest, News, People, merged
 from gaitstream.gallery.quantise import Floats
-from gaitstream.gallery.shards_server import Found, ShardNews, shard_of
+from gaitstream.gallery.shards_server import ShardMatches, ShardNews, shard_of
 
 POLL_S = 0.5
 """Between looks at what has changed in the shards."""
@@ -109,7 +109,7 @@ class ShardedPeople(People):
         if not probes:
             return []
         asked = [shard.ask("search", model, np.stack(probes), listed) for shard in self.shards]
-        found: list[list[Found]] = [answer.get() for answer in asked]
+        found: list[list[ShardMatches]] = [answer.get() for answer in asked]
         return [merged([self._nearest_of(one) for one in each], listed) for each in zip(*found, strict=True)]
 
     def exact(self, model: str, probe: Floats, persons: Sequence[int]) -> Floats:
@@ -148,7 +148,7 @@ class ShardedPeople(People):
             del self._index[line.uid]
         return index
 
-    def _nearest_of(self, found: Found) -> Nearest:
+    def _nearest_of(self, found: ShardMatches) -> Nearest:
         """By the indices of this process, without those whom it does not know yet, or no more."""
         kept = [at for at, uid in enumerate(found.uids) if uid in self._index]
         persons = np.array([self._index[found.uids[at]] for at in kept], np.int64)

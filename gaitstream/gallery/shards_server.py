@@ -44,7 +44,7 @@ class ShardPlace:
 
 
 @dataclass(frozen=True)
-class Found:
+class ShardMatches:
     """The nearest people of one shard to one probe; see `Nearest`."""
 
     uids: list[str]
@@ -96,11 +96,11 @@ class ShardServer:
         self._holding: dict[tuple[str, str], Line] = {}
         self._index: dict[str, int] = {}
 
-    def search(self, model: str, probes: NDArray[np.float32], listed: int) -> list[Found]:
+    def search(self, model: str, probes: NDArray[np.float32], listed: int) -> list[ShardMatches]:
         """The nearest people to each probe `[k, parts, dim]`; see `People.search`."""
         self._follow()
         return [
-            Found(
+            ShardMatches(
                 [self._people.uids.get(one, "") for one in near.persons.tolist()],
                 near.low,
                 near.high,

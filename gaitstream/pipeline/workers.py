@@ -66,7 +66,7 @@ class WorkerOutcome(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Shard:
+class CameraShare:
     """Which cameras are a worker's: those given out at the start, and new ones by a hash of their id.
 
     Attributes:
@@ -92,7 +92,7 @@ class WorkerLostError(GaitstreamError):
 class _Worker:
     """The parent's view of one worker, and of those that came before it in its place."""
 
-    shard: Shard
+    shard: CameraShare
     process: BaseProcess
     pipe: Connection
     started_s: float
@@ -203,7 +203,7 @@ class WorkerProcesses:
         generation = 0 if before is None else before.generation + 1
         context = multiprocessing.get_context("spawn")  # threads and engines do not survive a fork
         ours, theirs = context.Pipe()
-        shard = Shard(self._owners, index, self._count)
+        shard = CameraShare(self._owners, index, self._count)
         run = f"{self._run}.{index}" + (f".{generation}" if generation else "")
         process = context.Process(
             target=work,
@@ -370,7 +370,12 @@ class _PipeVisits:
 
 
 def work(
-    options: RunOptions, config: Config, shard: Shard, run: str, pipe: Connection, gallery_feed: str | None
+    options: RunOptions,
+    config: Config,
+    shard: CameraShare,
+    run: str,
+    pipe: Connection,
+    gallery_feed: str | None,
 ) -> None:
     """A worker process: one pipeline over its share of the cameras."""
     # Ctrl-C and a service manager's SIGTERM reach the whole group: the parent decides.

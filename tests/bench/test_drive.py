@@ -13,7 +13,7 @@ from gaitstream.bench.clips import FPS, cameras_on, make_clips
 from gaitstream.bench.drive import (
     BOUNDS,
     PERSONS,
-    Load,
+    DrivenLoad,
     Moment,
     between,
     build_config,
@@ -44,11 +44,11 @@ def snapshot(frames: int, people: int, stages: Mapping[str, list[float]], cpu_s:
     return found
 
 
-def load(stage_s: dict[str, float], cpu_s: float = 0.0) -> Load:
+def load(stage_s: dict[str, float], cpu_s: float = 0.0) -> DrivenLoad:
     calls = dict.fromkeys(stage_s, 10)
     latency = Histogram(BOUNDS)
     latency.observe(20.0)
-    return Load(10.0, 100, 500, 400, 300, 5, stage_s, calls, cpu_s, 1.0, 500.0, latency)
+    return DrivenLoad(10.0, 100, 500, 400, 300, 5, stage_s, calls, cpu_s, 1.0, 500.0, latency)
 
 
 LIMITS = Floors(

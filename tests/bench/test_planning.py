@@ -22,9 +22,9 @@ from gaitstream.bench.plan_check import PlanCheck, check_report
 from gaitstream.bench.plan_gallery import describe_gallery, plan_gallery
 from gaitstream.bench.rates import (
     CAMERA_MIB,
+    CameraScene,
     Cost,
     MachineRates,
-    Scene,
     camera_memory_mib,
     fit_cost,
     from_report,
@@ -57,7 +57,7 @@ def report(*rows: tuple[str, Row | list[Row]]) -> Report:
 def stages(people: int = 1, size: str = "1280x720") -> list[Row]:
     """The table of stages of a machine with the costs of `RATES`."""
     width, height = map(int, size.split("x"))
-    scene = Scene.of(people, width * height / 1e6)
+    scene = CameraScene.of(people, width * height / 1e6)
     setting: dict[str, str | int | float] = {"people": people, "size": size}
     counts = {name: figure([people], "people/frame") for name in ("seen", "posed", "people")}
     whole = RATES.cost_ms(scene)
@@ -103,14 +103,14 @@ def test_the_machines_of_a_plan_are_never_loaded_beyond_the_headroom() -> None:
 
 def test_one_run_gives_costs_per_frame_or_per_person() -> None:
     rates = from_report(report(("stages", stages())), "demo", "a.json")
-    assert rates.cost_ms(Scene.of(2)) == pytest.approx(15.0)
-    assert capacity_fps(rates, Scene.of(2)) == pytest.approx(1000 / 15)
+    assert rates.cost_ms(CameraScene.of(2)) == pytest.approx(15.0)
+    assert capacity_fps(rates, CameraScene.of(2)) == pytest.approx(1000 / 15)
 
 
 def test_several_runs_tell_frames_pixels_and_people_apart() -> None:
     rows = [*stages(1, "640x360"), *stages(8, "640x360"), *stages(4, "1280x720")]
     rates = from_report(report(("stages", rows)), "demo", "a.json")
-    for scene in (Scene(3, 2, 1, 0.5), Scene.of(6, 2.0)):
+    for scene in (CameraScene(3, 2, 1, 0.5), CameraScene.of(6, 2.0)):
         assert rates.cost_ms(scene) == pytest.approx(RATES.cost_ms(scene))
         assert rates.decode.at(scene) == pytest.approx(RATES.decode.at(scene))
 
@@ -129,14 +129,14 @@ def test_the_memory_of_a_camera_is_the_steepest_rise() -> None:
 
 
 def test_a_cost_is_never_below_zero() -> None:
-    scenes = [Scene.of(people) for people in (1, 4, 8)]
+    scenes = [CameraScene.of(people) for people in (1, 4, 8)]
     cost = fit_cost("pose", scenes, [1.0, 6.0, 13.0])
     assert min(cost.frame_ms, cost.megapixel_ms, cost.person_ms) >= 0
     assert cost.at(scenes[2]) == pytest.approx(13.0, rel=0.3)
 
 
 def test_people_who_are_rejected_late_cost_their_pose() -> None:
-    assert RATES.cost_ms(Scene(seen=5, posed=3, encoded=1)) == pytest.approx(4 + 1 + 3 * 3 + 2)
+    assert RATES.cost_ms(CameraScene(seen=5, posed=3, encoded=1)) == pytest.approx(4 + 1 + 3 * 3 + 2)
 
 
 def test_another_recognizer_takes_the_place_of_the_packaged_one() -> None:

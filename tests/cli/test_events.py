@@ -11,7 +11,7 @@ import pytest
 
 from gaitstream.cli import main
 from gaitstream.events import CameraOffline, IdentityDecided, IdentityFinal, Journal, Publisher, TrackStarted
-from gaitstream.events.readable import Choice, readable
+from gaitstream.events.readable import ReadableFilter, readable
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ def test_a_line_has_no_control_characters() -> None:
 def test_choices() -> None:
     final = IdentityFinal(time_ns=1, camera="a", track=1, status="unknown", reason="below_threshold")
     started = TrackStarted(time_ns=1, camera="a", track=1)
-    assert Choice().takes(final)
-    assert not Choice().takes(started)
-    assert Choice(everything=True).takes(started)
-    assert not Choice(cameras=frozenset({"b"})).takes(final)
-    assert not Choice(persons=frozenset({"Ada"})).takes(final)
+    assert ReadableFilter().takes(final)
+    assert not ReadableFilter().takes(started)
+    assert ReadableFilter(everything=True).takes(started)
+    assert not ReadableFilter(cameras=frozenset({"b"})).takes(final)
+    assert not ReadableFilter(persons=frozenset({"Ada"})).takes(final)
     assert "unknown (below_threshold) for good" in readable(final)
 
 

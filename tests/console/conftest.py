@@ -19,7 +19,7 @@ from gaitstream.console import accounts
 from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery
 
 PASSWORD = "correct horse battery"
@@ -60,15 +60,15 @@ def gallery(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site(tmp_path: Path, gallery: Path) -> Iterator[Site]:
+def site(tmp_path: Path, gallery: Path) -> Iterator[ConsoleSite]:
     """An opened console without a bus."""
-    made = Site.open(ConsoleOptions(tmp_path / "state", gallery=gallery, key="none"))
+    made = ConsoleSite.open(ConsoleOptions(tmp_path / "state", gallery=gallery, key="none"))
     yield made
     made.close()
 
 
 @pytest.fixture
-def app(site: Site) -> FastAPI:
+def app(site: ConsoleSite) -> FastAPI:
     """The application of that console."""
     return create_app(site)
 
@@ -80,7 +80,7 @@ def anonymous(app: FastAPI) -> TestClient:
 
 
 @pytest.fixture
-def browser(site: Site, app: FastAPI) -> Browser:
+def browser(site: ConsoleSite, app: FastAPI) -> Browser:
     """Makes browsers that somebody of a role, and of cameras, has logged in with."""
 
     def make(role: Role = Role.OPERATOR, name: str = "", cameras: frozenset[str] | None = None) -> TestClient:

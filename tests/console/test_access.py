@@ -13,7 +13,7 @@ from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import PERMISSIONS, Permission, Role
 from gaitstream.console.sessions import IDLE_S, LONGEST_S, Sessions
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.throttle import FORGOTTEN_S, Throttle
 from gaitstream.console.throttle import LONGEST_S as LONGEST_WAIT_S
 from gaitstream.errors import ConsoleError
@@ -119,7 +119,7 @@ def test_wrong_passwords_wait_longer_and_longer_until_all_is_forgotten() -> None
 
 
 def test_brute_force_at_the_door_is_slowed_down_also_for_who_knows_the_password(
-    anonymous: TestClient, site: Site
+    anonymous: TestClient, site: ConsoleSite
 ) -> None:
     site.accounts.add("ada", PASSWORD, Role.VIEWER)
     answers = [log_in(anonymous, "ada", f"wrong password {n}") for n in range(7)]
@@ -127,7 +127,9 @@ def test_brute_force_at_the_door_is_slowed_down_also_for_who_knows_the_password(
     assert log_in(anonymous, "ada", PASSWORD) == 429
 
 
-def test_the_door_says_the_same_of_wrong_names_and_wrong_passwords(anonymous: TestClient, site: Site) -> None:
+def test_the_door_says_the_same_of_wrong_names_and_wrong_passwords(
+    anonymous: TestClient, site: ConsoleSite
+) -> None:
     site.accounts.add("ada", PASSWORD, Role.VIEWER)
     csrf = csrf_of(anonymous.get("/login").text)
     said = [
@@ -138,7 +140,7 @@ def test_the_door_says_the_same_of_wrong_names_and_wrong_passwords(anonymous: Te
 
 
 def test_a_login_begins_a_new_session_in_a_cookie_that_scripts_cannot_read(
-    anonymous: TestClient, site: Site
+    anonymous: TestClient, site: ConsoleSite
 ) -> None:
     site.accounts.add("ada", PASSWORD, Role.VIEWER)
     csrf = csrf_of(anonymous.get("/login").text)
@@ -153,7 +155,7 @@ def test_a_login_begins_a_new_session_in_a_cookie_that_scripts_cannot_read(
 
 def test_under_tls_the_cookie_is_secure_and_browsers_are_told_to_stay(tmp_path: Path) -> None:
     options = ConsoleOptions(tmp_path, trusted_proxies=("127.0.0.1",))
-    site = Site.open(options)
+    site = ConsoleSite.open(options)
     answer = TestClient(create_app(site), base_url="https://localhost").get("/login")
     assert "Secure" in answer.headers["set-cookie"]
     assert "max-age" in answer.headers["strict-transport-security"]
@@ -174,7 +176,7 @@ def test_after_logging_out_the_old_cookie_opens_nothing(browser: Browser, app: F
      ("javascript:alert(1)", "/"), ("/%2F/evil.example", "/"), ("/events\r\nX: y", "/"), ("", "/")],
 )  # fmt: skip
 def test_after_a_login_nobody_is_sent_to_another_site(
-    anonymous: TestClient, site: Site, target: str, goes: str
+    anonymous: TestClient, site: ConsoleSite, target: str, goes: str
 ) -> None:
     site.accounts.add("ada", PASSWORD, Role.VIEWER)
     csrf = csrf_of(anonymous.get("/login", params={"next": target}).text)
@@ -221,7 +223,7 @@ def test_a_change_that_no_page_of_ours_made_is_refused(browser: Browser, how: st
     assert "eve" not in [user["name"] for user in client.get("/api/v1/users").json()]
 
 
-def test_a_login_that_another_site_sends_is_refused(anonymous: TestClient, site: Site) -> None:
+def test_a_login_that_another_site_sends_is_refused(anonymous: TestClient, site: ConsoleSite) -> None:
     site.accounts.add("ada", PASSWORD, Role.VIEWER)
     anonymous.get("/login")
     answer = anonymous.post("/login", data={"csrf": "0" * 64, "name": "ada", "password": PASSWORD})
@@ -229,7 +231,7 @@ def test_a_login_that_another_site_sends_is_refused(anonymous: TestClient, site:
 
 
 def test_tokens_hold_their_scopes_and_no_more_than_the_role_and_need_no_csrf(
-    browser: Browser, site: Site, app: FastAPI
+    browser: Browser, site: ConsoleSite, app: FastAPI
 ) -> None:
     operator = browser(Role.OPERATOR)
     asked = {"name": "robot", "scopes": ["events:read", "people:read"]}
@@ -248,7 +250,7 @@ def test_tokens_hold_their_scopes_and_no_more_than_the_role_and_need_no_csrf(
     assert token.encode() not in (site.options.state / "accounts.db").read_bytes()
 
 
-def test_another_role_counts_from_the_next_request_on(browser: Browser, site: Site) -> None:
+def test_another_role_counts_from_the_next_request_on(browser: Browser, site: ConsoleSite) -> None:
     client = browser(Role.OPERATOR)
     assert client.get("/api/v1/people").status_code == 200
     site.accounts.change("operator", Role.VIEWER, None)

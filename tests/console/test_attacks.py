@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from gaitstream.console.guards import MOST_BYTES
 from gaitstream.console.history import EventFilter
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery
 from tests.console.conftest import Browser
 from tests.console.making import ADA, final, stranger
@@ -28,12 +28,12 @@ INJECTIONS = (
 )
 
 
-def fill(site: Site) -> None:
+def fill(site: ConsoleSite) -> None:
     site.history.add([final(1, "gate"), stranger(2, "vault"), final(3, "vault", 2)])
 
 
 @pytest.mark.parametrize("field", ["camera", "person", "status", "reason", "type"])
-def test_filters_are_values_and_never_statements(browser: Browser, site: Site, field: str) -> None:
+def test_filters_are_values_and_never_statements(browser: Browser, site: ConsoleSite, field: str) -> None:
     fill(site)
     client = browser()
     for text in INJECTIONS:
@@ -42,7 +42,7 @@ def test_filters_are_values_and_never_statements(browser: Browser, site: Site, f
     assert len(client.get("/api/v1/events").json()["events"]) == 3
 
 
-def test_cursors_and_ids_are_read_strictly(browser: Browser, site: Site) -> None:
+def test_cursors_and_ids_are_read_strictly(browser: Browser, site: ConsoleSite) -> None:
     fill(site)
     client = browser()
     for text in (*INJECTIONS, "1-1; DROP TABLE event", "../../etc/passwd"):
@@ -52,7 +52,7 @@ def test_cursors_and_ids_are_read_strictly(browser: Browser, site: Site) -> None
             assert client.get(path).status_code in (404, 422), path
 
 
-def test_a_name_that_is_a_script_is_shown_as_text(browser: Browser, site: Site, gallery: Path) -> None:
+def test_a_name_that_is_a_script_is_shown_as_text(browser: Browser, site: ConsoleSite, gallery: Path) -> None:
     with Gallery(gallery, key="none") as opened:
         uid = next(one.uid for one in opened.persons() if one.name == "Ada")
     client = browser()
@@ -75,7 +75,7 @@ def test_words_of_errors_are_shown_as_text(browser: Browser) -> None:
         assert SCRIPT not in page.text or page.headers["content-type"] == "application/json"
 
 
-def test_a_camera_that_may_not_be_seen_is_not_seen_by_any_way(browser: Browser, site: Site) -> None:
+def test_a_camera_that_may_not_be_seen_is_not_seen_by_any_way(browser: Browser, site: ConsoleSite) -> None:
     fill(site)
     for event in [final(4, "vault", 7), final(5, "gate", 7)]:
         site.health.note(event)
@@ -102,7 +102,9 @@ def test_a_camera_that_may_not_be_seen_is_not_seen_by_any_way(browser: Browser, 
     assert "vault" not in client.get("/events").text
 
 
-def test_the_same_answer_for_what_is_hidden_and_what_is_not_there(browser: Browser, site: Site) -> None:
+def test_the_same_answer_for_what_is_hidden_and_what_is_not_there(
+    browser: Browser, site: ConsoleSite
+) -> None:
     fill(site)
     client = browser(Role.OPERATOR, "gatekeeper", frozenset({"gate"}))
     [hidden] = [e for e in site.history.page(EventFilter(), 10).events if e.track == 2]
@@ -123,7 +125,7 @@ def test_no_path_leads_out_of_what_is_offered(browser: Browser, path: str) -> No
     assert "import annotations" not in answer.text
 
 
-def test_somebody_elses_job_is_not_there(browser: Browser, site: Site, tmp_path: Path) -> None:
+def test_somebody_elses_job_is_not_there(browser: Browser, site: ConsoleSite, tmp_path: Path) -> None:
     cams = tmp_path / "cams.yaml"
     cams.write_text("cameras: [{id: gate, url: /dev/null}]\n")
     object.__setattr__(site.options, "cameras", cams)
@@ -151,7 +153,7 @@ def test_a_deep_document_is_an_error_and_no_crash(browser: Browser) -> None:
 
 
 def test_what_breaks_inside_is_told_to_the_log_alone(
-    anonymous: TestClient, browser: Browser, site: Site, monkeypatch: pytest.MonkeyPatch
+    anonymous: TestClient, browser: Browser, site: ConsoleSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = browser()
     monkeypatch.setattr(site.history, "page", lambda *_: 1 / 0)

@@ -14,7 +14,7 @@ from gaitstream.console.cams_file import CamsFile
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConfigError
 from tests.console.conftest import BASE, PASSWORD, log_in
 
@@ -107,7 +107,7 @@ def test_other_ways_to_write_the_list_are_kept(tmp_path: Path, text: str) -> Non
 
 @pytest.fixture
 def client(tmp_path: Path, cams: Path, gallery: Path) -> Any:
-    site = Site.open(ConsoleOptions(tmp_path / "state", cameras=cams, gallery=gallery, key="none"))
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cams, gallery=gallery, key="none"))
     site.accounts.add("boss", PASSWORD, Role.ADMINISTRATOR)
     browser = TestClient(create_app(site), base_url=BASE, follow_redirects=False)
     log_in(browser, "boss", PASSWORD)

@@ -17,7 +17,7 @@ from gaitstream.console.app import create_app
 from gaitstream.console.clip_limits import check_clip
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 from tests.console.conftest import BASE, PASSWORD, log_in
 
@@ -104,13 +104,13 @@ def test_few_frames_over_a_long_time_are_too_long(tmp_path: Path) -> None:
 def site(tmp_path: Path) -> Any:
     cams = tmp_path / "cams.yaml"
     cams.write_text("cameras: [{id: gate, url: /dev/null}]\ngallery: {path: people.gallery, key: none}\n")
-    made = Site.open(ConsoleOptions(tmp_path / "state", cameras=cams))
+    made = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cams))
     yield made
     made.close()
 
 
 @pytest.fixture
-def client(site: Site) -> TestClient:
+def client(site: ConsoleSite) -> TestClient:
     site.accounts.add("boss", PASSWORD, Role.ADMINISTRATOR)
     browser = TestClient(create_app(site), base_url=BASE, follow_redirects=False)
     log_in(browser, "boss", PASSWORD)
@@ -127,7 +127,7 @@ def done(client: TestClient, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_hostile_clip_fails_in_its_own_process_and_is_gone_afterwards(
-    client: TestClient, site: Site
+    client: TestClient, site: ConsoleSite
 ) -> None:
     answer = client.post("/api/v1/clips/enrol", params={"person": "Eve"}, content=PLAYLIST)
     job = done(client, answer.json())
@@ -159,7 +159,7 @@ def test_when_too_many_wait_the_next_is_told_when_to_come_again(
 
 
 def test_a_clip_that_is_larger_than_allowed_is_not_taken(
-    client: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, site: ConsoleSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gaitstream.console.clips.LARGEST_BYTES", 1000)
     answer = client.post("/api/v1/clips/enrol", params={"person": "Eve"}, content=bytes(2000))

@@ -16,12 +16,12 @@ import pytest
 
 from gaitstream.console.feed import Bus
 from gaitstream.console.history import EventFilter, StoredEvent
-from gaitstream.console.hub import WAITING, Hub, Viewer
+from gaitstream.console.hub import WAITING, Hub, StreamViewer
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.pages import stream
 from gaitstream.console.permissions import PERMISSIONS, Actor, Role
 from gaitstream.console.serving import make_server
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 from gaitstream.events import GalleryChanged, Journal, Publisher
 from tests.console.conftest import PASSWORD, csrf_of
@@ -55,11 +55,11 @@ def bus_of(publisher: Publisher, folder: Path) -> Bus:
     return Bus((publisher.endpoint,), (publisher.replay,), cursor=folder / "events.cursor")
 
 
-def count(site: Site) -> int:
+def count(site: ConsoleSite) -> int:
     return len(site.history.page(EventFilter(), 500).events)
 
 
-def holds(site: Site, wanted: int) -> bool:
+def holds(site: ConsoleSite, wanted: int) -> bool:
     return count(site) == wanted
 
 
@@ -70,11 +70,11 @@ def test_what_was_published_before_between_and_after_starts_is_kept_once(
     for start in range(3):
         for number in range(40):
             publisher.publish(final(100 * start + number, track=number))
-        site = Site.open(options)
+        site = ConsoleSite.open(options)
         site.start()
         wait_for(partial(holds, site, 40 * (start + 1)))
         site.close()
-    site = Site.open(options)
+    site = ConsoleSite.open(options)
     tracks = [event.track for event in site.history.page(EventFilter(), 500).events]
     assert sorted(tracks) == sorted([*range(40)] * 3)
     site.close()
@@ -84,7 +84,7 @@ def test_events_wait_while_the_history_is_away_and_none_is_lost(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gaitstream.console.feed.RETRY_S", 0.05)
-    site = Site.open(ConsoleOptions(tmp_path / "state", bus=bus_of(publisher, tmp_path)))
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", bus=bus_of(publisher, tmp_path)))
     add, tries = site.history.add, [0]
 
     def failing(events: object) -> object:
@@ -104,7 +104,7 @@ def test_events_wait_while_the_history_is_away_and_none_is_lost(
 
 
 def test_whoever_leaves_the_gallery_leaves_the_history(publisher: Publisher, tmp_path: Path) -> None:
-    site = Site.open(ConsoleOptions(tmp_path / "state", bus=bus_of(publisher, tmp_path)))
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", bus=bus_of(publisher, tmp_path)))
     site.start()
     publisher.publish(final(1))
     publisher.publish(GalleryChanged(time_ns=START_NS, people=2, removed=(ADA,)))
@@ -121,7 +121,7 @@ def test_a_browser_hears_within_a_second_only_of_its_cameras_and_while_its_sessi
     options = ConsoleOptions(
         tmp_path / "state", bus=bus_of(publisher, tmp_path), gallery=gallery, key="none", port=port
     )
-    site = Site.open(options)
+    site = ConsoleSite.open(options)
     site.accounts.add("gatekeeper", PASSWORD, Role.VIEWER, frozenset({"gate"}))
     server = make_server(site)
     thread = threading.Thread(target=server.run)
@@ -160,7 +160,7 @@ def _until_data(lines: Iterator[str]) -> Iterator[str]:
 
 def test_a_slow_browser_loses_the_oldest_and_is_told_how_many() -> None:
     async def look() -> tuple[int, int]:
-        viewer = Viewer(None)
+        viewer = StreamViewer(None)
         stored = _stored(WAITING + 7)
         viewer.put(stored)
         return len(await viewer.take(0.1)), viewer.dropped

@@ -15,7 +15,7 @@ from gaitstream.console import jobs
 from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Permission, Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from tests.console.conftest import BASE, PASSWORD
 from tests.console.making import final, stranger
 
@@ -37,7 +37,7 @@ def client(tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(jobs, "MOST_WAITING", 1)  # trials of cameras start processes
     cams = tmp_path / "cams.yaml"
     cams.write_text("cameras: [{id: gate, url: /dev/null}]\n")
-    site = Site.open(ConsoleOptions(tmp_path / "state", cameras=cams, gallery=gallery, key="none"))
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cams, gallery=gallery, key="none"))
     site.accounts.add("boss", PASSWORD, Role.ADMINISTRATOR)
     site.history.add([final(1), stranger(2)])
     token = site.accounts.new_token("boss", "fuzz", frozenset(Permission))

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gaitstream.console.history import EventFilter, History, open_history
-from gaitstream.console.history.base import Place
+from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.history.sqlite import SqliteHistory
 from gaitstream.errors import ConfigError, ConsoleError
 from gaitstream.events import GalleryChanged, PipelineStats, Unrecognised
@@ -83,7 +83,7 @@ def test_whoever_may_see_no_camera_sees_nothing(history: History) -> None:
 def test_pages_follow_each_other_without_gap_or_repetition_also_at_equal_times(history: History) -> None:
     history.add([final(at // 3, "gate" if at % 2 else "hall", at) for at in range(25)])
     seen: list[int] = []
-    before: Place | None = None
+    before: HistoryPlace | None = None
     for cameras in (None, frozenset({"gate", "hall"})):
         seen.clear()
         while True:
@@ -92,7 +92,7 @@ def test_pages_follow_each_other_without_gap_or_repetition_also_at_equal_times(h
             before = page.next
             if before is None:
                 break
-            before = Place.parse(str(before))
+            before = HistoryPlace.parse(str(before))
         assert seen == list(range(24, -1, -1))
 
 
@@ -191,7 +191,7 @@ def test_old_events_leave(history: History) -> None:
 )
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(ConsoleError, match="no cursor"):
-        Place.parse(text)
+        HistoryPlace.parse(text)
 
 
 def test_a_place_that_is_no_history_is_refused(tmp_path: Path) -> None:

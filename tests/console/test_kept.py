@@ -12,7 +12,7 @@ import pytest
 from gaitstream.cli import main
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.events import CameraOffline, IdentityFinal, Journal
 from gaitstream.events.codec import encode
 from gaitstream.evidence.bundles import read_bundle
@@ -62,8 +62,8 @@ def kept(tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Kept
 
 
 @pytest.fixture
-def site(tmp_path: Path, kept: Kept) -> Iterator[Site]:
-    made = Site.open(ConsoleOptions(tmp_path / "state", cameras=kept.cameras))
+def site(tmp_path: Path, kept: Kept) -> Iterator[ConsoleSite]:
+    made = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=kept.cameras))
     made.history.add([kept.event])
     yield made
     made.close()
@@ -99,7 +99,7 @@ def test_a_bundle_is_for_operators_who_may_see_the_camera(browser: Browser, kept
     assert "Save evidence" not in page
 
 
-def test_an_event_of_which_nothing_is_kept_has_no_bundle(browser: Browser, site: Site) -> None:
+def test_an_event_of_which_nothing_is_kept_has_no_bundle(browser: Browser, site: ConsoleSite) -> None:
     site.history.add([other := stranger(9, "yard", track=4)])
     answer = browser().get(EVIDENCE.format(other.event_id))
     assert (answer.status_code, "no journal" in answer.json()["error"]) == (404, True)
@@ -119,7 +119,7 @@ def test_the_last_minutes_are_listed_with_the_names_of_now(browser: Browser, kep
     assert client.get("/api/v1/cameras/gate/recent/7").status_code == 404
 
 
-def test_a_camera_page_goes_through_its_last_minutes(browser: Browser, site: Site) -> None:
+def test_a_camera_page_goes_through_its_last_minutes(browser: Browser, site: ConsoleSite) -> None:
     site.health.note(CameraOffline(run="r", time_ns=START_NS, camera="gate", cause="error", detail="away"))
     client = browser()
     page = client.get("/live/gate").text

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import AuditLine, read_audit
 from gaitstream.gallery.base import PictureRow
@@ -54,7 +54,7 @@ def test_a_picture_is_shown_and_another_persons_is_not(browser: Browser, gallery
     assert client.get(f"/api/v1/people/{ben}/pictures/{picture['number']}").status_code == 404
 
 
-def test_a_new_name_is_shown_with_old_events_at_once(browser: Browser, site: Site) -> None:
+def test_a_new_name_is_shown_with_old_events_at_once(browser: Browser, site: ConsoleSite) -> None:
     client = browser()
     ada = uid_of(client, "Ada")
     site.history.add([final(1, person_id=ada, candidate_ids=(ada,))])
@@ -93,7 +93,7 @@ def test_terms_are_set_one_by_one_and_lifted(browser: Browser) -> None:
 
 
 def test_whoever_is_forgotten_is_nowhere_and_the_report_says_what_went(
-    browser: Browser, site: Site, gallery: Path
+    browser: Browser, site: ConsoleSite, gallery: Path
 ) -> None:
     client = browser(Role.ADMINISTRATOR)
     ada = uid_of(client, "Ada")
@@ -123,7 +123,7 @@ def say(client: TestClient, event_id: str, what: str) -> Any:
 
 
 def test_a_match_takes_two_people_and_no_token_makes_one_person_two(
-    browser: Browser, site: Site, app: Any
+    browser: Browser, site: ConsoleSite, app: Any
 ) -> None:
     event = final(1)
     site.history.add([event])
@@ -139,11 +139,11 @@ def test_a_match_takes_two_people_and_no_token_makes_one_person_two(
     assert one.get("/api/v1/events", params={"waits": "true"}).json()["events"] == []
 
 
-def _all_of(name: str, site: Site) -> frozenset[Any]:
+def _all_of(name: str, site: ConsoleSite) -> frozenset[Any]:
     return site.accounts.require(name).actor().permissions
 
 
-def test_one_rejection_is_enough_and_stays(browser: Browser, site: Site) -> None:
+def test_one_rejection_is_enough_and_stays(browser: Browser, site: ConsoleSite) -> None:
     event = final(1)
     site.history.add([event])
     one, other = browser(Role.OPERATOR, "one"), browser(Role.OPERATOR, "other")
@@ -153,7 +153,7 @@ def test_one_rejection_is_enough_and_stays(browser: Browser, site: Site) -> None
 
 
 def test_what_was_decided_on_the_command_line_waits_no_more(
-    browser: Browser, site: Site, gallery: Path
+    browser: Browser, site: ConsoleSite, gallery: Path
 ) -> None:
     event = final(1)
     site.history.add([event])
@@ -165,12 +165,14 @@ def test_what_was_decided_on_the_command_line_waits_no_more(
 
 
 @pytest.mark.parametrize("event", [stranger(1), ended(1)])
-def test_only_a_final_answer_with_a_name_can_be_confirmed(browser: Browser, site: Site, event: Any) -> None:
+def test_only_a_final_answer_with_a_name_can_be_confirmed(
+    browser: Browser, site: ConsoleSite, event: Any
+) -> None:
     site.history.add([event])
     assert say(browser(), event.event_id, "confirm").status_code == 422
 
 
-def test_a_viewer_confirms_nothing(browser: Browser, site: Site) -> None:
+def test_a_viewer_confirms_nothing(browser: Browser, site: ConsoleSite) -> None:
     event = final(1)
     site.history.add([event])
     assert say(browser(Role.VIEWER), event.event_id, "confirm").status_code == 403
@@ -203,7 +205,7 @@ def test_a_changed_line_is_found(browser: Browser, gallery: Path) -> None:
 
 
 def test_without_a_gallery_it_is_said_in_words(tmp_path: Path) -> None:
-    site = Site.open(ConsoleOptions(tmp_path / "state"))
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state"))
     assert "no gallery" in site.desk.problem()
     assert site.desk.name("a" * 20) == ""
     site.close()

@@ -13,7 +13,7 @@ from gaitstream.console.app import create_app
 from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery
 from tests.console.conftest import BASE, PASSWORD, log_in
 from tests.console.making import final
@@ -27,25 +27,25 @@ gallery: {path: people.gallery, key: none, visitors: {enabled: true, distance: 3
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path) -> Iterator[ConsoleSite]:
     """Two who are enrolled, and two visitors: one came thrice, to two cameras."""
     (tmp_path / "cams.yaml").write_text(CONFIG)
     with Gallery(tmp_path / "people.gallery", create=True, key="none") as made:
         for number, name in ((8, "Ada"), (9, "Ben")):
             made.enroll(name, MODEL, PRINT, windows(number, 0))
         note(made, sighting(1, 1), sighting(1, 2, "hall"), sighting(1, 3, "hall"), sighting(2, 4, "hall"))
-    opened = Site.open(ConsoleOptions(tmp_path / "state", cameras=tmp_path / "cams.yaml"))
+    opened = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=tmp_path / "cams.yaml"))
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def app(site: Site) -> FastAPI:
+def app(site: ConsoleSite) -> FastAPI:
     return create_app(site)
 
 
 def client_of(
-    app: FastAPI, site: Site, role: Role = Role.OPERATOR, cameras: frozenset[str] | None = None
+    app: FastAPI, site: ConsoleSite, role: Role = Role.OPERATOR, cameras: frozenset[str] | None = None
 ) -> TestClient:
     site.accounts.add("somebody", PASSWORD, role, cameras)
     client = TestClient(app, base_url=BASE, follow_redirects=False)
@@ -53,7 +53,7 @@ def client_of(
     return client
 
 
-def test_visitors_are_listed_the_latest_first_with_their_cameras(app: FastAPI, site: Site) -> None:
+def test_visitors_are_listed_the_latest_first_with_their_cameras(app: FastAPI, site: ConsoleSite) -> None:
     client = client_of(app, site)
     listed = client.get("/api/v1/visitors").json()
     assert [(one["name"], one["walks"], one["cameras"]) for one in listed] == [
@@ -66,7 +66,7 @@ def test_visitors_are_listed_the_latest_first_with_their_cameras(app: FastAPI, s
     assert [one["name"] for one in client.get("/api/v1/people").json()] == ["Ada", "Ben"]
 
 
-def test_of_visitors_only_walks_on_ones_own_cameras_are_seen(app: FastAPI, site: Site) -> None:
+def test_of_visitors_only_walks_on_ones_own_cameras_are_seen(app: FastAPI, site: ConsoleSite) -> None:
     client = client_of(app, site, cameras=frozenset({"gate"}))
     [seen] = client.get("/api/v1/visitors").json()
     assert (seen["name"], seen["walks"], seen["cameras"]) == ("visitor-1", 1, {"gate": 1})
@@ -78,7 +78,7 @@ def test_of_visitors_only_walks_on_ones_own_cameras_are_seen(app: FastAPI, site:
     assert {one["camera"] for one in details["each_walk"]} == {"gate"}
 
 
-def test_a_visitor_is_named_and_is_a_person_then(app: FastAPI, site: Site) -> None:
+def test_a_visitor_is_named_and_is_a_person_then(app: FastAPI, site: ConsoleSite) -> None:
     client = client_of(app, site)
     visitor = client.get("/api/v1/visitors").json()[1]["visitor_id"]
     done = client.post(f"/api/v1/visitors/{visitor}/promote", json={"person": "Dora"}).json()
@@ -87,7 +87,7 @@ def test_a_visitor_is_named_and_is_a_person_then(app: FastAPI, site: Site) -> No
     assert client.get(f"/api/v1/visitors/{visitor}").status_code == 404
 
 
-def test_a_visitor_is_kept_apart_and_deleted(app: FastAPI, site: Site) -> None:
+def test_a_visitor_is_kept_apart_and_deleted(app: FastAPI, site: ConsoleSite) -> None:
     client = client_of(app, site)
     other, visitor = (one["visitor_id"] for one in client.get("/api/v1/visitors").json())
     asked = {"other_id": other}
@@ -98,7 +98,7 @@ def test_a_visitor_is_kept_apart_and_deleted(app: FastAPI, site: Site) -> None:
     assert not site.history.page(EventFilter(person=visitor), 5).events
 
 
-def test_walks_like_that_of_an_event_are_found_on_ones_own_cameras(app: FastAPI, site: Site) -> None:
+def test_walks_like_that_of_an_event_are_found_on_ones_own_cameras(app: FastAPI, site: ConsoleSite) -> None:
     event = final(1, "gate", 1, run="run")
     site.history.add([event])
     client = client_of(app, site)
@@ -110,7 +110,7 @@ def test_walks_like_that_of_an_event_are_found_on_ones_own_cameras(app: FastAPI,
     assert {one["camera"] for one in found} <= {"gate"}
 
 
-def test_thresholds_are_shown_and_chosen_by_administrators(app: FastAPI, site: Site) -> None:
+def test_thresholds_are_shown_and_chosen_by_administrators(app: FastAPI, site: ConsoleSite) -> None:
     client = client_of(app, site, Role.ADMINISTRATOR)
     [shown] = client.get("/api/v1/calibration").json()
     assert (shown["model"], shown["site"]) == (MODEL, None)
@@ -123,7 +123,7 @@ def test_thresholds_are_shown_and_chosen_by_administrators(app: FastAPI, site: S
     assert client.post("/api/v1/calibration/other", json={}).status_code == 404
 
 
-def test_a_threshold_from_the_site_is_tried_kept_and_asked_about(app: FastAPI, site: Site) -> None:
+def test_a_threshold_from_the_site_is_tried_kept_and_asked_about(app: FastAPI, site: ConsoleSite) -> None:
     with Gallery(site.options.state.parent / "people.gallery", key="none") as opened:
         note(opened, *(sighting(number, 100 + number) for number in range(20, 50)))
     client = client_of(app, site, Role.ADMINISTRATOR)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gaitstream.console.permissions import Permission, Role
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from tests.console.conftest import BASE, PASSWORD, Browser, log_in
 from tests.console.test_people import log_of
 
@@ -27,7 +27,7 @@ def shown_once(page: str) -> str:
 
 
 def test_a_user_is_added_with_a_password_that_is_shown_once(
-    root: TestClient, anonymous: TestClient, site: Site, gallery: Path
+    root: TestClient, anonymous: TestClient, site: ConsoleSite, gallery: Path
 ) -> None:
     form = {"name": "ines", "role": "operator", "camera": ["gate", "yard"]}
     password = shown_once(root.post("/users", data=form).text)
@@ -37,7 +37,7 @@ def test_a_user_is_added_with_a_password_that_is_shown_once(
     assert log_of(gallery)[-1].detail == "ines: operator, gate yard"
 
 
-def test_role_and_cameras_change_at_once(root: TestClient, browser: Browser, site: Site) -> None:
+def test_role_and_cameras_change_at_once(root: TestClient, browser: Browser, site: ConsoleSite) -> None:
     ines = browser(Role.OPERATOR, "ines")
     assert ines.get("/people").status_code == 200
     root.post("/users/ines", data={"role": "viewer", "everywhere": "true"})
@@ -82,7 +82,7 @@ def test_a_removed_user_is_out_and_the_last_administrator_stays(root: TestClient
 
 
 def test_programs_do_the_same_and_give_no_more_than_they_hold(
-    root: TestClient, app: FastAPI, site: Site, gallery: Path
+    root: TestClient, app: FastAPI, site: ConsoleSite, gallery: Path
 ) -> None:
     user = {"name": "ines", "role": "administrator", "password": PASSWORD}
     assert root.post("/api/v1/users", json=user).status_code == 201

@@ -16,7 +16,7 @@ from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.serving import make_server
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.events import (
     CameraOffline,
     CameraOnline,
@@ -62,7 +62,7 @@ class World:
     """
 
     address: str
-    site: Site
+    site: ConsoleSite
     publisher: Publisher
     gallery: Path
     cameras: Path
@@ -257,9 +257,9 @@ def world(folder: Path, users: Sequence[str] = tuple(USERS)) -> Iterator[World]:
 
 
 @contextmanager
-def console(options: ConsoleOptions, users: Sequence[str]) -> Iterator[tuple[str, Site]]:
+def console(options: ConsoleOptions, users: Sequence[str]) -> Iterator[tuple[str, ConsoleSite]]:
     """A console with users, served from a thread; its address."""
-    site = Site.open(options)
+    site = ConsoleSite.open(options)
     for name in users:
         site.accounts.add(name, PASSWORD, USERS[name])
     server = make_server(site)

@@ -145,7 +145,7 @@ def test_every_name_of_the_python_api_is_documented() -> None:
     known = table.load()["api"]
     for section, protocol in api.PROTOCOLS.items():
         assert members(protocol) <= set(known[section]), section
-    assert inspect.signature(api.Pipeline.attach).parameters.keys() == {"self", "target", "what"}
+    assert inspect.signature(api.ServiceMakerPipeline.attach).parameters.keys() == {"self", "target", "what"}
 
 
 def test_the_code_reads_no_other_name_of_the_python_api() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gaitstream.demo.record import CameraRun, DemoRecord, Statement, TrackRecord, WalkerRecord, WindowRecord
 from gaitstream.demo.report import render
-from gaitstream.demo.score import FUSED, Verdict, curves, fuse, roc, score, verdict
+from gaitstream.demo.score import FUSED, TrackOutcome, curves, fuse, roc, score, verdict
 from gaitstream.demo.summary import summary
 
 
@@ -60,21 +60,24 @@ def record(tracks: Sequence[TrackRecord], windows: Sequence[WindowRecord] = ()) 
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (track(person="Ada"), Verdict.IDENTIFIED),
-        (track(person="Bela"), Verdict.WRONG),
-        (track(), Verdict.MISSED),
-        (track(status="ambiguous", reason="ambiguous"), Verdict.MISSED),
-        (track(status="insufficient_evidence", reason="too_short"), Verdict.NO_EVIDENCE),
-        (track(truth="<Gus>"), Verdict.REJECTED),
-        (track(truth="<Gus>", person="Ada"), Verdict.WRONG),
-        (track(truth="<Gus>", status="insufficient_evidence", reason="standing"), Verdict.NO_EVIDENCE),
-        (track(truth=None), Verdict.UNCLEAR),
-        (track(truth=None, person="Ada"), Verdict.UNCLEAR),
-        (track(purity=0.6), Verdict.UNCLEAR),
-        (track(purity=0.6, person="Bela"), Verdict.WRONG),
+        (track(person="Ada"), TrackOutcome.IDENTIFIED),
+        (track(person="Bela"), TrackOutcome.WRONG),
+        (track(), TrackOutcome.MISSED),
+        (track(status="ambiguous", reason="ambiguous"), TrackOutcome.MISSED),
+        (track(status="insufficient_evidence", reason="too_short"), TrackOutcome.NO_EVIDENCE),
+        (track(truth="<Gus>"), TrackOutcome.REJECTED),
+        (track(truth="<Gus>", person="Ada"), TrackOutcome.WRONG),
+        (
+            track(truth="<Gus>", status="insufficient_evidence", reason="standing"),
+            TrackOutcome.NO_EVIDENCE,
+        ),
+        (track(truth=None), TrackOutcome.UNCLEAR),
+        (track(truth=None, person="Ada"), TrackOutcome.UNCLEAR),
+        (track(purity=0.6), TrackOutcome.UNCLEAR),
+        (track(purity=0.6, person="Bela"), TrackOutcome.WRONG),
     ],
 )
-def test_a_verdict_for_every_case(one: TrackRecord, expected: Verdict) -> None:
+def test_a_verdict_for_every_case(one: TrackRecord, expected: TrackOutcome) -> None:
     assert verdict(record([one]), one) is expected
 
 

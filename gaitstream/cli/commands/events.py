@@ -14,7 +14,7 @@ from gaitstream.events import Notice, Received, Subscriber
 from gaitstream.events.codec import plain
 from gaitstream.events.documents import asyncapi, field_table, json_schema
 from gaitstream.events.identifiers import parse_time
-from gaitstream.events.readable import Choice, readable
+from gaitstream.events.readable import ReadableFilter, readable
 from gaitstream.events.wire import DEFAULT_ENDPOINT
 
 PATIENCE_S = 5.0
@@ -33,7 +33,7 @@ def tail(args: argparse.Namespace) -> int:
 
 def watch(args: argparse.Namespace) -> int:
     """Print what people want to know of events."""
-    choice = Choice(frozenset(args.camera or ()), frozenset(args.person or ()), everything=args.all)
+    choice = ReadableFilter(frozenset(args.camera or ()), frozenset(args.person or ()), everything=args.all)
     shown = 0
     with _subscribe(args, args.since, ("",)) as subscriber:
         for received in subscriber:

@@ -11,7 +11,7 @@ from gaitstream.config.places import evidence_folder, journal_folder
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import ConfigError, EvidenceError
-from gaitstream.evidence.bundles import Bundle, read_bundle
+from gaitstream.evidence.bundles import EvidenceBundle, read_bundle
 from gaitstream.evidence.exporting import export, find_event
 from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.live import part_of
@@ -108,7 +108,7 @@ def _signers(args: argparse.Namespace) -> set[str]:
     return known_signers()
 
 
-def _tell(bundle: Bundle) -> None:
+def _tell(bundle: EvidenceBundle) -> None:
     manifest = bundle.manifest
     event, evidence = manifest.event, manifest.evidence
     print(

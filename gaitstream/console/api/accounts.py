@@ -12,7 +12,7 @@ from gaitstream.console.access import AccountWriter, CurrentActor, CurrentSite
 from gaitstream.console.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, Token, User
 from gaitstream.console.permissions import Permission, Role
 from gaitstream.console.refusals import ForbiddenError
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 router = APIRouter(tags=["accounts"])
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
@@ -24,7 +24,7 @@ Cameras = Annotated[
 ]
 
 
-class Terms(BaseModel):
+class AccountTerms(BaseModel):
     """What somebody may do and see."""
 
     role: Role
@@ -35,14 +35,14 @@ class Terms(BaseModel):
         return None if self.cameras is None else frozenset(self.cameras)
 
 
-class NewUser(Terms):
+class NewUser(AccountTerms):
     """Somebody to add."""
 
     name: Annotated[str, Field(pattern=NAME)]
     password: Password
 
 
-class ShownUser(Terms):
+class ShownUser(AccountTerms):
     """Somebody who may log in."""
 
     name: str
@@ -146,7 +146,7 @@ def add_user(site: CurrentSite, actor: AccountWriter, asked: NewUser) -> ShownUs
 
 
 @router.put("/users/{name}")
-def change_user(site: CurrentSite, actor: AccountWriter, name: UserName, asked: Terms) -> ShownUser:
+def change_user(site: CurrentSite, actor: AccountWriter, name: UserName, asked: AccountTerms) -> ShownUser:
     """Give somebody another role or other cameras."""
     return _shown_user(users.change(site, actor, name, asked.role, asked.visible()))
 
@@ -188,7 +188,7 @@ def _shown_user(user: User) -> ShownUser:
     return ShownUser(name=user.name, role=user.role, cameras=cameras, created_ns=user.created_ns)
 
 
-def _made(site: Site, user: str, name: str, made: str) -> MadeToken:
+def _made(site: ConsoleSite, user: str, name: str, made: str) -> MadeToken:
     [token] = [one for one in site.accounts.tokens(user) if one.name == name]
     return MadeToken(**_shown_token(token).model_dump(), token=made)
 

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/calibration", tags=["calibration"])
 Model = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
-class Choice(BaseModel):
+class CalibrationRequest(BaseModel):
     """How a threshold is to be chosen."""
 
     target_fpir: Annotated[float | None, Field(gt=0, lt=0.5)] = None
@@ -41,7 +41,9 @@ def try_threshold(
 
 
 @router.post("/{model}")
-def choose(site: CurrentSite, actor: CalibrationWriter, model: Model, asked: Choice) -> ShownCalibration:
+def choose(
+    site: CurrentSite, actor: CalibrationWriter, model: Model, asked: CalibrationRequest
+) -> ShownCalibration:
     """Choose a threshold for a rate of false positives."""
     return calibrating.choose(
         site, actor, model, asked.target_fpir, from_site=asked.from_site, keep=asked.keep

@@ -23,7 +23,7 @@ class Rename(BaseModel):
     name: Name
 
 
-class Merge(BaseModel):
+class MergeRequest(BaseModel):
     """Somebody who is the same person."""
 
     other_id: Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
@@ -36,7 +36,7 @@ class Split(BaseModel):
     name: Name
 
 
-class Terms(BaseModel):
+class RetentionTerms(BaseModel):
     """For how long somebody is kept, and on what ground. What is left out stays as it is."""
 
     days: Annotated[float | None, Field(gt=0, le=36_500, description="From now; null for ever.")] = None
@@ -80,7 +80,7 @@ def rename(site: CurrentSite, actor: PeopleWriter, person_id: PersonId, asked: R
 
 
 @router.post("/{person_id}/merge")
-def merge(site: CurrentSite, actor: PeopleWriter, person_id: PersonId, asked: Merge) -> Moved:
+def merge(site: CurrentSite, actor: PeopleWriter, person_id: PersonId, asked: MergeRequest) -> Moved:
     """Two names, one person: the other is gone afterwards."""
     return Moved(templates=people.merge(site, actor, person_id, asked.other_id))
 
@@ -92,7 +92,9 @@ def split(site: CurrentSite, actor: PeopleWriter, person_id: PersonId, asked: Sp
 
 
 @router.put("/{person_id}/terms")
-def set_terms(site: CurrentSite, actor: PeopleWriter, person_id: PersonId, asked: Terms) -> PersonDetails:
+def set_terms(
+    site: CurrentSite, actor: PeopleWriter, person_id: PersonId, asked: RetentionTerms
+) -> PersonDetails:
     """Say for how long and on what ground a person is kept."""
     if "days" in asked.model_fields_set:
         people.keep(site, actor, person_id, asked.days)

@@ -19,7 +19,7 @@ MOST_ROWS = 500
 _CURSOR = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 
 
-class Place(NamedTuple):
+class HistoryPlace(NamedTuple):
     """A place in the order of a history.
 
     Attributes:
@@ -34,7 +34,7 @@ class Place(NamedTuple):
         return f"{self.time_ns}-{self.number}"
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> HistoryPlace:
         """From a cursor.
 
         Raises:
@@ -106,9 +106,9 @@ class StoredEvent:
     data: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> HistoryPlace:
         """Where it stands in the order."""
-        return Place(self.time_ns, self.number)
+        return HistoryPlace(self.time_ns, self.number)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class EventPage:
     """Some events, newest first, and where the next page begins; None at the end."""
 
     events: list[StoredEvent]
-    next: Place | None
+    next: HistoryPlace | None
 
 
 class History(Protocol):
@@ -128,7 +128,7 @@ class History(Protocol):
     def add(self, events: Sequence[Event]) -> list[StoredEvent]:
         """Keep events, all or none; returns those that were not there already."""
 
-    def page(self, wanted: EventFilter, limit: int, before: Place | None = None) -> EventPage:
+    def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
         """The newest events that are wanted, at most `limit`, older than a place."""
 
     def event(self, event_id: str) -> StoredEvent | None:

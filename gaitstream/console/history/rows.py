@@ -26,7 +26,7 @@ Text = Callable[[int | None], str]
 
 
 @dataclass(frozen=True)
-class Row:
+class HistoryRow:
     """An event in columns; texts that repeat are numbers.
 
     `data` is a msgpack map of the fields that have no column; under `candidates` it has pairs of the
@@ -50,7 +50,7 @@ class Row:
         return tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
 
-COLUMNS = tuple(Row.__dataclass_fields__)
+COLUMNS = tuple(HistoryRow.__dataclass_fields__)
 
 
 _IDS = uuid.UUID("5b0f6c1e-3f51-4b1a-9a44-6d0f3c2f9a10")
@@ -72,7 +72,7 @@ def id_of(event: Event) -> uuid.UUID:
         return uuid.uuid5(_IDS, f"{event.publisher}/{event.epoch}/{event.seq}/{event.topic}/{event.time_ns}")
 
 
-def to_row(event: Event, number: Number) -> Row:
+def to_row(event: Event, number: Number) -> HistoryRow:
     """The row of an event."""
 
     def optional(space: str, text: str | None) -> int | None:
@@ -80,7 +80,7 @@ def to_row(event: Event, number: Number) -> Row:
 
     status = getattr(event, "status", None) or getattr(event, "outcome", None)
     person = getattr(event, "person_id", None) or getattr(event, "visitor_id", None)
-    return Row(
+    return HistoryRow(
         event_id=id_of(event).bytes,
         time_ns=event.time_ns,
         kind=number("kind", event.type),

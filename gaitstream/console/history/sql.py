@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from itertools import islice, product
 from typing import Any
 
-from gaitstream.console.history.base import EventFilter, EventPage, Place, StoredEvent
+from gaitstream.console.history.base import EventFilter, EventPage, HistoryPlace, StoredEvent
 from gaitstream.console.history.rows import COLUMNS, from_row, is_kept, to_row
 from gaitstream.events import Event
 
@@ -119,7 +119,7 @@ class SqlHistory(ABC):
         with self._writing():
             return add(events, self._labels, self._rows)
 
-    def page(self, wanted: EventFilter, limit: int, before: Place | None = None) -> EventPage:
+    def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
         """See `History`."""
         return page(wanted, limit, before, self._labels, self._rows)
 
@@ -155,7 +155,9 @@ def add(events: Sequence[Event], labels: Labels, rows: Rows) -> list[StoredEvent
     return added
 
 
-def page(wanted: EventFilter, limit: int, before: Place | None, labels: Labels, rows: Rows) -> EventPage:
+def page(
+    wanted: EventFilter, limit: int, before: HistoryPlace | None, labels: Labels, rows: Rows
+) -> EventPage:
     """See `History.page`."""
     found = list(islice(_merged(wanted, limit + 1, before, labels, rows), limit + 1))
     events = [from_row(int(row[0]), row[1:], labels.text) for row in found[:limit]]
@@ -189,7 +191,7 @@ def forget(person: str, labels: Labels, rows: Rows) -> int:
 
 
 def _merged(
-    wanted: EventFilter, limit: int, before: Place | None, labels: Labels, rows: Rows
+    wanted: EventFilter, limit: int, before: HistoryPlace | None, labels: Labels, rows: Rows
 ) -> Iterator[Any]:
     """Rows of all parts of the index that hold what is wanted, newest first."""
     numbers = _Numbers.of(wanted, labels)
@@ -233,7 +235,7 @@ def _known(space: str, texts: Iterable[str], labels: Labels) -> list[int]:
 
 
 def _query(
-    numbers: _Numbers, wanted: EventFilter, before: Place | None, camera: int | None, kind: int | None
+    numbers: _Numbers, wanted: EventFilter, before: HistoryPlace | None, camera: int | None, kind: int | None
 ) -> tuple[str, list[object]]:
     """One part's query without its order, and its values."""
     terms: list[str] = []

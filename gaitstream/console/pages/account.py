@@ -15,7 +15,7 @@ from gaitstream.console.pages.moving import go_to
 from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.refusals import ForbiddenError
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 
 router = APIRouter()
@@ -93,7 +93,7 @@ def revoke(request: Request, site: CurrentSite, actor: CurrentActor, name: str) 
     return render(request, "account_tokens.html", _view(site, actor))
 
 
-def _view(site: Site, actor: Actor, fresh_token: str = "") -> TokensView:
+def _view(site: ConsoleSite, actor: Actor, fresh_token: str = "") -> TokensView:
     scopes = sorted(permission.value for permission in actor.permissions)
     return TokensView(site.accounts.tokens(actor.name), scopes, fresh_token=fresh_token)
 

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from gaitstream.console.access import CalibrationReader, CalibrationWriter, CurrentSite
 from gaitstream.console.calibrating import choose
-from gaitstream.console.pages.drawing import Scale, scale
+from gaitstream.console.pages.drawing import DistanceScale, scale
 from gaitstream.console.pages.moving import go_to
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.calibration import describe, fpir_at, fpir_interval, per_person
 from gaitstream.gallery.searches import search_all
@@ -35,7 +35,7 @@ Model = Annotated[str, Query(max_length=200)]
 
 
 @dataclass(frozen=True)
-class Rates:
+class ThresholdRates:
     """What a threshold lets through and what it misses.
 
     Attributes:
@@ -73,22 +73,22 @@ class Distances:
     independent: float
     words: str
 
-    def at(self, threshold: float) -> Rates:
+    def at(self, threshold: float) -> ThresholdRates:
         """What a threshold would do."""
-        rates = Rates(threshold, None, (0.0, 1.0), None, 0, int((self.genuine <= threshold).sum()))
+        rates = ThresholdRates(threshold, None, (0.0, 1.0), None, 0, int((self.genuine <= threshold).sum()))
         if len(self.strangers):
             _, weights = per_person(self.owners)
             share = fpir_at(self.strangers.astype(np.float32), weights, threshold)
-            rates = Rates(
+            rates = ThresholdRates(
                 threshold, share, fpir_interval(share, self.independent), None,
                 int((self.strangers <= threshold).sum()), rates.found,
             )  # fmt: skip
         missed = float((self.genuine > threshold).mean()) if len(self.genuine) else None
-        return Rates(threshold, rates.fpir, rates.fpir_range, missed, rates.named, rates.found)
+        return ThresholdRates(threshold, rates.fpir, rates.fpir_range, missed, rates.named, rates.found)
 
 
 @dataclass(frozen=True)
-class Bar:
+class HistogramBar:
     """A bar of the histogram, in per cent of the drawing."""
 
     tone: str
@@ -119,11 +119,11 @@ class CalibrationView:
     models: list[str]
     model: str
     distances: Distances | None
-    bars: list[Bar]
-    scale: Scale
-    now: Rates | None
+    bars: list[HistogramBar]
+    scale: DistanceScale
+    now: ThresholdRates | None
     margin: float | None
-    change: Rates | None
+    change: ThresholdRates | None
     sentences: list[str]
     warning: str
     cameras: dict[str, SiteCalibration]
@@ -167,7 +167,7 @@ def aim(
     return go_to(request, "/calibration", f"The threshold aims at {fpir:g} % from now on")
 
 
-def _view(site: Site, actor: Actor, model: str, threshold: float | None) -> CalibrationView:
+def _view(site: ConsoleSite, actor: Actor, model: str, threshold: float | None) -> CalibrationView:
     return site.desk.call(actor.audit_name, lambda gallery: _read(gallery, model, threshold))
 
 
@@ -224,7 +224,7 @@ def _of_site(found: SiteCalibration) -> Distances:
     )
 
 
-def _bars(distances: Distances, top: float) -> list[Bar]:
+def _bars(distances: Distances, top: float) -> list[HistogramBar]:
     """Both histograms on one axis, each as tall as the other."""
     width = 100 / BARS
     bars = []
@@ -233,5 +233,7 @@ def _bars(distances: Distances, top: float) -> list[Bar]:
         for index, count in enumerate(counts.tolist()):
             if count:
                 height = round(TALLEST * count / counts.max(), 2)
-                bars.append(Bar(tone, round(index * width, 3), round(0.92 * width, 3), AXIS - height, height))
+                bars.append(
+                    HistogramBar(tone, round(index * width, 3), round(0.92 * width, 3), AXIS - height, height)
+                )
     return bars

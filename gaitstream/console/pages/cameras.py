@@ -82,7 +82,7 @@ class EditView:
 
 
 @dataclass(frozen=True)
-class SeenPerson:
+class TestPicturePerson:
     """Somebody in the test picture.
 
     Attributes:
@@ -111,7 +111,7 @@ class TrialView:
     """
 
     job: ShownJob | None
-    people: list[SeenPerson]
+    people: list[TestPicturePerson]
 
 
 @router.get("/cameras")
@@ -178,11 +178,11 @@ def remove(request: Request, site: CurrentSite, actor: CameraWriter, camera: str
     return go_to(request, "/cameras", f"Removed {camera}")
 
 
-def _person(number: int, found: dict[str, Any]) -> SeenPerson:
+def _person(number: int, found: dict[str, Any]) -> TestPicturePerson:
     x1, y1, x2, y2 = (round(value) for value in found["box"])
     reason = found["reason"]
     said = f"would not count: {reason.replace('_', ' ')}" if reason else "would count"
-    return SeenPerson((x1, y1, x2, y2), reason, f"Person {number} {said}; {y2 - y1} pixels tall")
+    return TestPicturePerson((x1, y1, x2, y2), reason, f"Person {number} {said}; {y2 - y1} pixels tall")
 
 
 def _draft(kind: type[Draft], values: dict[str, Any]) -> Draft:

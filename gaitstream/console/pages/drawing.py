@@ -42,7 +42,7 @@ class TrackBar:
 
 
 @dataclass(frozen=True)
-class Lane:
+class TimelineLane:
     """A camera's line."""
 
     camera: str
@@ -61,12 +61,12 @@ class TimeMark:
 class Timeline:
     """Tracks of cameras on one line of time each."""
 
-    lanes: list[Lane]
+    lanes: list[TimelineLane]
     marks: list[TimeMark]
 
 
 @dataclass(frozen=True)
-class Scale:
+class DistanceScale:
     """A line of distances from 0 on.
 
     Attributes:
@@ -85,7 +85,8 @@ def timeline(events: Iterable[ShownEvent], span: Span) -> Timeline:
         if event.camera and event.status:
             lanes.setdefault(event.camera, {}).setdefault((event.run, event.track), _bar(event, span))
     return Timeline(
-        [Lane(camera, list(bars.values())) for camera, bars in sorted(lanes.items())], time_marks(span)
+        [TimelineLane(camera, list(bars.values())) for camera, bars in sorted(lanes.items())],
+        time_marks(span),
     )
 
 
@@ -99,13 +100,13 @@ def time_marks(span: Span) -> list[TimeMark]:
     return [TimeMark(span.place(time_ns), time_ns) for time_ns in times]
 
 
-def scale(distances: Iterable[float | None]) -> Scale:
+def scale(distances: Iterable[float | None]) -> DistanceScale:
     """A line that all of some distances fit on, with room at its end."""
     top = 1.1 * max((distance for distance in distances if distance), default=1.0)
     raw = top / 4
     magnitude = 10 ** floor(log10(raw))
     step = min((factor * magnitude for factor in (1, 2, 5, 10)), key=lambda one: abs(one - raw))
-    return Scale(top, [round(index * step, 6) for index in range(int(top / step) + 1)])
+    return DistanceScale(top, [round(index * step, 6) for index in range(int(top / step) + 1)])
 
 
 def _bar(event: ShownEvent, span: Span) -> TrackBar:

@@ -14,14 +14,14 @@ from gaitstream.console.access import Confirmer, CurrentSite, EventReader, Evide
 from gaitstream.console.asking import ask_track, find_event
 from gaitstream.console.exporting import export_event
 from gaitstream.console.menu import SEARCH
-from gaitstream.console.pages.drawing import S_NS, Scale, scale
+from gaitstream.console.pages.drawing import S_NS, DistanceScale, scale
 from gaitstream.console.pages.lines import IDENTITY, EventLine, line
 from gaitstream.console.pages.pictures import ShownStrip, show_strip
 from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
 from gaitstream.console.showing import ShownEvent, show_event
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.verdicts import ShownMatch
 from gaitstream.evidence.exporting import TemplatesOf
 from gaitstream.evidence.records import TrackEvidence
@@ -87,7 +87,7 @@ class EventView:
     strip: ShownStrip
     ranks: list[Rank]
     threshold: float | None
-    scale: Scale
+    scale: DistanceScale
     history: list[EventLine]
     persons: list[str]
     kept: TrackEvidence | None
@@ -139,7 +139,7 @@ def reject(request: Request, site: CurrentSite, actor: Confirmer, event_id: str)
     return _match(request, site, reviews.reject(site, actor, event_id))
 
 
-def view_of(site: Site, actor: Actor, event_id: str) -> EventView:
+def view_of(site: ConsoleSite, actor: Actor, event_id: str) -> EventView:
     """Everything there is to an event."""
     stored = find_event(site, actor, event_id)
     event = show_event(stored, site.desk)
@@ -162,7 +162,7 @@ def view_of(site: Site, actor: Actor, event_id: str) -> EventView:
     )
 
 
-def names_of(site: Site) -> list[str]:
+def names_of(site: ConsoleSite) -> list[str]:
     """Everybody who was enrolled by name."""
     return sorted(record.name for record in site.desk.people().values() if not record.visitor)
 
@@ -180,7 +180,7 @@ def ranks_of(event: ShownEvent, *, linked: bool) -> list[Rank]:
     ]
 
 
-def match_of(site: Site, actor: Actor, event: ShownEvent) -> ShownMatch | None:
+def match_of(site: ConsoleSite, actor: Actor, event: ShownEvent) -> ShownMatch | None:
     """What people say of an event that is a match."""
     is_match = event.type == "identity.final" and event.status == "known" and site.desk.configured
     if not is_match or not actor.may(Permission.CONFIRMATIONS_WRITE):
@@ -203,7 +203,7 @@ def _facts(event: ShownEvent) -> Facts:
     )
 
 
-def _match(request: Request, site: Site, match: ShownMatch) -> Response:
+def _match(request: Request, site: ConsoleSite, match: ShownMatch) -> Response:
     stored = site.history.event(match.event_id)
     person = site.desk.name(stored.person) if stored is not None else ""
     return render(request, "event_match.html", match=match, person=person)

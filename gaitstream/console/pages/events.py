@@ -13,12 +13,12 @@ from starlette.responses import RedirectResponse, Response
 
 from gaitstream.console.access import CurrentSite, EventReader
 from gaitstream.console.asking import EventQuestion, ask_events
-from gaitstream.console.pages.drawing import S_NS, Scale, Span, Timeline, scale, timeline
+from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span, Timeline, scale, timeline
 from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
 from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.rendering import render
 from gaitstream.console.showing import ShownEvent
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.data import Reason, Status
 from gaitstream.errors import ConsoleError
 
@@ -32,7 +32,7 @@ OVERLAP_NS = 60 * S_NS
 
 
 @dataclass(frozen=True)
-class Filters:
+class FilterForm:
     """What the form asks for; empty is not asked for.
 
     Attributes:
@@ -56,7 +56,7 @@ class Filters:
         """As part of an address."""
         return urlencode({name: value for name, value in vars(self).items() if value})
 
-    def question(self, site: Site) -> EventQuestion:
+    def question(self, site: ConsoleSite) -> EventQuestion:
         """For the history.
 
         Raises:
@@ -100,7 +100,7 @@ class Rows:
     """
 
     rows: list[EventLine]
-    scale: Scale
+    scale: DistanceScale
     query: str
     next: str
 
@@ -116,13 +116,13 @@ class EventsView(Rows):
         span: the time it shows.
     """
 
-    filters: Filters
+    filters: FilterForm
     choices: Choices
     drawn: Timeline
     span: Span
 
 
-AskedFilters = Annotated[Filters, Depends()]
+AskedFilters = Annotated[FilterForm, Depends()]
 
 
 @router.get("/")
@@ -176,19 +176,19 @@ def redraw(request: Request, site: CurrentSite, actor: EventReader, filters: Ask
     return render(request, "events_timeline.html", drawn=drawn)
 
 
-def ask_rows(site: Site, actor: Actor, filters: Filters, before: str = "") -> Rows:
+def ask_rows(site: ConsoleSite, actor: Actor, filters: FilterForm, before: str = "") -> Rows:
     """One page of the list."""
     found = ask_events(site, actor, replace(filters.question(site), before=before or None))
     rows = newest_lines(site, found.events)
     return Rows(rows, distance_scale(rows), filters.query, found.next)
 
 
-def distance_scale(rows: list[EventLine]) -> Scale:
+def distance_scale(rows: list[EventLine]) -> DistanceScale:
     """One scale for all lines of a list."""
     return scale([one for row in rows for one in (row.distance, row.threshold)])
 
 
-def draw_timeline(site: Site, actor: Actor, question: EventQuestion, span: Span) -> Timeline:
+def draw_timeline(site: ConsoleSite, actor: Actor, question: EventQuestion, span: Span) -> Timeline:
     """The tracks of a stretch of time."""
     asked = replace(question, since_ns=span.since_ns, until_ns=span.until_ns + S_NS, limit=500)
     events: list[ShownEvent] = []
@@ -201,7 +201,7 @@ def draw_timeline(site: Site, actor: Actor, question: EventQuestion, span: Span)
     return timeline(events, span)
 
 
-def choices(site: Site, actor: Actor) -> Choices:
+def choices(site: ConsoleSite, actor: Actor) -> Choices:
     """What can be filtered by; names only for whom may see people."""
     cameras = {camera for camera in site.health.cameras if actor.sees(camera)}
     records = site.desk.people().values() if actor.may(Permission.PEOPLE_READ) else ()
@@ -213,7 +213,7 @@ def choices(site: Site, actor: Actor) -> Choices:
     )
 
 
-def find_person(site: Site, text: str) -> str:
+def find_person(site: ConsoleSite, text: str) -> str:
     """The id of somebody by name or id.
 
     Raises:

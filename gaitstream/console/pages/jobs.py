@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from gaitstream.console.access import CurrentActor, CurrentSite
 from gaitstream.console.jobs import ShownJob
-from gaitstream.console.pages.drawing import Scale, scale
+from gaitstream.console.pages.drawing import DistanceScale, scale
 from gaitstream.console.pages.pictures import ShownStrip
-from gaitstream.console.pages.search import SAME, Found, found_of
+from gaitstream.console.pages.search import SAME, FoundWalk, found_of
 from gaitstream.console.rendering import render
 
 router = APIRouter()
@@ -35,8 +35,8 @@ class ClipView:
     job: ShownJob
     walks: list[dict[str, Any]]
     pictures: dict[int, str]
-    found: list[Found] | None
-    scale: Scale
+    found: list[FoundWalk] | None
+    scale: DistanceScale
     strip: ShownStrip
     near: float = SAME
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gaitstream.console.showing import ShownEvent
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 IDENTITY = ("identity.decided", "identity.revised", "identity.confirmed", "identity.final")
 """Kinds of events that say who a track is."""
@@ -54,7 +54,7 @@ class EventLine:
     thumb: str
 
 
-def line(site: Site, event: ShownEvent) -> EventLine:
+def line(site: ConsoleSite, event: ShownEvent) -> EventLine:
     """An event as a line."""
     details = event.details
     return EventLine(
@@ -77,7 +77,7 @@ def line(site: Site, event: ShownEvent) -> EventLine:
     )
 
 
-def newest_lines(site: Site, events: Iterable[ShownEvent]) -> list[EventLine]:
+def newest_lines(site: ConsoleSite, events: Iterable[ShownEvent]) -> list[EventLine]:
     """The newest word on each track, in the order given."""
     found: dict[str, EventLine] = {}
     for event in events:
@@ -86,7 +86,7 @@ def newest_lines(site: Site, events: Iterable[ShownEvent]) -> list[EventLine]:
     return list(found.values())
 
 
-def thumb(site: Site, camera: str, run: str, track: int) -> str:
+def thumb(site: ConsoleSite, camera: str, run: str, track: int) -> str:
     """Address of a track's small picture; empty where the site keeps none."""
     return track_address(camera, run, track) + "/thumb" if site.album.keeps else ""
 

@@ -12,14 +12,14 @@ from starlette.responses import Response
 
 from gaitstream.console.access import CameraReader, CurrentSite
 from gaitstream.console.asking import EventQuestion, ask_events, see_camera
-from gaitstream.console.pages.drawing import S_NS, Scale, Span, Timeline
+from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span, Timeline
 from gaitstream.console.pages.events import distance_scale, draw_timeline
 from gaitstream.console.pages.lines import IDENTITY, EventLine, camera_address, newest_lines
 from gaitstream.console.pages.recent import KeptMinutes, kept_of
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.watching import all_pictures, newest_picture
 from gaitstream.console.wellbeing import ShownCameraHealth, show_health
 
@@ -82,7 +82,7 @@ class CameraView:
     minutes: int
     drawn: Timeline
     rows: list[EventLine]
-    scale: Scale
+    scale: DistanceScale
     kept: KeptMinutes | None
     query: str
     next: str = ""
@@ -137,12 +137,12 @@ def stream(request: Request, site: CurrentSite, actor: CameraReader, camera: str
     return all_pictures(request, site, actor, camera)
 
 
-def wall(site: Site, actor: Actor) -> list[WallCamera]:
+def wall(site: ConsoleSite, actor: Actor) -> list[WallCamera]:
     """The cameras an actor may see, by name."""
     return [_on_wall(site, camera) for camera in show_health(site, actor).cameras]
 
 
-def _on_wall(site: Site, camera: ShownCameraHealth) -> WallCamera:
+def _on_wall(site: ConsoleSite, camera: ShownCameraHealth) -> WallCamera:
     state = camera.state or "connecting"
     people, fps = (camera.people, camera.fps) if state == "online" else (0, 0.0)
     address = camera_address(camera.camera)
@@ -151,7 +151,7 @@ def _on_wall(site: Site, camera: ShownCameraHealth) -> WallCamera:
     return WallCamera(camera.camera, state, camera.detail, people, fps, picture, last)
 
 
-def _find(site: Site, actor: Actor, camera: str) -> WallCamera:
+def _find(site: ConsoleSite, actor: Actor, camera: str) -> WallCamera:
     see_camera(actor, camera)
     found = next((one for one in wall(site, actor) if one.id == camera), None)
     if found is None:
@@ -166,6 +166,6 @@ def _summary(cameras: list[WallCamera]) -> str:
     return f"{count}, {online} online, {people} {'person' if people == 1 else 'people'} in sight"
 
 
-def _latest(site: Site, actor: Actor) -> list[EventLine]:
+def _latest(site: ConsoleSite, actor: Actor) -> list[EventLine]:
     found = ask_events(site, actor, EventQuestion(type=list(IDENTITY), limit=4 * LATEST))
     return newest_lines(site, found.events)[:LATEST]

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from gaitstream.console.access import COOKIE, CurrentActor, CurrentSite, check_csrf, cookie_of, find_actor
 from gaitstream.console.rendering import render
 from gaitstream.console.sessions import LONGEST_S
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
 _OWN_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9_./-]*")
@@ -82,7 +82,7 @@ async def log_out(request: Request, site: CurrentSite, _: CurrentActor) -> Respo
     return answer
 
 
-def set_cookie(answer: Response, site: Site, value: str) -> None:
+def set_cookie(answer: Response, site: ConsoleSite, value: str) -> None:
     """Give the browser its session."""
     answer.set_cookie(
         COOKIE, value, max_age=int(LONGEST_S), httponly=True, samesite="lax", secure=site.options.secure

@@ -14,7 +14,7 @@ from gaitstream.console.asking import EventQuestion, ask_events
 from gaitstream.console.pages.lines import IDENTITY, EventLine, line
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery.retention import DAY_NS
 
 router = APIRouter()
@@ -24,7 +24,7 @@ SOON_NS = 14 * DAY_NS
 
 
 @dataclass(frozen=True)
-class PersonLine:
+class ListedPerson:
     """One of the people.
 
     Attributes:
@@ -50,7 +50,7 @@ class PersonLine:
 class PeopleView:
     """What the page shows."""
 
-    persons: list[PersonLine]
+    persons: list[ListedPerson]
     templates: int
 
 
@@ -67,9 +67,9 @@ def advice_on(templates: int) -> str:
     return "few templates" if templates < FEW else ""
 
 
-def _line(site: Site, actor: Actor, person: people.ShownPerson) -> PersonLine:
+def _line(site: ConsoleSite, actor: Actor, person: people.ShownPerson) -> ListedPerson:
     templates = sum(person.templates.values())
-    return PersonLine(
+    return ListedPerson(
         id=person.person_id,
         name=person.name,
         templates=templates,
@@ -80,6 +80,6 @@ def _line(site: Site, actor: Actor, person: people.ShownPerson) -> PersonLine:
     )
 
 
-def _last_seen(site: Site, actor: Actor, person_id: str) -> EventLine | None:
+def _last_seen(site: ConsoleSite, actor: Actor, person_id: str) -> EventLine | None:
     found = ask_events(site, actor, EventQuestion(person=person_id, type=list(IDENTITY), limit=1))
     return line(site, found.events[0]) if found.events else None

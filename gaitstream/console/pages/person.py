@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gaitstream.console import people
 from gaitstream.console.access import CurrentSite, PeopleForgetter, PeopleReader, PeopleWriter
 from gaitstream.console.asking import EventQuestion, ask_events
-from gaitstream.console.pages.drawing import S_NS, Scale, Span, Timeline, timeline
+from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span, Timeline, timeline
 from gaitstream.console.pages.events import distance_scale
 from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
 from gaitstream.console.pages.moving import go_to
@@ -22,7 +22,7 @@ from gaitstream.console.pages.people import advice_on
 from gaitstream.console.people import LONGEST_NAME, PersonDetails, ShownReport
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 from gaitstream.gallery.retention import DAY_NS
 
@@ -52,7 +52,7 @@ class PersonView:
     others: list[tuple[str, str]]
     drawn: Timeline
     rows: list[EventLine]
-    scale: Scale
+    scale: DistanceScale
     query: str
     next: str
 
@@ -146,7 +146,7 @@ def address_of(person_id: str) -> str:
     return f"/people/{quote(person_id, safe='')}"
 
 
-def _view(site: Site, actor: Actor, person: PersonDetails) -> PersonView:
+def _view(site: ConsoleSite, actor: Actor, person: PersonDetails) -> PersonView:
     now_ns = time.time_ns()
     span = Span(now_ns - DAYS * DAY_NS, now_ns)
     found = ask_events(

@@ -15,7 +15,7 @@ from gaitstream.console.pages.drawing import S_NS
 from gaitstream.console.pages.lines import track_address
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import words_of_name
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
 NOBODY = (
@@ -26,7 +26,7 @@ NOBODY = (
 
 
 @dataclass(frozen=True)
-class ShownShot:
+class PicturePair:
     """One picture with the same one as a model saw it, by their addresses."""
 
     crop: str
@@ -46,7 +46,7 @@ class ShownStrip:
         missed: what could not be kept, by reason.
     """
 
-    shots: list[ShownShot]
+    shots: list[PicturePair]
     view: str = ""
     waits: bool = False
     why: str = ""
@@ -69,7 +69,7 @@ def show(site: CurrentSite, actor: EventReader, camera: str, run: str, track: in
     return _picture(site, actor, camera, run, track, number)
 
 
-def show_strip(site: Site, actor: Actor, event: StoredEvent) -> ShownStrip:
+def show_strip(site: ConsoleSite, actor: Actor, event: StoredEvent) -> ShownStrip:
     """The pictures behind an event."""
     if not site.album.keeps:
         return ShownStrip(
@@ -78,7 +78,9 @@ def show_strip(site: Site, actor: Actor, event: StoredEvent) -> ShownStrip:
     return strip_of(site, actor, event.camera, event.run, event.track, time_ns=event.time_ns)
 
 
-def strip_of(site: Site, actor: Actor, camera: str, run: str, track: int, *, time_ns: int) -> ShownStrip:
+def strip_of(
+    site: ConsoleSite, actor: Actor, camera: str, run: str, track: int, *, time_ns: int
+) -> ShownStrip:
     """The pictures of a track that was seen at a time."""
     evidence = site.album.track(actor, camera, run, track)
     if evidence is None:
@@ -89,7 +91,7 @@ def strip_of(site: Site, actor: Actor, camera: str, run: str, track: int, *, tim
     view = next((name for shot in shots for name in shot.pictures if name != CROP), "")
     first_ns = shots[0].time_ns if shots else 0
     shown = [
-        ShownShot(
+        PicturePair(
             crop=f"{address}/{shot.pictures[CROP]}",
             seen=f"{address}/{shot.pictures[view]}" if view in shot.pictures else "",
             label=f"{(shot.time_ns - first_ns) / S_NS:.1f} s",
@@ -99,6 +101,6 @@ def strip_of(site: Site, actor: Actor, camera: str, run: str, track: int, *, tim
     return ShownStrip(shown, words_of_name(view), missed=sorted(evidence.missed.items()))
 
 
-def _picture(site: Site, actor: Actor, camera: str, run: str, track: int, number: int) -> Response:
+def _picture(site: ConsoleSite, actor: Actor, camera: str, run: str, track: int, number: int) -> Response:
     found = site.album.picture(actor, camera, run, track, number)
     return Response(found.data, media_type=found.media_type)

@@ -14,14 +14,14 @@ from gaitstream.console.pages.lines import camera_address
 from gaitstream.console.permissions import Actor
 from gaitstream.console.recent import KeptFrame
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
 MS_NS = 1_000_000
 
 
 @dataclass(frozen=True)
-class ShownPicture:
+class PictureWithPeople:
     """A kept picture with who is in it."""
 
     address: str
@@ -44,7 +44,7 @@ class KeptMinutes:
     first_ms: int
     last_ms: int
     count: int
-    shown: ShownPicture
+    shown: PictureWithPeople
 
 
 @router.get("/live/{camera}/at")
@@ -69,7 +69,7 @@ def picture(site: CurrentSite, actor: EventReader, camera: str, time_ns: int) ->
     return Response(recent.picture(site, actor, camera, time_ns), media_type="image/jpeg")
 
 
-def kept_of(site: Site, actor: Actor, camera: str) -> KeptMinutes | None:
+def kept_of(site: ConsoleSite, actor: Actor, camera: str) -> KeptMinutes | None:
     """What is kept of a camera; None for nothing."""
     frames = recent.list_recent(site, actor, camera) if site.album.minutes else []
     if not frames:
@@ -79,5 +79,5 @@ def kept_of(site: Site, actor: Actor, camera: str) -> KeptMinutes | None:
     return KeptMinutes(address, first_ms, last_ms, len(frames), _shown(camera, frames[-1]))
 
 
-def _shown(camera: str, frame: KeptFrame) -> ShownPicture:
-    return ShownPicture(f"{camera_address(camera)}/at/{frame.time_ns}", frame)
+def _shown(camera: str, frame: KeptFrame) -> PictureWithPeople:
+    return PictureWithPeople(f"{camera_address(camera)}/at/{frame.time_ns}", frame)

@@ -10,14 +10,14 @@ from starlette.responses import PlainTextResponse, Response
 from gaitstream.console import people, reviews
 from gaitstream.console.access import Confirmer, CurrentActor, CurrentSite
 from gaitstream.console.asking import EventQuestion, ask_events, find_event
-from gaitstream.console.pages.drawing import Scale, scale
+from gaitstream.console.pages.drawing import DistanceScale, scale
 from gaitstream.console.pages.event import Rank, ranks_of
 from gaitstream.console.pages.lines import EventLine, line
 from gaitstream.console.pages.pictures import ShownStrip, show_strip
 from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.rendering import is_fragment, render
 from gaitstream.console.showing import ShownEvent
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.verdicts import ShownMatch
 
 router = APIRouter()
@@ -34,7 +34,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Case:
+class ReviewCase:
     """The match that is looked at.
 
     Attributes:
@@ -55,7 +55,7 @@ class Case:
     enrolled: list[str]
     ranks: list[Rank]
     threshold: float | None
-    scale: Scale
+    scale: DistanceScale
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ReviewView:
 
     queue: list[Waiting]
     more: bool
-    case: Case | None
+    case: ReviewCase | None
     needed: int
 
 
@@ -106,12 +106,12 @@ def reject(request: Request, site: CurrentSite, actor: Confirmer, event_id: str)
     return _answer(request, site, actor, following)
 
 
-def _answer(request: Request, site: Site, actor: Actor, chosen: str) -> Response:
+def _answer(request: Request, site: ConsoleSite, actor: Actor, chosen: str) -> Response:
     template = "review_triage.html" if is_fragment(request) else "review.html"
     return render(request, template, _view(site, actor, chosen))
 
 
-def _view(site: Site, actor: Actor, chosen: str) -> ReviewView:
+def _view(site: ConsoleSite, actor: Actor, chosen: str) -> ReviewView:
     site.verdicts.catch_up()
     found = ask_events(site, actor, EventQuestion(waits=True, limit=SHOWN))
     queue = [_waiting(site, event) for event in found.events]
@@ -131,7 +131,7 @@ def _first_unseen(actor: Actor, events: list[ShownEvent], queue: list[Waiting]) 
     return events[0] if events else None
 
 
-def _following(site: Site, actor: Actor, event_id: str) -> str:
+def _following(site: ConsoleSite, actor: Actor, event_id: str) -> str:
     """The match below one, so that deciding goes down the list."""
     events = ask_events(site, actor, EventQuestion(waits=True, limit=SHOWN)).events
     ids = [event.event_id for event in events]
@@ -139,15 +139,15 @@ def _following(site: Site, actor: Actor, event_id: str) -> str:
     return ids[at + 1] if 0 <= at < len(ids) - 1 else ""
 
 
-def _waiting(site: Site, event: ShownEvent) -> Waiting:
+def _waiting(site: ConsoleSite, event: ShownEvent) -> Waiting:
     return Waiting(line(site, event), site.verdicts.match(event.event_id).confirmed_by)
 
 
-def _case(site: Site, actor: Actor, event: ShownEvent) -> Case:
+def _case(site: ConsoleSite, actor: Actor, event: ShownEvent) -> ReviewCase:
     match = site.verdicts.match(event.event_id)
     ranks = ranks_of(event, linked=True)
     threshold = event.details.get("threshold")
-    return Case(
+    return ReviewCase(
         event=line(site, event),
         match=match,
         mine=actor.voice in match.confirmed_by,
@@ -159,7 +159,7 @@ def _case(site: Site, actor: Actor, event: ShownEvent) -> Case:
     )
 
 
-def _enrolled(site: Site, actor: Actor, person_id: str) -> list[str]:
+def _enrolled(site: ConsoleSite, actor: Actor, person_id: str) -> list[str]:
     """Addresses of the pictures that the gallery has of a person."""
     if not person_id or not actor.may(Permission.PEOPLE_READ):
         return []

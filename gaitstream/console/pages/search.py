@@ -12,12 +12,12 @@ from starlette.responses import Response
 
 from gaitstream.console import strangers
 from gaitstream.console.access import CurrentSite, VisitorReader
-from gaitstream.console.pages.drawing import Scale, scale
+from gaitstream.console.pages.drawing import DistanceScale, scale
 from gaitstream.console.pages.lines import thumb
 from gaitstream.console.pages.pictures import ShownStrip, strip_of
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery.retention import DAY_NS
 from gaitstream.gallery.sightings import TrackRef
 
@@ -31,7 +31,7 @@ Days = Annotated[int, Query(ge=1, le=3650)]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundWalk:
     """One walk that is like the one searched for."""
 
     who: str
@@ -60,8 +60,8 @@ class SearchView:
     like: str
     days: int
     strip: ShownStrip
-    found: list[Found] | None
-    scale: Scale
+    found: list[FoundWalk] | None
+    scale: DistanceScale
     near: float = SAME
 
 
@@ -87,10 +87,10 @@ def show(
     return render(request, "search.html", view, spans=SPANS)
 
 
-def found_of(site: Site, actor: Actor, plain: Sequence[Mapping[str, Any]]) -> list[Found]:
+def found_of(site: ConsoleSite, actor: Actor, plain: Sequence[Mapping[str, Any]]) -> list[FoundWalk]:
     """Appearances as plain data, of the cameras that the actor may see."""
     return [
-        Found(
+        FoundWalk(
             who=one["who"], camera=one["camera"], number=one["track"],
             track=f"{one['run']}/{one['camera']}/{one['track']}", time_ns=one["time_ns"],
             distance=one["distance"], same=one["same"],

@@ -14,7 +14,7 @@ from gaitstream.console.access import CurrentSite, EventReader, still_holds
 from gaitstream.console.history import StoredEvent
 from gaitstream.console.permissions import Actor
 from gaitstream.console.showing import show_event
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
 BEAT_S = 10.0
@@ -40,7 +40,7 @@ async def stream(
 
 
 async def messages(
-    request: Request, site: Site, actor: Actor, cameras: frozenset[str] | None
+    request: Request, site: ConsoleSite, actor: Actor, cameras: frozenset[str] | None
 ) -> AsyncIterator[str]:
     """The stream's messages, until the session is over.
 
@@ -62,7 +62,7 @@ async def messages(
                     return
 
 
-def _texts(site: Site, events: Sequence[StoredEvent]) -> str:
+def _texts(site: ConsoleSite, events: Sequence[StoredEvent]) -> str:
     def text(event: StoredEvent) -> str:
         shown = show_event(event, site.desk)
         return f"event: {shown.type}\nid: {shown.event_id}\ndata: {shown.model_dump_json()}\n\n"

@@ -18,7 +18,7 @@ from gaitstream.console.pages.account import AskedToken, TokensView
 from gaitstream.console.pages.moving import go_to
 from gaitstream.console.permissions import PERMISSIONS, Actor, Role
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
 Password = Annotated[str, Form(max_length=LONGEST_PASSWORD)]
@@ -160,18 +160,18 @@ def revoke(request: Request, site: CurrentSite, actor: AccountWriter, user: str,
     return render(request, "account_tokens.html", _tokens(site, site.accounts.require(user)))
 
 
-def _list(site: Site, actor: Actor, name: str = "", password: str = "") -> UsersView:
+def _list(site: ConsoleSite, actor: Actor, name: str = "", password: str = "") -> UsersView:
     lines = [UserLine(user, len(site.accounts.tokens(user.name))) for user in site.accounts.users()]
     return UsersView(lines, tuple(Role), _cameras(site, actor), name, password)
 
 
-def _cameras(site: Site, actor: Actor, user: User | None = None) -> list[str]:
+def _cameras(site: ConsoleSite, actor: Actor, user: User | None = None) -> list[str]:
     """The cameras that can be chosen, with those that a user was given and that are away now."""
     given = user.cameras if user is not None and user.cameras is not None else frozenset()
     return sorted(given | {one.camera for one in list_cameras(site, actor)})
 
 
-def _tokens(site: Site, user: User, fresh_token: str = "") -> TokensView:
+def _tokens(site: ConsoleSite, user: User, fresh_token: str = "") -> TokensView:
     scopes = sorted(permission.value for permission in PERMISSIONS[user.role])
     address = f"/users/{quote(user.name, safe='')}/tokens"
     return TokensView(site.accounts.tokens(user.name), scopes, address, fresh_token)

@@ -13,11 +13,11 @@ from gaitstream.console import strangers
 from gaitstream.console.access import CurrentSite, VisitorReader, VisitorWriter
 from gaitstream.console.pages.moving import go_to
 from gaitstream.console.pages.person import address_of
-from gaitstream.console.pages.pictures import ShownShot, ShownStrip, strip_of
+from gaitstream.console.pages.pictures import PicturePair, ShownStrip, strip_of
 from gaitstream.console.people import LONGEST_NAME
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
-from gaitstream.console.site import Site
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.strangers import ShownVisitor, ShownWalk
 from gaitstream.gallery.visitors import show_visitor
 
@@ -127,12 +127,12 @@ def delete_one(request: Request, site: CurrentSite, actor: VisitorWriter, visito
     return go_to(request, "/visitors", f"Deleted, with {count} walks")
 
 
-def _some_pictures(site: Site, actor: Actor, visitor: ShownVisitor) -> ShownStrip:
+def _some_pictures(site: ConsoleSite, actor: Actor, visitor: ShownVisitor) -> ShownStrip:
     """The first pictures of the newest walks."""
     if not site.album.keeps:
         return ShownStrip([])
     _, sightings = site.desk.call(actor.audit_name, lambda gallery: show_visitor(gallery, visitor.visitor_id))
-    shots: list[ShownShot] = []
+    shots: list[PicturePair] = []
     for sighting in reversed(sightings):
         track = sighting.track
         if len(shots) < PICTURES and actor.sees(track.camera):
@@ -141,6 +141,6 @@ def _some_pictures(site: Site, actor: Actor, visitor: ShownVisitor) -> ShownStri
     return ShownStrip(shots[:PICTURES])
 
 
-def _pictured(site: Site, actor: Actor, walk: ShownWalk) -> PicturedWalk:
+def _pictured(site: ConsoleSite, actor: Actor, walk: ShownWalk) -> PicturedWalk:
     strip = strip_of(site, actor, walk.camera, walk.run, walk.track, time_ns=walk.time_ns)
     return PicturedWalk(walk, f"{walk.run}/{walk.camera}/{walk.track}", strip)
