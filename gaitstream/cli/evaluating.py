@@ -28,9 +28,9 @@ def _add_evaluate(commands: Commands) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="accuracy of a bundle on a data set, by its published protocol",
-        description="Embed a data set in OpenGait's layout (id/type/view/*.pkl) with a bundle, on any "
-        "runtime and precision, and score it as the published evaluators do. A run that was stopped goes "
-        "on where it was.",
+        description="Embed a data set in OpenGait's layout (id/type/view/*.pkl), or of videos "
+        "(id/type/view.mp4), with a bundle, on any runtime and precision, and score it as the published "
+        "evaluators do. A run that was stopped goes on where it was.",
     )
     option = parser.add_argument
     option("bundle", type=Path, metavar="BUNDLE", help="bundle directory")
@@ -43,6 +43,10 @@ def _add_evaluate(commands: Commands) -> None:
         metavar="FILE",
         help="Gait3D.json or CCGR-MINI.json, whose lists those tests need",
     )
+    option(
+        "--cameras", type=Path, metavar="CAMS.YAML",
+        help="whose models find the person in a video (default: the packaged ones)",
+    )  # fmt: skip
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
     option(
         "--precision", choices=("auto", "fp32", "fp16", "bf16", "int8", "fp8"), default="auto",

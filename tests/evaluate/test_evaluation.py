@@ -15,7 +15,8 @@ from gaitstream.cli import main  # noqa: E402
 from gaitstream.errors import ConfigError, SourceError  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
 from gaitstream.evaluate.dataset import load, read_pickle, scan  # noqa: E402
-from gaitstream.evaluate.evaluation import EvaluationOptions, Result, evaluate  # noqa: E402
+from gaitstream.evaluate.evaluation import Result, evaluate  # noqa: E402
+from gaitstream.evaluate.options import EvaluationOptions  # noqa: E402
 from gaitstream.evaluate.page import render  # noqa: E402
 from gaitstream.evaluate.protocols import Sequences  # noqa: E402
 from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402

@@ -13,9 +13,11 @@ from rich.table import Table
 
 from gaitstream.bench.compare_models import ComparedModel, compare_bundles, compare_random
 from gaitstream.errors import ConfigError
-from gaitstream.evaluate.evaluation import EvaluationOptions, Result
+from gaitstream.evaluate.evaluation import Result
 from gaitstream.evaluate.evaluation import evaluate as run_evaluation
+from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.evaluate.page import render
+from gaitstream.pipeline.sequences import VideoSequences
 
 RESULT = "evaluation.json"
 
@@ -25,19 +27,26 @@ def evaluate(args: argparse.Namespace) -> int:
     options = EvaluationOptions(
         bundle=args.bundle, data=args.data, protocol=args.protocol, out=args.out, runtime=args.runtime,
         precision=args.precision, partition=args.partition, probes=args.probes, frames=args.frames or None,
-        processes=max(1, args.processes), metric=args.metric,
+        processes=max(1, args.processes), metric=args.metric, site=args.cameras,
     )  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("embedding sequences", total=None)
         result = run_evaluation(
-            options, lambda done, total: progress.update(task, completed=done, total=total)
+            options, lambda done, total: progress.update(task, completed=done, total=total), open_videos
         )
     (args.out / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     (args.out / "evaluation.html").write_text(render(result), encoding="utf-8")
     _show(result)
     print(f"written to {args.out}: {RESULT}, evaluation.html, and the embeddings")
     return 0
+
+
+def open_videos(options: EvaluationOptions, threads: int | None) -> VideoSequences:
+    """What embeds the videos of a data set."""
+    return VideoSequences(
+        options.bundle, options.site, options.runtime, options.precision, threads, options.frames
+    )
 
 
 def compare(args: argparse.Namespace) -> int:
