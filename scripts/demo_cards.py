@@ -161,8 +161,8 @@ def _identification(gait: dict[str, Any]) -> list[tuple[str, str]]:
         ("tracklets of 30 frames", f"{gait['tracklets']}"),
         ("rank-1 across cameras", f"{gait['rank1']:.1f} %"),
         ("verification EER", f"{gait['eer']:.1f} %"),
-        ("FNIR at 1 % FPIR, 30 enrolled", f"{gait['fnir_at_fpir_1']:.1f} %"),
-        ("FNIR at 5 % FPIR, 30 enrolled", f"{gait['fnir_at_fpir_5']:.1f} %"),
+        (f"FNIR at 1 % FPIR, {gait['people'] // 2} enrolled", f"{gait['fnir_at_fpir_1']:.1f} %"),
+        (f"FNIR at 5 % FPIR, {gait['people'] // 2} enrolled", f"{gait['fnir_at_fpir_5']:.1f} %"),
         ("rank-1, one template a person", f"{gait['rank1_single']:.1f} %"),
         ("EER, one template a person", f"{gait['eer_single']:.1f} %"),
         ("FNIR at 1 % FPIR, one template a person", f"{gait['fnir_at_fpir_1_single']:.1f} %"),
@@ -193,7 +193,7 @@ Alone, in the demo detector's boxes.
 
 
 def _gaitbase(figures: dict[str, Any], training: dict[str, Any], advice: dict[str, Any]) -> str:
-    gait, fused = figures["gaitbase"], figures["fused"]
+    gait, same = figures["gaitbase"], figures["beside"]
     what = (
         f"GaitBase at reduced width ({training['channels']}, {training['dim']} dimensions per part), "
         "exported by `gaitstream export gaitbase` like any checkpoint; `gaitbase/parity.json` compares the "
@@ -201,11 +201,17 @@ def _gaitbase(figures: dict[str, Any], training: dict[str, Any], advice: dict[st
     )
     beside = [
         (name, f"{one['rank1']:.1f} %", f"{one['eer']:.1f} %", f"{one['fnir_at_fpir_1']:.1f} %")
-        for name, one in (("GaitHeat", figures["gaitheat"]), ("GaitBase", gait), ("fused", fused))
-    ]
+        for name, one in (
+            ("GaitHeat", same["gaitheat"]), ("GaitBase", same["gaitbase"]), ("fused", same["fused"]),
+        )
+    ]  # fmt: skip
     table = "\n".join(
         ["| model | rank-1 | EER | FNIR at 1 % FPIR |", "|---|---|---|---|"]
         + ["| " + " | ".join(row) + " |" for row in beside]
+    )
+    tracklets = (
+        f"On the same {same['fused']['tracklets']} tracklets of {same['fused']['people']} people; `fused` is "
+        "the mean of both distances, each in units of its model's threshold."
     )
     both = advice["gaitbase+gaitheat"]
     together = f"Recommended for both, fused: threshold {both['threshold']:.4f}, margin {both['margin']:.4f}."
@@ -221,7 +227,7 @@ def _gaitbase(figures: dict[str, Any], training: dict[str, Any], advice: dict[st
 
 ## Beside the other gait model
 
-On the same tracklets; `fused` is the mean of both distances, each in units of its model's threshold.
+{textwrap.fill(tracklets, 110)}
 
 {table}
 
