@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ NEXT = "next_"
 """Stands before the name of an input in that of the output which it takes of the chunk before."""
 REMEMBERED = 64
 """Chunks kept, of the latest windows: about 3 MiB each at DeepGaitV2's published size."""
+TRIES = 3
+"""Runs that are timed to see whether chunks pay; the fastest counts."""
 AT_ONCE = 2
 """Chunks, and windows, per inference."""
 
@@ -71,6 +74,20 @@ class ChunkedWindows:
     def takes(self, frames: int) -> bool:
         """Whether windows of this length are made of whole chunks."""
         return frames % self.stride == 0
+
+    def pays(self, engine: Engine, feeds: Callable[[Rows], Feeds], row: Rows) -> bool:
+        """Whether a chunk takes less time here than a window of two, which depends on model and precision.
+
+        Args:
+            engine: runs whole windows.
+            feeds: as for `embed`.
+            row: what is kept of a frame.
+        """
+        window = np.broadcast_to(row, (1, 2 * self.stride, *row.shape))
+        whole = feeds(window)
+        left = {name: zeros[None] for name, zeros in self._nothing.items()}
+        chunk = {**feeds(window[:, : self.stride]), **left}
+        return _fastest_s(lambda: self._engine.infer(chunk)) < _fastest_s(lambda: engine.infer(whole))
 
     def embed(self, rows: Rows, feeds: Callable[[Rows], Feeds]) -> Floats:
         """Embeddings `[n, parts, dim]` of windows.
@@ -133,6 +150,17 @@ class ChunkedWindows:
             self._ring.move_to_end(key)
             if len(self._ring) > self._most:
                 self._ring.popitem(last=False)
+
+
+def _fastest_s(run: Callable[[], object]) -> float:
+    """Seconds of the fastest of some runs, after one that is not counted."""
+    run()
+    times = []
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def _apart(row: Sequence[Floats]) -> tuple[tuple[Floats, Floats, Floats], list[Floats]]:

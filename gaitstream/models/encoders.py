@@ -9,6 +9,7 @@ threads.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -25,6 +26,8 @@ from gaitstream.models.inputs import (
     Inputs,
     as_graph_input,
     flat_rows,
+    kept_shape,
+    kept_type,
     largest,
     pick,
     split,
@@ -33,6 +36,7 @@ from gaitstream.models.inputs import (
 from gaitstream.models.manifest import ClipContract, InputKind, Manifest
 from gaitstream.models.running import run_chunked
 
+log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 8
 """Frames per inference on a CPU: measured best for both models, and it bounds the memory."""
 CLIPS_AT_ONCE = 2
@@ -237,6 +241,15 @@ class ClipEncoder:
             EngineError: a window is shorter than the graph needs.
         """
         return _by_length([self._fit(window) for window in windows], self.manifest, self._embed)
+
+    def share(self, shared: ChunkedWindows) -> None:
+        """Embed windows chunk by chunk where that is faster here."""
+        row = np.zeros(kept_shape(self.manifest), kept_type(self.manifest))
+        if shared.pays(self.engine, self._feeds, row):
+            self.shared = shared
+        else:
+            log.info("%s is as fast with whole windows: chunks are not shared", self.manifest.model)
+            shared.close()
 
     def close(self) -> None:
         """Free the engines."""

@@ -153,7 +153,8 @@ class Recognizer:
             alignment: how heatmaps are turned upright: `kernel` (native code, the faster) or `graph` (the
                 bundle's standard ONNX operators).
             stride: frames from the start of one window to the next's, where windows overlap: a clip model of
-                bounded context then computes what they share once. None: every window for itself.
+                bounded context then computes what they share once, if that is faster. None: every window for
+                itself.
             cache: where compiled engines are kept.
             progress: told of builds under way.
             device: see `gaitstream.engines.open_engine`.
@@ -175,8 +176,11 @@ class Recognizer:
     def _open(cls, engines: BundleEngines, alignment: Alignment, stride: int | None) -> Self:
         bundle = engines.bundle
         if bundle.manifest.shape == "clip":
-            aligner, shared = engines.aligner(alignment), engines.chunks(stride)
-            return cls(bundle, ClipEncoder(bundle.manifest, engines.open("clip"), aligner, shared=shared))
+            clip = ClipEncoder(bundle.manifest, engines.open("clip"), engines.aligner(alignment))
+            shared = engines.chunks(stride)
+            if shared is not None:
+                clip.share(shared)
+            return cls(bundle, clip)
         frames = FrameEncoder(bundle.manifest, engines.open("frame"), engines.aligner(alignment))
         head = Head(bundle.manifest, engines.open("head"))
         return cls(

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="a model is made with the extra 'exp
 from gaitstream.engines import Engine, open_engine  # noqa: E402
 from gaitstream.engines.cache import EngineCache  # noqa: E402
 from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
+from gaitstream.models import chunks  # noqa: E402
 from gaitstream.models.bundle import Bundle  # noqa: E402
 from gaitstream.models.chunks import ChunkedWindows  # noqa: E402
 from gaitstream.models.deepgaitv2.module import DeepGaitV2  # noqa: E402
@@ -138,10 +139,28 @@ def test_windows_of_other_lengths_are_computed_whole(bundle: Bundle, cache: Engi
     encoder.close()
 
 
+@pytest.mark.parametrize("slow", ["chunks", "windows"])
+def test_chunks_are_shared_where_they_take_less_time(
+    bundle: Bundle, cache: EngineCache, slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fastest of some runs of each decides, chunks first."""
+    times = iter([0.2, 0.1] if slow == "chunks" else [0.1, 0.2])
+    monkeypatch.setattr(chunks, "_fastest_s", lambda run: (run(), next(times))[1])
+    model = Recognizer.load(bundle, "openvino", "fp32", 1, stride=STRIDE, cache=cache)
+    assert isinstance(model.windows, ClipEncoder)
+    assert (model.windows.shared is not None) == (slow == "windows")
+    window = walk(2 * STRIDE, 3)
+    np.testing.assert_allclose(
+        model.embed_windows([window]), whole(bundle, [window], cache), atol=1e-5, rtol=1e-5
+    )
+    model.close()
+
+
 @pytest.mark.parametrize(("stride", "shares"), [(None, False), (STRIDE - 1, False), (STRIDE, True)])
 def test_chunks_shorter_than_the_context_on_both_sides_are_not_shared(
-    bundle: Bundle, cache: EngineCache, stride: int | None, shares: bool
+    bundle: Bundle, cache: EngineCache, stride: int | None, shares: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ChunkedWindows, "pays", lambda *_: True)
     model = Recognizer.load(bundle, "openvino", "fp32", 1, stride=stride, cache=cache)
     assert isinstance(model.windows, ClipEncoder)
     assert (model.windows.shared is not None) == shares
