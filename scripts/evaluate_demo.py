@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from demo_cards import write_cards
@@ -33,6 +34,8 @@ from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.visits import LINK
 
 CALIBRATION_SEED, UNSEEN_SEED = 31337, 90210
+SHARES = (1.0, 0.5, 0.25, 0.1)
+"""Shares of GaitBase's distance beside GaitHeat's that are tried; the one of the lowest EER is advised."""
 ADVISED_FPIR = 0.005
 """A stranger is seen in dozens of windows, and one wrong name is one too many."""
 
@@ -45,9 +48,10 @@ def between(passes: Passes) -> dict[str, np.ndarray]:
     }
 
 
-def fused(each: dict[str, np.ndarray], units: dict[str, float]) -> np.ndarray:
-    """Distances as decisions fuse them, each recognizer's in units of its threshold."""
-    return np.mean([distances / units[name] for name, distances in each.items()], axis=0)
+def fused(each: dict[str, np.ndarray], advice: dict[str, dict[str, Any]]) -> np.ndarray:
+    """Distances as decisions fuse them, each recognizer's in units of its threshold, by its share."""
+    parts = [distances / advice[name]["threshold"] for name, distances in each.items()]
+    return np.average(parts, axis=0, weights=[advice[name]["weight"] for name in each])
 
 
 def score(passes: Passes, distances: np.ndarray, *, visitors: bool = False) -> dict[str, float]:
@@ -132,10 +136,10 @@ def nearest_templates(distances: np.ndarray, people: np.ndarray) -> tuple[np.nda
 
 
 def compare_models(
-    passes: Passes, each: dict[str, np.ndarray], units: dict[str, float]
+    passes: Passes, each: dict[str, np.ndarray], advice: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, float]]:
     """Each recognizer, and their fusion, on the same tracklets."""
-    both = {**each, "fused": fused(each, units)}
+    both = {**each, "fused": fused(each, advice)}
     return {name: score(passes, distances) for name, distances in both.items()}
 
 
@@ -162,14 +166,19 @@ def recommend(passes: Passes, distances: np.ndarray, fingerprint: str) -> dict[s
     }  # fmt: skip
 
 
-def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, float | str]]:
-    """What is recommended for each recognizer, and for both fused."""
+def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What is recommended for each recognizer, and for both fused; see `SHARES`."""
     each = between(passes)
-    advice = {name: recommend(passes, each[name], fingerprints[name]) for name in each}
-    units = {name: float(one["threshold"]) for name, one in advice.items()}
-    names = sorted(each)
-    together = "+".join(fingerprints[name] for name in names)
-    return {**advice, "+".join(names): recommend(passes, fused(each, units), together)}
+    advice = {name: {**recommend(passes, each[name], fingerprints[name]), "weight": 1.0} for name in each}
+    together = "+".join(sorted(each))
+    prints = "+".join(fingerprints[name] for name in sorted(each))
+
+    def eer(share: float) -> float:
+        advice["gaitbase"]["weight"] = share
+        return score(passes, fused(each, advice))["eer"]
+
+    advice["gaitbase"]["weight"] = min(SHARES, key=eer)
+    return {**advice, together: recommend(passes, fused(each, advice), prints)}
 
 
 def main() -> None:
@@ -194,7 +203,6 @@ def measure(args: argparse.Namespace) -> None:
         passes, crowd = unseen.result(), known.result()
         models = {name: Recognizer.load(args.demo / name, threads=1) for name in between(passes)}
         advice = advise(crowd, {name: model.fingerprint for name, model in models.items()})
-        units = {name: float(advice[name]["threshold"]) for name in models}
         each = between(passes)
         result: dict[str, object] = {
             name: {
@@ -205,7 +213,7 @@ def measure(args: argparse.Namespace) -> None:
             for name, model in models.items()
         }
         result |= {
-            "beside": compare_models(passes, each, units),
+            "beside": compare_models(passes, each, advice),
             "pose": {
                 "pck_2px": 100 * float(np.mean(passes.joint_errors < 2)),
                 "pck_1px": 100 * float(np.mean(passes.joint_errors < 1)),

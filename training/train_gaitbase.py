@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", type=Path, help="gaitbase.pt of an earlier run over the same people")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -123,6 +124,8 @@ def main() -> None:
 def train(args: argparse.Namespace, crowd: Outlines, held: Outlines) -> None:
     """The loop; the learning rate follows the clock, so that a run fits its time."""
     model = GaitBase(OUTLINE_CHANNELS, OUTLINE_DIM, PARTS, len(crowd.names))
+    if args.resume:
+        model.load_state_dict(torch.load(args.resume, weights_only=True)["model"])
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
     )
@@ -148,6 +151,7 @@ def train(args: argparse.Namespace, crowd: Outlines, held: Outlines) -> None:
             last = minutes
             print(figures(average.module, held, pooled_rows(average.module, held.silhouettes)), flush=True)
             torch.save({"model": average.module.state_dict()}, args.out / "gaitbase.pt")
+    torch.save({"model": average.module.state_dict()}, args.out / "gaitbase.pt")
     finish(args, average.module, crowd, held, step)
 
 

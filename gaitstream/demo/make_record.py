@@ -109,6 +109,7 @@ def make_record(
         margin=advice.margin,
         models={family: one.fingerprint[:16] for family, one in each.items()},
         units={family: one.threshold for family, one in each.items()} if len(each) > 1 else {},
+        weights={family: one.weight for family, one in each.items()},
         people=people,
         tracks=run.ground_truth.tracks,
         windows=run.ground_truth.windows,

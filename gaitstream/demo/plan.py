@@ -54,9 +54,10 @@ class DemoPlan:
 
     def models(self) -> dict[str, Any]:
         """The section `models` of the demo's configuration."""
-        found: dict[str, Any] = {
-            family: {"model": DEMO, "threshold": advice(family).threshold} for family in self.gait
-        }
+        found: dict[str, Any] = {}
+        for family in self.gait:
+            advised = advice(family)
+            found[family] = {"model": DEMO, "threshold": advised.threshold, "weight": advised.weight}
         needs = [find_bundle(DEMO, family=family).manifest.needs for family in self.gait]
         if any(InputKind.SILHOUETTE in one for one in needs):
             found["segmenter"] = DEMO

@@ -145,6 +145,8 @@ class DemoRecord(msgspec.Struct, kw_only=True):
     """Recognizers, and how their fingerprints begin."""
     units: dict[str, float] = {}
     """Their own thresholds, in which distances are fused; `threshold` is of the fused distance then."""
+    weights: dict[str, float] = {}
+    """Their shares of the fused distance."""
     people: list[WalkerRecord]
     tracks: list[TrackRecord]
     windows: list[WindowRecord]

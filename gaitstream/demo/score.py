@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -158,17 +158,18 @@ def fuse(record: DemoRecord) -> list[WindowRecord]:
     for window in record.windows:
         together[window.camera, window.track, window.last_s][window.model] = window
     whole = (list(each.values()) for each in together.values() if each.keys() == record.models.keys())
-    return [
-        msgspec.structs.replace(
-            each[0],
-            model=FUSED,
-            distances={
-                name: float(np.mean([one.distances[name] / record.units[one.model] for one in each]))
-                for name in each[0].distances
-            },
+    return [msgspec.structs.replace(each[0], model=FUSED, distances=_fused(record, each)) for each in whole]
+
+
+def _fused(record: DemoRecord, each: Sequence[WindowRecord]) -> dict[str, float]:
+    """Weighted mean distances to everybody, in units of each recognizer's threshold."""
+    weights = [record.weights.get(one.model, 1.0) for one in each]
+    return {
+        name: float(
+            np.average([one.distances[name] / record.units[one.model] for one in each], weights=weights)
         )
-        for each in whole
-    ]
+        for name in each[0].distances
+    }
 
 
 def roc(windows: Iterable[WindowRecord]) -> Roc | None:

@@ -60,6 +60,8 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     """Share of strangers who are given a name at that threshold, among the calibration's searches."""
     fingerprint: str
     """Of the bundle it holds for; of several, joined by `+`."""
+    weight: float = 1.0
+    """Its share beside other recognizers."""
 
 
 def demo_folder() -> Path:
