@@ -1,6 +1,6 @@
-"""Fuzzing of what the bus reads from others: requests, events, journals, live messages, replies.
+"""Fuzzing of what is read from others: what the bus receives, the configuration, and cameras' passwords.
 
-python -m benchmarks.fuzz_bus TARGET [--seconds 60] [--corpus DIR]
+python -m benchmarks.fuzz TARGET [--seconds 60] [--corpus DIR]
 
 With atheris (`pip install atheris`) mutations follow the code's coverage, else they are made blindly from the
 corpus. Whatever the bytes are, a target may raise what its caller expects, and nothing else. tests/events
@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from gaitstream.config.masking import mask
+from gaitstream.config.reading import load_config
+from gaitstream.config.secret_url import SecretUrl
+from gaitstream.errors import ConfigError
 from gaitstream.events import CameraOnline
 from gaitstream.events.codec import MalformedError, Stamp, decode
 from gaitstream.events.link import split_batch
@@ -27,6 +33,16 @@ from gaitstream.events.segment import Record, pack, parse
 from gaitstream.events.wire import EventBatch, Heads, Reply, Request
 
 CORPUS = Path(__file__).parents[1] / "tests" / "events" / "corpus"
+CAMS = b"""x-all: &all {fps: 15, regions: [[[0, 0], [1, 0], [1, 1]]]}
+cameras:
+  - {id: gate, url: "rtsp://${USER:-me}:pw@10.0.0.5/1", <<: *all}
+  - {id: hall, url: hall.mp4, min_height_px: 2e2, loop: true}
+models: {detector: demo, recognizers: {gaitheat: {weight: 0.5}}}
+gallery: {path: people.gallery, threshold: 0.31, retention: {sighting_days: 30}}
+events: {endpoint: "tcp://127.0.0.1:5556", journal_fsync: batch}
+"""
+SHOWN = "rtsp://***@10.0.0.5/live"
+OPEN = f"cannot open {SHOWN}: 401"
 Target = Callable[[bytes], None]
 
 
@@ -87,8 +103,32 @@ def reply(data: bytes) -> None:
     msgspec.json.encode(ordering.request(1, 1))
 
 
+def configuration(data: bytes) -> None:
+    """A `cams.yaml`."""
+    with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
+        file.write(data)
+        file.flush()
+        try:
+            load_config(file.name, {"HOME": "/home/nobody"})
+        except ConfigError:
+            return
+
+
+def password(data: bytes) -> None:
+    """A camera's user and password: shown nowhere, whatever letters are in them; nor raises any text."""
+    text = data.decode("utf-8", "replace")
+    url = SecretUrl(f"rtsp://{text}@10.0.0.5/live")
+    for shown in (str(url), url.scrub(OPEN.replace(SHOWN, url.reveal()))):
+        told = [word for word in re.findall(r"\w{5,}", text) if word in shown and word not in OPEN]
+        if told:
+            raise AssertionError(f"{url.reveal()!r} is shown as {shown!r}: {told}")
+    url.fault()
+    mask(text)
+
+
 TARGETS: dict[str, Target] = {
     "request": request, "event": event, "journal": journal, "live": live, "reply": reply,
+    "configuration": configuration, "password": password,
 }  # fmt: skip
 
 
@@ -115,6 +155,8 @@ def seeds(name: str) -> list[bytes]:
                 )
             )
         ],
+        "configuration": [CAMS],
+        "password": [b"admin:hun#ter2", b"me:/a?b@c d", b"rtsp://x:y@z/user=a_password=b_channel=1.sdp?pw=c"],
     }[name]  # fmt: skip
 
 
