@@ -170,6 +170,21 @@ def _identification(gait: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+WEAK_EER = 15.0
+
+
+def _strength(gait: dict[str, Any], share: float) -> str:
+    """Whether the model is worth running alone."""
+    if gait["eer"] <= WEAK_EER:
+        return f"It has a share of {share:g} beside the demo's other gait model."
+    text = (
+        f"**It hardly recognises anybody by itself**: its EER is {gait['eer']:.0f} %. It shows how two "
+        f"models run side by side, and has a share of {share:g} beside the demo's other gait model. Silhouettes "
+        "change with clothes and view, and minutes of training are few for that."
+    )
+    return textwrap.fill(text, 110)
+
+
 def _segmenter(segmenter: dict[str, Any], training: dict[str, Any]) -> str:
     rows = [
         ("intersection over union with the true mask", f"{segmenter['iou']:.1f} %"),
@@ -216,6 +231,8 @@ def _gaitbase(figures: dict[str, Any], training: dict[str, Any], advice: dict[st
     both = advice["gaitbase+gaitheat"]
     together = f"Recommended for both, fused: threshold {both['threshold']:.4f}, margin {both['margin']:.4f}."
     return f"""# Demo gait model on silhouettes
+
+{_strength(gait, advice["gaitbase"]["weight"])}
 
 {textwrap.fill(what, 110)}
 

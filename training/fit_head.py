@@ -88,8 +88,8 @@ def shrink(head: Head, rows: Tensor, people: Tensor) -> None:
     after = strips(norm(channel_major(head.fcs(rows))))
     _, whose, count = people.unique(return_inverse=True, return_counts=True)
     means = torch.zeros(len(count), parts, dim).index_add_(0, whose, after) / count[:, None, None]
-    within = scatter(after - means[whose]) / (len(after) - len(count))
-    total = scatter(after - after.mean(0)) / (len(after) - 1)
+    within = _scatter(after - means[whose]) / (len(after) - len(count))
+    total = _scatter(after - after.mean(0)) / (len(after) - 1)
     keep = torch.eye(dim).lerp(torch.linalg.solve(total, total - within), AMOUNT)
     scale = strips(norm.weight / (norm.get_buffer("running_var") + norm.eps).sqrt())
     head.fcs.fc_bin.copy_(head.fcs.fc_bin * scale[:, None] @ keep)
@@ -98,7 +98,7 @@ def shrink(head: Head, rows: Tensor, people: Tensor) -> None:
     norm.bias.copy_(channel_major(after.mean(0)))
 
 
-def scatter(x: Tensor) -> Tensor:
+def _scatter(x: Tensor) -> Tensor:
     """Sums of products of dimensions, `[n, parts, dim]` to `[parts, dim, dim]`."""
     return torch.einsum("npi,npj->pij", x, x)
 

@@ -3,8 +3,7 @@
     python training/train_gaitbase.py --rendered runs/outlines --held runs/held-outlines --out runs/gaitbase
 
 Triplet loss (batch all, margin 0.2) on every part before the neck and cross-entropy after it, as published,
-and cross-entropy over all parts together. At the end each part's embedding is whitened by how much one
-person's whole windows differ: a linear map, which the projections take in.
+and cross-entropy over all parts together.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fit_head import scatter
 from head import identity_loss
 from networks import OUTLINE_CHANNELS, OUTLINE_DIM
 from schedule import follow_clock
@@ -27,8 +25,6 @@ from train_gait import SCALE, score, seen_before, triplet
 from gaitstream.models.gaitbase.module import GaitBase
 
 PARTS = 16
-FLOOR = 0.05
-"""Least variance of a direction in whitening, as a share of the mean: rare directions are not blown up."""
 
 
 class Outlines:
@@ -84,24 +80,6 @@ def figures(model: GaitBase, outlines: Outlines, rows: Tensor) -> dict[str, floa
     return {name: round(value, 2) for name, value in found.items()}
 
 
-@torch.no_grad()
-def whiten(model: GaitBase, rows: Tensor, people: Tensor) -> None:
-    """Make one person's windows differ alike in all directions of a part, and in all parts.
-
-    Args:
-        model: its projections are changed in place.
-        rows: pooled maps of windows.
-        people: whose they are, `[n]`.
-    """
-    after = model.embed(rows)
-    _, whose, count = people.unique(return_inverse=True, return_counts=True)
-    means = torch.zeros(len(count), *after.shape[1:]).index_add_(0, whose, after) / count[:, None, None]
-    values, vectors = torch.linalg.eigh(scatter(after - means[whose]) / (len(after) - len(count)))
-    values = values.clamp(min=0) + FLOOR * values.mean(1, keepdim=True)
-    spread = vectors * values.rsqrt()[:, None] @ vectors.mT / after.shape[-1] ** 0.5
-    model.FCs.fc_bin.copy_(model.FCs.fc_bin @ spread)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -152,7 +130,7 @@ def train(args: argparse.Namespace, crowd: Outlines, held: Outlines) -> None:
             print(figures(average.module, held, pooled_rows(average.module, held.silhouettes)), flush=True)
             torch.save({"model": average.module.state_dict()}, args.out / "gaitbase.pt")
     torch.save({"model": average.module.state_dict()}, args.out / "gaitbase.pt")
-    finish(args, average.module, crowd, held, step)
+    finish(args, average.module, held, step)
 
 
 def losses_of(model: GaitBase, x: Tensor, people: Tensor) -> dict[str, Tensor]:
@@ -169,13 +147,12 @@ def losses_of(model: GaitBase, x: Tensor, people: Tensor) -> dict[str, Tensor]:
     }
 
 
-def finish(args: argparse.Namespace, model: GaitBase, crowd: Outlines, held: Outlines, steps: int) -> None:
-    """Whiten, and write the checkpoint as OpenGait does, without its classifier."""
-    rows = pooled_rows(model, held.silhouettes)
-    print("as it came", figures(model, held, rows), flush=True)
-    whiten(model, pooled_rows(model, crowd.silhouettes), torch.from_numpy(crowd.people))
-    result = {"minutes": args.minutes, "steps": steps, **figures(model, held, rows)}
-    print("whitened", result, flush=True)
+def finish(args: argparse.Namespace, model: GaitBase, held: Outlines, steps: int) -> None:
+    """Write the checkpoint as OpenGait does, without neck and classifier, and how good it is."""
+    result = {
+        "minutes": args.minutes, "steps": steps, **figures(model, held, pooled_rows(model, held.silhouettes)),
+    }  # fmt: skip
+    print(result, flush=True)
     (args.out / "training.json").write_text(json.dumps(result, indent=2))
     state = {name: value for name, value in model.state_dict().items() if not name.startswith("BNNecks.")}
     torch.save({"model": state}, args.out / "final.pt")
