@@ -246,6 +246,7 @@ class _TrackletWork:
         else:
             self._rows = self.encode(FRAMES)
         self._turn = 0
+        self._keeps_maps = model.manifest.keeps == "maps"
         pools = model.manifest.keeps == "maximum"
         self._pooled = model.pool(self._rows[: FRAMES // 2]) if pools else None
 
@@ -259,6 +260,8 @@ class _TrackletWork:
         """All frames, to the embedding."""
         if self._pooled is not None:
             self._model.embed_windows([self._model.pool(self.encode(FRAMES))])
+        elif self._keeps_maps:
+            self._model.embed_windows([self.encode(FRAMES)])
         else:
             self._model.embed_windows([np.concatenate([self._fresh(), self._fresh()])])
 
@@ -272,7 +275,9 @@ class _TrackletWork:
 
     def _finish(self, new: int) -> None:
         """Encode the new frames and embed them with what was pooled before."""
-        if self._pooled is None:
+        if self._keeps_maps:
+            self._model.embed_windows([np.concatenate([self._rows[new:], self.encode(new)])])
+        elif self._pooled is None:
             self._rows = np.concatenate([self._rows[STRIDE:], self._fresh()])
             self._model.embed_windows([self._rows])
         else:
