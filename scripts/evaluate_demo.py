@@ -23,15 +23,14 @@ import numpy as np
 from demo_cards import write_cards
 from demo_crowds import CAMERAS, DEMO, TRACKLETS, Passes, walk
 from demo_tracking import measure_tracking
+from evaluate_visitors import linking, note_as_visitors
 
 from gaitstream import zoo
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
-from gaitstream.gallery.stack import WindowStack
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.pipeline.visits import LINK
 
 CALIBRATION_SEED, UNSEEN_SEED = 31337, 90210
 SHARES = (1.0, 0.5, 0.25, 0.1)
@@ -79,17 +78,7 @@ def score(passes: Passes, distances: np.ndarray, *, visitors: bool = False) -> d
 
 def link_as_visitors(passes: Passes, rows: np.ndarray) -> np.ndarray:
     """Which visitor each of some tracklets is noted as when everybody comes in a random order, `[n]`."""
-    stack, limit = WindowStack(), LINK * zoo.advice().threshold
-    visitors = np.empty(len(rows), int)
-    shuffled = np.random.default_rng(1).random(len(rows))
-    for number, place in enumerate(np.lexsort((shuffled, passes.turns[rows])).tolist()):
-        window = passes.embeddings[rows[place]][None]
-        means = stack.mean_distances(window)
-        nearest = min(means, key=means.__getitem__, default=None)
-        known = nearest is not None and means[nearest] <= limit
-        visitors[place] = nearest if known else number
-        stack.add(int(visitors[place]), number, window)
-    return visitors
+    return note_as_visitors(passes, rows, linking(), zoo.advice().fingerprint)
 
 
 def identify(

@@ -21,6 +21,7 @@ import argparse
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,33 +45,55 @@ FEW = 3
 """Windows from which on somebody counts in `per_person`."""
 
 
-def sightings(passes: Passes, fingerprint: str, seed: int) -> list[tuple[int, Sighting]]:
-    """Person and sighting of every walk, in the order of time."""
-    dice = np.random.default_rng(seed)
-    order = np.lexsort((dice.random(len(passes.people)), passes.turns))
+def sightings(passes: Passes, rows: np.ndarray, fingerprint: str, seed: int) -> list[tuple[int, Sighting]]:
+    """Row and sighting of some walks, in the order of time: everybody comes at random within each turn."""
+    order = rows[np.lexsort((np.random.default_rng(seed).random(len(rows)), passes.turns[rows]))]
     found = []
-    for number, index in enumerate(order.tolist()):
-        at = ((passes.turns[index] // 2) * DAY_S + number * 20) * SECOND
-        track = TrackRef("run", f"cam{passes.cameras[index]}", number, int(at) + 4 * SECOND)
-        kept = {MODEL: KeptWindows.of([passes.embeddings[index]], fingerprint)}
-        found.append((int(passes.people[index]), Sighting(track=track, first_ns=int(at), windows=kept)))
+    for number, row in enumerate(order.tolist()):
+        at = ((passes.turns[row] // 2) * DAY_S + number * 20) * SECOND
+        track = TrackRef("run", f"cam{passes.cameras[row]}", number, int(at) + 4 * SECOND)
+        kept = {MODEL: KeptWindows.of([passes.embeddings[row]], fingerprint)}
+        found.append((row, Sighting(track=track, first_ns=int(at), windows=kept)))
     return found
 
 
-def measure(passes: Passes, rule: LinkRule, fingerprint: str, order: int) -> dict[str, float]:
-    """Note all walks in a new gallery, promote, and count."""
-    walked = sightings(passes, fingerprint, order)
+def note_as_visitors(passes: Passes, rows: np.ndarray, rule: LinkRule, fingerprint: str) -> np.ndarray:
+    """Which visitor each of some walks is in the end, `[n]`."""
+    walked = sightings(passes, rows, fingerprint, seed=1)
     with (
         tempfile.TemporaryDirectory() as folder,
         Gallery(Path(folder) / "gallery", create=True, key=NONE) as gallery,
     ):
-        book = VisitorBook(gallery, {MODEL: fingerprint}, rule)
-        for number, (_, sighting) in enumerate(walked, 1):
-            book.note([sighting])
-            if number % SETTLE_AFTER == 0:
-                book.settle()
-        book.settle()
-        truth = {str(sighting.track): person for person, sighting in walked}
+        note_all(gallery, [sighting for _, sighting in walked], rule, fingerprint)
+        whose = {
+            one.track.key: number
+            for number, entry in enumerate(visitors(gallery))
+            for one in show_visitor(gallery, entry.name)[1]
+        }
+    found = np.zeros(passes.people.shape, int)
+    found[[row for row, _ in walked]] = [whose[sighting.track.key] for _, sighting in walked]
+    return found[rows]
+
+
+def note_all(gallery: Gallery, walked: Sequence[Sighting], rule: LinkRule, fingerprint: str) -> None:
+    """Note walks in a gallery as a run does."""
+    book = VisitorBook(gallery, {MODEL: fingerprint}, rule)
+    for number, sighting in enumerate(walked, 1):
+        book.note([sighting])
+        if number % SETTLE_AFTER == 0:
+            book.settle()
+    book.settle()
+
+
+def measure(passes: Passes, rule: LinkRule, fingerprint: str, order: int) -> dict[str, float]:
+    """Note all walks in a new gallery, promote, and count."""
+    walked = sightings(passes, np.arange(len(passes.people)), fingerprint, order)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gallery(Path(folder) / "gallery", create=True, key=NONE) as gallery,
+    ):
+        note_all(gallery, [sighting for _, sighting in walked], rule, fingerprint)
+        truth = {str(sighting.track): int(passes.people[row]) for row, sighting in walked}
         people_of = {
             entry.name: Counter(truth[str(one.track)] for one in show_visitor(gallery, entry.name)[1])
             for entry in visitors(gallery)
@@ -120,6 +143,13 @@ def load(cache: Path | None, seed: int, people: int) -> Passes:
     return passes
 
 
+def linking(distance: float | None = None) -> LinkRule:
+    """When a walk is a visitor's, as in a run with the demo's recommended threshold."""
+    people = {"threshold": zoo.advice().threshold, "visitors": {"enabled": True, "distance": distance}}
+    cameras = [{"id": "cam0", "url": "synth://"}]
+    return site_rule(Config.model_validate({"cameras": cameras, "gallery": people}), {MODEL: None})
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -131,16 +161,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep the figures in metrics.json")
     args = parser.parse_args()
     advice = zoo.advice()
-    config = Config.model_validate(
-        {
-            "cameras": [{"id": "cam0", "url": "synth://"}],
-            "gallery": {
-                "threshold": advice.threshold,
-                "visitors": {"enabled": True, "distance": args.distance},
-            },
-        }
-    )
-    rule = site_rule(config, {MODEL: None})
+    rule = linking(args.distance)
     figures = measure(load(args.cache, args.seed, args.people), rule, advice.fingerprint, args.order)
     print(json.dumps(figures, indent=2))
     if args.record:

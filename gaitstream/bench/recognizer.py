@@ -7,6 +7,7 @@ hold the weights the graphs were written from.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -129,8 +130,9 @@ def make_bundle(model: str, root: Path, variant: str = "", *, eight_bits: bool =
 
     root.mkdir()
     trained = find_family(model).random(SEED, variant)
-    precisions = None if eight_bits else ("fp32",)
-    manifest = write_bundle(trained, root, ExportOptions(version="random weights", precisions=precisions))
+    plain = ExportOptions(version="random weights")
+    options = plain if eight_bits else dataclasses.replace(plain, precisions=("fp32",))
+    manifest = write_bundle(trained, root, options)
     if eight_bits and find_spec("nncf") is not None:
         bundle = Bundle(root, manifest)
         walks = draw_walks(bundle, Cast(first=0, people=8, passes=1, frames=2))

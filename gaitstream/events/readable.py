@@ -102,7 +102,8 @@ def _other(event: Event) -> str:
         who = f", who is {event.person}" if event.person else ""
         return f"#{event.track} was {event.visitor}{who}, seen {event.walks} times"
     if isinstance(event, VisitorJoined):
-        return f"{event.visitor} is {event.into}: {len(event.tracks)} tracks changed hands"
+        who = f"{event.visitor} is" if not event.left else f"not {event.visitor} but"
+        return f"{who} {event.into}: {len(event.tracks)} tracks changed hands"
     if isinstance(event, VisitorNamed):
         return f"{event.visitor} is {event.person or event.person_id}: {len(event.tracks)} tracks until now"
     if isinstance(event, GalleryChanged):

@@ -360,14 +360,15 @@ class VisitorSeen(Event, frozen=True, kw_only=True, tag="visitor.seen"):
 
 
 class VisitorJoined(Event, frozen=True, kw_only=True, tag="visitor.joined"):
-    """Two visitors were found to be one stranger: the older name stays, the other is never given again.
+    """Walks of one visitor were found to be another one's, mostly all of them: then the one is no more.
 
     Attributes:
-        visitor: what the one was called who is no more.
+        visitor: what the one is called who had them; never given again when it is no more.
         visitor_id: its id in the gallery.
-        into: the visitor who has all walks now.
+        into: the visitor who has them now.
         into_id: its id in the gallery.
         tracks: run, camera, track and capture time of the last frame of those that changed hands.
+        left: walks that the one who had them keeps; 0: it is no more.
     """
 
     family: ClassVar[str] = "visitor"
@@ -376,6 +377,7 @@ class VisitorJoined(Event, frozen=True, kw_only=True, tag="visitor.joined"):
     into: str
     into_id: str
     tracks: tuple[tuple[str, str, int, int], ...] = ()
+    left: int = 0
 
 
 class VisitorNamed(Event, frozen=True, kw_only=True, tag="visitor.named"):

@@ -9,7 +9,8 @@ apart stays apart. No clock, no store: windows come in, places go out.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from gaitstream.gallery.records import visitor_number
 from gaitstream.gallery.searches import Floats
 from gaitstream.gallery.settling import same_strangers
-from gaitstream.gallery.sightings import Sighting
+from gaitstream.gallery.sightings import Sighting, TrackRef
 from gaitstream.gallery.stack import WindowStack
 
 Windows = Mapping[str, Floats]
@@ -25,8 +26,10 @@ Windows = Mapping[str, Floats]
 MOST_WALKS = 12
 """Walks of a visitor that are compared: a new one takes the place of an old one of the camera with most."""
 
-MOST_SETTLED = 400
-"""Visitors that are looked at together, the latest seen ones: some seconds of one core."""
+MOST_SETTLED = 2000
+"""Walks that are looked at together, those of the visitors seen last: some seconds of one core."""
+TrackKey = tuple[str, str, int]
+"""See `TrackRef.key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +58,40 @@ class ObservedWalk:
     """One walk: where and when.
 
     Attributes:
+        track: which one.
+        first_ns: capture time of its first frame, UTC nanoseconds; `track.time_ns` is that of its last.
         number: names it among all walks of an index; 0 before.
     """
 
-    camera: str
-    run: str
+    track: TrackRef
     first_ns: int
-    last_ns: int
     number: int = 0
 
-    @classmethod
-    def of(cls, sighting: Sighting, number: int = 0) -> ObservedWalk:
-        """That of a sighting."""
-        track = sighting.track
-        return cls(track.camera, track.run, sighting.first_ns, track.time_ns, number)
+    @property
+    def camera(self) -> str:
+        """Which saw it."""
+        return self.track.camera
 
     def beside(self, other: ObservedWalk) -> bool:
         """Whether both were in one picture at a time."""
-        same = self.camera == other.camera and self.run == other.run
-        return same and max(self.first_ns, other.first_ns) <= min(self.last_ns, other.last_ns)
+        same = self.camera == other.camera and self.track.run == other.track.run
+        begin, end = max(self.first_ns, other.first_ns), min(self.track.time_ns, other.track.time_ns)
+        return same and begin <= end
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Walks that turn out to be another visitor's.
+
+    Attributes:
+        source: uid of the visitor who had them.
+        target: uid of the one who gets them; a number stands for a new one.
+        tracks: of these walks; None for all that are left then.
+    """
+
+    source: str
+    target: str | int
+    tracks: frozenset[TrackKey] | None
 
 
 @dataclass(slots=True)
@@ -96,11 +114,10 @@ class Cluster:
     walks: list[ObservedWalk] = field(default_factory=list)
     count: int = 0
 
-    def not_with(self, uid: str, other: Cluster, other_uid: str) -> bool:
-        """Whether another visitor is somebody else: somebody said so, or both were in one picture."""
-        if other_uid in self.apart or uid in other.apart:
-            return True
-        return any(one.beside(two) for one in self.walks for two in other.walks)
+    @property
+    def told(self) -> bool:
+        """Whether somebody has said who it is not: then it keeps its walks, and others may join it."""
+        return self.competes or bool(self.apart)
 
 
 class VisitorIndex:
@@ -116,7 +133,7 @@ class VisitorIndex:
 
     def __init__(self, models: Mapping[str, str]) -> None:
         self.clusters: dict[str, Cluster] = {}
-        self.tracks: dict[tuple[str, str, int], str] = {}
+        self.tracks: dict[TrackKey, str] = {}
         self._models = dict(models)
         self._stacks = {model: WindowStack() for model in models}
         self._number = 0
@@ -131,7 +148,7 @@ class VisitorIndex:
 
     def add(self, uid: str, sighting: Sighting) -> None:
         """Give a visitor one more walk."""
-        cluster, walk = self.clusters[uid], ObservedWalk.of(sighting, self._next())
+        cluster, walk = self.clusters[uid], ObservedWalk(sighting.track, sighting.first_ns, self._next())
         for model, windows in sighting.opened(self._models).items():
             self._stacks[model].add(cluster.number, walk.number, windows)
         cluster.walks.append(walk)
@@ -161,7 +178,10 @@ class VisitorIndex:
 
         Visitors who were in the same picture at the time are left out.
         """
-        walk, means = ObservedWalk.of(sighting), self._means(sighting.opened(self._models))
+        walk, means = (
+            ObservedWalk(sighting.track, sighting.first_ns),
+            self._means(sighting.opened(self._models)),
+        )
         scores = [
             (rule.score(means.get(cluster.number, {})), uid)
             for uid, cluster in self.clusters.items()
@@ -170,18 +190,73 @@ class VisitorIndex:
         score, uid = min(scores, default=(float("inf"), ""))
         return (uid, score) if np.isfinite(score) else None
 
-    def same_strangers(self, rule: LinkRule) -> list[list[str]]:
-        """Uids of visitors who are one stranger each, the oldest first; those apart stay apart."""
-        recent = sorted(self.clusters, key=lambda uid: self.clusters[uid].walks[-1].last_ns)[-MOST_SETTLED:]
-        uids = sorted(recent, key=lambda uid: visitor_number(self.clusters[uid].name))
-        clusters = [self.clusters[uid] for uid in uids]
-        apart = [
-            (one, other)
-            for one, other in itertools.combinations(range(len(uids)), 2)
-            if clusters[one].not_with(uids[one], clusters[other], uids[other])
-        ]
-        groups = same_strangers([self.windows(uid) for uid in uids], rule.weights, apart)
-        return [[uids[place] for place in sorted(group)] for group in groups]
+    def regroup(self, rule: LinkRule) -> list[Move]:
+        """What changes when all walks are seen together: who gets which of whose; see `settling`."""
+        uids = self._latest()
+        owners = [uid for uid in uids for _ in self.clusters[uid].walks]
+        walks = [walk for uid in uids for walk in self.clusters[uid].walks]
+        told: dict[str, list[int]] = defaultdict(list)
+        for place, uid in enumerate(owners):
+            if self.clusters[uid].told:
+                told[uid].append(place)
+        apart = [*_beside(walks), *_across(told.values())]
+        windows = [self._windows_of(walk.number) for walk in walks]
+        groups = same_strangers(windows, rule.distances, rule.weights, told.values(), apart)
+        return self._moves(
+            [Counter(owners[place] for place in group) for group in groups], groups, walks, owners
+        )
+
+    def _latest(self) -> list[str]:
+        """Uids of the visitors seen last, as many as are looked at together, by number."""
+        found, count = list[str](), 0
+        for uid in sorted(self.clusters, key=lambda uid: -self.clusters[uid].walks[-1].track.time_ns):
+            count += len(self.clusters[uid].walks)
+            if count > MOST_SETTLED:
+                break
+            found.append(uid)
+        return sorted(found, key=self._age)
+
+    def _age(self, uid: str) -> int:
+        return visitor_number(self.clusters[uid].name)
+
+    def _moves(
+        self,
+        shares: Sequence[Counter[str]],
+        groups: Sequence[Sequence[int]],
+        walks: Sequence[ObservedWalk],
+        owners: Sequence[str],
+    ) -> list[Move]:
+        """From groups to moves: each keeps the name of the visitor who had most of it."""
+        names = self._names(shares)
+        taken = set(names.values())
+        moves, rest = list[Move](), dict[str, tuple[int, str | int]]()
+        for number, (group, share) in enumerate(zip(groups, shares, strict=True)):
+            target = names.get(number, number)
+            for source, count in share.items():
+                if source == target:
+                    continue
+                tracks = frozenset(walks[place].track.key for place in group if owners[place] == source)
+                moves.append(Move(source, target, tracks))
+                if source not in taken and count > rest.get(source, (0, ""))[0]:
+                    rest[source] = count, target
+        return moves + [Move(source, target, None) for source, (_, target) in rest.items()]
+
+    def _names(self, shares: Sequence[Counter[str]]) -> dict[int, str]:
+        """Which visitor each group is: whose walks it has most of; the told ones have the first choice."""
+        claims = sorted(
+            (not self.clusters[uid].told, -count, self._age(uid), number, uid)
+            for number, share in enumerate(shares)
+            for uid, count in share.items()
+        )
+        names: dict[int, str] = {}
+        for *_, number, uid in claims:
+            if number not in names and uid not in names.values():
+                names[number] = uid
+        return names
+
+    def _windows_of(self, walk: int) -> dict[str, Floats]:
+        """Those of one walk."""
+        return {model: stack.of_walk(walk) for model, stack in self._stacks.items()}
 
     def _means(self, windows: Windows) -> dict[int, dict[str, float]]:
         """Mean distances by cluster and model."""
@@ -194,3 +269,21 @@ class VisitorIndex:
     def _next(self) -> int:
         self._number += 1
         return self._number
+
+
+def _beside(walks: Sequence[ObservedWalk]) -> Iterator[tuple[int, int]]:
+    """Places of walks that were in one picture at a time."""
+    order = sorted(range(len(walks)), key=lambda place: walks[place].first_ns)
+    going: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place in order:
+        walk = walks[place]
+        seen = going[walk.track.run, walk.camera]
+        seen[:] = [other for other in seen if walks[other].track.time_ns >= walk.first_ns]
+        yield from ((other, place) for other in seen)
+        seen.append(place)
+
+
+def _across(groups: Collection[Sequence[int]]) -> Iterator[tuple[int, int]]:
+    """All pairs of places of two groups."""
+    for one, other in itertools.combinations(groups, 2):
+        yield from itertools.product(one, other)

@@ -43,8 +43,11 @@ class WindowStack:
 
     def of(self, owner: int) -> Floats:
         """An owner's windows, float32 `[n, parts, dim]`."""
-        mine = self._owners[: self._count] == owner
-        return np.asarray(self._rows[: self._count][mine], np.float32)
+        return self._read(self._owners[: self._count] == owner)
+
+    def of_walk(self, walk: int) -> Floats:
+        """A walk's windows, float32 `[n, parts, dim]`."""
+        return self._read(self._walks[: self._count] == walk)
 
     def mean_distances(self, probes: Floats) -> dict[int, float]:
         """Mean distance of some windows `[n, parts, dim]` to those of each owner."""
@@ -61,6 +64,9 @@ class WindowStack:
         names, index = np.unique(owners[held], return_inverse=True)
         means = np.bincount(index, each) / np.bincount(index)
         return dict(zip(names.tolist(), means.tolist(), strict=True))
+
+    def _read(self, wanted: NDArray[np.bool_]) -> Floats:
+        return np.asarray(self._rows[: self._count][wanted], np.float32)
 
     def _blank(self, gone: NDArray[np.bool_]) -> None:
         self._rows[: self._count][gone] = 0

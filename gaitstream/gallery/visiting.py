@@ -15,7 +15,7 @@ import msgspec
 from gaitstream.gallery import audit
 from gaitstream.gallery.base import Mark, Reading, Writing
 from gaitstream.gallery.gallery import Gallery
-from gaitstream.gallery.linking import Cluster, LinkRule, VisitorIndex
+from gaitstream.gallery.linking import Cluster, LinkRule, Move, VisitorIndex
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.searches import Floats
 from gaitstream.gallery.sightings import Sighting, TrackRef
@@ -48,14 +48,15 @@ class Noted:
 
 @dataclass(frozen=True)
 class Joined:
-    """Two visitors who were found to be one stranger.
+    """Walks of a visitor that were found to be another one's.
 
     Attributes:
-        visitor: name of the one who is no more.
+        visitor: name of the one who had them.
         visitor_id: uid.
-        into: name of the one who has all walks now.
+        into: name of the one who has them now.
         into_id: uid.
         tracks: those that changed hands.
+        left: walks that the one who had them keeps; 0 where it is no more.
     """
 
     visitor: str
@@ -63,6 +64,7 @@ class Joined:
     into: str
     into_id: str
     tracks: list[TrackRef]
+    left: int
 
 
 class VisitorBook:
@@ -99,16 +101,17 @@ class VisitorBook:
         return noted
 
     def settle(self) -> list[Joined]:
-        """Join visitors who are one stranger, seen together with all others; the older one's name stays.
+        """Look at all walks together: visitors who are one stranger are joined, what is another's is moved.
 
         Raises:
-            GalleryError: the store is away: nothing was joined.
+            GalleryError: the store is away: nothing has changed.
         """
         try:
             with self._gallery.writing() as writing:
                 self._catch_up(writing)
-                groups = self._index.same_strangers(self.rule)
-                joined = [self._join(writing, kept, gone) for kept, *rest in groups for gone in rest]
+                made: dict[str | int, str] = {}
+                moves = self._index.regroup(self.rule)
+                joined = [done for move in moves if (done := self._move(writing, move, made)) is not None]
                 self._mark = writing.mark()
         except BaseException:
             self._mark = None
@@ -158,28 +161,40 @@ class VisitorBook:
         writing.note_change(uid)
         return Noted(kept, name, uid, near, cluster.count)
 
-    def _join(self, writing: Writing, kept: str, gone: str) -> Joined:
-        names = self._index.clusters[kept].name, self._index.clusters[gone].name
-        tracks = []
-        for row in list(writing.sightings(gone)):
-            sighting = self._gallery.vault.sighting(row)
-            tracks.append(sighting.track)
-            moved = msgspec.structs.replace(sighting, visitor=(names[0], kept))
-            writing.put_sighting(self._gallery.vault.sighting_row(kept, moved, row.number))
-        writing.drop_person(gone)
-        before = self._index.clusters[kept]
-        competes = before.competes or self._index.clusters[gone].competes
-        if competes:
-            compete(self._gallery, writing, kept)
-        self._index.drop(gone)
-        sightings = [self._gallery.vault.sighting(row) for row in writing.sightings(kept)]
-        self._index.put(kept, Cluster(names[0], apart=before.apart, competes=competes), sightings)
-        for uid in (kept, gone):
-            writing.note_change(uid)
-        audit.note(
-            writing, self._gallery.sealer, "joined", person=kept, count=len(tracks), detail=f"from {gone}"
-        )
-        return Joined(names[1], gone, names[0], kept, tracks)
+    def _move(self, writing: Writing, move: Move, made: dict[str | int, str]) -> Joined | None:
+        """Give walks to another visitor; `made` are the new ones by what stands for them in moves."""
+        source = self._index.clusters.get(move.source)
+        if source is None:
+            return None  # the moves before have taken everything
+        held = [(row.number, self._gallery.vault.sighting(row)) for row in writing.sightings(move.source)]
+        mine = [(number, one) for number, one in held if move.tracks is None or one.track.key in move.tracks]
+        target = made.get(move.target, move.target)
+        if isinstance(target, int):
+            uid, name = new_visitor(self._gallery, writing, min(one.first_ns for _, one in mine))
+            self._index.put(uid, Cluster(name))
+            made[target] = target = uid
+        into = self._index.clusters[target]
+        for number, sighting in mine:
+            moved = msgspec.structs.replace(sighting, visitor=(into.name, target))
+            writing.put_sighting(self._gallery.vault.sighting_row(target, moved, number))
+        left = len(held) - len(mine)
+        if not left:
+            writing.drop_person(move.source)
+            self._index.drop(move.source)
+        for uid, cluster in ((move.source, source), (target, into)) if left else ((target, into),):
+            self._enter_again(writing, uid, cluster)
+        writing.note_change(move.source)
+        detail = f"from {move.source}"
+        audit.note(writing, self._gallery.sealer, "joined", person=target, count=len(mine), detail=detail)
+        return Joined(source.name, move.source, into.name, target, [one.track for _, one in mine], left)
+
+    def _enter_again(self, writing: Writing, uid: str, before: Cluster) -> None:
+        """Take a visitor over whose walks have changed."""
+        if before.competes:
+            compete(self._gallery, writing, uid)
+        sightings = [self._gallery.vault.sighting(row) for row in writing.sightings(uid)]
+        self._index.put(uid, Cluster(before.name, apart=before.apart, competes=before.competes), sightings)
+        writing.note_change(uid)
 
     def _catch_up(self, reading: Reading) -> None:
         changed = reading.changes(self._mark) if self._mark is not None else None

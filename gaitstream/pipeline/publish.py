@@ -152,6 +152,7 @@ class EventMaker:
             into=joined.into,
             into_id=joined.into_id,
             tracks=_listed(joined.tracks),
+            left=joined.left,
         )
 
     def started(self, cameras: Sequence[str]) -> RunStarted:

@@ -173,7 +173,7 @@ class VisitDesk:
             self._settle(book)
 
     def _settle(self, book: VisitorBook) -> None:
-        """Join visitors who turn out to be one stranger."""
+        """Look at all walks together, and tell what changes by it."""
         for joined in book.settle():
             self._tell(self._make.visitor_joined(joined))
         self._unsettled = 0

@@ -105,5 +105,5 @@ class MultiGaitPP(DeepNetwork):
             self.get_submodule(f"{name}3")(self.get_submodule(f"{name}2")(path))
             for name, path in zip(("part1_layer", "layer", "part2_layer"), paths, strict=True)
         ]
-        out: Tensor = self.layer4(self.fusion(torch.cat(deep, 1)))
+        out: Tensor = self.get_submodule("layer4")(self.fusion(torch.cat(deep, 1)))
         return out
