@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--rendered", type=Path, nargs="+", required=True)
     parser.add_argument("--held", type=Path, nargs="+", required=True, help="people not trained on")
     parser.add_argument("--minutes", type=float, default=14)
-    parser.add_argument("--batch", type=int, nargs=3, default=(14, 3, 3), metavar=("P", "K", "FRAMES"))
+    parser.add_argument("--batch", type=int, nargs=3, default=(16, 3, 4), metavar=("P", "K", "FRAMES"))
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)

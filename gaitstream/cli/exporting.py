@@ -85,10 +85,5 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         default="native",
         help="deepstream: also write the graphs for DeepStream's nvinfer, beside the others",
     )
-    parser.add_argument(
-        "--segmenter",
-        action="store_true",
-        help="also write the model's masks as segmenter.onnx, for models on silhouettes (BigGait)",
-    )
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle that lies at --out")
     parser.set_defaults(handler="exporting:export")

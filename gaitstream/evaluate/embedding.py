@@ -1,4 +1,4 @@
-"""A data set's sequences as a bundle takes them."""
+"""A data set's sequences through a bundle."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gaitstream.errors import SourceError
 from gaitstream.models import skeleton_maps
 from gaitstream.models.inputs import NAMES, Inputs
 from gaitstream.models.manifest import InputContract, InputKind, Manifest
+from gaitstream.models.recognizer import Recognizer
 
 Array = NDArray[Any]
 CUT = {InputKind.SILHOUETTE, InputKind.SKELETON_MAP, InputKind.REPRESENTATION}
@@ -44,6 +45,11 @@ def inputs_of(manifest: Manifest, arrays: Sequence[Array], frames: int | None = 
     if ratios is not None and InputKind.CROP in manifest.needs:
         found["ratios"] = ratios.astype(np.float32)
     return found
+
+
+def embed(model: Recognizer, inputs: Inputs) -> NDArray[np.float32]:
+    """One sequence's embedding, float32 `[parts, dim]`."""
+    return model.embed_inputs(inputs)
 
 
 def _fits(contract: InputContract, array: Array) -> bool:

@@ -24,7 +24,6 @@ from gaitstream.export.sources import read_judged, read_walks
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
 from gaitstream.models.manifest import Graphs, Manifest
-from gaitstream.models.segmenter import SegmenterContract
 from gaitstream.models.spec import find_family
 from gaitstream.models.trained import TrainedModel
 
@@ -49,7 +48,6 @@ class ExportOptions:
             ranges of activations from; see `sources.read_walks`.
         overwrite: replace a bundle that lies at the destination.
         deepstream: also write the graphs for DeepStream's nvinfer.
-        segmenter: also write the model's masks as a segmentation model beside the graphs.
     """
 
     precisions: tuple[Stored, ...] | None = None
@@ -59,7 +57,6 @@ class ExportOptions:
     calibration: str | Path | None = None
     overwrite: bool = False
     deepstream: bool = False
-    segmenter: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,8 +141,6 @@ def write_bundle(
         precision: _write_graphs(trained, root, fronts, options, half=precision == "fp16")
         for precision in precisions
     }
-    if options.segmenter:
-        _write_segmenter(trained.segmenter(), root)
     hashes = {path.name: file_sha256(path) for path in sources}
     manifest = Manifest(
         model=trained.family,
@@ -157,19 +152,6 @@ def write_bundle(
         **trained.describe(),
     )
     return write_manifest(manifest, root)
-
-
-def _write_segmenter(graph: onnx.ModelProto, root: Path) -> None:
-    """A segmentation model with its manifest; pixels are normalised in the graph."""
-    contract = SegmenterContract(
-        graph=_save(root, "segmenter", graph),
-        layout="probability",
-        scale=1.0,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-    )
-    text = msgspec.json.format(msgspec.json.encode(contract), indent=2)
-    (root / "segmenter.json").write_bytes(text + b"\n")
 
 
 def _check_calibration(options: ExportOptions) -> None:

@@ -214,14 +214,6 @@ class TrainedModel(ABC):
             ExportError: no inputs tell right from wrong with these weights.
         """
 
-    def segmenter(self) -> onnx.ModelProto:
-        """A graph of its own from `crops` `[n, 3, h, w]` RGB 0..255 to `probability`, the person's share.
-
-        Raises:
-            ExportError: the model finds no masks.
-        """
-        raise ExportError(f"{type(self).__name__} finds no masks: leave out --segmenter")
-
     def for_nvinfer(
         self,
         graphs: Mapping[str, onnx.ModelProto],  # noqa: ARG002 - for those that can

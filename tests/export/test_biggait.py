@@ -12,17 +12,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gaitstream.engines.cache import EngineCache
-from gaitstream.errors import ExportError
-from gaitstream.export.api import ExportOptions, write_bundle
-from gaitstream.models.biggait.masks import masks
 from gaitstream.models.biggait.module import GRID, BigGait, Maps, close, valid_columns
-from gaitstream.models.biggait.trained import TrainedBigGait
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.graphs.vit import interpolate_positions
-from gaitstream.models.graphs.walkers import draw_crop
-from gaitstream.models.segmenter import Segmenter
-from gaitstream.models.spec import find_family
 
 Array = NDArray[Any]
 Golden = Mapping[str, Array]
@@ -226,24 +218,3 @@ def _require_native(runtime: str, precision: str) -> None:
 
     if precision == "bf16" and precision not in runtime_named(runtime).probe().precisions:
         pytest.skip("this CPU has no native bf16")
-
-
-def test_the_mask_branch_is_a_segmentation_model(
-    small_biggait: BigGait, engine_cache: EngineCache, tmp_path: Path
-) -> None:
-    """Written beside the bundle's graphs, opened as any segmenter is, and equal to the module's masks."""
-    root = tmp_path / "bundle"
-    root.mkdir()
-    write_bundle(TrainedBigGait(small_biggait), root, ExportOptions(precisions=("fp32",), segmenter=True))
-    segmenter = Segmenter.load(root / "segmenter.onnx", "openvino", "fp32", 2, cache=engine_cache)
-    assert segmenter.size == (256, 128)
-    crops = np.stack([draw_crop(person, 0.7, 0.5, np.random.default_rng(5)) for person in (0, 1, 2)])
-    with torch.no_grad():
-        wanted = masks(small_biggait, torch.from_numpy(crops).float())[:, 0].numpy()
-    near = np.abs(wanted - 0.5) < 1e-3
-    found = segmenter.masks(crops) > 0
-    assert 0.02 < wanted.mean() < 0.98
-    np.testing.assert_array_equal(found[~near], wanted[~near] >= 0.5)
-    segmenter.close()
-    with pytest.raises(ExportError, match="finds no masks"):
-        find_family("gaitset").random(1).segmenter()

@@ -60,7 +60,6 @@ def export(args: argparse.Namespace) -> int:
         calibration=args.calibration,
         overwrite=args.overwrite,
         deepstream=args.target == "deepstream",
-        segmenter=args.segmenter,
         **note,
     )
     exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)

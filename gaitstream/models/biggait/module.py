@@ -93,13 +93,6 @@ def close(mask: Tensor) -> tuple[Tensor, Tensor]:
     return dilated[:, 0], eroded[:, 0]
 
 
-def find_foreground(probability: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """The person in a picture, and the edge counts by which the class was chosen; see `choose_class`."""
-    chosen, edge = choose_class(probability, valid)
-    dilated, eroded = close(torch.round(chosen))
-    return eroded + (dilated - eroded) * chosen, edge
-
-
 class Branch(nn.Module):
     """A projection of tokens: normalisation without affine, linear, optionally a hidden layer."""
 
@@ -261,7 +254,9 @@ class BigGait(nn.Module):
         valid = valid_columns(ratios)[:, None]
         logits = upsample(self._mask_logits(last))
         mask = torch.softmax(logits, -1)
-        foreground, edge = find_foreground(mask[..., 0], valid)
+        probability, edge = choose_class(mask[..., 0], valid)
+        dilated, eroded = close(torch.round(probability))
+        foreground = eroded + (dilated - eroded) * probability
         support = (foreground != 0).to(images.dtype)[..., None]
         denoising = torch.softmax(self._denoise(middle), -1) * support
         appearance = torch.sigmoid(upsample(self._appearance_logits(middle))) * support
@@ -278,12 +273,6 @@ class BigGait(nn.Module):
             fused,
             post,
         )
-
-    def foreground(self, images: Tensor, ratios: Tensor) -> Tensor:
-        """The person in frames, `[n, 64, 32]` in 0..1; arguments as for `maps`."""
-        last, _ = self.backbone(images)
-        mask = torch.softmax(upsample(self._mask_logits(last)), -1)
-        return find_foreground(mask[..., 0], valid_columns(ratios)[:, None])[0]
 
     def _mask_logits(self, tokens: Tensor) -> Tensor:
         branch = self.Mask_Branch

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 
 from gaitstream.models.biggait import cases, graphs, nvinfer
-from gaitstream.models.biggait.masks import mask_graph
 from gaitstream.models.biggait.module import CROP, BigGait
 from gaitstream.models.biggait.spec import FAMILY
 from gaitstream.models.biggait.weights import seed_biggait
@@ -62,10 +61,6 @@ class TrainedBigGait(TrainedModel):
     def case(self) -> Case:
         """Twelve drawn crops."""
         return cases.make_case(self.module)
-
-    def segmenter(self) -> onnx.ModelProto:
-        """The mask branch."""
-        return mask_graph(self.module)
 
     def for_nvinfer(self, graphs: Mapping[str, onnx.ModelProto], *, half: bool) -> onnx.ModelProto:  # noqa: ARG002 - the frame graph is of that precision
         """The frame graph, which finds the widths in the padding."""
