@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +98,10 @@ class Look:
     missed: int
 
 
-def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
-    """Render a pass and find the person in every frame."""
-    crops, cut, truth, found_at = [], [], [], []
+def found_in_pass(
+    walked: Pass, renderer: Renderer, models: Models
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Render a pass: index, picture RGB uint8 `[h, w, 3]` and box `[1, 4]` where the person is found."""
     for index in range(len(walked.joints)):
         image = walked.picture(index, renderer)
         boxes = models.detector.detect([image])[0].boxes
@@ -107,7 +109,28 @@ def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
             continue
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2
         wanted = (walked.boxes[index][:2] + walked.boxes[index][2:]) / 2
-        box = boxes[np.linalg.norm(centre - wanted, axis=1).argmin()][None]
+        yield index, image, boxes[np.linalg.norm(centre - wanted, axis=1).argmin()][None]
+
+
+def crops_of_pass(
+    walked: Pass, renderer: Renderer, models: Models
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Render a pass and cut the person out of every frame that shows one.
+
+    Returns:
+        Crops RGB uint8 `[3, 256, 192]`, and the true joints in heatmap pixels `[17, 3]`, of each such frame.
+    """
+    crops, truth = [], []
+    for index, image, box in found_in_pass(walked, renderer, models):
+        crops.append(models.pose.crop(image, box)[0])
+        truth.append(to_heatmap(walked.keypoints[index][None], box)[0])
+    return crops, truth
+
+
+def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
+    """Render a pass and find the person in every frame."""
+    crops, cut, truth, found_at = [], [], [], []
+    for index, image, box in found_in_pass(walked, renderer, models):
         crops.append(models.pose.crop(image, box)[0])
         cut.append(models.segmenter.crop(image, box)[0])
         found_at.append((index, box))

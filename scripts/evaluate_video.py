@@ -123,9 +123,13 @@ class Models:
 
     def tracklets(self, images: Sequence[Image]) -> list[np.ndarray]:
         """Embeddings of everybody who lasts, from left to right, in order of time, `[n, parts, dim]` each."""
+        return self.tracklets_of(follow(images, self.detector, self.pose))
+
+    def tracklets_of(self, tracks: Sequence[Track]) -> list[np.ndarray]:
+        """The same of tracks that were followed already."""
         return [
             np.stack([self.gait.embed(maps[some], found[some]) for some in windows])
-            for maps, found, windows in map(self._windows, follow(images, self.detector, self.pose))
+            for maps, found, windows in map(self._windows, tracks)
             if len(windows)
         ]
 

@@ -21,8 +21,8 @@ from gaitstream.telemetry.logs import json_line
 
 Handler = Callable[[argparse.Namespace], int]
 GROUPS = (
-    "run", "people", "gallery", "visitors", "evidence", "events", "console", "models", "synth", "bench",
-    "deepstream", "fleet",
+    "run", "tuning", "people", "gallery", "visitors", "evidence", "events", "console", "models", "synth",
+    "bench", "deepstream", "fleet",
 )  # fmt: skip
 """Modules `gaitstream.cli.<name>` with a function `add(commands)`, in the order of the help text."""
 

@@ -46,8 +46,9 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("--seconds", type=_demo_seconds, default=40.0, metavar="S", help="default: 40")
     demo.add_argument("--seed", type=natural, default=7, help="of people and routes (default: 7)")
     demo.add_argument(
-        "--wait", action="store_true", help="cameras wait for a slow machine: no frame is dropped"
-    )
+        "--wait", action=argparse.BooleanOptionalAction,
+        help="cameras wait for a slow machine: no frame is dropped (default: with --console alone)",
+    )  # fmt: skip
     demo.add_argument(
         "--gait",
         nargs="*",

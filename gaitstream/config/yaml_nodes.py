@@ -34,7 +34,17 @@ def read_nodes(path: Path) -> yaml.MappingNode:
     Raises:
         ConfigError: it does not exist, cannot be read, is not text, not YAML, empty, or not a mapping.
     """
-    root = _compose(path, _read_text(path))
+    return parse_nodes(path, _read_text(path))
+
+
+def parse_nodes(path: Path, text: str) -> yaml.MappingNode:
+    """Parse the text of a file; raises as `read_nodes`.
+
+    Args:
+        path: for the errors.
+        text: YAML.
+    """
+    root = _compose(path, text)
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}:1: expected keys such as 'cameras:' and 'models:', found none")
     return root

@@ -74,9 +74,17 @@ def ask_events(site: ConsoleSite, actor: Actor, question: EventQuestion) -> Even
         site.verdicts.catch_up()
     found = site.history.page(wanted, question.limit, before)
     # What was decided before the history heard of it, as after it was made anew, is left out here.
-    open_ = [one for one in found.events if not (question.waits and site.verdicts.is_decided(one.event_id))]
-    events = [show_event(event, site.desk) for event in open_]
+    open_ = [one for one in found.events if not (question.waits and _is_over(site, one))]
+    events = [show_event(event, site.desk, actor) for event in open_]
     return EventsAnswer(events=events, next=str(found.next or ""))
+
+
+def _is_over(site: ConsoleSite, event: StoredEvent) -> bool:
+    """Whether a match is decided, or of somebody whom the gallery has forgotten; it waits no more then."""
+    if site.desk.available() and not site.desk.name(event.person):
+        site.history.settle(event.event_id)
+        return True
+    return site.verdicts.is_decided(event.event_id)
 
 
 def see_camera(actor: Actor, camera: str) -> None:
@@ -106,11 +114,12 @@ def find_event(site: ConsoleSite, actor: Actor, event_id: str) -> StoredEvent:
 
 def ask_event(site: ConsoleSite, actor: Actor, event_id: str) -> ShownEvent:
     """The event of an id, as it is shown."""
-    return show_event(find_event(site, actor, event_id), site.desk)
+    return show_event(find_event(site, actor, event_id), site.desk, actor)
 
 
 def ask_track(site: ConsoleSite, actor: Actor, event: StoredEvent) -> list[ShownEvent]:
     """What was said of the track that an event tells of, oldest first."""
     if not event.camera or not actor.sees(event.camera):
         return []
-    return [show_event(one, site.desk) for one in site.history.track(event.run, event.camera, event.track)]
+    said = site.history.track(event.run, event.camera, event.track)
+    return [show_event(one, site.desk, actor) for one in said]

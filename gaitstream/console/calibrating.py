@@ -71,7 +71,7 @@ def list_calibrations(site: ConsoleSite, actor: Actor) -> list[ShownCalibration]
     """All models' thresholds."""
     return site.desk.call(
         actor.audit_name,
-        lambda gallery: [_shown(gallery, model, mark) for model, mark in gallery.models().items()],
+        lambda gallery: [_shown(gallery, actor, model, mark) for model, mark in gallery.models().items()],
     )
 
 
@@ -126,14 +126,15 @@ def choose(
         fingerprint = _need(gallery.models().get(model), model)
         if not from_site or target is None:
             gallery.calibrate(model, target)
-            return _shown(gallery, model, fingerprint)
+            return _shown(gallery, actor, model, fingerprint)
         found = calibrate_site(gallery, model, target, keep=keep)
-        return _shown(gallery, model, fingerprint).model_copy(update={"site": _site(found)})
+        shown = _shown(gallery, actor, model, fingerprint)
+        return shown.model_copy(update={"site": _site(found.only(actor.sees))})
 
     return site.desk.call(actor.audit_name, work)
 
 
-def _shown(gallery: Gallery, model: str, fingerprint: str) -> ShownCalibration:
+def _shown(gallery: Gallery, actor: Actor, model: str, fingerprint: str) -> ShownCalibration:
     found = gallery.calibration(model)
     with gallery.store.reading() as reading:
         own = kept_calibration(gallery, reading, model)
@@ -142,7 +143,7 @@ def _shown(gallery: Gallery, model: str, fingerprint: str) -> ShownCalibration:
         model=model, fingerprint=fingerprint, threshold=found.threshold if found else None,
         margin=found.margin if found else None, fpir=found.fpir if found else None, fpir_low=low,
         fpir_high=high, fnir=found.fnir if found else None, persons=found.persons if found else 0,
-        drift=drift_of(gallery, model), site=_site(own) if own else None,
+        drift=drift_of(gallery, model, actor.sees), site=_site(own.only(actor.sees)) if own else None,
     )  # fmt: skip
 
 

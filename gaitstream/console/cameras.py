@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gaitstream.config.cams_file import CamsFile
 from gaitstream.config.schema import Camera
-from gaitstream.console.cams_file import CamsFile
 from gaitstream.console.jobs import ShownJob
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
@@ -80,9 +80,7 @@ def show_camera(site: ConsoleSite, actor: Actor, camera: str) -> ShownCamera:
 
 def try_camera(site: ConsoleSite, actor: Actor, draft: NewCamera) -> ShownJob:
     """Take one picture of a camera that is not in the file yet; who in it would be rejected, and why."""
-    job_id, _ = site.jobs.new_folder()
-    task = Task(kind="camera", cameras=str(site.config_path()), camera=draft.values())
-    return site.jobs.submit(actor, job_id, task)
+    return _try(site, actor, draft.values())
 
 
 def try_change(site: ConsoleSite, actor: Actor, camera: str, draft: CameraDraft) -> ShownJob:
@@ -90,9 +88,13 @@ def try_change(site: ConsoleSite, actor: Actor, camera: str, draft: CameraDraft)
     show_camera(site, actor, camera)
     known = site.config().camera(camera)
     entry = known.model_dump(mode="json", exclude_unset=True) | {"url": known.url.reveal()} | draft.values()
-    job_id, _ = site.jobs.new_folder()
-    task = Task(kind="camera", cameras=str(site.config_path()), camera=entry)
-    return site.jobs.submit(actor, job_id, task)
+    return _try(site, actor, entry)
+
+
+def _try(site: ConsoleSite, actor: Actor, entry: dict[str, Any]) -> ShownJob:
+    with site.jobs.arriving() as (job_id, _):
+        task = Task(kind="camera", cameras=str(site.config_path()), camera=entry)
+        return site.jobs.submit(actor, job_id, task)
 
 
 def add_camera(site: ConsoleSite, actor: Actor, draft: NewCamera) -> ShownCamera:

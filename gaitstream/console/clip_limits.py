@@ -14,6 +14,8 @@ MOST_FRAMES = 7200
 """Two minutes of 60 a second, counted, whatever the file says of itself."""
 MOST_PIXELS = 4096 * 2304
 """Of one frame."""
+CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "msmpeg4v3", "mjpeg", "h263")
+"""What cameras, phones and recorders write; the hundreds of other decoders are not reached by strangers."""
 LARGEST_BYTES = 64 * 1024 * 1024
 _HEAD_BYTES = 16
 
@@ -64,9 +66,17 @@ def _facts(container: av.container.InputContainer, format_: str) -> ClipFacts:
     codec = stream.codec_context
     if codec is None:
         raise ConsoleError("the clip's pictures are coded in a way that is not known here")
+    if codec.codec.canonical_name not in CODECS:
+        raise ConsoleError(
+            f"the clip's pictures are coded as {codec.codec.canonical_name}; send it as H.264 in MP4, say "
+            f"(taken are {', '.join(CODECS)})"
+        )
     width, height = codec.width, codec.height
     if not 0 < width * height <= MOST_PIXELS:
-        raise ConsoleError(f"the clip's pictures are {width} x {height}; most are {MOST_PIXELS} pixels")
+        raise ConsoleError(
+            f"the clip's pictures are {width} x {height}; at most {MOST_PIXELS:,} pixels are taken: make it "
+            "smaller"
+        )
     frames = 0
     first_s: float | None = None
     for packet in container.demux(stream):

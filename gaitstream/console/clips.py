@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import Request
@@ -16,23 +17,21 @@ from gaitstream.console.worker import Task
 from gaitstream.errors import ConsoleError
 
 
-async def receive_clip(request: Request, path: Path) -> int:
-    """Write a request's body to a file; its size. Nothing is left of the folder when that fails.
+@asynccontextmanager
+async def receive_clip(request: Request, site: ConsoleSite) -> AsyncIterator[tuple[str, Path]]:
+    """Write a request's body to a file; the id of its job, and the file. Nothing is left without the job.
 
     Raises:
-        ConsoleError: it is empty or too large.
+        BusyError: too many jobs wait.
+        ConsoleError: the body is empty or too large.
     """
-    try:
-        size = await _write(request, path)
-        if not size:
-            raise ConsoleError("there is no clip in this request; send the video as its body")
-    except BaseException:
-        shutil.rmtree(path.parent, ignore_errors=True)
-        raise
-    return size
+    with site.jobs.arriving() as (job_id, folder):
+        clip = folder / "clip"
+        await _write(request, clip)
+        yield job_id, clip
 
 
-async def _write(request: Request, path: Path) -> int:
+async def _write(request: Request, path: Path) -> None:
     size = 0
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         async for piece in request.stream():
@@ -40,7 +39,8 @@ async def _write(request: Request, path: Path) -> int:
             if size > LARGEST_BYTES:
                 raise ConsoleError(f"the clip is larger than {LARGEST_BYTES >> 20} MiB; send a shorter one")
             file.write(piece)
-    return size
+    if not size:
+        raise ConsoleError("there is no clip in this request; send the video as its body")
 
 
 def identify(site: ConsoleSite, actor: Actor, job_id: str, clip: Path) -> ShownJob:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from gaitstream.config.reading import load_config
 from gaitstream.console.accounts import Accounts
+from gaitstream.console.serving import check_free
 from gaitstream.events.keys import SERVER, allow, new_pair
 
 KEY_NAME = "console"
+LOOPBACK = "127.0.0.1"
 PATIENCE_S = 5.0
 """How long it may take to end."""
 
@@ -34,13 +36,18 @@ class Companion:
 
     @contextmanager
     def beside(self) -> Iterator[str]:
-        """Run it for as long as the context lasts; gives its address."""
+        """Run it for as long as the context lasts; gives its address.
+
+        Raises:
+            ConsoleError: the port is taken, or none.
+        """
+        check_free(LOOPBACK, self.port)
         tell_first_password(self.state)
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.state / "console.log").open("ab") as log:
             process = subprocess.Popen(self.command(), stdout=log, stderr=log, start_new_session=True)
         try:
-            yield f"http://127.0.0.1:{self.port}/"
+            yield f"http://{LOOPBACK}:{self.port}/"
         finally:
             process.terminate()
             try:

@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from gaitstream.console.guards import TooLargeError
 from gaitstream.console.refusals import BusyError, ForbiddenError, NotFoundError, UnauthorisedError
 from gaitstream.console.rendering import render_error
 from gaitstream.errors import (
@@ -32,13 +31,12 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ConfigError, 422),
     (GalleryError, 409),
     (GaitstreamError, 422),
-    (TooLargeError, 413),
 )
 
 
 def add_fault_handlers(app: FastAPI) -> None:
     """Turn errors into answers."""
-    for kind in (GaitstreamError, TooLargeError, HTTPException, RequestValidationError):
+    for kind in (GaitstreamError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(Exception, _surprise)
 
@@ -54,8 +52,6 @@ def status_of(error: Exception) -> int:
 
 def words_of(error: Exception) -> str:
     """What is said of an error."""
-    if isinstance(error, TooLargeError):
-        return "the request is larger than allowed"
     if isinstance(error, HTTPException):
         return str(error.detail)
     if isinstance(error, RequestValidationError):

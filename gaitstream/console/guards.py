@@ -1,7 +1,10 @@
-"""What every request and every answer goes through: a limit of size, headers for browsers."""
+"""What every request and every answer goes through: limits of size and time, headers for browsers."""
 
 from __future__ import annotations
 
+import asyncio
+
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MOST_BYTES = 64 * 1024
 """Largest body of a request that is no upload."""
 MOST_UPLOAD_BYTES = 64 * 1024 * 1024
+PATIENCE_S = 20.0
+SLOWEST_BYTES_S = 16 * 1024
+"""A body may take `PATIENCE_S`, and as much longer as its bytes need at this rate."""
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -65,19 +71,37 @@ class Guards:
         return marked
 
 
-class TooLargeError(Exception):
+class TooLargeError(HTTPException):
     """A body without a length grew beyond what is taken."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(413, f"the request is larger than {most} bytes")
+
+
+class TooSlowError(HTTPException):
+    """A body did not come in time."""
+
+    def __init__(self) -> None:
+        super().__init__(408, "the request came too slowly; send it again over a better line")
 
 
 def _limited(receive: Receive, most: int) -> Receive:
-    taken = 0
+    """What gives the pieces of one body; once that is whole, it waits without limit for the browser to go."""
+    taken, whole, begun_s = 0, False, 0.0
 
     async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, whole, begun_s
+        begun_s = begun_s or asyncio.get_running_loop().time()
+        late_s = None if whole else begun_s + PATIENCE_S + taken / SLOWEST_BYTES_S
+        try:
+            async with asyncio.timeout_at(late_s):
+                message = await receive()
+        except TimeoutError:
+            raise TooSlowError() from None
         taken += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
         if taken > most:
-            raise TooLargeError
+            raise TooLargeError(most)
         return message
 
     return limited

@@ -43,7 +43,7 @@ class CameraHealth:
     """One camera, as far as the bus has said.
 
     Attributes:
-        state: `online`, `offline` or empty while nothing is known.
+        state: `online`, `offline`, `ended` (a file, read to its end); empty while nothing is known.
         since_ns: since when, UTC nanoseconds.
         detail: why it is offline, for people.
         width: of its picture, pixels; 0 where it is not known.
@@ -179,7 +179,8 @@ def _note_camera(camera: CameraHealth, event: Event) -> None:
         camera.state, camera.since_ns, camera.detail = "online", event.time_ns, ""
         camera.width, camera.height = event.width, event.height
     elif isinstance(event, CameraOffline):
-        camera.state, camera.since_ns = "offline", event.time_ns
+        camera.state = "ended" if event.cause == "end_of_stream" else "offline"
+        camera.since_ns = event.time_ns
         camera.detail = f"{event.cause}: {event.detail}" if event.detail else event.cause
         camera.outages += event.cause not in ("shutdown", "removed", "end_of_stream")
     elif isinstance(event, Identity):

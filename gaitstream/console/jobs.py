@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -68,10 +70,12 @@ class Job:
     state: State = "waiting"
     result: JobResult = field(default_factory=JobResult)
 
-    def shown(self) -> ShownJob:
-        """As it is told."""
+    def shown(self, actor: Actor) -> ShownJob:
+        """As it is told to its owner: of what a search found, what was seen by cameras that they may see."""
         pictures = sorted(path.stem for path in self.folder.glob("*.jpg")) if self.state == "done" else []
         facts = {name: getattr(self.result, name) for name in JobResult.__struct_fields__}
+        if self.result.found is not None:
+            facts["found"] = [one for one in self.result.found if actor.sees(one["camera"])]
         return ShownJob(job_id=self.job_id, kind=self.task.kind, state=self.state, pictures=pictures, **facts)
 
 
@@ -87,33 +91,50 @@ class JobDesk:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         self._jobs: dict[str, Job] = {}
+        self._arriving: set[str] = set()
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "gaitstream-console-jobs")
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def new_folder(self) -> tuple[str, Path]:
-        """An id and an empty folder for a job, to put a clip into.
+    @contextmanager
+    def arriving(self) -> Iterator[tuple[str, Path]]:
+        """An id and an empty folder for a job, to put a clip into; gone again unless the job is submitted.
 
         Raises:
-            BusyError: too many jobs wait.
+            BusyError: too many jobs wait, or are being sent.
         """
         self._tidy()
-        waiting = sum(job.state in ("waiting", "running") for job in self._jobs.values())
-        if waiting >= MOST_WAITING:
-            raise BusyError(f"{waiting} jobs wait already; try again when one is done", RETRY_S)
-        job_id = secrets.token_hex(16)
+        job_id = self._begin()
         folder = self._folder / job_id
-        folder.mkdir(mode=0o700)
-        return job_id, folder
+        try:
+            folder.mkdir(mode=0o700)
+            yield job_id, folder
+        finally:
+            with self._lock:
+                self._arriving.discard(job_id)
+                submitted = job_id in self._jobs
+            if not submitted:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _begin(self) -> str:
+        with self._lock:
+            waiting = sum(job.state in ("waiting", "running") for job in self._jobs.values())
+            waiting += len(self._arriving)
+            if waiting >= MOST_WAITING:
+                raise BusyError(f"{waiting} jobs wait already; try again when one is done", RETRY_S)
+            job_id = secrets.token_hex(16)
+            self._arriving.add(job_id)
+            return job_id
 
     def submit(self, actor: Actor, job_id: str, task: Task) -> ShownJob:
         """Do a job as soon as those before it are done."""
         job = Job(job_id, actor.name, task, self._folder / job_id, time.monotonic(), actor.audit_name)
         with self._lock:
+            self._arriving.discard(job_id)
             self._jobs[job_id] = job
         self._thread.submit(self._work, job)
-        return job.shown()
+        return job.shown(actor)
 
     def find(self, actor: Actor, job_id: str) -> Job:
         """A job of an actor's own.

@@ -10,6 +10,7 @@ from gaitstream.console.feed import Bus
 from gaitstream.errors import ConsoleError
 
 DEFAULT_PORT = 8470
+LAST_PORT = 65_535
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -67,14 +68,16 @@ class ConsoleOptions:
     @property
     def allowed_names(self) -> list[str]:
         """Values of the header `Host` that are answered; on loopback this keeps foreign pages out."""
-        return list(self.names or (LOOPBACK_NAMES if self.loopback else ("*",)))
+        return list(self.names or ((*LOOPBACK_NAMES, self.host) if self.loopback else ("*",)))
 
     def check(self) -> None:
         """See that what is asked for is safe.
 
         Raises:
-            ConsoleError: other machines could listen in, or half of a certificate is missing.
+            ConsoleError: other machines could listen in, a certificate lacks its key, or the port is none.
         """
+        if not 0 <= self.port <= LAST_PORT:
+            raise ConsoleError(f"port {self.port} is none; give 1 to {LAST_PORT}, or 0 for a free one")
         if (self.certificate is None) != (self.certificate_key is None):
             raise ConsoleError("TLS needs both --tls-certificate FILE and --tls-key FILE")
         for file in (self.certificate, self.certificate_key):

@@ -84,7 +84,7 @@ def show_person(site: ConsoleSite, actor: Actor, person_id: str) -> PersonDetail
             name = _record(gallery, writing, person_id).name
             audit.note(writing, gallery.sealer, "viewed", person=person_id)
         with gallery.store.reading() as reading:
-            return _details(gallery, reading, name)
+            return _details(gallery, reading, name, actor)
 
     return site.desk.call(actor.audit_name, work)
 
@@ -180,7 +180,7 @@ def _shown(entry: PersonEntry) -> ShownPerson:
     )  # fmt: skip
 
 
-def _details(gallery: Gallery, reading: Reading, name: str) -> PersonDetails:
+def _details(gallery: Gallery, reading: Reading, name: str, actor: Actor) -> PersonDetails:
     uid, record, templates = editing.show(gallery, reading, name)
     counts = {model: count for (person, model), count in reading.counts().items() if person == uid}
     pictures = [ShownPicture(number=row.number, created_ns=row.created_ns) for row in reading.pictures(uid)]
@@ -189,7 +189,7 @@ def _details(gallery: Gallery, reading: Reading, name: str) -> PersonDetails:
     return PersonDetails(
         person_id=uid, name=record.name, created_ns=record.created_ns, expires_ns=record.expires_ns,
         templates=counts, consent=record.consent, pictures=pictures,
-        each_template=show_templates(templates, pictures, thresholds),
+        each_template=show_templates(templates, pictures, thresholds, actor),
     )  # fmt: skip
 
 

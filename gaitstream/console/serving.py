@@ -25,6 +25,7 @@ def make_server(site: ConsoleSite, further: Sequence[FurtherPage] = ()) -> uvico
         import uvicorn
 
         from gaitstream.console.app import create_app
+        from gaitstream.console.connections import PromptConnection
     except ImportError as error:
         raise MissingExtraError(str(error.name), "console", "the console") from error
     options = site.options
@@ -33,6 +34,8 @@ def make_server(site: ConsoleSite, further: Sequence[FurtherPage] = ()) -> uvico
             create_app(site, further),
             host=options.host,
             port=options.port,
+            http=PromptConnection,
+            ws="none",
             ssl_certfile=options.certificate,
             ssl_keyfile=options.certificate_key,
             proxy_headers=bool(options.trusted_proxies),
@@ -51,6 +54,7 @@ def serve(options: ConsoleOptions, further: Sequence[FurtherPage] = ()) -> None:
     Raises:
         ConsoleError: what was asked for is not safe, or the address cannot be listened on.
     """
+    check_free(options.host, options.port)
     site = ConsoleSite.open(options)
     try:
         server = make_server(site, further)
@@ -62,6 +66,22 @@ def serve(options: ConsoleOptions, further: Sequence[FurtherPage] = ()) -> None:
         raise ConsoleError(
             f"{options.host}:{options.port} cannot be listened on; set --port to a free one, or 0"
         )
+
+
+def check_free(host: str, port: int) -> None:
+    """See that an address can be listened on, before anything is begun.
+
+    Raises:
+        ConsoleError: it cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        raise ConsoleError(
+            f"{host}:{port} cannot be listened on ({error}); is a console there already? Give another port, "
+            "or 0 for a free one"
+        ) from error
 
 
 def free_port() -> int:

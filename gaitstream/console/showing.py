@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gaitstream.console.desk import GalleryDesk
 from gaitstream.console.history import StoredEvent
+from gaitstream.console.permissions import Actor
 from gaitstream.events.identifiers import Clock
 
 _clock = Clock()
+_OF_ANOTHER = frozenset({"from_camera", "from_run", "from_track", "left_ns", "transit_s", "expected_s"})
+"""What a hand-off tells of the camera where the person was before."""
 
 
 class ShownCandidate(BaseModel):
@@ -42,8 +45,14 @@ class ShownEvent(BaseModel):
     details: dict[str, Any] = Field(description="All other fields of the event, see docs/events.md.")
 
 
-def show_event(event: StoredEvent, desk: GalleryDesk) -> ShownEvent:
-    """An event with names."""
+def names_another(event: StoredEvent) -> bool:
+    """Whether an event tells of a second camera, which not everybody who sees the first may see."""
+    return "from_camera" in event.data
+
+
+def show_event(event: StoredEvent, desk: GalleryDesk, actor: Actor) -> ShownEvent:
+    """An event with names, as far as an actor who may see its camera may know it."""
+    hidden = names_another(event) and not actor.sees(event.data["from_camera"])
     return ShownEvent(
         event_id=event.event_id, type=event.type, time_ns=event.time_ns,
         captured_at=_clock.text(event.time_ns),
@@ -53,5 +62,5 @@ def show_event(event: StoredEvent, desk: GalleryDesk) -> ShownEvent:
             ShownCandidate(person_id=uid, person=desk.name(uid) if uid else "", distance=distance)
             for uid, distance in event.candidates
         ],
-        details=event.data,
+        details={name: one for name, one in event.data.items() if not (hidden and name in _OF_ANOTHER)},
     )  # fmt: skip

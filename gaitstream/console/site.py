@@ -22,6 +22,7 @@ from gaitstream.console.live import LivePictures
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.sessions import Sessions
+from gaitstream.console.streams import OpenStreams
 from gaitstream.console.throttle import Throttle
 from gaitstream.console.verdicts import Verdicts
 from gaitstream.gallery.retention import DAY_NS
@@ -48,6 +49,7 @@ class ConsoleSite:
         live: pictures of now.
         jobs: work that takes a while.
         verdicts: what people said of matches.
+        streams: that browsers have open.
         tries: failed logins by address.
         tries_by_name: failed logins by user, from wherever.
     """
@@ -63,6 +65,7 @@ class ConsoleSite:
     live: LivePictures
     jobs: JobDesk
     verdicts: Verdicts
+    streams: OpenStreams = field(default_factory=OpenStreams)
     tries: Throttle = field(default_factory=lambda: Throttle(TRIES))
     tries_by_name: Throttle = field(default_factory=lambda: Throttle(TRIES_FROM_ANYWHERE))
     _feed: Feed | None = None
@@ -75,31 +78,34 @@ class ConsoleSite:
         Raises:
             ConsoleError: what was asked for is not safe, or a file cannot be opened.
             ConfigError: cams.yaml is wrong.
+            EventError: an address of the bus is none.
         """
         options.check()
         where, key = _gallery_of(options)
         accounts = Accounts(options.state)
         history = open_history(options.history or options.state / "history.db")
-        desk = GalleryDesk(where, key)
+        desk, health, hub = GalleryDesk(where, key), HealthBoard(), Hub()
         return cls(
             options=options,
             accounts=accounts,
             sessions=Sessions(accounts),
             history=history,
             desk=desk,
-            health=HealthBoard(),
-            hub=Hub(),
+            health=health,
+            hub=hub,
             jobs=JobDesk(options.state / "jobs"),
             verdicts=Verdicts(desk, history),
             album=Album(options.cameras),
             live=LivePictures(options.cameras),
+            _feed=Feed(options.bus, history, health, hub.publish) if options.bus is not None else None,
         )
 
     def start(self) -> None:
         """Begin to listen to the bus, and to delete what is past its time."""
-        if self.options.bus is not None:
-            self._feed = Feed(self.options.bus, self.history, self.health, self.hub.publish)
+        if self._feed is not None:
             self._feed.start()
+        if self.desk.configured and (problem := self.desk.problem()):
+            log.warning("%s", problem)
         if self.options.keep_days is not None:
             threading.Thread(target=self._prune, name="gaitstream-console-prune", daemon=True).start()
 

@@ -69,8 +69,8 @@ class ShownAppearance(ShownWalk):
 
 def list_visitors(site: ConsoleSite, actor: Actor) -> list[ShownVisitor]:
     """Visitors, the latest seen first."""
-    found = site.desk.call(actor.audit_name, visitors.visitors)
-    return [_shown(entry, actor) for entry in found if _may_know(entry, actor)]
+    found = site.desk.call(actor.audit_name, lambda gallery: visitors.visitors(gallery, actor.sees))
+    return [_shown(entry) for entry in found if _may_know(entry, actor)]
 
 
 def show_visitor(site: ConsoleSite, actor: Actor, visitor_id: str) -> VisitorDetails:
@@ -83,14 +83,14 @@ def show_visitor(site: ConsoleSite, actor: Actor, visitor_id: str) -> VisitorDet
     def work(gallery: Gallery) -> tuple[VisitorEntry, list[Sighting]]:
         with gallery.store.reading() as reading:
             _find(gallery, reading, visitor_id)
-        return visitors.show_visitor(gallery, visitor_id)
+        return visitors.show_visitor(gallery, visitor_id, actor.sees)
 
     entry, sightings = site.desk.call(actor.audit_name, work)
     if not _may_know(entry, actor):
         raise _nobody(visitor_id)
     site.desk.note(actor.audit_name, "viewed", person=visitor_id)
-    walks = [_walk(one.track) for one in sightings if actor.sees(one.track.camera)]
-    return VisitorDetails(**_shown(entry, actor).model_dump(), each_walk=walks)
+    walks = [_walk(one.track) for one in sightings]
+    return VisitorDetails(**_shown(entry).model_dump(), each_walk=walks)
 
 
 def promote(site: ConsoleSite, actor: Actor, visitor_id: str, person: str) -> ShownPromotion:
@@ -175,14 +175,13 @@ def _nobody(visitor_id: str) -> NotFoundError:
 
 
 def _may_know(entry: VisitorEntry, actor: Actor) -> bool:
-    return actor.cameras is None or any(map(actor.sees, entry.cameras))
+    return actor.cameras is None or entry.tracks > 0
 
 
-def _shown(entry: VisitorEntry, actor: Actor) -> ShownVisitor:
-    cameras = {camera: count for camera, count in entry.cameras.items() if actor.sees(camera)}
+def _shown(entry: VisitorEntry) -> ShownVisitor:
     return ShownVisitor(
         visitor_id=entry.uid, name=entry.name, first_ns=entry.first_ns, last_ns=entry.last_ns,
-        walks=sum(cameras.values()), cameras=cameras, expires_ns=entry.expires_ns, apart=list(entry.apart),
+        walks=entry.tracks, cameras=entry.cameras, expires_ns=entry.expires_ns, apart=list(entry.apart),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, Field
 
+from gaitstream.console.permissions import Actor
 from gaitstream.gallery.agreement import nearest_others
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.vault import Template
@@ -38,6 +39,7 @@ def show_templates(
     templates: Sequence[Template | Damage],
     pictures: Iterable[ShownPicture],
     thresholds: Mapping[str, float],
+    actor: Actor,
 ) -> list[ShownTemplate]:
     """Templates of one person in their order.
 
@@ -45,22 +47,35 @@ def show_templates(
         templates: of the person.
         pictures: of the person, in the order in which they were kept.
         thresholds: by model.
+        actor: who looks.
     """
     whole = [one for one in templates if not isinstance(one, Damage)]
     nearest, beside = nearest_others(whole), _beside(whole, pictures)
     damaged = [one for one in templates if isinstance(one, Damage)]
     shown = [
         ShownTemplate(
-            number=one.number, model=one.model, created_ns=one.created_ns, source=one.source,
+            number=one.number, model=one.model, created_ns=one.created_ns, source=_source(actor, one.source),
             picture=beside.get(one.number), nearest=nearest.get(one.number),
             threshold=thresholds.get(one.model),
         )
         for one in whole
     ]  # fmt: skip
     return shown + [
-        ShownTemplate(number=one.template, model=one.model, created_ns=0, source=one.source, damaged=True)
+        ShownTemplate(
+            number=one.template,
+            model=one.model,
+            created_ns=0,
+            source=_source(actor, one.source),
+            damaged=True,
+        )
         for one in damaged
     ]
+
+
+def _source(actor: Actor, source: str) -> str:
+    """Where a template came from; from where exactly is not told of cameras that the actor may not see."""
+    camera = source.partition(" #")[0]
+    return source if actor.cameras is None or camera in actor.cameras else "elsewhere"
 
 
 def _beside(templates: Iterable[Template], pictures: Iterable[ShownPicture]) -> dict[int, int]:

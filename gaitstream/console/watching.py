@@ -38,8 +38,10 @@ def all_pictures(request: Request, site: ConsoleSite, actor: Actor, camera: str)
 
     Raises:
         NotFoundError: the actor may not see it.
+        BusyError: the actor has too many streams open.
     """
     see_camera(actor, camera)
+    site.streams.check(actor)
     media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
     return StreamingResponse(_parts(request, site, actor, camera), media_type=media_type)
 
@@ -47,14 +49,16 @@ def all_pictures(request: Request, site: ConsoleSite, actor: Actor, camera: str)
 async def _parts(request: Request, site: ConsoleSite, actor: Actor, camera: str) -> AsyncIterator[bytes]:
     """Parts of a multipart answer until the run ends, the browser goes, or the session is over."""
     number, looked_s = 0, time.monotonic()
-    while True:
-        picture = await site.live.next(camera, number)
-        if picture is None:
-            return
-        number = picture.number
-        head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.data)}\r\n\r\n"
-        yield head.encode() + picture.data + b"\r\n"
-        if time.monotonic() - looked_s >= LOOK_S:
-            looked_s = time.monotonic()
-            if not await run_in_threadpool(still_holds, request, actor):
-                return
+    with site.streams.holding(actor):
+        while picture := await site.live.next(camera, number):
+            number = picture.number
+            yield _part(picture.data)
+            if time.monotonic() - looked_s >= LOOK_S:
+                looked_s = time.monotonic()
+                if not await run_in_threadpool(still_holds, request, actor):
+                    return
+
+
+def _part(jpeg: bytes) -> bytes:
+    head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    return head.encode() + jpeg + b"\r\n"

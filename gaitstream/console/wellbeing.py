@@ -85,10 +85,12 @@ def _run(name: str, run: RunHealth) -> ShownRun:
 
 def _camera(name: str, camera: CameraHealth) -> ShownCameraHealth:
     stats = camera.stats
+    state = camera.state or (stats.state if stats else "")
+    now = stats if state == "online" else None  # what was true when it was heard last is not now
     return ShownCameraHealth(
-        camera=name, state=camera.state or (stats.state if stats else ""), since_ns=camera.since_ns,
-        detail=camera.detail, outages=camera.outages, fps=stats.fps if stats else 0.0,
-        people=stats.people if stats else 0, frames=stats.frames if stats else 0,
+        camera=name, state=state, since_ns=camera.since_ns,
+        detail=camera.detail, outages=camera.outages, fps=now.fps if now else 0.0,
+        people=now.people if now else 0, frames=stats.frames if stats else 0,
         dropped=stats.dropped if stats else {}, latency_ms=camera.latency_ms,
         decide_p95_ms=quantile(camera.decide_ms, 0.95), reasons=camera.reasons(),
         suggestions=camera.suggestions(),

@@ -20,6 +20,7 @@ from gaitstream.config.schema import Camera, Config
 from gaitstream.console.clip_limits import check_clip
 from gaitstream.data import Image
 from gaitstream.errors import ConfigError, GaitstreamError
+from gaitstream.evidence.pictures import encode_crop
 from gaitstream.gallery.appearances import appearances, describe_appearance
 from gaitstream.gallery.names import clean_name
 from gaitstream.pipeline.enroll import (
@@ -37,8 +38,8 @@ from gaitstream.pipeline.visits import site_rule
 
 CPU_S = 900
 DATA_BYTES = 12 << 30
-FILE_BYTES = 4 << 30
-"""Engines that are compiled for the first time are files of this process, too."""
+FILE_BYTES = 32 << 30
+"""Engines that are compiled for the first time are files of this process, and so is the gallery in memory."""
 JOB, RESULT, PICTURE = "job.json", "result.json", "picture.jpg"
 
 
@@ -128,7 +129,8 @@ def enrol(config: Config, task: Task, folder: Path) -> JobResult:
     if walk is None:
         usable = [describe_walk(walk) for walk in walks if walk.usable]
         return JobResult(walks=usable, note="the clip shows several people; say which track is meant")
-    count = enroll_walk(config, person, walk, "an uploaded clip")
+    pictures = [encode_crop(crop) for crop in walk.pictures if crop.size]
+    count = enroll_walk(config, person, walk, "an uploaded clip", pictures)
     short = "" if walk.full else "of an incomplete window: a longer walk gives better ones"
     return JobResult(walks=[describe_walk(walk)], templates=count, note=short or note)
 

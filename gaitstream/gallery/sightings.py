@@ -13,6 +13,13 @@ from gaitstream.errors import GalleryError
 Floats = NDArray[np.float32]
 MOST_WINDOWS = 3
 """Windows kept of a track and model, spread over it: half precision, 8 KB each of 16 x 256."""
+_LONGEST_NUMBER = 18
+"""Digits of a track's number that every store holds."""
+
+
+def everywhere(_: str) -> bool:
+    """Every camera may be seen."""
+    return True
 
 
 class TrackRef(msgspec.Struct, frozen=True, array_like=True):
@@ -50,7 +57,7 @@ class TrackRef(msgspec.Struct, frozen=True, array_like=True):
         """
         run, _, rest = text.partition("/")
         camera, _, number = rest.rpartition("/")
-        if not run or not camera or not number.isdecimal():
+        if not run or not camera or not number.isdecimal() or len(number) > _LONGEST_NUMBER:
             raise GalleryError(
                 f"{text!r} names no track; give run/camera/track as events have them, "
                 "such as 1a2b3c4d/gate/17"

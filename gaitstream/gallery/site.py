@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -27,6 +27,7 @@ from gaitstream.gallery.base import ModelRow, Reading
 from gaitstream.gallery.calibration import fpir_at, fpir_interval, largest_threshold, per_person
 from gaitstream.gallery.gallery import Gallery, find_model
 from gaitstream.gallery.searches import Floats, part_distances
+from gaitstream.gallery.sightings import everywhere
 
 ENOUGH = 30
 """Strangers of a camera from which on it gets a threshold of its own, when the rate can be told from none."""
@@ -83,6 +84,11 @@ class SiteCalibration(msgspec.Struct, frozen=True, kw_only=True):
     stranger_distances: tuple[float, ...] = ()
     genuine_distances: tuple[float, ...] = ()
     cameras: dict[str, SiteCalibration] = {}
+
+    def only(self, sees: Callable[[str], bool]) -> SiteCalibration:
+        """The same without the thresholds of cameras that may not be seen."""
+        kept = {camera: one for camera, one in self.cameras.items() if sees(camera)}
+        return msgspec.structs.replace(self, cameras=kept)
 
 
 _CALIBRATION = msgspec.json.Decoder(SiteCalibration)
@@ -294,8 +300,14 @@ def describe_site(found: SiteCalibration) -> list[str]:
     return lines
 
 
-def drift_of(gallery: Gallery, model: str) -> list[str]:
-    """What is kept of a site's calibration, and how the site differs from it by now, a line each."""
+def drift_of(gallery: Gallery, model: str, sees: Callable[[str], bool] = everywhere) -> list[str]:
+    """What is kept of a site's calibration, and how the site differs from it by now, a line each.
+
+    Args:
+        gallery: whose.
+        model: whose threshold.
+        sees: which cameras may be told of.
+    """
     with gallery.store.reading() as reading:
         found = kept_calibration(gallery, reading, model)
     if found is None:
@@ -303,4 +315,4 @@ def drift_of(gallery: Gallery, model: str) -> list[str]:
     since = site_searches(gallery, model, found.time_ns)
     said = drift(found, [one.stranger for one in since], len(gallery.persons()))
     told = f"this site decides by a threshold of its own, {found.threshold:.4f}"
-    return [told, *describe_site(found), *([f"WARNING: {said}"] if said else [])]
+    return [told, *describe_site(found.only(sees)), *([f"WARNING: {said}"] if said else [])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,7 +21,7 @@ from gaitstream.gallery.base import Reading, SightingRow, Writing
 from gaitstream.gallery.gallery import Enrolment, Gallery, check_free
 from gaitstream.gallery.names import clean_name
 from gaitstream.gallery.records import PersonRecord, new_uid
-from gaitstream.gallery.sightings import Floats, Sighting, TrackRef, spread
+from gaitstream.gallery.sightings import Floats, Sighting, TrackRef, everywhere, spread
 
 MOST_TEMPLATES = 24
 """Of each model that a visitor brings along, spread over the sightings."""
@@ -72,27 +72,29 @@ class Promotion:
     tracks: list[TrackRef]
 
 
-def visitors(gallery: Gallery) -> list[VisitorEntry]:
-    """All visitors, the latest seen first."""
+def visitors(gallery: Gallery, sees: Callable[[str], bool] = everywhere) -> list[VisitorEntry]:
+    """All visitors by their walks on the cameras that may be seen, the latest seen first."""
     with gallery.store.reading() as reading:
         records = gallery.vault.records(reading)
         held: dict[str, list[Sighting]] = {uid: [] for uid, one in records.items() if one.visitor}
         for row in reading.sightings():
             if row.person in held:
                 held[row.person].append(gallery.vault.sighting(row))
-    entries = [_entry(uid, records, sightings) for uid, sightings in held.items()]
+    entries = [_entry(uid, records, _seen_by(sees, walks)) for uid, walks in held.items()]
     return sorted(entries, key=lambda entry: entry.last_ns, reverse=True)
 
 
-def show_visitor(gallery: Gallery, name: str) -> tuple[VisitorEntry, list[Sighting]]:
-    """A visitor and what was seen of them, oldest first.
+def show_visitor(
+    gallery: Gallery, name: str, sees: Callable[[str], bool] = everywhere
+) -> tuple[VisitorEntry, list[Sighting]]:
+    """A visitor and what was seen of them on the cameras that may be seen, oldest first.
 
     Raises:
         GalleryError: there is no such visitor.
     """
     with gallery.store.reading() as reading:
         uid, _ = find_visitor(gallery, reading, name)
-        sightings = [gallery.vault.sighting(row) for row in reading.sightings(uid)]
+        sightings = _seen_by(sees, [gallery.vault.sighting(row) for row in reading.sightings(uid)])
         return _entry(uid, gallery.vault.records(reading), sightings), sightings
 
 
@@ -278,6 +280,10 @@ def _sighting_of(gallery: Gallery, reading: Reading, track: TrackRef) -> tuple[S
         if sighting.track.key == track.key:
             return row, sighting
     return None
+
+
+def _seen_by(sees: Callable[[str], bool], sightings: Sequence[Sighting]) -> list[Sighting]:
+    return [one for one in sightings if sees(one.track.camera)]
 
 
 def _entry(uid: str, records: dict[str, PersonRecord], sightings: Sequence[Sighting]) -> VisitorEntry:

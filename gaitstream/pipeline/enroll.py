@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
 from gaitstream.gallery import Enrolment
+from gaitstream.gallery.sightings import spread
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.annotate import cut
 from gaitstream.pipeline.embed import Embedder, Filled
@@ -31,12 +30,17 @@ from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder
 from gaitstream.pipeline.source.video import NETWORK
+from gaitstream.pipeline.timed import stopping_after
 from gaitstream.telemetry.stats import CameraCounters
 
 Floats = NDArray[np.float32]
 CAMERA = "video"
 TRACKLET_STEP_S = 1 / 15
 """Time that is assumed between the pictures of a saved track."""
+MOST_PICTURES = 12
+FIRST_STEP = 5
+"""Frames from one picture of a walk to the next; twice as many each time there are too many pictures."""
+SHEET_PICTURES = 3
 SHEET_PX = 240
 """Height of the people in a picture of a track."""
 
@@ -50,7 +54,7 @@ class Walk:
         embeddings: windows by model: the full ones, or the last provisional one.
         fingerprints: by model.
         decision: the final one.
-        pictures: up to three crops over its life, BGR.
+        pictures: at most `MOST_PICTURES` crops, spread over its life, BGR.
     """
 
     track: int
@@ -73,14 +77,15 @@ class _WalkCollector(Observer):
     def __init__(self) -> None:
         self.walks: dict[int, Walk] = {}
         self._seen: dict[int, int] = {}
+        self._step: dict[int, int] = {}
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], _: Mapping[int, Decision]) -> None:
-        """Keep pictures: the 5th, 20th and 60th that is evidence."""
+        """Keep pictures of frames that are evidence."""
         for person in persons:
             if person.rejected is None:
                 count = self._seen[person.track] = self._seen.get(person.track, 0) + 1
-                if count in (5, 20, 60):
-                    self._walk(person.track).pictures.append(cut(frame.image, person).copy())
+                if count % self._step.get(person.track, FIRST_STEP) == 0:
+                    self._keep_picture(person.track, cut(frame.image, person).copy())
 
     def on_embedding(self, embedding: Embedding) -> None:
         """Keep full windows, or the latest provisional one."""
@@ -101,6 +106,13 @@ class _WalkCollector(Observer):
         walk = self._walk(state.track)
         walk.decision = decision
         walk.seconds = (state.last_ns - state.first_ns) / 1e9
+
+    def _keep_picture(self, track: int, crop: NDArray[np.uint8]) -> None:
+        walk = self._walk(track)
+        walk.pictures.append(crop)
+        if len(walk.pictures) > MOST_PICTURES:
+            walk.pictures = walk.pictures[1::2]  # the steps of which are whole ones of the next length
+            self._step[track] = 2 * self._step.get(track, FIRST_STEP)
 
     def _walk(self, track: int) -> Walk:
         return self.walks.setdefault(track, Walk(track))
@@ -198,7 +210,7 @@ def watch(
         if interrupt is not None:
             stack.enter_context(interrupt(pipeline.stop))
         if seconds is not None:
-            stack.enter_context(_stopping_after(pipeline, camera.id, seconds, config.sources.connect_s))
+            stack.enter_context(stopping_after(pipeline, seconds, 2 * config.sources.connect_s))
         outcome = pipeline.run()
         stats = pipeline.snapshot().cameras[camera.id]
     if outcome.failed:
@@ -207,30 +219,6 @@ def watch(
         raise SourceError(stats.reason or f"{camera.url}: no picture came")
     walks = sorted(collector.walks.values(), key=lambda walk: walk.track)
     return Watched(walks, "" if walks else _why_none(stats))
-
-
-@contextmanager
-def _stopping_after(pipeline: Pipeline, camera: str, seconds: float, connect_s: float) -> Iterator[None]:
-    """Stop a pipeline some time after its camera's first picture, or when none came for long."""
-    over = threading.Event()
-
-    def stop() -> None:
-        started_s, first_s = time.monotonic(), None
-        while not over.wait(0.1):
-            now_s = time.monotonic()
-            if first_s is None and pipeline.stats.camera(camera).analysed:
-                first_s = now_s
-            if now_s - (first_s or started_s) > (seconds if first_s else 2 * connect_s):
-                pipeline.stop("shutdown")
-                return
-
-    thread = threading.Thread(target=stop, name="gaitstream-enough", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _why_none(stats: CameraCounters) -> str:
@@ -334,8 +322,15 @@ def choose(walks: Sequence[Walk], track: int | None) -> Walk | None:
     return usable[0] if len(usable) == 1 else None
 
 
-def enroll_walk(config: Config, person: str, walk: Walk, source: str) -> int:
+def enroll_walk(config: Config, person: str, walk: Walk, source: str, pictures: Sequence[bytes] = ()) -> int:
     """Put a walk's windows of all models into the configured gallery, made when missing; all or nothing.
+
+    Args:
+        config: names the gallery.
+        person: the name; whoever has it already gets the templates added.
+        walk: with something to enrol.
+        source: where it came from, free of credentials.
+        pictures: JPEGs of the walk, in the order of time, to be kept beside the templates.
 
     Returns:
         How many templates were added.
@@ -344,10 +339,11 @@ def enroll_walk(config: Config, person: str, walk: Walk, source: str) -> int:
         ConfigError: no gallery is configured.
         GalleryError: the gallery was filled by another model.
     """
+    windows = {model: np.stack(parts) for model, parts in walk.embeddings.items() if parts}
+    beside = {next(iter(windows), ""): pictures}
     enrolments = [
-        Enrolment(person, model, walk.fingerprints[model], np.stack(parts), source)
-        for model, parts in walk.embeddings.items()
-        if parts
+        Enrolment(person, model, walk.fingerprints[model], held, source, beside.get(model, ()))
+        for model, held in windows.items()
     ]
     gallery = open_configured(config, create=True)
     if gallery is None:
@@ -376,13 +372,14 @@ def describe_walk(walk: Walk) -> dict[str, Any]:
 
 
 def save_pictures(walks: Sequence[Walk], folder: Path) -> dict[int, Path]:
-    """Write a picture of each track: its crops side by side."""
+    """Write a picture of each track: some of its crops side by side."""
     import cv2
 
     make_folder(folder)
     paths = {}
     for walk in walks:
-        crops = [crop for crop in walk.pictures if crop.size]
+        whole = [crop for crop in walk.pictures if crop.size]
+        crops = [whole[index] for index in spread(len(whole), SHEET_PICTURES)]
         if not crops:
             continue
         scaled = [

@@ -30,6 +30,7 @@ from gaitstream.pipeline.annotate import cut, draw
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.observe import DecisionLog, Observer
+from gaitstream.telemetry.stats import Stats
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -43,11 +44,13 @@ RETRY_S = 30.0
 """After a fault, such as a full disk, saving is tried again at this pause; the run goes on meanwhile."""
 SWEEP_S = 60.0
 """Pause between looks at what has grown too old or too much."""
-_OURS = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}(\.mp4)?")
+_OURS = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6,8}(\.mp4)?")
 
 
 class Shelf:
     """The folder one saver writes to: names of this run, modes, and what is kept for how long.
+
+    Names carry `run`, the id of the run in its events, or one of their own until the run begins.
 
     Args:
         folder: made when missing.
@@ -202,6 +205,10 @@ class VideoSaver(Observer):
         self._open: dict[str, _Video] = {}
         self._paused_s: dict[str, float] = {}
 
+    def on_begin(self, run: str, _models: Mapping[str, str], _config: Config, _stats: Stats) -> None:
+        """Name what follows after the run."""
+        self._shelf.run = run
+
     def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:
         """Append the frame."""
         if time.monotonic() < self._paused_s.get(frame.camera, 0.0):
@@ -261,6 +268,10 @@ class TrackletSaver(Observer):
         self._pictures: dict[tuple[str, int], dict[int, bytes]] = defaultdict(dict)
         self._every: dict[tuple[str, int], int] = {}
         self._seen: dict[tuple[str, int], int] = defaultdict(int)
+
+    def on_begin(self, run: str, _models: Mapping[str, str], _config: Config, _stats: Stats) -> None:
+        """Name what follows after the run."""
+        self._shelf.run = run
 
     def on_frame(self, frame: Frame, persons: Sequence[Person], _: Mapping[int, Decision]) -> None:
         """Keep a crop of everybody who is evidence, when it is their turn."""

@@ -17,10 +17,12 @@ from gaitstream.pipeline.known import DecisionLimits
 K = TypeVar("K")
 """What names a person: an index of the running gallery, or an id."""
 
-FAR = 1.5
-"""Distances beyond this many thresholds are those of strangers, and of people whose gait is not seen."""
+FAR = 1.35
+"""Distances beyond this many thresholds are those of strangers, and of people whose gait is not seen: fewer
+than 1 in 200 of enrolled people's tracklets are (`scripts/derive_limits.py`, docs/tuning.md)."""
 SMALL_PX = 85.0
-"""A third of the 256 pixels of height that the models look at: what is smaller is mostly interpolated."""
+"""Under a third of the 256 pixels of height that the models look at distances grow; where is measured by the
+same script, and depends on the pose model."""
 SPOILS_GAIT = frozenset(
     (Reason.LEGS_HIDDEN, Reason.TOO_DARK, Reason.BLURRED, Reason.TRUNCATED, Reason.OCCLUDED,
      Reason.LOW_POSE_SCORE, Reason.TOO_SMALL)

@@ -45,7 +45,7 @@ def liveness(snapshot: Snapshot, now_s: float | None = None) -> Health:
 
 def readiness(snapshot: Snapshot) -> Health:
     """Whether pictures come from at least one camera, and events get into the journal."""
-    cameras = {name: camera.state for name, camera in snapshot.cameras.items()}
+    cameras = {name: camera.state for name, camera in snapshot.cameras.items() if not camera.removed}
     seeing = "online" in cameras.values()
     if not seeing:
         status = "no camera is online"

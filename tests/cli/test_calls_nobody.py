@@ -84,6 +84,14 @@ def test_a_run_speaks_to_its_cameras_alone(runtime: str, tmp_path: Path) -> None
     assert contacted(command, tmp_path) == []
 
 
+@pytest.mark.slow
+def test_worker_processes_speak_to_the_cameras_alone(tmp_path: Path) -> None:
+    cams = site(tmp_path, "openvino")
+    cams.write_text(cams.read_text().replace("models:", "- {id: b, url: 'synth://yard?seconds=1'}\nmodels:"))
+    command = gaitstream("run", "--cameras", str(cams), "--no-table", "--workers", "2")
+    assert contacted(command, tmp_path) == []
+
+
 def test_doctor_speaks_to_nobody(tmp_path: Path) -> None:
     assert contacted(gaitstream("doctor"), tmp_path) == []
 

@@ -146,3 +146,23 @@ def _log_in(client: httpx.Client, password: str) -> None:
     assert match is not None
     form = {"csrf": match[1], "name": "admin", "password": password}
     assert client.post("/login", data=form).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--port", "99999"), "1 to 65535"),
+        (("--port", "{taken}"), "cannot be listened on"),
+        (("--events", "nonsense"), "give addresses as tcp://127.0.0.1:5556"),
+    ],
+)
+def test_a_console_that_cannot_begin_says_what_to_give_instead(
+    gaitstream: Run, tmp_path: Path, words: tuple[str, str], told: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused, _, said = gaitstream(
+            "console", *(word.format(taken=port) for word in words), "--state", str(tmp_path),
+            *(() if "--port" in words else ("--port", "0")),
+        )  # fmt: skip
+    assert (refused, told in said) == (1, True), said

@@ -167,6 +167,18 @@ def test_the_unit_file_is_one_and_its_command_is_ours(tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if "gaitstream" in line] == []
 
 
+def test_the_unit_leaves_the_service_little(tmp_path: Path) -> None:
+    """By systemd's own rating: 0 is a service that may do nothing, 10 one that may do all."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd-analyze here: apt-get install systemd")
+    done = subprocess.run(
+        [analyze, "security", "--offline=yes", "--threshold=29", "--no-pager", str(UNIT)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_compose_file_runs_our_command_and_asks_for_our_health() -> None:
     service = yaml.safe_load(COMPOSE.read_text())["services"]["gaitstream"]
     assert build_parser().parse_args(service["command"]).metrics_port == 9464
@@ -174,6 +186,16 @@ def test_the_compose_file_runs_our_command_and_asks_for_our_health() -> None:
     compile(service["healthcheck"]["test"][-1], "healthcheck", "exec")
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert f"GAITSTREAM_CACHE={service['environment']['GAITSTREAM_CACHE']}" in dockerfile
+
+
+def test_the_compose_file_is_one_by_the_specification(tmp_path: Path) -> None:
+    """By the schema of Compose itself; a wrong key is noticed."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(COMPOSE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(COMPOSE.read_text().replace("stop_grace_period", "stop_grace"))
+    assert subprocess.run([*command, str(wrong)], capture_output=True, check=False).returncode == 1
 
 
 def test_the_page_and_the_commands_say_the_same_exit_codes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import PERMISSIONS, Permission, Role
 from gaitstream.console.sessions import IDLE_S, LONGEST_S, Sessions
 from gaitstream.console.site import ConsoleSite
-from gaitstream.console.throttle import FORGOTTEN_S, Throttle
+from gaitstream.console.throttle import FORGOTTEN_S, Throttle, network_of
 from gaitstream.console.throttle import LONGEST_S as LONGEST_WAIT_S
 from gaitstream.errors import ConsoleError
 from tests.console.conftest import BASE, PASSWORD, Browser, csrf_of, log_in
@@ -106,16 +108,70 @@ def test_a_cookie_that_was_not_signed_here_is_nothing(accounts: Accounts) -> Non
 def test_wrong_passwords_wait_longer_and_longer_until_all_is_forgotten() -> None:
     clock = Clock()
     throttle = Throttle(3, clock)
+    assert [throttle.begin("here") for _ in range(3)] == [0, 0, 0]
     waits = []
-    for _ in range(20):
-        throttle.failed("here")
-        waits.append(throttle.wait_s("here"))
-    assert waits[:6] == [0, 0, 2, 4, 8, 16]
+    for _ in range(12):
+        waits.append(throttle.begin("here"))
+        clock.now_s += waits[-1]
+        assert throttle.begin("here") == 0
+    assert waits[:4] == [2, 4, 8, 16]
     assert max(waits) == LONGEST_WAIT_S
-    assert throttle.wait_s("elsewhere") == 0
+    assert throttle.begin("elsewhere") == 0
     clock.now_s += FORGOTTEN_S + 1
-    throttle.failed("here")
-    assert throttle.wait_s("here") == 0
+    assert [throttle.begin("here") for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_password_of_ones_own_does_not_help_to_guess_those_of_others() -> None:
+    throttle = Throttle(3, Clock())
+    for name in ("ada", "ben", "cleo"):
+        assert throttle.begin("here", name) == 0
+    throttle.passed("here", "mine")
+    assert throttle.begin("here", "ada") > 0
+    throttle.passed("here", "ben")
+    assert throttle.begin("here", "ada") == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "counts_for"),
+    [("10.0.0.7", "10.0.0.7"), ("::ffff:10.0.0.7", "10.0.0.7"), ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+     ("fe80::1%eth0", "fe80::/64"), ("testclient", "testclient")],
+)  # fmt: skip
+def test_a_network_of_addresses_is_one_guesser(address: str, counts_for: str) -> None:
+    assert network_of(address) == counts_for
+
+
+def test_many_guesses_at_once_are_no_more_than_one_after_the_other(
+    anonymous: TestClient, site: ConsoleSite
+) -> None:
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    csrf = csrf_of(anonymous.get("/login").text)
+
+    def guess(number: int) -> int:
+        form = {"csrf": csrf, "name": "ada", "password": f"wrong password {number}"}
+        return int(anonymous.post("/login", data=form).status_code)
+
+    with ThreadPoolExecutor(16) as guessers:
+        answers = Counter(guessers.map(guess, range(40)))
+    assert answers == {401: 5, 429: 35}
+
+
+def test_whoever_has_a_session_cannot_guess_its_password_for_long(browser: Browser) -> None:
+    client = browser()
+    asked = {"current": "not this one at all", "new": "another password"}
+    answers = [client.put("/api/v1/self/password", json=asked).status_code for _ in range(7)]
+    assert answers == [403] * 5 + [429] * 2
+    form = {"old": "not this one at all", "new": "another password"}
+    assert client.post("/account/password", data=form).status_code == 429
+
+
+def test_a_login_ends_the_session_before_it(browser: Browser, app: FastAPI) -> None:
+    client = browser()
+    before = client.cookies["gaitstream_session"]
+    csrf = client.headers["X-CSRF-Token"]
+    form = {"csrf": csrf, "name": "operator", "password": PASSWORD}
+    assert client.post("/login", data=form).status_code == 303
+    thief = TestClient(app, base_url=BASE, cookies={"gaitstream_session": before})
+    assert thief.get("/api/v1/events").status_code == 401
 
 
 def test_brute_force_at_the_door_is_slowed_down_also_for_who_knows_the_password(
@@ -327,3 +383,14 @@ def test_loopback_and_proxies_are_taken(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8"):
         ConsoleOptions(tmp_path, host=host).check()
     ConsoleOptions(tmp_path, host="0.0.0.0", trusted_proxies=("10.0.0.1",)).check()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("::1", "[::1]:8470"), ("127.8.8.8", "127.8.8.8:8470"), ("127.0.0.1", "localhost")]
+)
+def test_the_address_that_is_listened_on_is_answered(tmp_path: Path, host: str, address: str) -> None:
+    site = ConsoleSite.open(ConsoleOptions(tmp_path, host=host))
+    client = TestClient(create_app(site), base_url=BASE)
+    assert client.get("/login", headers={"Host": address}).status_code == 200
+    assert client.get("/login", headers={"Host": "evil.example"}).status_code == 400
+    site.close()

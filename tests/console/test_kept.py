@@ -134,6 +134,16 @@ def test_a_camera_page_goes_through_its_last_minutes(browser: Browser, site: Con
     assert client.get("/live/gate/last").headers["location"].endswith(str(START_NS + 29 * S_NS))
 
 
+def test_a_camera_that_was_read_to_its_end_is_in_no_trouble(browser: Browser, site: ConsoleSite) -> None:
+    site.health.note(
+        CameraOffline(run="r", time_ns=START_NS, camera="gate", cause="end_of_stream", detail="")
+    )
+    client = browser()
+    [shown] = client.get("/api/v1/health").json()["cameras"]
+    assert (shown["state"], shown["fps"], shown["outages"]) == ("ended", 0.0, 0)
+    assert "is offline" not in client.get("/health").text
+
+
 def test_whoever_is_enrolled_from_an_event_has_its_pictures_beside_the_templates(
     browser: Browser, kept: Kept
 ) -> None:

@@ -125,9 +125,9 @@ def say(client: TestClient, event_id: str, what: str) -> Any:
 def test_a_match_takes_two_people_and_no_token_makes_one_person_two(
     browser: Browser, site: ConsoleSite, app: Any
 ) -> None:
-    event = final(1)
-    site.history.add([event])
     one, other = browser(Role.OPERATOR, "one"), browser(Role.OPERATOR, "other")
+    event = final(1, person_id=uid_of(one, "Ada"))
+    site.history.add([event])
     assert say(one, event.event_id, "confirm").json()["state"] == "proposed"
     assert say(one, event.event_id, "confirm").status_code == 409
     token = site.accounts.new_token("one", "robot", frozenset(_all_of("one", site)))
@@ -170,6 +170,15 @@ def test_only_a_final_answer_with_a_name_can_be_confirmed(
 ) -> None:
     site.history.add([event])
     assert say(browser(), event.event_id, "confirm").status_code == 422
+
+
+def test_of_whoever_was_forgotten_elsewhere_no_match_waits(browser: Browser, site: ConsoleSite) -> None:
+    """Their id is in the journals still, from which a history is made anew."""
+    event = final(1, person=None, person_id="c" * 20)
+    site.history.add([event])
+    assert browser().get("/api/v1/events", params={"waits": "true"}).json()["events"] == []
+    assert not site.history.page(EventFilter(waits=True), 5).events
+    assert 'data-press="c"' not in browser().get(f"/events/{event.event_id}").text
 
 
 def test_a_viewer_confirms_nothing(browser: Browser, site: ConsoleSite) -> None:

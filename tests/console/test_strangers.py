@@ -123,6 +123,17 @@ def test_thresholds_are_shown_and_chosen_by_administrators(app: FastAPI, site: C
     assert client.post("/api/v1/calibration/other", json={}).status_code == 404
 
 
+def test_a_threshold_of_the_file_is_told_as_the_one_in_use(app: FastAPI, site: ConsoleSite) -> None:
+    client = client_of(app, site)
+    assert "cams.yaml sets" not in client.get("/calibration").text
+    path = site.config_path()
+    path.write_text(path.read_text().replace("key: none,", "key: none, threshold: 0.777, margin: 0.055,"))
+    page = client.get("/calibration").text
+    assert "cams.yaml sets gallery.threshold to 0.777" in page
+    assert "in use 0.777" in page
+    assert "<dd>0.055</dd>" in page
+
+
 def test_a_threshold_from_the_site_is_tried_kept_and_asked_about(app: FastAPI, site: ConsoleSite) -> None:
     with Gallery(site.options.state.parent / "people.gallery", key="none") as opened:
         note(opened, *(sighting(number, 100 + number) for number in range(20, 50)))

@@ -34,8 +34,6 @@ from gaitstream.gallery import Gallery
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
 from gaitstream.gallery.visiting import VisitorBook
-from gaitstream.pipeline.known import DecisionLimits
-from gaitstream.pipeline.verdict import Sightings, weigh
 from tests.console.kept import FINGERPRINT, MODEL, S_NS, Floats, keep_evidence, keep_minutes
 
 PASSWORD = "correct horse battery"
@@ -78,22 +76,6 @@ class World:
         """The last word on a new track, now: a person, or a stranger."""
         self.track += 1
         return final(self.people, camera, self.track, time.time_ns(), person, **fields)
-
-    def decide(self, camera: str, window: Floats) -> IdentityFinal:
-        """What a run with this gallery says of somebody's window `[parts, dim]`."""
-        with Gallery(self.gallery, key="none") as gallery:
-            matcher = gallery.matcher(MODEL, FINGERPRINT)
-            distances = matcher.distances(window)
-            threshold, margin = gallery.thresholds(MODEL)
-            uids = {entry.name: entry.uid for entry in gallery.persons()}
-        ranked = sorted(zip(distances, matcher.names, strict=True))
-        verdict = weigh(ranked, (), DecisionLimits(threshold, margin or 0.0), Sightings(40))
-        self.people = uids
-        near = [(name, float(distance)) for distance, name in ranked[:5]]
-        return self.final(
-            camera, verdict.person or "", distance=verdict.distance, margin=verdict.margin,
-            threshold=threshold, candidates=tuple(near), candidate_ids=tuple(uids[name] for name, _ in near),
-        )  # fmt: skip
 
     def note_visitor(self, person: int, cameras: Sequence[str]) -> str:
         """Let a stranger walk past some cameras; what the visitor is called."""

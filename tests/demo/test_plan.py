@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from gaitstream.cli import build_parser
+from gaitstream.cli.commands.synth import plan_of
 from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import parse_address, to_url
@@ -63,3 +65,11 @@ def test_who_walks_on_is_seen_from_where_they_were() -> None:
     again = parse_address(to_url(plan.enrolment(2, attempt=1)))
     assert again.start == plan.enrol_seconds
     assert again.only == (2,)
+
+
+@pytest.mark.parametrize(
+    ("words", "live"),
+    [([], True), (["--wait"], False), (["--console"], False), (["--console", "--no-wait"], True)],
+)
+def test_cameras_wait_where_it_was_asked_for_and_for_the_console(words: list[str], live: bool) -> None:
+    assert plan_of(build_parser().parse_args(["demo", *words])).live is live

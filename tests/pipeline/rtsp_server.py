@@ -3,7 +3,8 @@
     /usr/bin/python3 rtsp_server.py PORT [--password PASSWORD]
 
 Mounts: /a and /b (320 x 240, 15 fps), /changing (changes its resolution every second), /lossy (coded frames
-go missing). With a password the user is `viewer`. Prints `ready` when it listens.
+go missing), /split (key frames come in two slices with parameter sets between them). With a password the
+user is `viewer`. Prints `ready` when it listens.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-fo
 SIZES = ((320, 240), (480, 360))
 PIPELINE = (
     "( videotestsrc is-live=true pattern=ball ! videoscale ! capsfilter name=size caps={caps} "
-    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 {extra} "
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 threads={slices} {extra} "
     "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
 )
 
@@ -64,10 +65,11 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(args.port)
     factories = []
-    for mount in ("a", "b", "changing", "lossy"):
+    for mount in ("a", "b", "changing", "lossy", "split"):
         factory = GstRtspServer.RTSPMediaFactory()
         extra = "! identity drop-probability=0.2" if mount == "lossy" else ""
-        factory.set_launch(PIPELINE.format(caps=caps(SIZES[0]), extra=extra))
+        slices = 2 if mount in ("lossy", "split") else 1
+        factory.set_launch(PIPELINE.format(caps=caps(SIZES[0]), extra=extra, slices=slices))
         factory.set_shared(True)
         if mount == "changing":
             factory.connect("media-configure", change_size)

@@ -125,8 +125,9 @@ def person(track: int, height: float, rejected: Reason | None = None) -> Person:
     ("distance", "height", "rejected", "reason"),
     [
         (0.9, 200, None, None),
-        (1.3, 200, None, Reason.BELOW_THRESHOLD),
-        (1.3, 60, Reason.LEGS_HIDDEN, Reason.BELOW_THRESHOLD),
+        (1.2, 200, None, Reason.BELOW_THRESHOLD),
+        (1.2, 60, Reason.LEGS_HIDDEN, Reason.BELOW_THRESHOLD),
+        (1.4, 60, Reason.LEGS_HIDDEN, Reason.LEGS_HIDDEN),
         (1.8, 200, None, Reason.BELOW_THRESHOLD),
         (1.8, 200, Reason.LEGS_HIDDEN, Reason.LEGS_HIDDEN),
         (1.8, 200, Reason.STANDING, Reason.BELOW_THRESHOLD),

@@ -12,11 +12,13 @@ import av
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Saving
+from gaitstream.config.schema import Camera, Config, Saving
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Frame, Person, Reason, Status
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.identify import TrackState
-from gaitstream.pipeline.saving import TrackletSaver, VideoSaver, folder_name, too_much
+from gaitstream.pipeline.runner import Pipeline
+from gaitstream.pipeline.saving import Shelf, TrackletSaver, VideoSaver, folder_name, too_much
 
 NOW_NS = 1_790_000_000 * 10**9
 BOX = np.array([10, 10, 40, 100], np.float32)
@@ -54,6 +56,24 @@ def test_runs_do_not_touch_each_others_files_and_these_are_for_their_owner(tmp_p
     assert first.read_bytes() == data
     for path in (*paths, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "gate"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_what_is_saved_is_named_after_the_run_of_the_events(tmp_path: Path) -> None:
+    config = Config(cameras=[Camera(id="gate", url=SecretUrl("synth://yard?seconds=1&width=64&height=48"))])
+    video_saver, saver = VideoSaver(tmp_path, {}), TrackletSaver(tmp_path, most=1)
+    with Pipeline(config, observers=[video_saver, saver], run="0a1b2c3d") as pipeline:
+        pipeline.run()
+        [video] = (tmp_path / "gate").glob("*.mp4")
+    assert video.stem.endswith("Z-0a1b2c3d")
+    saver.on_frame(frame(0), [Person("gate", 1, 0, 0, BOX, 1.0)], {})
+    saver.on_track_ended(TrackState("gate", 1, 0, 1, BOX), decision("Ada"), "lost")
+    [folder] = (tmp_path / "gate").glob("*Z-0a1b2c3d")
+    old = tmp_path / "gate" / "20200101T000000Z-0a1b2c.mp4"  # of an earlier version
+    old.touch()
+    os.utime(old, (1, 1))
+    Shelf(tmp_path, Saving(keep_days=1)).sweep()
+    assert folder.exists()
+    assert not old.exists()
 
 
 def test_a_video_plays_at_the_pace_of_its_captures(tmp_path: Path) -> None:

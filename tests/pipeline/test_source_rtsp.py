@@ -190,6 +190,19 @@ def test_lost_packets_do_not_stop_a_camera(server: Server, watch: Callable[..., 
     assert camera.states() == [State.ONLINE]
 
 
+def test_pictures_that_a_server_takes_apart_are_counted_and_named(
+    server: Server, watch: Callable[..., Watched], caplog: pytest.LogCaptureFixture
+) -> None:
+    """FFmpeg makes two pictures of one; a second one of the same time would end all tracks."""
+    camera = watch("split", server.url("split"))
+    until(lambda: camera.reader.counters.corrupt >= 3, 20.0, camera)
+    assert camera.states() == [State.ONLINE]
+    assert len([one for one in caplog.records if "two pictures with one time" in one.getMessage()]) == 1
+    whole = watch("whole", server.url("b"))
+    until(lambda: whole.taken >= 40, 20.0, whole)
+    assert whole.reader.counters.corrupt == 0
+
+
 def test_wrong_credentials_are_named_and_not_shown(
     watch: Callable[..., Watched], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -125,6 +125,8 @@ def test_health_says_whether_loops_turn_and_cameras_see(stats: Stats, server: Te
     stats.turn()
     stats.camera('ga"te\\').state = "online"
     assert (get(server, "/healthz")[0], get(server, "/readyz")[0]) == (200, 200)
+    stats.camera("taken out").removed = True
+    assert "taken out" not in json.loads(get(server, "/readyz")[1])["cameras"]
     stats.now.events_waiting = 3
     assert get(server, "/readyz")[0] == 503
     stats.now.turned_s -= STALLED_S + 1

@@ -7,6 +7,7 @@ import getpass
 import logging
 import secrets
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from gaitstream.cli.console import PORT
@@ -17,7 +18,7 @@ from gaitstream.console.embedded import Companion, tell_first_password
 from gaitstream.console.feed import Bus
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import PERMISSIONS, Permission, Role
-from gaitstream.console.serving import address_of, serve
+from gaitstream.console.serving import address_of, free_port, serve
 from gaitstream.errors import ConfigError
 from gaitstream.events.wire import DEFAULT_ENDPOINT
 
@@ -29,6 +30,7 @@ def serve_console(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     options = options_of(args)
     options.check()
+    options = replace(options, port=options.port or free_port())
     tell_first_password(options.state)
     print(f"console at {address_of(options)}", flush=True)
     serve(options)
@@ -37,7 +39,8 @@ def serve_console(args: argparse.Namespace) -> int:
 
 def companion_of(args: argparse.Namespace) -> Companion:
     """The console that `gaitstream run --console` starts beside the run."""
-    return Companion(args.cameras, state_of(args), args.console_port or PORT)
+    port = PORT if args.console_port is None else args.console_port or free_port()
+    return Companion(args.cameras, state_of(args), port)
 
 
 def options_of(args: argparse.Namespace) -> ConsoleOptions:

@@ -41,6 +41,12 @@ def synth(args: argparse.Namespace) -> int:
     return 0
 
 
+def plan_of(args: argparse.Namespace) -> DemoPlan:
+    """Who walks where; for the console, which shows it afterwards, the cameras wait unless told otherwise."""
+    wait = args.console if args.wait is None else args.wait
+    return DemoPlan(seed=args.seed, seconds=args.seconds, live=not wait, gait=_recognizers(args.gait))
+
+
 def _recognizers(named: list[str] | None) -> tuple[str, ...]:
     """The families of the packaged recognizers that are asked for, each once.
 
@@ -60,9 +66,8 @@ def _recognizers(named: list[str] | None) -> tuple[str, ...]:
 def demo(args: argparse.Namespace) -> int:
     """Run the demo and say how it went."""
     command = shlex.join(["gaitstream", *sys.argv[1:]])
-    plan = DemoPlan(seed=args.seed, seconds=args.seconds, live=not args.wait, gait=_recognizers(args.gait))
     console = Console(highlight=False)
-    options = DemoOptions(plan, args.out, args.view, args.port, args.console, command)
+    options = DemoOptions(plan_of(args), args.out, args.view, args.port, args.console, command)
 
     def tell(record: DemoRecord, result: DemoScore) -> None:
         for line in summary(record, result):

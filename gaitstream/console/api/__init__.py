@@ -48,6 +48,7 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     401: {"model": Fault, "description": "Nobody is logged in, or the token is not known."},
     403: {"model": Fault, "description": "The actor may not do this."},
     404: {"model": Fault, "description": "There is no such thing, or the actor may not know of it."},
+    408: {"model": Fault, "description": "The request came too slowly."},
     409: {"model": Fault, "description": "It does not go with what is there."},
     413: {"model": Fault, "description": "The request is too large."},
     422: {"model": Fault, "description": "A value is not allowed."},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from gaitstream.console import users
 from gaitstream.console.access import AccountWriter, CurrentActor, CurrentSite
 from gaitstream.console.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, Token, User
 from gaitstream.console.permissions import Permission, Role
+from gaitstream.console.proving import prove
 from gaitstream.console.refusals import ForbiddenError
 from gaitstream.console.site import ConsoleSite
 
@@ -101,11 +102,11 @@ def show_self(actor: CurrentActor) -> Self:
 
 
 @router.put("/self/password", status_code=204)
-def set_own_password(site: CurrentSite, actor: CurrentActor, asked: NewPassword) -> None:
+def set_own_password(request: Request, site: CurrentSite, actor: CurrentActor, asked: NewPassword) -> None:
     """Change one's own password; all sessions end."""
     if actor.token:
         raise ForbiddenError("a token cannot change the password of its user; log in")
-    if site.accounts.check(actor.name, asked.current) is None:
+    if prove(site, request, actor.name, asked.current) is None:
         raise ForbiddenError("this is not the current password")
     site.accounts.set_password(actor.name, asked.new)
 

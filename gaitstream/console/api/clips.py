@@ -37,10 +37,8 @@ JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 @router.post("/clips/identify", status_code=202, openapi_extra=BODY)
 async def identify(request: Request, site: CurrentSite, actor: ClipSender) -> ShownJob:
     """Find out who walks in a clip."""
-    job_id, folder = site.jobs.new_folder()
-    clip = folder / "clip"
-    await clips.receive_clip(request, clip)
-    return await run_in_threadpool(clips.identify, site, actor, job_id, clip)
+    async with clips.receive_clip(request, site) as (job_id, clip):
+        return await run_in_threadpool(clips.identify, site, actor, job_id, clip)
 
 
 @router.post("/clips/enrol", status_code=202, openapi_extra=BODY)
@@ -52,10 +50,8 @@ async def enrol(
     track: Annotated[int | None, Query(ge=0, lt=1 << 31)] = None,
 ) -> ShownJob:
     """Enrol somebody from a clip. Where several walk in it, send it again with the `track` that is meant."""
-    job_id, folder = site.jobs.new_folder()
-    clip = folder / "clip"
-    await clips.receive_clip(request, clip)
-    return await run_in_threadpool(clips.enrol, site, actor, job_id, clip, person, track)
+    async with clips.receive_clip(request, site) as (job_id, clip):
+        return await run_in_threadpool(clips.enrol, site, actor, job_id, clip, person, track)
 
 
 @router.post("/clips/search", status_code=202, openapi_extra=BODY)
@@ -68,17 +64,15 @@ async def search(
 ) -> ShownJob:
     """Find out where one of a clip was seen before. Where several walk, send it again with the `track`."""
     actor.need(Permission.VISITORS_READ)
-    job_id, folder = site.jobs.new_folder()
-    clip = folder / "clip"
-    await clips.receive_clip(request, clip)
     since_ns = time.time_ns() - days * DAY_NS
-    return await run_in_threadpool(clips.search, site, actor, job_id, clip, since_ns, track)
+    async with clips.receive_clip(request, site) as (job_id, clip):
+        return await run_in_threadpool(clips.search, site, actor, job_id, clip, since_ns, track)
 
 
 @router.get("/jobs/{job_id}")
 def show_job(site: CurrentSite, actor: CurrentActor, job_id: JobId) -> ShownJob:
     """How far a job of one's own is, and what came of it."""
-    return site.jobs.find(actor, job_id).shown()
+    return site.jobs.find(actor, job_id).shown(actor)
 
 
 @router.get("/jobs/{job_id}/pictures/{name}", response_class=Response)

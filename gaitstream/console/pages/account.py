@@ -13,6 +13,7 @@ from gaitstream.console.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, Tok
 from gaitstream.console.pages.login import set_cookie
 from gaitstream.console.pages.moving import go_to
 from gaitstream.console.permissions import Actor, Permission
+from gaitstream.console.proving import prove
 from gaitstream.console.refusals import ForbiddenError
 from gaitstream.console.rendering import render
 from gaitstream.console.site import ConsoleSite
@@ -67,7 +68,7 @@ def change_password(
 ) -> Response:
     """Change the password; sessions elsewhere are over then."""
     _no_token(actor)
-    user = site.accounts.check(actor.name, old)
+    user = prove(site, request, actor.name, old)
     if user is None:
         raise ConsoleError("this is not the password you have now")
     site.accounts.set_password(actor.name, new)

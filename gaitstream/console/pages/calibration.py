@@ -10,6 +10,7 @@ from fastapi import APIRouter, Form, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
+from gaitstream.config.schema import GallerySection
 from gaitstream.console.access import CalibrationReader, CalibrationWriter, CurrentSite
 from gaitstream.console.calibrating import choose
 from gaitstream.console.pages.drawing import DistanceScale, scale
@@ -112,6 +113,7 @@ class CalibrationView:
         margin: lead over the second person that is asked for.
         change: what another threshold would do.
         sentences: what the threshold aims for and rests on.
+        fixed: what cams.yaml says in the place of the calibration; empty where it says nothing.
         warning: how the site differs from what it was calibrated by; empty when it does not.
         cameras: thresholds of their own, by camera.
     """
@@ -125,6 +127,7 @@ class CalibrationView:
     margin: float | None
     change: ThresholdRates | None
     sentences: list[str]
+    fixed: str
     warning: str
     cameras: dict[str, SiteCalibration]
 
@@ -168,19 +171,25 @@ def aim(
 
 
 def _view(site: ConsoleSite, actor: Actor, model: str, threshold: float | None) -> CalibrationView:
-    return site.desk.call(actor.audit_name, lambda gallery: _read(gallery, model, threshold))
+    set_here = site.config().gallery if site.options.cameras is not None else GallerySection()
+    return site.desk.call(actor.audit_name, lambda gallery: _read(gallery, actor, set_here, model, threshold))
 
 
-def _read(gallery: Gallery, asked: str, threshold: float | None) -> CalibrationView:
+def _read(
+    gallery: Gallery, actor: Actor, set_here: GallerySection, asked: str, threshold: float | None
+) -> CalibrationView:
     models = gallery.models()
     model = asked if asked in models else next(iter(models), "")
     kept = gallery.calibration(model) if model else None
     if kept is None:
-        return CalibrationView(list(models), model, None, [], scale([]), None, None, None, [], "", {})
+        return CalibrationView(list(models), model, None, [], scale([]), None, None, None, [], "", "", {})
     with gallery.store.reading() as reading:
         by_site = kept_calibration(gallery, reading, model)
+    by_site = by_site and by_site.only(actor.sees)
     distances = _of_site(by_site) if by_site else _of_gallery(gallery, model, models[model])
-    in_use = by_site.threshold if by_site else kept.threshold
+    calibrated = by_site.threshold if by_site else kept.threshold
+    own = set_here.threshold if len(models) == 1 else None  # with several it is no distance of one
+    in_use = calibrated if own is None else own
     drawn = scale([in_use, *distances.genuine.tolist(), *distances.strangers.tolist()])
     tried = in_use if threshold is None else threshold
     return CalibrationView(
@@ -190,11 +199,21 @@ def _read(gallery: Gallery, asked: str, threshold: float | None) -> CalibrationV
         bars=_bars(distances, drawn.top),
         scale=drawn,
         now=distances.at(in_use),
-        margin=kept.margin,
+        margin=kept.margin if set_here.margin is None else set_here.margin,
         change=distances.at(tried),
         sentences=describe_site(by_site) if by_site else describe(kept),
+        fixed=_fixed(own, calibrated),
         warning=next((one[9:] for one in drift_of(gallery, model) if one.startswith("WARNING: ")), ""),
         cameras=by_site.cameras if by_site else {},
+    )
+
+
+def _fixed(own: float | None, calibrated: float) -> str:
+    if own is None:
+        return ""
+    return (
+        f"cams.yaml sets gallery.threshold to {own:.3f}: runs decide by it, and not by the calibrated "
+        f"{calibrated:.3f}. Take it out of the file to decide by what is chosen here."
     )
 
 

@@ -22,6 +22,8 @@ router = APIRouter()
 Draft = TypeVar("Draft", bound=BaseModel)
 LONGEST_REGIONS = 50_000
 """Characters of the regions' JSON."""
+LONGEST_TOLD = 60
+"""Of a value that is wrong."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def test(request: Request, site: CurrentSite, actor: CameraWriter, form: AskedCa
 @router.get("/cameras/test/{job_id}")
 def look(request: Request, site: CurrentSite, actor: CameraWriter, job_id: str) -> Response:
     """What came of the look."""
-    job = site.jobs.find(actor, job_id).shown()
+    job = site.jobs.find(actor, job_id).shown(actor)
     people = [_person(number, one) for number, one in enumerate(job.people, 1)]
     return render(request, "camera_trial.html", TrialView(job, people))
 
@@ -196,11 +198,11 @@ def _draft(kind: type[Draft], values: dict[str, Any]) -> Draft:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise ConsoleError(f"{field} {first['input']!r}: {first['msg']}") from None
+        raise ConsoleError(f"{field} {str(first['input'])[:LONGEST_TOLD]!r}: {first['msg']}") from None
 
 
 def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
-        raise ConsoleError(f"{text[:60]!r} is no JSON; load the page again") from None
+    except (ValueError, RecursionError):
+        raise ConsoleError(f"{text[:LONGEST_TOLD]!r} is no JSON; load the page again") from None

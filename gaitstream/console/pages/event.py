@@ -115,7 +115,7 @@ def show(request: Request, site: CurrentSite, actor: EventReader, event_id: str)
 def pictures(request: Request, site: CurrentSite, actor: EventReader, event_id: str) -> Response:
     """The pictures alone, asked for again while they are being kept."""
     stored = find_event(site, actor, event_id)
-    event = line(site, show_event(stored, site.desk))
+    event = line(site, show_event(stored, site.desk, actor))
     return render(request, "event_pictures.html", event=event, strip=show_strip(site, actor, stored))
 
 
@@ -142,7 +142,7 @@ def reject(request: Request, site: CurrentSite, actor: Confirmer, event_id: str)
 def view_of(site: ConsoleSite, actor: Actor, event_id: str) -> EventView:
     """Everything there is to an event."""
     stored = find_event(site, actor, event_id)
-    event = show_event(stored, site.desk)
+    event = show_event(stored, site.desk, actor)
     ranks = ranks_of(event, linked=actor.may(Permission.PEOPLE_READ))
     threshold = event.details.get("threshold")
     kept = site.album.track(actor, stored.camera, stored.run, stored.track)
@@ -182,7 +182,9 @@ def ranks_of(event: ShownEvent, *, linked: bool) -> list[Rank]:
 
 def match_of(site: ConsoleSite, actor: Actor, event: ShownEvent) -> ShownMatch | None:
     """What people say of an event that is a match."""
-    is_match = event.type == "identity.final" and event.status == "known" and site.desk.configured
+    is_match = (
+        event.type == "identity.final" and event.status == "known" and event.person and site.desk.configured
+    )
     if not is_match or not actor.may(Permission.CONFIRMATIONS_WRITE):
         return None
     return reviews.show_match(site, actor, event.event_id)

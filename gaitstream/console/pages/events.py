@@ -27,6 +27,8 @@ LOOK_BACK_S = 3600
 """Stretch of the timeline where no beginning is asked for."""
 MOST_BARS = 2000
 """Tracks drawn at most; of a longer time the newest."""
+LAST_NS = 7_289_654_400 * S_NS
+"""The year 2201; later ones do not fit into 64 bits for long."""
 OVERLAP_NS = 60 * S_NS
 """Cameras are differently late: what is as much older as this may still be new."""
 
@@ -239,6 +241,9 @@ def read_time(text: str) -> int | None:
         return None
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
+        time_ns = int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * S_NS)
+    except (ValueError, OverflowError):
         raise ConsoleError(f"{text!r} is no time; write it as 2026-03-02T08:00:00Z") from None
-    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * S_NS)
+    if not 0 <= time_ns <= LAST_NS:
+        raise ConsoleError(f"{text!r} is no time from 1970 to 2200")
+    return time_ns

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gaitstream.console.access import CurrentSite, HealthReader
-from gaitstream.console.rendering import render
+from gaitstream.console.rendering import render, words_of_name
 from gaitstream.console.wellbeing import ShownCameraHealth, ShownHealth, ShownRun, show_health
 
 router = APIRouter()
@@ -80,12 +80,16 @@ def _suggestions(health: ShownHealth) -> Iterator[Suggestion]:
         yield from _about_run(run)
     for camera in health.cameras:
         if camera.state == "offline":
-            yield Suggestion("bad", f"{camera.camera} is offline: {camera.detail or 'nobody has said why'}")
+            yield Suggestion("bad", f"{camera.camera} is offline: {_why(camera)}")
         for text in camera.suggestions:
             yield Suggestion("warn", f"{camera.camera}: {text}")
     free_gib = health.disk_free_bytes / GIB
     if free_gib < LITTLE_GIB:
         yield Suggestion("warn", f"only {free_gib:.1f} GiB are free where the console's files are")
+
+
+def _why(camera: ShownCameraHealth) -> str:
+    return words_of_name(camera.detail) or "nobody has said why"
 
 
 def _about_run(run: ShownRun) -> Iterator[Suggestion]:

@@ -44,9 +44,9 @@ class ClipView:
 @router.get("/jobs/{job_id}")
 def show(request: Request, site: CurrentSite, actor: CurrentActor, job_id: str) -> Response:
     """How far a clip is, and who is in it."""
-    job = site.jobs.find(actor, job_id).shown()
+    job = site.jobs.find(actor, job_id).shown(actor)
     pictures = {int(name.partition("-")[2]): name for name in job.pictures if name.startswith("track-")}
-    found = None if job.found is None else found_of(site, actor, job.found)
+    found = None if job.found is None else found_of(site, job.found)
     drawn = scale([SAME, *(one.distance for one in found or ())])
     return render(request, "clip.html", ClipView(job, job.walks, pictures, found, drawn, ShownStrip([])))
 

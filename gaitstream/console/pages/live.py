@@ -18,7 +18,7 @@ from gaitstream.console.pages.lines import IDENTITY, EventLine, camera_address, 
 from gaitstream.console.pages.recent import KeptMinutes, kept_of
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.rendering import render
+from gaitstream.console.rendering import iso, render
 from gaitstream.console.site import ConsoleSite
 from gaitstream.console.watching import all_pictures, newest_picture
 from gaitstream.console.wellbeing import ShownCameraHealth, show_health
@@ -92,13 +92,15 @@ class CameraView:
 def show(request: Request, site: CurrentSite, actor: CameraReader) -> Response:
     """The wall."""
     cameras = wall(site, actor)
-    return render(request, "live.html", LiveView(_summary(cameras), cameras, _latest(site, actor)))
+    view = LiveView(_summary(cameras), cameras, _latest(site, actor))
+    return render(request, "live.html", view, summary_too=False)
 
 
 @router.get("/live/wall")
 def show_wall(request: Request, site: CurrentSite, actor: CameraReader) -> Response:
     """The cameras alone, when one came or went."""
-    return render(request, "live_wall.html", cameras=wall(site, actor))
+    cameras = wall(site, actor)
+    return render(request, "live_wall.html", cameras=cameras, summary=_summary(cameras), summary_too=True)
 
 
 @router.get("/live/latest")
@@ -117,7 +119,7 @@ def show_camera(request: Request, site: CurrentSite, actor: CameraReader, camera
     rows = newest_lines(site, ask_events(site, actor, question).events)
     stream = f"{camera_address(camera)}/stream" if found.picture else ""
     drawn = draw_timeline(site, actor, question, span)
-    query = urlencode({"camera": camera})
+    query = urlencode({"camera": camera, "since": iso(span.since_ns)})
     kept = kept_of(site, actor, camera)
     view = CameraView(found, stream, MINUTES, drawn, rows, distance_scale(rows), kept, query)
     return render(request, "camera_live.html", view)
@@ -144,11 +146,10 @@ def wall(site: ConsoleSite, actor: Actor) -> list[WallCamera]:
 
 def _on_wall(site: ConsoleSite, camera: ShownCameraHealth) -> WallCamera:
     state = camera.state or "connecting"
-    people, fps = (camera.people, camera.fps) if state == "online" else (0, 0.0)
     address = camera_address(camera.camera)
     picture = f"{address}/frame" if site.live.on and state == "online" else ""
     last = f"{address}/last" if not picture and site.album.has_recent(camera.camera) else ""
-    return WallCamera(camera.camera, state, camera.detail, people, fps, picture, last)
+    return WallCamera(camera.camera, state, camera.detail, camera.people, camera.fps, picture, last)
 
 
 def _find(site: ConsoleSite, actor: Actor, camera: str) -> WallCamera:

@@ -11,6 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from gaitstream.console.access import COOKIE, CurrentActor, CurrentSite, check_csrf, cookie_of, find_actor
+from gaitstream.console.proving import prove
+from gaitstream.console.refusals import BusyError
 from gaitstream.console.rendering import render
 from gaitstream.console.sessions import LONGEST_S
 from gaitstream.console.site import ConsoleSite
@@ -55,19 +57,14 @@ async def log_in(
     next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Begin a session."""
-    address = request.client.host if request.client else ""
-    wait_s = max(site.tries.wait_s(address), site.tries_by_name.wait_s(name))
-    if wait_s > 0:
-        fault = f"too many wrong passwords; wait {wait_s:.0f} seconds"
-        return render(request, "login.html", LoginView(own_path(next), fault), 429)
-    user = await run_in_threadpool(site.accounts.check, name, password)
+    try:
+        user = await run_in_threadpool(prove, site, request, name, password)
+    except BusyError as error:
+        return render(request, "login.html", LoginView(own_path(next), str(error)), 429)
     if user is None:
-        site.tries.failed(address)
-        site.tries_by_name.failed(name)
         fault = "this name and password do not belong together"
         return render(request, "login.html", LoginView(own_path(next), fault), 401)
-    site.tries.passed(address)
-    site.tries_by_name.passed(name)
+    site.sessions.end(cookie_of(request))
     answer = RedirectResponse(own_path(next), status_code=303)
     set_cookie(answer, site, site.sessions.start(user))
     return answer

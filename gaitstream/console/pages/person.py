@@ -29,6 +29,8 @@ from gaitstream.gallery.retention import DAY_NS
 router = APIRouter()
 DAYS = 7
 """That the timeline shows."""
+MOST_DAYS = 36_500
+"""That somebody can be kept from now; longer is for ever."""
 Name = Annotated[str, Form(min_length=1, max_length=LONGEST_NAME)]
 
 
@@ -179,6 +181,6 @@ def _days_until(day: str) -> float | None:
     except ValueError:
         raise ConsoleError(f"{day!r} is no day; write it as 2027-03-01") from None
     days = (end.timestamp() * S_NS - time.time_ns()) / DAY_NS
-    if days <= 0:
-        raise ConsoleError(f"{day} is over; give a day to come, or none to keep for ever")
+    if not 0 < days <= MOST_DAYS:
+        raise ConsoleError(f"{day} is over or too far; give a day to come, or none to keep for ever")
     return days

@@ -23,6 +23,7 @@ NOBODY = (
     b'<circle cx="15" cy="12" r="5"/><path d="M7 40c0-13 3-21 8-21s8 8 8 21z"/></g></svg>'
 )
 """In place of a small picture where none was kept."""
+GONE = "They were erased with somebody who was forgotten, or when their time was over, or were never kept."
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def strip_of(
     evidence = site.album.track(actor, camera, run, track)
     if evidence is None:
         fresh = time.time_ns() - time_ns < 10 * S_NS
-        return ShownStrip([], waits=fresh, why="They were deleted when their time was over, or never kept.")
+        return ShownStrip([], waits=fresh, why=GONE)
     address = track_address(camera, run, track)
     shots = [shot for shot in evidence.shots if CROP in shot.pictures]
     view = next((name for shot in shots for name in shot.pictures if name != CROP), "")

@@ -15,7 +15,6 @@ from gaitstream.console.access import CurrentSite, VisitorReader
 from gaitstream.console.pages.drawing import DistanceScale, scale
 from gaitstream.console.pages.lines import thumb
 from gaitstream.console.pages.pictures import ShownStrip, strip_of
-from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
 from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery.retention import DAY_NS
@@ -81,14 +80,14 @@ def show(
     track = TrackRef.parse(like)
     since_ns = time.time_ns() - days * DAY_NS
     alike = strangers.alike(site, actor, track, since_ns, MOST_FOUND)
-    found = found_of(site, actor, [one.model_dump() | {"who": one.person} for one in alike])
+    found = found_of(site, [one.model_dump() | {"who": one.person} for one in alike])
     strip = strip_of(site, actor, track.camera, track.run, track.track, time_ns=0)
     view = SearchView(like, days, strip, found, scale([SAME, *(one.distance for one in found)]))
     return render(request, "search.html", view, spans=SPANS)
 
 
-def found_of(site: ConsoleSite, actor: Actor, plain: Sequence[Mapping[str, Any]]) -> list[FoundWalk]:
-    """Appearances as plain data, of the cameras that the actor may see."""
+def found_of(site: ConsoleSite, plain: Sequence[Mapping[str, Any]]) -> list[FoundWalk]:
+    """Lines of appearances that are given as plain data."""
     return [
         FoundWalk(
             who=one["who"], camera=one["camera"], number=one["track"],
@@ -97,5 +96,4 @@ def found_of(site: ConsoleSite, actor: Actor, plain: Sequence[Mapping[str, Any]]
             thumb=thumb(site, one["camera"], one["run"], one["track"]),
         )
         for one in plain
-        if actor.sees(one["camera"])
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from gaitstream.console.access import CurrentSite, EventReader, still_holds
 from gaitstream.console.history import StoredEvent
 from gaitstream.console.permissions import Actor
-from gaitstream.console.showing import show_event
+from gaitstream.console.showing import names_another, show_event
 from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
@@ -31,6 +31,7 @@ async def stream(
     camera: Annotated[list[str] | None, Query()] = None,
 ) -> StreamingResponse:
     """All new events of the cameras that are asked for and may be seen."""
+    site.streams.check(actor)
     wanted = frozenset(camera) if camera else None
     return StreamingResponse(
         messages(request, site, actor, wanted),
@@ -48,23 +49,24 @@ async def messages(
     with a number when the browser was too slow for so many.
     """
     yield "retry: 2000\n: welcome\n\n"
-    async with site.hub.watching(actor, cameras) as viewer:
-        looked_s = time.monotonic()
-        while True:
-            events = await viewer.take(BEAT_S)
-            if viewer.dropped:
-                yield f"event: dropped\ndata: {viewer.dropped}\n\n"
-                viewer.dropped = 0
-            yield await run_in_threadpool(_texts, site, events) if events else ": beat\n\n"
-            if time.monotonic() - looked_s >= BEAT_S:
-                looked_s = time.monotonic()
-                if not await run_in_threadpool(still_holds, request, actor):
-                    return
+    looked_s = time.monotonic()
+    with site.streams.holding(actor):
+        async with site.hub.watching(actor, cameras) as viewer:
+            while True:
+                events = await viewer.take(BEAT_S)
+                if viewer.dropped:
+                    yield f"event: dropped\ndata: {viewer.dropped}\n\n"
+                    viewer.dropped = 0
+                yield await run_in_threadpool(_texts, site, actor, events) if events else ": beat\n\n"
+                if time.monotonic() - looked_s >= BEAT_S:
+                    looked_s = time.monotonic()
+                    if not await run_in_threadpool(still_holds, request, actor):
+                        return
 
 
-def _texts(site: ConsoleSite, events: Sequence[StoredEvent]) -> str:
+def _texts(site: ConsoleSite, actor: Actor, events: Sequence[StoredEvent]) -> str:
     def text(event: StoredEvent) -> str:
-        shown = show_event(event, site.desk)
+        shown = show_event(event, site.desk, actor)
         return f"event: {shown.type}\nid: {shown.event_id}\ndata: {shown.model_dump_json()}\n\n"
 
-    return "".join(site.hub.text(event, text) for event in events)
+    return "".join(text(event) if names_another(event) else site.hub.text(event, text) for event in events)

@@ -131,11 +131,13 @@ def _some_pictures(site: ConsoleSite, actor: Actor, visitor: ShownVisitor) -> Sh
     """The first pictures of the newest walks."""
     if not site.album.keeps:
         return ShownStrip([])
-    _, sightings = site.desk.call(actor.audit_name, lambda gallery: show_visitor(gallery, visitor.visitor_id))
+    _, sightings = site.desk.call(
+        actor.audit_name, lambda gallery: show_visitor(gallery, visitor.visitor_id, actor.sees)
+    )
     shots: list[PicturePair] = []
     for sighting in reversed(sightings):
         track = sighting.track
-        if len(shots) < PICTURES and actor.sees(track.camera):
+        if len(shots) < PICTURES:
             strip = strip_of(site, actor, track.camera, track.run, track.track, time_ns=track.time_ns)
             shots += strip.shots[len(strip.shots) // 3 :][:2]
     return ShownStrip(shots[:PICTURES])

@@ -1,13 +1,17 @@
 // Clips are sent as they are, the other fields in the address; what comes of them is asked for until it is there.
 import { say } from "./say.js";
 
-async function send(form) {
+const MOST_BYTES = 64 * 1024 * 1024; // the server takes no more, and would hang up in the middle
+
+async function send(form, address) {
   const { files, name } = form.querySelector("input[type=file]");
+  const clip = files[0];
+  if (clip.size > MOST_BYTES) throw new Error(`the clip is ${Math.ceil(clip.size / 2 ** 20)} MiB; at most 64 MiB are taken: cut it`);
   const fields = new URLSearchParams([...new FormData(form)].filter(([key, value]) => key !== name && key !== "csrf" && value !== ""));
-  const answer = await fetch(`${form.action}?${fields}`, {
+  const answer = await fetch(`${address}?${fields}`, {
     method: "POST",
-    body: files[0],
-    headers: { "X-CSRF-Token": document.querySelector("meta[name=csrf]").content, "Content-Type": files[0].type || "video/mp4" },
+    body: clip,
+    headers: { "X-CSRF-Token": document.querySelector("meta[name=csrf]").content, "Content-Type": clip.type || "video/mp4" },
   });
   const told = await answer.json();
   if (!answer.ok) throw new Error(told.error);
@@ -18,17 +22,21 @@ async function submit(event) {
   const form = event.target.closest("form[data-upload]");
   if (!form) return;
   event.preventDefault();
-  const button = form.querySelector("button[type=submit]");
+  const address = event.submitter?.getAttribute("formaction") ?? form.action;
+  const buttons = [...form.querySelectorAll("button[type=submit]")];
   const place = form.querySelector("[role=alert]");
+  const target = document.querySelector(form.dataset.target);
   place.textContent = "";
-  button.disabled = true;
+  target.textContent = "Sending the clip";
+  for (const button of buttons) button.disabled = true;
   try {
-    await send(form);
+    await send(form, address);
   } catch (error) {
+    target.textContent = "";
     place.textContent = error.message;
     say("The clip was not taken", "bad");
   }
-  button.disabled = false;
+  for (const button of buttons) button.disabled = false;
 }
 
 /** Where several people walk in a clip, it is sent again with the one who is meant. */

@@ -28,10 +28,12 @@ function turn() {
   for (const image of due.slice(0, AT_ONCE - busy.size)) refresh(image);
 }
 
-function choose(value) {
+/** Which cameras are shown, of those that are there now. */
+function choose() {
+  const value = document.querySelector("[data-wall-choice] [aria-pressed=true]")?.value;
   for (const camera of document.querySelectorAll("[data-camera]")) {
     const { state, people } = camera.dataset;
-    camera.hidden = (value === "people" && !Number(people)) || (value === "trouble" && state === "online");
+    camera.hidden = (value === "people" && !Number(people)) || (value === "trouble" && (state === "online" || state === "ended"));
   }
 }
 
@@ -41,7 +43,10 @@ export function watchWall() {
   const observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) seen[isIntersecting ? "add" : "delete"](target);
   });
-  const watch = () => wall.querySelectorAll("[data-camera]").forEach((tile) => observer.observe(tile));
+  const watch = () => {
+    wall.querySelectorAll("[data-camera]").forEach((tile) => observer.observe(tile));
+    choose();
+  };
   watch();
   wall.addEventListener("htmx:load", watch);
   setInterval(turn, 80);
@@ -49,6 +54,6 @@ export function watchWall() {
     const button = event.target.closest("button");
     if (!button) return;
     for (const one of button.parentElement.children) one.setAttribute("aria-pressed", String(one === button));
-    choose(button.value);
+    choose();
   });
 }

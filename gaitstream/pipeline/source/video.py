@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.video.reformatter import VideoReformatter
+
+log = logging.getLogger(__name__)
 
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 
@@ -54,6 +57,8 @@ class VideoSource:
         self._reformatter: VideoReformatter | None = None
         self._start_ns = 0
         self._last_ns = 0
+        self._last_pts: int | None = None
+        self._told = False
         self._next_index = 0
         self.live = self._is_remote()
 
@@ -91,6 +96,7 @@ class VideoSource:
         self._start_ns = 0 if self.live else self._file_start_ns()
         self._last_ns = 0
         self._next_index = 0
+        self._last_pts = None
         self._frames = self._decode(self._container)
 
     def read(self) -> Picture | None:
@@ -144,14 +150,30 @@ class VideoSource:
                 self.corrupt += 1
                 frames = []
             for frame in frames:
+                last_frame = time.monotonic()
+                if self.live and self._is_rest(frame):
+                    self.corrupt += 1
+                    continue
                 self.corrupt += frame.is_corrupt
                 yield frame
-                last_frame = time.monotonic()
             if self.live and time.monotonic() - last_frame > self._sources.stall_s:
                 raise SourceError(
                     f"{self._camera.url}: data arrives, but no picture for {self._sources.stall_s:g} s"
                 )
             asked = time.monotonic()
+
+    def _is_rest(self, frame: av.VideoFrame) -> bool:
+        """Whether a picture has the time of the one before: the rest of it, which its server took apart."""
+        repeats = frame.pts is not None and frame.pts == self._last_pts
+        self._last_pts = frame.pts
+        if repeats and not self._told:
+            self._told = True
+            log.warning(
+                "%s: sends two pictures with one time, and one is left out; where halves of pictures are "
+                "green, its server puts parameter sets between their slices: docs/troubleshooting.md",
+                self._camera.url,
+            )
+        return repeats
 
     def _note_sender_report(self, packet: av.Packet[Any]) -> None:
         if not self.live or packet.pts is None or not packet.has_sidedata("prft"):

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright (dependency group test)")
+pytest.importorskip("playwright.sync_api", reason="needs Playwright (dependency group test)")
 pytest.importorskip("fastapi", reason="needs the extra [console]")
 
-from playwright.sync_api import (  # noqa: E402
-    Browser,
-    BrowserContext,
-    Locator,
-    Page,
-    StorageState,
-    expect,
-)
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from gaitstream.config.reading import load_config  # noqa: E402
-from gaitstream.evidence.bundles import read_bundle  # noqa: E402
-from tests.console.kept import keep_evidence  # noqa: E402
-from tests.console.world import PASSWORD, SCRIPT, World, walk, world  # noqa: E402
+from gaitstream.config.reading import load_config
+from gaitstream.events import CameraOnline
+from gaitstream.evidence.bundles import read_bundle
+from tests.console.browser.conftest import LogIn, fill_in
+from tests.console.kept import keep_evidence
+from tests.console.world import PASSWORD, RUN, SCRIPT, World, walk, world
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no Chromium; scripts/setup.sh installs Debian's", allow_module_level=True)
-
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
-PATIENCE_MS = 30_000
-"""With a machine that others use, too."""
-expect.set_options(timeout=PATIENCE_MS)
+AXE = Path(__file__).parents[1] / "axe" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 AXE_WHERE = {"exclude": ["tbody tr:nth-child(n+16)", ".queue li:nth-child(n+16)"]}
 """Everything but the far end of lists, whose rows are all of one kind."""
 AXE_OPTIONS = {"runOnly": RULES, "resultTypes": ["violations"], "preload": False}
-LogIn = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """The system's browser, headless."""
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,45 +32,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A console with an hour of events."""
     with world(tmp_path_factory.mktemp("site")) as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def sessions() -> dict[str, StorageState]:
-    """What the browsers of those who have logged in keep, by user."""
-    return {}
-
-
-@pytest.fixture
-def log_in(chromium: Browser, site: World, sessions: dict[str, StorageState]) -> Iterator[LogIn]:
-    """Opens the console as somebody, in a browser of their own; a script that fails fails the test."""
-    contexts: list[BrowserContext] = []
-    faults: list[str] = []
-
-    def open_as(name: str, **options: Any) -> Page:
-        context = chromium.new_context(base_url=site.address, storage_state=sessions.get(name), **options)
-        context.set_default_timeout(PATIENCE_MS)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("dialog", lambda dialog: faults.append(f"a script ran: {dialog.message}"))
-        if name not in sessions:
-            fill_in(page, name, PASSWORD)
-            page.wait_for_url("**/live")
-            sessions[name] = context.storage_state()
-        return page
-
-    yield open_as
-    for context in contexts:
-        context.close()
-    assert not faults
-
-
-def fill_in(page: Page, name: str, password: str) -> None:
-    """The form of the login, which any address leads to."""
-    page.goto("/")
-    page.get_by_label("User").fill(name)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
 
 
 def arrival_s(page: Page, site: World) -> float:
@@ -131,6 +68,21 @@ def test_a_live_event_arrives_within_a_second(log_in: LogIn, site: World) -> Non
     expect(page.locator("[data-latest] li").first).to_contain_text("Ada Brandt")
 
 
+def test_the_wall_tells_of_cameras_that_come_and_keeps_to_what_was_chosen(log_in: LogIn, site: World) -> None:
+    page = log_in("ines")
+    page.goto("/live")
+    expect(page.locator("[data-link]").last).to_have_text("connected")
+    page.get_by_role("button", name="In trouble").click()
+    expect(page.locator("[data-camera]:visible")).to_have_count(1)
+    site.publish(
+        CameraOnline(run=RUN, time_ns=time.time_ns(), camera="annexe", width=640, height=360, fps=15)
+    )
+    expect(page.locator("#summary")).to_contain_text("6 cameras, 5 online")
+    expect(page.locator("[data-camera]:visible")).to_have_count(1)
+    page.get_by_role("button", name="All").click()
+    expect(page.locator("[data-camera]:visible")).to_have_count(6)
+
+
 def test_two_people_confirm_a_match(log_in: LogIn, site: World) -> None:
     site.publish(event := site.final("lobby", "Mei Tanaka"))
     ines, omar = log_in("ines"), log_in("omar")
@@ -161,27 +113,6 @@ def test_review_goes_by_the_keyboard_alone(log_in: LogIn, site: World) -> None:
     expect(page.locator(".queue a[aria-current]")).to_contain_text(f"#{first.track}")
     page.keyboard.press("x")
     expect(page.locator(".queue")).not_to_contain_text(f"#{first.track}")
-
-
-def test_whoever_is_enrolled_from_an_event_is_recognised_on_another_camera(
-    log_in: LogIn, site: World
-) -> None:
-    stranger = site.final("gate-north")
-    site.publish(stranger)
-    keep_evidence(site.cameras, stranger, walk(77, 3))
-    page = log_in("ines")
-    page.goto("/events?status=unknown")
-    page.get_by_role("row", name=f"#{stranger.track} ").get_by_role("link").click()
-    expect(page.locator("#pictures figure")).to_have_count(8)
-    page.get_by_role("button", name="Enrol from here").click()
-    page.get_by_label("Name").fill("Nora Feld")
-    page.get_by_role("button", name="Enrol", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Nora Feld")
-    seen_again = site.decide("yard", walk(77, 2)[0])
-    assert seen_again.person == "Nora Feld"
-    page.goto("/events?camera=yard")
-    site.publish(seen_again)
-    expect(newest(page)).to_contain_text("Nora Feld")
 
 
 def test_a_visitor_is_promoted(log_in: LogIn, site: World) -> None:

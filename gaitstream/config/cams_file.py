@@ -6,20 +6,19 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from yaml import MappingNode, Node, SequenceNode, compose
 
-from gaitstream.config.reading import load_config
+from gaitstream.config.notes import with_notes, without_notes
+from gaitstream.config.reading import Location, load_config
 from gaitstream.config.schema import Config
-from gaitstream.console.refusals import NotFoundError
-from gaitstream.errors import ConfigError, MissingExtraError
-
-if TYPE_CHECKING:
-    from ruamel.yaml import YAML
+from gaitstream.errors import ConfigError
 
 Cameras = list[dict[str, Any]]
 """The entries under `cameras`, as the file has them."""
@@ -48,8 +47,7 @@ class CamsFile:
         """Set keys of a camera; None takes a key out.
 
         Raises:
-            NotFoundError: the file has no such camera.
-            ConfigError: the file would be wrong; it stays as it was.
+            ConfigError: the file has no such camera, or would be wrong; it stays as it was.
         """
 
         def change(cameras: Cameras) -> None:
@@ -70,6 +68,34 @@ class CamsFile:
                 return self._write("".join(kept))
         return self._change(lambda cameras: cameras.remove(_find(cameras, camera)))
 
+    def write_settings(
+        self, values: Mapping[Location, Any], notes: Mapping[Location, Sequence[str]], mark: str, to: Path
+    ) -> Config:
+        """Write the file with other values, and with comments above them.
+
+        Args:
+            values: by place; sections that are missing are made.
+            notes: lines of comment by the place of the key they stand above.
+            mark: what these comments begin with; those that do are replaced.
+            to: where to; the file itself, or another one in its folder, since its paths are relative.
+
+        Raises:
+            ConfigError: the file would be wrong, or would lie elsewhere; nothing is written.
+        """
+        self.check_beside(to)
+        with FileLock(f"{self.path}.lock"):
+            text = without_notes(self.path.read_text(), mark)
+            yaml = _yaml(text)
+            document = yaml.load(text)
+            for at, value in values.items():
+                _put(document, at, value)
+            return self._write(with_notes(_dump(yaml, document), notes, mark), to)
+
+    def check_beside(self, other: Path) -> None:
+        """Raise ConfigError where the same text would mean other paths: they are relative to the file."""
+        if other.resolve().parent != self.path.resolve().parent:
+            raise ConfigError(f"{other} is not in the folder of {self.path}, to which its paths are relative")
+
     def _change(self, change: Callable[[Cameras], None]) -> Config:
         with FileLock(f"{self.path}.lock"):
             text = self.path.read_text()
@@ -78,12 +104,11 @@ class CamsFile:
             if not isinstance(document, dict) or not isinstance(document.get("cameras"), list):
                 raise ConfigError(f"{self.path}: 'cameras' is no list here; change the file by hand")
             change(document["cameras"])
-            written = io.StringIO()
-            yaml.dump(document, written)
-            return self._write(written.getvalue())
+            return self._write(_dump(yaml, document))
 
-    def _write(self, text: str) -> Config:
-        """Put a text in the file's place after reading it as a run would."""
+    def _write(self, text: str, to: Path | None = None) -> Config:
+        """Put a text in the file's place, or another's, after reading it as a run would."""
+        target = to or self.path
         mode = self.path.stat().st_mode & 0o777
         handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         beside = Path(name)
@@ -96,8 +121,8 @@ class CamsFile:
             try:
                 config = load_config(beside)
             except ConfigError as error:
-                raise ConfigError(str(error).replace(str(beside), str(self.path))) from None
-            beside.replace(self.path)
+                raise ConfigError(str(error).replace(str(beside), str(target))) from None
+            beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
         return config
@@ -112,9 +137,11 @@ def literal(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, dict):
-        return {key: literal(one) for key, one in value.items()}
+        return CommentedMap({key: literal(one) for key, one in value.items()})
     if isinstance(value, list | tuple):
-        return [literal(one) for one in value]
+        row = CommentedSeq(literal(one) for one in value)
+        row.fa.set_flow_style()
+        return row
     return value
 
 
@@ -122,7 +149,24 @@ def _find(cameras: Cameras, camera: str) -> dict[str, Any]:
     for entry in cameras:
         if entry.get("id") == camera:
             return entry
-    raise NotFoundError(f"there is no camera {camera[:64]!r}")
+    raise ConfigError(f"there is no camera {camera[:64]!r}")
+
+
+def _put(document: Any, at: Location, value: Any) -> None:
+    """Set a value at a place; what is missing on the way is made, and a model's short form kept."""
+    node = document
+    for depth, step in enumerate(at[:-1]):
+        inner = node[step] if isinstance(step, int) else node.get(step)
+        if isinstance(inner, str) and at[depth + 1 :] == ("model",):
+            _set(node, str(step), value)
+            return
+        if inner is None:
+            for missing in reversed(at[depth + 1 :]):
+                value = {missing: value}
+            _set(node, str(step), value)
+            return
+        node = inner
+    _set(node, str(at[-1]), value)
 
 
 def _set(entry: Any, key: str, value: Any) -> None:
@@ -158,12 +202,14 @@ def _last_line(node: Node) -> int:
     return int(node.end_mark.line)
 
 
+def _dump(yaml: YAML, document: Any) -> str:
+    written = io.StringIO()
+    yaml.dump(document, written)
+    return written.getvalue()
+
+
 def _yaml(text: str) -> YAML:
     """What reads and writes the file in the way it is indented."""
-    try:
-        from ruamel.yaml import YAML
-    except ImportError as error:
-        raise MissingExtraError("ruamel.yaml", "console", "changing cams.yaml") from error
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = 1000
