@@ -127,7 +127,7 @@ def _config(addresses: dict[str, Address], gallery: Path) -> Config:
         {
             "cameras": cameras or [{"id": "none", "url": "synth://plaza"}],
             "models": {zoo.demo_family(): "demo"},
-            "tracking": {"lost_s": LOST_S, "iou": IOU},
+            "tracking": {"algorithm": "bytetrack", "lost_s": LOST_S, "iou": IOU},
             "gallery": {"path": str(gallery), "threshold": advice.threshold, "margin": advice.margin},
         }
     )

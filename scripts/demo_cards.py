@@ -44,9 +44,9 @@ def _detector(figures: dict[str, Any], training: dict[str, Any]) -> str:
     rows = [
         ("recall, IoU 0.5", f"{tracking['recall']:.1f} %"),
         ("precision, IoU 0.5", f"{tracking['precision']:.1f} %"),
-        ("HOTA with ByteTrack", f"{tracking['hota']:.1f} %"),
-        ("IDF1 with ByteTrack", f"{tracking['idf1']:.1f} %"),
-        ("MOTA with ByteTrack", f"{tracking['mota']:.1f} %"),
+        ("HOTA of the tracks", f"{tracking['hota']:.1f} %"),
+        ("IDF1 of the tracks", f"{tracking['idf1']:.1f} %"),
+        ("MOTA of the tracks", f"{tracking['mota']:.1f} %"),
         ("identity switches", f"{tracking['id_switches']}"),
         ("frames", f"{tracking['frames']}"),
         *(

@@ -47,11 +47,13 @@ def follow(camera: SyntheticCamera, detector: DetectorModel) -> tuple[list[Track
         image, truth = camera.image(index), camera.truth(index)
         wanted, ignored = split(truth, image.shape[1], image.shape[0])
         found = detector.detect([image])[0]
-        people = tracker.update(index, camera.time_ns(index), (image.shape[1], image.shape[0]), found).persons
+        people = tracker.update(
+            index, camera.time_ns(index), (image.shape[1], image.shape[0]), found, image
+        ).persons
         boxes = np.array([person.box for person in people], np.float32).reshape(-1, 4)
-        kept = ~_on(boxes, ignored, wanted[1])
+        kept = ~on_ignored(boxes, ignored, wanted[1])
         frames.append(frame(*wanted, [p.track for p, k in zip(people, kept, strict=True) if k], boxes[kept]))
-        solid = found.boxes[~_on(found.boxes, ignored, wanted[1])]
+        solid = found.boxes[~on_ignored(found.boxes, ignored, wanted[1])]
         hits = int((_overlap(wanted[1], solid).max(1, initial=0) > 0.5).sum())
         counts += (hits, len(wanted[0]), max(len(solid), hits))
     return frames, counts
@@ -64,7 +66,7 @@ def split(truth: Truth, width: int, height: int) -> tuple[tuple[np.ndarray, np.n
     return (truth.people[counts], boxes[counts]), boxes[~counts]
 
 
-def _on(boxes: np.ndarray, ignored: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def on_ignored(boxes: np.ndarray, ignored: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Which boxes lie on people who do not count rather than on one who does."""
     there, here = _overlap(boxes, ignored).max(1, initial=0), _overlap(boxes, wanted).max(1, initial=0)
     return np.asarray((there > 0.3) & (here < 0.5))

@@ -68,7 +68,7 @@ def follow(images: Sequence[Image], model: DetectorModel, pose: PoseModel) -> li
     for index, image in enumerate(images):
         (found,) = model.detect([image])
         height, width = image.shape[:2]
-        for person in tracker.update(index, index * FRAME_NS, (width, height), found).persons:
+        for person in tracker.update(index, index * FRAME_NS, (width, height), found, image).persons:
             tracks[person.track].crops.append(pose.crop(image, person.box[None])[0])
             tracks[person.track].middles.append(float(person.box[[0, 2]].mean()))
     lasting = [track for track in tracks.values() if len(track.crops) >= 0.8 * len(images)]

@@ -95,7 +95,7 @@ class Tracks:
         """One frame of every camera with its tracked and judged people."""
         made = []
         for camera, (tracker, found) in enumerate(zip(self._trackers, seen, strict=True)):
-            tracked = tracker.update(frame, time_ns(frame), (WIDTH, HEIGHT), found)
+            tracked = tracker.update(frame, time_ns(frame), (WIDTH, HEIGHT), found, self.image)
             persons = self.judge.judge_boxes(f"c{camera}", (WIDTH, HEIGHT), tracked.persons)
             made.append(Work(Frame(f"c{camera}", frame, time_ns(frame), self.image), persons))
         return made

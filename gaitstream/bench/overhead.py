@@ -35,7 +35,7 @@ from gaitstream.pipeline.judge import CameraJudge, EvidenceJudge
 from gaitstream.pipeline.pool import MapWindow, WindowRule
 from gaitstream.pipeline.quality import sharpness
 from gaitstream.pipeline.source.clock import SECOND_NS
-from gaitstream.pipeline.track import CameraTracker, TrackerBoxes, create_tracker
+from gaitstream.pipeline.track import CameraTracker, TrackerBoxes, create_library_tracker
 
 WIDTH, HEIGHT = 1280, 720
 PEOPLE = 4
@@ -150,8 +150,9 @@ def steps(frames: int) -> Iterator[MeasuredStep]:
     )
     yield MeasuredStep("detect", lambda _: detector.detect([image]))
     tracker = CameraTracker("a", Tracking(), FPS)
-    yield MeasuredStep("track", lambda frame: tracker.update(frame, _ns(frame), (WIDTH, HEIGHT), path[frame]))
-    yield MeasuredStep("tracker", _library(path, _boxes), "part of track: the library alone")
+    size = (WIDTH, HEIGHT)
+    yield MeasuredStep("track", lambda at: tracker.update(at, _ns(at), size, path[at], image))
+    yield MeasuredStep("tracker", _library(path, _boxes), "instead of track: the library's ByteTrack alone")
     yield MeasuredStep(
         "tracker, validated", _library(path, _supervised), "instead of tracker: supervision's boxes"
     )
@@ -211,7 +212,7 @@ def _ns(frame: int) -> int:
 
 def _library(path: list[Detections], container: Callable[[Detections], Any]) -> Call:
     """The tracker of the library, given its boxes in one container or another."""
-    tracker = create_tracker(Tracking(), FPS)
+    tracker = create_library_tracker(Tracking(algorithm="bytetrack"), FPS)
     return lambda frame: tracker.update(container(path[frame]), timestamp=frame / FPS)
 
 

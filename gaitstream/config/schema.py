@@ -304,10 +304,11 @@ class Sources(Section):
 class Tracking(Section):
     """How boxes become tracks."""
 
-    algorithm: Literal["bytetrack", "ocsort", "sort"] = "bytetrack"
-    """From the trackers library; one instance per camera."""
+    algorithm: Literal["appearance", "bytetrack", "ocsort", "sort"] = "appearance"
+    """`appearance` goes by motion and clothes; the others, of the trackers library, by boxes alone."""
     lost_s: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """A track nobody was seen of for this long has ended."""
+    """A track nobody was seen of for this long has ended; `appearance` waits three times that for somebody
+    behind others."""
     min_hits: Annotated[int, Field(ge=1, le=1000)] = 2
     """Detections in a row before a track counts."""
     iou: Fraction = 0.1

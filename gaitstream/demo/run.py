@@ -160,7 +160,7 @@ def _config(options: DemoOptions, addresses: Sequence[Any], root: Path) -> Confi
             {"id": f"cam{address.camera}", "url": to_url(address), "fps": None} for address in addresses
         ],
         "models": plan.models(),
-        "tracking": {"lost_s": LOST_S, "iou": IOU},
+        "tracking": {"algorithm": "bytetrack", "lost_s": LOST_S, "iou": IOU},
         "gallery": {
             "path": str(root / "gallery"),
             "threshold": advice.threshold,

@@ -23,13 +23,30 @@ class TrackedFrame:
 
 @dataclass(frozen=True, slots=True)
 class TrackingScore:
-    """Fractions, except the counts."""
+    """Fractions, except the counts.
+
+    Attributes:
+        id_switches: how often a person is found in another track than before, also after an absence.
+        misses: truths without a track.
+        strays: boxes of tracks without a truth.
+        fragments: how often a person's track was interrupted.
+        truths: persons to be found, over all frames.
+    """
 
     hota: float
     idf1: float
     mota: float
     id_switches: int
     frames: int
+    misses: int
+    strays: int
+    fragments: int
+    truths: int
+
+    @property
+    def switches_per_1000(self) -> float:
+        """Identity switches per 1,000 person-frames."""
+        return 1000 * self.id_switches / max(1, self.truths)
 
 
 def frame(
@@ -74,6 +91,10 @@ def score_tracks(cameras: Sequence[Sequence[TrackedFrame]], iou: float = 0.5) ->
         mota=float(clear["MOTA"]),
         id_switches=int(clear["IDSW"]),
         frames=sum(len(frames) for frames in cameras),
+        misses=int(clear["CLR_FN"]),
+        strays=int(clear["CLR_FP"]),
+        fragments=int(clear["Frag"]),
+        truths=int(clear["CLR_TP"] + clear["CLR_FN"]),
     )
 
 

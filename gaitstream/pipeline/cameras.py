@@ -110,7 +110,7 @@ class CameraStream:
         if found is None:
             tracked = self.tracker.predict(frame.index, frame.time_ns)
         else:
-            tracked = self.tracker.update(frame.index, frame.time_ns, size, found)
+            tracked = self.tracker.update(frame.index, frame.time_ns, size, found, frame.image)
             self._gate.note_detection(len(found.boxes))
         return replace(tracked, ended=lost + tracked.ended) if lost else tracked
 

@@ -80,6 +80,7 @@ class Decider:
         features: Sequence[Feature],
         ended: Sequence[tuple[str, int]] = (),
         *,
+        joined: Sequence[tuple[str, int, int]] = (),
         cause: str = "lost",
     ) -> None:
         """Take a batch in.
@@ -88,11 +89,14 @@ class Decider:
             frames: camera and judged persons, frame by frame in the order of time.
             features: one per accepted person and recognizer, in the same order.
             ended: camera and id of tracks that ended, after these frames.
+            joined: camera and id of tracks that go on with an earlier one by what is worn, and that one's.
             cause: why they ended.
         """
         if self._gallery.known.people.has_news:
             self._follow_gallery()
         self._observe(frames)
+        for camera, track, earlier in joined:
+            self._identifiers[camera].join(track, earlier)
         with self._stats.stage("pool"):
             filled = self._pool(features)
         self._identify(filled)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from gaitstream.data import Decision, Embedding, Person, Reason, Status
 from gaitstream.pipeline.basis import Basis, make_basis
 from gaitstream.pipeline.known import DecisionLimits, KnownPeople
-from gaitstream.pipeline.ranking import ComparedWindow, Ranking
+from gaitstream.pipeline.pieces import OTHER, SAME, Pieces, unlikeness
+from gaitstream.pipeline.ranking import ComparedWindow, Ranking, Windows
 from gaitstream.pipeline.verdict import Sightings, Verdict, weigh, why_none
 
 Floats = NDArray[np.float32]
@@ -66,6 +67,8 @@ class TrackState:
     rejections: Counter[str] = field(default_factory=Counter)
     embeddings: dict[str, _TrackEmbeddings] = field(default_factory=dict)
     """Windows by model."""
+    earlier: Windows | None = None
+    """Of a track that this one may go on with, until its own windows tell."""
     heights_px: float = 0.0
     """Sum of the box heights of the accepted frames."""
     switched: bool = False
@@ -115,6 +118,7 @@ class Identifier:
         self.limits = limits
         self.tracks: dict[int, TrackState] = {}
         self._ended: deque[_EndedTrack] = deque(maxlen=MAX_ENDED)
+        self._pieces = Pieces()
         self._known = known
 
     @property
@@ -177,6 +181,8 @@ class Identifier:
         """
         tracklet = embedding.tracklet
         state = self.tracks[tracklet.track]
+        self._split(state, tracklet.model, window, provisional=tracklet.provisional)
+        self._take_over(state, tracklet.model, window, provisional=tracklet.provisional)
         held = state.embeddings.setdefault(tracklet.model, _TrackEmbeddings())
         first_ns = state.embedded_ns[0] or tracklet.first_ns
         state.embedded_ns = (min(first_ns, tracklet.first_ns), max(state.embedded_ns[1], tracklet.last_ns))
@@ -188,6 +194,43 @@ class Identifier:
         else:
             return
         state.ranking = None
+
+    def join(self, track: int, earlier: int) -> None:
+        """A track may go on with one that ended: what that rests on counts again once the walks agree."""
+        state = self.tracks.get(track)
+        if state is not None:
+            state.earlier = self._pieces.of(earlier)
+
+    def _split(self, state: TrackState, model: str, window: ComparedWindow, *, provisional: bool) -> None:
+        """Give up what was seen before a window that shows somebody else."""
+        held = state.embeddings.get(model)
+        if provisional or held is None or not held.full:
+            return
+        unlike = unlikeness({model: [window]}, {model: held.full}, self._known.scales, self.limits)
+        if unlike is not None and unlike > OTHER and not self._names_the_same(state, model, window):
+            self.suspect(state.track)
+
+    def _names_the_same(self, state: TrackState, model: str, window: ComparedWindow) -> bool:
+        """Whether a window alone is as near as is asked for to the person nearest to the track until now."""
+        alone, before = self._known.rank({model: [window]}, count=1), self._rank(state)
+        if not alone.persons or not before.persons or self.limits.threshold is None:
+            return False
+        near = bool(alone.distances[0] <= self.limits.threshold)
+        return near and alone.persons[0] == before.persons[0]
+
+    def _take_over(self, state: TrackState, model: str, window: ComparedWindow, *, provisional: bool) -> None:
+        """Take in the windows of the track before, or give up the thought, by a window of this one."""
+        if state.earlier is None:
+            return
+        unlike = unlikeness({model: [window]}, state.earlier, self._known.scales, self.limits)
+        if unlike is not None and unlike <= SAME:
+            for one, windows in state.earlier.items():
+                held = state.embeddings.setdefault(one, _TrackEmbeddings())
+                held.full = [*windows, *held.full][-MAX_WINDOWS:]
+                state.windows = max(state.windows, len(held.full))
+            state.earlier = None
+        elif not provisional:
+            state.earlier = None
 
     def suspect(self, track: int) -> None:
         """An id switch is suspected: what was seen so far may have been somebody else."""
@@ -215,6 +258,8 @@ class Identifier:
         """
         decision = self.decide(track, final=True)
         state = self.tracks.pop(track)
+        full = {model: held.full for model, held in state.embeddings.items()}
+        self._pieces.keep(track, state.last_ns, full)
         claims = sorted(self._claims(state))[:CANDIDATES]
         if claims:
             self._ended.append(_EndedTrack(track, state.first_ns, state.last_ns, tuple(claims)))

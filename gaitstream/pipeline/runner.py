@@ -57,6 +57,7 @@ class TrackedWork:
 
     work: Work
     ended: tuple[int, ...]
+    joined: tuple[tuple[int, int], ...] = ()
 
 
 class Pipeline:
@@ -225,7 +226,7 @@ class Pipeline:
                 size = (frame.image.shape[1], frame.image.shape[0])
                 seen = stream.track(frame, one)
                 persons = self._judge_boxes(stream, size, seen.persons)
-                tracked.append(TrackedWork(Work(frame, persons), seen.ended))
+                tracked.append(TrackedWork(Work(frame, persons), seen.ended, seen.joined))
         return tracked
 
     def _judge_boxes(
@@ -272,7 +273,8 @@ class Pipeline:
             (one.work.frame.camera, persons) for one, persons in zip(done, encoded.persons, strict=True)
         ]
         ended = [(one.work.frame.camera, track) for one in tracked for track in one.ended]
-        self._session.decider.take(frames, encoded.features, ended)
+        joined = [(one.work.frame.camera, *pair) for one in done for pair in one.joined]
+        self._session.decider.take(frames, encoded.features, ended, joined=joined)
         for camera, track in ended:
             self._session.judge.forget(camera, [track])
             self._selector.forget(camera, track)

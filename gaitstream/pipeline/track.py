@@ -1,26 +1,38 @@
-"""From boxes to tracks: the `trackers` library behind ids of our own."""
+"""From boxes to tracks: our own tracker or those of the `trackers` library, behind ids of our own."""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.config.schema import Tracking
-from gaitstream.data import Detections, Floats, Person
+from gaitstream.data import Detections, Floats, Image, Person
+from gaitstream.pipeline.associate import AppearanceTracker, Followed
 from gaitstream.pipeline.source.clock import SECOND_NS
+
+MOST_FORMER = 1000
+"""Ended tracks of a camera that a new one may be found to go on with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """One frame's persons, and the tracks that ended with it."""
+    """One frame's persons, and what became of their tracks.
+
+    Attributes:
+        persons: everybody seen.
+        ended: tracks that ended with this frame.
+        joined: tracks that go on with one that ended before, by what the person wears, and that track.
+    """
 
     persons: tuple[Person, ...]
     ended: tuple[int, ...] = ()
+    joined: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,11 +71,20 @@ class CameraTracker:
         self._tracker = create_tracker(tracking, self._fps)
         self._next_id = itertools.count(1)
         self._ids: dict[int, int] = {}
+        self._former: dict[int, int] = {}
+        """Ids of ended tracks by the tracker's numbers, the latest ones."""
         self._paths: dict[int, _Path] = {}
         self._size: tuple[int, int] | None = None
         self._origin_ns: int | None = None
 
-    def update(self, frame_index: int, time_ns: int, size: tuple[int, int], found: Detections) -> Tracked:
+    def update(
+        self,
+        frame_index: int,
+        time_ns: int,
+        size: tuple[int, int],
+        found: Detections,
+        image: Image | None = None,
+    ) -> Tracked:
         """Take in the detections of a frame.
 
         Args:
@@ -71,20 +92,18 @@ class CameraTracker:
             time_ns: its capture time, UTC; later than the last.
             size: its width and height. A change of resolution ends all tracks.
             found: boxes and scores.
+            image: the frame, BGR uint8 `[height, width, 3]`, for `appearance`; None leaves motion alone.
 
         Returns:
-            The persons seen in this frame, and the tracks that ended.
+            The persons seen in this frame, and the tracks that ended or were joined.
         """
         ended = self.reset() if self._size not in (None, size) else ()
         self._size = size
         if self._origin_ns is None:
             self._origin_ns = time_ns
-        result = self._tracker.update(
-            TrackerBoxes(found.boxes.reshape(-1, 4), found.scores),
-            timestamp=(time_ns - self._origin_ns) / SECOND_NS,
-        )
+        result = self._tracker.follow(found, image, (time_ns - self._origin_ns) / SECOND_NS)
         persons = []
-        for box, score, foreign in zip(result.xyxy, result.confidence, result.tracker_id, strict=True):
+        for box, score, foreign in zip(result.boxes, result.scores, result.ids, strict=True):
             if foreign < 0:
                 continue
             track = self._own_id(int(foreign))
@@ -94,7 +113,9 @@ class CameraTracker:
             path.score = float(score)
             persons.append(Person(self.camera, track, frame_index, time_ns, box, float(score)))
         persons.sort(key=lambda person: person.track)
-        return Tracked(tuple(persons), ended + self._forget_lost())
+        ended += self._forget_lost()
+        joined = tuple((self._ids[one], self._former[earlier]) for one, earlier in result.joined.items())
+        return Tracked(tuple(persons), ended, joined)
 
     def predict(self, frame_index: int, time_ns: int) -> Tracked:
         """Where everybody is in a frame without detection, from the motion up to now.
@@ -131,15 +152,54 @@ class CameraTracker:
     def _forget_lost(self) -> tuple[int, ...]:
         """Ids of tracks the library gave up."""
         alive = {track.tracker_id for track in self._tracker.tracks}
-        gone = [foreign for foreign in self._ids if foreign not in alive]
-        ended = sorted(self._ids.pop(foreign) for foreign in gone)
-        for track in ended:
-            del self._paths[track]
-        return tuple(ended)
+        gone = {foreign: track for foreign, track in self._ids.items() if foreign not in alive}
+        for foreign, track in gone.items():
+            del self._ids[foreign], self._paths[track]
+            self._former[foreign] = track
+        while len(self._former) > MOST_FORMER:
+            del self._former[next(iter(self._former))]
+        return tuple(sorted(gone.values()))
 
 
-def create_tracker(tracking: Tracking, fps: float) -> Any:
-    """A tracker of the library; its modules load here, half a second once."""
+class BoxTracker(Protocol):
+    """Follows the boxes of one camera, under numbers of its own."""
+
+    def follow(self, found: Detections, image: Image | None, time_s: float) -> Followed:
+        """Take in the detections of a frame; times rise."""
+
+    @property
+    def tracks(self) -> Sequence[Any]:
+        """Everybody followed, lost ones among them, each with its number as `tracker_id`."""
+
+
+class LibraryTracker:
+    """A tracker of the `trackers` library; its modules load here, half a second once."""
+
+    def __init__(self, tracking: Tracking, fps: float) -> None:
+        self._tracker = create_library_tracker(tracking, fps)
+
+    def follow(self, found: Detections, image: Image | None, time_s: float) -> Followed:  # noqa: ARG002
+        """By boxes and scores alone."""
+        boxes = TrackerBoxes(found.boxes.reshape(-1, 4), found.scores)
+        result = self._tracker.update(boxes, timestamp=time_s)
+        return Followed(result.xyxy, result.confidence, result.tracker_id)
+
+    @property
+    def tracks(self) -> Sequence[Any]:
+        """See `BoxTracker`."""
+        tracks: Sequence[Any] = self._tracker.tracks
+        return tracks
+
+
+def create_tracker(tracking: Tracking, fps: float) -> BoxTracker:
+    """The tracker of a configuration, for a camera of so many frames per second."""
+    if tracking.algorithm == "appearance":
+        return AppearanceTracker(tracking)
+    return LibraryTracker(tracking, fps)
+
+
+def create_library_tracker(tracking: Tracking, fps: float) -> Any:
+    """A tracker of the library."""
     # The library counts its buffer in frames of 30 per second and turns it into seconds by that rate.
     common: dict[str, Any] = {
         "lost_track_buffer": max(1, round(tracking.lost_s * 30)),

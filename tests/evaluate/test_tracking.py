@@ -22,6 +22,7 @@ def test_perfect_tracks_score_one() -> None:
 def test_exchanged_numbers_half_way_are_two_switches_and_half_the_identity() -> None:
     score = score_tracks([perfect(10) + perfect(10, left=9, right=7)])
     assert score.id_switches == 2
+    assert score.switches_per_1000 == pytest.approx(1000 * 2 / 40)
     assert score.idf1 == pytest.approx(0.5)
     assert 0.5 < score.hota < 1.0
 
@@ -30,6 +31,7 @@ def test_a_missed_person_halves_the_recall() -> None:
     score = score_tracks([[frame([1, 2], [LEFT, RIGHT], [7], [LEFT]) for _ in range(10)]])
     assert score.idf1 == pytest.approx(2 / 3)
     assert score.mota == pytest.approx(0.5)
+    assert (score.truths, score.misses, score.strays, score.fragments) == (20, 10, 0, 0)
 
 
 def test_frames_without_people_or_tracks() -> None:

@@ -18,8 +18,8 @@ from gaitstream.pipeline.track import CameraTracker, Tracked
 
 SIZE = (640, 480)
 START = 1_800_000_000 * SECOND_NS
-Algorithm = Literal["bytetrack", "ocsort", "sort"]
-ALGORITHMS: tuple[Algorithm, ...] = ("bytetrack", "ocsort", "sort")
+Algorithm = Literal["appearance", "bytetrack", "ocsort", "sort"]
+ALGORITHMS: tuple[Algorithm, ...] = ("appearance", "bytetrack", "ocsort", "sort")
 
 
 def seen(*lefts: float, score: float = 0.9) -> Detections:
@@ -152,12 +152,13 @@ def test_four_real_people_have_one_track_each(shared: Path) -> None:
     source.open()
     index = 0
     while (picture := source.read()) is not None:
-        (found,) = detector.detect([picture.to_image()])
+        image = picture.to_image()
+        (found,) = detector.detect([image])
         for every, tracker in trackers.items():
             tracked = (
                 tracker.predict(index, picture.time_ns)
                 if index % every
-                else tracker.update(index, picture.time_ns, (picture.width, picture.height), found)
+                else tracker.update(index, picture.time_ns, (picture.width, picture.height), found, image)
             )
             for person in tracked.persons:
                 middle = float(person.box[0] + person.box[2]) / 2

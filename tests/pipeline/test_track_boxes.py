@@ -9,7 +9,7 @@ import pytest
 
 from gaitstream.config.schema import Tracking
 from gaitstream.data import Detections
-from gaitstream.pipeline.track import TrackerBoxes, create_tracker
+from gaitstream.pipeline.track import TrackerBoxes, create_library_tracker
 
 
 def crowd(frame: int) -> Detections:
@@ -33,7 +33,7 @@ def supervise(found: Detections) -> Any:
 
 @pytest.mark.parametrize("algorithm", ["bytetrack", "ocsort", "sort"])
 def test_tracks_are_the_same(algorithm: Literal["bytetrack", "ocsort", "sort"]) -> None:
-    ours, theirs = (create_tracker(Tracking(algorithm=algorithm), 15.0) for _ in range(2))
+    ours, theirs = (create_library_tracker(Tracking(algorithm=algorithm), 15.0) for _ in range(2))
     ids = set()
     for frame in range(300):
         found = crowd(frame)

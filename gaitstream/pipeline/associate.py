@@ -1,0 +1,208 @@
+"""Which box is whom: motion and clothes together, so that people who pass each other keep their tracks.
+
+One cost for every track and box, and one assignment for all: how far a box is from where the person should
+be, in standard deviations, and how unlike their clothes what is seen of it. Somebody behind somebody else is
+waited for longer than somebody who is simply gone. Written here because the library's trackers go by boxes
+alone: in a crowd these pass from one person to the next.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from gaitstream.config.schema import Tracking
+from gaitstream.data import Detections, Floats, Image
+from gaitstream.pipeline.clothes import CELLS, Cells, cell_colours, uncovered, unlikeness
+from gaitstream.pipeline.motion import BoxMotion
+from gaitstream.pipeline.returning import LOOKS, Leavers, Track
+
+Array = NDArray[np.float64]
+
+TYPICAL = 12.0
+"""By how much one person's clothes differ from frame to frame, and what of somebody hidden is taken for."""
+CLOTHES = 0.35
+"""What their difference counts, in halves of squared standard deviations."""
+UNSURE = 2.0
+"""What a detection's lack of score counts."""
+NEW = 3.0
+GROWN = 15
+"""What tracks that were just started yield to others, less with every sighting up to this many."""
+DOUBLE = 0.3
+"""Overlap with somebody who is followed from which on a further box is nobody new."""
+FAR = 16.0
+"""Squared standard deviations beyond which a box is not the person's; three times that out of sight."""
+MOST = 11.0
+"""Cost beyond which a box is nobody's."""
+UNLIKE = 28.0
+"""Difference of clothes beyond which somebody out of sight has not come back."""
+BEHIND = 0.15
+"""Overlap with somebody who is seen from which on somebody who is not seen may be behind."""
+HIDDEN = 3.0
+"""How many times `lost_s` somebody is waited for who may be behind somebody else."""
+_NEVER = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A frame's boxes with the numbers of the tracks they belong to.
+
+    Attributes:
+        boxes: xyxy pixels `[n, 4]`.
+        scores: `[n]`.
+        ids: -1 where a box belongs to no track that is shown, `[n]`.
+        joined: tracks that were found to go on with an earlier one, and that one.
+    """
+
+    boxes: Floats
+    scores: Floats
+    ids: NDArray[Any]
+    joined: Mapping[int, int] = field(default_factory=dict)
+
+
+class AppearanceTracker:
+    """Follows the people of one camera by motion and clothes. Touches no clock; one thread at a time.
+
+    Args:
+        tracking: limits.
+
+    Attributes:
+        tracks: everybody followed, lost ones among them.
+        joined: tracks that were found in the last frame to go on with an earlier one, and that.
+    """
+
+    def __init__(self, tracking: Tracking) -> None:
+        self.tracks: list[Track] = []
+        self.joined: dict[int, int] = {}
+        self._left = Leavers()
+        self._tracking = tracking
+        self._motion = BoxMotion()
+        self._next_id = itertools.count()
+        self._now_s = 0.0
+
+    def follow(self, found: Detections, image: Image | None, time_s: float) -> Followed:
+        """Take in the detections of a frame; times rise. Without its picture motion alone counts."""
+        colours = None if image is None else cell_colours(image, found.boxes)
+        ids = self.update(found, colours, time_s)
+        return Followed(found.boxes, found.scores, ids, dict(self.joined))
+
+    def update(self, found: Detections, colours: Floats | None, time_s: float) -> NDArray[np.int64]:
+        """Take in the detections of a frame.
+
+        Args:
+            found: boxes and scores.
+            colours: `cell_colours` of the boxes; None where there is no picture.
+            time_s: capture time, later than the last.
+
+        Returns:
+            Each detection's id, -1 where it has none, `[n]`.
+        """
+        elapsed_s, self._now_s = time_s - self._now_s, time_s
+        self.joined.clear()
+        if colours is None:
+            colours = np.zeros((len(found.boxes), CELLS, 3), np.float32)
+            cells = np.zeros((len(found.boxes), CELLS), bool)
+        else:
+            cells = uncovered(found.boxes)
+        if self.tracks:
+            lost = self._lost(elapsed_s)
+            self._motion.predict(elapsed_s, lost)
+        rows, columns = self._assign(found, colours, cells, elapsed_s)
+        self._motion.correct(rows, found.boxes[columns])
+        started = self._start(found, columns)
+        owners = dict(zip(columns.tolist(), rows.tolist(), strict=True)) | started
+        ids = np.full(len(found.boxes), -1, np.int64)
+        for index, row in owners.items():
+            ids[index] = self._see(row, colours[index], cells[index])
+        self._recognise()
+        self._drop(found.boxes)
+        return ids
+
+    def _lost(self, elapsed_s: float) -> NDArray[np.bool_]:
+        """Who was not seen in the frame before."""
+        return np.array([self._now_s - track.seen_s > 1.5 * elapsed_s for track in self.tracks])
+
+    def _assign(
+        self, found: Detections, colours: Floats, cells: Cells, elapsed_s: float
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Tracks and the detections that they go on with."""
+        if not self.tracks or not len(found.boxes):
+            return np.empty(0, np.intp), np.empty(0, np.intp)
+        cost = self._costs(found, colours, cells, self._lost(elapsed_s))
+        rows, columns = linear_sum_assignment(cost)
+        taken = cost[rows, columns] < _NEVER
+        return rows[taken], columns[taken]
+
+    def _costs(self, found: Detections, colours: Floats, cells: Cells, lost: NDArray[np.bool_]) -> Array:
+        """What it costs to go on with each box, `[tracks, n]`; `_NEVER` where it is somebody else's."""
+        far = self._motion.distances(found.boxes)
+        unlike = unlikeness([track.clothes for track in self.tracks], colours, cells)
+        unlike = np.where(np.isnan(unlike), TYPICAL, unlike)
+        overlap = iou(self._motion.boxes(), found.boxes)
+        away = lost[:, None]
+        never = far > np.where(away, 3 * FAR, FAR)
+        never |= np.where(away, unlike > UNLIKE, overlap < self._tracking.iou)
+        cost = far / 2 + CLOTHES * (unlike - TYPICAL) + UNSURE * (1 - found.scores)
+        never |= cost > MOST
+        young = np.array([max(0.0, 1 - track.hits / GROWN) for track in self.tracks])
+        cost += NEW * young[:, None]
+        return np.where(never, _NEVER, cost)
+
+    def _start(self, found: Detections, taken: NDArray[np.intp]) -> dict[int, int]:
+        """Tracks for sure boxes that are nobody's: their places by detection."""
+        sure = found.scores >= self._tracking.new_track_score
+        if len(taken):
+            sure &= iou(found.boxes, found.boxes[taken]).max(axis=1) < DOUBLE
+        free = np.setdiff1d(np.flatnonzero(sure), taken)
+        self._motion.add(found.boxes[free])
+        first = len(self.tracks)
+        self.tracks += [Track(self._now_s, self._now_s) for _ in free]
+        return {index: first + place for place, index in enumerate(free.tolist())}
+
+    def _see(self, row: int, colours: Floats, cells: Cells) -> int:
+        """Note a sighting; the track's id, if it is shown. A track that shows another person by now ends."""
+        track = self.tracks[row]
+        if track.see(colours, cells, self._now_s):
+            self.tracks[row] = track.split(next(self._next_id))
+            self._left.add([track], self._now_s)
+        elif track.tracker_id < 0 and track.hits >= self._tracking.min_hits:
+            track.tracker_id = track.person = next(self._next_id)
+        return self.tracks[row].tracker_id
+
+    def _recognise(self) -> None:
+        """Look for the earlier tracks of those who are new here, by what they wear."""
+        for track in self.tracks:
+            is_new = track.tracker_id >= 0 and track.person == track.tracker_id
+            if is_new and track.seen_s == self._now_s and track.clothes.clear in LOOKS:
+                earlier = self._left.find(track, [one for one in self.tracks if one is not track])
+                if earlier is not None:
+                    track.person = earlier.person
+                    self.joined[track.tracker_id] = earlier.tracker_id
+
+    def _drop(self, boxes: Floats) -> None:
+        """Forget tracks that were never shown and are not seen, and those that are lost for too long."""
+        away_s = np.array([self._now_s - track.seen_s for track in self.tracks])
+        shown = np.array([track.tracker_id >= 0 for track in self.tracks], bool)
+        behind = (iou(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
+        limit_s = np.where(behind, HIDDEN * self._tracking.lost_s, self._tracking.lost_s)
+        kept = (away_s == 0) | (shown & (away_s <= limit_s))
+        gone = list(itertools.compress(self.tracks, ~kept))
+        self._left.add(gone, self._now_s)
+        if gone:
+            self._motion.keep(kept)
+            self.tracks = list(itertools.compress(self.tracks, kept))
+
+
+def iou(one: Floats, other: Floats) -> Floats:
+    """Intersection over union of boxes `[n, 4]` and `[m, 4]`, `[n, m]`."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
+    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-6))

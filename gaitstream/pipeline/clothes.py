@@ -1,0 +1,126 @@
+"""What people wear: mean colours on a grid over their boxes, which tell the people of one picture apart.
+
+Only what is seen counts: cells that a nearer person's box covers are left out on both sides of a comparison.
+Nothing of it leaves the tracker, and it is forgotten with the track.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.data import Floats, Image
+
+ROWS, COLUMNS = 12, 2
+CELLS = ROWS * COLUMNS
+_LEFT, _RIGHT = 0.25, 0.75
+"""Shares of a box's width between which a person is seen rather than what is behind."""
+_ACROSS = _LEFT + (_RIGHT - _LEFT) * (np.arange(COLUMNS, dtype=np.float32) + 0.5) / COLUMNS
+_DOWN = (np.arange(ROWS, dtype=np.float32) + 0.5) / ROWS
+_CLEAR = 0.7
+"""Share of the cells that is uncovered when a person is seen clearly."""
+_MEMORY = 30.0
+"""Sightings after which a new one changes a mean no less."""
+
+_OPPONENTS = np.array([[1 / 6, -2, -1], [1 / 6, 0, 2], [1 / 6, 2, -1]], np.float32)
+"""From blue, green and red."""
+
+Cells = NDArray[np.bool_]
+
+
+def cell_colours(image: Image, boxes: Floats) -> Floats:
+    """Mean colour of each cell of each box.
+
+    Args:
+        image: BGR uint8 `[height, width, 3]`.
+        boxes: xyxy pixels `[n, 4]`; parts outside the picture are not looked at.
+
+    Returns:
+        Half the brightness, and twice red against blue and green against both, float32 `[n, CELLS, 3]`: what
+        people wear differs in colour, what light and shadow do to it in brightness.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    found = np.empty((len(boxes), CELLS, 3), np.float32)
+    for row, (x1, y1, x2, y2) in zip(found, boxes.tolist(), strict=True):
+        left, right = _span(x1 + _LEFT * (x2 - x1), x1 + _RIGHT * (x2 - x1), width)
+        top, bottom = _span(y1, y2, height)
+        small = cv2.resize(image[top:bottom, left:right], (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+        row[:] = small.reshape(CELLS, 3)
+    return found @ _OPPONENTS
+
+
+def _span(low: float, high: float, limit: int) -> tuple[int, int]:
+    """The pixels between two coordinates, at least one, inside a picture."""
+    first = min(max(int(low), 0), limit - 1)
+    return first, min(max(round(high), first + 1), limit)
+
+
+def uncovered(boxes: Floats) -> Cells:
+    """Which cells of each box `[n, 4]` no nearer person's box covers, `[n, CELLS]`.
+
+    Of two people on one floor, the one whose feet are lower in the picture is nearer.
+    """
+    x = boxes[:, :1] + _ACROSS * (boxes[:, 2:3] - boxes[:, :1])
+    y = boxes[:, 1:2] + _DOWN * (boxes[:, 3:] - boxes[:, 1:2])
+    nearer = boxes[None, :, 3] > boxes[:, None, 3]
+    beside = (x[:, None] > boxes[:, 0, None]) & (x[:, None] < boxes[:, 2, None]) & nearer[:, :, None]
+    level = (y[:, None] > boxes[:, 1, None]) & (y[:, None] < boxes[:, 3, None])
+    covered = (level[:, :, :, None] & beside[:, :, None, :]).any(axis=1)
+    return np.asarray(~covered.reshape(len(boxes), CELLS))
+
+
+def is_clear(cells: Cells) -> bool:
+    """Whether most of a person is uncovered, by the cells of its box."""
+    return bool(cells.mean() >= _CLEAR)
+
+
+@dataclass(slots=True)
+class Clothes:
+    """One track's clothes, as seen until now.
+
+    Attributes:
+        colours: mean colour of each cell, `[CELLS, 3]`.
+        seen: in how many sightings each cell was uncovered, `[CELLS]`.
+        clear: sightings in which most of the person was uncovered.
+    """
+
+    colours: Floats = field(default_factory=lambda: np.zeros((CELLS, 3), np.float32))
+    seen: Floats = field(default_factory=lambda: np.zeros(CELLS, np.float32))
+    clear: int = 0
+
+    def see(self, colours: Floats, cells: Cells) -> None:
+        """Take in a sighting: `cell_colours` and `uncovered` of its box."""
+        self.seen += cells
+        share = cells / np.minimum(np.maximum(self.seen, 1.0), _MEMORY)
+        self.colours += share[:, None] * (colours - self.colours)
+        self.clear += int(is_clear(cells))
+
+    def unlike(self, other: Clothes) -> float:
+        """Mean difference to somebody else's clothes; infinite where no cell was seen of both."""
+        sure = np.minimum(self.seen, _MEMORY) * np.minimum(other.seen, _MEMORY)
+        far = np.abs(self.colours - other.colours).mean(axis=1)
+        return float((far * sure).sum() / sure.sum()) if sure.any() else np.inf
+
+
+def unlikeness(worn: list[Clothes], colours: Floats, cells: Cells) -> Floats:
+    """Mean difference in grey levels between clothes and sightings over the cells seen of both.
+
+    Args:
+        worn: of `m` tracks.
+        colours: of `n` sightings, `[n, CELLS, 3]`.
+        cells: their uncovered cells, `[n, CELLS]`.
+
+    Returns:
+        float32 `[m, n]`; NaN where a quarter of the cells at most was seen of both.
+    """
+    known = np.stack([one.colours for one in worn])
+    seen = np.stack([one.seen for one in worn]) > 0
+    both = seen[:, None] & cells[None]
+    far = np.abs(known[:, None] - colours[None]).mean(axis=3)
+    count = both.sum(axis=2)
+    mean = (far * both).sum(axis=2) / np.maximum(count, 1)
+    return np.where(count > CELLS / 4, mean, np.nan).astype(np.float32)

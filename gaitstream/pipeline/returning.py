@@ -1,0 +1,113 @@
+"""Who came back and who changed: the clothes of those who left, and of strangers in somebody's track."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gaitstream.data import Floats
+from gaitstream.pipeline.clothes import Cells, Clothes, is_clear, unlikeness
+
+STRANGE = 17.0
+"""Difference of a clear sighting from a track's clothes beyond which it may be somebody else's."""
+CHANGED = 6
+"""Such sightings without one that is not, after which it is."""
+LOOKS = (5, 10, 20)
+"""Clear sightings after which somebody new is held against those who left."""
+SAME = 17.0
+"""Difference of clothes within which they may be the same person's,"""
+LEAD = 1.2
+"""and how many times further those of all others who left must be then."""
+REMEMBERED_S = 30.0
+"""How long those who left are remembered."""
+OVERLAP_S = 0.5
+"""So long somebody may seem to be still there, in a track that shows another by then."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One person followed.
+
+    Attributes:
+        seen_s: when it was seen last.
+        started_s: when it was seen first.
+        tracker_id: -1 until the track is shown.
+        hits: how often it was seen.
+        clothes: what the person wears.
+        person: id of the first track of the person, as far as is known.
+        stranger: clothes of who may have taken the person's place,
+        strange_s: and since when.
+    """
+
+    seen_s: float
+    started_s: float
+    tracker_id: int = -1
+    hits: int = 0
+    clothes: Clothes = field(default_factory=Clothes)
+    person: int = -1
+    stranger: Clothes = field(default_factory=Clothes)
+    strange_s: float = 0.0
+
+    def see(self, colours: Floats, cells: Cells, time_s: float) -> bool:
+        """Note a sighting; whether another person has been in this track for a while by now."""
+        self.seen_s, self.hits = time_s, self.hits + 1
+        clear = is_clear(cells)
+        if clear and self._is_strange(colours, cells):
+            self.strange_s = self.strange_s if self.stranger.clear else time_s
+            self.stranger.see(colours, cells)
+            return self.stranger.clear >= CHANGED and self.tracker_id >= 0
+        if clear:
+            self.stranger = Clothes()
+        self.clothes.see(colours, cells)
+        return False
+
+    def split(self, number: int) -> Track:
+        """The track of whoever took the person's place, who left then."""
+        new = Track(self.seen_s, self.strange_s, number, self.stranger.clear, self.stranger, number)
+        self.seen_s, self.stranger = self.strange_s, Clothes()
+        return new
+
+    def _is_strange(self, colours: Floats, cells: Cells) -> bool:
+        if self.clothes.clear < LOOKS[1]:
+            return False
+        return bool(unlikeness([self.clothes], colours[None], cells[None])[0, 0] > STRANGE)
+
+
+class Leavers:
+    """Tracks of a camera that ended a short while ago."""
+
+    def __init__(self) -> None:
+        self._left: list[Track] = []
+
+    def add(self, tracks: Sequence[Track], time_s: float) -> None:
+        """Remember tracks that ended, and forget those that did long ago."""
+        self._left = [one for one in self._left if time_s - one.seen_s <= REMEMBERED_S]
+        self._left += [one for one in tracks if one.tracker_id >= 0]
+
+    def find(self, track: Track, present: Sequence[Track]) -> Track | None:
+        """The earlier track of somebody new: the nearest by clothes, when nobody's else are as near.
+
+        Args:
+            track: of the new one.
+            present: everybody else who is followed.
+        """
+        people = {one.person for one in present}
+        left = [one for one in self._left if one.clothes.clear >= LOOKS[0]]
+        gone = [
+            (track.clothes.unlike(one.clothes), one)
+            for one in left
+            if one.person not in people and one.seen_s <= track.started_s + OVERLAP_S
+        ]
+        if not gone:
+            return None
+        nearest, best = min(gone, key=lambda one: one[0])
+        others = [one for one in [*present, *left] if one.person != best.person]
+        rivals = [far for far, one in gone if one.person != best.person]
+        nearer = any(
+            track.clothes.unlike(one.clothes) < nearest for one in others if one.clothes.clear >= LOOKS[0]
+        )
+        if nearest > SAME or nearer or min(rivals, default=np.inf) < LEAD * nearest:
+            return None
+        return best

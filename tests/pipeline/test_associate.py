@@ -1,0 +1,148 @@
+"""People drawn as coloured boxes who meet, hide each other, leave and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from gaitstream.config.schema import Tracking
+from gaitstream.data import Detections, Image
+from gaitstream.pipeline.source.clock import SECOND_NS
+from gaitstream.pipeline.track import CameraTracker, Tracked
+
+SIZE = (640, 360)
+FPS = 15
+WIDE, TALL = 50, 150
+RED, BLUE, GREEN = (40, 40, 200), (200, 60, 40), (60, 160, 60)
+
+Look = tuple[int, int, tuple[int, int, int]]
+"""Left edge, lower edge, colour."""
+
+
+class Scene:
+    """Draws people from far to near and feeds a tracker their boxes."""
+
+    def __init__(self, tracking: Tracking | None = None, *, pictures: bool = True) -> None:
+        self.tracker = CameraTracker("a", tracking or Tracking(), FPS)
+        self.pictures = pictures
+        self.index = 0
+        self.joined: list[tuple[int, int]] = []
+        self._rng = np.random.default_rng(0)
+
+    def show(self, people: Sequence[Look], hidden: Sequence[int] = ()) -> dict[tuple[int, int, int], int]:
+        """One frame; those at the places `hidden` are not detected. Track by colour."""
+        found = [look for place, look in enumerate(people) if place not in hidden]
+        boxes = np.array([[x, y - TALL, x + WIDE, y] for x, y, _ in found], np.float32).reshape(-1, 4)
+        boxes += self._rng.normal(0, 1.5, boxes.shape).astype(np.float32)
+        tracked = self.tracker.update(
+            self.index,
+            self.index * SECOND_NS // FPS,
+            SIZE,
+            Detections(boxes, np.full(len(found), 0.9, np.float32)),
+            draw(people) if self.pictures else None,
+        )
+        self.index += 1
+        self.joined += tracked.joined
+        return _by_colour(tracked, boxes, found)
+
+
+def draw(people: Sequence[Look]) -> Image:
+    """A grey floor with everybody as a box of one colour, the nearest last."""
+    image = np.full((SIZE[1], SIZE[0], 3), 120, np.uint8)
+    for x, y, colour in sorted(people, key=lambda look: look[1]):
+        image[max(y - TALL, 0) : y, max(x, 0) : x + WIDE] = colour
+    return image
+
+
+def _by_colour(tracked: Tracked, boxes: np.ndarray, found: Sequence[Look]) -> dict[tuple[int, int, int], int]:
+    """Whose track it is, by the box that is the same."""
+    owners = {tuple(box): look[2] for box, look in zip(boxes.tolist(), found, strict=True)}
+    return {owners[tuple(person.box.tolist())]: person.track for person in tracked.persons}
+
+
+def meet_and_turn_back(
+    scene: Scene,
+) -> tuple[dict[tuple[int, int, int], int], dict[tuple[int, int, int], int]]:
+    """Two walk towards each other; one is hidden for a while; both go back. Tracks before and after."""
+    near, far = 300, 290
+    for step in range(30):
+        before = scene.show([(100 + 6 * step, near, RED), (460 - 6 * step, far, BLUE)])
+    for _ in range(8):
+        scene.show([(280, near, RED), (280, far, BLUE)], hidden=[1])
+    for step in range(30):
+        after = scene.show([(276 - 6 * step, near, RED), (284 + 6 * step, far, BLUE)])
+    return before, after
+
+
+def test_people_who_meet_and_turn_back_keep_their_tracks_by_their_clothes() -> None:
+    before, after = meet_and_turn_back(Scene())
+    assert before[RED] != before[BLUE]
+    assert after == before
+
+
+def test_by_motion_alone_they_would_pass_through_each_other() -> None:
+    before, after = meet_and_turn_back(Scene(pictures=False))
+    assert after[RED] != before[RED]
+
+
+def test_somebody_behind_another_is_waited_for_longer_than_somebody_gone() -> None:
+    scene = Scene(Tracking(lost_s=0.5))
+    for _ in range(10):
+        before = scene.show([(200, 300, RED), (215, 290, BLUE), (500, 300, GREEN)])
+    for _ in range(15):
+        scene.show([(200, 300, RED), (215, 290, BLUE), (500, 300, GREEN)], hidden=[1, 2])
+    for _ in range(5):
+        after = scene.show([(200, 300, RED), (215, 290, BLUE), (500, 300, GREEN)])
+    assert after[BLUE] == before[BLUE]
+    assert after[GREEN] != before[GREEN]
+
+
+def come_back(scene: Scene, colour: tuple[int, int, int], others: Sequence[Look] = ()) -> tuple[int, int]:
+    """Somebody red leaves for two seconds and somebody of a colour comes: the tracks of both."""
+    for _ in range(20):
+        before = scene.show([(100, 300, RED), *others])
+    for _ in range(30):
+        scene.show(others)
+    for _ in range(20):
+        after = scene.show([(400, 300, colour), *others])
+    return before[RED], after[colour]
+
+
+def test_who_comes_back_is_told_by_the_clothes() -> None:
+    scene = Scene()
+    before, after = come_back(scene, RED)
+    assert after != before
+    assert scene.joined == [(after, before)]
+
+
+def test_somebody_in_other_clothes_is_somebody_else() -> None:
+    scene = Scene()
+    come_back(scene, BLUE)
+    assert scene.joined == []
+
+
+def test_who_is_still_there_has_not_come_back() -> None:
+    """Two wear the same; one of them leaves: who comes may be either, but one of the two stands here."""
+    scene = Scene()
+    for _ in range(20):
+        scene.show([(100, 300, RED), (500, 300, RED)])
+    for _ in range(30):
+        scene.show([(500, 300, RED)])
+    for _ in range(20):
+        scene.show([(300, 300, BLUE), (500, 300, RED)])
+    assert scene.joined == []
+
+
+def test_without_anybody_nothing_is_followed() -> None:
+    scene = Scene()
+    assert scene.show([]) == {}
+    assert not scene.tracker.follows
+    scene.show([(100, 300, RED)])
+    assert scene.tracker.follows
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_the_same_frames_give_the_same_tracks(pictures: bool) -> None:
+    assert meet_and_turn_back(Scene(pictures=pictures)) == meet_and_turn_back(Scene(pictures=pictures))
