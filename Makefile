@@ -19,7 +19,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt scripts/setup.sh tests/stranger/pyp
 RAY := tests/gallery/test_shards.py tests/fleet/test_ray.py
 
 demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the screen, report.html
-	$(BIN)/gaitstream demo --out out/demo
+	$(BIN)/gaitstream demo --out out/demo $(DEMO_ARGS)
 
 test: $(VENV)/.dev ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(RAY:%=--ignore=%) $(PYTEST_ARGS)

@@ -18,7 +18,7 @@ import msgspec
 from benchmarks.handoff_record import Heard, Record, Shown
 from gaitstream import zoo
 from gaitstream.config.schema import Config
-from gaitstream.demo.enrolment import MODEL, enrol, pose_of
+from gaitstream.demo.enrolment import enrol, pose_of
 from gaitstream.demo.ground_truth import GroundTruthObserver
 from gaitstream.demo.plan import FPS, IOU, LOST_S, DemoPlan
 from gaitstream.demo.score import PURE
@@ -89,8 +89,11 @@ def _run(addresses, gallery, detector, encoder, record) -> None:  # type: ignore
     sink = Collected()
     truths = {camera: SyntheticCamera(address) for camera, address in addresses.items()}
     with Gallery(gallery) as known:
-        matcher = known.matcher(MODEL, encoder.recognizers[MODEL].fingerprint)
-    observer = GroundTruthObserver(truths, EPOCH_NS, matcher, pose_of(encoder))
+        matchers = {
+            name: known.matcher(name, recognizer.fingerprint)
+            for name, recognizer in encoder.recognizers.items()
+        }
+    observer = GroundTruthObserver(truths, EPOCH_NS, matchers, pose_of(encoder))
     config = _config(addresses, gallery)
     with Pipeline(config, sink=sink, observers=[observer], detector=detector, encoder=encoder) as pipeline:
         pipeline.run()
@@ -123,7 +126,7 @@ def _config(addresses: dict[str, Address], gallery: Path) -> Config:
     return Config.model_validate(
         {
             "cameras": cameras or [{"id": "none", "url": "synth://plaza"}],
-            "models": {MODEL: "demo"},
+            "models": {zoo.demo_family(): "demo"},
             "tracking": {"algorithm": "bytetrack", "lost_s": LOST_S, "iou": IOU},
             "gallery": {"path": str(gallery), "threshold": advice.threshold, "margin": advice.margin},
         }

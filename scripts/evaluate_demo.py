@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from demo_cards import write_cards
@@ -33,17 +34,32 @@ from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.models.recognizer import Recognizer
 
 CALIBRATION_SEED, UNSEEN_SEED = 31337, 90210
+SHARES = (1.0, 0.5, 0.25, 0.1)
+"""Shares of GaitBase's distance beside GaitHeat's that are tried; the one of the lowest EER is advised."""
 ADVISED_FPIR = 0.005
 """A stranger is seen in dozens of windows, and one wrong name is one too many."""
 
 
-def score(passes: Passes) -> dict[str, float]:
+def between(passes: Passes) -> dict[str, np.ndarray]:
+    """Distances between all tracklets, `[n, n]`, by recognizer."""
+    return {
+        "gaitheat": pairwise(passes.embeddings, passes.embeddings),
+        "gaitbase": pairwise(passes.outlines, passes.outlines),
+    }
+
+
+def fused(each: dict[str, np.ndarray], advice: dict[str, dict[str, Any]]) -> np.ndarray:
+    """Distances as decisions fuse them, each recognizer's in units of its threshold, by its share."""
+    parts = [distances / advice[name]["threshold"] for name, distances in each.items()]
+    return np.average(parts, axis=0, weights=[advice[name]["weight"] for name in each])
+
+
+def score(passes: Passes, distances: np.ndarray, *, visitors: bool = False) -> dict[str, float]:
     """Closed-set and open-set identification and verification across cameras, averaged over the galleries.
 
     Names that end in `_single` are those of galleries of one tracklet a person; in `_visitors`, of tracklets
     that are decided together with all that are linked to the same visitor, as after the fact in a run.
     """
-    distances = pairwise(passes.embeddings, passes.embeddings)
     galleries = [passes.cameras == camera for camera in range(CAMERAS)]
     result = {
         "people": len(np.unique(passes.people)),
@@ -51,8 +67,9 @@ def score(passes: Passes) -> dict[str, float]:
         "templates": TRACKLETS,
         **identify(distances, passes, galleries),
     }
-    linked = identify(distances, passes, galleries, link_as_visitors)
-    result["fnir_at_fpir_1_visitors"] = linked["fnir_at_fpir_1"]
+    if visitors:
+        linked = identify(distances, passes, galleries, link_as_visitors)
+        result["fnir_at_fpir_1_visitors"] = linked["fnir_at_fpir_1"]
     one = [g & (passes.turns == turn) for g in galleries for turn in range(TRACKLETS)]
     single = identify(distances, passes, one)
     result |= {f"{name}_single": single[name] for name in ("rank1", "eer", "fnir_at_fpir_1")}
@@ -108,10 +125,17 @@ def nearest_templates(distances: np.ndarray, people: np.ndarray) -> tuple[np.nda
     return np.stack([distances[:, people == person].min(1) for person in enrolled], 1), enrolled
 
 
-def recommend(passes: Passes, fingerprint: str) -> dict[str, float | str]:
+def compare_models(
+    passes: Passes, each: dict[str, np.ndarray], advice: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """Each recognizer, and their fusion, on the same tracklets."""
+    both = {**each, "fused": fused(each, advice)}
+    return {name: score(passes, distances) for name, distances in both.items()}
+
+
+def recommend(passes: Passes, distances: np.ndarray, fingerprint: str) -> dict[str, float | str]:
     """The threshold at 0.5% FPIR for eight enrolled people, and a quarter of right answers' median lead."""
     rng = np.random.default_rng(5)
-    distances = pairwise(passes.embeddings, passes.embeddings)
     everybody = np.unique(passes.people)
     strangers, leads = [], []
     for _ in range(200):
@@ -130,6 +154,21 @@ def recommend(passes: Passes, fingerprint: str) -> dict[str, float | str]:
         "threshold": round(threshold, 4), "margin": round(margin, 4), "fpir": ADVISED_FPIR,
         "fingerprint": fingerprint,
     }  # fmt: skip
+
+
+def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What is recommended for each recognizer, and for both fused; see `SHARES`."""
+    each = between(passes)
+    advice = {name: {**recommend(passes, each[name], fingerprints[name]), "weight": 1.0} for name in each}
+    together = "+".join(sorted(each))
+    prints = "+".join(fingerprints[name] for name in sorted(each))
+
+    def eer(share: float) -> float:
+        advice["gaitbase"]["weight"] = share
+        return score(passes, fused(each, advice))["eer"]
+
+    advice["gaitbase"]["weight"] = min(SHARES, key=eer)
+    return {**advice, together: recommend(passes, fused(each, advice), prints)}
 
 
 def main() -> None:
@@ -154,19 +193,33 @@ def measure(args: argparse.Namespace) -> None:
         unseen = pool.submit(walk, args.demo, UNSEEN_SEED, args.people)
         known = pool.submit(walk, args.demo, CALIBRATION_SEED, min(args.people, 40))
         tracking = None if args.no_tracking else pool.submit(measure_tracking, args.demo)
-        passes, gait = unseen.result(), Recognizer.load(args.demo / "gaitheat", threads=1)
+        passes, crowd = unseen.result(), known.result()
+        models = {name: Recognizer.load(args.demo / name, threads=1) for name in between(passes)}
+        advice = advise(crowd, {name: model.fingerprint for name, model in models.items()})
+        each = between(passes)
         result: dict[str, object] = {
-            "gaitheat": {**score(passes), "runtime": gait.runtime, "precision": gait.precision},
+            name: {
+                **score(passes, each[name], visitors=name == "gaitheat"),
+                "runtime": model.runtime,
+                "precision": model.precision,
+            }
+            for name, model in models.items()
+        }
+        result |= {
+            "beside": compare_models(passes, each, advice),
             "pose": {
                 "pck_2px": 100 * float(np.mean(passes.joint_errors < 2)),
                 "pck_1px": 100 * float(np.mean(passes.joint_errors < 1)),
                 "median_px": float(np.median(passes.joint_errors)),
                 "joints": len(passes.joint_errors),
             },
+            "segmenter": {
+                "iou": 100 * float(np.nanmean(passes.mask_overlaps)),
+                "masks": int(np.isfinite(passes.mask_overlaps).sum()),
+            },
             "detector": {"missed_alone": 100 * passes.missed},
         }
         print(json.dumps(result, indent=2), flush=True)
-        advice = recommend(known.result(), gait.fingerprint)
         if tracking is not None:
             result["tracking"] = tracking.result()
     result = note(args.demo, result)

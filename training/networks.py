@@ -9,6 +9,10 @@ from torch.nn import functional as F  # noqa: N812
 CHANNELS, DEPTHS = (8, 16, 32, 64), (1, 3, 1)
 DIM = 64
 """Widths, blocks a stage and part dimensions of the demo's GaitHeat."""
+OUTLINE_CHANNELS, OUTLINE_DIM = (8, 16, 32, 64), 64
+"""Widths and part dimensions of the demo's GaitBase."""
+MASK_SIZE = (128, 96)
+"""Height and width of the segmenter's crops."""
 
 Widths = tuple[int, int, int, int]
 
@@ -81,6 +85,35 @@ class PoseNet(nn.Module):
         """See the class."""
         fine, coarse = self.encoder(x)
         out: Tensor = self.head(self.merge1(fine + _double(self.up1(coarse))))
+        return out
+
+
+class MaskNet(nn.Module):
+    """RGB crops `[n, 3, 128, 96]`, 0..255, to logits of the person `[n, 1, 128, 96]`."""
+
+    def __init__(self, widths: Widths = (12, 24, 32, 48)) -> None:
+        super().__init__()
+        c1, c2 = widths[:2]
+        self.encoder = Encoder(widths)
+        self.up1, self.merge1 = nn.Conv2d(c2, c1, 1), nn.Sequential(Conv(c1, c1), Conv(c1, c1))
+        self.head = nn.Conv2d(c1, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every cell of stride 4 gives its sixteen pixels."""
+        fine, coarse = self.encoder(x)
+        return F.pixel_shuffle(self.head(self.merge1(fine + _double(self.up1(coarse)))), 4)
+
+
+class MaskGraph(nn.Module):
+    """`MaskNet` with probabilities."""
+
+    def __init__(self, net: MaskNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """See the class."""
+        out: Tensor = self.net(crops).sigmoid()
         return out
 
 

@@ -2,8 +2,9 @@
 
     python training/package_demo.py --runs runs
 
-Takes `detector/detector.onnx`, `pose/pose.onnx` and the bundle `gait/bundle` of the folder, and the notes
-on the training in its `training.json`. Run `scripts/evaluate_demo.py` afterwards.
+Takes `detector/detector.onnx`, `pose/pose.onnx`, `segmenter/segmenter.onnx` and the bundles `gait/bundle` and
+`gaitbase/bundle` of the folder, as far as they are there; what is not stays as it is in the package. Notes on
+the training are those of its `training.json`. Run `scripts/evaluate_demo.py` afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ POSE = {
     "graph": "pose.onnx", "colour": "rgb", "scale": 1.0, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0],
     "precisions": ["bf16"], "licence": "Apache-2.0",
 }  # fmt: skip
-LIMIT_BYTES = 8 * 1024 * 1024
+SEGMENTER = {
+    "graph": "segmenter.onnx", "layout": "probability", "colour": "rgb", "scale": 1.0,
+    "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "size": [128, 96], "licence": "Apache-2.0",
+}  # fmt: skip
+NETWORKS = {"detector": DETECTOR, "pose": POSE, "segmenter": SEGMENTER}
+BUNDLES = {"gaitheat": "gait", "gaitbase": "gaitbase"}
+"""Where the bundle of each family lies in the folder."""
+LIMIT_BYTES = 8_000_000
 
 
 def main() -> None:
@@ -34,15 +42,21 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True)
     args = parser.parse_args()
     DEMO.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(args.runs / "detector" / "detector.onnx", DEMO / "detector.onnx")
-    shutil.copyfile(args.runs / "pose" / "pose.onnx", DEMO / "pose.onnx")
-    (DEMO / "detector.json").write_text(json.dumps(DETECTOR, indent=2) + "\n")
-    (DEMO / "pose.json").write_text(json.dumps(POSE, indent=2) + "\n")
-    shutil.rmtree(DEMO / "gaitheat", ignore_errors=True)
-    shutil.copytree(args.runs / "gait" / "bundle", DEMO / "gaitheat")
-    shutil.copyfile(args.runs / "training.json", DEMO / "training.json")
-    weights = [DEMO / name for name in ("detector.onnx", "detector.json", "pose.onnx", "pose.json")]
-    weights += sorted(path for path in (DEMO / "gaitheat").rglob("*") if path.is_file())
+    for name, manifest in NETWORKS.items():
+        graph = args.runs / name / f"{name}.onnx"
+        if graph.is_file():
+            shutil.copyfile(graph, DEMO / graph.name)
+            (DEMO / f"{name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    for family, folder in BUNDLES.items():
+        bundle = args.runs / folder / "bundle"
+        if bundle.is_dir():
+            shutil.rmtree(DEMO / family, ignore_errors=True)
+            shutil.copytree(bundle, DEMO / family)
+    notes = json.loads((DEMO / "training.json").read_text()) if (DEMO / "training.json").is_file() else {}
+    notes |= json.loads((args.runs / "training.json").read_text())
+    (DEMO / "training.json").write_text(json.dumps(notes, indent=2) + "\n")
+    weights = [DEMO / f"{name}{suffix}" for name in NETWORKS for suffix in (".onnx", ".json")]
+    weights += sorted(path for one in BUNDLES for path in (DEMO / one).rglob("*") if path.is_file())
     sums = {str(path.relative_to(DEMO)): file_sha256(path) for path in weights}
     (DEMO / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n")
     size = sum(path.stat().st_size for path in weights)

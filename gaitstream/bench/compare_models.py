@@ -1,22 +1,21 @@
-"""Bundles side by side: what they weigh, compute, take and reach."""
+"""Bundles side by side: what they weigh, compute, take and reach; also all families, with random weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from gaitstream.bench.process import run_contender
-from gaitstream.bench.recognizer import frame_gflop, measure_engine
+from gaitstream.bench.recognizer import frame_gflop, make_bundle, measure_engine
+from gaitstream.evaluate.benchmarks import published_speed
 from gaitstream.evaluate.evaluation import Result
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.recognizer import Recognizer
+from gaitstream.models.spec import families
 
-COLUMNS = (
-    "bundle", "model", "MiB", "GFLOP a frame", "ms a tracklet", "ms after the last frame", "on", "parity",
-    "accuracy",
-)  # fmt: skip
 MIB = 2**20
 
 
@@ -29,7 +28,9 @@ class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
         size_mib: of the graphs that run.
         gflop: multiply-adds of one frame, counted twice.
         tracklet_ms: 30 frames to an embedding.
+        next_ms: 15 frames more to the embedding of the next tracklet, which overlaps by half.
         last_ms: from the last frame to the embedding, the others being encoded.
+        published_ms: a tracklet by the published code, PyTorch in float32 on two CPU threads.
         runtime: that ran it.
         precision: it ran in.
         parity: largest relative error of the embedding in float32, by the bundle's report.
@@ -42,7 +43,9 @@ class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
     size_mib: float
     gflop: float
     tracklet_ms: float
+    next_ms: float
     last_ms: float
+    published_ms: float | None
     runtime: str
     precision: str
     parity: float | None
@@ -52,17 +55,47 @@ class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare_bundles(
     bundles: Sequence[Path], runtime: str, precision: str, scores: Sequence[Result]
-) -> list[ComparedModel]:
+) -> Iterator[ComparedModel]:
     """Measure each bundle in a process of its own, on the runtime and precision named or picked.
 
     Raises:
         BundleError: one is damaged.
         ContenderError: one cannot be run.
     """
-    return [_measured(root, runtime, precision, scores) for root in bundles]
+    for root in bundles:
+        yield _measured(root, root.name, runtime, precision, scores)
 
 
-def _measured(root: Path, runtime: str, precision: str, scores: Sequence[Result]) -> ComparedModel:
+def compare_random(names: Sequence[str], runtime: str, precision: str) -> Iterator[ComparedModel]:
+    """Measure published sizes with random weights.
+
+    Args:
+        names: a family, or `family:variant`; all there are when empty.
+        runtime: as for bundles.
+        precision: likewise.
+
+    Raises:
+        ConfigError: there is no such family or variant.
+        ContenderError: one cannot be run.
+    """
+    for name in names or sizes():
+        family, _, variant = name.partition(":")
+        with tempfile.TemporaryDirectory(prefix="gaitstream-compare-") as folder:
+            root = make_bundle(family, Path(folder) / "random", variant, eight_bits=precision == "int8")
+            yield _measured(root, name, runtime, precision, ())
+
+
+def sizes() -> list[str]:
+    """All published sizes that random weights are made for: `family`, or `family:variant`."""
+    return [
+        f"{family.name}:{variant}" if variant else family.name
+        for family in families()
+        if family.randomizer
+        for variant in (family.variants or ("",))
+    ]
+
+
+def _measured(root: Path, name: str, runtime: str, precision: str, scores: Sequence[Result]) -> ComparedModel:
     bundle = Bundle.open(root)
     model = Recognizer.load(bundle, runtime, precision)
     ran, computed = model.runtime, model.precision
@@ -73,12 +106,14 @@ def _measured(root: Path, runtime: str, precision: str, scores: Sequence[Result]
     stored = "fp32" if computed == "bf16" else computed
     files = [name for name in msgspec.structs.astuple(bundle.manifest.graphs[stored]) if name is not None]
     return ComparedModel(
-        name=root.name,
+        name=name,
         model=bundle.manifest.model,
         size_mib=sum((root / name).stat().st_size for name in files) / MIB,
         gflop=frame_gflop(bundle),
         tracklet_ms=row.figures["tracklet"].median,
+        next_ms=row.figures["window"].median,
         last_ms=row.figures["last"].median,
+        published_ms=published_speed().get(name),
         runtime=ran,
         precision=computed,
         parity=_parity(bundle),

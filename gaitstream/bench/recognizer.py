@@ -7,6 +7,7 @@ hold the weights the graphs were written from.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -33,7 +34,8 @@ from gaitstream.models.manifest import InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.spec import families, find_family
 
-FRAMES = 30
+FRAMES, STRIDE = 30, 15
+"""Of a tracklet, and from one to the next."""
 SEED = 11
 TORCH_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 RATE_SIZE = 2048
@@ -120,15 +122,18 @@ def random_models() -> list[str]:
     return [family.name for family in families() if family.randomizer and family.gflop]
 
 
-def make_bundle(model: str, root: Path) -> Path:
-    """A bundle of the published size with random weights; in int8 too, where NNCF is installed."""
+def make_bundle(model: str, root: Path, variant: str = "", *, eight_bits: bool = True) -> Path:
+    """A bundle of a published size with random weights; in int8 too, where NNCF is installed."""
     from gaitstream.export.api import ExportOptions, write_bundle
     from gaitstream.export.drawn import Cast, draw_walks
     from gaitstream.export.eight_bits import add_eight_bits
 
     root.mkdir()
-    manifest = write_bundle(find_family(model).random(SEED), root, ExportOptions(version="random weights"))
-    if find_spec("nncf") is not None:
+    trained = find_family(model).random(SEED, variant)
+    plain = ExportOptions(version="random weights")
+    options = plain if eight_bits else dataclasses.replace(plain, precisions=("fp32",))
+    manifest = write_bundle(trained, root, options)
+    if eight_bits and find_spec("nncf") is not None:
         bundle = Bundle(root, manifest)
         walks = draw_walks(bundle, Cast(first=0, people=8, passes=1, frames=2))
         add_eight_bits(bundle, walks, search=False)
@@ -171,8 +176,11 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     name = model.manifest.model
     work = _TrackletWork(model)
     tracklet = time_ms(work.tracklet, repeats=repeats)
-    window_ms = time_ms(work.window, repeats=repeats)
-    last_ms = time_ms(work.last, repeats=2 * repeats)
+    sliding = work
+    if model.frames is None:
+        sliding = _TrackletWork(Recognizer.load(bundle, runtime, precision, stride=STRIDE))
+    window_ms = time_ms(sliding.window, repeats=repeats)
+    last_ms = time_ms(sliding.last, repeats=2 * repeats)
     by_batch = batch_rates(work.encode, repeats)
     memory = peak_memory_mib()
     gflop = frame_gflop(Bundle.open(bundle))
@@ -228,7 +236,8 @@ def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figu
 class _TrackletWork:
     """What a recognizer does for a tracklet, piece by piece.
 
-    A clip model, and one that waits for its window, does everything at the window's end.
+    A clip model, and one that waits for its window, does everything at the window's end, except for what
+    windows share.
     """
 
     def __init__(self, model: Recognizer) -> None:
@@ -238,6 +247,8 @@ class _TrackletWork:
             self._rows = pack(model.manifest, self._inputs)
         else:
             self._rows = self.encode(FRAMES)
+        self._turn = 0
+        self._keeps_maps = model.manifest.keeps == "maps"
         pools = model.manifest.keeps == "maximum"
         self._pooled = model.pool(self._rows[: FRAMES // 2]) if pools else None
 
@@ -251,12 +262,14 @@ class _TrackletWork:
         """All frames, to the embedding."""
         if self._pooled is not None:
             self._model.embed_windows([self._model.pool(self.encode(FRAMES))])
+        elif self._keeps_maps:
+            self._model.embed_windows([self.encode(FRAMES)])
         else:
-            self._model.embed_windows([self._rows])
+            self._model.embed_windows([np.concatenate([self._fresh(), self._fresh()])])
 
     def window(self) -> None:
         """A window that overlaps the last one by half."""
-        self._finish(FRAMES // 2)
+        self._finish(STRIDE)
 
     def last(self) -> None:
         """What is left to do after the last frame."""
@@ -264,11 +277,21 @@ class _TrackletWork:
 
     def _finish(self, new: int) -> None:
         """Encode the new frames and embed them with what was pooled before."""
-        if self._pooled is None:
+        if self._keeps_maps:
+            self._model.embed_windows([np.concatenate([self._rows[new:], self.encode(new)])])
+        elif self._pooled is None:
+            self._rows = np.concatenate([self._rows[STRIDE:], self._fresh()])
             self._model.embed_windows([self._rows])
         else:
             newest = self._model.pool(self.encode(new))
             self._model.embed_windows([np.maximum(self._pooled, newest)])
+
+    def _fresh(self) -> NDArray[Any]:
+        """Half a tracklet that was never seen before."""
+        self._turn += 1
+        rows = self._rows[:STRIDE].copy()
+        rows.reshape(-1)[:2] = divmod(self._turn, 251)
+        return rows
 
 
 def make_inputs(manifest: Manifest) -> dict[str, NDArray[Any]]:

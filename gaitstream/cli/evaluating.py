@@ -12,7 +12,10 @@ from gaitstream.cli.numbers import natural
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-PROTOCOLS = ("casia-b", "casia-b-cross", "ou-mvlp", "grew", "gait3d", "ccpg", "sustech1k", "ccgr-mini")
+PROTOCOLS = (
+    "casia-b", "casia-b-cross", "ou-mvlp", "grew", "gait3d", "ccpg", "sustech1k", "ccgr", "ccgr-easy",
+    "ccgr-mini",
+)  # fmt: skip
 
 
 def add(commands: Commands) -> None:
@@ -25,16 +28,25 @@ def _add_evaluate(commands: Commands) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="accuracy of a bundle on a data set, by its published protocol",
-        description="Embed a data set in OpenGait's layout (id/type/view/*.pkl) with a bundle, on any "
-        "runtime and precision, and score it as the published evaluators do. A run that was stopped goes "
-        "on where it was.",
+        description="Embed a data set in OpenGait's layout (id/type/view/*.pkl), or of videos "
+        "(id/type/view.mp4), with a bundle, on any runtime and precision, and score it as the published "
+        "evaluators do. A run that was stopped goes on where it was.",
     )
     option = parser.add_argument
     option("bundle", type=Path, metavar="BUNDLE", help="bundle directory")
     option("--data", type=Path, required=True, metavar="DIR", help="the data set's folder")
     option("--protocol", choices=PROTOCOLS, required=True, help="whose test it is")
     option("--partition", type=Path, metavar="FILE", help="OpenGait's partition file: its TEST_SET alone")
-    option("--probes", type=Path, metavar="FILE", help="Gait3D.json, which lists that protocol's probes")
+    option(
+        "--probes",
+        type=Path,
+        metavar="FILE",
+        help="Gait3D.json or CCGR-MINI.json, whose lists those tests need",
+    )
+    option(
+        "--cameras", type=Path, metavar="CAMS.YAML",
+        help="whose models find the person in a video (default: the packaged ones)",
+    )  # fmt: skip
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
     option(
         "--precision", choices=("auto", "fp32", "fp16", "bf16", "int8", "fp8"), default="auto",
@@ -61,7 +73,12 @@ def _add_compare(commands: Commands) -> None:
         "evaluation.json files of 'gaitstream evaluate'.",
     )
     option = parser.add_argument
-    option("bundles", type=Path, nargs="+", metavar="BUNDLE", help="bundle directories")
+    option("bundles", type=Path, nargs="*", metavar="BUNDLE", help="bundle directories")
+    option(
+        "--random", nargs="*", metavar="NAME",
+        help="published sizes with random weights, FAMILY or FAMILY:VARIANT, beside the published code's own "
+        "speed; alone: all",
+    )  # fmt: skip
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
     option(
         "--precision",
@@ -73,5 +90,7 @@ def _add_compare(commands: Commands) -> None:
         "--scores", type=Path, action="append", default=[], metavar="FILE",
         help="evaluation.json of one of them; may be repeated",
     )  # fmt: skip
-    option("--json", action="store_true", help="print plain data")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print plain data")
+    form.add_argument("--markdown", action="store_true", help="print a table for a page")
     parser.set_defaults(handler="evaluating:compare")

@@ -49,6 +49,12 @@ def _add_demo(commands: Commands) -> None:
         "--wait", action=argparse.BooleanOptionalAction,
         help="cameras wait for a slow machine: no frame is dropped (default: with --console alone)",
     )  # fmt: skip
+    demo.add_argument(
+        "--gait",
+        nargs="*",
+        metavar="FAMILY",
+        help="which packaged gait models: gaitheat (default), gaitbase; several are fused. Alone: both",
+    )
     demo.add_argument("--view", action="store_true", help="live pictures as a page on this machine")
     demo.add_argument("--console", action="store_true", help="end with the console open on the demo's world")
     demo.add_argument("--port", type=natural, default=0, help="of either (default: a free one)")

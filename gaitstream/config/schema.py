@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -191,6 +192,9 @@ class RecognizerModel(Section):
     """A bundle directory or a name of the model zoo."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Share of this model's distance when several are fused; weights are normalised to sum to one."""
+    threshold: Annotated[float, Field(gt=0)] | None = None
+    """This model's own largest distance of one person, its unit when several are fused. null: the gallery's
+    calibrated value."""
 
 
 class Models(Section):
@@ -224,6 +228,11 @@ class Models(Section):
     def family(self, name: str) -> str:
         """The family that a recognizer must be of, because it is named after it; empty for other names."""
         return name if name in FAMILIES.names() else ""
+
+    def thresholds(self, calibrated: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Each model's own threshold: the configured one, or else the calibrated."""
+        own = {name: model.threshold for name, model in self.recognizers.items()}
+        return {name: own.get(name) or limit for name, limit in calibrated.items()}
 
     @classmethod
     def allowed_keys(cls) -> list[str]:

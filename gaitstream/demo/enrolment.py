@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from gaitstream.models.detector import DetectorModel
     from gaitstream.pipeline.encode import Encoder
 
-MODEL = "gaitheat"
 ATTEMPTS = 3
 MIN_TEMPLATES = 8
 """Fewer windows do not show a person from enough sides."""
@@ -57,11 +56,11 @@ class Enrolled:
 
 
 class _Collector(Observer):
-    """Windows and pictures by camera; each camera sees one person."""
+    """Windows by camera and recognizer, and pictures; each camera sees one person."""
 
     def __init__(self, pose: PoseModel, advance: Callable[[], None]) -> None:
         self._advance = advance
-        self.windows: dict[str, list[Floats]] = defaultdict(list)
+        self.windows: dict[tuple[str, str], list[Floats]] = defaultdict(list)
         self.tracks: dict[str, set[int]] = defaultdict(set)
         self.samples = CropSampler(pose, MOST_PICTURES)
 
@@ -76,7 +75,7 @@ class _Collector(Observer):
         """Keep a full window."""
         tracklet = embedding.tracklet
         if not tracklet.provisional:
-            self.windows[tracklet.camera].append(embedding.parts)
+            self.windows[tracklet.camera, tracklet.model].append(embedding.parts)
             self.tracks[tracklet.camera].add(tracklet.track)
 
 
@@ -100,27 +99,36 @@ def enrol(
     """
     names = {f"enrol-{index}": plan.names[index] for index in range(plan.enrolled)}
     seen = _Collector(pose_of(encoder), advance)
+
+    def too_few(camera: str) -> bool:
+        return any(len(seen.windows[camera, model]) < MIN_TEMPLATES for model in plan.gait)
+
     for attempt in range(ATTEMPTS):
-        missing = [camera for camera in names if len(seen.windows[camera]) < MIN_TEMPLATES]
+        missing = [camera for camera in names if too_few(camera)]
         if missing:
             _walk(plan, missing, attempt, seen, detector, encoder)
     for camera, name in names.items():
-        if len(seen.windows[camera]) < MIN_TEMPLATES:
+        if too_few(camera):
             raise GalleryError(f"{name} was never seen well enough to be enrolled; try another --seed")
-    fingerprint = encoder.recognizers[MODEL].fingerprint
     pictures = {camera: [picture(crop) for crop in seen.samples.crops((camera, 0))] for camera in names}
     make_key_file(Path(f"{path}.key"))  # a key of its own, gone with the demo: nobody needs to keep it
     with Gallery(path, create=True) as gallery:
         gallery.enroll_many(
             Enrolment(
-                name, MODEL, fingerprint, np.stack(seen.windows[camera]), "demo enrolment", pictures[camera]
+                name,
+                model,
+                encoder.recognizers[model].fingerprint,
+                np.stack(seen.windows[camera, model]),
+                "demo enrolment",
+                pictures[camera] if model == plan.gait[0] else (),
             )
             for camera, name in names.items()
+            for model in plan.gait
         )
     return [
         Enrolled(
             name,
-            templates=len(seen.windows[camera]),
+            templates=sum(len(seen.windows[camera, model]) for model in plan.gait),
             tracklets=len(seen.tracks[camera]),
             pictures=pictures[camera],
         )
@@ -157,7 +165,7 @@ def _walk(
         {"id": camera, "url": to_url(plan.enrolment(int(camera.split("-")[1]), attempt)), "fps": None}
         for camera in cameras
     ]
-    config = Config.model_validate({"cameras": entries, "models": {MODEL: "demo"}})
+    config = Config.model_validate({"cameras": entries, "models": plan.models()})
     with (
         Pipeline(config, observers=[collector], detector=detector, encoder=encoder) as pipeline,
         signals(pipeline.stop),

@@ -14,6 +14,7 @@ from supervision import box_iou_batch
 from gaitstream.data import Decision, Embedding, Floats, Frame, Image, Person, Status
 from gaitstream.demo.record import Statement, TrackRecord, WindowRecord
 from gaitstream.gallery import Matcher
+from gaitstream.models import silhouettes
 from gaitstream.models.pose import PoseModel
 from gaitstream.pipeline.annotate import draw
 from gaitstream.pipeline.identify import TrackState
@@ -75,7 +76,7 @@ class GroundTruthObserver(Observer):
     Args:
         truths: the synthetic camera behind each camera id.
         epoch_ns: capture time of world time 0.
-        matcher: the enrolled templates.
+        matchers: the enrolled templates by recognizer.
         pose: cuts out pictures.
 
     Attributes:
@@ -88,7 +89,11 @@ class GroundTruthObserver(Observer):
     """
 
     def __init__(
-        self, truths: Mapping[str, SyntheticCamera], epoch_ns: int, matcher: Matcher, pose: PoseModel
+        self,
+        truths: Mapping[str, SyntheticCamera],
+        epoch_ns: int,
+        matchers: Mapping[str, Matcher],
+        pose: PoseModel,
     ) -> None:
         self.tracks: list[TrackRecord] = []
         self.windows: list[WindowRecord] = []
@@ -98,7 +103,7 @@ class GroundTruthObserver(Observer):
         self.last_s = 0.0
         self._truths = truths
         self._epoch_ns = epoch_ns
-        self._matcher = matcher
+        self._matchers = matchers
         self._seen: dict[tuple[str, int], _Seen] = defaultdict(_Seen)
         self._best: dict[str, float] = {}
 
@@ -124,10 +129,17 @@ class GroundTruthObserver(Observer):
         """Note a full window's distances to everybody enrolled."""
         tracklet = embedding.tracklet
         if not tracklet.provisional:
-            values = self._matcher.distances(embedding.parts).tolist()
-            distances = dict(zip(self._matcher.names, values, strict=True))
+            matcher = self._matchers[tracklet.model]
+            values = matcher.distances(embedding.parts).tolist()
             self.windows.append(
-                WindowRecord(camera=tracklet.camera, track=tracklet.track, truth=None, distances=distances)
+                WindowRecord(
+                    camera=tracklet.camera,
+                    track=tracklet.track,
+                    truth=None,
+                    distances=dict(zip(matcher.names, values, strict=True)),
+                    model=tracklet.model,
+                    last_s=self._seconds(tracklet.last_ns),
+                )
             )
 
     def on_decision(self, decision: Decision) -> None:
@@ -210,4 +222,11 @@ def heatmap_picture(parts: Floats) -> bytes:
     for layer, colour in zip(layers, colours, strict=False):
         canvas = np.maximum(canvas, np.clip(layer, 0, 1)[..., None] * colour)
     image = cv2.resize(canvas.clip(0, 255).astype(np.uint8), PICTURE_SIZE, interpolation=cv2.INTER_LINEAR)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+def silhouette_picture(mask: NDArray[np.uint8]) -> bytes:
+    """A mask `[rows, columns]` as the aligned silhouette that models look at, a small JPEG."""
+    (drawn,) = silhouettes.draw(mask[None], (64, 48))
+    image = cv2.resize(drawn[0], PICTURE_SIZE, interpolation=cv2.INTER_LINEAR)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()

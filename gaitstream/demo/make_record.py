@@ -15,12 +15,19 @@ import cv2
 import numpy as np
 
 from gaitstream import __version__, zoo
-from gaitstream.demo.enrolment import MODEL, Enrolled, pose_of
-from gaitstream.demo.ground_truth import GroundTruthObserver, heatmap_picture, picture
+from gaitstream.demo.enrolment import Enrolled, pose_of
+from gaitstream.demo.ground_truth import (
+    GroundTruthObserver,
+    heatmap_picture,
+    picture,
+    silhouette_picture,
+)
 from gaitstream.demo.plan import DemoPlan
 from gaitstream.demo.record import CameraRun, DemoRecord, ForgettingRecord, VisitorsRecord, WalkerRecord
 from gaitstream.events import Event
+from gaitstream.models.crops import Bytes
 from gaitstream.models.pose import keypoints
+from gaitstream.models.segmenter import Segmenter
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.telemetry.stats import Snapshot
 
@@ -54,17 +61,21 @@ class LiveRun:
 
 
 def add_pictures(ground_truth: GroundTruthObserver, encoder: Encoder) -> None:
-    """Fill in pictures and the aligned heatmaps of the same frames, for tracks that filled a window."""
-    pose, recognizer = pose_of(encoder), encoder.recognizers[MODEL]
+    """Fill in pictures and what recognizers looked at in them, for tracks that filled a window."""
+    pose, segmenter = pose_of(encoder), encoder.segmenter
+    aligning = next((one for one in encoder.recognizers.values() if one.manifest.alignment), None)
     full = {(window.camera, window.track) for window in ground_truth.windows}
     for track in ground_truth.tracks:
         crops = ground_truth.samples.crops((track.camera, track.track))
         if (track.camera, track.track) not in full:
             continue
-        heatmaps = pose.heatmaps(crops)
-        parts = recognizer.align(heatmaps, keypoints(heatmaps))
         track.pictures = [picture(crop) for crop in crops]
-        track.heatmaps = [heatmap_picture(part) for part in parts]
+        if aligning is not None:
+            heatmaps = pose.heatmaps(crops)
+            parts = aligning.align(heatmaps, keypoints(heatmaps))
+            track.heatmaps = [heatmap_picture(part) for part in parts]
+        if segmenter is not None:
+            track.silhouettes = [silhouette_picture(mask) for mask in _masks(segmenter, crops)]
 
 
 def make_record(
@@ -73,7 +84,8 @@ def make_record(
 ) -> DemoRecord:  # fmt: skip
     """The whole demo as plain data."""
     snapshot = run.snapshot
-    advice = zoo.advice()
+    advice = zoo.advice(*plan.gait)
+    each = {family: zoo.advice(family) for family in plan.gait}
     by_name = {one.name: one for one in enrolled}
     people = []
     for name in plan.names:
@@ -95,7 +107,9 @@ def make_record(
         total_s=timing.elapsed_s(),
         threshold=advice.threshold,
         margin=advice.margin,
-        models={MODEL: advice.fingerprint[:16]},
+        models={family: one.fingerprint[:16] for family, one in each.items()},
+        units={family: one.threshold for family, one in each.items()} if len(each) > 1 else {},
+        weights={family: one.weight for family, one in each.items()},
         people=people,
         tracks=run.ground_truth.tracks,
         windows=run.ground_truth.windows,
@@ -108,6 +122,15 @@ def make_record(
         visitors=visitors,
         forgotten=forgotten,
     )
+
+
+def _masks(segmenter: Segmenter, crops: Bytes) -> Bytes:
+    """Masks of the pose model's crops, which are cut by the same rule in another size."""
+    height, width = segmenter.size
+    resized = [
+        cv2.resize(crop.transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_AREA) for crop in crops
+    ]
+    return segmenter.masks(np.ascontiguousarray(np.stack(resized).transpose(0, 3, 1, 2)))
 
 
 def _cameras(run: LiveRun) -> list[CameraRun]:

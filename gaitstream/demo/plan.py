@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from gaitstream.models.manifest import InputKind
+from gaitstream.models.resolve import find_bundle
 from gaitstream.synth import sample_identity
 from gaitstream.synth.address import Address
+from gaitstream.zoo import advice, demo_family
 
+DEMO = "demo"
+"""Name of all packaged models."""
 ENROLMENT_DAY = 1
 """On the day of the enrolment everybody wears other clothes and walks other routes than in the live run."""
 SITE, EVIDENCE = "cams.yaml", "evidence"
@@ -33,6 +39,7 @@ class DemoPlan:
         site: where.
         live: pictures come by the clock and late ones are left out; otherwise the cameras wait for the
             pipeline, which makes the result independent of the machine's speed.
+        gait: families of the recognizers, all packaged; several are fused.
     """
 
     seed: int = 7
@@ -43,6 +50,19 @@ class DemoPlan:
     cameras: tuple[int, ...] = (1, 2, 3)
     site: str = "plaza"
     live: bool = True
+    gait: tuple[str, ...] = (demo_family(),)
+
+    def models(self) -> dict[str, Any]:
+        """The section `models` of the demo's configuration."""
+        found: dict[str, Any] = {}
+        for family in self.gait:
+            advised = advice(family)
+            found[family] = {"model": DEMO, "threshold": advised.threshold, "weight": advised.weight}
+        needs = [find_bundle(DEMO, family=family).manifest.needs for family in self.gait]
+        if any(InputKind.SILHOUETTE in one for one in needs):
+            found["segmenter"] = DEMO
+        # It judges frames, too, and its crops are the report's pictures.
+        return {**found, "pose": DEMO}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -51,16 +51,21 @@ class TrackRecord(msgspec.Struct, kw_only=True):
     pictures: list[bytes] = []
     """JPEG crops of accepted frames, in the order of time."""
     heatmaps: list[bytes] = []
-    """JPEG of the aligned heatmaps of the same frames."""
+    """JPEG of the aligned heatmaps of the same frames, where a recognizer looks at them."""
+    silhouettes: list[bytes] = []
+    """JPEG of their silhouettes, likewise."""
 
 
 class WindowRecord(msgspec.Struct, kw_only=True):
-    """One full tracklet window and its distance to everybody enrolled."""
+    """One full tracklet window of one recognizer, and its distance to everybody enrolled."""
 
     camera: str
     track: int
     truth: str | None
     distances: dict[str, float]
+    model: str = ""
+    last_s: float = 0.0
+    """When it ended: windows of several recognizers over the same frames end together."""
 
 
 class CameraRun(msgspec.Struct, kw_only=True):
@@ -137,6 +142,11 @@ class DemoRecord(msgspec.Struct, kw_only=True):
     threshold: float | None
     margin: float | None
     models: dict[str, str]
+    """Recognizers, and how their fingerprints begin."""
+    units: dict[str, float] = {}
+    """Their own thresholds, in which distances are fused; `threshold` is of the fused distance then."""
+    weights: dict[str, float] = {}
+    """Their shares of the fused distance."""
     people: list[WalkerRecord]
     tracks: list[TrackRecord]
     windows: list[WindowRecord]

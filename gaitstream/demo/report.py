@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from gaitstream.demo import charts
 from gaitstream.demo.record import DemoRecord, TrackRecord
-from gaitstream.demo.score import MEANINGS, Roc, TrackOutcome, roc, score, verdict
+from gaitstream.demo.score import FUSED, MEANINGS, Roc, TrackOutcome, curves, score, verdict
 
 
 def render(record: DemoRecord) -> str:
@@ -25,7 +25,9 @@ def render(record: DemoRecord) -> str:
 
 def figures(record: DemoRecord) -> dict[str, Any]:
     """What the figures are drawn from, by the names that templates have for it."""
-    result, curve = score(record), roc(record)
+    result, each = score(record), curves(record)
+    curve = next(reversed(each.values()), None)
+    limits = {**record.units, FUSED: record.threshold}
     return {
         "record": record,
         "result": result,
@@ -41,6 +43,7 @@ def figures(record: DemoRecord) -> dict[str, Any]:
         "distances": charts.distances(record),
         "roc": curve,
         "accepted": None if curve is None else _accepted(curve, record.threshold),
+        "each": [(name, one, _accepted(one, limits.get(name))) for name, one in each.items()],
         "histogram": None if curve is None else charts.histogram(curve, record.threshold),
         "roc_curve": None if curve is None else charts.roc_curve(curve),
     }
@@ -52,16 +55,17 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "jpeg": lambda data: f"data:image/jpeg;base64,{base64.b64encode(data).decode()}",
-        "pairs": _pairs,
+        "looks": _looks,
         "px": lambda value: f"{value:.1f}",
         "words": lambda text: text.replace("_", " "),
     }
     return environment
 
 
-def _pairs(track: TrackRecord) -> list[tuple[bytes, bytes]]:
-    """A track's pictures, each with its heatmaps."""
-    return list(zip(track.pictures, track.heatmaps, strict=False))
+def _looks(track: TrackRecord) -> list[tuple[bytes, ...]]:
+    """A track's pictures, each with what the recognizers looked at."""
+    seen = (track.pictures, track.heatmaps, track.silhouettes)
+    return list(zip(*(pictures for pictures in seen if pictures), strict=False))
 
 
 def _accepted(curve: Roc, threshold: float | None) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from gaitstream import zoo
 from gaitstream.config.schema import Config
-from gaitstream.demo.enrolment import MODEL, Enrolled, enrol, enrolment_frames, pose_of
+from gaitstream.demo.enrolment import Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.event_counter import EventCounter
 from gaitstream.demo.forgetting import forget_one, in_words
 from gaitstream.demo.ground_truth import GroundTruthObserver
@@ -154,12 +154,12 @@ def _enrol(
 
 def _config(options: DemoOptions, addresses: Sequence[Any], root: Path) -> Config:
     """The configuration a user would write for this site; it is put into cams.yaml, too."""
-    advice = zoo.advice()
+    plan, advice = options.plan, zoo.advice(*options.plan.gait)
     written = {
         "cameras": [
             {"id": f"cam{address.camera}", "url": to_url(address), "fps": None} for address in addresses
         ],
-        "models": {MODEL: "demo"},
+        "models": plan.models(),
         "tracking": {"algorithm": "bytetrack", "lost_s": LOST_S, "iou": IOU},
         "gallery": {
             "path": str(root / "gallery"),
@@ -188,12 +188,14 @@ def _watch(
         publisher = stack.enter_context(Publisher(Journal(root / "journal"), LOOPBACK, LOOPBACK))
         ear = EventCounter(publisher)
         with Gallery(root / "gallery") as gallery:
-            matcher = gallery.matcher(MODEL, encoder.recognizers[MODEL].fingerprint)
+            matchers = {
+                model: gallery.matcher(model, encoder.recognizers[model].fingerprint) for model in plan.gait
+            }
         epoch_ns = time.time_ns() + int(LEAD_S * 1e9)
         addresses = [plan.camera(number, epoch_ns) for number in plan.cameras]
         config = _config(options, addresses, root)
         truths = {f"cam{address.camera}": SyntheticCamera(address) for address in addresses}
-        ground_truth = GroundTruthObserver(truths, epoch_ns, matcher, pose_of(encoder))
+        ground_truth = GroundTruthObserver(truths, epoch_ns, matchers, pose_of(encoder))
         observers: list[Observer] = [ground_truth, *open_observers(RunOptions(root / SITE), config)]
         if options.view:
             viewer = stack.enter_context(Viewer(list(truths), options.port))

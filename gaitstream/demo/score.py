@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.demo.record import DemoRecord, TrackRecord
+from gaitstream.demo.record import DemoRecord, TrackRecord, WindowRecord
 
 Array = NDArray[np.float64]
 
+FUSED = "fused"
+"""Name of the curve over all recognizers."""
 PURE = 0.8
 """Least share of one person's frames in a track that counts as that person's."""
 
@@ -123,7 +127,7 @@ class Roc:
     Attributes:
         false_accept: share of impostor pairs at most as far apart as each threshold, `[k]`.
         true_accept: share of genuine pairs, `[k]`.
-        eer: equal error rate.
+        eer: equal error rate, a share.
         genuine: distances of genuine pairs.
         impostor: distances of impostor pairs.
     """
@@ -135,11 +139,44 @@ class Roc:
     impostor: Array
 
 
-def roc(record: DemoRecord) -> Roc | None:
-    """The ROC curve of the run's windows; None without genuine and impostor pairs."""
+def curves(record: DemoRecord) -> dict[str, Roc]:
+    """The ROC curves of each recognizer's windows and, where there are several, of the fused ones, the last.
+
+    A curve without genuine and impostor pairs is left out.
+    """
+    if len(record.models) < 2:
+        found = {name: roc(record.windows) for name in record.models}
+    else:
+        each = {name: [one for one in record.windows if one.model == name] for name in record.models}
+        found = {name: roc(windows) for name, windows in (each | {FUSED: fuse(record)}).items()}
+    return {name: curve for name, curve in found.items() if curve is not None}
+
+
+def fuse(record: DemoRecord) -> list[WindowRecord]:
+    """Windows of all recognizers over the same frames, fused as decisions are, in units of thresholds."""
+    together: dict[tuple[str, int, float], dict[str, WindowRecord]] = defaultdict(dict)
+    for window in record.windows:
+        together[window.camera, window.track, window.last_s][window.model] = window
+    whole = (list(each.values()) for each in together.values() if each.keys() == record.models.keys())
+    return [msgspec.structs.replace(each[0], model=FUSED, distances=_fused(record, each)) for each in whole]
+
+
+def _fused(record: DemoRecord, each: Sequence[WindowRecord]) -> dict[str, float]:
+    """Weighted mean distances to everybody, in units of each recognizer's threshold."""
+    weights = [record.weights.get(one.model, 1.0) for one in each]
+    return {
+        name: float(
+            np.average([one.distances[name] / record.units[one.model] for one in each], weights=weights)
+        )
+        for name in each[0].distances
+    }
+
+
+def roc(windows: Iterable[WindowRecord]) -> Roc | None:
+    """The ROC curve of windows; None without genuine and impostor pairs."""
     genuine: list[float] = []
     impostor: list[float] = []
-    for window in record.windows:
+    for window in windows:
         if window.truth is None:
             continue
         for name, distance in window.distances.items():

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from gaitstream.demo.record import DemoRecord
-from gaitstream.demo.score import DemoScore, TrackOutcome
+from gaitstream.demo.score import DemoScore, TrackOutcome, curves
 
 WIDTH = 79
 TOO_MANY = 0.1
@@ -29,6 +29,10 @@ def summary(record: DemoRecord, result: DemoScore) -> list[str]:
     if result.reasons:
         listed = ", ".join(f"{reason} {count}" for reason, count in result.reasons.most_common())
         out += _paragraph("No name", f"{listed}.")
+    rates = curves(record)
+    if len(rates) > 1:
+        said = ", ".join(f"{name} {100 * one.eer:.1f} %" for name, one in rates.items())
+        out += _paragraph("Models", f"equal error rate of this run's windows: {said}.")
     out += _paragraph("Speed", " ".join(_speed(record)))
     out += _paragraph("Events", f"received {record.events_received} of {record.events_sent} over ZeroMQ.")
     return out

@@ -1,6 +1,7 @@
 """The data sets' protocols by name, the figures they give, and what is published.
 
-Sources: OpenGait's evaluators at 0efafd4 for the protocols; its README and the papers for the figures.
+Sources: OpenGait's evaluators at 0efafd4 for the protocols, and that of the CCGR data set's authors
+(ShinanZou/CCGR) for theirs; README and papers for the figures.
 Percent throughout.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,12 @@ from numpy.typing import NDArray
 from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.evaluate.distances import Metric, pairwise
 from gaitstream.evaluate.protocols import (
+    CCGR_EASY,
+    CrossCovariate,
     Sequences,
     casia_b,
     casia_b_cross_view,
+    ccgr,
     ccpg,
     single_view,
     sustech1k,
@@ -31,6 +36,7 @@ from gaitstream.evaluate.retrieval import retrieve
 OUMVLP_PROBES, OUMVLP_GALLERY = {"NM": ("00",)}, ("01",)
 GREW_PROBES, GREW_GALLERY = ("02",), ("01",)
 RANKS = (1, 5, 10, 20)
+CCGR_RANKS = (1, 5)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ class Protocol:
 
     Attributes:
         title: the data set.
-        score: embeddings of the test set, the metric, and a file of probes where the protocol has one.
+        score: embeddings of the test set, the metric, and the file that lists probes or gallery where
+            the protocol has one.
     """
 
     title: str
@@ -123,26 +130,30 @@ def _grew(data: Sequences, metric: Metric, _: Path | None) -> Scores:
     return _retrieval(data.of_types(GREW_PROBES), data.of_types(GREW_GALLERY), metric)
 
 
-def _gait3d(data: Sequences, metric: Metric, probes: Path | None) -> Scores:
+def _gait3d(data: Sequences, metric: Metric, listed: Path | None) -> Scores:
     """Probes are listed in Gait3D.json's `PROBE_SET`; everything else is the gallery."""
-    if probes is None:
-        raise ConfigError("Gait3D's probes are listed in its Gait3D.json: give it with --probes FILE")
-    names = _probe_names(probes)
-    mine = np.char.add(np.char.add(np.char.add(data.ids, "-"), np.char.add(data.types, "-")), data.views)
-    mask = np.isin(mine, names)
-    if not mask.any():
-        raise ConfigError(f"none of the {len(names)} probes of {probes} is in the data set")
-    return _retrieval(data.where(mask), data.where(~mask), metric)
+    probes = _is_listed(data, listed, "PROBE_SET", "Gait3D.json")
+    return _retrieval(data.where(probes), data.where(~probes), metric)
 
 
-def _ccgr_mini(data: Sequences, metric: Metric, _: Path | None) -> Scores:
-    """Every sequence searches all others of other views: rank-1, mAP and mINP over all covariates."""
-    distances = pairwise(data.embeddings, data.embeddings, metric)
-    np.fill_diagonal(distances, np.inf)
-    found = retrieve(distances, data.ids, data.ids, data.views, data.views, max_rank=max(RANKS))
-    return Scores(
-        {"rank-1": found.rank1, "mAP": found.mean_ap, "mINP": found.mean_inp}, np.asarray(found.cmc)
-    )
+def _ccgr_mini(data: Sequences, metric: Metric, listed: Path | None) -> Scores:
+    """The gallery is listed in CCGR-MINI.json's `GALLERY_SET`; everything else is a probe."""
+    gallery = _is_listed(data, listed, "GALLERY_SET", "CCGR-MINI.json")
+    return _retrieval(data.where(~gallery), data.where(gallery), metric)
+
+
+def _ccgr(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    """`hard` is over galleries of all conditions, `easy` over one of normal walking."""
+    found = ccgr(data, metric)
+    return Scores({f"hard rank-{k}": found.hard(k) for k in CCGR_RANKS} | _easy(found))
+
+
+def _ccgr_easy(data: Sequences, metric: Metric, _: Path | None) -> Scores:
+    return Scores(_easy(ccgr(data, metric, (CCGR_EASY,))))
+
+
+def _easy(found: CrossCovariate) -> dict[str, float]:
+    return {f"easy rank-{k}": found.easy(k) for k in CCGR_RANKS}
 
 
 def _retrieval(probes: Sequences, gallery: Sequences, metric: Metric) -> Scores:
@@ -157,11 +168,23 @@ def _retrieval(probes: Sequences, gallery: Sequences, metric: Metric) -> Scores:
     return Scores({**ranks, "mAP": found.mean_ap, "mINP": found.mean_inp}, np.asarray(found.cmc))
 
 
-def _probe_names(path: Path) -> list[str]:
+def _is_listed(data: Sequences, path: Path | None, key: str, usual: str) -> NDArray[np.bool_]:
+    """Which sequences a data set's own file lists as `id-type-view`, bool `[n]`.
+
+    Raises:
+        ConfigError: it is not given or not such a file, or lists none of them.
+    """
+    if path is None:
+        raise ConfigError(f"the protocol's {key} stands in {usual}: give it with --probes FILE")
     try:
-        return list(map(str, json.loads(path.read_text())["PROBE_SET"]))
+        names = list(map(str, json.loads(path.read_text())[key]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} lists no PROBE_SET: {error}") from error
+        raise ConfigError(f"{path} lists no {key}: {error}") from error
+    mine = np.char.add(np.char.add(np.char.add(data.ids, "-"), np.char.add(data.types, "-")), data.views)
+    mask = np.isin(mine, names)
+    if not mask.any():
+        raise ConfigError(f"none of the {len(names)} sequences of {path}'s {key} is in the data set")
+    return mask
 
 
 def _with_mean(figures: dict[str, float]) -> dict[str, float]:
@@ -178,6 +201,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "gait3d": Protocol("Gait3D", _gait3d),
     "ccpg": Protocol("CCPG", _ccpg),
     "sustech1k": Protocol("SUSTech1K", _sustech1k),
+    "ccgr": Protocol("CCGR", _ccgr),
+    "ccgr-easy": Protocol("CCGR, gallery of normal walking", _ccgr_easy),
     "ccgr-mini": Protocol("CCGR-MINI", _ccgr_mini),
 }
 """By the name that `gaitstream evaluate` takes."""
@@ -198,5 +223,18 @@ class Published:
 
 def published(protocol: str) -> Published:
     """The published figures of a protocol, from `published.json` beside this module."""
-    data = json.loads(files("gaitstream.evaluate").joinpath("published.json").read_text())
+    data = _published()
     return Published(data["rank-1"].get(protocol, {}), data["source"])
+
+
+def published_speed() -> dict[str, float]:
+    """Milliseconds a tracklet of 30 frames takes the published code, by `family` or `family:variant`.
+
+    PyTorch 2.13 in float32 on two threads of a CPU that was not this one.
+    """
+    speed: dict[str, float] = _published()["tracklet_ms"]
+    return speed
+
+
+def _published() -> Any:
+    return json.loads(files("gaitstream.evaluate").joinpath("published.json").read_text())

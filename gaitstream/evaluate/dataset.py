@@ -1,4 +1,4 @@
-"""Data sets in OpenGait's layout: `id/type/view/*.pkl`.
+"""Data sets in OpenGait's layout: `id/type/view/*.pkl`, or with a video in the place of the pickles.
 
 A sequence's pickles are read in the order of their names, as the published loader does; each holds one array
 with a row per frame. Pickles are data from outside: only numpy arrays are let in, nothing in them is run.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gaitstream.errors import SourceError
 
 Array = NDArray[Any]
+VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".ts")
 ALLOWED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -42,13 +43,18 @@ class WalkingSequence:
         identity: whose.
         condition: type of the walk, such as `nm-01`.
         view: angle or camera.
-        files: of its data, in order.
+        files: of its data, in order; or one video.
     """
 
     identity: str
     condition: str
     view: str
     files: tuple[Path, ...]
+
+    @property
+    def video(self) -> Path | None:
+        """The video that it is, where it is no data."""
+        return None if self.files[0].suffix == ".pkl" else self.files[0]
 
     @property
     def name(self) -> str:
@@ -70,16 +76,17 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
         raise SourceError(f"there is no data set {root}: give the folder that holds id/type/view/*.pkl")
     wanted = None if identities is None else set(identities)
     found = []
-    for view in sorted(root.glob("*/*/*/")):
-        identity, condition, name = view.parts[-3:]
-        if wanted is not None and identity not in wanted:
-            continue
-        files = sorted(view.glob("*.pkl"))
-        if files:
-            found.append(WalkingSequence(identity, condition, name, tuple(files)))
+    for view in sorted(root.glob("*/*/*")):
+        identity, condition, name = view.relative_to(root).parts
+        files = _files(view)
+        if files and (wanted is None or identity in wanted):
+            found.append(
+                WalkingSequence(identity, condition, Path(name).stem if view.is_file() else name, files)
+            )
     if not found:
         raise SourceError(
-            f"{root} holds no sequences: expected id/type/view/*.pkl, as OpenGait's pretreatment writes them"
+            f"{root} holds no sequences: expected id/type/view/*.pkl, as OpenGait's pretreatment writes "
+            f"them, or a video ({', '.join(VIDEOS)}) as id/type/view.mp4 or in such a folder"
         )
     missing = sorted(wanted - {one.identity for one in found}) if wanted is not None else []
     if missing:
@@ -87,6 +94,21 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
             f"{root} lacks {len(missing)} identities of the test set, such as {', '.join(missing[:3])}"
         )
     return found
+
+
+def _files(view: Path) -> tuple[Path, ...]:
+    """A sequence's pickles in order, or its video.
+
+    Raises:
+        SourceError: a folder holds several videos.
+    """
+    if view.is_file():
+        return (view,) if view.suffix.lower() in VIDEOS else ()
+    pickles = sorted(view.glob("*.pkl"))
+    videos = [one for one in sorted(view.glob("*")) if one.suffix.lower() in VIDEOS]
+    if not pickles and len(videos) > 1:
+        raise SourceError(f"{view} holds {len(videos)} videos: a sequence is one, id/type/view.mp4")
+    return tuple(pickles or videos)
 
 
 def read_partition(path: Path) -> tuple[str, ...]:

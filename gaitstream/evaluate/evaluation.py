@@ -1,69 +1,25 @@
-"""An evaluation: embed a data set with a bundle, resume where it stopped, score it, keep all that made it.
-
-Every sequence's embedding is a file of its own under `OUT/embeddings`, by what computed it: a run that was
-stopped goes on where it was, and one bundle's embeddings are never taken for another's.
-"""
+"""An evaluation: embed a data set with a bundle, score it, keep all that made it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from multiprocessing import get_context
-from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream import __version__
-from gaitstream.errors import ConfigError
 from gaitstream.evaluate.benchmarks import Scores, find_protocol, published
-from gaitstream.evaluate.dataset import WalkingSequence, load, read_partition, scan
+from gaitstream.evaluate.collecting import OpenVideos, Progress, collect
+from gaitstream.evaluate.dataset import read_partition, scan
 from gaitstream.evaluate.distances import Metric, pairwise
-from gaitstream.evaluate.embedding import inputs_of
+from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.evaluate.protocols import Sequences
 from gaitstream.evaluate.verification import Verification, pairs, verify
-from gaitstream.models.recognizer import Recognizer
 
-Progress = Callable[[int, int], None]
-CHUNK = 16
-"""Sequences that a process is given at once."""
 MOST_PAIRS = 4000
 """Sequences whose pairs make the DET curve; more are thinned out evenly."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """What is evaluated and how.
-
-    Attributes:
-        bundle: its directory.
-        data: the data set's folder.
-        protocol: its name.
-        out: where embeddings and results go.
-        runtime: see `Recognizer.load`.
-        precision: likewise.
-        partition: OpenGait's file with the identities of the test set; all are tested when None.
-        probes: the file that lists the probes, for protocols that have one.
-        frames: of a sequence at most, the first ones.
-        processes: embed in so many.
-        metric: of the published evaluation; the bundle's own when None.
-    """
-
-    bundle: Path
-    data: Path
-    protocol: str
-    out: Path
-    runtime: str = "auto"
-    precision: str = "auto"
-    partition: Path | None = None
-    probes: Path | None = None
-    frames: int | None = 720
-    processes: int = 1
-    metric: Metric | None = None
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -95,37 +51,30 @@ class Result(msgspec.Struct, kw_only=True):
     """False acceptance and false rejection rates."""
 
 
-def evaluate(options: EvaluationOptions, progress: Progress = lambda _done, _total: None) -> Result:
+def evaluate(
+    options: EvaluationOptions,
+    progress: Progress = lambda _done, _total: None,
+    open_videos: OpenVideos | None = None,
+) -> Result:
     """Run an evaluation.
 
+    Args:
+        options: what is evaluated.
+        progress: told how many of how many sequences are embedded.
+        open_videos: opens what embeds videos, for data sets that have some.
+
     Raises:
-        ConfigError: there is no such protocol, or it lacks its list of probes.
+        ConfigError: there is no such protocol, or it lacks its list of probes or gallery.
         SourceError: the data set is not in the layout, or a file is damaged.
         BundleError: the bundle is damaged.
     """
     protocol = find_protocol(options.protocol)
     identities = read_partition(options.partition) if options.partition is not None else None
     found = scan(options.data, identities)
-    model = Recognizer.load(options.bundle, options.runtime, options.precision)
-    manifest, runtime, precision = model.manifest, model.runtime, model.precision
-    folder = options.out / "embeddings" / f"{manifest.fingerprint[:16]}-{runtime}-{precision}"
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [one for one in found if not _path(folder, one).is_file()]
-    if options.processes > 1 and len(missing) > CHUNK:
-        model.close()
-        _embed_in_processes(options, folder, missing, len(found), progress)
-    else:
-        _embed(
-            model,
-            folder,
-            missing,
-            options.frames,
-            lambda done: progress(len(found) - len(missing) + done, len(found)),
-        )
-        model.close()
-    progress(len(found), len(found))
+    collected = collect(options, found, progress, open_videos)
+    manifest = collected.manifest
     data = Sequences.of(
-        np.stack([np.load(_path(folder, one)) for one in found]),
+        collected.embeddings,
         [one.identity for one in found],
         [one.condition for one in found],
         [one.view for one in found],
@@ -144,8 +93,8 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda _done, _tot
         eer=None if curve is None else 100 * curve.eer,
         fingerprint=manifest.fingerprint,
         checkpoint=manifest.source,
-        runtime=runtime,
-        precision=precision,
+        runtime=collected.runtime,
+        precision=collected.precision,
         metric=metric,
         data=options.data.name,
         sequences=len(found),
@@ -157,54 +106,6 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda _done, _tot
         cmc=_cmc(scores),
         det=[] if curve is None else _thinned(curve),
     )
-
-
-def _embed_in_processes(
-    options: EvaluationOptions,
-    folder: Path,
-    missing: Sequence[WalkingSequence],
-    total: int,
-    progress: Progress,
-) -> None:
-    """Embed in several processes, each with its share of the cores."""
-    threads = max(1, (os.cpu_count() or 1) // options.processes)
-    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-    done = total - len(missing)
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_embed_chunk, options, threads, folder, chunk) for chunk in chunks]
-        for one in as_completed(waiting):
-            done += one.result()
-            progress(done, total)
-
-
-def _embed_chunk(
-    options: EvaluationOptions, threads: int, folder: Path, chunk: Sequence[WalkingSequence]
-) -> int:
-    model = Recognizer.load(options.bundle, options.runtime, options.precision, threads)
-    _embed(model, folder, chunk, options.frames, lambda _: None)
-    model.close()
-    return len(chunk)
-
-
-def _embed(
-    model: Recognizer,
-    folder: Path,
-    sequences: Sequence[WalkingSequence],
-    frames: int | None,
-    progress: Callable[[int], None],
-) -> None:
-    for index, one in enumerate(sequences, 1):
-        embedding = model.embed_inputs(inputs_of(model.manifest, load(one), frames))
-        path = _path(folder, one)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.save(file, embedding)
-        part.replace(path)
-        progress(index)
-
-
-def _path(folder: Path, sequence: WalkingSequence) -> Path:
-    return folder / f"{sequence.name.replace('/', '__')}.npy"
 
 
 def _metric(name: str) -> Metric:
@@ -234,14 +135,3 @@ def _thinned(curve: Verification, points: int = 200) -> list[tuple[float, float]
 def _at(curve: Verification, rates: NDArray[np.float64]) -> Iterator[tuple[float, float]]:
     for rate in rates:
         yield float(rate), curve.frr_at_far(float(rate))[0]
-
-
-def require_metric(name: str) -> Metric:
-    """Read a metric's name.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if name not in ("euc", "cos"):
-        raise ConfigError(f"there is no metric {name!r}: euc or cos")
-    return "euc" if name == "euc" else "cos"

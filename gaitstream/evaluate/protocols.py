@@ -1,6 +1,7 @@
-"""The published protocols: CASIA-B, SUSTech1K, CCPG. Percentages throughout.
+"""The published protocols: CASIA-B, SUSTech1K, CCPG, CCGR. Percentages throughout.
 
-Source: OpenGait `evaluation/evaluator.py` at 0efafd4; names of conditions as published.
+Source: OpenGait `evaluation/evaluator.py` at 0efafd4, and for CCGR `CCGR_EVA.py` of its authors
+(ShinanZou/CCGR, which compares every condition with every other one); names of conditions as published.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ CCPG = {
     "DN": (("U1_D0",), ("U1_D1",)),
     "BG": (("U0_D0_BG",), ("U0_D0",)),
 }
+
+CCGR_EASY = "NM1"
+"""The condition of the gallery that CCGR's easy figures are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +196,54 @@ def ccpg(data: Sequences, metric: Metric = "euc") -> dict[str, ClothChange]:
         matrix = rank_matrix(dist, asked.ids, entries.ids, asked.views, entries.views, views)
         result[condition] = ClothChange(found, ViewPairs(matrix))
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCovariate:
+    """CCGR: probes of every condition against galleries of one condition each, by pairs of views."""
+
+    conditions: tuple[str, ...]
+    """Of the probes."""
+    galleries: tuple[str, ...]
+    """Conditions of the galleries."""
+    rank_k: Matrix
+    """Mean over all pairs of different views, `[galleries, probe conditions, ranks]`; NaN without pairs."""
+
+    def hard(self, k: int) -> float:
+        """Rank-k over all galleries, each searched by probes of all other conditions."""
+        return float(np.mean([self._of(gallery, k) for gallery in self.galleries]))
+
+    def easy(self, k: int) -> float:
+        """Rank-k in the gallery of normal walking, searched by probes of all other conditions."""
+        return self._of(CCGR_EASY, k)
+
+    def _of(self, gallery: str, k: int) -> float:
+        others = np.array([condition != gallery for condition in self.conditions])
+        return float(np.nanmean(self.rank_k[self.galleries.index(gallery), others, k - 1]))
+
+
+def ccgr(
+    data: Sequences, metric: Metric = "euc", galleries: tuple[str, ...] | None = None, ranks: int = 5
+) -> CrossCovariate:
+    """CCGR: rank-k for every pair of conditions.
+
+    Args:
+        data: the test set.
+        metric: of the embeddings.
+        galleries: conditions of the galleries; all there are when None, which takes long on the whole set.
+        ranks: how many.
+
+    Raises:
+        GaitstreamError: the data set lacks a gallery's condition, or has but one.
+    """
+    conditions = tuple(sorted(set(data.types.tolist())))
+    galleries = conditions if galleries is None else galleries
+    if CCGR_EASY not in conditions or len(conditions) < 2:
+        raise GaitstreamError(
+            f"CCGR's gallery of normal walking has the type {CCGR_EASY}, and probes have others: the data "
+            f"set has {', '.join(conditions)}"
+        )
+    probes = {condition: (condition,) for condition in conditions}
+    found = [single_view(data, probes, (gallery,), metric=metric, ranks=ranks) for gallery in galleries]
+    means = [[pairs[condition].rank_mean for condition in conditions] for pairs in found]
+    return CrossCovariate(conditions, galleries, np.array(means))

@@ -64,7 +64,7 @@ def add_eight_bits(
     quantised = quantise(original, samples(calibrating, role), precision)
     graphs = msgspec.structs.replace(
         bundle.manifest.graphs["fp32"],
-        **{role: f"{role}.{precision}.onnx"}, deepstream=None, deepstream_plugin=None,
+        **{role: f"{role}.{precision}.onnx"}, deepstream=None, deepstream_plugin=None, chunk=None,
     )  # fmt: skip
     people = np.unique(calibrating.label)
     few = calibrating.of_people(people[:NOISE_SEQUENCES], NOISE_FRAMES if role == "frame" else None)

@@ -22,6 +22,7 @@ from gaitstream.export.calibration import Judgement, LabelledCalibration, judge
 from gaitstream.export.compare import Distance, measure
 from gaitstream.export.running import BundleRunner, Embedded, windows
 from gaitstream.export.sensitivity import Quantisation
+from gaitstream.export.sharing import measure_chunks
 from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.graphs.writer import taps_of, with_taps
 from gaitstream.models.inputs import WHITE, pack
@@ -43,7 +44,8 @@ class ParityRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         output: `features` and others of the frame graph, `embedding`, what a front gives (`parts`);
             `deepstream` compares the features of the graph for nvinfer with those of the frame graph, and
-            `deepstream_plugin` those of the one that holds our plugin's operator.
+            `deepstream_plugin` those of the one that holds our plugin's operator; `chunks` compares windows
+            that share what they have in common with whole ones.
         precision: what it ran in.
         runtime: name of the runtime.
         limit: what the judged measure may be at most; None where all is only recorded.
@@ -159,6 +161,7 @@ def prove(
             comparison = Comparison(BundleRunner(bundle, runtime, precision, cache), case, limit)
             try:
                 rows += comparison.rows()
+                rows += comparison.chunks()
                 rows += _compare_nvinfer(trained, comparison.runner)
             except (EngineError, MissingExtraError) as error:
                 skipped[f"{runtime} {precision}"] = str(error)
@@ -208,6 +211,15 @@ class Comparison:
             rows.append(self._row(name, distance, found, "relative", self.limit if precise else None, where))
         rows.append(self._row("embedding", embedding, found, judged, self.limit, where or "the head graph"))
         return rows
+
+    def chunks(self) -> list[ParityRow]:
+        """Windows that share chunks, where the bundle has a graph for it; judged in float32 alone."""
+        distance = measure_chunks(self.runner)
+        if distance is None:
+            return []
+        limit = self.limit if self.runner.precision == "fp32" else None
+        fault = "the chunk graph departs from the clip graph"
+        return [_side_row("chunks", distance, limit, self.runner, fault)]
 
     @property
     def _rounding(self) -> float:
@@ -325,8 +337,14 @@ def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Parity
 def _nvinfer_row(
     output: str, found: Array, expected: Array, case: NvinferCase, runner: BundleRunner
 ) -> ParityRow:
-    distance = measure(found, expected)
-    limit = case.limits.get(runner.precision)
+    distance, limit = measure(found, expected), case.limits.get(runner.precision)
+    return _side_row(output, distance, limit, runner, "the graph for nvinfer departs from the frame graph")
+
+
+def _side_row(
+    output: str, distance: Distance, limit: float | None, runner: BundleRunner, fault: str
+) -> ParityRow:
+    """A graph beside those that lead from inputs to embedding, judged by its relative error."""
     holds = limit is None or distance.relative <= limit
     return ParityRow(
         output=output,
@@ -336,7 +354,7 @@ def _nvinfer_row(
         distance=distance,
         limit=limit,
         verdict="recorded" if limit is None else "pass" if holds else "fail",
-        note="" if holds else "the graph for nvinfer departs from the frame graph",
+        note="" if holds else fault,
     )
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PARITY = "parity.json"
 
-Role = Literal["frame", "head", "align", "deepstream", "deepstream_plugin", "clip"]
+Role = Literal["frame", "head", "align", "deepstream", "deepstream_plugin", "clip", "chunk"]
 
 
 def compute_fingerprint(manifest: Manifest, root: Path) -> str:
@@ -102,9 +102,13 @@ class Bundle:
         """The model's identity, in hexadecimal."""
         return self.manifest.fingerprint
 
+    def holds(self, role: Role, precision: Precision) -> bool:
+        """Whether there is a graph of this role and precision."""
+        return getattr(self.manifest.graphs.get(_stored(precision)), role, None) is not None
+
     def graph(self, role: Role, precision: Precision) -> Path:
         """Path of a graph; bf16 uses the fp32 files."""
-        stored = "fp32" if precision == "bf16" else precision
+        stored = _stored(precision)
         if stored not in self.manifest.graphs:
             have = ", ".join(sorted(self.manifest.graphs))
             raise BundleError(
@@ -144,6 +148,11 @@ class Bundle:
         except OSError as error:
             part.unlink(missing_ok=True)
             log.info("%s is not added to the parity report: %s", name, error)
+
+
+def _stored(precision: Precision) -> str:
+    """Whose files a precision takes: bf16 is a runtime's mode over the fp32 graphs."""
+    return "fp32" if precision == "bf16" else precision
 
 
 def write_manifest(manifest: Manifest, root: Path) -> Manifest:

@@ -9,6 +9,7 @@ threads.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -19,11 +20,14 @@ from gaitstream.data import Floats
 from gaitstream.engines import Engine
 from gaitstream.errors import EngineError
 from gaitstream.models.alignment import HeatmapAligner
+from gaitstream.models.chunks import ChunkedWindows
 from gaitstream.models.inputs import (
     NAMES,
     Inputs,
     as_graph_input,
     flat_rows,
+    kept_shape,
+    kept_type,
     largest,
     pick,
     split,
@@ -32,6 +36,7 @@ from gaitstream.models.inputs import (
 from gaitstream.models.manifest import ClipContract, InputKind, Manifest
 from gaitstream.models.running import run_chunked
 
+log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 8
 """Frames per inference on a CPU: measured best for both models, and it bounds the memory."""
 CLIPS_AT_ONCE = 2
@@ -209,6 +214,7 @@ class ClipEncoder:
         manifest: of the bundle.
         engine: runs the clip graph.
         aligner: of a model that takes heatmaps as aligned parts.
+        shared: embeds windows made of chunks, which overlapping ones share.
         chunk: windows per inference.
     """
 
@@ -218,11 +224,13 @@ class ClipEncoder:
         engine: Engine,
         aligner: HeatmapAligner | None = None,
         *,
+        shared: ChunkedWindows | None = None,
         chunk: int = CLIPS_AT_ONCE,
     ) -> None:
         self.manifest = manifest
         self.engine = engine
         self.aligner = aligner
+        self.shared = shared
         self._clip = manifest.clip or ClipContract()
         self._chunk = engine.rows_at_once(chunk)
 
@@ -234,11 +242,22 @@ class ClipEncoder:
         """
         return _by_length([self._fit(window) for window in windows], self.manifest, self._embed)
 
+    def share(self, shared: ChunkedWindows) -> None:
+        """Embed windows chunk by chunk where that is faster here."""
+        row = np.zeros(kept_shape(self.manifest), kept_type(self.manifest))
+        if shared.pays(self.engine, self._feeds, row):
+            self.shared = shared
+        else:
+            log.info("%s is as fast with whole windows: chunks are not shared", self.manifest.model)
+            shared.close()
+
     def close(self) -> None:
         """Free the engines."""
         self.engine.close()
         if self.aligner is not None:
             self.aligner.close()
+        if self.shared is not None:
+            self.shared.close()
 
     def _fit(self, window: NDArray[Any]) -> NDArray[Any]:
         window = self._clip.lengthen(window)
@@ -251,13 +270,18 @@ class ClipEncoder:
 
     def _embed(self, rows: NDArray[Any]) -> Floats:
         """Windows of one length `[n, frames, *kept_shape]`."""
+        if self.shared is not None and self.shared.takes(rows.shape[1]):
+            return self.shared.embed(rows, self._feeds)
+        return run_chunked(self.engine, self._feeds(rows), ["embedding"], self._chunk)[0]
+
+    def _feeds(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         feeds = {}
         for name, array in unpack(self.manifest, _decoded(self.manifest, rows)).items():
             if name == "heatmaps" and self.aligner is not None:
                 feeds["parts"] = np.moveaxis(_align_windows(self.aligner, array), 1, 2)
             else:
                 feeds[name] = _as_input(self.engine, name, np.moveaxis(array, 1, 2))
-        return run_chunked(self.engine, feeds, ["embedding"], self._chunk)[0]
+        return feeds
 
 
 def _as_input(engine: Engine, name: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -177,7 +177,10 @@ class CropContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Graphs(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """File names of one precision's graphs, relative to the bundle: `frame` and `head`, or `clip`."""
+    """File names of one precision's graphs, relative to the bundle: `frame` and `head`, or `clip`.
+
+    A model whose windows share chunks has `chunk` and `head` beside `clip`; see `models.chunks`.
+    """
 
     frame: str | None = None
     head: str | None = None
@@ -189,8 +192,10 @@ class Graphs(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """As `deepstream`, with an operator of our TensorRT plugin in place of standard ones."""
     clip: str | None = None
     """The whole window to the embedding."""
+    chunk: str | None = None
+    """A part of a window after another part, for windows that overlap; `head` embeds what they leave."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"clip", "deepstream_plugin"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"clip", "chunk", "deepstream_plugin"})
 
 
 class Manifest(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -31,6 +31,7 @@ from gaitstream.engines.registry import choose, ranked, survey
 from gaitstream.errors import BundleError, EngineError
 from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.bundle import Bundle, Role
+from gaitstream.models.chunks import ChunkedWindows
 from gaitstream.models.crops import Bytes, crop_padded
 from gaitstream.models.encoders import ClipEncoder, DelayedEncoder, FrameEncoder, Head, WindowEncoder
 from gaitstream.models.inputs import NAMES, Inputs, largest, pack
@@ -63,6 +64,22 @@ class BundleEngines:
         graph = self.bundle.graph(role, self.precision)
         precision = self.bundle.computed_in(role, self.precision)
         return open_engine(graph, self.runtime, precision, **self.options)
+
+    def chunks(self, stride: int | None) -> ChunkedWindows | None:
+        """What computes overlapping windows chunk by chunk; None where they cannot share anything.
+
+        Chunks run on CPUs alone: on a device they would be copied to the host and back.
+        """
+        clip = self.bundle.manifest.clip
+        if stride is None or clip is None or clip.context is None or stride < 2 * clip.context:
+            return None
+        if not self.bundle.holds("chunk", self.precision):
+            return None
+        engine = self.open("chunk")
+        if engine.device != "cpu":
+            engine.close()
+            return None
+        return ChunkedWindows(engine, self.open("head"), stride)
 
     def aligner(self, alignment: Alignment = "kernel") -> HeatmapAligner | None:
         """What turns heatmaps into parts, for a bundle that takes parts.
@@ -119,6 +136,7 @@ class Recognizer:
         *,
         batch: Batch | None = None,
         alignment: Alignment = "kernel",
+        stride: int | None = None,
         cache: EngineCache | None = None,
         progress: Progress = no_progress,
         device: str | None = None,
@@ -134,6 +152,9 @@ class Recognizer:
             batch: frames per inference to compile for; None is 1, 16, 64.
             alignment: how heatmaps are turned upright: `kernel` (native code, the faster) or `graph` (the
                 bundle's standard ONNX operators).
+            stride: frames from the start of one window to the next's, where windows overlap: a clip model of
+                bounded context then computes what they share once, if that is faster. None: every window for
+                itself.
             cache: where compiled engines are kept.
             progress: told of builds under way.
             device: see `gaitstream.engines.open_engine`.
@@ -148,14 +169,17 @@ class Recognizer:
             "threads": threads, "batch": batch, "cache": cache, "progress": progress, "device": device
         }  # fmt: skip
         return on_best_runtime(
-            opened, runtime, precision, options, lambda engines: cls._open(engines, alignment)
+            opened, runtime, precision, options, lambda engines: cls._open(engines, alignment, stride)
         )
 
     @classmethod
-    def _open(cls, engines: BundleEngines, alignment: Alignment) -> Self:
+    def _open(cls, engines: BundleEngines, alignment: Alignment, stride: int | None) -> Self:
         bundle = engines.bundle
         if bundle.manifest.shape == "clip":
             clip = ClipEncoder(bundle.manifest, engines.open("clip"), engines.aligner(alignment))
+            shared = engines.chunks(stride)
+            if shared is not None:
+                clip.share(shared)
             return cls(bundle, clip)
         frames = FrameEncoder(bundle.manifest, engines.open("frame"), engines.aligner(alignment))
         head = Head(bundle.manifest, engines.open("head"))

@@ -77,6 +77,8 @@ class ModelFamily:
         options: dataclass of what a checkpoint does not hold, its fields made with `flag`.
         randomizer: `module:function`; the function takes a seed and returns a `TrainedModel` of the published
             size with random weights, to measure speed without a checkpoint. Empty: there is none.
+        variants: the published sizes, where there are several; the randomizer then takes one of these names
+            after the seed. The first is the usual one.
         restate: the family's own flags that a bundle was exported with, by their names, as far as its
             manifest tells: with them an export makes the same model again.
         gflop: of the published size's frame graph, per person and frame, for plans; 0 where it is not known.
@@ -89,6 +91,7 @@ class ModelFamily:
     loader: str
     options: type[Any] = NoOptions
     randomizer: str = ""
+    variants: tuple[str, ...] = ()
     restate: Callable[[Manifest], dict[str, str]] = lambda _manifest: {}
     gflop: float = 0.0
 
@@ -106,15 +109,23 @@ class ModelFamily:
         found: TrainedModel = _imported(self.loader)(Path(checkpoint), self.settle(**options))
         return found
 
-    def random(self, seed: int) -> TrainedModel:
-        """A model of the published size with random weights.
+    def random(self, seed: int, variant: str = "") -> TrainedModel:
+        """A model of a published size with random weights.
+
+        Args:
+            seed: of the weights.
+            variant: one of `variants`; empty is the usual one.
 
         Raises:
-            ConfigError: the family makes none.
+            ConfigError: the family makes none, or has no such variant.
         """
         if not self.randomizer:
             raise ConfigError(f"{self.title} makes no random weights: export a checkpoint")
-        found: TrainedModel = _imported(self.randomizer)(seed)
+        if variant and variant not in self.variants:
+            known = ", ".join(self.variants) or "only one"
+            raise ConfigError(f"{self.title} has no variant {variant!r}: there is {known}")
+        named = (variant or self.variants[0],) if self.variants else ()
+        found: TrainedModel = _imported(self.randomizer)(seed, *named)
         return found
 
     def settle(self, **given: Any) -> Any:

@@ -100,8 +100,9 @@ class Encoder:
         for name, model in config.models.recognizers.items():
             bundle = find_bundle(model.model, family=config.models.family(name))
             recognizers[name] = Recognizer.load(
-                bundle, runtime.name, runtime.precision, runtime.threads, device=runtime.device
-            )
+                bundle, runtime.name, runtime.precision, runtime.threads, stride=config.tracklets.stride,
+                device=runtime.device,
+            )  # fmt: skip
         manifests = [recognizer.manifest for recognizer in recognizers.values()]
         # A bundle's graphs say nothing of the other models: their own graphs and manifests decide.
         precision = "auto" if runtime.precision in ("fp16", "int8", "fp8") else runtime.precision

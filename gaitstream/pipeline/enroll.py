@@ -17,6 +17,7 @@ from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError
 from gaitstream.gallery import Enrolment
 from gaitstream.gallery.sightings import spread
+from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.annotate import cut
 from gaitstream.pipeline.embed import Embedder, Filled
 from gaitstream.pipeline.encode import Encoder
@@ -171,6 +172,8 @@ def watch(
     match: bool,
     seconds: float | None = None,
     observers: Sequence[Observer] = (),
+    detector: DetectorModel | None = None,
+    encoder: Encoder | None = None,
     interrupt: Callable[[Callable[[str], None]], AbstractContextManager[None]] | None = None,
 ) -> Watched:
     """Run a camera, stream or video through the configured models.
@@ -181,6 +184,8 @@ def watch(
         match: compare with the gallery.
         seconds: watch no longer, counted from the first picture; None: to the end.
         observers: further hooks.
+        detector: an open one, which stays open; loaded when None.
+        encoder: likewise.
         interrupt: context in which somebody may call what it is given, to end early.
 
     Raises:
@@ -195,7 +200,12 @@ def watch(
     collector = _WalkCollector()
     with ExitStack() as stack:
         pipeline = stack.enter_context(
-            Pipeline(config.model_copy(update=update), observers=[collector, *observers])
+            Pipeline(
+                config.model_copy(update=update),
+                observers=[collector, *observers],
+                detector=detector,
+                encoder=encoder,
+            )
         )
         if interrupt is not None:
             stack.enter_context(interrupt(pipeline.stop))

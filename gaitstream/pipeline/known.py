@@ -185,19 +185,20 @@ class GalleryFollower:
 
     def _scales(self) -> dict[str, ScoreScale]:
         limits = {kind: self.known.people.limits.get(kind, (None, None)) for kind in self._fingerprints}
+        thresholds = self._config.models.thresholds({kind: one[0] for kind, one in limits.items()})
         if len(self._fingerprints) < 2:
-            [(threshold, margin)] = limits.values() or [(None, None)]
-            self._calibrated = (threshold, margin or 0.0)
+            [margin] = [one[1] for one in limits.values()] or [None]
+            self._calibrated = (next(iter(thresholds.values()), None), margin or 0.0)
             return {kind: ScoreScale() for kind in limits}
         held = set(self.known.people.fingerprints)
-        lines = _unscaled(self._where, held, {kind: one[0] for kind, one in limits.items()})
+        lines = _unscaled(self._where, held, thresholds)
         if lines and "\n".join(lines) != self._told:
             self._told = "\n".join(lines)
             log.warning("%s", self._told)
         # In units of each model's own threshold, 1 is where they agree to be at it. A model without a
         # threshold has no unit: beside others it would change what the fused distance means.
         weights = {kind: model.weight for kind, model in self._config.models.recognizers.items()}
-        units = {kind: threshold for kind, (threshold, _) in limits.items() if threshold is not None}
+        units = {kind: threshold for kind, threshold in thresholds.items() if threshold is not None}
         self._calibrated = (1.0 if units else None, 0.0)
         return {kind: ScoreScale(weights.get(kind, 1.0), unit) for kind, unit in units.items()}
 
@@ -288,20 +289,15 @@ def gallery_warnings(config: Config) -> list[str]:
     if gallery is None:
         return []
     with gallery:
-        return unscaled(gallery, list(config.models.recognizers))
+        calibrated = {kind: gallery.thresholds(kind)[0] for kind in config.models.recognizers}
+        return _unscaled(gallery.url, set(gallery.models()), config.models.thresholds(calibrated))
 
 
-def unscaled(gallery: Gallery, kinds: Sequence[str]) -> list[str]:
+def _unscaled(where: str, held: Collection[str], thresholds: Mapping[str, float | None]) -> list[str]:
     """Of several models that run together, those with templates but no threshold of their own, in words.
 
     Their distances cannot be put on one scale with the others', so they take no part in decisions.
     """
-    return _unscaled(
-        gallery.url, set(gallery.models()), {kind: gallery.thresholds(kind)[0] for kind in kinds}
-    )
-
-
-def _unscaled(where: str, held: Collection[str], thresholds: Mapping[str, float | None]) -> list[str]:
     return [
         f"{where} has no calibrated threshold for {kind}, so its distances cannot be fused with those "
         f"of {', '.join(other for other in thresholds if other != kind)}: {kind} takes no part until a "

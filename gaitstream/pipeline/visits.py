@@ -258,6 +258,7 @@ def site_rule(config: Config, thresholds: Mapping[str, float | None]) -> LinkRul
         thresholds: the calibrated ones of the models that are compared; None where there is none.
     """
     recognizers = config.models.recognizers
+    thresholds = config.models.thresholds(thresholds)
     weights = {model: recognizers[model].weight for model in thresholds if model in recognizers}
     section, single = config.gallery, len(thresholds) == 1
     if single and section.visitors.distance is not None:

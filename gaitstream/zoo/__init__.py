@@ -12,11 +12,15 @@ from gaitstream.zoo.registry import (
     Kind,
     ZooEntry,
     advice,
+    demo_families,
     demo_family,
     demo_folder,
     find,
     names,
 )
 
-__all__ = ["ENTRIES", "Advice", "Kind", "ZooEntry", "advice", "demo_family", "demo_folder", "find", "names"]
+__all__ = [
+    "ENTRIES", "Advice", "Kind", "ZooEntry", "advice", "demo_families", "demo_family", "demo_folder", "find",
+    "names",
+]  # fmt: skip
 """Names to look at."""

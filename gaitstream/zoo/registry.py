@@ -38,23 +38,30 @@ class ZooEntry:
 ENTRIES: tuple[ZooEntry, ...] = (
     ZooEntry("demo", "detector", "detector.json", "detector.md", "persons in the synthetic world, 320 x 192"),
     ZooEntry("demo", "pose", "pose.json", "pose.md", "COCO joints' heatmaps in the synthetic world"),
+    ZooEntry("demo", "segmenter", "segmenter.json", "segmenter.md", "people's masks in the synthetic world"),
     ZooEntry(
         "demo", "recognizer", "gaitheat", "gaitheat.md", "narrow GaitHeat, synthetic walkers", "gaitheat"
+    ),
+    ZooEntry(
+        "demo", "recognizer", "gaitbase", "gaitbase.md", "narrow GaitBase, synthetic walkers", "gaitbase"
     ),
 )
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calibration on a crowd of its own recommends for the demo recognizer."""
+    """What the calibration on a crowd of its own recommends for a demo recognizer, or for several, fused."""
 
     threshold: float
-    """Largest distance at which somebody is taken for an enrolled person."""
+    """Largest distance at which somebody is taken for an enrolled person; of several recognizers, in units of
+    each one's own."""
     margin: float
     """Least lead over the second person."""
     fpir: float
     """Share of strangers who are given a name at that threshold, among the calibration's searches."""
     fingerprint: str
-    """Of the bundle it holds for."""
+    """Of the bundle it holds for; of several, joined by `+`."""
+    weight: float = 1.0
+    """Its share beside other recognizers."""
 
 
 def demo_folder() -> Path:
@@ -64,12 +71,18 @@ def demo_folder() -> Path:
 
 def names(kind: Kind, family: str = "") -> list[str]:
     """Names of the packaged models of a kind, of one family where it is given."""
-    return [one.name for one in ENTRIES if one.kind == kind and (not family or one.family == family)]
+    found = (one.name for one in ENTRIES if one.kind == kind and (not family or one.family == family))
+    return list(dict.fromkeys(found))
+
+
+def demo_families() -> tuple[str, ...]:
+    """The families of the packaged recognizers, which are their keys in a configuration; the demo's first."""
+    return tuple(one.family for one in ENTRIES if one.kind == "recognizer")
 
 
 def demo_family() -> str:
-    """The family of the demo's recognizer, which is its key in a configuration."""
-    return next(one.family for one in ENTRIES if one.kind == "recognizer")
+    """The family of the demo's recognizer."""
+    return demo_families()[0]
 
 
 def find(name: str, kind: Kind, family: str = "") -> Path:
@@ -94,23 +107,30 @@ def find(name: str, kind: Kind, family: str = "") -> Path:
             raise ConfigError(_no_such(name, kind, family, known, model))
         return find_fetched(model)
     _verify(demo_folder())
-    entry = next(one for one in ENTRIES if one.kind == kind and one.name == name)
+    entry = next(
+        one
+        for one in ENTRIES
+        if one.kind == kind and one.name == name and (not family or one.family == family)
+    )
     return demo_folder() / entry.path
 
 
-def advice() -> Advice:
-    """The recommended threshold and margin of the demo recognizer.
+def advice(*families: str) -> Advice:
+    """The recommended threshold and margin of a packaged recognizer, or of several that are fused.
+
+    Args:
+        families: which; the demo's where none is named.
 
     Raises:
-        ConfigError: the packaged file is missing or damaged.
+        ConfigError: the packaged file is missing or damaged, or has nothing for these.
     """
-    path = demo_folder() / ADVICE
+    path, key = demo_folder() / ADVICE, "+".join(sorted(families)) or demo_family()
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Advice)
-    except (OSError, msgspec.DecodeError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Advice])[key]
+    except (OSError, msgspec.DecodeError, KeyError) as error:
         raise ConfigError(
-            f"{path} cannot be read ({error}); it holds {', '.join(Advice.__struct_fields__)}: install "
-            "gaitstream again, or set gallery.threshold and gallery.margin yourself"
+            f"{path} cannot be read ({error}); it holds {', '.join(Advice.__struct_fields__)} of {key}: "
+            "install gaitstream again, or set gallery.threshold and gallery.margin yourself"
         ) from error
 
 

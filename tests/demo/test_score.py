@@ -10,7 +10,7 @@ import pytest
 
 from gaitstream.demo.record import CameraRun, DemoRecord, Statement, TrackRecord, WalkerRecord, WindowRecord
 from gaitstream.demo.report import render
-from gaitstream.demo.score import TrackOutcome, roc, score, verdict
+from gaitstream.demo.score import FUSED, TrackOutcome, curves, fuse, roc, score, verdict
 from gaitstream.demo.summary import summary
 
 
@@ -131,13 +131,47 @@ def test_the_roc_of_separated_and_of_equal_distances() -> None:
             for n in range(count)
         ]  # fmt: skip
 
-    perfect, equal = roc(record([], windows(0.3, 0.9))), roc(record([], windows(0.5, 0.5)))
+    perfect, equal = roc(windows(0.3, 0.9)), roc(windows(0.5, 0.5))
     assert perfect is not None
     assert equal is not None
     assert perfect.eer == 0
     assert perfect.true_accept[np.searchsorted(perfect.false_accept, 0.0, side="right") - 1] == 1.0
     assert equal.eer == pytest.approx(0.5, abs=0.05)
-    assert roc(record([])) is None
+    assert roc([]) is None
+
+
+def test_several_recognizers_have_a_curve_each_and_one_of_their_fusion() -> None:
+    """Each is wrong about another person: in units of their thresholds the sum is right about both."""
+    near = {"gaitheat": {"Ada": 0.2, "Bela": 0.3}, "gaitbase": {"Ada": 4.0, "Bela": 9.0}}
+    far = {"gaitheat": {"Ada": 0.9, "Bela": 0.4}, "gaitbase": {"Ada": 3.0, "Bela": 2.0}}
+    windows = [
+        WindowRecord(camera="cam1", track=n, truth=truth, model=model, last_s=1.0, distances=distances)
+        for n, (truth, each) in enumerate((("Ada", near), ("Bela", far)))
+        for model, distances in each.items()
+    ]
+    windows.append(
+        WindowRecord(camera="cam1", track=9, truth="Ada", model="gaitheat", distances={"Ada": 0.1})
+    )
+    one = record([track()], windows)
+    one.models, one.units, one.threshold = (
+        {"gaitheat": "ab", "gaitbase": "cd"},
+        {"gaitheat": 0.5, "gaitbase": 5.0},
+        0.9,
+    )
+    fused = fuse(one)
+    assert [window.truth for window in fused] == ["Ada", "Bela"]
+    assert fused[0].distances == pytest.approx({"Ada": (0.4 + 0.8) / 2, "Bela": (0.6 + 1.8) / 2})
+    found = curves(one)
+    assert list(found) == ["gaitheat", "gaitbase", FUSED]
+    assert len(found["gaitheat"].genuine) == 3
+    assert len(found[FUSED].genuine) == len(found[FUSED].impostor) == 2
+    assert found[FUSED].eer == 0.0
+    page = render(one)
+    assert all(f"<td>{name}</td>" in page for name in found)
+    assert any(
+        line.startswith("Models") and "fused 0.0 %" in " ".join(summary(one, score(one)))
+        for line in summary(one, score(one))
+    )
 
 
 class Checker(html.parser.HTMLParser):

@@ -15,7 +15,8 @@ from gaitstream.cli import main  # noqa: E402
 from gaitstream.errors import ConfigError, SourceError  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
 from gaitstream.evaluate.dataset import load, read_pickle, scan  # noqa: E402
-from gaitstream.evaluate.evaluation import EvaluationOptions, Result, evaluate  # noqa: E402
+from gaitstream.evaluate.evaluation import Result, evaluate  # noqa: E402
+from gaitstream.evaluate.options import EvaluationOptions  # noqa: E402
 from gaitstream.evaluate.page import render  # noqa: E402
 from gaitstream.evaluate.protocols import Sequences  # noqa: E402
 from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
@@ -103,7 +104,8 @@ def embeddings(identities: list[str], conditions: list[str], views: list[str], s
     [
         ("ou-mvlp", ["00", "01"], ["000", "090"]),
         ("grew", ["01", "02"], ["a"]),
-        ("ccgr-mini", ["1_a", "2_b"], ["v1", "v2"]),
+        ("ccgr", ["NM1", "BG1", "CL1"], ["v1", "v2"]),
+        ("ccgr-easy", ["NM1", "BG1"], ["v1", "v2"]),
         ("sustech1k", ["00-nm", "01-nm", "01-bg"], ["000", "090"]),
     ],
 )
@@ -124,6 +126,16 @@ def test_gait3d_takes_its_probes_from_its_file(tmp_path: Path) -> None:
     assert found.figures["mAP"] == pytest.approx(100.0)
     with pytest.raises(ConfigError, match="give it with --probes"):
         find_protocol("gait3d").score(data, "euc", None)
+
+
+def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:
+    rows = [(p, c, "v") for p in ("a", "b", "c") for c in ("NM1", "BG1", "CL1")]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    listed = tmp_path / "CCGR-MINI.json"
+    listed.write_text(json.dumps({"GALLERY_SET": ["a-NM1-v", "b-NM1-v", "c-CL1-v"]}))
+    assert find_protocol("ccgr-mini").score(data, "euc", listed).figures["mAP"] == pytest.approx(100.0)
+    with pytest.raises(ConfigError, match=r"GALLERY_SET stands in CCGR-MINI\.json: give it with --probes"):
+        find_protocol("ccgr-mini").score(data, "euc", None)
 
 
 class Evil:

@@ -122,3 +122,37 @@ def test_wrong_shapes_and_metrics_are_named() -> None:
 def test_no_match_anywhere_is_an_error_not_a_zero() -> None:
     with pytest.raises(GaitstreamError, match="no probe has a match"):
         retrieve(np.zeros((1, 2)), ["a"], ["b", "c"])
+
+
+def test_ccgr_counts_pairs_of_conditions_and_views_as_its_authors_do() -> None:
+    """Their script by hand: rank-k of one gallery view and condition, diagonals left out, means of means."""
+    rng = np.random.default_rng(4)
+    conditions, views, people = ("BG1", "CL1", "NM1"), ("0", "45", "90"), 6
+    rows = [(str(p), c, v) for p in range(people) for c in conditions for v in views]
+    centres = rng.normal(size=(people, 2, 4))
+    embeddings = np.stack([centres[int(row[0])] for row in rows]) + 0.9 * rng.normal(size=(len(rows), 2, 4))
+    data = protocols.Sequences.of(embeddings, *map(list, zip(*rows, strict=True)))
+    distances = pairwise(embeddings, embeddings)
+
+    def hits(probe: tuple[str, str], gallery: tuple[str, str], k: int) -> float:
+        asked = [i for i, row in enumerate(rows) if row[1:] == probe]
+        held = [i for i, row in enumerate(rows) if row[1:] == gallery]
+        nearest = [sorted(held, key=lambda j: distances[i, j])[:k] for i in asked]
+        found = [rows[i][0] in {rows[j][0] for j in near} for i, near in zip(asked, nearest, strict=True)]
+        return round(100 * sum(found) / len(found), 2)
+
+    def between(probe: str, gallery: str, k: int) -> float:
+        pairs = [hits((probe, a), (gallery, b), k) for a in views for b in views if a != b]
+        return sum(pairs) / len(pairs)
+
+    found = protocols.ccgr(data)
+    for k in (1, 5):
+        each = [
+            np.mean([between(probe, gallery, k) for probe in conditions if probe != gallery])
+            for gallery in conditions
+        ]
+        assert found.hard(k) == pytest.approx(np.mean(each))
+        assert found.easy(k) == pytest.approx(each[conditions.index("NM1")])
+    assert protocols.ccgr(data, galleries=("NM1",)).easy(1) == pytest.approx(found.easy(1))
+    with pytest.raises(GaitstreamError, match="NM1"):
+        protocols.ccgr(data.of_types(("BG1", "CL1")))

@@ -31,11 +31,17 @@ def at(value: float) -> Floats:
     return np.array([[value, 0], [value, 0]], np.float32)
 
 
-def site(path: Path, models: tuple[str, ...] = ("biggait", "gaitheat"), **gallery: object) -> Config:
+def site(
+    path: Path,
+    models: tuple[str, ...] = ("biggait", "gaitheat"),
+    thresholds: dict[str, float] | None = None,
+    **gallery: object,
+) -> Config:
+    own = thresholds or {}
     return Config.model_validate(
         {
             "cameras": [{"id": "gate", "url": "synth://?seed=1"}],
-            "models": {model: {"model": "demo"} for model in models},
+            "models": {model: {"model": "demo", "threshold": own.get(model)} for model in models},
             "gallery": {"path": str(path), **gallery},
         }
     )
@@ -98,6 +104,36 @@ def test_with_two_models_one_without_a_threshold_takes_no_part(
     assert wait_for_news(follower)
     assert set(follower.known.scales) == {"biggait", "gaitheat"}
     assert not follower.refresh()
+    follower.close()
+
+
+def test_thresholds_of_single_models_come_before_the_gallery_s(tmp_path: Path) -> None:
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0, 1], "gaitheat": [0]}, Bob={"biggait": [40, 41], "gaitheat": [9]})
+    config = site(path, thresholds={"gaitheat": 4.0})
+    with Gallery(path) as gallery:
+        unit, _ = gallery.thresholds("biggait")
+    follower = GalleryFollower(config, PRINTS)
+    assert {kind: one.unit for kind, one in follower.known.scales.items()} == {
+        "biggait": unit,
+        "gaitheat": 4.0,
+    }
+    assert follower.limits("gate").threshold == 1.0
+    follower.close()
+    alone = site(path, models=("biggait",), thresholds={"biggait": 2.5})
+    follower = GalleryFollower(alone, {"biggait": PRINTS["biggait"]})
+    assert follower.limits("gate").threshold == 2.5
+    assert distances(follower, "biggait", 3) == {"Ada": 2, "Bob": 37}
+    follower.close()
+
+
+def test_a_threshold_of_one_model_lets_it_take_part_without_a_calibrated_one(tmp_path: Path) -> None:
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0], "gaitheat": [0]})
+    config = site(path, thresholds={"gaitheat": 4.0})
+    assert [line.split()[6] for line in gallery_warnings(config)] == ["biggait,"]
+    follower = GalleryFollower(config, PRINTS)
+    assert set(follower.known.scales) == {"gaitheat"}
     follower.close()
 
 

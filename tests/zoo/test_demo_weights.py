@@ -13,9 +13,11 @@ import pytest
 from gaitstream import zoo
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.retrieval import retrieve
+from gaitstream.models import silhouettes
 from gaitstream.models.detector import DetectorModel
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
 from gaitstream.models.recognizer import Recognizer
+from gaitstream.models.segmenter import Segmenter
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
@@ -97,6 +99,28 @@ def test_the_gait_model_tells_unseen_people_apart(
     assert model.manifest.features["features"].channels == 64
 
 
+def test_the_segmenter_finds_unseen_people_and_their_silhouettes_become_embeddings() -> None:
+    segmenter = Segmenter.load("demo", threads=2)
+    rng = np.random.default_rng(12)
+    camera = sample_camera(rng)
+    renderer = Renderer(camera, Scenery("tiles", "walls", 12.0, 8.0), day=8)
+    walked = sample_pass(sample_identity(56, 1), sample_appearance(56, 1, 3), rng, 10, camera)
+    crops, true = [], []
+    for index, box in enumerate(walked.boxes):
+        crops.append(segmenter.crop(walked.picture(index, renderer), box[None])[0])
+        mask = np.repeat(walked.mask(index)[..., None], 3, axis=2)
+        true.append(segmenter.crop(mask, box[None])[0, 0] > 127)
+    found = segmenter.masks(np.stack(crops)) > 0
+    shares = (found & true).sum((1, 2)) / (found | true).sum((1, 2))
+    assert shares.min() > OVERLAP
+    model = Recognizer.load(zoo.find("demo", "recognizer", "gaitbase"), threads=2)
+    drawn = silhouettes.draw(found.astype(np.uint8) * np.uint8(255), (64, 44))
+    assert drawn.reshape(len(drawn), -1).any(1).all()
+    assert model.embed(drawn).shape == (16, 64)
+    model.close()
+    segmenter.close()
+
+
 def test_real_walkers_stay_themselves_with_another_pose_model(shared: Path) -> None:
     """Successive tracklets of one person beside those of the three others, through a real pose model."""
     script = runpy.run_path(str(ROOT / "scripts" / "evaluate_video.py"))
@@ -123,5 +147,7 @@ def test_a_lower_precision_is_allowed_only_where_it_was_measured_to_be_as_good()
 
 PCK, RANK1 = 0.95, 90.0
 """A regression would fall below: 0.977 and 100 were measured, and chance would give a rank-1 of 4 to 8."""
+OVERLAP = 0.7
+"""Intersection over union of a mask: 0.87 was measured on average, the least of these ten is above."""
 NEARER = 85.0
 """100 was measured, and chance would give 25."""

@@ -14,9 +14,10 @@ from gaitstream.models.bundle import Bundle
 from gaitstream.zoo import registry
 
 
-@pytest.mark.parametrize("entry", zoo.ENTRIES, ids=lambda entry: entry.kind)
+@pytest.mark.parametrize("entry", zoo.ENTRIES, ids=lambda entry: entry.family or entry.kind)
 def test_every_entry_is_there_with_its_card(entry: zoo.ZooEntry) -> None:
-    assert zoo.find(entry.name, entry.kind).exists()
+    assert zoo.find(entry.name, entry.kind, entry.family) == zoo.demo_folder() / entry.path
+    assert (zoo.demo_folder() / entry.path).exists()
     assert (zoo.demo_folder() / entry.card).read_text().startswith("# Demo")
 
 
@@ -46,19 +47,27 @@ def test_wrong_names_are_met_with_the_nearest() -> None:
         zoo.find("mine", "recognizer", "gaitheat")
     with pytest.raises(ConfigError, match="export a checkpoint with 'gaitstream export biggait'"):
         zoo.find("demo", "recognizer", "biggait")
-    with pytest.raises(ConfigError, match="no segmenter ships with gaitstream, so 'demo' names none"):
-        zoo.find("demo", "segmenter")
+    with pytest.raises(ConfigError, match="no packaged segmenter is called 'mine'; there is demo"):
+        zoo.find("mine", "segmenter")
 
 
-def test_the_advice_belongs_to_the_packaged_bundle() -> None:
-    bundle = Bundle.open(zoo.find("demo", "recognizer"))
-    advice = zoo.advice()
-    assert advice.fingerprint == bundle.fingerprint
-    assert 0 < advice.margin < advice.threshold < 2
-    assert bundle.parity()
+@pytest.mark.parametrize("families", [("gaitheat",), ("gaitbase",), ("gaitheat", "gaitbase")])
+def test_the_advice_belongs_to_the_packaged_bundles(families: tuple[str, ...]) -> None:
+    bundles = [Bundle.open(zoo.find("demo", "recognizer", family)) for family in sorted(families)]
+    advice = zoo.advice(*families)
+    assert advice.fingerprint == "+".join(bundle.fingerprint for bundle in bundles)
+    assert 0 < advice.margin < advice.threshold
+    assert all(bundle.parity() for bundle in bundles)
 
 
-@pytest.mark.parametrize("content", [None, b"{", b'{"threshold": "low"}'])
+def test_without_a_name_the_advice_is_of_the_demo_s_model() -> None:
+    assert zoo.demo_family() == "gaitheat"
+    assert zoo.advice() == zoo.advice("gaitheat")
+    with pytest.raises(ConfigError, match="of gaitset"):
+        zoo.advice("gaitset")
+
+
+@pytest.mark.parametrize("content", [None, b"{", b'{"gaitheat": {"threshold": "low"}}', b"{}"])
 def test_advice_that_is_missing_or_damaged_is_an_error(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gaitstream.bench.compare_models import COLUMNS, ComparedModel, compare_bundles
+from gaitstream.bench.compare_models import ComparedModel, compare_bundles, compare_random
 from gaitstream.errors import ConfigError
-from gaitstream.evaluate.evaluation import EvaluationOptions, Result
+from gaitstream.evaluate.evaluation import Result
 from gaitstream.evaluate.evaluation import evaluate as run_evaluation
+from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.evaluate.page import render
+from gaitstream.pipeline.sequences import VideoSequences
 
 RESULT = "evaluation.json"
 
@@ -23,13 +27,13 @@ def evaluate(args: argparse.Namespace) -> int:
     options = EvaluationOptions(
         bundle=args.bundle, data=args.data, protocol=args.protocol, out=args.out, runtime=args.runtime,
         precision=args.precision, partition=args.partition, probes=args.probes, frames=args.frames or None,
-        processes=max(1, args.processes), metric=args.metric,
+        processes=max(1, args.processes), metric=args.metric, site=args.cameras,
     )  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("embedding sequences", total=None)
         result = run_evaluation(
-            options, lambda done, total: progress.update(task, completed=done, total=total)
+            options, lambda done, total: progress.update(task, completed=done, total=total), open_videos
         )
     (args.out / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     (args.out / "evaluation.html").write_text(render(result), encoding="utf-8")
@@ -38,20 +42,59 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def open_videos(options: EvaluationOptions, threads: int | None) -> VideoSequences:
+    """What embeds the videos of a data set."""
+    return VideoSequences(
+        options.bundle, options.site, options.runtime, options.precision, threads, options.frames
+    )
+
+
 def compare(args: argparse.Namespace) -> int:
     """Measure bundles side by side."""
+    if not args.bundles and args.random is None:
+        raise ConfigError("name bundles to compare, or give --random for the published sizes")
     scores = [_read_result(path) for path in args.scores]
-    rows = compare_bundles(args.bundles, args.runtime, args.precision, scores)
+    rows: list[ComparedModel] = []
+    for row in _compared(args, scores):
+        rows.append(row)
+        print(f"{row.name}: {row.tracklet_ms:.0f} ms a tracklet", file=sys.stderr, flush=True)
     if args.json:
         print(msgspec.json.encode(rows).decode())
-        return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index in (0, 1) else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*_cells(row))
-    Console().print(table)
+    elif args.markdown:
+        print("\n".join(_markdown(rows)))
+    else:
+        Console().print(_table(rows))
     return 0
+
+
+def _compared(args: argparse.Namespace, scores: list[Result]) -> Iterator[ComparedModel]:
+    yield from compare_bundles(args.bundles, args.runtime, args.precision, scores)
+    if args.random is not None:
+        yield from compare_random(args.random, args.runtime, args.precision)
+
+
+def _table(rows: list[ComparedModel]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    cells = [_cells(row) for row in rows]
+    for index, column in enumerate(_filled(cells)):
+        table.add_column(column, justify="left" if index in (0, 1) else "right", no_wrap=True)
+    for row in cells:
+        table.add_row(*(row[column] for column in _filled(cells)))
+    return table
+
+
+def _markdown(rows: list[ComparedModel]) -> Iterator[str]:
+    cells = [_cells(row) for row in rows]
+    columns = _filled(cells)
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in cells:
+        yield f"| {' | '.join(row[column] for column in columns)} |"
+
+
+def _filled(cells: list[dict[str, str]]) -> list[str]:
+    """The columns in which somebody has something."""
+    return [column for column in (cells[0] if cells else {}) if any(row[column] for row in cells)]
 
 
 def _show(result: Result) -> None:
@@ -66,19 +109,23 @@ def _show(result: Result) -> None:
     Console().print(table)
 
 
-def _cells(row: ComparedModel) -> tuple[str, ...]:
-    accuracy = "" if row.accuracy is None else f"{row.accuracy:.1f} % ({row.protocol})"
-    return (
-        row.name,
-        row.model,
-        f"{row.size_mib:.1f}",
-        f"{row.gflop:.2f}",
-        f"{row.tracklet_ms:.0f}",
-        f"{row.last_ms:.1f}",
-        f"{row.runtime} {row.precision}",
-        "" if row.parity is None else f"{row.parity:.1e}",
-        accuracy,
-    )
+def _cells(row: ComparedModel) -> dict[str, str]:
+    """A row's text by column, in the order of the table."""
+    published = row.published_ms
+    return {
+        "bundle": row.name,
+        "model": "" if row.name.partition(":")[0] == row.model else row.model,
+        "MiB": f"{row.size_mib:.1f}",
+        "GFLOP a frame": f"{row.gflop:.2f}",
+        "ms a tracklet": f"{row.tracklet_ms:.0f}",
+        "the next": f"{row.next_ms:.0f}",
+        "after the last frame": f"{row.last_ms:.1f}",
+        "published code": "" if published is None else f"{published:.0f}",
+        "faster": "" if published is None else f"{published / row.tracklet_ms:.1f} x",
+        "on": f"{row.runtime} {row.precision}",
+        "parity": "" if row.parity is None else f"{row.parity:.1e}",
+        "accuracy": "" if row.accuracy is None else f"{row.accuracy:.1f} % ({row.protocol})",
+    }
 
 
 def _read_result(path: object) -> Result:

@@ -14,8 +14,10 @@ from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.run import DemoOptions, run_demo
 from gaitstream.demo.score import DemoScore
 from gaitstream.demo.summary import summary
+from gaitstream.errors import ConfigError
 from gaitstream.synth.address import Address
 from gaitstream.synth.dataset import write_dataset
+from gaitstream.zoo import demo_families
 
 
 def synth(args: argparse.Namespace) -> int:
@@ -42,7 +44,23 @@ def synth(args: argparse.Namespace) -> int:
 def plan_of(args: argparse.Namespace) -> DemoPlan:
     """Who walks where; for the console, which shows it afterwards, the cameras wait unless told otherwise."""
     wait = args.console if args.wait is None else args.wait
-    return DemoPlan(seed=args.seed, seconds=args.seconds, live=not wait)
+    return DemoPlan(seed=args.seed, seconds=args.seconds, live=not wait, gait=_recognizers(args.gait))
+
+
+def _recognizers(named: list[str] | None) -> tuple[str, ...]:
+    """The families of the packaged recognizers that are asked for, each once.
+
+    Raises:
+        ConfigError: one of them is not packaged.
+    """
+    packaged = demo_families()
+    if named is None:
+        return packaged[:1]
+    asked = [family for text in named for family in text.split(",") if family] or list(packaged)
+    for family in asked:
+        if family not in packaged:
+            raise ConfigError(f"--gait {family}: packaged are {', '.join(packaged)}")
+    return tuple(family for family in packaged if family in asked)
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -50,4 +50,5 @@ FAMILY = ModelFamily(
     restate=restate,
     gflop=30.3,
     randomizer="gaitstream.models.biggait.trained:make_random",
+    variants=("S", "L"),
 )

@@ -73,8 +73,8 @@ class TrainedBigGait(TrainedModel):
         return NvinferCase(feeds["crops"].astype(np.float32), nvinfer.FEATURE, lambda _: feeds, limits)
 
 
-def make_random(seed: int) -> TrainedBigGait:
-    """A model of the published size with random weights."""
-    module = BigGait()
+def make_random(seed: int, variant: str) -> TrainedBigGait:
+    """A model of the published size with random weights, on DINOv2's ViT-`S` or ViT-`L`."""
+    module = BigGait() if variant == "S" else BigGait(dim=1024, depth=24)
     seed_biggait(module, seed)
     return TrainedBigGait(module)

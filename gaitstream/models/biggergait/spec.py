@@ -33,4 +33,5 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.biggergait.trained:load",
     options=BiggerGaitOptions,
     randomizer="gaitstream.models.biggergait.trained:make_random",
+    variants=("grouped", "block"),
 )

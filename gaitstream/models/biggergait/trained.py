@@ -13,6 +13,7 @@ from gaitstream.models.biggergait.spec import FAMILY, BiggerGaitOptions
 from gaitstream.models.graphs.checkpoint import COUNTERS, State, count, expect, fill, read_state, size
 from gaitstream.models.graphs.inputs import CROP
 from gaitstream.models.graphs.traced_models import SetModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.trained import FEATURES
 
 TRAINING_ONLY = re.compile(
@@ -36,10 +37,9 @@ def load(path: Path, options: BiggerGaitOptions) -> SetModel:
     return wrap(module)
 
 
-def make_random(seed: int) -> SetModel:
-    """The grouped model of CCPG's size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(BiggerGait(group=2, heads=2).eval())
+def make_random(seed: int, variant: str) -> SetModel:
+    """A model of CCPG's size with random weights: `grouped`, or with a gait network for every `block`."""
+    return wrap(seeded(BiggerGait(group=2, heads=2) if variant == "grouped" else BiggerGait(), seed))
 
 
 def wrap(module: BiggerGait) -> SetModel:

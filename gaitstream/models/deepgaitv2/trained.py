@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from gaitstream.models.deepgaitv2.module import DeepGaitV2, Mode
+from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.deepgaitv2.spec import FAMILY
-from gaitstream.models.graphs.checkpoint import State, count, read_module, size
+from gaitstream.models.graphs.checkpoint import State, read_module, size
+from gaitstream.models.graphs.deep import DEEP, DEPTHS, Mode, read_deep_sizes
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced import TracedModel
-from gaitstream.models.graphs.traced_models import ClipModel, SetModel, Tap
+from gaitstream.models.graphs.traced_models import ClipModel, SetModel, Tap, share
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract, InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.trained import FEATURES
 
 TAP = Tap("before the neck")
+MODES: dict[str, Mode] = {"2d": "2d", "p3d": "p3d", "3d": "3d"}
 
 
 def load(path: Path, options: SilhouetteOptions) -> TracedModel:
@@ -29,10 +30,10 @@ def load(path: Path, options: SilhouetteOptions) -> TracedModel:
     return wrap(read_module(path, FAMILY, build, TRAINING_ONLY), silhouette(options.preparation))
 
 
-def make_random(seed: int) -> TracedModel:
-    """The P3D model of the published size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(DeepGaitV2().eval())
+def make_random(seed: int, variant: str) -> TracedModel:
+    """A model of a published size with random weights: `p3d`, `2d`, `3d`, or `2d-deep` and `p3d-deep`."""
+    mode, _, deep = variant.partition("-")
+    return wrap(seeded(DeepGaitV2(MODES[mode], depths=DEEP if deep else DEPTHS), seed))
 
 
 def wrap(module: DeepGaitV2, silhouettes: InputContract = SILHOUETTE) -> TracedModel:
@@ -53,27 +54,17 @@ def wrap(module: DeepGaitV2, silhouettes: InputContract = SILHOUETTE) -> TracedM
         lambda frames: module.embed(module.maps(frames).amax(2)),
         ClipContract(context=module.context),
         TAP,
+        share(module, module.embed),
     )
 
 
 def build(state: State) -> DeepGaitV2:
     """A module of the checkpoint's kind and sizes."""
     mode = _mode(state)
-    inner = {"2d": "layer{}.forward_block.", "p3d": "layer{}.", "3d": "layer{}."}[mode]
-    last = {"2d": "bn2.weight", "p3d": "conv2.forward_block.1.weight", "3d": "bn2.weight"}[mode]
-    stages = ["layer1.forward_block.", *(inner.format(index) for index in (2, 3, 4))]
-    norms = ["bn2.weight", last, last, last]
     return DeepGaitV2(
         mode,
         size(state, "layer0.forward_block.0.weight", 1, 1),
-        tuple(
-            size(state, f"{stage}0.{norm}", 0, default)
-            for stage, norm, default in zip(stages, norms, (64, 128, 256, 512), strict=True)
-        ),
-        tuple(count(state, stage + "{}." + norm) for stage, norm in zip(stages, norms, strict=True)),
-        size(state, "FCs.fc_bin", 2, 256),
-        size(state, "FCs.fc_bin", 0, 16),
-        size(state, "BNNecks.fc_bin", 2, 0),
+        **read_deep_sizes(state, mode, "layer1.forward_block."),
     )
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from gaitstream.models.gaitbase.module import GaitBase
 from gaitstream.models.gaitbase.spec import FAMILY
-from gaitstream.models.graphs.checkpoint import State, count, read_module, size
+from gaitstream.models.graphs.checkpoint import State, read_module
+from gaitstream.models.graphs.deep import NORMS, read_sizes
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import SetModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.trained import FEATURES
-
-STAGE = "Backbone.forward_block.layer{}."
 
 
 def load(path: Path, options: SilhouetteOptions) -> SetModel:
@@ -30,8 +28,7 @@ def load(path: Path, options: SilhouetteOptions) -> SetModel:
 
 def make_random(seed: int) -> SetModel:
     """A model of the published size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(GaitBase().eval())
+    return wrap(seeded(GaitBase(), seed))
 
 
 def wrap(module: GaitBase, silhouettes: InputContract = SILHOUETTE) -> SetModel:
@@ -48,14 +45,5 @@ def wrap(module: GaitBase, silhouettes: InputContract = SILHOUETTE) -> SetModel:
 
 def _shape(state: State) -> GaitBase:
     """A module of the checkpoint's sizes."""
-    stages = [STAGE.format(index) for index in (1, 2, 3, 4)]
-    return GaitBase(
-        tuple(
-            size(state, f"{stage}0.bn2.weight", 0, default)
-            for stage, default in zip(stages, (64, 128, 256, 512), strict=True)
-        ),
-        size(state, "FCs.fc_bin", 2, 256),
-        size(state, "FCs.fc_bin", 0, 16),
-        size(state, "BNNecks.fc_bin", 2, 0),
-        tuple(count(state, stage + "{}.bn2.weight") for stage in stages),
-    )
+    stages = [f"Backbone.forward_block.layer{stage}." for stage in (1, 2, 3, 4)]
+    return GaitBase(**read_sizes(state, stages, [NORMS["2d"]] * 4))

@@ -19,4 +19,5 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.gaitgl.trained:load",
     options=SilhouetteOptions,
     randomizer="gaitstream.models.gaitgl.trained:make_random",
+    variants=("casia-b", "ou-mvlp", "bnneck"),
 )

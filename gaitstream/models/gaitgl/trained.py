@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import torch
-
 from gaitstream.models.gaitgl.module import GROUP, Depth, GaitGL, Tap
 from gaitstream.models.gaitgl.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import COUNTERS, State, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.traced_models import ClipModel
 from gaitstream.models.graphs.traced_models import Tap as TapContract
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract, InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 
 TRAINING_ONLY = re.compile(rf"{COUNTERS}|^Head1\.fc_bin$|^BNNecks\.")
 """Classifiers, and the neck where the feature is the head before it."""
+
+OUMVLP = (32, 64, 128, 256)
+"""Widths of stem and stages for OU-MVLP and GREW."""
 
 
 def load(path: Path, options: SilhouetteOptions) -> ClipModel:
@@ -29,10 +31,11 @@ def load(path: Path, options: SilhouetteOptions) -> ClipModel:
     return wrap(read_module(path, FAMILY, _shape, TRAINING_ONLY), silhouette(options.preparation))
 
 
-def make_random(seed: int) -> ClipModel:
-    """A model of CASIA-B's size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(GaitGL().eval())
+def make_random(seed: int, variant: str) -> ClipModel:
+    """A model with random weights: `casia-b`'s, `ou-mvlp`'s, or `bnneck`, as published for GREW."""
+    if variant == "casia-b":
+        return wrap(seeded(GaitGL(), seed))
+    return wrap(seeded(GaitGL("double", "head" if variant == "bnneck" else "batch norm", OUMVLP), seed))
 
 
 def wrap(module: GaitGL, silhouettes: InputContract = SILHOUETTE) -> ClipModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows
@@ -10,11 +12,28 @@ JOINTS = 17
 PARENTS = (5, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14)
 MIRROR = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 """Left and right exchanged, COCO order."""
+EDGES = (
+    (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12),
+    (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
+)  # fmt: skip
+"""COCO's skeleton."""
 HOPS = 3
 """Distances in the joints' graph that a convolution tells apart: 0, 1, 2."""
 KERNEL = 9
 CHANNELS = 5
 FLOOR = 1e-4
+
+
+def adjacency() -> Tensor:
+    """Joints at exactly 0, 1, 2 and 3 hops `[4, 17, 17]`, by column a share of those within three hops."""
+    direct = torch.eye(JOINTS, device="cpu", dtype=torch.bool)
+    for a, b in EDGES:
+        direct[a, b] = direct[b, a] = True
+    reach = [torch.eye(JOINTS, device="cpu", dtype=torch.bool)]
+    for _ in range(HOPS):
+        reach.append((reach[-1].float() @ direct.float()) > 0)
+    exact = [reach[0], *(further & ~nearer for nearer, further in pairwise(reach))]
+    return torch.stack(exact).float() / reach[-1].float().sum(0)
 
 
 def joint_features(keypoints: Tensor) -> Tensor:
@@ -149,7 +168,7 @@ class InputBranch(nn.Module):
 
     def __init__(self, middle: int, outputs: int, reduction: int) -> None:
         super().__init__()
-        self.register_buffer("A", torch.zeros(HOPS + 1, JOINTS, JOINTS))
+        self.register_buffer("A", adjacency())
         self.bn = nn.BatchNorm2d(CHANNELS)
         self.layers = nn.ModuleList([Module(CHANNELS, middle, 0), Module(middle, outputs, reduction)])
 
@@ -174,10 +193,10 @@ class ResGCN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `[n, 3, 5, s, joints]` to `[n, dim]`."""
         branches = [branch(x[:, index]) for index, branch in enumerate(self.head)]
-        adjacency = self.get_submodule("head.0").get_buffer("A")
+        hops = self.get_submodule("head.0").get_buffer("A")
         y = torch.cat(branches, 1)
         for layer in self.backbone:
-            y = layer(y, adjacency)
+            y = layer(y, hops)
         out: Tensor = self.fcn(y.mean((2, 3)))
         return out
 

@@ -19,4 +19,5 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.gaitpart.trained:load",
     options=SilhouetteOptions,
     randomizer="gaitstream.models.gaitpart.trained:make_random",
+    variants=("casia-b", "grew"),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gaitstream.models.gaitpart.module import GaitPart, Layout
@@ -12,11 +11,15 @@ from gaitstream.models.gaitpart.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.traced_models import SetModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.trained import FEATURES
 
 CONV = "Backbone.forward_block.feature.{}.conv.weight"
+
+GREW = (32, 64, 128, 256)
+"""Widths of the stages for GREW, OU-MVLP and CASIA-E."""
 
 
 def load(path: Path, options: SilhouetteOptions) -> SetModel:
@@ -28,10 +31,9 @@ def load(path: Path, options: SilhouetteOptions) -> SetModel:
     return wrap(read_module(path, FAMILY, _shape), silhouette(options.preparation))
 
 
-def make_random(seed: int) -> SetModel:
-    """A model of CASIA-B's layout and size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(GaitPart().eval())
+def make_random(seed: int, variant: str) -> SetModel:
+    """A model of `casia-b`'s or `grew`'s layout and size with random weights."""
+    return wrap(seeded(GaitPart() if variant == "casia-b" else GaitPart("grew", GREW), seed))
 
 
 def wrap(module: GaitPart, silhouettes: InputContract = SILHOUETTE) -> SetModel:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gaitstream.models.gaitset.module import GaitSet
@@ -12,6 +11,7 @@ from gaitstream.models.gaitset.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module, size
 from gaitstream.models.graphs.inputs import SILHOUETTE, silhouette
 from gaitstream.models.graphs.traced_models import SetModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import InputContract
 from gaitstream.models.silhouette_options import SilhouetteOptions
 from gaitstream.models.trained import FEATURES
@@ -28,8 +28,7 @@ def load(path: Path, options: SilhouetteOptions) -> SetModel:
 
 def make_random(seed: int) -> SetModel:
     """A model of CASIA-B's size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(GaitSet().eval())
+    return wrap(seeded(GaitSet(), seed))
 
 
 def wrap(module: GaitSet, silhouettes: InputContract = SILHOUETTE) -> SetModel:

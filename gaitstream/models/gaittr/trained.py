@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gaitstream.models.gaittr.module import GaitTR
@@ -12,6 +11,7 @@ from gaitstream.models.gaittr.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module, size
 from gaitstream.models.graphs.inputs import JOINTS
 from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract
 from gaitstream.models.spec import NoOptions
 
@@ -27,8 +27,7 @@ def load(path: Path, _: NoOptions) -> ClipModel:
 
 def make_random(seed: int) -> ClipModel:
     """A model of Gait3D's size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(GaitTR().eval())
+    return wrap(seeded(GaitTR(), seed))
 
 
 def wrap(module: GaitTR) -> ClipModel:

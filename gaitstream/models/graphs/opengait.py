@@ -94,8 +94,11 @@ def frame_blocks(inputs: int, outputs: int, stride: int, depth: int) -> FrameWis
 class BlockP3D(nn.Module):
     """A residual block whose time convolution stands beside the spatial ones (DeepGaitV2, `p3d`).
 
-    One frame on each side changes a frame's map; time is padded with zeros.
+    Time is padded with zeros.
     """
+
+    context = 1
+    """Frames on each side that change a frame's map."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -113,14 +116,28 @@ class BlockP3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[n, c, s, h, w]` to `[n, c', s, h / stride, w / stride]`."""
-        beside = x if self.downsample is None else self.downsample(x)
-        x = self.conv1(x)
-        x = F.relu(x + self.sbn(self.shortcut3d(x)))
-        return F.relu(self.conv2(x) + beside)
+        inner = self.conv1(x)
+        return self.close(F.relu(inner + self.sbn(self.shortcut3d(inner))), self.beside(x))
+
+    def mix(self, line: Tensor) -> Tensor:
+        """Frames with their neighbours at hand: what `conv1` made of `t + 2` frames, to `t` mixed ones."""
+        mixed = F.conv3d(line, self.shortcut3d.weight)
+        return F.relu(line[:, :, 1:-1] + self.sbn(mixed))
+
+    def close(self, mixed: Tensor, beside: Tensor) -> Tensor:
+        """The block's end, each frame alone."""
+        return F.relu(self.conv2(mixed) + beside)
+
+    def beside(self, x: Tensor) -> Tensor:
+        """The path beside the block, each frame alone."""
+        return x if self.downsample is None else self.downsample(x)
 
 
 class Block3D(nn.Module):
-    """A residual block of 3x3x3 convolutions (DeepGaitV2, `3d`): two frames on each side."""
+    """A residual block of 3x3x3 convolutions (DeepGaitV2, `3d`)."""
+
+    context = 2
+    """Frames on each side that change a frame's map."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()

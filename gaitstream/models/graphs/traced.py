@@ -35,12 +35,14 @@ class Traced:
         inputs: an example of each by name; sizes that vary must differ from 1.
         outputs: their names.
         varies: axes that vary by input, with the names of their sizes; the batch `n` is axis 0 of all.
+        least: the smallest of these sizes, where it is not 1.
     """
 
     function: Function
     inputs: dict[str, Tensor]
     outputs: tuple[str, ...]
     varies: dict[str, dict[int, str]] = field(default_factory=dict)
+    least: dict[str, int] = field(default_factory=dict)
 
 
 class _Call(nn.Module):
@@ -65,7 +67,9 @@ def trace(module: nn.Module, graph: Traced) -> onnx.ModelProto:
     axes: list[dict[int, Any]] = []
     for name in graph.inputs:
         varies = {0: "n", **graph.varies.get(name, {})}
-        axes.append({axis: names.setdefault(size, torch.export.Dim(size)) for axis, size in varies.items()})
+        for size in varies.values():
+            names.setdefault(size, torch.export.Dim(size, min=graph.least.get(size)))
+        axes.append({axis: names[size] for axis, size in varies.items()})
     call = _Call(module, graph.function).eval()
     try:
         with _quiet():

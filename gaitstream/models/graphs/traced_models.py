@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gaitstream.models.chunks import MAXIMA, NEXT
 from gaitstream.models.graphs import windows
+from gaitstream.models.graphs.chunks import Left, follow, nothing_left
+from gaitstream.models.graphs.deep import StemNetwork
 from gaitstream.models.graphs.traced import Traced, TracedModel
 from gaitstream.models.manifest import (
     ClipContract,
@@ -25,6 +29,8 @@ from gaitstream.models.manifest import (
 )
 from gaitstream.models.trained import EMBEDDING, FEATURES, POOLED, Array, Case, Description
 
+LONGEST_CHUNK = 15
+"""A window slides by so many frames by default: a graph for longer chunks would lie there unused."""
 EXAMPLES, FRAMES = 2, 5
 """Batch and window of the inputs a graph is traced with; sizes that vary must not be 1."""
 
@@ -148,6 +154,52 @@ class SetModel(TracedModel):
         return FeatureContract(channels=channels, height=height, width=width, pooling=self._pooling(name))
 
 
+@dataclass(frozen=True)
+class Chunks:
+    """How windows share the interior maps of a network of pseudo 3-D blocks; see `chunks`.
+
+    Attributes:
+        network: the network.
+        embed: pooled maps to `[n, parts, dim]`.
+    """
+
+    network: StemNetwork
+    embed: Callable[[Tensor], Tensor]
+
+    def traced(self, inputs: dict[str, Tensor]) -> dict[str, Traced]:
+        """The graphs `chunk` and `head`.
+
+        Args:
+            inputs: an example of each, of more frames than the shortest chunk.
+        """
+        whole = torch.cat(list(inputs.values()), 1)
+        left = nothing_left(self.network, whole)
+        count = len(inputs)
+
+        def advance(*given: Tensor) -> tuple[Tensor, ...]:
+            kept = given[count:]
+            before = tuple(Left(*pair) for pair in zip(kept[::2], kept[1::2], strict=True))
+            found = follow(self.network, torch.cat(given[:count], 1), before)
+            return (*found[:3], *chain.from_iterable(found.left))
+
+        names = [f"{part}_{block}" for block in range(len(left)) for part in Left._fields]
+        feeds = {**inputs, **dict(zip(names, chain.from_iterable(left), strict=True))}
+        outputs = (*MAXIMA, *(f"{NEXT}{name}" for name in names))
+        varies = {name: {2: "frames"} for name in inputs}
+        least = {"frames": 2 * self.network.context}
+        pooled = follow(self.network, whole, left).started
+        return {
+            "chunk": Traced(advance, feeds, outputs, varies, least),
+            "head": Traced(self.embed, {POOLED: pooled}, (EMBEDDING,)),
+        }
+
+
+def share(network: StemNetwork, embed: Callable[[Tensor], Tensor]) -> Chunks | None:
+    """How windows share what they have in common; None where a network looks too far or mixes otherwise."""
+    shares = network.mode == "p3d" and 2 * network.context <= LONGEST_CHUNK
+    return Chunks(network, embed) if shares else None
+
+
 class ClipModel(TracedModel):
     """A model whose layers mix the frames of a window.
 
@@ -158,6 +210,7 @@ class ClipModel(TracedModel):
         embed: a window `[n, channels, s, ...]` of each to `[n, parts, dim]`.
         clip: how many frames it takes, and how far it looks.
         tap: which embedding it is.
+        chunks: how windows share what they have in common; None where they cannot.
     """
 
     def __init__(
@@ -168,10 +221,12 @@ class ClipModel(TracedModel):
         embed: Callable[..., Tensor],
         clip: ClipContract,
         tap: Tap,
+        chunks: Chunks | None = None,
     ) -> None:
         self._family = family
         self.module = module
         self._inputs, self._embed, self._clip, self._tap = inputs, embed, clip, tap
+        self._chunks = chunks
 
     @property
     def family(self) -> str:
@@ -190,10 +245,14 @@ class ClipModel(TracedModel):
         )
 
     def traced(self) -> Mapping[str, Traced]:
-        """`clip`."""
+        """`clip`; for windows that share chunks, `chunk` and `head` as well."""
         inputs = self._example()
         varies = {name: {2: "frames"} for name in inputs}
-        return {"clip": Traced(self._embed, inputs, (EMBEDDING,), varies)}
+        clip = {"clip": Traced(self._embed, inputs, (EMBEDDING,), varies)}
+        if self._chunks is None:
+            return clip
+        with torch.no_grad():
+            return clip | self._chunks.traced(self._example(2 * self._chunks.network.context + 1))
 
     def case(self) -> Case:
         """Walkers in windows of two lengths."""
@@ -210,8 +269,8 @@ class ClipModel(TracedModel):
             )
         return Case(windows.about(), feeds, sequences, {}, embedding, dict)
 
-    def _example(self) -> dict[str, Tensor]:
-        frames = max(FRAMES, self._clip.min_frames)
+    def _example(self, frames: int = FRAMES) -> dict[str, Tensor]:
+        frames = max(frames, self._clip.min_frames)
         feeds, sequences = windows.draw(self._inputs, frames, EXAMPLES)
         return {
             name: torch.stack([windows.clip_of(array, sequences == i) for i in range(EXAMPLES)])

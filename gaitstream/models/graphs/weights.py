@@ -11,17 +11,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 Doubles = NDArray[np.float64]
 Shape = tuple[int, ...]
 Rule = Callable[[Shape, int], Doubles]
 """Makes one tensor of its shape and the seed."""
+FIXED = frozenset({"A"})
+"""Tensors that no training changes, and no seed: the adjacency of a skeleton's joints."""
 FIELD = 1 << 16
 """A raw number holds four numbers under this one; their sum is close to normal."""
 
@@ -63,6 +66,10 @@ def tensor(seed: int, name: str, shape: Shape) -> Doubles:
         return small[last] * z
     if last == "running_var":
         return 1 + 0.2 * np.abs(z)
+    if name == "HPP.p":  # exponent of a generalised mean
+        return 6.5 + 0.25 * z
+    if last == "edge":  # factors of an adjacency
+        return 1 + 0.1 * z
     if len(shape) == 1:
         return 1 + 0.1 * z
     if last == "fc_bin" or len(shape) == 2:
@@ -86,7 +93,16 @@ def seed_module(module: nn.Module, seed: int, special: Mapping[str, Rule] | None
         if not value.is_floating_point():
             state[name] = torch.zeros_like(value)
             continue
+        if name.rsplit(".", 1)[-1] in FIXED:
+            state[name] = value
+            continue
         made = special[name](shape, seed) if name in special else tensor(seed, name, shape)
         state[name] = torch.from_numpy(made.astype(np.float32))
     module.load_state_dict(state)
     module.eval().requires_grad_(False)
+
+
+def seeded(module: M, seed: int) -> M:
+    """The module itself, filled from a seed."""
+    seed_module(module, seed)
+    return module

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows
-from gaitstream.models.graphs.opengait import BlockP3D, FrameWise, blocks, conv_stem, frame_blocks, to_clip
+from gaitstream.models.graphs.deep import CHANNELS, DEPTHS, DeepNetwork, Four, make_stage
+from gaitstream.models.graphs.opengait import FrameWise, conv_stem, frame_blocks
 
 SQUEEZE = 16
 FLOOR = 1e-6
@@ -61,8 +61,8 @@ class _Mix(nn.Module):
         return out
 
 
-class MultiGaitPP(nn.Module):
-    """The whole model, with the released key names.
+class MultiGaitPP(DeepNetwork):
+    """The whole model, with the released key names; the common path is the one of `DeepNetwork`.
 
     Args:
         first: channels of the first representation.
@@ -78,31 +78,23 @@ class MultiGaitPP(nn.Module):
         self,
         first: int = 2,
         second: int = 3,
-        channels: tuple[int, ...] = (64, 128, 256, 512),
-        depths: tuple[int, ...] = (1, 1, 1, 1),
+        channels: Four = CHANNELS,
+        depths: Four = DEPTHS,
         dim: int = 256,
         parts: int = 16,
         identities: int = 0,
     ) -> None:
-        super().__init__()
-        c1, c2, c3, c4 = channels
-        self.first, self.depths = first, depths
-        self.part1_layer0, self.part2_layer0 = conv_stem(first, c1), conv_stem(second, c1)
-        self.part1_layer1 = frame_blocks(c1, c1, 1, depths[0])
-        self.part2_layer1 = frame_blocks(c1, c1, 1, depths[0])
-        self.csquare = CommonAndDifferent(c1)
-        for name in ("part1_layer", "part2_layer", "layer"):
-            self.add_module(f"{name}2", blocks(BlockP3D, c1, c2, 2, depths[1]))
-            self.add_module(f"{name}3", blocks(BlockP3D, c2, c3, 2, depths[2]))
-        self.fusion = _Mix(3 * c3, c3)
-        self.layer4 = blocks(BlockP3D, c3, c4, 1, depths[3])
-        self.FCs = SeparateFCs(parts, c4, dim)
-        self.BNNecks = SeparateBNNecks(parts, dim, identities)
-
-    @property
-    def context(self) -> int:
-        """Frames on each side that change a frame's map."""
-        return sum(self.depths[1:])
+        super().__init__("p3d", channels, depths, dim, parts, identities)
+        width = channels[0]
+        self.first = first
+        self.part1_layer0, self.part2_layer0 = conv_stem(first, width), conv_stem(second, width)
+        self.part1_layer1 = frame_blocks(width, width, 1, depths[0])
+        self.part2_layer1 = frame_blocks(width, width, 1, depths[0])
+        self.csquare = CommonAndDifferent(width)
+        for part in ("part1", "part2"):
+            for stage in (2, 3):
+                self.add_module(f"{part}_layer{stage}", make_stage("p3d", stage, channels, depths))
+        self.fusion = _Mix(3 * channels[2], channels[2])
 
     def maps(self, clip: Tensor) -> Tensor:
         """Maps of every time step: `[n, first + second, s, 64, 44]` to `[n, c, s, 16, 11]`."""
@@ -113,14 +105,5 @@ class MultiGaitPP(nn.Module):
             self.get_submodule(f"{name}3")(self.get_submodule(f"{name}2")(path))
             for name, path in zip(("part1_layer", "layer", "part2_layer"), paths, strict=True)
         ]
-        out: Tensor = self.layer4(self.fusion(torch.cat(deep, 1)))
+        out: Tensor = self.get_submodule("layer4")(self.fusion(torch.cat(deep, 1)))
         return out
-
-    def embed(self, pooled: Tensor) -> Tensor:
-        """Embedding before the neck of pooled maps: `[n, c, 16, 11]` to `[n, parts, dim]`."""
-        out: Tensor = self.FCs(pool_rows(pooled))
-        return out
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """A window's embedding: `[n, s, c, 64, 44]` in 0..1 to `[n, parts, dim]`."""
-        return self.embed(self.maps(to_clip(frames)).amax(2))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from gaitstream.models.graphs.checkpoint import State, count, read_module, size
+from gaitstream.models.graphs.checkpoint import State, read_module, size
+from gaitstream.models.graphs.deep import read_deep_sizes
 from gaitstream.models.graphs.inputs import representation
 from gaitstream.models.graphs.opengait import TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract
 from gaitstream.models.multigaitpp.module import MultiGaitPP
 from gaitstream.models.multigaitpp.spec import FAMILY
@@ -27,8 +27,7 @@ def load(path: Path, _: NoOptions) -> ClipModel:
 
 def make_random(seed: int) -> ClipModel:
     """A model of CCPG's size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(MultiGaitPP().eval())
+    return wrap(seeded(MultiGaitPP(), seed))
 
 
 def wrap(module: MultiGaitPP) -> ClipModel:
@@ -49,17 +48,8 @@ def wrap(module: MultiGaitPP) -> ClipModel:
 
 def _shape(state: State) -> MultiGaitPP:
     """A module of the checkpoint's sizes."""
-    stages = ["part1_layer1.forward_block.", "layer2.", "layer3.", "layer4."]
-    norms = ["bn2.weight", *["conv2.forward_block.1.weight"] * 3]
     return MultiGaitPP(
         size(state, "part1_layer0.forward_block.0.weight", 1, 2),
         size(state, "part2_layer0.forward_block.0.weight", 1, 3),
-        tuple(
-            size(state, f"{stage}0.{norm}", 0, default)
-            for stage, norm, default in zip(stages, norms, (64, 128, 256, 512), strict=True)
-        ),
-        tuple(count(state, stage + "{}." + norm) for stage, norm in zip(stages, norms, strict=True)),
-        size(state, "FCs.fc_bin", 2, 256),
-        size(state, "FCs.fc_bin", 0, 16),
-        size(state, "BNNecks.fc_bin", 2, 0),
+        **read_deep_sizes(state, "p3d", "part1_layer1.forward_block."),
     )

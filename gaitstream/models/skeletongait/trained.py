@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.deepgaitv2.trained import build
 from gaitstream.models.graphs.checkpoint import read_module
 from gaitstream.models.graphs.inputs import SKELETON_MAP
 from gaitstream.models.graphs.opengait import COUNTED_ONLY, TRAINING_ONLY
-from gaitstream.models.graphs.traced_models import ClipModel, Tap
+from gaitstream.models.graphs.traced_models import ClipModel, Tap, share
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract
 from gaitstream.models.skeletongait.spec import FAMILY, SkeletonGaitOptions
 
@@ -29,8 +28,7 @@ def load(path: Path, options: SkeletonGaitOptions) -> ClipModel:
 
 def make_random(seed: int) -> ClipModel:
     """A model of the published size with random weights."""
-    torch.manual_seed(seed)
-    return wrap(DeepGaitV2(inputs=2).eval(), after=True)
+    return wrap(seeded(DeepGaitV2(inputs=2), seed), after=True)
 
 
 def wrap(module: DeepGaitV2, *, after: bool) -> ClipModel:
@@ -44,4 +42,5 @@ def wrap(module: DeepGaitV2, *, after: bool) -> ClipModel:
         lambda maps: embed(module.maps(maps).amax(2)),
         ClipContract(context=module.context),
         Tap(name),
+        share(module, embed),
     )

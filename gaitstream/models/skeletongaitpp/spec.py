@@ -19,4 +19,5 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.skeletongaitpp.trained:load",
     options=SilhouetteOptions,
     randomizer="gaitstream.models.skeletongaitpp.trained:make_random",
+    variants=("usual", "deep"),
 )

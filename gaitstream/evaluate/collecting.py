@@ -1,0 +1,169 @@
+"""Embeddings of a data set, one file a sequence, so that a run which was stopped goes on where it was.
+
+The files lie under `OUT/embeddings` by all that computed them: one bundle's embeddings are never taken for
+another's, nor those of other frames or other models that find people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitstream.data import Floats
+from gaitstream.errors import ConfigError
+from gaitstream.evaluate.dataset import WalkingSequence, load
+from gaitstream.evaluate.embedding import inputs_of
+from gaitstream.evaluate.options import EvaluationOptions
+from gaitstream.models.manifest import Manifest
+from gaitstream.models.recognizer import Recognizer
+
+Progress = Callable[[int, int], None]
+CHUNK = 16
+"""Sequences that a process is given at once."""
+
+
+class VideoEmbedder(Protocol):
+    """Embeds videos; see `gaitstream.pipeline.sequences`."""
+
+    def embed(self, video: Path) -> Floats:
+        """The embedding of the person seen longest, `[parts, dim]`."""
+
+    def close(self) -> None:
+        """Free the engines."""
+
+
+OpenVideos = Callable[[EvaluationOptions, int | None], VideoEmbedder]
+"""Opens what embeds videos, on so many threads; a function of a module, since other processes call it."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A data set's embeddings `[n, parts, dim]` in the order of its sequences, and what computed them."""
+
+    embeddings: NDArray[np.float32]
+    manifest: Manifest
+    runtime: str
+    precision: str
+
+
+def collect(
+    options: EvaluationOptions,
+    sequences: Sequence[WalkingSequence],
+    progress: Progress,
+    open_videos: OpenVideos | None,
+) -> Collected:
+    """Embed all sequences that were not embedded before.
+
+    Raises:
+        SourceError: a sequence is damaged.
+        ConfigError: there are videos, and nothing to open them with.
+    """
+    model = Recognizer.load(options.bundle, options.runtime, options.precision)
+    manifest, runtime, precision = model.manifest, model.runtime, model.precision
+    folder = options.out / "embeddings" / f"{manifest.fingerprint[:16]}-{runtime}-{precision}{_key(options)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [one for one in sequences if not _path(folder, one).is_file()]
+    done = len(sequences) - len(missing)
+    if options.processes > 1 and len(missing) > CHUNK:
+        model.close()
+        for count in _in_processes(options, folder, missing, open_videos):
+            done += count
+            progress(done, len(sequences))
+    else:
+        embedder = _Embedder(options, model, open_videos)
+        for one in missing:
+            embedder.keep(one, folder)
+            done += 1
+            progress(done, len(sequences))
+        embedder.close()
+    progress(len(sequences), len(sequences))
+    embeddings = np.stack([np.load(_path(folder, one)) for one in sequences])
+    return Collected(embeddings, manifest, runtime, precision)
+
+
+class _Embedder:
+    """Embeds sequences of either kind; what opens videos is asked at the first one."""
+
+    def __init__(
+        self,
+        options: EvaluationOptions,
+        model: Recognizer,
+        open_videos: OpenVideos | None,
+        threads: int | None = None,
+    ) -> None:
+        self._options, self._model, self._threads = options, model, threads
+        self._open_videos = open_videos
+        self._videos: VideoEmbedder | None = None
+
+    def keep(self, sequence: WalkingSequence, folder: Path) -> None:
+        """Write a sequence's embedding, all of it or nothing."""
+        embedding = self._embed(sequence)
+        path = _path(folder, sequence)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        with part.open("wb") as file:
+            np.save(file, embedding)
+        part.replace(path)
+
+    def close(self) -> None:
+        """Free the engines."""
+        self._model.close()
+        if self._videos is not None:
+            self._videos.close()
+
+    def _embed(self, sequence: WalkingSequence) -> Floats:
+        if sequence.video is None:
+            inputs = inputs_of(self._model.manifest, load(sequence), self._options.frames)
+            return self._model.embed_inputs(inputs)
+        if self._videos is None:
+            if self._open_videos is None:
+                raise ConfigError(f"{sequence.video} is a video, and nothing here opens videos")
+            self._videos = self._open_videos(self._options, self._threads)
+        return self._videos.embed(sequence.video)
+
+
+def _in_processes(
+    options: EvaluationOptions, folder: Path, missing: Sequence[WalkingSequence], videos: OpenVideos | None
+) -> Iterator[int]:
+    """Embed in several processes, each with its share of the cores; how many sequences, chunk by chunk."""
+    threads = max(1, (os.cpu_count() or 1) // options.processes)
+    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_embed_chunk, options, threads, folder, chunk, videos) for chunk in chunks]
+        for one in as_completed(waiting):
+            yield one.result()
+
+
+def _embed_chunk(
+    options: EvaluationOptions,
+    threads: int,
+    folder: Path,
+    chunk: Sequence[WalkingSequence],
+    videos: OpenVideos | None,
+) -> int:
+    model = Recognizer.load(options.bundle, options.runtime, options.precision, threads)
+    embedder = _Embedder(options, model, videos, threads)
+    for one in chunk:
+        embedder.keep(one, folder)
+    embedder.close()
+    return len(chunk)
+
+
+def _key(options: EvaluationOptions) -> str:
+    """What beside the bundle and its runtime decides an embedding."""
+    frames = "" if options.frames is None else f"-{options.frames}"
+    if options.site is None:
+        return frames
+    return f"{frames}-{hashlib.sha256(options.site.read_bytes()).hexdigest()[:8]}"
+
+
+def _path(folder: Path, sequence: WalkingSequence) -> Path:
+    return folder / f"{sequence.name.replace('/', '__')}.npy"

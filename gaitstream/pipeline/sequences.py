@@ -1,0 +1,107 @@
+"""Videos of one person each as walking sequences: found and looked at as in a run, embedded at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gaitstream.config.reading import load_config
+from gaitstream.config.schema import Camera, Config, RecognizerModel, SegmenterSection
+from gaitstream.data import Floats
+from gaitstream.errors import SourceError
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.manifest import InputKind
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.enroll import CAMERA, Walk, watch
+from gaitstream.pipeline.runner import load_detector
+
+MOST_FRAMES = 720
+"""Of a sequence, as in the published evaluations; a window takes no more."""
+DEMO = "demo"
+GAP_S = 3600.0
+"""A sequence goes on whatever was no evidence in between."""
+
+
+class VideoSequences:
+    """Embeds whole videos with one bundle.
+
+    Args:
+        bundle: its directory.
+        site: a `cams.yaml` whose models, tracking and quality find people; the packaged models when None.
+        runtime: see `Recognizer.load`.
+        precision: likewise.
+        threads: CPU threads of each engine.
+        frames: of a sequence at most, the first ones.
+
+    Raises:
+        ConfigError: the site's file is wrong, or lacks a model that the bundle needs.
+        BundleError: the bundle is damaged.
+    """
+
+    def __init__(
+        self,
+        bundle: Path,
+        site: Path | None = None,
+        runtime: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        frames: int | None = None,
+    ) -> None:
+        self._config = _config(bundle, site, runtime, precision, threads, frames or MOST_FRAMES)
+        self._detector = load_detector(self._config)
+        self._encoder = Encoder.load(self._config)
+
+    def embed(self, video: Path) -> Floats:
+        """The embedding of the person seen longest, `[parts, dim]`.
+
+        Raises:
+            SourceError: the video cannot be read, or shows nobody walking.
+        """
+        camera = Camera.model_validate({"id": CAMERA, "url": str(video), "fps": None})
+        seen = watch(self._config, camera, match=False, detector=self._detector, encoder=self._encoder)
+        usable = [walk for walk in seen.walks if walk.usable]
+        if not usable:
+            raise SourceError(f"{video} shows nobody whose walk could be embedded: {_why(seen.walks)}")
+        longest = max(usable, key=lambda walk: walk.seconds)
+        (model,) = self._encoder.recognizers
+        return longest.embeddings[model][0]
+
+    def close(self) -> None:
+        """Free the engines."""
+        self._encoder.close()
+        self._detector.close()
+
+
+def _config(
+    bundle: Path, site: Path | None, runtime: str, precision: str, threads: int | None, frames: int
+) -> Config:
+    manifest = Bundle.open(bundle).manifest
+    found = load_config(site) if site is not None else _packaged(manifest.needs)
+    recognizers = {manifest.model: RecognizerModel(model=str(bundle))}
+    length = min(frames, MOST_FRAMES)
+    return found.model_copy(
+        update={
+            "models": found.models.model_copy(update={"recognizers": recognizers}),
+            "runtime": found.runtime.model_copy(
+                update={"name": runtime, "precision": precision, "threads": threads}
+            ),
+            "tracklets": found.tracklets.model_copy(
+                update={"length": length, "stride": length, "provisional_from": 1, "max_gap_s": GAP_S}
+            ),
+        }
+    )
+
+
+def _packaged(needs: frozenset[InputKind]) -> Config:
+    """The packaged models, which know the synthetic world alone."""
+    plain = Config.model_validate({"cameras": [{"id": CAMERA, "url": "synth://plaza"}]})
+    if InputKind.SILHOUETTE not in needs:
+        return plain
+    segmenter = SegmenterSection(model=DEMO)
+    return plain.model_copy(update={"models": plain.models.model_copy(update={"segmenter": segmenter})})
+
+
+def _why(walks: Sequence[Walk]) -> str:
+    """What was said of the tracks, or that there were none."""
+    said = {walk.decision.reason.value for walk in walks if walk.decision and walk.decision.reason}
+    return ", ".join(sorted(said)) or "nobody was tracked"

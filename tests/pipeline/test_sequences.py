@@ -1,0 +1,96 @@
+"""Videos in the place of a data set's pickles: the person in them is found, followed and embedded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gaitstream import zoo
+from gaitstream.cli import main
+from gaitstream.errors import SourceError
+from gaitstream.evaluate.dataset import scan
+from gaitstream.pipeline.sequences import VideoSequences
+from gaitstream.synth import SyntheticCamera
+from gaitstream.synth.address import parse_address
+
+SECONDS = 5
+SIZE = (640, 360)
+
+
+def write_video(path: Path, person: int, day: int, seconds: float = SECONDS) -> None:
+    """One person of a synthetic site, alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    address = f"synth://plaza?camera=1&people=2&seed=7&only={person}&day={day}&seconds={seconds}"
+    camera = SyntheticCamera(parse_address(address))
+    write_frames(path, (camera.image(index) for index in range(round(seconds * 15))))
+
+
+def write_frames(path: Path, images: Iterable[NDArray[np.uint8]]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=15)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people, each in the types of gallery and probes; the latter's videos have folders of their own."""
+    root = tmp_path_factory.mktemp("grew")
+    for person in (0, 1):
+        write_video(root / f"p{person}" / "01" / "cam.mp4", person, day=0)
+        write_video(root / f"p{person}" / "02" / "cam" / "walk.mp4", person, day=0, seconds=SECONDS - 1)
+    return root
+
+
+def test_videos_stand_for_sequences(videos: Path, tmp_path: Path) -> None:
+    found = scan(videos)
+    assert [one.name for one in found] == ["p0/01/cam", "p0/02/cam", "p1/01/cam", "p1/02/cam"]
+    assert all(one.video is not None and one.video.suffix == ".mp4" for one in found)
+    two = tmp_path / "p" / "01" / "cam"
+    two.mkdir(parents=True)
+    for name in ("a.mp4", "b.mkv"):
+        (two / name).touch()
+    with pytest.raises(SourceError, match="holds 2 videos"):
+        scan(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["gaitheat", "gaitbase"])
+def test_a_data_set_of_videos_is_evaluated_through_detector_and_segmenter(
+    videos: Path, tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = zoo.find("demo", "recognizer", family)
+    out = tmp_path / "out"
+    command = ["evaluate", str(bundle), "--data", str(videos), "--protocol", "grew", "--out", str(out)]
+    assert main(command) == 0
+    result = json.loads((out / "evaluation.json").read_text())
+    assert result["figures"]["rank-1"] == 100.0, "the same clothes and route were not recognised"
+    assert result["sequences"] == 4
+    kept = {path: path.stat().st_mtime_ns for path in (out / "embeddings").rglob("*.npy")}
+    assert len(kept) == 4
+    assert main(command) == 0
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}, "embedded again"
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_frames_after_the_most_are_left_out_and_nobody_is_an_error(videos: Path, tmp_path: Path) -> None:
+    reader = VideoSequences(zoo.find("demo", "recognizer"), threads=2, frames=20)
+    whole = VideoSequences(zoo.find("demo", "recognizer"), threads=2)
+    one, all_of_it = (each.embed(videos / "p0" / "01" / "cam.mp4") for each in (reader, whole))
+    assert one.shape == all_of_it.shape
+    assert not np.allclose(one, all_of_it)
+    whole.close()
+    write_frames(tmp_path / "empty.mp4", [np.zeros((*SIZE[::-1], 3), np.uint8)] * 20)
+    with pytest.raises(SourceError, match=r"empty\.mp4 shows nobody whose walk could be embedded"):
+        reader.embed(tmp_path / "empty.mp4")
+    reader.close()
