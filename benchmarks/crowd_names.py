@@ -19,7 +19,7 @@ from typing import Any
 
 from gaitstream import zoo
 from gaitstream.config.schema import Config
-from gaitstream.demo.enrolment import MODEL, enrol, pose_of
+from gaitstream.demo.enrolment import enrol, pose_of
 from gaitstream.demo.ground_truth import GroundTruthObserver
 from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.demo.record import TrackRecord
@@ -124,8 +124,10 @@ def watch(
 ) -> GroundTruthObserver:
     """Run the crowd; its tracks with the truth."""
     with Gallery(gallery) as known:
-        matcher = known.matcher(MODEL, encoder.recognizers[MODEL].fingerprint)
-    observer = GroundTruthObserver(truths(plan), EPOCH_NS, matcher, pose_of(encoder))
+        matchers = {
+            name: known.matcher(name, model.fingerprint) for name, model in encoder.recognizers.items()
+        }
+    observer = GroundTruthObserver(truths(plan), EPOCH_NS, matchers, pose_of(encoder))
     with Pipeline(config, observers=[observer], detector=detector, encoder=encoder) as pipeline:
         pipeline.run()
     return observer
@@ -146,7 +148,7 @@ def configure(plan: DemoPlan, gallery: Path, detector: str, tracking: dict[str, 
     return Config.model_validate(
         {
             "cameras": cameras,
-            "models": {MODEL: "demo", "detector": detector},
+            "models": {**plan.models(), "detector": detector},
             "tracking": tracking,
             "gallery": {"path": str(gallery), "threshold": advice.threshold, "margin": advice.margin},
         }

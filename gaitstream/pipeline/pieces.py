@@ -20,8 +20,8 @@ REMEMBERED_NS = 30_000_000_000
 MOST_TRACKS, MOST_WINDOWS = 64, 8
 """Of a camera, and of each track and model: the latest ones. A window takes 16 KB."""
 SAME = 1.05
-"""Mean distance, in units of the threshold of decisions, up to which two walks are one person's. In four crowds
-of the synthetic world none of 687 windows was nearer to another person's than 1.08."""
+"""Mean distance, in units of the threshold of decisions, up to which two walks are one person's. In four
+crowds of the synthetic world none of 687 windows was nearer to another person's than 1.08."""
 
 
 class Pieces:
