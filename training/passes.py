@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from walks import CROWD, KINDS
 
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
@@ -40,6 +43,21 @@ class CrowdPass:
     chosen: np.ndarray
 
 
+def add_crowd_arguments(parser: argparse.ArgumentParser, people: int, passes: int, frames: int) -> None:
+    """Arguments of a command that renders a crowd, with these defaults."""
+    parser.add_argument("--people", type=int, default=people)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--passes", type=int, default=passes)
+    parser.add_argument("--frames", type=int, default=frames)
+    parser.add_argument("--seed", type=int, default=CROWD, help="of the crowd; another to hold out")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=["formula"], help="of walk, taking turns"
+    )
+    parser.add_argument("--cameras", type=int, default=24)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
     """Who walks where.
@@ -57,6 +75,14 @@ class Crowd:
     passes: int
     frames: int
     cameras: int
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Crowd:
+        """As the command line asks for it; see `add_crowd_arguments`."""
+        people = range(args.first, args.first + args.people)
+        return cls(
+            seed=args.seed, people=people, passes=args.passes, frames=args.frames, cameras=args.cameras
+        )
 
     def walk(
         self, member: Callable[[int, int], WalkerIdentity], rng: np.random.Generator

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from passes import Crowd, CrowdPass, found_boxes
-from walks import CROWD, GROUPS, KINDS, crowd_member
+from passes import Crowd, CrowdPass, add_crowd_arguments, found_boxes
+from walks import GROUPS, crowd_member
 
 from gaitstream.kernels import align
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
@@ -25,29 +25,15 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pose", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=400)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=CROWD, help="of the crowd; another to hold out")
-    parser.add_argument(
-        "--kinds", nargs="+", choices=KINDS, default=["formula"], help="of walk, taking turns"
-    )
-    parser.add_argument("--cameras", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
+    add_crowd_arguments(parser, people=400, passes=3, frames=12)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     pose = PoseModel.load(args.pose, threads=args.threads)
     rng = np.random.default_rng([args.seed, args.first, 0x6A])
-    crowd = Crowd(
-        seed=args.seed, people=range(args.first, args.first + args.people), passes=args.passes,
-        frames=args.frames, cameras=args.cameras,
-    )  # fmt: skip
     encoded = ("parts", "points", "found", "scores")
     kept: dict[str, list[np.ndarray]] = {name: [] for name in (*encoded, "people", "cameras")}
-    for one in crowd.walk(lambda seed, person: crowd_member(seed, person, args.kinds), rng):
+    for one in Crowd.of(args).walk(lambda seed, person: crowd_member(seed, person, args.kinds), rng):
         for name, value in zip(encoded, encode(one, pose, rng), strict=True):
             kept[name].append(value)
         kept["people"].append(np.int64(one.person))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from passes import Crowd, CrowdPass, found_boxes
-from walks import CROWD, KINDS, crowd_member
+from passes import Crowd, CrowdPass, add_crowd_arguments, found_boxes
+from walks import crowd_member
 
 from gaitstream.models import silhouettes
 from gaitstream.models.segmenter import Segmenter
@@ -26,28 +26,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--segmenter", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=1000)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--passes", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=CROWD, help="of the crowd; another to hold out")
-    parser.add_argument(
-        "--kinds", nargs="+", choices=KINDS, default=["formula"], help="of walk, taking turns"
-    )
-    parser.add_argument("--cameras", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
+    add_crowd_arguments(parser, people=1000, passes=4, frames=10)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     segmenter = Segmenter.load(args.segmenter, threads=args.threads)
     rng = np.random.default_rng([args.seed, args.first, 0x6B])
-    crowd = Crowd(
-        seed=args.seed, people=range(args.first, args.first + args.people), passes=args.passes,
-        frames=args.frames, cameras=args.cameras,
-    )  # fmt: skip
     kept, people, cameras = [], [], []
-    for one in crowd.walk(lambda seed, person: crowd_member(seed, person, args.kinds), rng):
+    for one in Crowd.of(args).walk(lambda seed, person: crowd_member(seed, person, args.kinds), rng):
         kept.append(outline(one, segmenter, rng))
         people.append(one.person)
         cameras.append(one.camera)

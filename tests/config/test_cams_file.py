@@ -11,20 +11,7 @@ from gaitstream.config.cams_file import CamsFile
 from gaitstream.config.notes import without_notes
 from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
-
-TEXT = """\
-# Our site. Ask Ben before you change the yard.
-cameras:
-  - id: gate   # by the bicycle stands
-    url: rtsp://viewer:${RTSP_PASSWORD:-none}@10.0.0.5/stream1
-    fps: 15
-  # The yard is dark.
-  - {id: yard, url: "synth://plaza?live=1", fps: 5}
-
-x-note: kept
-models:
-  detector: demo  # for now
-"""
+from tests.config.cams_text import TEXT
 
 
 @pytest.fixture

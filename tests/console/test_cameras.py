@@ -13,21 +13,8 @@ from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.site import ConsoleSite
+from tests.config.cams_text import TEXT
 from tests.console.conftest import BASE, PASSWORD, log_in
-
-TEXT = """\
-# Our site. Ask Ben before you change the yard.
-cameras:
-  - id: gate   # by the bicycle stands
-    url: rtsp://viewer:${RTSP_PASSWORD:-none}@10.0.0.5/stream1
-    fps: 15
-  # The yard is dark.
-  - {id: yard, url: "synth://plaza?live=1", fps: 5}
-
-x-note: kept
-models:
-  detector: demo  # for now
-"""
 
 
 @pytest.fixture
