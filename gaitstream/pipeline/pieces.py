@@ -17,7 +17,7 @@ from gaitstream.pipeline.ranking import ComparedWindow, ScoreScale, Windows
 
 REMEMBERED_NS = 30_000_000_000
 """How long the windows of a track that ended are kept for its person."""
-MOST_TRACKS, MOST_WINDOWS = 64, 8
+MOST_TRACKS, MOST_WINDOWS = 12, 3
 """Of a camera, and of each track and model: the latest ones. A window takes 16 KB."""
 SAME = 1.05
 """Mean distance, in units of the threshold of decisions, up to which two walks are one person's. In four

@@ -93,11 +93,11 @@ def test_the_check_looks_at_names_and_families(tmp_path: Path, capsys: pytest.Ca
     path = tmp_path / "cams.yaml"
     (tmp_path / "a.mp4").touch()
     demo = Path(__file__).parents[2] / "gaitstream/zoo/demo/gaitheat"
-    path.write_text(CAMERAS + "models:\n  recognizers: {north: dmeo}\n  segmenter: demo\n  biggait: demo\n")
+    path.write_text(CAMERAS + "models:\n  recognizers: {north: dmeo}\n  segmenter: dmeo\n  biggait: demo\n")
     assert main(["config", "check", str(path)]) == 2
     text = capsys.readouterr().err
     assert "cams.yaml:3: models.recognizers.north.model: no packaged recognizer is called 'dmeo'" in text
-    assert "cams.yaml:4: models.segmenter.model: no segmenter ships with gaitstream" in text
+    assert "cams.yaml:4: models.segmenter.model: no packaged segmenter is called 'dmeo'" in text
     assert "cams.yaml:5: models.biggait.model: no biggait weights ship with gaitstream" in text
     path.write_text(CAMERAS + f"models:\n  recognizers: {{north: demo, south: {demo}}}\n")
     assert main(["config", "check", str(path)]) == 0

@@ -89,8 +89,8 @@ def test_wrong_models_are_explained(tmp_path: Path, cache: EngineCache) -> None:
     path = bright_parts(tmp_path / "net.onnx", "labels")
     with pytest.raises(ConfigError, match="there is no segmentation layout 'matte'"):
         Segmenter.load(path, "openvino", "fp32", 1, layout="matte", cache=cache)
-    with pytest.raises(ConfigError, match="no segmenter ships with gaitstream"):
-        Segmenter.load("demo")
+    with pytest.raises(ConfigError, match="no packaged segmenter is called 'dmeo'"):
+        Segmenter.load("dmeo")
     detector = Path(__file__).parents[2] / "gaitstream/zoo/demo/detector.onnx"
     with pytest.raises(ConfigError, match=r"detector\.json is not a segmenter manifest"):
         Segmenter.load(detector, "openvino", "fp32", 1, cache=cache)
