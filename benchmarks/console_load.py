@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from benchmarks.console_browsers import LOOK_S, PASSWORD, PATIENCE_S, USER, Seen
 from benchmarks.console_run import Load, Stretch, run
 from gaitstream.console.accounts import Accounts
 from gaitstream.console.permissions import Role
+from gaitstream.console.serving import free_port
 
 WARM_UP_S = 10.0
 AFTER_S = 3.0
@@ -58,7 +58,7 @@ def main() -> int:
 
 def measure(folder: Path, args: argparse.Namespace) -> int:
     """Once without a console, once with."""
-    load = Load(args.cameras, args.fps, args.rate, _free_port())
+    load = Load(args.cameras, args.fps, args.rate, free_port())
     with running(folder, load) as run_:
         stretch(run_, WARM_UP_S)
         alone = stretch(run_, args.seconds)
@@ -111,7 +111,7 @@ def console(folder: Path, port: int) -> Iterator[str]:
     accounts.add(USER, PASSWORD, Role.VIEWER)
     accounts.close()
     command = [sys.executable, "-m", "gaitstream", "console", "--events", f"tcp://127.0.0.1:{port}"]
-    command += ["--state", str(state), "--port", str(_free_port())]
+    command += ["--state", str(state), "--port", str(free_port())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield wait_for_console(process)
@@ -161,12 +161,6 @@ def _spread(values_s: Sequence[float]) -> str:
 
 def _p95(values_s: Sequence[float]) -> float:
     return sorted(values_s)[int(len(values_s) * 0.95)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

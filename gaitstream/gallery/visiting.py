@@ -178,12 +178,13 @@ class VisitorBook:
             moved = msgspec.structs.replace(sighting, visitor=(into.name, target))
             writing.put_sighting(self._gallery.vault.sighting_row(target, moved, number))
         left = len(held) - len(mine)
-        if not left:
+        self._enter_again(writing, target, into)
+        if left:
+            self._enter_again(writing, move.source, source)
+        else:
             writing.drop_person(move.source)
             self._index.drop(move.source)
-        for uid, cluster in ((move.source, source), (target, into)) if left else ((target, into),):
-            self._enter_again(writing, uid, cluster)
-        writing.note_change(move.source)
+            writing.note_change(move.source)
         detail = f"from {move.source}"
         audit.note(writing, self._gallery.sealer, "joined", person=target, count=len(mine), detail=detail)
         return Joined(source.name, move.source, into.name, target, [one.track for _, one in mine], left)

@@ -110,10 +110,10 @@ class AppearanceTracker:
             cells = np.zeros((len(found.boxes), CELLS), bool)
         else:
             cells = uncovered(found.boxes)
+        lost = self._lost(elapsed_s)
         if self.tracks:
-            lost = self._lost(elapsed_s)
             self._motion.predict(elapsed_s, lost)
-        rows, columns = self._assign(found, colours, cells, elapsed_s)
+        rows, columns = self._assign(found, colours, cells, lost)
         self._motion.correct(rows, found.boxes[columns])
         started = self._start(found, columns)
         owners = dict(zip(columns.tolist(), rows.tolist(), strict=True)) | started
@@ -129,12 +129,12 @@ class AppearanceTracker:
         return np.array([self._now_s - track.seen_s > 1.5 * elapsed_s for track in self.tracks])
 
     def _assign(
-        self, found: Detections, colours: Floats, cells: Cells, elapsed_s: float
+        self, found: Detections, colours: Floats, cells: Cells, lost: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Tracks and the detections that they go on with."""
         if not self.tracks or not len(found.boxes):
             return np.empty(0, np.intp), np.empty(0, np.intp)
-        cost = self._costs(found, colours, cells, self._lost(elapsed_s))
+        cost = self._costs(found, colours, cells, lost)
         rows, columns = linear_sum_assignment(cost)
         taken = cost[rows, columns] < _NEVER
         return rows[taken], columns[taken]

@@ -25,7 +25,7 @@ class Scene:
     """Draws people from far to near and feeds a tracker their boxes."""
 
     def __init__(self, tracking: Tracking | None = None, *, pictures: bool = True) -> None:
-        self.tracker = CameraTracker("a", tracking or Tracking(), FPS)
+        self.tracker = CameraTracker("a", tracking or Tracking(algorithm="appearance"), FPS)
         self.pictures = pictures
         self.index = 0
         self.joined: list[tuple[int, int]] = []
@@ -88,7 +88,7 @@ def test_by_motion_alone_they_would_pass_through_each_other() -> None:
 
 
 def test_somebody_behind_another_is_waited_for_longer_than_somebody_gone() -> None:
-    scene = Scene(Tracking(lost_s=0.5))
+    scene = Scene(Tracking(algorithm="appearance", lost_s=0.5))
     for _ in range(10):
         before = scene.show([(200, 300, RED), (215, 290, BLUE), (500, 300, GREEN)])
     for _ in range(15):
