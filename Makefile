@@ -22,7 +22,7 @@ demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the s
 	$(BIN)/gaitstream demo --out out/demo $(DEMO_ARGS)
 
 test: $(VENV)/.dev ## all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(RAY:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(RAY:%=--ignore=%) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest $(RAY)
 
 lint: $(VENV)/.dev ## style, types, layers

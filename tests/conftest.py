@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.spec import find_family
 
 SHARED = Path(os.environ.get("GAITSTREAM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+"""Fills a folder of a name unless that was done, and gives it."""
 COMPACT = Path(__file__).parent / "data" / "golden"
 SEED = 11
 """Of the weights that the references were computed with."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first, so that none of them is waited for at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -46,23 +58,67 @@ def gaitheat_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def biggait_bundle(biggait_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """BigGait with the golden weights as fp32 and fp16 graphs; sealed, not proved."""
-    return _bundle("biggait", biggait_checkpoint, tmp_path_factory)
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A folder that is filled once for all processes of the test run, to be read by all of them."""
+    base = tmp_path_factory.getbasetemp()
+    shared_base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        done = shared_base / "once" / name
+        done.parent.mkdir(exist_ok=True)
+        with FileLock(done.with_name(f"{name}.lock")):
+            if not done.exists():
+                part = done.with_name(f"{name}.part")
+                part.mkdir()
+                fill(part)
+                part.rename(done)
+        return done
+
+    return folder
 
 
 @pytest.fixture(scope="session")
-def gaitheat_bundle(gaitheat_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def biggait_bundle(biggait_checkpoint: Path, once: Once) -> Bundle:
+    """BigGait with the golden weights as fp32 and fp16 graphs; sealed, not proved."""
+    return _bundle("biggait", biggait_checkpoint, once)
+
+
+@pytest.fixture(scope="session")
+def gaitheat_bundle(gaitheat_checkpoint: Path, once: Once) -> Bundle:
     """GaitHeat with the golden weights as fp32, fp16 and align graphs; sealed, not proved."""
-    return _bundle("gaitheat", gaitheat_checkpoint, tmp_path_factory)
+    return _bundle("gaitheat", gaitheat_checkpoint, once)
 
 
-def _bundle(family: str, checkpoint: Path, factory: pytest.TempPathFactory) -> Bundle:
+def _bundle(family: str, checkpoint: Path, once: Once) -> Bundle:
     from gaitstream.export.api import write_bundle
 
-    root = factory.mktemp(family)
-    write_bundle(find_family(family).load(checkpoint), root, sources=[checkpoint])
-    return Bundle.open(root)
+    def fill(root: Path) -> None:
+        write_bundle(find_family(family).load(checkpoint), root, sources=[checkpoint])
+
+    return Bundle.open(once(family, fill))
+
+
+@pytest.fixture(scope="session")
+def family_bundle(once: Once) -> Callable[[str], Bundle]:
+    """A published OpenGait model as fp32 graphs, with the weights of the reference vectors where they are.
+
+    Without them a family's plainest model has random weights.
+    """
+    pytest.importorskip("torch", reason="exporting needs the extra [export]")
+    from gaitstream.export.api import ExportOptions, write_bundle
+    from gaitstream.models.graphs.checkpoint import recognise_checkpoint
+    from tests.models.opengait.vectors import FAMILY, FOLDER, write_checkpoint
+
+    def fill(name: str, root: Path) -> None:
+        if FOLDER.is_dir():
+            with tempfile.TemporaryDirectory() as folder:
+                checkpoint = write_checkpoint(name, Path(folder) / f"{name}.pt")
+                model = recognise_checkpoint(checkpoint).load(checkpoint)
+        else:
+            model = find_family(FAMILY[name]).random(SEED)
+        write_bundle(model, root, ExportOptions(precisions=("fp32",)))
+
+    return lambda name: Bundle.open(once(f"opengait-{name}", partial(fill, name)))
 
 
 def _checkpoint(family: str, factory: pytest.TempPathFactory, necks: Mapping[str, tuple[int, ...]]) -> Path:

@@ -99,7 +99,7 @@ def measure_site(
     with tempfile.TemporaryDirectory(prefix="gaitstream-plan-") as folder:
         for people, size in CELLS:
             say(f"measuring the models of {path} on {people} people at {size[0]}x{size[1]}")
-            clips = make_clips(Path(folder), people, size, 6.0)
+            clips = make_clips(Path(folder), people, size, seconds)
             arguments = {
                 "cams": str(path.resolve()),
                 "clips": [str(clip) for clip in clips],

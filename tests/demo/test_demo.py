@@ -11,6 +11,7 @@ import pytest
 
 from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.score import score
+from tests.sockets import STRACE, spoken_to, traced
 
 SECONDS = 24
 TIMEOUT_S = 1200
@@ -41,11 +42,12 @@ raise SystemExit(main(sys.argv[1:]))
 """
 
 
-def unplugged(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def unplugged(program: str, *arguments: str, trace: Path | None = None) -> subprocess.CompletedProcess[str]:
     if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine allows no network namespace (unshare -rn)")
+    command = ["unshare", "-rn", sys.executable, "-c", UNPLUGGED + program, *arguments]
     return subprocess.run(
-        ["unshare", "-rn", sys.executable, "-c", UNPLUGGED + program, *arguments],
+        command if trace is None else traced(command, trace),
         capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=os.environ | {"NO_COLOR": "1"},
     )  # fmt: skip
 
@@ -55,9 +57,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     out = tmp_path_factory.mktemp("demo")
     # Cameras that wait give the same run on a busy machine.
     arguments = ["demo", "--wait", "--seconds", str(SECONDS), "--seed", "7", "--out", str(out)]
-    done = unplugged(COMMAND, *arguments)
+    trace = tmp_path_factory.mktemp("calls") / "trace" if STRACE else None
+    done = unplugged(COMMAND, *arguments, trace=trace)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "network:" not in done.stderr
+    assert trace is None or spoken_to(trace) == []
     return out, done.stdout, msgspec.json.decode((out / "record.json").read_bytes(), type=DemoRecord)
 
 

@@ -137,7 +137,9 @@ def test_settled_tracks_are_encoded_less_and_named_all_the_same(
 ) -> None:
     saving = {"settled_after": 1, "settled_every": 3}
     nearest = {"path": "p.gallery", "threshold": 100.0, "margin": 0.0}  # a random network tells no strangers
-    path = write_cams(tmp_path, shared, bundle.root, gallery=nearest, tracklets=saving)
+    path = write_cams(
+        tmp_path, shared, bundle.root, [camera(shared, fps=FPS)], gallery=nearest, tracklets=saving
+    )
     config = load_config(path)
     walks = [walk for walk in watch_video(config, walkers(shared), match=False) if walk.usable]
     for name, walk in zip(("Ada", "Bob", "Cleo", "Dan"), walks, strict=True):

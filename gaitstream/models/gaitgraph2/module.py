@@ -46,19 +46,16 @@ def joint_features(keypoints: Tensor) -> Tensor:
         `[n, 3, 5, s, 17]`. The score stands in the place of one value of velocities and bones, as in the
         released code.
     """
-    xy, points = keypoints[..., :2], keypoints[..., 2:]
+    xy, score = keypoints[..., :2], keypoints[..., 2:]
     joints = torch.cat([keypoints, xy - xy[:, :, :1]], -1)
-    velocity = torch.zeros_like(joints)
-    frames = xy.shape[1]
-    if frames > 2:
-        velocity[:, :-2, :, :2] = xy[:, 1 : frames - 1] - xy[:, :-2]
-        velocity[:, :-2, :, 4] = (xy[:, 2:] - xy[:, :-2])[..., 1]
-    velocity[..., 3] = points[..., 0]
-    bones = torch.zeros_like(joints)
-    bones[..., :2] = xy - xy[:, :, list(PARENTS)]
-    length = bones[..., :2].square().sum(-1).sqrt() + FLOOR
-    bones[..., 3] = points[..., 0]
-    bones[..., 4] = torch.acos(bones[..., 1] / length)
+    frames = keypoints.shape[1]
+    later = F.pad(xy, (0, 0, 0, 0, 0, 2))
+    moving = (torch.arange(frames, device=xy.device) < frames - 2)[:, None, None]
+    near, far = ((later[:, step : frames + step] - xy) * moving for step in (1, 2))
+    velocity = torch.cat([near, torch.zeros_like(score), score, far[..., 1:]], -1)
+    along = xy - xy[:, :, list(PARENTS)]
+    length = along.square().sum(-1, keepdim=True).sqrt() + FLOOR
+    bones = torch.cat([along, torch.zeros_like(score), score, torch.acos(along[..., 1:] / length)], -1)
     return torch.stack([joints, velocity, bones], 1).permute(0, 1, 4, 2, 3)
 
 
@@ -218,5 +215,5 @@ class GaitGraph2(nn.Module):
 
     def forward(self, keypoints: Tensor) -> Tensor:
         """A window's embedding: `[n, s, 17, 3]` to `[n, 1, 3 dim]`: as it is, reversed in time, mirrored."""
-        views = (keypoints, keypoints.flip(1), keypoints[:, :, list(MIRROR)])
-        return torch.cat([self.ResGCN(joint_features(view)) for view in views], -1)[:, None]
+        views = torch.stack([keypoints, keypoints.flip(1), keypoints[:, :, list(MIRROR)]], 1)
+        return self.ResGCN(joint_features(views.flatten(0, 1))).unflatten(0, (-1, 3)).flatten(1)[:, None]

@@ -109,6 +109,7 @@ def test_review_goes_by_the_keyboard_alone(log_in: LogIn, site: World) -> None:
     page.keyboard.press("g")
     page.keyboard.press("r")
     expect(page.locator(".queue a[aria-current]")).to_contain_text(f"#{second.track}")
+    page.wait_for_load_state()  # what is drawn before its scripts are there hears no key
     page.keyboard.press("j")
     expect(page.locator(".queue a[aria-current]")).to_contain_text(f"#{first.track}")
     page.keyboard.press("x")
