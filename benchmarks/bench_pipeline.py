@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 from typing import cast
 
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.reading import load_config
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.events import Journal, Publisher
 from gaitstream.pipeline.base import Outcome

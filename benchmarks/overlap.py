@@ -16,7 +16,8 @@ from collections.abc import Callable
 import numpy as np
 
 from gaitstream.bench.drive import accept_everybody, build_config
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Frame, Person
 from gaitstream.models.detector import DetectorModel

@@ -20,7 +20,8 @@ import msgspec
 
 from gaitstream.bench.clips import FPS
 from gaitstream.bench.drive import BOUNDS, build_config
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision
 from gaitstream.pipeline.enroll import enroll_walk, watch_video

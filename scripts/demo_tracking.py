@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitstream.config.schema import Tracking
+from gaitstream.config.track_sections import Tracking
 from gaitstream.evaluate.tracking import TrackedFrame, frame, score_tracks
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.track import CameraTracker

@@ -21,7 +21,7 @@ import numpy as np
 from demo_crowds import DEMO
 from demo_tracking import CAMERAS, SECONDS, on_ignored, split
 
-from gaitstream.config.schema import Tracking
+from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections
 from gaitstream.evaluate.tracking import TrackedFrame, frame, score_tracks
 from gaitstream.models.detector import DetectorModel

@@ -25,8 +25,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Sources, Tracking
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
+from gaitstream.config.track_sections import Tracking
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.models.detector import DetectorModel
 from gaitstream.models.pose import PoseModel, keypoints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gaitstream.config.schema import Camera
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.synth.address import Address
 from gaitstream.synth.dataset import write_dataset

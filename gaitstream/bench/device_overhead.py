@@ -18,7 +18,9 @@ import numpy as np
 from gaitstream.bench.instant import converter, instant_detector
 from gaitstream.bench.measure import figure
 from gaitstream.bench.result import Row
-from gaitstream.config.schema import Camera, Config, Quality, Tracking
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
+from gaitstream.config.track_sections import Quality, Tracking
 from gaitstream.data import Detections, Feature, Frame
 from gaitstream.engines.base import TensorSpec
 from gaitstream.engines.simulated import SimulatedDevice

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.encode import Encoder

@@ -21,7 +21,9 @@ from gaitstream.bench.measure import figure
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.result import Chart, Row, Suite
 from gaitstream.bench.settings import Settings
-from gaitstream.config.schema import Camera, Config, Quality, Tracking
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
+from gaitstream.config.track_sections import Quality, Tracking
 from gaitstream.data import Detections, Frame, Image, Person
 from gaitstream.engines.base import TensorSpec
 from gaitstream.errors import EngineError

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.cams_file import CamsFile
-from gaitstream.config.schema import Camera
 from gaitstream.console.jobs import ShownJob
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError

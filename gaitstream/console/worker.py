@@ -15,8 +15,9 @@ import cv2
 import msgspec
 import numpy as np
 
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.reading import load_config
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.schema import Config
 from gaitstream.console.clip_limits import check_clip
 from gaitstream.data import Image
 from gaitstream.errors import ConfigError, GaitstreamError

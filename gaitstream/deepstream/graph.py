@@ -12,7 +12,9 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from gaitstream.config.schema import Camera, Config, DeepStream
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.deepstream_section import DeepStream
+from gaitstream.config.schema import Config
 from gaitstream.deepstream.elements import Graph, Node, PadLink, queue
 from gaitstream.deepstream.plan import Plan
 from gaitstream.deepstream.table import Value

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.engines import prepare_engines, print_progress
 from gaitstream.deepstream.graph import enabled, reconnects, room_for_cameras, uri_of

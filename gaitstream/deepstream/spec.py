@@ -13,7 +13,8 @@ from urllib.request import url2pathname
 
 import msgspec
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.elements import Graph
 from gaitstream.deepstream.graph import enabled, uri_of

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.data import Feature, Person
 from gaitstream.deepstream.records import NOTHING, BufferRecord, FrameRecord, TrackedBox
 from gaitstream.pipeline.judge import EvidenceJudge

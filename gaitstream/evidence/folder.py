@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from gaitstream.config.schema import Evidence
+from gaitstream.config.output_sections import Evidence
 from gaitstream.errors import EvidenceError, MissingEvidenceError
 from gaitstream.evidence.records import TrackEvidence, TrackKey
 from gaitstream.evidence.sealed_file import PART, erase_file, read_one, read_sealed, write_sealed

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from gaitstream.config.schema import Evidence
+from gaitstream.config.output_sections import Evidence
 from gaitstream.data import Image, Person
 from gaitstream.errors import GalleryError
 from gaitstream.evidence.desk import Desk

@@ -71,7 +71,7 @@ def find_bundle(model: str | Path, *, family: str = "", verify: bool = True) -> 
     Args:
         model: as for `resolve`.
         family: which it has to be of, for a recognizer that a configuration names after one; see
-            `config.schema.Models.family`.
+            `config.models_section.Models.family`.
         verify: see `Bundle.open`.
 
     Raises:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from gaitstream.config.schema import Tracking
+from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Floats, Image
 from gaitstream.pipeline.clothes import CELLS, Cells, cell_colours, uncovered, unlikeness
 from gaitstream.pipeline.motion import BoxMotion

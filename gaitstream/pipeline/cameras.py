@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.data import Detections, Frame
 from gaitstream.pipeline.base import IDLE_S
 from gaitstream.pipeline.cuts import CutDetector

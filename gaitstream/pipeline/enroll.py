@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Config, GallerySection, Visitors
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.gallery_section import GallerySection, Visitors
+from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
 from gaitstream.errors import ConfigError, SourceError

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Config, Quality
+from gaitstream.config.schema import Config
+from gaitstream.config.track_sections import Quality
 from gaitstream.data import Feature, Floats, Image, Person, Reason
 from gaitstream.pipeline.quality import (
     BoxPx,

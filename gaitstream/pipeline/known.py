@@ -6,7 +6,8 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gaitstream.config.schema import Config, GallerySection, Shards
+from gaitstream.config.gallery_section import GallerySection, Shards
+from gaitstream.config.schema import Config
 from gaitstream.data import Embedding
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery

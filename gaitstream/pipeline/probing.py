@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.paths import is_there
 from gaitstream.config.reading import Document, Location, name
-from gaitstream.config.schema import Camera, Config, Sources
+from gaitstream.config.schema import Config
 from gaitstream.data import Image, Person, Reason
 from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.models.resolve import find_bundle, is_path, resolve

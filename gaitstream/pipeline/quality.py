@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Camera, Quality
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.track_sections import Quality
 from gaitstream.data import Floats, Image
 from gaitstream.errors import ConfigError
 from gaitstream.kernels import cpu

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gaitstream.config.schema import Config, Evidence, Saving
+from gaitstream.config.output_sections import Evidence, Saving
+from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Frame, Person
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.annotate import cut, draw

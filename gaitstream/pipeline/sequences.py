@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.models_section import RecognizerModel, SegmenterSection
 from gaitstream.config.reading import load_config
-from gaitstream.config.schema import Camera, Config, RecognizerModel, SegmenterSection
+from gaitstream.config.schema import Config
 from gaitstream.data import Floats
 from gaitstream.errors import SourceError
 from gaitstream.models.bundle import Bundle

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Tracking
+from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Floats, Image, Person
 from gaitstream.pipeline.associate import AppearanceTracker, Followed
 from gaitstream.pipeline.source.clock import SECOND_NS

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Floats, Frame, Image, Person, Reason
 from gaitstream.evidence.tracks import Strip
 from gaitstream.pipeline.observe import Observer

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
-from gaitstream.config.schema import Config, GallerySection
+from gaitstream.config.gallery_section import GallerySection
+from gaitstream.config.schema import Config
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.base import Runner
 from gaitstream.pipeline.enroll import is_live

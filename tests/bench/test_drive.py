@@ -25,7 +25,7 @@ from gaitstream.bench.pipeline import drive, paced_row, saturation_notes
 from gaitstream.bench.pipeline_charts import draw
 from gaitstream.bench.plots import COLOURS, LINES, draw_chart, styles
 from gaitstream.bench.stages import stage_rows, stage_suite
-from gaitstream.config.schema import Camera
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.encode import Encoder

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
 from tests.sockets import STRACE, spoken_to, traced
 
 pytestmark = pytest.mark.skipif(STRACE is None, reason="no strace here: apt-get install strace")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.masking import mask
-from gaitstream.config.schema import Camera
 from gaitstream.config.secret_url import SecretUrl
 
 LISTED = [

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.config.output_sections import Evidence
 from gaitstream.config.reading import load_config
-from gaitstream.config.schema import Evidence
 from gaitstream.errors import (
     ConfigError,
     EvidenceError,

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Config, Evidence
+from gaitstream.config.output_sections import Evidence
+from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Frame, Person, Tracklet
 from gaitstream.errors import GalleryError
 from gaitstream.evidence.desk import Desk

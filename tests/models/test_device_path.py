@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gaitstream.config.schema import Config, Quality
+from gaitstream.config.schema import Config
+from gaitstream.config.track_sections import Quality
 from gaitstream.data import Frame, Image, Person
 from gaitstream.engines import Pixels
 from gaitstream.engines.base import TensorSpec

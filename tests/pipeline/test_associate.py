@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Tracking
+from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Image
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.track import CameraTracker, Tracked

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitstream.config.schema import Camera, Config, Sources
+from gaitstream.config.camera_sections import Camera, Sources
+from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Detections, Frame
 from gaitstream.pipeline.cameras import CameraStream

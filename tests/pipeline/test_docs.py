@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gaitstream.config.schema import Quality
+from gaitstream.config.track_sections import Quality
 from gaitstream.data import Reason
 from gaitstream.models.detector_layouts import OWN, DetectorContract
 from gaitstream.models.pose import PoseContract

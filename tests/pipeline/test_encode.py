@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Config, Quality
+from gaitstream.config.schema import Config
+from gaitstream.config.track_sections import Quality
 from gaitstream.data import Frame, Image, Person, Reason
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.config.schema import Camera
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.deepstream.spec import start_of
 from gaitstream.pipeline.source.clock import file_start_ns

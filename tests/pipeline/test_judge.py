@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Camera, Quality
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.track_sections import Quality
 from gaitstream.data import Feature, Person, Reason
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.judge import CameraJudge, FeatureCourse

@@ -12,7 +12,9 @@ import av
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Camera, Config, Saving
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.output_sections import Saving
+from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Frame, Person, Reason, Status
 from gaitstream.errors import ConfigError

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Detections, Frame, Person, Reason, Status
 from gaitstream.pipeline.cameras import CameraStream
 from gaitstream.pipeline.gather import Work

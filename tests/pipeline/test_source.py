@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Camera, Sources
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Frame
 from gaitstream.errors import ConfigError, SourceError

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.config.schema import Camera, Sources
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.pipeline.source import CameraReader, State, StateChange
 from gaitstream.pipeline.source.video import VideoSource

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Camera, Sources, Tracking
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
+from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Person
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.source import create_source

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from gaitstream.config.schema import Tracking
+from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections
 from gaitstream.pipeline.track import TrackerBoxes, create_library_tracker
 

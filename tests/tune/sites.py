@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Frame, Person, Reason
 from gaitstream.telemetry.stats import Histogram, Snapshot

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gaitstream.config.output_sections import Evidence
 from gaitstream.config.places import evidence_folder
 from gaitstream.config.reading import load_config
-from gaitstream.config.schema import Evidence
 from gaitstream.errors import ConfigError
 from gaitstream.evidence.folder import EvidenceFolder
 from gaitstream.evidence.forgetting import KeptEvidence, places_of

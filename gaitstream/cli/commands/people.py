@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.reading import load_config
-from gaitstream.config.schema import Camera, Config
+from gaitstream.config.schema import Config
 from gaitstream.errors import ConfigError
 from gaitstream.gallery.names import clean_name
 from gaitstream.pipeline.enroll import (

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from gaitstream.config.schema import GallerySection
+from gaitstream.config.gallery_section import GallerySection
 from gaitstream.console.access import CalibrationReader, CalibrationWriter, CurrentSite
 from gaitstream.console.calibrating import choose
 from gaitstream.console.pages.drawing import DistanceScale, scale

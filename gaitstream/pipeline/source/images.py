@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitstream.config.schema import Camera
+from gaitstream.config.camera_sections import Camera
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.source.base import Picture

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gaitstream.config.schema import Camera, Sources
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.data import Frame
 from gaitstream.errors import GaitstreamError, SourceError
 from gaitstream.pipeline.source.backoff import Backoff

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.paths import is_folder
-from gaitstream.config.schema import Camera, Sources
 from gaitstream.errors import ConfigError
 from gaitstream.pipeline.source.base import Source
 from gaitstream.pipeline.source.images import ImageFolderSource

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaitstream.config.schema import Camera
+from gaitstream.config.camera_sections import Camera
 from gaitstream.pipeline.source.base import Picture
 from gaitstream.synth import SyntheticCamera, open_synthetic
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaitstream.config.schema import Camera, Sources
+from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError

@@ -1,0 +1,58 @@
+"""Types of values that several sections of a cams.yaml share, and how they are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from gaitstream.config.paths import anchor
+from gaitstream.models.resolve import is_path
+from gaitstream.registry import Registry
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Polygon = Annotated[list[tuple[float, float]], Field(min_length=3)]
+
+
+def from_name(value: Any) -> Any:
+    """`detector: demo` is short for `detector: {model: demo}`."""
+    return {"model": value} if isinstance(value, str) else value
+
+
+def misfit(text: str, *at: str | int) -> PydanticCustomError:
+    """An error about the key `at`, counted from the section that checks it."""
+    return PydanticCustomError("misfit", "{text}", {"text": text, "at": at})
+
+
+def anchored(value: Any, info: ValidationInfo) -> Any:
+    """Paths in the file are relative to the file."""
+    base = (info.context or {}).get("base")
+    if not isinstance(value, str) or base is None:
+        return value
+    try:
+        return anchor(value, base)
+    except ValueError as error:
+        raise misfit(str(error)) from None
+
+
+def _anchored_model(value: Any, info: ValidationInfo) -> Any:
+    return str(anchored(value, info)) if isinstance(value, str) and is_path(value) else value
+
+
+FilePath = Annotated[Path, BeforeValidator(anchored)]
+ModelName = Annotated[str, Field(min_length=1), BeforeValidator(_anchored_model)]
+RecognizerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
+def one_of(registry: Registry[Any]) -> AfterValidator:
+    """`auto`, or a name that a registry knows; packages may add to it."""
+
+    def check(value: str) -> str:
+        if value != "auto" and value not in registry.names():
+            allowed = ", ".join(("auto", *registry.names()))
+            raise misfit(f"{value!r} is no {registry.kind}; allowed: {allowed}")
+        return value
+
+    return AfterValidator(check)
