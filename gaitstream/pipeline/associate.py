@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from supervision import box_iou_batch
 
 from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Floats, Image
@@ -144,7 +145,7 @@ class AppearanceTracker:
         far = self._motion.distances(found.boxes)
         unlike = unlikeness([track.clothes for track in self.tracks], colours, cells)
         unlike = np.where(np.isnan(unlike), TYPICAL, unlike)
-        overlap = iou(self._motion.boxes(), found.boxes)
+        overlap = box_iou_batch(self._motion.boxes(), found.boxes)
         away = lost[:, None]
         never = far > np.where(away, 3 * FAR, FAR)
         never |= np.where(away, unlike > UNLIKE, overlap < self._tracking.iou)
@@ -158,7 +159,7 @@ class AppearanceTracker:
         """Tracks for sure boxes that are nobody's: their places by detection."""
         sure = found.scores >= self._tracking.new_track_score
         if len(taken):
-            sure &= iou(found.boxes, found.boxes[taken]).max(axis=1) < DOUBLE
+            sure &= box_iou_batch(found.boxes, found.boxes[taken]).max(axis=1) < DOUBLE
         free = np.setdiff1d(np.flatnonzero(sure), taken)
         self._motion.add(found.boxes[free])
         first = len(self.tracks)
@@ -189,7 +190,7 @@ class AppearanceTracker:
         """Forget tracks that were never shown and are not seen, and those that are lost for too long."""
         away_s = np.array([self._now_s - track.seen_s for track in self.tracks])
         shown = np.array([track.tracker_id >= 0 for track in self.tracks], bool)
-        behind = (iou(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
+        behind = (box_iou_batch(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
         limit_s = np.where(behind, HIDDEN * self._tracking.lost_s, self._tracking.lost_s)
         kept = (away_s == 0) | (shown & (away_s <= limit_s))
         gone = list(itertools.compress(self.tracks, ~kept))
@@ -197,12 +198,3 @@ class AppearanceTracker:
         if gone:
             self._motion.keep(kept)
             self.tracks = list(itertools.compress(self.tracks, kept))
-
-
-def iou(one: Floats, other: Floats) -> Floats:
-    """Intersection over union of boxes `[n, 4]` and `[m, 4]`, `[n, m]`."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-6))

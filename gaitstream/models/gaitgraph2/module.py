@@ -216,4 +216,5 @@ class GaitGraph2(nn.Module):
     def forward(self, keypoints: Tensor) -> Tensor:
         """A window's embedding: `[n, s, 17, 3]` to `[n, 1, 3 dim]`: as it is, reversed in time, mirrored."""
         views = torch.stack([keypoints, keypoints.flip(1), keypoints[:, :, list(MIRROR)]], 1)
-        return self.ResGCN(joint_features(views.flatten(0, 1))).unflatten(0, (-1, 3)).flatten(1)[:, None]
+        found: Tensor = self.ResGCN(joint_features(views.flatten(0, 1)))
+        return found.unflatten(0, (-1, 3)).flatten(1)[:, None]
