@@ -217,4 +217,4 @@ class GaitGraph2(nn.Module):
         """A window's embedding: `[n, s, 17, 3]` to `[n, 1, 3 dim]`: as it is, reversed in time, mirrored."""
         views = torch.stack([keypoints, keypoints.flip(1), keypoints[:, :, list(MIRROR)]], 1)
         found: Tensor = self.ResGCN(joint_features(views.flatten(0, 1)))
-        return found.unflatten(0, (-1, 3)).flatten(1)[:, None]
+        return found.reshape(-1, 1, 3 * found.shape[1])
