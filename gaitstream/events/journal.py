@@ -27,6 +27,7 @@ from gaitstream.events.segment import (
     Header,
     Record,
     pack,
+    pack_event,
     pack_header,
     parse,
 )
@@ -98,6 +99,7 @@ class Journal:
             os.close(self._lock)
             raise
         self.epoch = self._epochs.begin(self._head + 1)
+        self._epoch_bytes = bytes.fromhex(self.epoch)
         self._unwritten_epoch = True
         with contextlib.suppress(EventError):  # a full disk refuses events, not the start
             self._write_epoch()
@@ -133,12 +135,11 @@ class Journal:
             stamp = self._clock() if time_ns is None else time_ns
             self._prepare(stamp)
             seq, offset = self._head + 1, self._size
-            record = Record(topic, seq, payload, stamp, self.epoch)
-            self._write(pack(record))
+            self._write(pack_event(topic, seq, payload, stamp, self._epoch_bytes))
             self._head = seq
             if seq % MARK_EVERY == 0:
                 self._marks[self._files[-1].number].append((seq, offset))
-            return record
+            return Record(topic, seq, payload, stamp, self.epoch)
 
     def append_many(self, events: Sequence[tuple[str, bytes]], time_ns: int | None = None) -> list[Record]:
         """`append` for several events at once: all of them are written, or none.
@@ -155,12 +156,11 @@ class Journal:
             new_marks = list[tuple[int, int]]()
             for topic, payload in events:
                 seq += 1
-                record = Record(topic, seq, payload, stamp, epoch)
-                data = pack(record)
+                data = pack_event(topic, seq, payload, stamp, self._epoch_bytes)
                 if seq % MARK_EVERY == 0:
                     new_marks.append((seq, offset))
                 offset += len(data)
-                records.append(record)
+                records.append(Record(topic, seq, payload, stamp, epoch))
                 parts.append(data)
             self._write(parts[0] if len(parts) == 1 else b"".join(parts))
             marks += new_marks

@@ -96,15 +96,23 @@ def pack(record: Record) -> bytes:
     Raises:
         EventError: it is larger than 1 MiB.
     """
-    topic, payload = record.topic.encode(), record.payload
-    if len(topic) > 0xFFFF or len(topic) + len(payload) > MAX_BODY_BYTES:
+    return pack_event(record.topic, record.seq, record.payload, record.time_ns, bytes.fromhex(record.epoch))
+
+
+def pack_event(topic: str, seq: int, payload: bytes, time_ns: int, epoch: bytes) -> bytes:
+    """`pack` of what a record consists of; the epoch as its eight bytes.
+
+    Raises:
+        EventError: as for `pack`.
+    """
+    name = topic.encode()
+    if len(name) > 0xFFFF or len(name) + len(payload) > MAX_BODY_BYTES:
         raise EventError(
-            f"an event of {len(payload)} bytes on {record.topic[:80]}: at most {MAX_BODY_BYTES} are "
+            f"an event of {len(payload)} bytes on {topic[:80]}: at most {MAX_BODY_BYTES} are "
             "allowed; leave out what is not needed"
         )
-    head = _BODY.pack(record.seq, record.time_ns, bytes.fromhex(record.epoch), len(topic)) + topic
-    length = len(head) + len(payload)
-    return b"".join((_FRAME.pack(MARK, length, crc32(payload, crc32(head))), head, payload))
+    body = _BODY.pack(seq, time_ns, epoch, len(name)) + name + payload
+    return _FRAME.pack(MARK, len(body), crc32(body)) + body
 
 
 def unpack(data: bytes, offset: int) -> tuple[Record, int] | None:

@@ -172,15 +172,16 @@ class Subscriber:
 
     def receive(self, timeout_s: float | None = None) -> Received | None:
         """The next event; None when `timeout_s` passes without one (None waits for ever)."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            received = self._next()
-            if received is not None:
-                return received
-            wait_s = STEP_S if deadline is None else min(STEP_S, deadline - time.monotonic())
+        deadline_s: float | None = None
+        while (received := self._next()) is None:
+            now_s = time.monotonic()
+            if timeout_s is not None and deadline_s is None:
+                deadline_s = now_s + timeout_s
+            wait_s = STEP_S if deadline_s is None else min(STEP_S, deadline_s - now_s)
             if wait_s < 0:
                 return None
             self._wait(wait_s)
+        return received
 
     def commit(self) -> None:
         """Save in the cursor's file that all events received so far have been dealt with.
