@@ -1,7 +1,8 @@
 """Who may connect to the publisher: everybody on this machine, or the keys of a list that may change.
 
-ZeroMQ asks the door (ZAP, RFC 27) for every connection with a key. What fails before that, as a connection
-without a key or with another publisher's, is seen by watching the sockets.
+ZeroMQ asks the door (ZAP, RFC 27) for every connection that speaks its protocol and, where there are keys,
+has one. What fails before that, as a connection without a key or with another publisher's, is seen by
+watching the sockets, and so is the end of every connection: there may be only so many at a time.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import zmq
 from zmq.utils import z85
 
 from gaitstream.errors import EventError
+from gaitstream.events.alert import Alert
 from gaitstream.events.keys import ALLOWED, SERVER, read_allowed, read_pair
 
 log = logging.getLogger(__name__)
 
 _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = "gaitstream"
+MAX_CONNECTIONS = 256
+"""At the same time, to all guarded sockets together."""
 TELL_AGAIN_S = 10.0
 """The same refusal of the same address is logged this often at most."""
 _EVENT = struct.Struct("=HI")
@@ -34,11 +38,12 @@ _FAILED = (
 
 
 class Door:
-    """Checks keys in a thread of its own.
+    """Checks keys and counts connections in a thread of its own.
 
     Args:
         context: of the sockets it guards.
-        folder: with `server.key` and `allowed`.
+        folder: with `server.key` and `allowed`; None asks nobody for a key.
+        most: connections at the same time; further ones are refused.
 
     Attributes:
         refused: connections refused.
@@ -47,32 +52,40 @@ class Door:
         EventError: the publisher's key or the list cannot be read.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: str | Path) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        folder: str | Path | None = None,
+        *,
+        most: int = MAX_CONNECTIONS,
+    ) -> None:
         self.refused = 0
-        self._folder = Path(folder)
-        self._pair = read_pair(self._folder / f"{SERVER}.key")
+        self._folder = Path(folder) if folder is not None else None
+        self._pair = read_pair(self._folder / f"{SERVER}.key") if self._folder is not None else None
+        self._most = most
         self._state: tuple[int, int, int] | None = None
         self._names: dict[str, str] = {}
         self._told_s: dict[tuple[str, str], float] = {}
         self._addresses: dict[int, str] = {}
         self._failing = False
-        self._context = context
-        self._zap: zmq.Socket[bytes] = context.socket(zmq.REP)
-        self._zap.linger = 0
-        self._zap.bind(_ZAP)
         self._monitors: list[zmq.Socket[bytes]] = []
         self._guard = threading.Lock()
         self._revoked = threading.Event()
         self._read_list()
+        self._zap: zmq.Socket[bytes] = context.socket(zmq.REP)
+        self._zap.linger = 0
+        self._zap.bind(_ZAP)
+        self._alert = Alert()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="gaitstream-door", daemon=True)
         self._thread.start()
 
     def prepare(self, guarded: zmq.Socket[bytes]) -> None:
         """Set a socket's options before it is bound."""
-        guarded.curve_server = True
-        guarded.curve_secretkey = self._pair.secret.encode()
-        guarded.curve_publickey = self._pair.public.encode()
+        if self._pair is not None:
+            guarded.curve_server = True
+            guarded.curve_secretkey = self._pair.secret.encode()
+            guarded.curve_publickey = self._pair.public.encode()
         guarded.zap_domain = _DOMAIN.encode()
         guarded.handshake_ivl = 10_000
         monitor = guarded.get_monitor_socket(
@@ -80,6 +93,7 @@ class Door:
         )
         with self._guard:
             self._monitors.append(monitor)
+        self._alert.raise_()
 
     @staticmethod
     def forget(guarded: zmq.Socket[bytes]) -> None:
@@ -97,9 +111,11 @@ class Door:
     def close(self) -> None:
         """End the thread."""
         self._stop.set()
+        self._alert.raise_()
         self._thread.join()
         for watching in (self._zap, *self._monitors):
             watching.close(linger=0)
+        self._alert.close()
 
     def _serve(self) -> None:
         while not self._stop.is_set():
@@ -110,32 +126,48 @@ class Door:
 
     def _turn(self) -> None:
         poller = zmq.Poller()
+        poller.register(self._alert.fd, zmq.POLLIN)
         poller.register(self._zap, zmq.POLLIN)
         with self._guard:
             monitors = list(self._monitors)
         for monitor in monitors:
             poller.register(monitor, zmq.POLLIN)
-        ready = dict(poller.poll(100))
-        if self._zap in ready:
-            self._judge(self._zap.recv_multipart())
-        for monitor in monitors:
+        ready = dict(poller.poll())
+        if self._alert.fd in ready:
+            self._alert.lower()
+        for monitor in monitors:  # before who comes: these tell who is there
             if monitor in ready:
                 kind, value = _EVENT.unpack(monitor.recv_multipart()[0])
                 self._watch(monitor, kind, value)
+        if self._zap in ready:
+            self._judge(self._zap.recv_multipart())
 
     def _judge(self, request: list[bytes]) -> None:
         """Answer ZeroMQ: version, sequence, domain, address, identity, mechanism, key."""
         version, sequence, _, address, _, mechanism, *rest = request
-        name = None
+        why, name = "it could not be judged", ""
         try:
-            if mechanism == b"CURVE" and rest:
-                self._read_list()
-                name = self._names.get(z85.encode(rest[0]).decode())
+            why, name = self._refusal(mechanism, rest)
         finally:
-            answer = (b"200", b"OK", (name or "key").encode()) if name is not None else (b"400", b"no", b"")
+            answer = (b"400", b"no", b"") if why else (b"200", b"OK", name.encode())
             self._zap.send_multipart((version, sequence, *answer, b""))
-        if name is None:
-            self._tell(address.decode(errors="replace"), "its key is not allowed")
+        if why:
+            self._tell(address.decode(errors="replace"), why)
+
+    def _refusal(self, mechanism: bytes, credentials: list[bytes]) -> tuple[str, str]:
+        """Why a connection is refused, or nothing and whose it is."""
+        if len(self._addresses) > self._most:
+            self._addresses = {fd: address for fd, address in self._addresses.items() if _peer(fd) == address}
+        if len(self._addresses) > self._most:
+            return f"there are {self._most} connections already", ""
+        if self._pair is None:
+            return "", "anybody"
+        if mechanism == b"CURVE" and credentials:
+            self._read_list()
+            name = self._names.get(z85.encode(credentials[0]).decode())
+            if name is not None:
+                return "", name or "key"
+        return "its key is not allowed", ""
 
     def _watch(self, monitor: zmq.Socket[bytes], kind: int, value: int) -> None:
         """Log who fails before a key is judged: the failure names no address, the end after it does."""
@@ -149,8 +181,10 @@ class Door:
             self._failing = True
         elif kind == zmq.Event.DISCONNECTED:
             address = self._addresses.pop(value, "an unknown address")
-            if self._failing:
+            if self._failing and self._pair is not None:
                 self._tell(address, "it has no key, or takes this for another publisher")
+            elif self._failing:
+                self._tell(address, "it does not speak ZeroMQ's protocol")
             self._failing = False
 
     def _tell(self, address: str, why: str) -> None:
@@ -166,6 +200,8 @@ class Door:
 
     def _read_list(self) -> None:
         """Read the list again when its file changed; while it cannot be read, the old one counts."""
+        if self._folder is None:
+            return
         with self._guard:
             state = _state(self._folder / ALLOWED)
             if state == self._state:

@@ -6,9 +6,7 @@ publishing socket and forces the journal to the disk before it sends; another on
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -20,10 +18,12 @@ import msgspec
 import zmq
 
 from gaitstream.errors import EventError
+from gaitstream.events.alert import Alert
 from gaitstream.events.codec import Stamp, Wire, decode
-from gaitstream.events.door import Door, is_local
+from gaitstream.events.door import MAX_CONNECTIONS, Door, is_local
 from gaitstream.events.erasing import erase as erase_names
 from gaitstream.events.erasing import only_ids
+from gaitstream.events.filters import MAX_SUBSCRIPTIONS, Filters
 from gaitstream.events.journal import Journal
 from gaitstream.events.replay import WAITING_REPLIES, ReplayServer
 from gaitstream.events.schema import Event, GalleryChanged
@@ -49,8 +49,6 @@ GATHER_S = 0.0005
 MANY = 64
 GATHER_MANY_S = 0.002
 """The same after a batch of `MANY` or more, where it is throughput that counts."""
-MAX_FILTERS = 4096
-"""Different topics that are remembered; beyond them single events are always sent."""
 MAX_FILTER_BYTES = 256
 
 
@@ -68,6 +66,8 @@ class Publisher:
         names: events carry names beside ids; False leaves the ids alone, in the journal and on the wire.
         erase: when `gallery.changed` says that somebody was removed, take their name out of the journal too.
         send_buffer: messages waiting per subscriber before ZeroMQ drops them for it; it gets them by replay.
+        max_connections: to both sockets together; a subscriber has two. Further ones are refused, which
+            bounds what clients that never read can cost.
 
     Attributes:
         endpoint: address the publishing socket is bound to.
@@ -92,6 +92,7 @@ class Publisher:
         names: bool = True,
         erase: bool = True,
         send_buffer: int = 256,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self.journal = journal
         self.published = 0
@@ -100,15 +101,17 @@ class Publisher:
             for key, address in (("events.endpoint", endpoint), ("events.replay", replay)):
                 _check_open(key, address, insecure=insecure)
         self._context = zmq.Context()
-        self._door: Door | None = None
         self._send_buffer = send_buffer
         try:
-            self._door = Door(self._context, keys) if keys is not None else None
+            self._door = Door(self._context, keys, most=max_connections)
+        except EventError:
+            self._context.term()
+            raise
+        try:
             self._pub = self._bind(zmq.XPUB, endpoint, "events.endpoint")
             router = self._bind(zmq.ROUTER, replay, "events.replay")
         except EventError:
-            if self._door is not None:
-                self._door.close()
+            self._door.close()
             self._context.destroy(linger=0)
             raise
         self.endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -121,7 +124,7 @@ class Publisher:
         self._waiting: deque[Record] = deque()
         self._sent = journal.head
         self._door_due_s = 0.0
-        self._filters = Filters()
+        self._filters = Filters(MAX_SUBSCRIPTIONS)
         self._alert = Alert()
         self._stop = threading.Event()
         self._stopped = False
@@ -202,10 +205,9 @@ class Publisher:
         self._thread.join()
         self._replies.close()
         for socket in (self._pub, self._replies.socket):
-            self._leave(socket)
+            self._door.forget(socket)
             socket.close(linger=int(linger_s * 1000))
-        if self._door is not None:
-            self._door.close()
+        self._door.close()
         self._context.term()
         self.journal.close()
         self._alert.close()
@@ -256,8 +258,9 @@ class Publisher:
         socket.heartbeat_timeout = 30_000
         if kind == zmq.ROUTER:
             socket.router_mandatory = 1  # sending says when a client does not read
-        if self._door is not None:
-            self._door.prepare(socket)
+        else:
+            socket.xpub_verboser = True  # how many subscriptions there are is to be known
+        self._door.prepare(socket)
         deadline_s = time.monotonic() + patience_s
         while True:
             try:
@@ -266,26 +269,21 @@ class Publisher:
                 if error.errno == zmq.EADDRINUSE and time.monotonic() < deadline_s:
                     time.sleep(0.01)
                     continue
-                self._leave(socket)
+                self._door.forget(socket)
                 socket.close(linger=0)
                 raise EventError(_bind_message(address, key, error)) from error
             return socket
 
-    def _leave(self, socket: zmq.Socket[bytes]) -> None:
-        if self._door is not None:
-            self._door.forget(socket)
-
     def _rebind_replay(self) -> zmq.Socket[bytes]:
         return self._bind(zmq.ROUTER, self.replay, "events.replay", REBIND_S)
 
-    def _reopen(self) -> None:
-        """Close every connection, so that a revoked key is asked for again; nothing is lost by it."""
-        log.info("events: a key was revoked; all connections are made anew")
-        self._replies.reopen()
-        self._leave(self._pub)
+    def _reopen(self, why: str) -> None:
+        """Close every connection of the publishing socket; nothing is lost by it."""
+        log.warning("events: %s; all listeners are connected anew", why)
+        self._door.forget(self._pub)
         self._pub.close(linger=0)
         self._pub = self._bind(zmq.XPUB, self.endpoint, "events.endpoint", REBIND_S)
-        self._filters = Filters()
+        self._filters = Filters(MAX_SUBSCRIPTIONS)
 
     def _serve(self) -> None:
         due_s = 0.0
@@ -294,10 +292,15 @@ class Publisher:
                 poller = zmq.Poller()
                 poller.register(self._pub, zmq.POLLIN)
                 poller.register(self._alert.fd, zmq.POLLIN)
-                while not self._stop.is_set() and not self._revoked():
+                revoked = False
+                while not (self._stop.is_set() or self._filters.too_many or revoked):
                     due_s = self._turn(poller, due_s)
-                if not self._stop.is_set():
-                    self._reopen()
+                    revoked = self._revoked()
+                if revoked:
+                    self._replies.reopen()
+                    self._reopen("a key was revoked")
+                elif self._filters.too_many:
+                    self._reopen("more subscriptions than any clients need")
             except Exception:
                 # Whatever it was, the next events must still go out.
                 log.exception("an event could not be sent; subscribers fetch it from the journal")
@@ -327,7 +330,7 @@ class Publisher:
 
     def _revoked(self) -> bool:
         """Whether a key was taken off the list, looked at as often as the numbers are sent."""
-        if self._door is None or time.monotonic() < self._door_due_s:
+        if time.monotonic() < self._door_due_s:
             return False
         self._door_due_s = time.monotonic() + HEADS_EVERY_S
         return self._door.take_revoked()
@@ -372,76 +375,6 @@ class Publisher:
     def _send_heads(self) -> None:
         heads = Heads(self.journal.id.hex(), self.journal.epoch, self._sent, self.journal.first)
         self._pub.send_multipart((HEADS, msgspec.json.encode(heads)))
-
-
-class Filters:
-    """What the clients of the publishing socket want to hear; used by its thread alone.
-
-    Attributes:
-        all: somebody listens to `@all`.
-        some: somebody listens to single events.
-    """
-
-    def __init__(self) -> None:
-        self._singles: set[bytes] = set()
-        self._full = False
-        self._alls: set[bytes] = set()
-        self.all = False
-        self.some = False
-
-    def update(self, socket: zmq.Socket[bytes]) -> None:
-        """Take what clients say: ZeroMQ tells the first that wants a prefix, and the last that leaves it."""
-        for _ in range(1000):
-            try:
-                message = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            kind, prefix = message[:1], message[1:]
-            group = self._alls if ALL.startswith(prefix) else self._singles
-            if kind == b"\1":
-                self._add(group, prefix)
-            elif kind == b"\0":
-                group.discard(prefix)
-        self.all = bool(self._alls)
-        self.some = self._full or b"" in self._alls or bool(self._singles)
-
-    def _add(self, group: set[bytes], prefix: bytes) -> None:
-        if prefix.startswith(b"@") and group is self._singles:
-            return  # `@heads`, sent whether anybody listens or not
-        if len(group) < MAX_FILTERS:
-            group.add(prefix)
-        else:
-            self._full = True  # from here on it is not known when nobody listens any more
-
-
-class Alert:
-    """Wakes the thread that polls `fd`; raising it again before it was lowered costs nothing."""
-
-    def __init__(self) -> None:
-        self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._raised = False
-
-    def raise_(self) -> None:
-        """Wake it."""
-        if not self._raised:
-            self._raised = True
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._write, b"\0")
-
-    def hold(self) -> None:
-        """The thread is awake anyway: nobody needs to wake it until `lower`."""
-        self._raised = True
-
-    def lower(self) -> None:
-        """Before looking at what there is to do."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.fd, 4096)
-        self._raised = False
-
-    def close(self) -> None:
-        """Close both ends."""
-        os.close(self.fd)
-        os.close(self._write)
 
 
 def _check_open(key: str, address: str, *, insecure: bool) -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from gaitstream.events import CameraOnline, Journal, Notice, Publisher, Subscriber, Unrecognised, decode
 from gaitstream.events.codec import MalformedError
-from tests.events.wiring import bus, collect, online
+from gaitstream.events.filters import MAX_SUBSCRIPTIONS
+from tests.events.wiring import LOOPBACK, bus, collect, online
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -95,14 +96,14 @@ def test_no_request_ends_the_answers(publisher: Publisher, dealer: zmq.Socket[by
     raise AssertionError("the replay socket is silent")
 
 
-def zmtp(address: str, kind: bytes) -> socket.socket:
+def zmtp(address: str, kind: bytes, wait_s: float = 0.1) -> socket.socket:
     """A connection that has shaken hands as ZeroMQ's peers do, to send what no library would."""
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     connection = socket.create_connection((host, int(port)))
     connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
     ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
     connection.sendall(bytes([4, len(ready)]) + ready)
-    time.sleep(0.1)
+    time.sleep(wait_s)
     return connection
 
 
@@ -134,6 +135,47 @@ def test_replays_that_nobody_reads_cost_bounded_memory(
     still_works(publisher)
 
 
+def test_connections_beyond_a_number_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each may hold a megabyte of replies that it never reads, so that there may be only so many."""
+    request = b'{"after":0,"credit":1000}'
+    journal = Journal(tmp_path / "journal", sync="never")
+    with Publisher(journal, LOOPBACK, LOOPBACK, max_connections=20) as publisher:
+        for number in range(20_000):
+            publisher.publish(online(number))
+        with Subscriber(publisher.endpoint, publisher.replay) as early:
+            early.wait_connected(5)
+            before = rss_mib()
+            hostile = [zmtp(publisher.replay, b"DEALER", wait_s=0.01) for _ in range(60)]
+            for connection in hostile:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(bytes([0, len(request)]) + request)
+            time.sleep(1.0)
+            assert rss_mib() - before < 40
+            assert "there are 20 connections already" in caplog.text
+            publisher.publish(online(1))
+            assert [r.event.time_ns for r in collect(early, 1)] == [1]
+            for connection in hostile:
+                connection.close()
+        still_works(publisher)
+
+
+def test_more_subscriptions_than_anybody_needs_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.events.publisher.MAX_SUBSCRIPTIONS", 500)
+    with bus(tmp_path / "journal", sync="never") as publisher:
+        with Subscriber(publisher.endpoint, publisher.replay) as early:
+            early.wait_connected(5)
+            with zmtp(publisher.endpoint, b"SUB") as connection, contextlib.suppress(ConnectionError):
+                for number in range(200_000):
+                    topic = b"\1camera/%d" % number
+                    connection.sendall(bytes([0, len(topic)]) + topic)
+                raise AssertionError("200,000 subscriptions were taken")
+            publisher.publish(online(1))
+            assert [r.event.time_ns for r in collect(early, 1)] == [1]
+        still_works(publisher)
+
+
 def test_a_listener_that_never_reads_costs_bounded_memory(publisher: Publisher) -> None:
     connections = [zmtp(publisher.endpoint, b"SUB") for _ in range(4)]
     for connection in connections:
@@ -159,7 +201,7 @@ def test_filters_without_end_cost_bounded_memory(publisher: Publisher) -> None:
             flood.send(b"\1flood/%d" % number)
         time.sleep(0.5)
         assert rss_mib() - before < 60  # most of it the sending side's
-        assert len(publisher._filters._singles) <= 4096
+        assert len(publisher._filters._singles) <= MAX_SUBSCRIPTIONS
         still_works(publisher)
 
 
