@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 
@@ -47,7 +48,7 @@ REBIND_S = 5.0
 GATHER_S = 0.0005
 """Pause between batches while events come: two threads that wake each other for each cost far more."""
 MANY = 64
-GATHER_MANY_S = 0.002
+GATHER_MANY_S = 0.005
 """The same after a batch of `MANY` or more, where it is throughput that counts."""
 MAX_FILTER_BYTES = 256
 
@@ -121,7 +122,7 @@ class Publisher:
         self._erased: set[str] = set()
         self._stamp = Stamp(journal.id.hex(), journal.epoch, wire)
         self._order = threading.Lock()
-        self._waiting: deque[Record] = deque()
+        self._waiting: list[Record] = []
         self._sent = journal.head
         self._door_due_s = 0.0
         self._filters = Filters(MAX_SUBSCRIPTIONS)
@@ -337,16 +338,13 @@ class Publisher:
 
     def _send_waiting(self) -> int:
         """Send what waits, in batches; how many there were."""
-        waiting, before = self._waiting, self.published
-        while waiting:
+        before = self.published
+        while self._waiting:
+            with self._order:
+                records, self._waiting = self._waiting, []
             self._sync()
-            for _ in range(len(waiting) // BATCH_EVENTS + 1):
-                batch, size = list[Record](), 0
-                while waiting and len(batch) < BATCH_EVENTS and size < BATCH_BYTES:
-                    batch.append(waiting.popleft())
-                    size += len(batch[-1].payload)
-                if batch:
-                    self._send(batch)
+            for batch, sizes in _batches(records):
+                self._send(batch, sizes)
         return self.published - before
 
     def _sync(self) -> None:
@@ -355,18 +353,12 @@ class Publisher:
         except OSError as error:  # the events are in the journal's file: they are sent all the same
             log.error("%s: the journal could not be forced to the disk (%s)", self.journal.directory, error)
 
-    def _send(self, batch: list[Record]) -> None:
+    def _send(self, batch: list[Record], sizes: list[int]) -> None:
         self._sent = batch[-1].seq
         self.published += len(batch)
         if self._filters.all:
-            payloads = [record.payload for record in batch]
-            header = EventBatch(
-                self._stamp.publisher,
-                self.journal.epoch,
-                batch[0].seq,
-                [record.topic for record in batch],
-                list(map(len, payloads)),
-            )
+            topics, payloads = [record.topic for record in batch], [record.payload for record in batch]
+            header = EventBatch(self._stamp.publisher, self.journal.epoch, batch[0].seq, topics, sizes)
             self._pub.send_multipart((ALL, msgspec.json.encode(header), b"".join(payloads)))
         if self._filters.some:
             for record in batch:
@@ -375,6 +367,18 @@ class Publisher:
     def _send_heads(self) -> None:
         heads = Heads(self.journal.id.hex(), self.journal.epoch, self._sent, self.journal.first)
         self._pub.send_multipart((HEADS, msgspec.json.encode(heads)))
+
+
+def _batches(records: list[Record]) -> Iterator[tuple[list[Record], list[int]]]:
+    """Records in order, in pieces to be sent at once, with the sizes of their payloads."""
+    sizes = [len(record.payload) for record in records]
+    ends = list(accumulate(sizes))
+    at = 0
+    while at < len(records):
+        full = bisect_right(ends, ends[at] - sizes[at] + BATCH_BYTES, at)
+        to = min(max(at + 1, full), at + BATCH_EVENTS)
+        yield records[at:to], sizes[at:to]
+        at = to
 
 
 def _check_open(key: str, address: str, *, insecure: bool) -> None:
