@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -58,13 +58,26 @@ def gaitheat_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """A folder that is filled once for all processes of the test run, to be read by all of them."""
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the test run have in common."""
     base = tmp_path_factory.getbasetemp()
-    shared_base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_cache(run_folder: Path) -> Iterator[None]:
+    """Engines and kernels are built once for all tests, and not into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAITSTREAM_CACHE", str(run_folder / "gaitstream"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def once(run_folder: Path) -> Once:
+    """A folder that is filled once for all processes of the test run, to be read by all of them."""
 
     def folder(name: str, fill: Callable[[Path], object]) -> Path:
-        done = shared_base / "once" / name
+        done = run_folder / "once" / name
         done.parent.mkdir(exist_ok=True)
         with FileLock(done.with_name(f"{name}.lock")):
             if not done.exists():

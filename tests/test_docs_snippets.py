@@ -46,7 +46,6 @@ GPU = re.compile(r"\bstream\.cuda_stream\b|\binfer_on_device\b")
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the snippets speak of."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
     shot = open_synthetic("synth://plaza?camera=1&people=6&seed=3&start=6&width=640&height=360").read()
     assert shot is not None
     cv2.imwrite("frame.png", shot[1])

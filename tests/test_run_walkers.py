@@ -41,24 +41,17 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny_bundle(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """One engine cache for all runs, so that engines are built once."""
-    return {**os.environ, "GAITSTREAM_CACHE": str(tmp_path_factory.mktemp("engines"))}
-
-
 Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(environment: dict[str, str]) -> Iterator[Start]:
+def start() -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
     def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "gaitstream", "run", "--cameras", str(path), *arguments]
         process = subprocess.Popen(
             command,
-            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -25,7 +25,6 @@ events: {endpoint: 'tcp://127.0.0.1:0'}
 
 @pytest.fixture
 def cams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "cams.yaml"
     path.write_text(SITE)
     return path

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,13 +22,6 @@ from gaitstream.synth import open_synthetic
 
 WALK = "synth://corridor?camera=1&people=2&seed=3&only=0&width=640&height=360"
 BOTH = WALK.replace("&only=0", "")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _engines_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
-        yield
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -43,7 +42,6 @@ def start(path: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "gaitstream", "run", "--cameras", str(path), "--json", *options],
         stderr=subprocess.PIPE, text=True, cwd=path.parent,
-        env={**os.environ, "GAITSTREAM_CACHE": str(path.parent / "cache")},
     )  # fmt: skip
 
 

@@ -25,12 +25,9 @@ Heads = Mapping[str, Recognizer]
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
-    folder = tmp_path_factory.mktemp("recording")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(folder / "engines"))
-        recorded = record(tiny_bundle(folder / "biggait", "biggait").root)
-        yield recorded
-        recorded.encoder.close()
+    recorded = record(tiny_bundle(tmp_path_factory.mktemp("recording") / "biggait", "biggait").root)
+    yield recorded
+    recorded.encoder.close()
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def _told(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Told]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("user")))
         site = KeepingSite(tmp_path_factory.mktemp("site"), bundle)
         site.write()

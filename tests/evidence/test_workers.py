@@ -24,7 +24,7 @@ def test_two_workers_keep_and_show_their_cameras(tmp_path: Path, runtime: Path) 
     Gallery(tmp_path / "people.gallery", create=True).close()
     keep = {"keep": True, "live": True, "minutes": 1}
     site.write("left", "right", gallery={"path": "people.gallery"}, evidence=keep)
-    run = Run(site, tmp_path / "engines", "--workers", "2")
+    run = Run(site, "--workers", "2")
     try:
         with site.subscribe() as subscriber:
             events = []

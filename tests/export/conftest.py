@@ -30,13 +30,10 @@ Run = Callable[[str, str, str], dict[str, Array]]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _engines_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Keep compiled engines out of the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
-        torch.set_grad_enabled(False)
-        yield
-        torch.set_grad_enabled(True)
+def _no_gradients() -> Any:
+    torch.set_grad_enabled(False)
+    yield
+    torch.set_grad_enabled(True)
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,7 @@ pytest.importorskip("nncf", reason="needs the extra [int8]")
 
 
 @pytest.fixture(autouse=True)
-def _few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "SITES", (("plaza", 1),))
     monkeypatch.setattr(scenes, "CALIBRATING", 6)
     monkeypatch.setattr(scenes, "JUDGED", 6)

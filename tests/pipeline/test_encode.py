@@ -225,9 +225,8 @@ def test_heatmaps_wait_for_their_window_where_the_bundle_says_so(
 
 
 def test_a_bundle_under_the_wrong_key_is_refused(
-    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundles: dict[str, Path],
 ) -> None:
-    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path))
     config = Config.model_validate(
         {
             "cameras": [{"id": "a", "url": "a.mp4"}],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -27,13 +25,6 @@ from gaitstream.telemetry.stats import CameraCounters, Snapshot
 from tests.pipeline.test_identify import KNOWN, add, at, window
 
 PLAZA = "synth://plaza?camera=1&people=6&seed=3&width=640&height=360&seconds=10"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _engines_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
-        yield
 
 
 def pictures(url: str, every: int) -> list[Image]:

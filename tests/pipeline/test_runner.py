@@ -71,13 +71,6 @@ class Heard:
         return event
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _engines_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny_bundle(tmp_path_factory.mktemp("tiny"))

@@ -66,11 +66,10 @@ class Site:
 class Run:
     """The process; its output is read as it comes."""
 
-    def __init__(self, site: Site, cache: Path, *arguments: str) -> None:
+    def __init__(self, site: Site, *arguments: str) -> None:
         command = [sys.executable, "-m", "gaitstream", "run", "--cameras", str(site.path), "--no-table"]
         self.process = subprocess.Popen(
             [*command, "--realtime", *arguments],
-            env={**os.environ, "GAITSTREAM_CACHE": str(cache)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -26,22 +26,17 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_bundle(tmp_path_factory.mktemp("tiny"), "biggait").root
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("engines")
-
-
 @pytest.fixture
 def site(tmp_path: Path, bundle: Path) -> Site:
     return Site(tmp_path, bundle)
 
 
 @pytest.fixture
-def start(site: Site, cache: Path) -> Iterator[Start]:
+def start(site: Site) -> Iterator[Start]:
     running: list[Run] = []
 
     def start(*arguments: str) -> Run:
-        running.append(Run(site, cache, *arguments))
+        running.append(Run(site, *arguments))
         return running[-1]
 
     yield start

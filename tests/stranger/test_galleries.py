@@ -28,7 +28,6 @@ class Heard:
 def test_enrol_identify_and_run_with_a_stranger_s_store(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "engines"))
     make_key_file(tmp_path / "key")
     monkeypatch.setenv("GALLERY_KEY", (tmp_path / "key").read_text())
     url = f"memory:{tmp_path}"

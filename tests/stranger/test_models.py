@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -23,13 +22,6 @@ from gaitstream.export.parity import prove  # noqa: E402
 from stranger.outline.module import Outline  # noqa: E402
 from stranger.stride.module import Stride  # noqa: E402
 from stranger.stride.trained import TrainedStride  # noqa: E402
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _engines_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.mktemp("engines")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -40,27 +40,20 @@ SECONDS = 8
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stranger's bundles and networks, and a video of two people of the synthetic world."""
     folder = tmp_path_factory.mktemp("stranger")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAITSTREAM_CACHE", str(folder / "cache"))
-        torch.manual_seed(8)
-        for family, module in zip(FAMILIES, (Outline(6, 10), Stride(4, 9)), strict=True):
-            checkpoint = folder / f"{family}.pt"
-            torch.save(module.state_dict(), checkpoint)
-            arguments = ["--checkpoint", str(checkpoint), "--out", str(folder / family), "--target"]
-            assert main(["export", family, *arguments, "deepstream"]) == 0
-        contrast.write(folder / "contrast.onnx")
-        corners.write(zoo.find("demo", "detector").with_suffix(".onnx"), folder / "corners.onnx")
-        (folder / "corners.yaml").write_text(
-            "graph: corners.onnx\nlayout: toy-corners\nfit: top_left\nscale: 1\n"
-        )
-        arguments = ["--out", str(folder / "site"), "--cameras", "1", "--people", "2"]
-        assert main(["synth", *arguments, "--seconds", str(SECONDS), "--site", "corridor"]) == 0
+    torch.manual_seed(8)
+    for family, module in zip(FAMILIES, (Outline(6, 10), Stride(4, 9)), strict=True):
+        checkpoint = folder / f"{family}.pt"
+        torch.save(module.state_dict(), checkpoint)
+        arguments = ["--checkpoint", str(checkpoint), "--out", str(folder / family), "--target"]
+        assert main(["export", family, *arguments, "deepstream"]) == 0
+    contrast.write(folder / "contrast.onnx")
+    corners.write(zoo.find("demo", "detector").with_suffix(".onnx"), folder / "corners.onnx")
+    (folder / "corners.yaml").write_text(
+        "graph: corners.onnx\nlayout: toy-corners\nfit: top_left\nscale: 1\n"
+    )
+    arguments = ["--out", str(folder / "site"), "--cameras", "1", "--people", "2"]
+    assert main(["synth", *arguments, "--seconds", str(SECONDS), "--site", "corridor"]) == 0
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _engines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAITSTREAM_CACHE", str(folder / "cache"))
 
 
 def video(folder: Path) -> Path:

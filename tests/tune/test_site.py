@@ -31,11 +31,6 @@ sources: {connect_s: 1, backoff_min_s: 0.2, backoff_max_s: 0.2}
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def tune(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list[dict[str, Any]]]:
     code = main(["tune", "--cameras", str(path), "--json", *options])
     return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
