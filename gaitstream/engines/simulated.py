@@ -60,12 +60,14 @@ class SimulatedDevice:
         seed: of the delays.
         delay_s: the longest a stream dawdles before a piece of work; 0 works at once.
         index: its number.
+        room: bytes of memory it has; None has no end.
 
     Attributes:
         traffic: counters.
     """
 
-    def __init__(self, seed: int = 0, delay_s: float = 0.0, index: int = 0) -> None:
+    def __init__(self, seed: int = 0, delay_s: float = 0.0, index: int = 0, room: int | None = None) -> None:
+        self._room = room
         self.index = index
         self.name = f"simulated device {index}"
         self.traffic = Traffic()
@@ -97,6 +99,8 @@ class SimulatedDevice:
     def allocate(self, nbytes: int) -> SimulatedMemory:
         """New memory, unwritten."""
         with self._lock:
+            if self._room is not None and self.traffic.memory_bytes + nbytes > self._room:
+                raise EngineError(f"{self.name} has no room for {nbytes} bytes")
             pointer = self._next
             # Something unmapped between two pieces, so that an overrun is no piece's memory.
             self._next += -(-nbytes // ALIGNMENT) * ALIGNMENT + ALIGNMENT

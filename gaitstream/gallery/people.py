@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.engines.device import Device
 from gaitstream.errors import GalleryError
 from gaitstream.gallery.feed import (
     FeedReader,
@@ -23,6 +24,7 @@ from gaitstream.gallery.feed import (
     StateLine,
 )
 from gaitstream.gallery.matching import Matcher, mean_part_distance
+from gaitstream.gallery.mirror import GalleryMirror
 from gaitstream.gallery.quantise import WIDEN, Floats, Layout, Probes
 from gaitstream.gallery.scan import coarse_distances, fine_distances
 from gaitstream.gallery.table import TemplateTable
@@ -92,6 +94,7 @@ class People:
         visitors: indices of those who are visitors, and named by nothing else.
         has: indices of the people with templates, by model.
         fingerprints: of the bundles that filled the gallery, by model.
+        mirror: scans on a device; None scans on the CPU.
     """
 
     feed: FeedReader | None = None
@@ -103,6 +106,7 @@ class People:
     tables: dict[str, TemplateTable] = field(default_factory=dict)
     has: dict[str, set[int]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    mirror: GalleryMirror | None = None
 
     @classmethod
     def attach(cls, path: str) -> People:
@@ -135,6 +139,15 @@ class People:
         people = cls(writer.reader())
         people.poll()
         return people
+
+    def scan_on(self, device: Device | None) -> None:
+        """Scan on a device from now on, where it can; None stays with the CPU."""
+        self.mirror = GalleryMirror.where_possible(device)
+
+    def close(self) -> None:
+        """Let go of the device."""
+        if self.mirror is not None:
+            self.mirror.close()
 
     @property
     def has_news(self) -> bool:
@@ -181,7 +194,10 @@ class People:
         count = table.count
         owners = table.owners[:count].copy()
         given = Probes.of(table.layout, np.stack(probes))
-        bounds = coarse_distances(table.layout, table.rows[:count], given)
+        if self.mirror is None:
+            bounds = coarse_distances(table.layout, table.rows[:count], given)
+        else:
+            bounds = self.mirror.coarse(model, table, count, given)
         return [
             self._nearest(table, owners, bound - slack, probe, listed)
             for bound, slack, probe in zip(bounds, given.slack, given.padded, strict=True)

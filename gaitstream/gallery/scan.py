@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from gaitstream.gallery.quantise import MOST_WIDTH, Floats, Layout, Probes, fill_records
 from gaitstream.kernels.cpu import default_threads
-from gaitstream.kernels.scan import QuantiseRequest, RefineRequest, ScanRequest, scan_library
+from gaitstream.kernels.scan import (
+    CoarseRecord,
+    QuantiseRequest,
+    RefineRequest,
+    ScanProbes,
+    scan_library,
+    scan_rows,
+)
 
 Rows = NDArray[np.void]
 _BLOCK = 256
@@ -36,31 +43,29 @@ def coarse_distances(layout: Layout, rows: Rows, probes: Probes, threads: int | 
     if library is None or not len(rows):
         return _coarse_numpy(rows, probes)
     out = np.empty((len(probes.slack), len(rows)), np.float32)
-    record = layout.record
-    library.gaitstream_scan(
-        ctypes.byref(
-            ScanRequest(
-                rows=_address(rows),
-                stride=record.itemsize,
-                scale_at=_offset(record, "scale"),
-                norm_at=_offset(record, "norm"),
-                slack_at=_offset(record, "slack"),
-                first=0,
-                last=len(rows),
-                parts=layout.parts,
-                width=layout.width,
-                high=_address(probes.high),
-                low=_address(probes.low),
-                scale=_address(probes.scale),
-                norm=_address(probes.norm),
-                shift=_address(probes.shift),
-                probes=len(probes.slack),
-                threads=threads or default_threads(),
-                out=_address(out),
-            )
-        )
+    scan_rows(
+        library,
+        coarse_record(layout),
+        _address(rows),
+        len(rows),
+        ScanProbes(
+            len(probes.slack),
+            _address(probes.high),
+            _address(probes.low),
+            _address(probes.scale),
+            _address(probes.norm),
+        ),
+        _address(probes.shift),
+        _address(out),
+        threads=threads or default_threads(),
     )
     return out
+
+
+def coarse_record(layout: Layout) -> CoarseRecord:
+    """How records of a layout lie in memory."""
+    scale, norm, slack = (_offset(layout.record, name) for name in ("scale", "norm", "slack"))
+    return CoarseRecord(layout.record.itemsize, scale, norm, slack, layout.parts, layout.width)
 
 
 def fine_distances(

@@ -53,7 +53,9 @@ class TemplateTable:
         planes: fine planes, `[CAPACITY]`.
         owners: int32 `[CAPACITY]`, the person each row is of; -1 for nobody.
         numbers: int64 `[CAPACITY]`, the template's number in the store.
-        segments: the shared memory of rows, planes, and owners and numbers.
+        versions: uint32 `[CAPACITY]`, how often each row was written; who copies rows finds by them which
+            have changed. It is raised after the row was written and before the row has an owner.
+        segments: the shared memory of rows, planes, and owners, numbers and versions.
     """
 
     def __init__(self, layout: Layout, segments: Sequence[Segment], exact: int, key: bytes) -> None:
@@ -65,6 +67,7 @@ class TemplateTable:
         self.planes: Rows = planes.array(layout.plane, CAPACITY)
         self.owners: NDArray[np.int32] = index.array(np.int32, CAPACITY)
         self.numbers: NDArray[np.int64] = index.array(np.int64, CAPACITY, 4 * CAPACITY)
+        self.versions: NDArray[np.uint32] = index.array(np.uint32, CAPACITY, 12 * CAPACITY)
         self._cipher = AESGCM(key)
         self._exact = exact
         self._key = key
@@ -76,7 +79,7 @@ class TemplateTable:
     @classmethod
     def create(cls, layout: Layout) -> TemplateTable:
         """An empty table of this process."""
-        sizes = (layout.record.itemsize, layout.plane.itemsize, 12)
+        sizes = (layout.record.itemsize, layout.plane.itemsize, 16)
         segments = [
             Segment.create(name, size * CAPACITY)
             for name, size in zip(("coarse", "fine", "index"), sizes, strict=True)
@@ -113,6 +116,16 @@ class TemplateTable:
         """Rows in use, those of nobody among them included."""
         return int(self.segments[2].header[0])
 
+    @property
+    def reserved(self) -> int:
+        """Rows that may have been written, those that are being added included."""
+        return int(self.segments[2].header[1])
+
+    @property
+    def changes(self) -> int:
+        """How often rows were added or erased."""
+        return int(self.segments[2].header[2])
+
     def add(self, numbers: Sequence[int], owners: Sequence[int], parts: Floats) -> list[int]:
         """Add templates; returns their rows.
 
@@ -132,6 +145,7 @@ class TemplateTable:
         self.planes[places] = planes
         self.rows[places] = records
         self.numbers[places] = numbers
+        self._tell(places)
         self.owners[places] = owners
         self.segments[2].header[0] = max(self.count, *(place + 1 for place in places))
         return places
@@ -139,7 +153,8 @@ class TemplateTable:
     def drop(self, places: Iterable[int]) -> None:
         """Erase rows: nothing of a template is left in memory or in the file."""
         now_s = time.monotonic()
-        for place in places:
+        erased = list(places)
+        for place in erased:
             self.rows["slack"][place] = -np.inf
             self.owners[place] = -1
             self.numbers[place] = 0
@@ -148,6 +163,7 @@ class TemplateTable:
             self.planes["low"][place] = 0
             os.pwrite(self._exact, bytes(self._sealed), place * self._sealed)
             self._free.append((now_s, place))
+        self._tell(erased)
         self._opened.clear()
 
     def exact(self, places: Sequence[int]) -> list[Floats | None]:
@@ -182,7 +198,7 @@ class TemplateTable:
         """A row that is free: one erased a while ago, or the next one."""
         if self._free and time.monotonic() - self._free[0][0] >= REUSE_S:
             return self._free.popleft()[1]
-        place = self._next
+        place = self.reserved
         if place >= CAPACITY:
             raise GalleryError(
                 f"more than {CAPACITY} templates of one model do not fit; give sites their own"
@@ -190,6 +206,6 @@ class TemplateTable:
         self.segments[2].header[1] = place + 1
         return place
 
-    @property
-    def _next(self) -> int:
-        return int(self.segments[2].header[1])
+    def _tell(self, places: Sequence[int]) -> None:
+        self.versions[places] += 1
+        self.segments[2].header[2] += 1

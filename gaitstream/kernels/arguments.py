@@ -13,6 +13,12 @@ LAUNCH_GROUPS = 4
 POOL_ENTRIES = 64
 """Rows of one launch of the pooling kernel."""
 
+SCAN_BLOCKS = 256
+"""Pieces of memory that hold the templates of one scan."""
+
+SCAN_BLOCK_ROWS = 1 << 14
+"""Templates in each."""
+
 Fields = tuple[tuple[str, type[Any]], ...]
 
 
@@ -79,6 +85,17 @@ class PoolParams(ctypes.Structure):
         ("size", ctypes.c_longlong),
         *_each(ctypes.c_int32, "count", "half_rows"),
         ("fresh", ctypes.c_uint8 * POOL_ENTRIES),
+    )
+
+
+class ScanParams(ctypes.Structure):
+    """`struct ScanParams` of csrc/scan.cuh, field by field."""
+
+    _fields_ = (
+        ("blocks", ctypes.c_void_p * SCAN_BLOCKS),
+        *_each(ctypes.c_void_p, "high", "low", "scale", "norm", "out"),
+        *_each(ctypes.c_int32, "stride", "scale_at", "norm_at", "slack_at"),
+        *_each(ctypes.c_int32, "rows", "parts", "width", "probes"),
     )
 
 

@@ -37,6 +37,7 @@ from gaitstream.kernels.cropping import WINDOW
 from gaitstream.kernels.dlpack import Borrowed, borrow
 from gaitstream.kernels.driver import Driver, open_driver
 from gaitstream.kernels.pooling import Merge, pool_params, rounds
+from gaitstream.kernels.scan import DeviceScan, scan_form, scan_params
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ PEAK_THREADS = 256
 POOL_THREADS = 256
 POOL_BLOCKS = 64
 """Blocks that share a row: a few rows fill the GPU as well as many."""
+SCAN_THREADS = 128
+SCAN_ROWS = 128
+"""Templates of a block: four threads share one, and have four each."""
 STAGES = 4
 PAD = 64
 FEW_GROUPS = 2
@@ -207,6 +211,24 @@ class Launcher:
             params = pool_params(few, size, half_rows=half_rows)
             blocks = min(-(-size // POOL_THREADS), POOL_BLOCKS)
             self.driver.launch(function, (blocks, len(few)), POOL_THREADS, 0, stream, params)
+
+    def scan(self, job: DeviceScan, *, stream: int = 0) -> None:
+        """Queue lower bounds of the distances of a few probes to all templates of a gallery.
+
+        Args:
+            job: where everything lies.
+            stream: CUDA stream handle.
+
+        Raises:
+            KernelError: a size does not fit, or the driver refuses.
+        """
+        form = scan_form(job)
+        if not job.rows or not job.probes.count:
+            return
+        shared = 2 * form * job.record.width
+        function = self._function(f"scan_{form}", shared)
+        blocks = -(-job.rows // SCAN_ROWS)
+        self.driver.launch(function, (blocks, 1), SCAN_THREADS, shared, stream, scan_params(job))
 
     def crop(
         self,

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.kernels import cpu
+from gaitstream.kernels.arguments import SCAN_BLOCK_ROWS
 from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import Outputs
 from gaitstream.kernels.peaks import find_peaks
 from gaitstream.kernels.pooling import Merge, pool_params, rounds
+from gaitstream.kernels.scan import DeviceScan, ScanProbes, scan_form, scan_library, scan_rows
 
 
 class Kernels(Protocol):
@@ -36,6 +38,9 @@ class Kernels(Protocol):
 
     def pool(self, merges: Sequence[Merge], size: int, *, half_rows: bool, stream: int = 0) -> None:
         """Rows of features into running maxima."""
+
+    def scan(self, job: DeviceScan, *, stream: int = 0) -> None:
+        """Lower bounds of the distances of probes to the templates of a gallery."""
 
 
 class HostMemory(Protocol):
@@ -89,6 +94,32 @@ class HostKernels:
         """Queue rows into running maxima."""
         for few in rounds(merges):
             self._memory.launch(stream, lambda few=few: self._pool(few, size, half_rows))  # type: ignore[misc]
+
+    def scan(self, job: DeviceScan, *, stream: int = 0) -> None:
+        """Queue a coarse scan."""
+        scan_form(job)
+        self._memory.launch(stream, lambda: self._scan(job))
+
+    def _scan(self, job: DeviceScan) -> None:
+        record, count = job.record, job.probes.count
+        digits, numbers = count * record.parts * record.width, 4 * count * record.parts
+        high, low = (
+            self._memory.view(pointer, digits).view(np.int8).reshape(count, record.parts, record.width)
+            for pointer in (job.probes.high, job.probes.low)
+        )
+        shift = 128 * (256 * high.sum(axis=2, dtype=np.int32) + low.sum(axis=2, dtype=np.int32))
+        scale, norm = (self._address(pointer, numbers) for pointer in (job.probes.scale, job.probes.norm))
+        probes = ScanProbes(count, high.ctypes.data, low.ctypes.data, scale, norm)
+        out = self._memory.view(job.out, 4 * count * job.rows).view(np.float32).reshape(count, job.rows)
+        library = scan_library()
+        assert library is not None  # noqa: S101 - there are no `HostKernels` without a compiler
+        for block, start in zip(job.blocks, range(0, job.rows, SCAN_BLOCK_ROWS), strict=False):
+            some = np.empty((count, min(SCAN_BLOCK_ROWS, job.rows - start)), np.float32)
+            rows = self._address(block, some.shape[1] * record.stride)
+            scan_rows(
+                library, record, rows, some.shape[1], probes, shift.ctypes.data, some.ctypes.data, threads=1
+            )
+            out[:, start : start + some.shape[1]] = some
 
     def _pool(self, merges: Sequence[Merge], size: int, half_rows: bool) -> None:
         places = [

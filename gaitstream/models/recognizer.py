@@ -27,6 +27,7 @@ from gaitstream.data import Floats
 from gaitstream.engines import Batch, Engine, open_engine
 from gaitstream.engines.base import Precision, Progress, no_progress
 from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.device import Device
 from gaitstream.engines.registry import choose, ranked, survey
 from gaitstream.errors import BundleError, EngineError
 from gaitstream.models.alignment import HeatmapAligner
@@ -196,6 +197,11 @@ class Recognizer:
     def engine(self) -> Engine:
         """What runs the larger of its graphs: the frame graph, or the clip graph."""
         return self.windows.engine if self.frames is None else self.frames.engine
+
+    @property
+    def on_device(self) -> Device | None:
+        """Where embeddings are made, for what follows them there; None on the host."""
+        return self.windows.engine.on_device
 
     @property
     def runtime(self) -> str:

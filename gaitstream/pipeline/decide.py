@@ -70,7 +70,11 @@ class Decider:
         self._watchlist_only = config.gallery.watchlist_only
         self._matched: set[tuple[str, int]] = set()
         """Tracks that were known at any time; kept in watch-list mode alone."""
-        self._gallery = GalleryFollower(config, self._fingerprints, gallery_feed)
+        # Templates lie where embeddings are made.
+        devices = [model.on_device for model in recognizers.values() if model.on_device is not None]
+        self._gallery = GalleryFollower(
+            config, self._fingerprints, gallery_feed, devices[0] if devices else None
+        )
         self._uids = self._gallery.named()
         self._visits = visits or open_desk(config, self._fingerprints, self._gallery.feed, events.make.run)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gaitstream.config.gallery_section import GallerySection, Shards
 from gaitstream.config.schema import Config
 from gaitstream.data import Embedding
+from gaitstream.engines.device import Device
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import check_fingerprint
@@ -96,6 +97,7 @@ class GalleryFollower:
         config: where the gallery is, thresholds and the weights of the models.
         fingerprints: of the models that run, by name.
         feed: of the keeper of another process.
+        device: where templates are scanned; None is the CPU.
 
     Attributes:
         known: who is known now.
@@ -104,7 +106,13 @@ class GalleryFollower:
         GalleryError: the gallery was filled by another model, or cannot be read.
     """
 
-    def __init__(self, config: Config, fingerprints: Mapping[str, str], feed: str | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        fingerprints: Mapping[str, str],
+        feed: str | None = None,
+        device: Device | None = None,
+    ) -> None:
         self._config = config
         self._fingerprints = dict(fingerprints)
         self._calibrated: tuple[float | None, float] = (None, 0.0)
@@ -118,6 +126,8 @@ class GalleryFollower:
         else:
             self._keeper = start_keeper(config, self._fingerprints)
             people = self._keeper.people() if self._keeper is not None else People()
+        if config.gallery.shards is None:  # shards scan in their own processes
+            people.scan_on(device)
         self.known = KnownPeople(people)
         try:
             self._scale()
@@ -169,6 +179,7 @@ class GalleryFollower:
 
     def close(self) -> None:
         """Let go of the gallery."""
+        self.known.people.close()
         if self._keeper is not None:
             self._keeper.close()
 

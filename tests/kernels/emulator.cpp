@@ -87,6 +87,10 @@ T __shfl_xor_sync(unsigned, T value, int lanes) {
   return other;
 }
 
+inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 32; i += 8) sum += static_cast<int8_t>(a >> i) * static_cast<int8_t>(b >> i);
+  return sum;
+}
 inline unsigned atomicMax(unsigned* at, unsigned value) { const unsigned old = *at; *at = max(old, value); return old; }
 inline unsigned atomicMin(unsigned* at, unsigned value) { const unsigned old = *at; *at = min(old, value); return old; }
 inline unsigned __float_as_uint(float value) { unsigned bits; std::memcpy(&bits, &value, 4); return bits; }
@@ -203,6 +207,11 @@ void pool(void** arguments) {
   kernel(argument<PoolParams>(arguments, 0));
 }
 
+template <void (*kernel)(ScanParams)>
+void scan_rows(void** arguments) {
+  kernel(argument<ScanParams>(arguments, 0));
+}
+
 template <class In, void (*kernel)(const In*, const int*, int, unsigned*)>
 void range(void** arguments) {
   kernel(argument<const In*>(arguments, 0), argument<const int*>(arguments, 1), argument<int>(arguments, 2),
@@ -216,6 +225,7 @@ const Kernel kKernels[] = {
     {"crop_u8", crop<crop_u8>},                    {"crop_f16", crop<crop_f16>},
     {"peaks_f32", peaks<float, peaks_f32>},        {"peaks_f16", peaks<half_bits, peaks_f16>},
     {"pool_f32", pool<pool_f32>},                  {"pool_f16", pool<pool_f16>},
+    {"scan_4", scan_rows<scan_4>},                 {"scan_16", scan_rows<scan_16>},
     {"pgha_range_f32", range<float, pgha_range_f32>}, {"pgha_range_f16", range<half_bits, pgha_range_f16>},
 };
 
@@ -246,6 +256,7 @@ void emulator_remove() { present = false; }
 unsigned emulator_launches() { return launches; }
 int emulator_pgha_bytes() { return static_cast<int>(sizeof(PghaParams)); }
 int emulator_pool_bytes() { return static_cast<int>(sizeof(PoolParams)); }
+int emulator_scan_bytes() { return static_cast<int>(sizeof(ScanParams)); }
 int emulator_crop_bytes() { return static_cast<int>(sizeof(CropParams)); }
 
 int cuInit(unsigned) { return present ? kSuccess : kNoDevice; }

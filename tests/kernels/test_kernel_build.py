@@ -122,11 +122,13 @@ def test_nvcc_compiles_every_target_without_spills(tmp_path: Path) -> None:
     usages = ptxas.parse_usage(build.build_gpu(target))
     assert target.stat().st_size > 100_000
     assert {usage.target for usage in usages} == set(recipe.GPU_TARGETS)
-    assert len(usages) == 14 * len(recipe.GPU_TARGETS)
+    assert len(usages) == 16 * len(recipe.GPU_TARGETS)
     assert [usage for usage in usages if usage.spill_bytes] == []
-    # Two blocks of 384 threads must fit in 64 K registers.
+    # Two blocks of 384 threads must fit in 64 K registers, and three of the scan's 128.
+    scans = [usage for usage in usages if usage.kernel.startswith("scan")]
+    assert max(usage.registers for usage in scans) <= 168
     fast = [usage for usage in usages if "general" not in usage.kernel and usage.target >= 80]
-    assert max(usage.registers for usage in fast) <= 80
+    assert max(usage.registers for usage in fast if usage not in scans) <= 80
     listing = shutil.which("cuobjdump")
     if listing:
         ptx = subprocess.run([listing, "--list-ptx", str(target)], capture_output=True, text=True, check=True)

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaitstream.engines.pycuda_device import CudaDevice
 from gaitstream.errors import GaitstreamError
+from gaitstream.gallery.quantise import Layout, Probes
+from gaitstream.gallery.scan import coarse_distances
+from gaitstream.gallery.table import TemplateTable
+from gaitstream.gallery.table_mirror import AT_ONCE, TableMirror
 from gaitstream.kernels import align
 from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import Outputs, launcher
@@ -59,6 +64,33 @@ def test_device_equals_the_cpu_in_other_forms(sampling: Any, groups: Any) -> Non
     difference = np.abs(got.parts - expected.parts)
     assert difference.max() <= 4e-3
     assert (difference > 2e-5).mean() < 2e-3
+
+
+@pytest.mark.parametrize("asked", [1, 4, 5, AT_ONCE + 3])
+def test_the_gallerys_scan_equals_the_cpus(asked: int) -> None:
+    """Two pieces of memory, templates equal to probes among them; what was erased is infinitely far."""
+    layout, random, device = Layout(16, 256), np.random.default_rng(asked), CudaDevice()
+    table = TemplateTable.create(layout)
+    for start in range(0, 17_000, 1000):
+        rows = random.normal(size=(1000, 16, 256)).astype(np.float32)
+        table.add(range(start + 1, start + 1001), [start] * 1000, rows)
+    table.drop([5, 16_990])
+    mirror = TableMirror(table, device, device.kernels())
+    mirror.sync()
+    near = rows[0] + random.normal(size=(asked, 16, 256)) * 10.0 ** random.uniform(-9, 0, (asked, 1, 1))
+    probes = Probes.of(layout, near.astype(np.float32))
+    expected = coarse_distances(layout, table.rows[: table.count], probes)
+    found = mirror.distances(table.count, probes)
+    assert found is not None
+    assert np.isposinf(found[:, [5, 16_990]]).all()
+    # What is left between them are roundings, which the slack takes in twice over.
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2.0**-10 * 2 * 16)
+    table.drop([16_000])
+    mirror.sync()
+    found = mirror.distances(table.count, probes)
+    assert found is not None
+    assert np.isposinf(found[:, 16_000]).all()
+    mirror.close()
 
 
 def test_torch_tensors_on_torchs_stream() -> None:

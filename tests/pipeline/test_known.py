@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gaitstream.config.schema import Config
 from gaitstream.data import Embedding, Tracklet
+from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.people import News
@@ -175,12 +176,32 @@ def test_a_gallery_of_other_models_is_refused(tmp_path: Path) -> None:
         GalleryFollower(site(path, models=("biggait",)), {"biggait": PRINTS["biggait"]})
 
 
+def test_templates_lie_where_embeddings_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run on a device scans the gallery there, and gives its memory back; decisions are the CPU's."""
+    for module in ("mirror", "table_mirror"):
+        monkeypatch.setattr(f"gaitstream.gallery.{module}.WORTH", 1)
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0, 1]}, Bob={"biggait": [2]})
+    config, stats, device = site(path, models=("biggait",)), Stats(), SimulatedDevice(delay_s=1e-3)
+    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None, on_device=device)
+    monkeypatch.setattr("gaitstream.pipeline.embed.fit_rule", lambda name, manifest, rule: rule)
+    decider = Decider(config, {"biggait": model}, RunEvents("run", {}, Discard(), stats), stats)
+    expected = {"Ada": 0.25, "Bob": 0.75}
+    deadline_s = time.monotonic() + 10
+    while not device.traffic.launches and time.monotonic() < deadline_s:
+        assert distances(decider._gallery, "biggait", 1.25) == expected
+    assert device.traffic.launches
+    decider.close()
+    assert device.traffic.memory_bytes == 0
+    device.close()
+
+
 def test_a_run_decides_with_a_change_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the pause between looks at the rest: the next batch is decided with what is known by then."""
     path = tmp_path / "p.gallery"
     fill(path, Ada={"biggait": [0, 1]})
     config, stats = site(path, models=("biggait",)), Stats()
-    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None)
+    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None, on_device=None)
     monkeypatch.setattr("gaitstream.pipeline.embed.fit_rule", lambda name, manifest, rule: rule)
     decider = Decider(config, {"biggait": model}, RunEvents("run", {}, Discard(), stats), stats)
     people = decider._gallery.known.people

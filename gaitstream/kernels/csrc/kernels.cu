@@ -3,3 +3,4 @@
 #include "crop.cu"
 #include "peaks.cu"
 #include "pool.cu"
+#include "scan.cu"

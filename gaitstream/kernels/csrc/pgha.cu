@@ -6,11 +6,6 @@
 // very same bytes. Only thread 0 works in double precision, once per frame, while loads are under way.
 #include "pgha.cuh"
 
-// A build that runs these kernels on the host, for tests, brings its own.
-#ifndef GAITSTREAM_DYNAMIC_SHARED
-#define GAITSTREAM_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
-#endif
-
 using namespace gaitstream;
 
 namespace {

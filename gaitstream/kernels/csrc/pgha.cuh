@@ -4,6 +4,11 @@
 
 #include "pgha_math.cuh"
 
+// A build that runs these kernels on the host, for tests, brings its own.
+#ifndef GAITSTREAM_DYNAMIC_SHARED
+#define GAITSTREAM_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#endif
+
 namespace gaitstream {
 
 constexpr int kThreads = 384;                     // a thread owns one column of one strip of rows

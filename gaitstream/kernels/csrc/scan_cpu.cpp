@@ -1,6 +1,8 @@
 // The gallery's scan on the CPU: distances of probes to templates kept as whole numbers of 16 bits, in two planes
 // of 8. The coarse plane alone says how far a template is to within a known slack, at half the bytes; both planes
 // together say it for the few that matter. Layout and bounds: gaitstream/gallery/quantise.py.
+#include "scan.cuh"
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -10,6 +12,8 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 #include <immintrin.h>
 #endif
+
+using namespace gaitstream;
 
 namespace {
 
@@ -147,8 +151,7 @@ void scan_rows(const ScanRequest& ask, int64_t at, int32_t* dots) {
       float sum = 0.0f;
       for (int p = 0; p < ask.parts; ++p) {
         const int32_t product = static_cast<int32_t>(static_cast<uint32_t>(dots[p * R + r]) - static_cast<uint32_t>(shift[p]));
-        const float d = norm[p] + square[p] - 512.0f * scale[p] * theirs[p] * static_cast<float>(product);
-        sum += std::sqrt(d > 0.0f ? d : 0.0f);
+        sum += part_distance(norm[p], square[p], scale[p], theirs[p], product);
       }
       const float slack = *reinterpret_cast<const float*>(base[r] + ask.slack_at);
       ask.out[k * count + (at + r - ask.first)] = sum / ask.parts - slack;
