@@ -6,6 +6,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,19 @@ from gaitstream.bench.gallery_contenders import faiss_flat, numpy_full
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.process import ContenderError, run_contender
-from gaitstream.bench.result import Chart, Row, Suite
+from gaitstream.bench.result import Chart, Figure, Row, Suite
 from gaitstream.bench.settings import Settings
+from gaitstream.engines import cuda
+from gaitstream.engines.device import Device
+from gaitstream.engines.pycuda_device import CudaDevice
+from gaitstream.errors import EngineError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.matching import mean_part_distance
 from gaitstream.gallery.people import People
-from gaitstream.gallery.quantise import Layout
+from gaitstream.gallery.quantise import Layout, Probes
+from gaitstream.gallery.scan import coarse_distances
 from gaitstream.gallery.table import TemplateTable
 from gaitstream.pipeline.ranking import ComparedWindow, ScoreScale, rank
 
@@ -38,7 +44,8 @@ def run(settings: Settings) -> Suite:
     for persons in sizes:
         say(f"gallery: {persons} persons")
         rows += run_contender(match, {"persons": persons})
-    for contender in (numpy_full, faiss_flat):
+    on_gpu = (match_on_gpu,) if settings.device != "cpu" and cuda.devices() else ()
+    for contender in (*on_gpu, numpy_full, faiss_flat):
         say(f"gallery: {contender.__name__}")
         try:
             rows += run_contender(contender, {"persons": sizes[-1]})
@@ -60,6 +67,7 @@ def run(settings: Settings) -> Suite:
             f"{BATCH}. floor: the bytes of the coarse plane once, over the copy bandwidth (match), or of the "
             "float32 templates (numpy, faiss). recall: share of probes whose nearest person and distance are "
             "those of the full comparison. memory: shared by all processes, over that of float16 templates. "
+            "scan: of a batch, the lower bounds alone. match, GPU: the coarse plane lies on the GPU. "
             "faiss compares flat embeddings by the Euclidean distance, which is another metric.",
             "enrol one, remove one: one person of so many, written, synced and calibrated; cold: in a "
             "process that has just opened the gallery. seen: until the change is matched against. load: all "
@@ -83,10 +91,9 @@ def run(settings: Settings) -> Suite:
 def match(persons: int) -> list[Row]:
     """One probe, and batches, against `persons`."""
     people, table = _fill(persons)
-    probes = probes_of(2 * BATCH, persons)
-    times = time_ms(lambda: _decide(people, probes[:1]), repeats=15, warmup=3, min_total_s=0.5)
-    batches = time_ms(lambda: _decide(people, probes[:BATCH]), repeats=8, warmup=1, min_total_s=0.5)
-    found = _decide(people, probes)
+    figures = _measure(
+        people, persons, lambda asked: coarse_distances(table.layout, table.rows[: table.count], asked)
+    )
     shared = sum(Path(segment.path).stat().st_blocks * 512 for segment in table.segments)
     half = persons * TEMPLATES_EACH * PARTS * DIM * 2
     coarse = table.count * table.layout.record.itemsize
@@ -96,15 +103,44 @@ def match(persons: int) -> list[Row]:
             contender="match",
             setting={"persons": persons},
             figures={
-                "probe": figure(times, "ms"),
-                "of a batch": figure([one / BATCH for one in batches], "ms"),
-                "recall": figure([_recall(found, persons, probes)], "", "higher"),
+                **figures,
                 "templates": figure([shared / 2**20], "MiB", "neither"),
                 "memory": figure([shared / half], "x float16", "lower"),
             },
             floor={"probe": floor_ms, "of a batch": floor_ms / BATCH},
         )
     ]
+
+
+def match_on_gpu(persons: int, device: Device | None = None) -> list[Row]:
+    """The same with the coarse plane on a device; None is the first GPU."""
+    people, table = _fill(persons)
+    people.scan_on(device or CudaDevice())
+    mirror = people.mirror
+    if mirror is None:
+        raise EngineError("the gallery is not scanned on the GPU: the log says why")
+    while not mirror.is_current(MODEL):
+        _decide(people, probes_of(1, persons))
+        if mirror.has_failed:
+            raise EngineError("the gallery does not fit the GPU: the log says why")
+    figures = _measure(people, persons, lambda asked: mirror.coarse(MODEL, table, table.count, asked))
+    people.close()
+    return [Row(contender="match, GPU", setting={"persons": persons}, figures=figures)]
+
+
+def _measure(people: People, persons: int, scan: Callable[[Probes], Floats]) -> dict[str, Figure]:
+    """Of one probe and of a batch, and how right they are; `scan` gives lower bounds."""
+    probes = probes_of(2 * BATCH, persons)
+    asked = Probes.of(Layout(PARTS, DIM), probes[:BATCH])
+    times = time_ms(lambda: _decide(people, probes[:1]), repeats=15, warmup=3, min_total_s=0.5)
+    batches = time_ms(lambda: _decide(people, probes[:BATCH]), repeats=8, warmup=1, min_total_s=0.5)
+    scans = time_ms(lambda: scan(asked), repeats=8, min_total_s=0.5)
+    return {
+        "probe": figure(times, "ms"),
+        "of a batch": figure([one / BATCH for one in batches], "ms"),
+        "scan": figure([one / BATCH for one in scans], "ms"),
+        "recall": figure([_recall(_decide(people, probes), persons, probes)], "", "higher"),
+    }
 
 
 def changes(persons: int) -> list[Row]:

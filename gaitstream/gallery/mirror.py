@@ -33,6 +33,9 @@ class GalleryMirror:
     Args:
         device: where.
 
+    Attributes:
+        has_failed: whether everything is compared on the CPU by now.
+
     Raises:
         KernelError: the device's kernels cannot be compiled or loaded.
     """
@@ -42,7 +45,7 @@ class GalleryMirror:
         self._kernels = device.kernels()
         self._mirrors: dict[str, TableMirror] = {}
         self._leaving: list[TableMirror] = []
-        self._failed = False
+        self.has_failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="gallery mirror", daemon=True)
         self._thread.start()
@@ -61,12 +64,17 @@ class GalleryMirror:
     def coarse(self, model: str, table: TemplateTable, count: int, probes: Probes) -> Floats:
         """Coarse distances to a table's first rows; see `gaitstream.gallery.scan.coarse_distances`."""
         found = None
-        if not self._failed and count >= WORTH:
+        if not self.has_failed and count >= WORTH:
             try:
                 found = self._mirror(model, table).distances(count, probes)
             except (EngineError, KernelError) as error:
                 self._fail(str(error))
         return coarse_distances(table.layout, table.rows[:count], probes) if found is None else found
+
+    def is_current(self, model: str) -> bool:
+        """Whether the device has all templates of a model."""
+        mirror = self._mirrors.get(model)
+        return mirror is not None and mirror.is_current
 
     def close(self) -> None:
         """Let go of the device."""
@@ -83,7 +91,7 @@ class GalleryMirror:
         return mirror
 
     def _follow(self) -> None:
-        while not self._stop.wait(PAUSE_S) and not self._failed:
+        while not self._stop.wait(PAUSE_S) and not self.has_failed:
             try:
                 for mirror in list(self._mirrors.values()):
                     mirror.sync()
@@ -96,8 +104,8 @@ class GalleryMirror:
         self._mirrors.clear()
 
     def _fail(self, reason: str) -> None:
-        if not self._failed:
-            self._failed = True
+        if not self.has_failed:
+            self.has_failed = True
             log.warning(
                 "the gallery is scanned on the CPU from now on, not on %s: %s", self._device.name, reason
             )

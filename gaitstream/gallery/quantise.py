@@ -13,7 +13,7 @@ from differences (`matching.mean_part_distance`). By the triangle inequality, fo
 and these norms are known: they are computed here in float64. |v - c|^2 is computed as |v|^2 + |c|^2 - 2
 v.c, in float32 but for the inner product, which is a whole number and exact. Each of the six float32
 operations is off by at most 2^-24 of a value that is no larger than 2 (|v|^2 + |c|^2), together by less
-than e = 2^-20 (|v|^2 + |c|^2); since
+than e = 2^-20 (|v|^2 + |c|^2), and by no more where a compiler fuses two of them and rounds once; since
 |sqrt(a) - sqrt(b)| <= sqrt(|a - b|), the root is off by less than 2^-10 (|v| + |c|). So with
 
     slack of a template  t = mean over the parts of |x - c| + 2^-10 |c|,

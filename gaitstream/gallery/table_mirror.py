@@ -81,6 +81,11 @@ class TableMirror:
         self._probes = Arena(device, {"probes": ((most,), "uint8")})
         self.leaving = False
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the device has all that the table has."""
+        return self._seen == self.table.changes
+
     def sync(self) -> None:
         """Copy what has changed; the copying thread's.
 

@@ -88,8 +88,7 @@ def until(condition: Callable[[], bool]) -> None:
 def up_to_date(people: People) -> None:
     """Wait until the device has everything; the first search begins it."""
     people.search(MODEL, list(walks(9, 1)))
-    one = mirrored(people)
-    until(lambda: one._seen == one.table.changes)
+    until(lambda: mirrored(people).is_current)
 
 
 def same(found: list[Nearest], expected: list[Nearest]) -> None:
@@ -158,11 +157,11 @@ def test_only_what_has_changed_is_copied(device: SimulatedDevice) -> None:
     before = traffic.upload_bytes
     table.add([500], [60], walks(5, 1))
     table.drop([7, 8, 40])
-    until(lambda: mirrored(on_device)._seen == table.changes)
+    until(lambda: mirrored(on_device).is_current)
     assert traffic.upload_bytes - before == 4 * STRIDE
     memory = traffic.memory_bytes
     table.add(range(600, 1000), [61] * 400, walks(6, 400))  # more pieces; those that are there stay
-    until(lambda: mirrored(on_device)._seen == table.changes)
+    until(lambda: mirrored(on_device).is_current)
     assert traffic.upload_bytes - before == 404 * STRIDE
     assert traffic.memory_bytes - memory == 256 * STRIDE + AT_ONCE * 256 * 4
     on_device.close()
@@ -180,7 +179,7 @@ def test_what_is_erased_is_gone_from_the_device(device: SimulatedDevice) -> None
     there = device.view(block, 100 * STRIDE).reshape(100, STRIDE)
     np.testing.assert_array_equal(there, table.rows[:100].view(np.uint8).reshape(100, STRIDE))
     table.drop([7, 41])
-    until(lambda: one._seen == table.changes)
+    until(lambda: one.is_current)
     digits = LAYOUT.parts * LAYOUT.width
     assert not there[[7, 41], :digits].any()
     np.testing.assert_array_equal(there, table.rows[:100].view(np.uint8).reshape(100, STRIDE))
@@ -227,7 +226,8 @@ def test_a_device_without_room_is_told_once(rows: int, caplog: pytest.LogCapture
             same(on_device.search(MODEL, probes), people.search(MODEL, probes))
             table.add(range(turn * 50 + 200, turn * 50 + 250), [90] * 50, walks(turn, 50))
             time.sleep(0.02)
-        until(lambda: not on_device.mirror or not on_device.mirror._mirrors)
+    assert on_device.mirror is not None
+    assert on_device.mirror.has_failed
     [told] = caplog.messages
     assert "scanned on the CPU from now on" in told
     assert "has no room" in told

@@ -54,7 +54,8 @@ def formula(records: NDArray[np.void], probes: Probes) -> Floats:
     total = np.zeros(far.shape[:2], np.float32)
     for part in range(far.shape[2]):
         total += far[:, :, part]
-    return total / np.float32(far.shape[2]) - records["slack"]
+    bounds: Floats = total / np.float32(far.shape[2]) - records["slack"]
+    return bounds
 
 
 def embeddings(rng: np.random.Generator, count: int, layout: Layout) -> Floats:
