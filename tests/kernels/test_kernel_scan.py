@@ -62,7 +62,8 @@ def embeddings(rng: np.random.Generator, count: int, layout: Layout) -> Floats:
     values = rng.normal(size=(count, layout.parts, layout.dim)) * 10.0 ** rng.uniform(-3, 3)
     ties = rng.random(count) < 0.3
     values[ties] = values[:1] * (1 + rng.choice([0, 1e-7, 1e-4], (int(ties.sum()), 1, 1)))
-    return values.astype(np.float32)
+    found: Floats = values.astype(np.float32)
+    return found
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
