@@ -55,11 +55,11 @@ class Place:
         return msgspec.json.decode(done.stdout, type=Measured)
 
 
-def build_wheel(out: Path, kernels: str = "cpu") -> Path:
-    """Make the wheel of this checkout with `kernels` in it, see hatch_build.py; needs hatchling here."""
+def build_wheel(out: Path, kernels: str = "cpu", source: Path = ROOT) -> Path:
+    """Make the wheel of a checkout with `kernels` in it, see hatch_build.py; needs hatchling here."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"]
     environment = os.environ | {"GAITSTREAM_WHEEL_KERNELS": kernels}
-    subprocess.run([*pip, "--wheel-dir", out, ROOT], env=environment, check=True)
+    subprocess.run([*pip, "--wheel-dir", out, source], env=environment, check=True)
     return next(out.glob("gaitstream-*.whl"))
 
 

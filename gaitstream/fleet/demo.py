@@ -61,13 +61,14 @@ class DemoNode:
         folder: for its journal and its log.
         url: of the fleet's database.
         key: where the fleet's key is.
+        python: interpreter of the environment whose gaitstream runs.
     """
 
-    def __init__(self, name: str, folder: Path, url: str, key: Path) -> None:
+    def __init__(self, name: str, folder: Path, url: str, key: Path, python: str = sys.executable) -> None:
         self.name = name
         self._folder = folder
         self._words = [
-            sys.executable, "-m", "gaitstream", "worker", "--node", name, "--key", f"file:{key}",
+            python, "-m", "gaitstream", "worker", "--node", name, "--key", f"file:{key}",
             "--with-parent", "--endpoint", "tcp://127.0.0.1:0", "--journal", str(folder / f"{name}.journal"),
         ]  # fmt: skip
         self._environment = {**os.environ, "GAITSTREAM_FLEET": url}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaitstream.config.fleet import Fleet
 from gaitstream.errors import FleetError, MissingExtraError
+from gaitstream.fleet.ray_ports import describe_exposed
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -86,6 +87,12 @@ class WorkerActor:
     def pid(self) -> int:
         """Of the worker."""
         return self._process.pid
+
+    def exposed(self, node: str) -> str | None:
+        """What to tell the user of Ray's ports on this machine; see `describe_exposed`."""
+        import ray
+
+        return describe_exposed(node, str(ray.util.get_node_ip_address()))
 
     def stop(self) -> None:
         """End the worker in order; its cameras are free when this returns."""
@@ -155,6 +162,15 @@ class RayCluster:
         for name, actor in asked:
             self._await(name, actor)
             yield name
+
+    def exposed(self) -> Iterator[str]:
+        """What to tell the user of nodes on which other networks reach Ray, too."""
+        for node in self.nodes():
+            # Nodes without a worker tell nothing, nor do workers of an older release.
+            with suppress(ValueError, AttributeError, self._ray.exceptions.RayError):
+                actor = self._ray.get_actor(worker_name(node, 0), namespace=NAMESPACE)
+                if told := self._ray.get(actor.exposed.remote(node.name), timeout=STOP_S):
+                    yield told
 
     def stop(self) -> Iterator[str]:
         """End all workers in order; yields their names."""

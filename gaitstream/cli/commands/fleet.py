@@ -71,8 +71,11 @@ def up(args: argparse.Namespace) -> int:
         )
     if args.address is not None:
         options = WorkerOptions(url, config.fleet.key, args.listen, args.state, args.insecure)
-        for name in RayCluster(args.address).start(config.fleet, options):
+        cluster = RayCluster(args.address)
+        for name in cluster.start(config.fleet, options):
             print(f"worker {name}")
+        for told in cluster.exposed():
+            print(told, file=sys.stderr)
     database.close()
     return 0
 
