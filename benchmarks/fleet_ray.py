@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -28,7 +26,7 @@ import numpy as np
 import yaml
 
 from benchmarks.fleet_chaos import Listener, Outage, judge
-from benchmarks.ray_cluster import NODES, ROOT, WiredCluster, read_words
+from benchmarks.ray_cluster import NODES, ROOT, WiredCluster, kill_worker
 from gaitstream.errors import FleetError
 from gaitstream.events import GalleryChanged
 from gaitstream.fleet.database import FleetDatabase
@@ -247,14 +245,6 @@ def gallery_s(listener: Listener, added: float) -> list[float]:
             if added - 1 < at < added + 30:
                 first.setdefault(one.publisher, round(at - added, 2))
     return sorted(first.values())
-
-
-def kill_worker(node: str, folder: Path) -> None:
-    """SIGKILL to the worker process of a node, and to nothing else."""
-    for process in Path("/proc").glob("[0-9]*"):
-        words = read_words(int(process.name))
-        if node.encode() in words and b"worker" in words and str(folder / f"{node}-0").encode() in words:
-            os.kill(int(process.name), signal.SIGKILL)
 
 
 def main() -> int:

@@ -13,6 +13,8 @@ from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.status import FleetStatus, read_status
 
 LOOK_S = 0.25
+STOPPED_S = 10.0
+"""Between two looks; a database that does not answer is given up after two."""
 
 
 class FleetWatch:
@@ -46,7 +48,11 @@ class FleetWatch:
         self._database.close()
 
     def _look(self) -> None:
+        looked_s = time.monotonic()
         while not self._stop.wait(LOOK_S):
+            if time.monotonic() - looked_s > STOPPED_S:
+                self.possible_s = time.monotonic()  # this machine stood still, and with it all workers
+            looked_s = time.monotonic()
             with contextlib.suppress(FleetError):
                 self._note(read_status(self._database))
 

@@ -20,13 +20,9 @@ from benchmarks.fleet_chaos import Wire
 
 ROOT = Path(__file__).parents[1]
 COMMAND_S = 300.0
+START_S = 60.0
 NODES = ("node-1", "node-2", "node-3", "node-4")
-SMALL = (
-    "--num-cpus=2",
-    "--disable-usage-stats",
-    "--object-store-memory=80000000",
-    "--include-dashboard=false",
-)
+SMALL = ("--num-cpus=2", "--disable-usage-stats", "--object-store-memory=80000000")
 
 
 class RayNodes:
@@ -63,6 +59,18 @@ class RayNodes:
         """Start another node at an address of this machine; also again."""
         self._ray(name, (f"--address={self.address}", f"--node-ip-address={address}"), environment)
 
+    def await_start(self, name: str) -> None:
+        """Wait until a node is part of the cluster.
+
+        Raises:
+            TimeoutError: it is not, or it gave up.
+        """
+        deadline_s = time.monotonic() + START_S
+        while b"Ray runtime started" not in (self._folder / f"{name}.log").read_bytes():
+            if time.monotonic() > deadline_s or not self.running(name):
+                raise TimeoutError((self._folder / f"{name}.log").read_text())
+            time.sleep(0.1)
+
     def running(self, name: str) -> bool:
         """Whether a node has not given up."""
         return self._groups[name].poll() is None
@@ -78,11 +86,13 @@ class RayNodes:
                 os.kill(pid, signal.SIGKILL)
         self._groups[name].wait()
 
-    def gaitstream(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def gaitstream(
+        self, *words: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of the product on this cluster."""
         return subprocess.run(
-            [sys.executable, "-m", "gaitstream", *words], env=self.environment, capture_output=True,
-            text=True, check=False, timeout=COMMAND_S,
+            [sys.executable, "-m", "gaitstream", *words], env=environment or self.environment,
+            capture_output=True, text=True, check=False, timeout=COMMAND_S,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -93,7 +103,7 @@ class RayNodes:
 
     def spawn(self, name: str, words: list[str], environment: Mapping[str, str] = {}) -> None:
         """Start a process of the cluster."""
-        with (self._folder / f"{name}.log").open("ab") as log:
+        with (self._folder / f"{name}.log").open("wb") as log:
             self._groups[name] = subprocess.Popen(
                 words, env={**self.environment, **environment}, stdout=log, stderr=log,
                 start_new_session=True, cwd=self._folder,
@@ -151,6 +161,17 @@ class WiredCluster(RayNodes):
         for name in NODES:
             if not self.running(name):
                 self.start_again(name)
+
+
+def kill_worker(node: str, state: Path) -> bool:
+    """SIGKILL to the worker process of a node with its journal in `state`; whether there was one."""
+    killed = False
+    for process in Path("/proc").glob("[0-9]*"):
+        words = read_words(int(process.name))
+        if node.encode() in words and b"worker" in words and str(state / f"{node}-0").encode() in words:
+            os.kill(int(process.name), signal.SIGKILL)
+            killed = True
+    return killed
 
 
 def read_words(pid: int) -> list[bytes]:

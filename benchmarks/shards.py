@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import secrets
 import statistics
 import tempfile
 import time
@@ -43,6 +45,7 @@ def main() -> None:
         probes = list(probes_of(2 * BATCH, args.persons))
         with Keeper(path, [MODEL], "none") as keeper:
             whole, expected = _measure("one process", keeper.people(), probes, args.repeats)
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         places = [ShardPlace(path, "none", (MODEL,), number, args.shards) for number in range(args.shards)]
         started_s = time.perf_counter()

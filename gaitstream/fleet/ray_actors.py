@@ -92,7 +92,8 @@ class WorkerActor:
         """What to tell the user of Ray's ports on this machine; see `describe_exposed`."""
         import ray
 
-        return describe_exposed(node, str(ray.util.get_node_ip_address()))
+        ray_util: Any = ray.util
+        return describe_exposed(node, ray_util.get_node_ip_address())
 
     def stop(self) -> None:
         """End the worker in order; its cameras are free when this returns."""

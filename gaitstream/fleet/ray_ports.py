@@ -1,7 +1,7 @@
 """Which of Ray's ports networks reach that the cluster does not use.
 
-Ray's servers listen on every interface of their machine, whatever `--node-ip-address` says. Where the machine,
-or its container, has one, that is the one; where it has more, a firewall has to close the others.
+Ray's servers listen on every interface of their machine, whatever `--node-ip-address` says. Where the
+machine, or its container, has one, that is the one; where it has more, a firewall has to close the others.
 """
 
 from __future__ import annotations

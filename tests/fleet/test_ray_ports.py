@@ -15,6 +15,7 @@ from gaitstream.fleet import ray_ports
 from gaitstream.fleet.ray_ports import RayPort, describe_exposed, other_interfaces
 
 APART = ("unshare", "-rn")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 PAGE = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
 LISTEN = "import socket, time; s = socket.create_server(('0.0.0.0', 6400)); print(flush=True); time.sleep(60)"
 TRY = "import socket, sys; socket.create_connection((sys.argv[1], 6400), 1)"
@@ -41,7 +42,7 @@ knock 10.9.0.1; knock 10.8.0.1
 
 def test_the_firewall_of_the_documentation_leaves_the_ports_open_on_one_interface(tmp_path: Path) -> None:
     for tool in ("nft", "ip", "nsenter"):
-        if shutil.which(tool) is None:
+        if shutil.which(tool, path=PATH) is None:
             pytest.skip(f"no {tool} here: apt-get install nftables iproute2 util-linux")
     if subprocess.run(
         ["unshare", "-rn", "nft", "list", "ruleset"], capture_output=True, check=False
@@ -49,7 +50,13 @@ def test_the_firewall_of_the_documentation_leaves_the_ports_open_on_one_interfac
         pytest.skip("this machine allows no network namespace with a firewall")
     (rules,) = re.findall(r"```nft\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "rules").write_text(rules)
-    words = {"PYTHON": sys.executable, "LISTEN": LISTEN, "TRY": TRY, "RULES": str(tmp_path / "rules")}
+    words = {
+        "PATH": PATH,
+        "PYTHON": sys.executable,
+        "LISTEN": LISTEN,
+        "TRY": TRY,
+        "RULES": str(tmp_path / "rules"),
+    }
     done = subprocess.run(
         [*APART, "bash", "-c", STREETS], env={**os.environ, **words},
         capture_output=True, text=True, check=False, timeout=50,
