@@ -80,7 +80,7 @@ def install(wheel: Path, folder: Path, keep: Collection[str] | None = None) -> P
     subprocess.run([*pip, wheel], check=True)
     [packages] = folder.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
-    for path in (packages / "gaitstream" / "kernels" / "prebuilt").iterdir():
+    for path in packages.glob("gaitstream/kernels/prebuilt/*"):
         if keep is not None and path.name not in keep:
             path.unlink()
     return python

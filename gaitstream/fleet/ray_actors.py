@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.config.fleet import Fleet
-from gaitstream.errors import FleetError, MissingExtraError
+from gaitstream.errors import FleetError
 from gaitstream.fleet.ray_ports import describe_exposed
+from gaitstream.gallery.ray_loading import load_ray
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -124,13 +125,7 @@ class RayCluster:
     """
 
     def __init__(self, address: str) -> None:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingExtraError("ray", "cluster", "a fleet on Ray") from error
-        self._ray: Any = ray
+        self._ray = ray = load_ray("a fleet on Ray", FleetError)
         if not _has_token():
             raise FleetError(TOKEN_HELP)
         try:

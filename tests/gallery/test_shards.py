@@ -26,6 +26,7 @@ from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, rank
 
 pytestmark = pytest.mark.slow
+os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is loaded
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'gaitstream[cluster]'")
 SHAPE = (4, 64)
 PRINT = "0" * 64
@@ -64,7 +65,6 @@ def halls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halls]:
         gallery.enroll_many(crowd())
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("RAY_ADDRESS", raising=False)  # a cluster of this test's own
-        environment.setenv("RAY_AUTH_MODE", "token")
         environment.setenv("RAY_AUTH_TOKEN", "a-token-for-this-test-alone-0123456789")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         places = [ShardPlace(path, "none", ("gait",), number, SHARDS) for number in range(SHARDS)]
