@@ -26,6 +26,7 @@ import numpy as np
 import yaml
 
 from benchmarks.fleet_chaos import Listener, Outage, judge
+from benchmarks.fleet_watch import read_leases, taken_anew
 from benchmarks.ray_cluster import NODES, ROOT, WiredCluster, kill_worker
 from gaitstream.errors import FleetError
 from gaitstream.events import GalleryChanged
@@ -101,21 +102,6 @@ class Scene:
             time.sleep(0.2)
         raise TimeoutError(f"not within {patience_s} s: {read_status(self.database)}")
 
-    def leases(self, node: str | None) -> dict[str, int]:
-        """Token by camera, of a node or of all."""
-        return dict(
-            self.database.rows(
-                "SELECT c.id, c.token FROM fleet.camera c JOIN fleet.worker w ON w.id = c.worker "
-                "WHERE %s::text IS NULL OR w.node = %s",
-                (node, node),
-            )
-        )
-
-    def taken_anew(self, before: dict[str, int]) -> bool:
-        """Whether somebody has taken each of these cameras since."""
-        now = self.leases(None)
-        return all(now.get(camera, 0) > token for camera, token in before.items())
-
     def lose_database(self, server: PostgresServer, seconds: float) -> Outage:
         """Kill the server and bring it back."""
         begin = time.time()
@@ -166,7 +152,7 @@ class Attacks:
         if attack == "head":
             self._cluster.kill_head(10)
             time.sleep(15)
-        held = self._scene.leases(None if attack == "database" else victim)
+        held = read_leases(self._scene.database, None if attack == "database" else victim)
         began_s = time.monotonic()
         if attack == "node":
             self._cluster.kill(victim)
@@ -177,7 +163,7 @@ class Attacks:
             began_s = time.monotonic()
         else:
             kill_worker(victim, self._scene.folder)  # after the head was away, Ray must still start it again
-        self._scene.wait(lambda _: self._scene.taken_anew(held), 60)
+        self._scene.wait(lambda _: taken_anew(self._scene.database, held), 60)
         self.orphaned_s[attack] = round(time.monotonic() - began_s, 1)
         if attack == "node":
             self._cluster.start_again(victim)

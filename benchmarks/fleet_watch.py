@@ -64,3 +64,20 @@ class FleetWatch:
             if self._held.get(camera, kind) != kind:
                 self.moves[f"{self._held[camera]} to {kind}"] += 1
         self._held |= now
+
+
+def read_leases(database: FleetDatabase, node: str | None = None) -> dict[str, int]:
+    """Token by camera, of a node or of all."""
+    return dict(
+        database.rows(
+            "SELECT c.id, c.token FROM fleet.camera c JOIN fleet.worker w ON w.id = c.worker "
+            "WHERE %s::text IS NULL OR w.node = %s",
+            (node, node),
+        )
+    )
+
+
+def taken_anew(database: FleetDatabase, before: dict[str, int]) -> bool:
+    """Whether somebody has taken each of these cameras since."""
+    now = read_leases(database)
+    return all(now.get(camera, 0) > token for camera, token in before.items())
