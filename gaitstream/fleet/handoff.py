@@ -182,6 +182,8 @@ class HandOff:
         if before is not None:
             transit_s = (track.first_ns - before.last_ns) / S
             expected = self.transit.log_ratio(before.camera, track.camera, transit_s) * before.confidence
+            if before.camera == track.camera:
+                expected = max(expected, 0.0)  # tracks break: that is nothing against who was just here
         return min(max(expected - _ELSEWHERE * elsewhere, _LEAST_TRANSIT), _MOST_TRANSIT)
 
     def _before(self, track: SiteTrack, sightings: Iterable[SiteTrack]) -> SiteTrack | None:
