@@ -80,5 +80,6 @@ def _ray_name(pid: int) -> str | None:
     title = words[0] if words else ""
     if title.startswith("ray::"):
         return title.split()[0].partition(".")[0]  # without the call that is under way
-    programs = [Path(word) for word in words[:4] if "/ray/" in word and not word.startswith("-")]
-    return programs[0].name if programs else None
+    modules = [word for word in words[:4] if word.startswith("ray.")]
+    programs = [Path(word).name for word in words[:4] if "/ray/" in word and not word.startswith("-")]
+    return next(iter([*modules, *programs]), None)
