@@ -107,6 +107,7 @@ class SideBySide:
         self._nodes = [self._node(release, number) for release in releases[:2] for number in (1, 2)]
         self._away: list[Outage] = []
         self._watch: FleetWatch | None = None
+        self._collector: subprocess.Popen[bytes] | None = None
         self._orphaned_s = 0.0
         self.actions: Counter[str] = Counter()
 
@@ -118,7 +119,7 @@ class SideBySide:
         self._await(self._complete(2))
         listener, watch = Listener(self._url), FleetWatch(self._url, release_of)
         self._watch = watch
-        collector = self._start_collector()
+        self._collector = self._start_collector()
         for node in self._nodes[2:]:
             node.start()
         self._await(self._complete(4))
@@ -127,8 +128,7 @@ class SideBySide:
         SiteStore(self._database, "none").stop()  # workers stay and serve what they said
         time.sleep(4 * BEAT_S)
         listener.close()
-        collector.terminate()
-        collector.wait()
+        self._end_collector()
         watch.close()
         for node in self._nodes:
             node.stop()
@@ -137,6 +137,7 @@ class SideBySide:
 
     def close(self) -> None:
         """End everything."""
+        self._end_collector()
         for node in self._nodes:
             node.kill()
         self._database.close()
@@ -229,6 +230,11 @@ class SideBySide:
         words = self._old.command("fleet", "collect", "--journal", str(self._folder / "collected"))
         with (self._folder / "collect.log").open("ab") as log:
             return subprocess.Popen(words, stdout=log, stderr=log)
+
+    def _end_collector(self) -> None:
+        if self._collector is not None:
+            self._collector.terminate()
+            self._collector.wait()
 
     def _told(self, release: Release, *words: str) -> None:
         done = release.run(*words)

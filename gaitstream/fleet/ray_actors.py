@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gaitstream.config.fleet import Fleet
 from gaitstream.errors import FleetError
 from gaitstream.fleet.ray_ports import describe_exposed
-from gaitstream.gallery.ray_loading import load_ray
+from gaitstream.gallery.ray_loading import TOKEN_HELP, load_ray, refuse_open_nodes
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -34,11 +34,6 @@ STOP_S = 20.0
 PAUSES_S = {2: 30.0, 3: 30.0}
 """How long an actor waits before it ends after a worker, by exit code: a wrong configuration stays wrong."""
 PAUSE_S = 1.0
-TOKEN_HELP = (
-    "a Ray cluster without tokens lets everybody who reaches its ports run programs: start every node with "
-    "RAY_AUTH_MODE=token and the token in ~/.ray/auth_token ('ray get-auth-token --generate' makes one) or "
-    "RAY_AUTH_TOKEN, and have the same here"
-)
 
 
 @dataclass(frozen=True)
@@ -77,8 +72,6 @@ class WorkerActor:
     """Runs one worker process; lives on the worker's node."""
 
     def __init__(self, words: list[str], url: str) -> None:
-        if os.environ.get("RAY_AUTH_MODE") != "token":
-            raise RuntimeError(TOKEN_HELP)
         environment = {**os.environ, "GAITSTREAM_FLEET": url}
         environment.pop("OMP_NUM_THREADS", None)  # Ray's guess, not the user's wish
         self._process = subprocess.Popen([sys.executable, "-m", "gaitstream", *words], env=environment)
@@ -150,6 +143,7 @@ class RayCluster:
         Raises:
             FleetError: a worker cannot be started.
         """
+        refuse_open_nodes(self._ray, FleetError)
         asked = [
             (worker_name(node, slot), self._create(node, slot, fleet, options))
             for node in self.nodes()
@@ -197,9 +191,6 @@ class RayCluster:
         try:
             self._ray.get(actor.pid.remote(), timeout=START_S)
         except self._ray.exceptions.RayError as error:
-            if TOKEN_HELP in str(error):
-                self._ray.kill(actor, no_restart=True)
-                raise FleetError(TOKEN_HELP) from None
             raise FleetError(
                 f"Ray does not start {name} ({str(error).splitlines()[0]}); see 'ray status', and fleet.gpus"
             ) from error

@@ -1,4 +1,4 @@
-"""How everything here loads Ray: in the mode in which it sends a token, and asks for one."""
+"""How everything here uses Ray: with tokens, or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 
 from gaitstream.errors import GaitstreamError, MissingExtraError
 
+TOKEN_HELP = (
+    "a Ray cluster without tokens lets everybody who reaches its ports run programs: start every node with "
+    "RAY_AUTH_MODE=token and the token in ~/.ray/auth_token ('ray get-auth-token --generate' makes one) or "
+    "RAY_AUTH_TOKEN, and have the same here"
+)
+ANSWER_S = 60.0
+"""How long Ray may take to start a process on a node that is there."""
 _MODE = "RAY_AUTH_MODE"
 
 
@@ -32,3 +39,25 @@ def load_ray(what_for: str, error: type[GaitstreamError]) -> Any:
     except ImportError as missing:
         raise MissingExtraError("ray", "cluster", what_for) from missing
     return ray
+
+
+def refuse_open_nodes(ray: Any, error: type[GaitstreamError]) -> None:
+    """Ask every node of the cluster that was joined whether it asks for tokens, before it is told a secret.
+
+    Args:
+        ray: the module.
+        error: raised where one does not, or does not answer.
+    """
+    mode = ray.remote(num_cpus=0, max_retries=0)(_mode_here)
+    pins = [f"node:{node['NodeManagerAddress']}" for node in ray.nodes() if node["Alive"]]
+    asked = [mode.options(resources={pin: 0.001}).remote() for pin in pins]
+    try:
+        found = ray.get(asked, timeout=ANSWER_S)
+    except ray.exceptions.RayError as away:
+        raise error(f"a node of the Ray cluster does not answer ({away}); see 'ray status'") from away
+    if any(one != "token" for one in found):
+        raise error(TOKEN_HELP)
+
+
+def _mode_here() -> str | None:
+    return os.environ.get(_MODE)

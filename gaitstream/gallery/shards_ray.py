@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from gaitstream.errors import GalleryError
-from gaitstream.gallery.ray_loading import load_ray
+from gaitstream.gallery.ray_loading import TOKEN_HELP, load_ray, refuse_open_nodes
 from gaitstream.gallery.shards import Answer, ShardedPeople
 from gaitstream.gallery.shards_server import ShardPlace, ShardServer
 
@@ -30,7 +30,7 @@ def connect(address: str) -> None:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        GalleryError: nobody answers there.
+        GalleryError: nobody answers there, or a node asks for no token.
     """
     ray = _ray()
     if ray.is_initialized():
@@ -39,9 +39,9 @@ def connect(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise GalleryError(
-            f"no Ray cluster lets this process in at {address} ({str(error).splitlines()[0]}); it takes 'ray "
-            "start' with RAY_AUTH_MODE=token, and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN here"
+            f"no Ray cluster lets this process in at {address} ({str(error).splitlines()[0]}); {TOKEN_HELP}"
         ) from error
+    refuse_open_nodes(ray, GalleryError)
 
 
 def start_shards(places: Sequence[ShardPlace], replicas: int = 1) -> ShardedPeople:

@@ -189,6 +189,22 @@ def test_a_killed_worker_is_started_again_and_all_end_in_order(fleet: Fleet) -> 
     database.close()
 
 
+@pytest.mark.slow
+def test_a_cluster_without_tokens_is_given_nothing(fleet_url: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="a fleet on Ray needs the extra [cluster]")
+    nodes = RayNodes(tmp_path, fleet_url)
+    try:
+        nodes.start_head("open", environment={"RAY_AUTH_MODE": "disabled"})
+        nodes.await_start("open")
+        done = nodes.gaitstream(
+            "fleet", "up", "--cameras", str(write_site(tmp_path)), "--address", nodes.address
+        )
+    finally:
+        nodes.close()
+    assert (done.returncode, "worker" in done.stdout) == (1, False)
+    assert "lets everybody who reaches its ports run programs" in done.stderr
+
+
 def test_without_a_token_nothing_is_connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="a fleet on Ray needs the extra [cluster]")
     from gaitstream.fleet.ray_actors import RayCluster
