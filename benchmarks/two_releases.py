@@ -275,11 +275,13 @@ def main() -> int:
     parser.add_argument("--old", required=True, metavar="REVISION", help="of this repository")
     parser.add_argument("--minutes", type=float, default=60.0, help="that both run side by side")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="keep what it writes (default: a temporary one)")
     args = parser.parse_args()
     os.environ.pop("PYTHONPATH", None)  # each release finds its own package, and not that of this folder
     os.environ["PYTHONSAFEPATH"] = "1"
-    with tempfile.TemporaryDirectory(prefix="gaitstream-releases-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="gaitstream-releases-") as temporary:
+        folder = args.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         both = SideBySide(folder, install_releases(args.old, folder), args.seed)
         try:
             report = both.run(args.minutes)
