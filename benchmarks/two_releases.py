@@ -108,6 +108,7 @@ class SideBySide:
         self._away: list[Outage] = []
         self._watch: FleetWatch | None = None
         self._collector: subprocess.Popen[bytes] | None = None
+        self._killed: DemoNode | None = None
         self._orphaned_s = 0.0
         self.actions: Counter[str] = Counter()
 
@@ -159,9 +160,10 @@ class SideBySide:
         """It is started again when the others have its cameras."""
         node = self._random.choice(self._nodes)
         held = read_leases(self._database, node.name)
+        self._killed = node
         node.kill()
         self._await_anew(held)
-        node.start()
+        self._killed = None
 
     def _drain_node(self) -> None:
         """By the other release's command line."""
@@ -250,6 +252,9 @@ class SideBySide:
     def _await(self, reached: Callable[[FleetStatus], bool]) -> None:
         deadline_s = time.monotonic() + START_S
         while True:
+            for node in self._nodes:
+                if node.ended and node is not self._killed:
+                    node.start()  # as systemd would: a worker that starts while the database is away ends
             with contextlib.suppress(FleetError):
                 if reached(status := read_status(self._database)):
                     return

@@ -79,6 +79,11 @@ class DemoNode:
         with (self._folder / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(self._words, env=self._environment, stdout=log, stderr=log)
 
+    @property
+    def ended(self) -> bool:
+        """Whether its worker ended, by itself or killed."""
+        return self._process is not None and self._process.poll() is not None
+
     def kill(self) -> None:
         """As a power failure would."""
         self._end(signal.SIGKILL)
