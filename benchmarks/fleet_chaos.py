@@ -54,13 +54,21 @@ Outage = tuple[float, float]
 
 
 class Wire:
-    """A TCP connection to the database that can be cut: what is sent then goes nowhere, silently."""
+    """A TCP connection to the database that can be cut: what is sent then goes nowhere, silently.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: of the database, on 127.0.0.1.
+        address: where the wire begins; port 0 takes a free one.
+
+    Attributes:
+        port: where it begins.
+    """
+
+    def __init__(self, port: int, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._to = port
         self._whole = threading.Event()
         self._whole.set()
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(address)
         self.port = self._server.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -4,23 +4,16 @@ python -m benchmarks.fleet_ray [--cameras 24] [--fps 0.5] [--outage 30] [--seed 
 
 A head that only keeps Ray's books (in a Redis, so that it survives) and four nodes, each a `ray start` of
 its own on this machine, with tokens; `gaitstream fleet up` starts their workers. Killed are a worker, a whole
-node, the head, and the database for a while; in between somebody is added to the gallery. Afterwards all
-journals and what one subscriber received are held against each other, as in `fleet_chaos.py`, whose checks
-these are.
+node, the head, and the database for a while, and a node is cut off from the database; in between somebody is
+added to the gallery. Afterwards all journals and what one subscriber received are held against each other, as
+in `fleet_chaos.py`, whose checks these are.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import random
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +26,8 @@ import numpy as np
 import yaml
 
 from benchmarks.fleet_chaos import Listener, Outage, judge
+from benchmarks.fleet_watch import read_leases, taken_anew
+from benchmarks.ray_cluster import NODES, ROOT, WiredCluster, kill_worker
 from gaitstream.errors import FleetError
 from gaitstream.events import GalleryChanged
 from gaitstream.fleet.database import FleetDatabase
@@ -44,95 +39,10 @@ from gaitstream.gallery import Gallery
 from gaitstream.gallery.keys import make_key_file
 from gaitstream.models.bundle import Bundle
 
-ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "gaitstream" / "zoo" / "demo" / "gaitheat"
-NODES = ("node-1", "node-2", "node-3", "node-4")
+ATTACKS = ("worker", "node", "head", "database", "partition")
 START_S = 300.0
 MOST_GALLERY_S = 2.0
-
-
-class Cluster:
-    """Redis, the head and the nodes, each in a process group of its own that can be killed.
-
-    Args:
-        folder: of everything they write.
-        url: of the fleet's database.
-    """
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self._folder = folder
-        redis, self.port = free_port(), free_port()
-        password = secrets.token_hex(8)
-        self._groups: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = {
-            **os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "PYTHONPATH": str(ROOT), "GAITSTREAM_FLEET": url, "RAY_TMPDIR": f"/tmp/gsray{os.getpid()}",
-        }  # fmt: skip
-        Path(self.environment["RAY_TMPDIR"]).mkdir(exist_ok=True)
-        words = ["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--requirepass", password]
-        self._spawn("redis", words, {})
-        self._head_environment = {"RAY_REDIS_ADDRESS": f"127.0.0.1:{redis}"}
-        self._head_words = [f"--redis-password={password}"]
-        time.sleep(1)
-
-    def start_head(self) -> None:
-        """With Ray's books in Redis."""
-        words = ["--head", f"--port={self.port}", "--node-name=head", "--include-dashboard=false"]
-        self._ray("head", [*words, *self._head_words], self._head_environment)
-
-    def start_node(self, name: str) -> None:
-        """Also again, at the same address."""
-        number = NODES.index(name) + 2
-        self._ray(name, [f"--address=127.0.0.1:{self.port}", f"--node-name={name}",
-                         f"--node-ip-address=127.0.0.{number}"], {})  # fmt: skip
-
-    def kill_head(self, away_s: float) -> None:
-        """End it, and bring its server back: `ray start` refuses to where nodes are on the same machine."""
-        head = self._groups["head"].pid
-        (server,) = [pid for pid in children_of(head) if b"gcs_server" in read_words(pid)[0]]
-        words = [word.decode() for word in read_words(server) if word]
-        self.kill("head")
-        time.sleep(away_s)
-        self._spawn("head", words, self._head_environment)
-
-    def start_missing(self) -> None:
-        """Nodes that gave up: Ray does when a start takes half a minute, as on a busy machine."""
-        for name in NODES:
-            if self._groups[name].poll() is not None:
-                self.start_node(name)
-
-    def kill(self, name: str) -> None:
-        """As a power failure would: the node's every process, workers too."""
-        process = self._groups[name]
-        for pid in [process.pid, *children_of(process.pid)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-
-    def gaitstream(self, *words: str) -> str:
-        """What a command of the product says, on this cluster; its errors go to standard error."""
-        return subprocess.run(
-            [sys.executable, "-m", "gaitstream", *words], env=self.environment, stdout=subprocess.PIPE,
-            text=True, check=False, timeout=START_S,
-        ).stdout  # fmt: skip
-
-    def close(self) -> None:
-        """End everything."""
-        for name in reversed(list(self._groups)):
-            self.kill(name)
-        shutil.rmtree(self.environment["RAY_TMPDIR"], ignore_errors=True)
-
-    def _ray(self, name: str, words: list[str], environment: dict[str, str]) -> None:
-        ray = str(Path(sys.executable).with_name("ray"))
-        common = ["--block", "--num-cpus=2", "--disable-usage-stats", "--object-store-memory=80000000"]
-        self._spawn(name, [ray, "start", *words, *common], environment)
-
-    def _spawn(self, name: str, words: list[str], environment: dict[str, str]) -> None:
-        with (self._folder / f"{name}.log").open("ab") as log:
-            self._groups[name] = subprocess.Popen(
-                words, env={**self.environment, **environment} if hasattr(self, "environment") else None,
-                stdout=log, stderr=log, start_new_session=True, cwd=self._folder,
-            )  # fmt: skip
 
 
 class Scene:
@@ -192,21 +102,6 @@ class Scene:
             time.sleep(0.2)
         raise TimeoutError(f"not within {patience_s} s: {read_status(self.database)}")
 
-    def leases(self, node: str | None) -> dict[str, int]:
-        """Token by camera, of a node or of all."""
-        return dict(
-            self.database.rows(
-                "SELECT c.id, c.token FROM fleet.camera c JOIN fleet.worker w ON w.id = c.worker "
-                "WHERE %s::text IS NULL OR w.node = %s",
-                (node, node),
-            )
-        )
-
-    def taken_anew(self, before: dict[str, int]) -> bool:
-        """Whether somebody has taken each of these cameras since."""
-        now = self.leases(None)
-        return all(now.get(camera, 0) > token for camera, token in before.items())
-
     def lose_database(self, server: PostgresServer, seconds: float) -> Outage:
         """Kill the server and bring it back."""
         begin = time.time()
@@ -227,7 +122,7 @@ class Scene:
 
 
 class Attacks:
-    """What is killed, and how long its cameras were without a worker.
+    """What is killed or cut off, and how long its cameras were without a worker.
 
     Attributes:
         orphaned_s: by attack, until all cameras that it concerned were taken anew.
@@ -236,7 +131,12 @@ class Attacks:
     """
 
     def __init__(
-        self, scene: Scene, cluster: Cluster, server: PostgresServer, outage_s: float, chance: random.Random
+        self,
+        scene: Scene,
+        cluster: WiredCluster,
+        server: PostgresServer,
+        outage_s: float,
+        chance: random.Random,
     ) -> None:
         self.orphaned_s: dict[str, float] = {}
         self.all_there_s: dict[str, float] = {}
@@ -252,36 +152,37 @@ class Attacks:
         if attack == "head":
             self._cluster.kill_head(10)
             time.sleep(15)
-        held = self._scene.leases(None if attack == "database" else victim)
+        held = read_leases(self._scene.database, None if attack == "database" else victim)
         began_s = time.monotonic()
         if attack == "node":
             self._cluster.kill(victim)
+        elif attack == "partition":
+            self._cluster.wires[victim].cut()
         elif attack == "database":
             self.outages.append(self._scene.lose_database(self._server, self._outage_s))
             began_s = time.monotonic()
         else:
             kill_worker(victim, self._scene.folder)  # after the head was away, Ray must still start it again
-        self._scene.wait(lambda _: self._scene.taken_anew(held), 60)
+        self._scene.wait(lambda _: taken_anew(self._scene.database, held), 60)
         self.orphaned_s[attack] = round(time.monotonic() - began_s, 1)
         if attack == "node":
-            self._cluster.start_node(victim)
+            self._cluster.start_again(victim)
             time.sleep(35)
+        self._cluster.wires[victim].mend()
         self._cluster.start_missing()
         self.all_there_s[attack] = round(self._scene.wait(self._scene.complete(), START_S), 1)
 
 
-def start_workers(cluster: Cluster, scene: Scene) -> None:
+def start_workers(cluster: WiredCluster, scene: Scene) -> None:
     """The head, the nodes, and `gaitstream fleet up` until every node has its worker."""
-    cluster.start_head()
-    time.sleep(8)
-    for name in NODES:
-        cluster.start_node(name)
-        time.sleep(8)  # side by side they take longer
-    up = ("fleet", "up", "--cameras", str(scene.path), "--address", f"127.0.0.1:{cluster.port}")
-    while (told := cluster.gaitstream(*up, "--state", str(scene.folder))).count("worker-") < len(NODES):
+    cluster.start()
+    where = ("--address", cluster.address, "--state", str(scene.folder))
+    up = ("fleet", "up", "--cameras", str(scene.path), *where)
+    while (told := cluster.gaitstream(*up)).stdout.count("worker-") < len(NODES):
+        print(told.stderr, file=sys.stderr)
         cluster.start_missing()
         time.sleep(5)
-    print(told, file=sys.stderr)
+    print(told.stdout, told.stderr, file=sys.stderr)
     scene.wait(scene.complete(), START_S)
 
 
@@ -290,14 +191,14 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
     chance = random.Random(seed)
     server = PostgresServer(connections=80)
     scene = Scene(folder, server, cameras, fps)
-    cluster = Cluster(folder, scene.url)
+    cluster = WiredCluster(folder, scene.url)
     attacks = Attacks(scene, cluster, server, outage_s, chance)
     try:
         start_workers(cluster, scene)
         listener = Listener(scene.url)
         added = [scene.add_person()]
         time.sleep(5)
-        for attack in chance.sample(["worker", "node", "head", "database"], 4):
+        for attack in chance.sample(ATTACKS, len(ATTACKS)):
             attacks.strike(attack)
         added.append(scene.add_person())
         time.sleep(5)
@@ -307,7 +208,7 @@ def run(folder: Path, cameras: int, fps: float, outage_s: float, seed: int) -> d
         outcome = judge([folder / f"{name}-0" for name in NODES], listener.received, attacks.outages)
         # These cameras are often silent for longer: the leases tell how long they were orphaned.
         outcome = replace(outcome, orphaned_s=max(attacks.orphaned_s.values()))
-        cluster.gaitstream("fleet", "down", "--address", f"127.0.0.1:{cluster.port}")
+        cluster.gaitstream("fleet", "down", "--address", cluster.address)
         late = [gallery_s(listener, at) for at in added]
         heard = all(len(one) == len(NODES) and max(one) <= MOST_GALLERY_S for one in late)
         return {
@@ -330,44 +231,6 @@ def gallery_s(listener: Listener, added: float) -> list[float]:
             if added - 1 < at < added + 30:
                 first.setdefault(one.publisher, round(at - added, 2))
     return sorted(first.values())
-
-
-def kill_worker(node: str, folder: Path) -> None:
-    """SIGKILL to the worker process of a node, and to nothing else."""
-    for process in Path("/proc").glob("[0-9]*"):
-        words = read_words(int(process.name))
-        if node.encode() in words and b"worker" in words and str(folder / f"{node}-0").encode() in words:
-            os.kill(int(process.name), signal.SIGKILL)
-
-
-def read_words(pid: int) -> list[bytes]:
-    """Command line of a process; one empty word when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return [b""]
-
-
-def children_of(pid: int) -> list[int]:
-    """Process ids of all descendants."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = (line.split() for line in listed.splitlines())
-    parents = {int(child): int(parent) for child, parent in pairs}
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        parent = waiting.pop()
-        below = [child for child, above in parents.items() if above == parent]
-        found += below
-        waiting += below
-    return found
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> int:

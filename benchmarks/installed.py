@@ -55,11 +55,11 @@ class Place:
         return msgspec.json.decode(done.stdout, type=Measured)
 
 
-def build_wheel(out: Path, kernels: str = "cpu") -> Path:
-    """Make the wheel of this checkout with `kernels` in it, see hatch_build.py; needs hatchling here."""
+def build_wheel(out: Path, kernels: str = "cpu", source: Path = ROOT) -> Path:
+    """Make the wheel of a checkout with `kernels` in it, see hatch_build.py; needs hatchling here."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"]
     environment = os.environ | {"GAITSTREAM_WHEEL_KERNELS": kernels}
-    subprocess.run([*pip, "--wheel-dir", out, ROOT], env=environment, check=True)
+    subprocess.run([*pip, "--wheel-dir", out, source], env=environment, check=True)
     return next(out.glob("gaitstream-*.whl"))
 
 
@@ -80,7 +80,7 @@ def install(wheel: Path, folder: Path, keep: Collection[str] | None = None) -> P
     subprocess.run([*pip, wheel], check=True)
     [packages] = folder.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
-    for path in (packages / "gaitstream" / "kernels" / "prebuilt").iterdir():
+    for path in packages.glob("gaitstream/kernels/prebuilt/*"):
         if keep is not None and path.name not in keep:
             path.unlink()
     return python

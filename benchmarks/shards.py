@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import secrets
 import statistics
 import tempfile
 import time
@@ -14,14 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import ray
 
 from gaitstream.bench.crowd import BATCH, TEMPLATES_EACH, Floats, blocks, people_of, probes_of
 from gaitstream.bench.gallery import MODEL, PRINT
+from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import People
+from gaitstream.gallery.ray_loading import load_ray
 from gaitstream.gallery.shards_ray import start_shards, stop_shards
 from gaitstream.gallery.shards_server import ShardPlace
 from gaitstream.pipeline.ranking import ComparedWindow, ScoreScale, rank
@@ -43,6 +46,8 @@ def main() -> None:
         probes = list(probes_of(2 * BATCH, args.persons))
         with Keeper(path, [MODEL], "none") as keeper:
             whole, expected = _measure("one process", keeper.people(), probes, args.repeats)
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        ray = load_ray("a gallery in shards", GalleryError)
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         places = [ShardPlace(path, "none", (MODEL,), number, args.shards) for number in range(args.shards)]
         started_s = time.perf_counter()

@@ -51,6 +51,9 @@ if [ "$profile" = dev ]; then
         echo "setup: without strace those tests are skipped" >&2
     command -v systemd-analyze >/dev/null || packages "the tests check the unit file" systemd ||
         echo "setup: without systemd-analyze that test is skipped" >&2
+    (PATH=$PATH:/usr/sbin; command -v nft && command -v ip) >/dev/null ||
+        packages "the tests try the firewall rules for Ray" nftables iproute2 ||
+        echo "setup: without them that test is skipped" >&2
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
         packages "the tests of the shared gallery and of the fleet start a real server" postgresql ||
         echo "setup: without it those tests are skipped" >&2

@@ -61,13 +61,14 @@ class DemoNode:
         folder: for its journal and its log.
         url: of the fleet's database.
         key: where the fleet's key is.
+        python: interpreter of the environment whose gaitstream runs.
     """
 
-    def __init__(self, name: str, folder: Path, url: str, key: Path) -> None:
+    def __init__(self, name: str, folder: Path, url: str, key: Path, python: str = sys.executable) -> None:
         self.name = name
         self._folder = folder
         self._words = [
-            sys.executable, "-m", "gaitstream", "worker", "--node", name, "--key", f"file:{key}",
+            python, "-m", "gaitstream", "worker", "--node", name, "--key", f"file:{key}",
             "--with-parent", "--endpoint", "tcp://127.0.0.1:0", "--journal", str(folder / f"{name}.journal"),
         ]  # fmt: skip
         self._environment = {**os.environ, "GAITSTREAM_FLEET": url}
@@ -77,6 +78,11 @@ class DemoNode:
         """Start the worker."""
         with (self._folder / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(self._words, env=self._environment, stdout=log, stderr=log)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its worker ended, by itself or killed."""
+        return self._process is not None and self._process.poll() is not None
 
     def kill(self) -> None:
         """As a power failure would."""

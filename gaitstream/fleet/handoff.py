@@ -37,6 +37,8 @@ _LEAST_TRANSIT = -6.0
 """Bounds of the log odds by transit: people also walk in groups, and take ways they never took."""
 _PROVISIONAL = 0.5
 """What less than a full window says, of what a full one would."""
+_BREAK_S = 5.0
+"""Tracks break: who was lost by the same camera so shortly before is not less likely for that."""
 _ELSEWHERE = 4.0
 """Log odds against somebody who was certainly seen elsewhere at the same time."""
 
@@ -182,6 +184,8 @@ class HandOff:
         if before is not None:
             transit_s = (track.first_ns - before.last_ns) / S
             expected = self.transit.log_ratio(before.camera, track.camera, transit_s) * before.confidence
+            if before.camera == track.camera and transit_s < _BREAK_S:
+                expected = max(expected, 0.0)
         return min(max(expected - _ELSEWHERE * elsewhere, _LEAST_TRANSIT), _MOST_TRANSIT)
 
     def _before(self, track: SiteTrack, sightings: Iterable[SiteTrack]) -> SiteTrack | None:

@@ -118,6 +118,12 @@ class LeaseKeeper:
         time.sleep(seconds)
         return False
 
+    def reconnect(self) -> None:
+        """Let go of the database, however it is; the next beat connects anew."""
+        database, self._database, self._away = self._database, None, True
+        if database is not None:
+            database.close()
+
     def end(self) -> None:
         """End the session in order: its cameras are free at once."""
         try:
@@ -269,11 +275,19 @@ class KeeperThreads:
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
-            due_s = steady_s() + BEAT_S
-            self._keeper.beat()
-            while not self._stopping.is_set() and (left_s := due_s - steady_s()) > 0:
-                if self._keeper.pause(min(left_s, PAUSE_S)):
-                    due_s -= HURRY_S * random.random()  # not all workers at once
+            try:
+                self._turn()
+            except Exception:  # without this thread the worker would stand idle for ever
+                log.exception("the leases were not kept; the database is connected to anew")
+                self._keeper.reconnect()
+                self._stopping.wait(BEAT_S)
+
+    def _turn(self) -> None:
+        due_s = steady_s() + BEAT_S
+        self._keeper.beat()
+        while not self._stopping.is_set() and (left_s := due_s - steady_s()) > 0:
+            if self._keeper.pause(min(left_s, PAUSE_S)):
+                due_s -= HURRY_S * random.random()  # not all workers at once
 
     def _watch(self) -> None:
         while not self._stopping.wait(GUARD_S):

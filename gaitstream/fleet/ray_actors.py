@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.config.fleet import Fleet
-from gaitstream.errors import FleetError, MissingExtraError
+from gaitstream.errors import FleetError
+from gaitstream.fleet.ray_ports import describe_exposed
+from gaitstream.gallery.ray_loading import TOKEN_HELP, load_ray, refuse_open_nodes
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -32,11 +34,6 @@ STOP_S = 20.0
 PAUSES_S = {2: 30.0, 3: 30.0}
 """How long an actor waits before it ends after a worker, by exit code: a wrong configuration stays wrong."""
 PAUSE_S = 1.0
-TOKEN_HELP = (
-    "a Ray cluster without tokens lets everybody who reaches its ports run programs: start every node with "
-    "RAY_AUTH_MODE=token and the token in ~/.ray/auth_token ('ray get-auth-token --generate' makes one) or "
-    "RAY_AUTH_TOKEN, and have the same here"
-)
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,6 @@ class WorkerActor:
     """Runs one worker process; lives on the worker's node."""
 
     def __init__(self, words: list[str], url: str) -> None:
-        if os.environ.get("RAY_AUTH_MODE") != "token":
-            raise RuntimeError(TOKEN_HELP)
         environment = {**os.environ, "GAITSTREAM_FLEET": url}
         environment.pop("OMP_NUM_THREADS", None)  # Ray's guess, not the user's wish
         self._process = subprocess.Popen([sys.executable, "-m", "gaitstream", *words], env=environment)
@@ -86,6 +81,13 @@ class WorkerActor:
     def pid(self) -> int:
         """Of the worker."""
         return self._process.pid
+
+    def exposed(self, node: str) -> str | None:
+        """What to tell the user of Ray's ports on this machine; see `describe_exposed`."""
+        import ray
+
+        ray_util: Any = ray.util
+        return describe_exposed(node, ray_util.get_node_ip_address())
 
     def stop(self) -> None:
         """End the worker in order; its cameras are free when this returns."""
@@ -116,13 +118,7 @@ class RayCluster:
     """
 
     def __init__(self, address: str) -> None:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingExtraError("ray", "cluster", "a fleet on Ray") from error
-        self._ray: Any = ray
+        self._ray = ray = load_ray("a fleet on Ray", FleetError)
         if not _has_token():
             raise FleetError(TOKEN_HELP)
         try:
@@ -147,6 +143,7 @@ class RayCluster:
         Raises:
             FleetError: a worker cannot be started.
         """
+        refuse_open_nodes(self._ray, FleetError)
         asked = [
             (worker_name(node, slot), self._create(node, slot, fleet, options))
             for node in self.nodes()
@@ -155,6 +152,15 @@ class RayCluster:
         for name, actor in asked:
             self._await(name, actor)
             yield name
+
+    def exposed(self) -> Iterator[str]:
+        """What to tell the user of nodes on which other networks reach Ray, too."""
+        for node in self.nodes():
+            # Nodes without a worker tell nothing, nor do workers of an older release.
+            with suppress(ValueError, AttributeError, self._ray.exceptions.RayError):
+                actor = self._ray.get_actor(worker_name(node, 0), namespace=NAMESPACE)
+                if told := self._ray.get(actor.exposed.remote(node.name), timeout=STOP_S):
+                    yield told
 
     def stop(self) -> Iterator[str]:
         """End all workers in order; yields their names."""
@@ -185,9 +191,6 @@ class RayCluster:
         try:
             self._ray.get(actor.pid.remote(), timeout=START_S)
         except self._ray.exceptions.RayError as error:
-            if TOKEN_HELP in str(error):
-                self._ray.kill(actor, no_restart=True)
-                raise FleetError(TOKEN_HELP) from None
             raise FleetError(
                 f"Ray does not start {name} ({str(error).splitlines()[0]}); see 'ray status', and fleet.gpus"
             ) from error

@@ -5,14 +5,14 @@ Only distances and ids go between machines, and probes: embeddings of people in 
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from gaitstream.errors import GalleryError, MissingExtraError
+from gaitstream.errors import GalleryError
+from gaitstream.gallery.ray_loading import TOKEN_HELP, load_ray, refuse_open_nodes
 from gaitstream.gallery.shards import Answer, ShardedPeople
 from gaitstream.gallery.shards_server import ShardPlace, ShardServer
 
@@ -30,20 +30,18 @@ def connect(address: str) -> None:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        GalleryError: nobody answers there.
+        GalleryError: nobody answers there, or a node asks for no token.
     """
     ray = _ray()
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["RAY_AUTH_MODE"] = "token"  # else everybody who reaches its ports can run programs in it
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise GalleryError(
-            f"no Ray cluster lets this process in at {address} ({str(error).splitlines()[0]}); it takes 'ray "
-            "start' with RAY_AUTH_MODE=token, and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN here"
+            f"no Ray cluster lets this process in at {address} ({str(error).splitlines()[0]}); {TOKEN_HELP}"
         ) from error
+    refuse_open_nodes(ray, GalleryError)
 
 
 def start_shards(places: Sequence[ShardPlace], replicas: int = 1) -> ShardedPeople:
@@ -151,8 +149,4 @@ def _name(place: ShardPlace, number: int) -> str:
 
 
 def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("ray", "cluster", "a gallery in shards") from error
-    return ray
+    return load_ray("a gallery in shards", GalleryError)

@@ -136,6 +136,12 @@ def test_pieces_of_a_track_are_the_same_person(site: Site) -> None:
     assert corrections(site.told) == []
 
 
+def test_a_track_that_breaks_is_no_reason_to_doubt_the_second_piece(site: Site) -> None:
+    at_s = site.teach()  # that people who leave the gate are seen in the hall next
+    site.walk("gate", at_s, ada=0.5, ben=1.4)
+    assert corrections(site.walk("gate", at_s + 6, ada=0.99, ben=1.4)) == []
+
+
 def test_a_worker_that_died_leaves_no_track_behind(site: Site) -> None:
     lost = site.begin("gate", 0.0, run="died")
     site.say(lost, 2.0, ada=0.5, ben=1.4)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
 from gaitstream.errors import FleetError
 from gaitstream.fleet.database import FleetDatabase
-from gaitstream.fleet.keeper import Carrying, LeaseKeeper
+from gaitstream.fleet.keeper import Carrying, KeeperThreads, LeaseKeeper
 from gaitstream.fleet.leases import WorkerIdentity
 from gaitstream.fleet.load import Capacity, LoadMeter
 from gaitstream.fleet.roster import LeaseRoster
@@ -187,3 +188,23 @@ def test_an_overloaded_worker_keeps_what_nobody_else_can_carry(
     worker.carrying.capacity.now = 3.0
     worker.beat(12)
     assert len(worker.cameras) == 6
+
+
+def test_leases_are_kept_on_after_an_error_that_nobody_foresaw(
+    site: FleetDatabase, fleet_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(fleet_url, "a", 6, Clock())
+
+    def fail_once(database: FleetDatabase) -> None:
+        worker.followed += 1
+        if worker.followed == 1:
+            raise ValueError("of no kind that is known")
+
+    monkeypatch.setattr(worker.keeper, "_follow", fail_once)
+    threads = KeeperThreads(worker.keeper, worker.roster, lambda: None)
+    threads.start()
+    deadline_s = time.monotonic() + 20
+    while worker.followed < 3:
+        assert time.monotonic() < deadline_s, "the thread has ended"
+        time.sleep(0.05)
+    threads.close()

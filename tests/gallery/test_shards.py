@@ -26,6 +26,7 @@ from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, rank
 
 pytestmark = pytest.mark.slow
+os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is loaded
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'gaitstream[cluster]'")
 SHAPE = (4, 64)
 PRINT = "0" * 64
@@ -63,8 +64,8 @@ def halls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halls]:
     with Gallery(path, create=True, key="none") as gallery:
         gallery.enroll_many(crowd())
     with pytest.MonkeyPatch.context() as environment:
-        for name in ("RAY_AUTH_MODE", "RAY_ADDRESS"):  # a cluster of this test's own
-            environment.delenv(name, raising=False)
+        environment.delenv("RAY_ADDRESS", raising=False)  # a cluster of this test's own
+        environment.setenv("RAY_AUTH_TOKEN", "a-token-for-this-test-alone-0123456789")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         places = [ShardPlace(path, "none", ("gait",), number, SHARDS) for number in range(SHARDS)]
         try:

@@ -71,8 +71,11 @@ def up(args: argparse.Namespace) -> int:
         )
     if args.address is not None:
         options = WorkerOptions(url, config.fleet.key, args.listen, args.state, args.insecure)
-        for name in RayCluster(args.address).start(config.fleet, options):
+        cluster = RayCluster(args.address)
+        for name in cluster.start(config.fleet, options):
             print(f"worker {name}")
+        for told in cluster.exposed():
+            print(told, file=sys.stderr)
     database.close()
     return 0
 
@@ -80,11 +83,11 @@ def up(args: argparse.Namespace) -> int:
 def down(args: argparse.Namespace) -> int:
     """Stop every camera, and the workers on Ray."""
     database = FleetDatabase(_url(args))
+    cluster = None if args.address is None else RayCluster(args.address)
     SiteStore(database, "none").stop()
     database.close()
-    if args.address is not None:
-        for name in RayCluster(args.address).stop():
-            print(f"stopped {name}")
+    for name in () if cluster is None else cluster.stop():
+        print(f"stopped {name}")
     return 0
 
 
