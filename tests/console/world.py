@@ -251,7 +251,7 @@ def console(options: ConsoleOptions, users: Sequence[str]) -> Iterator[tuple[str
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://localhost:{port}", site
+        yield f"{'https' if options.certificate else 'http'}://localhost:{port}", site
     finally:
         server.should_exit = True
         thread.join()
