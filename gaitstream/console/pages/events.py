@@ -24,7 +24,7 @@ from gaitstream.data import Reason, Status
 from gaitstream.errors import ConsoleError
 
 router = APIRouter()
-LOOK_BACK_S = 3600
+LOOK_BACK_S = 600
 """Shortest stretch of the timeline where no beginning is asked for."""
 PERIODS_S = {"Hour": 3600, "Day": DAY_S, "Week": 7 * DAY_S, "Month": 30 * DAY_S}
 """Up to now, offered with one press."""

@@ -33,7 +33,7 @@ from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.runner import Pipeline, load_detector
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.dataset import write_dataset
-from tests.console.browser.conftest import LogIn
+from tests.console.browser.conftest import LogIn, follow, settle
 from tests.console.world import LOOPBACK, USERS, console
 
 WALK = (
@@ -116,7 +116,7 @@ def test_whoever_is_enrolled_from_an_event_is_recognised_on_another_camera(
     """By the run's own pictures, embeddings and decisions, from the enrolment's click on."""
     page = log_in("ines")
     page.goto("/events?camera=gate&status=unknown")
-    page.get_by_role("row", name="gate #2").get_by_role("link").click()  # the longest walk
+    follow(page.get_by_role("row", name="gate #2").get_by_role("link"))  # the longest walk
     expect(page.locator("#pictures figure").first).to_be_visible()
     page.get_by_role("button", name="Enrol from here").click()
     page.get_by_label("Name").fill("Nora Feld")
@@ -139,6 +139,7 @@ def open_picture(page: Page, address: str) -> None:
     page.get_by_role("button", name="Test").click()
     expect(page.get_by_alt_text("Picture of the camera, 640 by 360 pixels")).to_be_visible()
     expect(page.get_by_text("Person 1 would count")).to_be_visible()
+    settle(page)
 
 
 @pytest.mark.slow
@@ -211,8 +212,8 @@ def test_a_clip_enrols_with_pictures_and_is_found_and_named(
     page.locator("input[type=file]").set_input_files(clip)
     page.get_by_role("button", name="Enrol", exact=True).press("Enter")
     expect(page.locator("#clip")).to_contain_text("templates were enrolled")
-    page.get_by_role("link", name="To the people").click()
-    page.get_by_role("link", name="Ada Brandt").click()
+    follow(page.get_by_role("link", name="To the people"))
+    follow(page.get_by_role("link", name="Ada Brandt"))
     pictures = page.get_by_role("group", name="Pictures of Ada Brandt").get_by_role("img")
     assert pictures.count() > 2
     assert page.request.get(pictures.first.get_attribute("src") or "").ok
