@@ -69,9 +69,9 @@ def ask_events(site: ConsoleSite, actor: Actor, question: EventQuestion) -> Even
     return EventsAnswer(events=events, next=str(found.next or ""))
 
 
-def count_tracks(site: ConsoleSite, actor: Actor, question: EventQuestion, step_ns: int) -> list[EventCount]:
-    """How many tracks that the actor may see ended, by camera, status and part of the time."""
-    return site.history.count(_wanted(actor, question), "identity.final", step_ns)
+def count_tracks(site: ConsoleSite, actor: Actor, question: EventQuestion) -> list[EventCount]:
+    """How many tracks that the actor may see ended, by camera and status."""
+    return site.history.count(_wanted(actor, question), "identity.final")
 
 
 def _wanted(actor: Actor, question: EventQuestion) -> EventFilter:

@@ -120,18 +120,16 @@ class EventPage:
 
 
 class EventCount(NamedTuple):
-    """How many events there were in a part of the time.
+    """How many events there were.
 
     Attributes:
         camera: id; empty where they belong to none.
         status: of them; empty where they have none.
-        since_ns: beginning of the part, UTC nanoseconds; a multiple of its length.
         events: how many.
     """
 
     camera: str
     status: str
-    since_ns: int
     events: int
 
 
@@ -147,8 +145,8 @@ class History(Protocol):
     def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
         """The newest events that are wanted, at most `limit`, older than a place."""
 
-    def count(self, wanted: EventFilter, kind: str, step_ns: int) -> list[EventCount]:
-        """How many events of one kind are wanted of each camera and status, in parts of `step_ns`."""
+    def count(self, wanted: EventFilter, kind: str) -> list[EventCount]:
+        """How many events of one kind are wanted of each camera and status."""
 
     def event(self, event_id: str) -> StoredEvent | None:
         """The event of an id."""

@@ -69,9 +69,9 @@ class SqlHistory(ABC):
         """See `History`."""
         return page(wanted, limit, before, self._labels, self._rows)
 
-    def count(self, wanted: EventFilter, kind: str, step_ns: int) -> list[EventCount]:
+    def count(self, wanted: EventFilter, kind: str) -> list[EventCount]:
         """See `History`."""
-        return count(wanted, kind, step_ns, self._labels, self._rows)
+        return count(wanted, kind, self._labels, self._rows)
 
     def event(self, event_id: str) -> StoredEvent | None:
         """See `History`."""
@@ -114,21 +114,14 @@ def page(
     return EventPage(events, events[-1].place if len(found) > limit else None)
 
 
-def count(wanted: EventFilter, kind: str, step_ns: int, labels: Labels, rows: Rows) -> list[EventCount]:
+def count(wanted: EventFilter, kind: str, labels: Labels, rows: Rows) -> list[EventCount]:
     """See `History.count`."""
     numbers, number = WantedNumbers.of(wanted, labels), labels.find("kind", kind)
     if numbers is None or number is None:
         return []
     where = conditions(numbers, wanted, "person" if numbers.person else "kind", number)
-    found = rows(
-        f"SELECT camera, status, time_ns / ? AS step, COUNT(*) FROM event {where} "
-        "GROUP BY camera, status, step",
-        (step_ns, *where.values),
-    )
-    return [
-        EventCount(labels.text(camera), labels.text(status), step * step_ns, events)
-        for camera, status, step, events in found
-    ]
+    found = rows(f"SELECT camera, status, COUNT(*) FROM event {where} GROUP BY camera, status", where.values)
+    return [EventCount(labels.text(camera), labels.text(status), events) for camera, status, events in found]
 
 
 def one(event_id: bytes, labels: Labels, rows: Rows) -> StoredEvent | None:

@@ -29,6 +29,12 @@ class Span:
         found = (step for step in STEPS_S if self.length_s <= step * most)
         return next(found, STEPS_S[-1] * ceil(self.length_s / STEPS_S[-1] / most))
 
+    def parts(self, step_s: int) -> list[Span]:
+        """The parts that it is made of, which begin at round times; the outer ones may reach beyond it."""
+        step_ns = step_s * S_NS
+        first = self.since_ns // step_ns * step_ns
+        return [Span(since_ns, since_ns + step_ns) for since_ns in range(first, self.until_ns, step_ns)]
+
     def place(self, time_ns: int) -> float:
         """Where a time is, in per cent of the stretch."""
         share = (time_ns - self.since_ns) / max(self.until_ns - self.since_ns, 1)

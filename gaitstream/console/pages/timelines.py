@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
@@ -76,9 +76,7 @@ def draw_timeline(site: ConsoleSite, actor: Actor, question: EventQuestion, span
     found = ask_events(site, actor, asked)
     if not found.next:
         return of_tracks(found.events, span)
-    step_s = span.step_s(MOST_PARTS)
-    counts = count_tracks(site, actor, asked, step_s * S_NS)
-    return of_counts(counts, span, step_s, _filters_of(site, question))
+    return of_counts(_counted(site, actor, asked, span), span, _filters_of(site, question))
 
 
 def of_tracks(events: Iterable[ShownEvent], span: Span) -> Timeline:
@@ -95,26 +93,27 @@ def of_tracks(events: Iterable[ShownEvent], span: Span) -> Timeline:
     return Timeline(_lanes({camera: list(bars.values()) for camera, bars in lanes.items()}), time_marks(span))
 
 
-def of_counts(counts: Iterable[EventCount], span: Span, step_s: int, filters: Mapping[str, str]) -> Timeline:
+def of_counts(
+    counts: Mapping[Span, Sequence[EventCount]], span: Span, filters: Mapping[str, str]
+) -> Timeline:
     """How many tracks ended in each part of the time, as bars; each leads to its part.
 
     Args:
-        counts: in parts of `step_s`.
+        counts: by part, all equally long, in order.
         span: what is drawn.
-        step_s: seconds.
         filters: of the page of events, beside camera and time.
     """
-    parts: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
-    for camera, status, since_ns, events in counts:
-        if camera and status:
-            parts[camera, since_ns][status] = events
-    most = max((sum(part.values()) for part in parts.values()), default=1)
+    tracks: dict[tuple[str, Span], dict[str, int]] = defaultdict(dict)
+    for part, found in counts.items():
+        for camera, status, events in found:
+            if camera and status:
+                tracks[camera, part][status] = events
+    most = max((sum(by_status.values()) for by_status in tracks.values()), default=1)
     lanes: dict[str, list[TimelineBar]] = defaultdict(list)
-    for (camera, since_ns), part in sorted(parts.items()):
-        stretch = Span(since_ns, since_ns + step_s * S_NS)
-        address = _address({"camera": camera, **filters}, stretch)
-        lanes[camera].append(_bar_of_part(camera, stretch, part, most, address, span))
-    return Timeline(_lanes(lanes), time_marks(span), length_words(step_s))
+    for (camera, part), by_status in tracks.items():
+        address = _address({"camera": camera, **filters}, part)
+        lanes[camera].append(_bar_of_part(camera, part, by_status, most, address, span))
+    return Timeline(_lanes(lanes), time_marks(span), length_words(span.step_s(MOST_PARTS)))
 
 
 def length_words(seconds: int) -> str:
@@ -143,30 +142,43 @@ def _bar_of(event: ShownEvent, span: Span) -> TimelineBar:
 
 
 def _bar_of_part(
-    camera: str, stretch: Span, part: Mapping[str, int], most: int, url: str, span: Span
+    camera: str, part: Span, by_status: Mapping[str, int], most: int, url: str, span: Span
 ) -> TimelineBar:
-    left, right = span.place(stretch.since_ns), span.place(stretch.until_ns)
+    left, right = span.place(part.since_ns), span.place(part.until_ns)
     width = max(0.9 * (right - left), NARROWEST)
-    said = ", ".join(f"{part[status]} {status.replace('_', ' ')}" for status in _order(part))
-    title = f"{camera}, {_clock(stretch.since_ns)} to {_clock(stretch.until_ns)} UTC: {said}"
-    return TimelineBar(min(left, 100 - width), round(width, 3), url, title, _stacked(part, most))
+    said = ", ".join(f"{by_status[status]} {status.replace('_', ' ')}" for status in _order(by_status))
+    title = f"{camera}, {_clock(part.since_ns)} to {_clock(part.until_ns)} UTC: {said}"
+    return TimelineBar(min(left, 100 - width), round(width, 3), url, title, _stacked(by_status, most))
 
 
-def _stacked(part: Mapping[str, int], most: int) -> list[BarPart]:
+def _stacked(by_status: Mapping[str, int], most: int) -> list[BarPart]:
     """From the line's foot upwards, as high as there were tracks."""
     foot, made = TOP_PX + HEIGHT_PX, []
-    total = sum(part.values())
+    total = sum(by_status.values())
     height = max(HEIGHT_PX * total / most, LOWEST_PX)
-    for status in _order(part):
-        share = height * part[status] / total
+    for status in _order(by_status):
+        share = height * by_status[status] / total
         foot -= share
         made.append(BarPart(status, round(foot, 2), round(share, 2)))
     return made
 
 
-def _order(part: Mapping[str, int]) -> list[str]:
+def _order(by_status: Mapping[str, int]) -> list[str]:
     known = [status.value for status in Status]
-    return sorted(part, key=lambda status: (known.index(status) if status in known else len(known), status))
+    return sorted(
+        by_status, key=lambda status: (known.index(status) if status in known else len(known), status)
+    )
+
+
+def _counted(
+    site: ConsoleSite, actor: Actor, question: EventQuestion, span: Span
+) -> dict[Span, list[EventCount]]:
+    """One question for each part: a database counts many short times sooner than one long one."""
+    counts = {}
+    for part in span.parts(span.step_s(MOST_PARTS)):
+        since_ns, until_ns = max(part.since_ns, span.since_ns), min(part.until_ns, span.until_ns)
+        counts[part] = count_tracks(site, actor, replace(question, since_ns=since_ns, until_ns=until_ns))
+    return counts
 
 
 def _filters_of(site: ConsoleSite, question: EventQuestion) -> dict[str, str]:
@@ -176,9 +188,9 @@ def _filters_of(site: ConsoleSite, question: EventQuestion) -> dict[str, str]:
     return {name: value for name, value in asked.items() if value}
 
 
-def _address(filters: Mapping[str, str], stretch: Span) -> str:
+def _address(filters: Mapping[str, str], part: Span) -> str:
     """The page of events of a part of the time."""
-    times = {"since": iso(stretch.since_ns), "until": iso(stretch.until_ns)}
+    times = {"since": iso(part.since_ns), "until": iso(part.until_ns)}
     return f"/events?{urlencode({**filters, **times})}"
 
 
