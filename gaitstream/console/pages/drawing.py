@@ -8,7 +8,10 @@ from math import ceil, floor, log10
 
 S_NS = 1_000_000_000
 DAY_S = 86_400
-STEPS_S = (10, 30, 60, 300, 600, 1800, 3600, 2 * 3600, 6 * 3600, DAY_S, 7 * DAY_S)
+HOUR_S = 3600
+STEPS_S = (
+    10, 30, 60, 120, 300, 600, 1800, HOUR_S, 2 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S, 2 * DAY_S, 7 * DAY_S,
+)  # fmt: skip
 MOST_MARKS = 7
 
 
