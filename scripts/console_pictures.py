@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -24,12 +25,20 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 Picture = NDArray[np.uint8]
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 PAGES = (
     "login", "live", "events", "review", "people", "enrol", "visitors", "search", "cameras", "cameras/new",
     "health", "calibration", "audit", "users", "account", "demo",
 )  # fmt: skip
-FIRST_OF = {"camera": "live", "event": "events", "person": "people", "visitor": "visitors", "user": "users"}
-"""Pages of one thing are found as the first link of a list."""
+FIRST_OF = {
+    "camera": ("live", "a.camera:has(img)"),
+    "event": ("events?status=known", "tbody a[href^='/events/']"),
+    "person": ("people", "tbody a[href^='/people/']"),
+    "visitor": ("visitors", "a[href^='/visitors/']"),
+    "user": ("users", "tbody a[href^='/users/']"),
+}
+"""Pages of one thing are found as the first link of a list: where that is, and which link."""
 DESK, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 DOCS = {
     "live": ("live", ViewportSize(width=1440, height=660)),
@@ -101,7 +110,7 @@ class Camera:
     def take_all(self, folder: Path) -> None:
         """Every page, whole, wide and narrow, light and dark."""
         for size in (DESK, PHONE):
-            for scheme in ("light", "dark"):
+            for scheme in SCHEMES:
                 for name in self._places:
                     png = self.take(name, size, scheme, whole=True)
                     (folder / f"{name.replace('/', '-')}-{size['width']}-{scheme}.png").write_bytes(png)
@@ -116,13 +125,13 @@ class Camera:
                 picture = decode(self.take(page, size, "light"))
             cv2.imwrite(str(folder / f"console-{name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
 
-    def take(self, name: str, size: ViewportSize, scheme: str, *, whole: bool = False) -> bytes:
+    def take(self, name: str, size: ViewportSize, scheme: Scheme, *, whole: bool = False) -> bytes:
         """One page as PNG.
 
         Args:
             name: of `PAGES` or `FIRST_OF`.
             size: of the window, pixels.
-            scheme: `light` or `dark`.
+            scheme: of colours.
             whole: also what is below the window.
         """
         state = None if name == "login" else self._state
@@ -141,9 +150,9 @@ class Camera:
 def first_links(page: Page) -> dict[str, str]:
     """Addresses of pages of one thing, by their names; of what is not there nothing."""
     found = {}
-    for name, listing in FIRST_OF.items():
+    for name, (listing, which) in FIRST_OF.items():
         page.goto(f"/{listing}")
-        link = page.locator(f'main a[href^="/{listing}/"]').first
+        link = page.locator("main").locator(which).first
         if link.count():
             found[name] = (link.get_attribute("href") or "").lstrip("/")
     return found
@@ -162,7 +171,10 @@ def side_by_side(pngs: list[bytes]) -> Picture:
 
 def decode(png: bytes) -> Picture:
     """A picture `[height, width, BGR]`, uint8."""
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).astype(np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise SystemExit("the browser's picture is none")
+    return decoded.astype(np.uint8)
 
 
 if __name__ == "__main__":
