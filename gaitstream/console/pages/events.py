@@ -30,6 +30,8 @@ PERIODS_S = {"Hour": 3600, "Day": DAY_S, "Week": 7 * DAY_S, "Month": 30 * DAY_S}
 """Up to now, offered with one press."""
 PLACES = 1000
 """That can be told apart on a timeline."""
+SOONEST_S, LATEST_S = 2, 3600
+"""Between two drawings of a timeline that new events move."""
 LAST_NS = 7_289_654_400 * S_NS
 """The year 2201; later ones do not fit into 64 bits for long."""
 OVERLAP_NS = 60 * S_NS
@@ -85,7 +87,7 @@ class FilterForm:
         """
         until_ns = read_time(self.until) or time.time_ns()
         shortest_ns = until_ns - LOOK_BACK_S * S_NS
-        oldest_ns = min([shortest_ns, *(row.time_ns for row in rows[-1:])])
+        oldest_ns = min(shortest_ns, rows[-1].time_ns) if rows else shortest_ns
         since_ns = read_time(self.since)
         return Span(oldest_ns if since_ns is None else since_ns, until_ns)
 
@@ -163,7 +165,7 @@ def show(request: Request, site: CurrentSite, actor: EventReader, filters: Asked
     view = EventsView(
         **vars(rows), filters=filters, choices=choices(site, actor), span=span, periods=filters.periods(),
         drawn=draw_timeline(site, actor, filters.question(site), span),
-        redraw_s=max(2, int(span.length_s / PLACES)),
+        redraw_s=min(max(int(span.length_s / PLACES), SOONEST_S), LATEST_S),
     )  # fmt: skip
     return render(request, "events.html", view)
 
