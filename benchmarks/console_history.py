@@ -4,8 +4,8 @@ python -m benchmarks.console_history [--events 10000000] [--out DIR]
 
 Events of 32 cameras and 2,000 people over 100 days are put into a history, rows and indexes as the console
 makes them. Then pages of 50 are read at random places of it with every filter the page of events has, also
-for people who may see 8 of the cameras, and tracks are counted as timelines of a day, a week and a month show
-them. Exit code 1 when a page takes longer than 100 ms.
+for people who may see 8 of the cameras, and tracks are counted in parts of a day, a week and a month, as for
+timelines. Exit code 1 when a page takes longer than 100 ms.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STEP_NS = DAYS * DAY_NS
 LIMIT_S = 0.1
 PAGE = 50
 REPEATS = 40
-TIMELINES = {1: 48, 7: 84, 30: 30, DAYS: DAYS}
+TIMELINES = {1: 48, 7: 84, 30: 30, DAYS: 100}
 """Days that are drawn, and parts of them that are counted."""
 COUNTS = 10
 BATCH = 100_000

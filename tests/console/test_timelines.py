@@ -50,14 +50,14 @@ def test_a_time_with_many_tracks_is_counted_whole_and_each_part_leads_into_it(
     busy_week(site)
     client = browser(Role.ADMINISTRATOR)
     drawn = bars(client, f"/events?{WEEK}")
-    assert len(drawn) == 2 * 84  # of two hours each
-    assert drawn[0][1] == "gate, 2026-03-02 08:00:00 to 2026-03-02 10:00:00 UTC: 8 known"
-    assert drawn[84][1] == "yard, 2026-03-02 08:00:00 to 2026-03-02 10:00:00 UTC: 5 known, 3 unknown"
+    assert len(drawn) == 2 * 29  # of six hours each, the first and the last cut off
+    assert drawn[0][1] == "gate, 2026-03-02 06:00:00 to 2026-03-02 12:00:00 UTC: 16 known"
+    assert drawn[29][1] == "yard, 2026-03-02 06:00:00 to 2026-03-02 12:00:00 UTC: 10 known, 6 unknown"
     assert (
         sum(int(count) for _, title in drawn for count in re.findall(r"(\d+) (?:kn|unkn)own", title)) == 1344
     )
-    part = bars(client, drawn[84][0])
-    assert len(part) == 8
+    part = bars(client, drawn[29][0])
+    assert len(part) == 16
     assert all("yard #" in title for _, title in part)
 
 
