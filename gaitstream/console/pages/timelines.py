@@ -20,8 +20,8 @@ from gaitstream.data import Status
 
 NARROWEST = 0.25
 """Per cent; a bar of somebody who was there for a moment can still be seen and pressed."""
-MOST_PARTS = 50
-"""Into which a time is cut where tracks are counted: dozens of cameras have so many bars each."""
+FEWEST_PARTS, MOST_PARTS, MOST_BARS = 12, 50, 400
+"""Into which a time is cut where tracks are counted, and bars of all cameras: twenty browsers ask at once."""
 TOP_PX, HEIGHT_PX = 4.0, 18.0
 """Of a bar within its line of 26."""
 LOWEST_PX = 3.0
@@ -77,7 +77,9 @@ def draw_timeline(site: ConsoleSite, actor: Actor, question: EventQuestion, span
     found = ask_events(site, actor, asked)
     if not found.next:
         return of_tracks(found.events, span)
-    return of_counts(_counted(site, actor, asked, span), span, _filters_of(site, question))
+    cameras = len({event.camera for event in found.events})
+    step_s = span.step_s(min(max(MOST_BARS // cameras, FEWEST_PARTS), MOST_PARTS))
+    return of_counts(_counted(site, actor, asked, span, step_s), span, step_s, _filters_of(site, question))
 
 
 def of_tracks(events: Iterable[ShownEvent], span: Span) -> Timeline:
@@ -95,13 +97,14 @@ def of_tracks(events: Iterable[ShownEvent], span: Span) -> Timeline:
 
 
 def of_counts(
-    counts: Mapping[Span, Sequence[EventCount]], span: Span, filters: Mapping[str, str]
+    counts: Mapping[Span, Sequence[EventCount]], span: Span, step_s: int, filters: Mapping[str, str]
 ) -> Timeline:
     """How many tracks ended in each part of the time, as bars; each leads to its part.
 
     Args:
-        counts: by part, all equally long, in order.
+        counts: by part, in order.
         span: what is drawn.
+        step_s: length of a part.
         filters: of the page of events, beside camera and time.
     """
     tracks: dict[tuple[str, Span], dict[str, int]] = defaultdict(dict)
@@ -114,7 +117,7 @@ def of_counts(
     for (camera, part), by_status in tracks.items():
         address = _address({"camera": camera, **filters}, part)
         lanes[camera].append(_bar_of_part(camera, part, by_status, most, address, span))
-    return Timeline(_lanes(lanes), time_marks(span), length_words(span.step_s(MOST_PARTS)))
+    return Timeline(_lanes(lanes), time_marks(span), length_words(step_s))
 
 
 def length_words(seconds: int) -> str:
@@ -172,11 +175,11 @@ def _order(by_status: Mapping[str, int]) -> list[str]:
 
 
 def _counted(
-    site: ConsoleSite, actor: Actor, question: EventQuestion, span: Span
+    site: ConsoleSite, actor: Actor, question: EventQuestion, span: Span, step_s: int
 ) -> dict[Span, list[EventCount]]:
     """One question for each part: a database counts many short times sooner than one long one."""
     counts = {}
-    for part in span.parts(span.step_s(MOST_PARTS)):
+    for part in span.parts(step_s):
         since_ns, until_ns = max(part.since_ns, span.since_ns), min(part.until_ns, span.until_ns)
         counts[part] = count_tracks(site, actor, replace(question, since_ns=since_ns, until_ns=until_ns))
     return counts
