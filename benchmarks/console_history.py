@@ -4,7 +4,8 @@ python -m benchmarks.console_history [--events 10000000] [--out DIR]
 
 Events of 32 cameras and 2,000 people over 100 days are put into a history, rows and indexes as the console
 makes them. Then pages of 50 are read at random places of it with every filter the page of events has, also
-for people who may see 8 of the cameras. Exit code 1 when a page takes longer than 100 ms.
+for people who may see 8 of the cameras, and tracks are counted in parts of a day, a week and a month, as for
+timelines. Exit code 1 when a page takes longer than 100 ms.
 """
 
 from __future__ import annotations
@@ -31,10 +32,15 @@ PEOPLE = [f"{number:020x}" for number in range(2000)]
 REASONS = ("too_short", "truncated", "standing", "below_threshold", "occluded", "ambiguous", "too_dark")
 REASON_WEIGHTS = (40, 20, 15, 15, 6, 3, 0.001)
 KINDS = ("track.started", "identity.decided", "identity.revised", "identity.final", "track.ended")
-STEP_NS = 100 * 86_400 * 10**9
+DAY_NS = 86_400 * 10**9
+DAYS = 100
+STEP_NS = DAYS * DAY_NS
 LIMIT_S = 0.1
 PAGE = 50
 REPEATS = 40
+TIMELINES = {1: 48, 7: 84, 30: 30, DAYS: 100}
+"""Days that are drawn, and parts of them that are counted."""
+COUNTS = 10
 BATCH = 100_000
 
 
@@ -58,15 +64,22 @@ def measure(folder: Path, events: int) -> int:
     print(f"{events} events, {size_gib:.2f} GiB, filled in {time.monotonic() - began_s:.0f} s")
     slowest_s = 0.0
     for name, wanted in questions().items():
-        taken_s = sorted(ask(history, wanted))
-        slowest_s = max(slowest_s, taken_s[-1])
-        p95_s = taken_s[int(len(taken_s) * 0.95)]
-        print(
-            f"{name:44} median {statistics.median(taken_s) * 1e3:7.2f} ms, p95 {p95_s * 1e3:7.2f} ms, "
-            f"longest {taken_s[-1] * 1e3:7.2f} ms"
-        )
+        slowest_s = max(slowest_s, tell(name, ask(history, wanted)))
+    for days, parts in TIMELINES.items():
+        tell(f"timeline of {days} days in {parts} parts", count(history, days, parts))
     history.close()
     return int(slowest_s > LIMIT_S)
+
+
+def tell(name: str, times_s: Iterator[float]) -> float:
+    """Print how long something took, seconds; the longest."""
+    taken_s = sorted(times_s)
+    p95_s = taken_s[int(len(taken_s) * 0.95)]
+    print(
+        f"{name:44} median {statistics.median(taken_s) * 1e3:7.2f} ms, p95 {p95_s * 1e3:7.2f} ms, "
+        f"longest {taken_s[-1] * 1e3:7.2f} ms"
+    )
+    return taken_s[-1]
 
 
 def questions() -> dict[str, EventFilter]:
@@ -106,6 +119,17 @@ def ask(history: SqliteHistory, wanted: EventFilter) -> Iterator[float]:
             yield time.perf_counter() - began_s
             if before is None:
                 break
+
+
+def count(history: SqliteHistory, days: int, parts: int) -> Iterator[float]:
+    """Seconds that it takes to count the tracks of all cameras in the parts of some days."""
+    chance = random.Random(6)
+    for _ in range(COUNTS):
+        first_ns, step_ns = chance.randrange(DAYS - days + 1) * DAY_NS, days * DAY_NS // parts
+        began_s = time.perf_counter()
+        for since_ns in range(first_ns, first_ns + days * DAY_NS, step_ns):
+            history.count(EventFilter(since_ns=since_ns, until_ns=since_ns + step_ns), "identity.final")
+        yield time.perf_counter() - began_s
 
 
 def fill(history: SqliteHistory, events: int) -> None:

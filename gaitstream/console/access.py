@@ -12,6 +12,8 @@ from gaitstream.console.refusals import ForbiddenError, UnauthorisedError
 from gaitstream.console.site import ConsoleSite
 
 COOKIE = "gaitstream_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+"""Under TLS; browsers take one so called from this host alone, by TLS, and for all its paths."""
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -24,9 +26,14 @@ def site_of(request: Request) -> ConsoleSite:
     return found
 
 
+def cookie_name(site: ConsoleSite) -> str:
+    """What the session's cookie is called."""
+    return SECURE_COOKIE if site.options.secure else COOKIE
+
+
 def cookie_of(request: Request) -> str:
     """The session cookie's value; empty when none was sent."""
-    return request.cookies.get(COOKIE, "")
+    return request.cookies.get(cookie_name(site_of(request)), "")
 
 
 def find_actor(request: Request) -> Actor | None:

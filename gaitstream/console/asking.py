@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from gaitstream.console.history import EventFilter, StoredEvent
+from gaitstream.console.history import EventCount, EventFilter, StoredEvent
 from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.hub import narrow
 from gaitstream.console.permissions import Actor
@@ -59,7 +59,23 @@ class EventsAnswer(BaseModel):
 
 def ask_events(site: ConsoleSite, actor: Actor, question: EventQuestion) -> EventsAnswer:
     """The page of events that is asked for, of the cameras that the actor may see."""
-    wanted = EventFilter(
+    before = HistoryPlace.parse(question.before) if question.before else None
+    if question.waits:
+        site.verdicts.catch_up()
+    found = site.history.page(_wanted(actor, question), question.limit, before)
+    # What was decided before the history heard of it, as after it was made anew, is left out here.
+    open_ = [one for one in found.events if not (question.waits and _is_over(site, one))]
+    events = [show_event(event, site.desk, actor) for event in open_]
+    return EventsAnswer(events=events, next=str(found.next or ""))
+
+
+def count_tracks(site: ConsoleSite, actor: Actor, question: EventQuestion) -> list[EventCount]:
+    """How many tracks that the actor may see ended, by camera and status."""
+    return site.history.count(_wanted(actor, question), "identity.final")
+
+
+def _wanted(actor: Actor, question: EventQuestion) -> EventFilter:
+    return EventFilter(
         cameras=narrow(actor, question.camera or None),
         person=question.person or None,
         status=question.status or None,
@@ -69,14 +85,6 @@ def ask_events(site: ConsoleSite, actor: Actor, question: EventQuestion) -> Even
         until_ns=question.until_ns,
         waits=question.waits,
     )
-    before = HistoryPlace.parse(question.before) if question.before else None
-    if question.waits:
-        site.verdicts.catch_up()
-    found = site.history.page(wanted, question.limit, before)
-    # What was decided before the history heard of it, as after it was made anew, is left out here.
-    open_ = [one for one in found.events if not (question.waits and _is_over(site, one))]
-    events = [show_event(event, site.desk, actor) for event in open_]
-    return EventsAnswer(events=events, next=str(found.next or ""))
 
 
 def _is_over(site: ConsoleSite, event: StoredEvent) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -53,6 +54,7 @@ class Hub:
     def __init__(self) -> None:
         self._viewers: set[StreamViewer] = set()
         self._texts: dict[str, str] = {}
+        self._making = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -61,13 +63,14 @@ class Hub:
         return len(self._viewers)
 
     def text(self, event: StoredEvent, make: Callable[[StoredEvent], str]) -> str:
-        """An event as a stream sends it, made once for all who watch."""
-        known = self._texts.get(event.event_id)
-        if known is None:
-            known = self._texts[event.event_id] = make(event)
-            while len(self._texts) > WAITING:
-                del self._texts[next(iter(self._texts))]
-        return known
+        """An event as a stream sends it, made once for all who watch; any thread."""
+        with self._making:
+            known = self._texts.get(event.event_id)
+            if known is None:
+                known = self._texts[event.event_id] = make(event)
+                while len(self._texts) > WAITING:
+                    del self._texts[next(iter(self._texts))]
+            return known
 
     def publish(self, events: Sequence[StoredEvent]) -> None:
         """Hand events out; from any thread, never waits."""

@@ -1,10 +1,15 @@
-"""Events as a run publishes them."""
+"""Events as a run publishes them, and clips as people upload them."""
 
 from __future__ import annotations
 
-from typing import Any
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
 
+import av
 import msgspec
+import numpy as np
+from av.video.stream import VideoStream
 
 from gaitstream.events import Event, IdentityFinal, TrackEnded
 from gaitstream.events.identifiers import SECOND_NS as SECOND_NS
@@ -45,3 +50,25 @@ def ended(at_s: float, camera: str = "gate", track: int = 1) -> Event:
             first_ns=START_NS, seen=60, accepted=40, outcome="known", person="Ada", person_id=ADA,
         )
     )  # fmt: skip
+
+
+def write_clip(
+    path: Path,
+    frames: int = 5,
+    *,
+    codec: str = "mpeg4",
+    width: int = 64,
+    height: int = 64,
+    step: int = 1,
+    form: str = "mp4",
+) -> Path:
+    """Write a black video; `step` fifteenths of a second pass between two frames."""
+    with av.open(str(path), "w", format=form) as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=15))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="bgr24")
+            frame.pts, frame.time_base = index * step, Fraction(1, 15)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from gaitstream.console.access import COOKIE, SECURE_COOKIE
 from gaitstream.console.accounts import TOKEN_PREFIX, Accounts
 from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
@@ -166,11 +168,11 @@ def test_whoever_has_a_session_cannot_guess_its_password_for_long(browser: Brows
 
 def test_a_login_ends_the_session_before_it(browser: Browser, app: FastAPI) -> None:
     client = browser()
-    before = client.cookies["gaitstream_session"]
+    before = client.cookies[COOKIE]
     csrf = client.headers["X-CSRF-Token"]
     form = {"csrf": csrf, "name": "operator", "password": PASSWORD}
     assert client.post("/login", data=form).status_code == 303
-    thief = TestClient(app, base_url=BASE, cookies={"gaitstream_session": before})
+    thief = TestClient(app, base_url=BASE, cookies={COOKIE: before})
     assert thief.get("/api/v1/events").status_code == 401
 
 
@@ -200,29 +202,52 @@ def test_a_login_begins_a_new_session_in_a_cookie_that_scripts_cannot_read(
 ) -> None:
     site.accounts.add("ada", PASSWORD, Role.VIEWER)
     csrf = csrf_of(anonymous.get("/login").text)
-    before = anonymous.cookies["gaitstream_session"]
+    before = anonymous.cookies[COOKIE]
     answer = anonymous.post("/login", data={"csrf": csrf, "name": "ada", "password": PASSWORD})
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
-    assert anonymous.cookies["gaitstream_session"] != before
+    assert anonymous.cookies[COOKIE] != before
     assert anonymous.get("/events").status_code == 200
 
 
-def test_under_tls_the_cookie_is_secure_and_browsers_are_told_to_stay(tmp_path: Path) -> None:
-    options = ConsoleOptions(tmp_path, trusted_proxies=("127.0.0.1",))
-    site = ConsoleSite.open(options)
-    answer = TestClient(create_app(site), base_url="https://localhost").get("/login")
-    assert "Secure" in answer.headers["set-cookie"]
-    assert "max-age" in answer.headers["strict-transport-security"]
+@pytest.fixture
+def secure_app(tmp_path: Path) -> Iterator[FastAPI]:
+    """A console that browsers reach by a proxy's TLS."""
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "secure", trusted_proxies=("127.0.0.1",)))
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    yield create_app(site)
     site.close()
+
+
+def test_under_tls_the_cookie_is_this_hosts_alone_and_browsers_are_told_to_stay(secure_app: FastAPI) -> None:
+    client = TestClient(secure_app, base_url="https://localhost", follow_redirects=False)
+    answer = client.get("/login")
+    assert "max-age" in answer.headers["strict-transport-security"]
+    name, *terms = answer.headers["set-cookie"].split("; ")
+    assert name.startswith("__Host-gaitstream_session=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=lax"} <= set(terms)
+    assert not any(term.lower().startswith("domain") for term in terms)
+    assert log_in(client, "ada", PASSWORD) == 303
+    gone, *terms = client.post("/logout").headers["set-cookie"].split("; ")
+    assert gone == '__Host-gaitstream_session=""'
+    assert {"Secure", "Path=/", "Max-Age=0"} <= set(terms)
+
+
+def test_under_tls_a_session_planted_by_a_neighbouring_host_is_none(secure_app: FastAPI) -> None:
+    client = TestClient(secure_app, base_url="https://localhost", follow_redirects=False)
+    assert log_in(client, "ada", PASSWORD) == 303
+    session = client.cookies[SECURE_COOKIE]
+    for name, status in ((COOKIE, 401), (SECURE_COOKIE, 200)):
+        other = TestClient(secure_app, base_url="https://localhost", cookies={name: session})
+        assert other.get("/api/v1/events").status_code == status
 
 
 def test_after_logging_out_the_old_cookie_opens_nothing(browser: Browser, app: FastAPI) -> None:
     client = browser()
-    stolen = client.cookies["gaitstream_session"]
+    stolen = client.cookies[COOKIE]
     assert client.post("/logout").status_code == 303
-    thief = TestClient(app, base_url=BASE, cookies={"gaitstream_session": stolen})
+    thief = TestClient(app, base_url=BASE, cookies={COOKIE: stolen})
     assert thief.get("/api/v1/events").status_code == 401
 
 

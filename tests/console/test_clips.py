@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -20,19 +18,7 @@ from gaitstream.console.permissions import Role
 from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 from tests.console.conftest import BASE, PASSWORD, log_in
-
-
-def write_clip(path: Path, frames: int = 5, *, size: int = 64, step: int = 1, form: str = "mp4") -> Path:
-    with av.open(str(path), "w", format=form) as container:
-        stream = container.add_stream("mpeg4", rate=15)
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
-        for index in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.zeros((size, size, 3), np.uint8), format="bgr24")
-            frame.pts, frame.time_base = index * step, Fraction(1, 15)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+from tests.console.making import write_clip
 
 
 @pytest.mark.parametrize(
@@ -93,6 +79,18 @@ def test_long_and_large_ones_are_refused_whatever_their_bytes(
     monkeypatch.setattr(clip_limits, limit, value)
     with pytest.raises(ConsoleError, match=words):
         check_clip(write_clip(tmp_path / "clip", 30))
+
+
+@pytest.mark.parametrize(
+    ("codec", "width", "height", "words"),
+    [("ffv1", 640, 360, "coded as ffv1"), ("mpeg4", 8160, 4096, "8160 x 4096")],
+)
+def test_what_nobody_films_in_is_refused_before_it_is_decoded(
+    tmp_path: Path, codec: str, width: int, height: int, words: str
+) -> None:
+    clip = write_clip(tmp_path / "clip", 1, codec=codec, width=width, height=height, form="matroska")
+    with pytest.raises(ConsoleError, match=words):
+        check_clip(clip)
 
 
 def test_few_frames_over_a_long_time_are_too_long(tmp_path: Path) -> None:

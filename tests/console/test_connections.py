@@ -19,14 +19,16 @@ from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.pages import stream as stream_page
 from tests.console.world import PASSWORD, console
 
-SOON_S = 5.0
+SOON_S = 20.0
+MOMENT_S = 1.0
+"""That the console waits; whoever means well is sooner also on a busy machine."""
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A console that waits for moments only."""
-    monkeypatch.setattr(connections, "REQUEST_S", 0.4)
-    monkeypatch.setattr(guards, "PATIENCE_S", 0.4)
+    monkeypatch.setattr(connections, "REQUEST_S", MOMENT_S)
+    monkeypatch.setattr(guards, "PATIENCE_S", MOMENT_S)
     monkeypatch.setattr(guards, "SLOWEST_BYTES_S", 1e9)
     monkeypatch.setattr(stream_page, "BEAT_S", 0.1)
 
@@ -105,7 +107,7 @@ def test_a_stream_outlives_all_of_this_and_one_user_has_only_so_many(
     with logged_in(address) as client, client.stream("GET", "/stream") as one:
         lines = one.iter_lines()
         began_s = time.monotonic()
-        while time.monotonic() - began_s < 1.0:
+        while time.monotonic() - began_s < 2 * MOMENT_S:
             next(lines)
         with client.stream("GET", "/stream"):
             refused = client.get("/stream")

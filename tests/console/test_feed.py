@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -148,6 +150,21 @@ def test_a_browser_hears_within_a_second_only_of_its_cameras_and_while_its_sessi
     finally:
         server.should_exit = True
         thread.join()
+
+
+def test_many_streams_do_not_trip_over_each_other() -> None:
+    hub, events = Hub(), _stored(3 * WAITING)
+
+    def texts(_: int) -> list[str]:
+        return [hub.text(event, lambda one: one.event_id) for event in events]
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns as they do on a busy machine
+    try:
+        with ThreadPoolExecutor(8) as streams:
+            assert list(streams.map(texts, range(8))) == [[event.event_id for event in events]] * 8
+    finally:
+        sys.setswitchinterval(interval_s)
 
 
 def _until_data(lines: Iterator[str]) -> Iterator[str]:

@@ -69,6 +69,30 @@ def test_filters_alone_and_together_find_what_they_name(history: History) -> Non
     assert ids(history, since_ns=START_NS + 2 * SECOND_NS, until_ns=START_NS + 4 * SECOND_NS) == [3, 2]
 
 
+def counted(history: History, **wanted: object) -> dict[tuple[str, str], int]:
+    """How many last words there are by camera and status."""
+    found = history.count(EventFilter(**wanted), "identity.final")  # type: ignore[arg-type]
+    return {(one.camera, one.status): one.events for one in found}
+
+
+def test_last_words_are_counted_by_camera_and_status(history: History) -> None:
+    fill(history)
+    history.add([final(11, "gate"), final(19, "gate"), stranger(12, "gate"), ended(13)])
+    gate, known, strangers = frozenset({"gate"}), {("gate", "known"): 3}, {("gate", "unknown"): 2}
+    yard = {("yard", "insufficient_evidence"): 1}
+    assert counted(history) == known | strangers | yard | {("hall", "known"): 1}
+    assert counted(history, cameras=gate) == known | strangers
+    assert counted(history, cameras=gate, status="known") == known
+    assert counted(history, person=ADA) == known
+    assert counted(history, person=ADA, cameras=frozenset({"hall"})) == {}
+    assert counted(history, reason="truncated") == yard
+    assert counted(history, reason="truncated", cameras=frozenset()) == {}
+    since_ns, until_ns = START_NS + 11 * SECOND_NS, START_NS + 19 * SECOND_NS
+    assert counted(history, since_ns=since_ns, until_ns=until_ns) == {
+        ("gate", "known"): 1, ("gate", "unknown"): 1,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("unknown", [{"person": "9" * 20}, {"cameras": frozenset({"roof"})}, {"reason": "x"}])
 def test_what_no_event_has_finds_nothing(history: History, unknown: dict[str, object]) -> None:
     fill(history)

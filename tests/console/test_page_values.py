@@ -48,15 +48,14 @@ def known(
 
 
 @pytest.fixture
-def client(known: tuple[ConsoleSite, dict[str, str]]) -> TestClient:
-    """An administrator's browser."""
+def client(known: tuple[ConsoleSite, dict[str, str]]) -> Iterator[TestClient]:
+    """An administrator's browser, with one event loop for all that it asks."""
     site, _ = known
     site.accounts.add("boss", PASSWORD, Role.ADMINISTRATOR)
-    browser = TestClient(
-        create_app(site), base_url=BASE, follow_redirects=False, raise_server_exceptions=False
-    )
-    log_in(browser, "boss", PASSWORD)
-    return browser
+    app = create_app(site)
+    with TestClient(app, base_url=BASE, follow_redirects=False, raise_server_exceptions=False) as browser:
+        log_in(browser, "boss", PASSWORD)
+        yield browser
 
 
 def pages_that_end() -> Iterator[tuple[str, APIRoute]]:

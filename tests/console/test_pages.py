@@ -36,13 +36,16 @@ def test_a_scale_has_room_for_everything(distances: list[float | None], top: flo
     assert made.ticks[-1] == pytest.approx(last)
 
 
-@pytest.mark.parametrize("length_s", [1, 59, 600, 3600, 86_400, 30 * 86_400])
+@pytest.mark.parametrize(
+    "length_s", [1, 59, 600, 3600, 86_400, 7 * 86_400 + 60, 30 * 86_400, 40_000 * 86_400]
+)
 def test_a_timeline_has_a_few_round_times(length_s: int) -> None:
     span = Span(1_800_000_123 * S_NS, (1_800_000_123 + length_s) * S_NS)
     marks = time_marks(span)
-    assert len(marks) <= 8
+    assert (3 if length_s > 60 else 0) <= len(marks) <= 8
     assert all(0 <= mark.left <= 100 for mark in marks)
     assert all(mark.time_ns % (10 * S_NS) == 0 for mark in marks)
+    assert {mark.form for mark in marks} <= {"day" if length_s >= 7 * 86_400 else "clock"}
 
 
 def test_places_stay_inside_the_drawing() -> None:

@@ -44,6 +44,8 @@ CAMERAS = ("lobby", "gate-north", "loading-dock", "yard", "stairwell-2")
 RUN = "3f7a91c2"
 THRESHOLD = 0.84
 LOOPBACK = "tcp://127.0.0.1:*"
+PATIENCE_S = 90.0
+"""With a machine that others use, too."""
 
 
 @dataclass
@@ -68,9 +70,19 @@ class World:
     track: int = 1000
 
     def publish(self, *events: Event) -> None:
-        """Tell the bus."""
+        """Tell the bus, and wait until the console has heard it."""
         for event in events:
             self.publisher.publish(event)
+        for event in events:
+            self.wait_for(event)
+
+    def wait_for(self, event: Event) -> None:
+        """Until the console's history has an event."""
+        asked = EventFilter(kinds=(event.type,), since_ns=event.time_ns, until_ns=event.time_ns + 1)
+        end_s = time.monotonic() + PATIENCE_S
+        while not self.site.history.page(asked, 1).events:
+            assert time.monotonic() < end_s, f"the console does not hear of {event}"
+            time.sleep(0.01)
 
     def final(self, camera: str, person: str = "", **fields: object) -> IdentityFinal:
         """The last word on a new track, now: a person, or a stranger."""
@@ -164,14 +176,14 @@ def day(people: dict[str, str]) -> Iterator[Event]:
     for track in range(1, 90):
         time_ns = now_ns - (90 - track) * 38 * S_NS
         yield from _walk_by(people, track, time_ns)
-    yield CameraOffline(
-        run=RUN, time_ns=now_ns - 60 * S_NS, camera="stairwell-2", cause="error",
-        detail="rtsp://10.0.0.9/stream1: connection refused; is the camera powered, and the port right?",
-    )  # fmt: skip
     stats = {camera: CameraStats(state="online", fps=15.0, people=index % 3, frames=51_300 + 17 * index)
              for index, camera in enumerate(CAMERAS)}  # fmt: skip
     stats["stairwell-2"] = CameraStats(state="offline", frames=49_120, dropped={"queue_full": 214})
     yield PipelineStats(run=RUN, time_ns=now_ns, uptime_s=3600.0, rss_bytes=1_980_000_000, cameras=stats)
+    yield CameraOffline(
+        run=RUN, time_ns=now_ns - 60 * S_NS, camera="stairwell-2", cause="error",
+        detail="rtsp://10.0.0.9/stream1: connection refused; is the camera powered, and the port right?",
+    )  # fmt: skip
 
 
 def _walk_by(people: dict[str, str], track: int, time_ns: int) -> Iterator[Event]:
@@ -227,7 +239,7 @@ def world(folder: Path, users: Sequence[str] = tuple(USERS)) -> Iterator[World]:
              for index, camera in enumerate(CAMERAS)]  # fmt: skip
     cameras.write_text(CAMS.format(cameras="\n".join(lines)), encoding="utf-8")
     with Publisher(Journal(folder / "journal"), LOOPBACK, LOOPBACK) as publisher:
-        for event in day(people):
+        for event in (events := list(day(people))):
             publisher.publish(event)
             if isinstance(event, IdentityFinal) and event.windows and event.track > 60:
                 keep_evidence(cameras, event, walk(event.track, event.windows))
@@ -235,7 +247,9 @@ def world(folder: Path, users: Sequence[str] = tuple(USERS)) -> Iterator[World]:
         bus = Bus((publisher.endpoint,), (publisher.replay,), cursor=folder / "cursor")
         options = ConsoleOptions(folder / "console", bus=bus, cameras=cameras, port=0)
         with console(options, users) as (address, site):
-            yield World(address, site, publisher, gallery, cameras, people)
+            made = World(address, site, publisher, gallery, cameras, people)
+            made.wait_for(events[-1])
+            yield made
 
 
 @contextmanager
@@ -251,7 +265,7 @@ def console(options: ConsoleOptions, users: Sequence[str]) -> Iterator[tuple[str
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://localhost:{port}", site
+        yield f"{'https' if options.certificate else 'http'}://localhost:{port}", site
     finally:
         server.should_exit = True
         thread.join()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaitstream.console.history.base import EventFilter, EventPage, History, StoredEvent
+from gaitstream.console.history.base import EventCount, EventFilter, EventPage, History, StoredEvent
 from gaitstream.console.history.opening import open_history
 
-__all__ = ["EventFilter", "EventPage", "History", "StoredEvent", "open_history"]
+__all__ = ["EventCount", "EventFilter", "EventPage", "History", "StoredEvent", "open_history"]

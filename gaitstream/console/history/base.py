@@ -119,6 +119,20 @@ class EventPage:
     next: HistoryPlace | None
 
 
+class EventCount(NamedTuple):
+    """How many events there were.
+
+    Attributes:
+        camera: id; empty where they belong to none.
+        status: of them; empty where they have none.
+        events: how many.
+    """
+
+    camera: str
+    status: str
+    events: int
+
+
 class History(Protocol):
     """One index of events; any thread.
 
@@ -130,6 +144,9 @@ class History(Protocol):
 
     def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
         """The newest events that are wanted, at most `limit`, older than a place."""
+
+    def count(self, wanted: EventFilter, kind: str) -> list[EventCount]:
+        """How many events of one kind are wanted of each camera and status."""
 
     def event(self, event_id: str) -> StoredEvent | None:
         """The event of an id."""

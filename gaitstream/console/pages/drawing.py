@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from math import floor, log10
-from urllib.parse import quote
-
-from gaitstream.console.showing import ShownEvent
+from math import ceil, floor, log10
 
 S_NS = 1_000_000_000
-NARROWEST = 0.25
-"""Per cent; a bar of somebody who was there for a moment can still be seen and pressed."""
-STEPS_S = (10, 30, 60, 300, 600, 1800, 3600, 2 * 3600, 6 * 3600, 86_400, 7 * 86_400)
+DAY_S = 86_400
+HOUR_S = 3600
+STEPS_S = (
+    10, 30, 60, 120, 300, 600, 1800, HOUR_S, 2 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S, 2 * DAY_S, 7 * DAY_S,
+)  # fmt: skip
 MOST_MARKS = 7
 
 
@@ -24,6 +22,22 @@ class Span:
     since_ns: int
     until_ns: int
 
+    @property
+    def length_s(self) -> float:
+        """How long it is; 0 where it ends before it begins."""
+        return max(self.until_ns - self.since_ns, 0) / S_NS
+
+    def step_s(self, most: int) -> int:
+        """A round length, of which at most so many make up the stretch."""
+        found = (step for step in STEPS_S if self.length_s <= step * most)
+        return next(found, STEPS_S[-1] * ceil(self.length_s / STEPS_S[-1] / most))
+
+    def parts(self, step_s: int) -> list[Span]:
+        """The parts that it is made of, which begin at round times; the outer ones may reach beyond it."""
+        step_ns = step_s * S_NS
+        first = self.since_ns // step_ns * step_ns
+        return [Span(since_ns, since_ns + step_ns) for since_ns in range(first, self.until_ns, step_ns)]
+
     def place(self, time_ns: int) -> float:
         """Where a time is, in per cent of the stretch."""
         share = (time_ns - self.since_ns) / max(self.until_ns - self.since_ns, 1)
@@ -31,38 +45,18 @@ class Span:
 
 
 @dataclass(frozen=True)
-class TrackBar:
-    """A track on its camera's line."""
-
-    left: float
-    width: float
-    status: str
-    url: str
-    title: str
-
-
-@dataclass(frozen=True)
-class TimelineLane:
-    """A camera's line."""
-
-    camera: str
-    bars: list[TrackBar]
-
-
-@dataclass(frozen=True)
 class TimeMark:
-    """A time below the lines."""
+    """A time below a drawing.
+
+    Attributes:
+        left: per cent.
+        time_ns: UTC nanoseconds.
+        form: `clock`, or `day` where marks are days apart.
+    """
 
     left: float
     time_ns: int
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """Tracks of cameras on one line of time each."""
-
-    lanes: list[TimelineLane]
-    marks: list[TimeMark]
+    form: str
 
 
 @dataclass(frozen=True)
@@ -78,26 +72,13 @@ class DistanceScale:
     ticks: Sequence[float]
 
 
-def timeline(events: Iterable[ShownEvent], span: Span) -> Timeline:
-    """The newest word on each track, as bars; cameras by name."""
-    lanes: dict[str, dict[tuple[str, int], TrackBar]] = {}
-    for event in events:
-        if event.camera and event.status:
-            lanes.setdefault(event.camera, {}).setdefault((event.run, event.track), _bar(event, span))
-    return Timeline(
-        [TimelineLane(camera, list(bars.values())) for camera, bars in sorted(lanes.items())],
-        time_marks(span),
-    )
-
-
 def time_marks(span: Span) -> list[TimeMark]:
     """Round times of a stretch."""
-    length_s = (span.until_ns - span.since_ns) / S_NS
-    step_s = next((step for step in STEPS_S if length_s / step <= MOST_MARKS), STEPS_S[-1])
-    step_ns = int(step_s * S_NS)
+    step_s = span.step_s(MOST_MARKS)
+    step_ns, form = step_s * S_NS, "day" if step_s >= DAY_S else "clock"
     first = -(-span.since_ns // step_ns) * step_ns
-    times = range(first, span.until_ns + 1, max(step_ns, (span.until_ns - span.since_ns) // MOST_MARKS))
-    return [TimeMark(span.place(time_ns), time_ns) for time_ns in times]
+    times = range(first, span.until_ns + 1, step_ns)
+    return [TimeMark(span.place(time_ns), time_ns, form) for time_ns in times]
 
 
 def scale(distances: Iterable[float | None]) -> DistanceScale:
@@ -107,14 +88,3 @@ def scale(distances: Iterable[float | None]) -> DistanceScale:
     magnitude = 10 ** floor(log10(raw))
     step = min((factor * magnitude for factor in (1, 2, 5, 10)), key=lambda one: abs(one - raw))
     return DistanceScale(top, [round(index * step, 6) for index in range(int(top / step) + 1)])
-
-
-def _bar(event: ShownEvent, span: Span) -> TrackBar:
-    left = span.place(event.details.get("first_ns") or event.time_ns)
-    width = max(span.place(event.time_ns) - left, NARROWEST)
-    said = event.person or event.status.replace("_", " ")
-    at = datetime.fromtimestamp(event.time_ns / S_NS, UTC).strftime("%H:%M:%S UTC")
-    return TrackBar(
-        min(left, 100 - width), round(width, 3), event.status, f"/events/{quote(event.event_id)}",
-        f"{said}, {event.camera} #{event.track}, {at}",
-    )  # fmt: skip

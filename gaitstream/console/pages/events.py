@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,20 +14,24 @@ from starlette.responses import RedirectResponse, Response
 
 from gaitstream.console.access import CurrentSite, EventReader
 from gaitstream.console.asking import EventQuestion, ask_events
-from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span, Timeline, scale, timeline
+from gaitstream.console.pages.drawing import DAY_S, S_NS, DistanceScale, Span, scale
 from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
+from gaitstream.console.pages.timelines import Timeline, draw_timeline
 from gaitstream.console.permissions import Actor, Permission
-from gaitstream.console.rendering import render
-from gaitstream.console.showing import ShownEvent
+from gaitstream.console.rendering import iso, render
 from gaitstream.console.site import ConsoleSite
 from gaitstream.data import Reason, Status
 from gaitstream.errors import ConsoleError
 
 router = APIRouter()
-LOOK_BACK_S = 3600
-"""Stretch of the timeline where no beginning is asked for."""
-MOST_BARS = 2000
-"""Tracks drawn at most; of a longer time the newest."""
+LOOK_BACK_S = 600
+"""Shortest stretch of the timeline where no beginning is asked for."""
+PERIODS_S = {"Hour": 3600, "Day": DAY_S, "Week": 7 * DAY_S, "Month": 30 * DAY_S}
+"""Up to now, offered with one press."""
+PLACES = 1000
+"""That can be told apart on a timeline."""
+SOONEST_S, LATEST_S = 2, 3600
+"""Between two drawings of a timeline that new events move."""
 LAST_NS = 7_289_654_400 * S_NS
 """The year 2201; later ones do not fit into 64 bits for long."""
 OVERLAP_NS = 60 * S_NS
@@ -74,10 +79,25 @@ class FilterForm:
             until_ns=read_time(self.until),
         )
 
-    def span(self) -> Span:
-        """The stretch of time that is drawn."""
+    def span(self, rows: Sequence[EventLine]) -> Span:
+        """The stretch of time that is drawn: as asked for, else back to the last of the list's first lines.
+
+        Args:
+            rows: those lines, newest first.
+        """
         until_ns = read_time(self.until) or time.time_ns()
-        return Span(read_time(self.since) or until_ns - LOOK_BACK_S * S_NS, until_ns)
+        shortest_ns = until_ns - LOOK_BACK_S * S_NS
+        oldest_ns = min(shortest_ns, rows[-1].time_ns) if rows else shortest_ns
+        since_ns = read_time(self.since)
+        return Span(oldest_ns if since_ns is None else since_ns, until_ns)
+
+    def periods(self) -> dict[str, str]:
+        """Addresses of the page for times up to now, by what they are called."""
+        now_ns = time.time_ns()
+        begun = {name: iso(now_ns - length_s * S_NS) for name, length_s in PERIODS_S.items()}
+        return {
+            name: f"/events?{replace(self, since=since, until='').query}" for name, since in begun.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -116,12 +136,16 @@ class EventsView(Rows):
         choices: what can be asked for.
         drawn: the timeline.
         span: the time it shows.
+        periods: addresses of other times, by name.
+        redraw_s: in which new events move the timeline by less than can be seen.
     """
 
     filters: FilterForm
     choices: Choices
     drawn: Timeline
     span: Span
+    periods: dict[str, str]
+    redraw_s: int
 
 
 AskedFilters = Annotated[FilterForm, Depends()]
@@ -137,9 +161,12 @@ def first(actor: EventReader) -> Response:
 def show(request: Request, site: CurrentSite, actor: EventReader, filters: AskedFilters) -> Response:
     """The page."""
     rows = ask_rows(site, actor, filters)
-    span = filters.span()
-    drawn = draw_timeline(site, actor, filters.question(site), span)
-    view = EventsView(**vars(rows), filters=filters, choices=choices(site, actor), drawn=drawn, span=span)
+    span = filters.span(rows.rows)
+    view = EventsView(
+        **vars(rows), filters=filters, choices=choices(site, actor), span=span, periods=filters.periods(),
+        drawn=draw_timeline(site, actor, filters.question(site), span),
+        redraw_s=min(max(int(span.length_s / PLACES), SOONEST_S), LATEST_S),
+    )  # fmt: skip
     return render(request, "events.html", view)
 
 
@@ -174,7 +201,8 @@ def new(
 @router.get("/events/timeline")
 def redraw(request: Request, site: CurrentSite, actor: EventReader, filters: AskedFilters) -> Response:
     """The drawing alone."""
-    drawn = draw_timeline(site, actor, filters.question(site), filters.span())
+    span = filters.span(ask_rows(site, actor, filters).rows)
+    drawn = draw_timeline(site, actor, filters.question(site), span)
     return render(request, "events_timeline.html", drawn=drawn)
 
 
@@ -188,19 +216,6 @@ def ask_rows(site: ConsoleSite, actor: Actor, filters: FilterForm, before: str =
 def distance_scale(rows: list[EventLine]) -> DistanceScale:
     """One scale for all lines of a list."""
     return scale([one for row in rows for one in (row.distance, row.threshold)])
-
-
-def draw_timeline(site: ConsoleSite, actor: Actor, question: EventQuestion, span: Span) -> Timeline:
-    """The tracks of a stretch of time."""
-    asked = replace(question, since_ns=span.since_ns, until_ns=span.until_ns + S_NS, limit=500)
-    events: list[ShownEvent] = []
-    while len(events) < MOST_BARS:
-        found = ask_events(site, actor, asked)
-        events += found.events
-        if not found.next:
-            break
-        asked = replace(asked, before=found.next)
-    return timeline(events, span)
 
 
 def choices(site: ConsoleSite, actor: Actor) -> Choices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ LITTLE_GIB = 2.0
 """Free room below which the page warns."""
 SILENT_S = 90.0
 """A run that says nothing for so long is in trouble; statistics come more often."""
+_MADE_NAME = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,18 @@ def _why(camera: ShownCameraHealth) -> str:
     return words_of_name(camera.detail) or "nobody has said why"
 
 
+def _called(run: ShownRun) -> str:
+    """The name that a site gave, or the beginning of one that was made."""
+    return run.publisher[:8] if _MADE_NAME.fullmatch(run.publisher) else run.publisher
+
+
 def _about_run(run: ShownRun) -> Iterator[Suggestion]:
     if not run.stopped and run.silent_s > SILENT_S:
-        yield Suggestion("bad", f"{run.publisher} has said nothing for {run.silent_s:.0f} s; is it alive?")
+        yield Suggestion("bad", f"run {_called(run)} has said nothing for {run.silent_s:.0f} s; is it alive?")
     if run.unwritten:
         yield Suggestion(
-            "bad", f"{run.unwritten} events did not get into the journal of {run.publisher}; is there room?"
+            "bad",
+            f"{run.unwritten} events did not get into the journal of run {_called(run)}; is there room?",
         )
 
 
@@ -117,7 +125,7 @@ def _room(health: ShownHealth) -> Iterator[tuple[str, str]]:
     yield "Events heard", f"{health.events:,} since the console was started"
     yield "Browsers that watch", f"{health.streams}"
     for run in health.runs:
-        yield f"Run {run.publisher[:8]}", _run(run)
+        yield f"Run {_called(run)}", _run(run)
 
 
 def _run(run: ShownRun) -> str:

@@ -12,10 +12,11 @@ from starlette.responses import Response
 
 from gaitstream.console.access import CameraReader, CurrentSite
 from gaitstream.console.asking import EventQuestion, ask_events, see_camera
-from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span, Timeline
-from gaitstream.console.pages.events import distance_scale, draw_timeline
+from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span
+from gaitstream.console.pages.events import distance_scale
 from gaitstream.console.pages.lines import IDENTITY, EventLine, camera_address, newest_lines
 from gaitstream.console.pages.recent import KeptMinutes, kept_of
+from gaitstream.console.pages.timelines import Timeline, draw_timeline
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.rendering import iso, render

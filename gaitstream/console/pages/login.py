@@ -10,7 +10,14 @@ from fastapi import APIRouter, Depends, Form, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from gaitstream.console.access import COOKIE, CurrentActor, CurrentSite, check_csrf, cookie_of, find_actor
+from gaitstream.console.access import (
+    CurrentActor,
+    CurrentSite,
+    check_csrf,
+    cookie_name,
+    cookie_of,
+    find_actor,
+)
 from gaitstream.console.proving import prove
 from gaitstream.console.refusals import BusyError
 from gaitstream.console.rendering import render
@@ -42,7 +49,7 @@ async def show(request: Request, site: CurrentSite, next: str = "/") -> Response
     value = cookie_of(request)
     if not site.sessions.is_ours(value):
         value = site.sessions.new_value()
-        request.cookies[COOKIE] = value  # the form's token is made from it
+        request.cookies[cookie_name(site)] = value  # the form's token is made from it
     answer = render(request, "login.html", LoginView(own_path(next)))
     set_cookie(answer, site, value)
     return answer
@@ -75,14 +82,19 @@ async def log_out(request: Request, site: CurrentSite, _: CurrentActor) -> Respo
     """End the session."""
     site.sessions.end(cookie_of(request))
     answer = RedirectResponse("/login", status_code=303)
-    answer.delete_cookie(COOKIE)
+    answer.delete_cookie(cookie_name(site), httponly=True, samesite="lax", secure=site.options.secure)
     return answer
 
 
 def set_cookie(answer: Response, site: ConsoleSite, value: str) -> None:
-    """Give the browser its session."""
+    """Give the browser its session; for all paths of this host and for no other."""
     answer.set_cookie(
-        COOKIE, value, max_age=int(LONGEST_S), httponly=True, samesite="lax", secure=site.options.secure
+        cookie_name(site),
+        value,
+        max_age=int(LONGEST_S),
+        httponly=True,
+        samesite="lax",
+        secure=site.options.secure,
     )
 
 

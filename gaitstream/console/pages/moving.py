@@ -7,6 +7,7 @@ from urllib.parse import quote
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
+from gaitstream.console.access import site_of
 from gaitstream.console.rendering import is_fragment
 
 SAID = "said"
@@ -21,5 +22,6 @@ def go_to(request: Request, address: str, said: str = "") -> Response:
     else:
         answer = RedirectResponse(address, status_code=303)
     if said:
-        answer.set_cookie(SAID, quote(said), max_age=30, samesite="strict")
+        secure = site_of(request).options.secure
+        answer.set_cookie(SAID, quote(said), max_age=30, samesite="strict", secure=secure)
     return answer

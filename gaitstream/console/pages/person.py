@@ -14,11 +14,12 @@ from starlette.responses import Response
 from gaitstream.console import people
 from gaitstream.console.access import CurrentSite, PeopleForgetter, PeopleReader, PeopleWriter
 from gaitstream.console.asking import EventQuestion, ask_events
-from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span, Timeline, timeline
+from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span
 from gaitstream.console.pages.events import distance_scale
 from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
 from gaitstream.console.pages.moving import go_to
 from gaitstream.console.pages.people import advice_on
+from gaitstream.console.pages.timelines import Timeline, draw_timeline
 from gaitstream.console.people import LONGEST_NAME, PersonDetails, ShownReport
 from gaitstream.console.permissions import Actor
 from gaitstream.console.rendering import render
@@ -151,12 +152,8 @@ def address_of(person_id: str) -> str:
 def _view(site: ConsoleSite, actor: Actor, person: PersonDetails) -> PersonView:
     now_ns = time.time_ns()
     span = Span(now_ns - DAYS * DAY_NS, now_ns)
-    found = ask_events(
-        site,
-        actor,
-        EventQuestion(person=person.person_id, type=list(IDENTITY), since_ns=span.since_ns, limit=500),
-    )
-    rows = newest_lines(site, found.events)
+    question = EventQuestion(person=person.person_id, type=list(IDENTITY), since_ns=span.since_ns)
+    rows = newest_lines(site, ask_events(site, actor, question).events)
     records = site.desk.people().items()
     others = sorted(
         ((uid, record.name) for uid, record in records if uid != person.person_id and not record.visitor),
@@ -164,7 +161,7 @@ def _view(site: ConsoleSite, actor: Actor, person: PersonDetails) -> PersonView:
     )
     advice = advice_on(sum(person.templates.values()))
     return PersonView(
-        person, advice, others, timeline(found.events, span), rows[:50], distance_scale(rows), "", ""
+        person, advice, others, draw_timeline(site, actor, question, span), rows, distance_scale(rows), "", ""
     )
 
 

@@ -48,10 +48,10 @@ async def messages(
     `event: <type>` with the event as JSON (`ShownEvent`) in `data:` and its id in `id:`; `event: dropped`
     with a number when the browser was too slow for so many.
     """
-    yield "retry: 2000\n: welcome\n\n"
     looked_s = time.monotonic()
     with site.streams.holding(actor):
         async with site.hub.watching(actor, cameras) as viewer:
+            yield "retry: 2000\n: welcome\n\n"  # not before: what comes after it is missed by nobody
             while True:
                 events = await viewer.take(BEAT_S)
                 if viewer.dropped:

@@ -23,11 +23,11 @@ function show(element) {
   element.title = time.toLocaleString(undefined, FORMS.full);
 }
 
-/** Times below a drawing: the clock, or the day where it is midnight. */
+/** Times below a drawing: the clock, or the day where it is midnight or marks are days apart. */
 function mark(element) {
   const time = new Date(element.dataset.time);
   const midnight = time.getHours() === 0 && time.getMinutes() === 0;
-  const form = midnight ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit" };
+  const form = midnight || element.dataset.form === "day" ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit" };
   element.textContent = time.toLocaleString(undefined, { ...form, hourCycle: "h23" });
 }
 

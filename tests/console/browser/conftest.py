@@ -11,12 +11,11 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright (dependency group test)")
 pytest.importorskip("fastapi", reason="needs the extra [console]")
 
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect  # noqa: E402
 
-from tests.console.world import PASSWORD, World  # noqa: E402
+from tests.console.world import PASSWORD, PATIENCE_S, World  # noqa: E402
 
-PATIENCE_MS = 30_000
-"""With a machine that others use, too."""
+PATIENCE_MS = PATIENCE_S * 1000
 expect.set_options(timeout=PATIENCE_MS)
 LogIn = Callable[..., Page]
 
@@ -62,6 +61,18 @@ def log_in(chromium: Browser, site: World, sessions: dict[str, StorageState]) ->
     for context in contexts:
         context.close()
     assert not faults
+
+
+def follow(link: Locator) -> None:
+    """Press what leads to another page, and wait for its scripts: before, it hears no key and no press."""
+    with link.page.expect_navigation():
+        link.click()
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has taken in what it fetched: what is new on it does nothing before."""
+    busy = ".htmx-request, .htmx-swapping, .htmx-added, .htmx-settling"
+    expect(page.locator(busy)).to_have_count(0)
 
 
 def fill_in(page: Page, name: str, password: str) -> None:

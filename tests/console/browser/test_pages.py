@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from gaitstream.config.reading import load_config
 from gaitstream.events import CameraOnline
 from gaitstream.evidence.bundles import read_bundle
-from tests.console.browser.conftest import LogIn, fill_in
+from tests.console.browser.conftest import LogIn, fill_in, follow, settle
 from tests.console.kept import keep_evidence
 from tests.console.world import PASSWORD, RUN, SCRIPT, World, walk, world
 
@@ -87,7 +87,7 @@ def test_two_people_confirm_a_match(log_in: LogIn, site: World) -> None:
     site.publish(event := site.final("lobby", "Mei Tanaka"))
     ines, omar = log_in("ines"), log_in("omar")
     ines.goto("/events")
-    ines.get_by_role("row", name=f"#{event.track} ").get_by_role("link").click()
+    follow(ines.get_by_role("row", name=f"#{event.track} ").get_by_role("link"))
     expect(ines.get_by_role("heading", level=1)).to_have_text("Mei Tanaka")
     expect(ines.get_by_role("row", name="Ada Brandt")).to_be_visible()
     ines.get_by_role("button", name="Confirm").click()
@@ -106,12 +106,12 @@ def test_review_goes_by_the_keyboard_alone(log_in: LogIn, site: World) -> None:
     site.publish(first := site.final("yard", "Jonas Iversen"), second := site.final("yard", "Ada Brandt"))
     page = log_in("omar")
     page.goto("/live")
-    page.keyboard.press("g")
-    page.keyboard.press("r")
+    with page.expect_navigation():
+        page.keyboard.type("gr")
     expect(page.locator(".queue a[aria-current]")).to_contain_text(f"#{second.track}")
-    page.wait_for_load_state()  # what is drawn before its scripts are there hears no key
     page.keyboard.press("j")
     expect(page.locator(".queue a[aria-current]")).to_contain_text(f"#{first.track}")
+    settle(page)
     page.keyboard.press("x")
     expect(page.locator(".queue")).not_to_contain_text(f"#{first.track}")
 
@@ -120,7 +120,7 @@ def test_a_visitor_is_promoted(log_in: LogIn, site: World) -> None:
     visitor = site.note_visitor(88, ("yard", "lobby"))
     page = log_in("ines")
     page.goto("/visitors")
-    page.get_by_role("link", name=visitor).click()
+    follow(page.get_by_role("link", name=visitor))
     page.get_by_role("button", name="Promote to a person").click()
     page.get_by_label("Name").fill("Piet Maas")
     page.get_by_role("button", name="Promote", exact=True).click()
@@ -135,11 +135,11 @@ def test_of_whoever_is_forgotten_every_picture_is_gone(log_in: LogIn, site: Worl
     keep_evidence(site.cameras, event, walk(3, 2))
     page = log_in("root")
     page.goto("/events?person=Lucía Ortega")
-    newest(page).get_by_role("link").click()
+    follow(page.get_by_role("row", name=f"#{event.track} ").get_by_role("link"))
     picture = page.locator("#pictures img").first.get_attribute("src") or ""
     assert page.request.get(picture).ok
     page.goto("/people")
-    page.get_by_role("link", name="Lucía Ortega").click()
+    follow(page.get_by_role("link", name="Lucía Ortega"))
     page.get_by_role("button", name="Forget").click()
     page.get_by_label("Type the name").fill("Lucía Ortega")
     page.get_by_role("button", name="Forget for ever").click()
@@ -176,7 +176,8 @@ def test_a_viewer_is_offered_and_granted_nothing_that_operators_may(log_in: LogI
     assert refused.status == 403
     expect(page.get_by_role("alert")).to_contain_text("vera is viewer; this takes the role operator")
     page.goto("/events?status=known")
-    newest(page).get_by_role("link").click()
+    follow(newest(page).get_by_role("link"))
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.get_by_role("button", name="Confirm")).to_have_count(0)
     address = page.url + "/confirm"
     token = page.locator("meta[name=csrf]").get_attribute("content") or ""
@@ -202,7 +203,7 @@ def test_the_evidence_of_an_event_is_saved(log_in: LogIn, site: World) -> None:
     site.publish(event := site.final("yard", "Ada Brandt"))
     keep_evidence(site.cameras, event, walk(0, 2))
     page.goto("/events?status=known")
-    page.get_by_role("row", name=f"#{event.track} ").get_by_role("link").click()
+    follow(page.get_by_role("row", name=f"#{event.track} ").get_by_role("link"))
     with page.expect_download() as taken:
         page.get_by_role("link", name="Save evidence").click()
     assert read_bundle(Path(taken.value.path())).manifest.event["track"] == event.track

@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-import av
-import numpy as np
 import pytest
-from av.video.stream import VideoStream
 
 pytest.importorskip("playwright.sync_api", reason="needs Playwright (dependency group test)")
 pytest.importorskip("fastapi", reason="needs the extra [console]")
@@ -33,7 +29,8 @@ from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.runner import Pipeline, load_detector
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.dataset import write_dataset
-from tests.console.browser.conftest import LogIn
+from tests.console.browser.conftest import LogIn, follow, settle
+from tests.console.making import write_clip
 from tests.console.world import LOOPBACK, USERS, console
 
 WALK = (
@@ -92,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSite]:
     """Two cameras that the same person walks past, of which one has run, an empty gallery, and a console."""
     folder = tmp_path_factory.mktemp("site")
     cameras, advice = folder / "cams.yaml", zoo.advice()
-    gate, yard = (WALK.format(person=PERSON, side=side, start=0, seconds=20) for side in (1, 3))
+    gate, yard = (WALK.format(person=PERSON, side=side, start=0, seconds=13) for side in (1, 3))
     cameras.write_text(CAMS.format(gate=gate, yard=yard, threshold=advice.threshold, margin=advice.margin))
     Gallery(folder / "people.gallery", create=True, key="none").close()
     config = load_config(cameras)
@@ -116,7 +113,7 @@ def test_whoever_is_enrolled_from_an_event_is_recognised_on_another_camera(
     """By the run's own pictures, embeddings and decisions, from the enrolment's click on."""
     page = log_in("ines")
     page.goto("/events?camera=gate&status=unknown")
-    page.get_by_role("row", name="gate #2").get_by_role("link").click()  # the longest walk
+    follow(page.get_by_role("row", name="gate #2").get_by_role("link"))  # the longest walk
     expect(page.locator("#pictures figure").first).to_be_visible()
     page.get_by_role("button", name="Enrol from here").click()
     page.get_by_label("Name").fill("Nora Feld")
@@ -139,6 +136,7 @@ def open_picture(page: Page, address: str) -> None:
     page.get_by_role("button", name="Test").click()
     expect(page.get_by_alt_text("Picture of the camera, 640 by 360 pixels")).to_be_visible()
     expect(page.get_by_text("Person 1 would count")).to_be_visible()
+    settle(page)
 
 
 @pytest.mark.slow
@@ -205,51 +203,36 @@ def test_a_clip_enrols_with_pictures_and_is_found_and_named(
     log_in: LogIn, site: RealSite, tmp_path: Path
 ) -> None:
     page = log_in("ines")
-    clip = record(SOMEBODY_ELSE, 3, 8.0, tmp_path / "walk")
+    clip = record(SOMEBODY_ELSE, 3, 6.0, tmp_path / "walk")
     page.goto("/enrol")
     page.get_by_label("Name").last.fill("Ada Brandt")
     page.locator("input[type=file]").set_input_files(clip)
     page.get_by_role("button", name="Enrol", exact=True).press("Enter")
     expect(page.locator("#clip")).to_contain_text("templates were enrolled")
-    page.get_by_role("link", name="To the people").click()
-    page.get_by_role("link", name="Ada Brandt").click()
+    follow(page.get_by_role("link", name="To the people"))
+    follow(page.get_by_role("link", name="Ada Brandt"))
     pictures = page.get_by_role("group", name="Pictures of Ada Brandt").get_by_role("img")
     assert pictures.count() > 2
     assert page.request.get(pictures.first.get_attribute("src") or "").ok
     expect(page.locator("tbody .thumb[src]").first).to_be_visible()
     send(page, "/search", clip, "Say who it is")
     expect(page.locator("#found h2").first).to_have_text("Ada Brandt")
-    seen = record(PERSON, 3, 6.0, tmp_path / "seen")
+    seen = record(PERSON, 3, 5.0, tmp_path / "seen")
     send(page, "/search", seen, "Search")
     expect(page.locator("#found tbody tr").first).to_contain_text("gate #2")  # of two walks the nearer
     expect(page.locator("#found tbody tr").first.locator("img")).to_be_visible()
 
 
 def bad_clips(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Clips that nobody can use, and what is said of each."""
-    whole = blank(folder / "whole.mp4", "mpeg4", 640, 360).read_bytes()
+    """Clips that nobody can use, and what is said of each; more are in `test_clips.py`."""
     contents = {
-        "notes.mp4": (b"Dear all, this is no video.", "no video that is taken"),
-        "cut.mp4": (whole[: len(whole) // 2], "cannot be read as mp4"),
-        "bomb.mkv": (b"PK\x03\x04" + zlib.compress(bytes(10**7)), "no video that is taken"),
         "empty.mp4": (b"", "there is no clip"),
+        "bomb.mkv": (b"PK\x03\x04" + zlib.compress(bytes(10**7)), "no video that is taken"),
     }
     for name, (data, said) in contents.items():
         (folder / name).write_bytes(data)
         yield folder / name, said
-    yield blank(folder / "odd.mkv", "ffv1", 640, 360), "coded as ffv1"
-    yield blank(folder / "huge.mp4", "mpeg4", 8160, 4096), "8160 x 4096"
-
-
-def blank(path: Path, codec: str, width: int, height: int) -> Path:
-    """A video of one black picture."""
-    with av.open(str(path), "w") as container:
-        stream = cast(VideoStream, container.add_stream(codec, rate=15))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="bgr24")
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    yield write_clip(folder / "huge.mp4", 1, width=8160, height=4096), "8160 x 4096"
 
 
 @pytest.mark.slow
