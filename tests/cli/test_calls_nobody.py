@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from tests.sockets import STRACE, spoken_to, traced
 
 pytestmark = pytest.mark.skipif(STRACE is None, reason="no strace here: apt-get install strace")

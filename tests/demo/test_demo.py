@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.sockets import STRACE, spoken_to, traced
 
 from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.score import score
+from tests.sockets import STRACE, spoken_to, traced
 
 SECONDS = 24
 TIMEOUT_S = 1200
