@@ -278,13 +278,23 @@ class Publisher:
     def _rebind_replay(self) -> zmq.Socket[bytes]:
         return self._bind(zmq.ROUTER, self.replay, "events.replay", REBIND_S)
 
-    def _reopen(self, why: str) -> None:
-        """Close every connection of the publishing socket; nothing is lost by it."""
-        log.warning("events: %s; all listeners are connected anew", why)
+    def _renew(self) -> bool:
+        """Close connections that must not go on, and listen again; whether there were such.
+
+        Nothing is lost by it: who still may connect fetches what came meanwhile.
+        """
+        if self._revoked():
+            log.info("events: a key was revoked; all connections are made anew")
+            self._replies.reopen()
+        elif self._filters.too_many:
+            log.warning("events: more than %d subscriptions; listeners connect anew", MAX_SUBSCRIPTIONS)
+        else:
+            return False
         self._door.forget(self._pub)
         self._pub.close(linger=0)
         self._pub = self._bind(zmq.XPUB, self.endpoint, "events.endpoint", REBIND_S)
         self._filters = Filters(MAX_SUBSCRIPTIONS)
+        return True
 
     def _serve(self) -> None:
         due_s = 0.0
@@ -293,15 +303,8 @@ class Publisher:
                 poller = zmq.Poller()
                 poller.register(self._pub, zmq.POLLIN)
                 poller.register(self._alert.fd, zmq.POLLIN)
-                revoked = False
-                while not (self._stop.is_set() or self._filters.too_many or revoked):
+                while not self._stop.is_set() and not self._renew():
                     due_s = self._turn(poller, due_s)
-                    revoked = self._revoked()
-                if revoked:
-                    self._replies.reopen()
-                    self._reopen("a key was revoked")
-                elif self._filters.too_many:
-                    self._reopen("more subscriptions than any clients need")
             except Exception:
                 # Whatever it was, the next events must still go out.
                 log.exception("an event could not be sent; subscribers fetch it from the journal")

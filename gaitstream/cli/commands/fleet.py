@@ -83,11 +83,13 @@ def up(args: argparse.Namespace) -> int:
 def down(args: argparse.Namespace) -> int:
     """Stop every camera, and the workers on Ray."""
     database = FleetDatabase(_url(args))
+    # Joined first: where it lets nobody in, no camera is stopped either.
     cluster = None if args.address is None else RayCluster(args.address)
     SiteStore(database, "none").stop()
     database.close()
-    for name in () if cluster is None else cluster.stop():
-        print(f"stopped {name}")
+    if cluster is not None:
+        for name in cluster.stop():
+            print(f"stopped {name}")
     return 0
 
 
