@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gaitstream.errors import EventError
-from gaitstream.events.epochs import Epochs
+from gaitstream.events.epochs import KEPT, Epochs
 from gaitstream.events.positions import Positions
 from gaitstream.events.reading import Reader, list_files, wanted
 from gaitstream.events.segment import HEADER_BYTES, Record, parse
-from gaitstream.events.wire import MAX_CREDIT
 
 FAR = 1 << 62
-MAX_EPOCHS = 4 * MAX_CREDIT
+MAX_EPOCHS = 2 * KEPT
+"""In a cursor: more than any journal remembers, so that what is read again after a restore is known."""
 
 
 class RecordBatch(NamedTuple):
@@ -114,7 +114,7 @@ class Follower:
         epochs = read_epochs(self.directory)
         files = list_files(self.directory)
         first = files[0].header.first if files else 1
-        self._reader.seen = epochs.names
+        self._reader.reached = self._cursor
         if self._cursor:
             self._reader.seek(epochs.start(self._cursor, FAR, first).after)
         elif self._since_ns:

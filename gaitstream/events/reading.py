@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +84,10 @@ def read_header(path: Path) -> Header | None:
     return header
 
 
+class _ReplacedError(Exception):
+    """The file being read belongs to another history of the journal."""
+
+
 class Reader:
     """Goes forward through a journal.
 
@@ -94,8 +98,9 @@ class Reader:
 
     Attributes:
         position: the last number read or passed.
-        seen: epochs known so far, where the directory may be cut or restored while it is read: a new one
-            begins at its first number, even if that was passed already. None where that cannot be.
+        reached: the last number that the caller has of each epoch, where the directory may be cut or restored
+            from a copy while it is read: what is in it then is read from its beginning, and what is had
+            already is passed over. None where that cannot be.
     """
 
     def __init__(
@@ -109,9 +114,11 @@ class Reader:
         self._list = files or (lambda: list_files(directory))
         self._marks: Marks = {} if marks is None else marks
         self.position = 0
-        self.seen: set[str] | None = None
+        self.reached: Mapping[str, int] | None = None
         self._number = -1
+        self._oldest = -1
         self._offset = HEADER_BYTES
+        self._head = b""
         self._anchor: tuple[int, bytes] = (0, b"")
 
     def seek(self, after: int) -> None:
@@ -121,8 +128,7 @@ class Reader:
         index = bisect_right([file.header.first for file in files], after + 1) - 1
         self._enter(files[max(0, index)].number if files else -1)
         self._skip(after)
-        if self.seen is not None and self._number >= 0:
-            self.seen |= _epochs_before(segment_path(self._directory, self._number), after)
+        self._oldest = files[0].number if files else -1
 
     def seek_time(self, time_ns: int) -> None:
         """Go to the first file that can hold events published at or after a time."""
@@ -131,6 +137,7 @@ class Reader:
         while index + 1 < len(files) and files[index + 1].header.created_ns <= time_ns:
             index += 1
         self._enter(files[index].number if files else -1)
+        self._oldest = files[0].number if files else -1
         self.position = files[index].header.first - 1 if files else 0
 
     def read(self, limit: int | None = None) -> Piece:
@@ -139,6 +146,8 @@ class Reader:
             return self._next_file()
         try:
             data, last = self._load(PIECE_BYTES)
+        except _ReplacedError:
+            return self._start_over(self._list())
         except OSError:
             return self._next_file()
         parsed = parse(data, whole=last and self._has_follower())
@@ -153,10 +162,11 @@ class Reader:
                 self._offset, self._anchor = base + offset, (0, b"")
                 return Piece(records, lost, end=True)
             if not record.topic:
-                self._enter_epoch(record)
-            if not record.topic or record.seq <= self.position:
                 continue
-            lost += record.seq - self.position - 1
+            if self._is_passed(record):
+                self.position = max(self.position, record.seq)
+                continue
+            lost += max(0, record.seq - self.position - 1)
             self.position = record.seq
             records.append(record)
         if parsed.records:
@@ -167,20 +177,26 @@ class Reader:
             return Piece(records, lost, end=False)
         return self._next_file()
 
-    def _enter_epoch(self, record: Record) -> None:
-        if self.seen is not None and record.epoch not in self.seen:
-            self.seen.add(record.epoch)
-            self.position = min(self.position, record.seq - 1)
+    def _is_passed(self, record: Record) -> bool:
+        if self.reached is None:
+            return record.seq <= self.position
+        return record.seq <= self.reached.get(record.epoch, 0)
 
     def _load(self, size: int) -> tuple[bytes, bool]:
-        """Bytes from where reading stands, and whether they reach the file's end."""
+        """Bytes from where reading stands, and whether they reach the file's end.
+
+        Raises:
+            _ReplacedError: another history has its file here; what lies in front of it may be new too.
+        """
         fd = os.open(segment_path(self._directory, self._number), os.O_RDONLY | os.O_CLOEXEC)
         try:
             length = os.fstat(fd).st_size
             at, before = self._anchor
             if length < self._offset or os.pread(fd, len(before), at) != before:
-                # Another file by now: written anew to erase a name, or restored from a copy.
-                self._offset, self._anchor = HEADER_BYTES, (0, b"")
+                if self.reached is not None and os.pread(fd, HEADER_BYTES, 0) != self._head:
+                    raise _ReplacedError
+                # The same file with other records: written anew to erase a name, or restored from a copy.
+                self._offset, self._anchor = HEADER_BYTES, (0, self._head)
             data = os.pread(fd, size, self._offset)
             return data, self._offset + len(data) >= length
         finally:
@@ -193,9 +209,10 @@ class Reader:
         """Enter the next segment; what its first number leaves out is lost."""
         files = self._list()
         following = [file for file in files if file.number > self._number]
-        if not following and self.seen is not None and files and files[-1].number < self._number:
-            self._enter(files[0].number)  # restored from a copy: what was read already is passed over
-            return Piece([], 0, end=False)
+        if self.reached is not None and files:
+            if files[-1].number < self._number or files[0].number < self._oldest:
+                return self._start_over(files)
+            self._oldest = files[0].number
         if not following:
             return Piece([], 0, end=True)
         lost = 0
@@ -205,8 +222,17 @@ class Reader:
         self._enter(following[0].number)
         return Piece([], lost, end=False)
 
+    def _start_over(self, files: list[File]) -> Piece:
+        """Begin with the first file: the directory was restored from a copy."""
+        self._enter(files[0].number if files else -1)
+        self._oldest = self._number
+        self.position = files[0].header.first - 1 if files else 0
+        return Piece([], 0, end=False)
+
     def _enter(self, number: int) -> None:
-        self._number, self._offset, self._anchor = number, HEADER_BYTES, (0, b"")
+        self._number, self._offset = number, HEADER_BYTES
+        self._head = _bytes_at(segment_path(self._directory, number), 0, HEADER_BYTES)
+        self._anchor = (0, self._head)
 
     def _skip(self, after: int) -> None:
         """Go near a number inside the segment, by known places."""
@@ -217,17 +243,19 @@ class Reader:
         places = self._marks[self._number]
         index = bisect_right(places, (after + 1, 1 << 62)) - 1
         if index >= 0:
-            self._offset = places[index][1]
+            at = places[index][1]
+            self._offset = at
+            self._anchor = (at, _bytes_at(segment_path(self._directory, self._number), at, ANCHOR_BYTES))
 
 
-def _epochs_before(path: Path, after: int) -> set[str]:
-    """The epochs that began in a file before the last record numbered up to `after`."""
+def _bytes_at(path: Path, offset: int, size: int) -> bytes:
+    """Some bytes of a file; fewer where it ends, or cannot be read."""
     try:
-        records = parse(path.read_bytes()[HEADER_BYTES:], whole=True).records
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(size)
     except OSError:
-        return set()
-    passed = [at for at, (_, record) in enumerate(records) if record.topic and record.seq <= after]
-    return {record.epoch for _, record in records[: passed[-1] + 1 if passed else 0]}
+        return b""
 
 
 def _walk(path: Path) -> list[tuple[int, int]]:

@@ -89,6 +89,53 @@ def test_a_restored_copy_gives_what_is_new_and_nothing_twice(tmp_path: Path, con
     assert read(follower) == list(range(10, 15))
 
 
+def test_a_file_of_another_history_is_not_gone_on_with(tmp_path: Path) -> None:
+    """The restored folder has a file of the number being read, and events in files before it."""
+    folder, copy = tmp_path / "journal", tmp_path / "copy"
+    write(folder, range(0))
+    shutil.copytree(folder, copy)
+    for number in range(3):
+        write(folder, range(number, number + 1), segment_bytes=400)
+    follower = Follower(folder)
+    assert read(follower) == [0, 1, 2]
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    write(folder, range(3, 4))
+    write(folder, range(4, 8), segment_bytes=400)
+    assert read(follower) == [3, 4, 5, 6, 7]
+
+
+def test_openings_may_come_back_file_by_file_in_any_order(tmp_path: Path) -> None:
+    """Of one opening in several files the earlier ones must come first; else they count as lost."""
+    folder, copy, cursor = tmp_path / "journal", tmp_path / "copy", tmp_path / "cursor"
+    write(folder, range(2), segment_bytes=300)
+    follower = Follower(folder, cursor=cursor)
+    assert read(follower) == [0, 1]
+    for number in range(2, 9):
+        write(folder, range(number, number + 1), segment_bytes=1)
+    shutil.copytree(folder, copy)
+    seen: list[int] = []
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for path in sorted(copy.glob("*.journal"), reverse=True):
+        shutil.copy(path, folder)
+        seen += read(follower)
+    assert sorted(seen) == list(range(2, 9))
+
+
+def test_names_erased_while_it_reads_give_nothing_twice(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, sync="never", segment_bytes=400)
+    follower = Follower(tmp_path)
+    for number in range(10):
+        journal.append("t", b"%d" % number)
+    assert read(follower) == list(range(10))
+    assert journal.rewrite(lambda record: record.payload + b"0") == 10
+    for number in range(10, 20):
+        journal.append("t", b"%d" % number)
+    assert read(follower) == list(range(10, 20))
+    journal.close()
+
+
 def test_now_and_a_time_begin_there(tmp_path: Path) -> None:
     journal = Journal(tmp_path, sync="never", segment_bytes=300)
     for number in range(40):

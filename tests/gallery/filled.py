@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from gaitstream.gallery.keys import make_key_file
 
 PRINT, MODEL = "a" * 64, "gaitheat"
 PEOPLE = ("Ada", "Bob", "Cyd")
+FULL_NAMES = ("Ada Lovelace", "Bob Bemer", "Cyd Charisse")
 PICTURE = b"\xff\xd8 a picture of "
 
 
@@ -22,12 +24,13 @@ def walks(seed: int, count: int = 3) -> NDArray[np.float32]:
     return (rng.normal(size=(1, 16, 32)) + 0.1 * rng.normal(size=(count, 16, 32))).astype(np.float32)
 
 
-def fill(gallery: Gallery) -> None:
+def fill(gallery: Gallery, people: Sequence[str] = PEOPLE) -> None:
+    """Long names are for tests that look for them in sealed bytes, where three letters occur by chance."""
     gallery.enroll_many(
-        Enrolment(name, MODEL, PRINT, walks(seed), "gate.mp4") for seed, name in enumerate(PEOPLE)
+        Enrolment(name, MODEL, PRINT, walks(seed), "gate.mp4") for seed, name in enumerate(people)
     )
     with gallery.writing() as writing:
-        for name in PEOPLE:
+        for name in people:
             uid, _ = gallery.person(writing, name)
             row = PictureRow(0, uid, time.time_ns(), 0, PICTURE + name.encode() * 8)
             writing.add_pictures([gallery.vault.picture_row(row)])

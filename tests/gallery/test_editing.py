@@ -22,7 +22,7 @@ from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
 from gaitstream.gallery.transfer import copy, export
 from gaitstream.gallery.vault import Template
 from gaitstream.gallery.verifying import duplicates, verify
-from tests.gallery.filled import MODEL, PRINT, content, fill, key_in, walks
+from tests.gallery.filled import FULL_NAMES, MODEL, PRINT, content, fill, key_in, walks
 
 
 @pytest.fixture
@@ -172,13 +172,13 @@ def test_another_key_seals_everything_anew(gallery: Gallery, store_url: str, tmp
 def test_a_plain_gallery_is_encrypted_and_keeps_nothing_in_clear(tmp_path: Path) -> None:
     path = tmp_path / "people.gallery"
     with Gallery(path, create=True, key="none") as gallery:
-        fill(gallery)
+        fill(gallery, FULL_NAMES)
         before = content(gallery)
         rekey(gallery, f"file:{path}.key")
         assert gallery.encrypted
         assert content(gallery) == before
     data = b"".join(file.read_bytes() for file in tmp_path.glob("people.gallery*"))
-    for secret in (b"Ada", b"gate.mp4", walks(0)[0].tobytes()[:24]):
+    for secret in (b"Ada Lovelace", b"gate.mp4", walks(0)[0].tobytes()[:24]):
         assert secret not in data
     with Gallery(path) as gallery:
         assert verify(gallery) == []

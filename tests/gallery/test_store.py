@@ -125,18 +125,18 @@ def test_templates_and_threshold_are_stored_together(path: Path, monkeypatch: py
 def test_removal_erases_the_bytes(path: Path) -> None:
     marked = walks(77, 1)
     with Gallery(path, create=True, key="none") as gallery:
-        gallery.enroll("Ada", "gaitheat", PRINT, marked)
+        gallery.enroll("Ada Lovelace", "gaitheat", PRINT, marked)
         gallery.enroll("Bob", "gaitheat", PRINT, walks(5))
-        assert gallery.remove("Ada") == 1
+        assert gallery.remove("Ada Lovelace") == 1
         files = b"".join(file.read_bytes() for file in path.parent.glob("people.gallery*"))
         assert marked[0, 0].tobytes() not in files
-        assert b"Ada" not in files
+        assert b"Ada Lovelace" not in files
         with pytest.raises(GalleryError, match=r"'Bop' is not in .*; the nearest of 1 is 'Bob'"):
             gallery.remove("Bop")
         with pytest.raises(
-            GalleryError, match=r"'Ada' is not in .*; none of 1 is near it, and .*gallery list"
+            GalleryError, match=r"'Ada Lovelace' is not in .*; none of 1 is near it, and .*gallery list"
         ):
-            gallery.remove("Ada")
+            gallery.remove("Ada Lovelace")
 
 
 @pytest.mark.parametrize("shape", [(0, 16, 8), (16, 8)])

@@ -23,13 +23,13 @@ from gaitstream.pipeline.forget import (
     read_report,
     write_report,
 )
-from tests.gallery.filled import PICTURE, content, fill, walks
+from tests.gallery.filled import FULL_NAMES, PICTURE, content, fill, walks
 
 
 @pytest.fixture(params=["none", None], ids=["plain", "encrypted"])
 def gallery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gallery]:
     with Gallery(tmp_path / "people.gallery", create=True, key=request.param) as made:
-        fill(made)
+        fill(made, FULL_NAMES)
         yield made
 
 
@@ -38,15 +38,15 @@ def everything(folder: Path) -> bytes:
 
 
 def test_nothing_of_the_person_is_left(gallery: Gallery, tmp_path: Path) -> None:
-    report = forget(gallery, "Bob", Places())
+    report = forget(gallery, "Bob Bemer", Places())
     assert report.remains == []
     assert (report.templates, report.pictures) == (3, 1)
     left = everything(tmp_path)
-    for secret in (b"Bob", walks(1)[0].tobytes()[:WINDOW], PICTURE + b"Bob"):
+    for secret in (b"Bob Bemer", walks(1)[0].tobytes()[:WINDOW], PICTURE + b"Bob Bemer"):
         assert secret not in left
-    assert [entry.name for entry in gallery.persons()] == ["Ada", "Cyd"]
+    assert [entry.name for entry in gallery.persons()] == ["Ada Lovelace", "Cyd Charisse"]
     assert verify(gallery) == []
-    assert b"Bob" not in msgspec.json.encode(report)
+    assert b"Bob Bemer" not in msgspec.json.encode(report)
 
 
 def test_a_reader_in_a_transaction_keeps_nothing_on_the_disk(gallery: Gallery, tmp_path: Path) -> None:
@@ -54,16 +54,16 @@ def test_a_reader_in_a_transaction_keeps_nothing_on_the_disk(gallery: Gallery, t
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     assert reader.execute("SELECT count(*) FROM template").fetchone() == (9,)
-    report = forget(gallery, "Bob", Places())
+    report = forget(gallery, "Bob Bemer", Places())
     assert report.remains == []
     left = everything(tmp_path)
-    for secret in (b"Bob", walks(1)[2].tobytes()[-WINDOW:]):
+    for secret in (b"Bob Bemer", walks(1)[2].tobytes()[-WINDOW:]):
         assert secret not in left
     assert reader.execute("SELECT count(*) FROM template").fetchone() == (9,)  # its own moment
     reader.close()
     gallery.enroll("Dan", "gaitheat", "a" * 64, walks(8))
     with Gallery(path, key=None if gallery.encrypted else "none") as other:
-        assert [entry.name for entry in other.persons()] == ["Ada", "Cyd", "Dan"]
+        assert [entry.name for entry in other.persons()] == ["Ada Lovelace", "Cyd Charisse", "Dan"]
         assert verify(other) == []
 
 
@@ -72,7 +72,7 @@ def test_a_replacement_that_was_cut_short_is_finished(
 ) -> None:
     path = tmp_path / "people.gallery"
     with Gallery(path, create=True, key="none") as gallery:
-        fill(gallery)
+        fill(gallery, FULL_NAMES)
         reader = sqlite3.connect(path, isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM template").fetchone()
@@ -83,31 +83,31 @@ def test_a_replacement_that_was_cut_short_is_finished(
         with monkeypatch.context() as patched:
             patched.setattr("gaitstream.gallery.rewrite.finish_rewrite", dies)
             with pytest.raises(KeyboardInterrupt):
-                gallery.remove("Bob")
+                gallery.remove("Bob Bemer")
         reader.close()
     assert (tmp_path / "people.gallery.swap").exists()
     with Gallery(path, key="none") as gallery:
-        assert sorted(content(gallery)) == ["Ada", "Cyd"]
+        assert sorted(content(gallery)) == ["Ada Lovelace", "Cyd Charisse"]
         assert verify(gallery) == []
     assert not (tmp_path / "people.gallery.swap").exists()
-    assert b"Bob" not in everything(tmp_path)
+    assert b"Bob Bemer" not in everything(tmp_path)
 
 
 @pytest.mark.parametrize("wire", ["json", "msgpack"])
 def test_the_journal_keeps_the_id_and_loses_the_name(gallery: Gallery, tmp_path: Path, wire: Wire) -> None:
-    uid = next(entry.uid for entry in gallery.persons() if entry.name == "Bob")
+    uid = next(entry.uid for entry in gallery.persons() if entry.name == "Bob Bemer")
     events = [
         IdentityFinal(
-            time_ns=1, camera="gate", track=1, status="known", person="Bob", person_id=uid,
-            candidates=(("Bob", 0.2), ("Ada", 0.7)),
+            time_ns=1, camera="gate", track=1, status="known", person="Bob Bemer", person_id=uid,
+            candidates=(("Bob Bemer", 0.2), ("Ada Lovelace", 0.7)),
         ),
         IdentityFinal(
-            time_ns=2, camera="gate", track=2, status="known", person="Ada", person_id="x",
-            candidates=(("Ada", 0.1), ("Bob", 0.7)),
+            time_ns=2, camera="gate", track=2, status="known", person="Ada Lovelace", person_id="x",
+            candidates=(("Ada Lovelace", 0.1), ("Bob Bemer", 0.7)),
         ),
         TrackEnded(
             time_ns=3, camera="gate", track=1, cause="lost", first_ns=1, seen=3, accepted=3, outcome="known",
-            person="Bob",
+            person="Bob Bemer",
         ),
     ]  # fmt: skip
     folder = tmp_path / "journal"
@@ -115,9 +115,9 @@ def test_the_journal_keeps_the_id_and_loses_the_name(gallery: Gallery, tmp_path:
     for event in events:
         journal.append(event.topic, encode(event, wire))
     journal.close()
-    report = forget(gallery, "Bob", Places(journals=(folder,)))
+    report = forget(gallery, "Bob Bemer", Places(journals=(folder,)))
     assert (report.events, report.remains) == (3, [])
-    assert b"Bob" not in everything(folder)
+    assert b"Bob Bemer" not in everything(folder)
     journal = Journal(folder)
     first, second, third = (decode(record.payload) for record in journal.read())
     journal.close()
@@ -125,45 +125,50 @@ def test_the_journal_keeps_the_id_and_loses_the_name(gallery: Gallery, tmp_path:
     assert isinstance(second, IdentityFinal)
     assert isinstance(third, TrackEnded)
     assert (first.person, first.person_id, first.status) == (None, uid, "known")
-    assert [name for name, _ in first.candidates] == ["erased", "Ada"]
-    assert (second.person, [name for name, _ in second.candidates]) == ("Ada", ["Ada", "erased"])
+    assert [name for name, _ in first.candidates] == ["erased", "Ada Lovelace"]
+    assert (second.person, [name for name, _ in second.candidates]) == (
+        "Ada Lovelace",
+        ["Ada Lovelace", "erased"],
+    )
     assert (third.person, third.person_id) == (None, uid)
 
 
 def test_saved_tracks_of_the_person_go_and_others_lose_the_name(gallery: Gallery, tmp_path: Path) -> None:
     folder = tmp_path / "tracks"
-    for track, person in (("1-known-Bob", "Bob"), ("2-known-Ada", "Ada")):
+    for track, person in (("1-known-Bob Bemer", "Bob Bemer"), ("2-known-Ada Lovelace", "Ada Lovelace")):
         (folder / "gate" / track).mkdir(parents=True)
         (folder / "gate" / track / "1.jpg").write_bytes(b"jpeg")
-        said = {"person": person, "candidates": [["Ada", 0.2], ["Bob", 0.9]]}
+        said = {"person": person, "candidates": [["Ada Lovelace", 0.2], ["Bob Bemer", 0.9]]}
         (folder / "gate" / track / "decision.json").write_bytes(msgspec.json.encode(said))
-    report = forget(gallery, "bob", Places(tracklets=(folder,)))
+    report = forget(gallery, "bob bemer", Places(tracklets=(folder,)))
     assert (report.tracklets, report.remains) == (1, [])
-    assert [path.name for path in (folder / "gate").iterdir()] == ["2-known-Ada"]
-    assert b"Bob" not in everything(folder)
+    assert [path.name for path in (folder / "gate").iterdir()] == ["2-known-Ada Lovelace"]
+    assert b"Bob Bemer" not in everything(folder)
 
 
 def test_what_remains_is_told(gallery: Gallery, tmp_path: Path) -> None:
     (tmp_path / "tracks").mkdir()
     copy = tmp_path / "tracks" / "a copy of the gallery"
     copy.write_bytes(b"".join((tmp_path / f"people.gallery{end}").read_bytes() for end in ("", "-wal")))
-    report = forget(gallery, "Bob", Places(tracklets=(tmp_path / "tracks",), journals=(tmp_path / "no",)))
+    report = forget(
+        gallery, "Bob Bemer", Places(tracklets=(tmp_path / "tracks",), journals=(tmp_path / "no",))
+    )
     assert any(str(copy) in line and "template" in line for line in report.remains)
     assert any("there is no such journal" in line for line in report.remains)
     copy.unlink()
-    assert check_forgotten(report, "Bob") == []
+    assert check_forgotten(report, "Bob Bemer") == []
 
 
 def test_a_report_is_checked_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, report = str(tmp_path / "people.gallery"), str(tmp_path / "report.json")
     with Gallery(path, create=True) as gallery:
-        fill(gallery)
+        fill(gallery, FULL_NAMES)
         with gallery.store.reading() as reading:
             sealed = next(row.data for row in reading.templates())
-    assert main(["gallery", "forget", "Ada", "--gallery", path, "--report", report]) == 0
+    assert main(["gallery", "forget", "Ada Lovelace", "--gallery", path, "--report", report]) == 0
     said = capsys.readouterr().out
     assert "3 templates, 1 pictures" in said
-    check = ["gallery", "verify", "--gallery", path, "--forgotten", report, "--name", "Ada"]
+    check = ["gallery", "verify", "--gallery", path, "--forgotten", report, "--name", "Ada Lovelace"]
     assert main(check) == 0
     assert "nothing found" in capsys.readouterr().out
     with Path(path).open("ab") as file:
