@@ -89,12 +89,19 @@ def _identity(event: Identity) -> str:
     sure = "for good" if isinstance(event, IdentityFinal) else "provisional" if event.provisional else ""
     if isinstance(event, IdentityCorrected):
         sure = f"corrected: {event.cause}"
-    distance = "" if event.distance is None else f"at {event.distance:.2f}"
-    if event.threshold is not None and event.distance is not None:
-        distance += f" of {event.threshold:.2f}"
     name = event.person or event.status
-    parts = [f"#{event.track}", name, distance, f"({event.reason})" if event.reason else "", sure]
+    parts = [f"#{event.track}", name, _distance(event), f"({event.reason})" if event.reason else "", sure]
     return " ".join(part for part in parts if part)
+
+
+def _distance(event: Identity) -> str:
+    """Beside the threshold, with the digits it takes to see on which side of it."""
+    if event.distance is None:
+        return ""
+    if event.threshold is None:
+        return f"at {event.distance:.2f}"
+    digits = 2 if f"{event.distance:.2f}" != f"{event.threshold:.2f}" else 4
+    return f"at {event.distance:.{digits}f} of {event.threshold:.{digits}f}"
 
 
 def _other(event: Event) -> str:

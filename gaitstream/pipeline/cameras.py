@@ -50,6 +50,12 @@ class CameraStream:
     _gate: StillnessGate = field(default_factory=StillnessGate, init=False)
     _share: Share = field(default_factory=Share, init=False)
     _still: int = field(default=0, init=False)
+    _earlier: tuple[int, ...] = field(init=False)
+    """What earlier readers of the camera counted in this run."""
+
+    def __post_init__(self) -> None:
+        stats = self.stats
+        self._earlier = (stats.decoded, stats.skipped, stats.corrupt, stats.reconnects, stats.dropped)
 
     @classmethod
     def start(
@@ -95,6 +101,7 @@ class CameraStream:
     def note_taken(self, frame: Frame) -> None:
         """A frame left the queue: learn the clock's distance to capture times."""
         self._analysed += 1
+        self.count()
         delay_ns = time.time_ns() - frame.time_ns
         if self.reader.live:
             self.skew_ns = 0
@@ -126,11 +133,12 @@ class CameraStream:
 
     def count(self) -> None:
         """Copy the reader's counters into the statistics."""
-        counters, stats = self.reader.counters, self.stats
+        counters, queue, stats = self.reader.counters, self.reader.queue, self.stats
+        decoded, skipped, corrupt, reconnects, dropped = self._earlier
         stats.state, stats.reason = self.reader.state.value, self.reader.reason
-        stats.decoded, stats.skipped = counters.decoded, counters.skipped
-        stats.corrupt, stats.reconnects = counters.corrupt, counters.reconnects
-        stats.dropped, stats.queued = self.reader.queue.dropped, len(self.reader.queue)
+        stats.decoded, stats.skipped = decoded + counters.decoded, skipped + counters.skipped
+        stats.corrupt, stats.reconnects = corrupt + counters.corrupt, reconnects + counters.reconnects
+        stats.dropped, stats.queued = dropped + queue.dropped, len(queue)
 
     @property
     def failed(self) -> bool:

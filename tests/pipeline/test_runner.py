@@ -299,6 +299,12 @@ def test_changes_of_the_file_reach_the_cameras_and_leave_the_others_alone(
             time.sleep(0.05)
         assert watch.frames["comes"] >= 4
         assert watch.frames["goes"] == frames
+        counted = pipeline.snapshot().cameras["goes"].decoded
+        cams(stays, goes)
+        deadline = time.monotonic() + 20
+        while watch.frames["goes"] < frames + 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert pipeline.snapshot().cameras["goes"].decoded >= counted + 2, "what came before is counted too"
     finally:
         pipeline.stop()
         thread.join(5)
