@@ -85,5 +85,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         default="native",
         help="deepstream: also write the graphs for DeepStream's nvinfer, beside the others",
     )
+    parser.add_argument(
+        "--masks",
+        action="store_true",
+        help="also write the model's own masks of people as a segmentation model: models.segmenter then "
+        "takes the bundle's directory",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle that lies at --out")
     parser.set_defaults(handler="exporting:export")

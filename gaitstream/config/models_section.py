@@ -50,7 +50,7 @@ class SegmenterSection(Section):
     """The segmentation model: needed by recognizers that work on silhouettes."""
 
     model: ModelName
-    """An ONNX file, a manifest beside one, or a name of the model zoo."""
+    """An ONNX file, a manifest beside one, a bundle exported with --masks, or a name of the model zoo."""
     layout: Annotated[str, one_of(SEGMENTATION_LAYOUTS)] = "auto"
     """How its output is read, by name; `auto` takes its manifest's word, or recognises it from the shape."""
 

@@ -14,13 +14,15 @@ import onnx
 
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import ExportError
+from gaitstream.export import masks
 from gaitstream.export.calibration import LabelledCalibration
 from gaitstream.export.eight_bits import add_eight_bits
-from gaitstream.export.parity import ParityReport, prove
+from gaitstream.export.parity import prove
 from gaitstream.export.quantise import EightBits, require_nncf
 from gaitstream.export.report import write_report
 from gaitstream.export.sensitivity import Quantisation
 from gaitstream.export.sources import read_judged, read_walks
+from gaitstream.export.verdicts import ParityReport
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
 from gaitstream.models.manifest import Graphs, Manifest
@@ -48,6 +50,7 @@ class ExportOptions:
             ranges of activations from; see `sources.read_walks`.
         overwrite: replace a bundle that lies at the destination.
         deepstream: also write the graphs for DeepStream's nvinfer.
+        masks: also write the model's own masks of people as a segmentation model.
     """
 
     precisions: tuple[Stored, ...] | None = None
@@ -57,6 +60,7 @@ class ExportOptions:
     calibration: str | Path | None = None
     overwrite: bool = False
     deepstream: bool = False
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def export_bundle(
         ExportError: the calibration source is wrong, or eight bits are asked for without one.
         MissingExtraError: eight bits are asked for and NNCF is not installed.
         ExportError: `out` holds something already.
+        ExportError: masks are asked for of a model that makes none.
     """
     options = options or ExportOptions()
     out = Path(out)
@@ -105,6 +110,7 @@ def export_bundle(
     if model == AUTO:
         say(f"it is a checkpoint of {family.title}")
     trained = family.load(checkpoint, **family_options)
+    branch = trained.mask_branch() if options.masks else None
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         root = Path(folder) / "bundle"
@@ -112,11 +118,15 @@ def export_bundle(
         say("writing graphs")
         manifest = write_bundle(trained, root, options, [Path(checkpoint), *trained.sources()])
         bundle, labelled, quantised = _calibrated(Bundle(root, manifest), options, say)
-        report = prove(trained, bundle, labelled, say)
+        if branch is not None:
+            masks.write_graph(branch, root)
+        report = prove(trained, bundle, labelled, say, branch)
         report = msgspec.structs.replace(report, quantised=quantised)
         report.require(options.precisions or ())
         manifest, report = _leave_out(bundle.manifest, report, root, say)
         write_report(report, root)
+        if branch is not None:
+            masks.write_manifest(branch, root, options.licence, report.holds_in("masks"))
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
         if out.exists():
             shutil.rmtree(out)

@@ -6,134 +6,33 @@ The yardstick is the PyTorch module in float32, on inputs that the model's famil
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 import onnx
 
 from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import ranked, survey
-from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export.calibration import Judgement, LabelledCalibration, judge
+from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.export.calibration import LabelledCalibration, judge
 from gaitstream.export.compare import Distance, measure
+from gaitstream.export.masks import measure_masks
 from gaitstream.export.running import BundleRunner, Embedded, windows
-from gaitstream.export.sensitivity import Quantisation
 from gaitstream.export.sharing import measure_chunks
+from gaitstream.export.verdicts import Judged, ParityReport, ParityRow, allow, judged_value, side_row
 from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.graphs.writer import taps_of, with_taps
 from gaitstream.models.inputs import WHITE, pack
 from gaitstream.models.manifest import InputKind
-from gaitstream.models.trained import Array, Case, FrontCase, Limits, NvinferCase, TrainedModel
+from gaitstream.models.trained import Array, Case, FrontCase, Limits, MaskBranch, NvinferCase, TrainedModel
 
 Say = Callable[[str], None]
-SCHEMA = 1
 ROUNDING = {"fp16": 3e-3, "bf16": 2e-2, "int8": 1e-1, "fp8": 1e-1}
 """Relative error that rounding alone brings to a value in lower precisions."""
 TRACE_FACTOR = 5
 """A tap has diverged where its relative error is this many times what rounding brings."""
-Judged = Literal["relative", "absolute", "distances"]
-
-
-class ParityRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One output of one graph on one runtime.
-
-    Attributes:
-        output: `features` and others of the frame graph, `embedding`, what a front gives (`parts`);
-            `deepstream` compares the features of the graph for nvinfer with those of the frame graph, and
-            `deepstream_plugin` those of the one that holds our plugin's operator; `chunks` compares windows
-            that share what they have in common with whole ones.
-        precision: what it ran in.
-        runtime: name of the runtime.
-        limit: what the judged measure may be at most; None where all is only recorded.
-        judged: the measure: `relative` error in float32, `absolute` error of a front graph, and in lower
-            precisions the largest change of `distances` between embeddings.
-        verdict: `pass`, `fail`, or `recorded`.
-        matrix_half_share: share of convolutions and matrix products that really ran in half precision.
-        matrix_int8_share: the same in eight-bit integers.
-        note: where a failing graph parts from the reference.
-    """
-
-    output: str
-    precision: Precision
-    runtime: str
-    device: str
-    distance: Distance
-    limit: float | None
-    judged: Judged = "relative"
-    verdict: str
-    matrix_half_share: float | None = None
-    matrix_int8_share: float | None = None
-    note: str = ""
-
-    @property
-    def value(self) -> float:
-        """The judged measure."""
-        return judged_value(self.distance, self.judged)
-
-
-def judged_value(distance: Distance, judged: Judged) -> float:
-    """The measure that a comparison is judged by."""
-    if judged == "distances":
-        return float("inf") if distance.distance_change is None else distance.distance_change
-    return distance.max_abs if judged == "absolute" else distance.relative
-
-
-class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`parity.json`."""
-
-    schema: int = SCHEMA
-    model: str
-    graphs: str
-    """Fingerprint of the bundle that was measured."""
-    reference: str = "PyTorch float32"
-    inputs: str
-    rows: tuple[ParityRow, ...]
-    skipped: dict[str, str]
-    """Runtimes and precisions that did not run here, and why."""
-    left_out: dict[str, list[str]] = {}
-    """Precisions whose graphs are not in the bundle because they do not hold, and what does not."""
-    quantised: tuple[Quantisation, ...] = ()
-    """How the graphs in eight bits were made."""
-    calibration: Judgement | None
-    allowed_precisions: tuple[Precision, ...]
-
-    def require(self, named: Sequence[str] = ()) -> None:
-        """Stop where float32 or a precision that was asked for by name does not hold.
-
-        Args:
-            named: precisions that were asked for.
-
-        Raises:
-            ExportError: naming every output that failed, and where it diverges.
-            ExportError: nothing ran in fp32.
-        """
-        if not any(row.precision == "fp32" and row.output == "embedding" for row in self.rows):
-            reasons = "; ".join(f"{name}: {why}" for name, why in self.skipped.items())
-            raise ExportError(f"no runtime could run the fp32 graphs ({reasons}): pip install openvino")
-        failed = [row for precision in ("fp32", *named) for row in self.failed(precision)]
-        if failed:
-            hint = "" if self.failed("fp32") else "\nleave it out with --precision fp32"
-            lines = "\n".join(f"  {explain(row)}" for row in failed)
-            raise ExportError(f"parity does not hold, so no bundle was written:\n{lines}{hint}")
-
-    def failed(self, precision: str) -> list[ParityRow]:
-        """Comparisons in a precision that do not hold."""
-        return [row for row in self.rows if row.precision == precision and row.verdict == "fail"]
-
-    def without(self, graphs: str, precisions: Iterable[str]) -> ParityReport:
-        """The same proof of a bundle from which precisions were left out.
-
-        Args:
-            graphs: fingerprint of what is left.
-            precisions: those that do not hold; why is kept with the report.
-        """
-        left_out = {one: [explain(row) for row in self.failed(one)] for one in precisions}
-        allowed = tuple(one for one in self.allowed_precisions if one not in left_out)
-        return msgspec.structs.replace(self, graphs=graphs, left_out=left_out, allowed_precisions=allowed)
 
 
 def prove(
@@ -141,6 +40,7 @@ def prove(
     bundle: Bundle,
     labelled: LabelledCalibration | None = None,
     say: Say = lambda _: None,
+    masks: MaskBranch | None = None,
 ) -> ParityReport:
     """Run a bundle's graphs on every runtime that works here and compare them with the module.
 
@@ -149,6 +49,7 @@ def prove(
         bundle: the bundle.
         labelled: labelled inputs by which lower precisions are judged.
         say: told of every step, one line each.
+        masks: the model's own segmentation model, whose graph lies beside the bundle's.
     """
     say("running the reference")
     case = trained.case()
@@ -163,6 +64,7 @@ def prove(
                 rows += comparison.rows()
                 rows += comparison.chunks()
                 rows += _compare_nvinfer(trained, comparison.runner)
+                rows += comparison.masks(masks) if masks is not None else []
             except (EngineError, MissingExtraError) as error:
                 skipped[f"{runtime} {precision}"] = str(error)
         judgement = None
@@ -177,7 +79,7 @@ def prove(
         rows=tuple(rows),
         skipped=skipped,
         calibration=judgement,
-        allowed_precisions=_allowed(rows, judgement),
+        allowed_precisions=allow(rows, judgement),
     )
 
 
@@ -219,7 +121,16 @@ class Comparison:
             return []
         limit = self.limit if self.runner.precision == "fp32" else None
         fault = "the chunk graph departs from the clip graph"
-        return [_side_row("chunks", distance, limit, self.runner, fault)]
+        return [side_row("chunks", distance, limit, self.runner, fault)]
+
+    def masks(self, branch: MaskBranch) -> list[ParityRow]:
+        """The model's own segmentation model, in float32 and bf16."""
+        found = measure_masks(branch, self.runner)
+        if found is None:
+            return []
+        distance, limit = found
+        fault = "the graph of the masks departs from the module"
+        return [side_row("masks", distance, limit or self.limit, self.runner, fault)]
 
     @property
     def _rounding(self) -> float:
@@ -338,48 +249,4 @@ def _nvinfer_row(
     output: str, found: Array, expected: Array, case: NvinferCase, runner: BundleRunner
 ) -> ParityRow:
     distance, limit = measure(found, expected), case.limits.get(runner.precision)
-    return _side_row(output, distance, limit, runner, "the graph for nvinfer departs from the frame graph")
-
-
-def _side_row(
-    output: str, distance: Distance, limit: float | None, runner: BundleRunner, fault: str
-) -> ParityRow:
-    """A graph beside those that lead from inputs to embedding, judged by its relative error."""
-    holds = limit is None or distance.relative <= limit
-    return ParityRow(
-        output=output,
-        precision=runner.precision,
-        runtime=runner.runtime,
-        device="",
-        distance=distance,
-        limit=limit,
-        verdict="recorded" if limit is None else "pass" if holds else "fail",
-        note="" if holds else fault,
-    )
-
-
-def _allowed(rows: list[ParityRow], judgement: Judgement | None) -> tuple[Precision, ...]:
-    """What `auto` may pick: fp32; fp16 that holds here; bf16 and int8 that keep accuracy on labelled data.
-
-    Labelled data, where there are any, have the last word on fp16 too. fp16 was not necessarily run natively
-    here (a CPU rounds weights and activations only), which is the same rounding a GPU makes.
-    """
-    kept = {one: judgement.keeps(one) if judgement is not None else None for one in ("fp16", "bf16", "int8")}
-    allowed: list[Precision] = ["fp32"]
-    half = [row for row in rows if row.precision == "fp16" and row.output == "embedding"]
-    if half and all(row.verdict == "pass" for row in half) and kept["fp16"] is not False:
-        allowed.append("fp16")
-    if kept["bf16"]:
-        allowed.append("bf16")
-    if kept["int8"]:
-        allowed.append("int8")
-    return tuple(allowed)
-
-
-def explain(row: ParityRow) -> str:
-    """What does not hold, and where."""
-    kind = {"relative": "relative error", "absolute": "absolute error", "distances": "distances change by"}
-    return (
-        f"{row.output} on {row.runtime} in {row.precision}: {kind[row.judged]} {row.value:.1e}, "
-        f"allowed {row.limit:.0e}; {row.note}"
-    )
+    return side_row(output, distance, limit, runner, "the graph for nvinfer departs from the frame graph")

@@ -10,7 +10,7 @@ import msgspec
 from gaitstream.models.bundle import PARITY
 
 if TYPE_CHECKING:
-    from gaitstream.export.parity import ParityReport, ParityRow
+    from gaitstream.export.verdicts import ParityReport, ParityRow
 
 COLUMNS = (
     "output", "runtime", "run in", "max abs", "relative", "centred", "distances", "order", "verdict"

@@ -1,6 +1,7 @@
 """Cutting people out of pictures, by the two rules there are.
 
-`pad_to_aspect`, for recognizers on crops: the box's height fits, the rest of the width is black or cut off.
+`pad_to_aspect`, for recognizers on crops and their own masks: the box's height fits, the rest of the width
+is black or cut off.
 `around`, for pose and segmentation models: the box grows by a quarter about its centre, aspect kept, black
 where the picture ends.
 """
@@ -21,6 +22,7 @@ PADDING = 1.25
 """A person's box grows by this before it is cut out by the rule `around`."""
 
 Bytes = NDArray[np.uint8]
+Rule = Literal["around", "pad_to_aspect"]
 Size = tuple[int, int]
 """Height and width of crops."""
 

@@ -2,7 +2,8 @@
 
 A value is a path when it holds a slash or ends as a model file does, and a name of the model zoo otherwise. A
 network is an ONNX file with a small YAML or JSON manifest of the same name beside it, either of which may be
-given; a recognizer is the directory of a bundle.
+given, or a directory that holds a manifest named after its kind, `segmenter.json` say; a recognizer is the
+directory of a bundle.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from gaitstream import zoo
 from gaitstream.errors import ConfigError
-from gaitstream.models.bundle import Bundle
+from gaitstream.models.bundle import MANIFEST, Bundle
 from gaitstream.zoo import Kind
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
@@ -100,6 +101,8 @@ def find_network(model: str | Path, kind: Kind, contract: type[C]) -> tuple[Path
         ConfigError: no such name or file, or a manifest that is wrong or names a graph that is not there.
     """
     path = resolve(model, kind)
+    if path.is_dir():
+        path = _manifest_in(path, kind)
     if path.suffix not in MANIFEST_SUFFIXES:
         beside = (path.with_suffix(suffix) for suffix in MANIFEST_SUFFIXES)
         manifest = next((file for file in beside if file.is_file()), None)
@@ -109,6 +112,14 @@ def find_network(model: str | Path, kind: Kind, contract: type[C]) -> tuple[Path
     if not graph.is_file():
         raise ConfigError(f"{path} names the graph {found.graph!r}, which is not beside it")
     return graph, found
+
+
+def _manifest_in(directory: Path, kind: Kind) -> Path:
+    path = directory / f"{kind}.json"
+    if not path.is_file():
+        hint = ": export it with --masks" if kind == "segmenter" and (directory / MANIFEST).is_file() else ""
+        raise ConfigError(f"{directory} holds no {path.name}{hint}; or give an ONNX file or its manifest")
+    return path
 
 
 def quantised_beside(graph: Path, name: str) -> Path | None:

@@ -13,6 +13,7 @@ beside it:
     mean: [0.485, 0.456, 0.406]
     std: [0.229, 0.224, 0.225]
     size: [192, 192]         # height, width; for graphs that leave them open
+    crop: around             # or pad_to_aspect; see `crops`
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from gaitstream.engines import Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
-from gaitstream.models.crops import Bytes, crop_around
+from gaitstream.models.crops import Bytes, Rule, crop_around, crop_padded
 from gaitstream.models.resolve import find_network
 from gaitstream.models.segmentation_layouts import LAYOUTS, recognise
 
@@ -46,6 +47,8 @@ class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     size: tuple[int, int] = (192, 192)
+    crop: Rule = "around"
+    """How people are cut out for it; see `crops`."""
     precisions: tuple[Literal["bf16", "int8"], ...] = ()
     """Lower precisions in which it was measured to find the same masks: `auto` may take them."""
     int8: str = ""
@@ -89,7 +92,7 @@ class Segmenter:
         cache: EngineCache | None = None,
         device: str | None = None,
     ) -> Self:
-        """Open an ONNX file, the manifest that names it, or a name of the model zoo.
+        """Open an ONNX file, the manifest that names it, a bundle with masks, or a name of the model zoo.
 
         Args:
             model: without a manifest beside it, RGB with ImageNet normalisation is assumed.
@@ -112,7 +115,7 @@ class Segmenter:
         return cls(contract, engine)
 
     def crop(self, image: Bytes, boxes: Floats) -> Bytes:
-        """Cut people out: box x 1.25 around its centre, aspect kept, black where the image ends.
+        """Cut people out by the contract's rule; see `crops`.
 
         Args:
             image: BGR uint8 `[height, width, 3]`.
@@ -121,6 +124,8 @@ class Segmenter:
         Returns:
             RGB uint8 `[n, 3, *size]`.
         """
+        if self.contract.crop == "pad_to_aspect":
+            return crop_padded(image, boxes, *self.size)[0]
         return crop_around(image, boxes, self.size)
 
     def masks(self, crops: Bytes) -> Bytes:

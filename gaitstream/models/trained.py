@@ -121,6 +121,22 @@ def pool(features: Array, sequences: NDArray[np.int64]) -> Array:
     return np.stack([features[sequences == index].max(0) for index in range(sequences.max() + 1)])
 
 
+@dataclass(frozen=True)
+class MaskBranch:
+    """The masks that a model makes of people for itself, as a segmentation model.
+
+    Attributes:
+        graph: float32, from crops `[n, 3, height, width]` RGB 0..255, cut out by the rule `pad_to_aspect`, to
+            the probability of the person `[n, 1, rows, columns]`.
+        crops: fixed inputs, uint8.
+        expected: what the module makes of them.
+    """
+
+    graph: onnx.ModelProto
+    crops: NDArray[np.uint8]
+    expected: Array
+
+
 class GraphRunner(Protocol):
     """Runs a bundle's graphs on one runtime.
 
@@ -213,6 +229,14 @@ class TrainedModel(ABC):
         Raises:
             ExportError: no inputs tell right from wrong with these weights.
         """
+
+    def mask_branch(self) -> MaskBranch:
+        """Its own masks of people as a segmentation model.
+
+        Raises:
+            ExportError: it makes none.
+        """
+        raise ExportError(f"{self.family} makes no masks of people: export it without --masks")
 
     def for_nvinfer(
         self,

@@ -23,6 +23,7 @@ from gaitstream.kernels import onnx_op
 from gaitstream.kernels.alignment import align
 from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.models.biggait import nvinfer as biggait_nvinfer
+from gaitstream.models.biggait.padding import find_ratios
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.gaitheat import nvinfer as gaitheat_nvinfer
 from gaitstream.models.gaitheat.alignment import write_align
@@ -69,7 +70,7 @@ def pose_model(opset: int = 13) -> onnx.ModelProto:
 @pytest.mark.parametrize("width", [1, 2, 40, 63, 64, 77, 99, 126, 127, 128])
 def test_the_width_is_read_from_the_padding(width: int) -> None:
     g = GraphWriter("widths")
-    g.output("ratios", biggait_nvinfer._ratios(g, g.input("crops", ["n", 3, 256, 128])), ["n"])
+    g.output("ratios", find_ratios(g, g.input("crops", ["n", 3, 256, 128])), ["n"])
     crops = np.zeros((3, 3, 256, 128), np.float32)
     left = (128 - width) // 2
     crops[0, 1, 30:200, left : left + width] = 1.0

@@ -15,7 +15,7 @@ from gaitstream.export.report import COLUMNS, cells, conclusions
 from gaitstream.models.spec import find_family
 
 if TYPE_CHECKING:
-    from gaitstream.export.parity import ParityReport
+    from gaitstream.export.verdicts import ParityReport
 
 PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 
@@ -60,6 +60,7 @@ def export(args: argparse.Namespace) -> int:
         calibration=args.calibration,
         overwrite=args.overwrite,
         deepstream=args.target == "deepstream",
+        masks=args.masks,
         **note,
     )
     exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)

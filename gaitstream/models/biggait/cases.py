@@ -48,6 +48,14 @@ def make_case(model: BigGait) -> Case:
     )
 
 
+def foreground(model: BigGait, crops: Array, ratios: Array) -> Array:
+    """The module's masks of crops, `[n, 1, 64, 32]`."""
+    with torch.no_grad():
+        known = torch.from_numpy(ratios)
+        maps = model.maps(model.preprocess(torch.from_numpy(crops), known), known)
+    return maps.foreground[:, None].numpy()
+
+
 def _crops(attempt: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
     rng = np.random.default_rng([SEED, attempt])
     plan = schedule(rng)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from gaitstream.models.biggait import cases, graphs, nvinfer
+from gaitstream.models.biggait import cases, graphs, masks, nvinfer
 from gaitstream.models.biggait.module import CROP, BigGait
 from gaitstream.models.biggait.spec import FAMILY
 from gaitstream.models.biggait.weights import seed_biggait
 from gaitstream.models.manifest import EmbeddingContract, FeatureContract, InputContract, InputKind
-from gaitstream.models.trained import Case, Description, NvinferCase, TrainedModel
+from gaitstream.models.trained import Case, Description, MaskBranch, NvinferCase, TrainedModel
 
 NVINFER_LIMIT = 1e-3
 """Largest relative error of the features: outputs are rounded to half precision, which is 2e-4."""
@@ -61,6 +61,12 @@ class TrainedBigGait(TrainedModel):
     def case(self) -> Case:
         """Twelve drawn crops."""
         return cases.make_case(self.module)
+
+    def mask_branch(self) -> MaskBranch:
+        """The mask branch; the crops are those of the case."""
+        feeds = self.case().feeds
+        expected = cases.foreground(self.module, feeds["crops"], feeds["ratios"])
+        return MaskBranch(masks.write(self.module), feeds["crops"], expected)
 
     def for_nvinfer(self, graphs: Mapping[str, onnx.ModelProto], *, half: bool) -> onnx.ModelProto:  # noqa: ARG002 - the frame graph is of that precision
         """The frame graph, which finds the widths in the padding."""
