@@ -13,26 +13,31 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from gaitstream.deepstream.plan import feature_layer
+from gaitstream.engines import open_engine
 from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export.api import ExportOptions as ExportOptions
-from gaitstream.export.api import export_bundle
+from gaitstream.export.api import ExportOptions, export_bundle
 from gaitstream.kernels import onnx_op
 from gaitstream.kernels.alignment import align
 from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.models.biggait import nvinfer as biggait_nvinfer
 from gaitstream.models.biggait.padding import find_ratios
+from gaitstream.models.biggergait.module import BiggerGait
+from gaitstream.models.biggergait.trained import wrap as wrap_biggergait
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.gaitheat import nvinfer as gaitheat_nvinfer
 from gaitstream.models.gaitheat.alignment import write_align
 from gaitstream.models.graphs.halve import halve
 from gaitstream.models.graphs.splice import chain, modern
 from gaitstream.models.graphs.walkers import draw_crop
+from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.graphs.writer import GraphWriter
 from gaitstream.models.pose import PoseContract, keypoints
 from gaitstream.models.resolve import resolve
+from gaitstream.models.spec import find_family
 
 Run = Callable[..., list[NDArray[Any]]]
 
@@ -166,6 +171,24 @@ def test_an_export_for_deepstream_proves_both_graphs(gaitheat_checkpoint: Path, 
     for runtime in ("openvino", "onnxruntime"):
         for output in ("deepstream", "deepstream_plugin"):
             assert rows[output, runtime].verdict == "pass"
+
+
+def test_a_traced_model_on_crops_alone_is_for_deepstream_too(tmp_path: Path) -> None:
+    module = BiggerGait(64, 2, heads=2, hidden=16, channels=(8, 8, 16, 16), embedding=8)
+    trained = wrap_biggergait(seeded(module, 3))
+    case, features = trained.nvinfer_case(), trained.case().features["features"]
+    assert case.output == feature_layer("biggergait")
+    for half, limit in ((False, case.limits["fp32"]), (True, 5e-2)):
+        graphs = trained.graphs(half=half)
+        onnx.save(trained.for_nvinfer(graphs, half=half), tmp_path / "deepstream.onnx")
+        [found] = run(tmp_path / "deepstream.onnx", crops=case.crops)
+        assert found.dtype == np.float16
+        assert relative(found, features) < limit
+        if not half:
+            with open_engine(tmp_path / "deepstream.onnx", "openvino", "fp32") as engine:
+                assert relative(engine.infer({"crops": case.crops})[case.output], features) < limit
+    with pytest.raises(ExportError, match="SetModel has no graph for DeepStream"):
+        find_family("gaitset").random(1).for_nvinfer({}, half=False)
 
 
 def test_keypoints_on_borders_and_plateaus() -> None:

@@ -6,11 +6,11 @@ nvinfer gives a batch of crops and nothing else, so that the width of a person i
 from __future__ import annotations
 
 import onnx
-from onnx import TensorProto, compose, helper
+from onnx import compose
 
 from gaitstream.models.biggait.module import CROP
 from gaitstream.models.biggait.padding import find_ratios
-from gaitstream.models.graphs.splice import copy, half_output, input_of, redirect, sealed
+from gaitstream.models.graphs.splice import copy, half_output, input_of, sealed, take_floats
 from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
 
 INPUT = "crops"
@@ -29,8 +29,7 @@ def write(frame: onnx.ModelProto) -> onnx.ModelProto:
     g.output("ratios", find_ratios(g, crops), ["n"])
     widths = compose.add_prefix(g.model(PRODUCER), "width/", rename_inputs=False, rename_outputs=False)
     body = copy(frame)
-    input_of(body, INPUT).type.tensor_type.elem_type = TensorProto.FLOAT
-    _drop_idle_casts(body)
+    take_floats(body, INPUT)
     body.graph.input.remove(input_of(body, "ratios"))
     body.graph.node.extend(widths.graph.node)
     body.graph.initializer.extend(widths.graph.initializer)
@@ -43,11 +42,3 @@ def _sort_front(model: onnx.ModelProto, count: int) -> None:
     nodes = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes[-count:], *nodes[:-count]])
-
-
-def _drop_idle_casts(model: onnx.ModelProto) -> None:
-    """Take out casts of the crops to float32, which they are now; to half precision they stay."""
-    for node in [n for n in model.graph.node if n.op_type == "Cast" and list(n.input) == [INPUT]]:
-        if helper.get_node_attr_value(node, "to") == TensorProto.FLOAT:
-            model.graph.node.remove(node)
-            redirect(model, node.output[0], INPUT)

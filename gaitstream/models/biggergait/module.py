@@ -125,7 +125,9 @@ class BiggerGait(nn.Module):
     def preprocess(self, crops: Tensor) -> Tensor:
         """Normalise and enlarge RGB crops uint8 `[n, 3, 256, 128]` to `[n, 3, 448, 224]`."""
         mean, std = (torch.tensor(values, dtype=torch.float64)[:, None, None] * 255 for values in (MEAN, STD))
-        scaled = ((crops.double() - mean) / std).to(self.Mask_Branch.down_sampling.weight.dtype)
+        dtype = self.Mask_Branch.down_sampling.weight.dtype
+        centre = mean.round()  # half precision holds a pixel minus it exactly
+        scaled = (crops.to(dtype) - centre.to(dtype)) / std.to(dtype) + ((centre - mean) / std).to(dtype)
         return F.interpolate(scaled, NET, mode="bilinear")
 
     def features(self, crops: Tensor) -> list[Tensor]:

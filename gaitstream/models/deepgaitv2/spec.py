@@ -19,5 +19,5 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.deepgaitv2.trained:load",
     options=SilhouetteOptions,
     randomizer="gaitstream.models.deepgaitv2.trained:make_random",
-    variants=("p3d", "p3d-deep", "2d", "2d-deep", "3d"),
+    variants=("p3d", "p3d-deep", "2d", "2d-deep", "3d", "3d-deep"),
 )

@@ -31,7 +31,7 @@ def load(path: Path, options: SilhouetteOptions) -> TracedModel:
 
 
 def make_random(seed: int, variant: str) -> TracedModel:
-    """A model of a published size with random weights: `p3d`, `2d`, `3d`, or `2d-deep` and `p3d-deep`."""
+    """A model of a published size with random weights: `p3d`, `2d`, `3d`, or a deep one: `p3d-deep`, say."""
     mode, _, deep = variant.partition("-")
     return wrap(seeded(DeepGaitV2(MODES[mode], depths=DEEP if deep else DEPTHS), seed))
 

@@ -68,6 +68,29 @@ def chain(
     )
 
 
+def of_pixels(frame: onnx.ModelProto, crops: str, features: str, feature: str) -> onnx.ModelProto:
+    """A frame graph that looks at crops alone for nvinfer, which gives floats in 0..255 and no second input.
+
+    Args:
+        frame: of either precision, its crops uint8.
+        crops: name of its input.
+        features: name of its output.
+        feature: name of the output in its place, in half precision.
+    """
+    body = copy(frame)
+    take_floats(body, crops)
+    return sealed(half_output(body, features, feature))
+
+
+def take_floats(model: onnx.ModelProto, name: str) -> None:
+    """Let an input be float32, without the casts to it that there were; to half precision they stay."""
+    input_of(model, name).type.tensor_type.elem_type = TensorProto.FLOAT
+    for node in [node for node in model.graph.node if node.op_type == "Cast" and list(node.input) == [name]]:
+        if helper.get_node_attr_value(node, "to") == TensorProto.FLOAT:
+            model.graph.node.remove(node)
+            redirect(model, node.output[0], name)
+
+
 def half_output(model: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
     """Replace a float32 output by its half-precision cast."""
     output = next(o for o in model.graph.output if o.name == old)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,16 +20,22 @@ from gaitstream.models.chunks import MAXIMA, NEXT
 from gaitstream.models.graphs import windows
 from gaitstream.models.graphs.chunks import Left, follow, nothing_left
 from gaitstream.models.graphs.deep import StemNetwork
+from gaitstream.models.graphs.splice import of_pixels
 from gaitstream.models.graphs.traced import Traced, TracedModel
+from gaitstream.models.inputs import NAMES
 from gaitstream.models.manifest import (
     ClipContract,
     EmbeddingContract,
     FeatureContract,
     InputContract,
+    InputKind,
     Pooling,
 )
-from gaitstream.models.trained import EMBEDDING, FEATURES, POOLED, Array, Case, Description
+from gaitstream.models.trained import EMBEDDING, FEATURES, POOLED, Array, Case, Description, NvinferCase
 
+CROPS = NAMES[InputKind.CROP]
+NVINFER_LIMIT = 1e-3
+"""Largest relative error of features for nvinfer: they are rounded to half precision, which is 2e-4."""
 LONGEST_CHUNK = 15
 """A window slides by so many frames by default: a graph for longer chunks would lie there unused."""
 EXAMPLES, FRAMES = 2, 5
@@ -110,6 +117,22 @@ class SetModel(TracedModel):
                 self._embed, {_pooled(name): one for name, one in pooled.items()}, (EMBEDDING,), varies
             ),
         }
+
+    def for_nvinfer(self, graphs: Mapping[str, onnx.ModelProto], *, half: bool) -> onnx.ModelProto:
+        """The frame graph of a model that looks at crops and nothing else."""
+        if [one.kind for one in self._inputs] != [InputKind.CROP]:
+            return super().for_nvinfer(graphs, half=half)
+        return of_pixels(graphs["frame"], CROPS, FEATURES, self._feature)
+
+    def nvinfer_case(self) -> NvinferCase:
+        """The same crops."""
+        feeds = self.case().feeds
+        limits = dict.fromkeys(("fp32", "fp16"), NVINFER_LIMIT)
+        return NvinferCase(feeds[CROPS].astype(np.float32), self._feature, lambda _: feeds, limits)
+
+    @property
+    def _feature(self) -> str:
+        return f"{self._family}_feature"
 
     def case(self) -> Case:
         """Walkers in windows of two lengths."""
