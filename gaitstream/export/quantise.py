@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from gaitstream.errors import ExportError, MissingExtraError
 from gaitstream.models.graphs.halve import redirect
@@ -29,6 +30,8 @@ PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 FLOATING = ("Softmax", "LayerNormalization", "Resize", "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 """Operators whose inputs are never rounded: they gain nothing by it, and lose what the products need."""
+FOLDED = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators on a constant that make one: of a weight stored in half, of a flat one that looks at time too."""
 MOVING = (
     "Reshape", "Transpose", "Split", "Squeeze", "Unsqueeze", "Slice", "Flatten", "Identity", "MaxPool",
     "ReduceMax", "Pad", "Expand", "Gather",
@@ -153,7 +156,7 @@ def _moved_pairs(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy as NNCF needs it: every node has a name of its own, every weight is a constant of the graph.
 
-    Exporters leave weights in `Constant` nodes, and those that are stored in half precision behind a `Cast`.
+    Exporters leave weights in `Constant` nodes, and behind operators of `FOLDED`.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -181,10 +184,10 @@ def _constant(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -
         tensor: onnx.TensorProto = onnx.TensorProto.FromString(node.attribute[0].t.SerializeToString())
         tensor.name = node.output[0]
         return tensor
-    if node.op_type == "Cast" and node.input[0] in constants:
-        array = numpy_helper.to_array(constants[node.input[0]])
-        kind = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
-        return numpy_helper.from_array(array.astype(kind), node.output[0])
+    if node.op_type in FOLDED and all(name in constants for name in node.input):
+        feeds = {name: numpy_helper.to_array(constants[name]) for name in node.input}
+        (array,) = ReferenceEvaluator(node).run(None, feeds)
+        return numpy_helper.from_array(np.asarray(array), node.output[0])
     return None
 
 

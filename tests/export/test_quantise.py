@@ -57,6 +57,28 @@ def error(found: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(found - reference) / np.linalg.norm(reference))
 
 
+def test_a_weight_behind_other_operators_is_a_weight(
+    samples: list[dict[str, NDArray[np.float32]]], tmp_path: Path
+) -> None:
+    """Exporters give flat kernels their axis of time inside the graph."""
+    rng = np.random.default_rng(5)
+    g = GraphWriter("flat")
+    x = g.input("x", ["n", 3, 12, 12])
+    deep = g.op("Unsqueeze", x, g.constant(np.asarray([2], np.int64)))
+    flat = g.constant(rng.normal(size=(8, 3, 3, 3)).astype(np.float32))
+    kernel = g.op("Unsqueeze", flat, g.constant(np.asarray([2], np.int64)))
+    y = g.op("Conv", deep, kernel, kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1])
+    g.output("y", y, ["n", 8, 1, 12, 12])
+    plain = g.model("test")
+    found = quantise(plain, samples)
+    assert len(quantised_names(found)) == 1
+    onnx.save(plain, tmp_path / "plain.onnx")
+    onnx.save(found, tmp_path / "int8.onnx")
+    expected = run(tmp_path / "plain.onnx", "onnxruntime", "fp32", samples[0])
+    rounded = run(tmp_path / "int8.onnx", "onnxruntime", "int8", samples[0])
+    assert 1e-4 < error(rounded, expected) < 0.05
+
+
 def test_every_integer_is_signed_and_symmetric(samples: list[dict[str, NDArray[np.float32]]]) -> None:
     original = three_layers()
     before = original.SerializeToString()
