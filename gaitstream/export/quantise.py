@@ -27,6 +27,8 @@ EightBits = Literal["int8", "fp8"]
 Feeds = Mapping[str, NDArray[Any]]
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """Operators that runtimes compute in integers."""
+MATRIX = 2
+"""Axes of one."""
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 FLOATING = ("Softmax", "LayerNormalization", "Resize", "Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 """Operators whose inputs are never rounded: they gain nothing by it, and lose what the products need."""
@@ -87,10 +89,18 @@ def product_names(model: onnx.ModelProto) -> list[str]:
 
 
 def weighted_names(model: onnx.ModelProto) -> list[str]:
-    """Names of the products one of whose operands is a constant of the graph."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
-    return [node.name for node in products if not constants.isdisjoint(node.input[:2])]
+    """Names of the products one of whose operands is a kernel or a matrix of the graph.
+
+    A matrix for each part, as heads have them, is none: with such integers OpenVINO computes values that are
+    not finite, and ONNX Runtime refuses them.
+    """
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+
+    def weighted(node: onnx.NodeProto) -> bool:
+        found = [ranks[name] for name in node.input[:2] if name in ranks]
+        return bool(found) and (node.op_type != "MatMul" or max(found) <= MATRIX)
+
+    return [node.name for node in model.graph.node if node.op_type in PRODUCTS and weighted(node)]
 
 
 def quantised_names(model: onnx.ModelProto) -> list[str]:

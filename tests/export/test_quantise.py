@@ -16,7 +16,14 @@ from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine, graph_precision
 from gaitstream.errors import EngineError, ExportError, MissingExtraError
-from gaitstream.export.quantise import Feeds, product_names, quantise, quantised_names, restore
+from gaitstream.export.quantise import (
+    Feeds,
+    product_names,
+    quantise,
+    quantised_names,
+    restore,
+    weighted_names,
+)
 from gaitstream.export.sensitivity import keep_sensitive, work_shares
 from gaitstream.models.graphs.writer import GraphWriter
 
@@ -77,6 +84,19 @@ def test_a_weight_behind_other_operators_is_a_weight(
     expected = run(tmp_path / "plain.onnx", "onnxruntime", "fp32", samples[0])
     rounded = run(tmp_path / "int8.onnx", "onnxruntime", "int8", samples[0])
     assert 1e-4 < error(rounded, expected) < 0.05
+
+
+def test_a_matrix_for_each_part_stays_as_it_is(samples: list[dict[str, NDArray[np.float32]]]) -> None:
+    """Runtimes compute no such product in integers."""
+    g = GraphWriter("parts")
+    x = g.op("Conv", g.input("x", ["n", 3, 12, 12]), g.constant(np.ones((4, 3, 1, 1), np.float32)))
+    rows = g.reshape(g.transpose(x, 2, 0, 1, 3), 12, -1, 48)
+    g.output("y", g.op("MatMul", rows, g.constant(np.ones((12, 48, 5), np.float32))), [12, "n", 5])
+    model = g.model("test")
+    assert len(product_names(model)) == 2
+    (conv,) = (node.name for node in model.graph.node if node.op_type == "Conv")
+    assert weighted_names(model) == [conv]
+    assert quantised_names(quantise(model, samples)) == [conv]
 
 
 def test_every_integer_is_signed_and_symmetric(samples: list[dict[str, NDArray[np.float32]]]) -> None:
