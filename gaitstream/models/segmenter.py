@@ -29,7 +29,7 @@ from gaitstream.engines import Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
-from gaitstream.models.crops import Bytes, Rule, crop_around, crop_padded
+from gaitstream.models.crops import Bytes, PeopleInFrames, Rule, crop_around, crop_frames, crop_padded
 from gaitstream.models.resolve import find_network
 from gaitstream.models.segmentation_layouts import LAYOUTS, recognise
 
@@ -127,6 +127,12 @@ class Segmenter:
         if self.contract.crop == "pad_to_aspect":
             return crop_padded(image, boxes, *self.size)[0]
         return crop_around(image, boxes, self.size)
+
+    def crop_frames(self, frames: PeopleInFrames) -> Bytes:
+        """`crop` in several frames at once."""
+        if self.contract.crop == "pad_to_aspect":
+            return np.concatenate([self.crop(image, boxes) for image, boxes in frames])
+        return crop_frames(frames, self.size)
 
     def masks(self, crops: Bytes) -> Bytes:
         """Masks of crops, uint8 `[n, height, width]`, 255 inside the person; in the output's own size."""
