@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gaitstream.console.database import Database
 from gaitstream.console.history import sql
+from gaitstream.console.history.base import HistoryPlace
+from gaitstream.console.history.wanted import IndexParts
 from gaitstream.errors import ConsoleError
 
 TABLES = """
@@ -61,6 +63,14 @@ class SqliteHistory(sql.SqlHistory):
     def close(self) -> None:
         """See `History`."""
         self.database.close()
+
+    def _places(self, asked: IndexParts, limit: int) -> Iterable[HistoryPlace]:
+        """A question for each part: to ask costs next to nothing in one's own process."""
+        equal = "".join(f"{column} = ? AND " for column in asked.columns)
+        query = sql.PLACES.format(where=equal + str(asked.further))
+        for values in asked.parts:
+            for time_ns, number in self._rows(query, (*values, *asked.further.values, limit)):
+                yield HistoryPlace(time_ns, number)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
