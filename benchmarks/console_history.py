@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.console_history", description=__doc__)
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--postgresql", nargs="?", const="", metavar="URL", help="in place of SQLite")
-    parser.add_argument("--out", type=Path, help="where SQLite's file lies; kept (default: a temporary folder)")
+    parser.add_argument("--out", type=Path, help="where SQLite's file lies; kept (default: a temporary one)")
     args = parser.parse_args()
     with opened(args.postgresql, args.out) as history:
         return measure(history, args.events)
@@ -100,7 +100,8 @@ def measure_combinations(history: AnyHistory) -> float:
     tell(f"all {len(asked)} combinations of filters", (one_s for times_s, _ in taken for one_s in times_s))
     taken.sort(key=lambda one: one[0][-1], reverse=True)
     for times_s, wanted in taken[:SLOWEST]:
-        print(f"    {times_s[-1] * 1e3:7.2f} ms, median {statistics.median(times_s) * 1e3:.2f}: {shown(wanted)}")
+        median_ms = statistics.median(times_s) * 1e3
+        print(f"    {times_s[-1] * 1e3:7.2f} ms, median {median_ms:.2f}: {shown(wanted)}")
     return taken[0][0][-1]
 
 
@@ -119,10 +120,9 @@ def tell(name: str, times_s: Iterator[float]) -> float:
 def shown(wanted: EventFilter) -> str:
     """What a filter asks for, in short."""
     asked = {name: value for name, value in vars(wanted).items() if value not in (None, (), False)}
-    cameras = asked.pop("cameras", None)
-    return ", ".join(
-        ([f"{len(cameras)} cameras"] if cameras else []) + [f"{name} {value}" for name, value in asked.items()]
-    )
+    if wanted.cameras is not None:
+        asked["cameras"] = len(wanted.cameras)
+    return ", ".join(f"{name} {value}" for name, value in asked.items())
 
 
 def size_gib(history: AnyHistory) -> float:

@@ -79,9 +79,7 @@ def _number_texts(history: SqliteHistory | PostgresHistory) -> dict[tuple[str, s
         "status": ("known", "insufficient_evidence", *STATUS_OF.values()), "run": ("run-1",),
     }  # fmt: skip
     with history._writing():
-        return {
-            (space, text): history._labels.make(space, text) for space in texts for text in texts[space]
-        }
+        return {(space, text): history._labels.make(space, text) for space in texts for text in texts[space]}
 
 
 def _answer(

@@ -139,6 +139,10 @@ class History(Protocol):
     Every method raises `ConsoleError` when the store cannot be reached, and may be called again.
     """
 
+    @property
+    def changes(self) -> int:
+        """How often this process has changed it; rises when a change can be seen."""
+
     def add(self, events: Sequence[Event]) -> list[StoredEvent]:
         """Keep events, all or none; returns those that were not there already."""
 

@@ -57,12 +57,12 @@ class PostgresHistory(sql.SqlHistory):
 
     def forget(self, person: str) -> int:
         """See `History`; the server's log and backups keep the id until they are recycled."""
-        with self._writing():
+        with self._changing():
             return sql.forget(person, self._labels, self._rows)
 
     def prune(self, before_ns: int) -> int:
         """See `History`."""
-        with self._writing():
+        with self._changing():
             return len(self._rows("DELETE FROM event WHERE time_ns < ? RETURNING id", (before_ns,)))
 
     def close(self) -> None:

@@ -8,10 +8,11 @@ counted in an index alone.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,9 @@ INDEXES = {
     "event_by_camera_status": "(camera, status, kind, time_ns, {id}) WHERE status IS NOT NULL",
     "event_by_reason": "(reason, status, kind, time_ns, {id}) WHERE reason IS NOT NULL",
     "event_by_camera_reason": "(camera, reason, status, kind, time_ns, {id}) WHERE reason IS NOT NULL",
-    "event_by_person": "(person, time_ns, {id}, camera, kind, status, reason, waits) WHERE person IS NOT NULL",
+    "event_by_person": (
+        "(person, time_ns, {id}, camera, kind, status, reason, waits) WHERE person IS NOT NULL"
+    ),
     "event_by_track": "(run, camera, track)",
     "event_waiting": "(time_ns, {id}) WHERE waits = 1",
     "event_waiting_by_camera": "(camera, time_ns, {id}) WHERE waits = 1",
@@ -61,10 +64,17 @@ class SqlHistory(ABC):
 
     def __init__(self) -> None:
         self._labels = Labels(self._rows)
+        self._changes = 0
+        self._counting = threading.Lock()
+
+    @property
+    def changes(self) -> int:
+        """See `History`."""
+        return self._changes
 
     def add(self, events: Sequence[Event]) -> list[StoredEvent]:
         """See `History`."""
-        with self._writing():
+        with self._changing():
             return add(events, self._labels, self._rows)
 
     def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
@@ -88,8 +98,16 @@ class SqlHistory(ABC):
 
     def settle(self, event_id: str) -> None:
         """See `History`."""
-        with self._writing():
+        with self._changing():
             self._rows("UPDATE event SET waits = 0 WHERE event_id = ?", (uuid.UUID(event_id).bytes,))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """A transaction after which the history is another."""
+        with self._writing():
+            yield
+        with self._counting:
+            self._changes += 1
 
     @abstractmethod
     def _places(self, asked: IndexParts, limit: int) -> Iterable[HistoryPlace]:

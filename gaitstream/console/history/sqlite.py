@@ -41,7 +41,7 @@ class SqliteHistory(sql.SqlHistory):
 
     def forget(self, person: str) -> int:
         """See `History`."""
-        with self._writing():
+        with self._changing():
             count = sql.forget(person, self._labels, self._rows)
         self._rows("PRAGMA wal_checkpoint(TRUNCATE)", ())
         return count
@@ -50,7 +50,7 @@ class SqliteHistory(sql.SqlHistory):
         """See `History`."""
         count = 0
         while True:
-            with self._writing():
+            with self._changing():
                 gone = self._rows(
                     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE time_ns < ? LIMIT ?) "
                     "RETURNING id",

@@ -1,4 +1,4 @@
-"""What is wanted of a history, as parts of an index: each part is in order, and holds what is wanted and little else.
+"""What is wanted of a history, as parts of an index: each is in order and holds little beside what is wanted.
 
 An index begins with what has to be equal and goes on with the time. Where several cameras are wanted, or a
 filter leaves a column of the index open, each value is a part of its own, so that what is rare, or was never
