@@ -123,13 +123,17 @@ class SqlHistory(ABC):
 
 
 def add(events: Sequence[Event], labels: Labels, rows: Rows) -> list[StoredEvent]:
-    """Insert events in a transaction; those that were new."""
-    added = []
+    """Insert events in a transaction; those that are there now."""
+    kept = {}
     for event in filter(is_kept, events):
         row = to_row(event, labels.make)
-        for (number,) in rows(INSERT, row.values()):
-            added.append(from_row(int(number), row.values(), labels.text))
-    return added
+        new = rows(INSERT, row.values())
+        found = (
+            from_row(int(new[0][0]), row.values(), labels.text) if new else one(row.event_id, labels, rows)
+        )
+        if found is not None:
+            kept[found.number] = found
+    return list(kept.values())
 
 
 def rows_of(places: Sequence[HistoryPlace], labels: Labels, rows: Rows) -> list[StoredEvent]:
