@@ -36,6 +36,7 @@ def commands() -> Iterator[argparse.ArgumentParser]:
     waiting = [build_parser()]
     while waiting:
         parser = waiting.pop(0)
+        parser.format_usage()  # adds what it does not need before
         yield parser
         children: list[argparse.ArgumentParser] = []
         for action in parser._actions:

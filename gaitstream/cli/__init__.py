@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from gaitstream import __version__
+from gaitstream.cli.lazy import CommandParser
 from gaitstream.errors import GaitstreamError
 from gaitstream.telemetry.logs import json_line
 
@@ -35,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gaitstream {__version__}")
     parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for group in GROUPS:
         importlib.import_module(f"gaitstream.cli.{group}").add(commands)
     return parser

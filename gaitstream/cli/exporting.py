@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.models.spec import ModelFamily, families
-
 if TYPE_CHECKING:
+    from gaitstream.models.spec import ModelFamily
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 AUTO = "auto"
@@ -18,13 +18,20 @@ OPTION = "option_"
 
 
 def add(commands: Commands) -> None:
-    """Add `export` with every model family that is installed, and `export auto`."""
-    parser = commands.add_parser(
+    """Add `export`."""
+    commands.add_parser(
         "export",
+        fill=_add_families,
         help="turn a trained checkpoint into a bundle, and prove it",
         description="Turn a trained checkpoint into a bundle of ONNX graphs. The bundle is written only when "
         "its graphs compute what the checkpoint's PyTorch module does.",
     )
+
+
+def _add_families(parser: argparse.ArgumentParser) -> None:
+    """Add every model family that is installed, and `auto`; looking for them takes as long as the rest."""
+    from gaitstream.models.spec import families
+
     models = parser.add_subparsers(dest="model", required=True, metavar="FAMILY")
     found = families()
     auto = models.add_parser(AUTO, help="the family is told by the checkpoint's keys")

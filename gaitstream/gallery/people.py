@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gaitstream.engines.device import Device
 from gaitstream.errors import GalleryError
@@ -23,6 +22,7 @@ from gaitstream.gallery.feed import (
     PersonLine,
     StateLine,
 )
+from gaitstream.gallery.grouping import Indices, RowsByPerson
 from gaitstream.gallery.matching import Matcher, mean_part_distance
 from gaitstream.gallery.mirror import GalleryMirror
 from gaitstream.gallery.quantise import WIDEN, Floats, Layout, Probes
@@ -33,7 +33,6 @@ LISTED = 64
 """Most people that a search lists."""
 CLOSE = 8
 """The nearest of all, one for so many that may be listed, are certain to be listed."""
-Indices = NDArray[np.int64]
 
 
 @dataclass
@@ -107,6 +106,7 @@ class People:
     has: dict[str, set[int]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     mirror: GalleryMirror | None = None
+    _grouped: dict[str, tuple[TemplateTable, int, RowsByPerson]] = field(default_factory=dict)
 
     @classmethod
     def attach(cls, path: str) -> People:
@@ -191,15 +191,14 @@ class People:
                 f"a probe of shape {probes[0].shape} cannot be compared with templates of shape {wanted}: "
                 "they come from different models"
             )
-        count = table.count
-        owners = table.owners[:count].copy()
+        rows = self._rows_of(model, table)
         given = Probes.of(table.layout, np.stack(probes))
         if self.mirror is None:
-            bounds = coarse_distances(table.layout, table.rows[:count], given)
+            bounds = coarse_distances(table.layout, table.rows[: rows.count], given)
         else:
-            bounds = self.mirror.coarse(model, table, count, given)
+            bounds = self.mirror.coarse(model, table, rows.count, given)
         return [
-            self._nearest(table, owners, bound - slack, probe, listed)
+            _nearest(table, rows, rows.least(bound) - slack, probe, listed)
             for bound, slack, probe in zip(bounds, given.slack, given.padded, strict=True)
         ]
 
@@ -209,52 +208,25 @@ class People:
         table = self.tables.get(model)
         if table is None or not len(persons):
             return out
-        places, columns = _rows_of(table.owners[: table.count].copy(), np.asarray(persons, np.int64))
-        found = table.exact(places.tolist())
+        rows = self._rows_of(model, table)
+        places, columns = rows.places_of(np.asarray(persons, np.int64))
+        wanted, begins = rows.rows_at(places)
+        found = table.exact(wanted.tolist())
         there = [index for index, parts in enumerate(found) if parts is not None]
-        templates = [parts for parts in found if parts is not None]
-        if templates:
-            np.minimum.at(out, columns[there], mean_part_distance(probe, np.stack(templates)))
+        if there:
+            templates = np.stack([parts for parts in found if parts is not None])
+            owners = columns[np.searchsorted(begins, there, "right") - 1]
+            np.minimum.at(out, owners, mean_part_distance(probe, templates))
         return out
 
-    def _nearest(
-        self, table: TemplateTable, owners: NDArray[np.int32], bound: Floats, probe: Floats, listed: int
-    ) -> Nearest:
-        """The nearest people, from lower bounds of the distances to all templates.
-
-        Those with the smallest bounds are looked at closely first; then whoever may still be as near as the
-        `listed / CLOSE` nearest of these. Everybody else is further away.
-        """
-        people = int(owners.max(initial=-1)) + 1
-        low = np.full(people + 1, np.inf, np.float32)
-        np.minimum.at(low, owners, bound)  # of nobody, -1, comes last
-        low = low[:people] * np.float32(1 - WIDEN)
-        first = _smallest(low, listed)
-        found = self._bound(table, owners, first, probe)
-        if len(first) == np.isfinite(low).sum():
-            return found
-        reach = np.sort(found.high)[max(1, listed // CLOSE) - 1]
-        rest = np.isfinite(low)
-        rest[first] = False
-        near = np.flatnonzero(rest & (low <= reach))
-        rest[near] = False
-        floor = float(low[rest].min(initial=np.inf))
-        second = self._bound(table, owners, near, probe)
-        return _cut(_joined(found, second, floor), listed)
-
-    def _bound(
-        self, table: TemplateTable, owners: NDArray[np.int32], chosen: Indices, probe: Floats
-    ) -> Nearest:
-        """Close bounds of the distances to the chosen people."""
-        low = np.full(len(chosen), np.inf, np.float32)
-        high = np.full(len(chosen), np.inf, np.float32)
-        if len(chosen):
-            places, at = _rows_of(owners, chosen)
-            close = fine_distances(table.layout, table.rows, table.planes, places, probe)
-            slack = table.rows["fine"][places]
-            np.minimum.at(low, at, (close - slack) * np.float32(1 - WIDEN))
-            np.minimum.at(high, at, (close + slack) * np.float32(1 + WIDEN))
-        return Nearest(chosen, low, high, np.inf)
+    def _rows_of(self, model: str, table: TemplateTable) -> RowsByPerson:
+        """Whose the rows are now; looked through again when some were added or erased."""
+        changes = table.changes
+        known = self._grouped.get(model)
+        if known is None or known[0] is not table or known[1] != changes:
+            known = table, changes, RowsByPerson(table.owners[: table.count].copy())
+            self._grouped[model] = known
+        return known[2]
 
     def _set(self, line: PersonLine) -> None:
         for model, members in self.has.items():
@@ -276,14 +248,35 @@ def _nobody() -> Nearest:
     return Nearest(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), np.inf)
 
 
-def _rows_of(owners: NDArray[np.int32], persons: Indices) -> tuple[Indices, Indices]:
-    """The rows that belong to some people, and for each row the position of its person among them."""
-    most = max(int(owners.max(initial=-1)), int(persons.max(initial=-1)))
-    position = np.full(most + 2, -1, np.int64)  # nobody, -1, is last
-    position[persons] = np.arange(len(persons))
-    each = position[owners]
-    places = np.flatnonzero(each >= 0)
-    return places, each[places]
+def _nearest(table: TemplateTable, rows: RowsByPerson, least: Floats, probe: Floats, listed: int) -> Nearest:
+    """The nearest people, from a lower bound of the distance to each.
+
+    Those with the smallest bounds are looked at closely first; then whoever may still be as near as the
+    `listed / CLOSE` nearest of these. Everybody else is further away.
+    """
+    low = least * np.float32(1 - WIDEN)
+    first = _smallest(low, listed)
+    found = _bounded(table, rows, first, probe)
+    low[first] = np.inf
+    if np.isinf(low).all():
+        return found
+    reach = np.sort(found.high)[max(1, listed // CLOSE) - 1]
+    near = np.flatnonzero(low <= reach)
+    low[near] = np.inf
+    second = _bounded(table, rows, near, probe)
+    return _cut(_joined(found, second, float(low.min())), listed)
+
+
+def _bounded(table: TemplateTable, rows: RowsByPerson, places: Indices, probe: Floats) -> Nearest:
+    """Close bounds of the distances to some people, named by their places."""
+    if not len(places):
+        return _nobody()
+    chosen, begins = rows.rows_at(places)
+    close = fine_distances(table.layout, table.rows, table.planes, chosen, probe)
+    slack = table.rows["fine"][chosen]
+    low = np.minimum.reduceat((close - slack) * np.float32(1 - WIDEN), begins)
+    high = np.minimum.reduceat((close + slack) * np.float32(1 + WIDEN), begins)
+    return Nearest(rows.persons[places], low, high, np.inf)
 
 
 def _smallest(bounds: Floats, count: int) -> Indices:

@@ -94,6 +94,7 @@ def fine_distances(
                 width=layout.width,
                 probe=_address(padded),
                 out=_address(out),
+                threads=default_threads(),
             )
         )
     )

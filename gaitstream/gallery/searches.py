@@ -9,7 +9,7 @@ gone is given up; when a tenth are, or the gallery has grown by a tenth, it is t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -96,7 +96,9 @@ def search_all(matcher: Matcher, numbers: Sequence[int]) -> Searches:
 
 
 def update(
-    searches: Searches, changed: Mapping[str, Mapping[int, Floats]], embeddings: Mapping[int, Floats]
+    searches: Searches,
+    changed: Mapping[str, Mapping[int, Floats]],
+    templates_of: Callable[[list[int]], Floats],
 ) -> None:
     """Bring searches up to date.
 
@@ -104,7 +106,8 @@ def update(
         searches: changed in place.
         changed: of each person who was changed, the templates `[parts, dim]` they have now, by number; none
             for somebody who is gone.
-        embeddings: the searched templates by number, `[parts, dim]`; those that are gone may be missing.
+        templates_of: gives searched templates by their numbers, `[n, parts, dim]`; asked where somebody who
+            was changed has templates.
     """
     searches.found = [
         search
@@ -112,12 +115,12 @@ def update(
         if search.person not in changed or search.template in changed[search.person]
     ]
     if searches.found:
-        block = np.stack([embeddings[search.template] for search in searches.found])
+        numbers = [search.template for search in searches.found]
         for uid, templates in changed.items():
             own = list(templates.values())
-            each = (
-                part_distances(np.stack(own), block) if own else np.full((1, len(block)), np.inf, np.float32)
-            )
+            each = np.full((1, len(numbers)), np.inf, np.float32)
+            if own:
+                each = part_distances(np.stack(own), templates_of(numbers))
             nearest = each.min(axis=0).tolist()
             for column, search in enumerate(searches.found):
                 if search.person == uid:

@@ -148,6 +148,7 @@ class TemplateTable:
         self._tell(places)
         self.owners[places] = owners
         self.segments[2].header[0] = max(self.count, *(place + 1 for place in places))
+        self.segments[2].header[2] += 1  # whoever looked at the owners since `_tell` looks again
         return places
 
     def drop(self, places: Iterable[int]) -> None:

@@ -36,10 +36,13 @@ class Tuner:
         self._vault = vault
         self._searched: dict[int, Floats] = {}
         """Templates searched for, by number: a number's template never changes."""
+        self._stacked: tuple[list[int], Floats] = [], np.empty((0, 1, 1), np.float32)
+        """Those asked for last, and their numbers: the same mostly, and a copy of them takes long."""
 
     def forget(self) -> None:
         """A transaction failed: numbers it gave may be given again."""
         self._searched.clear()
+        self._stacked = [], self._stacked[1][:0]
 
     def follow(
         self,
@@ -63,7 +66,9 @@ class Tuner:
             uid: self.gather(writing, row, where, uid, leave_out_damaged=leave_out_damaged).get(uid, {})
             for uid in uids
         }
-        update(searches, changed, self._embeddings(writing, row, searches))
+        if any(changed.values()):
+            self._open_searched(writing, row, searches)
+        update(searches, changed, self._stack)
         return self._keep(writing, row, searches)
 
     def aim(self, writing: Writing, model: str, target: float | None, where: str) -> Calibration | None:
@@ -163,14 +168,19 @@ class Tuner:
             return None
         return _SEARCHES.decode(self._vault.sealer.open(kept, place))
 
-    def _embeddings(self, writing: Writing, row: ModelRow, searches: Searches) -> Mapping[int, Floats]:
+    def _open_searched(self, writing: Writing, row: ModelRow, searches: Searches) -> None:
+        """Open the templates searched for; those that cannot be opened are searched for no more."""
         missing = [one.template for one in searches.found if one.template not in self._searched]
         for kept in writing.select(missing):
             opened = self._vault.template(kept, row)
             if isinstance(opened, Template):
                 self._searched[opened.number] = opened.parts
         searches.found = [one for one in searches.found if one.template in self._searched]
-        return self._searched
+
+    def _stack(self, numbers: list[int]) -> Floats:
+        if self._stacked[0] != numbers:
+            self._stacked = numbers, np.stack([self._searched[number] for number in numbers])
+        return self._stacked[1]
 
 
 def _target(reading: Reading, model: str) -> float | None:

@@ -120,6 +120,7 @@ class RefineRequest(ctypes.Structure):
         ("width", ctypes.c_int32),
         ("probe", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
+        ("threads", ctypes.c_int32),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,10 @@ SHAPE = (2, 8)
 def made_anew(people: ByPerson) -> Searches:
     persons = [(uid, np.stack(list(templates.values()))) for uid, templates in people.items()]
     return search_all(Matcher.build(persons), [number for one in people.values() for number in one])
+
+
+def stack(held: dict[int, Floats], numbers: list[int]) -> Floats:
+    return np.stack([held[number] for number in numbers])
 
 
 def check(searches: Searches, people: ByPerson) -> None:
@@ -67,7 +73,8 @@ def test_changes_one_by_one_are_as_made_anew(count: int, changes: list[int], see
             kept = dict(list(people.get(uid, {}).items())[1:])
             people[uid] = {**kept, **templates()}
         held = {number: parts for one in people.values() for number, parts in one.items()}
-        update(searches, {uid: people.get(uid, {})}, held)
+        stacked = functools.partial(stack, held)
+        update(searches, {uid: people.get(uid, {})}, stacked)
         check(searches, people)
 
 
@@ -80,8 +87,7 @@ def test_a_search_without_neighbours_is_given_up_and_the_wear_is_noticed() -> No
     assert len(next(one for one in searches.found if one.person == "u").others) == NEIGHBOURS
     for uid in near:
         del people[uid]
-        held = {number: parts for one in people.values() for number, parts in one.items()}
-        update(searches, {uid: {}}, held)
+        update(searches, {uid: {}}, lambda wanted: pytest.fail(f"{wanted} are not needed"))
     assert all(search.person != "u" for search in searches.found)
     check(searches, people)
     assert not Searches(searches.found, len(searches.found), 1000).worn(1050)
@@ -98,8 +104,7 @@ def test_the_threshold_follows_as_it_would_be_made_anew() -> None:
     searches = made_anew(people)
     for uid in ("u3", "u17", "u40"):
         del people[uid]
-        held = {number: parts for one in people.values() for number, parts in one.items()}
-        update(searches, {uid: {}}, held)
+        update(searches, {uid: {}}, lambda wanted: pytest.fail(f"{wanted} are not needed"))
     kept, anew = conclude(searches.found), conclude(made_anew(people).found)
     assert kept is not None
     assert anew is not None

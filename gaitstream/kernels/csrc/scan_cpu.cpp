@@ -3,6 +3,7 @@
 // together say it for the few that matter. Layout and bounds: gaitstream/gallery/quantise.py.
 #include "scan.cuh"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -42,6 +43,7 @@ struct RefineRequest {
   int32_t parts, width;
   const float* probe;         // [parts, width]
   float* out;                 // [count]
+  int32_t threads;
 };
 
 struct QuantiseRequest {
@@ -55,6 +57,7 @@ struct QuantiseRequest {
 };
 
 const int kRows = 4;
+const int64_t kScanned = 4096, kRefined = 96;  // a thread is not worth starting for less
 const float kTop = 32512.0f;
 const double kUp = 1 + 1e-6, kRoot = 1.0 / 1024, kHalf = 1.0 / (1 << 23);
 
@@ -166,6 +169,43 @@ void scan_range(const ScanRequest& ask, int64_t from, int64_t to) {
   for (; at < to; ++at) scan_rows<1>(ask, at, dots.data());
 }
 
+void refine_range(const RefineRequest& ask, int64_t from, int64_t to) {
+  const int64_t size = static_cast<int64_t>(ask.parts) * ask.width;
+  for (int64_t i = from; i < to; ++i) {
+    const uint8_t* row = ask.rows + ask.chosen[i] * ask.stride;
+    const int8_t* fine = ask.fine + ask.chosen[i] * size;
+    const float* scale = reinterpret_cast<const float*>(row + ask.scale_at);
+    float sum = 0.0f;
+    for (int p = 0; p < ask.parts; ++p) {
+      const uint8_t* high = row + static_cast<int64_t>(p) * ask.width;
+      const int8_t* low = fine + static_cast<int64_t>(p) * ask.width;
+      const float* probe = ask.probe + static_cast<int64_t>(p) * ask.width;
+      float lanes[16] = {0};
+      for (int c = 0; c < ask.width; c += 16)
+        for (int l = 0; l < 16; ++l) {
+          const int32_t value = 256 * (static_cast<int32_t>(high[c + l]) - 128) + low[c + l];
+          const float off = probe[c + l] - scale[p] * static_cast<float>(value);
+          lanes[l] += off * off;
+        }
+      float squares = 0.0f;
+      for (int l = 0; l < 16; ++l) squares += lanes[l];
+      sum += std::sqrt(squares);
+    }
+    ask.out[i] = sum / ask.parts;
+  }
+}
+
+// Rows [first, last) in `threads` parts, but no more than `shares`.
+template <typename Work>
+void in_threads(int64_t threads, int64_t shares, int64_t first, int64_t last, Work work) {
+  const int64_t count = last - first, parts = std::max<int64_t>(1, std::min(threads, shares));
+  std::vector<std::thread> others;
+  for (int64_t i = 1; i < parts; ++i)
+    others.emplace_back([=] { work(first + count * i / parts, first + count * (i + 1) / parts); });
+  work(first, first + count / parts);
+  for (std::thread& one : others) one.join();
+}
+
 }  // namespace
 
 extern "C" {
@@ -191,41 +231,13 @@ void gaitstream_quantise(const QuantiseRequest* ask) {
 }
 
 void gaitstream_scan(const ScanRequest* ask) {
-  const int64_t count = ask->last - ask->first;
-  int64_t parts = ask->threads < 1 ? 1 : ask->threads;
-  const int64_t shares = count * ask->probes / 4096 + 1;  // a thread is not worth starting for less
-  if (parts > shares) parts = shares;
-  std::vector<std::thread> others;
-  for (int64_t i = 1; i < parts; ++i)
-    others.emplace_back([=] { scan_range(*ask, ask->first + count * i / parts, ask->first + count * (i + 1) / parts); });
-  scan_range(*ask, ask->first, ask->first + count / parts);
-  for (std::thread& one : others) one.join();
+  in_threads(ask->threads, (ask->last - ask->first) * ask->probes / kScanned + 1, ask->first, ask->last,
+             [=](int64_t from, int64_t to) { scan_range(*ask, from, to); });
 }
 
 void gaitstream_refine(const RefineRequest* ask) {
-  const int64_t size = static_cast<int64_t>(ask->parts) * ask->width;
-  for (int64_t i = 0; i < ask->count; ++i) {
-    const uint8_t* row = ask->rows + ask->chosen[i] * ask->stride;
-    const int8_t* fine = ask->fine + ask->chosen[i] * size;
-    const float* scale = reinterpret_cast<const float*>(row + ask->scale_at);
-    float sum = 0.0f;
-    for (int p = 0; p < ask->parts; ++p) {
-      const uint8_t* high = row + static_cast<int64_t>(p) * ask->width;
-      const int8_t* low = fine + static_cast<int64_t>(p) * ask->width;
-      const float* probe = ask->probe + static_cast<int64_t>(p) * ask->width;
-      float lanes[16] = {0};
-      for (int c = 0; c < ask->width; c += 16)
-        for (int l = 0; l < 16; ++l) {
-          const int32_t value = 256 * (static_cast<int32_t>(high[c + l]) - 128) + low[c + l];
-          const float off = probe[c + l] - scale[p] * static_cast<float>(value);
-          lanes[l] += off * off;
-        }
-      float squares = 0.0f;
-      for (int l = 0; l < 16; ++l) squares += lanes[l];
-      sum += std::sqrt(squares);
-    }
-    ask->out[i] = sum / ask->parts;
-  }
+  in_threads(ask->threads, ask->count / kRefined + 1, 0, ask->count,
+             [=](int64_t from, int64_t to) { refine_range(*ask, from, to); });
 }
 
 }  // extern "C"
