@@ -16,7 +16,7 @@ PAGE_EVERY_S = 2.0
 PATIENCE_S = 30.0
 LOOK_S = 0.2
 IDLE_S = 2.0
-"""After which a connection is not used again: the server closes idle ones, and only browsers then ask anew."""
+"""After which a connection is not used again: the server closes idle ones, and httpx would not ask anew."""
 TIMED = ("live", "events", "health", "cameras")
 
 
