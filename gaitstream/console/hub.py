@@ -10,8 +10,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from starlette.concurrency import run_in_threadpool
-
 from gaitstream.console.history import StoredEvent
 from gaitstream.console.permissions import Actor, Rights
 
@@ -103,7 +101,7 @@ class Audience:
             self._woken.clear()
             events, self._events = self._events, []
             try:
-                texts = await run_in_threadpool(self._texts, events)
+                texts = await asyncio.to_thread(self._texts, events)
             except Exception:
                 log.exception("%d events cannot be told", len(events))
                 self._drop(len(events))

@@ -68,6 +68,7 @@ def test_filters_alone_and_together_find_what_they_name(history: History) -> Non
     assert ids(history, reason="truncated", cameras=frozenset({"gate"})) == []
     assert ids(history, kinds=("track.ended",)) == [5]
     assert ids(history, kinds=("track.ended", "identity.final"), cameras=frozenset({"hall"})) == [5, 2]
+    assert ids(history, kinds=("track.ended", "track.ended")) == [5]
     assert ids(history, waits=True) == [2, 1]
     assert ids(history, since_ns=START_NS + 2 * SECOND_NS, until_ns=START_NS + 4 * SECOND_NS) == [3, 2]
 

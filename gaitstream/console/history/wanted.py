@@ -140,4 +140,4 @@ def _may_wait(wanted: EventFilter) -> bool:
 
 
 def _known(space: str, texts: Iterable[str], labels: Labels) -> list[int]:
-    return [number for text in texts if (number := labels.find(space, text)) is not None]
+    return [number for text in dict.fromkeys(texts) if (number := labels.find(space, text)) is not None]
