@@ -85,14 +85,14 @@ def pad_windows(
 
 
 def pose_windows(
-    boxes: Any, *, width: int, height: int, crop: tuple[int, int] = (256, 192), picture: Any = 0
+    boxes: Any, *, width: Any, height: Any, crop: tuple[int, int] = (256, 192), picture: Any = 0
 ) -> Structs:
     """The pose model's rule: box x 1.25 about its centre, aspect kept, black where the picture ends.
 
     Args:
         boxes: xyxy pixels `[n, 4]`.
-        width: of the picture.
-        height: of the picture.
+        width: of each box's picture, a number or `[n]`.
+        height: of each box's picture, likewise.
         crop: height and width of the crops.
         picture: index of each box's picture, a number or `[n]`.
 

@@ -27,7 +27,7 @@ from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import EngineError
 from gaitstream.kernels.peaks import find_peaks
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
-from gaitstream.models.crops import Bytes, crop_around, crop_windows
+from gaitstream.models.crops import Bytes, PeopleInFrames, crop_around, crop_frames, crop_windows
 from gaitstream.models.resolve import find_network
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,10 @@ class PoseModel:
             RGB uint8 `[n, 3, 256, 192]`.
         """
         return crop_around(image, boxes, (CROP_HEIGHT, CROP_WIDTH))
+
+    def crop_frames(self, frames: PeopleInFrames) -> Bytes:
+        """`crop` in several frames at once."""
+        return crop_frames(frames, (CROP_HEIGHT, CROP_WIDTH))
 
     def crop_into(self, image: Bytes, boxes: Floats, crops: Bytes) -> None:
         """The same into an array that is there, with the channels in the order the graph wants.

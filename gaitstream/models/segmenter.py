@@ -28,7 +28,7 @@ from gaitstream.engines import Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
-from gaitstream.models.crops import Bytes, crop_around
+from gaitstream.models.crops import Bytes, PeopleInFrames, crop_around, crop_frames
 from gaitstream.models.resolve import find_network
 from gaitstream.models.segmentation_layouts import LAYOUTS, recognise
 
@@ -122,6 +122,10 @@ class Segmenter:
             RGB uint8 `[n, 3, *size]`.
         """
         return crop_around(image, boxes, self.size)
+
+    def crop_frames(self, frames: PeopleInFrames) -> Bytes:
+        """`crop` in several frames at once."""
+        return crop_frames(frames, self.size)
 
     def masks(self, crops: Bytes) -> Bytes:
         """Masks of crops, uint8 `[n, height, width]`, 255 inside the person; in the output's own size."""

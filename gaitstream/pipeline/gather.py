@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -140,7 +140,7 @@ class Gathering:
     def find_poses(self, pose: PoseModel) -> Floats:
         """Heatmaps and keypoints of everybody who is left; joints `[n, 17, 3]` in pixels of the frames."""
         with self._watch.time("crop"):
-            crops = self._cut(pose.crop)
+            crops = pose.crop_frames(list(self._by_frame()))
         with self._watch.time("pose"):
             self.heatmaps = pose.heatmaps(crops)
         with self._watch.time("keypoints"):
@@ -157,7 +157,7 @@ class Gathering:
     def find_masks(self, segmenter: Segmenter) -> Bytes:
         """Masks of everybody who is left, uint8 `[n, height, width]`."""
         with self._watch.time("crop"):
-            crops = self._cut(segmenter.crop)
+            crops = segmenter.crop_frames(list(self._by_frame()))
         with self._watch.time("segment"):
             self.masks = segmenter.masks(crops)
         return self.masks
@@ -210,9 +210,6 @@ class Gathering:
     def _joints(self) -> Floats:
         """Joints of everybody who is left `[n, 17, 3]`, x and y in pixels of the frames."""
         return to_image(_known(self.keypoints), np.stack([person.box for person in self.persons]))
-
-    def _cut(self, crop: Callable[[Image, Floats], Bytes]) -> Bytes:
-        return _joined([crop(image, boxes) for image, boxes in self._by_frame()])
 
     def _by_frame(self) -> Iterator[tuple[Image, Floats]]:
         """Image and boxes `[n, 4]` frame by frame; candidates come in the order of their works."""

@@ -191,10 +191,17 @@ def test_native_crops_equal_warped_ones() -> None:
         [[-40, -60, 90, 220], [620.3, 300.8, 760, 560], [0, 0, 700, 500], [300.4, 100.7, 330.2, 170.1],
          [900, 900, 950, 990], [250, 250, 250, 250]], np.float32,
     )  # fmt: skip
-    for image in (whole, whole[20:420, 50:650], whole[:, ::-1]):
-        difference = np.abs(crop_compiled(image, boxes, SIZE).astype(int) - crop_warped(image, boxes, SIZE))
-        assert difference.max() <= 4  # OpenCV may round source positions
-        assert (difference > 1).mean() < 1e-3
+    frames = [
+        (image, boxes[:count])
+        for image, count in ((whole, 6), (whole[20:420, 50:650], 2), (whole[:, ::-1], 5))
+    ]
+    each = [crop_warped(image, found, SIZE) for image, found in frames]
+    difference = np.abs(crop_compiled(frames, SIZE).astype(int) - np.concatenate(each))
+    assert len(difference) == 13
+    assert difference.max() <= 4  # OpenCV may round source positions
+    assert (difference > 1).mean() < 1e-3
+    for (image, found), crops in zip(frames, np.split(crop_compiled(frames, SIZE), [6, 8]), strict=True):
+        np.testing.assert_array_equal(crop_compiled([(image, found)], SIZE), crops)
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])

@@ -19,6 +19,7 @@ from gaitstream.data import Frame, Image, Person, Reason
 from gaitstream.deepstream.records import NOTHING, BufferRecord, FrameRecord, Gone, TrackedBox
 from gaitstream.deepstream.translate import Translator
 from gaitstream.engines.cache import EngineCache
+from gaitstream.models.crops import PeopleInFrames
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap, to_image
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.encode import Encoder
@@ -97,8 +98,8 @@ class ScriptedPose:
     def __init__(self, scene: Scene) -> None:
         self._sights = {sight.box: sight for frame in scene.frames for sight in frame}
 
-    def crop(self, _: Image, boxes: Floats) -> Floats:
-        return boxes
+    def crop_frames(self, frames: PeopleInFrames) -> Floats:
+        return np.concatenate([boxes for _, boxes in frames])
 
     def heatmaps(self, boxes: Floats) -> Floats:
         return heatmaps_of(np.stack([self._sights[tuple(map(float, box))].points for box in boxes]))  # type: ignore[index]
