@@ -15,6 +15,8 @@ USER, PASSWORD = "watcher", "a password of the benchmark"
 PAGE_EVERY_S = 2.0
 PATIENCE_S = 30.0
 LOOK_S = 0.2
+IDLE_S = 2.0
+"""After which a connection is not used again: the server closes idle ones, and httpx would not ask anew."""
 TIMED = ("live", "events", "health", "cameras")
 
 
@@ -49,7 +51,7 @@ def browse(base: str, browsers: int, watching: Path, over: Path) -> list[Seen]:
 
 async def _browse_all(base: str, browsers: int, watching: Path, over: Path) -> list[Seen]:
     seen = [Seen() for _ in range(browsers)]
-    limits = httpx.Limits(max_connections=None)
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_S)
     async with httpx.AsyncClient(base_url=base, timeout=PATIENCE_S, limits=limits) as client:
         await _log_in(client)
         tasks = [asyncio.create_task(work(client, one)) for one in seen for work in (_watch, _turn_pages)]

@@ -32,6 +32,7 @@ import httpx
 from benchmarks.console_browsers import LOOK_S, PASSWORD, PATIENCE_S, USER, Seen, browse, time_pages
 from benchmarks.console_run import Load, Stretch, run
 from gaitstream.console.accounts import Accounts
+from gaitstream.console.embedded import start_behind
 from gaitstream.console.permissions import Role
 from gaitstream.console.serving import free_port
 
@@ -112,7 +113,7 @@ def console(folder: Path, port: int) -> Iterator[str]:
     accounts.close()
     command = [sys.executable, "-m", "gaitstream", "console", "--events", f"tcp://127.0.0.1:{port}"]
     command += ["--state", str(state), "--port", str(free_port())]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = start_behind(command, stdout=subprocess.PIPE, text=True)
     try:
         yield wait_for_console(process)
     finally:

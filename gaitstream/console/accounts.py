@@ -63,7 +63,7 @@ class User:
 
     def actor(self) -> Actor:
         """Who a browser of theirs acts for."""
-        return Actor(self.name, self.role, PERMISSIONS[self.role], self.cameras)
+        return Actor(name=self.name, role=self.role, permissions=PERMISSIONS[self.role], cameras=self.cameras)
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,10 @@ class Accounts:
         user = self.find(found.user) if found else None
         if found is None or user is None:
             return None
-        return Actor(user.name, user.role, PERMISSIONS[user.role] & found.scopes, user.cameras, found.name)
+        return Actor(
+            name=user.name, role=user.role, permissions=PERMISSIONS[user.role] & found.scopes,
+            cameras=user.cameras, token=found.name,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the file."""

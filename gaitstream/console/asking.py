@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from gaitstream.console.history import EventCount, EventFilter, StoredEvent
 from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.hub import narrow
-from gaitstream.console.permissions import Actor
+from gaitstream.console.permissions import Actor, Rights
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.showing import ShownEvent, show_event
 from gaitstream.console.site import ConsoleSite
@@ -57,26 +57,26 @@ class EventsAnswer(BaseModel):
     next: str = Field(description="Give it as `before` to get the next page; empty at the end.")
 
 
-def ask_events(site: ConsoleSite, actor: Actor, question: EventQuestion) -> EventsAnswer:
+def ask_events(site: ConsoleSite, rights: Rights, question: EventQuestion) -> EventsAnswer:
     """The page of events that is asked for, of the cameras that the actor may see."""
     before = HistoryPlace.parse(question.before) if question.before else None
     if question.waits:
         site.verdicts.catch_up()
-    found = site.history.page(_wanted(actor, question), question.limit, before)
+    found = site.history.page(_wanted(rights, question), question.limit, before)
     # What was decided before the history heard of it, as after it was made anew, is left out here.
     open_ = [one for one in found.events if not (question.waits and _is_over(site, one))]
-    events = [show_event(event, site.desk, actor) for event in open_]
+    events = [show_event(event, site.desk, rights) for event in open_]
     return EventsAnswer(events=events, next=str(found.next or ""))
 
 
-def count_tracks(site: ConsoleSite, actor: Actor, question: EventQuestion) -> list[EventCount]:
+def count_tracks(site: ConsoleSite, rights: Rights, question: EventQuestion) -> list[EventCount]:
     """How many tracks that the actor may see ended, by camera and status."""
-    return site.history.count(_wanted(actor, question), "identity.final")
+    return site.history.count(_wanted(rights, question), "identity.final")
 
 
-def _wanted(actor: Actor, question: EventQuestion) -> EventFilter:
+def _wanted(rights: Rights, question: EventQuestion) -> EventFilter:
     return EventFilter(
-        cameras=narrow(actor, question.camera or None),
+        cameras=narrow(rights, question.camera or None),
         person=question.person or None,
         status=question.status or None,
         reason=question.reason or None,
@@ -95,13 +95,13 @@ def _is_over(site: ConsoleSite, event: StoredEvent) -> bool:
     return site.verdicts.is_decided(event.event_id)
 
 
-def see_camera(actor: Actor, camera: str) -> None:
+def see_camera(rights: Rights, camera: str) -> None:
     """See that an actor may see a camera.
 
     Raises:
         NotFoundError: they may not; what is hidden is told as what is not there.
     """
-    if not actor.sees(camera):
+    if not rights.sees(camera):
         raise NotFoundError(f"nothing was heard of a camera {camera[:64]!r}")
 
 

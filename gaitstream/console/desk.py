@@ -73,6 +73,12 @@ class GalleryDesk:
                 self._looking.release()
         return self._names.records
 
+    @property
+    def changes(self) -> int:
+        """How often names were others than before, as of `FRESH_S` ago at most."""
+        self.people()
+        return self._names.changes
+
     def name(self, uid: str) -> str:
         """The name of a uid; empty when nobody has it, or has it any more."""
         record = self.people().get(uid)
@@ -135,6 +141,7 @@ class _Names:
         self.records: Mapping[str, PersonRecord] = {}
         self.problem = ""
         self.read_s = 0.0
+        self.changes = 0
         self._mark: Mark | None = None
 
     def is_old(self) -> bool:
@@ -158,6 +165,7 @@ class _Names:
                     else self._with(gallery, reading, changed)
                 )
                 self._mark = mark
+                self.changes += 1
         self.read_s, self.problem = time.monotonic(), ""
 
     def _with(self, gallery: Gallery, reading: Reading, changed: Iterable[str]) -> Mapping[str, PersonRecord]:

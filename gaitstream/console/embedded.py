@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gaitstream.config.reading import load_config
 from gaitstream.console.accounts import Accounts
@@ -16,6 +18,8 @@ from gaitstream.events.keys import SERVER, allow, new_pair
 
 KEY_NAME = "console"
 LOOPBACK = "127.0.0.1"
+NICENESS = 5
+"""Where both want the processor, the run goes first."""
 PATIENCE_S = 5.0
 """How long it may take to end."""
 
@@ -45,7 +49,7 @@ class Companion:
         tell_first_password(self.state)
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.state / "console.log").open("ab") as log:
-            process = subprocess.Popen(self.command(), stdout=log, stderr=log, start_new_session=True)
+            process = start_behind(self.command(), stdout=log, stderr=log, start_new_session=True)
         try:
             yield f"http://{LOOPBACK}:{self.port}/"
         finally:
@@ -61,6 +65,14 @@ class Companion:
         words += ["--state", str(self.state), "--port", str(self.port)]
         keys = load_config(self.cameras).events.keys
         return words if keys is None else [*words, *_key_options(keys)]
+
+
+def start_behind(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a process that gives way to this one; options as for `subprocess.Popen`."""
+    process = subprocess.Popen(command, **options)
+    with suppress(ProcessLookupError, PermissionError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    return process
 
 
 def tell_first_password(state: Path) -> None:

@@ -57,7 +57,7 @@ class Feed:
         bus: where to listen.
         history: where events are kept.
         health: is told of everything.
-        publish: called with new events, in the feed's thread.
+        publish: called with what was kept, in the feed's thread; after a break with some of it again.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Feed:
             self._health.note(event)
         while not self._over.is_set():
             try:
-                added = self._add(events)
+                kept = self._add(events)
                 self._forget(events)
                 self._subscriber.commit()
             except GaitstreamError as error:
@@ -120,7 +120,7 @@ class Feed:
                 self._over.wait(RETRY_S)
                 continue
             self._health.problem = ""
-            self._publish(added)
+            self._publish(kept)
             return
 
     def _add(self, events: Sequence[Event]) -> list[StoredEvent]:

@@ -121,6 +121,11 @@ class HealthBoard:
         self.problem = ""
         self._lock = threading.Lock()
 
+    @property
+    def changes(self) -> int:
+        """How often something was heard."""
+        return self.events
+
     def note(self, event: Event) -> None:
         """Take an event into account."""
         with self._lock:

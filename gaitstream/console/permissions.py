@@ -55,23 +55,17 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 
-@dataclass(frozen=True)
-class Actor:
-    """Who a request comes from.
+@dataclass(frozen=True, kw_only=True)
+class Rights:
+    """What somebody may do and see; whoever has the same is shown the same.
 
     Attributes:
-        name: of the user.
-        role: of the user.
-        permissions: of the role, or those of them that a token was given.
-        cameras: ids of those the user may see; None for all.
-        token: name of the token; empty for a session of a browser.
+        permissions: that are held.
+        cameras: ids of those that may be seen; None for all.
     """
 
-    name: str
-    role: Role
     permissions: frozenset[Permission]
     cameras: frozenset[str] | None = None
-    token: str = ""
 
     def may(self, permission: Permission) -> bool:
         """Whether a permission is held."""
@@ -80,6 +74,26 @@ class Actor:
     def sees(self, camera: str) -> bool:
         """Whether a camera may be seen."""
         return self.cameras is None or camera in self.cameras
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor(Rights):
+    """Who a request comes from, and what they may do and see.
+
+    Attributes:
+        name: of the user.
+        role: of the user, which gives the permissions; a token may have fewer.
+        token: name of the token; empty for a session of a browser.
+    """
+
+    name: str
+    role: Role
+    token: str = ""
+
+    @property
+    def rights(self) -> Rights:
+        """What they may do and see, without who they are."""
+        return Rights(permissions=self.permissions, cameras=self.cameras)
 
     def need(self, permission: Permission) -> None:
         """See that a permission is held.

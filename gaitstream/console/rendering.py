@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from starlette.responses import Response
 
 from gaitstream import __version__
@@ -36,6 +37,7 @@ def templates() -> Jinja2Templates:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters |= {"moment": moment, "iso": iso, "words": words_of_name}
     environment.filters |= {"percent": percent, "voice": voice, "px": px}
@@ -64,10 +66,26 @@ def render(
     """
     actor: Actor | None = getattr(request.state, "actor", None)
     csrf = site_of(request).sessions.csrf(cookie_of(request))
-    shown = {field.name: getattr(view, field.name) for field in fields(view)} if view is not None else {}
     here = request.url.path.split("/")[1]
-    context = {"actor": actor, "csrf": csrf, "here": here, **shown, **values}
+    context = {"actor": actor, "csrf": csrf, "here": here, **_shown(view), **values}
     return templates().TemplateResponse(request, template, context, status_code=status)
+
+
+def render_part(template: str, view: DataclassInstance | None = None, **values: Any) -> Markup:
+    """A part of a page that is the same for whoever has the same rights.
+
+    Its template has neither request nor actor nor token, and fails where it asks for one.
+
+    Args:
+        template: name in `templates/`.
+        view: its fields are values of the template.
+        values: further values.
+    """
+    return Markup(templates().env.get_template(template).render(_shown(view) | values))
+
+
+def _shown(view: DataclassInstance | None) -> dict[str, Any]:
+    return {field.name: getattr(view, field.name) for field in fields(view)} if view is not None else {}
 
 
 def is_fragment(request: Request) -> bool:

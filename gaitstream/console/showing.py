@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gaitstream.console.desk import GalleryDesk
 from gaitstream.console.history import StoredEvent
-from gaitstream.console.permissions import Actor
+from gaitstream.console.permissions import Rights
 from gaitstream.events.identifiers import Clock
 
 _clock = Clock()
@@ -50,9 +50,15 @@ def names_another(event: StoredEvent) -> bool:
     return "from_camera" in event.data
 
 
-def show_event(event: StoredEvent, desk: GalleryDesk, actor: Actor) -> ShownEvent:
+def stream_text(event: StoredEvent, desk: GalleryDesk, rights: Rights) -> str:
+    """An event as streams send it: its type, its id, and `ShownEvent` as JSON."""
+    shown = show_event(event, desk, rights)
+    return f"event: {shown.type}\nid: {shown.event_id}\ndata: {shown.model_dump_json()}\n\n"
+
+
+def show_event(event: StoredEvent, desk: GalleryDesk, rights: Rights) -> ShownEvent:
     """An event with names, as far as an actor who may see its camera may know it."""
-    hidden = names_another(event) and not actor.sees(event.data["from_camera"])
+    hidden = names_another(event) and not rights.sees(event.data["from_camera"])
     return ShownEvent(
         event_id=event.event_id, type=event.type, time_ns=event.time_ns,
         captured_at=_clock.text(event.time_ns),

@@ -22,6 +22,8 @@ from gaitstream.console.live import LivePictures
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.sessions import Sessions
+from gaitstream.console.sharing import SharedParts
+from gaitstream.console.showing import stream_text
 from gaitstream.console.streams import OpenStreams
 from gaitstream.console.throttle import Throttle
 from gaitstream.console.verdicts import Verdicts
@@ -50,6 +52,7 @@ class ConsoleSite:
         jobs: work that takes a while.
         verdicts: what people said of matches.
         streams: that browsers have open.
+        shared: parts of pages, made once for many.
         tries: failed logins by address.
         tries_by_name: failed logins by user, from wherever.
     """
@@ -66,10 +69,14 @@ class ConsoleSite:
     jobs: JobDesk
     verdicts: Verdicts
     streams: OpenStreams = field(default_factory=OpenStreams)
+    shared: SharedParts = field(init=False)
     tries: Throttle = field(default_factory=lambda: Throttle(TRIES))
     tries_by_name: Throttle = field(default_factory=lambda: Throttle(TRIES_FROM_ANYWHERE))
     _feed: Feed | None = None
     _over: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.shared = SharedParts(self.desk, self.history, self.health)
 
     @classmethod
     def open(cls, options: ConsoleOptions) -> ConsoleSite:
@@ -84,7 +91,8 @@ class ConsoleSite:
         where, key = _gallery_of(options)
         accounts = Accounts(options.state)
         history = open_history(options.history or options.state / "history.db")
-        desk, health, hub = GalleryDesk(where, key), HealthBoard(), Hub()
+        desk, health = GalleryDesk(where, key), HealthBoard()
+        hub = Hub(lambda event, rights: stream_text(event, desk, rights))
         return cls(
             options=options,
             accounts=accounts,

@@ -8,7 +8,7 @@ import time
 from pydantic import BaseModel, Field
 
 from gaitstream.console.health import CameraHealth, RunHealth, quantile
-from gaitstream.console.permissions import Actor
+from gaitstream.console.permissions import Rights
 from gaitstream.console.site import ConsoleSite
 
 
@@ -58,12 +58,12 @@ class ShownHealth(BaseModel):
     gallery: str = Field(description="What is wrong with the gallery; empty when nothing is.")
 
 
-def show_health(site: ConsoleSite, actor: Actor) -> ShownHealth:
+def show_health(site: ConsoleSite, rights: Rights) -> ShownHealth:
     """How the site is, of the cameras that an actor may see."""
     board = site.health
     return ShownHealth(
         runs=[_run(name, run) for name, run in sorted(board.runs.items())],
-        cameras=[_camera(name, one) for name, one in sorted(board.cameras.items()) if actor.sees(name)],
+        cameras=[_camera(name, one) for name, one in sorted(board.cameras.items()) if rights.sees(name)],
         stages=board.stage_times(),
         events=board.events,
         lost=board.lost,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from gaitstream.console.history import EventFilter, StoredEvent
 from gaitstream.console.hub import WAITING, Hub, StreamViewer
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.pages import stream
-from gaitstream.console.permissions import PERMISSIONS, Actor, Role
+from gaitstream.console.permissions import PERMISSIONS, Actor, Rights, Role
 from gaitstream.console.serving import make_server
 from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
@@ -152,21 +151,6 @@ def test_a_browser_hears_within_a_second_only_of_its_cameras_and_while_its_sessi
         thread.join()
 
 
-def test_many_streams_do_not_trip_over_each_other() -> None:
-    hub, events = Hub(), _stored(3 * WAITING)
-
-    def texts(_: int) -> list[str]:
-        return [hub.text(event, lambda one: one.event_id) for event in events]
-
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # threads take turns as they do on a busy machine
-    try:
-        with ThreadPoolExecutor(8) as streams:
-            assert list(streams.map(texts, range(8))) == [[event.event_id for event in events]] * 8
-    finally:
-        sys.setswitchinterval(interval_s)
-
-
 def _until_data(lines: Iterator[str]) -> Iterator[str]:
     for line in lines:
         if line.startswith(("event:", "id:", "data:")):
@@ -176,24 +160,67 @@ def _until_data(lines: Iterator[str]) -> Iterator[str]:
 
 
 def test_a_slow_browser_loses_the_oldest_and_is_told_how_many() -> None:
-    async def look() -> tuple[int, int]:
-        viewer = StreamViewer(None)
-        stored = _stored(WAITING + 7)
-        viewer.put(stored)
-        return len(await viewer.take(0.1)), viewer.dropped
+    async def look() -> tuple[int, str, int]:
+        viewer = StreamViewer()
+        viewer.put([str(at) for at in range(WAITING + 7)])
+        taken = await viewer.take(0.1)
+        return len(taken), taken[0], viewer.dropped
 
-    assert asyncio.run(look()) == (WAITING, 7)
+    assert asyncio.run(look()) == (WAITING, "7", 7)
+
+
+def actor(name: str, *cameras: str) -> Actor:
+    """A viewer who may see some cameras; all where none is named."""
+    seen = frozenset(cameras) or None
+    return Actor(name=name, role=Role.VIEWER, permissions=PERMISSIONS[Role.VIEWER], cameras=seen)
 
 
 def test_a_browser_that_may_see_two_cameras_and_asks_for_others_gets_the_common_ones() -> None:
-    async def look() -> list[str]:
-        hub = Hub()
-        actor = Actor("ada", Role.VIEWER, PERMISSIONS[Role.VIEWER], frozenset({"a", "b"}))
-        async with hub.watching(actor, frozenset({"b", "c"})) as viewer:
+    async def look() -> Sequence[str]:
+        hub = Hub(lambda event, _: event.camera)
+        async with hub.watching(actor("ada", "a", "b"), frozenset({"b", "c"})) as viewer:
             hub.publish(_stored(4))
-            return [event.camera for event in await viewer.take(1)]
+            return await viewer.take(1)
 
     assert asyncio.run(look()) == ["b"]
+
+
+def test_what_is_sent_is_made_once_for_all_who_may_see_the_same() -> None:
+    made: list[tuple[int, Rights]] = []
+
+    def make(event: StoredEvent, rights: Rights) -> str:
+        made.append((event.number, rights))
+        return f"{event.camera} {sorted(rights.cameras or ())}"
+
+    async def look() -> list[str]:
+        hub = Hub(make)
+        async with AsyncExitStack() as streams:
+            who = [actor("ada", "a"), actor("ben", "a"), actor("cleo", "a", "b"), actor("dan")]
+            viewers = [await streams.enter_async_context(hub.watching(one)) for one in who]
+            assert hub.watched == 4
+            hub.publish(_stored(2))
+            heard = ["; ".join(await viewer.take(1)) for viewer in viewers]
+        assert hub.watched == 0
+        return heard
+
+    both, everything = "a ['a', 'b']; b ['a', 'b']", "a []; b []"
+    assert asyncio.run(look()) == ["a ['a']", "a ['a']", both, everything]
+    assert len(made) == len(set(made)) == 5
+
+
+def test_a_text_that_cannot_be_made_is_told_as_dropped_and_ends_nothing() -> None:
+    def make(event: StoredEvent, _: Rights) -> str:
+        return str(1 // event.number)
+
+    async def look() -> tuple[Sequence[str], int]:
+        hub = Hub(make)
+        async with hub.watching(actor("ada")) as viewer:
+            hub.publish(_stored(1))
+            await asyncio.sleep(0.05)
+            hub.publish(_stored(2)[1:])
+            return await viewer.take(1), viewer.dropped
+
+    assert asyncio.run(look()) == (["1"], 1)
 
 
 def _stored(number: int) -> list[StoredEvent]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gaitstream.console.history import EventFilter, History, open_history
+from gaitstream.console.history import EventFilter, History, StoredEvent, open_history
 from gaitstream.console.history.base import HistoryPlace
+from gaitstream.console.history.postgresql import PostgresHistory
 from gaitstream.console.history.sqlite import SqliteHistory
 from gaitstream.errors import ConfigError, ConsoleError
-from gaitstream.events import GalleryChanged, PipelineStats, Unrecognised
+from gaitstream.events import Event, GalleryChanged, IdentityDecided, PipelineStats, Unrecognised
 from gaitstream.fleet.local_server import PostgresServer, can_run
 from tests.console.making import ADA, BEN, SECOND_NS, START_NS, ended, final, publish, stranger
 
@@ -65,6 +68,7 @@ def test_filters_alone_and_together_find_what_they_name(history: History) -> Non
     assert ids(history, reason="truncated", cameras=frozenset({"gate"})) == []
     assert ids(history, kinds=("track.ended",)) == [5]
     assert ids(history, kinds=("track.ended", "identity.final"), cameras=frozenset({"hall"})) == [5, 2]
+    assert ids(history, kinds=("track.ended", "track.ended")) == [5]
     assert ids(history, waits=True) == [2, 1]
     assert ids(history, since_ns=START_NS + 2 * SECOND_NS, until_ns=START_NS + 4 * SECOND_NS) == [3, 2]
 
@@ -91,6 +95,55 @@ def test_last_words_are_counted_by_camera_and_status(history: History) -> None:
     assert counted(history, since_ns=since_ns, until_ns=until_ns) == {
         ("gate", "known"): 1, ("gate", "unknown"): 1,
     }  # fmt: skip
+
+
+KINDS = ("identity.decided", "identity.final", "track.ended")
+
+
+def mixed(count: int) -> list[Event]:
+    """Events of many kinds, cameras and answers, some of which never come together."""
+    chance, events = random.Random(3), []
+    for at in range(count):
+        camera = chance.choice(["gate", "hall", "hall", "yard"])
+        one: Event = ended(at, camera, at)
+        if chance.random() < 0.8:
+            answer = chance.choice(["known", "unknown", "truncated"])
+            one = final(at, camera, at) if answer == "known" else stranger(at, camera, track=at)
+            if answer == "truncated":
+                one = stranger(at, camera, "truncated", track=at, status="insufficient_evidence")
+            if chance.random() < 0.5:
+                one = publish(IdentityDecided(**(msgspec.structs.asdict(one) | {"event_id": ""})))
+        events.append(one)
+    return events
+
+
+def fits(event: StoredEvent, wanted: EventFilter) -> bool:
+    return (
+        (wanted.cameras is None or event.camera in wanted.cameras)
+        and (not wanted.kinds or event.type in wanted.kinds)
+        and (not wanted.waits or event.waits)
+        and all(
+            getattr(wanted, name) in (None, getattr(event, name)) for name in ("person", "status", "reason")
+        )
+    )
+
+
+def test_every_combination_of_filters_gives_what_fits_and_nothing_else(history: History) -> None:
+    everything = sorted(history.add(mixed(120)), key=lambda one: one.place, reverse=True)
+    asked = product(
+        (None, frozenset({"gate"}), frozenset({"gate", "yard"})), (None, ADA, BEN),
+        (None, "known", "unknown", "insufficient_evidence"), (None, "truncated", "below_threshold"),
+        ((), KINDS[:2], KINDS[1:]), (None,), (None,), (False, True),
+    )  # fmt: skip
+    found = 0
+    for terms in asked:
+        wanted = EventFilter(*terms)
+        fitting = [one for one in everything if fits(one, wanted)]
+        assert history.page(wanted, 200).events == fitting, wanted
+        found += bool(fitting)
+        if len(fitting) > 5:
+            assert history.page(wanted, 3, fitting[1].place).events == fitting[2:5], wanted
+    assert found > 50
 
 
 @pytest.mark.parametrize("unknown", [{"person": "9" * 20}, {"cameras": frozenset({"roof"})}, {"reason": "x"}])
@@ -122,9 +175,22 @@ def test_pages_follow_each_other_without_gap_or_repetition_also_at_equal_times(h
 
 def test_what_comes_twice_is_kept_once(history: History) -> None:
     event = final(1)
-    assert len(history.add([event])) == 1
-    assert history.add([event, event]) == []
+    first = history.add([event])
+    assert len(first) == 1
+    assert history.add([event, event]) == first
     assert ids(history) == [1]
+
+
+def test_two_consoles_feed_one_history_and_both_have_events_to_tell(history: History) -> None:
+    assert isinstance(history, SqliteHistory | PostgresHistory)
+    other = open_history(history.database.path if isinstance(history, SqliteHistory) else history._url)
+    events = [final(1), stranger(2), final(3)]
+    told = [history.add(events[:2]), other.add(events), history.add(events[2:])]
+    assert [[one.event_id for one in heard] for heard in told] == [
+        [event.event_id for event in part] for part in (events[:2], events, events[2:])
+    ]
+    assert ids(other) == [3, 2, 1]
+    other.close()
 
 
 def test_a_batch_that_fails_leaves_nothing_behind(history: History) -> None:
@@ -150,8 +216,9 @@ def test_events_of_old_publishers_and_of_broken_ones_stop_nobody(history: Histor
     old = msgspec.structs.replace(final(1), event_id="", seq=4)
     odd = msgspec.structs.replace(final(2), event_id="odd", camera="ga\0te")
     late = msgspec.structs.replace(final(3), time_ns=1 << 70)
-    assert len(history.add([old, odd, late])) == 2
-    assert history.add([old, odd]) == []
+    kept = history.add([old, odd, late])
+    assert len(kept) == 2
+    assert history.add([old, odd]) == kept
 
 
 def test_a_track_is_told_from_its_beginning(history: History) -> None:

@@ -23,7 +23,7 @@ TEMPLATES = sorted(path.name for path in (STATIC.parent / "templates").glob("*.h
 
 
 def actor(role: Role) -> Actor:
-    return Actor("somebody", role, PERMISSIONS[role])
+    return Actor(name="somebody", role=role, permissions=PERMISSIONS[role])
 
 
 @pytest.mark.parametrize(

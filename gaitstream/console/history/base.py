@@ -139,8 +139,15 @@ class History(Protocol):
     Every method raises `ConsoleError` when the store cannot be reached, and may be called again.
     """
 
+    @property
+    def changes(self) -> int:
+        """How often this process has changed it; rises when a change can be seen."""
+
     def add(self, events: Sequence[Event]) -> list[StoredEvent]:
-        """Keep events, all or none; returns those that were not there already."""
+        """Keep events, all or none; returns them as they are kept, also those that were there already.
+
+        Where several consoles feed one history, each tells its browsers what another was first to keep.
+        """
 
     def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
         """The newest events that are wanted, at most `limit`, older than a place."""

@@ -42,6 +42,10 @@ class Labels:
                 known = self._remember(space, text, int(number))
         return known
 
+    def numbers(self, space: str) -> list[int]:
+        """The numbers of all texts of a space with few, such as `kind`."""
+        return [int(number) for (number,) in self._rows("SELECT id FROM label WHERE space = ?", (space,))]
+
     def text(self, number: int | None) -> str:
         """The text of a number; empty for None and for one that was forgotten."""
         if number is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gaitstream.console.history import sql
+from gaitstream.console.history.base import HistoryPlace
+from gaitstream.console.history.wanted import IndexParts
 from gaitstream.errors import ConsoleError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 SCHEMA = "gaitstream_console"
 """The tables stand apart, so that the gallery's database will do."""
 _CONNECT_S = 5
+_PLANNING = "-c plan_cache_mode=force_custom_plan -c jit=off"
+"""A plan for any values reads too much where there are few; to compile takes longer than a page."""
 _TURN = 0x47434F4E
 """Number of the advisory lock of writers: "GCON"."""
 _TABLES = (
@@ -53,12 +57,12 @@ class PostgresHistory(sql.SqlHistory):
 
     def forget(self, person: str) -> int:
         """See `History`; the server's log and backups keep the id until they are recycled."""
-        with self._writing():
+        with self._changing():
             return sql.forget(person, self._labels, self._rows)
 
     def prune(self, before_ns: int) -> int:
         """See `History`."""
-        with self._writing():
+        with self._changing():
             return len(self._rows("DELETE FROM event WHERE time_ns < ? RETURNING id", (before_ns,)))
 
     def close(self) -> None:
@@ -66,6 +70,23 @@ class PostgresHistory(sql.SqlHistory):
         connection = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
+
+    def _places(self, asked: IndexParts, limit: int) -> Iterable[HistoryPlace]:
+        """One question for all parts."""
+        if not asked.columns:
+            return self._places_of(sql.PLACES.format(where=asked.further), (*asked.further.values, limit))
+        equal = "".join(f"event.{column} = part.{column} AND " for column in asked.columns)
+        arrays = ", ".join(["?::bigint[]"] * len(asked.columns))
+        query = (
+            f"SELECT place.* FROM unnest({arrays}) AS part ({', '.join(asked.columns)}) CROSS JOIN LATERAL "
+            f"({sql.PLACES.format(where=equal + str(asked.further))}) AS place "
+            "ORDER BY time_ns DESC, id DESC LIMIT ?"
+        )
+        columns = [list(values) for values in zip(*asked.parts, strict=True)]
+        return self._places_of(query, (*columns, *asked.further.values, limit, limit))
+
+    def _places_of(self, query: str, values: Sequence[object]) -> Iterable[HistoryPlace]:
+        return [HistoryPlace(*row) for row in self._rows(query, values)]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -107,7 +128,7 @@ class PostgresHistory(sql.SqlHistory):
                 autocommit=True,
                 connect_timeout=_CONNECT_S,
                 application_name="gaitstream-console",
-                options=f"-c search_path={SCHEMA}",
+                options=f"-c search_path={SCHEMA} {_PLANNING}",
             )
             self._local.connection = found
         return found

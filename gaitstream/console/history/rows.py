@@ -53,6 +53,8 @@ class HistoryRow:
 COLUMNS = tuple(HistoryRow.__dataclass_fields__)
 
 
+WAITING_KIND, WAITING_STATUS = "identity.final", "known"
+"""Of matches that people decide on."""
 _IDS = uuid.UUID("5b0f6c1e-3f51-4b1a-9a44-6d0f3c2f9a10")
 """Space of the ids of events that came without one."""
 _NUMBERS = range(-(1 << 63), 1 << 63)
@@ -109,7 +111,7 @@ def _rest(event: Event, number: Number) -> dict[str, Any]:
 
 def waits_for_people(event: Event) -> bool:
     """Whether an event is a match that people decide on: the last word on a track that is somebody."""
-    return event.type == "identity.final" and getattr(event, "status", "") == "known"
+    return event.type == WAITING_KIND and getattr(event, "status", "") == WAITING_STATUS
 
 
 def from_row(number: int, row: Sequence[Any], text: Text) -> StoredEvent:

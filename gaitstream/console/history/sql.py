@@ -1,25 +1,25 @@
 """The statements of a history, as SQLite and PostgreSQL both understand them.
 
 Texts that repeat (cameras, people, reasons, runs) stand once, in `label`, and events refer to them by number:
-to forget a person is to delete one label. A page is read from one index, in its order. Where several cameras
-or kinds are wanted, each is read from its own part of the index and the parts are merged. What is counted is
-counted in the index of a kind alone.
+to forget a person is to delete one label. A page is read from one index: the newest places of each of its
+parts that hold what is wanted (see `wanted`), and then the rows of the newest among them. What is counted is
+counted in an index alone.
 """
 
 from __future__ import annotations
 
-import heapq
+import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from itertools import islice, product
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from gaitstream.console.history.base import EventCount, EventFilter, EventPage, HistoryPlace, StoredEvent
 from gaitstream.console.history.labels import Labels, Rows
 from gaitstream.console.history.rows import COLUMNS, from_row, is_kept, to_row
-from gaitstream.console.history.wanted import WantedNumbers, conditions
+from gaitstream.console.history.wanted import IndexParts, WantedNumbers, conditions, index_parts
 from gaitstream.events import Event
 
 INDEXES = {
@@ -27,15 +27,20 @@ INDEXES = {
     "event_by_camera": "(camera, time_ns, {id})",
     "event_by_kind": "(kind, time_ns, {id}, camera, status, reason)",
     "event_by_camera_kind": "(camera, kind, time_ns, {id})",
-    "event_by_status": "(status, time_ns, {id}) WHERE status IS NOT NULL",
-    "event_by_camera_status": "(camera, status, time_ns, {id}) WHERE status IS NOT NULL",
-    "event_by_reason": "(reason, time_ns, {id}) WHERE reason IS NOT NULL",
-    "event_by_camera_reason": "(camera, reason, time_ns, {id}) WHERE reason IS NOT NULL",
-    "event_by_person": "(person, time_ns, {id}, camera) WHERE person IS NOT NULL",
+    "event_by_status": "(status, kind, time_ns, {id}) WHERE status IS NOT NULL",
+    "event_by_camera_status": "(camera, status, kind, time_ns, {id}) WHERE status IS NOT NULL",
+    "event_by_reason": "(reason, status, kind, time_ns, {id}) WHERE reason IS NOT NULL",
+    "event_by_camera_reason": "(camera, reason, status, kind, time_ns, {id}) WHERE reason IS NOT NULL",
+    "event_by_person": (
+        "(person, time_ns, {id}, camera, kind, status, reason, waits) WHERE person IS NOT NULL"
+    ),
     "event_by_track": "(run, camera, track)",
     "event_waiting": "(time_ns, {id}) WHERE waits = 1",
+    "event_waiting_by_camera": "(camera, time_ns, {id}) WHERE waits = 1",
 }
 _SELECT = f"SELECT id, {', '.join(COLUMNS)} FROM event"
+PLACES = "SELECT time_ns, id FROM event WHERE {where} ORDER BY time_ns DESC, id DESC LIMIT ?"
+"""Where the newest rows are, found in an index alone."""
 INSERT = (
     f"INSERT INTO event ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
     "ON CONFLICT (event_id) DO NOTHING RETURNING id"
@@ -59,15 +64,25 @@ class SqlHistory(ABC):
 
     def __init__(self) -> None:
         self._labels = Labels(self._rows)
+        self._changes = 0
+        self._counting = threading.Lock()
+
+    @property
+    def changes(self) -> int:
+        """See `History`."""
+        return self._changes
 
     def add(self, events: Sequence[Event]) -> list[StoredEvent]:
         """See `History`."""
-        with self._writing():
+        with self._changing():
             return add(events, self._labels, self._rows)
 
     def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
         """See `History`."""
-        return page(wanted, limit, before, self._labels, self._rows)
+        asked = index_parts(wanted, before, self._labels)
+        places = sorted(self._places(asked, limit + 1), reverse=True) if asked is not None else []
+        events = rows_of(places[:limit], self._labels, self._rows)
+        return EventPage(events, places[limit - 1] if len(places) > limit else None)
 
     def count(self, wanted: EventFilter, kind: str) -> list[EventCount]:
         """See `History`."""
@@ -83,8 +98,20 @@ class SqlHistory(ABC):
 
     def settle(self, event_id: str) -> None:
         """See `History`."""
-        with self._writing():
+        with self._changing():
             self._rows("UPDATE event SET waits = 0 WHERE event_id = ?", (uuid.UUID(event_id).bytes,))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """A transaction after which the history is another."""
+        with self._writing():
+            yield
+        with self._counting:
+            self._changes += 1
+
+    @abstractmethod
+    def _places(self, asked: IndexParts, limit: int) -> Iterable[HistoryPlace]:
+        """The newest places of parts of an index, at least `limit` of all where there are so many."""
 
     @abstractmethod
     def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
@@ -96,31 +123,40 @@ class SqlHistory(ABC):
 
 
 def add(events: Sequence[Event], labels: Labels, rows: Rows) -> list[StoredEvent]:
-    """Insert events in a transaction; those that were new."""
-    added = []
+    """Insert events in a transaction; those that are there now."""
+    kept = {}
     for event in filter(is_kept, events):
         row = to_row(event, labels.make)
-        for (number,) in rows(INSERT, row.values()):
-            added.append(from_row(int(number), row.values(), labels.text))
-    return added
+        new = rows(INSERT, row.values())
+        found = (
+            from_row(int(new[0][0]), row.values(), labels.text) if new else one(row.event_id, labels, rows)
+        )
+        if found is not None:
+            kept[found.number] = found
+    return list(kept.values())
 
 
-def page(
-    wanted: EventFilter, limit: int, before: HistoryPlace | None, labels: Labels, rows: Rows
-) -> EventPage:
-    """See `History.page`."""
-    found = list(islice(_merged(wanted, limit + 1, before, labels, rows), limit + 1))
-    events = [from_row(int(row[0]), row[1:], labels.text) for row in found[:limit]]
-    return EventPage(events, events[-1].place if len(found) > limit else None)
+def rows_of(places: Sequence[HistoryPlace], labels: Labels, rows: Rows) -> list[StoredEvent]:
+    """The events at some places, in their order; without those that left meanwhile."""
+    if not places:
+        return []
+    found = rows(f"{_SELECT} WHERE id IN ({', '.join('?' * len(places))})", [number for _, number in places])
+    by_number = {int(row[0]): row for row in found}
+    kept = [by_number[number] for _, number in places if number in by_number]
+    return [from_row(int(row[0]), row[1:], labels.text) for row in kept]
 
 
 def count(wanted: EventFilter, kind: str, labels: Labels, rows: Rows) -> list[EventCount]:
     """See `History.count`."""
-    numbers, number = WantedNumbers.of(wanted, labels), labels.find("kind", kind)
-    if numbers is None or number is None:
+    numbers = WantedNumbers.of(replace(wanted, kinds=(kind,)), labels)
+    if numbers is None:
         return []
-    where = conditions(numbers, wanted, "person" if numbers.person else "kind", number)
-    found = rows(f"SELECT camera, status, COUNT(*) FROM event {where} GROUP BY camera, status", where.values)
+    column = "person" if wanted.person else "kind"
+    where = conditions(wanted, numbers, {column})
+    where.add(f"{column} = ?", *numbers.of_column[column])
+    found = rows(
+        f"SELECT camera, status, COUNT(*) FROM event WHERE {where} GROUP BY camera, status", where.values
+    )
     return [EventCount(labels.text(camera), labels.text(status), events) for camera, status, events in found]
 
 
@@ -148,19 +184,3 @@ def forget(person: str, labels: Labels, rows: Rows) -> int:
     rows("DELETE FROM label WHERE id = ? RETURNING id", (number,))
     labels.clear()
     return len(changed)
-
-
-def _merged(
-    wanted: EventFilter, limit: int, before: HistoryPlace | None, labels: Labels, rows: Rows
-) -> Iterator[Any]:
-    """Rows of all parts of the index that hold what is wanted, newest first."""
-    numbers = WantedNumbers.of(wanted, labels)
-    if numbers is None:
-        return iter(())
-    cameras: Iterable[int | None] = numbers.cameras if numbers.by_camera else (None,)
-    parts = []
-    for camera, kind in product(cameras, numbers.kinds or (None,)):
-        where = conditions(numbers, wanted, numbers.leading(wanted, kind), kind, camera, before)
-        query = f"{_SELECT} {where} ORDER BY time_ns DESC, id DESC LIMIT ?"
-        parts.append(rows(query, (*where.values, limit)))
-    return heapq.merge(*parts, key=lambda row: (row[2], row[0]), reverse=True)

@@ -10,15 +10,16 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import RedirectResponse, Response
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gaitstream.console.access import CurrentSite, EventReader
 from gaitstream.console.asking import EventQuestion, ask_events
 from gaitstream.console.pages.drawing import DAY_S, S_NS, DistanceScale, Span, scale
 from gaitstream.console.pages.lines import IDENTITY, EventLine, newest_lines
-from gaitstream.console.pages.timelines import Timeline, draw_timeline
-from gaitstream.console.permissions import Actor, Permission
-from gaitstream.console.rendering import iso, render
+from gaitstream.console.pages.timelines import draw_timeline
+from gaitstream.console.permissions import Permission, Rights
+from gaitstream.console.rendering import iso, render, render_part
 from gaitstream.console.site import ConsoleSite
 from gaitstream.data import Reason, Status
 from gaitstream.errors import ConsoleError
@@ -34,6 +35,8 @@ SOONEST_S, LATEST_S = 2, 3600
 """Between two drawings of a timeline that new events move."""
 LAST_NS = 7_289_654_400 * S_NS
 """The year 2201; later ones do not fit into 64 bits for long."""
+LAG_S = 1.0
+"""What a page shows at first may be so old: it asks for what is new as soon as it listens."""
 OVERLAP_NS = 60 * S_NS
 """Cameras are differently late: what is as much older as this may still be new."""
 
@@ -128,24 +131,42 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class EventsView(Rows):
+class EventsParts:
+    """What the page shows to everybody with the same rights.
+
+    Attributes:
+        choices: what can be asked for.
+        table: the list.
+        drawn: the timeline.
+        span: the time it shows.
+    """
+
+    choices: Choices
+    table: Markup
+    drawn: Markup
+    span: Span
+
+    @property
+    def redraw_s(self) -> int:
+        """In which new events move the timeline by less than can be seen."""
+        return min(max(int(self.span.length_s / PLACES), SOONEST_S), LATEST_S)
+
+
+@dataclass(frozen=True)
+class EventsView:
     """What the page shows.
 
     Attributes:
         filters: as asked for.
-        choices: what can be asked for.
-        drawn: the timeline.
-        span: the time it shows.
+        query: the same as part of an address.
+        parts: what was asked for.
         periods: addresses of other times, by name.
-        redraw_s: in which new events move the timeline by less than can be seen.
     """
 
     filters: FilterForm
-    choices: Choices
-    drawn: Timeline
-    span: Span
+    query: str
+    parts: EventsParts
     periods: dict[str, str]
-    redraw_s: int
 
 
 AskedFilters = Annotated[FilterForm, Depends()]
@@ -160,14 +181,8 @@ def first(actor: EventReader) -> Response:
 @router.get("/events")
 def show(request: Request, site: CurrentSite, actor: EventReader, filters: AskedFilters) -> Response:
     """The page."""
-    rows = ask_rows(site, actor, filters)
-    span = filters.span(rows.rows)
-    view = EventsView(
-        **vars(rows), filters=filters, choices=choices(site, actor), span=span, periods=filters.periods(),
-        drawn=draw_timeline(site, actor, filters.question(site), span),
-        redraw_s=min(max(int(span.length_s / PLACES), SOONEST_S), LATEST_S),
-    )  # fmt: skip
-    return render(request, "events.html", view)
+    parts = site.shared.of(actor, ("events", filters), lambda rights: _parts(site, rights, filters), LAG_S)
+    return render(request, "events.html", EventsView(filters, filters.query, parts, filters.periods()))
 
 
 @router.get("/events/rows")
@@ -184,31 +199,56 @@ def more(
 
 @router.get("/events/new")
 def new(
-    request: Request,
     site: CurrentSite,
     actor: EventReader,
     filters: AskedFilters,
     after_ns: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
 ) -> Response:
     """Lines that are new, or may be; the page knows which it has."""
-    question = filters.question(site)
-    since_ns = max(question.since_ns or 0, after_ns - OVERLAP_NS)
-    found = ask_events(site, actor, replace(question, since_ns=since_ns))
-    rows = newest_lines(site, found.events)
-    return render(request, "events_rows.html", Rows(rows, distance_scale(rows), "", ""))
+    what = ("events/new", filters, after_ns)
+    return HTMLResponse(
+        site.shared.of(actor, what, lambda rights: _new_rows(site, rights, filters, after_ns))
+    )
 
 
 @router.get("/events/timeline")
-def redraw(request: Request, site: CurrentSite, actor: EventReader, filters: AskedFilters) -> Response:
+def redraw(site: CurrentSite, actor: EventReader, filters: AskedFilters) -> Response:
     """The drawing alone."""
-    span = filters.span(ask_rows(site, actor, filters).rows)
-    drawn = draw_timeline(site, actor, filters.question(site), span)
-    return render(request, "events_timeline.html", drawn=drawn)
+    what = ("events/timeline", filters)
+    return HTMLResponse(site.shared.of(actor, what, lambda rights: _drawn(site, rights, filters)))
 
 
-def ask_rows(site: ConsoleSite, actor: Actor, filters: FilterForm, before: str = "") -> Rows:
+def _parts(site: ConsoleSite, rights: Rights, filters: FilterForm) -> EventsParts:
+    rows = ask_rows(site, rights, filters)
+    span = filters.span(rows.rows)
+    return EventsParts(
+        choices(site, rights),
+        table=render_part("events_table.html", rows),
+        drawn=draw_part(site, rights, filters.question(site), span),
+        span=span,
+    )
+
+
+def _new_rows(site: ConsoleSite, rights: Rights, filters: FilterForm, after_ns: int) -> Markup:
+    question = filters.question(site)
+    since_ns = max(question.since_ns or 0, after_ns - OVERLAP_NS)
+    rows = newest_lines(site, ask_events(site, rights, replace(question, since_ns=since_ns)).events)
+    return render_part("events_rows.html", Rows(rows, distance_scale(rows), "", ""))
+
+
+def _drawn(site: ConsoleSite, rights: Rights, filters: FilterForm) -> Markup:
+    span = filters.span(ask_rows(site, rights, filters).rows)
+    return draw_part(site, rights, filters.question(site), span)
+
+
+def draw_part(site: ConsoleSite, rights: Rights, question: EventQuestion, span: Span) -> Markup:
+    """A timeline as a part of a page."""
+    return render_part("events_timeline.html", drawn=draw_timeline(site, rights, question, span))
+
+
+def ask_rows(site: ConsoleSite, rights: Rights, filters: FilterForm, before: str = "") -> Rows:
     """One page of the list."""
-    found = ask_events(site, actor, replace(filters.question(site), before=before or None))
+    found = ask_events(site, rights, replace(filters.question(site), before=before or None))
     rows = newest_lines(site, found.events)
     return Rows(rows, distance_scale(rows), filters.query, found.next)
 
@@ -218,10 +258,10 @@ def distance_scale(rows: list[EventLine]) -> DistanceScale:
     return scale([one for row in rows for one in (row.distance, row.threshold)])
 
 
-def choices(site: ConsoleSite, actor: Actor) -> Choices:
+def choices(site: ConsoleSite, rights: Rights) -> Choices:
     """What can be filtered by; names only for whom may see people."""
-    cameras = {camera for camera in site.health.cameras if actor.sees(camera)}
-    records = site.desk.people().values() if actor.may(Permission.PEOPLE_READ) else ()
+    cameras = {camera for camera in site.health.cameras if rights.sees(camera)}
+    records = site.desk.people().values() if rights.may(Permission.PEOPLE_READ) else ()
     return Choices(
         cameras=sorted(cameras),
         persons=sorted(record.name for record in records),

@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, Response
 
 from gaitstream.console.access import CurrentSite, HealthReader
-from gaitstream.console.rendering import render, words_of_name
+from gaitstream.console.permissions import Actor, Rights
+from gaitstream.console.rendering import render, render_part, words_of_name
+from gaitstream.console.site import ConsoleSite
 from gaitstream.console.wellbeing import ShownCameraHealth, ShownHealth, ShownRun, show_health
 
 router = APIRouter()
 GIB = 1 << 30
+LAG_S = 1.0
+"""The page asks again every five seconds."""
 LITTLE_GIB = 2.0
 """Free room below which the page warns."""
 SILENT_S = 90.0
@@ -54,13 +59,20 @@ class HealthView:
 @router.get("/health")
 def show(request: Request, site: CurrentSite, actor: HealthReader) -> Response:
     """The page."""
-    return render(request, "health.html", _view(show_health(site, actor)))
+    return render(request, "health.html", now=_now(site, actor))
 
 
 @router.get("/health/now")
-def now(request: Request, site: CurrentSite, actor: HealthReader) -> Response:
+def now(site: CurrentSite, actor: HealthReader) -> Response:
     """What changes on it."""
-    return render(request, "health_now.html", _view(show_health(site, actor)))
+    return HTMLResponse(_now(site, actor))
+
+
+def _now(site: ConsoleSite, actor: Actor) -> Markup:
+    def make(rights: Rights) -> Markup:
+        return render_part("health_now.html", _view(show_health(site, rights)))
+
+    return site.shared.of(actor, "health", make, LAG_S)
 
 
 def _view(health: ShownHealth) -> HealthView:

@@ -8,18 +8,18 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, Response
 
 from gaitstream.console.access import CameraReader, CurrentSite
 from gaitstream.console.asking import EventQuestion, ask_events, see_camera
-from gaitstream.console.pages.drawing import S_NS, DistanceScale, Span
-from gaitstream.console.pages.events import distance_scale
-from gaitstream.console.pages.lines import IDENTITY, EventLine, camera_address, newest_lines
+from gaitstream.console.pages.drawing import S_NS, Span
+from gaitstream.console.pages.events import LAG_S, Rows, distance_scale, draw_part
+from gaitstream.console.pages.lines import IDENTITY, camera_address, newest_lines
 from gaitstream.console.pages.recent import KeptMinutes, kept_of
-from gaitstream.console.pages.timelines import Timeline, draw_timeline
-from gaitstream.console.permissions import Actor
+from gaitstream.console.permissions import Actor, Rights
 from gaitstream.console.refusals import NotFoundError
-from gaitstream.console.rendering import iso, render
+from gaitstream.console.rendering import iso, render, render_part
 from gaitstream.console.site import ConsoleSite
 from gaitstream.console.watching import all_pictures, newest_picture
 from gaitstream.console.wellbeing import ShownCameraHealth, show_health
@@ -54,12 +54,44 @@ class WallCamera:
 
 
 @dataclass(frozen=True)
-class LiveView:
-    """What the wall shows."""
+class Wall:
+    """The wall as a part of a page.
+
+    Attributes:
+        summary: how many cameras there are, in words.
+        tiles: of the cameras.
+    """
 
     summary: str
-    cameras: list[WallCamera]
-    latest: list[EventLine]
+    tiles: Markup
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """What the page shows.
+
+    Attributes:
+        wall: the cameras.
+        latest: what was decided last.
+    """
+
+    wall: Wall
+    latest: Markup
+
+
+@dataclass(frozen=True)
+class LastMinutes:
+    """What a camera's page shows of its last minutes.
+
+    Attributes:
+        drawn: its timeline.
+        table: its newest tracks; no older ones are asked for here.
+        query: for the rows, as they are asked for again.
+    """
+
+    drawn: Markup
+    table: Markup
+    query: str
 
 
 @dataclass(frozen=True)
@@ -70,59 +102,42 @@ class CameraView:
         camera: the camera.
         stream: address of its live pictures; empty where the run offers none.
         minutes: that are shown.
-        drawn: its timeline.
-        rows: its newest tracks.
-        scale: of their distances.
+        last: its newest tracks.
         kept: its last kept pictures; None where there are none.
-        query: for the rows, as they are asked for again.
-        next: always empty: no older ones are asked for here.
     """
 
     camera: WallCamera
     stream: str
     minutes: int
-    drawn: Timeline
-    rows: list[EventLine]
-    scale: DistanceScale
+    last: LastMinutes
     kept: KeptMinutes | None
-    query: str
-    next: str = ""
 
 
 @router.get("/live")
 def show(request: Request, site: CurrentSite, actor: CameraReader) -> Response:
     """The wall."""
-    cameras = wall(site, actor)
-    view = LiveView(_summary(cameras), cameras, _latest(site, actor))
-    return render(request, "live.html", view, summary_too=False)
+    return render(request, "live.html", LiveView(_wall(site, actor, LAG_S), _latest(site, actor, LAG_S)))
 
 
 @router.get("/live/wall")
 def show_wall(request: Request, site: CurrentSite, actor: CameraReader) -> Response:
     """The cameras alone, when one came or went."""
-    cameras = wall(site, actor)
-    return render(request, "live_wall.html", cameras=cameras, summary=_summary(cameras), summary_too=True)
+    return render(request, "live_wall_news.html", _wall(site, actor))
 
 
 @router.get("/live/latest")
-def show_latest(request: Request, site: CurrentSite, actor: CameraReader) -> Response:
+def show_latest(site: CurrentSite, actor: CameraReader) -> Response:
     """What was decided last."""
-    return render(request, "live_latest.html", latest=_latest(site, actor))
+    return HTMLResponse(_latest(site, actor))
 
 
 @router.get("/live/{camera}")
 def show_camera(request: Request, site: CurrentSite, actor: CameraReader, camera: str) -> Response:
     """One camera."""
     found = _find(site, actor, camera)
-    now_ns = time.time_ns()
-    span = Span(now_ns - MINUTES * 60 * S_NS, now_ns)
-    question = EventQuestion(camera=[camera], type=list(IDENTITY), since_ns=span.since_ns)
-    rows = newest_lines(site, ask_events(site, actor, question).events)
     stream = f"{camera_address(camera)}/stream" if found.picture else ""
-    drawn = draw_timeline(site, actor, question, span)
-    query = urlencode({"camera": camera, "since": iso(span.since_ns)})
-    kept = kept_of(site, actor, camera)
-    view = CameraView(found, stream, MINUTES, drawn, rows, distance_scale(rows), kept, query)
+    last = site.shared.of(actor, ("camera", camera), lambda rights: _last(site, rights, camera), LAG_S)
+    view = CameraView(found, stream, MINUTES, last, kept_of(site, actor, camera))
     return render(request, "camera_live.html", view)
 
 
@@ -140,9 +155,29 @@ def stream(request: Request, site: CurrentSite, actor: CameraReader, camera: str
     return all_pictures(request, site, actor, camera)
 
 
-def wall(site: ConsoleSite, actor: Actor) -> list[WallCamera]:
-    """The cameras an actor may see, by name."""
-    return [_on_wall(site, camera) for camera in show_health(site, actor).cameras]
+def cameras_of(site: ConsoleSite, rights: Rights) -> list[WallCamera]:
+    """The cameras that may be seen, by name."""
+    return [_on_wall(site, camera) for camera in show_health(site, rights).cameras]
+
+
+def _wall(site: ConsoleSite, actor: Actor, lag_s: float = 0.0) -> Wall:
+    def make(rights: Rights) -> Wall:
+        cameras = cameras_of(site, rights)
+        return Wall(_summary(cameras), render_part("live_wall.html", cameras=cameras))
+
+    return site.shared.of(actor, "live/wall", make, lag_s)
+
+
+def _last(site: ConsoleSite, rights: Rights, camera: str) -> LastMinutes:
+    now_ns = time.time_ns()
+    span = Span(now_ns - MINUTES * 60 * S_NS, now_ns)
+    question = EventQuestion(camera=[camera], type=list(IDENTITY), since_ns=span.since_ns)
+    rows = newest_lines(site, ask_events(site, rights, question).events)
+    return LastMinutes(
+        draw_part(site, rights, question, span),
+        render_part("events_table.html", Rows(rows, distance_scale(rows), "", "")),
+        urlencode({"camera": camera, "since": iso(span.since_ns)}),
+    )
 
 
 def _on_wall(site: ConsoleSite, camera: ShownCameraHealth) -> WallCamera:
@@ -155,7 +190,7 @@ def _on_wall(site: ConsoleSite, camera: ShownCameraHealth) -> WallCamera:
 
 def _find(site: ConsoleSite, actor: Actor, camera: str) -> WallCamera:
     see_camera(actor, camera)
-    found = next((one for one in wall(site, actor) if one.id == camera), None)
+    found = next((one for one in cameras_of(site, actor) if one.id == camera), None)
     if found is None:
         raise NotFoundError(f"nothing was heard of a camera {camera[:64]!r}")
     return found
@@ -168,6 +203,9 @@ def _summary(cameras: list[WallCamera]) -> str:
     return f"{count}, {online} online, {people} {'person' if people == 1 else 'people'} in sight"
 
 
-def _latest(site: ConsoleSite, actor: Actor) -> list[EventLine]:
-    found = ask_events(site, actor, EventQuestion(type=list(IDENTITY), limit=4 * LATEST))
-    return newest_lines(site, found.events)[:LATEST]
+def _latest(site: ConsoleSite, actor: Actor, lag_s: float = 0.0) -> Markup:
+    def make(rights: Rights) -> Markup:
+        found = ask_events(site, rights, EventQuestion(type=list(IDENTITY), limit=4 * LATEST))
+        return render_part("live_latest.html", latest=newest_lines(site, found.events)[:LATEST])
+
+    return site.shared.of(actor, "live/latest", make, lag_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,16 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from gaitstream.console.access import CurrentSite, EventReader, still_holds
-from gaitstream.console.history import StoredEvent
 from gaitstream.console.permissions import Actor
-from gaitstream.console.showing import names_another, show_event
 from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
 BEAT_S = 10.0
 """A comment is sent this often where nothing happens, and whether the session still holds is looked at."""
-GATHER_S = 0.1
-"""Events of so long are sent together: a browser draws them at once."""
 
 
 @router.get("/stream")
@@ -53,20 +49,12 @@ async def messages(
         async with site.hub.watching(actor, cameras) as viewer:
             yield "retry: 2000\n: welcome\n\n"  # not before: what comes after it is missed by nobody
             while True:
-                events = await viewer.take(BEAT_S)
+                texts = await viewer.take(BEAT_S)
                 if viewer.dropped:
                     yield f"event: dropped\ndata: {viewer.dropped}\n\n"
                     viewer.dropped = 0
-                yield await run_in_threadpool(_texts, site, actor, events) if events else ": beat\n\n"
+                yield "".join(texts) or ": beat\n\n"
                 if time.monotonic() - looked_s >= BEAT_S:
                     looked_s = time.monotonic()
                     if not await run_in_threadpool(still_holds, request, actor):
                         return
-
-
-def _texts(site: ConsoleSite, actor: Actor, events: Sequence[StoredEvent]) -> str:
-    def text(event: StoredEvent) -> str:
-        shown = show_event(event, site.desk, actor)
-        return f"event: {shown.type}\nid: {shown.event_id}\ndata: {shown.model_dump_json()}\n\n"
-
-    return "".join(text(event) if names_another(event) else site.hub.text(event, text) for event in events)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from gaitstream.console.asking import EventQuestion, ask_events, count_tracks
 from gaitstream.console.history.base import MOST_ROWS, EventCount
 from gaitstream.console.pages.drawing import S_NS, Span, TimeMark, time_marks
-from gaitstream.console.permissions import Actor
+from gaitstream.console.permissions import Rights
 from gaitstream.console.rendering import iso
 from gaitstream.console.showing import ShownEvent
 from gaitstream.console.site import ConsoleSite
@@ -71,15 +71,15 @@ class Timeline:
     part: str = ""
 
 
-def draw_timeline(site: ConsoleSite, actor: Actor, question: EventQuestion, span: Span) -> Timeline:
+def draw_timeline(site: ConsoleSite, rights: Rights, question: EventQuestion, span: Span) -> Timeline:
     """The tracks of a stretch of time that a question asks for."""
     asked = replace(question, since_ns=span.since_ns, until_ns=span.until_ns + S_NS, limit=MOST_ROWS)
-    found = ask_events(site, actor, asked)
+    found = ask_events(site, rights, asked)
     if not found.next:
         return of_tracks(found.events, span)
     cameras = len({event.camera for event in found.events})
     step_s = span.step_s(min(max(MOST_BARS // cameras, FEWEST_PARTS), MOST_PARTS))
-    return of_counts(_counted(site, actor, asked, span, step_s), span, step_s, _filters_of(site, question))
+    return of_counts(_counted(site, rights, asked, span, step_s), span, step_s, _filters_of(site, question))
 
 
 def of_tracks(events: Iterable[ShownEvent], span: Span) -> Timeline:
@@ -175,13 +175,13 @@ def _order(by_status: Mapping[str, int]) -> list[str]:
 
 
 def _counted(
-    site: ConsoleSite, actor: Actor, question: EventQuestion, span: Span, step_s: int
+    site: ConsoleSite, rights: Rights, question: EventQuestion, span: Span, step_s: int
 ) -> dict[Span, list[EventCount]]:
     """One question for each part: a database counts many short times sooner than one long one."""
     counts = {}
     for part in span.parts(step_s):
         since_ns, until_ns = max(part.since_ns, span.since_ns), min(part.until_ns, span.until_ns)
-        counts[part] = count_tracks(site, actor, replace(question, since_ns=since_ns, until_ns=until_ns))
+        counts[part] = count_tracks(site, rights, replace(question, since_ns=since_ns, until_ns=until_ns))
     return counts
 
 
