@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import threading
@@ -167,10 +168,11 @@ def test_more_subscriptions_than_anybody_needs_are_forgotten(
         with Subscriber(publisher.endpoint, publisher.replay) as early:
             early.wait_connected(5)
             with zmtp(publisher.endpoint, b"SUB") as connection, contextlib.suppress(ConnectionError):
-                for number in range(200_000):
+                deadline_s = time.monotonic() + 30
+                for number in itertools.count():  # what the system's buffers hold is not taken yet
                     topic = b"\1camera/%d" % number
                     connection.sendall(bytes([0, len(topic)]) + topic)
-                raise AssertionError("200,000 subscriptions were taken")
+                    assert time.monotonic() < deadline_s, f"{number} subscriptions were taken"
             publisher.publish(online(1))
             assert [r.event.time_ns for r in collect(early, 1)] == [1]
         still_works(publisher)
