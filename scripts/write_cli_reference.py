@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gaitstream.cli import build_parser
+from gaitstream.cli.lazy import CommandParser
 from gaitstream.models.spec import FAMILIES
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
@@ -31,14 +32,14 @@ def reference() -> str:
     return HEAD + "".join(f"\n## `{parser.prog}`\n\n```\n{parser.format_help()}```\n" for parser in parsers)
 
 
-def commands() -> Iterator[argparse.ArgumentParser]:
+def commands() -> Iterator[CommandParser]:
     """Every parser of the tree, parents before children."""
     waiting = [build_parser()]
     while waiting:
         parser = waiting.pop(0)
-        parser.format_usage()  # adds what it does not need before
+        parser.fill()
         yield parser
-        children: list[argparse.ArgumentParser] = []
+        children: list[CommandParser] = []
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 children.extend(action.choices.values())

@@ -28,17 +28,15 @@ GROUPS = (
 """Modules `gaitstream.cli.<name>` with a function `add(commands)`, in the order of the help text."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The whole command tree; imports argparse and the small command modules only."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="gaitstream",
         description="Real-time, multi-camera gait identification: cameras in, identity events out.",
     )
     parser.add_argument("--version", action="version", version=f"gaitstream {__version__}")
     parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=CommandParser
-    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for group in GROUPS:
         importlib.import_module(f"gaitstream.cli.{group}").add(commands)
     return parser

@@ -73,11 +73,6 @@ class Epochs:
         index = bisect_right([first for _, first in self._entries], seq) - 1
         return self._entries[index][0] if index >= 0 else ""
 
-    @property
-    def names(self) -> set[str]:
-        """All that are remembered."""
-        return {name for name, _ in self._entries}
-
     def start(self, cursor: Mapping[str, int], head: int, first: int) -> Start:
         """Where a subscriber goes on.
 

@@ -126,9 +126,8 @@ class Reader:
         self.position = after
         files = self._list()
         index = bisect_right([file.header.first for file in files], after + 1) - 1
-        self._enter(files[max(0, index)].number if files else -1)
+        self._enter(files, max(0, index))
         self._skip(after)
-        self._oldest = files[0].number if files else -1
 
     def seek_time(self, time_ns: int) -> None:
         """Go to the first file that can hold events published at or after a time."""
@@ -136,8 +135,7 @@ class Reader:
         index = 0
         while index + 1 < len(files) and files[index + 1].header.created_ns <= time_ns:
             index += 1
-        self._enter(files[index].number if files else -1)
-        self._oldest = files[0].number if files else -1
+        self._enter(files, index)
         self.position = files[index].header.first - 1 if files else 0
 
     def read(self, limit: int | None = None) -> Piece:
@@ -219,19 +217,20 @@ class Reader:
         if following[0].header.first > self.position + 1 and self.position >= 0:
             lost = following[0].header.first - 1 - self.position
             self.position = following[0].header.first - 1
-        self._enter(following[0].number)
+        self._enter(files, len(files) - len(following))
         return Piece([], lost, end=False)
 
     def _start_over(self, files: list[File]) -> Piece:
         """Begin with the first file: the directory was restored from a copy."""
-        self._enter(files[0].number if files else -1)
-        self._oldest = self._number
+        self._enter(files, 0)
         self.position = files[0].header.first - 1 if files else 0
         return Piece([], 0, end=False)
 
-    def _enter(self, number: int) -> None:
-        self._number, self._offset = number, HEADER_BYTES
-        self._head = _bytes_at(segment_path(self._directory, number), 0, HEADER_BYTES)
+    def _enter(self, files: list[File], index: int) -> None:
+        """Go to the beginning of one of the files; where there are none, of the first that comes."""
+        self._oldest = files[0].number if files else -1
+        self._number, self._offset = files[index].number if files else -1, HEADER_BYTES
+        self._head = _bytes_at(segment_path(self._directory, self._number), 0, HEADER_BYTES)
         self._anchor = (0, self._head)
 
     def _skip(self, after: int) -> None:

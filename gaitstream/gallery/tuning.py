@@ -36,13 +36,13 @@ class Tuner:
         self._vault = vault
         self._searched: dict[int, Floats] = {}
         """Templates searched for, by number: a number's template never changes."""
-        self._stacked: tuple[list[int], Floats] = [], np.empty((0, 1, 1), np.float32)
+        self._stacked: tuple[list[int], Floats] | None = None
         """Those asked for last, and their numbers: the same mostly, and a copy of them takes long."""
 
     def forget(self) -> None:
         """A transaction failed: numbers it gave may be given again."""
         self._searched.clear()
-        self._stacked = [], self._stacked[1][:0]
+        self._stacked = None
 
     def follow(
         self,
@@ -178,7 +178,7 @@ class Tuner:
         searches.found = [one for one in searches.found if one.template in self._searched]
 
     def _stack(self, numbers: list[int]) -> Floats:
-        if self._stacked[0] != numbers:
+        if self._stacked is None or self._stacked[0] != numbers:
             self._stacked = numbers, np.stack([self._searched[number] for number in numbers])
         return self._stacked[1]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gaitstream.cli import build_parser, find_handler, main
+from gaitstream.cli.lazy import CommandParser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,9 +40,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def handlers(parser: argparse.ArgumentParser) -> Iterator[str]:
+def handlers(parser: CommandParser) -> Iterator[str]:
     """What the commands below a parser name as their handlers."""
-    parser.format_usage()  # adds what it does not need before
+    parser.fill()
     if "handler" in parser._defaults:
         yield parser._defaults["handler"]
     for action in parser._actions:
