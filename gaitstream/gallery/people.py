@@ -33,6 +33,8 @@ LISTED = 64
 """Most people that a search lists."""
 CLOSE = 8
 """The nearest of all, one for so many that may be listed, are certain to be listed."""
+FEW = 512
+"""Templates up to which all are looked at closely at once: the coarse look would cost more than it spares."""
 
 
 @dataclass
@@ -192,6 +194,12 @@ class People:
                 "they come from different models"
             )
         rows = self._rows_of(model, table)
+        if rows.count <= FEW:
+            everybody = np.arange(len(rows.persons))
+            return [
+                _cut(_bounded(table, rows, everybody, probe), listed)
+                for probe in table.layout.pad(np.stack(probes))
+            ]
         given = Probes.of(table.layout, np.stack(probes))
         if self.mirror is None:
             bounds = coarse_distances(table.layout, table.rows[: rows.count], given)

@@ -11,6 +11,7 @@ from gaitstream.errors import EngineError
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaitstream.gallery.people.FEW", 0)
     for module in ("mirror", "table_mirror"):
         monkeypatch.setattr(f"gaitstream.gallery.{module}.WORTH", 100)
 

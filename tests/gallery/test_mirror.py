@@ -31,6 +31,7 @@ STRIDE = LAYOUT.record.itemsize
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaitstream.gallery.people.FEW", 0)
     monkeypatch.setattr(mirror, "WORTH", 40)
     monkeypatch.setattr(table_mirror, "WORTH", 40)
     monkeypatch.setattr(table_mirror, "STAGED", 64)

@@ -178,6 +178,7 @@ def test_a_gallery_of_other_models_is_refused(tmp_path: Path) -> None:
 
 def test_templates_lie_where_embeddings_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run on a device scans the gallery there, and gives its memory back; decisions are the CPU's."""
+    monkeypatch.setattr("gaitstream.gallery.people.FEW", 0)
     for module in ("mirror", "table_mirror"):
         monkeypatch.setattr(f"gaitstream.gallery.{module}.WORTH", 1)
     path = tmp_path / "p.gallery"

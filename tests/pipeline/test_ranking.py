@@ -58,10 +58,11 @@ def crowd(rng: np.random.Generator, count: int, nearness: float, walks: int) -> 
     st.integers(1, 4),
     st.integers(1, 3),
     st.integers(1, 8),
+    st.sampled_from([0, people_module.FEW]),
     st.integers(0, 10**6),
 )
 def test_it_is_that_of_a_full_comparison(
-    count: int, nearness: float, windows: int, walks: int, wanted: int, seed: int
+    count: int, nearness: float, windows: int, walks: int, wanted: int, few: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     matchers = {
@@ -82,6 +83,7 @@ def test_it_is_that_of_a_full_comparison(
     known = KnownPeople(People.of(chosen), {model: scales[model] for model in models})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ranking, "LISTED", 4)
+        patched.setattr(people_module, "FEW", few)
         held = {model: [ComparedWindow(one) for one in each] for model, each in probes.items()}
         found = known.rank(held, count=wanted)
     got = [
