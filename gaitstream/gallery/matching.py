@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from gaitstream.errors import GalleryError
 
 Floats = NDArray[np.float32]
-_CHUNK = 64
-"""Templates per step: their differences (16 x 256 floats each) stay in the cache."""
+_CHUNK = 16
+"""Templates per step: their differences (16 x 256 floats each) stay in the cache, and in place."""
 
 
 def mean_part_distance(probe: Floats, templates: Floats) -> Floats:
@@ -38,12 +38,13 @@ def mean_part_distance(probe: Floats, templates: Floats) -> Floats:
             f"a probe of shape {probe.shape} cannot be compared with templates of shape {templates.shape}: "
             "[parts, dim] and [n, parts, dim] are needed; they come from different models"
         )
-    out = np.empty(len(templates), np.float32)
+    squares = np.empty((len(templates), len(probe)), np.float32)
+    room = np.empty((_CHUNK, *probe.shape), np.float32)
     for start in range(0, len(templates), _CHUNK):
-        difference = templates[start : start + _CHUNK] - probe
-        squares = np.einsum("npd,npd->np", difference, difference)
-        out[start : start + _CHUNK] = np.sqrt(squares).mean(axis=1)
-    return out
+        some = templates[start : start + _CHUNK]
+        difference = np.subtract(some, probe, out=room[: len(some)])
+        np.einsum("npd,npd->np", difference, difference, out=squares[start : start + _CHUNK])
+    return np.sqrt(squares, out=squares).mean(axis=1)
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,18 @@ lists do not reach that far they are made longer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gaitstream.data import Embedding, Floats
 from gaitstream.gallery.people import LISTED, Nearest, People
 
 _AT_ONCE = 8
-"""People compared exactly at a time."""
+"""People compared exactly at a time, after as many as were asked for."""
 _WIDEN = 1e-5
 """Relative rounding of the means of bounds, beside the float32 means of exact distances."""
 
@@ -144,12 +145,12 @@ def _resolve(
     most: int,
 ) -> Ranking | None:
     """The ranking, or None when the windows' lists do not reach far enough to be sure."""
-    persons, bounds, floor = _bounds(people, scales, windows)
+    bounds, floor = _bounds(people, scales, windows)
     ranked: list[tuple[np.float32, str, int]] = []
     limit = np.inf
     at = 0
-    while at < len(persons) and bounds[at] <= limit:
-        block = persons[at : at + _AT_ONCE]
+    while at < len(bounds) and bounds[at][0] <= limit:
+        block = [person for _, person in bounds[at : at + (_AT_ONCE if at else max(1, count))]]
         at += len(block)
         fused = _exact(people, scales, windows, block)
         ranked += [
@@ -162,7 +163,7 @@ def _resolve(
     if floor <= limit and np.isfinite(floor):
         return None
     kept = [entry for entry in ranked if entry[0] <= limit]
-    everybody = at >= len(persons) and not np.isfinite(floor) and len(kept) == len(ranked)
+    everybody = at >= len(bounds) and not np.isfinite(floor) and len(kept) == len(ranked)
     return Ranking(tuple(one[2] for one in kept), tuple(one[0] for one in kept), everybody)
 
 
@@ -182,31 +183,66 @@ def _reach(
 
 def _bounds(
     people: People, scales: Mapping[str, ScoreScale], windows: Windows
-) -> tuple[list[int], NDArray[np.float64], float]:
-    """Whoever is listed in a window by their lower bounds, these bounds, and the one of everybody else."""
-    listed = [_found(window).persons for held in windows.values() for window in held]
-    persons = np.unique(np.concatenate(listed))
-    total = np.zeros(len(persons))
-    weights = np.zeros(len(persons))
-    floors: list[float] = []
-    for model, held in windows.items():
-        scale = scales[model]
-        low = np.empty((len(held), len(persons)))
-        for row, window in zip(low, held, strict=True):
-            nearest = _found(window)
-            row[:] = nearest.floor
-            row[np.searchsorted(persons, nearest.persons)] = nearest.low
-        floors.append(float(np.mean([_found(window).floor for window in held])) / scale.unit)
-        members = people.has[model]
-        present = np.array([person in members for person in persons.tolist()], bool)
-        mean = np.where(present, low.mean(axis=0), 0.0)
-        total += scale.weight * mean / scale.unit
-        weights += scale.weight * present
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fused = np.where(weights > 0, total / weights, np.inf) * (1 - _WIDEN)
-    order = np.argsort(fused, kind="stable")
+) -> tuple[list[tuple[float, int]], float]:
+    """Lower bounds of everybody whom a window lists, nearest first, and the bound of everybody else."""
+    bounds = {model: _ModelBounds.of(held) for model, held in windows.items()}
+    found = []
+    for person in {person for one in bounds.values() for person in one.above}:
+        total = weights = 0.0
+        for model, one in bounds.items():
+            if person in people.has[model]:
+                total += scales[model].weight * one.mean(person) / scales[model].unit
+                weights += scales[model].weight
+        found.append((total / weights * (1 - _WIDEN) if weights else np.inf, person))
+    found.sort()
     # Somebody else may have templates of any of the models.
-    return persons[order].tolist(), fused[order], min(floors) * (1 - _WIDEN)
+    return found, min(one.floor / scales[model].unit for model, one in bounds.items()) * (1 - _WIDEN)
+
+
+@dataclass(slots=True)
+class _ModelBounds:
+    """Lower bounds of one model's windows: plain numbers, which are faster than arrays for some dozens.
+
+    Attributes:
+        windows: how many.
+        base: the sum of all floors but the infinite ones.
+        above: how far a person's bounds are above the floors of the windows that list them, by person.
+        whole: windows with an infinite floor: nobody else has a template.
+        listed: how many of these list a person, by person.
+    """
+
+    windows: int
+    base: float = 0.0
+    above: dict[int, float] = field(default_factory=dict)
+    whole: int = 0
+    listed: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, held: Sequence[ComparedWindow]) -> Self:
+        """From windows that were searched."""
+        bounds = cls(len(held))
+        for window in held:
+            nearest = window.nearest
+            assert nearest is not None  # noqa: S101 - searched before
+            whole = math.isinf(nearest.floor)
+            floor = 0.0 if whole else nearest.floor
+            bounds.whole += whole
+            bounds.base += floor
+            for person, low in zip(nearest.persons.tolist(), nearest.low.tolist(), strict=True):
+                bounds.above[person] = bounds.above.get(person, 0.0) + low - floor
+                bounds.listed[person] = bounds.listed.get(person, 0) + whole
+        return bounds
+
+    @property
+    def floor(self) -> float:
+        """Mean bound of everybody whom no window lists."""
+        return math.inf if self.whole else self.base / self.windows
+
+    def mean(self, person: int) -> float:
+        """Mean bound of a person over the windows."""
+        if self.listed.get(person, 0) < self.whole:
+            return math.inf
+        return (self.base + self.above.get(person, 0.0)) / self.windows
 
 
 def _exact(
@@ -217,8 +253,9 @@ def _exact(
     for model, held in windows.items():
         for window in held:
             missing = [person for person in persons if person not in window.exact]
-            distances = people.exact(model, window.parts, missing)
-            window.exact.update(zip(missing, distances, strict=True))
+            if missing:
+                distances = people.exact(model, window.parts, missing)
+                window.exact.update(zip(missing, distances, strict=True))
         each[model] = np.array([[window.exact[person] for person in persons] for window in held], np.float32)
     return fuse(each, scales)
 
@@ -232,16 +269,12 @@ def fuse(each: Mapping[str, Floats], scales: Mapping[str, ScoreScale]) -> Floats
     """
     rows = []
     for model, distances in each.items():
-        known = np.where(np.isfinite(distances), distances, np.float32(np.nan))
-        rows.append(np.mean(known, axis=0, dtype=np.float32) / scales[model].unit)
+        rows.append(np.mean(distances, axis=0, dtype=np.float32) / scales[model].unit)
     stacked = np.stack(rows)
     weights = np.array([scales[model].weight for model in each], np.float32)[:, None]
-    present = weights * ~np.isnan(stacked)
-    total = present.sum(axis=0)
-    fused = np.nansum(stacked * weights, axis=0) / np.where(total > 0, total, np.nan)
-    return np.asarray(np.where(np.isnan(fused), np.inf, fused), np.float32)
-
-
-def _found(window: ComparedWindow) -> Nearest:
-    assert window.nearest is not None  # noqa: S101 - searched before
-    return window.nearest
+    known = np.isfinite(stacked)
+    total = (weights * known).sum(axis=0)
+    fused = (np.where(known, stacked, 0) * weights).sum(axis=0)
+    out: Floats = np.full_like(fused, np.inf)
+    np.divide(fused, total, out=out, where=total > 0)
+    return out
