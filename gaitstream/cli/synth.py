@@ -47,7 +47,7 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("--seed", type=natural, default=7, help="of people and routes (default: 7)")
     demo.add_argument(
         "--wait", action=argparse.BooleanOptionalAction,
-        help="cameras wait for a slow machine: no frame is dropped (default: with --console alone)",
+        help="cameras wait for the machine: no frame is dropped (default: a slow one, or --console)",
     )  # fmt: skip
     demo.add_argument(
         "--gait",

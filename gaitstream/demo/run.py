@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 LEAD_S = 0.5
 """From the decision to start until world time 0; the cameras open meanwhile."""
 LOOPBACK = "tcp://127.0.0.1:*"
+KEEPS_UP = 3.0
+"""Frames of one enrolled person that a machine must take in the time of one live frame of the whole site, so
+that few are left out: a live frame shows several people."""
 LAST_MINUTES = 10.0
 """Of each camera that the console shows."""
 
@@ -63,6 +66,7 @@ class DemoOptions:
         port: of the live pictures, or of the console; 0 takes a free one.
         console: open the console on the demo's world when all is done.
         command: as typed, for the report.
+        may_wait: cameras that should be live wait where the enrolment shows that the machine is too slow.
     """
 
     plan: DemoPlan
@@ -71,6 +75,7 @@ class DemoOptions:
     port: int = 0
     console: bool = False
     command: str = "gaitstream demo"
+    may_wait: bool = False
 
 
 def run_demo(
@@ -91,19 +96,21 @@ def run_demo(
         MissingExtraError: the console is asked for and not installed.
         KeyboardInterrupt: the user has asked to stop before the live run.
     """
-    plan, timing = options.plan, Timing()
+    timing = Timing()
     _make(options.out)
     end = _console_end() if options.console else None
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitstream-demo-")))
         console.print("Loading the models")
-        config = _config(options, [plan.camera(number, 0) for number in plan.cameras], root)
+        config = _config(options, [options.plan.camera(number, 0) for number in options.plan.cameras], root)
         detector, encoder = load_detector(config), Encoder.load(config)
         stack.callback(encoder.close)
         stack.callback(detector.close)
         timing.enrolment_s = -timing.elapsed_s()
-        enrolled = _enrol(plan, console, root, detector, encoder)
+        enrolled = _enrol(options.plan, console, root, detector, encoder)
         timing.enrolment_s += timing.elapsed_s()
+        options = _paced(options, timing.enrolment_s, console)
+        plan = options.plan
         run = _watch(options, console, root, detector, encoder)
         enrolled_names = plan.names[: plan.enrolled]
         visitors = name_one(run.ground_truth.tracks, run.visits, enrolled_names, root / "gallery")
@@ -121,6 +128,19 @@ def run_demo(
         if end is not None and not record.stopped:
             end(root, record, options.port, console)
     return record, result
+
+
+def _paced(options: DemoOptions, enrolment_s: float, console: Console) -> DemoOptions:
+    """Cameras that wait where they may and the machine is too slow for live ones."""
+    plan = options.plan
+    rate, due = enrolment_frames(plan) / enrolment_s, FPS * len(plan.cameras)
+    if not (plan.live and options.may_wait and rate < KEEPS_UP * due):
+        return options
+    console.print(
+        f"{rate:.0f} frames/s of one person: too slow for {due:.0f} frames/s of the whole site, so the "
+        "cameras wait for the machine; with --no-wait they leave frames out instead"
+    )
+    return replace(options, plan=replace(plan, live=False))
 
 
 def _console_end() -> Callable[[Path, DemoRecord, int, Console], None]:

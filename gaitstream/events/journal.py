@@ -281,6 +281,7 @@ class Journal:
             data = file.path.read_bytes()
             parsed = parse(data[HEADER_BYTES:], whole=True)
             places = self._marks.setdefault(file.number, [])
+            epoch = ""
             for offset, record in parsed.records:
                 if record.topic == EPOCHS_TOPIC:
                     with contextlib.suppress(ValueError):
@@ -288,7 +289,9 @@ class Journal:
                 else:
                     places.append((record.seq, offset + HEADER_BYTES))
                     self._head = max(self._head, record.seq)
-                    self._epochs.note(record.epoch, record.seq)
+                    if record.epoch != epoch:
+                        epoch = record.epoch
+                        self._epochs.note(epoch, record.seq)
             self._marks[file.number] = places[::MARK_EVERY]
             if file is self._files[-1]:
                 self.damaged = parsed.damaged

@@ -1,11 +1,16 @@
 """The plan gives everybody a fair enrolment: geometry only, no picture is rendered."""
 
+from io import StringIO
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from gaitstream.cli import build_parser
 from gaitstream.cli.commands.synth import plan_of
 from gaitstream.demo.plan import FPS, DemoPlan
+from gaitstream.demo.run import DemoOptions, _paced
 from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import parse_address, to_url
 
@@ -73,3 +78,15 @@ def test_who_walks_on_is_seen_from_where_they_were() -> None:
 )
 def test_cameras_wait_where_it_was_asked_for_and_for_the_console(words: list[str], live: bool) -> None:
     assert plan_of(build_parser().parse_args(["demo", *words])).live is live
+
+
+@pytest.mark.parametrize(
+    ("enrolment_s", "may_wait", "live"), [(10.0, True, True), (60.0, True, False), (60.0, False, True)]
+)
+def test_live_cameras_wait_for_a_machine_that_is_too_slow(
+    enrolment_s: float, may_wait: bool, live: bool, tmp_path: Path
+) -> None:
+    said = StringIO()
+    options = DemoOptions(DemoPlan(), tmp_path, may_wait=may_wait)
+    assert _paced(options, enrolment_s, Console(file=said)).plan.live is live
+    assert ("wait for the machine" in said.getvalue().replace("\n", " ")) is not live

@@ -67,7 +67,9 @@ def demo(args: argparse.Namespace) -> int:
     """Run the demo and say how it went."""
     command = shlex.join(["gaitstream", *sys.argv[1:]])
     console = Console(highlight=False)
-    options = DemoOptions(plan_of(args), args.out, args.view, args.port, args.console, command)
+    options = DemoOptions(
+        plan_of(args), args.out, args.view, args.port, args.console, command, may_wait=args.wait is None
+    )
 
     def tell(record: DemoRecord, result: DemoScore) -> None:
         for line in summary(record, result):
