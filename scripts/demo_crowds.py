@@ -30,7 +30,7 @@ SCENERIES = (
 CAMERAS, FRAMES = 4, 30
 OUTLINE = (64, 44)
 TRACKLETS = 3
-"""Of every person before every camera."""
+"""Of every person before every camera, mostly."""
 
 
 @dataclass
@@ -156,8 +156,8 @@ def mask_overlap(walked: Pass, index: int, box: np.ndarray, mask: np.ndarray) ->
     return float((true & (mask > 0)).sum() / max(1, (true | (mask > 0)).sum()))
 
 
-def walk(demo: Path, seed: int, count: int) -> Passes:
-    """Everybody past every camera, in other clothes before each."""
+def walk(demo: Path, seed: int, count: int, tracklets: int = TRACKLETS) -> Passes:
+    """Everybody past every camera so many times, in other clothes before each."""
     cv2.setNumThreads(1)
     models = Models.load(demo)
     rng = np.random.default_rng([seed, 0, 0xE7])
@@ -167,7 +167,7 @@ def walk(demo: Path, seed: int, count: int) -> Passes:
     for person in range(count):
         for number, (camera, renderer) in enumerate(zip(mounted, renderers, strict=True)):
             look = sample_appearance(seed, person, 10 + number)
-            for turn in range(TRACKLETS):
+            for turn in range(tracklets):
                 walked = sample_pass(sample_identity(seed, person), look, rng, FRAMES, camera)
                 seen = look_at_pass(walked, renderer, models)
                 errors.append(seen.errors)

@@ -1,16 +1,18 @@
-"""Measure what becomes of strangers: 60 people the demo weights never saw, four cameras, two days.
+"""Measure what becomes of strangers: people the demo weights never saw, before four cameras.
 
     python scripts/evaluate_visitors.py                      # renders, then measures; several minutes
-    python scripts/evaluate_visitors.py --cache FILE.npz     # keeps the embeddings there
+    python scripts/evaluate_visitors.py --cache FILE.npz     # keeps embeddings there and in FILE-frequent.npz
 
-The crowd is that of `evaluate_demo.py`: everybody passes every camera three times, in other clothes before
-each, twice on the first day and once on the second, one window a pass. People come in a random order, and are
-noted in a gallery as a run notes them, with the linking distance that the demo's recommended threshold gives.
-Then each person's largest visitor is promoted by name. What is printed, and with --record kept in the demo's
-`metrics.json`:
+The crowd is that of `evaluate_demo.py`: 60 people pass every camera three times, in other clothes before
+each, twice on the first day and once on the second, one window a pass. The first 12 of them come back as a
+crowd of its own and pass every camera eight times, on four days. People come in a random order, and are noted
+in a gallery as a run notes them, with the linking distance that the demo's recommended threshold gives. Then
+each person's largest visitor is promoted by name. What is printed, and with --record kept in the demo's
+`metrics.json`, of the 60 people, of their first walks alone (`once`), of the 12 who come often (`frequent`),
+and as means over four sites that three of these visit each (`few`):
 
     purity           share of walks that are the majority's of their visitor
-    per_person       visitors per person, of people with three windows or more
+    per_person       visitors per person, of people with three windows or more; of all where nobody has
     wrong_promotions promotions of a visitor most of whose walks are somebody else's
     wrong_tracks     earlier tracks told with a promotion that are somebody else's, of all told
 """
@@ -22,10 +24,11 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from demo_crowds import DEMO, Passes, walk
+from demo_crowds import DEMO, TRACKLETS, Passes, walk
 
 from gaitstream import zoo
 from gaitstream.config.schema import Config
@@ -35,7 +38,7 @@ from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
 from gaitstream.gallery.visiting import VisitorBook
 from gaitstream.gallery.visitors import promote, show_visitor, visitors
-from gaitstream.pipeline.visits import SETTLE_AFTER, site_rule
+from gaitstream.pipeline.visits import settle_after, site_rule
 
 SEED = 90210
 MODEL = "gaitheat"
@@ -43,6 +46,8 @@ SECOND = 10**9
 DAY_S = 86_400
 FEW = 3
 """Windows from which on somebody counts in `per_person`."""
+FREQUENT, TURNS, OF_A_SITE = 12, 8, 3
+"""People who come often, how often before each camera, and how many of them a site has that few come to."""
 
 
 def sightings(passes: Passes, rows: np.ndarray, fingerprint: str, seed: int) -> list[tuple[int, Sighting]]:
@@ -78,10 +83,13 @@ def note_as_visitors(passes: Passes, rows: np.ndarray, rule: LinkRule, fingerpri
 def note_all(gallery: Gallery, walked: Sequence[Sighting], rule: LinkRule, fingerprint: str) -> None:
     """Note walks in a gallery as a run does."""
     book = VisitorBook(gallery, {MODEL: fingerprint}, rule)
-    for number, sighting in enumerate(walked, 1):
+    unsettled = 0
+    for sighting in walked:
         book.note([sighting])
-        if number % SETTLE_AFTER == 0:
+        unsettled += 1
+        if unsettled >= settle_after(book.walks):
             book.settle()
+            unsettled = 0
     book.settle()
 
 
@@ -100,7 +108,7 @@ def measure(passes: Passes, rule: LinkRule, fingerprint: str, order: int) -> dic
         }
         right = sum(max(counts.values()) for counts in people_of.values())
         windows = Counter(passes.people.tolist())
-        seen = [person for person in windows if windows[person] >= FEW]
+        seen = [person for person in windows if windows[person] >= min(FEW, max(windows.values()))]
         each = [sum(person in counts for counts in people_of.values()) for person in seen]
         return {
             "strangers": len(seen),
@@ -132,12 +140,36 @@ def promotions(
     return {"promotions": len(taken), "wrong_promotions": wrong, "told_tracks": told, "wrong_tracks": strange}
 
 
-def load(cache: Path | None, seed: int, people: int) -> Passes:
-    """The crowd, from a file where there is one."""
+def measure_all(
+    crowd: Passes, frequent: Passes, rule: LinkRule, fingerprint: str, order: int
+) -> dict[str, object]:
+    """The figures of all crowds; see above."""
+    firsts = np.unique(crowd.people, return_index=True)[1]
+    came = np.unique(frequent.people)
+    sites = [
+        measure(some_of(frequent, np.isin(frequent.people, people)), rule, fingerprint, order)
+        for people in np.split(came, range(OF_A_SITE, len(came), OF_A_SITE))
+    ]
+    return {
+        **measure(crowd, rule, fingerprint, order),
+        "once": measure(some_of(crowd, firsts), rule, fingerprint, order),
+        "frequent": measure(frequent, rule, fingerprint, order),
+        "few": {name: float(np.mean([site[name] for site in sites])) for name in sites[0]},
+    }
+
+
+def some_of(passes: Passes, rows: np.ndarray) -> Passes:
+    """Some of all walks, by their rows."""
+    kept = {name: getattr(passes, name)[rows] for name in ("embeddings", "people", "cameras", "turns")}
+    return replace(passes, **kept)
+
+
+def load(cache: Path | None, seed: int, people: int, turns: int = TRACKLETS) -> Passes:
+    """A crowd, from a file where there is one."""
     if cache is not None and cache.exists():
         with np.load(cache) as kept:
             return Passes(**{name: kept[name] for name in kept.files})
-    passes = walk(DEMO, seed, people)
+    passes = walk(DEMO, seed, people, turns)
     if cache is not None:
         np.savez(cache, **vars(passes))
     return passes
@@ -162,7 +194,9 @@ def main() -> None:
     args = parser.parse_args()
     advice = zoo.advice()
     rule = linking(args.distance)
-    figures = measure(load(args.cache, args.seed, args.people), rule, advice.fingerprint, args.order)
+    again = args.cache and args.cache.with_stem(f"{args.cache.stem}-frequent")
+    crowd, frequent = load(args.cache, args.seed, args.people), load(again, args.seed, FREQUENT, TURNS)
+    figures = measure_all(crowd, frequent, rule, advice.fingerprint, args.order)
     print(json.dumps(figures, indent=2))
     if args.record:
         path = DEMO / "metrics.json"

@@ -17,7 +17,7 @@ import numpy as np
 
 from gaitstream.gallery.records import visitor_number
 from gaitstream.gallery.searches import Floats
-from gaitstream.gallery.settling import same_strangers
+from gaitstream.gallery.settling import SeenWalks, same_strangers
 from gaitstream.gallery.sightings import Sighting, TrackRef
 from gaitstream.gallery.stack import WindowStack
 
@@ -201,7 +201,8 @@ class VisitorIndex:
                 told[uid].append(place)
         apart = [*_beside(walks), *_across(told.values())]
         windows = [self._windows_of(walk.number) for walk in walks]
-        groups = same_strangers(windows, rule.distances, rule.weights, told.values(), apart)
+        seen = SeenWalks(windows, [walk.camera for walk in walks], told.values(), apart)
+        groups = same_strangers(seen, rule.distances, rule.weights)
         return self._moves(
             [Counter(owners[place] for place in group) for group in groups], groups, walks, owners
         )

@@ -1,80 +1,117 @@
-"""Which walks are one stranger's: average linkage over all of them, on normalised distances.
+"""Which walks are one stranger's: average linkage over all of them, on distances in relation to strangers.
 
 One walk at a time is given to the nearest visitor; that leaves a stranger in several visitors, and now and
-then two in one. Seen together walks can be told apart better: the distance between two of them is divided by
-how far each is from the walks nearest to it, so that an ordinary gait needs to be nearer than a rare one (a
-symmetric score normalisation, as in Auckenthaler et al. 2000, with the site's own walks as the cohort). Then
-the two nearest groups are joined, again and again, while their mean distance is small enough (Sokal and
-Michener 1958). No store, no clock.
+then two in one. Seen together walks can be told apart better: distances are put in relation to how near
+strangers' walks come (see `cohorts`), and the two nearest groups are joined, again and again, while their
+mean distance is small enough (Sokal and Michener 1958). How small depends on how often somebody came for
+sure: a single walk that is like another is more likely another stranger's than one that is like many. What
+came for sure is what was grouped before, beginning with the linking distance alone. No store, no clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from gaitstream.gallery.cohorts import Doubles, in_cohorts, linking_unit
 from gaitstream.gallery.searches import Floats, part_distances
 
-LIMIT = 0.95
-"""Largest mean distance of one stranger's walks, in that of the cohort."""
-REACH = 1.3
-"""And in linking distances: where everybody is far from everybody, the nearest are still two."""
-SKIPPED, COHORT = 0.008, 0.055
-"""The cohort, as shares of all other walks by their distance: the nearest may be the same stranger's."""
-FEWEST = 150
-"""Walks from which on there is a cohort to speak of."""
+ONCE, OFTEN = 0.76, 0.95
+"""Largest mean distance of one stranger's walks, in that of strangers: who came once, and often."""
+OFTEN_WALKS = 8
+"""Walks from which on somebody came often."""
+ROUNDS = 3
+"""Times that walks are grouped, each time by how often everybody came in the one before."""
 _NEVER = 1e6
 """Stands for an infinite distance; a mean with one of them is beyond the limit in any group."""
 
 Windows = Mapping[str, Floats]
 """float32 `[n, parts, dim]` by model."""
+Labels = NDArray[np.intp]
+"""Of each walk's group, `[n]`."""
+
+
+@dataclass(frozen=True)
+class SeenWalks:
+    """Walks that are looked at together.
+
+    Attributes:
+        windows: of each.
+        cameras: which saw each.
+        together: walks, by their places, that are one stranger's, whatever their distances are.
+        apart: pairs of walks that are never one stranger's.
+    """
+
+    windows: Sequence[Windows]
+    cameras: Sequence[str]
+    together: Collection[Collection[int]] = ()
+    apart: Collection[tuple[int, int]] = ()
 
 
 def same_strangers(
-    walks: Sequence[Windows],
-    linking: Mapping[str, float],
-    weights: Mapping[str, float],
-    together: Collection[Collection[int]] = (),
-    apart: Collection[tuple[int, int]] = (),
+    walks: SeenWalks, linking: Mapping[str, float], weights: Mapping[str, float]
 ) -> list[list[int]]:
-    """Groups of walks, by their places, that are one stranger each; none where there are too few to tell.
+    """Groups of walks, by their places, that are one stranger each.
 
     Args:
-        walks: their windows.
+        walks: all that are looked at.
         linking: the linking distance by model; a model without one takes no part.
         weights: of the models.
-        together: walks that are one stranger's, whatever their distances are.
-        apart: pairs of walks that are never one stranger's.
     """
-    if len(walks) < FEWEST:
-        return []
-    total, shares = np.zeros((len(walks),) * 2), np.zeros((len(walks),) * 2)
-    for model in sorted(linking):
-        means = _scores(walks, model, linking[model])
-        known = np.isfinite(means)
-        total[known] += weights.get(model, 1.0) * means[known]
-        shares[known] += weights.get(model, 1.0)
-    means = np.divide(total, shares, out=np.full_like(total, _NEVER), where=shares > 0)
-    for group in together:
-        means[np.ix_(list(group), list(group))] = 0
-    for one, other in apart:
-        means[one, other] = means[other, one] = _NEVER
-    labels = fcluster(linkage(squareform(means, checks=False), "average"), 1.0, "distance")
+    if len(walks.windows) < 2:
+        return [[place] for place in range(len(walks.windows))]
+    means = {model: _means(walks.windows, model) for model in sorted(linking)}
+    labels = _grouped(walks, {model: means[model] / linking[model] for model in means}, weights)
+    for model in means:
+        means[model] /= linking_unit(means[model], labels, linking[model])
+    labels = _grouped(walks, means, weights)
+    relative = {model: in_cohorts(means[model], walks.cameras) for model in means}
+    for _ in range(ROUNDS):
+        labels = _grouped(walks, relative, weights, _limits(labels))
     groups: dict[int, list[int]] = {}
     for place, label in enumerate(labels.tolist()):
         groups.setdefault(label, []).append(place)
     return list(groups.values())
 
 
-def _scores(walks: Sequence[Windows], model: str, linking: float) -> NDArray[np.float64]:
-    """Mean distance between walks in that of the limits, `[n, n]`; infinite where there is none."""
+def _limits(labels: Labels) -> Doubles:
+    """Largest mean distance for each two walks `[n, n]`, by how often the one who came more often came."""
+    walks = np.bincount(labels)[labels]
+    often = np.minimum(np.log(walks) / np.log(OFTEN_WALKS), 1)
+    return np.asarray(ONCE + (OFTEN - ONCE) * np.maximum.outer(often, often), np.float64)
+
+
+def _grouped(
+    walks: SeenWalks,
+    distances: Mapping[str, Doubles],
+    weights: Mapping[str, float],
+    limits: Doubles | float = 1.0,
+) -> Labels:
+    """Average linkage on the distances of all models, `[n, n]` each, up to the limits."""
+    total, shares = np.zeros((len(walks.windows),) * 2), np.zeros((len(walks.windows),) * 2)
+    for model, each in distances.items():
+        known = np.isfinite(each)
+        total[known] += weights.get(model, 1.0) * each[known]
+        shares[known] += weights.get(model, 1.0)
+    fused = np.divide(total, shares * limits, out=np.full_like(total, _NEVER), where=shares > 0)
+    for group in walks.together:
+        fused[np.ix_(list(group), list(group))] = 0
+    for one, other in walks.apart:
+        fused[one, other] = fused[other, one] = _NEVER
+    tree = linkage(squareform(fused, checks=False), "average")
+    return np.asarray(fcluster(tree, 1.0, "distance"), np.intp)
+
+
+def _means(walks: Sequence[Windows], model: str) -> Doubles:
+    """Mean distances between walks, `[n, n]`; infinite where there is none, and of a walk with itself."""
     places = [place for place, held in enumerate(walks) if len(held.get(model, ()))]
     out = np.full((len(walks),) * 2, np.inf)
-    if len(places) < FEWEST:
+    if not places:
         return out
     held = [walks[place][model] for place in places]
     windows = np.concatenate(held)
@@ -83,9 +120,5 @@ def _scores(walks: Sequence[Windows], model: str, linking: float) -> NDArray[np.
     sums = np.add.reduceat(np.add.reduceat(part_distances(windows, windows), starts, axis=1), starts, axis=0)
     means = sums / np.outer(counts, counts)
     np.fill_diagonal(means, np.inf)
-    first = max(1, round(SKIPPED * len(held)))
-    last = max(first + 3, round(COHORT * len(held)))
-    cohort = np.sort(means, axis=1)[:, first:last].mean(axis=1)
-    relative = means / np.sqrt(np.outer(cohort, cohort))
-    out[np.ix_(places, places)] = np.maximum(relative / LIMIT, means / (REACH * linking))
+    out[np.ix_(places, places)] = means
     return out

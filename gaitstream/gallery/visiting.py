@@ -84,6 +84,11 @@ class VisitorBook:
         self._mark: Mark | None = None
         self._promoted: list[Promotion] = []
 
+    @property
+    def walks(self) -> int:
+        """Those of all visitors."""
+        return sum(cluster.count for cluster in self._index.clusters.values())
+
     def note(self, sightings: Sequence[Sighting]) -> list[Noted]:
         """Keep walks; those of strangers become a visitor's. A walk that was noted before is left alone.
 

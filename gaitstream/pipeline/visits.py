@@ -38,8 +38,8 @@ AT_ONCE = 32
 HELD = 5_000
 """Walks that wait for a store that is away; beyond it the oldest are given up."""
 PAUSE_S = 1.0
-SETTLE_AFTER = 100
-"""Walks of strangers after which all visitors are looked at together."""
+SETTLE_AFTER, SOONEST = 100, 10
+"""Walks of strangers after which all visitors are looked at together: at most, and where there are few."""
 LOOK_AFTER = 200
 """Strangers from one look at whether the site has drifted from its calibration to the next."""
 
@@ -169,7 +169,7 @@ class VisitDesk:
                 self._tell(self._make.visitor_seen(one, self._whom(book, one)))
                 self._watch_drift(one)
             self._unsettled += len(noted)
-        if self._unsettled >= (1 if self._closing else SETTLE_AFTER):
+        if self._unsettled >= (1 if self._closing else settle_after(book.walks)):
             self._settle(book)
 
     def _settle(self, book: VisitorBook) -> None:
@@ -248,6 +248,11 @@ class VisitDesk:
         if problem and problem != self._problem:
             log.error("%s", problem)
         self._problem = problem
+
+
+def settle_after(walks: int) -> int:
+    """After how many more walks of strangers all visitors are looked at together, by those there are."""
+    return min(max(SOONEST, walks // 5), SETTLE_AFTER)
 
 
 def site_rule(config: Config, thresholds: Mapping[str, float | None]) -> LinkRule:

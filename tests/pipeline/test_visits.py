@@ -14,13 +14,15 @@ from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Person, Status, Tracklet
 from gaitstream.errors import ConfigError
-from gaitstream.events import Event, VisitorNamed, VisitorSeen
+from gaitstream.events import Event, VisitorJoined, VisitorNamed, VisitorSeen
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.keeper import Keeper
+from gaitstream.gallery.linking import LinkRule
+from gaitstream.gallery.visiting import VisitorBook
 from gaitstream.gallery.visitors import promote, visitors
 from gaitstream.pipeline.identify import Identifier, TrackState
 from gaitstream.pipeline.known import DecisionLimits, KnownPeople
-from gaitstream.pipeline.visits import VisitDesk, open_desk, sighting_of, site_rule
+from gaitstream.pipeline.visits import VisitDesk, open_desk, settle_after, sighting_of, site_rule
 from tests.gallery.filled import MODEL, PRINT
 from tests.gallery.walking import SECOND, sighting, windows
 
@@ -121,6 +123,22 @@ def test_walks_wait_for_a_store_that_is_away(tmp_path: Path, caplog: pytest.LogC
     assert desk.close() == []
     with Gallery(path / "people.gallery") as gallery:
         assert len(visitors(gallery)) == 1
+
+
+def test_visitors_are_looked_at_together_soon_where_there_are_few(desk: VisitDesk, gallery: Gallery) -> None:
+    strict = VisitorBook(gallery, {MODEL: PRINT}, LinkRule({MODEL: 0.5}))
+    strict.note([sighting(5, walk) for walk in range(1, 5)])  # the same person, as four visitors
+    assert len(visitors(gallery)) == 4
+    for walk in range(11, 21):
+        desk.put(sighting(6, walk))
+    joined = [one for one in told(desk, lambda found: len(found) == 13) if isinstance(one, VisitorJoined)]
+    assert [(one.visitor, one.into) for one in joined] == [(f"visitor-{n}", "visitor-1") for n in (2, 3, 4)]
+
+
+def test_the_more_walks_there_are_the_longer_until_they_are_looked_at_again() -> None:
+    assert [settle_after(walks) for walks in (0, 50, 60, 300, 499, 500, 10_000)] == [
+        10, 10, 12, 60, 99, 100, 100
+    ]  # fmt: skip
 
 
 def state_of(full: int) -> TrackState:
