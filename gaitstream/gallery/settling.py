@@ -14,11 +14,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from gaitstream.gallery.cohorts import Doubles, in_cohorts, linking_unit
+from gaitstream.gallery.cohorts import Doubles, Labels, in_cohorts, linking_unit
 from gaitstream.gallery.searches import Floats, part_distances
 
 ONCE, OFTEN = 0.76, 0.95
@@ -32,8 +31,6 @@ _NEVER = 1e6
 
 Windows = Mapping[str, Floats]
 """float32 `[n, parts, dim]` by model."""
-Labels = NDArray[np.intp]
-"""Of each walk's group, `[n]`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def same_strangers(
     for model in means:
         means[model] /= linking_unit(means[model], labels, linking[model])
     labels = _grouped(walks, means, weights)
-    relative = {model: in_cohorts(means[model], walks.cameras) for model in means}
+    relative = {model: in_cohorts(means[model], labels, walks.cameras) for model in means}
     for _ in range(ROUNDS):
         labels = _grouped(walks, relative, weights, _limits(labels))
     groups: dict[int, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Visitors who are one stranger are joined, whether few come often or many come once; others are left alone."""
+"""Visitors who are one stranger are joined, whether few come often or many now and then; others are not."""
 
 from __future__ import annotations
 
