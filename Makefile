@@ -21,8 +21,11 @@ RAY := tests/gallery/test_shards.py tests/fleet/test_ray.py
 demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the screen, report.html
 	$(BIN)/gaitstream demo --out out/demo $(DEMO_ARGS)
 
+# One more than there are cores: many tests wait, for processes and for clocks.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+
 test: $(VENV)/.dev ## all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(RAY:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(RAY:%=--ignore=%) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest $(RAY)
 
 lint: $(VENV)/.dev ## style, types, layers

@@ -47,7 +47,7 @@ _SECRET_NAMES = frozenset(_SECRETS.split())
 """Names that may be shown, their values never. Other names are not shown: they could be the secret."""
 _VALUES = frozenset(("h264", "h265", "mpeg4", "true", "false", "yes", "no", "on", "off"))
 _SIZE = re.compile(r"[0-9]{2,4}x[0-9]{2,4}")
-_SYNTHETIC = re.compile(r"[A-Za-z0-9_.,=&?-]*")
+_SYNTHETIC = re.compile(r"[A-Za-z0-9_.,=&?/-]*")
 
 
 def mask(text: str) -> str:

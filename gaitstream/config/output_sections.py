@@ -40,7 +40,7 @@ class Events(Section):
     """Folder made by `gaitstream keys`: only keys allowed there may listen. null: all on this machine."""
     insecure: bool = False
     """Listen on addresses that other machines can reach without keys; also `--insecure`."""
-    stats_every_s: Annotated[float, Field(gt=0)] | None = 60.0
+    stats_every_s: Annotated[float, Field(gt=0)] | None = 10.0
     """How often `pipeline.stats` is published. null: never."""
 
 

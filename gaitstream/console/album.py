@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.data import Floats
+from gaitstream.errors import MissingGalleryError
 from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.reading import EncodedPicture, EvidenceReader
 from gaitstream.evidence.records import RecentFrame, TrackEvidence
@@ -47,14 +49,19 @@ class Album:
     """
 
     def __init__(self, cameras: Path | None) -> None:
-        self._reader: EvidenceReader | None = None
-        self.keeps = False
-        self.minutes: float | None = None
-        if cameras is not None:
-            config = load_config(cameras)
-            self.keeps, self.minutes = config.evidence.keep, config.evidence.minutes
-            if self.keeps or self.minutes:
-                self._reader = EvidenceReader.open(config, cameras)
+        self._cameras = cameras
+        self._config = load_config(cameras) if cameras is not None else None
+        self._open: EvidenceReader | None = None
+        self.keeps = self._config is not None and self._config.evidence.keep
+        self.minutes = self._config.evidence.minutes if self._config is not None else None
+
+    @property
+    def _reader(self) -> EvidenceReader | None:
+        """The evidence; None where the site keeps none, or has no gallery yet, which the first run makes."""
+        if self._open is None and self._config is not None and (self.keeps or self.minutes):
+            with suppress(MissingGalleryError):
+                self._open = EvidenceReader.open(self._config, str(self._cameras))
+        return self._open
 
     def track(self, actor: Actor, camera: str, run: str, track: int) -> TrackEvidence | None:
         """What is kept of a track; None for nothing, also where it is gone by retention."""
@@ -110,9 +117,9 @@ class Album:
         return self._opened().folder
 
     def _opened(self) -> EvidenceReader:
-        if self._reader is None:
-            raise NotFoundError("this site keeps no pictures; set evidence.keep in cams.yaml")
-        return self._reader
+        if (reader := self._reader) is None:
+            raise NotFoundError("this site keeps no pictures yet, or evidence.keep in cams.yaml is not set")
+        return reader
 
     def _for(self, actor: Actor) -> EvidenceReader:
         reader = self._opened()

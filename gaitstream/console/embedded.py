@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from gaitstream.config.reading import load_config
 from gaitstream.console.accounts import Accounts
 from gaitstream.console.serving import check_free
 from gaitstream.events.keys import SERVER, allow, new_pair
+
+log = logging.getLogger(__name__)
 
 KEY_NAME = "console"
 LOOPBACK = "127.0.0.1"
@@ -48,11 +52,14 @@ class Companion:
         check_free(LOOPBACK, self.port)
         tell_first_password(self.state)
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.state / "console.log").open("ab") as log:
-            process = start_behind(self.command(), stdout=log, stderr=log, start_new_session=True)
+        said, over = self.state / "console.log", threading.Event()
+        with said.open("ab") as written:
+            process = start_behind(self.command(), stdout=written, stderr=written, start_new_session=True)
+        threading.Thread(target=_tell_end, args=(process, said, over), daemon=True).start()
         try:
             yield f"http://{LOOPBACK}:{self.port}/"
         finally:
+            over.set()
             process.terminate()
             try:
                 process.wait(PATIENCE_S)
@@ -65,6 +72,15 @@ class Companion:
         words += ["--state", str(self.state), "--port", str(self.port)]
         keys = load_config(self.cameras).events.keys
         return words if keys is None else [*words, *_key_options(keys)]
+
+
+def _tell_end(process: subprocess.Popen[Any], said: Path, over: threading.Event) -> None:
+    """Say so when a console ends before its run does; the run goes on without it."""
+    code = process.wait()
+    if not over.is_set():
+        lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        log.error("the console has ended with code %d; the run goes on without it: %s (%s)", code, last, said)
 
 
 def start_behind(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:

@@ -19,7 +19,7 @@ from gaitstream.deepstream.geometry import SMALLEST_PX, Rect, Scale, encoder_rec
 from gaitstream.deepstream.outputs import EncoderOutputs, OutputBlock, copy_outputs
 from gaitstream.deepstream.plan import EncoderPlan
 from gaitstream.deepstream.records import NOTHING, FrameRecord, Gone, TrackedBox
-from gaitstream.deepstream.sources import PadSource, PadSources, Track
+from gaitstream.deepstream.sources import ObjectTrack, PadSource, PadSources
 
 ASPECT_TOLERANCE = 0.02
 """Relative difference of aspect ratios above which a frame was stretched by the muxer."""
@@ -175,7 +175,7 @@ class CopyProbe:
         self._file_ns[camera] = self._starts[camera] + pts_ns
         return self._file_ns[camera]
 
-    def _track(self, person: ObjectMeta, source: PadSource, time_ns: int) -> Track | None:
+    def _track(self, person: ObjectMeta, source: PadSource, time_ns: int) -> ObjectTrack | None:
         shadow = is_shadow(person)
         score = None if shadow else person.confidence
         track = self._sources.track(source, person.object_id, time_ns, score)

@@ -22,7 +22,7 @@ MUXER_BUFFERS = 8
 
 
 @dataclass
-class Track:
+class ObjectTrack:
     """One object id of one camera."""
 
     number: int
@@ -41,7 +41,7 @@ class PadSource:
     camera: str
     gate: RateGate
     clock: CaptureClock = field(default_factory=CaptureClock)
-    tracks: dict[int, Track] = field(default_factory=dict)
+    tracks: dict[int, ObjectTrack] = field(default_factory=dict)
     last_pts_ns: int = -1
     last_number: int = -1
     last_buffer: int | None = None
@@ -183,7 +183,9 @@ class PadSources:
 
     # Tracks.
 
-    def track(self, source: PadSource, object_id: int, time_ns: int, score: float | None) -> Track | None:
+    def track(
+        self, source: PadSource, object_id: int, time_ns: int, score: float | None
+    ) -> ObjectTrack | None:
         """The track of an object id in this frame.
 
         Args:
@@ -205,7 +207,7 @@ class PadSources:
                 track.since_detection += 1
             return track
         if track is None:
-            track = Track(self._new_number(source.camera), time_ns, 0, score)
+            track = ObjectTrack(self._new_number(source.camera), time_ns, 0, score)
             source.tracks[object_id] = track
             self.count(source.camera, "probation_frames", self._probation)
             self._forget(source, time_ns)

@@ -22,6 +22,7 @@ from gaitstream.engines.base import (
 )
 from gaitstream.engines.cache import CachedEngine, EngineCache, Key
 from gaitstream.engines.graph_files import graph_sha256
+from gaitstream.engines.openvino_answers import last_line, port_shape
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import EngineError, GaitstreamError
 
@@ -153,8 +154,6 @@ def graph_shapes(graph: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tup
     Raises:
         EngineError: the file is not a graph.
     """
-    from gaitstream.engines.openvino import port_shape
-
     model = _read(graph)
     inputs, outputs = (
         {port.get_any_name(): port_shape(port) for port in ports} for ports in (model.inputs, model.outputs)
@@ -178,8 +177,6 @@ def graph_types(graph: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def _read(graph: Path) -> ov.Model:
     import openvino as ov
-
-    from gaitstream.engines.openvino import last_line
 
     try:
         return ov.Core().read_model(graph)

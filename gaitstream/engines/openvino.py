@@ -21,6 +21,7 @@ from gaitstream.engines.base import (
     TensorSpec,
     no_progress,
 )
+from gaitstream.engines.openvino_answers import last_line, port_shape
 from gaitstream.engines.proof import Layer, Proof, prove, require
 from gaitstream.engines.slots import SlotPool
 from gaitstream.errors import EngineError
@@ -280,14 +281,3 @@ def _around(precision: str) -> str:
 def _spec(port: ov.ConstOutput) -> TensorSpec:
     dtype = np.dtype(port.get_element_type().to_dtype()).name
     return TensorSpec(port.get_any_name(), port_shape(port), dtype)
-
-
-def port_shape(port: ov.Output | ov.ConstOutput) -> tuple[int, ...]:
-    """Shape of an input or output, -1 where dynamic."""
-    return tuple(-1 if size.is_dynamic else int(size.get_length()) for size in port.get_partial_shape())
-
-
-def last_line(error: Exception) -> str:
-    """What went wrong: OpenVINO's messages end with it, after lines of its own source positions."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -46,7 +46,7 @@ RUNTIMES: dict[str, Callable[[], Runtime]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuntimeFinding:
     """What came of probing one runtime: a probe, or the error that says why it cannot be used."""
 
     name: str
@@ -74,18 +74,18 @@ def runtime_named(name: str) -> Runtime:
     return RUNTIMES[name]()
 
 
-def survey() -> list[Finding]:
+def survey() -> list[RuntimeFinding]:
     """Probe every runtime."""
     findings = []
     for name in RUNTIMES:
         try:
-            findings.append(Finding(name, runtime_named(name).probe(), None))
+            findings.append(RuntimeFinding(name, runtime_named(name).probe(), None))
         except GaitstreamError as error:
-            findings.append(Finding(name, None, error))
+            findings.append(RuntimeFinding(name, None, error))
     return findings
 
 
-def ranked(findings: list[Finding]) -> list[tuple[str, Probe]]:
+def ranked(findings: list[RuntimeFinding]) -> list[tuple[str, Probe]]:
     """The runtimes that can be used, best first: GPUs, then CPUs, each in the order of `RUNTIMES`."""
     usable = [(finding.name, finding.probe) for finding in findings if finding.probe is not None]
     return sorted(usable, key=lambda pair: not pair[1].accelerator)

@@ -126,7 +126,7 @@ class Ordering:
 
     def replayed(self, reply: Reply, payloads: list[bytes]) -> list[Ready]:
         """Take one answer; returns what may be delivered now."""
-        self._greet(reply)
+        self._take_numbers(reply)
         if reply.lost:
             self.told.append(Told("lost", reply.lost))
         if reply.rewound:
@@ -141,7 +141,7 @@ class Ordering:
             ready += self._release_held()
         return ready
 
-    def _greet(self, reply: Reply) -> None:
+    def _take_numbers(self, reply: Reply) -> None:
         if self.publisher and reply.publisher != self.publisher:
             self.told.append(Told("journal", 0))
             self.cursor.clear()

@@ -60,7 +60,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenPicture:
     """One picture that was taken, in all its views."""
 
     person: Person
@@ -84,7 +84,7 @@ class GatheredTrack:
     """
 
     most: dict[bool, int]
-    taken: dict[bool, list[Taken]] = field(default_factory=lambda: {True: [], False: []})
+    taken: dict[bool, list[TakenPicture]] = field(default_factory=lambda: {True: [], False: []})
     windows: dict[int, ComparedWindow] = field(default_factory=dict)
     models: dict[int, str] = field(default_factory=dict)
     decisions: list[KeptDecision] = field(default_factory=list)
@@ -95,7 +95,7 @@ class GatheredTrack:
     _numbers: dict[int, int] = field(default_factory=dict)
     _next: int = 0
 
-    def add_picture(self, taken: Taken) -> None:
+    def add_picture(self, taken: TakenPicture) -> None:
         """Hold a picture; of too many every other one goes, as in `Strip`."""
         used = taken.person.rejected is None
         held = self.taken[used]
@@ -142,7 +142,7 @@ class GatheredTrack:
         """By the numbers in the record's shots."""
         return [data for taken in self._pictures_in_time() for data in taken.views.values()]
 
-    def _pictures_in_time(self) -> list[Taken]:
+    def _pictures_in_time(self) -> list[TakenPicture]:
         both = [*self.taken[True], *self.taken[False]]
         return sorted(both, key=lambda taken: taken.person.frame_index)
 

@@ -22,7 +22,7 @@ from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.pictures import Views, encode_crop
 from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, TrackKey
-from gaitstream.evidence.tracks import GatheredTrack, Origin, Taken
+from gaitstream.evidence.tracks import GatheredTrack, Origin, TakenPicture
 from gaitstream.pipeline.basis import Basis
 from gaitstream.telemetry.stats import Counts
 
@@ -172,7 +172,7 @@ class EvidenceWriter:
 
     def _add_crop(self, item: Crop) -> None:
         views = {"crop": encode_crop(item.image), **item.views.encode()}
-        self._track(item.person.camera, item.person.track).add_picture(Taken(item.person, views))
+        self._track(item.person.camera, item.person.track).add_picture(TakenPicture(item.person, views))
 
     def _add_decision(self, basis: Basis) -> None:
         decision = basis.decision

@@ -44,7 +44,7 @@ def mean_part_distance(probe: Floats, templates: Floats) -> Floats:
         some = templates[start : start + _CHUNK]
         difference = np.subtract(some, probe, out=room[: len(some)])
         np.einsum("npd,npd->np", difference, difference, out=squares[start : start + _CHUNK])
-    return np.sqrt(squares, out=squares).mean(axis=1)
+    return np.asarray(np.sqrt(squares, out=squares).mean(axis=1), np.float32)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.telemetry.stats import Stats
 
+FIRST_STATS_S = 3.0
+"""When a run first tells its counters, so that whoever looks need not wait long."""
+
 
 class EventSink(Protocol):
     """Where events go: the publisher, or from a worker process to the one that publishes."""
@@ -254,11 +257,12 @@ class RunEvents:
         self._count()
 
     def tell_stats(self, every_s: float | None) -> None:
-        """Publish `pipeline.stats` when it is due; the first one an interval after the start."""
+        """Publish `pipeline.stats` when it is due; the first one some seconds after the start."""
         now_s = time.monotonic()
         if every_s is None or now_s < self._stats_due_s:
             return
-        first, self._stats_due_s = self._stats_due_s == 0.0, now_s + every_s
+        first = self._stats_due_s == 0.0
+        self._stats_due_s = now_s + (min(every_s, FIRST_STATS_S) if first else every_s)
         cameras = {name: self._camera_stats(name, now_s) for name in list(self._stats.now.cameras)}
         if not first:
             snapshot = self._stats.snapshot()

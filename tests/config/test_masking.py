@@ -70,6 +70,7 @@ def test_the_forms_that_cameras_use(url: str) -> None:
         ("rtsp://[fe80::1]:8554/h264Preview_01_main", None),
         ("rtsp://10.0.0.5/ch0_0.h264", None),
         ("synth://plaza?camera=2&people=8&seed=7&live=1", None),
+        ("synth://plaza/2?people=8&seed=7", None),
         ("/dev/video0", None),
         ("/srv/video/monday morning.mp4", None),
         ("rtsp://u:p@10.0.0.5/stream1", "rtsp://***@10.0.0.5/stream1"),

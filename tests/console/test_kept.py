@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,3 +175,21 @@ HIDDEN = (
 def test_a_camera_that_may_not_be_seen_shows_nothing(browser: Browser) -> None:
     client = browser(Role.OPERATOR, "elsewhere", frozenset({"yard"}))
     assert [client.get(address).status_code for address in HIDDEN] == [404] * len(HIDDEN)
+
+
+def test_a_site_whose_gallery_is_made_later_shows_what_is_kept_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A console beside a first run opens before the run has made the gallery."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    cameras, where = tmp_path / "cams.yaml", tmp_path / "people.gallery"
+    cameras.write_text(
+        "cameras: [{id: gate, url: /dev/null}]\n"
+        f"gallery: {{path: {where}, key: none}}\nevidence: {{keep: true, minutes: 5}}\n"
+    )
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cameras))
+    with closing(site):
+        assert not site.album.has_recent("gate")
+        Gallery(where, create=True, key="none").close()
+        keep_minutes(cameras, "gate", "", START_NS)
+        assert site.album.has_recent("gate")

@@ -138,7 +138,7 @@ def test_a_pipeline_that_does_not_start_is_no_end_of_streams(
 
 
 def test_a_pipeline_that_stops_before_its_streams_end_is_a_failure(start: Any) -> None:
-    process = start(*videos.walk(5), *pauses(0.3), fake.Stop())
+    process = start(*videos.walk(5), *pauses(2), fake.Stop())
     process.hear()
     assert process.count() == 5
     assert not process.ended

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gaitstream.engines.base import Probe
-from gaitstream.engines.registry import RUNTIMES, Finding, choose, ranked
+from gaitstream.engines.registry import RUNTIMES, RuntimeFinding, choose, ranked
 from gaitstream.engines.trial import GRAPH, INPUT, OUTPUT, try_all, try_runtime
 from gaitstream.errors import EngineError
 
@@ -19,9 +19,9 @@ def probe(accelerator: bool) -> Probe:
 
 def test_a_gpu_comes_before_any_cpu() -> None:
     findings = [
-        Finding("tensorrt", None, EngineError("no device")),
-        Finding("openvino", probe(False), None),
-        Finding("onnxruntime", probe(True), None),
+        RuntimeFinding("tensorrt", None, EngineError("no device")),
+        RuntimeFinding("openvino", probe(False), None),
+        RuntimeFinding("onnxruntime", probe(True), None),
     ]
     assert [name for name, _ in ranked(findings)] == ["onnxruntime", "openvino"]
 

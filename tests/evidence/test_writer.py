@@ -22,7 +22,7 @@ from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.keeping import EvidenceKeeper, hash_config
 from gaitstream.evidence.pictures import Views
 from gaitstream.evidence.records import TrackKey
-from gaitstream.evidence.tracks import MOST_DECISIONS, GatheredTrack, Origin, Strip, Taken
+from gaitstream.evidence.tracks import MOST_DECISIONS, GatheredTrack, Origin, Strip, TakenPicture
 from gaitstream.evidence.writer import Begin, Crop, Decided, EvidenceWriter
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.matching import Matcher
@@ -158,7 +158,7 @@ def test_a_strip_is_spread_over_the_life_of_a_track() -> None:
     for _ in range(500):
         sighting = walk.sighting()
         if strip.is_due():
-            track.add_picture(Taken(sighting, {"crop": b"x"}))
+            track.add_picture(TakenPicture(sighting, {"crop": b"x"}))
     shots = track.record(TrackKey("gate", "run", 1), ORIGIN).shots
     assert 4 <= len(shots) <= 8
     gaps = np.diff([shot.frame_index for shot in shots])

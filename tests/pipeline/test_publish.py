@@ -11,7 +11,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.data import Decision, Status
 from gaitstream.errors import EventError
 from gaitstream.events import Event, PipelineStats
-from gaitstream.pipeline.publish import EventMaker, RunEvents, open_publisher
+from gaitstream.pipeline.publish import FIRST_STATS_S, EventMaker, RunEvents, open_publisher
 from gaitstream.telemetry.stats import Stats
 
 
@@ -64,18 +64,24 @@ def test_stats_are_told_when_they_are_due(monkeypatch: pytest.MonkeyPatch) -> No
     events = RunEvents("run", {}, kept, stats)
     stats.camera("gate").analysed = 50
     events.tell_stats(60.0)
-    now_s += 59
+    now_s += FIRST_STATS_S - 1
     events.tell_stats(60.0)
     assert kept.events == []
+    now_s += 1
+    events.tell_stats(60.0)
+    assert len(kept.events) == 1
+    now_s += 59
+    events.tell_stats(60.0)
+    assert len(kept.events) == 1
     now_s += 1
     stats.camera("gate").analysed = 650
     stats.camera("gate").dropped = 3
     events.tell_stats(60.0)
-    [told] = kept.events
+    told = kept.events[1]
     assert isinstance(told, PipelineStats)
     assert (told.cameras["gate"].fps, told.cameras["gate"].dropped) == (10.0, {"queue": 3})
     events.tell_stats(None)
-    assert len(kept.events) == 1
+    assert len(kept.events) == 2
 
 
 def write(folder: Path, events: str) -> Path:

@@ -17,7 +17,7 @@ from gaitstream import __version__
 from gaitstream.engines import cuda
 from gaitstream.engines.cache import default_root
 from gaitstream.engines.gpu_check import check_gpu
-from gaitstream.engines.registry import Finding, RuntimeChoice, choose, ranked
+from gaitstream.engines.registry import RuntimeChoice, RuntimeFinding, choose, ranked
 from gaitstream.engines.trial import Trial, try_all
 from gaitstream.kernels import cpu
 from gaitstream.models.bundle import Bundle
@@ -59,7 +59,7 @@ def _doctor_gpu(*, plain: bool) -> int:
 
 def _choice(trials: list[Trial], bundle: str | None) -> RuntimeChoice | None:
     """What `auto` takes among the runtimes that were tried and work."""
-    best = ranked([Finding(trial.name, trial.probe, None) for trial in trials if trial.error is None])
+    best = ranked([RuntimeFinding(trial.name, trial.probe, None) for trial in trials if trial.error is None])
     if not best:
         return None
     if bundle is None:

@@ -20,7 +20,7 @@ STRIDES = (2, 1, 1)
 """Of the gait network's stages two to four."""
 
 
-class MaskBranch(nn.Module):
+class ForegroundBranch(nn.Module):
     """Foreground probability of every token; `up_sampling` and `bn_t` are for training."""
 
     def __init__(self, dim: int) -> None:
@@ -115,7 +115,7 @@ class BiggerGait(nn.Module):
         super().__init__()
         self.taps = depth // group
         self.Backbone = Dinov2(dim, depth, positions=positions)
-        self.Mask_Branch = MaskBranch(dim)
+        self.Mask_Branch = ForegroundBranch(dim)
         self.HumanSpace_Conv = nn.ModuleList(
             human_space(group * dim, hidden, appearance) for _ in range(self.taps)
         )

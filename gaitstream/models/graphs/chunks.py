@@ -66,7 +66,7 @@ class Left(NamedTuple):
     beside: Tensor
 
 
-class Followed(NamedTuple):
+class ChunkResult(NamedTuple):
     """What a chunk leaves behind: three maxima over time `[n, c, h, w]`, and what its blocks keep."""
 
     started: Tensor
@@ -75,7 +75,7 @@ class Followed(NamedTuple):
     left: tuple[Left, ...]
 
 
-def follow(network: StemNetwork, chunk: Tensor, left: tuple[Left, ...]) -> Followed:
+def follow(network: StemNetwork, chunk: Tensor, left: tuple[Left, ...]) -> ChunkResult:
     """Compute a chunk after another one.
 
     Args:
@@ -92,7 +92,7 @@ def follow(network: StemNetwork, chunk: Tensor, left: tuple[Left, ...]) -> Follo
         raise ValueError("a network without blocks that mix frames needs no chunks")
     inner = lines.through[:, :, 2 * lines.depth :]
     started = torch.cat([lines.started, inner], 2)
-    return Followed(started.amax(2), lines.through.amax(2), lines.ended.amax(2), tuple(kept))
+    return ChunkResult(started.amax(2), lines.through.amax(2), lines.ended.amax(2), tuple(kept))
 
 
 def nothing_left(network: StemNetwork, chunk: Tensor) -> tuple[Left, ...]:
