@@ -26,6 +26,8 @@ TOO_LATE, EARLY = 0.8, 0.5
 """Shares of the objective above which more is given up, and under which some of it is taken up again."""
 MORE, LESS = 0.15, 0.03
 """Steps of the pressure: up at once, down slowly, so that the latency does not swing."""
+BETTER = 0.97
+"""Latency in that of the turn before from which on it gets better: what waits is being worked off."""
 MOST = 2.0
 LEAST_DETECTION = 0.25
 """Share of the frames that are detected on whatever the load."""
@@ -58,6 +60,7 @@ class LatencyControl:
     pressure: float = 0.0
     _delays_ms: list[float] = field(default_factory=list)
     _turned_s: float = 0.0
+    _before_ms: float = 0.0
 
     def observe(self, delay_ms: float) -> None:
         """A frame of a live camera was analysed this long after its capture."""
@@ -71,9 +74,11 @@ class LatencyControl:
             self._turned_s = now_s
             self._delays_ms.clear()
             if p95_ms > TOO_LATE * self.objective_ms:
-                self.pressure = min(MOST, self.pressure + MORE)
+                if p95_ms >= BETTER * self._before_ms:
+                    self.pressure = min(MOST, self.pressure + MORE)
             elif p95_ms < EARLY * self.objective_ms:
                 self.pressure = max(0.0, self.pressure - LESS)
+            self._before_ms = p95_ms
 
     @property
     def encoded(self) -> float:

@@ -122,6 +122,19 @@ def test_pressure_rises_at_once_and_falls_slowly() -> None:
     assert (control.encoded, control.detected) == (1.0, 1.0)
 
 
+def test_no_more_is_given_up_while_what_waits_is_worked_off() -> None:
+    now, delay_ms = [0.0], 1000.0
+    control = LatencyControl(200.0, lambda: now[0])
+    run(control, now, delay_ms, 0.6)
+    pressures = []
+    while (delay_ms := 0.98 * delay_ms) > 200:
+        run(control, now, delay_ms, 0.05)
+        pressures.append(control.pressure)
+    assert 0 < pressures[10] == pressures[-1]  # the first turn saw what was before, too
+    run(control, now, 250.0, 1.0)  # no better any more
+    assert control.pressure > pressures[-1]
+
+
 def test_without_an_objective_nothing_is_left_out() -> None:
     control = LatencyControl(None)
     for _ in range(1000):
