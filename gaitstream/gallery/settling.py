@@ -60,16 +60,19 @@ def same_strangers(
         linking: the linking distance by model; a model without one takes no part.
         weights: of the models.
     """
-    if len(walks.windows) < 2:
-        return [[place] for place in range(len(walks.windows))]
+    count = len(walks.windows)
+    if count < 2:
+        return [[place] for place in range(count)]
     means = {model: _means(walks.windows, model) for model in sorted(linking)}
-    labels = _grouped(walks, {model: means[model] / linking[model] for model in means}, weights)
+    near = {model: means[model] / linking[model] for model in means}
+    labels = _grouped(walks, _fused(count, near, weights))
     for model in means:
         means[model] /= linking_unit(means[model], labels, linking[model])
-    labels = _grouped(walks, means, weights)
-    relative = {model: in_cohorts(means[model], labels, walks.cameras) for model in means}
+    labels = _grouped(walks, _fused(count, means, weights))
+    cohorts = {model: in_cohorts(means[model], labels, walks.cameras) for model in means}
+    relative = _fused(count, cohorts, weights)
     for _ in range(ROUNDS):
-        labels = _grouped(walks, relative, weights, _limits(labels))
+        labels = _grouped(walks, relative / _limits(labels))
     groups: dict[int, list[int]] = {}
     for place, label in enumerate(labels.tolist()):
         groups.setdefault(label, []).append(place)
@@ -83,24 +86,23 @@ def _limits(labels: Labels) -> Doubles:
     return np.asarray(ONCE + (OFTEN - ONCE) * np.maximum.outer(often, often), np.float64)
 
 
-def _grouped(
-    walks: SeenWalks,
-    distances: Mapping[str, Doubles],
-    weights: Mapping[str, float],
-    limits: Doubles | float = 1.0,
-) -> Labels:
-    """Average linkage on the distances of all models, `[n, n]` each, up to the limits."""
-    total, shares = np.zeros((len(walks.windows),) * 2), np.zeros((len(walks.windows),) * 2)
+def _fused(count: int, distances: Mapping[str, Doubles], weights: Mapping[str, float]) -> Doubles:
+    """Weighted mean of the models' distances, `[count, count]` each; `_NEVER` where no model has one."""
+    total, shares = np.zeros((count, count)), np.zeros((count, count))
     for model, each in distances.items():
         known = np.isfinite(each)
         total[known] += weights.get(model, 1.0) * each[known]
         shares[known] += weights.get(model, 1.0)
-    fused = np.divide(total, shares * limits, out=np.full_like(total, _NEVER), where=shares > 0)
+    return np.divide(total, shares, out=np.full_like(total, _NEVER), where=shares > 0)
+
+
+def _grouped(walks: SeenWalks, distances: Doubles) -> Labels:
+    """Average linkage on distances in those of the limit; the array is changed."""
     for group in walks.together:
-        fused[np.ix_(list(group), list(group))] = 0
+        distances[np.ix_(list(group), list(group))] = 0
     for one, other in walks.apart:
-        fused[one, other] = fused[other, one] = _NEVER
-    tree = linkage(squareform(fused, checks=False), "average")
+        distances[one, other] = distances[other, one] = _NEVER
+    tree = linkage(squareform(distances, checks=False), "average")
     return np.asarray(fcluster(tree, 1.0, "distance"), np.intp)
 
 
