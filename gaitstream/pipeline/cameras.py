@@ -48,7 +48,8 @@ class CameraStream:
     _last_ns: int = field(default=0, init=False)
     _cuts: CutDetector = field(default_factory=CutDetector, init=False)
     _gate: StillnessGate = field(default_factory=StillnessGate, init=False)
-    _share: Share = field(default_factory=Share, init=False)
+    _looks: Share = field(default_factory=Share, init=False)
+    _detections: Share = field(default_factory=Share, init=False)
     _still: int = field(default=0, init=False)
     _earlier: tuple[int, ...] = field(init=False)
     """What earlier readers of the camera counted in this run."""
@@ -74,19 +75,25 @@ class CameraStream:
         reader.start()
         return stream
 
-    def needs_detection(self, frame: Frame, share: float = 1.0) -> bool:
-        """Whether the next frame is detected on.
+    def may_look(self, share: float) -> bool:
+        """Whether a frame is looked at when no more than this share can be; else it counts as dropped."""
+        if self._looks.take(share, 1):
+            return True
+        self.reader.queue.pass_over()
+        return False
 
-        Args:
-            frame: the next one.
-            share: of the frames due that are detected on under this load.
-        """
+    def is_due(self, frame: Frame) -> bool:
+        """Whether the next frame is to be detected on: at the camera's rate, and not where nothing moves."""
         if self._analysed % self.camera.detect_every:
             return False
         if self._is_still(frame):
             self.stats.undetected["still"] += 1
             return False
-        if self._share.take(share, 1):
+        return True
+
+    def may_detect(self, share: float) -> bool:
+        """Whether a frame that is due is detected on when no more than this share can be."""
+        if self._detections.take(share, 1):
             return True
         self.stats.undetected["overload"] += 1
         return False
@@ -164,7 +171,7 @@ class Cameras:
         self._on_state = on_state
         self._realtime = realtime
         self._streams: dict[str, CameraStream] = {}
-        self._turn = 0
+        self._next = 0
         self._waiting = threading.Event()
         self._closed = False
 
@@ -251,16 +258,17 @@ class Cameras:
             stream.count()
 
     def _take_round(self, frames: FrameBatch, limit: int) -> None:
-        """One frame of each camera in turn until nothing waits; nobody is always first."""
+        """One frame of each camera in turn until nothing waits; the next round begins behind the last one."""
         streams = list(self._streams.values())
-        self._turn += 1
-        first = self._turn % len(streams) if streams else 0
-        waiting = streams[first:] + streams[:first]
+        first = self._next % len(streams) if streams else 0
+        waiting = list(enumerate(streams))
+        waiting = waiting[first:] + waiting[:first]
         while waiting and len(frames) < limit:
             still = []
-            for stream in waiting:
+            for number, stream in waiting:
                 frame = stream.reader.get() if len(frames) < limit else None
                 if frame is not None:
                     frames.append((stream, frame))
-                    still.append(stream)
+                    still.append((number, stream))
+                    self._next = number + 1
             waiting = still

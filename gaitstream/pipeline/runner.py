@@ -37,12 +37,13 @@ from gaitstream.pipeline.base import Outcome, Roster, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
 from gaitstream.pipeline.encode import Encoded, Encoder
 from gaitstream.pipeline.gather import Work
+from gaitstream.pipeline.latency import LatencyControl
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pace import EncodePacer, count_people
 from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
-from gaitstream.pipeline.shedding import LatencyControl, WorkSelector
+from gaitstream.pipeline.shedding import WorkSelector
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.pipeline.visits import VisitSink
@@ -156,11 +157,13 @@ class Pipeline:
             self._idle = not frames and self._cameras.finished
             if not frames:
                 continue
+            started = time.perf_counter()
             found = self._detect(frames)
             tracked = self._track(frames, found)
             encoded = self._encode(self._select([one.work for one in tracked]))
             self._decide(tracked, encoded)
             self._show(tracked, encoded)
+            self._control.batch_done(time.perf_counter() - started)
         return self._end()
 
     def stop(self, cause: str = "shutdown") -> None:
@@ -196,23 +199,31 @@ class Pipeline:
     def _gather(self) -> FrameBatch:
         """Frames of all cameras: a full batch, or what came within the deadline of the first."""
         runtime = self.config.runtime
-        frames = self._cameras.gather(runtime.batch, runtime.deadline_ms / 1e3)
+        offered = self._cameras.gather(runtime.batch, runtime.deadline_ms / 1e3)
+        frames = [(stream, frame) for stream, frame in offered if stream.may_look(self._control.plan.frames)]
+        self._control.effort.offered += len(offered)
+        self._control.effort.looked += len(frames)
         if frames:
             self.stats.batch("detect", len(frames))
         return frames
 
     def _detect(self, frames: FrameBatch) -> list[Detections | None]:
         """People in every frame that is due for detection, in one batch across cameras."""
-        due = []
+        due, effort, share = [], self._control.effort, self._control.plan.detected
         for index, (stream, frame) in enumerate(frames):
-            if stream.needs_detection(frame, self._control.detected):
-                due.append(index)
+            if stream.is_due(frame):
+                effort.due += 1
+                if stream.may_detect(share):
+                    due.append(index)
             stream.note_taken(frame)
             self._session.decider.set_skew(frame.camera, stream.skew_ns or 0)
         images = [frames[index][1].image for index in due]
         limits = [self.config.detection_score(frames[index][0].camera) for index in due]
+        started = time.perf_counter()
         with self.stats.stage("detect"):
             detections = self._detector.detect(images, limits)
+        if due:
+            effort.detected(len(due), time.perf_counter() - started)
         found: list[Detections | None] = [None] * len(frames)
         for index, one in zip(due, detections, strict=True):
             found[index] = one
@@ -244,7 +255,9 @@ class Pipeline:
         rule = self.config.tracklets
         self._selector.settled_after, self._selector.settled_every = rule.settled_after, rule.settled_every
         self._control.objective_ms = self.config.runtime.latency_ms
-        return self._selector.select(works, self._control.encoded)
+        selected = self._selector.select(works, self._control.plan.encoded)
+        self._control.effort.want(self._selector.wanted)
+        return selected
 
     def _encode(self, works: list[Work]) -> Encoded:
         """Features of everybody who is evidence, in calls short enough to hear a stop."""
@@ -258,12 +271,14 @@ class Pipeline:
             people = count_people(chunk)
             if people:
                 self.stats.batch("encode", people)
-                self._pacer.learn(people, time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                self._pacer.learn(people, seconds)
+                self._control.effort.encoded(people, seconds)
             out.persons += encoded.persons
             out.features += encoded.features
             out.looks += encoded.looks
-            for step, seconds in encoded.seconds.items():
-                self.stats.observe(step, seconds * 1e3)
+            for step, step_s in encoded.seconds.items():
+                self.stats.observe(step, step_s * 1e3)
         return out
 
     def _decide(self, tracked: list[TrackedWork], encoded: Encoded) -> None:

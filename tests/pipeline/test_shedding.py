@@ -14,7 +14,8 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Detections, Frame, Person, Reason, Status
 from gaitstream.pipeline.cameras import CameraStream
 from gaitstream.pipeline.gather import Work
-from gaitstream.pipeline.shedding import LatencyControl, Share, WorkSelector
+from gaitstream.pipeline.latency import EVERYTHING, Urgency
+from gaitstream.pipeline.shedding import Share, WorkSelector
 from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.stillness import StillnessGate
 from gaitstream.pipeline.track import CameraTracker
@@ -64,29 +65,44 @@ def test_another_name_or_a_new_track_of_the_same_number_is_not_settled() -> None
     assert left(selector.select([work(1)])) == [1]
 
 
-def test_under_load_the_least_valuable_go_first() -> None:
+def shares(**some: float) -> dict[Urgency, float]:
+    return dict(EVERYTHING.encoded) | {Urgency[name]: share for name, share in some.items()}
+
+
+def test_each_urgency_has_a_share_of_its_own() -> None:
     labels = {2: decided(2, None, 1), 3: decided(3, "Cy", 1), 4: decided(4, "Di", 9)}
     selector = WorkSelector(lambda _: labels, settled_after=2)
-    selector.select([work(4)], 0.999)
+    selector.select([work(4)])
     labels[4] = decided(4, "Di", 10)
-    order = [left(selector.select([work(4, 3, 2, 1)], share)) for share in (0.75, 0.5, 0.25)]
-    assert [set(one) for one in order] == [{3, 2, 1}, {2, 1}, {1}]
-    rejected = selector.select([work(4, 3, 2, 1)], 0.0)
-    assert [one.rejected for one in rejected[0].persons] == [Reason.OVERLOAD] * 4
+    crowd = [work(4, 3, 2, 1)]
+    assert set(left(selector.select(crowd, shares(SETTLED=0.0)))) == {1, 2, 3}
+    assert set(left(selector.select(crowd, shares(SETTLED=0.0, NAMED=0.0)))) == {1, 2}
+    assert set(left(selector.select(crowd, shares(UNNAMED=0.0)))) == {1, 3, 4}
+    nobody = selector.select(crowd, dict.fromkeys(Urgency, 0.0))
+    assert [one.rejected for one in nobody[0].persons] == [Reason.OVERLOAD] * 4
+    assert selector.wanted == dict.fromkeys(Urgency, 1)
 
 
 def test_of_two_undecided_the_one_nearest_to_a_window_goes_on() -> None:
     selector = WorkSelector(lambda _: {})
-    selector.select([work(7)], 0.99)
-    selector.select([work(7)], 0.99)
+    selector.select([work(7)])
+    selector.select([work(7)])
     for _ in range(10):
-        assert left(selector.select([work(3, 7)], 0.5)) == [7]
+        assert left(selector.select([work(3, 7)], shares(UNDECIDED=0.5))) == [7]
+
+
+def test_known_people_take_turns() -> None:
+    labels = {track: decided(track, "Ada", 1) for track in (1, 2, 3)}
+    selector = WorkSelector(lambda _: labels, settled_after=9)
+    seen = [left(selector.select([work(1, 2, 3)], shares(NAMED=1 / 3))) for _ in range(9)]
+    assert all(len(one) == 1 for one in seen)
+    assert all({track for one in seen[n : n + 3] for track in one} == {1, 2, 3} for n in range(7))
 
 
 def test_people_already_rejected_stay_as_they_are() -> None:
     selector = WorkSelector(lambda _: {})
     small = Person("a", 1, 0, 0, np.zeros(4, np.float32), 0.9, Reason.TOO_SMALL)
-    [out] = selector.select([Work(Frame("a", 0, 0, BLANK), (small, person(2)))], 0.0)
+    [out] = selector.select([Work(Frame("a", 0, 0, BLANK), (small, person(2)))], dict.fromkeys(Urgency, 0.0))
     assert [one.rejected for one in out.persons] == [Reason.TOO_SMALL, Reason.OVERLOAD]
 
 
@@ -98,48 +114,6 @@ def test_a_share_is_spread_evenly(share: float, counts: list[int]) -> None:
         assert 0 <= one <= count
         taken, asked = taken + one, asked + count
         assert abs(taken - share * asked) <= 1 + 1e-6
-
-
-def run(control: LatencyControl, now: list[float], delay_ms: float, seconds: float) -> None:
-    for _ in range(int(seconds * 20)):
-        now[0] += 0.05
-        control.observe(delay_ms)
-
-
-def test_pressure_rises_at_once_and_falls_slowly() -> None:
-    now = [0.0]
-    control = LatencyControl(200.0, lambda: now[0])
-    run(control, now, 190.0, 1.3)
-    assert 0 <= control.encoded <= 0.5
-    assert control.detected == 1.0
-    run(control, now, 500.0, 5.0)
-    assert (control.encoded, control.detected) == (0.0, 0.25)
-    run(control, now, 120.0, 5.0)  # within the objective: as it is
-    assert control.encoded == 0.0
-    run(control, now, 20.0, 5.0)
-    assert control.detected < 1.0 or control.encoded < 0.5
-    run(control, now, 20.0, 30.0)
-    assert (control.encoded, control.detected) == (1.0, 1.0)
-
-
-def test_no_more_is_given_up_while_what_waits_is_worked_off() -> None:
-    now, delay_ms = [0.0], 1000.0
-    control = LatencyControl(200.0, lambda: now[0])
-    run(control, now, delay_ms, 0.6)
-    pressures = []
-    while (delay_ms := 0.98 * delay_ms) > 200:
-        run(control, now, delay_ms, 0.05)
-        pressures.append(control.pressure)
-    assert 0 < pressures[10] == pressures[-1]  # the first turn saw what was before, too
-    run(control, now, 250.0, 1.0)  # no better any more
-    assert control.pressure > pressures[-1]
-
-
-def test_without_an_objective_nothing_is_left_out() -> None:
-    control = LatencyControl(None)
-    for _ in range(1000):
-        control.observe(10_000.0)
-    assert (control.encoded, control.detected) == (1.0, 1.0)
 
 
 def scene(seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -197,7 +171,7 @@ def test_a_still_camera_is_looked_at_now_and_then_and_at_once_when_somebody_ente
         if index >= 23:
             image[50:300, 100:180] = 20
         frame = Frame("a", index, index * 66_000_000, image)
-        due = stream.needs_detection(frame)
+        due = stream.is_due(frame)
         stream.note_taken(frame)
         stream.track(frame, (somebody if index >= 23 else nobody) if due else None)
         detected.append(due)

@@ -16,7 +16,7 @@ class FrameQueue:
     file waits, so that no frame is lost. One thread puts, one gets.
 
     Attributes:
-        dropped: frames that made room for newer ones.
+        dropped: frames that made room for newer ones, here or once they were taken.
     """
 
     def __init__(self, limit: int, notify: Callable[[], None] | None = None) -> None:
@@ -52,6 +52,11 @@ class FrameQueue:
             frame = self._frames.popleft()
             self._changed.notify_all()
             return frame
+
+    def pass_over(self) -> None:
+        """Count a frame that was taken and is not looked at, because newer ones wait."""
+        with self._changed:
+            self.dropped += 1
 
     def close(self) -> None:
         """Wake whoever waits; frames already handed over stay readable."""
