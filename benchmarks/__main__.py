@@ -26,7 +26,7 @@ def main() -> int:
     args = parser.parse_args()
     settings = replace(settings_of(args), extra=torch_recognizer.contenders)
     try:
-        return run_and_write(args.suites, settings, args.out, ALL)
+        return run_and_write(args.suites, settings, args.out, ALL, fail_if_worse=args.fail_if_worse)
     except GaitstreamError as error:
         parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
 

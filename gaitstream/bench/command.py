@@ -3,32 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from gaitstream.bench.compare import changes_markdown, compare_reports
 from gaitstream.bench.plots import draw_report
-from gaitstream.bench.result import Report, write_report
+from gaitstream.bench.result import Report, read_report, write_report
 from gaitstream.bench.settings import Settings
 from gaitstream.bench.suites import SUITES, Run, run_suites
 from gaitstream.bench.table import report_markdown
+from gaitstream.errors import ConfigError
 
 
 def run_and_write(
-    names: Sequence[str], settings: Settings, out: Path, suites: Mapping[str, Run] = SUITES
+    names: Sequence[str],
+    settings: Settings,
+    out: Path,
+    suites: Mapping[str, Run] = SUITES,
+    *,
+    fail_if_worse: bool = False,
 ) -> int:
     """Run suites, print their tables, write report.json, report.md and the plots.
+
+    A report that is there already is compared with the new one if it is of the same machine, and kept as
+    `before.json`.
+
+    Args:
+        names: of `suites`, or `all`.
+        settings: of every suite.
+        out: folder of the report.
+        suites: what there is, by name.
+        fail_if_worse: a figure that got worse than in the report that was there is a failure, too.
 
     Returns:
         0, or 1 when a suite found a failure, such as memory that grows.
     """
     report = run_suites(names, settings, suites)
+    changes = compare_with_stored(report, out)
     write_report(report, out / "report.json")
-    text = report_markdown(report)
+    text = report_markdown(report) + changes.text
     (out / "report.md").write_text(text)
     print(text)  # noqa: T201 - the command's output
     draw_report(report, out)
     charts = sum(len(suite.charts) for suite in report.suites)
     print(f"written to {out}: report.json, report.md and {charts} plots as PNG and SVG")  # noqa: T201
-    return _failed(report)
+    return max(_failed(report), int(fail_if_worse and changes.worse))
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What changed since the stored report: a section of the page, and whether anything got worse."""
+
+    text: str = ""
+    worse: bool = False
+
+
+def compare_with_stored(report: Report, out: Path) -> Since:
+    """Compare with the report in the folder, and keep that as `before.json`; nothing where there is none."""
+    stored = out / "report.json"
+    try:
+        before = read_report(stored)
+    except ConfigError:
+        return Since()
+    if not before.machine.is_same(report.machine):
+        return Since(
+            f"\nThe report of {before.started_utc} is of another machine: nothing to compare with.\n"
+        )
+    stored.replace(out / "before.json")
+    changes = compare_reports(before, report)
+    busy = " Other work was going on in one of the runs." * (
+        before.machine.disturbed or report.machine.disturbed
+    )
+    title = f"\n## Since {before.started_utc}\n\nThe same machine, beyond the noise of either run.{busy}\n\n"
+    return Since(title + changes_markdown(changes), any(change.verdict == "worse" for change in changes))
 
 
 def _failed(report: Report) -> int:

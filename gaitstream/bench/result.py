@@ -87,6 +87,10 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     load: float = 0.0
     """Load average over the last minute when the run began."""
 
+    def is_same(self, other: Machine) -> bool:
+        """Whether figures of both can be compared: the same processor, cores and GPU."""
+        return (self.cpu, self.cores, self.gpu) == (other.cpu, other.cores, other.gpu)
+
     @property
     def disturbed(self) -> bool:
         """Whether other work was going on."""

@@ -47,13 +47,18 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
     if settings.minutes and "pipeline" not in wanted:
         raise ConfigError("--minutes is for the pipeline suite: gaitstream bench pipeline --minutes N")
     started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = shlex.join([*_program(Path(sys.argv[0])), *sys.argv[1:]])
     machine = describe()
     found: list[Suite] = []
     for name in wanted:
         settings.say(f"suite {name}")
         found += run_suite(name, suites[name], settings)
     return Report(command=command, started_utc=started, machine=machine, suites=found)
+
+
+def _program(path: Path) -> list[str]:
+    """How a program was called: by its name, or as a package."""
+    return ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
 
 
 def run_suite(name: str, run: Run, settings: Settings) -> list[Suite]:

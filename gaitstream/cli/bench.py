@@ -45,8 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recognizer and pgha: where to measure; cuda fails where no GPU can be used (default: auto)",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, default=Path("out/bench"), help="folder for report.json, .md and plots"
-    )
+        "--out", type=Path, default=Path("out/bench"),
+        help="folder for report.json, .md and plots; an earlier report there is compared with",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fail-if-worse", action="store_true",
+        help="exit with 1 when a figure got worse than in the earlier report of the same machine",
+    )  # fmt: skip
 
 
 def _add_plan(commands: Commands) -> None:

@@ -52,7 +52,7 @@ class Clock:
         begin, end, text = self._last  # read at once: other threads may write it
         if not begin <= time_ns < end:
             begin, end, text = self._last = _second(time_ns // SECOND_NS)
-        return f"{text}{time_ns - begin:09d}Z"
+        return f"{text}{str(time_ns - begin).zfill(9)}Z"
 
 
 def _second(second: int) -> tuple[int, int, str]:

@@ -30,6 +30,7 @@ from gaitstream.events.segment import (
     pack_event,
     pack_header,
     parse,
+    record_of,
 )
 
 Sync = Literal["batch", "always", "never"]
@@ -133,13 +134,14 @@ class Journal:
         """
         with self.guard:
             stamp = self._clock() if time_ns is None else time_ns
-            self._prepare(stamp)
+            if self._size >= self.segment_bytes or self._fd < 0 or self._unwritten_epoch:
+                self._prepare(stamp)
             seq, offset = self._head + 1, self._size
             self._write(pack_event(topic, seq, payload, stamp, self._epoch_bytes))
             self._head = seq
             if seq % MARK_EVERY == 0:
                 self._marks[self._files[-1].number].append((seq, offset))
-            return Record(topic, seq, payload, stamp, self.epoch)
+            return record_of(topic, seq, payload, stamp, self.epoch)
 
     def append_many(self, events: Sequence[tuple[str, bytes]], time_ns: int | None = None) -> list[Record]:
         """`append` for several events at once: all of them are written, or none.
@@ -160,7 +162,7 @@ class Journal:
                 if seq % MARK_EVERY == 0:
                     new_marks.append((seq, offset))
                 offset += len(data)
-                records.append(Record(topic, seq, payload, stamp, epoch))
+                records.append(record_of(topic, seq, payload, stamp, epoch))
                 parts.append(data)
             self._write(parts[0] if len(parts) == 1 else b"".join(parts))
             marks += new_marks

@@ -49,7 +49,9 @@ class Record(NamedTuple):
     epoch: str = ""
 
 
-_record = Record._make
+def record_of(topic: str, seq: int, payload: bytes, time_ns: int, epoch: str) -> Record:
+    """`Record(...)`, at half of its price: one is made for every event that is published or read."""
+    return tuple.__new__(Record, (topic, seq, payload, time_ns, epoch))
 
 
 class Header(NamedTuple):
@@ -132,7 +134,7 @@ def unpack(data: bytes, offset: int) -> tuple[Record, int] | None:
         topic = body[_BODY.size : split].decode()
     except UnicodeDecodeError:
         return None
-    return _record((topic, seq, body[split:], time_ns, epoch.hex())), end
+    return record_of(topic, seq, body[split:], time_ns, epoch.hex()), end
 
 
 def parse(data: bytes, *, whole: bool) -> Parsed:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from gaitstream.bench.command import run_and_write
 from gaitstream.bench.compare import compare_figures, compare_reports
 from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.result import Better, Figure, Machine, Report, Row, Suite, read_report, write_report
+from gaitstream.bench.settings import Settings
 from gaitstream.bench.table import report_markdown
 from gaitstream.errors import ConfigError
 
@@ -58,6 +61,40 @@ def test_reports_are_matched_by_suite_row_and_figure(tmp_path: Path) -> None:
     write_report(report([20, 20, 20]), tmp_path / "b.json")
     changes = compare_reports(read_report(tmp_path / "a.json"), read_report(tmp_path / "b.json"))
     assert [(c.row, c.figure, c.verdict, c.ratio) for c in changes] == [("ours n=4", "latency", "worse", 2.0)]
+
+
+def run_again(ms: list[float], out: Path, *, fail_if_worse: bool = True) -> int:
+    suites = {"s": lambda _: report(ms).suites}
+    return run_and_write(["s"], Settings(quick=True), out, suites, fail_if_worse=fail_if_worse)
+
+
+def test_a_run_is_compared_with_the_report_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gaitstream.bench.suites.describe", lambda: MACHINE)
+    assert run_again([10, 10, 10], tmp_path) == 0
+    assert "Since" not in capsys.readouterr().out
+    assert run_again([20, 20, 20], tmp_path, fail_if_worse=False) == 0
+    assert "| s | ours n=4 | latency [ms] | 10.0 | 20.0 | 2.00 | worse |" in capsys.readouterr().out
+    assert run_again([40, 40, 40], tmp_path) == 1
+    assert run_again([41, 41, 41], tmp_path) == 0
+    medians = [
+        read_report(tmp_path / f"{name}.json").suites[0].rows[0].figures["latency"].median
+        for name in ("before", "report")
+    ]
+    assert medians == [40, 41]
+    assert "1 of 1 figures the same within noise" in (tmp_path / "report.md").read_text()
+
+
+def test_a_report_of_another_machine_is_not_compared_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gaitstream.bench.suites.describe", lambda: MACHINE)
+    run_again([10, 10, 10], tmp_path)
+    other = msgspec.structs.replace(MACHINE, cpu="another")
+    monkeypatch.setattr("gaitstream.bench.suites.describe", lambda: other)
+    assert run_again([20, 20, 20], tmp_path) == 0
+    assert "of another machine" in capsys.readouterr().out
 
 
 def test_a_missing_or_foreign_report_is_a_clear_error(tmp_path: Path) -> None:

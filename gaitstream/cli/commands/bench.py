@@ -101,7 +101,7 @@ def bench(args: argparse.Namespace) -> int:
     if args.suites[0] == "profile":
         print(profile(args.minutes or 1.0, args.out, say))
         return 0
-    return run_and_write(args.suites, settings_of(args), args.out)
+    return run_and_write(args.suites, settings_of(args), args.out, fail_if_worse=args.fail_if_worse)
 
 
 def _compare(paths: list[Path]) -> int:
