@@ -69,6 +69,9 @@ class Camera(Section):
     """How RTSP carries the media."""
     decoder: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda` decodes on NVDEC; `auto` uses it when it is there."""
+    max_height: Annotated[int, Field(ge=64, le=8640)] | None = None
+    """Higher pictures are scaled down to this as they are decoded; all pixels here and in events are those of
+    the scaled ones; `region_size` is for polygons drawn on full ones. null: as they are. Native alone."""
     loop: bool = False
     """Start a file again at its end; times go on."""
     start_time: datetime | None = None

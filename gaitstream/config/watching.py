@@ -43,7 +43,7 @@ class Changes:
         return "; ".join(parts)
 
 
-_SOURCE_KEYS = ("url", "transport", "decoder", "loop", "start_time")
+_SOURCE_KEYS = ("url", "transport", "decoder", "max_height", "loop", "start_time")
 _FIXED_GALLERY = ("path", "url", "key", "retention", "watchlist_only")
 _FIXED_SECTIONS = tuple(key for key in Config.model_fields if key not in ("cameras", "quality", "gallery"))
 

@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -30,6 +31,7 @@ from gaitstream.pipeline.source import (
     create_source,
 )
 from gaitstream.pipeline.source.backoff import Backoff
+from gaitstream.pipeline.source.base import scale_down
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.queue import FrameQueue
@@ -238,6 +240,30 @@ def test_a_folder_of_images_is_read_in_the_order_of_its_numbers(tmp_path: Path) 
     run = Run(camera(tmp_path))
     assert [int(frame.image[0, 0, 0]) for frame in run.frames] == [1, 9, 10]
     assert run.reader.counters.corrupt == 2
+
+
+def test_high_pictures_are_scaled_down_whatever_they_come_from(tmp_path: Path) -> None:
+    video = encode(tmp_path / "a.mp4", [(640, 360)])
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((360, 640, 3), 40, np.uint8))
+    for url in (video, folder, "synth://plaza?camera=1&people=1&seconds=0.2"):
+        run = Run(camera(str(url), max_height=90))
+        sizes = {frame.image.shape for frame in run.frames}
+        assert sizes == {(90, 160, 3)}, url
+        assert run.reader.size == (160, 90)
+    low = Run(camera(video, max_height=720))
+    assert {frame.image.shape for frame in low.frames} == {(360, 640, 3)}
+
+
+def test_a_real_video_is_scaled_as_it_is_decoded(shared: Path) -> None:
+    entry = camera(shared / "media" / "walkers_gallery.mp4", max_height=427)
+    [picture, *_] = read_all(create_source(entry, Sources()))
+    image = picture.to_image()
+    assert image.shape == (427, 240, 3)
+    whole = read_all(create_source(camera(shared / "media" / "walkers_gallery.mp4"), Sources()))[0].to_image()
+    assert np.abs(image.astype(int) - scale_down(whole, 427)).mean() < 2.0
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
 
@@ -24,6 +26,24 @@ class Picture:
     height: int
     to_image: Callable[[], Image]
     """Convert to BGR uint8 `[height, width, 3]`."""
+
+
+def scaled_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:
+    """Width and height of a picture that is to be no higher than this, in the same proportions."""
+    if max_height is None or height <= max_height:
+        return width, height
+    return max(1, round(width * max_height / height)), max_height
+
+
+def scale_down(image: Image, max_height: int | None) -> Image:
+    """A picture, BGR uint8 `[height, width, 3]`, no higher than this; itself where it is not."""
+    height, width = image.shape[:2]
+    size = scaled_size(width, height, max_height)
+    if size == (width, height):
+        return image
+    import cv2
+
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class Source(Protocol):

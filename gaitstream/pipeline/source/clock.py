@@ -102,6 +102,20 @@ class RateGate:
         self._period_ns = int(SECOND_NS / fps) if fps else 0
         self._next_ns: int | None = None
 
+    def may_be_due(self, time_ns: int, spacing_ns: int) -> bool:
+        """Whether a frame still to come may be due; changes nothing.
+
+        Args:
+            time_ns: of the frame, as near as it is known.
+            spacing_ns: between frames; a tenth of it is allowed for as the error of `time_ns`.
+        """
+        if not self._period_ns or self._next_ns is None or spacing_ns >= self._period_ns:
+            return True
+        first_ns = self._next_ns - int(self.SLACK * self._period_ns)  # the first one from here on is due
+        behind_ns = (time_ns - first_ns) % self._period_ns
+        error_ns = spacing_ns // 10
+        return behind_ns < spacing_ns + error_ns or behind_ns >= self._period_ns - error_ns
+
     def due(self, time_ns: int) -> bool:
         """Whether the frame of this time is analysed."""
         if not self._period_ns:

@@ -14,10 +14,17 @@ from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.data import Frame
 from gaitstream.errors import GaitstreamError, SourceError
 from gaitstream.pipeline.source.backoff import Backoff
-from gaitstream.pipeline.source.base import CameraRefusedError, Picture, Source
+from gaitstream.pipeline.source.base import (
+    CameraRefusedError,
+    Picture,
+    Source,
+    scale_down,
+    scaled_size,
+)
 from gaitstream.pipeline.source.clock import SECOND_NS, RateGate
 from gaitstream.pipeline.source.queue import FrameQueue
 from gaitstream.pipeline.source.select import create_source
+from gaitstream.pipeline.source.video import VideoSource
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +59,7 @@ class ReaderCounters:
     """Frames of one camera by fate. The decode thread alone writes them."""
 
     decoded: int = 0
-    """decoded = skipped + delivered."""
+    """decoded = skipped + delivered; pictures that the decoder was spared are in it."""
     skipped: int = 0
     """Not due at the analysis rate."""
     delivered: int = 0
@@ -182,12 +189,16 @@ class CameraReader:
         source: Source | None = None
         try:
             source = self._factory(self.camera, self._sources)
+            if isinstance(source, VideoSource):
+                source.needed = self._may_be_due
             source.open()
             self.live = source.live
             while not self._stop.is_set():
                 picture = source.read()
                 self.counters.corrupt += source.corrupt
                 source.corrupt = 0
+                if isinstance(source, VideoSource):
+                    self._count_passed(source)
                 if picture is None:
                     return self._end()
                 self._take(picture, source.live)
@@ -203,6 +214,16 @@ class CameraReader:
             if source is not None:
                 self._close(source)
 
+    def _may_be_due(self, time_ns: int, spacing_ns: int) -> bool:
+        """Whether a picture of about this time may be analysed."""
+        return self._gate.may_be_due(time_ns + self._loop_shift_ns, spacing_ns)
+
+    def _count_passed(self, source: VideoSource) -> None:
+        """Pictures that were not even decoded count as those that were and are not analysed."""
+        self.counters.decoded += source.passed
+        self.counters.skipped += source.passed
+        source.passed = 0
+
     def _close(self, source: Source) -> None:
         try:
             source.close()
@@ -214,7 +235,7 @@ class CameraReader:
         index = self.counters.decoded
         self.counters.decoded += 1
         self._last_frame_s = time.monotonic()
-        self.size = (picture.width, picture.height)
+        self.size = scaled_size(picture.width, picture.height, self.camera.max_height)
         if index == 0:
             self._first_ns = picture.time_ns
         if self.state is not State.ONLINE:
@@ -230,7 +251,8 @@ class CameraReader:
             return
         if self._realtime and not live:
             self._wait_until_due(time_ns)
-        frame = Frame(self.camera.id, index, time_ns, picture.to_image())
+        image = scale_down(picture.to_image(), self.camera.max_height)  # unless its source has done so
+        frame = Frame(self.camera.id, index, time_ns, image)
         self.counters.delivered += self.queue.put(frame, live=live)
 
     def _wait_until_due(self, time_ns: int) -> None:

@@ -14,9 +14,10 @@ from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.source.base import CameraRefusedError, Picture
+from gaitstream.pipeline.source.base import CameraRefusedError, Picture, scaled_size
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns
 from gaitstream.pipeline.source.host import unknown_host
+from gaitstream.pipeline.source.sparing import Sparing
 
 if TYPE_CHECKING:
     import av
@@ -35,6 +36,9 @@ class VideoSource:
     Attributes:
         live: network and USB cameras; HTTP only when the stream has no duration.
         corrupt: packets and frames that could not be decoded.
+        needed: whether a picture of a time may be looked at, with so much time between two. Of the others the
+            decoder leaves out those that no other picture is made from.
+        passed: pictures that were left out like that, and come before the last one read.
         capture_clock: how stream times of a live source become UTC.
     """
 
@@ -47,6 +51,8 @@ class VideoSource:
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.corrupt = 0
+        self.passed = 0
+        self.needed: Callable[[int, int], bool] = lambda _time_ns, _spacing_ns: True
         self.capture_clock = CaptureClock()
         self._camera = camera
         self._sources = sources
@@ -58,6 +64,9 @@ class VideoSource:
         self._start_ns = 0
         self._last_ns = 0
         self._last_pts: int | None = None
+        self._offset_ns: int | None = None
+        """From stream time to capture time, of the last picture."""
+        self._sparing = Sparing()
         self._told = False
         self._next_index = 0
         self.live = self._is_remote()
@@ -96,7 +105,8 @@ class VideoSource:
         self._start_ns = 0 if self.live else self._file_start_ns()
         self._last_ns = 0
         self._next_index = 0
-        self._last_pts = None
+        self._last_pts = self._offset_ns = None
+        self._sparing = Sparing()
         self._frames = self._decode(self._container)
 
     def read(self) -> Picture | None:
@@ -144,6 +154,9 @@ class VideoSource:
                 raise SourceError(f"{self._camera.url}: nothing came for {self._sources.stall_s:g} s")
             self._note_sender_report(packet)
             self.corrupt += packet.is_corrupt
+            silent = time.monotonic() - last_frame > self._sources.stall_s / 2
+            needed = silent or self._may_be_needed(packet)
+            stream.codec_context.skip_frame = self._sparing.send(packet.pts, needed=needed)
             try:
                 frames = packet.decode()
             except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.BugError):
@@ -151,6 +164,7 @@ class VideoSource:
                 frames = []
             for frame in frames:
                 last_frame = time.monotonic()
+                self.passed += self._sparing.come(frame.pts, self._spacing(stream))
                 if self.live and self._is_rest(frame):
                     self.corrupt += 1
                     continue
@@ -161,6 +175,18 @@ class VideoSource:
                     f"{self._camera.url}: data arrives, but no picture for {self._sources.stall_s:g} s"
                 )
             asked = time.monotonic()
+        self.passed += self._sparing.end()
+
+    def _spacing(self, stream: av.VideoStream) -> float:
+        """Between two pictures, in the stream's units of time; 0 where it is not known."""
+        return 1 / (self._rate() * float(stream.time_base)) if stream.time_base else 0.0
+
+    def _may_be_needed(self, packet: av.Packet[Any]) -> bool:
+        """Whether somebody may want to look at a packet's picture, by the time that it is likely to get."""
+        if packet.pts is None or self._offset_ns is None:
+            return True
+        time_ns = int(packet.pts * packet.time_base * SECOND_NS) + self._offset_ns
+        return self.needed(time_ns, int(SECOND_NS / self._rate()))
 
     def _is_rest(self, frame: av.VideoFrame) -> bool:
         """Whether a picture has the time of the one before: the rest of it, which its server took apart."""
@@ -187,13 +213,16 @@ class VideoSource:
         known = frame.pts is not None
         pts_ns = round((frame.time if known else self._next_index / self._rate()) * SECOND_NS)
         if self.live:
-            return self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
+            time_ns = self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
+            self._offset_ns = time_ns - pts_ns if known else None
+            return time_ns
         time_ns = self._start_ns + pts_ns
         if time_ns <= self._last_ns:
             # Joined recordings begin again: they go on one frame after the last.
             self._start_ns += self._last_ns - time_ns + int(SECOND_NS / self._rate())
             time_ns = self._start_ns + pts_ns
         self._last_ns = time_ns
+        self._offset_ns = time_ns - pts_ns if known else None
         return time_ns
 
     def _rate(self) -> float:
@@ -216,10 +245,21 @@ class VideoSource:
         import numpy as np
 
         assert self._reformatter is not None  # noqa: S101 - set by open
-        pixels = self._reformatter.reformat(frame, format="bgr24", threads=1).to_ndarray()
+        width, height = self._size(frame)
+        smaller = height < frame.height
+        pixels = self._reformatter.reformat(
+            frame, width, height, "bgr24", interpolation="AREA" if smaller else None, threads=1
+        ).to_ndarray()
         image = np.asarray(pixels, np.uint8)
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+    def _size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height that a frame is converted to, before it is turned upright."""
+        if frame.rotation % 180 == 0:
+            return scaled_size(frame.width, frame.height, self._camera.max_height)
+        width, height = scaled_size(frame.height, frame.width, self._camera.max_height)
+        return height, width
 
     def _is_remote(self) -> bool:
         url = self._camera.url
