@@ -41,7 +41,7 @@ def read(
     camera = Camera(id="a", url=str(path), fps=fps)  # type: ignore[arg-type]
     reader = CameraReader(camera, Sources(queue=256))
     if not sparing:
-        reader._may_be_due = lambda _time_ns, _spacing_ns: True  # type: ignore[method-assign]
+        setattr(reader, "_may_be_due", lambda _time_ns, _spacing_ns: True)  # noqa: B010
     reader.start()
     frames = []
     while (frame := reader.get(5.0)) is not None:
@@ -60,11 +60,14 @@ def test_the_frames_that_are_due_are_the_same(tmp_path: Path, fps: float, betwee
 
 
 def count_decoded(path: Path, fps: float | None, monkeypatch: pytest.MonkeyPatch) -> int:
-    came = []
+    came: list[int | None] = []
     come = Sparing.come
-    monkeypatch.setattr(
-        Sparing, "come", lambda self, pts, spacing: (came.append(pts), come(self, pts, spacing))[1]
-    )
+
+    def note(self: Sparing, pts: int | None, spacing: float) -> int:
+        came.append(pts)
+        return come(self, pts, spacing)
+
+    monkeypatch.setattr(Sparing, "come", note)
     read(path, fps, sparing=True)
     return len(came)
 
