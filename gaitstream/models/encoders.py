@@ -38,7 +38,9 @@ from gaitstream.models.running import run_chunked
 
 log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 8
-"""Frames per inference on a CPU: measured best for both models, and it bounds the memory."""
+"""Frames per inference on a CPU: measured best for models on crops and heatmaps, and it bounds the memory."""
+SMALL_FRAMES_AT_ONCE = 32
+"""The same where they are silhouettes, which are small: a call costs as much as some frames."""
 CLIPS_AT_ONCE = 2
 """Windows per inference of a clip graph, for the memory of its feature maps."""
 
@@ -71,7 +73,7 @@ class FrameEncoder:
         manifest: of the bundle.
         engine: runs the frame graph.
         aligner: of a model that takes heatmaps as aligned parts.
-        chunk: frames per inference.
+        chunk: frames per inference; what suits the model's inputs when None.
     """
 
     def __init__(
@@ -80,13 +82,13 @@ class FrameEncoder:
         engine: Engine,
         aligner: HeatmapAligner | None = None,
         *,
-        chunk: int = FRAMES_AT_ONCE,
+        chunk: int | None = None,
     ) -> None:
         self.manifest = manifest
         self.engine = engine
         self.aligner = aligner
         self._outputs = tuple(manifest.features)
-        self._chunk = engine.rows_at_once(chunk)
+        self._chunk = engine.rows_at_once(chunk or frames_at_once(manifest))
 
     def encode(self, inputs: Inputs, segments: NDArray[Any] | None = None) -> Floats:
         """Features of frames, float32 `[n, channels, height, width]`; flat rows where there are several.
@@ -124,6 +126,12 @@ class FrameEncoder:
         if "ratios" in self.engine.inputs:
             feeds["ratios"] = pick(inputs, "ratios", self.manifest)
         return feeds
+
+
+def frames_at_once(manifest: Manifest) -> int:
+    """Frames per inference that suit a model on a CPU."""
+    small = {InputKind.SILHOUETTE, InputKind.SKELETON_MAP}
+    return SMALL_FRAMES_AT_ONCE if set(manifest.needs) <= small else FRAMES_AT_ONCE
 
 
 class Head:

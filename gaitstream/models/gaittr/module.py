@@ -63,8 +63,9 @@ class _Attention(nn.Module):
         q, k, v = self.qkv_conv(x).squeeze(2).split([self.keys, self.keys, self.values], 1)
         q = q * (self.keys // HEADS) ** -0.5
         q, k, v = (one.unflatten(1, (HEADS, -1)) for one in (q, k, v))
-        weights = torch.softmax(q.transpose(-2, -1) @ k, -1)
-        mixed = (weights @ v.transpose(-2, -1)).transpose(-2, -1).flatten(1, 2)
+        # Keys by queries: mixing the values then needs no transposition, and the softmax runs along columns.
+        weights = torch.softmax(k.transpose(-2, -1) @ q, -2)
+        mixed = (v @ weights).flatten(1, 2)
         out: Tensor = self.attn_out(mixed.unsqueeze(2))
         return out
 
