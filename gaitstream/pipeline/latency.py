@@ -23,6 +23,8 @@ AIM = 0.4
 """Share of the objective above which the median makes that less, so that what waits is worked off. Where half
 of the frames are within it, 95% are within the objective; one slow call alone does not move a median."""
 LEAST_FILL = 0.4
+TOO_LATE = 0.8
+"""Share of the objective above which, for 95% of the frames, a batch may take no longer than `AIM` of it."""
 MEMORY, LONG_MEMORY = 0.6, 0.9
 """Weight of what was before in sums over the turns: of what is asked for, about half a second, and of what it
 costs, two and a half."""
@@ -239,8 +241,12 @@ class LatencyControl:
         """The first plan whose work fits."""
         if self.objective_ms is None or not self._delays_ms:
             return 0
-        late = float(np.median(self._delays_ms)) / (AIM * self.objective_ms)
+        median_ms, p95_ms = np.percentile(self._delays_ms, (50, 95))
+        late = float(median_ms) / (AIM * self.objective_ms)
         room_s = max(LEAST_FILL, FILL / max(1.0, late)) * self.effort.wall_s
+        if late > 1.0 and p95_ms > TOO_LATE * self.objective_ms:
+            # Also where there is time enough: one batch may be all that takes too long.
+            room_s = min(room_s, self.effort.batches * AIM * self.objective_ms / 1e3)
         last = len(PLANS) - 1
         fitting = next((n for n, plan in enumerate(PLANS) if self.effort.needed_s(plan) <= room_s), last)
         return max(fitting, self._level - round(SLOWLY * last / len(STEPS)))

@@ -159,6 +159,23 @@ def test_one_slow_call_gives_nothing_up_for_long() -> None:
     assert server.control.plan == EVERYTHING
 
 
+def test_a_batch_that_takes_too_long_is_cut_down_where_there_is_time_enough() -> None:
+    now_s = [0.0]
+    control = LatencyControl(OBJECTIVE_MS, lambda: now_s[0])
+    people = Counter({Urgency.UNDECIDED: 4, Urgency.NAMED: 96})
+    for _ in range(20):
+        now_s[0] += 1.0
+        encoded = sum(control.plan.encoded[urgency] * count for urgency, count in people.items())
+        control.effort.offered = control.effort.looked = control.effort.due = 1
+        control.effort.detected(1, 0.005)
+        control.effort.want(people)
+        control.effort.encoded(round(encoded), 0.0025 * encoded)
+        control.observe(5 + 2.5 * encoded)
+        control.batch_done(0.005 + 0.0025 * encoded)
+    assert control.plan.encoded[Urgency.NAMED] < 0.5  # 250 of 1,000 ms were busy, and 250 too late
+    assert control.plan.encoded[Urgency.UNDECIDED] == 1.0
+
+
 def test_without_an_objective_nothing_is_left_out() -> None:
     server = Server(40)
     server.control.objective_ms = None
