@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.overload import WARMUP_S, camera, make_world
+from benchmarks.overload import WARMUP_S, camera, make_world, run_for
 from gaitstream.bench.drive import BOUNDS, accept_everybody
 from gaitstream.bench.recognizer import make_bundle
 from gaitstream.config.schema import Config
@@ -104,14 +103,7 @@ def configure(videos: list[Path], bundle: Path, count: int, precision: str, fps:
 def run(config: Config, args: argparse.Namespace) -> Row:
     """One run in real time."""
     with Pipeline(config, realtime=True) as pipeline:
-
-        def begin_counting() -> None:
-            for one in config.cameras:
-                pipeline.stats.camera(one.id).latency = Histogram(BOUNDS)
-
-        threading.Timer(WARMUP_S, begin_counting).start()
-        threading.Timer(WARMUP_S + args.seconds, pipeline.stop).start()
-        pipeline.run()
+        run_for(pipeline, args.seconds)
         snapshot = pipeline.snapshot()
     latency = Histogram(BOUNDS)
     for one in snapshot.cameras.values():

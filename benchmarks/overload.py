@@ -167,15 +167,20 @@ def run(folder: Path, worlds: list[Path], count: int, objective: float | None, s
         {one.id: length_s(index % WORLDS) for index, one in enumerate(cameras)},
     )
     with Pipeline(config, observers=[names], realtime=True) as pipeline:
-
-        def begin_counting() -> None:
-            for one in cameras:
-                pipeline.stats.camera(one.id).latency = Histogram(BOUNDS)
-
-        threading.Timer(WARMUP_S, begin_counting).start()
-        threading.Timer(WARMUP_S + seconds, pipeline.stop).start()
-        pipeline.run()
+        run_for(pipeline, seconds)
         return summarise(pipeline.snapshot(), names, count, objective, WARMUP_S + seconds)
+
+
+def run_for(pipeline: Pipeline, seconds: float) -> None:
+    """Run for so long after a warm-up, whose latencies do not count."""
+
+    def begin_counting() -> None:
+        for one in pipeline.config.cameras:
+            pipeline.stats.camera(one.id).latency = Histogram(BOUNDS)
+
+    threading.Timer(WARMUP_S, begin_counting).start()
+    threading.Timer(WARMUP_S + seconds, pipeline.stop).start()
+    pipeline.run()
 
 
 def summarise(snapshot: Snapshot, names: Names, count: int, objective: float | None, seconds: float) -> Row:
