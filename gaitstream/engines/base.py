@@ -172,6 +172,20 @@ class Done:
         return self._outputs
 
 
+class _Copied:
+    """A `Pending` whose results are copied to where they are wanted."""
+
+    def __init__(self, pending: Pending, wanted: Mapping[str, Array]) -> None:
+        self._pending = pending
+        self._wanted = wanted
+
+    def result(self) -> dict[str, Array]:
+        found = self._pending.result()
+        for name, array in self._wanted.items():
+            array[...] = found[name]
+        return {**found, **self._wanted}
+
+
 class Execution(Protocol):
     """One inference at a time, on arrays of the device."""
 
@@ -241,6 +255,15 @@ class Engine(ABC):
         The arrays in `feeds` must stay unchanged until `result()` has returned.
         """
 
+    def submit_into(self, feeds: Feeds, outputs: Mapping[str, Array]) -> Pending:
+        """`submit` with the results written into arrays of the caller's.
+
+        Args:
+            feeds: as for `submit`.
+            outputs: by name, for some of the outputs or all: C-contiguous, of the results' shapes and types.
+        """
+        return _Copied(self.submit(feeds), outputs)
+
     def rows_at_once(self, on_cpu: int) -> int:
         """Rows per inference that suit the device.
 
@@ -250,6 +273,22 @@ class Engine(ABC):
         """
         most = self.max_batch or max(on_cpu, ROWS_ON_GPU)
         return min(on_cpu, most) if self.device == "cpu" else most
+
+    def chunks(self, rows: int, most: int) -> list[slice]:
+        """How to feed so many rows, in order.
+
+        Args:
+            rows: there are.
+            most: rows per inference, as `rows_at_once` says.
+        """
+        return [slice(start, min(start + most, rows)) for start in range(0, rows, most)]
+
+    def prepare(self, most: int) -> None:  # noqa: B027 - most engines have nothing to prepare
+        """Be ready for what `chunks` gives of any number of rows, so that no call waits for a compiler.
+
+        Args:
+            most: rows per inference, as for `chunks`.
+        """
 
     def execution(self) -> Execution:
         """What runs inferences on arrays of `on_device`, one at a time; make one for every stream.

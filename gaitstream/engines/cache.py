@@ -26,7 +26,7 @@ from gaitstream.folders import cache_folder
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

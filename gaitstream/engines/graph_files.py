@@ -53,6 +53,12 @@ def graph_sha256(graph: Path) -> str:
     return digest.hexdigest()
 
 
+def graph_bytes(graph: Path) -> int:
+    """Size of a graph with all its weights; of files that are missing nothing."""
+    files = [graph, *(graph.parent / name for name in external_files(graph))]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def external_files(graph: Path) -> list[str]:
     """Names of the files a graph takes weights from, relative to its folder; sorted, each once.
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from gaitstream.engines.base import Array, Pending
 from gaitstream.errors import EngineError
 
+NOWHERE: Mapping[str, Array] = MappingProxyType({})
+"""No arrays of the caller's."""
+
 
 class Slot(Protocol):
     """What one inference needs: a context or request with its buffers. One inference at a time."""
 
-    def start(self, feeds: dict[str, Array]) -> None:
+    def start(self, feeds: dict[str, Array], into: Mapping[str, Array]) -> None:
         """Begin.
 
         Args:
             feeds: checked and contiguous; unchanged and alive until `wait` has returned.
+            into: the caller's arrays for outputs by name, in place of new ones.
 
         Raises:
             EngineError: the runtime refuses; the slot is free.
@@ -26,7 +31,7 @@ class Slot(Protocol):
         ...
 
     def wait(self) -> dict[str, Array]:
-        """Outputs by name, in arrays of their own.
+        """Outputs by name, in the caller's arrays or arrays of their own.
 
         Raises:
             EngineError: the runtime failed; the slot is free.
@@ -47,7 +52,7 @@ class SlotPool:
         self._closed = False
         self._lock = threading.Lock()
 
-    def submit(self, feeds: dict[str, Array]) -> Pending:
+    def submit(self, feeds: dict[str, Array], into: Mapping[str, Array] = NOWHERE) -> Pending:
         """Start on an idle slot; when there is none, the oldest inference is finished first.
 
         Raises:
@@ -59,20 +64,28 @@ class SlotPool:
             if not self._idle:
                 self._idle.append(self._running.popleft().finish())
             slot = self._idle[-1]
-            slot.start(feeds)
+            slot.start(feeds, into)
             self._idle.pop()
             running = _Running(slot, feeds)
             self._running.append(running)
             return running
 
+    def settle(self) -> None:
+        """Finish what runs."""
+        with self._lock:
+            self._settle()
+
     def close(self) -> None:
         """Finish what runs, then free the slots; calling it again does nothing."""
         with self._lock:
             self._closed = True
-            while self._running:
-                self._idle.append(self._running.popleft().finish())
+            self._settle()
             while self._idle:
                 self._idle.pop().free()
+
+    def _settle(self) -> None:
+        while self._running:
+            self._idle.append(self._running.popleft().finish())
 
 
 class _Running:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.device import Arena, Device, DeviceArray, DeviceStream, number_of
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.pycuda_device import CudaDevice
-from gaitstream.engines.slots import SlotPool
+from gaitstream.engines.slots import NOWHERE, SlotPool
 from gaitstream.engines.tensorrt_build import make_logger, tensor_spec
 from gaitstream.errors import EngineError
 from gaitstream.kernels.dlpack import borrow
@@ -65,11 +67,15 @@ class TensorRtEngine(Engine):
 
     def submit(self, feeds: Feeds) -> Pending:
         """Queue copies and the inference; when both slots are busy the older one is finished first."""
+        return self.submit_into(feeds, NOWHERE)
+
+    def submit_into(self, feeds: Feeds, outputs: Mapping[str, Array]) -> Pending:
+        """`submit`; results are copied to these arrays straight from the pinned memory."""
         checked = self.check(feeds)
         if self._slots is None:
             # Only now: on the device path no host array ever comes, and the buffers are large.
             self._slots = SlotPool([HostSlot(self, self._device) for _ in range(SLOTS)])
-        return self._slots.submit(checked)
+        return self._slots.submit(checked, outputs)
 
     def execution(self) -> TensorRtExecution:
         """A context of its own, for inferences on device arrays."""
@@ -236,12 +242,13 @@ class HostSlot:
         self._arena = Arena(device, {name: (largest[name], spec.dtype) for name, spec in specs.items()})
         self._host = {name: device.pinned(prod(largest[name]), spec.dtype) for name, spec in specs.items()}
         self._stream = device.stream()
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._shapes: Mapping[str, tuple[int, ...]] = {}
+        self._into: Mapping[str, Array] = NOWHERE
 
-    def start(self, feeds: dict[str, Array]) -> None:
+    def start(self, feeds: dict[str, Array], into: Mapping[str, Array]) -> None:
         """Queue copies in, the inference and copies out on the stream."""
         rows = len(next(iter(feeds.values())))
-        self._shapes = self._execution.output_shapes(rows)
+        self._shapes, self._into = self._execution.output_shapes(rows), into
         arrays = {}
         for name, array in feeds.items():
             host = self._host[name][: array.size]
@@ -256,10 +263,12 @@ class HostSlot:
     def wait(self) -> dict[str, Array]:
         """Outputs by name, once the stream has drained."""
         self._stream.synchronize()
-        return {
-            name: self._host[name][: prod(shape)].reshape(shape).copy()
-            for name, shape in self._shapes.items()
-        }
+        found, into, self._into = {}, self._into, NOWHERE
+        for name, shape in self._shapes.items():
+            there = into.get(name)
+            found[name] = np.empty(shape, self._host[name].dtype) if there is None else there
+            found[name][...] = self._host[name][: prod(shape)].reshape(shape)
+        return found
 
     def free(self) -> None:
         """Give the memory back."""

@@ -65,15 +65,33 @@ class CropNetwork:
 
     def run(self, crops: Bytes) -> list[NDArray[Any]]:
         """The output for RGB uint8 crops `[n, 3, height, width]`, in the chunks it was computed in."""
-        pending = [
-            self.engine.submit(self.feeds(crops[start : start + self._step]))
-            for start in range(0, len(crops), self._step)
-        ]
+        pending = [self.engine.submit(self.feeds(crops[rows])) for rows in self._chunks(crops)]
         return [one.result()[self.output.name] for one in pending]
+
+    def run_whole(self, crops: Bytes) -> NDArray[Any]:
+        """The same in one array, of an output whose shape is known but for its rows."""
+        chunks = self._chunks(crops)
+        if len(chunks) == 1:
+            return self.run(crops)[0]
+        whole = np.empty((len(crops), *self.output.shape[1:]), self.output.dtype)
+        pending = [
+            self.engine.submit_into(self.feeds(crops[rows]), {self.output.name: whole[rows]})
+            for rows in chunks
+        ]
+        for one in pending:
+            one.result()
+        return whole
+
+    def prepare(self) -> None:
+        """Have the engine ready for any number of crops."""
+        self.engine.prepare(self._step)
 
     def feeds(self, crops: Bytes) -> dict[str, NDArray[Any]]:
         """What the graph takes for RGB uint8 crops `[n, 3, height, width]`."""
         return {self.input.name: self._normalise(crops)}
+
+    def _chunks(self, crops: Bytes) -> list[slice]:
+        return self.engine.chunks(len(crops), self._step)
 
     def _normalise(self, crops: Bytes) -> NDArray[Any]:
         ordered = crops if self._colour == "rgb" else crops[:, ::-1]

@@ -52,7 +52,7 @@ class DetectorModel:
         fixed = self._input.shape[0]
         self.batch = fixed if fixed > 0 else min(batch, engine.max_batch or batch)
         self._fixed = fixed > 0
-        self._canvases: list[NDArray[np.uint8]] = []
+        self._canvases = np.empty((0, *self.size, 3), np.uint8)
 
     @classmethod
     def load(
@@ -113,31 +113,36 @@ class DetectorModel:
             Boxes (xyxy pixels of each image, within it) and scores, best first, per image.
         """
         limits = [least] * len(images) if isinstance(least, float | int) else list(least)
-        groups = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
+        chunks = self.engine.chunks(len(images), self.batch)
         # All batches are under way before the first is waited for: asynchronous runtimes overlap them.
-        pending = [self.engine.submit(self.feeds(group, index)) for index, group in enumerate(groups)]
+        pending = [self.engine.submit(self.feeds(images[rows], rows.start)) for rows in chunks]
         found: list[Detections] = []
-        for group, call in zip(groups, pending, strict=True):
+        for rows, call in zip(chunks, pending, strict=True):
             outputs = call.result()
-            for item, image in enumerate(group):
+            for item, image in enumerate(images[rows]):
                 found.append(self._read(outputs, item, image.shape[:2], limits[len(found)]))
         return found
+
+    def prepare(self, most: int) -> None:
+        """Have the engine ready for up to so many images at once."""
+        self.engine.prepare(min(most, self.batch))
 
     def close(self) -> None:
         """Free the engine."""
         self.engine.close()
 
-    def feeds(self, images: Sequence[Image], group: int = 0) -> dict[str, NDArray[Any]]:
+    def feeds(self, images: Sequence[Image], first: int = 0) -> dict[str, NDArray[Any]]:
         """The network's inputs for a batch of images; a graph of fixed batch is filled up with the last one.
 
         Args:
             images: at most `batch`, see `detect`.
-            group: number of the batch among those under way at once: each has memory of its own.
+            first: number of the first one among those under way at once: each has memory of its own.
         """
-        # Fresh memory costs more than the resizing. Each group keeps its own until all results are there.
-        if group == len(self._canvases):
-            self._canvases.append(np.empty((self.batch, *self.size, 3), np.uint8))
-        canvases = self._canvases[group][: self.batch if self._fixed else len(images)]
+        last = first + (self.batch if self._fixed else len(images))
+        # Fresh memory costs more than the resizing: it is kept from call to call.
+        if last > len(self._canvases):
+            self._canvases = np.empty((last, *self.size, 3), np.uint8)
+        canvases = self._canvases[first:last]
         for canvas, image in zip(canvases, images, strict=False):
             self._fit(image, canvas)
         canvases[len(images) :] = canvases[len(images) - 1]

@@ -104,6 +104,10 @@ class FrameEncoder:
         maps = run_chunked(self.engine, self._feeds(inputs, segments), self._outputs, self._chunk)
         return maps[0] if len(maps) == 1 else flat_rows(maps)
 
+    def prepare(self) -> None:
+        """Have the engine ready for any number of frames."""
+        self.engine.prepare(self._chunk)
+
     def close(self) -> None:
         """Free the engines."""
         self.engine.close()

@@ -117,15 +117,15 @@ class PoseModel:
 
     def heatmaps(self, crops: Bytes) -> Floats:
         """Joint heatmaps `[n, 17, 64, 48]` of RGB uint8 crops `[n, 3, 256, 192]`."""
-        maps = self._network.run(crops)
-        if not maps:
-            return np.empty((0, JOINTS, HEAT_HEIGHT, HEAT_WIDTH), np.float32)
-        whole = maps[0] if len(maps) == 1 else np.concatenate(maps)
-        return whole.astype(np.float32, copy=False)
+        return self._network.run_whole(crops).astype(np.float32, copy=False)
 
     def feeds(self, crops: Bytes) -> dict[str, NDArray[Any]]:
         """What the graph takes for RGB uint8 crops `[n, 3, 256, 192]`."""
         return self._network.feeds(crops)
+
+    def prepare(self) -> None:
+        """Have the engine ready for any number of crops."""
+        self._network.prepare()
 
     def close(self) -> None:
         """Free the engine."""

@@ -340,6 +340,11 @@ class Recognizer:
         """Embeddings `[n, parts, dim]` of what was kept of windows; see `encoders.WindowEncoder`."""
         return self.windows.embed_windows(windows)
 
+    def prepare(self) -> None:
+        """Have the frame graph's engine ready for any number of frames."""
+        if self.frames is not None and self.manifest.keeps != "inputs":
+            self.frames.prepare()
+
     def close(self) -> None:
         """Free the engines."""
         self.windows.close()

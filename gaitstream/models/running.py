@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gaitstream.data import Floats
 from gaitstream.engines import Engine
 from gaitstream.engines.base import Feeds
 
 
-def run_chunked(engine: Engine, feeds: Feeds, outputs: Sequence[str], chunk: int) -> list[Floats]:
+def run_chunked(engine: Engine, feeds: Feeds, outputs: Sequence[str], chunk: int) -> list[NDArray[Any]]:
     """Run any number of rows.
 
     Args:
         engine: what runs.
         feeds: arrays by input name, with as many rows each.
         outputs: names of those wanted.
-        chunk: rows per inference.
+        chunk: most rows per inference.
 
     Returns:
         The outputs in the order of their names, a row per row of the feeds.
     """
     count = len(next(iter(feeds.values())))
-    if count == 0:
-        return [np.empty((0, *engine.outputs[name].shape[1:]), np.float32) for name in outputs]
-    pending = [
-        engine.submit({name: array[start : start + chunk] for name, array in feeds.items()})
-        for start in range(0, count, chunk)
-    ]
-    results = [one.result() for one in pending]
-    if len(results) == 1:
-        return [results[0][name] for name in outputs]
-    return [np.concatenate([result[name] for result in results]) for name in outputs]
+    chunks = engine.chunks(count, chunk)
+    if len(chunks) == 1:
+        found = engine.infer(feeds)
+        return [found[name] for name in outputs]
+    parts = [{name: array[rows] for name, array in feeds.items()} for rows in chunks]
+    shapes = [engine.outputs[name].shape[1:] for name in outputs]
+    if chunks and any(-1 in shape for shape in shapes):
+        results = [one.result() for one in [engine.submit(part) for part in parts]]
+        return [np.concatenate([result[name] for result in results]) for name in outputs]
+    types = [engine.outputs[name].dtype for name in outputs]
+    whole = [np.empty((count, *shape), dtype) for shape, dtype in zip(shapes, types, strict=True)]
+    places = [{name: one[rows] for name, one in zip(outputs, whole, strict=True)} for rows in chunks]
+    for pending in [engine.submit_into(part, into) for part, into in zip(parts, places, strict=True)]:
+        pending.result()
+    return whole

@@ -147,6 +147,10 @@ class Segmenter:
             )
         return inside.astype(np.uint8) * np.uint8(INSIDE)
 
+    def prepare(self) -> None:
+        """Have the engine ready for any number of crops."""
+        self._network.prepare()
+
     def close(self) -> None:
         """Free the engine."""
         self.engine.close()

@@ -45,6 +45,7 @@ from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.shedding import WorkSelector
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.source.select import may_be_live
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.pipeline.visits import VisitSink
 from gaitstream.telemetry.stats import Snapshot, Stats
@@ -123,6 +124,9 @@ class Pipeline:
         self._control = LatencyControl(config.runtime.latency_ms)
         self._realtime = realtime
         warm_up(self._detector, config)
+        if realtime or any(may_be_live(camera) for camera in config.cameras):
+            self._detector.prepare(min(config.runtime.batch, len(config.cameras)))
+            self._encoder.prepare()
 
     @property
     def config(self) -> Config:

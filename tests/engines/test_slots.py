@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,8 @@ class Recorder:
         self.name, self.log = name, log
         self.busy: Array | None = None
 
-    def start(self, feeds: dict[str, Array]) -> None:
+    def start(self, feeds: dict[str, Array], into: Mapping[str, Array]) -> None:
+        assert not into
         assert self.busy is None
         if feeds["x"][0] == -1:
             raise EngineError("refused")
@@ -59,6 +62,17 @@ def test_a_refusal_and_a_failure_leave_the_slot_free() -> None:
     for _ in range(2):
         with pytest.raises(EngineError, match="failed"):
             failing.result()
+
+
+def test_settling_finishes_what_runs_and_leaves_the_slots() -> None:
+    log: list[str] = []
+    turns = SlotPool([Recorder("a", log), Recorder("b", log)])
+    pending = [turns.submit(feed(value)) for value in (1, 2)]
+    turns.settle()
+    turns.settle()
+    assert log[2:] == ["wait b", "wait a"]
+    assert [int(one.result()["y"][0]) for one in pending] == [1, 2]
+    assert turns.submit(feed(3)).result()["y"][0] == 3
 
 
 def test_closing_finishes_what_runs() -> None:

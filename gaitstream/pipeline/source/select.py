@@ -10,7 +10,15 @@ from gaitstream.errors import ConfigError
 from gaitstream.pipeline.source.base import Source
 from gaitstream.pipeline.source.images import ImageFolderSource
 from gaitstream.pipeline.source.synthetic import SyntheticSource
-from gaitstream.pipeline.source.video import NETWORK, VideoSource
+from gaitstream.pipeline.source.video import DEVICES, NETWORK, VideoSource
+
+
+def may_be_live(camera: Camera) -> bool:
+    """Whether a camera's pictures may not wait until they are taken; some tell only once they are opened."""
+    url = camera.url
+    if url.scheme == "synth":
+        return "live=1" in url.reveal()
+    return url.scheme in NETWORK or url.reveal().startswith(DEVICES)
 
 
 def create_source(camera: Camera, sources: Sources) -> Source:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DEVICES = "/dev/video"
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 
 
@@ -88,7 +89,7 @@ class VideoSource:
         try:
             self._container = av.open(
                 url.reveal(),
-                format="v4l2" if url.reveal().startswith("/dev/video") else None,
+                format="v4l2" if url.reveal().startswith(DEVICES) else None,
                 options=self._options(),
                 metadata_errors="replace",
                 timeout=(self._sources.connect_s, self._sources.stall_s) if self._is_remote() else None,
@@ -263,7 +264,7 @@ class VideoSource:
 
     def _is_remote(self) -> bool:
         url = self._camera.url
-        return url.scheme in NETWORK or url.reveal().startswith("/dev/video")
+        return url.scheme in NETWORK or url.reveal().startswith(DEVICES)
 
     def _options(self) -> dict[str, str]:
         """FFmpeg options. `nobuffer` throws away what probing has read: never for what may be a recording."""
