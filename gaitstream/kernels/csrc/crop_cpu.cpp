@@ -64,6 +64,42 @@ void blend_four(const float* row, const int* place, const float* shares, byte* c
 #endif
 }
 
+#if defined(__AVX512BW__)
+const int kWide = 16;
+
+// Sixteen columns likewise. `shares` come in the order in which columns are taken: 0, 4, 8, 12, then 1, 5, 9, 13, ...
+void blend_wide(const float* row, const int* place, const float* shares, byte* const (&to)[3]) {
+  const auto gather = [](const float* from, const int* at) {
+    __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(from + at[0]));
+    // Masked loads take turns at two ports, insertions wait for one.
+    four = _mm512_mask_broadcast_f32x4(four, 0x00f0, _mm_loadu_ps(from + at[4]));
+    four = _mm512_mask_broadcast_f32x4(four, 0x0f00, _mm_loadu_ps(from + at[8]));
+    return _mm512_mask_broadcast_f32x4(four, 0xf000, _mm_loadu_ps(from + at[12]));
+  };
+  __m512i rounded[4];
+  for (int i = 0; i < 4; ++i) {
+    const __m512 left = gather(row, place + i), right = gather(row + 3, place + i);
+    const __m512 value = _mm512_fmadd_ps(_mm512_sub_ps(right, left), _mm512_loadu_ps(shares + 16 * i), left);
+    rounded[i] = _mm512_cvttps_epi32(_mm512_add_ps(value, _mm512_set1_ps(0.5f)));
+  }
+  // Four neighbouring columns lie in each quarter now, channel by channel after the first order, by plane after both.
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(rounded[0], rounded[1]),
+                                            _mm512_packus_epi32(rounded[2], rounded[3]));
+  const __m512i by_channel = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m512i by_plane = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i turned = _mm512_permutexvar_epi32(by_plane, _mm512_shuffle_epi8(bytes, by_channel));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to[0]), _mm512_castsi512_si128(turned));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to[1]), _mm512_extracti32x4_epi32(turned, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to[2]), _mm512_extracti32x4_epi32(turned, 2));
+}
+#else
+const int kWide = 4;
+
+void blend_wide(const float* row, const int* place, const float* shares, byte* const (&to)[3]) {
+  blend_four(row, place, shares, to);
+}
+#endif
+
 // Two rows of bytes into one of floats. Left to itself the compiler takes half the width of the vectors there are.
 void blend_rows(const byte* upper, const byte* lower, int count, float share, float* blended) {
   int i = 0;
@@ -85,21 +121,28 @@ void blend_rows(const byte* upper, const byte* lower, int count, float share, fl
 void crop_packed(const Picture& picture, const CropWindow& window, int height, int width, byte* planes) {
   const int64_t pixels = static_cast<int64_t>(height) * width;
   const int begin = window.first, end = window.last;
-  std::memset(planes, 0, 3 * pixels);
+  if (begin > 0 || end < width) std::memset(planes, 0, 3 * pixels);
   if (begin >= end) return;
   const bool black = window.black_outside;
   const Taps across(width, window.scale_x, window.offset_x, window.left, window.right, black);
   const Taps down(height, window.scale_y, window.offset_y, window.top, window.bottom, black);
   const int low = across.first[begin], high = across.first[end - 1] + 2;
   const int from = low > window.left ? low : window.left, to = high < window.right ? high : window.right;
-  if (from >= to) return;
+  if (from >= to) {
+    std::memset(planes, 0, 3 * pixels);
+    return;
+  }
   const int bytes = 3 * (to - from);
   const std::vector<byte> nothing(bytes, 0);
   std::vector<float> row(3 * (high - low) + 1, 0.0f), shares(4 * width);
   std::vector<int> place(width);
+  const int wide_end = begin + (end - begin) / kWide * kWide;
   for (int x = begin; x < end; ++x) {
     place[x] = 3 * (across.first[x] - low);
-    for (int lane = 0; lane < 4; ++lane) shares[4 * x + lane] = across.share[x];
+    const int column = x - begin, block = column / kWide * kWide, step = kWide / 4;
+    // Within a block every `step`-th column comes next to each other.
+    const int turn = x < wide_end ? block + column % step * 4 + column % kWide / step : column;
+    for (int lane = 0; lane < 4; ++lane) shares[4 * (begin + turn) + lane] = across.share[x];
   }
   const auto source = [&](int y) {
     if (!black) y = y < window.bottom ? y : window.bottom - 1;
@@ -116,6 +159,10 @@ void crop_packed(const Picture& picture, const CropWindow& window, int height, i
     byte* const out = planes + static_cast<int64_t>(y) * width;
     byte* const planes_of[3] = {out + red_plane * pixels, out + pixels, out + (2 - red_plane) * pixels};
     int x = begin;
+    for (; x < wide_end; x += kWide) {
+      byte* const to[3] = {planes_of[0] + x, planes_of[1] + x, planes_of[2] + x};
+      blend_wide(row.data(), &place[x], &shares[4 * x], to);
+    }
     for (; x + 4 <= end; x += 4) {
       byte* const to[3] = {planes_of[0] + x, planes_of[1] + x, planes_of[2] + x};
       blend_four(row.data(), &place[x], &shares[4 * x], to);
