@@ -158,6 +158,7 @@ def crop(
     gain: Sequence[float] = (1.0, 1.0, 1.0),
     bias: Sequence[float] = (0.0, 0.0, 0.0),
     out: NDArray[Any] | None = None,
+    threads: int = 1,
 ) -> NDArray[Any]:
     """Cut windows out of host pictures on the CPU: the check of the GPU's crops, from the same source.
 
@@ -169,6 +170,7 @@ def crop(
         gain: per channel R, G, B.
         bias: per channel R, G, B.
         out: contiguous array to fill; None makes a new one.
+        threads: that share the windows.
 
     Returns:
         RGB `[n, 3, height, width]`, uint8 or float16.
@@ -196,6 +198,7 @@ def crop(
         ctypes.c_void_p(gains.ctypes.data),
         ctypes.c_void_p(biases.ctypes.data),
         ctypes.c_void_p(crops.ctypes.data),
+        ctypes.c_int32(threads),
     )
     return crops
 

@@ -101,14 +101,19 @@ def crop_around(
 def crop_frames(frames: PeopleInFrames, size: Size) -> Bytes:
     """`crop_around` in several frames at once, everybody's crops one behind the other."""
     if can_compile():
-        return crop_compiled(frames, size)
+        return crop_compiled(frames, size, threads=cpu.default_threads())
     return np.concatenate([crop_warped(image, boxes, size) for image, boxes in frames])
 
 
 def crop_compiled(
-    frames: PeopleInFrames, size: Size, out: Bytes | None = None, colour: Literal["rgb", "bgr"] = "rgb"
+    frames: PeopleInFrames,
+    size: Size,
+    out: Bytes | None = None,
+    colour: Literal["rgb", "bgr"] = "rgb",
+    *,
+    threads: int = 1,
 ) -> Bytes:
-    """The rule `around` in native code; as `crop_around`.
+    """The rule `around` in native code, on so many threads; as `crop_around`.
 
     Raises:
         KernelError: nothing compiles here.
@@ -121,7 +126,8 @@ def crop_compiled(
     windows = pose_windows(boxes, width=width, height=height, crop=size, picture=frame)
     # The kernel makes RGB of what it is told lies there.
     stored: Literal["rgb", "bgr"] = "bgr" if colour == "rgb" else "rgb"
-    return crop([picture(source, stored) for source in sources], windows, size, out=out)
+    pictures = [picture(source, stored) for source in sources]
+    return crop(pictures, windows, size, out=out, threads=threads)
 
 
 def crop_warped(image: Bytes, boxes: Floats, size: Size) -> Bytes:

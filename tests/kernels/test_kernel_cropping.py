@@ -102,6 +102,28 @@ def test_windows_choose_among_pictures(image: Bytes) -> None:
     assert np.abs(crops[0].astype(int) + crops[1] - 255)[:, :, inside].max() <= 1
 
 
+@pytest.mark.parametrize("size", [(256, 192), (64, 77), (32, 6)])
+def test_nothing_of_the_memory_shows_and_threads_change_nothing(
+    image: Bytes, boxes: NDArray[np.float32], size: tuple[int, int]
+) -> None:
+    for windows in (
+        pose_windows(boxes, width=WIDTH, height=HEIGHT, crop=size),
+        pad_windows(boxes, width=WIDTH, height=HEIGHT, crop=size)[0],
+    ):
+        crops = [
+            crop(
+                [picture(image)],
+                windows,
+                size,
+                out=np.full((len(boxes), 3, *size), fill, np.uint8),
+                threads=threads,
+            )
+            for fill, threads in ((0, 1), (255, 1), (7, 3))
+        ]
+        np.testing.assert_array_equal(crops[0], crops[1])
+        np.testing.assert_array_equal(crops[0], crops[2])
+
+
 @pytest.mark.parametrize("pixel_format", ["bgr", "nv12"])
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("rule", ["pad", "pose"])

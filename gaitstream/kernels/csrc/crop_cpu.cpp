@@ -1,6 +1,9 @@
 // Crops on the CPU, from the mathematics of crop_math.cuh.
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -12,6 +15,8 @@
 using namespace gaitstream;
 
 namespace {
+
+const int64_t kWorthAThread = 4;  // crops; starting one takes as long as half of one
 
 // One axis of a crop: per output index the first of the two source indices, and the second one's share.
 struct Taps {
@@ -200,9 +205,10 @@ void crop_by_pixel(const Picture& picture, const CropWindow& window, int height,
 
 // crops: [n, 3, height, width], uint8 RGB, or float16 as value * gain + bias when `half` is set.
 extern "C" void gaitstream_crop(const Picture* pictures, const CropWindow* windows, int64_t n, int32_t height,
-                                int32_t width, int32_t half, const float* gain, const float* bias, void* crops) {
+                                int32_t width, int32_t half, const float* gain, const float* bias, void* crops,
+                                int32_t threads) {
   const int64_t bytes = static_cast<int64_t>(3) * height * width * (half ? 2 : 1);
-  for (int64_t i = 0; i < n; ++i) {
+  const auto one = [&](int64_t i) {
     const Picture& picture = pictures[windows[i].picture];
     byte* planes = static_cast<byte*>(crops) + i * bytes;
     if (picture.format == kNv12 || half) {
@@ -210,7 +216,15 @@ extern "C" void gaitstream_crop(const Picture* pictures, const CropWindow* windo
     } else {
       crop_packed(picture, windows[i], height, width, planes);
     }
-  }
+  };
+  std::atomic<int64_t> next{0};
+  const auto loop = [&] {
+    for (int64_t i = next++; i < n; i = next++) one(i);
+  };
+  std::vector<std::thread> others;
+  for (int64_t i = 1; i < std::min<int64_t>(threads, n / kWorthAThread); ++i) others.emplace_back(loop);
+  loop();
+  for (std::thread& other : others) other.join();
 }
 
 extern "C" int gaitstream_crop_window_bytes() { return static_cast<int>(sizeof(CropWindow)); }
