@@ -24,7 +24,12 @@ def figure(values: Sequence[float], unit: str, better: Better = "lower") -> Figu
 
 
 def time_ms(
-    call: Callable[[], object], *, repeats: int, warmup: int = 1, min_total_s: float = 0.0
+    call: Callable[[], object],
+    *,
+    repeats: int,
+    warmup: int = 1,
+    warmup_s: float = 0.0,
+    min_total_s: float = 0.0,
 ) -> list[float]:
     """Wall time of each call in milliseconds.
 
@@ -32,10 +37,13 @@ def time_ms(
         call: what is measured.
         repeats: the least number of measured calls.
         warmup: calls before the measured ones.
+        warmup_s: goes on with these until they took this long together.
         min_total_s: goes on repeating until the measured calls took this long together.
     """
-    for _ in range(warmup):
+    begun, calls = time.perf_counter(), 0
+    while calls < warmup or time.perf_counter() - begun < warmup_s:
         call()
+        calls += 1
     times: list[float] = []
     total_s = 0.0
     while len(times) < repeats or total_s < min_total_s:

@@ -40,6 +40,8 @@ SEED = 11
 TORCH_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 RATE_SIZE = 2048
 """Edge of the square matrices whose product gives the machine's rate."""
+SETTLING_S = 0.5
+"""Of calls before the measured ones: engines compile for what they are asked for often."""
 BATCHES = (1, 4, 16)
 """Frames in a call, for the throughput against the batch."""
 NOTES = (
@@ -175,12 +177,12 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     model = Recognizer.load(bundle, runtime, precision)
     name = model.manifest.model
     work = _TrackletWork(model)
-    tracklet = time_ms(work.tracklet, repeats=repeats)
+    tracklet = time_ms(work.tracklet, repeats=repeats, warmup_s=SETTLING_S)
     sliding = work
     if model.frames is None:
         sliding = _TrackletWork(Recognizer.load(bundle, runtime, precision, stride=STRIDE))
-    window_ms = time_ms(sliding.window, repeats=repeats)
-    last_ms = time_ms(sliding.last, repeats=2 * repeats)
+    window_ms = time_ms(sliding.window, repeats=repeats, warmup_s=SETTLING_S)
+    last_ms = time_ms(sliding.last, repeats=2 * repeats, warmup_s=SETTLING_S)
     by_batch = batch_rates(work.encode, repeats)
     memory = peak_memory_mib()
     gflop = frame_gflop(Bundle.open(bundle))
@@ -227,7 +229,9 @@ def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figu
     """Frames a second by the number of frames in a call."""
     return {
         f"batch {n}": figure(
-            [n / ms * 1e3 for ms in time_ms(partial(encode, n), repeats=repeats)], "frames/s", "higher"
+            [n / ms * 1e3 for ms in time_ms(partial(encode, n), repeats=repeats, warmup_s=SETTLING_S)],
+            "frames/s",
+            "higher",
         )
         for n in BATCHES
     }

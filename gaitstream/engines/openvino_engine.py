@@ -7,6 +7,7 @@ where they are wanted: small networks run 1.1 to 1.5 times as fast. Such a graph
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,8 @@ class OpenVinoEngine(Engine):
         self._compile_for = compile_for
         self._any_shape = self._slots(compiled)
         is_open = all(spec.shape[:1] == (-1,) for spec in self.inputs.values())
-        self._fixed = FixedShapes(self._fix, SlotPool.close, fixed if is_open else 0, comes_from_chunks)
+        self._fixed = FixedShapes(self._fix, SlotPool.close, fixed if is_open else 0, self._is_usual)
+        self._sizes = UsualSizes()
         self._last = self._any_shape
         self._lock = threading.Lock()
 
@@ -71,9 +73,9 @@ class OpenVinoEngine(Engine):
             return slots.submit(checked, outputs)
 
     def chunks(self, rows: int, most: int) -> list[slice]:
-        """Powers of two after the full ones: few sizes, each of which gets a graph of its own."""
+        """Powers of two after the full ones, or what always comes: few sizes, each has its graph."""
         chunks = super().chunks(rows, most)
-        if self._fixed.most and rows % most:
+        if self._fixed.most and rows % most and not self._sizes.is_usual(rows % most):
             last = chunks.pop()
             chunks += powers_of_two(last.start, last.stop)
         return chunks
@@ -101,6 +103,10 @@ class OpenVinoEngine(Engine):
             self._fixed.clear()
             self._compiled = None
 
+    def _is_usual(self, shapes: Shapes) -> bool:
+        rows = shapes[0][0]
+        return rows in self._sizes.usual or (rows > 0 and rows & (rows - 1) == 0)
+
     def _fix(self, shapes: Shapes) -> SlotPool | None:
         compiled = self._compile_for(shapes) if self._compiled is not None else None
         return None if compiled is None else self._slots(compiled)
@@ -111,10 +117,22 @@ class OpenVinoEngine(Engine):
         return SlotPool([_Request(compiled, list(self.outputs)) for _ in range(streams + 1)])
 
 
-def comes_from_chunks(shapes: Shapes) -> bool:
-    """Whether so many rows come from `OpenVinoEngine.chunks`."""
-    rows = shapes[0][0]
-    return rows > 0 and rows & (rows - 1) == 0
+class UsualSizes:
+    """Which numbers of rows come so often that they are not worth cutting up: the frames of a window, say."""
+
+    LEAST, SHARE = 8, 0.25
+
+    def __init__(self) -> None:
+        self.usual: set[int] = set()
+        self._asked: Counter[int] = Counter()
+
+    def is_usual(self, rows: int) -> bool:
+        """Whether so many have come often; counts them."""
+        self._asked[rows] += 1
+        often = self._asked[rows]
+        if often >= self.LEAST and often >= self.SHARE * self._asked.total():
+            self.usual.add(rows)
+        return rows in self.usual
 
 
 def powers_of_two(start: int, stop: int) -> list[slice]:

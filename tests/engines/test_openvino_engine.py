@@ -69,6 +69,19 @@ def test_preparing_compiles_for_what_chunks_gives(engine: Engine) -> None:
         assert {chunk.stop - chunk.start for chunk in chunks} <= {1, 2, 4, 8, 12}
 
 
+def test_a_number_of_rows_that_always_comes_is_not_cut_up(engine: Engine) -> None:
+    for rows in range(1, 30):
+        engine.chunks(rows, 32)
+    assert len(engine.chunks(30, 32)) == 4
+    for _ in range(20):
+        chunks = engine.chunks(30, 32)
+    assert chunks == [slice(0, 30)]
+    x = images(30)
+    np.testing.assert_allclose(engine.infer({"images": x})["features"], small_reference(x), atol=1e-5)
+    assert compiled_for(engine) == {30}
+    assert len(engine.chunks(29, 32)) == 4
+
+
 def test_powers_of_two_cover_a_range_the_longest_first() -> None:
     assert [one.stop - one.start for one in powers_of_two(3, 3 + 13)] == [8, 4, 1]
     assert powers_of_two(4, 4) == []
