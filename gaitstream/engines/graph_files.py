@@ -30,6 +30,8 @@ _MESSAGES = {
 """Field numbers of onnx.proto that lead to external data: message by field."""
 
 Data = bytes | mmap.mmap
+GraphState = tuple[tuple[str, int, int], ...]
+"""Name, size in bytes and time of change of each file."""
 
 
 def graph_sha256(graph: Path) -> str:
@@ -53,10 +55,12 @@ def graph_sha256(graph: Path) -> str:
     return digest.hexdigest()
 
 
-def graph_bytes(graph: Path) -> int:
-    """Size of a graph with all its weights; of files that are missing nothing."""
-    files = [graph, *(graph.parent / name for name in external_files(graph))]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def graph_state(graph: Path) -> GraphState:
+    """By which a change of a graph's files shows; of those that are there."""
+    names = external_files(graph) if graph.is_file() else []
+    files = [graph, *(graph.parent / name for name in names)]
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    return tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in found)
 
 
 def external_files(graph: Path) -> list[str]:

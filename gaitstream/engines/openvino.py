@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaitstream.engines.base import BuildRequest, Built, Engine, Probe, Progress, no_progress
 from gaitstream.engines.fixed_shapes import Shapes
-from gaitstream.engines.graph_files import graph_bytes
+from gaitstream.engines.graph_files import GraphState, graph_state
 from gaitstream.engines.openvino_answers import last_line, prove_compiled
 from gaitstream.engines.openvino_engine import OpenVinoEngine
 from gaitstream.engines.openvino_graphs import compare_neighbours, fix_shapes, take_bytes
@@ -65,8 +65,9 @@ class OpenVino:
 
     def load(self, request: BuildRequest, built: Built) -> Engine:
         """Import a serialised engine, or compile the graph when there is none."""
-        fixed = min(MOST_SHAPES, MOST_BYTES // max(graph_bytes(request.graph), 1))
-        compile_for = partial(_compile_for, request)
+        state = graph_state(request.graph)
+        fixed = min(MOST_SHAPES, MOST_BYTES // max(sum(size for _, size, _ in state), 1))
+        compile_for = partial(_compile_for, request, state)
         if built.blob is None:
             return OpenVinoEngine(_compile(request), request.precision, compile_for, fixed)
         try:
@@ -100,8 +101,14 @@ def _version() -> str:
     return str(ov.__version__)
 
 
-def _compile_for(request: BuildRequest, shapes: Shapes) -> ov.CompiledModel | None:
-    """The graph compiled for one shape of its inputs; None where its outputs then still have several."""
+def _compile_for(request: BuildRequest, state: GraphState, shapes: Shapes) -> ov.CompiledModel | None:
+    """The graph compiled for one shape of its inputs.
+
+    None where its outputs then still have several shapes, and where a file of it is no longer what it was:
+    two models must not answer by turns.
+    """
+    if graph_state(request.graph) != state:
+        return None
     try:
         model = _prepared(_core(), request)
         if not fix_shapes(model, shapes):

@@ -82,6 +82,17 @@ def test_a_number_of_rows_that_always_comes_is_not_cut_up(engine: Engine) -> Non
     assert len(engine.chunks(29, 32)) == 4
 
 
+def test_a_graph_that_was_replaced_is_not_compiled_again(tmp_path: Path) -> None:
+    graph = small_graph(tmp_path / "small.onnx")
+    engine = open_engine(graph, "openvino", "fp32", cache=EngineCache(tmp_path / "cache"))
+    small_graph(graph, seed=1)
+    x = images(4)
+    np.testing.assert_allclose(engine.infer({"images": x})["features"], small_reference(x), atol=1e-5)
+    graph.unlink()
+    np.testing.assert_allclose(engine.infer({"images": x[:2]})["features"], small_reference(x[:2]), atol=1e-5)
+    assert compiled_for(engine) == set()
+
+
 def test_powers_of_two_cover_a_range_the_longest_first() -> None:
     assert [one.stop - one.start for one in powers_of_two(3, 3 + 13)] == [8, 4, 1]
     assert powers_of_two(4, 4) == []
