@@ -15,7 +15,7 @@ from gaitstream.engines.graph_files import GraphState, graph_state
 from gaitstream.engines.openvino_answers import last_line, prove_compiled
 from gaitstream.engines.openvino_engine import OpenVinoEngine
 from gaitstream.engines.openvino_graphs import compare_neighbours, fix_shapes, take_bytes
-from gaitstream.engines.proof import require
+from gaitstream.engines.proof import Proof, require
 from gaitstream.errors import EngineError
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class OpenVino:
         """Compile, prove the precision, and serialise."""
         progress("compiling", 0.0)
         compiled = _compile(request)
-        proof = prove_compiled(compiled)
-        if request.precision not in EMULATED:
-            require(proof, request.precision, str(request.graph))
+        proof = _proven(compiled, request)
         progress("compiling", 1.0)
         stream: io.BytesIO = compiled.export_model()
         return Built(stream.getvalue(), proof)
@@ -115,11 +113,20 @@ def _compile_for(request: BuildRequest, state: GraphState, shapes: Shapes) -> ov
             return None
         compiled = _core().compile_model(model, "CPU", _settings(request))
         del model
+        _proven(compiled, request)
         _return_freed_memory()
         return compiled
-    except RuntimeError as error:
+    except (RuntimeError, EngineError) as error:
         log.debug("%s is not compiled for %s: %s", request.graph, shapes, last_line(error))
         return None
+
+
+def _proven(compiled: ov.CompiledModel, request: BuildRequest) -> Proof:
+    """What it computes in; an EngineError where that is not what was asked for."""
+    proof = prove_compiled(compiled)
+    if request.precision not in EMULATED:
+        require(proof, request.precision, str(request.graph))
+    return proof
 
 
 def _return_freed_memory() -> None:
