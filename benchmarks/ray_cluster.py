@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -198,10 +199,22 @@ def children_of(pid: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port that nobody uses now, of those that Ray does not give to its workers (10002 to 19999)."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if not 10002 <= port <= 19999:
+    """A port that is free with the seven behind it.
+
+    Of those that Ray does not give to its workers (10002 to 19999) and Linux not to connections (from 32768):
+    one that is taken between this and Ray's start leaves Ray waiting for itself.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000, 8), 1_500):
+        if all(is_free(port + further) for further in range(8)):
             return port
+    raise OSError("no eight ports in a row between 20000 and 32000 are free")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
