@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Made = TypeVar("Made")
@@ -15,7 +16,7 @@ OFTEN = 3
 
 
 class FixedShapes(Generic[Made]):
-    """Keeps what was made for the shapes that come most often.
+    """Keeps what was made for the shapes that come most often. One thread at a time.
 
     Args:
         make: makes it, or None where a shape does not allow it, which is not asked again.
@@ -38,27 +39,47 @@ class FixedShapes(Generic[Made]):
         self._calls: Counter[Shapes] = Counter()
         self._kept: dict[Shapes, Made] = {}
         self._refused: set[Shapes] = set()
+        self._maker: ThreadPoolExecutor | None = None
+        self._coming: tuple[Shapes, Future[Made | None]] | None = None
 
     def get(self, shapes: Shapes) -> Made | None:
         """What was made for these shapes; None leaves the call to what takes any. Counts the call."""
+        self._collect(wait=False)
         self._calls[shapes] += 1
         found = self._kept.get(shapes)
-        if found is None and shapes not in self._refused and self._has_room(shapes):
-            found = self._keep(shapes)
-        return found
+        if found is not None or shapes in self._refused or self._coming or not self._has_room(shapes):
+            return found
+        if self._maker is None:
+            return self._keep(shapes, self._make(shapes))
+        self._coming = shapes, self._maker.submit(self._make, shapes)
+        return None
 
-    def prepare(self, shapes: Shapes) -> None:
-        """Make it now, where there is room."""
-        if len(self._kept) < self.most and shapes not in self._kept and shapes not in self._refused:
-            self._keep(shapes)
+    def prepare(self, expected: Sequence[Shapes]) -> None:
+        """Make these now, as far as there is room; from now on nobody waits while others are made."""
+        self._collect(wait=True)
+        for shapes in expected:
+            if len(self._kept) < self.most and shapes not in self._kept and shapes not in self._refused:
+                self._keep(shapes, self._make(shapes))
+        if self._maker is None:
+            self._maker = ThreadPoolExecutor(1, "gaitstream-compile")
 
     def clear(self) -> None:
         """Drop all."""
+        self._collect(wait=True)
         while self._kept:
             self._drop(self._kept.popitem()[1])
+        if self._maker is not None:
+            self._maker.shutdown()
+            self._maker = None
 
-    def _keep(self, shapes: Shapes) -> Made | None:
-        made = self._make(shapes)
+    def _collect(self, *, wait: bool) -> None:
+        """Keep what was made beside, when it is done."""
+        if self._coming is not None and (wait or self._coming[1].done()):
+            shapes, made = self._coming
+            self._coming = None
+            self._keep(shapes, made.result())
+
+    def _keep(self, shapes: Shapes, made: Made | None) -> Made | None:
         if made is None:
             self._refused.add(shapes)
         else:

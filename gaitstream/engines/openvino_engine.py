@@ -81,14 +81,13 @@ class OpenVinoEngine(Engine):
         return chunks
 
     def prepare(self, most: int) -> None:
-        """Compile for powers of two up to `most`, and for that."""
+        """Compile for powers of two up to `most`, and for that; from then on for others beside the calls."""
         specs = self.inputs.values()
-        if any(-1 in spec.shape[1:] for spec in specs):
-            return
         sizes = {most, *(1 << power for power in range(most.bit_length()))}
+        expected = [tuple((rows, *spec.shape[1:]) for spec in specs) for rows in sorted(sizes, reverse=True)]
+        has_one_shape = all(-1 not in spec.shape[1:] for spec in specs)
         with self._lock:
-            for rows in sorted(sizes, reverse=True):
-                self._fixed.prepare(tuple((rows, *spec.shape[1:]) for spec in specs))
+            self._fixed.prepare(expected if has_one_shape else [])
 
     def proof(self) -> Proof:
         """Counts over the runtime model's executed precisions."""
@@ -120,7 +119,7 @@ class OpenVinoEngine(Engine):
 class UsualSizes:
     """Which numbers of rows come so often that they are not worth cutting up: the frames of a window, say."""
 
-    LEAST, SHARE = 8, 0.25
+    LEAST, SHARE = 8, 0.5
 
     def __init__(self) -> None:
         self.usual: set[int] = set()

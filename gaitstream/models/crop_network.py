@@ -82,9 +82,9 @@ class CropNetwork:
             one.result()
         return whole
 
-    def prepare(self) -> None:
-        """Have the engine ready for any number of crops."""
-        self.engine.prepare(self._step)
+    def prepare(self, most: int) -> None:
+        """Have the engine ready for up to so many crops at once, so that none waits for a compiler."""
+        self.engine.prepare(min(most, self._step))
 
     def feeds(self, crops: Bytes) -> dict[str, NDArray[Any]]:
         """What the graph takes for RGB uint8 crops `[n, 3, height, width]`."""

@@ -62,6 +62,9 @@ class WindowEncoder(Protocol):
                 its frames `[frames, *kept_shape]`.
         """
 
+    def prepare(self, most: int) -> None:
+        """Have the engines ready for up to so many windows at once, so that none waits for a compiler."""
+
     def close(self) -> None:
         """Free the engines."""
 
@@ -104,9 +107,9 @@ class FrameEncoder:
         maps = run_chunked(self.engine, self._feeds(inputs, segments), self._outputs, self._chunk)
         return maps[0] if len(maps) == 1 else flat_rows(maps)
 
-    def prepare(self) -> None:
-        """Have the engine ready for any number of frames."""
-        self.engine.prepare(self._chunk)
+    def prepare(self, most: int) -> None:
+        """Have the engine ready for up to so many frames at once."""
+        self.engine.prepare(min(most, self._chunk))
 
     def close(self) -> None:
         """Free the engines."""
@@ -164,6 +167,10 @@ class Head:
             return self.embed_pooled(np.stack(windows))
         return _by_length(windows, self.manifest, self._embed_frames)
 
+    def prepare(self, most: int) -> None:
+        """Have the engine ready for up to so many pooled windows at once."""
+        self.engine.prepare(min(most, self._chunk))
+
     def close(self) -> None:
         """Free the engine."""
         self.engine.close()
@@ -213,6 +220,11 @@ class DelayedEncoder:
         ]
         return self.head.embed_windows(pooled)
 
+    def prepare(self, most: int) -> None:
+        """Have the engines ready for up to so many frames and windows at once."""
+        self.frames.prepare(most)
+        self.head.prepare(most)
+
     def close(self) -> None:
         """Free the engines."""
         self.frames.close()
@@ -253,6 +265,10 @@ class ClipEncoder:
             EngineError: a window is shorter than the graph needs.
         """
         return _by_length([self._fit(window) for window in windows], self.manifest, self._embed)
+
+    def prepare(self, most: int) -> None:
+        """Have the engine ready for up to so many windows at once."""
+        self.engine.prepare(min(most, self._chunk))
 
     def share(self, shared: ChunkedWindows) -> None:
         """Embed windows chunk by chunk where that is faster here."""

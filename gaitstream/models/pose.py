@@ -123,9 +123,9 @@ class PoseModel:
         """What the graph takes for RGB uint8 crops `[n, 3, 256, 192]`."""
         return self._network.feeds(crops)
 
-    def prepare(self) -> None:
-        """Have the engine ready for any number of crops."""
-        self._network.prepare()
+    def prepare(self, most: int) -> None:
+        """Have the engine ready for up to so many crops at once."""
+        self._network.prepare(most)
 
     def close(self) -> None:
         """Free the engine."""

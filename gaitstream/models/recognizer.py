@@ -340,10 +340,14 @@ class Recognizer:
         """Embeddings `[n, parts, dim]` of what was kept of windows; see `encoders.WindowEncoder`."""
         return self.windows.embed_windows(windows)
 
-    def prepare(self) -> None:
-        """Have the frame graph's engine ready for any number of frames."""
-        if self.frames is not None and self.manifest.keeps != "inputs":
-            self.frames.prepare()
+    def prepare(self, most: int) -> None:
+        """Have the engines ready for up to so many frames and windows at once.
+
+        A live run calls this before its cameras are opened, so that no frame waits for a compiler.
+        """
+        self.windows.prepare(most)
+        if self.frames is not None:
+            self.frames.prepare(most)
 
     def close(self) -> None:
         """Free the engines."""

@@ -147,9 +147,9 @@ class Segmenter:
             )
         return inside.astype(np.uint8) * np.uint8(INSIDE)
 
-    def prepare(self) -> None:
-        """Have the engine ready for any number of crops."""
-        self._network.prepare()
+    def prepare(self, most: int) -> None:
+        """Have the engine ready for up to so many crops at once."""
+        self._network.prepare(most)
 
     def close(self) -> None:
         """Free the engine."""

@@ -147,12 +147,12 @@ class Encoder:
         """In one call at least, so that batches are full and a device is not left waiting."""
         return PEOPLE_AT_ONCE if self.device is None else LANES_AT_ONCE * self.device.people
 
-    def prepare(self) -> None:
-        """Have the engines ready for any number of people, so that no frame waits for a compiler."""
+    def prepare(self, people: int) -> None:
+        """Have the engines ready for up to so many people at once, so that no frame waits for a compiler."""
         if self.device is None:
             for model in (*self.recognizers.values(), self.pose, self.segmenter):
                 if model is not None:
-                    model.prepare()
+                    model.prepare(people)
 
     def close(self) -> None:
         """Free the engines."""

@@ -52,6 +52,9 @@ from gaitstream.telemetry.stats import Snapshot, Stats
 
 log = logging.getLogger(__name__)
 
+PEOPLE_EXPECTED = 4
+"""In a picture, for what is made ready before the cameras are opened."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackedWork:
@@ -125,8 +128,8 @@ class Pipeline:
         self._realtime = realtime
         warm_up(self._detector, config)
         if realtime or any(may_be_live(camera) for camera in config.cameras):
-            self._detector.prepare(min(config.runtime.batch, len(config.cameras)))
-            self._encoder.prepare()
+            self._detector.prepare(len(config.cameras))
+            self._encoder.prepare(PEOPLE_EXPECTED * len(config.cameras))
 
     @property
     def config(self) -> Config:

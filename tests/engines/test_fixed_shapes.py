@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from gaitstream.engines.fixed_shapes import OFTEN, FixedShapes, Shapes
 
 
@@ -54,24 +57,44 @@ def test_what_cannot_be_made_is_asked_for_once() -> None:
     shop = Workshop()
     fixed = kept_by(shop, 2, usual=13)
     assert ask(fixed, 13, 9) is None
-    fixed.prepare(((13, 3),))
+    fixed.prepare([((13, 3),)])
     assert shop.made == [13]
 
 
 def test_preparing_makes_what_there_is_room_for_and_clearing_drops_all() -> None:
     shop = Workshop()
     fixed = kept_by(shop, 2)
-    for rows in (1, 2, 4, 1):
-        fixed.prepare(((rows, 3),))
+    fixed.prepare([((rows, 3),) for rows in (1, 2, 4, 1)])
     assert shop.made == [1, 2]
     assert ask(fixed, 2) == "for 2"
     fixed.clear()
     assert sorted(shop.dropped) == ["for 1", "for 2"]
 
 
+def test_what_is_made_after_preparing_keeps_nobody_waiting() -> None:
+    shop, may_end = Workshop(), threading.Event()
+
+    def slowly(shapes: Shapes) -> str | None:
+        assert may_end.wait(30)
+        return shop.make(shapes)
+
+    fixed = FixedShapes(slowly, shop.dropped.append, 3, lambda shapes: shapes[0][0] in (4, 8))
+    fixed.prepare([])
+    assert ask(fixed, 4) is ask(fixed, 8) is ask(fixed, 4) is None
+    may_end.set()
+    deadline = time.monotonic() + 30
+    while ask(fixed, 4) is None or ask(fixed, 8) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert shop.made == [4, 8]
+    ask(fixed, 5, OFTEN)
+    fixed.clear()
+    assert sorted(shop.dropped) == ["for 4", "for 5", "for 8"]
+
+
 def test_no_room_makes_nothing() -> None:
     shop = Workshop()
     fixed = kept_by(shop, 0, usual=1)
-    fixed.prepare(((1, 3),))
+    fixed.prepare([((1, 3),)])
     assert ask(fixed, 1, 9) is None
     assert not shop.made

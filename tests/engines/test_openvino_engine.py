@@ -73,7 +73,7 @@ def test_a_number_of_rows_that_always_comes_is_not_cut_up(engine: Engine) -> Non
     for rows in range(1, 30):
         engine.chunks(rows, 32)
     assert len(engine.chunks(30, 32)) == 4
-    for _ in range(20):
+    for _ in range(40):
         chunks = engine.chunks(30, 32)
     assert chunks == [slice(0, 30)]
     x = images(30)

@@ -262,6 +262,9 @@ class Silent:
     def embed_windows(self, windows: Any) -> Any:
         raise AssertionError("nobody was to be embedded")
 
+    def prepare(self, most: int) -> None:
+        """Nothing to prepare."""
+
     def close(self) -> None:
         pass
 
