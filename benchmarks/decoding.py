@@ -22,6 +22,7 @@ import cv2
 import msgspec
 import numpy as np
 
+from benchmarks.rows_file import write_rows
 from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.pipeline.source.clock import RateGate
@@ -59,9 +60,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gaitstream-decoding-") as folder:
         rows = list(measure(Path(folder)))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_bytes(msgspec.json.encode(rows))
+    write_rows(rows, args.out)
 
 
 def measure(folder: Path) -> Iterator[Row]:

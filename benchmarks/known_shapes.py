@@ -9,7 +9,7 @@ Both run by turns in one process on random input; printed are medians in millise
 from __future__ import annotations
 
 import argparse
-import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.bench.measure import time_ms
 from gaitstream.engines import Engine, openvino
 from gaitstream.engines.base import BuildRequest, TensorSpec
 from gaitstream.engines.openvino_engine import OpenVinoEngine
@@ -40,7 +41,7 @@ def main() -> None:
             took = [[], []]  # type: list[list[float]]
             for _ in range(ROUNDS):
                 for engine, times in zip((any_shape, known), took, strict=True):
-                    times += calls_ms(engine, feeds)
+                    times += time_ms(partial(engine.infer, feeds), repeats=CALLS, warmup=4)
             before, after = map(median, took)
             name = f"{graph.parent.name}/{graph.name} {rows}"
             print(f"{name}: {before:.2f} -> {after:.2f} ms, {before / after:.2f} x")
@@ -63,17 +64,6 @@ def random_input(spec: TensorSpec, rows: int, other: int) -> NDArray[Any]:
     shape = (rows, *(other if size == -1 else size for size in spec.shape[1:]))
     numbers = np.random.default_rng(0).random(shape, np.float32)
     return (255 * numbers).astype(np.uint8) if spec.dtype == "uint8" else numbers.astype(spec.dtype)
-
-
-def calls_ms(engine: Engine, feeds: dict[str, NDArray[Any]]) -> list[float]:
-    """Milliseconds of each of some calls, after a few that do not count."""
-    times = []
-    for call in range(CALLS + 4):
-        start = time.perf_counter()
-        engine.infer(feeds)
-        if call >= 4:
-            times.append(1e3 * (time.perf_counter() - start))
-    return times
 
 
 if __name__ == "__main__":

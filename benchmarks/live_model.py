@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.overload import WARMUP_S, camera, make_world, run_for
+from benchmarks.rows_file import write_rows
 from gaitstream.bench.drive import BOUNDS, accept_everybody
 from gaitstream.bench.recognizer import make_bundle
 from gaitstream.config.schema import Config
@@ -66,9 +67,7 @@ def main() -> None:
             args.random, Path(folder) / "bundle", eight_bits=args.precision == "int8"
         )
         rows = list(measure(Path(folder), bundle, args))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_bytes(msgspec.json.encode(rows))
+    write_rows(rows, args.out)
 
 
 def measure(folder: Path, bundle: Path, args: argparse.Namespace) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.rows_file import write_rows
 from gaitstream.bench.clips import FPS
 from gaitstream.bench.drive import BOUNDS, build_config
 from gaitstream.config.camera_sections import Camera
@@ -112,9 +113,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gaitstream-overload-") as folder:
         rows = list(measure(Path(folder), args.cameras, args.objective, args.seconds))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_bytes(msgspec.json.encode(rows))
+    write_rows(rows, args.out)
 
 
 def measure(folder: Path, rated: int, objective_ms: float, seconds: float) -> Iterator[Row]:

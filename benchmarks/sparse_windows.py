@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from benchmarks.rows_file import write_rows
 from gaitstream.data import Floats
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.retrieval import retrieve
@@ -73,9 +74,7 @@ def main() -> None:
     model = Recognizer.load(args.gait or resolve("demo", "recognizer", family="gaitheat"))
     walks = [[walk_features(pose, model, person, day) for person in range(args.people)] for day in range(2)]
     rows = list(measure(model, *walks))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_bytes(msgspec.json.encode(rows))
+    write_rows(rows, args.out)
 
 
 def walk_features(pose: PoseModel, model: Recognizer, person: int, day: int) -> Floats:

@@ -47,7 +47,7 @@ class FixedShapes(Generic[Made]):
         self._collect(wait=False)
         self._calls[shapes] += 1
         found = self._kept.get(shapes)
-        if found is not None or shapes in self._refused or self._coming or not self._has_room(shapes):
+        if found is not None or shapes in self._refused or self._coming or not self._make_room(shapes):
             return found
         if self._maker is None:
             return self._keep(shapes, self._make(shapes))
@@ -86,8 +86,8 @@ class FixedShapes(Generic[Made]):
             self._kept[shapes] = made
         return made
 
-    def _has_room(self, shapes: Shapes) -> bool:
-        """Whether one more may be made; a rarer shape makes room.
+    def _make_room(self, shapes: Shapes) -> bool:
+        """Whether one more may be made; a rarer shape goes for it.
 
         The newcomer has to have come twice as often as the one that goes, so that two never take turns.
         """

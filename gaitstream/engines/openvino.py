@@ -107,11 +107,12 @@ def _compile_for(request: BuildRequest, state: GraphState, shapes: Shapes) -> ov
     """
     if graph_state(request.graph) != state:
         return None
+    core = _core()
     try:
-        model = _prepared(_core(), request)
+        model = _prepared(core, request)
         if not fix_shapes(model, shapes):
             return None
-        compiled = _core().compile_model(model, "CPU", _settings(request))
+        compiled = core.compile_model(model, "CPU", _settings(request))
         del model
         _proven(compiled, request)
         _return_freed_memory()

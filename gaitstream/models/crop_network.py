@@ -12,6 +12,7 @@ from gaitstream.engines import Engine, Pixels, open_engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.models.crops import Bytes, can_compile
 from gaitstream.models.resolve import quantised_beside
+from gaitstream.models.running import run_parts
 
 CROPS_AT_ONCE = 16
 """Crops per inference: more gain nothing on a CPU and cost memory."""
@@ -71,16 +72,8 @@ class CropNetwork:
     def run_whole(self, crops: Bytes) -> NDArray[Any]:
         """The same in one array, of an output whose shape is known but for its rows."""
         chunks = self._chunks(crops)
-        if len(chunks) == 1:
-            return self.run(crops)[0]
-        whole = np.empty((len(crops), *self.output.shape[1:]), self.output.dtype)
-        pending = [
-            self.engine.submit_into(self.feeds(crops[rows]), {self.output.name: whole[rows]})
-            for rows in chunks
-        ]
-        for one in pending:
-            one.result()
-        return whole
+        parts = (self.feeds(crops[rows]) for rows in chunks)
+        return run_parts(self.engine, parts, chunks, [self.output.name])[0]
 
     def prepare(self, most: int) -> None:
         """Have the engine ready for up to so many crops at once, so that none waits for a compiler."""

@@ -10,7 +10,7 @@ from gaitstream.errors import ConfigError
 from gaitstream.pipeline.source.base import Source
 from gaitstream.pipeline.source.images import ImageFolderSource
 from gaitstream.pipeline.source.synthetic import SyntheticSource
-from gaitstream.pipeline.source.video import DEVICES, NETWORK, VideoSource
+from gaitstream.pipeline.source.video import NETWORK, VideoSource, is_remote
 
 
 def may_be_live(camera: Camera) -> bool:
@@ -18,7 +18,7 @@ def may_be_live(camera: Camera) -> bool:
     url = camera.url
     if url.scheme == "synth":
         return "live=1" in url.reveal()
-    return url.scheme in NETWORK or url.reveal().startswith(DEVICES)
+    return is_remote(url)
 
 
 def create_source(camera: Camera, sources: Sources) -> Source:

@@ -31,6 +31,11 @@ DEVICES = "/dev/video"
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 
 
+def is_remote(url: SecretUrl) -> bool:
+    """Whether FFmpeg reads it from a network or a device, and not from a file."""
+    return url.scheme in NETWORK or url.reveal().startswith(DEVICES)
+
+
 class VideoSource:
     """One video stream.
 
@@ -263,8 +268,7 @@ class VideoSource:
         return height, width
 
     def _is_remote(self) -> bool:
-        url = self._camera.url
-        return url.scheme in NETWORK or url.reveal().startswith(DEVICES)
+        return is_remote(self._camera.url)
 
     def _options(self) -> dict[str, str]:
         """FFmpeg options. `nobuffer` throws away what probing has read: never for what may be a recording."""
