@@ -10,9 +10,9 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-$(VENV)/.run: pyproject.toml constraints.txt scripts/setup.sh
+$(VENV)/.run: pyproject.toml constraints.txt scripts/setup.sh weights/pyproject.toml
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV) run
-$(VENV)/.dev: pyproject.toml constraints.txt scripts/setup.sh tests/stranger/pyproject.toml
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/setup.sh weights/pyproject.toml tests/stranger/pyproject.toml
 	PYTHON=$(PYTHON) scripts/setup.sh $(VENV) dev
 
 # Ray's libraries and OpenVINO's in one process once ended in a crash: these tests have a process of their own.

@@ -12,7 +12,7 @@ import numpy as np
 from gaitstream.models import silhouettes
 from gaitstream.models.crops import crop_around
 from gaitstream.models.detector import DetectorModel
-from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
+from gaitstream.models.pose import PoseModel, keypoints, to_heatmap, to_image
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.synth.appearance import sample_appearance
@@ -65,6 +65,8 @@ class Passes:
     """Of the model on heatmaps, `[n, parts, dim]`."""
     outlines: np.ndarray
     """Of the model on silhouettes, likewise."""
+    joints: np.ndarray
+    """In pixels of the picture, for models on joints: `[n, FRAMES, 17, 3]`, NaN behind a tracklet's last."""
     people: np.ndarray
     cameras: np.ndarray
     turns: np.ndarray
@@ -83,7 +85,8 @@ class Look:
 
     Attributes:
         heatmaps: of the frames that are evidence of gait, `[n, 17, 64, 48]`.
-        found: their joints, `[n, 17, 3]`.
+        found: their joints in heatmap pixels, `[n, 17, 3]`.
+        joints: the same in pixels of the picture.
         silhouettes: of the same frames, `[n, 1, 64, 44]`.
         errors: of visible joints of all frames with a detection, in heatmap pixels `[m]`.
         overlap: of the mask in the middle of the pass with the true one, intersection over union.
@@ -92,6 +95,7 @@ class Look:
 
     heatmaps: np.ndarray
     found: np.ndarray
+    joints: np.ndarray
     silhouettes: np.ndarray
     errors: np.ndarray
     overlap: float
@@ -137,7 +141,7 @@ def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
         truth.append(to_heatmap(walked.keypoints[index][None], box)[0])
     missed = len(walked.joints) - len(crops)
     if len(crops) < FRAMES // 2:
-        return Look(*[np.empty(0)] * 4, np.nan, missed)
+        return Look(*[np.empty(0)] * 5, np.nan, missed)
     heatmaps = models.pose.heatmaps(np.stack(crops))
     found, wanted = keypoints(heatmaps), np.stack(truth)
     errors = np.linalg.norm(found[..., :2] - wanted[..., :2], axis=-1)[wanted[..., 2] == 2]
@@ -146,7 +150,8 @@ def look_at_pass(walked: Pass, renderer: Renderer, models: Models) -> Look:
     outlines = silhouettes.draw(masks, OUTLINE)
     middle = len(masks) // 2
     overlap = mask_overlap(walked, *found_at[middle], masks[middle])
-    return Look(heatmaps[usable], found[usable], outlines[usable], errors, overlap, missed)
+    joints = to_image(found, np.concatenate([box for _, box in found_at]))
+    return Look(heatmaps[usable], found[usable], joints[usable], outlines[usable], errors, overlap, missed)
 
 
 def mask_overlap(walked: Pass, index: int, box: np.ndarray, mask: np.ndarray) -> float:
@@ -161,7 +166,7 @@ def walk(demo: Path, seed: int, count: int, tracklets: int = TRACKLETS) -> Passe
     cv2.setNumThreads(1)
     models = Models.load(demo)
     rng = np.random.default_rng([seed, 0, 0xE7])
-    embeddings, outlines, labels, errors, overlaps, missed, shown = [], [], [], [], [], 0, 0
+    embeddings, outlines, joints, labels, errors, overlaps, missed, shown = [], [], [], [], [], [], 0, 0
     mounted = [sample_camera(rng) for _ in range(CAMERAS)]
     renderers = [Renderer(c, SCENERIES[i % 3], day=20 + i) for i, c in enumerate(mounted)]
     for person in range(count):
@@ -176,6 +181,8 @@ def walk(demo: Path, seed: int, count: int, tracklets: int = TRACKLETS) -> Passe
                 if len(seen.found) >= FRAMES // 2:
                     embeddings.append(models.gait.embed(seen.heatmaps, seen.found))
                     outlines.append(models.outline.embed(seen.silhouettes))
+                    behind = ((0, FRAMES - len(seen.joints)), (0, 0), (0, 0))
+                    joints.append(np.pad(seen.joints, behind, constant_values=np.nan))
                     labels.append((person, number, turn))
         if person % 10 == 9:
             print(f"{person + 1} of {count} people", flush=True)
@@ -183,6 +190,7 @@ def walk(demo: Path, seed: int, count: int, tracklets: int = TRACKLETS) -> Passe
     return Passes(
         np.stack(embeddings),
         np.stack(outlines),
+        np.stack(joints),
         people,
         cameras,
         turns,

@@ -148,7 +148,7 @@ def of_video(video: Path, models: VideoModels) -> dict[int, tuple[float, float, 
     known, rows = models.tracklets_of(tracks), {}
     halves = [own[: len(own) // 2] for own in known]
     for height in HEIGHTS:
-        smaller = [Track([shrink(crop, height) for crop in one.crops], one.middles) for one in tracks]
+        smaller = [Track([shrink(crop, height) for crop in one.crops], one.boxes) for one in tracks]
         found = models.tracklets_of(smaller)
         if len(found) < len(known):
             continue

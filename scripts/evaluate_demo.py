@@ -2,6 +2,7 @@
 
     python scripts/evaluate_demo.py                  # everything, several minutes
     python scripts/evaluate_demo.py --tracking       # only the tracks of crowds, half a minute
+    python scripts/evaluate_demo.py --beside walkers # a model on joints, alone and fused with the demo's
     python scripts/evaluate_demo.py --cards          # only the cards, from metrics.json
 
 Everything runs as in the pipeline: rendered pictures, the demo detector's boxes, the demo pose model's
@@ -24,7 +25,7 @@ import numpy as np
 from demo_cards import write_cards
 from demo_crowds import CAMERAS, DEMO, TRACKLETS, Passes, walk
 from demo_tracking import measure_tracking
-from evaluate_visitors import linking, note_as_visitors
+from evaluate_visitors import linking, load, note_as_visitors
 
 from gaitstream import zoo
 from gaitstream.evaluate.distances import pairwise
@@ -32,6 +33,7 @@ from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.models.recognizer import Recognizer
+from gaitstream.models.resolve import find_bundle
 
 CALIBRATION_SEED, UNSEEN_SEED = 31337, 90210
 SHARES = (1.0, 0.5, 0.25, 0.1)
@@ -171,6 +173,37 @@ def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, 
     return {**advice, together: recommend(passes, fused(each, advice), prints)}
 
 
+def on_joints(model: Recognizer, passes: Passes) -> np.ndarray:
+    """Distances between all tracklets by a model on joints, `[n, n]`."""
+    whole = np.isfinite(passes.joints[:, :, 0, 0])
+    rows = [model.embed_inputs({"joints": one[some]}) for one, some in zip(passes.joints, whole, strict=True)]
+    return pairwise(np.stack(rows), np.stack(rows))
+
+
+def measure_beside(name: str, cache: Path | None, people: int) -> dict[str, Any]:
+    """A model on joints by its zoo name or bundle: alone, and fused with the demo's on heatmaps.
+
+    Its share is the one of the lowest EER in the crowd that thresholds come from.
+    """
+    model = Recognizer.load(find_bundle(name), threads=1)
+    files = {seed: cache and cache / f"crowd-{seed}.npz" for seed in (UNSEEN_SEED, CALIBRATION_SEED)}
+    passes = load(files[UNSEEN_SEED], UNSEEN_SEED, people)
+    crowd = load(files[CALIBRATION_SEED], CALIBRATION_SEED, min(people, 40))
+    advice: dict[str, dict[str, Any]] = {"gaitheat": {"threshold": zoo.advice().threshold, "weight": 1.0}}
+    both, known = (
+        {"gaitheat": between(one)["gaitheat"], name: on_joints(model, one)} for one in (passes, crowd)
+    )
+    advice[name] = recommend(crowd, known[name], model.fingerprint)
+    shares = (*SHARES, *(1 / share for share in SHARES[1:]))
+    eers = {
+        w: score(crowd, fused(known, {**advice, name: {**advice[name], "weight": w}}))["eer"] for w in shares
+    }
+    advice[name]["weight"] = min(shares, key=eers.__getitem__)
+    together = recommend(crowd, fused(known, advice), f"{zoo.advice().fingerprint}+{model.fingerprint}")
+    scores = {**{one: score(passes, both[one]) for one in both}, "fused": score(passes, fused(both, advice))}
+    return {**scores, "advice": {name: advice[name], "fused": together}}
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -179,7 +212,12 @@ def main() -> None:
     parser.add_argument("--cards", action="store_true", help="write the cards only")
     parser.add_argument("--no-tracking", action="store_true")
     parser.add_argument("--tracking", action="store_true", help="measure the tracks of crowds only")
+    parser.add_argument("--beside", help="a model on joints, by zoo name or bundle; nothing is written")
+    parser.add_argument("--cache", type=Path, help="folder in which the crowds of --beside are kept")
     args = parser.parse_args()
+    if args.beside:
+        print(json.dumps(measure_beside(args.beside, args.cache, args.people), indent=2))
+        return
     if args.tracking:
         note(args.demo, {"tracking": measure_tracking(args.demo)})
     elif not args.cards:

@@ -30,7 +30,7 @@ from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.track_sections import Tracking
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.models.detector import DetectorModel
-from gaitstream.models.pose import PoseModel, keypoints
+from gaitstream.models.pose import PoseModel, keypoints, to_image
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.resolve import resolve
 from gaitstream.pipeline.source import create_source
@@ -48,7 +48,13 @@ class Track:
 
     crops: list[np.ndarray] = field(default_factory=list)
     """RGB uint8 `[3, 256, 192]`."""
-    middles: list[float] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
+    """What was cropped, xyxy pixels."""
+
+    @property
+    def middle(self) -> float:
+        """From left to right, on average."""
+        return float(np.mean([box[[0, 2]].mean() for box in self.boxes]))
 
 
 def read(video: Path) -> list[Image]:
@@ -71,9 +77,9 @@ def follow(images: Sequence[Image], model: DetectorModel, pose: PoseModel) -> li
         height, width = image.shape[:2]
         for person in tracker.update(index, index * FRAME_NS, (width, height), found, image).persons:
             tracks[person.track].crops.append(pose.crop(image, person.box[None])[0])
-            tracks[person.track].middles.append(float(person.box[[0, 2]].mean()))
+            tracks[person.track].boxes.append(person.box)
     lasting = [track for track in tracks.values() if len(track.crops) >= 0.8 * len(images)]
-    return sorted(lasting, key=lambda track: np.mean(track.middles))
+    return sorted(lasting, key=lambda track: track.middle)
 
 
 def compare(tracklets: list[np.ndarray]) -> dict[str, Any]:
@@ -129,17 +135,23 @@ class Models:
     def tracklets_of(self, tracks: Sequence[Track]) -> list[np.ndarray]:
         """The same of tracks that were followed already."""
         return [
-            np.stack([self.gait.embed(maps[some], found[some]) for some in windows])
-            for maps, found, windows in map(self._windows, tracks)
+            np.stack(
+                [
+                    self.gait.embed_inputs({name: rows[some] for name, rows in inputs.items()})
+                    for some in windows
+                ]
+            )
+            for inputs, windows in map(self._windows, tracks)
             if len(windows)
         ]
 
-    def _windows(self, track: Track) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Heatmaps and joints of a track's crops, and the usable ones in windows `[n, frames]`."""
+    def _windows(self, track: Track) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """What gait models look at in a track's crops, and which of them make windows `[n, frames]`."""
         maps = self.pose.heatmaps(np.stack(track.crops))
         found = keypoints(maps)
         usable = np.flatnonzero(self.gait.accepts(found))
-        return maps, found, usable[: len(usable) // self.frames * self.frames].reshape(-1, self.frames)
+        inputs = {"heatmaps": maps, "keypoints": found, "joints": to_image(found, np.stack(track.boxes))}
+        return inputs, usable[: len(usable) // self.frames * self.frames].reshape(-1, self.frames)
 
 
 def rotated(degrees: float) -> Callable[[Image], Image]:
@@ -218,7 +230,7 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("--detector", default="demo", help="zoo name, manifest or ONNX file")
     parser.add_argument("--pose", default="demo", help="zoo name, manifest or ONNX file")
-    parser.add_argument("--gait", default="demo", help="GaitHeat bundle")
+    parser.add_argument("--gait", default="demo", help="bundle of a model on heatmaps or joints")
     parser.add_argument("--frames", type=int, default=30, help="frames in a tracklet")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--changes", action="store_true", help="also on changed copies of the video")

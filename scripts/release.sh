@@ -2,6 +2,7 @@
 # Make a release: scripts/release.sh OUT
 #   the sdist, and from it a wheel without kernels, one for x86-64 and one for aarch64, each where its compiler is; with
 #   the GPU kernels where nvcc is, and TensorRT's plugin where $TENSORRT_INCLUDE names its headers
+#   the wheel of weights/
 #   gaitstream-VERSION.cdx.json: what is installed with it (CycloneDX)
 #   images, where a container engine runs
 #   SHA256SUMS of all
@@ -62,6 +63,8 @@ case $own:$said in
     *"from the package"*) ;;
     *) echo "release.sh: $own runs without its kernels" >&2; exit 1 ;;
 esac
+
+python -m build --wheel --outdir "$out" weights >"$work/weights.log" || { cat "$work/weights.log" >&2; exit 1; }
 
 engine=${CONTAINER_ENGINE:-$(command -v docker || command -v podman || true)}
 if [ -n "$engine" ] && "$engine" info >/dev/null 2>&1; then

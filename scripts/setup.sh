@@ -37,9 +37,9 @@ if [ "$profile" = dev ]; then
     # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
     "${pip[@]}" install "$(grep '^torch==' constraints.txt)"
     "${pip[@]}" install --constraint constraints.txt --editable '.[export,int8,rtx,bench]' \
-        --editable tests/stranger --group lint --group test
+        --editable weights --editable tests/stranger --group lint --group test
 else
-    "${pip[@]}" install --constraint constraints.txt --editable .
+    "${pip[@]}" install --constraint constraints.txt --editable . --editable weights
 fi
 # OpenCV's wheel links against libGL and GLib, which a bare Debian does not have.
 "$venv/bin/python" -c 'import cv2' 2>/dev/null ||

@@ -1,14 +1,14 @@
 """Do embeddings hold for recorded people who were left out of training, from eight views?
 
     python training/evaluate_people.py --mocap walks.npz
-    python training/evaluate_people.py --mocap walks.npz --gait runs/gait/bundle --everybody
+    python training/evaluate_people.py --mocap walks.npz --gait weights/gaitjoints --everybody
     python training/evaluate_people.py --mocap walks.npz --checkpoint runs/gait/gait.pt
     python training/evaluate_people.py --mocap walks.npz --teacher runs/teacher.pt
 
 Every walk is seen by cameras in eight directions; joints are projected, disturbed as pose models disturb
 them, and drawn as heatmaps; the bundle embeds them. Everybody is enrolled by one walk from one view and
-searched by their other walks, from every view. Works with every bundle of `gaitstream export gaitheat`, and
-with checkpoints and teachers that are still being trained.
+searched by their other walks, from every view. Works with every bundle on heatmaps or joints, and with
+checkpoints and teachers that are still being trained.
 Sources are searched one by one: marker sets differ, and would give people away.
 """
 
@@ -40,8 +40,28 @@ VIEWS = 8
 SHORT = {"left": "l", "right": "r"}
 
 
-Embed = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-"""Joints in heatmap pixels `[frames, 17, 2]` to an embedding `[parts, dim]`."""
+@dataclass
+class Sight:
+    """A walk as a camera sees it.
+
+    Attributes:
+        points: joints in pixels of the heatmaps of everybody's boxes, `[frames, 17, 2]`.
+        scale: pixels of the picture per heatmap pixel, `[frames]`.
+        corner: where heatmaps begin in the picture, `[frames, 2]`.
+    """
+
+    points: np.ndarray
+    scale: np.ndarray
+    corner: np.ndarray
+
+    def in_picture(self) -> np.ndarray:
+        """Joints in pixels of the picture, `[frames, 17, 2]`."""
+        placed: np.ndarray = self.points * self.scale[:, None, None] + self.corner[:, None]
+        return placed
+
+
+Embed = Callable[[Sight, np.random.Generator], np.ndarray]
+"""A walk to an embedding `[parts, dim]`."""
 
 
 @dataclass
@@ -60,7 +80,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mocap", type=Path, required=True)
-    parser.add_argument("--gait", default="demo", help="GaitHeat bundle")
+    parser.add_argument("--gait", default="demo", help="bundle of a model on heatmaps or joints")
     parser.add_argument("--checkpoint", type=Path, help="instead: written by train_gait.py or fit_metric.py")
     parser.add_argument("--teacher", type=Path, help="instead: written by train_teacher.py")
     parser.add_argument("--everybody", action="store_true", help="also people who were trained on")
@@ -78,16 +98,16 @@ def embedder(args: argparse.Namespace) -> Embed:
     if args.teacher:
         teacher = load_teacher(args.teacher)
 
-        def by_teacher(points: np.ndarray, _: np.random.Generator) -> np.ndarray:
-            joints = align_points(torch.from_numpy(points).float())[None]
+        def by_teacher(seen: Sight, _: np.random.Generator) -> np.ndarray:
+            joints = align_points(torch.from_numpy(seen.points).float())[None]
             return np.asarray(teacher.embed(teacher.pooled(joints))[0][0])
 
         return by_teacher
     if args.checkpoint:
         model = load_module(args.checkpoint)
 
-        def by_checkpoint(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-            maps, found = draw(points, rng)
+        def by_checkpoint(seen: Sight, rng: np.random.Generator) -> np.ndarray:
+            maps, found = draw(seen.points, rng)
             parts = np.asarray(align(maps, found, groups=GROUPS, gamma_deg=0.0, small_angle="align").parts)
             embedding: np.ndarray = embed_maps(model, torch.from_numpy(parts)[None])[0]
             return embedding
@@ -95,8 +115,12 @@ def embedder(args: argparse.Namespace) -> Embed:
         return by_checkpoint
     recognizer = Recognizer.load(resolve(args.gait, "recognizer"), threads=1)
 
-    def by_bundle(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        embedding: np.ndarray = recognizer.embed(*draw(points, rng))
+    def by_bundle(seen: Sight, rng: np.random.Generator) -> np.ndarray:
+        maps, found = draw(seen.points, rng)
+        joints = np.concatenate([seen.in_picture(), found[..., 2:]], -1).astype(np.float32)
+        embedding: np.ndarray = recognizer.embed_inputs(
+            {"heatmaps": maps, "keypoints": found, "joints": joints}
+        )
         return embedding
 
     return by_bundle
@@ -110,10 +134,11 @@ def embed(make: Embed, walks: list[Walk], seed: int, clean: bool) -> Tracklets:
     for number, walk in enumerate(walks):
         joints = coco(walk)
         for view in range(VIEWS):
-            points = torch.from_numpy(see(joints, view, rng)).float()[None]
+            seen = see(joints, view, rng)
             if not clean:
-                points = disturb(points, noisy, Noise())
-            rows.append(make(points[0].numpy(), rng))
+                points = torch.from_numpy(seen.points).float()[None]
+                seen.points = disturb(points, noisy, Noise())[0].numpy()
+            rows.append(make(seen, rng))
             labels.append((walk.subject, walk.source, number, view))
     subjects, sources, numbers, views = zip(*labels, strict=True)
     return Tracklets(np.stack(rows), *map(np.array, (subjects, sources, numbers, views)))
@@ -132,8 +157,8 @@ def _name(joint: str) -> str:
     return f"{SHORT[side]}_{part}" if part else joint
 
 
-def see(joints: np.ndarray, view: int, rng: np.random.Generator, keep: int = 30) -> np.ndarray:
-    """Joints in heatmap pixels `[frames, 17, 2]` of a walk `[t, 17, 3]` from one of the directions.
+def see(joints: np.ndarray, view: int, rng: np.random.Generator, keep: int = 30) -> Sight:
+    """A walk `[t, 17, 3]` from one of the directions.
 
     Every second frame of long walks, for the pipeline's 15 a second; all of short ones.
     """
@@ -153,8 +178,10 @@ def see(joints: np.ndarray, view: int, rng: np.random.Generator, keep: int = 30)
     size = np.maximum(high[:, 1] - low[:, 1], (high[:, 0] - low[:, 0]) * 4 / 3) * 1.25
     size = size * (1 + 0.03 * rng.standard_normal() + 0.012 * rng.standard_normal(len(size)))
     centre = (low + high) / 2 + tall[:, None] * 0.012 * rng.standard_normal((len(size), 2))
-    points: np.ndarray = (pixels - centre[:, None]) * (64 / size)[:, None, None] + (23.5, 31.5)
-    return points
+    scale = size / 64
+    sight = Sight(pixels, scale, centre - scale[:, None] * (23.5, 31.5))
+    sight.points = (pixels - sight.corner[:, None]) / scale[:, None, None]
+    return sight
 
 
 def draw(points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -15,12 +15,13 @@ from gaitstream.zoo.registry import (
     demo_families,
     demo_family,
     demo_folder,
+    entries,
     find,
     names,
 )
 
 __all__ = [
-    "ENTRIES", "Advice", "Kind", "ZooEntry", "advice", "demo_families", "demo_family", "demo_folder", "find",
-    "names",
+    "ENTRIES", "Advice", "Kind", "ZooEntry", "advice", "demo_families", "demo_family", "demo_folder",
+    "entries", "find", "names",
 ]  # fmt: skip
 """Names to look at."""

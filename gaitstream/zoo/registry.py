@@ -1,17 +1,20 @@
-"""Models by name and kind, their checksums verified: those of the package, and those that were fetched."""
+"""Models by name and kind, verified: the package's own, other packages', and those that were fetched."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from gaitstream.errors import ConfigError
+from gaitstream.registry import Registry
 from gaitstream.zoo.catalogue import CatalogueModel, catalogue, look_up
 from gaitstream.zoo.fetched import command, find_fetched
 
@@ -27,12 +30,13 @@ class ZooEntry:
     name: str
     kind: Kind
     path: str
-    """Manifest or bundle directory, relative to `zoo/demo`."""
+    """Manifest or bundle directory: relative to `zoo/demo`, or absolute where another package brings it."""
     card: str
-    """Its model card, relative to `zoo/demo`."""
+    """Its model card, likewise."""
     summary: str
     family: str = ""
     """Of a recognizer."""
+    licence: str = "Apache-2.0"
 
 
 ENTRIES: tuple[ZooEntry, ...] = (
@@ -46,6 +50,9 @@ ENTRIES: tuple[ZooEntry, ...] = (
         "demo", "recognizer", "gaitbase", "gaitbase.md", "narrow GaitBase, synthetic walkers", "gaitbase"
     ),
 )
+
+BROUGHT: Registry[ZooEntry] = Registry("model", "gaitstream.weights", {})
+"""Models of other packages."""
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +76,24 @@ def demo_folder() -> Path:
     return Path(__file__).parent / "demo"
 
 
+def entries(kind: Kind | None = None, family: str = "") -> Iterator[ZooEntry]:
+    """Packaged models, other packages' last: all, or those of a kind, or of a family.
+
+    Raises:
+        ConfigError: one of another package cannot be loaded.
+    """
+    for one in chain(ENTRIES, map(BROUGHT.get, BROUGHT.names())):
+        if kind in (None, one.kind) and family in ("", one.family):
+            yield one
+
+
 def names(kind: Kind, family: str = "") -> list[str]:
     """Names of the packaged models of a kind, of one family where it is given."""
-    found = (one.name for one in ENTRIES if one.kind == kind and (not family or one.family == family))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(one.name for one in entries(kind, family)))
 
 
 def demo_families() -> tuple[str, ...]:
-    """The families of the packaged recognizers, which are their keys in a configuration; the demo's first."""
+    """The families of the demo's recognizers, which are their keys in a configuration; the demo's first."""
     return tuple(one.family for one in ENTRIES if one.kind == "recognizer")
 
 
@@ -89,7 +106,7 @@ def find(name: str, kind: Kind, family: str = "") -> Path:
     """The file or directory of a packaged or fetched model, its checksum verified.
 
     Args:
-        name: as in `ENTRIES` or in the catalogue.
+        name: of one of the `entries`, or in the catalogue.
         kind: what it should be.
         family: of a recognizer, where only one family will do.
 
@@ -100,18 +117,14 @@ def find(name: str, kind: Kind, family: str = "") -> Path:
         ConfigError: no such name, one that was not fetched, or a packaged file was changed.
         ZooError: a fetched file was changed.
     """
-    known = names(kind, family)
-    if name not in known:
+    entry = next((one for one in entries(kind, family) if one.name == name), None)
+    if entry is None:
         model = look_up(name)
         if model is None or model.task != kind:
-            raise ConfigError(_no_such(name, kind, family, known, model))
+            raise ConfigError(_no_such(name, kind, family, names(kind, family), model))
         return find_fetched(model)
-    _verify(demo_folder())
-    entry = next(
-        one
-        for one in ENTRIES
-        if one.kind == kind and one.name == name and (not family or one.family == family)
-    )
+    if entry in ENTRIES:
+        _verify(demo_folder())
     return demo_folder() / entry.path
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the wheel in its own environment: scripts/docker/build-wheel.sh OUT [PACKAGE...]
+# Build the wheel, and that of the weights for real people, in an environment of their own: scripts/docker/build-wheel.sh OUT [PACKAGE...]
 # $GAITSTREAM_WHEEL_KERNELS says which kernels it carries, see hatch_build.py.
 # PACKAGEs are built beside it, at the versions of constraints.txt: those that need this image's compilers.
 set -euo pipefail
@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 mkdir -p "$out"
-"$work/venv/bin/python" -m pip --quiet --disable-pip-version-check wheel --no-deps --wheel-dir "$out" .
+"$work/venv/bin/python" -m pip --quiet --disable-pip-version-check wheel --no-deps --wheel-dir "$out" . ./weights
 for package in "$@"; do
     "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check wheel --constraint constraints.txt \
         --wheel-dir "$out" "$package"

@@ -15,7 +15,7 @@ case $flavour in
 esac
 python3 -m venv "${options[@]}" "$venv"
 "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir --find-links "$wheels" \
-    --constraint constraints.txt "$wheel$extras"
+    --constraint constraints.txt "$wheel$extras" "$wheels"/gaitstream_walkers-*.whl
 "$venv/bin/gaitstream" --version
 if [ "$flavour" = gpu ]; then
     # DeepStream's Python API is a wheel inside its image.

@@ -36,8 +36,8 @@ def list_models(args: argparse.Namespace) -> int:
         table.add_column(column, no_wrap=True)
     if console.width >= WIDE:
         table.add_column("what")
-    for entry in zoo.ENTRIES:
-        cells = ("[green]✓[/]", entry.name, entry.kind, "", "Apache-2.0", "", f"packaged: {entry.summary}")
+    for entry in zoo.entries():
+        cells = ("[green]✓[/]", entry.name, entry.kind, "", entry.licence, "", f"packaged: {entry.summary}")
         table.add_row(*cells[: len(table.columns)])
     for model in catalogue():
         table.add_row(*_row(model)[: len(table.columns)])

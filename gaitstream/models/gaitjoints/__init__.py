@@ -1,0 +1,1 @@
+"""GaitJoints: module, checkpoint, graph and what the manifest says of them."""
