@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -183,7 +183,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
         sliding = _TrackletWork(Recognizer.load(bundle, runtime, precision, stride=STRIDE))
     window_ms = time_ms(sliding.window, repeats=repeats, warmup_s=SETTLING_S)
     last_ms = time_ms(sliding.last, repeats=2 * repeats, warmup_s=SETTLING_S)
-    by_batch = batch_rates(work.encode, repeats)
+    by_batch = batch_rates(work.encode, repeats, filter(work.takes, BATCHES))
     memory = peak_memory_mib()
     gflop = frame_gflop(Bundle.open(bundle))
     floor = FRAMES * gflop / rate_gflops(precision, "cuda" if "cuda" in model.engine.device else "cpu") * 1e3
@@ -225,7 +225,9 @@ def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> li
     ]
 
 
-def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figure]:
+def batch_rates(
+    encode: Callable[[int], object], repeats: int, batches: Iterable[int] = BATCHES
+) -> dict[str, Figure]:
     """Frames a second by the number of frames in a call."""
     return {
         f"batch {n}": figure(
@@ -233,7 +235,7 @@ def batch_rates(encode: Callable[[int], object], repeats: int) -> dict[str, Figu
             "frames/s",
             "higher",
         )
-        for n in BATCHES
+        for n in batches
     }
 
 
@@ -261,6 +263,11 @@ class _TrackletWork:
         if self._model.frames is None:
             return self._model.embed_windows([self._rows[:frames]])
         return self._model.frames.encode({name: rows[:frames] for name, rows in self._inputs.items()})
+
+    def takes(self, frames: int) -> bool:
+        """Whether so many frames are enough for the model."""
+        clip = self._model.manifest.clip
+        return clip is None or clip.fit(len(clip.lengthen(self._rows[:frames]))) is not None
 
     def tracklet(self) -> None:
         """All frames, to the embedding."""
