@@ -54,7 +54,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--resume", type=Path, help="gaitjoints.pt of an earlier run with as many people")
+    parser.add_argument(
+        "--resume", type=Path, help="gaitjoints.pt of an earlier run with as many people, or a bundle's"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,11 @@ def train(args: argparse.Namespace) -> None:
     held = Found([args.held]) if args.held else None
     net = Trained(GaitJoints(args.channels, args.blocks), len(crowd) + (recorded.count if recorded else 0))
     if args.resume:
-        net.load_state_dict(torch.load(args.resume, weights_only=True)["training"])
+        state = torch.load(args.resume, weights_only=True)
+        if "training" in state:
+            net.load_state_dict(state["training"])
+        else:
+            net.model.load_state_dict(state["model"])
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
