@@ -128,8 +128,8 @@ class Found:
 
 
 def moments(count: int, rng: torch.Generator) -> Tensor:
-    """Seconds of every frame around the middle, `[count, FRAMES]`: 10 to 26 a second, some missing."""
-    rate = 10 + 16 * torch.rand((count, 1), generator=rng)
+    """Seconds of every frame around the middle, `[count, FRAMES]`: 8 to 31 a second, some missing."""
+    rate = 8 + 23 * torch.rand((count, 1), generator=rng)
     missing = 0.25 * torch.rand((count, 1), generator=rng).square()
     steps = 1 + (torch.rand((count, FRAMES), generator=rng) < missing).float()
     ticks = steps.cumsum(1)
