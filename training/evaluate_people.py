@@ -1,7 +1,7 @@
 """Do embeddings hold for recorded people who were left out of training, from eight views?
 
     python training/evaluate_people.py --mocap walks.npz
-    python training/evaluate_people.py --mocap walks.npz --gait weights/gaitjoints --everybody
+    python training/evaluate_people.py --mocap walks.npz --gait walkers --everybody
     python training/evaluate_people.py --mocap walks.npz --checkpoint runs/gait/gait.pt
     python training/evaluate_people.py --mocap walks.npz --teacher runs/teacher.pt
 
@@ -179,9 +179,8 @@ def see(joints: np.ndarray, view: int, rng: np.random.Generator, keep: int = 30)
     size = size * (1 + 0.03 * rng.standard_normal() + 0.012 * rng.standard_normal(len(size)))
     centre = (low + high) / 2 + tall[:, None] * 0.012 * rng.standard_normal((len(size), 2))
     scale = size / 64
-    sight = Sight(pixels, scale, centre - scale[:, None] * (23.5, 31.5))
-    sight.points = (pixels - sight.corner[:, None]) / scale[:, None, None]
-    return sight
+    corner = centre - scale[:, None] * (23.5, 31.5)
+    return Sight((pixels - corner[:, None]) / scale[:, None, None], scale, corner)
 
 
 def draw(points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

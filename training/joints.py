@@ -16,12 +16,13 @@ from evaluate_people import coco
 from mocap import FPS, HELD_OUT, read_walks
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from walks import CROWD, FAR_SIDE, KINDS, PHASES, WalkBank
+from walks import CROWD, FAR_SIDE, KINDS, WalkBank, project
+
+from gaitstream.models.gaitgraph2.module import MIRROR
 
 FRAMES = 30
 OTHER = 0.15
 """Share of found joints that are the last pose model's."""
-MIRROR = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 LIMBS = (7, 8, 9, 10, 13, 14, 15, 16)
 """Elbows, wrists, knees, ankles: what pose models miss most."""
 
@@ -56,28 +57,18 @@ class Crowd:
     """Drawn people: one gait cycle of every walk."""
 
     def __init__(self, people: int, walks: int) -> None:
-        bank = WalkBank(CROWD, people, walks, KINDS)
-        self.joints = bank.joints[..., :17, :].contiguous()
-        self.stride, self.speed = bank.stride, bank.speed
+        self.bank = WalkBank(CROWD, people, walks, KINDS)
+        self.bank.joints = self.bank.joints[..., :17, :].contiguous()
 
     def __len__(self) -> int:
-        return len(self.joints)
+        return len(self.bank)
 
     def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Identities `[count]` and joints `[count, FRAMES, 17, 3]` in metres."""
         people = torch.randint(len(self), (count,), generator=rng)
-        walk = torch.randint(self.joints.shape[1], (count,), generator=rng)
-        speed, stride = self.speed[people, walk], self.stride[people, walk]
-        time_s = moments(count, rng)
-        walked = speed[:, None] * time_s
-        phase = ((walked / stride[:, None] + torch.rand((count, 1), generator=rng)) % 1.0) * PHASES
-        low = phase.long() % PHASES
-        share = (phase - phase.floor())[..., None, None]
-        cycles = self.joints.flatten(0, 1)
-        which = (people * self.joints.shape[1] + walk)[:, None]
-        body = torch.lerp(cycles[which, low], cycles[which, (low + 1) % PHASES], share)
-        body[..., 0] += walked[..., None]
-        return people, body
+        speed = torch.randint(self.bank.joints.shape[1], (count,), generator=rng)
+        walked = self.bank.speed[people, speed][:, None] * moments(count, rng)
+        return people, self.bank.walk(people, speed, walked, torch.rand((count, 1), generator=rng))
 
 
 class Recorded:
@@ -148,17 +139,11 @@ def film(body: Tensor, rng: torch.Generator) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=rng)
 
     azimuth, distance, height = uniform(0, 2 * np.pi), uniform(3.0, 14.0), uniform(1.0, 5.5)
-    camera = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), height], -1)
-    yaw = azimuth + np.pi + uniform(-0.45, 0.45)
-    pitch = torch.atan2(height - 0.9, distance) + uniform(-0.15, 0.15)
-    forward = torch.stack([yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), -pitch.sin()], -1)
-    right = torch.stack([yaw.sin(), -yaw.cos(), 0 * yaw], -1)
-    down = torch.linalg.cross(forward, right)
-    local = (body - camera[:, None, None]) @ torch.stack([right, down, forward], -1)[:, None]
-    xy = local[..., :2] / local[..., 2:].clamp(min=0.5)
+    aside, above = uniform(-0.45, 0.45), uniform(-0.15, 0.15)
+    x, y, _ = project(body, azimuth, distance, height, aside, above)
     roll = 0.06 * torch.randn(n, generator=rng)
     cos, sin = roll.cos()[:, None, None], roll.sin()[:, None, None]
-    xy = torch.stack([cos * xy[..., 0] - sin * xy[..., 1], sin * xy[..., 0] + cos * xy[..., 1]], -1)
+    xy = torch.stack([cos * x - sin * y, sin * x + cos * y], -1)
     tall = xy[..., 1].amax(2) - xy[..., 1].amin(2)
     return xy * (100 / tall.mean(1))[:, None, None, None]
 

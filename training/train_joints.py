@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--resume", type=Path, help="gaitjoints.pt of an earlier run with as many people, or a bundle's"
+        "--resume",
+        type=Path,
+        help="gaitjoints.pt of an earlier run with as many people, or without those",
     )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

@@ -104,6 +104,53 @@ class WalkBank:
     def __len__(self) -> int:
         return len(self.joints)
 
+    def walk(self, people: Tensor, speed: Tensor, walked: Tensor, offset: Tensor) -> Tensor:
+        """Joints of walkers who have gone so far, `[n, frames, joints, 3]`.
+
+        Args:
+            people: index of each `[n]`.
+            speed: index of their speeds `[n]`.
+            walked: metres along x of every frame `[n, frames]`.
+            offset: gait cycle at 0 m, `[n, 1]`.
+        """
+        phase = ((walked / self.stride[people, speed][:, None] + offset) % 1.0) * PHASES
+        low = phase.long() % PHASES
+        share = (phase - phase.floor())[..., None, None]
+        who, which = people[:, None], speed[:, None]
+        body = self.joints[who, which, low] * (1 - share)
+        body += self.joints[who, which, (low + 1) % PHASES] * share
+        body[..., 0] += walked[..., None]
+        return body
+
+
+def project(
+    body: Tensor, azimuth: Tensor, distance: Tensor, height: Tensor, aside: Tensor, above: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Walkers at the origin as cameras around them see them.
+
+    Args:
+        body: joints in metres `[n, frames, joints, 3]`.
+        azimuth: direction of the camera from the origin, radians `[n]`, like all that follow.
+        distance: of the camera on the floor, metres.
+        height: of the camera, metres.
+        aside: how far it looks past the walker, radians.
+        above: how far it looks below their middle, radians.
+
+    Returns:
+        x, y in focal lengths from the picture's middle, and the depth in metres, each `[n, frames, joints]`.
+    """
+    camera = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), height], -1)
+    yaw = azimuth + np.pi + aside
+    pitch = torch.atan2(height - 0.9, distance) + above
+    forward = torch.stack([yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), -pitch.sin()], -1)
+    right = torch.stack([yaw.sin(), -yaw.cos(), 0 * yaw], -1)
+    down = torch.linalg.cross(forward, right)
+    relative = body - camera[:, None, None]
+    depth = (relative * forward[:, None, None]).sum(-1).clamp(min=0.5)
+    x = (relative * right[:, None, None]).sum(-1) / depth
+    y = (relative * down[:, None, None]).sum(-1) / depth
+    return x, y, depth
+
 
 def one_cycle(person: WalkerIdentity, rng: np.random.Generator) -> WalkerIdentity:
     """A person on one walk, with or without a bag, all of whose strides are alike."""
@@ -156,31 +203,16 @@ def draw_keypoints(
 
     speed_index = torch.randint(bank.joints.shape[1], (n,), generator=rng)
     rate = bank.speed[people, speed_index]
-    stride = bank.stride[people, speed_index]
     fps = uniform(10, 25, n)
     order = torch.rand((n, window), generator=rng).argsort(1)[:, :frames].sort(1).values
     time = order / fps[:, None]
     walked = rate[:, None] * (time - window / 2 / fps[:, None])
-    phase = ((walked / stride[:, None] + torch.rand((n, 1), generator=rng)) % 1.0) * PHASES
-    low = phase.long() % PHASES
-    share = (phase - phase.floor())[..., None, None]
-    cycle = bank.joints[people, speed_index]
-    rows = torch.arange(n)[:, None]
-    body = cycle[rows, low] * (1 - share) + cycle[rows, (low + 1) % PHASES] * share
-    body = body + torch.stack([walked, 0 * walked, 0 * walked], -1)[:, :, None]
+    body = bank.walk(people, speed_index, walked, torch.rand((n, 1), generator=rng))
     if azimuth is None:
         azimuth = uniform(0, 2 * np.pi, n)
     distance, height = uniform(*noise.distance_m, n), uniform(*noise.height_m, n)
-    camera = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), height], -1)
-    yaw = azimuth + np.pi + uniform(-0.45, 0.45, n)
-    pitch = torch.atan2(height - 0.9, distance) + uniform(-0.12, 0.12, n)
-    forward = torch.stack([yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), -pitch.sin()], -1)
-    right = torch.stack([yaw.sin(), -yaw.cos(), 0 * yaw], -1)
-    down = torch.linalg.cross(forward, right)
-    relative = body - camera[:, None, None]
-    depth = (relative * forward[:, None, None]).sum(-1).clamp(min=0.5)
-    x = (relative * right[:, None, None]).sum(-1) / depth
-    y = (relative * down[:, None, None]).sum(-1) / depth
+    aside, above = uniform(-0.45, 0.45, n), uniform(-0.12, 0.12, n)
+    x, y, depth = project(body, azimuth, distance, height, aside, above)
     radius = bank.radius[people][:, None] / depth
     left, top = (x - radius).amin(-1), (y - radius).amin(-1)
     width, tall = (x + radius).amax(-1) - left, (y + radius).amax(-1) - top

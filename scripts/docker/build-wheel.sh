@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the wheel, and that of the weights for real people, in an environment of their own: scripts/docker/build-wheel.sh OUT [PACKAGE...]
+# Build the wheel, and that of weights/, in an environment of their own: scripts/docker/build-wheel.sh OUT [PACKAGE...]
 # $GAITSTREAM_WHEEL_KERNELS says which kernels it carries, see hatch_build.py.
 # PACKAGEs are built beside it, at the versions of constraints.txt: those that need this image's compilers.
 set -euo pipefail
