@@ -51,7 +51,7 @@ def _detector(figures: dict[str, Any], training: dict[str, Any]) -> str:
         ("frames", f"{tracking['frames']}"),
         *(
             (f"recall and precision in {p}", f"{found[f'recall_{p}']:.1f} %, {found[f'precision_{p}']:.1f} %")
-            for p in ("fp32", "bf16")
+            for p in ("fp32", "bf16", "int8")
         ),
     ]
     return f"""# Demo person detector
@@ -82,7 +82,7 @@ def _pose(figures: dict[str, Any], training: dict[str, Any]) -> str:
         ("joints", f"{pose['joints']}"),
         *(
             (f"median error in {p}, other walks", f"{figures['precisions'][f'median_px_{p}']:.3f}")
-            for p in ("fp32", "bf16")
+            for p in ("fp32", "bf16", "int8")
         ),
     ]
     return f"""# Demo pose model

@@ -1,8 +1,8 @@
-"""Whether the demo's detector and pose model are as good in bf16, which their manifests then allow.
+"""Whether the demo's detector and pose model are as good in bf16 and int8, which their manifests then allow.
 
     python scripts/demo_precisions.py       # a minute; writes the figures into metrics.json
 
-Needs a CPU with bf16. The same walks, in fp32 and in bf16: people found, joints, and how far the embeddings
+Needs a CPU with bf16. The same walks, in every precision: people found, joints, and how far the embeddings
 of the gait model move.
 """
 
@@ -24,7 +24,7 @@ from gaitstream.synth.render import Renderer
 from gaitstream.synth.studio import sample_camera, sample_pass
 
 DEMO = Path(__file__).resolve().parents[1] / "gaitstream" / "zoo" / "demo"
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
 PEOPLE, FRAMES, SEED = 40, 30, 70707
 
 
@@ -53,8 +53,8 @@ def joints() -> dict[str, float]:
     rng = np.random.default_rng(SEED)
     camera = sample_camera(rng)
     renderer = Renderer(camera, Scenery("tiles", "walls", 12.0, 8.0), day=9)
-    errors: list[list[np.ndarray]] = [[], []]
-    embeddings: list[list[np.ndarray]] = [[], []]
+    errors: list[list[np.ndarray]] = [[] for _ in PRECISIONS]
+    embeddings: list[list[np.ndarray]] = [[] for _ in PRECISIONS]
     for person in range(PEOPLE):
         look = sample_appearance(SEED, person, 0)
         walk = sample_pass(sample_identity(SEED, person), look, rng, FRAMES, camera)
@@ -67,10 +67,12 @@ def joints() -> dict[str, float]:
             found = keypoints(heatmaps)
             errors[number].append(np.linalg.norm(found[..., :2] - np.stack(truth), axis=-1).ravel())
             embeddings[number].append(gait.embed(heatmaps, found))
-    between = pairwise(np.stack(embeddings[0]), np.stack(embeddings[1]))
     same = np.eye(PEOPLE, dtype=bool)
-    result = {"moved": float(np.median(between[same])), "impostor": float(np.median(between[~same]))}
-    for precision, found in zip(PRECISIONS, errors, strict=True):
+    result = {}
+    for precision, found, rows in zip(PRECISIONS, errors, embeddings, strict=True):
+        between = pairwise(np.stack(embeddings[0]), np.stack(rows))
+        result[f"moved_{precision}"] = float(np.median(between[same]))
+        result[f"impostor_{precision}"] = float(np.median(between[~same]))
         error = np.concatenate(found)
         result[f"median_px_{precision}"] = float(np.median(error))
         result[f"pck_2px_{precision}"] = 100 * float(np.mean(error < 2))

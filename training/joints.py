@@ -25,6 +25,7 @@ OTHER = 0.15
 """Share of found joints that are the last pose model's."""
 LIMBS = (7, 8, 9, 10, 13, 14, 15, 16)
 """Elbows, wrists, knees, ankles: what pose models miss most."""
+HIPS = (11, 12)
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Errors:
     """Of each joint, from frame to frame."""
     shared: float = 0.6
     """Through a sequence, one way at the head and the other at the feet, as of a body seen from one side."""
+    repeats: float = 1.5
+    """Of each joint, the same wherever the body is in the same position: again at every stride."""
     astray: float = 0.03
     """Share of joints found elsewhere."""
     merged: float = 0.08
@@ -138,6 +141,7 @@ def film(body: Tensor, rng: torch.Generator) -> Tensor:
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=rng)
 
+    body = bend(body, rng)
     azimuth, distance, height = uniform(0, 2 * np.pi), uniform(3.0, 14.0), uniform(1.0, 5.5)
     aside, above = uniform(-0.45, 0.45), uniform(-0.15, 0.15)
     x, y, _ = project(body, azimuth, distance, height, aside, above)
@@ -146,6 +150,42 @@ def film(body: Tensor, rng: torch.Generator) -> Tensor:
     xy = torch.stack([cos * x - sin * y, sin * x + cos * y], -1)
     tall = xy[..., 1].amax(2) - xy[..., 1].amin(2)
     return xy * (100 / tall.mean(1))[:, None, None, None]
+
+
+def bend(body: Tensor, rng: torch.Generator) -> Tensor:
+    """Half of the walkers `[n, frames, joints, 3]`, who head along x, on an arc to the left or the right."""
+    n = len(body)
+    turn = 0.12 * torch.randn(n, generator=rng) * (torch.rand(n, generator=rng) < 0.5)
+    along = body[:, :, list(HIPS), 0].mean(2)
+    angle = turn[:, None] * along
+    # sinc: straight on where the arc is flat.
+    half = along * torch.sinc(angle / 2 / np.pi)
+    cos, sin = angle.cos()[..., None], angle.sin()[..., None]
+    x, y = body[..., 0] - along[..., None], body[..., 1]
+    return torch.stack(
+        [
+            cos * x - sin * y + (half * (angle / 2).cos())[..., None],
+            sin * x + cos * y + (half * (angle / 2).sin())[..., None],
+            body[..., 2],
+        ],
+        -1,
+    )
+
+
+def repeated(xy: Tensor, rng: torch.Generator) -> Tensor:
+    """Errors that depend on the body's position, in another way for every sequence: `[n, frames, 17, 2]`.
+
+    A pose model that takes a far knee for a near one, or draws a bent elbow in, does so at every stride.
+    Variance around one: random waves over the space of positions.
+    """
+    n, frames = xy.shape[:2]
+    position = (xy - xy[:, :, list(HIPS)].mean(2, keepdim=True)).flatten(2) / 10
+    position = position - position.mean(1, keepdim=True)
+    waves = 12
+    directions = torch.randn((n, position.shape[2], waves), generator=rng) / position.shape[2] ** 0.5
+    phases = 2 * np.pi * torch.rand((n, 1, waves), generator=rng)
+    sizes = torch.randn((n, waves, position.shape[2]), generator=rng) * (2 / waves) ** 0.5
+    return ((2 * position @ directions + phases).sin() @ sizes).view(n, frames, 17, 2)
 
 
 def disturb(xy: Tensor, rng: torch.Generator, errors: Errors) -> Tensor:
@@ -175,6 +215,7 @@ def disturb(xy: Tensor, rng: torch.Generator, errors: Errors) -> Tensor:
     moved = errors.stays * normal(n, 1, 17, 2) + errors.drifts * 1.2 * drift.unflatten(2, (17, 2))
     moved = moved + errors.jumps * normal(n, frames, 17, 2)
     moved = moved + errors.shared * normal(n, 1, 1, 2) * torch.linspace(-1, 1, 17)[:, None]
+    moved = moved + errors.repeats * repeated(xy, rng)
     rate = torch.full((17,), 0.3)
     rate[list(LIMBS)] = 1.0
     astray = share(n, frames, 17) < errors.astray * amount[..., 0] * rate

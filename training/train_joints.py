@@ -73,6 +73,11 @@ def train(args: argparse.Namespace) -> None:
     recorded = Recorded(args.mocap) if args.mocap else None
     found = Found(args.found) if args.found else None
     held = Found([args.held]) if args.held else None
+    if found and int(found.people.max()) >= args.people:
+        raise SystemExit(
+            f"--people {args.people}: --found shows person {int(found.people.max())}; take at least "
+            f"{int(found.people.max()) + 1}, of whom those are"
+        )
     net = Trained(GaitJoints(args.channels, args.blocks), len(crowd) + (recorded.count if recorded else 0))
     if args.resume:
         state = torch.load(args.resume, weights_only=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import shlex
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
@@ -22,6 +25,8 @@ from gaitstream.models.resolve import find_bundle, resolve
 from gaitstream.models.spec import FAMILIES, find_family
 
 PARSER_FILE = "libgaitstream_parser.so"
+PRECISIONS: tuple[Literal["fp16", "fp32"], ...] = ("fp16", "fp32")
+"""Of graphs for nvinfer, the better one first."""
 
 
 def make_plan(config: Config) -> Plan:
@@ -47,27 +52,68 @@ def parser_library() -> Path:
 def _encoder(name: str, model: str, config: Config) -> EncoderPlan:
     bundle = find_bundle(model, family=config.models.family(name))
     manifest = bundle.manifest
-    precision = _precision(bundle, name, config)
     # Not a wheel's own: it may be for another TensorRT than DeepStream's.
     compiled = (plugin_library.native_folder() / plugin_library.FILE).is_file()
-    plugins = compiled and manifest.graphs[precision].deepstream_plugin is not None
-    graph = bundle.graph("deepstream_plugin" if plugins else "deepstream", precision)
+    found = _stored(bundle, compiled=compiled) or _joined(bundle, name, config, compiled=compiled)
     crop = _crop(bundle)
     return EncoderPlan(
         name,
-        graph,
+        found.graph,
         crop.height,
         crop.width,
         batch=config.runtime.batch,
         shape=kept_shape(manifest),
-        half=precision == "fp16",
-        digest=file_sha256(graph)[:12],
+        half=found.precision == "fp16",
+        digest=file_sha256(found.graph)[:12],
         model=manifest.model,
         rule=crop.rule,
         has_joints=manifest.needs_pose,
         waits=manifest.keeps == "inputs",
-        plugins=plugins,
+        plugins=found.plugins,
     )
+
+
+class _Graph(NamedTuple):
+    """A graph for nvinfer, the precision of its bundle's graphs, and whether it needs our plugins."""
+
+    graph: Path
+    precision: Literal["fp16", "fp32"]
+    plugins: bool
+
+
+def _stored(bundle: Bundle, *, compiled: bool) -> _Graph | None:
+    """The one that a bundle holds. Half where there is: it was proved. Some small models have fp32 alone."""
+    for precision in PRECISIONS:
+        if bundle.holds("deepstream", precision):
+            plugins = compiled and bundle.holds("deepstream_plugin", precision)
+            graph = bundle.graph("deepstream_plugin" if plugins else "deepstream", precision)
+            return _Graph(graph, precision, plugins)
+    return None
+
+
+def _joined(bundle: Bundle, name: str, config: Config, *, compiled: bool) -> _Graph:
+    """One made of the bundle's graphs and the configured pose model, kept among the engines."""
+    pose = config.models.pose.model if config.models.pose else "demo"
+    precision = next(one for one in PRECISIONS if one in bundle.manifest.graphs)
+    model = None
+    with contextlib.suppress(BundleError):  # it lacks a graph for it
+        if bundle.manifest.model in FAMILIES.names():
+            family = find_family(bundle.manifest.model)
+            model = family.join(bundle, resolve(pose, "pose"), half=precision == "fp16", operator=compiled)
+    if model is None:
+        raise BundleError(
+            f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and give the new "
+            f"bundle as the recognizer {name}:\n  {export_command(bundle, pose)}"
+        )
+    data = model.SerializeToString()
+    folder = default_root() / "deepstream" / "graphs"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{bundle.manifest.model}-{hashlib.sha256(data).hexdigest()[:12]}.onnx"
+    if not path.is_file():
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(data)
+        part.replace(path)
+    return _Graph(path, precision, compiled)
 
 
 def _crop(bundle: Bundle) -> CropContract:
@@ -82,19 +128,6 @@ def _crop(bundle: Bundle) -> CropContract:
     raise BundleError(
         f"{bundle.root} does not say what its graph for DeepStream is given: its manifest has no `nvinfer`; "
         "export it again with --target deepstream"
-    )
-
-
-def _precision(bundle: Bundle, name: str, config: Config) -> Literal["fp16", "fp32"]:
-    """Half where the bundle holds it: it was proved at export. Some small models are in fp32 alone."""
-    stored = bundle.manifest.graphs
-    for precision in ("fp16", "fp32"):
-        if precision in stored and stored[precision].deepstream is not None:
-            return precision
-    pose = config.models.pose.model if config.models.pose else "demo"
-    raise BundleError(
-        f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and give the new bundle "
-        f"as the recognizer {name}:\n  {export_command(bundle, pose)}"
     )
 
 

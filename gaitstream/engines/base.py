@@ -143,6 +143,8 @@ class Probe:
     """Whether the device is a GPU."""
     precisions: tuple[str, ...]
     """What the device computes natively."""
+    has_tiles: bool = False
+    """Whether it is a CPU that multiplies matrices in tiles (AMX)."""
 
 
 class Pending(Protocol):

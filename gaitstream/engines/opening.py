@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     import openvino as ov
 
 log = logging.getLogger(__name__)
+
+NARROW = 200
+"""Mean width of layers below which tiles (AMX) are no faster in int8 than in bf16: the demo's pose model, of
+92, takes 1.09 times as long, GaitHeat at its published size, of 363, 0.73 times (docs/performance.md)."""
 
 
 def open_engine(
@@ -120,13 +125,15 @@ def build_engine(
 def settle_precision(graph: Path, precision: str, probe: Probe, proven: Collection[str] = ()) -> str:
     """What `auto` means for one file: the type of its weights, or a proven lower one the device computes.
 
-    bf16 needs no graph of its own; a graph in half or in int8 is another file.
+    bf16 needs no graph of its own; a graph in half or in int8 is another file. int8 is the faster one, but
+    for narrow layers on a CPU that multiplies tiles.
     """
     if precision != "auto":
         return precision
     typed = graph_precision(graph)
     if typed == "fp32" and not probe.accelerator:
-        for lower in ("int8", "bf16"):
+        may_be_slower = probe.has_tiles and "int8" in proven and mean_width(graph) < NARROW
+        for lower in ("bf16", "int8") if may_be_slower else ("int8", "bf16"):
             if lower in proven and lower in probe.precisions:
                 return lower
     return typed if typed in probe.precisions else "fp32"
@@ -146,6 +153,19 @@ def graph_precision(graph: Path) -> str:
         node.get_output_element_type(0).to_string() for node in nodes if node.get_type_name() == "Constant"
     )
     return "fp16" if kinds["f16"] > kinds["f32"] else "fp32"
+
+
+def mean_width(graph: Path) -> float:
+    """Input channels of a graph's convolutions and matrix products, averaged over their weights."""
+    weights = widths = 0
+    for node in _read(graph).get_ops():
+        kind = node.get_type_name()
+        if kind not in ("Convolution", "MatMul") or not node.input(1).get_partial_shape().is_static:
+            continue
+        shape = list(node.input(1).get_shape())
+        weights += prod(shape)
+        widths += prod(shape) * (shape[1] if kind == "Convolution" else min(shape[-2:]))
+    return widths / max(weights, 1)
 
 
 def graph_shapes(graph: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.engines.base import BuildRequest, Built, Engine, Probe, Progress, no_progress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CPU_FLAGS = Path("/proc/cpuinfo")
 EMULATED = frozenset({"fp8"})
 """Computed by rounding and multiplying in fp32, on any CPU: for comparison, never taken unasked."""
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -50,6 +52,7 @@ class OpenVino:
             description=f"{name}, {os.cpu_count()} CPUs",
             accelerator=False,
             precisions=native_precisions(core),
+            has_tiles=_has_tiles(),
         )
 
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
@@ -81,6 +84,14 @@ def native_precisions(core: ov.Core) -> tuple[str, ...]:
     """What the CPU computes natively; OpenVINO takes any hint and silently runs it in something else."""
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(name for name, word in CAPABILITIES.items() if word in capabilities)
+
+
+def _has_tiles() -> bool:
+    """Whether the CPU has AMX."""
+    try:
+        return " amx_tile " in CPU_FLAGS.read_text(encoding="utf-8")
+    except OSError:
+        return False
 
 
 def _core() -> ov.Core:

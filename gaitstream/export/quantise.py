@@ -204,7 +204,10 @@ def _constant(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -
 def _mode(nncf: Any, precision: EightBits) -> dict[str, Any]:
     if precision == "fp8":
         return {"mode": nncf.QuantizationMode.FP8_E4M3}
-    return {"preset": nncf.QuantizationPreset.PERFORMANCE}  # symmetric activations
+    # NNCF's fast bias correction adds noise wherever it was measured: docs/performance.md.
+    uncorrected = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
+    # Symmetric activations.
+    return {"preset": nncf.QuantizationPreset.PERFORMANCE, "advanced_parameters": uncorrected}
 
 
 def _make_signed(graph: onnx.GraphProto) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import importlib.util
 import logging
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gaitstream.models
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.registry import Registry
 
 if TYPE_CHECKING:
-    # Both import NumPy, which no help text should wait for.
+    # All import NumPy, which no help text should wait for.
+    import onnx
+
+    from gaitstream.models.bundle import Bundle
     from gaitstream.models.manifest import Manifest
     from gaitstream.models.trained import TrainedModel
 
@@ -81,6 +85,8 @@ class ModelFamily:
             after the seed. The first is the usual one.
         restate: the family's own flags that a bundle was exported with, by their names, as far as its
             manifest tells: with them an export makes the same model again.
+        joiner: `module:function`; the function takes what `join` takes and returns what it returns, without
+            PyTorch. Empty: only an export writes graphs for nvinfer.
         gflop: of the published size's frame graph, per person and frame, for plans; 0 where it is not known.
     """
 
@@ -93,6 +99,7 @@ class ModelFamily:
     randomizer: str = ""
     variants: tuple[str, ...] = ()
     restate: Callable[[Manifest], dict[str, str]] = lambda _manifest: {}
+    joiner: str = ""
     gflop: float = 0.0
 
     def load(self, checkpoint: str | Path, **options: Any) -> TrainedModel:
@@ -126,6 +133,27 @@ class ModelFamily:
             raise ConfigError(f"{self.title} has no variant {variant!r}: there is {known}")
         named = (variant or self.variants[0],) if self.variants else ()
         found: TrainedModel = _imported(self.randomizer)(seed, *named)
+        return found
+
+    def join(self, bundle: Bundle, pose: Path, *, half: bool, operator: bool) -> onnx.ModelProto | None:
+        """The graph for nvinfer out of a bundle's own graphs and a pose model; None where that cannot be.
+
+        Args:
+            bundle: of this family.
+            pose: an ONNX file or its manifest.
+            half: of the bundle's graphs in half precision.
+            operator: with the operator of our TensorRT plugin.
+
+        Raises:
+            BundleError: the bundle lacks a graph for it.
+            ExportError: the model needs what DeepStream does not give.
+            MissingExtraError: onnx is not installed.
+        """
+        if not self.joiner:
+            return None
+        if importlib.util.find_spec("onnx") is None:
+            raise MissingExtraError("onnx", "cuda", "Joining a pose model and a recognizer for DeepStream")
+        found: onnx.ModelProto = _imported(self.joiner)(bundle, pose, half=half, operator=operator)
         return found
 
     def settle(self, **given: Any) -> Any:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import configparser
 import itertools
 import json
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -24,11 +28,15 @@ from gaitstream.deepstream.graph import build_graph, room_for_cameras
 from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
 from gaitstream.deepstream.render import render
+from gaitstream.engines import open_engine
 from gaitstream.errors import ConfigError
 from gaitstream.events import IdentityFinal, Journal, TrackEnded, encode
 from gaitstream.models.bundle import Bundle, write_manifest
 from gaitstream.models.gaitheat.spec import parse_groups
+from gaitstream.models.graphs.walkers import draw_crop
 from gaitstream.models.manifest import Graphs
+from gaitstream.models.pose import PoseModel, keypoints
+from gaitstream.models.recognizer import Recognizer
 from gaitstream.zoo import find
 from tests.pipeline.tiny import GROUPS, tiny_bundle
 
@@ -162,21 +170,42 @@ def test_our_plugin_is_used_where_its_library_is(
     assert encoder.onnx.name == ("deepstream_plugin.onnx" if compiled else "deepstream.onnx")
 
 
-def test_the_demo_renders_when_it_has_the_graph(tmp_path: Path, capsys: Any) -> None:
-    graphs = Bundle.open(find("demo", "recognizer")).manifest.graphs
-    complete = any(one.deepstream is not None for one in graphs.values())
-    code = main(
-        [
-            "deepstream",
-            "render",
-            "--cameras",
-            str(write_cams(tmp_path, "demo")),
-            "--out",
-            str(tmp_path / "out"),
-        ]
+def test_the_demo_is_joined_with_its_pose_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One graph from crops to features and joints, kept once, that computes what the parts of it do."""
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
+    file = write_cams(tmp_path, "demo")
+    assert main(["deepstream", "render", "--cameras", str(file), "--out", str(tmp_path / "out")]) == 0
+    [encoder] = make_plan(load_config(file)).encoders
+    assert [encoder.onnx] == list((tmp_path / "cache").rglob("gaitheat-*.onnx"))
+    assert (encoder.half, encoder.plugins, encoder.has_joints) == (False, False, True)
+    crops = np.stack([draw_crop(person, 0.3, 0.75, np.random.default_rng(person)) for person in range(3)])
+    crops = np.stack([cv2.resize(crop.transpose(1, 2, 0), (192, 256)).transpose(2, 0, 1) for crop in crops])
+    with open_engine(encoder.onnx, "openvino", "fp32") as engine:
+        found = engine.infer({"crops": crops.astype(np.float32)})
+    pose = PoseModel.load("demo", "openvino", "fp32")
+    heatmaps = pose.heatmaps(crops)
+    pose.close()
+    points = keypoints(heatmaps)
+    np.testing.assert_allclose(found["gaitheat_keypoints"], points, atol=1e-4)
+    recognizer = Recognizer.load(find("demo", "recognizer"), runtime="openvino", precision="fp32")
+    features = recognizer.encode(heatmaps, points)
+    error = np.linalg.norm(found["gaitheat_feature"].astype(np.float32) - features) / np.linalg.norm(features)
+    assert error < 1e-3
+
+
+def test_joining_needs_no_pytorch(tmp_path: Path) -> None:
+    """A machine with DeepStream has none."""
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from gaitstream.config.reading import load_config\n"
+        "from gaitstream.deepstream.models import make_plan\n"
+        f"print(make_plan(load_config({str(write_cams(tmp_path, 'demo'))!r})).encoders[0].onnx)"
     )
-    assert code == (0 if complete else 1)
-    assert complete or "gaitstream export gaitheat --checkpoint gait.pt" in capsys.readouterr().err
+    cache = {**os.environ, "GAITSTREAM_CACHE": str(tmp_path / "cache")}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=cache, check=True
+    )
+    assert Path(ran.stdout.strip()).is_file()
 
 
 def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.engines import Batch, Pixels, open_engine
 from gaitstream.engines.base import Probe
 from gaitstream.engines.cache import EngineCache
-from gaitstream.engines.opening import settle_precision
+from gaitstream.engines.opening import mean_width, settle_precision
 from gaitstream.errors import EngineError, MissingExtraError
 from tests.engines.small_graphs import small_graph, small_reference
 
@@ -236,3 +238,20 @@ def test_auto_takes_bf16_only_where_it_is_proven_and_native(graph: Path) -> None
     assert settle_precision(graph, "auto", able, ("bf16",)) == "bf16"
     assert settle_precision(graph, "auto", unable, ("bf16",)) == "fp32"
     assert settle_precision(graph, "fp32", able, ("bf16",)) == "fp32"
+
+
+@pytest.mark.parametrize(("channels", "with_tiles"), [(64, "bf16"), (256, "int8")])
+def test_int8_is_taken_where_it_is_faster(channels: int, with_tiles: str, tmp_path: Path) -> None:
+    weights = numpy_helper.from_array(np.ones((8, channels, 1, 1), np.float32), "w")
+    sizes = {"x": ["n", channels, 4, 4], "y": ["n", 8, 4, 4]}
+    floats = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes[name]) for name in sizes}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    path = tmp_path / "wide.onnx"
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [floats["x"]], [floats["y"]], [weights])), path)
+    assert mean_width(path) == channels
+    plain = Probe("1.0", "cpu", "a CPU", accelerator=False, precisions=("fp32", "bf16", "int8"))
+    tiles = replace(plain, has_tiles=True)
+    proven = ("bf16", "int8")
+    assert settle_precision(path, "auto", plain, proven) == "int8"
+    assert settle_precision(path, "auto", tiles, proven) == with_tiles
+    assert settle_precision(path, "auto", tiles, ("int8",)) == "int8"

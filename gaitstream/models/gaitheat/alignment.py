@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from gaitstream.errors import ConfigError
-from gaitstream.models.gaitheat.module import HEATMAP
+from gaitstream.models.gaitheat.spec import HEATMAP
 from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
 
 HEIGHT, WIDTH = HEATMAP

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from gaitstream.models.gaitheat.module import HEATMAP, GaitHeat
+from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.gaitheat.spec import HEATMAP
 from gaitstream.models.graphs import fold
 from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs
 from gaitstream.models.graphs.layers import block, project_rows, stem

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows, temporal_max
 from gaitstream.models.graphs.resnet import SetBlock, Stem, stage
 
-HEATMAP = (64, 48)
 Channels = tuple[int, int, int, int]
 Depths = tuple[int, int, int]
 

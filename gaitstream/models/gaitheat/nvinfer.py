@@ -11,8 +11,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from gaitstream.kernels.onnx_op import DOMAIN, OPERATOR
-from gaitstream.models.gaitheat.module import HEATMAP
+from gaitstream.engines.base import Precision
+from gaitstream.errors import BundleError, ExportError
+from gaitstream.kernels.contract import AlignmentOptions
+from gaitstream.kernels.onnx_op import DOMAIN, OPERATOR, write_operator
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.gaitheat.spec import HEATMAP
 from gaitstream.models.graphs.halve import halve
 from gaitstream.models.graphs.splice import chain, half_output, modern, rename_input, sealed
 from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
@@ -69,6 +73,35 @@ def write(
     known.CopyFrom(parts)
     known.name = PARTS
     return sealed(half_output(merged, "frame/features", FEATURE), [known])
+
+
+def join(bundle: Bundle, pose: Path, *, half: bool, operator: bool) -> onnx.ModelProto:
+    """`write` of a bundle's own graphs; see `ModelFamily.join`."""
+    contract = bundle.manifest.alignment
+    if contract is None:
+        raise BundleError(f"{bundle.root} does not say how heatmaps are aligned: export it again")
+    check_normalization(contract.normalization)
+    precision: Precision = "fp16" if half else "fp32"
+    if operator:
+        aligning = AlignmentOptions(contract.groups, contract.gamma_deg, contract.small_angle)
+        align = write_operator(aligning, channels=JOINTS)
+    else:
+        align = onnx.load(bundle.graph("align", precision))
+    network, about = read_pose(pose)
+    return write(network, about, align, onnx.load(bundle.graph("frame", precision)), half=half)
+
+
+def check_normalization(normalization: str) -> None:
+    """See that heatmaps are normalised frame by frame.
+
+    Raises:
+        ExportError: they are normalised over a whole tracklet.
+    """
+    if normalization != "fixed":
+        raise ExportError(
+            f"normalization {normalization!r} needs the whole tracklet, which DeepStream never sees: export "
+            "with --normalization fixed"
+        )
 
 
 def operator_inputs(graph: Path) -> list[str]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows
 
-from gaitstream.models.gaitheat.module import HEATMAP, merge_parts
+from gaitstream.models.gaitheat.module import merge_parts
+from gaitstream.models.gaitheat.spec import HEATMAP
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 KEYS = re.compile(r"^Backbone\d(_fusion)?\.|^FCs_fusion\.")
 JOINTS = 17
+HEATMAP = (64, 48)
+"""Rows and columns."""
 Groups = tuple[tuple[int, ...], ...]
 UPPER_LOWER: Groups = (tuple(range(11)), tuple(range(11, 17)))
 """Joints of the upper body (nose to wrists) and of the lower (hips to ankles), COCO order."""
@@ -136,6 +138,7 @@ FAMILY = ModelFamily(
     loader="gaitstream.models.gaitheat.checkpoint:load",
     options=GaitHeatOptions,
     restate=restate,
+    joiner="gaitstream.models.gaitheat.nvinfer:join",
     gflop=9.83,
     randomizer="gaitstream.models.gaitheat.trained:make_random",
 )

@@ -16,8 +16,8 @@ from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.models.bundle import Role
 from gaitstream.models.gaitheat import cases, graphs, nvinfer
 from gaitstream.models.gaitheat.alignment import write_align
-from gaitstream.models.gaitheat.module import HEATMAP, GaitHeat
-from gaitstream.models.gaitheat.spec import FAMILY, GaitHeatOptions
+from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.gaitheat.spec import FAMILY, HEATMAP, GaitHeatOptions
 from gaitstream.models.graphs.walkers import draw_crop
 from gaitstream.models.graphs.weights import seed_module
 from gaitstream.models.manifest import (
@@ -103,11 +103,7 @@ class TrainedGaitHeat(TrainedModel):
         Raises:
             ExportError: there is no pose model, or heatmaps are normalised over a whole tracklet.
         """
-        if self.options.normalization != "fixed":
-            raise ExportError(
-                f"normalization {self.options.normalization!r} needs the whole tracklet, which DeepStream "
-                "never sees: export with --normalization fixed"
-            )
+        nvinfer.check_normalization(self.options.normalization)
         pose, contract = nvinfer.read_pose(self._pose())
         return nvinfer.write(pose, contract, graphs["align"], graphs["frame"], half=half)
 
