@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Floats
 from gaitstream.kernels import cpu
-from gaitstream.kernels.cropping import crop, picture, pose_windows
+from gaitstream.kernels.cropping import crop, pad_windows, picture, pose_windows
 
 PADDING = 1.25
 """A person's box grows by this before it is cut out by the rule `around`."""
@@ -46,6 +46,18 @@ def crop_padded(image: Bytes, boxes: Floats, height: int, width: int) -> tuple[B
 
     Returns:
         Crops RGB uint8 `[n, 3, height, width]`, ratios float32 `[n]`.
+    """
+    if not can_compile():
+        return crop_resized(image, boxes, height, width)
+    rows, columns = image.shape[:2]
+    windows, ratios = pad_windows(boxes, width=columns, height=rows, crop=(height, width))
+    return crop([picture(_packed(image))], windows, (height, width)), ratios
+
+
+def crop_resized(image: Bytes, boxes: Floats, height: int, width: int) -> tuple[Bytes, Floats]:
+    """The rule `pad_to_aspect` with OpenCV, for machines without a compiler; a quarter as fast.
+
+    As `crop_padded`, to a level of the 255.
     """
     import cv2
 
@@ -118,8 +130,7 @@ def crop_compiled(
     Raises:
         KernelError: nothing compiles here.
     """
-    # The kernel reads pixels side by side; a mirrored picture, say, is copied first.
-    sources = [image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image) for image, _ in frames]
+    sources = [_packed(image) for image, _ in frames]
     frame = np.repeat(np.arange(len(frames)), [len(boxes) for _, boxes in frames])
     height, width = np.array([source.shape[:2] for source in sources])[frame].T
     boxes = np.concatenate([boxes for _, boxes in frames])
@@ -160,6 +171,11 @@ def crop_windows(boxes: Floats, size: Size) -> NDArray[np.float64]:
 def can_compile() -> bool:
     """Whether native code works here; the first call compiles it."""
     return cpu.available()
+
+
+def _packed(image: Bytes) -> Bytes:
+    """The kernel reads pixels side by side; a mirrored picture, say, is copied first."""
+    return image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
 
 
 def _to_planes(image: NDArray[Any], planes: Bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import BundleError, EngineError
 from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.bundle import Bundle
-from gaitstream.models.crops import crop_padded
+from gaitstream.models.crops import crop_padded, crop_resized
 from gaitstream.models.recognizer import Recognizer
 
 
@@ -233,6 +233,11 @@ def marked(height: int, width: int) -> np.ndarray:
     return image
 
 
+Cut = Callable[[np.ndarray, np.ndarray, int, int], tuple[np.ndarray, np.ndarray]]
+both_ways = pytest.mark.parametrize("cut", [crop_padded, crop_resized])
+
+
+@both_ways
 @pytest.mark.parametrize(
     ("width", "first", "count"),
     [
@@ -241,8 +246,8 @@ def marked(height: int, width: int) -> np.ndarray:
         (128, 0, 128),
     ],
 )
-def test_narrow_boxes_are_centred_in_black(width: int, first: int, count: int) -> None:
-    crops, ratios = crop_padded(marked(300, 400), np.array([[10, 20, 10 + width, 276]], np.float32), 256, 128)
+def test_narrow_boxes_are_centred_in_black(width: int, first: int, count: int, cut: Cut) -> None:
+    crops, ratios = cut(marked(300, 400), np.array([[10, 20, 10 + width, 276]], np.float32), 256, 128)
     red = crops[0, 0].max(axis=0)
     assert np.flatnonzero(red).tolist() == list(range(first, first + count))
     assert ratios[0] == np.float32(width / 256)
@@ -251,24 +256,27 @@ def test_narrow_boxes_are_centred_in_black(width: int, first: int, count: int) -
     assert crops[0, 1, :, first].tolist() == [(20 + row) % 251 for row in range(256)]
 
 
-def test_wide_boxes_lose_one_column_more_on_the_left_when_odd() -> None:
+@both_ways
+def test_wide_boxes_lose_one_column_more_on_the_left_when_odd(cut: Cut) -> None:
     """161 columns over 128: the published floor rule starts at 17, not 16."""
-    crops, ratios = crop_padded(marked(300, 400), np.array([[0, 0, 161, 256]], np.float32), 256, 128)
+    crops, ratios = cut(marked(300, 400), np.array([[0, 0, 161, 256]], np.float32), 256, 128)
     assert crops[0, 2, 0, 0] == 17
     assert ratios[0] == np.float32(161 / 256)
 
 
-def test_width_is_truncated_as_in_the_published_preparation() -> None:
-    crops, _ = crop_padded(marked(600, 400), np.array([[0, 0, 101, 500]], np.float32), 256, 128)
+@both_ways
+def test_width_is_truncated_as_in_the_published_preparation(cut: Cut) -> None:
+    crops, _ = cut(marked(600, 400), np.array([[0, 0, 101, 500]], np.float32), 256, 128)
     assert np.count_nonzero(crops[0, 0].max(axis=0)) == int(101 * 256 / 500)
 
 
-def test_boxes_are_rounded_and_cut_at_the_edges() -> None:
+@both_ways
+def test_boxes_are_rounded_and_cut_at_the_edges(cut: Cut) -> None:
     image = marked(100, 100)
     boxes = np.array(
         [[9.6, 10.4, 40.4, 90.6], [10, 10, 40, 91], [-20, -5, 30, 120], [0, 0, 30, 100]], np.float32
     )
-    crops, ratios = crop_padded(image, boxes, 256, 128)
+    crops, ratios = cut(image, boxes, 256, 128)
     np.testing.assert_array_equal(crops[0], crops[1])
     np.testing.assert_array_equal(crops[2], crops[3])
     assert ratios[2] == np.float32(0.3)
