@@ -243,7 +243,7 @@ def test_auto_takes_bf16_only_where_it_is_proven_and_native(graph: Path) -> None
 @pytest.mark.parametrize(("channels", "with_tiles"), [(64, "bf16"), (256, "int8")])
 def test_int8_is_taken_where_it_is_faster(channels: int, with_tiles: str, tmp_path: Path) -> None:
     weights = numpy_helper.from_array(np.ones((8, channels, 1, 1), np.float32), "w")
-    sizes = {"x": ["n", channels, 4, 4], "y": ["n", 8, 4, 4]}
+    sizes: dict[str, list[str | int | None]] = {"x": ["n", channels, 4, 4], "y": ["n", 8, 4, 4]}
     floats = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes[name]) for name in sizes}
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
     path = tmp_path / "wide.onnx"
