@@ -201,7 +201,12 @@ def measure_beside(name: str, cache: Path | None, people: int) -> dict[str, Any]
     advice[name]["weight"] = min(shares, key=eers.__getitem__)
     together = recommend(crowd, fused(known, advice), f"{zoo.advice().fingerprint}+{model.fingerprint}")
     scores = {**{one: score(passes, both[one]) for one in both}, "fused": score(passes, fused(both, advice))}
-    return {**scores, "advice": {name: advice[name], "fused": together}}
+    return {**scores, "advice": packaged_advice({model.manifest.model: advice[name]}, together)}
+
+
+def packaged_advice(own: dict[str, dict[str, Any]], fused_with_demo: dict[str, Any]) -> dict[str, Any]:
+    """Advice for one model, and for it fused with the demo's, in the form that `zoo.advice` reads."""
+    return {**own, "+".join(sorted([zoo.demo_family(), *own])): fused_with_demo}
 
 
 def main() -> None:
@@ -213,10 +218,14 @@ def main() -> None:
     parser.add_argument("--no-tracking", action="store_true")
     parser.add_argument("--tracking", action="store_true", help="measure the tracks of crowds only")
     parser.add_argument("--beside", help="a model on joints, by zoo name or bundle; nothing is written")
+    parser.add_argument("--advice", type=Path, help="file that the advice of --beside is written to")
     parser.add_argument("--cache", type=Path, help="folder in which the crowds of --beside are kept")
     args = parser.parse_args()
     if args.beside:
-        print(json.dumps(measure_beside(args.beside, args.cache, args.people), indent=2))
+        found = measure_beside(args.beside, args.cache, args.people)
+        print(json.dumps(found, indent=2))
+        if args.advice:
+            args.advice.write_text(json.dumps(found["advice"], indent=2) + "\n")
         return
     if args.tracking:
         note(args.demo, {"tracking": measure_tracking(args.demo)})

@@ -53,7 +53,8 @@ def _add_demo(commands: Commands) -> None:
         "--gait",
         nargs="*",
         metavar="FAMILY",
-        help="which packaged gait models: gaitheat (default), gaitbase; several are fused. Alone: both",
+        help="which packaged gait models: gaitheat (default), gaitbase, and gaitjoints where 'walkers' are "
+        "installed; several are fused. Alone: the first two",
     )
     demo.add_argument("--view", action="store_true", help="live pictures as a page on this machine")
     demo.add_argument("--console", action="store_true", help="end with the console open on the demo's world")

@@ -9,10 +9,10 @@ from gaitstream.models.manifest import InputKind
 from gaitstream.models.resolve import find_bundle
 from gaitstream.synth import sample_identity
 from gaitstream.synth.address import Address
-from gaitstream.zoo import advice, demo_family
+from gaitstream.zoo import advice, advised, demo_family
 
 DEMO = "demo"
-"""Name of all packaged models."""
+"""Name of all models of the package."""
 ENROLMENT_DAY = 1
 """On the day of the enrolment everybody wears other clothes and walks other routes than in the live run."""
 SITE, EVIDENCE = "cams.yaml", "evidence"
@@ -55,10 +55,11 @@ class DemoPlan:
     def models(self) -> dict[str, Any]:
         """The section `models` of the demo's configuration."""
         found: dict[str, Any] = {}
-        for family in self.gait:
-            advised = advice(family)
-            found[family] = {"model": DEMO, "threshold": advised.threshold, "weight": advised.weight}
-        needs = [find_bundle(DEMO, family=family).manifest.needs for family in self.gait]
+        names = {family: advised()[family].name for family in self.gait}
+        for family, name in names.items():
+            own = advice(family)
+            found[family] = {"model": name, "threshold": own.threshold, "weight": own.weight}
+        needs = [find_bundle(name, family=family).manifest.needs for family, name in names.items()]
         if any(InputKind.SILHOUETTE in one for one in needs):
             found["segmenter"] = DEMO
         # It judges frames, too, and its crops are the report's pictures.

@@ -12,6 +12,7 @@ from gaitstream.zoo.registry import (
     Kind,
     ZooEntry,
     advice,
+    advised,
     demo_families,
     demo_family,
     demo_folder,
@@ -21,7 +22,7 @@ from gaitstream.zoo.registry import (
 )
 
 __all__ = [
-    "ENTRIES", "Advice", "Kind", "ZooEntry", "advice", "demo_families", "demo_family", "demo_folder",
-    "entries", "find", "names",
+    "ENTRIES", "Advice", "Kind", "ZooEntry", "advice", "advised", "demo_families", "demo_family",
+    "demo_folder", "entries", "find", "names",
 ]  # fmt: skip
 """Names to look at."""

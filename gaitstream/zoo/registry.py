@@ -37,6 +37,8 @@ class ZooEntry:
     family: str = ""
     """Of a recognizer."""
     licence: str = "Apache-2.0"
+    advice: str = ""
+    """File of what is recommended for a recognizer in the demo, likewise; see `advice`."""
 
 
 ENTRIES: tuple[ZooEntry, ...] = (
@@ -44,10 +46,22 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ZooEntry("demo", "pose", "pose.json", "pose.md", "COCO joints' heatmaps in the synthetic world"),
     ZooEntry("demo", "segmenter", "segmenter.json", "segmenter.md", "people's masks in the synthetic world"),
     ZooEntry(
-        "demo", "recognizer", "gaitheat", "gaitheat.md", "narrow GaitHeat, synthetic walkers", "gaitheat"
+        "demo",
+        "recognizer",
+        "gaitheat",
+        "gaitheat.md",
+        "narrow GaitHeat, synthetic walkers",
+        "gaitheat",
+        advice=ADVICE,
     ),
     ZooEntry(
-        "demo", "recognizer", "gaitbase", "gaitbase.md", "narrow GaitBase, synthetic walkers", "gaitbase"
+        "demo",
+        "recognizer",
+        "gaitbase",
+        "gaitbase.md",
+        "narrow GaitBase, synthetic walkers",
+        "gaitbase",
+        advice=ADVICE,
     ),
 )
 
@@ -97,6 +111,11 @@ def demo_families() -> tuple[str, ...]:
     return tuple(one.family for one in ENTRIES if one.kind == "recognizer")
 
 
+def advised() -> dict[str, ZooEntry]:
+    """The recognizers that the demo can run, by family: its own first, then those of other packages."""
+    return {one.family: one for one in entries("recognizer") if one.advice}
+
+
 def demo_family() -> str:
     """The family of the demo's recognizer."""
     return demo_families()[0]
@@ -137,14 +156,23 @@ def advice(*families: str) -> Advice:
     Raises:
         ConfigError: the packaged file is missing or damaged, or has nothing for these.
     """
-    path, key = demo_folder() / ADVICE, "+".join(sorted(families)) or demo_family()
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Advice])[key]
-    except (OSError, msgspec.DecodeError, KeyError) as error:
+    key = "+".join(sorted(families)) or demo_family()
+    found: dict[str, Advice] = {}
+    for path in dict.fromkeys(demo_folder() / one.advice for one in advised().values()):
+        try:
+            found |= msgspec.json.decode(path.read_bytes(), type=dict[str, Advice])
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(
+                f"{path} cannot be read ({error}); install gaitstream again, or set gallery.threshold and "
+                "gallery.margin yourself"
+            ) from error
+    if key not in found:
         raise ConfigError(
-            f"{path} cannot be read ({error}); it holds {', '.join(Advice.__struct_fields__)} of {key}: "
-            "install gaitstream again, or set gallery.threshold and gallery.margin yourself"
-        ) from error
+            f"nothing is recommended for {key.replace('+', ' with ')}; there is advice for "
+            f"{', '.join(one.replace('+', ' with ') for one in found)}: choose of these, or set "
+            "gallery.threshold and gallery.margin yourself"
+        )
+    return found[key]
 
 
 @lru_cache(maxsize=4)

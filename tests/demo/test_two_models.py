@@ -13,6 +13,7 @@ from gaitstream.cli import main
 from gaitstream.demo.plan import DemoPlan
 from gaitstream.demo.run import DemoOptions, run_demo
 from gaitstream.demo.score import FUSED, curves, fuse
+from gaitstream.errors import ConfigError
 
 BOTH = ("gaitheat", "gaitbase")
 
@@ -35,6 +36,26 @@ def test_both_models_see_every_window_and_their_fusion_decides(tmp_path: Path) -
     assert record.forgotten is not None
     assert record.forgotten.remains == []
     assert record.forgotten.templates == record.people[0].templates
+
+
+@pytest.mark.slow
+def test_weights_of_another_package_are_fused_with_the_demo_s(tmp_path: Path) -> None:
+    pytest.importorskip("gaitstream_walkers", reason="needs the package in weights/")
+    both = ("gaitheat", "gaitjoints")
+    plan = DemoPlan(seconds=12, people=2, enrolled=1, cameras=(1,), live=False, gait=both)
+    assert plan.models()["gaitjoints"]["model"] == "walkers"
+    record, result = run_demo(DemoOptions(plan, tmp_path), Console(file=StringIO()))
+    assert record.models.keys() == set(both)
+    assert record.threshold == zoo.advice(*both).threshold
+    assert {window.model for window in record.windows} == set(both)
+    assert result.strangers_named == {}
+
+
+def test_models_that_nobody_measured_together_are_refused() -> None:
+    if "gaitjoints" not in zoo.advised():
+        pytest.skip("needs the package in weights/")
+    with pytest.raises(ConfigError, match="nothing is recommended for gaitbase with gaitjoints; there is"):
+        zoo.advice("gaitjoints", "gaitbase")
 
 
 def test_a_model_that_is_not_packaged_is_named(capsys: pytest.CaptureFixture[str]) -> None:

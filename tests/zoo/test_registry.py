@@ -63,7 +63,7 @@ def test_the_advice_belongs_to_the_packaged_bundles(families: tuple[str, ...]) -
 def test_without_a_name_the_advice_is_of_the_demo_s_model() -> None:
     assert zoo.demo_family() == "gaitheat"
     assert zoo.advice() == zoo.advice("gaitheat")
-    with pytest.raises(ConfigError, match="of gaitset"):
+    with pytest.raises(ConfigError, match="nothing is recommended for gaitset; there is advice for gaitheat"):
         zoo.advice("gaitset")
 
 
@@ -74,5 +74,18 @@ def test_advice_that_is_missing_or_damaged_is_an_error(
     monkeypatch.setattr(registry, "demo_folder", lambda: tmp_path)
     if content is not None:
         (tmp_path / registry.ADVICE).write_bytes(content)
-    with pytest.raises(ConfigError, match=r"advice\.json cannot be read .* threshold, margin.*install"):
+    says = (
+        "nothing is recommended for gaitheat"
+        if content == b"{}"
+        else r"advice\.json cannot be read .*install"
+    )
+    with pytest.raises(ConfigError, match=says):
         zoo.advice()
+
+
+def test_the_advice_of_another_package_belongs_to_its_bundle() -> None:
+    if "gaitjoints" not in zoo.advised():
+        pytest.skip("needs the package in weights/")
+    own = Bundle.open(zoo.find("walkers", "recognizer")).fingerprint
+    assert zoo.advice("gaitjoints").fingerprint == own
+    assert zoo.advice("gaitjoints", "gaitheat").fingerprint == f"{zoo.advice().fingerprint}+{own}"

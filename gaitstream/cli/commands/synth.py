@@ -17,7 +17,7 @@ from gaitstream.demo.summary import summary
 from gaitstream.errors import ConfigError
 from gaitstream.synth.address import Address
 from gaitstream.synth.dataset import write_dataset
-from gaitstream.zoo import demo_families
+from gaitstream.zoo import advised, demo_families
 
 
 def synth(args: argparse.Namespace) -> int:
@@ -53,10 +53,10 @@ def _recognizers(named: list[str] | None) -> tuple[str, ...]:
     Raises:
         ConfigError: one of them is not packaged.
     """
-    packaged = demo_families()
+    packaged, own = list(advised()), demo_families()
     if named is None:
-        return packaged[:1]
-    asked = [family for text in named for family in text.split(",") if family] or list(packaged)
+        return own[:1]
+    asked = [family for text in named for family in text.split(",") if family] or list(own)
     for family in asked:
         if family not in packaged:
             raise ConfigError(f"--gait {family}: packaged are {', '.join(packaged)}")

@@ -15,4 +15,5 @@ WALKERS = ZooEntry(
     str(_HERE / "card.md"),
     "GaitJoints, learned from how people walk",
     "gaitjoints",
+    advice=str(_HERE / "advice.json"),
 )
