@@ -32,6 +32,7 @@ from gaitstream.engines import open_engine
 from gaitstream.errors import ConfigError
 from gaitstream.events import IdentityFinal, Journal, TrackEnded, encode
 from gaitstream.models.bundle import Bundle, write_manifest
+from gaitstream.models.gaitheat.nvinfer import operator_inputs
 from gaitstream.models.gaitheat.spec import parse_groups
 from gaitstream.models.graphs.walkers import draw_crop
 from gaitstream.models.manifest import Graphs
@@ -191,6 +192,20 @@ def test_the_demo_is_joined_with_its_pose_model(tmp_path: Path, monkeypatch: pyt
     features = recognizer.encode(heatmaps, points)
     error = np.linalg.norm(found["gaitheat_feature"].astype(np.float32) - features) / np.linalg.norm(features)
     assert error < 1e-3
+
+
+def test_the_joined_graph_holds_our_operator_where_the_plugin_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
+    file = write_cams(tmp_path, "demo")
+    plain = make_plan(load_config(file)).encoders[0].onnx
+    monkeypatch.setenv("GAITSTREAM_NATIVE", str(tmp_path))
+    (tmp_path / "libgaitstream_plugins.so").touch()
+    [encoder] = make_plan(load_config(file)).encoders
+    assert encoder.plugins
+    assert encoder.onnx != plain
+    assert len(operator_inputs(encoder.onnx)) == 2
 
 
 def test_joining_needs_no_pytorch(tmp_path: Path) -> None:
