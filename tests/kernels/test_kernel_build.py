@@ -141,9 +141,12 @@ def test_nvrtc_compiles_the_sources(cache: Path) -> None:
     except KernelError as error:
         pytest.skip(str(error))
     assert b"pgha_f32_fixed" in nvrtc.compile_program(90, recipe.SOURCES / recipe.GPU_PROGRAM)
-    assert b".target sm_" in nvrtc.compile_program(
-        999, recipe.SOURCES / recipe.GPU_PROGRAM
-    )  # PTX for what it does not know yet
+    # PTX for what it does not know yet. cuda-core asks the driver about PTX, which may be emulated in this process.
+    script = (
+        "from gaitstream.kernels import nvrtc, recipe\n"
+        "assert b'.target sm_' in nvrtc.compile_program(999, recipe.SOURCES / recipe.GPU_PROGRAM)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_ptxas_output_is_read() -> None:

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#if defined(__AVX512F__)
+#if defined(__AVX512BW__)
 #include <immintrin.h>
 #endif
 
@@ -34,58 +34,38 @@ struct Taps {
   }
 };
 
-// What four neighbouring floats of an interleaved row hold: a pixel, and the next one's first channel.
-typedef float Four __attribute__((vector_size(16)));
-
-Four load(const float* from) {
-  Four value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-// Four columns of an output row: the two pixels of each lie at `place` of `row` and beside it, `shares` are the second
-// one's, once per channel. The channels go to three planes, rounded.
-void blend_four(const float* row, const int* place, const float* shares, byte* const (&to)[3]) {
-#if defined(__AVX512F__)
-  const auto gather = [&](const float* from) {
-    __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(from + place[0]));
-    four = _mm512_insertf32x4(four, _mm_loadu_ps(from + place[1]), 1);
-    four = _mm512_insertf32x4(four, _mm_loadu_ps(from + place[2]), 2);
-    return _mm512_insertf32x4(four, _mm_loadu_ps(from + place[3]), 3);
-  };
-  const __m512 left = gather(row), right = gather(row + 3);
-  const __m512 value = _mm512_fmadd_ps(_mm512_sub_ps(right, left), _mm512_loadu_ps(shares), left);
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const __m512 turned = _mm512_permutexvar_ps(order, _mm512_add_ps(value, _mm512_set1_ps(0.5f)));
-  const __m128i rounded = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(turned));
-  const int few[3] = {_mm_cvtsi128_si32(rounded), _mm_extract_epi32(rounded, 1), _mm_extract_epi32(rounded, 2)};
-  for (int channel = 0; channel < 3; ++channel) std::memcpy(to[channel], &few[channel], 4);
-#else
-  for (int i = 0; i < 4; ++i) {
-    const Four left = load(row + place[i]), right = load(row + place[i] + 3);
-    const Four value = left + (right - left) * shares[4 * i] + 0.5f;
-    for (int channel = 0; channel < 3; ++channel) to[channel][i] = static_cast<byte>(value[channel]);
-  }
-#endif
-}
-
 #if defined(__AVX512BW__)
+// Fixed point, in which a vector holds twice as many values: a blended row in 1/128 of a level, a column's share in
+// 1/16384. Both together are off by a hundredth of a level.
+typedef int16_t Part;
+typedef int Share;  // a column's own weight and its neighbour's, as one pair of 16 bits
 const int kWide = 16;
+const int kPartBits = 7, kShareBits = 14, kBits = kPartBits + kShareBits;
 
-// Sixteen columns likewise. `shares` come in the order in which columns are taken: 0, 4, 8, 12, then 1, 5, 9, 13, ...
-void blend_wide(const float* row, const int* place, const float* shares, byte* const (&to)[3]) {
-  const auto gather = [](const float* from, const int* at) {
-    __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(from + at[0]));
-    // Masked loads take turns at two ports, insertions wait for one.
-    four = _mm512_mask_broadcast_f32x4(four, 0x00f0, _mm_loadu_ps(from + at[4]));
-    four = _mm512_mask_broadcast_f32x4(four, 0x0f00, _mm_loadu_ps(from + at[8]));
-    return _mm512_mask_broadcast_f32x4(four, 0xf000, _mm_loadu_ps(from + at[12]));
-  };
+Share share_of(float share) {
+  const int second = static_cast<int>(share * (1 << kShareBits) + 0.5f);
+  return second << 16 | ((1 << kShareBits) - second);
+}
+
+byte blend_pixel(Part left, Part right, Share share) {
+  return static_cast<byte>((left * (share & 0xffff) + right * (share >> 16) + (1 << (kBits - 1))) >> kBits);
+}
+
+// Sixteen columns of an output row: the two pixels of each lie at `place` of `row` and beside it. `shares` come four times
+// each, in the order in which columns are taken: 0, 4, 8, 12, then 1, 5, 9, 13, ... The channels go to three planes, rounded.
+void blend_wide(const Part* row, const int* place, const Share* shares, byte* const (&to)[3]) {
+  const auto load = [&](int column) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + place[column])); };
+  // Both pixels are one load; each channel of the first comes beside its like of the second.
+  const __m512i pairs = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15));
   __m512i rounded[4];
   for (int i = 0; i < 4; ++i) {
-    const __m512 left = gather(row, place + i), right = gather(row + 3, place + i);
-    const __m512 value = _mm512_fmadd_ps(_mm512_sub_ps(right, left), _mm512_loadu_ps(shares + 16 * i), left);
-    rounded[i] = _mm512_cvttps_epi32(_mm512_add_ps(value, _mm512_set1_ps(0.5f)));
+    __m512i four = _mm512_castsi128_si512(load(i));
+    // Masked loads take turns at two ports, insertions wait for one.
+    four = _mm512_mask_broadcast_i32x4(four, 0x00f0, load(i + 4));
+    four = _mm512_mask_broadcast_i32x4(four, 0x0f00, load(i + 8));
+    four = _mm512_mask_broadcast_i32x4(four, 0xf000, load(i + 12));
+    const __m512i sums = _mm512_madd_epi16(_mm512_shuffle_epi8(four, pairs), _mm512_loadu_si512(shares + 16 * i));
+    rounded[i] = _mm512_srai_epi32(_mm512_add_epi32(sums, _mm512_set1_epi32(1 << (kBits - 1))), kBits);
   }
   // Four neighbouring columns lie in each quarter now, channel by channel after the first order, by plane after both.
   const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(rounded[0], rounded[1]),
@@ -97,29 +77,59 @@ void blend_wide(const float* row, const int* place, const float* shares, byte* c
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to[1]), _mm512_extracti32x4_epi32(turned, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to[2]), _mm512_extracti32x4_epi32(turned, 2));
 }
+
+// Two rows of bytes into one.
+void blend_rows(const byte* upper, const byte* lower, int count, float share, Part* blended) {
+  const int whole = 1 << 15;
+  const int weight = std::min(static_cast<int>(share * whole + 0.5f), whole - 1);
+  const auto parts = [](const byte* from) {
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_slli_epi16(_mm512_cvtepu8_epi16(bytes), kPartBits);
+  };
+  int i = 0;
+  for (; i + 32 <= count; i += 32) {
+    const __m512i above = parts(upper + i), more = _mm512_sub_epi16(parts(lower + i), above);
+    const __m512i value = _mm512_add_epi16(above, _mm512_mulhrs_epi16(more, _mm512_set1_epi16(weight)));
+    _mm512_storeu_si512(blended + i, value);
+  }
+  for (; i < count; ++i) {
+    const int above = upper[i] << kPartBits, more = (lower[i] << kPartBits) - above;
+    blended[i] = static_cast<Part>(above + ((more * weight + whole / 2) >> 15));
+  }
+}
 #else
+typedef float Part;
+typedef float Share;
 const int kWide = 4;
 
-void blend_wide(const float* row, const int* place, const float* shares, byte* const (&to)[3]) {
-  blend_four(row, place, shares, to);
-}
-#endif
+Share share_of(float share) { return share; }
 
-// Two rows of bytes into one of floats. Left to itself the compiler takes half the width of the vectors there are.
-void blend_rows(const byte* upper, const byte* lower, int count, float share, float* blended) {
-  int i = 0;
-#if defined(__AVX512F__)
-  const auto floats = [](const byte* from) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
-  };
-  for (; i + 16 <= count; i += 16) {
-    const __m512 above = floats(upper + i), below = floats(lower + i);
-    _mm512_storeu_ps(blended + i, _mm512_fmadd_ps(_mm512_sub_ps(below, above), _mm512_set1_ps(share), above));
-  }
-#endif
-  for (; i < count; ++i) blended[i] = mix(float(upper[i]), float(lower[i]), share);
+byte blend_pixel(Part left, Part right, Share share) { return static_cast<byte>(mix(left, right, share) + 0.5f); }
+
+// What four neighbouring floats of an interleaved row hold: a pixel, and the next one's first channel.
+typedef float Four __attribute__((vector_size(16)));
+
+Four load(const float* from) {
+  Four value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
 }
+
+// Four columns of an output row: the two pixels of each lie at `place` of `row` and beside it, `shares` are the second
+// one's, once per channel. The channels go to three planes, rounded.
+void blend_wide(const Part* row, const int* place, const Share* shares, byte* const (&to)[3]) {
+  for (int i = 0; i < 4; ++i) {
+    const Four left = load(row + place[i]), right = load(row + place[i] + 3);
+    const Four value = left + (right - left) * shares[4 * i] + 0.5f;
+    for (int channel = 0; channel < 3; ++channel) to[channel][i] = static_cast<byte>(value[channel]);
+  }
+}
+
+// Two rows of bytes into one.
+void blend_rows(const byte* upper, const byte* lower, int count, float share, Part* blended) {
+  for (int i = 0; i < count; ++i) blended[i] = mix(float(upper[i]), float(lower[i]), share);
+}
+#endif
 
 // A packed picture's window in bytes. Both axes are independent, so that each output row is first blended from
 // two source rows, which are contiguous, and then from its columns. That is several times faster than by pixels.
@@ -139,7 +149,8 @@ void crop_packed(const Picture& picture, const CropWindow& window, int height, i
   }
   const int bytes = 3 * (to - from);
   const std::vector<byte> nothing(bytes, 0);
-  std::vector<float> row(3 * (high - low) + 1, 0.0f), shares(4 * width);
+  std::vector<Part> row(3 * (high - low) + 2, Part(0));  // what a load of the last pair reads beyond it
+  std::vector<Share> shares(4 * width);
   std::vector<int> place(width);
   const int wide_end = begin + (end - begin) / kWide * kWide;
   for (int x = begin; x < end; ++x) {
@@ -147,7 +158,7 @@ void crop_packed(const Picture& picture, const CropWindow& window, int height, i
     const int column = x - begin, block = column / kWide * kWide, step = kWide / 4;
     // Within a block every `step`-th column comes next to each other.
     const int turn = x < wide_end ? block + column % step * 4 + column % kWide / step : column;
-    for (int lane = 0; lane < 4; ++lane) shares[4 * (begin + turn) + lane] = across.share[x];
+    for (int lane = 0; lane < 4; ++lane) shares[4 * (begin + turn) + lane] = share_of(across.share[x]);
   }
   const auto source = [&](int y) {
     if (!black) y = y < window.bottom ? y : window.bottom - 1;
@@ -158,7 +169,7 @@ void crop_packed(const Picture& picture, const CropWindow& window, int height, i
   for (int y = 0; y < height; ++y) {
     const byte *upper = source(down.first[y]), *lower = source(down.first[y] + 1);
     const float share = down.share[y];
-    float* __restrict blended = row.data() + 3 * (from - low);
+    Part* __restrict blended = row.data() + 3 * (from - low);
     blend_rows(upper, lower, bytes, share, blended);
     // Where the picture's edge is repeated the second column may lie beyond it: its share is 0 there.
     byte* const out = planes + static_cast<int64_t>(y) * width;
@@ -168,14 +179,10 @@ void crop_packed(const Picture& picture, const CropWindow& window, int height, i
       byte* const to[3] = {planes_of[0] + x, planes_of[1] + x, planes_of[2] + x};
       blend_wide(row.data(), &place[x], &shares[4 * x], to);
     }
-    for (; x + 4 <= end; x += 4) {
-      byte* const to[3] = {planes_of[0] + x, planes_of[1] + x, planes_of[2] + x};
-      blend_four(row.data(), &place[x], &shares[4 * x], to);
-    }
     for (; x < end; ++x) {
-      const float* const pixel = row.data() + place[x];
+      const Part* const pixel = row.data() + place[x];
       for (int channel = 0; channel < 3; ++channel) {
-        planes_of[channel][x] = static_cast<byte>(mix(pixel[channel], pixel[channel + 3], across.share[x]) + 0.5f);
+        planes_of[channel][x] = blend_pixel(pixel[channel], pixel[channel + 3], share_of(across.share[x]));
       }
     }
   }
