@@ -1,9 +1,9 @@
-"""Compile the GPU kernels at run time, with NVRTC through cuda.core; needs no toolkit, and no GPU either."""
+"""Compile the GPU kernels at run time, with NVRTC; needs no toolkit, and no GPU either."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gaitstream.errors import KernelError, MissingExtraError
 
@@ -44,19 +44,39 @@ def compile_program(target: int, source: Path) -> bytes:
     known = supported_targets()
     exact = target in known
     kind = f"sm_{target if exact else max(one for one in known if one <= target)}"
-    from cuda.core import Program, ProgramOptions
-
-    options = ProgramOptions(
-        name=source.name, std="c++17", arch=kind, include_path=str(source.parent), use_libdevice=False
-    )
+    # Not by cuda-core, which asks the driver before it makes PTX: what compiles may have none.
+    nvrtc = _bindings()
+    options = [f"--gpu-architecture={kind}", "--std=c++17", f"--include-path={source.parent}"]
+    program = _asked(nvrtc.nvrtcCreateProgram(source.read_bytes(), source.name.encode(), 0, [], []))
     try:
-        program = Program(source.read_text(), "c++", options)
-        code = program.compile("cubin" if exact else "ptx").code
-    except (RuntimeError, ValueError) as error:
-        raise KernelError(
-            f"NVRTC could not compile {source.name} for {kind}:\n{str(error).strip()[-2000:]}"
-        ) from error
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [one.encode() for one in options])
+        if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            log = bytearray(_asked(nvrtc.nvrtcGetProgramLogSize(program)))
+            _asked(nvrtc.nvrtcGetProgramLog(program, log))
+            words = log.decode(errors="replace").rstrip("\0").strip()
+            raise KernelError(f"NVRTC could not compile {source.name} for {kind}:\n{words[-2000:]}")
+        measure, get = (
+            (nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+            if exact
+            else (nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX)
+        )
+        code = bytearray(_asked(measure(program)))
+        _asked(get(program, code))
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
     return bytes(code)
+
+
+def _asked(answer: tuple[Any, ...]) -> Any:
+    """What NVRTC answered.
+
+    Raises:
+        KernelError: it failed.
+    """
+    status, *values = answer
+    if status != _bindings().nvrtcResult.NVRTC_SUCCESS:
+        raise KernelError(f"NVRTC failed: {status.name}")
+    return values[0] if values else None
 
 
 def _bindings() -> ModuleType:

@@ -141,12 +141,23 @@ def test_nvrtc_compiles_the_sources(cache: Path) -> None:
     except KernelError as error:
         pytest.skip(str(error))
     assert b"pgha_f32_fixed" in nvrtc.compile_program(90, recipe.SOURCES / recipe.GPU_PROGRAM)
-    # PTX for what it does not know yet. cuda-core asks the driver about PTX, which may be emulated in this process.
+    # PTX for what it does not know yet; in a process without the emulated driver, as where there is none.
     script = (
         "from gaitstream.kernels import nvrtc, recipe\n"
         "assert b'.target sm_' in nvrtc.compile_program(999, recipe.SOURCES / recipe.GPU_PROGRAM)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_nvrtc_says_of_a_wrong_source_is_told(tmp_path: Path) -> None:
+    try:
+        nvrtc.supported_targets()
+    except KernelError as error:
+        pytest.skip(str(error))
+    wrong = tmp_path / "wrong.cu"
+    wrong.write_text('extern "C" __global__ void k() { undeclared = 1; }')
+    with pytest.raises(KernelError, match=r"could not compile wrong.cu for sm_90:(.|\n)*undeclared"):
+        nvrtc.compile_program(90, wrong)
 
 
 def test_ptxas_output_is_read() -> None:
