@@ -6,10 +6,10 @@
 # The image `verify` is the GPU image with what tests it, and no source of the package beside: what is imported is what
 # was built. A pass means that the GPU did it. Nothing falls back to the CPU, a check that could not run counts as
 # failed, and so does a test that was skipped. The front ends are compared on a synthetic site with the bundles given, or
-# with the packaged demo model. Bundles have to be trained, and exported with --target deepstream but for GaitHeat's. Meant to take less
-# than a quarter of an hour, and says how long it took; with -v CACHE:/var/lib/gaitstream/cache the second time is
-# shorter, for engines and the builder's timings are kept there. Prints one table; exit code 1 when a line failed.
-# Everything it writes is under out/verify-gpu, which $OUT moves.
+# with the packaged demo model. Bundles have to be trained, and exported with --target deepstream but for GaitHeat's.
+# Meant to take less than a quarter of an hour, and says how long it took; with -v CACHE:/var/lib/gaitstream/cache the
+# second time is shorter, for engines and the builder's timings are kept there. Prints one table; exit code 1 when a
+# line failed. Everything it writes is under out/verify-gpu, which $OUT moves.
 #
 #   --only PART  run one part: gpu, parity, engines, site, deepstream. `site` needs no GPU.
 # shellcheck disable=SC2329 # `check` calls the functions
