@@ -105,15 +105,26 @@ def _joined(bundle: Bundle, name: str, config: Config, *, compiled: bool) -> _Gr
             f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and give the new "
             f"bundle as the recognizer {name}:\n  {export_command(bundle, pose)}"
         )
-    data = model.SerializeToString()
+    return _Graph(_keep(model.SerializeToString(), bundle.manifest.model), precision, compiled)
+
+
+def _keep(graph: bytes, model: str) -> Path:
+    """Write a joined graph, unless it is there already."""
     folder = default_root() / "deepstream" / "graphs"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{bundle.manifest.model}-{hashlib.sha256(data).hexdigest()[:12]}.onnx"
-    if not path.is_file():
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(data)
+    path = folder / f"{model}-{hashlib.sha256(graph).hexdigest()[:12]}.onnx"
+    if path.is_file():
+        return path
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(graph)
         part.replace(path)
-    return _Graph(path, precision, compiled)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: the graph for DeepStream cannot be written ({error}); set GAITSTREAM_CACHE to another "
+            "folder"
+        ) from error
+    return path
 
 
 def _crop(bundle: Bundle) -> CropContract:

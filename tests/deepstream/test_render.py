@@ -208,6 +208,16 @@ def test_the_joined_graph_holds_our_operator_where_the_plugin_is(
     assert len(operator_inputs(encoder.onnx)) == 2
 
 
+def test_a_cache_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "file"))
+    file = write_cams(tmp_path, "demo")
+    assert main(["deepstream", "render", "--cameras", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert "set GAITSTREAM_CACHE to another folder" in capsys.readouterr().err
+
+
 def test_joining_needs_no_pytorch(tmp_path: Path) -> None:
     """A machine with DeepStream has none."""
     script = (
