@@ -121,8 +121,8 @@ def _keep(graph: bytes, model: str) -> Path:
         part.replace(path)
     except OSError as error:
         raise ConfigError(
-            f"{folder}: the graph for DeepStream cannot be written ({error}); set GAITSTREAM_CACHE to another "
-            "folder"
+            f"{folder}: the graph for DeepStream cannot be written ({error}); "
+            "set GAITSTREAM_CACHE to another folder"
         ) from error
     return path
 
