@@ -62,6 +62,7 @@ def take(runs: Path) -> None:
         graph = runs / name / f"{name}.onnx"
         if graph.is_file():
             shutil.copyfile(graph, DEMO / graph.name)
+            (DEMO / f"{name}.int8.onnx").unlink(missing_ok=True)  # of the weights before
             (DEMO / f"{name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
     for family, folder in BUNDLES.items():
         bundle = runs / folder / "bundle"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shlex
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
-from gaitstream.engines.cache import default_root, file_sha256
+from gaitstream.engines.cache import default_root, file_sha256, replace_file
 from gaitstream.engines.opening import graph_precision, graph_shapes, graph_types
 from gaitstream.errors import BundleError, ConfigError
 from gaitstream.kernels import plugin_library
@@ -114,11 +113,9 @@ def _keep(graph: bytes, model: str) -> Path:
     path = folder / f"{model}-{hashlib.sha256(graph).hexdigest()[:12]}.onnx"
     if path.is_file():
         return path
-    part = path.with_suffix(f".{os.getpid()}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(graph)
-        part.replace(path)
+        replace_file(path, graph)
     except OSError as error:
         raise ConfigError(
             f"{folder}: the graph for DeepStream cannot be written ({error}); "

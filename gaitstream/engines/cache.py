@@ -187,8 +187,8 @@ class EngineCache:
         )
         try:
             if built.blob is not None:
-                _replace(self._engine(key), blob)
-            _replace(self._sidecar(key), msgspec.json.format(msgspec.json.encode(sidecar), indent=2))
+                replace_file(self._engine(key), blob)
+            replace_file(self._sidecar(key), msgspec.json.format(msgspec.json.encode(sidecar), indent=2))
         except OSError as error:
             raise NotKeptError(self.root, error, built) from error
 
@@ -206,7 +206,7 @@ class NotKeptError(Exception):
         )
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write beside the target and rename, so that a reader sees all of it or none."""
     # Not mkstemp: its files are for their owner alone, and a cache may be shared.
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")

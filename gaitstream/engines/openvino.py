@@ -7,7 +7,6 @@ import io
 import logging
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.engines.base import BuildRequest, Built, Engine, Probe, Progress, no_progress
@@ -18,13 +17,13 @@ from gaitstream.engines.openvino_engine import OpenVinoEngine
 from gaitstream.engines.openvino_graphs import compare_neighbours, fix_shapes, take_bytes
 from gaitstream.engines.proof import Proof, require
 from gaitstream.errors import EngineError
+from gaitstream.kernels.build import cpu_identity
 
 if TYPE_CHECKING:
     import openvino as ov
 
 log = logging.getLogger(__name__)
 
-CPU_FLAGS = Path("/proc/cpuinfo")
 EMULATED = frozenset({"fp8"})
 """Computed by rounding and multiplying in fp32, on any CPU: for comparison, never taken unasked."""
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -52,7 +51,7 @@ class OpenVino:
             description=f"{name}, {os.cpu_count()} CPUs",
             accelerator=False,
             precisions=native_precisions(core),
-            has_tiles=_has_tiles(),
+            has_tiles="amx_tile" in cpu_identity().split(),
         )
 
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
@@ -84,14 +83,6 @@ def native_precisions(core: ov.Core) -> tuple[str, ...]:
     """What the CPU computes natively; OpenVINO takes any hint and silently runs it in something else."""
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(name for name, word in CAPABILITIES.items() if word in capabilities)
-
-
-def _has_tiles() -> bool:
-    """Whether the CPU has AMX."""
-    try:
-        return " amx_tile " in CPU_FLAGS.read_text(encoding="utf-8")
-    except OSError:
-        return False
 
 
 def _core() -> ov.Core:

@@ -71,7 +71,7 @@ def _compiler_version(compiler: str) -> str:
     return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
 
 
-def _cpu_identity() -> str:
+def cpu_identity() -> str:
     """What `-march=native` depends on: a cache on a shared disk serves different machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -125,13 +125,13 @@ def build_cpu(target: Path | None = None, march: str = "native", defines: Sequen
     if target is not None:
         run_compiler(command, target)
         return target
-    words = [*CPU_FLAGS, *CPU_WARNINGS, *options, _compiler_version(compiler), _cpu_identity()]
+    words = [*CPU_FLAGS, *CPU_WARNINGS, *options, _compiler_version(compiler), cpu_identity()]
     return _cached(f"cpu-{digest([*CPU_SOURCES, *HEADERS], words)}.so", command)
 
 
 def runnable_levels() -> list[Level]:
     """Instruction sets of wheels that this CPU has, best first."""
-    flags = set(_cpu_identity().split())
+    flags = set(cpu_identity().split())
     return [level for level in LEVELS.get(platform.machine(), ()) if flags >= level.needs]
 
 

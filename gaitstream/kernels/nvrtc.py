@@ -20,13 +20,11 @@ def supported_targets() -> tuple[int, ...]:
     """
     nvrtc = _bindings()
     try:
-        code, numbers = nvrtc.nvrtcGetSupportedArchs()
+        numbers = _asked(nvrtc.nvrtcGetSupportedArchs())
     except (RuntimeError, OSError) as error:
         raise KernelError(
             f"no NVRTC library: pip install nvidia-cuda-nvrtc, or install the CUDA toolkit ({error})"
         ) from error
-    if int(code):
-        raise KernelError(f"NVRTC does not list its targets: {nvrtc.nvrtcGetErrorString(code)[1].decode()}")
     return tuple(int(number) for number in numbers)
 
 
@@ -50,7 +48,7 @@ def compile_program(target: int, source: Path) -> bytes:
     program = _asked(nvrtc.nvrtcCreateProgram(source.read_bytes(), source.name.encode(), 0, [], []))
     try:
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [one.encode() for one in options])
-        if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+        if int(status):
             log = bytearray(_asked(nvrtc.nvrtcGetProgramLogSize(program)))
             _asked(nvrtc.nvrtcGetProgramLog(program, log))
             words = log.decode(errors="replace").rstrip("\0").strip()
@@ -74,8 +72,8 @@ def _asked(answer: tuple[Any, ...]) -> Any:
         KernelError: it failed.
     """
     status, *values = answer
-    if status != _bindings().nvrtcResult.NVRTC_SUCCESS:
-        raise KernelError(f"NVRTC failed: {status.name}")
+    if int(status):
+        raise KernelError(f"NVRTC failed: {_bindings().nvrtcGetErrorString(status)[1].decode()}")
     return values[0] if values else None
 
 

@@ -158,13 +158,18 @@ def advice(*families: str) -> Advice:
     """
     key = "+".join(sorted(families)) or demo_family()
     found: dict[str, Advice] = {}
-    for path in dict.fromkeys(demo_folder() / one.advice for one in advised().values()):
+    for one in advised().values():
+        if one.family in found:
+            continue
+        path = demo_folder() / one.advice
         try:
-            found |= msgspec.json.decode(path.read_bytes(), type=dict[str, Advice])
-        except (OSError, msgspec.DecodeError) as error:
+            held = msgspec.json.decode(path.read_bytes(), type=dict[str, Advice])
+            found |= {**held, one.family: held[one.family]}
+        except (OSError, msgspec.DecodeError, KeyError) as error:
             raise ConfigError(
-                f"{path} cannot be read ({error}); install gaitstream again, or set gallery.threshold and "
-                "gallery.margin yourself"
+                f"{path} cannot be read ({error}); it holds {', '.join(Advice.__struct_fields__)} of "
+                f"{one.family}: install gaitstream again, or set gallery.threshold and gallery.margin "
+                "yourself"
             ) from error
     if key not in found:
         raise ConfigError(

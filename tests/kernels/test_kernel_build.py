@@ -135,11 +135,16 @@ def test_nvcc_compiles_every_target_without_spills(tmp_path: Path) -> None:
         assert all(f"sm_{target}" in ptx.stdout for target in recipe.PTX_TARGETS)
 
 
-def test_nvrtc_compiles_the_sources(cache: Path) -> None:
+@pytest.fixture
+def nvrtc_library() -> None:
     try:
         nvrtc.supported_targets()
     except KernelError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("nvrtc_library")
+def test_nvrtc_compiles_the_sources(cache: Path) -> None:
     assert b"pgha_f32_fixed" in nvrtc.compile_program(90, recipe.SOURCES / recipe.GPU_PROGRAM)
     # PTX for what it does not know yet; in a process without the emulated driver, as where there is none.
     script = (
@@ -149,11 +154,8 @@ def test_nvrtc_compiles_the_sources(cache: Path) -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.usefixtures("nvrtc_library")
 def test_what_nvrtc_says_of_a_wrong_source_is_told(tmp_path: Path) -> None:
-    try:
-        nvrtc.supported_targets()
-    except KernelError as error:
-        pytest.skip(str(error))
     wrong = tmp_path / "wrong.cu"
     wrong.write_text('extern "C" __global__ void k() { undeclared = 1; }')
     with pytest.raises(KernelError, match=r"could not compile wrong.cu for sm_90:(.|\n)*undeclared"):

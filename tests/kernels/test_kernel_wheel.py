@@ -50,7 +50,7 @@ def test_a_cpu_takes_the_best_it_can_run(
     for one in (one for levels in recipe.LEVELS.values() for one in levels):
         (prebuilt / recipe.cpu_file(one)).write_bytes(b"")
     monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(build, "_cpu_identity", lambda: f"flags : {flags}")
+    monkeypatch.setattr(build, "cpu_identity", lambda: f"flags : {flags}")
     found = build.prebuilt_cpu()
     assert (found and found.name.rsplit("-", 1)[0]) == (level and f"cpu-{level}")
 
