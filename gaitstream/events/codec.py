@@ -17,6 +17,7 @@ _msgpack_encoder = msgspec.msgpack.Encoder()
 _json: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _msgpack: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
 _clock = Clock()
+_replace = msgspec.structs.replace
 
 
 class MalformedError(EventError):
@@ -47,7 +48,7 @@ def decode(payload: bytes | memoryview) -> Event:
         return event
     if event.schema > SCHEMA:  # its fields may mean something else now
         return _unrecognised(plain(payload))
-    return msgspec.structs.replace(event, captured_at=event.captured_at or _clock.text(event.time_ns))
+    return _replace(event, captured_at=event.captured_at or _clock.text(event.time_ns))
 
 
 def plain(payload: bytes | memoryview) -> dict[str, Any]:
@@ -87,21 +88,21 @@ class Stamp:
         self.publisher = publisher
         self._epoch = epoch
         self._encode = _json_encoder.encode if wire == "json" else _msgpack_encoder.encode
-        self._ids = EventIds()
-        self._captured = Clock()
-        self._published = Clock()
+        self._next_id = EventIds().next
+        self._captured = Clock().text
+        self._published = Clock().text
 
     def __call__(self, event: Event, seq: int, now_ns: int) -> bytes:
         """The bytes to keep and to send."""
         return self._encode(
-            msgspec.structs.replace(
+            _replace(
                 event,
                 schema=SCHEMA,
-                event_id=event.event_id or self._ids.next(now_ns),
+                event_id=event.event_id or self._next_id(now_ns),
                 publisher=self.publisher,
                 epoch=self._epoch,
                 seq=seq,
-                captured_at=self._captured.text(event.time_ns),
-                published_at=self._published.text(now_ns),
+                captured_at=self._captured(event.time_ns),
+                published_at=self._published(now_ns),
             )
         )

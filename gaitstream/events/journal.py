@@ -41,6 +41,7 @@ EPOCHS_TOPIC = ""
 """Records with this topic list the epochs; no subscriber sees them."""
 ROOM_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DAY_S = 86_400.0
+_pwrite = os.pwrite
 
 
 class Journal:
@@ -137,7 +138,7 @@ class Journal:
             if self._size >= self.segment_bytes or self._fd < 0 or self._unwritten_epoch:
                 self._prepare(stamp)
             seq, offset = self._head + 1, self._size
-            self._write(pack_event(topic, seq, payload, stamp, self._epoch_bytes))
+            self._write(pack_event(topic, seq, payload, stamp, self._epoch_bytes), offset)
             self._head = seq
             if seq % MARK_EVERY == 0:
                 self._marks[self._files[-1].number].append((seq, offset))
@@ -164,7 +165,7 @@ class Journal:
                 offset += len(data)
                 records.append(record_of(topic, seq, payload, stamp, epoch))
                 parts.append(data)
-            self._write(parts[0] if len(parts) == 1 else b"".join(parts))
+            self._write(parts[0] if len(parts) == 1 else b"".join(parts), self._size)
             marks += new_marks
             self._head = seq
             return records
@@ -313,25 +314,23 @@ class Journal:
         if self._fd < 0:
             self._rotate(self._clock())
             return
-        self._write(
-            pack(Record(EPOCHS_TOPIC, self._head + 1, self._epochs.encode(), self._clock(), self.epoch))
-        )
+        epochs = Record(EPOCHS_TOPIC, self._head + 1, self._epochs.encode(), self._clock(), self.epoch)
+        self._write(pack(epochs), self._size)
         self._unwritten_epoch = False
 
-    def _write(self, data: bytes) -> None:
-        if self._closed:
-            raise EventError(f"{self.directory}: the journal is closed")
+    def _write(self, data: bytes, end: int) -> None:
+        """Write behind the `end` of the file in use, whole or not at all."""
+        size = len(data)
         try:
-            written = os.pwrite(self._fd, data, self._size)
-            if written != len(data):
+            if _pwrite(self._fd, data, end) != size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self.policy == "always":
                 os.fdatasync(self._fd)
         except OSError as error:
             with contextlib.suppress(OSError):  # else the next write goes over it
-                os.ftruncate(self._fd, self._size)
+                os.ftruncate(self._fd, end)
             raise _write_error(segment_path(self.directory, self._files[-1].number), error) from error
-        self._size += len(data)
+        self._size = end + size
         self._dirty = True
 
     def _rotate(self, now_ns: int, *, must: bool = False) -> None:

@@ -158,7 +158,8 @@ class Publisher:
                 self.unwritten += 1
                 raise
             self._waiting.append(record)
-        self._alert.raise_()
+        if not self._alert.raised:
+            self._alert.raise_()
         if event.family == "gallery":
             self._notice_removed((event,))
         return record
