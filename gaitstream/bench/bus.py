@@ -46,7 +46,7 @@ def example(index: int) -> IdentityDecided:
 class Unkept(Journal):
     """A journal that gives numbers and keeps nothing, to tell what keeping costs."""
 
-    def _write(self, data: bytes, end: int) -> None:
+    def _write(self, data: bytes, end: int) -> None:  # noqa: ARG002 - there is no file
         self._size = len(data)
 
 

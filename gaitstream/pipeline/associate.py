@@ -20,9 +20,9 @@ from supervision import box_iou_batch
 
 from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Floats, Image
-from gaitstream.pipeline.clothes import CELLS, Cells, cell_colours, uncovered, unlikeness
+from gaitstream.pipeline.clothes import CELLS, Cells, are_clear, cell_colours, uncovered, unlikeness
 from gaitstream.pipeline.motion import BoxMotion
-from gaitstream.pipeline.returning import LOOKS, Leavers, Track
+from gaitstream.pipeline.returning import LOOKS, Leavers, Look, Track
 
 Array = NDArray[np.float64]
 
@@ -106,44 +106,44 @@ class AppearanceTracker:
         """
         elapsed_s, self._now_s = time_s - self._now_s, time_s
         self.joined.clear()
+        if not self.tracks and not len(found.boxes):
+            self._left.forget(time_s)
+            return np.empty(0, np.int64)
         if colours is None:
             colours = np.zeros((len(found.boxes), CELLS, 3), np.float32)
             cells = np.zeros((len(found.boxes), CELLS), bool)
         else:
             cells = uncovered(found.boxes)
-        lost = self._lost(elapsed_s)
-        if self.tracks:
-            self._motion.predict(elapsed_s, lost)
-        rows, columns = self._assign(found, colours, cells, lost)
-        self._motion.correct(rows, found.boxes[columns])
-        started = self._start(found, columns)
-        owners = dict(zip(columns.tolist(), rows.tolist(), strict=True)) | started
+        clear = are_clear(cells)
+        rows, columns, unlike = self._go_on(found, colours, cells, elapsed_s)
+        owners = list(zip(columns.tolist(), rows.tolist(), unlike.tolist(), strict=True))
+        owners += [(index, row, np.nan) for index, row in self._start(found, columns).items()]
         ids = np.full(len(found.boxes), -1, np.int64)
-        for index, row in owners.items():
-            ids[index] = self._see(row, colours[index], cells[index])
+        for index, row, alike in owners:
+            ids[index] = self._see(row, Look(colours[index], cells[index], bool(clear[index]), alike))
         self._recognise()
         self._drop(found.boxes)
         return ids
 
-    def _lost(self, elapsed_s: float) -> NDArray[np.bool_]:
-        """Who was not seen in the frame before."""
-        return np.array([self._now_s - track.seen_s > 1.5 * elapsed_s for track in self.tracks])
-
-    def _assign(
-        self, found: Detections, colours: Floats, cells: Cells, lost: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Tracks and the detections that they go on with."""
-        if not self.tracks or not len(found.boxes):
-            return np.empty(0, np.intp), np.empty(0, np.intp)
-        cost = self._costs(found, colours, cells, lost)
+    def _go_on(
+        self, found: Detections, colours: Floats, cells: Cells, elapsed_s: float
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+        """Tracks, the detections that they go on with, and how unlike each other's clothes the two are."""
+        if not self.tracks:
+            return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32)
+        lost = np.array([self._now_s - track.seen_s > 1.5 * elapsed_s for track in self.tracks])
+        self._motion.predict(elapsed_s, lost)
+        unlike = unlikeness([track.clothes for track in self.tracks], colours, cells)
+        cost = self._costs(found, unlike, lost)
         rows, columns = linear_sum_assignment(cost)
         taken = cost[rows, columns] < _NEVER
-        return rows[taken], columns[taken]
+        rows, columns = rows[taken], columns[taken]
+        self._motion.correct(rows, found.boxes[columns])
+        return rows, columns, unlike[rows, columns]
 
-    def _costs(self, found: Detections, colours: Floats, cells: Cells, lost: NDArray[np.bool_]) -> Array:
+    def _costs(self, found: Detections, unlike: Floats, lost: NDArray[np.bool_]) -> Array:
         """What it costs to go on with each box, `[tracks, n]`; `_NEVER` where it is somebody else's."""
         far = self._motion.distances(found.boxes)
-        unlike = unlikeness([track.clothes for track in self.tracks], colours, cells)
         unlike = np.where(np.isnan(unlike), TYPICAL, unlike)
         overlap = box_iou_batch(self._motion.boxes(), found.boxes)
         away = lost[:, None]
@@ -158,20 +158,23 @@ class AppearanceTracker:
     def _start(self, found: Detections, taken: NDArray[np.intp]) -> dict[int, int]:
         """Tracks for sure boxes that are nobody's: their places by detection."""
         sure = found.scores >= self._tracking.new_track_score
-        if len(taken):
-            sure &= box_iou_batch(found.boxes, found.boxes[taken]).max(axis=1) < DOUBLE
-        free = np.setdiff1d(np.flatnonzero(sure), taken)
+        sure[taken] = False
+        free = np.flatnonzero(sure)
+        if len(free) and len(taken):
+            free = free[box_iou_batch(found.boxes[free], found.boxes[taken]).max(axis=1) < DOUBLE]
+        if not len(free):
+            return {}
         self._motion.add(found.boxes[free])
         first = len(self.tracks)
         self.tracks += [Track(self._now_s, self._now_s) for _ in free]
         return {index: first + place for place, index in enumerate(free.tolist())}
 
-    def _see(self, row: int, colours: Floats, cells: Cells) -> int:
+    def _see(self, row: int, look: Look) -> int:
         """Note a sighting; the track's id, if it is shown. A track that shows another person by now ends."""
         track = self.tracks[row]
-        if track.see(colours, cells, self._now_s):
+        if track.see(look, self._now_s):
             self.tracks[row] = track.split(next(self._next_id))
-            self._left.add([track], self._now_s)
+            self._left.add([track])
         elif track.tracker_id < 0 and track.hits >= self._tracking.min_hits:
             track.tracker_id = track.person = next(self._next_id)
         return self.tracks[row].tracker_id
@@ -188,13 +191,18 @@ class AppearanceTracker:
 
     def _drop(self, boxes: Floats) -> None:
         """Forget tracks that were never shown and are not seen, and those that are lost for too long."""
+        self._left.forget(self._now_s)
         away_s = np.array([self._now_s - track.seen_s for track in self.tracks])
+        if not away_s.any():
+            return
         shown = np.array([track.tracker_id >= 0 for track in self.tracks], bool)
-        behind = (box_iou_batch(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
-        limit_s = np.where(behind, HIDDEN * self._tracking.lost_s, self._tracking.lost_s)
+        limit_s = np.full(len(self.tracks), self._tracking.lost_s)
+        if (away_s > limit_s).any():
+            behind = (box_iou_batch(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
+            limit_s[behind] *= HIDDEN
         kept = (away_s == 0) | (shown & (away_s <= limit_s))
         gone = list(itertools.compress(self.tracks, ~kept))
-        self._left.add(gone, self._now_s)
         if gone:
+            self._left.add(gone)
             self._motion.keep(kept)
             self.tracks = list(itertools.compress(self.tracks, kept))

@@ -64,6 +64,8 @@ def uncovered(boxes: Floats) -> Cells:
 
     Of two people on one floor, the one whose feet are lower in the picture is nearer.
     """
+    if len(boxes) == 1:
+        return np.ones((1, CELLS), bool)
     x = boxes[:, :1] + _ACROSS * (boxes[:, 2:3] - boxes[:, :1])
     y = boxes[:, 1:2] + _DOWN * (boxes[:, 3:] - boxes[:, 1:2])
     nearer = boxes[None, :, 3] > boxes[:, None, 3]
@@ -73,9 +75,9 @@ def uncovered(boxes: Floats) -> Cells:
     return np.asarray(~covered.reshape(len(boxes), CELLS))
 
 
-def is_clear(cells: Cells) -> bool:
-    """Whether most of a person is uncovered, by the cells of its box."""
-    return bool(cells.mean() >= _CLEAR)
+def are_clear(cells: Cells) -> NDArray[np.bool_]:
+    """Of whom most is uncovered, by the cells of their boxes `[n, CELLS]`."""
+    return np.asarray(cells.sum(axis=1) >= _CLEAR * CELLS)
 
 
 @dataclass(slots=True)
@@ -92,12 +94,12 @@ class Clothes:
     seen: Floats = field(default_factory=lambda: np.zeros(CELLS, np.float32))
     clear: int = 0
 
-    def see(self, colours: Floats, cells: Cells) -> None:
-        """Take in a sighting: `cell_colours` and `uncovered` of its box."""
+    def see(self, colours: Floats, cells: Cells, clear: bool) -> None:
+        """Take in a sighting: `cell_colours` and `uncovered` of its box, and whether these are most of it."""
         self.seen += cells
         share = cells / np.minimum(np.maximum(self.seen, 1.0), _MEMORY)
         self.colours += share[:, None] * (colours - self.colours)
-        self.clear += int(is_clear(cells))
+        self.clear += clear
 
     def unlike(self, other: Clothes) -> float:
         """Mean difference to somebody else's clothes; infinite where no cell was seen of both."""
@@ -120,7 +122,7 @@ def unlikeness(worn: list[Clothes], colours: Floats, cells: Cells) -> Floats:
     known = np.stack([one.colours for one in worn])
     seen = np.stack([one.seen for one in worn]) > 0
     both = seen[:, None] & cells[None]
-    far = np.abs(known[:, None] - colours[None]).mean(axis=3)
+    far = np.abs(known[:, None] - colours[None]).sum(axis=3)
     count = both.sum(axis=2)
-    mean = (far * both).sum(axis=2) / np.maximum(count, 1)
+    mean = (far * both).sum(axis=2) / (3 * np.maximum(count, 1))
     return np.where(count > CELLS / 4, mean, np.nan).astype(np.float32)

@@ -28,44 +28,46 @@ class BoxMotion:
     Attributes:
         place: `[n, 4]`.
         speed: per second `[n, 4]`.
-        variance: of place, of place with speed, of speed, `[n, 4, 3]`.
+        place_variance: `[n, 4]`.
+        covariance: of place and speed, `[n, 4]`.
+        speed_variance: `[n, 4]`.
     """
 
     def __init__(self) -> None:
         self.place: Array = np.empty((0, 4))
         self.speed: Array = np.empty((0, 4))
-        self.variance: Array = np.empty((0, 4, 3))
+        self.place_variance: Array = np.empty((0, 4))
+        self.covariance: Array = np.empty((0, 4))
+        self.speed_variance: Array = np.empty((0, 4))
 
     def add(self, boxes: Floats) -> None:
         """Begin tracks at boxes, xyxy pixels `[n, 4]`."""
         place = measured(boxes)
-        heights = place[:, 3:]
-        variance = np.zeros((len(place), 4, 3))
-        variance[:, :, 0] = 2 * (JITTER * heights) ** 2
-        variance[:, :, 2] = (FIRST_SPEED * heights) ** 2
+        heights, still = place[:, 3:], np.zeros_like(place)
+        unsure = np.broadcast_to(2 * (JITTER * heights) ** 2, place.shape)
         self.place = np.concatenate([self.place, place])
-        self.speed = np.concatenate([self.speed, np.zeros_like(place)])
-        self.variance = np.concatenate([self.variance, variance])
+        self.speed = np.concatenate([self.speed, still])
+        self.place_variance = np.concatenate([self.place_variance, unsure])
+        self.covariance = np.concatenate([self.covariance, still])
+        self.speed_variance = np.concatenate([self.speed_variance, (FIRST_SPEED * heights) ** 2])
 
     def keep(self, chosen: NDArray[np.bool_]) -> None:
         """Forget the tracks that are not chosen, `[n]`."""
         self.place, self.speed = self.place[chosen], self.speed[chosen]
-        self.variance = self.variance[chosen]
+        self.place_variance = self.place_variance[chosen]
+        self.covariance = self.covariance[chosen]
+        self.speed_variance = self.speed_variance[chosen]
 
     def predict(self, elapsed_s: float, hidden: NDArray[np.bool_]) -> None:
         """Move everybody on; `hidden` are those nobody saw last, `[n]`."""
         drift = (ACCELERATION * self.place[:, 3:]) ** 2
-        self.place = self.place + self.speed * elapsed_s
-        self.speed = np.where(hidden[:, None], self.speed * np.exp(-elapsed_s / SLOWS_S), self.speed)
-        place, shared, speed = np.moveaxis(self.variance, 2, 0)
-        self.variance = np.stack(
-            [
-                place + 2 * elapsed_s * shared + elapsed_s**2 * speed + drift * elapsed_s**4 / 4,
-                shared + elapsed_s * speed + drift * elapsed_s**3 / 2,
-                speed + drift * elapsed_s**2,
-            ],
-            axis=2,
+        self.place += self.speed * elapsed_s
+        self.speed[hidden] *= np.exp(-elapsed_s / SLOWS_S)
+        self.place_variance += (
+            2 * elapsed_s * self.covariance + elapsed_s**2 * self.speed_variance + drift * (elapsed_s**4 / 4)
         )
+        self.covariance += elapsed_s * self.speed_variance + drift * (elapsed_s**3 / 2)
+        self.speed_variance += drift * elapsed_s**2
 
     def distances(self, boxes: Floats) -> Array:
         """Squared Mahalanobis distance of middle, feet and height of boxes to each track, `[n, m]`."""
@@ -76,14 +78,14 @@ class BoxMotion:
     def correct(self, rows: NDArray[np.intp], boxes: Floats) -> None:
         """Take in the boxes `[k, 4]` that tracks `[k]` were seen at."""
         off = measured(boxes) - self.place[rows]
-        place, shared, speed = np.moveaxis(self.variance[rows], 2, 0)
+        place, shared = self.place_variance[rows], self.covariance[rows]
         expected = self._expected()[rows]
         gain, push = place / expected, shared / expected
         self.place[rows] += gain * off
         self.speed[rows] += push * off
-        self.variance[rows] = np.stack(
-            [(1 - gain) * place, (1 - gain) * shared, speed - push * shared], axis=2
-        )
+        self.place_variance[rows] -= gain * place
+        self.covariance[rows] -= gain * shared
+        self.speed_variance[rows] -= push * shared
 
     def boxes(self) -> Floats:
         """Where everybody is expected, xyxy `[n, 4]`."""
@@ -93,7 +95,7 @@ class BoxMotion:
 
     def _expected(self) -> Array:
         """Variance of a sighting about the place, `[n, 4]`."""
-        return np.asarray(self.variance[:, :, 0] + (JITTER * self.place[:, 3:]) ** 2)
+        return np.asarray(self.place_variance + (JITTER * self.place[:, 3:]) ** 2)
 
 
 def measured(boxes: Floats) -> Array:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from gaitstream.data import Floats
-from gaitstream.pipeline.clothes import Cells, Clothes, is_clear, unlikeness
+from gaitstream.pipeline.clothes import Cells, Clothes
 
 STRANGE = 17.0
 """Difference of a clear sighting from a track's clothes beyond which it may be somebody else's."""
@@ -24,6 +25,22 @@ REMEMBERED_S = 30.0
 """How long those who left are remembered."""
 OVERLAP_S = 0.5
 """So long somebody may seem to be still there, in a track that shows another by then."""
+
+
+class Look(NamedTuple):
+    """How somebody looks in one frame.
+
+    Attributes:
+        colours: `cell_colours` of the box.
+        cells: which of them no nearer person's box covers.
+        clear: whether these are most of them.
+        unlike: difference to the clothes of the track that goes on with it; NaN where it is not known.
+    """
+
+    colours: Floats
+    cells: Cells
+    clear: bool
+    unlike: float
 
 
 @dataclass(slots=True)
@@ -50,17 +67,17 @@ class Track:
     stranger: Clothes = field(default_factory=Clothes)
     strange_s: float = 0.0
 
-    def see(self, colours: Floats, cells: Cells, time_s: float) -> bool:
+    def see(self, look: Look, time_s: float) -> bool:
         """Note a sighting; whether another person has been in this track for a while by now."""
         self.seen_s, self.hits = time_s, self.hits + 1
-        clear = is_clear(cells)
-        if clear and self._is_strange(colours, cells):
+        colours, cells, clear, unlike = look
+        if clear and self.clothes.clear >= LOOKS[1] and unlike > STRANGE:
             self.strange_s = self.strange_s if self.stranger.clear else time_s
-            self.stranger.see(colours, cells)
+            self.stranger.see(colours, cells, clear)
             return self.stranger.clear >= CHANGED and self.tracker_id >= 0
-        if clear:
+        if clear and self.stranger.clear:
             self.stranger = Clothes()
-        self.clothes.see(colours, cells)
+        self.clothes.see(colours, cells, clear)
         return False
 
     def split(self, number: int) -> Track:
@@ -69,11 +86,6 @@ class Track:
         self.seen_s, self.stranger = self.strange_s, Clothes()
         return new
 
-    def _is_strange(self, colours: Floats, cells: Cells) -> bool:
-        if self.clothes.clear < LOOKS[1]:
-            return False
-        return bool(unlikeness([self.clothes], colours[None], cells[None])[0, 0] > STRANGE)
-
 
 class Leavers:
     """Tracks of a camera that ended a short while ago."""
@@ -81,10 +93,14 @@ class Leavers:
     def __init__(self) -> None:
         self._left: list[Track] = []
 
-    def add(self, tracks: Sequence[Track], time_s: float) -> None:
-        """Remember tracks that ended, and forget those that did long ago."""
-        self._left = [one for one in self._left if time_s - one.seen_s <= REMEMBERED_S]
+    def add(self, tracks: Sequence[Track]) -> None:
+        """Remember tracks that ended."""
         self._left += [one for one in tracks if one.tracker_id >= 0]
+
+    def forget(self, time_s: float) -> None:
+        """Forget those that ended long ago."""
+        if self._left:
+            self._left = [one for one in self._left if time_s - one.seen_s <= REMEMBERED_S]
 
     def find(self, track: Track, present: Sequence[Track]) -> Track | None:
         """The earlier track of somebody new: the nearest by clothes, when nobody's else are as near.
