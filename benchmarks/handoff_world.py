@@ -20,7 +20,7 @@ from gaitstream import zoo
 from gaitstream.config.schema import Config
 from gaitstream.demo.enrolment import enrol, pose_of
 from gaitstream.demo.ground_truth import GroundTruthObserver
-from gaitstream.demo.plan import FPS, IOU, LOST_S, DemoPlan
+from gaitstream.demo.plan import FPS, DemoPlan
 from gaitstream.demo.score import PURE
 from gaitstream.events import Event, IdentityFinal, TrackEnded, encode
 from gaitstream.events.schema import Identity
@@ -32,6 +32,8 @@ from gaitstream.synth.address import EPOCH_NS, Address, to_url
 
 S = 1_000_000_000
 SITE = "terminal"
+LOST_S, IOU = 0.3, 0.5
+"""Tracks that end early rather than pass from one person to the next."""
 NEAR, FAR = (1, 3, 5, 7, 9, 11), (1, 4, 7, 10, 13, 16)
 """Cameras of the row, 10 m between neighbours: every second one, and every third one."""
 ENROL_S = 25.0

@@ -137,8 +137,9 @@ def _add_handoff(commands: Commands) -> None:
         help="how long somebody's last place is remembered (default: 600)",
     )  # fmt: skip
     option(
-        "--lost", type=positive, default=1.5, metavar="S",
-        help="more than tracking.lost_s of every camera (default: 1.5)",
+        "--lost", type=positive, default=3.5, metavar="S",
+        help="more than tracking.lost_s of every camera, and three times that where tracking.algorithm is "
+        "appearance (default: 3.5)",
     )  # fmt: skip
     handoff.set_defaults(handler="handoff:handoff")
 

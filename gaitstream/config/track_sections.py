@@ -19,7 +19,7 @@ from gaitstream.config.section import Section
 class Tracking(Section):
     """How boxes become tracks."""
 
-    algorithm: Literal["appearance", "bytetrack", "ocsort", "sort"] = "bytetrack"
+    algorithm: Literal["appearance", "bytetrack", "ocsort", "sort"] = "appearance"
     """`appearance` goes by motion and clothes; the others, of the trackers library, by boxes alone."""
     lost_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """A track nobody was seen of for this long has ended; `appearance` waits three times that for somebody

@@ -18,10 +18,6 @@ ENROLMENT_DAY = 1
 SITE, EVIDENCE = "cams.yaml", "evidence"
 """Names in the demo's folder: of its configuration, and of the folder with the kept pictures."""
 FPS = 15.0
-LOST_S = 0.3
-IOU = 0.5
-"""Eight people on one floor cover each other all the time. A track that waits longer for its person, or that
-takes any box near it, passes from one person to the next; one that ends too early costs a window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from gaitstream.demo.ground_truth import GroundTruthObserver
 from gaitstream.demo.live_table import LiveTables
 from gaitstream.demo.live_view import Viewer, open_browser
 from gaitstream.demo.make_record import LiveRun, Timing, add_pictures, make_record
-from gaitstream.demo.plan import EVIDENCE, FPS, IOU, LOST_S, SITE, DemoPlan
+from gaitstream.demo.plan import EVIDENCE, FPS, SITE, DemoPlan
 from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.report import render
 from gaitstream.demo.score import DemoScore, score
@@ -180,7 +180,6 @@ def _config(options: DemoOptions, addresses: Sequence[Any], root: Path) -> Confi
             {"id": f"cam{address.camera}", "url": to_url(address), "fps": None} for address in addresses
         ],
         "models": plan.models(),
-        "tracking": {"algorithm": "bytetrack", "lost_s": LOST_S, "iou": IOU},
         "gallery": {
             "path": str(root / "gallery"),
             "threshold": advice.threshold,

@@ -50,11 +50,11 @@ class HandOffRules:
     Attributes:
         horizon_s: how long a last place is remembered.
         lost_s: how long tracks wait for their person before they end; more than any camera's
-            `tracking.lost_s`.
+            `tracking.lost_s`, three times that where it tracks by appearance.
     """
 
     horizon_s: float = 600.0
-    lost_s: float = 1.5
+    lost_s: float = 3.5
 
 
 class HandOff:

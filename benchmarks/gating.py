@@ -1,0 +1,211 @@
+"""How many frames a second the pipeline takes when it leaves out what need not be done.
+
+    python -m benchmarks.gating --out out/gating.json
+
+Four cameras show one person, or eight, of a synthetic world in which everybody is enrolled from another view,
+as fast as the frames are taken: in bf16 with every person of every frame encoded, in the precision that
+`auto` settles on, and in that with `tracklets.settled_every` and `cameras[].still_every`. A row says what
+was encoded, and how the tracks ended. The rows of a scene are measured by turns; they are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from benchmarks.rows_file import write_rows
+from gaitstream.bench.clips import FPS
+from gaitstream.bench.drive import build_config
+from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
+from gaitstream.config.secret_url import SecretUrl
+from gaitstream.data import Decision
+from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.enroll import enroll_walk, watch_video
+from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.runner import Pipeline
+from gaitstream.synth.address import Address
+from gaitstream.synth.dataset import write_dataset
+from gaitstream.telemetry.stats import Snapshot
+
+PEOPLE = 8
+SCENES = ((0,), tuple(range(PEOPLE)))
+"""Who is there."""
+CAMERAS = 4
+VIEWS = (1, 3)
+"""Which the cameras show by turns."""
+ENROLLED_FROM, ENROLLED_S = 2, 12.0
+LENGTH_S = 24.0
+WARMUP_S = 3.0
+WAYS: dict[str, dict[str, Any]] = {
+    "bf16": {"runtime": {"precision": "bf16"}},
+    "auto": {},
+    "auto, gated": {"tracklets": {"settled_every": 5}, "still_every": 5},
+}
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One way to run one scene.
+
+    Attributes:
+        people: in the scene.
+        way: of running it.
+        frames: a second.
+        encoded: people encoded a frame.
+        detected: percent of the frames that were given to the detector.
+        named: percent of the tracks that ended with a name.
+        wrong: percent of them that ended with a name of nobody who is there.
+    """
+
+    people: int
+    way: str
+    frames: float
+    encoded: float
+    detected: float
+    named: float
+    wrong: float
+
+
+class Names(Observer):
+    """The last words on the tracks that ended."""
+
+    def __init__(self) -> None:
+        self.last: list[str | None] = []
+
+    def on_decision(self, decision: Decision) -> None:
+        """Keep it."""
+        if decision.final:
+            self.last.append(decision.person)
+
+
+def main() -> None:
+    """Measure all scenes."""
+    parser = argparse.ArgumentParser(description="What settled people and still pictures cost.")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of each run (default 12)")
+    parser.add_argument("--rounds", type=int, default=3, help="of all ways of a scene (default 3)")
+    parser.add_argument("--out", type=Path, help="rows as JSON")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gaitstream-gating-") as folder:
+        rows = list(measure(Path(folder), args.seconds, args.rounds))
+    write_rows(rows, args.out)
+
+
+def measure(folder: Path, seconds: float, rounds: int) -> Iterator[Row]:
+    """A row for every way of every scene, printed as it comes."""
+    gallery = folder / "gallery"
+    enrol(folder, gallery)
+    for present in SCENES:
+        world = folder / f"scene{len(present)}"
+        write_dataset([address(view, present, LENGTH_S) for view in VIEWS], world)
+        found: dict[str, list[Row]] = {name: [] for name in WAYS}
+        for _ in range(rounds):
+            for name in WAYS:
+                found[name].append(run(world, gallery, name, present, seconds))
+        for rows in found.values():
+            row = _median(rows)
+            print(msgspec.json.encode(row).decode(), flush=True)
+            yield row
+
+
+def address(view: int, present: tuple[int, ...], seconds: float) -> Address:
+    """Some of the people of the world before one of its cameras."""
+    return Address(
+        site="plaza", camera=view, people=PEOPLE, only=present, seed=7, fps=FPS, seconds=seconds, start=5.0
+    )
+
+
+def enrol(folder: Path, gallery: Path) -> None:
+    """Enrol everybody from a walk alone before a camera that no scene shows."""
+    for number in range(PEOPLE):
+        alone = folder / f"alone{number}"
+        write_dataset([address(ENROLLED_FROM, (number,), ENROLLED_S)], alone)
+        config = configure([alone / f"cam{ENROLLED_FROM}.mp4"], gallery, {}, loop=False)
+        for walk in watch_video(config, alone / f"cam{ENROLLED_FROM}.mp4", match=False):
+            if walk.usable:
+                enroll_walk(config, f"walker{number}", walk, "alone")
+
+
+def configure(videos: Sequence[Path], gallery: Path, way: Mapping[str, Any], *, loop: bool) -> Config:
+    """The site's configuration, a camera for each video."""
+    sections = dict(way)
+    still_every = sections.pop("still_every", 1)
+    cameras = [
+        Camera(id=f"cam{index}", url=SecretUrl(str(video)), fps=FPS, loop=loop, still_every=still_every)
+        for index, video in enumerate(videos)
+    ]
+    config = build_config(cameras, "demo")
+    updates = {
+        name: getattr(config, name).model_copy(update=values)
+        for name, values in {**sections, "gallery": {"path": gallery}}.items()
+    }
+    return config.model_copy(update=updates)
+
+
+def run(world: Path, gallery: Path, name: str, present: tuple[int, ...], seconds: float) -> Row:
+    """One run, as fast as it goes, measured after a warm-up."""
+    videos = [world / f"cam{VIEWS[index % len(VIEWS)]}.mp4" for index in range(CAMERAS)]
+    config = configure(videos, gallery, WAYS[name], loop=True)
+    encoder, names = Encoder.load(config), Names()
+    taken: list[tuple[float, Snapshot]] = []
+    with Pipeline(config, observers=[names], realtime=False, encoder=encoder) as pipeline:
+
+        def watch() -> None:
+            for wait_s in (WARMUP_S, seconds):
+                time.sleep(wait_s)
+                taken.append((time.monotonic(), pipeline.snapshot()))
+            pipeline.stop()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        pipeline.run()
+        watcher.join()
+    encoder.close()
+    return summarise(taken, names.last, name, present)
+
+
+def summarise(
+    taken: list[tuple[float, Snapshot]], last: list[str | None], name: str, present: tuple[int, ...]
+) -> Row:
+    """What happened between two moments, and how all tracks ended."""
+    (from_s, before), (to_s, after) = taken
+
+    def count(counter: str) -> int:
+        return sum(
+            getattr(after.cameras[id_], counter) - getattr(before.cameras[id_], counter)
+            for id_ in after.cameras
+        )
+
+    frames = count("analysed")
+    still = sum(
+        after.cameras[id_].undetected.get("still", 0) - before.cameras[id_].undetected.get("still", 0)
+        for id_ in after.cameras
+    )
+    here = {f"walker{number}" for number in present}
+    tracks = max(1, len(last))
+    return Row(
+        people=len(present),
+        way=name,
+        frames=frames / (to_s - from_s),
+        encoded=count("encoded") / frames,
+        detected=100 * (1 - still / frames),
+        named=100 * sum(person is not None for person in last) / tracks,
+        wrong=100 * sum(person is not None and person not in here for person in last) / tracks,
+    )
+
+
+def _median(rows: list[Row]) -> Row:
+    figures = ("frames", "encoded", "detected", "named", "wrong")
+    medians = {figure: median(getattr(row, figure) for row in rows) for figure in figures}
+    return msgspec.structs.replace(rows[0], **medians)
+
+
+if __name__ == "__main__":
+    main()
