@@ -28,9 +28,9 @@ Array = NDArray[np.float64]
 
 TYPICAL = 12.0
 """By how much one person's clothes differ from frame to frame, and what of somebody hidden is taken for."""
-CLOTHES = 0.35
+CLOTHES = 0.6
 """What their difference counts, in halves of squared standard deviations."""
-UNSURE = 2.0
+UNSURE = 5.0
 """What a detection's lack of score counts."""
 NEW = 3.0
 GROWN = 15
@@ -39,7 +39,7 @@ DOUBLE = 0.3
 """Overlap with somebody who is followed from which on a further box is nobody new."""
 FAR = 16.0
 """Squared standard deviations beyond which a box is not the person's; three times that out of sight."""
-MOST = 11.0
+MOST = 9.0
 """Cost beyond which a box is nobody's."""
 UNLIKE = 28.0
 """Difference of clothes beyond which somebody out of sight has not come back."""

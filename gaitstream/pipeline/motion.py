@@ -9,9 +9,9 @@ from gaitstream.data import Floats
 
 Array = NDArray[np.float64]
 
-JITTER = 0.06
+JITTER = 0.12
 """Standard deviation of a detected box in body heights."""
-ACCELERATION = 2.0
+ACCELERATION = 1.0
 """Of people, in body heights per second squared."""
 FIRST_SPEED = np.array([0.8, 0.5, 0.2, 0.2])
 """Standard deviation of the speed of somebody who was just found, in body heights per second."""
