@@ -40,7 +40,8 @@ DOUBLE = 0.3
 FAR = 16.0
 """Squared standard deviations beyond which a box is not the person's; three times that out of sight."""
 MOST = 9.0
-"""Cost beyond which a box is nobody's."""
+"""Cost beyond which a box is nobody's. Clothes count `WORN` at most for it: light may change for all."""
+WORN = 4.0
 UNLIKE = 28.0
 """Difference of clothes beyond which somebody out of sight has not come back."""
 BEHIND = 0.15
@@ -149,11 +150,10 @@ class AppearanceTracker:
         away = lost[:, None]
         never = far > np.where(away, 3 * FAR, FAR)
         never |= np.where(away, unlike > UNLIKE, overlap < self._tracking.iou)
-        cost = far / 2 + CLOTHES * (unlike - TYPICAL) + UNSURE * (1 - found.scores)
-        never |= cost > MOST
+        worn, cost = CLOTHES * (unlike - TYPICAL), far / 2 + UNSURE * (1 - found.scores)
+        never |= cost + np.minimum(worn, WORN) > MOST
         young = np.array([max(0.0, 1 - track.hits / GROWN) for track in self.tracks])
-        cost += NEW * young[:, None]
-        return np.where(never, _NEVER, cost)
+        return np.where(never, _NEVER, cost + worn + NEW * young[:, None])
 
     def _start(self, found: Detections, taken: NDArray[np.intp]) -> dict[int, int]:
         """Tracks for sure boxes that are nobody's: their places by detection."""

@@ -145,6 +145,8 @@ def record(biggait: Path) -> Recording:
 def judgement() -> dict[str, Any]:
     """Sections that both front ends have to share."""
     return {
+        # DeepStream's trackers go by boxes, and wait for nobody longer than for others.
+        "tracking": {"algorithm": "bytetrack"},
         "tracklets": {"length": 20, "stride": 10, "provisional_from": 5},
         # Blur is judged on pixels, and none leave the GPU. A strict pose score, so that some fall short.
         "quality": {"min_sharpness": 0, "min_pose_score": 0.7},

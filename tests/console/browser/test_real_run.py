@@ -43,7 +43,6 @@ cameras:
   - {{id: gate, url: "{gate}", fps: null}}
   - {{id: yard, url: "{yard}", fps: null}}
 models: {{gaitheat: demo}}
-tracking: {{lost_s: 0.3, iou: 0.5}}
 gallery:
   path: people.gallery
   key: none
