@@ -87,6 +87,14 @@ def test_by_motion_alone_they_would_pass_through_each_other() -> None:
     assert after[RED] != before[RED]
 
 
+def test_a_flash_of_light_ends_no_track() -> None:
+    scene, dark, bright = Scene(), (30, 30, 30), (220, 220, 220)
+    shades = [dark] * 20 + [bright] * 3 + [dark] * 10
+    tracks = [scene.show([(100 + 5 * step, 300, shade)]) for step, shade in enumerate(shades)]
+    assert {track for found in tracks[1:] for track in found.values()} == {1}
+    assert all(tracks[1:])
+
+
 def test_somebody_behind_another_is_waited_for_longer_than_somebody_gone() -> None:
     scene = Scene(Tracking(algorithm="appearance", lost_s=0.5))
     for _ in range(10):
