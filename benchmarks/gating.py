@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -23,18 +21,15 @@ import msgspec
 
 from benchmarks.rows_file import write_rows
 from gaitstream.bench.clips import FPS
-from gaitstream.bench.drive import build_config
+from gaitstream.bench.drive import build_config, measure
 from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision
-from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.enroll import enroll_walk, watch_video
 from gaitstream.pipeline.observe import Observer
-from gaitstream.pipeline.runner import Pipeline
 from gaitstream.synth.address import Address
 from gaitstream.synth.dataset import write_dataset
-from gaitstream.telemetry.stats import Snapshot
 
 PEOPLE = 8
 SCENES = ((0,), tuple(range(PEOPLE)))
@@ -60,7 +55,6 @@ class Row(msgspec.Struct, frozen=True):
         way: of running it.
         frames: a second.
         encoded: people encoded a frame.
-        detected: percent of the frames that were given to the detector.
         named: percent of the tracks that ended with a name.
         wrong: percent of them that ended with a name of nobody who is there.
     """
@@ -69,7 +63,6 @@ class Row(msgspec.Struct, frozen=True):
     way: str
     frames: float
     encoded: float
-    detected: float
     named: float
     wrong: float
 
@@ -94,11 +87,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="rows as JSON")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gaitstream-gating-") as folder:
-        rows = list(measure(Path(folder), args.seconds, args.rounds))
+        rows = list(compare(Path(folder), args.seconds, args.rounds))
     write_rows(rows, args.out)
 
 
-def measure(folder: Path, seconds: float, rounds: int) -> Iterator[Row]:
+def compare(folder: Path, seconds: float, rounds: int) -> Iterator[Row]:
     """A row for every way of every scene, printed as it comes."""
     gallery = folder / "gallery"
     enrol(folder, gallery)
@@ -152,57 +145,26 @@ def configure(videos: Sequence[Path], gallery: Path, way: Mapping[str, Any], *, 
 def run(world: Path, gallery: Path, name: str, present: tuple[int, ...], seconds: float) -> Row:
     """One run, as fast as it goes, measured after a warm-up."""
     videos = [world / f"cam{VIEWS[index % len(VIEWS)]}.mp4" for index in range(CAMERAS)]
-    config = configure(videos, gallery, WAYS[name], loop=True)
-    encoder, names = Encoder.load(config), Names()
-    taken: list[tuple[float, Snapshot]] = []
-    with Pipeline(config, observers=[names], realtime=False, encoder=encoder) as pipeline:
-
-        def watch() -> None:
-            for wait_s in (WARMUP_S, seconds):
-                time.sleep(wait_s)
-                taken.append((time.monotonic(), pipeline.snapshot()))
-            pipeline.stop()
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        pipeline.run()
-        watcher.join()
-    encoder.close()
-    return summarise(taken, names.last, name, present)
-
-
-def summarise(
-    taken: list[tuple[float, Snapshot]], last: list[str | None], name: str, present: tuple[int, ...]
-) -> Row:
-    """What happened between two moments, and how all tracks ended."""
-    (from_s, before), (to_s, after) = taken
-
-    def count(counter: str) -> int:
-        return sum(
-            getattr(after.cameras[id_], counter) - getattr(before.cameras[id_], counter)
-            for id_ in after.cameras
+    config, names = configure(videos, gallery, WAYS[name], loop=True), Names()
+    with tempfile.TemporaryDirectory() as journal:
+        load = measure(
+            config, Path(journal), seconds=seconds, warmup_s=WARMUP_S, realtime=False, observers=[names]
         )
-
-    frames = count("analysed")
-    still = sum(
-        after.cameras[id_].undetected.get("still", 0) - before.cameras[id_].undetected.get("still", 0)
-        for id_ in after.cameras
-    )
     here = {f"walker{number}" for number in present}
-    tracks = max(1, len(last))
+    named = [person for person in names.last if person is not None]
+    tracks = max(1, len(names.last))
     return Row(
         people=len(present),
         way=name,
-        frames=frames / (to_s - from_s),
-        encoded=count("encoded") / frames,
-        detected=100 * (1 - still / frames),
-        named=100 * sum(person is not None for person in last) / tracks,
-        wrong=100 * sum(person is not None and person not in here for person in last) / tracks,
+        frames=load.fps,
+        encoded=load.persons / load.frames,
+        named=100 * len(named) / tracks,
+        wrong=100 * sum(person not in here for person in named) / tracks,
     )
 
 
 def _median(rows: list[Row]) -> Row:
-    figures = ("frames", "encoded", "detected", "named", "wrong")
+    figures = ("frames", "encoded", "named", "wrong")
     medians = {figure: median(getattr(row, figure) for row in rows) for figure in figures}
     return msgspec.structs.replace(rows[0], **medians)
 

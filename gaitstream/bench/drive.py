@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from gaitstream.config.schema import Config
 from gaitstream.events import Journal, Publisher
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.pipeline.encode import Encoder
+from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.telemetry.stats import Histogram, Snapshot
 from gaitstream.zoo import demo_family
@@ -127,6 +129,7 @@ def measure(
     warmup_s: float = 1.5,
     realtime: bool = True,
     encoder: Encoder | None = None,
+    observers: Sequence[Observer] = (),
 ) -> DrivenLoad:
     """Run the pipeline with its real publisher.
 
@@ -137,10 +140,11 @@ def measure(
         warmup_s: how long it runs before.
         realtime: files are played at their own pace; else as fast as they are taken.
         encoder: an open one; loaded when None.
+        observers: of the run.
     """
     with (
         Publisher(Journal(folder), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*") as publisher,
-        Pipeline(config, sink=publisher, realtime=realtime, encoder=encoder) as pipeline,
+        Pipeline(config, sink=publisher, realtime=realtime, encoder=encoder, observers=observers) as pipeline,
     ):
         pipeline.stats.now.event_latency = Histogram(BOUNDS)
         taken: list[Moment] = []
