@@ -141,7 +141,7 @@ def seeds(name: str) -> list[bytes]:
             msgspec.json.encode(Request(id=3, cursor={"e": 5}, prefixes=["identity/"], credit=4)),
             b'{"since":"beginning"}',
         ],
-        "event": [Stamp("p", "e")(stamped, 1, 5), Stamp("p", "e", "msgpack")(stamped, 1, 5)],
+        "event": [Stamp("p", "e").encode(stamped, 1, 5), Stamp("p", "e", "msgpack").encode(stamped, 1, 5)],
         "journal": [record * 3, record + b"torn" + record, record[:20]],
         "live": [
             msgspec.json.encode(EventBatch("p", "e", 1, ["t", "u"], [2, 2])) + b"\0{}{}",

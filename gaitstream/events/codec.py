@@ -87,14 +87,14 @@ class Stamp:
     def __init__(self, publisher: str, epoch: str, wire: Wire = "json") -> None:
         self.publisher = publisher
         self._epoch = epoch
-        self._encode = _json_encoder.encode if wire == "json" else _msgpack_encoder.encode
+        self._to_bytes = _json_encoder.encode if wire == "json" else _msgpack_encoder.encode
         self._next_id = EventIds().next
         self._captured = Clock().text
         self._published = Clock().text
 
-    def __call__(self, event: Event, seq: int, now_ns: int) -> bytes:
+    def encode(self, event: Event, seq: int, now_ns: int) -> bytes:
         """The bytes to keep and to send."""
-        return self._encode(
+        return self._to_bytes(
             _replace(
                 event,
                 schema=SCHEMA,

@@ -58,6 +58,7 @@ class Journal:
     Attributes:
         id: 16 bytes that name this journal for as long as it lives.
         epoch: name of this opening of it.
+        head: the last number given.
         damaged: stretches of the newest file that could not be read when it was opened.
 
     Raises:
@@ -85,7 +86,7 @@ class Journal:
         self._clock = clock
         self._fd = -1
         self._size = 0
-        self._head = 0
+        self.head = 0
         self._dirty = False
         self._closed = False
         self._epochs = Epochs()
@@ -100,22 +101,17 @@ class Journal:
         except BaseException:
             os.close(self._lock)
             raise
-        self.epoch = self._epochs.begin(self._head + 1)
+        self.epoch = self._epochs.begin(self.head + 1)
         self._epoch_bytes = bytes.fromhex(self.epoch)
         self._unwritten_epoch = True
         with contextlib.suppress(EventError):  # a full disk refuses events, not the start
             self._write_epoch()
 
     @property
-    def head(self) -> int:
-        """The last number given."""
-        return self._head
-
-    @property
     def first(self) -> int:
         """The first number still kept; `head + 1` when none is."""
         with self.guard:
-            return self._files[0].header.first if self._files else self._head + 1
+            return self._files[0].header.first if self._files else self.head + 1
 
     @property
     def epochs(self) -> Epochs:
@@ -134,15 +130,20 @@ class Journal:
             JournalWriteError: there is no room, or the disk fails; nothing was written. Try again later.
         """
         with self.guard:
-            stamp = self._clock() if time_ns is None else time_ns
-            if self._size >= self.segment_bytes or self._fd < 0 or self._unwritten_epoch:
-                self._prepare(stamp)
-            seq, offset = self._head + 1, self._size
-            self._write(pack_event(topic, seq, payload, stamp, self._epoch_bytes), offset)
-            self._head = seq
-            if seq % MARK_EVERY == 0:
-                self._marks[self._files[-1].number].append((seq, offset))
-            return record_of(topic, seq, payload, stamp, self.epoch)
+            return self.append_guarded(topic, payload, self._clock() if time_ns is None else time_ns)
+
+    def append_guarded(self, topic: str, payload: bytes, time_ns: int) -> Record:
+        """`append` for a caller who holds `guard`, as who must know the number before the payload does."""
+        offset = self._size
+        if offset >= self.segment_bytes or self._fd < 0 or self._unwritten_epoch:
+            self._prepare(time_ns)
+            offset = self._size
+        seq = self.head + 1
+        self._write(pack_event(topic, seq, payload, time_ns, self._epoch_bytes), offset)
+        self.head = seq
+        if seq % MARK_EVERY == 0:
+            self._marks[self._files[-1].number].append((seq, offset))
+        return record_of((topic, seq, payload, time_ns, self.epoch))
 
     def append_many(self, events: Sequence[tuple[str, bytes]], time_ns: int | None = None) -> list[Record]:
         """`append` for several events at once: all of them are written, or none.
@@ -153,7 +154,7 @@ class Journal:
         with self.guard:
             stamp = self._clock() if time_ns is None else time_ns
             self._prepare(stamp)
-            seq, offset, epoch = self._head, self._size, self.epoch
+            seq, offset, epoch = self.head, self._size, self.epoch
             records, parts = list[Record](), list[bytes]()
             marks = self._marks[self._files[-1].number]
             new_marks = list[tuple[int, int]]()
@@ -163,11 +164,11 @@ class Journal:
                 if seq % MARK_EVERY == 0:
                     new_marks.append((seq, offset))
                 offset += len(data)
-                records.append(record_of(topic, seq, payload, stamp, epoch))
+                records.append(record_of((topic, seq, payload, stamp, epoch)))
                 parts.append(data)
             self._write(parts[0] if len(parts) == 1 else b"".join(parts), self._size)
             marks += new_marks
-            self._head = seq
+            self.head = seq
             return records
 
     def _prepare(self, now_ns: int) -> None:
@@ -220,7 +221,7 @@ class Journal:
                 self._files.pop()
                 os.close(self._fd)
                 self._fd = -1
-            if self.keep_s is not None and self._files and self._head >= self._files[-1].header.first:
+            if self.keep_s is not None and self._files and self.head >= self._files[-1].header.first:
                 age_s = (self._clock() - self._files[-1].header.created_ns) / 1e9
                 if age_s > min(DAY_S, self.keep_s / 2):
                     with contextlib.suppress(EventError):
@@ -240,7 +241,7 @@ class Journal:
             JournalWriteError: no room for the new file; those before it are done.
         """
         with self.guard:
-            if self._files and self._head >= self._files[-1].header.first:
+            if self._files and self.head >= self._files[-1].header.first:
                 self._rotate(self._clock(), must=True)
             closed = self._files[:-1]
         return sum(self._rewrite_file(file, change) for file in closed)
@@ -279,7 +280,7 @@ class Journal:
 
     def _recover(self) -> None:
         """Learn numbers and epochs from the newest file that holds any, and go on behind its end."""
-        self._head = max((file.header.first - 1 for file in self._files), default=0)
+        self.head = max((file.header.first - 1 for file in self._files), default=0)
         for file in reversed(self._files):
             data = file.path.read_bytes()
             parsed = parse(data[HEADER_BYTES:], whole=True)
@@ -291,7 +292,7 @@ class Journal:
                         self._epochs = Epochs.decode(record.payload)
                 else:
                     places.append((record.seq, offset + HEADER_BYTES))
-                    self._head = max(self._head, record.seq)
+                    self.head = max(self.head, record.seq)
                     if record.epoch != epoch:
                         epoch = record.epoch
                         self._epochs.note(epoch, record.seq)
@@ -314,7 +315,7 @@ class Journal:
         if self._fd < 0:
             self._rotate(self._clock())
             return
-        epochs = Record(EPOCHS_TOPIC, self._head + 1, self._epochs.encode(), self._clock(), self.epoch)
+        epochs = Record(EPOCHS_TOPIC, self.head + 1, self._epochs.encode(), self._clock(), self.epoch)
         self._write(pack(epochs), self._size)
         self._unwritten_epoch = False
 
@@ -337,7 +338,7 @@ class Journal:
         """Begin a new file; where there is no room for it the old one is used further, if there is one."""
         number = self._next_number()
         path = segment_path(self.directory, number)
-        first = self._head + 1
+        first = self.head + 1
         start = pack_header(Header(self.id, first, now_ns)) + pack(
             Record(EPOCHS_TOPIC, first, self._epochs.encode(), now_ns, self.epoch)
         )

@@ -29,7 +29,7 @@ def append_offline(folder: Path, event: Event) -> bool:
     try:
         now_ns = time.time_ns()
         stamp = Stamp(journal.id.hex(), journal.epoch)
-        journal.append(event.topic, stamp(event, journal.head + 1, now_ns), now_ns)
+        journal.append(event.topic, stamp.encode(event, journal.head + 1, now_ns), now_ns)
     finally:
         journal.close()
     return True

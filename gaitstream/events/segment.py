@@ -13,6 +13,8 @@ first byte occurs in no UTF-8 text. A record without a topic is the journal's ow
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
@@ -49,9 +51,8 @@ class Record(NamedTuple):
     epoch: str = ""
 
 
-def record_of(topic: str, seq: int, payload: bytes, time_ns: int, epoch: str) -> Record:
-    """`Record(...)`, at half of its price: one is made for every event that is published or read."""
-    return tuple.__new__(Record, (topic, seq, payload, time_ns, epoch))
+record_of: Callable[[tuple[str, int, bytes, int, str]], Record] = partial(tuple.__new__, Record)
+"""`Record(*fields)`, at half of its price: one is made for every event that is published or read."""
 
 
 class Header(NamedTuple):
@@ -134,7 +135,7 @@ def unpack(data: bytes, offset: int) -> tuple[Record, int] | None:
         topic = body[_BODY.size : split].decode()
     except UnicodeDecodeError:
         return None
-    return record_of(topic, seq, body[split:], time_ns, epoch.hex()), end
+    return record_of((topic, seq, body[split:], time_ns, epoch.hex())), end
 
 
 def parse(data: bytes, *, whole: bool) -> Parsed:

@@ -12,6 +12,8 @@ Replay socket: a `Request` in JSON, answered by messages of a `Reply` in JSON, t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 ALL = b"@all"
@@ -41,7 +43,7 @@ class EventBatch(msgspec.Struct, frozen=True):
     publisher: str
     epoch: str
     first: int
-    topics: list[str]
+    topics: Sequence[str]
     sizes: list[int]
 
 

@@ -143,7 +143,7 @@ def test_a_kind_of_the_future_arrives_as_plain_data() -> None:
 @pytest.mark.parametrize("wire", ["json", "msgpack"])
 def test_the_publisher_fills_the_envelope(wire: Wire) -> None:
     event = IdentityDecided(time_ns=1_764_127_521_123_456_789, camera="gate", track=3, status="known")
-    stamp = Stamp("p" * 32, "e" * 16, wire)
+    stamp = Stamp("p" * 32, "e" * 16, wire).encode
     data = plain(stamp(event, 41, event.time_ns + 250_000_000))
     assert uuid.UUID(data["event_id"]).version == 7
     assert data["captured_at"] == "2025-11-26T03:25:21.123456789Z"
@@ -154,7 +154,7 @@ def test_the_publisher_fills_the_envelope(wire: Wire) -> None:
 
 
 def test_an_event_keeps_its_id_when_it_is_published_again() -> None:
-    stamp = Stamp("p" * 32, "e" * 16)
+    stamp = Stamp("p" * 32, "e" * 16).encode
     first = decode(stamp(CameraOnline(time_ns=1, camera="a"), 1, 5))
     assert decode(stamp(first, 2, 9)).event_id == first.event_id
 
