@@ -150,7 +150,12 @@ def configure(plan: DemoPlan, gallery: Path, detector: str, tracking: dict[str, 
             "cameras": cameras,
             "models": {**plan.models(), "detector": detector},
             "tracking": tracking,
-            "gallery": {"path": str(gallery), "threshold": advice.threshold, "margin": advice.margin},
+            "gallery": {
+                "path": str(gallery),
+                "threshold": advice.threshold,
+                "margin": advice.margin,
+                "threshold_gain": advice.gain,
+            },
         }
     )
 

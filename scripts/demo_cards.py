@@ -133,6 +133,8 @@ def _gait(figures: dict[str, Any], training: dict[str, Any], advice: dict[str, A
 
 {_advice(gait, advice)}
 
+{_decided(figures["decided"])}
+
 {_video(figures["video"])}
 
 ## Training
@@ -275,9 +277,28 @@ def _advice(gait: dict[str, Any], advice: dict[str, Any]) -> str:
     text = (
         f"Recommended for the demo (`advice.json`): threshold {advice['threshold']:.4f}, at which "
         f"{100 * advice['fpir']:g} % of strangers' windows get one of eight names with {gait['templates']} "
-        f"templates each, chosen on a third crowd, not trained on either; margin {advice['margin']:.4f}."
+        f"templates each, chosen on a third crowd, not trained on either; margin {advice['margin']:.4f}; for "
+        f"several windows of a track the threshold may be up to {100 * advice['gain']:.1f} % larger at the same "
+        "rate (`gallery.threshold_gain`)."
     )
     return textwrap.fill(text, 110)
+
+
+def _decided(by_count: dict[str, dict[str, float]]) -> str:
+    text = (
+        "With the advised limits, eight of the 60 unseen people enrolled from another camera: "
+        + "; ".join(_rates(count, rates) for count, rates in by_count.items())
+        + "."
+    )
+    return textwrap.fill(text, 110)
+
+
+def _rates(count: str, rates: dict[str, float]) -> str:
+    without = "" if count == "1" else f" ({rates['missed_without']:.1f} % without the gain)"
+    return (
+        f"of {count} tracklet{'s' if count != '1' else ''} together {rates['missed']:.1f} % of the enrolled are "
+        f"not named{without}, {rates['fpir']:.1f} % of strangers are"
+    )
 
 
 RUNTIMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}

@@ -76,6 +76,10 @@ class GallerySection(Section):
     calibrated threshold. null: the gallery's calibrated value."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """Smallest lead over the second person, else `ambiguous`. null: the gallery's calibrated value."""
+    threshold_gain: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """How much larger the threshold grows with evidence, as a share of it: n windows that share no frame are
+    held against `threshold * (1 + threshold_gain * (1 - 1 / n))`. It belongs to a threshold for single
+    windows; one calibrated from whole walks (`gallery calibrate --target-fpir`) has it in it already: 0."""
 
     @model_validator(mode="after")
     def _no_visitors_in_watchlist_mode(self) -> GallerySection:

@@ -44,6 +44,7 @@ class Changes:
 
 
 _SOURCE_KEYS = ("url", "transport", "decoder", "max_height", "loop", "start_time")
+_LIMITS = ("threshold", "margin", "threshold_gain")
 _FIXED_GALLERY = ("path", "url", "key", "retention", "watchlist_only")
 _FIXED_SECTIONS = tuple(key for key in Config.model_fields if key not in ("cameras", "quality", "gallery"))
 
@@ -51,14 +52,14 @@ _FIXED_SECTIONS = tuple(key for key in Config.model_fields if key not in ("camer
 def compare(old: Config, new: Config) -> Changes:
     """Compare two configurations.
 
-    A change of `quality`, or of the gallery's threshold and margin, adjusts every camera it reaches.
+    A change of `quality`, or of what the gallery is decided with, adjusts every camera it reaches.
     """
     before = {camera.id: camera for camera in old.cameras if camera.enabled}
     after = {camera.id: camera for camera in new.cameras if camera.enabled}
     shared = [camera for camera in after if camera in before]
     reopened = [c for c in shared if any(getattr(before[c], k) != getattr(after[c], k) for k in _SOURCE_KEYS)]
-    everywhere = old.quality != new.quality or (
-        (old.gallery.threshold, old.gallery.margin) != (new.gallery.threshold, new.gallery.margin)
+    everywhere = old.quality != new.quality or any(
+        getattr(old.gallery, key) != getattr(new.gallery, key) for key in _LIMITS
     )
     adjusted = [c for c in shared if c not in reopened and (everywhere or before[c] != after[c])]
     fixed = [section for section in _FIXED_SECTIONS if getattr(old, section) != getattr(new, section)]

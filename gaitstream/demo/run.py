@@ -184,6 +184,7 @@ def _config(options: DemoOptions, addresses: Sequence[Any], root: Path) -> Confi
             "path": str(root / "gallery"),
             "threshold": advice.threshold,
             "margin": advice.margin,
+            "threshold_gain": advice.gain,
             "visitors": {"enabled": True},
         },
         "evidence": {

@@ -67,6 +67,8 @@ class TrackState:
     rejections: Counter[str] = field(default_factory=Counter)
     embeddings: dict[str, _TrackEmbeddings] = field(default_factory=dict)
     """Windows by model."""
+    evidence: int = 0
+    """Windows that share no frame, of the model that has the fewest."""
     earlier: Windows | None = None
     """Of a track that this one may go on with, until its own windows tell."""
     heights_px: float = 0.0
@@ -102,6 +104,8 @@ class _EndedTrack:
     last_ns: int
     claims: tuple[tuple[float, str, int], ...]
     """Distance, uid and index of the nearest people within the threshold, as of its end."""
+    evidence: int = 0
+    """Windows that share no frame."""
 
 
 class Identifier:
@@ -192,7 +196,7 @@ class Identifier:
             held.provisional = window
         else:
             return
-        state.ranking = None
+        self._changed(state)
 
     def join(self, track: int, earlier: int) -> None:
         """A track may go on with one that ended: what that rests on counts again once the walks agree."""
@@ -220,7 +224,7 @@ class Identifier:
         if state is not None:
             state.switched = state.switched or state.compared
             state.embeddings.clear()
-            state.ranking = None
+            self._changed(state)
             state.windows = 0
             state.embedded_ns = (0, 0)
 
@@ -244,7 +248,9 @@ class Identifier:
         self._pieces.keep(track, state.last_ns, full)
         claims = sorted(self._claims(state))[:CANDIDATES]
         if claims:
-            self._ended.append(_EndedTrack(track, state.first_ns, state.last_ns, tuple(claims)))
+            self._ended.append(
+                _EndedTrack(track, state.first_ns, state.last_ns, tuple(claims), state.evidence)
+            )
         oldest_ns = min((other.first_ns for other in self.tracks.values()), default=None)
         while self._ended and (oldest_ns is None or self._ended[0].last_ns < oldest_ns):
             self._ended.popleft()
@@ -263,6 +269,16 @@ class Identifier:
         state.told = told
         return news
 
+    @staticmethod
+    def _changed(state: TrackState) -> None:
+        """There are other windows than before."""
+        state.ranking = None
+        state.evidence = min((disjoint(held.full) for held in state.embeddings.values()), default=0)
+
+    def _limits(self, track: TrackState | _EndedTrack) -> DecisionLimits:
+        """What a track is held against."""
+        return self.limits.after(track.evidence)
+
     def _rank(self, state: TrackState, more: int = 0) -> Ranking:
         """The nearest people of a track: candidates, and all it may claim.
 
@@ -273,7 +289,8 @@ class Identifier:
             windows = {model: held.windows for model, held in state.embeddings.items()}
             most = len(self.tracks) + len(self._ended) + 2
             count = CANDIDATES + more
-            state.ranking = self._known.rank(windows, count=count, threshold=self.limits.threshold, most=most)
+            reach = self._limits(state).threshold
+            state.ranking = self._known.rank(windows, count=count, threshold=reach, most=most)
         return state.ranking
 
     def _taken_by_others(self, state: TrackState) -> frozenset[int]:
@@ -294,7 +311,7 @@ class Identifier:
             for ended in self._ended
             if _overlap(ended, state)
             for distance, _, person in ended.claims
-            if distance <= self.limits.threshold
+            if distance <= (self._limits(ended).threshold or 0.0)
         ]
         granted: dict[int, int] = {}
         owners: set[int] = set()
@@ -306,7 +323,7 @@ class Identifier:
 
     def _claims(self, state: TrackState) -> list[tuple[float, str, int]]:
         """Distance, uid and index of the people that a track is near enough to."""
-        threshold = self.limits.threshold
+        threshold = self._limits(state).threshold
         if threshold is None or not state.compared:
             return []
         ranking = self._rank(state)
@@ -326,15 +343,16 @@ class Identifier:
         if len(ranking.persons) < len(taken) + 2:
             ranking = self._rank(state, more=len(taken))
         state.ranked = list(zip(ranking.distances, ranking.persons, strict=True))
-        verdict = weigh(state.ranked, taken, self.limits, state.sightings, self._known.people.visitors)
+        limits, visitors = self._limits(state), self._known.people.visitors
+        verdict = weigh(state.ranked, taken, limits, state.sightings, visitors)
         return self._decision(state, verdict, final=final)
 
     def basis(self, state: TrackState, decision: Decision) -> Basis:
         """What the last decision on a track rests on."""
         windows = {model: held.windows for model, held in state.embeddings.items()}
-        seen = state.sightings
+        limits, seen = self._limits(state), state.sightings
         return make_basis(
-            self._known, decision, windows, state.ranked, state.taken, self.limits, seen, least=CANDIDATES
+            self._known, decision, windows, state.ranked, state.taken, limits, seen, least=CANDIDATES
         )
 
     def _decision(self, state: TrackState, verdict: Verdict[int], *, final: bool) -> Decision:
@@ -349,7 +367,7 @@ class Identifier:
             person=None if person is None else names.get(person),
             distance=verdict.distance,
             margin=verdict.margin,
-            threshold=self.limits.threshold,
+            threshold=self._limits(state).threshold,
             frames=state.accepted,
             windows=state.windows,
             provisional=state.windows == 0,
@@ -361,6 +379,15 @@ class Identifier:
             person_id=None if person is None else uids.get(person),
             candidate_ids=tuple(uids.get(one, "") for _, one in ranked[:CANDIDATES]),
         )
+
+
+def disjoint(windows: Sequence[ComparedWindow]) -> int:
+    """How many windows there are that share no frame, of one track in the order of time."""
+    count, end_ns = 0, -1
+    for window in windows:
+        if window.first_ns > end_ns:
+            count, end_ns = count + 1, window.last_ns
+    return count
 
 
 def _overlap(one: TrackState | _EndedTrack, other: TrackState) -> bool:

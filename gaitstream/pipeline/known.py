@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gaitstream.config.gallery_section import GallerySection, Shards
 from gaitstream.config.schema import Config
@@ -33,10 +33,22 @@ class DecisionLimits:
     Attributes:
         threshold: largest fused distance at which a person is known; None knows nobody.
         margin: smallest lead over the second person.
+        gain: how much larger the threshold grows, as a share of it, with windows that share no frame.
     """
 
     threshold: float | None
     margin: float = 0.0
+    gain: float = 0.0
+
+    def after(self, windows: int) -> DecisionLimits:
+        """Those for a track of so many windows that share no frame; one changes nothing.
+
+        The mean over several windows lies less far from its own mean: fewer strangers come as near as with
+        one, and at the same rate of wrong names the threshold is larger, as 1 - 1 / windows.
+        """
+        if self.threshold is None or not self.gain or windows < 2:
+            return self
+        return replace(self, threshold=self.threshold * (1 + self.gain * (1 - 1 / windows)))
 
 
 @dataclass(frozen=True)
@@ -170,6 +182,7 @@ class GalleryFollower:
         return DecisionLimits(
             threshold if gallery.threshold is None else gallery.threshold,
             margin if gallery.margin is None else gallery.margin,
+            gallery.threshold_gain,
         )
 
     @property

@@ -42,6 +42,8 @@ def advise_thresholds(site: SiteSeen) -> Iterator[Finding]:
     if site.fingerprints.get(models[0]) == packaged.fingerprint:
         said = f"of the packaged model: {packaged.fpir:.1%} of strangers are given a name at it"
         yield from _set(said, packaged.threshold, packaged.margin)
+        gained = "several windows of a track may be so much further, at the same rate of wrong names"
+        yield Finding((*AT, "threshold_gain"), gained, packaged.gain)
         return
     yield from _from_walks(site.windows.get(models[0], []))
 

@@ -77,6 +77,8 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     each one's own."""
     margin: float
     """Least lead over the second person."""
+    gain: float = 0.0
+    """How much larger the threshold grows with windows that share no frame, as a share of it."""
     fpir: float
     """Share of strangers who are given a name at that threshold, among the calibration's searches."""
     fingerprint: str

@@ -197,6 +197,7 @@ def changed(old: str, new: str, folder: Path) -> tuple[tuple[str, ...], ...]:
         (("fps: 12.5", "fps: 5"), (), (), (), ("lobby",), ()),
         (("distance: 0.9", "distance: 0.8"), (), (), (), ("lobby",), ()),
         (("margin: 0.1", "margin: 0.2"), (), (), (), ("lobby",), ()),
+        (("margin: 0.1", "margin: 0.1, threshold_gain: 0.1"), (), (), (), ("lobby",), ()),
         (("detector: demo", "detector: {model: demo, score: 0.5}"), (), (), (), (), ("models",)),
         (("people.gallery", "others.gallery"), (), (), (), (), ("gallery.path",)),
     ],

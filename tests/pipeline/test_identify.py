@@ -34,9 +34,16 @@ def person(track: int, time_ns: int = 0, rejected: Reason | None = None) -> Pers
     return Person("gate", track, 0, time_ns, np.array([0, 0, 10, 30], np.float32), 0.9, rejected)
 
 
-def window(track: int, parts: Floats, *, provisional: bool = False, model: str = "gaitheat") -> Embedding:
+def window(
+    track: int,
+    parts: Floats,
+    *,
+    provisional: bool = False,
+    model: str = "gaitheat",
+    times_ns: tuple[int, int] = (1, 2),
+) -> Embedding:
     empty = np.empty((0, 0, 0), np.float32)
-    return Embedding(Tracklet(model, "gate", track, 1, 2, 30, empty, provisional), parts, "print")
+    return Embedding(Tracklet(model, "gate", track, *times_ns, 30, empty, provisional), parts, "print")
 
 
 def add(identifier: Identifier, embedding: Embedding) -> None:
@@ -70,6 +77,48 @@ def test_threshold_and_margin(
     assert (decision.status, decision.person, decision.reason) == (status, who, reason)
     assert decision.distance == pytest.approx(min(value, 10 - value))
     assert [name for name, _ in decision.candidates] == (["Ada", "Bob"] if value < 5 else ["Bob", "Ada"])
+
+
+@pytest.mark.parametrize(
+    ("starts", "threshold"),
+    [((0,), 3.0), ((0, 1), 3.0), ((0, 2), 3.3), ((0, 1, 2), 3.3), ((0, 2, 4), 3.4), ((0, 1, 2, 3, 4, 5, 6), 3.45)],
+)  # fmt: skip
+def test_windows_that_share_no_frame_may_be_further(starts: tuple[int, ...], threshold: float) -> None:
+    """Windows of two seconds; those that begin within one before it add nothing."""
+    one = Identifier("gate", KNOWN, DecisionLimits(3.0, 0.0, gain=0.2))
+    one.observe([person(1)])
+    for start in starts:
+        add(one, window(1, at(3.25), times_ns=(start * SECOND, (start + 2) * SECOND - 1)))
+    decision = one.decide(1)
+    assert decision.threshold == pytest.approx(threshold)
+    assert decision.person == ("Ada" if threshold > 3.25 else None)
+    assert one.basis(one.tracks[1], decision).limits.threshold == decision.threshold
+
+
+def test_what_an_ended_track_claims_depends_on_its_own_evidence() -> None:
+    one = Identifier("gate", KNOWN, DecisionLimits(3.0, 0.0, gain=0.2))
+    one.observe([person(1), person(2)])
+    for start in (0, 2):
+        add(one, window(1, at(3.1), times_ns=(start, start + 1)))
+    add(one, window(2, at(3.15)))
+    assert one.decide(2).status is Status.UNKNOWN
+    assert one.end(1)[1].person == "Ada"
+    for start in (10, 12):
+        add(one, window(2, at(3.15), times_ns=(start, start + 1)))
+    assert one.decide(2).status is Status.AMBIGUOUS
+    one.limits = DecisionLimits(3.0, 0.0)
+    one.use(KNOWN)
+    assert one.decide(2).status is Status.UNKNOWN
+
+
+def test_a_suspected_switch_gives_up_the_wider_threshold() -> None:
+    one = Identifier("gate", KNOWN, DecisionLimits(3.0, 0.0, gain=0.2))
+    one.observe([person(1)])
+    for start in (0, 2):
+        add(one, window(1, at(1), times_ns=(start, start + 1)))
+    one.suspect(1)
+    add(one, window(1, at(3.2), times_ns=(4, 5)))
+    assert one.decide(1).status is Status.UNKNOWN
 
 
 def test_nobody_enrolled_says_no_gallery() -> None:

@@ -74,7 +74,9 @@ def test_nothing_is_set_by_too_little(walks: list[WindowSeen], said: str) -> Non
 def test_the_packaged_model_brings_its_own() -> None:
     one = seen(windows(0.2))
     one.fingerprints["gait"] = zoo.advice().fingerprint
-    assert settings(list(advise_thresholds(one)))["threshold"] == round(zoo.advice().threshold, 4)
+    said = settings(list(advise_thresholds(one)))
+    assert said["threshold"] == round(zoo.advice().threshold, 4)
+    assert said["threshold_gain"] == zoo.advice().gain > 0
 
 
 def test_a_gallery_decides_by_its_own(tmp_path: Path) -> None:
