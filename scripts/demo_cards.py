@@ -278,8 +278,8 @@ def _advice(gait: dict[str, Any], advice: dict[str, Any]) -> str:
         f"Recommended for the demo (`advice.json`): threshold {advice['threshold']:.4f}, at which "
         f"{100 * advice['fpir']:g} % of strangers' windows get one of eight names with {gait['templates']} "
         f"templates each, chosen on a third crowd, not trained on either; margin {advice['margin']:.4f}; for "
-        f"several windows of a track the threshold may be up to {100 * advice['gain']:.1f} % larger at the same "
-        "rate (`gallery.threshold_gain`)."
+        f"several windows of a track the threshold may be up to {100 * advice['gain']:.1f} % larger at the "
+        "same rate (`gallery.threshold_gain`)."
     )
     return textwrap.fill(text, 110)
 
@@ -296,8 +296,8 @@ def _decided(by_count: dict[str, dict[str, float]]) -> str:
 def _rates(count: str, rates: dict[str, float]) -> str:
     without = "" if count == "1" else f" ({rates['missed_without']:.1f} % without the gain)"
     return (
-        f"of {count} tracklet{'s' if count != '1' else ''} together {rates['missed']:.1f} % of the enrolled are "
-        f"not named{without}, {rates['fpir']:.1f} % of strangers are"
+        f"of {count} tracklet{'s' if count != '1' else ''} together {rates['missed']:.1f} % of the enrolled "
+        f"are not named{without}, {rates['fpir']:.1f} % of strangers are"
     )
 
 

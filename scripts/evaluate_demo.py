@@ -172,7 +172,7 @@ def decided(passes: Passes, distances: np.ndarray, advice: dict[str, Any]) -> di
 def recommend(passes: Passes, distances: np.ndarray, fingerprint: str) -> dict[str, float | str]:
     """The threshold at 0.5% FPIR for eight enrolled people, and a quarter of right answers' median lead.
 
-    The gain is what the threshold for a stranger's two and three tracklets before a camera together is larger.
+    The gain: how much larger it is for a stranger's two and three tracklets before a camera together.
     """
     rng = np.random.default_rng(5)
     everybody = np.unique(passes.people)

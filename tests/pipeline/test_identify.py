@@ -81,8 +81,8 @@ def test_threshold_and_margin(
 
 @pytest.mark.parametrize(
     ("starts", "threshold"),
-    [((0,), 3.0), ((0, 1), 3.0), ((0, 2), 3.3), ((0, 1, 2), 3.3), ((0, 2, 4), 3.4), ((0, 1, 2, 3, 4, 5, 6), 3.45)],
-)  # fmt: skip
+    [((0,), 3.0), ((0, 1), 3.0), ((0, 2), 3.3), ((0, 1, 2), 3.3), ((0, 2, 4), 3.4), (tuple(range(7)), 3.45)],
+)
 def test_windows_that_share_no_frame_may_be_further(starts: tuple[int, ...], threshold: float) -> None:
     """Windows of two seconds; those that begin within one before it add nothing."""
     one = Identifier("gate", KNOWN, DecisionLimits(3.0, 0.0, gain=0.2))
