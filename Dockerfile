@@ -84,6 +84,6 @@ WORKDIR /verify
 COPY constraints.txt pyproject.toml ./
 COPY scripts scripts
 COPY tests tests
-RUN scripts/docker/install-verify.sh /opt/gaitstream
+RUN scripts/docker/install-system.sh verify && scripts/docker/install-verify.sh /opt/gaitstream
 ENTRYPOINT ["scripts/verify-gpu.sh"]
 CMD []

@@ -98,8 +98,16 @@ model, root = sys.argv[1], Path(sys.argv[2])
 shutil.rmtree(root, ignore_errors=True)
 root.mkdir(parents=True)
 write_bundle(find_family(model).random(SEED), root, Options(version="random weights", deepstream=True))
-if '"tensorrt"' not in (root / "parity.json").read_text():
-    raise SystemExit("no TensorRT engine was compared")
+import json
+report = json.loads((root / "parity.json").read_text())
+ran = {(row["precision"], row["output"]) for row in report["rows"] if row["runtime"] == "tensorrt"}
+wanted = {(precision, output) for precision in ("fp32", "fp16") for output in ("embedding", "deepstream")}
+for name, reason in report["skipped"].items():
+    print(f"not compared: {name}: {reason}")
+print("compared on TensorRT:", sorted(ran))
+skipped = [name for name in report["skipped"] if name.startswith("tensorrt ")]
+failed = [row["output"] for row in report["rows"] if row["verdict"] == "fail"]
+raise SystemExit(bool(wanted - ran or skipped or failed))
 PY
 build_half() { gaitstream build "$1" --runtime tensorrt --precision fp16; }
 
@@ -115,6 +123,8 @@ run_front_end() {
     timeout 600 "$python" -m gaitstream run --cameras "$out/site/cams.yaml" --frontend "$name" --no-table "$@" &&
         mv "$out/site/journal" "$out/$name.journal"
 }
+# on_device LOG: nothing went by way of the host, which costs the GPU most of its worth and is only said in the log.
+on_device() { grep "by way of the host" "$1" && return 1 || return 0; }
 # compare RUN: with the native run and with the truth.
 compare() { "$python" -m gaitstream.deepstream.compare "$out/site" "$out/native.journal" "$out/$1.journal"; }
 has_deepstream() { "$python" -c 'from gaitstream.deepstream.api import load_service_maker; load_service_maker()'; }
@@ -123,9 +133,10 @@ import pyservicemaker
 from gaitstream.deepstream import table
 missing = [n for n in table.load()["api"]["import_names"] if not hasattr(pyservicemaker, n)]
 print("names missing in pyservicemaker:", missing or "none")
-raise SystemExit(bool({"Pipeline", "Probe", "BatchMetadataOperator", "DynamicSourceMessage"} & set(missing)))
+raise SystemExit(bool(missing))
 PY
-# Every property that can be emitted, as gst-inspect of the installed elements lists it.
+# Every property that can be emitted, as gst-inspect of the installed elements lists it: DeepStream ignores others, and
+# says nothing. The encoder is there where the GPU has one, and only --view needs it.
 installed_properties() { "$python" - <<'PY'; }
 import subprocess
 from gaitstream.deepstream import table
@@ -134,13 +145,14 @@ for element, entry in table.load()["elements"].items():
     answer = subprocess.run(["gst-inspect-1.0", element], capture_output=True, text=True)
     if answer.returncode:
         print(f"{element}: not installed")
-        wrong += 1
+        wrong += element != "nvv4l2h264enc"
         continue
     listed = {line.split(":")[0].strip() for line in answer.stdout.splitlines() if ":" in line}
     gone = [name for name in entry["properties"] if name not in listed]
     if gone:
         print(f"{element}: not listed: {', '.join(gone)}")
-print(f"{wrong} elements missing")
+        wrong += len(gone)
+print(f"{wrong} elements or properties missing")
 raise SystemExit(bool(wrong))
 PY
 
@@ -167,6 +179,7 @@ if part site || part deepstream; then
     runtime=tensorrt
     [ "$only" != site ] || runtime=auto
     check "synthetic site" CPU site && check "native front end" "$runtime, ${gpu:-CPU}" run_front_end native
+    [ "$runtime" != tensorrt ] || check "native front end stays on the GPU" log on_device "$out/native-front-end.log"
 fi
 if part site; then
     check "graph for DeepStream" files gaitstream deepstream render --cameras "$out/site/cams.yaml" --out "$out/graph"
@@ -184,6 +197,10 @@ fi
 if [ -z "$only" ] && [ $SECONDS -gt $limit_s ]; then
     failed=1
     echo "it took $SECONDS s, more than $limit_s s" >>"$out/table.txt"
+fi
+if [ ! -s "$out/table.txt" ]; then
+    failed=1
+    echo "nothing was checked: --only engines needs bundles, of --biggait, --gaitheat or --only parity" >"$out/table.txt"
 fi
 echo
 cat "$out/table.txt"

@@ -20,7 +20,7 @@ from gaitstream.bench.result import Chart, Figure, Row, Suite
 from gaitstream.bench.settings import Settings
 from gaitstream.engines import cuda
 from gaitstream.engines.device import Device
-from gaitstream.engines.pycuda_device import CudaDevice
+from gaitstream.engines.pycuda_device import cuda_device
 from gaitstream.errors import EngineError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.gallery import Enrolment
@@ -115,7 +115,7 @@ def match(persons: int) -> list[Row]:
 def match_on_gpu(persons: int, device: Device | None = None) -> list[Row]:
     """The same with the coarse plane on a device; None is the first GPU."""
     people, table = _fill(persons)
-    people.scan_on(device or CudaDevice())
+    people.scan_on(device or cuda_device())
     mirror = people.mirror
     if mirror is None:
         raise EngineError("the gallery is not scanned on the GPU: the log says why")

@@ -30,7 +30,9 @@ def add(commands: Commands) -> None:
         help="default: the lowest the device computes natively and the bundle's parity report allows",
     )
     parser.add_argument(
-        "--batch", metavar="MIN,OPT,MAX", default="1,16,64", help="frames per inference (default %(default)s)"
+        "--batch",
+        metavar="MIN,OPT,MAX",
+        help="frames per inference (default 1,16,64; of a graph over whole windows 1,2,2 windows)",
     )
     parser.add_argument(
         "--device", metavar="D", help="target: cpu, cuda, or a GPU not at hand, such as sm_89 (tensorrt-rtx)"

@@ -25,6 +25,8 @@ SHORTEST_S = 3.0
 """People in the picture for less are not expected to be tracked."""
 LEAST_COVERED = 0.9
 """Share of the people whom the native front end finds, or names, that the other has to as well."""
+LEAST_RIGHT = 0.9
+"""Share of the people named who have their own name."""
 LEAST_AGREED = 0.9
 """Share of people named by both who have the same name."""
 
@@ -155,6 +157,8 @@ def table(native: RunScore, deepstream: RunScore, *, names: bool) -> tuple[str, 
         short.append("the native front end names nobody, so names cannot be compared")
     if names and len(both) < LEAST_COVERED * len(native.named):
         short.append(f"names less than {LEAST_COVERED:.0%} of the people")
+    if names and deepstream.rightly < LEAST_RIGHT * len(deepstream.named):
+        short.append(f"less than {LEAST_RIGHT:.0%} of the names are right")
     if names and agreed < LEAST_AGREED * len(both):
         short.append(f"less than {LEAST_AGREED:.0%} have the same name")
     lines.append("falls short: " + "; ".join(short) if short else "holds")

@@ -80,7 +80,8 @@ class CudaCopier:
         self._gpu = gpu
         self._stream: ctypes.c_void_p | None = None
         self._idle: dict[int, list[int]] = defaultdict(list)
-        self._lock = threading.Lock()
+        # Memory comes back by a finalizer, which a garbage collection may run inside `allocate`.
+        self._lock = threading.RLock()
 
     def allocate(self, size: int) -> Bytes:
         """Page-locked memory: a copy into ordinary memory would wait for the device piece by piece."""
@@ -133,7 +134,7 @@ class CudaCopier:
             if len(self._idle[block]) < MOST_IDLE:
                 self._idle[block].append(address)
                 return
-        _runtime().cudaFreeHost(ctypes.c_void_p(address))
+        self._select().cudaFreeHost(ctypes.c_void_p(address))
 
     def _select(self) -> ctypes.CDLL:
         """The device is a property of the calling thread, and DeepStream's streaming threads come and go."""

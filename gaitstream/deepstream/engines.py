@@ -58,7 +58,7 @@ def _prepare(plan: Plan, model: DetectorPlan | EncoderPlan, progress: Progress) 
         raise EngineError(f"{model.onnx.name}: TensorRT gave no engine file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if found.reason or not target.is_file() or target.stat().st_size != len(found.built.blob):
+        if not target.is_file() or target.read_bytes() != found.built.blob:
             part = target.with_suffix(".part")
             part.write_bytes(found.built.blob)
             part.replace(target)

@@ -193,7 +193,7 @@ class Execution(Protocol):
 
     @property
     def largest(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape of every input and output at the largest batch."""
+        """Shape of every input and output at the largest that the engine was compiled for."""
         ...
 
     def enqueue(
@@ -206,8 +206,8 @@ class Execution(Protocol):
         """
         ...
 
-    def output_shapes(self, rows: int) -> Mapping[str, tuple[int, ...]]:
-        """Shapes of the outputs for so many rows in every input."""
+    def output_shapes(self, feeds: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of the outputs for inputs of these shapes."""
         ...
 
     def free(self) -> None:

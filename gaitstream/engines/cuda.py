@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from gaitstream.errors import EngineError
 
 CAPABILITY_MAJOR = 75
 CAPABILITY_MINOR = 76
@@ -52,6 +57,41 @@ def devices() -> list[CudaDeviceInfo]:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return []
     return [_describe(driver, index) for index in range(count.value)]
+
+
+@contextmanager
+def current(index: int) -> Iterator[None]:
+    """Make a GPU the current one of this thread: libraries that are told of none work on that.
+
+    Raises:
+        EngineError: there is no such GPU, or its driver fails.
+    """
+    driver, context = _primary(index)
+    _ask(driver, "cuCtxPushCurrent_v2", context)
+    try:
+        yield
+    finally:
+        _ask(driver, "cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+
+
+@functools.cache
+def _primary(index: int) -> tuple[ctypes.CDLL, ctypes.c_void_p]:
+    """A GPU's primary context, which the libraries of a process share; kept as long as it runs."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise EngineError("there is no CUDA device: NVIDIA's driver is not installed") from error
+    handle, context = ctypes.c_int(), ctypes.c_void_p()
+    _ask(driver, "cuInit", 0)
+    _ask(driver, "cuDeviceGet", ctypes.byref(handle), index)
+    _ask(driver, "cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
+    return driver, context
+
+
+def _ask(driver: ctypes.CDLL, name: str, *arguments: object) -> None:
+    code = getattr(driver, name)(*arguments)
+    if code:
+        raise EngineError(f"CUDA failed: {name} says {code}")
 
 
 def _describe(driver: ctypes.CDLL, index: int) -> CudaDeviceInfo:

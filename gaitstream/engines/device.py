@@ -175,7 +175,9 @@ class DeviceArray:
             host = self.device.pinned(prod(self.shape), self.dtype)
             self.device.download(host, self.pointer, stream)
             stream.synchronize()
-        return host.reshape(self.shape).copy()
+            found = host.reshape(self.shape).copy()
+            del host  # page-locked memory is given back only where the device is current
+        return found
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

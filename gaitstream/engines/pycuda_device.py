@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +14,25 @@ from numpy.typing import NDArray
 from gaitstream.errors import EngineError, MissingExtraError
 from gaitstream.kernels.cuda import Launcher, launcher
 
+_devices: dict[int, CudaDevice] = {}
+_devices_lock = threading.Lock()
+
+
+def cuda_device(index: int = 0) -> CudaDevice:
+    """The one `CudaDevice` of a GPU in this process: engines that are to share arrays lie on the same.
+
+    Raises:
+        MissingExtraError: PyCUDA is not installed.
+        EngineError: there is no such GPU.
+    """
+    with _devices_lock:
+        if index not in _devices:
+            _devices[index] = CudaDevice(index)
+        return _devices[index]
+
 
 class CudaDevice:
-    """One GPU's primary context, which other CUDA libraries in this process share.
+    """One GPU's primary context, which other CUDA libraries in this process share; see `cuda_device`.
 
     Args:
         index: number of the GPU.
@@ -94,13 +112,25 @@ class CudaDevice:
             self._cuda.memcpy_dtoh_async(target, source, stream.own)
 
 
+def _drop(device: CudaDevice, held: list[Any]) -> None:
+    """Let go of something of PyCUDA's while the context is current: elsewhere it would never be freed."""
+    with device.active():
+        held.clear()
+
+
 class CudaStream:
     """A stream of a `CudaDevice`."""
 
     def __init__(self, device: CudaDevice, cuda: Any) -> None:
-        self._device, self._cuda = device, cuda
-        self.own = cuda.Stream()
+        self._device = device
+        self._held = [cuda.Stream()]
         self.handle = int(self.own.handle)
+        weakref.finalize(self, _drop, device, self._held).atexit = False
+
+    @property
+    def own(self) -> Any:
+        """PyCUDA's."""
+        return self._held[0]
 
     def record(self, event: Any) -> None:
         """Set an event after everything queued so far."""
@@ -119,16 +149,18 @@ class CudaStream:
 
 
 class CudaEvent:
-    """An event; the waiting thread sleeps instead of spinning.
-
-    Made once and recorded often: PyCUDA frees an event only in the thread that made the context, or where it
-    is current, and drops it silently elsewhere.
-    """
+    """An event; the waiting thread sleeps instead of spinning."""
 
     def __init__(self, device: CudaDevice, cuda: Any) -> None:
         self._device = device
         flags = cuda.event_flags
-        self.own = cuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC)
+        self._held = [cuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC)]
+        weakref.finalize(self, _drop, device, self._held).atexit = False
+
+    @property
+    def own(self) -> Any:
+        """PyCUDA's."""
+        return self._held[0]
 
     def synchronize(self) -> None:
         """Wait for it."""

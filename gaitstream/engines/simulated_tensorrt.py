@@ -20,6 +20,7 @@ from gaitstream.engines.base import Batch, BuildRequest, Built, Engine, Pixels, 
 from gaitstream.engines.openvino import OpenVino
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.simulated import SimulatedDevice
+from gaitstream.engines.tensorrt_build import profile_shapes
 from gaitstream.engines.tensorrt_run import TensorRtEngine
 from gaitstream.errors import EngineError
 
@@ -28,11 +29,16 @@ Compute = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 
 class Program(NamedTuple):
-    """A graph and what computes it; -1 in a shape is the batch, and beyond that depends on the data."""
+    """A graph and what computes it.
+
+    -1 in a shape is the batch; beyond that, the frames of a window in an input, and in an output a size that
+    depends on the data.
+    """
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     compute: Compute
+    batch: Batch = Batch()
 
 
 class TensorIOMode(enum.Enum):
@@ -108,6 +114,11 @@ class CudaEngine:
         """-1 where open."""
         return self._spec(name).shape
 
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:  # noqa: ARG002
+        """Smallest, usual and largest shape of an input that the engine was compiled for."""
+        shape = self.program.inputs[name].shape
+        return list(profile_shapes(shape, name, self.program.batch) or (shape, shape, shape))
+
     def create_execution_context(self) -> ExecutionContext:
         """A context of its own."""
         return ExecutionContext(self)
@@ -126,7 +137,10 @@ class ExecutionContext:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         """False when the engine was not compiled for it."""
-        fits = self._engine.program.inputs[name].accepts(tuple(shape))
+        smallest, _, largest = self._engine.get_tensor_profile_shape(name, 0)
+        fits = self._engine.program.inputs[name].accepts(tuple(shape)) and all(
+            low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)
+        )
         if fits:
             self._shapes[name] = tuple(shape)
         return fits
@@ -186,9 +200,11 @@ def open_simulated(
         pixels: take a picture input as bytes.
     """
     blob = str(source).encode()
-    programs = {blob: read_program(source, pixels) if isinstance(source, Path) else source}
+    sizes = Batch(1, batch, batch)
+    program = read_program(source, pixels) if isinstance(source, Path) else source
+    programs = {blob: program._replace(batch=sizes)}
     graph = source if isinstance(source, Path) else Path("program.onnx")
-    request = BuildRequest(graph, precision, "cuda", Batch(1, batch, batch))
+    request = BuildRequest(graph, precision, "cuda", sizes)
     built = Built(blob, Proof(source="nothing", layers={}, matrix_layers={}))
     return TensorRtEngine(SimulatedTensorRt(device, programs), "tensorrt", request, built, device)
 

@@ -8,6 +8,7 @@ flag that is silently absent is how an engine asked for in fp16 comes out in fp3
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +111,10 @@ class TensorRt:
         """Compile for this machine's GPU or for `request.device`."""
         probe, trt = self.probe(request.device), self.module()
         key = f"{self.name}-{probe.version}-{probe.device}"
-        with timing.kept(key) as timings:
+        targeted = request.device is not None and request.device.startswith("sm_")
+        # The builder measures on whichever GPU is current, and the engine is for that one.
+        place = nullcontext() if targeted else cuda.current(number_of(request.device))
+        with place, timing.kept(key) as timings:
             return build(trt, request, progress, timings=timings if self.flavour.times else None)
 
     def load(self, request: BuildRequest, built: Built) -> Engine:

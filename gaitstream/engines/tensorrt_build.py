@@ -55,9 +55,13 @@ def build(
     # The parser owns the weights: it must live until the build is done.
     network, _parser = parse(trt, builder, logger, request)
     config = configure(trt, builder, network, request, optimization_level)
-    timing_cache = config.create_timing_cache(timings.content) if timings is not None else None
-    if timing_cache is not None:
-        config.set_timing_cache(timing_cache, False)  # one that does not fit this device is not taken
+    timing_cache = None
+    if timings is not None:
+        # What cannot be read, or does not fit this device, is not taken: begin anew.
+        for content in (timings.content, b""):
+            timing_cache = config.create_timing_cache(content)
+            if timing_cache is not None and config.set_timing_cache(timing_cache, False):
+                break
     if hasattr(trt, "IProgressMonitor"):
         config.progress_monitor = make_monitor(trt, progress)
     plan = builder.build_serialized_network(network, config)

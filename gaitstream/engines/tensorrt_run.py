@@ -13,7 +13,7 @@ import numpy as np
 from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.device import Arena, Device, DeviceArray, DeviceStream, number_of
 from gaitstream.engines.proof import Proof
-from gaitstream.engines.pycuda_device import CudaDevice
+from gaitstream.engines.pycuda_device import cuda_device
 from gaitstream.engines.slots import NOWHERE, SlotPool
 from gaitstream.engines.tensorrt_build import make_logger, tensor_spec
 from gaitstream.errors import EngineError
@@ -43,7 +43,7 @@ class TensorRtEngine(Engine):
         self.precision = request.precision
         self.max_batch = request.batch.max
         self._built_proof = built.proof
-        self._device = self.on_device = device or CudaDevice(number_of(request.device))
+        self._device = self.on_device = device or cuda_device(number_of(request.device))
         self.device = self._device.name
         with self._device.active():
             logger = make_logger(trt)
@@ -72,16 +72,17 @@ class TensorRtEngine(Engine):
     def submit_into(self, feeds: Feeds, outputs: Mapping[str, Array]) -> Pending:
         """`submit`; results are copied to these arrays straight from the pinned memory."""
         checked = self.check(feeds)
-        if self._slots is None:
-            # Only now: on the device path no host array ever comes, and the buffers are large.
-            self._slots = SlotPool([HostSlot(self, self._device) for _ in range(SLOTS)])
+        with self._lock:
+            if self._slots is None:
+                # Only now: on the device path no host array ever comes, and the buffers are large.
+                self._slots = SlotPool([HostSlot(self, self._device) for _ in range(SLOTS)])
         return self._slots.submit(checked, outputs)
 
     def execution(self) -> TensorRtExecution:
         """A context of its own, for inferences on device arrays."""
         if self._engine is None:
             raise EngineError("the engine is closed: open it again")
-        made = TensorRtExecution(self._device, self._engine, self.inputs, self.outputs, self.max_batch or 1)
+        made = TensorRtExecution(self._device, self._engine, self.inputs, self.outputs)
         self._executions.append(made)
         return made
 
@@ -95,7 +96,7 @@ class TensorRtEngine(Engine):
                 self._by_stream[handle] = (stream or self._device.stream(), self.execution())
             stream, execution = self._by_stream[handle]
             arrays = {name: self._placed(name, feeds[name], stream) for name in self.named(feeds)}
-            shapes = execution.output_shapes(next(iter(arrays.values())).shape[0])
+            shapes = execution.output_shapes({name: array.shape for name, array in arrays.items()})
             arena = Arena(
                 self._device, {name: (shapes[name], spec.dtype) for name, spec in self.outputs.items()}
             )
@@ -147,7 +148,7 @@ class TensorRtExecution:
     """One execution context: one inference at a time, on any stream.
 
     Attributes:
-        largest: shape of every input and output at the largest batch.
+        largest: shape of every input and output at the largest that the engine was compiled for.
     """
 
     def __init__(
@@ -156,9 +157,8 @@ class TensorRtExecution:
         engine: Any,
         inputs: Mapping[str, TensorSpec],
         outputs: Mapping[str, TensorSpec],
-        batch: int,
     ) -> None:
-        self._device, self._inputs, self._outputs = device, inputs, outputs
+        self._device, self._outputs = device, outputs
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         with device.active():
@@ -166,7 +166,10 @@ class TensorRtExecution:
         if self._context is None:
             raise EngineError("TensorRT could not make an execution context: is the GPU out of memory?")
         for name, spec in inputs.items():
-            self._set_shape(name, tuple(batch if size == -1 else size for size in spec.shape))
+            is_open = -1 in spec.shape
+            self._set_shape(
+                name, tuple(engine.get_tensor_profile_shape(name, 0)[2]) if is_open else spec.shape
+            )
         self.largest = {name: self._shape(name) for name in (*inputs, *outputs)}
         for name, shape in self.largest.items():
             if -1 in shape:
@@ -200,11 +203,11 @@ class TensorRtExecution:
             if not self._context.execute_async_v3(stream.handle):
                 raise EngineError("TensorRT could not start the inference")
 
-    def output_shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the outputs for so many rows in every input."""
+    def output_shapes(self, feeds: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs for inputs of these shapes."""
         with self._device.active():
-            for name, spec in self._inputs.items():
-                self._set_shape(name, tuple(rows if size == -1 else size for size in spec.shape))
+            for name, shape in feeds.items():
+                self._set_shape(name, shape)
             return {name: self._shape(name) for name in self._outputs}
 
     def free(self) -> None:
@@ -247,8 +250,8 @@ class HostSlot:
 
     def start(self, feeds: dict[str, Array], into: Mapping[str, Array]) -> None:
         """Queue copies in, the inference and copies out on the stream."""
-        rows = len(next(iter(feeds.values())))
-        self._shapes, self._into = self._execution.output_shapes(rows), into
+        shapes = {name: array.shape for name, array in feeds.items()}
+        self._shapes, self._into = self._execution.output_shapes(shapes), into
         arrays = {}
         for name, array in feeds.items():
             host = self._host[name][: array.size]

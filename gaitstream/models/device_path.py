@@ -161,6 +161,7 @@ class Lane:
 
     def __init__(self, path: DevicePath) -> None:
         device, people = path.device, path.people
+        self._device = device
         self.stream = device.stream()
         self.pose: Execution = path.pose.execution()
         self.frames = {name: stage.engine.execution() for name, stage in path.stages.items()}
@@ -196,6 +197,8 @@ class Lane:
         for execution in (self.pose, *self.frames.values()):
             execution.free()
         self.arena.free()
+        with self._device.active():  # page-locked memory is given back only there
+            del self.crops, self.joints
 
 
 class DeviceBatch:

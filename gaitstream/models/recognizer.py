@@ -28,13 +28,20 @@ from gaitstream.engines import Batch, Engine, open_engine
 from gaitstream.engines.base import Precision, Progress, no_progress
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.device import Device
-from gaitstream.engines.registry import choose, ranked, survey
-from gaitstream.errors import BundleError, EngineError
+from gaitstream.engines.registry import choose, ranked, runtime_named, survey
+from gaitstream.errors import BundleError, EngineError, MissingExtraError
 from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.chunks import ChunkedWindows
 from gaitstream.models.crops import Bytes, crop_padded
-from gaitstream.models.encoders import ClipEncoder, DelayedEncoder, FrameEncoder, Head, WindowEncoder
+from gaitstream.models.encoders import (
+    CLIPS_AT_ONCE,
+    ClipEncoder,
+    DelayedEncoder,
+    FrameEncoder,
+    Head,
+    WindowEncoder,
+)
 from gaitstream.models.inputs import NAMES, Inputs, largest, pack
 from gaitstream.models.manifest import InputKind, Manifest
 
@@ -42,6 +49,17 @@ log = logging.getLogger(__name__)
 
 Alignment = Literal["kernel", "graph"]
 T = TypeVar("T")
+
+
+def sizes_for(role: str, asked: Batch | None = None) -> Batch:
+    """The batches to compile a graph for: those asked for, or what suits its role.
+
+    A graph over whole windows has only so many at once as the encoder gives it: what a device sets aside is
+    for the largest batch of the longest windows.
+    """
+    if asked is not None:
+        return asked
+    return Batch(1, CLIPS_AT_ONCE, CLIPS_AT_ONCE) if role == "clip" else Batch()
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,8 @@ class BundleEngines:
         """The engine of one graph."""
         graph = self.bundle.graph(role, self.precision)
         precision = self.bundle.computed_in(role, self.precision)
-        return open_engine(graph, self.runtime, precision, **self.options)
+        options = {**self.options, "batch": sizes_for(role, self.options.get("batch"))}
+        return open_engine(graph, self.runtime, precision, **options)
 
     def chunks(self, stride: int | None) -> ChunkedWindows | None:
         """What computes overlapping windows chunk by chunk; None where they cannot share anything.
@@ -76,11 +95,9 @@ class BundleEngines:
             return None
         if not self.bundle.holds("chunk", self.precision):
             return None
-        engine = self.open("chunk")
-        if engine.device != "cpu":
-            engine.close()
+        if runtime_named(self.runtime).probe(self.options.get("device")).accelerator:
             return None
-        return ChunkedWindows(engine, self.open("head"), stride)
+        return ChunkedWindows(self.open("chunk"), self.open("head"), stride)
 
     def aligner(self, alignment: Alignment = "kernel") -> HeatmapAligner | None:
         """What turns heatmaps into parts, for a bundle that takes parts.
@@ -420,7 +437,7 @@ def on_best_runtime(
                 device=options.get("device"),
             )
             return use(BundleEngines(bundle, name, cast("Precision", choice.precision), options))
-        except EngineError as error:
+        except (EngineError, MissingExtraError) as error:
             if runtime != "auto":
                 raise
             log.warning("%s cannot run %s, trying the next runtime: %s", name, bundle.root, error)

@@ -27,7 +27,7 @@ for source in gaitstream/deepstream/parser gaitstream/kernels/plugin; do
 done
 if [ "$wanted" = all ]; then
     # The parser has nvinfer's entry points, the plugin registers itself and stays.
-    nm -D "$out/libgaitstream_parser.so" | grep -q GaitstreamParseYolox
-    readelf -d "$out/libgaitstream_plugins.so" | grep -q NODELETE
+    nm -D "$out/libgaitstream_parser.so" | grep GaitstreamParseYolox >/dev/null
+    readelf -d "$out/libgaitstream_plugins.so" | grep NODELETE >/dev/null
 fi
 ls "$out"

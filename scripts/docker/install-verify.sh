@@ -3,7 +3,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=$1
-pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir --constraint constraints.txt)
+# torch asks for the CUDA packages of its own release: those that are pinned for compiling kernels would contradict it.
+pinned=$(mktemp)
+trap 'rm -f "$pinned"' EXIT
+grep -v '^nvidia-' constraints.txt >"$pinned"
+pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir --constraint "$pinned")
 # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
 "${pip[@]}" "$(grep '^torch==' constraints.txt)"
 "${pip[@]}" onnx onnxscript safetensors pytest hypothesis "onnxruntime-gpu[cuda,cudnn]"

@@ -19,8 +19,12 @@ python3 -m venv "${options[@]}" "$venv"
 "$venv/bin/gaitstream" --version
 if [ "$flavour" = gpu ]; then
     # DeepStream's Python API is a wheel inside its image.
-    for wheel in /opt/nvidia/deepstream/deepstream/service-maker/python/pyservicemaker*.whl; do
-        [ ! -f "$wheel" ] || "$venv/bin/python" -m pip --quiet --disable-pip-version-check install "$wheel"
-    done
+    service_maker=${SERVICE_MAKER:-/opt/nvidia/deepstream/deepstream/service-maker/python}
+    wheel=$(find "$service_maker" -name 'pyservicemaker*.whl' 2>/dev/null | tail -n 1)
+    if [ -z "$wheel" ]; then
+        echo "install.sh: there is no pyservicemaker wheel in $service_maker: is this a DeepStream 9.1 image?" >&2
+        exit 1
+    fi
+    "$venv/bin/python" -m pip --quiet --disable-pip-version-check install "$wheel"
     "$(dirname "$0")/install-tensorrt.sh" "$venv"
 fi

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,32 @@ def test_copies_have_arrived_when_the_call_returns(cudart: ctypes.CDLL) -> None:
     np.testing.assert_array_equal(target, source)
     assert (cudart.fake_copies(), cudart.fake_waits(), cudart.fake_bytes()) == (20, 1, 10_000)
     assert cudart.fake_device() == 1
+
+
+def test_memory_is_freed_on_its_own_gpu(cudart: ctypes.CDLL) -> None:
+    """`cudaFreeHost` in a thread that has chosen no GPU would open a context on the first."""
+    copier = CudaCopier(1)
+    held = [copier.allocate(100) for _ in range(copying.MOST_IDLE + 1)]
+    cudart.cudaSetDevice(0)
+    held.clear()
+    assert cudart.fake_device() == 1
+
+
+def test_memory_may_come_back_while_more_is_asked_for(cudart: ctypes.CDLL) -> None:
+    """A garbage collection inside `allocate` gives back what nothing refers to any more."""
+    copier = CudaCopier(0)
+    held = [copier.allocate(100)]
+
+    class Idle(dict[int, list[int]]):
+        def __missing__(self, size: int) -> list[int]:
+            held.clear()
+            return self.setdefault(size, [])
+
+    copier._idle = Idle()
+    done = threading.Thread(target=copier.allocate, args=(100,), daemon=True)
+    done.start()
+    done.join(5)
+    assert not done.is_alive()
 
 
 def test_page_locked_memory_is_used_again_and_its_amount_is_bounded(cudart: ctypes.CDLL) -> None:

@@ -270,6 +270,9 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
     for other in (one, swapped, nobody):
         assert not table(both, other, names=True)[1]
     assert not table(nobody, nobody, names=True)[1]
+    text, holds = table(swapped, swapped, names=True)  # of one mind, and both wrong
+    assert not holds
+    assert "less than 90% of the names are right" in text
     assert table(nobody, both, names=False)[1]
     assert not table(both, one, names=False)[1]
     assert np.isfinite(truth).all()

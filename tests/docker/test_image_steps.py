@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from gaitstream.events import Journal, Publisher
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts" / "docker"
+PLUGIN = ROOT / "gaitstream" / "kernels" / "plugin"
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -198,11 +201,106 @@ def test_a_skipped_test_is_no_pass(tmp_path: Path) -> None:
         assert done.returncode == code, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("flavour", ["cpu", "gpu", "build"])
+def test_checking_nothing_is_no_pass(tmp_path: Path) -> None:
+    """`--only engines` without a bundle has no line in its table."""
+    done = verify(tmp_path, "--only", "engines")
+    assert done.returncode == 1
+    assert "nothing was checked: --only engines needs bundles" in done.stdout
+
+
+def heredoc(name: str) -> str:
+    """The Python program of one of the check's functions."""
+    script = (ROOT / "scripts" / "verify-gpu.sh").read_text()
+    text = script[script.index(f"{name}() {{") :].partition("<<'PY'")[2]
+    return text[text.index("\n") + 1 : text.index("\nPY\n")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "skipped", "passes"),
+    [
+        (("fp32 embedding", "fp32 deepstream", "fp16 embedding", "fp16 deepstream"), (), True),
+        (("fp32 embedding", "fp32 deepstream"), ("tensorrt fp16",), False),
+        (("fp32 embedding", "fp16 embedding"), (), False),
+        ((), (), False),
+    ],
+)
+def test_a_precision_that_was_left_out_is_no_pass(
+    rows: tuple[str, ...], skipped: tuple[str, ...], passes: bool, tmp_path: Path
+) -> None:
+    report = {
+        "rows": [
+            {"runtime": "tensorrt", "precision": row.split()[0], "output": row.split()[1], "verdict": "pass"}
+            for row in rows
+        ],
+        "skipped": dict.fromkeys(skipped, "it does not compile"),
+    }
+    (tmp_path / "parity.json").write_text(json.dumps(report))
+    program = heredoc("export_random")
+    judged = program[program.index("import json") :]
+    head = f"from pathlib import Path\nroot = Path({str(tmp_path)!r})\n"
+    done = run(sys.executable, "-c", head + judged)
+    assert (done.returncode == 0) == passes, done.stdout + done.stderr
+
+
+def test_going_by_way_of_the_host_is_no_pass(tmp_path: Path) -> None:
+    script = (ROOT / "scripts" / "verify-gpu.sh").read_text()
+    [function] = [line for line in script.splitlines() if line.startswith("on_device()")]
+    words = "by way of the host"
+    assert words in (ROOT / "gaitstream" / "models" / "on_device.py").read_text()
+    assert words in function
+    for line, code in ((f"people are encoded {words}", 1), ("running", 0)):
+        (tmp_path / "log").write_text(f"INFO {line}\n")
+        assert run("bash", "-c", f"{function}\non_device {tmp_path}/log").returncode == code
+
+
+def test_torch_is_not_bound_to_the_pinned_cuda_packages(tmp_path: Path) -> None:
+    """torch asks for the CUDA packages of its own release; the pinned compiler of kernels is of another."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(
+        '#!/bin/bash\nwhile [ $# -gt 0 ]; do [ "$1" != --constraint ] || cat "$2"; shift; done '
+        f">>{tmp_path}/constraints\n"
+    )
+    python.chmod(0o755)
+    done = run(SCRIPTS / "install-verify.sh", tmp_path)
+    assert "would be imported in place of the installed package" in done.stderr  # this is a checkout
+    pinned = (tmp_path / "constraints").read_text()
+    assert re.search(r"^torch==", pinned, re.MULTILINE)
+    assert "nvidia-" not in pinned
+
+
+def test_an_image_without_deepstreams_python_api_is_not_built(tmp_path: Path) -> None:
+    script = (SCRIPTS / "install.sh").read_text()
+    step = script[script.index("    service_maker=") : script.index('    "$(dirname')]
+    empty = run("bash", "-euo", "pipefail", "-c", step, SERVICE_MAKER=str(tmp_path), venv="/nowhere")
+    assert empty.returncode == 1
+    assert f"there is no pyservicemaker wheel in {tmp_path}" in empty.stderr
+
+
+def test_the_plugin_is_compiled_for_every_gpu() -> None:
+    """Enabling CUDA sets the architectures to the compiler's oldest: the list has to be there before."""
+    text = (PLUGIN / "CMakeLists.txt").read_text()
+    assert 0 < text.index("set(CMAKE_CUDA_ARCHITECTURES 75") < text.index("project(")
+
+
+def test_cmake_hands_every_gpu_to_the_compiler(tmp_path: Path) -> None:
+    if not (shutil.which("cmake") and shutil.which("nvcc")):
+        pytest.skip("no cmake, or no nvcc")
+    for name in ("NvInfer.h", "libnvinfer.so"):
+        (tmp_path / name).touch()
+    folders = (f"-DTENSORRT_INCLUDE={tmp_path}", f"-DTENSORRT_LIB={tmp_path}")
+    done = run("cmake", "-S", PLUGIN, "-B", tmp_path / "build", *folders)
+    assert done.returncode == 0, done.stderr
+    flags = "".join(path.read_text() for path in (tmp_path / "build").rglob("flags.make"))
+    assert set(re.findall(r"sm_(\d+)", flags)) == {"75", "80", "86", "89", "90", "100", "120"}
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "gpu", "build", "verify"])
 def test_system_packages_are_listed(flavour: str) -> None:
     done = run(SCRIPTS / "install-system.sh", flavour, "--print")
     assert done.returncode == 0
     assert set(done.stdout.split()) & {"libgl1", "g++"}
+    assert flavour != "verify" or "python3-dev" in done.stdout  # for what torch.compile compiles
 
 
 @pytest.mark.parametrize(

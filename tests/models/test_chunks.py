@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="a model is made with the extra 'export'")
 
 from gaitstream.engines import Engine, open_engine  # noqa: E402
+from gaitstream.engines.base import Batch  # noqa: E402
 from gaitstream.engines.cache import EngineCache  # noqa: E402
 from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
 from gaitstream.models import chunks  # noqa: E402
@@ -18,8 +19,8 @@ from gaitstream.models.bundle import Bundle  # noqa: E402
 from gaitstream.models.chunks import ChunkedWindows  # noqa: E402
 from gaitstream.models.deepgaitv2.module import DeepGaitV2  # noqa: E402
 from gaitstream.models.deepgaitv2.trained import wrap  # noqa: E402
-from gaitstream.models.encoders import ClipEncoder  # noqa: E402
-from gaitstream.models.recognizer import Recognizer  # noqa: E402
+from gaitstream.models.encoders import CLIPS_AT_ONCE, ClipEncoder  # noqa: E402
+from gaitstream.models.recognizer import Recognizer, sizes_for  # noqa: E402
 
 STRIDE = 6
 Bytes = NDArray[np.uint8]
@@ -165,3 +166,10 @@ def test_chunks_shorter_than_the_context_on_both_sides_are_not_shared(
     assert isinstance(model.windows, ClipEncoder)
     assert (model.windows.shared is not None) == shares
     model.close()
+
+
+def test_graphs_over_windows_are_compiled_for_as_many_as_are_given_at_once() -> None:
+    """For 64 windows of 90 frames a device would set aside gigabytes that nothing uses."""
+    assert sizes_for("clip") == Batch(1, CLIPS_AT_ONCE, CLIPS_AT_ONCE)
+    assert sizes_for("frame") == sizes_for("head") == Batch(1, 16, 64)
+    assert sizes_for("clip", Batch(1, 4, 8)) == Batch(1, 4, 8)

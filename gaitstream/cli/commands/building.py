@@ -19,6 +19,7 @@ from gaitstream.engines.opening import build_engine, settle_precision
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.registry import choose, runtime_named
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.recognizer import sizes_for
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class BuildRow:
 
 def build(args: argparse.Namespace) -> int:
     """Compile, record the proof with the bundle, and print a table."""
-    sizes = Batch.parse(args.batch)
+    sizes = Batch.parse(args.batch) if args.batch else None
     console = Console()
     bundle = None if args.model.endswith(".onnx") else Bundle.open(args.model)
     if bundle is None:
@@ -57,7 +58,7 @@ def build(args: argparse.Namespace) -> int:
     console.print(f"{choice.reason}", highlight=False, style="dim")
     rows = {}
     for role, (graph, precision) in graphs.items():
-        request = BuildRequest(graph, precision, args.device, sizes, args.threads)
+        request = BuildRequest(graph, precision, args.device, sizes_for(role, sizes), args.threads)
         rows[role] = _build(console, request, choice.runtime)
         if bundle is not None:
             _record(bundle, role, rows[role].found)

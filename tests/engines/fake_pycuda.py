@@ -1,0 +1,88 @@
+"""In place of PyCUDA: a stack of contexts per thread, and what is freed only where one is current."""
+
+from __future__ import annotations
+
+import threading
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+class FakePyCuda:
+    """Two GPUs; `leaked` counts what was dropped with no context current, which PyCUDA never frees."""
+
+    def __init__(self) -> None:
+        self.stack = threading.local()
+        self.leaked = 0
+        self.freed = 0
+        self.handles = iter(range(1, 1_000_000))
+        owner = self
+
+        class Error(Exception):
+            """As PyCUDA's."""
+
+        class Held:
+            """Freed where a context is current."""
+
+            def __init__(self, *_: Any) -> None:
+                self.handle = next(owner.handles)
+
+            def synchronize(self) -> None:
+                """Nothing is under way."""
+
+            def record(self, stream: Any) -> None:
+                """Nothing to wait for."""
+
+            def wait_for_event(self, event: Any) -> None:
+                """Nothing to wait for."""
+
+            def __del__(self) -> None:
+                if owner.depth:
+                    owner.freed += 1
+                else:
+                    owner.leaked += 1
+
+        class Context:
+            """One GPU's primary context."""
+
+            def push(self) -> None:
+                """Current in this thread."""
+                owner.stack.depth = owner.depth + 1
+
+            def pop(self) -> None:
+                """No longer."""
+                owner.stack.depth = owner.depth - 1
+
+        class Device:
+            """One of two GPUs."""
+
+            def __init__(self, index: int) -> None:
+                self._index = index
+
+            @staticmethod
+            def count() -> int:
+                """Two."""
+                return 2
+
+            def retain_primary_context(self) -> Context:
+                """Its context."""
+                return Context()
+
+            def name(self) -> str:
+                """Its name."""
+                return f"GPU {self._index}"
+
+        self.driver = ModuleType("pycuda.driver")
+        self.driver.__dict__.update(
+            init=lambda: None, Device=Device, Error=Error, MemoryError=type("MemoryError", (Error,), {}),
+            Stream=Held, Event=Held, event_flags=SimpleNamespace(DISABLE_TIMING=1, BLOCKING_SYNC=2),
+            pagelocked_empty=np.empty,
+        )  # fmt: skip
+        self.package = ModuleType("pycuda")
+        self.package.__dict__["driver"] = self.driver
+
+    @property
+    def depth(self) -> int:
+        """Contexts pushed in this thread."""
+        return getattr(self.stack, "depth", 0)
