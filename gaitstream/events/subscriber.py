@@ -404,14 +404,11 @@ def _replays(endpoints: list[str], replay: str | Sequence[str] | None) -> list[s
     return replays
 
 
-def _delivered(cursor: dict[str, int], ready: Iterable[Ready]) -> dict[str, int]:
-    """A cursor without the events that are still queued."""
-    first: dict[str, int] = {}
-    for event in ready:
-        first.setdefault(event.epoch, event.seq)
-    if not first:
+def _delivered(cursor: dict[str, int], ready: Sequence[Ready]) -> dict[str, int]:
+    """A cursor without the events that are still queued: it ends in the epoch of the first of these."""
+    if not ready:
         return dict(cursor)
-    out = {}
-    for epoch, seq in cursor.items():
-        out[epoch] = min(seq, first[epoch] - 1) if epoch in first else seq
-    return out
+    first = ready[0]
+    epochs = list(cursor)
+    older = epochs[: epochs.index(first.epoch)] if first.epoch in cursor else []
+    return {epoch: cursor[epoch] for epoch in older} | {first.epoch: first.seq - 1}

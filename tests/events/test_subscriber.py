@@ -171,3 +171,51 @@ def test_replay_answers_a_plain_req_socket(tmp_path: Path) -> None:
             if answer["done"]:
                 break
         assert [msgspec.json.decode(event)["time_ns"] for event in got] == list(range(1, 1501, 2))
+
+
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_what_waits_from_several_runs_comes_again_after_a_commit(tmp_path: Path, in_a_file: bool) -> None:
+    """The queue holds events of three epochs while the place is saved in the first of them."""
+    for first in (0, 100, 200):
+        with bus(tmp_path / "journal", sync="never") as publisher:
+            for number in range(first, first + 100):
+                publisher.publish(online(number))
+    with bus(tmp_path / "journal", sync="never") as publisher:
+        ports = publisher.endpoint, publisher.replay
+        cursor = tmp_path / "cursor" if in_a_file else None
+        got = list[int]()
+        place: Positions | str = "beginning"
+        for count in (10, 100, 190):
+            with Subscriber(*ports, since=place, cursor=cursor) as subscriber:  # type: ignore[arg-type]
+                got += [received.event.time_ns for received in collect(subscriber, count)]
+                if cursor is not None:
+                    subscriber.commit()
+                else:
+                    place = Positions.from_json(subscriber.positions.to_json())
+                assert subscriber.lost == 0
+        assert got == list(range(300))
+
+
+def test_a_publisher_restarted_while_the_user_is_slow_loses_nothing(tmp_path: Path) -> None:
+    cursor = tmp_path / "cursor"
+    with bus(tmp_path / "journal", sync="never") as publisher:
+        ports = publisher.endpoint, publisher.replay
+        subscriber = Subscriber(*ports, cursor=cursor)
+        subscriber.wait_connected(5)
+        for number in range(50):
+            publisher.publish(online(number))
+        got = [received.event.time_ns for received in collect(subscriber, 5)]
+        subscriber.commit()
+    with bus(tmp_path / "journal", *ports, sync="never") as publisher:
+        for number in range(50, 100):
+            publisher.publish(online(number))
+        deadline = time.monotonic() + 10
+        while len(subscriber._links[0].ready) < 95 and time.monotonic() < deadline:
+            subscriber._wait(0.1)
+        got += [received.event.time_ns for received in collect(subscriber, 1)]
+        subscriber.commit()
+        subscriber.close()
+        with Subscriber(*ports, cursor=cursor) as again:
+            got += [received.event.time_ns for received in collect(again, 94)]
+            assert again.receive(0.3) is None
+    assert got == list(range(100))
