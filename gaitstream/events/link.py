@@ -202,9 +202,12 @@ class Link:
             self._heard_s = -ASK_AGAIN_S
             return True
         self._heard_s = time.monotonic()
+        if self.ready and self.ordering.publisher not in ("", reply.publisher):
+            self._request += 1  # asked again when what the journal before this one brought is delivered
+            return True
         self._owed += 1
         self.ready += self.ordering.replayed(reply, payloads)
-        if reply.done:
+        if reply.done or self.ordering.again:
             self._asking = False
         return True
 

@@ -52,12 +52,15 @@ class Ordering:
     Attributes:
         publisher: id of its journal; empty before the first contact.
         cursor: the last number that was released, by epoch, newest last.
+        left: cursors of journals that answered before this one.
+        again: what the last request is answered with does not count; it is to be sent anew.
         told: what happened; the caller takes entries away.
 
     Args:
         prefixes: topics wanted: those that start with one of these.
-        publisher: the journal that `cursor` refers to.
+        publisher: the journal, where it is known which one answers.
         cursor: where to resume; empty to begin at `since`.
+        saved: in place of `cursor`, where to resume each of several journals, one of which answers.
         since: `now`, `beginning`, or UTC nanoseconds of publishing.
         max_held: events kept while those before them are on their way.
     """
@@ -68,13 +71,19 @@ class Ordering:
         *,
         publisher: str = "",
         cursor: Mapping[str, int] | None = None,
+        saved: Mapping[str, Mapping[str, int]] | None = None,
         since: str | int = "now",
         max_held: int = MAX_HELD,
     ) -> None:
         self.prefixes = tuple(prefixes)
         self.publisher = publisher
         self.cursor: dict[str, int] = dict(cursor or {})
+        self.left: dict[str, dict[str, int]] = {}
+        self.again = False
         self.told: list[Told] = []
+        self._saved = saved or {}
+        if len(self._saved) == 1:
+            self.cursor = dict(next(iter(self._saved.values())))
         self._since = since
         self._all = any(not prefix for prefix in self.prefixes)
         self._max_held = max_held
@@ -98,7 +107,10 @@ class Ordering:
 
     def request(self, identifier: int, credit: int) -> Request:
         """What to ask for."""
+        self.again = False
         prefixes = list(self.prefixes)
+        if self._is_to_be_met:
+            return Request(id=identifier, prefixes=prefixes)
         if self.cursor:
             return Request(id=identifier, cursor=self.cursor, prefixes=prefixes, credit=credit, joined=True)
         return Request(id=identifier, since=self._since, prefixes=prefixes, credit=credit, joined=True)
@@ -126,6 +138,8 @@ class Ordering:
 
     def replayed(self, reply: Reply, payloads: list[bytes]) -> list[Ready]:
         """Take one answer; returns what may be delivered now."""
+        if self.again or self._meets(reply.publisher):
+            return []
         self._take_numbers(reply)
         if reply.lost:
             self.told.append(Told("lost", reply.lost))
@@ -141,12 +155,32 @@ class Ordering:
             ready += self._release_held()
         return ready
 
+    @property
+    def _is_to_be_met(self) -> bool:
+        """Whether the numbers alone are asked for, as it is not known whose cursor to send."""
+        return not self.publisher and len(self._saved) > 1
+
+    def _meets(self, publisher: str) -> bool:
+        """Whether it is known only now who answers, and thus where to resume."""
+        place = self.left.get(publisher) or self._saved.get(publisher, {})
+        if publisher == self.publisher or not (self._is_to_be_met or (self.publisher and place)):
+            return False
+        if self.publisher:
+            self.left[self.publisher] = self.cursor
+        if not place:
+            self.told.append(Told("journal", 0))
+        self.publisher, self.cursor = publisher, dict(place)
+        self.again = self._behind = True
+        return True
+
     def _take_numbers(self, reply: Reply) -> None:
         if self.publisher and reply.publisher != self.publisher:
             self.told.append(Told("journal", 0))
-            self.cursor.clear()
+            self.left[self.publisher], self.cursor = self.cursor, {}
         elif not reply.known:
             self.told.append(Told("journal", 0))
+            if self._saved and reply.publisher not in self._saved:
+                self.cursor.clear()  # it is another journal's
         elif self._greeted and reply.live != self._live:
             self.told.append(Told("epoch", 0))
         if reply.after is not None:  # numbers may have gone back, in an epoch of their own

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,7 +33,7 @@ class Positions(msgspec.Struct, frozen=True):
             EventError: it is something else.
         """
         try:
-            return msgspec.json.decode(data, type=cls)
+            return cls(_owned(msgspec.json.decode(data, type=cls).publishers))
         except (ValueError, RecursionError) as error:
             raise EventError(
                 f"these are no saved positions ({error}); delete them to start anew, with "
@@ -70,3 +72,25 @@ class Positions(msgspec.Struct, frozen=True):
             raise EventError(f"{path}: positions cannot be read ({error})") from error
         except EventError as error:
             raise EventError(f"{path}: {error}") from error
+
+
+def _owned(publishers: Mapping[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Each publisher's own epochs.
+
+    What older versions saved of several publishers may hold an epoch under all of them, with an old number
+    under the others. It is the publisher's where it stands last; where it stands last nowhere, all keep it,
+    with the largest number and in front, where it is taken for the oldest.
+    """
+    counts = Counter(epoch for epochs in publishers.values() for epoch in epochs if epoch)
+    reached: dict[str, int] = {}
+    for epochs in publishers.values():
+        for epoch, seq in epochs.items():
+            reached[epoch] = max(seq, reached.get(epoch, 0))
+    newest = {next(reversed(epochs)) for epochs in publishers.values() if epochs}
+    out = {}
+    for publisher, epochs in publishers.items():
+        last = next(reversed(epochs), "")
+        unclear = [epoch for epoch in epochs if counts[epoch] > 1 and epoch not in newest]
+        own = [epoch for epoch in epochs if counts[epoch] <= 1 or epoch == last]
+        out[publisher] = {epoch: reached[epoch] if epoch else epochs[epoch] for epoch in unclear + own}
+    return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -147,6 +147,8 @@ class Subscriber:
         # Publishers that did not answer yet keep what was saved of them.
         out = dict(self._since.publishers) if isinstance(self._since, Positions) else {}
         for link in self._links:
+            out.update(link.ordering.left)
+        for link in self._links:
             ordering = link.ordering
             if ordering.publisher:
                 out[ordering.publisher] = _delivered(ordering.cursor, link.ready)
@@ -257,7 +259,8 @@ class Subscriber:
 
     def _follow(self, address: PublisherAddress, since: Since) -> None:
         if isinstance(since, Positions):
-            since = Positions({address.journal: since.publishers.get(address.journal, {})})
+            known = since.publishers.get(address.journal)
+            since = Positions({address.journal: known} if known else {})
         if address.server_key is None:
             prepare: Prepare = no_keys
         else:
@@ -278,18 +281,15 @@ class Subscriber:
         return [link for link in self._links if not link.ordering.greeted and id(link) not in away]
 
     def _link(self, endpoint: str, replay: str, prepare: Prepare, since: Since, journal: str = "") -> Link:
-        cursor: dict[str, int] = {}
+        saved: Mapping[str, dict[str, int]] = {}
         begin: str | int = "beginning"
         if isinstance(since, Positions):
-            known = since.publishers.values()
-            cursor = {
-                epoch: seq for epochs in known for epoch, seq in epochs.items() if epoch or len(known) == 1
-            }
+            saved = since.publishers
         elif isinstance(since, datetime):
             begin = int(since.timestamp()) * 1_000_000_000 + since.microsecond * 1000
         else:
             begin = since
-        ordering = Ordering(self._topics, publisher=journal if cursor else "", cursor=cursor, since=begin)
+        ordering = Ordering(self._topics, publisher=journal if saved else "", saved=saved, since=begin)
         link = Link(
             self._context,
             endpoint,

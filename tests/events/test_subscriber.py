@@ -219,3 +219,93 @@ def test_a_publisher_restarted_while_the_user_is_slow_loses_nothing(tmp_path: Pa
             got += [received.event.time_ns for received in collect(again, 94)]
             assert again.receive(0.3) is None
     assert got == list(range(100))
+
+
+def test_several_publishers_give_each_event_once_over_many_sessions(tmp_path: Path) -> None:
+    """One is restarted between sessions; each keeps its own epochs."""
+    cursor, counts = tmp_path / "cursor", {"a": 20, "b": 7, "c": 3}
+    published: set[tuple[str, int]] = set()
+    got: list[tuple[str, int]] = []
+    notices: list[Notice] = []
+    publishers = {name: bus(tmp_path / name, sync="never") for name in counts}
+    ports = {name: (publisher.endpoint, publisher.replay) for name, publisher in publishers.items()}
+    for session in range(6):
+        if session in (2, 4):
+            publishers["a"].close()
+            publishers["a"] = bus(tmp_path / "a", *ports["a"], sync="never")
+        for name, publisher in publishers.items():
+            for _ in range(counts[name]):
+                published.add((name, publisher.publish(online(1, name)).seq))
+        with Subscriber(
+            [endpoint for endpoint, _ in ports.values()], [replay for _, replay in ports.values()],
+            since="beginning", cursor=cursor, on_notice=notices.append,
+        ) as subscriber:  # fmt: skip
+            for received in collect(subscriber, len(published) - len(got)):
+                got.append((received.topic.removeprefix("camera/"), received.seq))
+                subscriber.commit()
+            assert subscriber.receive(0.3) is None
+        assert len(got) == len(published)
+    assert set(got) == published
+    assert notices == []
+    saved = Positions.load(cursor)
+    assert saved is not None
+    own = {publisher.journal.id.hex(): publisher.journal.epochs for publisher in publishers.values()}
+    assert {journal: len(epochs) for journal, epochs in saved.publishers.items()} == {
+        publishers[name].journal.id.hex(): 3 if name == "a" else 1 for name in publishers
+    }
+    for journal, epochs in saved.publishers.items():
+        assert {own[journal].at(seq) for seq in epochs.values()} == set(epochs)
+    for publisher in publishers.values():
+        publisher.close()
+
+
+def test_positions_of_older_versions_with_epochs_of_others_are_read_by_their_largest_numbers(
+    tmp_path: Path,
+) -> None:
+    with bus(tmp_path / "one", sync="never") as one, bus(tmp_path / "two", sync="never") as two:
+        for number in range(30):
+            one.publish(online(number))
+        two.publish(online(30))
+        mine, theirs = one.journal.epoch, two.journal.epoch
+        old = {
+            one.journal.id.hex(): {"old": 3, theirs: 0, mine: 20},
+            two.journal.id.hex(): {"old": 4, mine: 10, theirs: 1},
+        }
+        saved = Positions.from_json(msgspec.json.encode({"publishers": old}))
+        assert saved.publishers == {
+            one.journal.id.hex(): {"old": 4, mine: 20},
+            two.journal.id.hex(): {"old": 4, theirs: 1},
+        }
+        notices: list[Notice] = []
+        with Subscriber(
+            [one.endpoint, two.endpoint], [one.replay, two.replay], since=saved, on_notice=notices.append
+        ) as subscriber:
+            assert [received.event.time_ns for received in collect(subscriber, 10)] == list(range(20, 30))
+            assert subscriber.receive(0.3) is None
+        assert notices == []
+
+
+def test_a_publisher_that_comes_back_after_another_answered_goes_on(tmp_path: Path) -> None:
+    """Ports are given to another journal for a while."""
+    notices: list[Notice] = []
+    with bus(tmp_path / "one", sync="never") as publisher:
+        ports = publisher.endpoint, publisher.replay
+        publisher.publish(online(1))
+        subscriber = Subscriber(*ports, since="beginning", on_notice=notices.append)
+        got = [received.event.time_ns for received in collect(subscriber, 1)]
+        publisher.publish(online(2))
+        while not subscriber._links[0].ready:
+            subscriber._wait(0.1)
+    with bus(tmp_path / "two", *ports, sync="never") as other:
+        other.publish(online(3))
+        got_more = collect(subscriber, 2)
+        assert [received.publisher == other.journal.id.hex() for received in got_more] == [False, True]
+        got += [received.event.time_ns for received in got_more]
+    with bus(tmp_path / "one", *ports, sync="never") as publisher:
+        publisher.publish(online(4))
+        got += [received.event.time_ns for received in collect(subscriber, 1)]
+        assert subscriber.receive(1.5) is None
+        assert len(subscriber.positions.publishers) == 2
+    subscriber.close()
+    assert got == [1, 2, 3, 4]
+    assert [notice.kind for notice in notices if notice.kind != "epoch"] == ["journal"]
