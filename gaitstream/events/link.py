@@ -18,6 +18,7 @@ from gaitstream.events.wire import (
     DEFAULT_ENDPOINT,
     HEADS,
     MAX_CREDIT,
+    NO_SUCH_REQUEST,
     EventBatch,
     Heads,
     Reply,
@@ -48,6 +49,7 @@ class Link:
         replay: its replay address.
         ordering: what is wanted, and where to begin.
         malformed: called for messages that are none of this bus.
+        refused: called when the publisher refuses a request, once for each cause.
         prepare: sets options of a socket before it connects.
         journal: id of the only journal whose events count; empty takes whichever answers.
 
@@ -66,6 +68,7 @@ class Link:
         replay: str,
         ordering: Ordering,
         malformed: Callable[[str], None],
+        refused: Callable[[str], None],
         prepare: Callable[[zmq.Socket[bytes]], None] = lambda _: None,
         journal: str = "",
     ) -> None:
@@ -74,6 +77,8 @@ class Link:
         self.ready: deque[Ready] = deque()
         self.endpoint, self.replay = endpoint, replay
         self._malformed = malformed
+        self._refused = refused
+        self._refusal = ""
         self.sub: zmq.Socket[bytes] = context.socket(zmq.SUB)
         self.dealer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         self.sub.rcvhwm = 1000
@@ -196,12 +201,12 @@ class Link:
         except (ValueError, RecursionError) as error:
             self._malformed(f"{self.replay}: an answer that is none of this bus ({error})")
             return True
+        if reply.error:
+            self._take_error(reply)
+            return True
         if reply.id != self._request or self._is_strange(reply.publisher):
             return True  # to a request that was given up, or from somebody else
-        if reply.error:
-            self._heard_s = -ASK_AGAIN_S
-            return True
-        self._heard_s = time.monotonic()
+        self._heard_s, self._refusal = time.monotonic(), ""
         if self.ready and self.ordering.publisher not in ("", reply.publisher):
             self._request += 1  # asked again when what the journal before this one brought is delivered
             return True
@@ -210,6 +215,17 @@ class Link:
         if reply.done or self.ordering.again:
             self._asking = False
         return True
+
+    def _take_error(self, reply: Reply) -> None:
+        if not self._asking or reply.id not in (0, self._request):  # older publishers leave the id out
+            return
+        if reply.error == NO_SUCH_REQUEST:
+            self._heard_s = -ASK_AGAIN_S
+            return
+        self._heard_s = time.monotonic()
+        if reply.error != self._refusal:
+            self._refusal = reply.error
+            self._refused(f"{self.replay}: {reply.error}")
 
 
 def split_batch(batch: EventBatch, data: bytes) -> list[bytes]:

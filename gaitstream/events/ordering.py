@@ -10,10 +10,12 @@ from itertools import repeat
 from typing import NamedTuple
 
 from gaitstream.events.reading import wanted
-from gaitstream.events.wire import EventBatch, Reply, Request
+from gaitstream.events.wire import MAX_PREFIXES, EventBatch, Reply, Request
 
 MAX_HELD = 10_000
 """Events kept while those before them are on their way; more are dropped and come by replay."""
+MAX_PREFIX_CHARACTERS = 4096
+"""Of all prefixes of a request together; of more, all topics are asked for and sorted out here."""
 MAX_EPOCHS = 64
 """Epochs of a publisher that are remembered: openings of its journal in which events came."""
 
@@ -86,6 +88,8 @@ class Ordering:
             self.cursor = dict(next(iter(self._saved.values())))
         self._since = since
         self._all = any(not prefix for prefix in self.prefixes)
+        short = sum(map(len, self.prefixes)) <= MAX_PREFIX_CHARACTERS
+        self._asked = list(self.prefixes) if short and len(self.prefixes) <= MAX_PREFIXES else []
         self._max_held = max_held
         self._live = ""
         self._last = 0
@@ -108,7 +112,7 @@ class Ordering:
     def request(self, identifier: int, credit: int) -> Request:
         """What to ask for."""
         self.again = False
-        prefixes = list(self.prefixes)
+        prefixes = self._asked
         if self._is_to_be_met:
             return Request(id=identifier, prefixes=prefixes)
         if self.cursor:

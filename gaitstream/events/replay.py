@@ -18,7 +18,14 @@ import zmq
 from gaitstream.events.journal import Journal
 from gaitstream.events.reading import Reader, wanted
 from gaitstream.events.segment import Record
-from gaitstream.events.wire import BATCH_BYTES, MAX_CREDIT, Reply, Request
+from gaitstream.events.wire import (
+    BATCH_BYTES,
+    MAX_CREDIT,
+    MAX_PREFIXES,
+    NO_SUCH_REQUEST,
+    Reply,
+    Request,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +35,16 @@ IDLE_S = 60.0
 """A request whose client grants nothing for so long is forgotten."""
 PIECES = 16
 """Pieces of the journal read for one reply where few events are wanted."""
-MAX_PREFIXES = 64
 WAITING_REPLIES = MAX_CREDIT
 """Replies queued for one client that does not read, whatever it granted."""
 
+
+class _Numbered(msgspec.Struct):
+    id: int = 0
+
+
 _decoder = msgspec.json.Decoder(Request)
+_ids = msgspec.json.Decoder(_Numbered)
 _encoder = msgspec.json.Encoder()
 
 
@@ -65,7 +77,7 @@ class ReplayStream:
         """Find where to begin."""
         first = self._journal.first
         reader: Reader = self._reader
-        if self._since_ns:
+        if isinstance(request.since, int):
             reader.seek_time(self._since_ns)
             self._after = reader.position
             return
@@ -200,14 +212,15 @@ class ReplayServer:
             try:
                 self._begin(way, decode_request(body))
             except (ValueError, RecursionError) as error:
-                self._send(way, Reply(error=f"this is no request ({error})"[:200]), [])
+                answer = Reply(id=_id_of(body), error=f"this is no request ({error})"[:200])
+                self._send(way, answer, [])
 
     def _begin(self, way: list[bytes], request: Request) -> None:
         identity = way[0]
         stream = self._streams.get(identity)
         if request.grant:
             if stream is None or stream.id != request.id:
-                self._send(way, Reply(id=request.id, error="no such request; send it again"), [])
+                self._send(way, Reply(id=request.id, error=NO_SUCH_REQUEST), [])
                 return
             stream.credit = min(stream.credit + max(0, request.grant), MAX_CREDIT)
             stream.touched_s = time.monotonic()
@@ -241,6 +254,14 @@ class ReplayServer:
         except zmq.ZMQError:
             return False
         return True
+
+
+def _id_of(body: bytes) -> int:
+    """The id of a request that is refused; 0 where it cannot be read."""
+    try:
+        return _ids.decode(body).id
+    except (ValueError, RecursionError):
+        return 0
 
 
 def decode_request(body: bytes) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ class Notice(NamedTuple):
             know so many events that were delivered (it was restored or damaged). `epoch`: the publisher was
             started anew. `journal`: another journal answers at this address; all of it is delivered.
             `malformed`: a message was no event and was left out. `schema`: an event of a newer schema,
-            delivered as `Unrecognised`.
+            delivered as `Unrecognised`. `refused`: the publisher does not answer what it is asked.
         endpoint: of the publisher.
         events: how many, where it counts some.
         detail: for people.
@@ -80,7 +81,7 @@ class Subscriber:
     Args:
         endpoint: the publisher's address, or those of several publishers.
         replay: the replay address, or as many as there are publishers; None: the next port each.
-        topics: prefixes of the topics wanted: `identity/`, `camera/gate`, or `` for all.
+        topics: a prefix of the topics wanted, or several: `identity/`, `camera/gate`; `` or none for all.
         since: `now` (what is published from here on), `beginning` (all the journals keep), a time of
             publishing (`datetime`, or UTC nanoseconds), or saved positions.
         cursor: a file that `commit` writes. If it exists, it counts and `since` does not.
@@ -98,7 +99,7 @@ class Subscriber:
     after that they come as they come.
 
     Raises:
-        EventError: an address, a key or the cursor's file is wrong.
+        EventError: an address, a key, a topic, `since` or the cursor's file is wrong.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Subscriber:
         endpoint: str | Sequence[str] = DEFAULT_ENDPOINT,
         replay: str | Sequence[str] | None = None,
         *,
-        topics: Iterable[str] = ("",),
+        topics: str | Iterable[str] = ("",),
         since: Since = "now",
         cursor: str | Path | None = None,
         fleet: str | None = None,
@@ -119,8 +120,9 @@ class Subscriber:
         self._cursor_path = Path(cursor) if cursor is not None else None
         saved = Positions.load(cursor) if cursor is not None else None
         self._on_notice = on_notice or _log_notice
-        self._topics = tuple(topics)
+        self._topics = _prefixes(topics)
         self._since = saved or since
+        _begin(since)  # what is no place is refused, beside a cursor too
         self._begun_ns = time.time_ns()
         self._key = key
         self._links: list[Link] = []
@@ -129,6 +131,7 @@ class Subscriber:
         self._found: Sequence[PublisherAddress] = ()
         self._known: dict[str, tuple[PublisherAddress, Link]] = {}
         self._context = zmq.Context()
+        self._closed = False
         try:
             if self._directory is None:
                 self._connect_all(endpoint, replay, server_key)
@@ -173,7 +176,11 @@ class Subscriber:
             self._wait(0.05)
 
     def receive(self, timeout_s: float | None = None) -> Received | None:
-        """The next event; None when `timeout_s` passes without one (None waits for ever)."""
+        """The next event; None when `timeout_s` passes without one (None waits for ever).
+
+        Raises:
+            EventError: the subscriber is closed.
+        """
         deadline_s: float | None = None
         while (received := self._next()) is None:
             now_s = time.monotonic()
@@ -211,6 +218,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Close the sockets."""
+        self._closed = True
         if self._directory is not None:
             self._directory.close()
         self._context.destroy(linger=0)
@@ -282,20 +290,18 @@ class Subscriber:
 
     def _link(self, endpoint: str, replay: str, prepare: Prepare, since: Since, journal: str = "") -> Link:
         saved: Mapping[str, dict[str, int]] = {}
-        begin: str | int = "beginning"
         if isinstance(since, Positions):
             saved = since.publishers
-        elif isinstance(since, datetime):
-            begin = int(since.timestamp()) * 1_000_000_000 + since.microsecond * 1000
-        else:
-            begin = since
-        ordering = Ordering(self._topics, publisher=journal if saved else "", saved=saved, since=begin)
+        ordering = Ordering(
+            self._topics, publisher=journal if saved else "", saved=saved, since=_begin(since)
+        )
         link = Link(
             self._context,
             endpoint,
             replay,
             ordering,
             lambda detail: self._tell_malformed(endpoint, detail),
+            lambda detail: self._on_notice(Notice("refused", endpoint, 0, detail)),
             prepare,
             journal,
         )
@@ -306,6 +312,7 @@ class Subscriber:
 
     def _next(self) -> Received | None:
         """The next event that is here, reading from the sockets when there is none."""
+        self._check_open()
         while True:
             link = self._choose()
             if link is None:
@@ -348,7 +355,12 @@ class Subscriber:
                 self._on_notice(Notice(told.kind, link.endpoint, told.events, _DETAILS[told.kind]))
             link.ordering.told.clear()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EventError("the subscriber is closed")
+
     def _wait(self, wait_s: float) -> None:
+        self._check_open()
         pause_s = _MERGE_STEP_S if any(link.ready for link in self._links) else wait_s
         self._poller.poll(max(1, int(pause_s * 1000)))
         self._take()
@@ -390,6 +402,34 @@ _DETAILS = {
 def _log_notice(notice: Notice) -> None:
     level = logging.INFO if notice.kind == "epoch" else logging.WARNING
     log.log(level, "%s: %s: %d: %s", notice.endpoint, notice.kind, notice.events, notice.detail)
+
+
+def _prefixes(topics: str | Iterable[str]) -> tuple[str, ...]:
+    prefixes = (topics,) if isinstance(topics, str) else tuple(topics)
+    for prefix in prefixes:
+        if not isinstance(prefix, str):
+            raise EventError(f"topics: {prefix!r} is no prefix of a topic; give text, as 'identity/'")
+    return prefixes or ("",)
+
+
+def _begin(since: Since) -> str | int:
+    """`since` as the publisher knows it; for positions, where to begin with a publisher they do not have."""
+    if isinstance(since, Positions):
+        return "beginning"
+    if isinstance(since, str) and since in ("now", "beginning"):
+        return since
+    time_ns: object = since
+    if isinstance(since, datetime):
+        with contextlib.suppress(ValueError, OverflowError, OSError):  # years that no clock has
+            # Whole seconds and the rest each by itself: a float does not hold nanoseconds.
+            seconds = int(since.replace(microsecond=0).timestamp())
+            time_ns = max(0, seconds * 10**9 + since.microsecond * 1000)
+    if isinstance(time_ns, int) and not isinstance(time_ns, bool) and 0 <= time_ns < 1 << 63:
+        return time_ns
+    raise EventError(
+        f"since: {since!r} is no place to begin; give 'now', 'beginning', a datetime, UTC nanoseconds "
+        "from 0 on, or saved positions"
+    )
 
 
 def _replays(endpoints: list[str], replay: str | Sequence[str] | None) -> list[str]:

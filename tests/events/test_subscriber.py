@@ -162,7 +162,10 @@ def test_replay_answers_a_plain_req_socket(tmp_path: Path) -> None:
 
         numbers, events = ask()
         assert (numbers["head"], numbers["to"], numbers["done"], events) == (1500, 1500, True, [])
-        assert "since: now, beginning" in str(ask(since="yesterday")[0]["error"])
+        refused, _ = ask(since="yesterday", id=7)
+        assert "since: now, beginning" in str(refused["error"])
+        assert refused["id"] == 7
+        assert ask(id=8, prefixes=5)[0]["id"] == 8
         after, got = 0, list[bytes]()
         while True:
             answer, events = ask(after=after, prefixes=["camera/gate"])
@@ -309,3 +312,90 @@ def test_a_publisher_that_comes_back_after_another_answered_goes_on(tmp_path: Pa
     subscriber.close()
     assert got == [1, 2, 3, 4]
     assert [notice.kind for notice in notices if notice.kind != "epoch"] == ["journal"]
+
+
+@pytest.mark.parametrize("names", [[f"c{number}" for number in range(100)], ["c7", "x" * 70_000]])
+def test_more_topics_than_a_request_holds(tmp_path: Path, names: list[str]) -> None:
+    with bus(tmp_path) as publisher:
+        publisher.publish(online(1, "c7"))
+        publisher.publish(online(2, "other"))
+        topics = [f"camera/{name}" for name in names]
+        with Subscriber(publisher.endpoint, publisher.replay, topics=topics, since="beginning") as subscriber:
+            assert [received.event.time_ns for received in collect(subscriber, 1)] == [1]
+            publisher.publish(online(3, "other"))
+            publisher.publish(online(4, "c7"))
+            assert [received.event.time_ns for received in collect(subscriber, 1)] == [4]
+
+
+def test_one_topic_is_text_and_none_are_all(tmp_path: Path) -> None:
+    with bus(tmp_path) as publisher:
+        publisher.publish(online(1))
+        ports = publisher.endpoint, publisher.replay
+        with Subscriber(*ports, topics="identity/", since="beginning") as subscriber:
+            subscriber.wait_connected(5)
+            assert subscriber.receive(0.3) is None
+        for topics in ("camera/", list[str](), ""):
+            with Subscriber(*ports, topics=topics, since="beginning") as subscriber:
+                assert len(collect(subscriber, 1)) == 1
+                publisher.publish(online(2))
+                assert len(collect(subscriber, 1)) == 1
+    with pytest.raises(EventError, match="topics: 5 is no prefix"):
+        Subscriber(topics=[5])  # type: ignore[list-item]
+
+
+def test_since_the_beginning_of_time(tmp_path: Path) -> None:
+    with bus(tmp_path) as publisher:
+        publisher.publish(online(1))
+        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        for since in (0, 1, epoch, epoch - datetime.timedelta(days=1)):
+            with Subscriber(publisher.endpoint, publisher.replay, since=since) as subscriber:
+                assert [received.event.time_ns for received in collect(subscriber, 1)] == [1]
+
+
+@pytest.mark.parametrize("since", ["yesterday", -5, 2**70, 1.5, True, None, datetime.datetime.max])
+def test_what_is_no_place_to_begin_is_refused(since: object, tmp_path: Path) -> None:
+    with pytest.raises(EventError, match=r"since: .* give 'now', 'beginning', a datetime"):
+        Subscriber(since=since, cursor=tmp_path / "cursor")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("knows_id", [True, False])
+def test_a_refused_request_is_told_once(tmp_path: Path, knows_id: bool) -> None:
+    notices: list[Notice] = []
+    requests = 0
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.linger = 0
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        endpoint, replay = "tcp://127.0.0.1:9", f"tcp://127.0.0.1:{port}"
+        with Subscriber(endpoint, replay, on_notice=notices.append) as subscriber:
+            deadline = time.monotonic() + 2.5
+            while time.monotonic() < deadline:
+                subscriber.receive(0.02)
+                if router.poll(0):
+                    client, body = router.recv_multipart()
+                    requests += 1
+                    answer = {"id": msgspec.json.decode(body)["id"] if knows_id else 0, "error": "too much"}
+                    router.send_multipart([client, msgspec.json.encode(answer)])
+    assert [(notice.kind, notice.detail) for notice in notices] == [("refused", f"{replay}: too much")]
+    assert 2 <= requests <= 4
+
+
+def test_a_closed_subscriber_says_so(tmp_path: Path) -> None:
+    with bus(tmp_path) as publisher:
+        with Subscriber(publisher.endpoint, publisher.replay, since="beginning") as subscriber:
+            publisher.publish(online(1))
+            publisher.publish(online(2))
+            collect(subscriber, 1)
+        for receive in (subscriber.receive, lambda: next(iter(subscriber))):
+            with pytest.raises(EventError, match="the subscriber is closed"):
+                receive()
+
+        async def receive_one() -> None:
+            await anext(aiter(subscriber))
+
+        with pytest.raises(EventError, match="the subscriber is closed"):
+            asyncio.run(receive_one())
+        assert sum(next(iter(subscriber.positions.publishers.values())).values()) == 1
+    with Subscriber() as silent:
+        pass
+    with pytest.raises(EventError, match="the subscriber is closed"):
+        silent.wait_connected(1)
