@@ -192,7 +192,10 @@ def _sink(command: argparse.ArgumentParser) -> None:
         "--topic", action="append", metavar="PREFIX", help="only these (default: all but stats)"
     )
     command.add_argument(
-        "--cursor", type=Path, metavar="FILE", help="how far it came (default: beside the journal)"
+        "--cursor",
+        type=Path,
+        metavar="FILE",
+        help="how far it came (default: beside the journal, one for each target)",
     )
     command.add_argument(
         "--since", default="now", metavar=SINCE, help=f"the first time, {SINCE_HELP} (default: now)"

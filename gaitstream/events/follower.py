@@ -7,9 +7,10 @@ nothing.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from gaitstream.errors import EventError
 from gaitstream.events.epochs import KEPT, Epochs
@@ -43,10 +44,11 @@ class Follower:
         directory: the journal's.
         topics: prefixes of the topics wanted.
         since: `now`, `beginning`, or UTC nanoseconds of publishing; counts where there is no cursor yet.
-        cursor: a file that `commit` writes; None keeps no place.
+        cursor: a file that `commit` writes, and the beginning where it is not there; None keeps no place.
+        exclusive: refuse a cursor that another exclusive follower uses, until `close`.
 
     Raises:
-        EventError: the folder does not exist, or the cursor's file cannot be read.
+        EventError: the folder does not exist, or the cursor's file is in use, or cannot be read or written.
     """
 
     def __init__(
@@ -56,14 +58,18 @@ class Follower:
         topics: Iterable[str] = ("",),
         since: str | int = "beginning",
         cursor: str | Path | None = None,
+        exclusive: bool = False,
     ) -> None:
+        self._lock: IO[str] | None = None
         self.directory = Path(directory)
         if not self.directory.is_dir():
             raise EventError(f"{directory}: there is no journal; give the folder that events.journal names")
         self._topics = tuple(topics) or ("",)
-        self._since_ns = since if isinstance(since, int) else 0
         self._path = Path(cursor) if cursor is not None else None
-        saved = Positions.load(cursor) if cursor is not None else None
+        if self._path is not None and exclusive:
+            self._lock = _lock(self._path)
+        saved = Positions.load(self._path) if self._path is not None else None
+        self._since_ns = since if isinstance(since, int) and saved is None else 0
         self._cursor: dict[str, int] = {}
         for epochs in saved.publishers.values() if saved is not None else ():
             self._cursor.update(epochs)
@@ -110,6 +116,11 @@ class Follower:
         if self._path is not None:
             self.positions.save(self._path)
 
+    def close(self) -> None:
+        """Let others use the cursor."""
+        if self._lock is not None:
+            self._lock.close()
+
     def _begin(self, since: str | int) -> None:
         epochs = read_epochs(self.directory)
         files = list_files(self.directory)
@@ -117,16 +128,31 @@ class Follower:
         self._reader.reached = self._cursor
         if self._cursor:
             self._reader.seek(epochs.start(self._cursor, FAR, first).after)
-        elif self._since_ns:
+            return
+        if self._since_ns:
             self._reader.seek_time(self._since_ns)
         else:
             self._reader.seek(first - 1)
-            if since == "now":
-                while not (piece := self._reader.read()).end:
-                    for record in piece.records:
-                        self._note(record.epoch, record.seq)
+        if self._since_ns or since == "now":
+            self._pass_over()
+        if self._path is not None:  # what waits before the first commit must not be passed over by a restart
+            if not self._cursor:
+                epoch = epochs.at(self._reader.position)
+                self._note(epoch, self._reader.position if epoch else 0)
+            self.commit()
+
+    def _pass_over(self) -> None:
+        """Note what is there already: all of it, or up to the time to begin at."""
+        while not (piece := self._reader.read()).end:
+            for record in piece.records:
+                if self._since_ns and record.time_ns >= self._since_ns:
+                    self._reader.seek(record.seq - 1)
+                    return
+                self._note(record.epoch, record.seq)
 
     def _note(self, epoch: str, seq: int) -> None:
+        if epoch:
+            self._cursor.pop("", None)
         if next(reversed(self._cursor), None) != epoch:
             self._cursor.pop(epoch, None)
             while len(self._cursor) >= MAX_EPOCHS:
@@ -136,6 +162,21 @@ class Follower:
     def _journal(self) -> str:
         files = list_files(self.directory)
         return files[-1].header.journal.hex() if files else ""
+
+
+def _lock(cursor: Path) -> IO[str]:
+    """A file beside the cursor, which itself is replaced at each commit; held as long as it is open."""
+    beside = cursor.with_name(f"{cursor.name}.lock")
+    try:
+        file = beside.open("w")
+    except OSError as error:
+        raise EventError(f"{cursor}: the cursor cannot be kept there ({error}); give --cursor") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise EventError(f"{cursor}: another sink uses this cursor; give --cursor") from error
+    return file
 
 
 def read_epochs(directory: Path) -> Epochs:

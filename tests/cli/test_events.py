@@ -10,7 +10,16 @@ import msgspec
 import pytest
 
 from gaitstream.cli import main
-from gaitstream.events import CameraOffline, IdentityDecided, IdentityFinal, Journal, Publisher, TrackStarted
+from gaitstream.events import (
+    CameraOffline,
+    IdentityDecided,
+    IdentityFinal,
+    Journal,
+    Positions,
+    Publisher,
+    TrackStarted,
+)
+from gaitstream.events.follower import Follower
 from gaitstream.events.readable import ReadableFilter, readable
 
 
@@ -146,3 +155,35 @@ def test_a_sink_is_started_with_what_it_needs(tmp_path: Path, capsys: pytest.Cap
     words[3] = str(tmp_path / "journal")
     assert main(words) == 0
     assert main(["sink", "mqtt", "--journal", words[3], "--broker", "host", "--once"]) == 2
+
+
+def test_two_sinks_of_one_journal_have_cursors_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Publisher(Journal(tmp_path / "journal"), "tcp://127.0.0.1:0", "tcp://127.0.0.1:0") as publisher:
+        publisher.publish(known("gate", "Ada"))
+        place = Positions({publisher.journal.id.hex(): {publisher.journal.epoch: 1}})
+
+    def start(url: str, *words: str) -> int:
+        return main(
+            ["sink", "webhook", "--journal", str(tmp_path / "journal"), "--url", url, "--once", *words]
+        )
+
+    def cursors() -> set[Path]:
+        return set(tmp_path.glob("journal.webhook.*.cursor"))
+
+    assert start("http://127.0.0.1:1/one") == 0
+    [one] = cursors()
+    assert start("http://127.0.0.1:1/one") == 0
+    assert cursors() == {one}
+    # A sink of an older version had its place in a file that all shared.
+    place.save(tmp_path / "journal.webhook.cursor")
+    assert start("http://127.0.0.1:1/two", "--since", "beginning") == 0  # else it would wait for ever
+    [two] = cursors() - {one}
+    assert Positions.load(two) == place
+    held = Follower(tmp_path / "journal", cursor=two, exclusive=True)
+    capsys.readouterr()
+    assert start("http://127.0.0.1:1/two") == 1
+    assert "another sink uses this cursor; give --cursor" in capsys.readouterr().err
+    assert start("http://127.0.0.1:1/two", "--cursor", str(tmp_path / "own.cursor")) == 0
+    held.close()

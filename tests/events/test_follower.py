@@ -305,3 +305,40 @@ def test_a_site_can_leave_names_out_of_the_journal(tmp_path: Path) -> None:
     assert isinstance(second, VisitorNamed)
     assert (second.person, second.person_id) == (None, "id-Ada")
     assert b'"Ada"' not in b"".join(path.read_bytes() for path in (tmp_path / "journal").iterdir())
+
+
+@pytest.mark.parametrize("before", [0, 5])
+@pytest.mark.parametrize("since", ["now", "a time", "beginning"])
+def test_the_beginning_is_kept_before_anything_was_passed_on(tmp_path: Path, before: int, since: str) -> None:
+    folder, cursor = tmp_path / "journal", tmp_path / "cursor"
+    folder.mkdir()
+    if before:
+        journal = Journal(folder, sync="never")
+        for number in range(before):
+            journal.append("t", b"%d" % number, time_ns=1000 + number)
+        journal.close()
+    begin: str | int = 1000 + before if since == "a time" else since
+    first = Follower(folder, since=begin, cursor=cursor)
+    journal = Journal(folder, sync="never")
+    for number in range(before, before + 5):
+        journal.append("t", b"%d" % number, time_ns=1000 + number)
+    journal.close()
+    expected = list(range(0 if since == "beginning" else before, before + 5))
+    assert read(first) == expected  # and nobody took them
+    write(folder, range(before + 5, before + 7))
+    later = 2000 if since == "a time" else begin
+    again = Follower(folder, since=later, cursor=cursor)
+    assert again.read().lost == 0
+    again = Follower(folder, since=later, cursor=cursor)
+    assert read(again) == [*expected, before + 5, before + 6]
+    again.commit()
+    assert read(Follower(folder, since=later, cursor=cursor)) == []
+
+
+def test_a_cursor_is_used_by_one(tmp_path: Path) -> None:
+    write(tmp_path / "journal", range(3))
+    first = Follower(tmp_path / "journal", cursor=tmp_path / "cursor", exclusive=True)
+    with pytest.raises(EventError, match=r"cursor: another sink uses this cursor; give --cursor"):
+        Follower(tmp_path / "journal", cursor=tmp_path / "cursor", exclusive=True)
+    first.close()
+    Follower(tmp_path / "journal", cursor=tmp_path / "cursor", exclusive=True).close()
