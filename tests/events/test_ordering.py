@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitstream.events.epochs import Epochs
 from gaitstream.events.ordering import Ordering, Ready, Told
+from gaitstream.events.subscriber import _delivered
 from gaitstream.events.wire import EventBatch, Reply
 
 PUBLISHER = "p" * 32
@@ -150,6 +153,8 @@ class Bus:
         after, rewound, known = 0, 0, True
         if request.cursor is not None:
             after, rewound, known = self.epochs.start(request.cursor, self.head, 1)
+        elif request.since is None:
+            after = self.head
         found = [event for event in self.events if event[0] > after]
         found = [event for event in found if event[1] == found[0][1]][:limit]
         to = found[-1][0] if found else self.head
@@ -194,6 +199,46 @@ def test_any_loss_any_order_and_any_restart_end_in_every_event_once(data: st.Dat
     assert not ordering.behind
     assert delivered == sorted(set(delivered))
     assert set(range(1, bus.published + 1)) - cut <= set(delivered)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_subscriber_that_resumes_at_any_moment_has_every_event_once(data: st.DataObject) -> None:
+    """Some events are taken, the others still queued; what is saved has another publisher's place, too."""
+    bus = Bus()
+    ordering = Ordering(since="beginning")
+    queue: deque[Ready] = deque()
+    taken: list[int] = []
+    cut: set[int] = set()
+    for _ in range(data.draw(st.integers(1, 30))):
+        action = data.draw(
+            st.sampled_from(["publish", "replay", "replay", "restart", "cut", "take", "resume"])
+        )
+        if action == "publish":
+            bus.publish(data.draw(st.integers(1, 4)))
+        elif action == "replay":
+            queue += bus.answer(ordering, data.draw(st.integers(1, 3)))
+        elif action == "restart":
+            bus.restart()
+        elif action == "cut" and bus.events:
+            size = data.draw(st.integers(1, len(bus.events)))
+            cut |= {event[2] for event in bus.events[-size:]}
+            bus.restart(size)
+        elif action == "take":
+            count = min(len(queue), data.draw(st.integers(1, 5)))
+            taken += [int(queue.popleft().payload) for _ in range(count)]
+        elif action == "resume" and ordering.cursor:
+            saved = {"q": {"x1": 99}, PUBLISHER: _delivered(ordering.cursor, queue)}
+            ordering, queue = Ordering(since="beginning", saved=saved), deque()
+    for _ in range(200):
+        queue += bus.answer(ordering, 3)
+        ordering.heads(PUBLISHER, bus.epoch, bus.head)
+        if not ordering.behind:
+            break
+    assert not ordering.behind
+    taken += [int(event.payload) for event in queue]
+    assert taken == sorted(set(taken))
+    assert set(range(1, bus.published + 1)) - cut <= set(taken)
 
 
 def test_whole_epochs_that_a_journal_has_lost_are_rewound() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import zmq
 
 from gaitstream.errors import EventError
 from gaitstream.events import CameraOnline, Notice, Positions, Subscriber
+from gaitstream.events.discovery import PublisherAddress
 from tests.events.wiring import bus, collect, online
 
 
@@ -399,3 +401,35 @@ def test_a_closed_subscriber_says_so(tmp_path: Path) -> None:
         pass
     with pytest.raises(EventError, match="the subscriber is closed"):
         silent.wait_connected(1)
+
+
+def test_a_publisher_that_moves_while_events_of_several_runs_wait_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[PublisherAddress] = []
+
+    class Directory:
+        def publishers(self) -> Sequence[PublisherAddress]:
+            return found
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("gaitstream.events.subscriber.open_directory", lambda _: Directory())
+    for first in (0, 100):
+        with bus(tmp_path, sync="never") as publisher:
+            for number in range(first, first + 100):
+                publisher.publish(online(number))
+    with bus(tmp_path, sync="never") as publisher:
+        found = [PublisherAddress(publisher.journal.id.hex(), publisher.endpoint, publisher.replay)]
+        subscriber = Subscriber(fleet="here", since="beginning")
+        got = [received.event.time_ns for received in collect(subscriber, 10)]
+        while len(subscriber._links[0].ready) < 190:
+            subscriber._wait(0.1)
+    with bus(tmp_path, sync="never") as publisher, subscriber:
+        publisher.publish(online(200))
+        found = [PublisherAddress(publisher.journal.id.hex(), publisher.endpoint, publisher.replay)]
+        subscriber._wait(0.1)
+        got += [received.event.time_ns for received in collect(subscriber, 191)]
+        assert subscriber.receive(0.3) is None
+    assert got == list(range(201))
