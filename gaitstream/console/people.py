@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
+from gaitstream.console.erasing import kept_evidence, tracks_of
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.site import ConsoleSite
 from gaitstream.console.template_lines import ShownPicture, ShownTemplate, show_templates
-from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery, PersonEntry, audit, editing
 from gaitstream.gallery.base import Reading
 from gaitstream.gallery.records import PersonRecord
@@ -144,15 +144,14 @@ def forget(site: ConsoleSite, actor: Actor, person_id: str) -> ShownReport:
 
     A run that writes a journal takes the name out of it by itself, when it learns of the change.
     """
-    places = Places(journals=site.options.journals, evidence=_evidence(site))
-    report = _change(site, actor, person_id, lambda gallery, name: forget_everywhere(gallery, name, places))
+    places = Places(journals=site.options.journals, evidence=kept_evidence(site))
+    tracks = set(tracks_of(site, person_id))
+
+    def work(gallery: Gallery, name: str) -> ForgetReport:
+        return forget_everywhere(gallery, name, places, tracks)
+
+    report = _change(site, actor, person_id, work)
     return _report(report, site.history.forget(person_id))
-
-
-def _evidence(site: ConsoleSite) -> tuple[KeptEvidence, ...]:
-    """Where the site keeps pictures of tracks, if it does."""
-    path = site.options.cameras
-    return places_of(site.config(), path) if path is not None else ()
 
 
 def _change(site: ConsoleSite, actor: Actor, person_id: str, work: Callable[[Gallery, str], T]) -> T:

@@ -1,7 +1,8 @@
 """The folder that evidence lies in: a file for each track, found by its key, and pieces of the last minutes.
 
 tracks/<camera>/<run>/<track // 1000>/<track>.evidence
-recent/<camera>/<begin, ns>-<process>.frames
+recent/<camera>/<begin, ns>-<process>.frames, and what is left of a piece from which somebody was erased:
+recent/<camera>/<begin, ns>-<random>.frames
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class EvidenceFolder:
 
     def _sweep_rests(self, now_s: float) -> None:
         """Delete files that were never finished, and folders that have been empty for long."""
-        for pattern in (f"tracks/*/*/*/.*{PART}", "tracks/*/*/*", "tracks/*/*", "tracks/*"):
+        parts = (f"tracks/*/*/*/.*{PART}", f"recent/*/.*{PART}")
+        for pattern in (*parts, "tracks/*/*/*", "tracks/*/*", "tracks/*"):
             for path in self.path.glob(pattern):
                 with suppress(OSError):  # not empty, or another process was quicker
                     if path.stat().st_mtime < now_s - REST_S:

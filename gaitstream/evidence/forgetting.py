@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gaitstream.config.places import evidence_folder
 from gaitstream.config.schema import Config
 from gaitstream.errors import EvidenceError
 from gaitstream.evidence.folder import SealedFolder
-from gaitstream.evidence.recent import piece_records
+from gaitstream.evidence.recent import erase_pictures, piece_records
+from gaitstream.evidence.records import RecentFrame
 from gaitstream.evidence.sealed_file import erase_file
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.sightings import TrackRef
+
+Track = tuple[str, str, int]
+"""Run, camera and number."""
 
 
 @dataclass(frozen=True)
@@ -27,26 +33,34 @@ class KeptEvidence:
 
     path: Path
 
-    def forget(self, gallery: Gallery, uid: str) -> tuple[int, list[str]]:
-        """Overwrite and delete all that shows or may show a person.
+    def forget(self, gallery: Gallery, uid: str, tracks: Iterable[TrackRef] = ()) -> tuple[int, list[str]]:
+        """Overwrite and delete all that shows or may show a person, whether a pipeline runs or not.
 
-        That is every track that named them at any time, or that was within the threshold of them, and the
-        pieces of the last minutes in which somebody was given their name. Where others were named, the
-        person's id stays among the distances, as it does in the journal.
+        That is every track that named them at any time, or that was within the threshold of them, and of the
+        last minutes every picture with such a track, also from before it was named. Where others were named,
+        the person's id stays among the distances, as it does in the journal.
+
+        Args:
+            gallery: whose evidence it is.
+            uid: of the person.
+            tracks: that are known from elsewhere to show the person.
 
         Returns:
             How many tracks were erased, and what could not be looked into, a line each.
         """
         folder = SealedFolder.of(self.path, gallery)
+        shown = {one.key for one in tracks}
         count, remains = 0, []
         for path, evidence in folder.tracks():
             if evidence is None:
                 remains.append(f"{path}: cannot be opened")
-            elif uid in evidence.about:
+                continue
+            key = (evidence.key.run, evidence.key.camera, evidence.key.track)
+            if uid in evidence.about or key in shown:
+                shown.add(key)
                 erase_file(path)
                 count += 1
-        for path in _recent_with(folder, uid, remains):
-            erase_file(path)
+        _forget_recent(folder, uid, shown, remains)
         return count, remains
 
 
@@ -56,13 +70,30 @@ def places_of(config: Config, path: str | Path) -> tuple[KeptEvidence, ...]:
     return (KeptEvidence(folder),) if folder.is_dir() else ()
 
 
-def _recent_with(folder: SealedFolder, uid: str, remains: list[str]) -> Iterator[Path]:
+def _forget_recent(folder: SealedFolder, uid: str, shown: set[Track], remains: list[str]) -> None:
+    """Erase the pictures of the last minutes that show a person: first which tracks do, then all of these."""
+    pieces: list[tuple[str, Path, list[RecentFrame]]] = []
     for camera in sorted(path.name for path in folder.folder.path.glob("recent/*")):
         for path in folder.folder.recent_files(camera):
             try:
-                records = piece_records(folder, camera, path)
+                pieces.append((camera, path, piece_records(folder, camera, path)))
             except EvidenceError:
                 remains.append(f"{path}: cannot be opened")
-                continue
-            if any(person.person_id == uid for record in records for person in record.people):
-                yield path
+    shown = shown | {
+        (record.run, camera, person.track)
+        for camera, _, records in pieces
+        for record in records
+        for person in record.people
+        if person.person_id == uid
+    }
+    for camera, path, records in pieces:
+        shows = partial(_shows, camera, shown, {track for _, where, track in shown if where == camera})
+        if any(map(shows, records)):
+            erase_pictures(folder, camera, path, shows)
+
+
+def _shows(camera: str, shown: set[Track], numbers: set[int], record: RecentFrame) -> bool:
+    """Whether a picture has one of the tracks that are shown; where its run was not noted, of any run."""
+    if not record.run:
+        return any(person.track in numbers for person in record.people)
+    return any((record.run, camera, person.track) in shown for person in record.people)

@@ -39,6 +39,7 @@ class EvidenceKeeper(Observer):
         self._section = config.evidence
         self._writer = writer
         self._most = strip_lengths(config.evidence.pictures)
+        self._run = ""
         self._strips: dict[tuple[str, int], dict[bool, Strip]] = {}
         self._rows: dict[tuple[str, int, int], _Row] = {}
         self._due_ns: dict[str, int] = {}
@@ -48,6 +49,7 @@ class EvidenceKeeper(Observer):
 
     def on_begin(self, run: str, models: Mapping[str, str], config: Config, stats: Stats) -> None:
         """Start the writer."""
+        self._run = run
         self._writer.start(Begin(run, models, hash_config(config)), stats.now.evidence)
 
     def on_config(self, config: Config) -> None:
@@ -75,7 +77,7 @@ class EvidenceKeeper(Observer):
         if self._section.minutes is not None and self._is_new_second(frame):
             height, width = frame.image.shape[:2]
             people = tuple(_recent(person, labels.get(person.track)) for person in persons)
-            record = RecentFrame(frame.time_ns, width, height, people)
+            record = RecentFrame(frame.time_ns, width, height, people, self._run)
             self._writer.put(Whole(frame.camera, frame.image, record), frame.image.nbytes)
 
     def on_basis(self, basis: Basis) -> None:

@@ -7,6 +7,9 @@ records, by id, so that a name that is forgotten is nowhere.
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from gaitstream.errors import EvidenceError, MissingEvidenceError
 from gaitstream.evidence.folder import PIECE_S, SealedFolder, began_ns
 from gaitstream.evidence.pictures import FRAME_PX, encode_jpeg, shrink
 from gaitstream.evidence.records import RecentFrame
-from gaitstream.evidence.sealed_file import append_sealed, read_one, read_sealed
+from gaitstream.evidence.sealed_file import append_sealed, erase_file, read_one, read_sealed, write_sealed
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 QUALITY = 70
@@ -54,6 +57,9 @@ class RecentPieces:
             for value in (msgspec.msgpack.encode(record), picture):
                 append_sealed(piece.path, value, folder.sealer, piece_place(camera, piece.path), piece.values)
                 piece.values += 1
+        except FileNotFoundError:  # erased this moment, with somebody who is forgotten
+            del self._pieces[camera]
+            self.add(folder, camera, image, record)
         except OSError:
             del self._pieces[camera]
             raise
@@ -100,6 +106,29 @@ def read_recent(folder: SealedFolder, camera: str, time_ns: int) -> bytes:
     raise MissingEvidenceError(f"camera {camera} has no picture of {time_ns} (any more)")
 
 
+def erase_pictures(
+    folder: SealedFolder, camera: str, path: Path, shows: Callable[[RecentFrame], bool]
+) -> None:
+    """Overwrite and delete a piece, and keep in a new one the pictures that do not show somebody.
+
+    Whoever writes the piece goes on in another one.
+
+    Raises:
+        EvidenceError: it is damaged, or sealed with another gallery's key.
+    """
+    try:
+        values = list(read_sealed(path, folder.sealer, piece_place(camera, path)))
+    except MissingEvidenceError:  # its time was over while it was looked for
+        return
+    pairs = zip(values[::2], values[1::2], strict=False)
+    kept = [value for pair in pairs if not shows(_record(path, pair[0])) for value in pair]
+    erase_file(path)
+    if kept:
+        rest = path.with_name(f"{began_ns(path)}-{secrets.token_hex(4)}.frames")
+        with suppress(OSError):  # no room: the others' pictures are gone as well
+            write_sealed(rest, kept, folder.sealer, piece_place(camera, rest))
+
+
 def piece_place(camera: str, piece: Path) -> str:
     """What a piece's values are closed for."""
     return f"recent/{camera}/{piece.name}"
@@ -119,9 +148,13 @@ def piece_records(folder: SealedFolder, camera: str, path: Path) -> list[RecentF
     """
     try:
         values = list(read_sealed(path, folder.sealer, piece_place(camera, path)))
-        whole = values[: len(values) // 2 * 2 : 2]
-        return [_RECORD.decode(value) for value in whole]
     except MissingEvidenceError:  # its time was over while it was looked for
         return []
+    return [_record(path, value) for value in values[: len(values) // 2 * 2 : 2]]
+
+
+def _record(path: Path, value: bytes) -> RecentFrame:
+    try:
+        return _RECORD.decode(value)
     except msgspec.DecodeError as error:
         raise EvidenceError(f"{path} is damaged ({error})") from error

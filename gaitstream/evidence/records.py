@@ -180,9 +180,14 @@ class RecentPerson(msgspec.Struct, frozen=True):
 
 
 class RecentFrame(msgspec.Struct, frozen=True):
-    """One of a camera's last pictures; boxes are in pixels of `width` by `height`."""
+    """One of a camera's last pictures; boxes are in pixels of `width` by `height`.
+
+    Attributes:
+        run: whose tracks they are; empty in what earlier versions kept.
+    """
 
     time_ns: int
     width: int
     height: int
     people: tuple[RecentPerson, ...] = ()
+    run: str = ""

@@ -33,7 +33,7 @@ def write_sealed(path: Path, values: Sequence[bytes], sealer: Sealer, place: str
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
-        with _create(part) as file:
+        with _open_to_write(part, os.O_CREAT | os.O_TRUNC) as file:
             file.write(MAGIC)
             for number, value in enumerate(values):
                 _put(file, sealer.seal(value, f"{place}/{number}"))
@@ -47,10 +47,12 @@ def append_sealed(path: Path, value: bytes, sealer: Sealer, place: str, number: 
     """Add one value at the end of a file, which is made with its first.
 
     Raises:
+        FileNotFoundError: it was erased after its first value.
         OSError: there is no room, or the disk has a fault.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _create(path, os.O_APPEND) as file:
+    if number == 0:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _open_to_write(path, os.O_APPEND | (os.O_CREAT if number == 0 else 0)) as file:
         if number == 0:
             file.write(MAGIC)
         _put(file, sealer.seal(value, f"{place}/{number}"))
@@ -87,8 +89,8 @@ def erase_file(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _create(path: Path, extra: int = os.O_TRUNC) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | extra, 0o600), "ab")
+def _open_to_write(path: Path, flags: int) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600), "ab")
 
 
 def _put(file: BinaryIO, sealed: bytes) -> None:

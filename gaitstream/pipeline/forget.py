@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +16,12 @@ from gaitstream.errors import EventError, GalleryError
 from gaitstream.events.codec import plain
 from gaitstream.events.erasing import ERASED
 from gaitstream.events.journal import Journal
+from gaitstream.events.reading import Reader
 from gaitstream.events.segment import Record
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.base import Reading
 from gaitstream.gallery.needles import Needle, find_needles, find_text, make_needles
+from gaitstream.gallery.sightings import TrackRef
 
 
 class ForgetReport(msgspec.Struct, kw_only=True):
@@ -67,8 +69,12 @@ class KeepsPeople(Protocol):
     def path(self) -> Path:
         """See above."""
 
-    def forget(self, gallery: Gallery, uid: str) -> tuple[int, list[str]]:
-        """Erase a person; how much was erased, and what could not be looked into, a line each."""
+    def forget(self, gallery: Gallery, uid: str, tracks: Iterable[TrackRef] = ()) -> tuple[int, list[str]]:
+        """Erase a person, and tracks that are known to be theirs.
+
+        Returns:
+            How much was erased, and what could not be looked into, a line each.
+        """
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,16 @@ class Places:
     evidence: tuple[KeepsPeople, ...] = ()
 
 
-def forget(gallery: Gallery, name: str, places: Places) -> ForgetReport:
+def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRef] = ()) -> ForgetReport:
     """Erase a person from the gallery, and the name from everywhere else.
 
     The gallery is overwritten even while others read it; journals keep the person's id.
+
+    Args:
+        gallery: where the person is known.
+        name: of the person.
+        places: where else the person may be kept.
+        tracks: that are known to show the person, beside those of sightings and journals.
 
     Raises:
         GalleryError: nobody has the name.
@@ -98,6 +110,7 @@ def forget(gallery: Gallery, name: str, places: Places) -> ForgetReport:
     with gallery.store.reading() as reading:
         uid, record = gallery.person(reading, name)
         needles = list(_needles(gallery, reading, uid, salt))
+        seen = [gallery.vault.sighting(row).track for row in reading.sightings(uid)]
     report = ForgetReport(gallery=gallery.id, person=uid, time_ns=time.time_ns(), salt=salt, needles=needles)
     with gallery.writing() as writing:
         report.pictures = sum(1 for _ in writing.pictures(uid))
@@ -106,8 +119,9 @@ def forget(gallery: Gallery, name: str, places: Places) -> ForgetReport:
     report.remains += gallery.store.purge()
     for folder in places.tracklets:
         report.tracklets += _forget_tracklets(folder, uid, record.name)
+    seen += [*tracks, *(track for folder in places.journals for track in tracks_named(folder, uid))]
     for place in places.evidence:
-        count, remains = place.forget(gallery, uid)
+        count, remains = place.forget(gallery, uid, seen)
         report.evidence += count
         report.remains += remains
     for folder in places.journals:
@@ -169,6 +183,24 @@ def forget_in_journal(folder: Path, uid: str, name: str) -> int:
         return journal.rewrite(lambda record: without_name(record, uid, name))
     finally:
         journal.close()
+
+
+def tracks_named(folder: Path, uid: str) -> Iterator[TrackRef]:
+    """The tracks that events of a journal ever gave to a person, also while a run writes to it."""
+    if not folder.is_dir():
+        return
+    reader, mark = Reader(folder), uid.encode()
+    while not (piece := reader.read()).end or piece.records:
+        for record in piece.records:
+            if mark not in record.payload:
+                continue
+            try:
+                data = plain(record.payload)
+            except EventError:
+                continue
+            run, camera, track = (data.get(name) for name in ("run", "camera", "track"))
+            if data.get("person_id") == uid and run and camera and isinstance(track, int):
+                yield TrackRef(str(run), str(camera), track)
 
 
 def without_name(record: Record, uid: str, name: str) -> bytes:

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.config.reading import load_config
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.site import ConsoleSite
 from gaitstream.events import CameraOffline, IdentityFinal, Journal
 from gaitstream.events.codec import encode
 from gaitstream.evidence.bundles import read_bundle
+from gaitstream.evidence.reading import EvidenceReader
+from gaitstream.evidence.recent import RecentPieces
+from gaitstream.evidence.records import RecentFrame, RecentPerson
 from gaitstream.gallery import Gallery
 from tests.console.conftest import Browser
 from tests.console.kept import S_NS, keep_evidence, keep_minutes
@@ -193,3 +197,22 @@ def test_a_site_whose_gallery_is_made_later_shows_what_is_kept_from_then_on(
         Gallery(where, create=True, key="none").close()
         keep_minutes(cameras, "gate", "", START_NS)
         assert site.album.has_recent("gate")
+
+
+def test_forgetting_takes_pictures_of_tracks_that_the_history_alone_names(
+    browser: Browser, kept: Kept, site: ConsoleSite
+) -> None:
+    named = final(40, "yard", track=31, person_id=kept.ada, candidates=(), candidate_ids=(), run="run-8")
+    site.history.add([named])
+    reader, pieces = EvidenceReader.open(load_config(kept.cameras), kept.cameras), RecentPieces(5)
+    for second, track in enumerate((31, 31, 32)):
+        people = (RecentPerson(track, (1.0, 2.0, 3.0, 4.0)),)
+        frame = RecentFrame(START_NS + second * S_NS, 640, 360, people, "run-8")
+        pieces.add(reader.folder, "yard", np.zeros((36, 64, 3), np.uint8), frame)
+    client = browser(Role.ADMINISTRATOR)
+    report = client.delete(f"/api/v1/people/{kept.ada}").json()
+    assert report["remains"] == []
+    assert client.get("/api/v1/cameras/gate/recent").json() == []
+    [left] = client.get("/api/v1/cameras/yard/recent").json()
+    assert [one["track"] for one in left["people"]] == [32]
+    assert reader.find(kept.event.camera, kept.event.run, kept.event.track) is None

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.events import IdentityFinal, Journal
+from gaitstream.events.codec import encode
+from gaitstream.evidence import recent
 from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.forgetting import KeptEvidence, places_of
-from gaitstream.evidence.records import TrackKey
+from gaitstream.evidence.reading import EvidenceReader
+from gaitstream.evidence.recent import RecentPieces
+from gaitstream.evidence.records import RecentFrame, RecentPerson, TrackKey
+from gaitstream.evidence.sealed_file import append_sealed, erase_file
+from gaitstream.gallery.sealing import Sealer
 from gaitstream.pipeline.forget import Places, forget
 from tests.evidence.conftest import Told
 
@@ -74,3 +84,125 @@ def test_a_person_who_was_near_enough_is_taken_for_the_one_in_the_pictures(told:
     assert remains == []
     assert count >= 1
     assert told.site.reader.of(event) is None
+
+
+S_NS = 10**9
+BOX = (10.0, 100.0, 50.0, 220.0)
+BLACK = np.zeros((36, 64, 3), np.uint8)
+_Seen = Callable[[int], tuple[RecentPerson, ...]]
+
+
+def keep_seconds(
+    reader: EvidenceReader, camera: str, seen: _Seen, run: str = "run-1", seconds: int = 20
+) -> RecentPieces:
+    """Keep a picture a second of whoever is seen in it."""
+    pieces = RecentPieces(5)
+    for second in range(seconds):
+        record = RecentFrame(second * S_NS, 640, 360, seen(second), run)
+        pieces.add(reader.folder, camera, np.full((36, 64, 3), second, np.uint8), record)
+    return pieces
+
+
+def forget_ada(told: Told) -> list[str]:
+    with told.site.gallery() as gallery:
+        places = places_of(told.site.config, told.site.path)
+        return forget(gallery, "Ada Lovelace", Places(evidence=places)).remains
+
+
+@pytest.mark.parametrize("run", ["run-1", ""])
+def test_pictures_from_before_a_track_was_named_go_and_those_without_it_stay(told: Told, run: str) -> None:
+    def seen(second: int) -> tuple[RecentPerson, ...]:
+        named = second >= 12
+        hers = RecentPerson(77, BOX, "known" if named else None, told.ada if named else None)
+        another = RecentPerson(78, BOX, "unknown", None, "below_threshold")
+        return (another, *([hers] if second >= 6 else []))
+
+    keep_seconds(told.site.reader, "yard", seen, run)
+    assert forget_ada(told) == []
+    reader = told.site.reader
+    left = reader.recent("yard")
+    assert [frame.time_ns // S_NS for frame in left] == list(range(6))
+    assert reader.recent_picture("yard", 3 * S_NS).data[:3] == b"\xff\xd8\xff"
+
+
+def test_the_same_number_in_another_run_or_on_another_camera_is_somebody_else(told: Told) -> None:
+    def hers(_: int) -> tuple[RecentPerson, ...]:
+        return (RecentPerson(5, BOX, "known", told.ada),)
+
+    def others(_: int) -> tuple[RecentPerson, ...]:
+        return (RecentPerson(5, BOX),)
+
+    reader = told.site.reader
+    keep_seconds(reader, "yard", hers, seconds=3)
+    keep_seconds(reader, "hall", others, seconds=3)
+    keep_seconds(reader, "roof", hers, seconds=3)
+    folder = reader.folder
+    pieces = RecentPieces(5)
+    pieces.add(
+        folder, "roof", np.zeros((36, 64, 3), np.uint8), RecentFrame(99 * S_NS, 64, 36, others(0), "run-2")
+    )
+    assert forget_ada(told) == []
+    assert reader.recent("yard") == []
+    assert len(reader.recent("hall")) == 3
+    assert [frame.run for frame in reader.recent("roof")] == ["run-2"]
+
+
+def test_whose_evidence_shows_the_person_leaves_the_last_minutes_as_well(told: Told) -> None:
+    event = next(one for one in told.site.finals() if one.person_id == told.ada)
+
+    def seen(_: int) -> tuple[RecentPerson, ...]:
+        return (RecentPerson(event.track, BOX),)
+
+    keep_seconds(told.site.reader, event.camera, seen, event.run, seconds=3)
+    assert forget_ada(told) == []
+    left = told.site.reader.recent(event.camera)
+    assert not [
+        one for frame in left if frame.run == event.run for one in frame.people if one.track == event.track
+    ]
+
+
+def test_a_track_that_only_the_journal_names_is_erased_from_the_last_minutes(
+    told: Told, tmp_path: Path
+) -> None:
+    named = IdentityFinal(
+        run="run-9", time_ns=S_NS, first_ns=0, camera="yard", track=4, status="known", person="Ada Lovelace",
+        person_id=told.ada, frames=9, windows=1,
+    )  # fmt: skip
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.append(named.topic, encode(named))
+    keep_seconds(told.site.reader, "yard", lambda _: (RecentPerson(4, BOX),), "run-9", seconds=3)
+    with told.site.gallery() as gallery:
+        places = Places((tmp_path / "journal",), evidence=places_of(told.site.config, told.site.path))
+        forget(gallery, "Ada Lovelace", places)
+    assert told.site.reader.recent("yard") == []
+
+
+def test_who_writes_the_last_minutes_goes_on_after_somebody_was_erased(told: Told) -> None:
+    reader = told.site.reader
+    pieces = keep_seconds(reader, "yard", lambda _: (RecentPerson(5, BOX, "known", told.ada),), seconds=3)
+    assert forget_ada(told) == []
+    pieces.add(
+        reader.folder, "yard", np.zeros((36, 64, 3), np.uint8), RecentFrame(4 * S_NS, 64, 36, (), "run-1")
+    )
+    assert [frame.time_ns for frame in reader.recent("yard")] == [4 * S_NS]
+
+
+def test_nothing_is_added_to_a_piece_that_was_erased_between_two_values(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(path: Path, value: bytes, sealer: Sealer, place: str, number: int) -> None:
+        append_sealed(path, value, sealer, place, number)
+        if number == 0 and not erased:
+            erased.append(path)
+            erase_file(path)
+
+    erased: list[Path] = []
+    monkeypatch.setattr(recent, "append_sealed", append)
+    keep_seconds(told.site.reader, "yard", lambda _: (), seconds=2)
+    assert erased
+    assert [frame.time_ns for frame in told.site.reader.recent("yard")] == [0, S_NS]
+
+
+def test_what_a_run_keeps_says_whose_tracks_they_are(told: Told) -> None:
+    runs = {event.run for event in told.site.finals()}
+    assert {frame.run for frame in told.site.reader.recent("gate")} <= runs
