@@ -8,9 +8,11 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from gaitstream.console.asking import find_event
+from gaitstream.console.erasing import kept_evidence, tracks_of
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.site import ConsoleSite
+from gaitstream.errors import EvidenceError
 from gaitstream.events.offline import append_offline
 from gaitstream.gallery import Gallery, visitors
 from gaitstream.gallery.appearances import EarlierWalk, appearances, like_track
@@ -123,10 +125,28 @@ def keep_apart(site: ConsoleSite, actor: Actor, visitor_id: str, other_id: str) 
 
 
 def delete(site: ConsoleSite, actor: Actor, visitor_id: str) -> int:
-    """Erase a visitor, here and in the history; how many walks went with them. Raises as `show_visitor`."""
+    """Erase a visitor here, in the history and in the evidence, on whatever cameras they were.
+
+    Returns:
+        How many walks went with them.
+
+    Raises:
+        NotFoundError: as `show_visitor`.
+        EvidenceError: they are erased, but there are files that cannot be looked into.
+    """
     show_visitor(site, actor, visitor_id)
-    count = site.desk.call(actor.audit_name, lambda gallery: visitors.delete_visitor(gallery, visitor_id))
+    places, tracks = kept_evidence(site), set(tracks_of(site, visitor_id))
+
+    def work(gallery: Gallery) -> tuple[int, list[str]]:
+        _, walks = visitors.show_visitor(gallery, visitor_id)
+        tracks.update(one.track for one in walks)
+        count = visitors.delete_visitor(gallery, visitor_id)
+        return count, [line for place in places for line in place.forget(gallery, visitor_id, tracks)[1]]
+
+    count, remains = site.desk.call(actor.audit_name, work)
     site.history.forget(visitor_id)
+    if remains:
+        raise EvidenceError(f"the visitor is erased; pictures may be left in {'; '.join(remains)}")
     return count
 
 

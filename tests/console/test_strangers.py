@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from gaitstream.console.album import Album
 from gaitstream.console.app import create_app
 from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.site import ConsoleSite
+from gaitstream.events import IdentityFinal
+from gaitstream.evidence.reading import EvidenceReader
+from gaitstream.evidence.recent import RecentPieces
+from gaitstream.evidence.records import RecentFrame, RecentPerson
 from gaitstream.gallery import Gallery
 from tests.console.conftest import BASE, PASSWORD, log_in
-from tests.console.making import final
+from tests.console.kept import keep_evidence
+from tests.console.making import START_NS, final, stranger
 from tests.gallery.filled import MODEL, PRINT
 from tests.gallery.walking import note, sighting, windows
 
@@ -96,6 +103,28 @@ def test_a_visitor_is_kept_apart_and_deleted(app: FastAPI, site: ConsoleSite) ->
     site.history.add([final(1, person_id=visitor, person="visitor-1")])
     assert client.delete(f"/api/v1/visitors/{visitor}").json() == {"walks": 3}
     assert not site.history.page(EventFilter(person=visitor), 5).events
+
+
+def test_whoever_deletes_a_visitor_deletes_the_pictures_too(app: FastAPI, site: ConsoleSite) -> None:
+    cameras = site.config_path()
+    cameras.write_text(CONFIG + "evidence: {keep: true, minutes: 5}\n")
+    site.album = Album(cameras)
+    reader, pieces = EvidenceReader.open(site.config(), cameras), RecentPieces(5)
+    walks = {"gate": [1], "hall": [2, 3, 4]}
+    for camera, tracks in walks.items():
+        for number, track in enumerate(tracks):
+            event = stranger(number, camera, track=track, run="run", first_ns=START_NS)
+            assert isinstance(event, IdentityFinal)
+            keep_evidence(cameras, event, windows(track, 0))
+            frame = RecentFrame(number, 640, 360, (RecentPerson(track, (1.0, 2.0, 3.0, 4.0)),), "run")
+            pieces.add(reader.folder, camera, np.zeros((36, 64, 3), np.uint8), frame)
+    client = client_of(app, site)
+    visitor = next(one["visitor_id"] for one in client.get("/api/v1/visitors").json() if one["walks"] == 3)
+    assert client.delete(f"/api/v1/visitors/{visitor}").json() == {"walks": 3}
+    assert [reader.find(*key) is None for key in (("gate", "run", 1), ("hall", "run", 2))] == [True, True]
+    assert reader.find("hall", "run", 4) is not None
+    assert reader.recent("gate") == []
+    assert [one.track for frame in reader.recent("hall") for one in frame.people] == [4]
 
 
 def test_walks_like_that_of_an_event_are_found_on_ones_own_cameras(app: FastAPI, site: ConsoleSite) -> None:
