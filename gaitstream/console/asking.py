@@ -60,7 +60,7 @@ class EventsAnswer(BaseModel):
 def ask_events(site: ConsoleSite, rights: Rights, question: EventQuestion) -> EventsAnswer:
     """The page of events that is asked for, of the cameras that the actor may see."""
     before = HistoryPlace.parse(question.before) if question.before else None
-    if question.waits:
+    if question.waits or question.person:
         site.verdicts.catch_up()
     found = site.history.page(_wanted(rights, question), question.limit, before)
     # What was decided before the history heard of it, as after it was made anew, is left out here.

@@ -14,6 +14,7 @@ from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import acting, note
 from gaitstream.gallery.base import Mark, Reading
+from gaitstream.gallery.merged import read_merged, survivor
 from gaitstream.gallery.records import PersonRecord
 
 T = TypeVar("T")
@@ -80,9 +81,16 @@ class GalleryDesk:
         return self._names.changes
 
     def name(self, uid: str) -> str:
-        """The name of a uid; empty when nobody has it, or has it any more."""
-        record = self.people().get(uid)
+        """The name of a uid, or of whom its person was merged into; empty when nobody has it any more."""
+        people = self.people()
+        record = people.get(uid) or people.get(survivor(self._names.merged, uid))
         return record.name if record else ""
+
+    def merged(self) -> dict[str, str]:
+        """Uids of those who were merged, each with whom they are part of and who is there."""
+        people = self.people()
+        found = {gone: survivor(self._names.merged, gone) for gone in self._names.merged}
+        return {gone: kept for gone, kept in found.items() if kept in people and gone not in people}
 
     def note(self, actor: str, action: str, *, person: str = "", count: int = 0, detail: str = "") -> None:
         """Add a line to the audit log; fields as in `gaitstream.gallery.audit.AuditLine`.
@@ -139,6 +147,7 @@ class _Names:
 
     def __init__(self) -> None:
         self.records: Mapping[str, PersonRecord] = {}
+        self.merged: Mapping[str, str] = {}
         self.problem = ""
         self.read_s = 0.0
         self.changes = 0
@@ -164,6 +173,7 @@ class _Names:
                     if changed is None
                     else self._with(gallery, reading, changed)
                 )
+                self.merged = read_merged(reading)
                 self._mark = mark
                 self.changes += 1
         self.read_s, self.problem = time.monotonic(), ""

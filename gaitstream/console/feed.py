@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Feed:
         history: where events are kept.
         health: is told of everything.
         publish: called with what was kept, in the feed's thread; after a break with some of it again.
+        merged: gives the ids of those who were merged in the gallery, and of whom each is part of.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Feed:
         history: History,
         health: HealthBoard,
         publish: Callable[[Sequence[StoredEvent]], None],
+        merged: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._bus = bus
         self._history = history
         self._health = health
         self._publish = publish
+        self._merged = merged
         self._over = threading.Event()
         self._subscriber = bus.subscribe(health.note_notice)
         self._thread = threading.Thread(target=self._run, name="gaitstream-console-feed", daemon=True)
@@ -134,8 +137,18 @@ class Feed:
             return [kept for event in events for kept in self._add([event])]
 
     def _forget(self, events: Sequence[Event]) -> None:
-        """Whoever left the gallery, by whatever way, leaves the history."""
+        """Whoever left the gallery, by whatever way, leaves the history; who was merged goes on as another.
+
+        Runs of earlier versions tell of somebody merged as of somebody gone.
+        """
         for event in events:
             if isinstance(event, GalleryChanged):
+                for gone, kept in event.merged:
+                    self._history.merge(gone, kept)
+                merged = self._merged() if event.removed else {}
                 for person in event.removed:
-                    self._history.forget(person)
+                    into = merged.get(person, "")
+                    if into and into not in event.removed:
+                        self._history.merge(person, into)
+                    else:
+                        self._history.forget(person)

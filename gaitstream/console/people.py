@@ -112,14 +112,16 @@ def rename(site: ConsoleSite, actor: Actor, person_id: str, name: str) -> None:
 
 
 def merge(site: ConsoleSite, actor: Actor, person_id: str, other_id: str) -> int:
-    """Give a person all templates and pictures of another, who is gone then; how many templates moved."""
+    """Give a person all that is kept of another, who is gone then; how many templates moved."""
 
     def work(gallery: Gallery) -> int:
         with gallery.store.reading() as reading:
             names = [_record(gallery, reading, uid).name for uid in (person_id, other_id)]
         return editing.merge(gallery, *names)
 
-    return site.desk.call(actor.audit_name, work)
+    moved = site.desk.call(actor.audit_name, work)
+    site.history.merge(other_id, person_id)
+    return moved
 
 
 def split(site: ConsoleSite, actor: Actor, person_id: str, templates: list[int], name: str) -> int:
@@ -145,13 +147,14 @@ def forget(site: ConsoleSite, actor: Actor, person_id: str) -> ShownReport:
     A run that writes a journal takes the name out of it by itself, when it learns of the change.
     """
     places = Places(journals=site.options.journals, evidence=kept_evidence(site))
-    tracks = set(tracks_of(site, person_id))
+    ids = [person_id, *(gone for gone, kept in site.desk.merged().items() if kept == person_id)]
+    tracks = {track for uid in ids for track in tracks_of(site, uid)}
 
     def work(gallery: Gallery, name: str) -> ForgetReport:
         return forget_everywhere(gallery, name, places, tracks)
 
     report = _change(site, actor, person_id, work)
-    return _report(report, site.history.forget(person_id))
+    return _report(report, sum(map(site.history.forget, ids)))
 
 
 def _change(site: ConsoleSite, actor: Actor, person_id: str, work: Callable[[Gallery, str], T]) -> T:

@@ -105,7 +105,11 @@ class ConsoleSite:
             verdicts=Verdicts(desk, history),
             album=Album(options.cameras),
             live=LivePictures(options.cameras),
-            _feed=Feed(options.bus, history, health, hub.publish) if options.bus is not None else None,
+            _feed=(
+                Feed(options.bus, history, health, hub.publish, desk.merged)
+                if options.bus is not None
+                else None
+            ),
         )
 
     def start(self) -> None:

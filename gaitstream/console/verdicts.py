@@ -36,9 +36,17 @@ class Verdicts:
         self._history = history
         self._said: dict[str, dict[str, list[str]]] = {}
         self._read = 0
+        self._followed: dict[str, str] = {}
 
     def catch_up(self) -> None:
-        """Read what was said meanwhile, also on the command line; what is decided waits no more."""
+        """Read what was said meanwhile, also on the command line; what is decided waits no more.
+
+        Whoever was merged meanwhile is merged in the history, too.
+        """
+        for gone, kept in self._desk.merged().items():
+            if self._followed.get(gone) != kept:
+                self._history.merge(gone, kept)
+                self._followed[gone] = kept
         changed = self._desk.call("console", self._read_on) if self._desk.configured else []
         for event_id in dict.fromkeys(changed):
             self.is_decided(event_id)

@@ -114,7 +114,8 @@ def _other(event: Event) -> str:
     if isinstance(event, VisitorNamed):
         return f"{event.visitor} is {event.person or event.person_id}: {len(event.tracks)} tracks until now"
     if isinstance(event, GalleryChanged):
-        return f"gallery: {event.people} people, {len(event.added)} new, {len(event.removed)} gone"
+        merged = f", {len(event.merged)} merged" if event.merged else ""
+        return f"gallery: {event.people} people, {len(event.added)} new, {len(event.removed)} gone{merged}"
     if isinstance(event, PipelineStats):
         frames = sum(camera.fps for camera in event.cameras.values())
         people = sum(camera.people for camera in event.cameras.values())

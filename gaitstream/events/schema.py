@@ -321,13 +321,20 @@ class GalleryChanged(Event, frozen=True, kw_only=True, tag="gallery.changed"):
     Attributes:
         people: how many are known now.
         added: ids, or names where the gallery has no ids, of those who are new.
-        removed: ids, or names, of those who are gone.
+        removed: ids, or names, of those who are gone; with each the ids of those who were merged into them.
+        merged: ids of those who were merged, each with the id of the person whom they are part of now.
     """
 
     family: ClassVar[str] = "gallery"
     people: int
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    merged: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Ids that nobody has any more, erased or merged."""
+        return (*self.removed, *(person for person, _ in self.merged))
 
 
 class VisitorSeen(Event, frozen=True, kw_only=True, tag="visitor.seen"):

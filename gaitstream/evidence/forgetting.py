@@ -15,6 +15,7 @@ from gaitstream.evidence.recent import erase_pictures, piece_records
 from gaitstream.evidence.records import RecentFrame
 from gaitstream.evidence.sealed_file import erase_file
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.merged import parts_of, read_merged
 from gaitstream.gallery.sightings import TrackRef
 
 Track = tuple[str, str, int]
@@ -42,7 +43,7 @@ class KeptEvidence:
 
         Args:
             gallery: whose evidence it is.
-            uid: of the person.
+            uid: of the person; whoever was merged into them goes along.
             tracks: that are known from elsewhere to show the person.
 
         Returns:
@@ -50,17 +51,19 @@ class KeptEvidence:
         """
         folder = SealedFolder.of(self.path, gallery)
         shown = {one.key for one in tracks}
+        with gallery.store.reading() as reading:
+            ids = {uid, *parts_of(read_merged(reading), uid)}
         count, remains = 0, []
         for path, evidence in folder.tracks():
             if evidence is None:
                 remains.append(f"{path}: cannot be opened")
                 continue
             key = (evidence.key.run, evidence.key.camera, evidence.key.track)
-            if uid in evidence.about or key in shown:
+            if ids & evidence.about or key in shown:
                 shown.add(key)
                 erase_file(path)
                 count += 1
-        _forget_recent(folder, uid, shown, remains)
+        _forget_recent(folder, ids, shown, remains)
         return count, remains
 
 
@@ -70,7 +73,7 @@ def places_of(config: Config, path: str | Path) -> tuple[KeptEvidence, ...]:
     return (KeptEvidence(folder),) if folder.is_dir() else ()
 
 
-def _forget_recent(folder: SealedFolder, uid: str, shown: set[Track], remains: list[str]) -> None:
+def _forget_recent(folder: SealedFolder, ids: set[str], shown: set[Track], remains: list[str]) -> None:
     """Erase the pictures of the last minutes that show a person: first which tracks do, then all of these."""
     pieces: list[tuple[str, Path, list[RecentFrame]]] = []
     for camera in sorted(path.name for path in folder.folder.path.glob("recent/*")):
@@ -84,7 +87,7 @@ def _forget_recent(folder: SealedFolder, uid: str, shown: set[Track], remains: l
         for camera, _, records in pieces
         for record in records
         for person in record.people
-        if person.person_id == uid
+        if person.person_id in ids
     }
     for camera, path, records in pieces:
         shows = partial(_shows, camera, shown, {track for _, where, track in shown if where == camera})

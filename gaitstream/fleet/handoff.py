@@ -99,9 +99,9 @@ class HandOff:
                 changed.append(self._take_identity(event, now_ns))
             case TrackStarted() | TrackEnded():
                 self.transit.see(self._tracks.take(event, now_ns).camera)
-            case GalleryChanged(removed=removed):
+            case GalleryChanged():
                 for known in (self._tracks, self._seen, self._sure):
-                    known.forget(removed)
+                    known.forget(event.gone)
             case _:
                 pass
         self._drop_old(now_ns)

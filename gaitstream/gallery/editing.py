@@ -12,6 +12,7 @@ from gaitstream.gallery import audit
 from gaitstream.gallery.base import PictureRow, Reading, Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_free
+from gaitstream.gallery.merged import note_merged
 from gaitstream.gallery.names import clean_name
 from gaitstream.gallery.records import PersonRecord, new_uid
 from gaitstream.gallery.vault import Template
@@ -88,6 +89,7 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
             moved = gallery.vault.sighting_row(kept, gallery.vault.sighting(sighting), sighting.number)
             writing.put_sighting(moved)
         writing.drop_person(gone)
+        note_merged(writing, gone, kept)
         _follow(gallery, writing, {kept, gone})
         audit.note(writing, gallery.sealer, "merged", person=kept, count=len(numbers), detail=f"from {gone}")
     gallery.store.purge()

@@ -25,6 +25,8 @@ class PersonLine(msgspec.Struct, frozen=True, tag="person"):
         name: None when erased.
         models: of which there are templates.
         visitor: a visitor who stands beside the people they were taken for.
+        into: uid of whom they were merged into, and who is there; empty when erased.
+        parts: of somebody erased, uids of those who were merged into them before.
     """
 
     index: int
@@ -32,6 +34,8 @@ class PersonLine(msgspec.Struct, frozen=True, tag="person"):
     name: str | None
     models: tuple[str, ...] = ()
     visitor: bool = False
+    into: str = ""
+    parts: tuple[str, ...] = ()
 
 
 class ModelLine(msgspec.Struct, frozen=True, tag="model"):

@@ -23,6 +23,7 @@ from gaitstream.gallery.base import Mark, Reading, TemplateRow
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.feed import FeedWriter, LimitsLine, ModelLine, PersonLine, StateLine
 from gaitstream.gallery.gallery import Gallery
+from gaitstream.gallery.merged import parts_of, read_merged, survivor
 from gaitstream.gallery.people import People
 from gaitstream.gallery.quantise import Layout
 from gaitstream.gallery.records import PersonRecord
@@ -234,10 +235,10 @@ class Keeper:
         self._add(copy, copy.reading.templates(), wanted)
         for uid in [uid for uid in self._persons if uid not in records]:
             self._keep_only(uid, set())
-            self._tell_person(uid, None)
+            self._tell_person(copy, uid, None)
         for uid, record in records.items():
             self._keep_only(uid, wanted[uid])
-            self._tell_person(uid, record)
+            self._tell_person(copy, uid, record)
 
     def _take(self, copy: _Copy, uid: str) -> None:
         """Bring one person to what the store has of them."""
@@ -250,7 +251,7 @@ class Keeper:
         elif uid not in self._persons:
             return
         self._keep_only(uid, wanted[uid])
-        self._tell_person(uid, copy.gallery.vault.record(row) if row is not None else None)
+        self._tell_person(copy, uid, copy.gallery.vault.record(row) if row is not None else None)
 
     def _add(self, copy: _Copy, rows: Iterator[TemplateRow], wanted: Mapping[str, set[int]]) -> None:
         """Add the templates that are not in memory yet; `wanted` takes the numbers of all."""
@@ -293,7 +294,7 @@ class Keeper:
             kept.checksums.pop(number, None)
             self.tables[model].drop([place])
 
-    def _tell_person(self, uid: str, record: PersonRecord | None) -> None:
+    def _tell_person(self, copy: _Copy, uid: str, record: PersonRecord | None) -> None:
         """Tell of somebody; of a visitor only while there are templates to compare with."""
         kept = self._person(uid)
         models = tuple(sorted({model for model, _ in kept.places.values()}))
@@ -304,7 +305,7 @@ class Keeper:
             kept.told = True
             return
         if kept.told:
-            self.feed.tell(PersonLine(kept.index, uid, None))
+            self.feed.tell(copy.gone(kept.index, uid))
         del self._persons[uid]
 
     def _person(self, uid: str) -> _Kept:
@@ -352,6 +353,14 @@ class _Copy:
         self.reading = reading
         self.models = {row.name: row for row in reading.models()}
         self._asked = models
+
+    def gone(self, index: int, uid: str) -> PersonLine:
+        """The line of somebody who is not there any more."""
+        merged = read_merged(self.reading)
+        into = survivor(merged, uid)
+        there = into != uid and self.reading.person(into) is not None
+        parts = () if there else tuple(sorted(parts_of(merged, uid)))
+        return PersonLine(index, uid, None, into=into if there else "", parts=parts)
 
     def asked(self, model: str) -> bool:
         """Whether anybody will ask for a model."""

@@ -93,6 +93,7 @@ class People:
         camera_limits: thresholds of cameras that have one of their own, by model.
         tables: by model.
         visitors: indices of those who are visitors, and named by nothing else.
+        gone: what was told of those who were erased or merged, by index.
         has: indices of the people with templates, by model.
         fingerprints: of the bundles that filled the gallery, by model.
         mirror: scans on a device; None scans on the CPU.
@@ -102,6 +103,7 @@ class People:
     names: dict[int, str] = field(default_factory=dict)
     uids: dict[int, str] = field(default_factory=dict)
     visitors: set[int] = field(default_factory=set)
+    gone: dict[int, PersonLine] = field(default_factory=dict)
     limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
     camera_limits: dict[str, dict[str, float]] = field(default_factory=dict)
     tables: dict[str, TemplateTable] = field(default_factory=dict)
@@ -246,6 +248,7 @@ class People:
         if line.name is None:
             self.names.pop(line.index, None)
             self.uids.pop(line.index, None)
+            self.gone[line.index] = line
             return
         self.names[line.index], self.uids[line.index] = line.name, line.uid
         for model in line.models:

@@ -143,7 +143,8 @@ class ShardedPeople(People):
         if index is None:
             index = self._index[line.uid] = self._next
             self._next += 1
-        self._set(PersonLine(index, line.uid, line.name, line.models))
+        told = PersonLine(index, line.uid, line.name, line.models, into=line.into, parts=line.parts)
+        self._set(told)
         if line.name is None:
             del self._index[line.uid]
         return index

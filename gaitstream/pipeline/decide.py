@@ -153,12 +153,20 @@ class Decider:
             log.error("%s", error)
 
     def _tell_gallery(self, persons: Iterable[int]) -> None:
-        """Publish who came and who went, by their ids."""
+        """Publish who came, who went and who was merged, by their ids."""
         now, before = self._gallery.named(), self._uids
         added = [now[person] for person in persons if person in now and person not in before]
-        removed = [before[person] for person in persons if person in before and person not in now]
+        removed: set[str] = set()
+        merged: list[tuple[str, str]] = []
+        for person in (one for one in persons if one in before and one not in now):
+            told = self._gallery.known.people.gone.get(person)
+            if told is not None and told.into:
+                merged.append((before[person], told.into))
+            else:
+                removed |= {before[person], *(told.parts if told is not None else ())}
         self._uids = now
-        self._events.emit(self._events.make.gallery_changed(len(now), sorted(added), sorted(removed)))
+        make = self._events.make.gallery_changed
+        self._events.emit(make(len(now), sorted(added), sorted(removed), sorted(merged)))
 
     def tell_visits(self) -> None:
         """Publish which visitors were seen; call it about once a second."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from gaitstream.events.reading import Reader
 from gaitstream.events.segment import Record
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.base import Reading
+from gaitstream.gallery.merged import parts_of, read_merged
 from gaitstream.gallery.needles import Needle, find_needles, find_text, make_needles
 from gaitstream.gallery.sightings import TrackRef
 
@@ -111,6 +112,7 @@ def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRe
         uid, record = gallery.person(reading, name)
         needles = list(_needles(gallery, reading, uid, salt))
         seen = [gallery.vault.sighting(row).track for row in reading.sightings(uid)]
+        ids = [uid, *sorted(parts_of(read_merged(reading), uid))]
     report = ForgetReport(gallery=gallery.id, person=uid, time_ns=time.time_ns(), salt=salt, needles=needles)
     with gallery.writing() as writing:
         report.pictures = sum(1 for _ in writing.pictures(uid))
@@ -118,15 +120,15 @@ def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRe
         report.templates = gallery.erase(writing, uid, "forgotten")
     report.remains += gallery.store.purge()
     for folder in places.tracklets:
-        report.tracklets += _forget_tracklets(folder, uid, record.name)
-    seen += [*tracks, *(track for folder in places.journals for track in tracks_named(folder, uid))]
+        report.tracklets += _forget_tracklets(folder, ids, record.name)
+    seen += [*tracks, *(track for folder in places.journals for track in tracks_named(folder, ids))]
     for place in places.evidence:
         count, remains = place.forget(gallery, uid, seen)
         report.evidence += count
         report.remains += remains
     for folder in places.journals:
         try:
-            report.events += forget_in_journal(folder, uid, record.name)
+            report.events += forget_in_journal(folder, ids, record.name)
         except EventError as error:
             report.remains.append(f"{folder}: {error}")
     files = [str(path) for path in gallery.store.files()]
@@ -168,10 +170,11 @@ def read_report(path: Path) -> ForgetReport:
         raise GalleryError(f"{path} is no report of 'gaitstream gallery forget' ({error})") from error
 
 
-def forget_in_journal(folder: Path, uid: str, name: str) -> int:
+def forget_in_journal(folder: Path, ids: Collection[str], name: str) -> int:
     """Take a name out of a journal's events; the person's id stays. Returns how many events changed.
 
-    Events are known by the id; older ones, which have none, by the name.
+    Events are known by the id, or that of somebody who was merged into the person; older ones, which have
+    none, by the name.
 
     Raises:
         EventError: another process writes the journal, or there is no room.
@@ -180,53 +183,54 @@ def forget_in_journal(folder: Path, uid: str, name: str) -> int:
         raise EventError("there is no such journal")
     journal = Journal(folder)
     try:
-        return journal.rewrite(lambda record: without_name(record, uid, name))
+        return journal.rewrite(lambda record: without_name(record, ids, name))
     finally:
         journal.close()
 
 
-def tracks_named(folder: Path, uid: str) -> Iterator[TrackRef]:
+def tracks_named(folder: Path, ids: Collection[str]) -> Iterator[TrackRef]:
     """The tracks that events of a journal ever gave to a person, also while a run writes to it."""
     if not folder.is_dir():
         return
-    reader, mark = Reader(folder), uid.encode()
+    reader, marks = Reader(folder), [uid.encode() for uid in ids]
     while not (piece := reader.read()).end or piece.records:
         for record in piece.records:
-            if mark not in record.payload:
+            if not any(mark in record.payload for mark in marks):
                 continue
             try:
                 data = plain(record.payload)
             except EventError:
                 continue
             run, camera, track = (data.get(name) for name in ("run", "camera", "track"))
-            if data.get("person_id") == uid and run and camera and isinstance(track, int):
+            if data.get("person_id") in ids and run and camera and isinstance(track, int):
                 yield TrackRef(str(run), str(camera), track)
 
 
-def without_name(record: Record, uid: str, name: str) -> bytes:
+def without_name(record: Record, ids: Collection[str], name: str) -> bytes:
     """An event's payload without a person's name."""
-    if name.encode() not in record.payload and uid.encode() not in record.payload:
+    if not any(text.encode() in record.payload for text in (name, *ids)):
         return record.payload
     try:
         data = plain(record.payload)
     except EventError:
         return record.payload
-    changed = _without(data, uid, name)
+    changed = _without(data, ids, name)
     if changed == data:
         return record.payload
     encode = msgspec.json.encode if record.payload[:1] == b"{" else msgspec.msgpack.encode
     return encode(changed)
 
 
-def _without(data: dict[str, Any], uid: str, name: str) -> dict[str, Any]:
+def _without(data: dict[str, Any], ids: Collection[str], name: str) -> dict[str, Any]:
+    """An event without a person's name; the first of the ids is the person's own."""
     changed = dict(data)
-    if changed.get("person") == name or (uid and changed.get("person_id") == uid):
+    if changed.get("person") == name or changed.get("person_id") in ids:
         changed["person"] = None
-        changed["person_id"] = changed.get("person_id") or uid
-    candidates, ids = changed.get("candidates"), changed.get("candidate_ids")
+        changed["person_id"] = changed.get("person_id") or next(iter(ids))
+    candidates, listed = changed.get("candidates"), changed.get("candidate_ids")
     if isinstance(candidates, list):
-        known = ids if isinstance(ids, list) else []
-        named = [len(known) > index and known[index] == uid for index in range(len(candidates))]
+        known = listed if isinstance(listed, list) else []
+        named = [len(known) > index and known[index] in ids for index in range(len(candidates))]
         changed["candidates"] = [
             [ERASED, *one[1:]] if isinstance(one, list) and one and (theirs or one[0] == name) else one
             for one, theirs in zip(candidates, named, strict=True)
@@ -258,7 +262,7 @@ def _needles(gallery: Gallery, reading: Reading, uid: str, salt: str) -> Iterato
             yield from make_needles(f"{what}, in clear", gallery.vault.picture(picture), salt)
 
 
-def _forget_tracklets(folder: Path, uid: str, name: str) -> int:
+def _forget_tracklets(folder: Path, ids: Collection[str], name: str) -> int:
     """Delete the folders of a person's tracks, and take the name out of the others' candidates."""
     count = 0
     for file in sorted(folder.rglob("decision.json")):
@@ -268,11 +272,11 @@ def _forget_tracklets(folder: Path, uid: str, name: str) -> int:
             continue
         if not isinstance(data, dict):
             continue
-        if data.get("person") == name or data.get("person_id") == uid:
+        if data.get("person") == name or data.get("person_id") in ids:
             shutil.rmtree(file.parent)
             count += 1
             continue
-        changed = _without(data, uid, name)
+        changed = _without(data, ids, name)
         if changed != data:
             file.write_bytes(msgspec.json.format(msgspec.json.encode(changed), indent=2))
     return count

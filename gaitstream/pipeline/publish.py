@@ -120,11 +120,18 @@ class EventMaker:
             time_ns=person.time_ns, run=self.run, camera=camera, track=person.track, box=(x1, y1, x2, y2)
         )
 
-    def gallery_changed(self, people: int, added: Sequence[str], removed: Sequence[str]) -> GalleryChanged:
+    def gallery_changed(
+        self,
+        people: int,
+        added: Sequence[str],
+        removed: Sequence[str],
+        merged: Sequence[tuple[str, str]] = (),
+    ) -> GalleryChanged:
         """`gallery.changed`, by ids."""
         return GalleryChanged(
-            time_ns=time.time_ns(), run=self.run, people=people, added=tuple(added), removed=tuple(removed)
-        )
+            time_ns=time.time_ns(), run=self.run, people=people, added=tuple(added), removed=tuple(removed),
+            merged=tuple(merged),
+        )  # fmt: skip
 
     def visitor_seen(self, noted: Noted, person: tuple[str, str] | None) -> VisitorSeen:
         """`visitor.seen`, after the track's end; `person` is the name and uid of whom the visitor shows."""

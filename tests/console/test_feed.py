@@ -25,6 +25,8 @@ from gaitstream.console.serving import make_server
 from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
 from gaitstream.events import GalleryChanged, Journal, Publisher
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.editing import merge
 from tests.console.conftest import PASSWORD, csrf_of
 from tests.console.making import ADA, START_NS, final, stranger
 
@@ -111,6 +113,27 @@ def test_whoever_leaves_the_gallery_leaves_the_history(publisher: Publisher, tmp
     publisher.publish(GalleryChanged(time_ns=START_NS, people=2, removed=(ADA,)))
     wait_for(lambda: count(site) == 2)
     wait_for(lambda: not site.history.page(EventFilter(person=ADA), 5).events)
+    site.close()
+
+
+def test_whoever_is_merged_goes_on_as_the_other_whoever_tells_of_it(
+    publisher: Publisher, tmp_path: Path, gallery: Path
+) -> None:
+    with Gallery(gallery, key="none") as opened:
+        uids = {entry.name: entry.uid for entry in opened.persons()}
+        merge(opened, "Ada", "Ben")
+    site = ConsoleSite.open(
+        ConsoleOptions(tmp_path / "state", bus=bus_of(publisher, tmp_path), gallery=gallery, key="none")
+    )
+    site.start()
+    publisher.publish(final(1))
+    publisher.publish(final(2, person="Ben", person_id=uids["Ben"]))
+    publisher.publish(GalleryChanged(time_ns=START_NS, people=2, merged=((ADA, uids["Ada"]),)))
+    publisher.publish(GalleryChanged(time_ns=START_NS, people=2, removed=(uids["Ben"],)))  # as 0.1 told it
+    wait_for(lambda: len(site.history.page(EventFilter(person=uids["Ada"], waits=True), 5).events) == 2)
+    publisher.publish(GalleryChanged(time_ns=START_NS, people=2, removed=(uids["Ada"], uids["Ben"])))
+    wait_for(lambda: not site.history.page(EventFilter(waits=True), 5).events)
+    assert not site.history.page(EventFilter(person=uids["Ada"]), 5).events
     site.close()
 
 

@@ -259,6 +259,38 @@ def test_whoever_is_forgotten_is_in_no_event_and_no_list_of_candidates(history: 
     assert ids(history, person=ADA) == [3]
 
 
+def test_whoever_is_merged_gives_events_places_among_candidates_and_what_waits(history: History) -> None:
+    events = [final(1), final(2, person="Ben", person_id=BEN)]
+    history.add(events)
+    cleo = "c" * 20
+    assert history.merge(BEN, ADA) == 1
+    assert history.merge(BEN, ADA) == 0
+    assert (ids(history, person=ADA), ids(history, person=BEN)) == ([2, 1], [])
+    assert ids(history, waits=True) == [2, 1]
+    kept = [history.event(event.event_id) for event in events]
+    assert [one and one.candidates for one in kept] == [((ADA, 0.4),)] * 2
+    assert history.merge(ADA, cleo) == 2
+    history.add([final(3, person="Ben", person_id=BEN)])
+    assert history.merge(BEN, cleo) == 1
+    assert ids(history, person=cleo) == [3, 2, 1]
+    kept = [history.event(event.event_id) for event in events]
+    assert [one and one.candidates for one in kept] == [((cleo, 0.4),)] * 2
+    assert history.forget(cleo) == 3
+    kept = [history.event(event.event_id) for event in events]
+    assert [one and one.candidates for one in kept] == [(("", 0.4), ("", 0.8))] * 2
+
+
+def test_after_forgetting_whoever_was_merged_no_id_of_either_is_in_the_file(tmp_path: Path) -> None:
+    history = SqliteHistory(tmp_path / "history.db")
+    history.add([final(1), final(2, person="Ben", person_id=BEN)])
+    history.merge(BEN, ADA)
+    history.forget(ADA)
+    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert ADA.encode() not in files
+    assert BEN.encode() not in files
+    history.close()
+
+
 def test_no_name_and_after_forgetting_no_id_is_in_the_file(tmp_path: Path) -> None:
     history = SqliteHistory(tmp_path / "history.db")
     gone = publish(GalleryChanged(time_ns=START_NS, people=1, removed=(ADA,)))

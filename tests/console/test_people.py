@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from gaitstream.console.desk import FRESH_S
 from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.site import ConsoleSite
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Gallery, editing
 from gaitstream.gallery.audit import AuditLine, read_audit
 from gaitstream.gallery.base import PictureRow
 from gaitstream.gallery.confirming import confirm as confirm_elsewhere
@@ -77,6 +79,32 @@ def test_two_become_one_and_one_becomes_two(browser: Browser) -> None:
     assert client.get(f"/api/v1/people/{ben}").status_code == 404
     foreign = {"templates": numbers[2:], "name": "Eve"}
     assert client.post(f"/api/v1/people/{ada}/split", json=foreign).status_code == 409
+
+
+def test_two_who_become_one_keep_both_histories_and_what_waits(
+    browser: Browser, site: ConsoleSite, gallery: Path
+) -> None:
+    client = browser(Role.ADMINISTRATOR)
+    ada, ben, cleo = (uid_of(client, name) for name in ("Ada", "Ben", "Cleo"))
+    events = [final(at_s, track=at_s, person_id=uid) for at_s, uid in ((1, ada), (2, ben), (3, cleo))]
+    site.history.add(events)
+    assert client.post(f"/api/v1/people/{ada}/merge", json={"other_id": ben}).status_code == 200
+
+    def of_ada(waits: bool) -> list[str]:
+        asked = {"person": ada, "waits": waits}
+        return [one["person"] for one in client.get("/api/v1/events", params=asked).json()["events"]]
+
+    assert of_ada(False) == of_ada(True) == ["Ada", "Ada"]
+    with Gallery(gallery, key="none") as opened:  # as another program does
+        editing.merge(opened, "Ada", "Cleo")
+    time.sleep(FRESH_S)
+    shown = client.get(f"/api/v1/events/{events[2].event_id}").json()
+    assert shown["person"] == "Ada"
+    assert of_ada(False) == of_ada(True) == ["Ada"] * 3
+    report = client.delete(f"/api/v1/people/{ada}").json()
+    assert (report["history"], report["remains"]) == (3, [])
+    for uid in (ada, ben, cleo):
+        assert client.get("/api/v1/events", params={"person": uid}).json()["events"] == []
 
 
 def test_terms_are_set_one_by_one_and_lifted(browser: Browser) -> None:

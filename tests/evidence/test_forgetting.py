@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gaitstream.cli import main
 from gaitstream.events import IdentityFinal, Journal
@@ -20,6 +21,8 @@ from gaitstream.evidence.reading import EvidenceReader
 from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, RecentPerson, TrackKey
 from gaitstream.evidence.sealed_file import append_sealed, erase_file
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.editing import merge
 from gaitstream.gallery.sealing import Sealer
 from gaitstream.pipeline.forget import Places, forget
 from tests.evidence.conftest import Told
@@ -86,6 +89,7 @@ def test_a_person_who_was_near_enough_is_taken_for_the_one_in_the_pictures(told:
     assert told.site.reader.of(event) is None
 
 
+Floats = NDArray[np.float32]
 S_NS = 10**9
 BOX = (10.0, 100.0, 50.0, 220.0)
 BLACK = np.zeros((36, 64, 3), np.uint8)
@@ -206,3 +210,24 @@ def test_nothing_is_added_to_a_piece_that_was_erased_between_two_values(
 def test_what_a_run_keeps_says_whose_tracks_they_are(told: Told) -> None:
     runs = {event.run for event in told.site.finals()}
     assert {frame.run for frame in told.site.reader.recent("gate")} <= runs
+
+
+def test_evidence_from_before_somebody_was_merged_goes_with_whom_they_were_merged_into(told: Told) -> None:
+    site = told.site
+    event = next(one for one in site.finals() if one.person_id == told.ada)
+    with site.gallery() as gallery:
+        gallery.enroll("Ada L.", *_as(gallery))
+        merge(gallery, "Ada L.", "Ada Lovelace")
+        report = forget(gallery, "Ada L.", Places(evidence=places_of(site.config, site.path)))
+    assert report.remains == []
+    assert site.reader.of(event) is None
+    shown = {one.person_id for frame in site.reader.recent("gate") for one in frame.people}
+    assert told.ada not in shown
+
+
+def _as(gallery: Gallery) -> tuple[str, str, Floats]:
+    """Model, fingerprint and templates of somebody else."""
+    with gallery.store.reading() as reading:
+        [model] = reading.models()
+    templates = np.random.default_rng(1).normal(size=(2, model.parts, model.dim))
+    return model.name, model.fingerprint, templates.astype(np.float32)

@@ -14,6 +14,7 @@ from gaitstream.cli import main
 from gaitstream.events import IdentityFinal, Journal, TrackEnded
 from gaitstream.events.codec import Wire, decode, encode
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.editing import merge
 from gaitstream.gallery.needles import WINDOW, find_needles, find_text, make_needles
 from gaitstream.gallery.verifying import verify
 from gaitstream.pipeline.forget import (
@@ -208,3 +209,22 @@ def test_a_short_name_in_sealed_data_is_chance_and_in_text_is_not(tmp_path: Path
     assert find_text([sealed], "Ada") == []
     assert len(find_text([sealed], "Bela Marek")) == 1
     assert len(find_text(sorted(tmp_path.glob("text-*")), "Ada")) == 2
+
+
+def test_whoever_was_merged_into_the_person_leaves_the_journal_as_well(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    uids = {entry.name: entry.uid for entry in gallery.persons()}
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    for name in ("Bob Bemer", "Cyd Charisse"):
+        event = IdentityFinal(
+            time_ns=1, camera="gate", track=1, status="known", person=name, person_id=uids[name]
+        )
+        journal.append(event.topic, encode(event))
+    journal.close()
+    merge(gallery, "Ada Lovelace", "Bob Bemer")
+    report = forget(gallery, "Ada Lovelace", Places(journals=(folder,)))
+    assert (report.events, report.remains) == (1, [])
+    left = everything(folder)
+    assert (b"Bob Bemer" in left, b"Cyd Charisse" in left) == (False, True)

@@ -16,7 +16,9 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Embedding, Tracklet
 from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.errors import GalleryError
+from gaitstream.events import GalleryChanged
 from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.gallery.editing import merge
 from gaitstream.gallery.people import News
 from gaitstream.pipeline.decide import Decider
 from gaitstream.pipeline.known import GalleryFollower, gallery_warnings
@@ -216,4 +218,42 @@ def test_a_run_decides_with_a_change_within_a_second(tmp_path: Path, monkeypatch
         decider.take([], [])
         time.sleep(0.01)
     assert "Bob" in people.names.values()
+    decider.close()
+
+
+def test_a_run_tells_who_was_merged_apart_from_who_was_erased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.gallery"
+    fill(path, Ada={"biggait": [0, 1]}, Bob={"biggait": [4]}, Cyd={"biggait": [8]}, Dan={"biggait": [12]})
+    config, stats, told = site(path, models=("biggait",)), Stats(), list[GalleryChanged]()
+    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None, on_device=None)
+    monkeypatch.setattr("gaitstream.pipeline.embed.fit_rule", lambda name, manifest, rule: rule)
+    sink: Any = SimpleNamespace(publish=told.append)
+    decider = Decider(config, {"biggait": model}, RunEvents("run", {}, sink, stats), stats)
+
+    def wait_until(gone: set[str]) -> list[GalleryChanged]:
+        told.clear()
+        deadline_s = time.monotonic() + 5.0
+        while {one for event in told for one in event.gone} < gone and time.monotonic() < deadline_s:
+            decider.take([], [])
+            time.sleep(0.01)
+        return told
+
+    with Gallery(path) as gallery:
+        uids = {entry.name: entry.uid for entry in gallery.persons()}
+        merge(gallery, "Ada", "Bob")
+        gallery.remove("Dan")
+        heard = wait_until({uids["Bob"], uids["Dan"]})
+        assert [pair for event in heard for pair in event.merged] == [(uids["Bob"], uids["Ada"])]
+        assert [uid for event in heard for uid in event.removed] == [uids["Dan"]]
+        merge(gallery, "Cyd", "Ada")
+        heard = wait_until({uids["Ada"]})
+        assert [pair for event in heard for pair in event.merged] == [(uids["Ada"], uids["Cyd"])]
+        gallery.remove("Cyd")
+        heard = wait_until({uids["Cyd"]})
+        assert [event.merged for event in heard] == [()]
+        assert {uid for event in heard for uid in event.removed} == {
+            uids[one] for one in ("Ada", "Bob", "Cyd")
+        }
     decider.close()

@@ -164,6 +164,12 @@ class History(Protocol):
     def settle(self, event_id: str) -> None:
         """A match waits no more: it was confirmed or rejected."""
 
+    def merge(self, gone: str, kept: str) -> int:
+        """Give all events of one person to another, who stands in lists of candidates, too; how many events.
+
+        What is there already stays so: it may be done again, and in any process.
+        """
+
     def forget(self, person: str) -> int:
         """Take a person out of all events and overwrite the id; returns how many events were theirs."""
 

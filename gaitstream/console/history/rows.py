@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,8 @@ def _rest(event: Event, number: Number) -> dict[str, Any]:
     if isinstance(event, Unrecognised):
         return {}
     if isinstance(event, GalleryChanged):
-        return {"people": event.people, "added": len(event.added), "removed": len(event.removed)}
+        merged = {"merged": len(event.merged)} if event.merged else {}
+        return {"people": event.people, "added": len(event.added), "removed": len(event.removed), **merged}
     rest = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _NOWHERE}
     if isinstance(event, Identity) and event.candidates:
         rest["candidates"] = _candidates(event, number)
@@ -118,11 +119,20 @@ def from_row(number: int, row: Sequence[Any], text: Text) -> StoredEvent:
     """The event of a row, whose values are in the order of `COLUMNS`."""
     event_id, time_ns, kind, camera, person, status, reason, run, track, waits, packed = row
     data: dict[str, Any] = msgspec.msgpack.decode(bytes(packed))
-    candidates = tuple((text(person_), float(distance)) for person_, distance in data.pop("candidates", ()))
+    candidates = _each_once((text(person_), distance) for person_, distance in data.pop("candidates", ()))
     return StoredEvent(
         number, str(uuid.UUID(bytes=bytes(event_id))), text(kind), time_ns, text(camera), text(person),
         text(status), text(reason), text(run), track, bool(waits), candidates, data,
     )  # fmt: skip
+
+
+def _each_once(candidates: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """Candidates without those who are part of somebody nearer by now."""
+    kept: list[tuple[str, float]] = []
+    for person, distance in candidates:
+        if not person or person not in {one for one, _ in kept}:
+            kept.append((person, float(distance)))
+    return tuple(kept)
 
 
 def _candidates(event: Identity, number: Number) -> list[tuple[int | None, float]]:

@@ -38,6 +38,9 @@ INDEXES = {
     "event_waiting": "(time_ns, {id}) WHERE waits = 1",
     "event_waiting_by_camera": "(camera, time_ns, {id}) WHERE waits = 1",
 }
+_MERGED = "merged:"
+"""With the number after it, the space of a label that was a person's who is part of another now."""
+_ALL_MERGED = f"{_MERGED}%"
 _SELECT = f"SELECT id, {', '.join(COLUMNS)} FROM event"
 PLACES = "SELECT time_ns, id FROM event WHERE {where} ORDER BY time_ns DESC, id DESC LIMIT ?"
 """Where the newest rows are, found in an index alone."""
@@ -100,6 +103,11 @@ class SqlHistory(ABC):
         """See `History`."""
         with self._changing():
             self._rows("UPDATE event SET waits = 0 WHERE event_id = ?", (uuid.UUID(event_id).bytes,))
+
+    def merge(self, gone: str, kept: str) -> int:
+        """See `History`."""
+        with self._changing():
+            return merge(gone, kept, self._labels, self._rows)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -175,6 +183,25 @@ def find_track(run: str, camera: str, number: int, labels: Labels, rows: Rows) -
     return [from_row(int(row[0]), row[1:], labels.text) for row in found]
 
 
+def merge(gone: str, kept: str, labels: Labels, rows: Rows) -> int:
+    """Give a person's events to another in a transaction.
+
+    Lists of candidates keep the number of whoever is gone; its label says from now on who was kept.
+    """
+    labels.clear()  # another console may have done it
+    number = labels.find("person", gone)
+    if number is None or gone == kept:
+        return 0
+    into = labels.make("person", kept)
+    changed = rows("UPDATE event SET person = ? WHERE person = ? RETURNING id", (into, number))
+    earlier = kept, gone, _ALL_MERGED
+    rows("UPDATE label SET text = ? WHERE text = ? AND space LIKE ? RETURNING id", earlier)
+    values = f"{_MERGED}{number}", kept, number
+    rows("UPDATE label SET space = ?, text = ? WHERE id = ? RETURNING id", values)
+    labels.clear()
+    return len(changed)
+
+
 def forget(person: str, labels: Labels, rows: Rows) -> int:
     """Take a person out in a transaction: of events, of lists of candidates, and the id itself."""
     number = labels.find("person", person)
@@ -182,5 +209,6 @@ def forget(person: str, labels: Labels, rows: Rows) -> int:
         return 0
     changed = rows("UPDATE event SET person = NULL, waits = 0 WHERE person = ? RETURNING id", (number,))
     rows("DELETE FROM label WHERE id = ? RETURNING id", (number,))
+    rows("DELETE FROM label WHERE text = ? AND space LIKE ? RETURNING id", (person, _ALL_MERGED))
     labels.clear()
     return len(changed)

@@ -68,7 +68,7 @@ class Topics:
             self._online[event.camera] = isinstance(event, CameraOnline)
             out += self._camera(event.camera)
         elif isinstance(event, GalleryChanged):
-            out += [message for person in event.removed for message in self._forget(person)]
+            out += [message for person in event.gone for message in self._forget(person)]
         return out
 
     def forget_announcements(self) -> None:
