@@ -116,6 +116,34 @@ def test_review_goes_by_the_keyboard_alone(log_in: LogIn, site: World) -> None:
     expect(page.locator(".queue")).not_to_contain_text(f"#{first.track}")
 
 
+PRESS_TWICE_AND_WHEN_IT_IS_THERE = """() => {
+  const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "x", bubbles: true }));
+  document.addEventListener("htmx:afterSettle", () => setTimeout(press, 1), { once: true });
+  press();
+  press();
+}"""
+
+
+def test_a_key_that_is_held_decides_on_one_match_alone(log_in: LogIn, site: World) -> None:
+    site.publish(*(site.final("lobby", "Jonas Iversen") for _ in range(6)))
+    page, sent = log_in("omar"), list[str]()
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.goto("/review")
+    first = page.locator(".queue a[aria-current]").get_attribute("href")
+    for _ in range(30):  # what a browser makes of a key that is held for a second
+        page.keyboard.down("x")
+        page.wait_for_timeout(33)
+    page.keyboard.up("x")
+    expect(page.locator(".queue a[aria-current]")).not_to_have_attribute("href", first or "")
+    assert len(sent) == 1
+    second = page.locator(".queue a[aria-current]").get_attribute("href")
+    page.wait_for_timeout(400)
+    page.evaluate(PRESS_TWICE_AND_WHEN_IT_IS_THERE)
+    expect(page.locator(".queue a[aria-current]")).not_to_have_attribute("href", second or "")
+    page.wait_for_timeout(400)
+    assert len(sent) == 2
+
+
 def test_a_visitor_is_promoted(log_in: LogIn, site: World) -> None:
     visitor = site.note_visitor(88, ("yard", "lobby"))
     page = log_in("ines")
