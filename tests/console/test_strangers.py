@@ -20,7 +20,7 @@ from gaitstream.events import IdentityFinal
 from gaitstream.evidence.reading import EvidenceReader
 from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, RecentPerson
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Enrolment, Gallery
 from tests.console.conftest import BASE, PASSWORD, log_in
 from tests.console.kept import keep_evidence
 from tests.console.making import START_NS, final, stranger
@@ -175,3 +175,17 @@ def test_a_threshold_from_the_site_is_tried_kept_and_asked_about(app: FastAPI, s
     assert client.get("/api/v1/calibration").json()[0]["site"]["strangers"] > 0
     change = client.get(f"/api/v1/calibration/{MODEL}/change", params={"threshold": 1e5}).json()
     assert change["fpir"] == 1.0
+
+
+def test_the_distances_of_a_gallery_with_more_templates_than_are_searched_for_are_drawn(
+    app: FastAPI, site: ConsoleSite, tmp_path: Path
+) -> None:
+    with Gallery(tmp_path / "people.gallery", key="none") as gallery:
+        gallery.enroll_many(
+            Enrolment(f"Person {number}", MODEL, PRINT, windows(100 + number, 0)) for number in range(340)
+        )
+    client = client_of(app, site)
+    page = client.get("/calibration", params={"model": MODEL})
+    assert (page.status_code, "other people of the gallery" in page.text) == (200, True)
+    asked = {"model": MODEL, "threshold": 2}
+    assert client.get("/calibration/change", params=asked).status_code == 200

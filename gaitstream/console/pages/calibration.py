@@ -21,13 +21,10 @@ from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.calibration import describe, fpir_at, fpir_interval, per_person
 from gaitstream.gallery.searches import search_all
-from gaitstream.gallery.sightings import spread
 from gaitstream.gallery.site import SiteCalibration, describe_site, drift_of, kept_calibration
 
 router = APIRouter()
 Floats = NDArray[np.float64]
-MOST_SEARCHES = 1000
-"""Templates searched for, to draw the distances; spread over the gallery."""
 BARS = 48
 TALLEST = 84.0
 """Per cent of the drawing's height; the axis lies at 90."""
@@ -218,9 +215,9 @@ def _fixed(own: float | None, calibrated: float) -> str:
 
 
 def _of_gallery(gallery: Gallery, model: str, fingerprint: str) -> Distances:
-    """Searches of everybody's templates among the others."""
+    """Searches of templates spread over the gallery among everybody else's."""
     matcher = gallery.matcher(model, fingerprint)
-    searches = search_all(matcher, spread(len(matcher.templates), MOST_SEARCHES)).found
+    searches = search_all(matcher, range(len(matcher.templates))).found
     strangers = [one for one in searches if one.others]
     owners = np.array([one.person for one in strangers])
     return Distances(
