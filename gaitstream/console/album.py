@@ -10,7 +10,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.data import Floats
-from gaitstream.errors import MissingGalleryError
+from gaitstream.errors import MissingEvidenceError, MissingGalleryError
 from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.reading import EncodedPicture, EvidenceReader
 from gaitstream.evidence.records import RecentFrame, TrackEvidence
@@ -96,9 +96,16 @@ class Album:
         """What was kept of a camera's last minutes, in order; nothing where the site keeps none."""
         return [] if self._reader is None else self._for(actor).recent(camera, since_ns, until_ns)
 
-    def has_recent(self, camera: str) -> bool:
-        """Whether anything is kept of a camera's last minutes."""
-        return self._reader is not None and bool(self._reader.files.recent_files(camera))
+    def newest_piece(self, camera: str) -> str:
+        """What names the newest part that is kept of a camera's last minutes; empty where nothing is.
+
+        It is another name when pictures were added, or erased.
+        """
+        try:
+            pieces = self._reader.files.recent_files(camera) if self._reader is not None else []
+        except MissingEvidenceError:  # the bus may tell of a camera by any name
+            pieces = []
+        return pieces[-1].stem if pieces else ""
 
     def newest_recent(self, actor: Actor, camera: str) -> RecentFrame | None:
         """The newest of these; None where none is kept."""

@@ -146,6 +146,6 @@ def _heard(site: ConsoleSite, camera: str) -> ShownCamera:
     health = site.health.cameras.get(camera)
     return ShownCamera(
         camera=camera, url="", enabled=True, fps=None, regions=[], region_size=None,
-        state=health.state if health else "", detail=health.detail if health else "",
+        state=site.health.state_of(camera), detail=health.detail if health else "",
         width=health.width if health else 0, height=health.height if health else 0,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -25,6 +25,11 @@ RECENT = 200
 """Final decisions per camera that suggestions rest on."""
 ENOUGH = 20
 """Fewer say nothing."""
+SILENT_S = 90.0
+"""A run that says nothing for so long is in trouble; statistics come more often."""
+MISSED, SHORTEST_S, PERIODS = 3, 5.0, 3
+"""So many statistics that did not come are too many, each counted for so long at least; what a run keeps to
+is the shortest of so many pauses between them."""
 OFTEN = 0.4
 """A reason behind this share of the answers is worth a word."""
 _ADVICE = {
@@ -53,6 +58,8 @@ class CameraHealth:
         latency_ms: of the newest decision: from capture to it, and what each stage took.
         decide_ms: from capture to decision, of the newest decisions.
         outcomes: reasons of the newest final decisions; empty for whoever was known.
+        publisher: whose run it is of.
+        heard_s: monotonic clock of when that run said something of it last.
     """
 
     state: str = ""
@@ -65,6 +72,8 @@ class CameraHealth:
     latency_ms: dict[str, float] = field(default_factory=dict)
     decide_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     outcomes: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT))
+    publisher: str = ""
+    heard_s: float = 0.0
 
     def reasons(self) -> dict[str, float]:
         """Share of the newest final decisions that gave no name, by reason, most first."""
@@ -92,16 +101,26 @@ class RunHealth:
         stopped: why it ended; empty while it runs.
         stats: the newest.
         heard_s: monotonic clock of the last event.
+        periods_s: between its newest statistics.
     """
 
     version: str = ""
     stopped: str = ""
     stats: PipelineStats | None = None
     heard_s: float = 0.0
+    periods_s: deque[float] = field(default_factory=lambda: deque(maxlen=PERIODS))
+
+    @property
+    def patience_s(self) -> float:
+        """How long it may say nothing of a camera before that is out of order."""
+        return MISSED * max(min(self.periods_s), SHORTEST_S) if self.periods_s else SILENT_S
 
 
 class HealthBoard:
     """Collects events; any thread may look.
+
+    Args:
+        clock: seconds, monotonic.
 
     Attributes:
         cameras: by id.
@@ -112,7 +131,8 @@ class HealthBoard:
         problem: what keeps the console from keeping events now; empty when nothing does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.cameras: dict[str, CameraHealth] = {}
         self.runs: dict[str, RunHealth] = {}
         self.stages_ms: dict[str, deque[float]] = {}
@@ -131,13 +151,26 @@ class HealthBoard:
         with self._lock:
             self.events += 1
             run = self.runs.setdefault(event.publisher, RunHealth())
-            run.heard_s = time.monotonic()
+            run.heard_s = self._clock()
             self._note_run(run, event)
             camera = getattr(event, "camera", "")
             if isinstance(event, Identity):
                 self._note_stages(event)
             if camera:
-                _note_camera(self.cameras.setdefault(camera, CameraHealth()), event)
+                _note_camera(self._heard(camera, event), event)
+
+    def state_of(self, camera: str) -> str:
+        """The state of a camera as it is now; `silent` where its run says nothing of it any more."""
+        known = self.cameras.get(camera, CameraHealth())
+        state = known.state or (known.stats.state if known.stats else "")
+        run = self.runs.get(known.publisher)
+        if state in ("online", "connecting") and run is not None and run.stats is not None:
+            return "silent" if self._clock() - known.heard_s > run.patience_s else state
+        return state
+
+    def silent_s(self, run: RunHealth) -> float:
+        """For how long a run has said nothing."""
+        return self._clock() - run.heard_s
 
     def note_notice(self, notice: Notice) -> None:
         """Take something into account that happened to the stream."""
@@ -159,9 +192,19 @@ class HealthBoard:
         elif isinstance(event, RunStopped):
             run.stopped = event.cause
         elif isinstance(event, PipelineStats):
+            if run.stats is not None and run.stats.run == event.run:
+                run.periods_s.append((event.time_ns - run.stats.time_ns) / 1e9)
+            else:
+                run.periods_s.clear()
             run.stats = event
             for name, stats in event.cameras.items():
-                self.cameras.setdefault(name, CameraHealth()).stats = stats
+                self._heard(name, event).stats = stats
+
+    def _heard(self, camera: str, event: Event) -> CameraHealth:
+        """A camera of which a run says something now."""
+        known = self.cameras.setdefault(camera, CameraHealth())
+        known.publisher, known.heard_s = event.publisher, self._clock()
+        return known
 
     def _note_stages(self, event: Identity) -> None:
         for stage, ms in event.latency_ms.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 
 from pydantic import BaseModel, Field
 
@@ -11,14 +10,21 @@ from gaitstream.console.health import CameraHealth, RunHealth, quantile
 from gaitstream.console.permissions import Rights
 from gaitstream.console.site import ConsoleSite
 
+SILENT = "its run says nothing of it any more"
+
 
 class ShownCameraHealth(BaseModel):
     """One camera."""
 
     camera: str
-    state: str = Field(description="`online`, `offline`, `connecting`, `ended`; empty: nothing was heard.")
+    state: str = Field(
+        description=(
+            "`online`, `offline`, `connecting`, `ended`, or `silent` where the run says nothing of it any "
+            "more; empty: nothing was heard."
+        )
+    )
     since_ns: int
-    detail: str = Field(description="Why it is offline.")
+    detail: str = Field(description="Why it is offline or silent.")
     outages: int = Field(description="Since the console was started.")
     fps: float
     people: int
@@ -62,8 +68,12 @@ def show_health(site: ConsoleSite, rights: Rights) -> ShownHealth:
     """How the site is, of the cameras that an actor may see."""
     board = site.health
     return ShownHealth(
-        runs=[_run(name, run) for name, run in sorted(board.runs.items())],
-        cameras=[_camera(name, one) for name, one in sorted(board.cameras.items()) if rights.sees(name)],
+        runs=[_run(name, run, board.silent_s(run)) for name, run in sorted(board.runs.items())],
+        cameras=[
+            _camera(name, one, board.state_of(name))
+            for name, one in sorted(board.cameras.items())
+            if rights.sees(name)
+        ],
         stages=board.stage_times(),
         events=board.events,
         lost=board.lost,
@@ -74,23 +84,22 @@ def show_health(site: ConsoleSite, rights: Rights) -> ShownHealth:
     )
 
 
-def _run(name: str, run: RunHealth) -> ShownRun:
+def _run(name: str, run: RunHealth, silent_s: float) -> ShownRun:
     stats = run.stats
     return ShownRun(
-        publisher=name, version=run.version, stopped=run.stopped, silent_s=time.monotonic() - run.heard_s,
+        publisher=name, version=run.version, stopped=run.stopped, silent_s=silent_s,
         uptime_s=stats.uptime_s if stats else 0.0, rss_bytes=stats.rss_bytes if stats else 0,
         unwritten=stats.unwritten if stats else 0,
     )  # fmt: skip
 
 
-def _camera(name: str, camera: CameraHealth) -> ShownCameraHealth:
+def _camera(name: str, camera: CameraHealth, state: str) -> ShownCameraHealth:
     stats = camera.stats
-    state = camera.state or (stats.state if stats else "")
     now = stats if state == "online" else None  # what was true when it was heard last is not now
     return ShownCameraHealth(
         camera=name, state=state, since_ns=camera.since_ns,
-        detail=camera.detail, outages=camera.outages, fps=now.fps if now else 0.0,
-        people=now.people if now else 0, frames=stats.frames if stats else 0,
+        detail=SILENT if state == "silent" else camera.detail, outages=camera.outages,
+        fps=now.fps if now else 0.0, people=now.people if now else 0, frames=stats.frames if stats else 0,
         dropped=stats.dropped if stats else {}, latency_ms=camera.latency_ms,
         decide_p95_ms=quantile(camera.decide_ms, 0.95), reasons=camera.reasons(),
         suggestions=camera.suggestions(),

@@ -193,10 +193,10 @@ def test_a_site_whose_gallery_is_made_later_shows_what_is_kept_from_then_on(
     )
     site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cameras))
     with closing(site):
-        assert not site.album.has_recent("gate")
+        assert not site.album.newest_piece("gate")
         Gallery(where, create=True, key="none").close()
         keep_minutes(cameras, "gate", "", START_NS)
-        assert site.album.has_recent("gate")
+        assert site.album.newest_piece("gate")
 
 
 def test_forgetting_takes_pictures_of_tracks_that_the_history_alone_names(

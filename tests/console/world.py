@@ -76,6 +76,17 @@ class World:
         for event in events:
             self.wait_for(event)
 
+    def publish_stats(self) -> None:
+        """Say how the run is, so that its cameras are not taken for silent."""
+        stats = {camera: CameraStats(state="online", fps=15.0, people=0, frames=51_400) for camera in CAMERAS}
+        stats["stairwell-2"] = CameraStats(state="offline", frames=49_120)
+        now_ns = time.time_ns()  # as a run of its own each: nothing is expected in the same rhythm again
+        said = PipelineStats(run=f"{RUN}-{now_ns}", time_ns=now_ns, uptime_s=3700.0, cameras=stats)
+        before = self.site.health.events
+        self.publisher.publish(said)
+        while self.site.health.events == before:
+            time.sleep(0.01)
+
     def wait_for(self, event: Event) -> None:
         """Until the console's history has an event."""
         asked = EventFilter(kinds=(event.type,), since_ns=event.time_ns, until_ns=event.time_ns + 1)

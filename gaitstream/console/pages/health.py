@@ -11,6 +11,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from gaitstream.console.access import CurrentSite, HealthReader
+from gaitstream.console.health import SILENT_S
 from gaitstream.console.permissions import Actor, Rights
 from gaitstream.console.rendering import render, render_part, words_of_name
 from gaitstream.console.site import ConsoleSite
@@ -22,8 +23,6 @@ LAG_S = 1.0
 """The page asks again every five seconds."""
 LITTLE_GIB = 2.0
 """Free room below which the page warns."""
-SILENT_S = 90.0
-"""A run that says nothing for so long is in trouble; statistics come more often."""
 _MADE_NAME = re.compile("[0-9a-f]{32}")
 
 
@@ -95,6 +94,8 @@ def _suggestions(health: ShownHealth) -> Iterator[Suggestion]:
     for camera in health.cameras:
         if camera.state == "offline":
             yield Suggestion("bad", f"{camera.camera} is offline: {_why(camera)}")
+        if camera.state == "silent":
+            yield Suggestion("bad", f"{camera.camera} is silent: {_why(camera)}")
         for text in camera.suggestions:
             yield Suggestion("warn", f"{camera.camera}: {text}")
     free_gib = health.disk_free_bytes / GIB

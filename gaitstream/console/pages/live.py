@@ -41,7 +41,9 @@ class WallCamera:
         people: tracks now.
         fps: analysed frames a second.
         picture: address of its newest picture; empty where the run offers none.
-        last: address of the last one that was kept, where there is no live one; empty without.
+        last: address of the last one that was kept; empty without. Beside a live one it may be there later.
+        piece: what the last one is a part of: changes when pictures are added or erased.
+        why: what is shown in the place of a live picture, or why nothing is.
     """
 
     id: str
@@ -51,6 +53,8 @@ class WallCamera:
     fps: float
     picture: str
     last: str
+    piece: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -184,8 +188,24 @@ def _on_wall(site: ConsoleSite, camera: ShownCameraHealth) -> WallCamera:
     state = camera.state or "connecting"
     address = camera_address(camera.camera)
     picture = f"{address}/frame" if site.live.on and state == "online" else ""
-    last = f"{address}/last" if not picture and site.album.has_recent(camera.camera) else ""
-    return WallCamera(camera.camera, state, camera.detail, camera.people, camera.fps, picture, last)
+    piece = site.album.newest_piece(camera.camera)
+    last = f"{address}/last" if piece or (picture and site.album.minutes) else ""
+    return WallCamera(
+        camera.camera, state, camera.detail, camera.people, camera.fps, picture, last, piece,
+        _why(site, state, picture, last),
+    )  # fmt: skip
+
+
+def _why(site: ConsoleSite, state: str, picture: str, last: str) -> str:
+    if picture:
+        return "No picture yet"
+    if last:
+        return "The last picture that was kept"
+    if state == "online":
+        return "The run offers no live picture; set evidence.live in cams.yaml."
+    if site.album.minutes:
+        return "No picture of its last minutes is kept: there was none, its time is over, or it was erased."
+    return "There are pictures while it is online." if site.live.on else "The run offers no live picture."
 
 
 def _find(site: ConsoleSite, actor: Actor, camera: str) -> WallCamera:

@@ -5,15 +5,35 @@ const PERIOD_MS = 250;
 const seen = new Set(); // tiles of cameras that are in sight
 const busy = new Set();
 
+/** Puts the picture of an address into an image once it is there. */
+async function load(image, address) {
+  const next = new Image();
+  next.src = `${address}?t=${Date.now()}`;
+  await next.decode();
+  image.src = next.src;
+  image.hidden = false;
+}
+
+/** Without a live picture the last one is shown that was kept, until it is erased. */
+async function fallBack(view) {
+  const kept = view?.querySelector("img[data-kept]");
+  const why = view?.querySelector("p");
+  if (!kept) return;
+  try {
+    await load(kept, kept.dataset.kept);
+    why.textContent = "No live picture now: the last one that was kept";
+  } catch {
+    kept.hidden = true;
+    why.textContent = "No picture yet";
+  }
+}
+
 async function refresh(image) {
   busy.add(image);
-  const next = new Image();
-  next.src = `${image.dataset.live}?t=${Date.now()}`;
   try {
-    await next.decode();
-    image.src = next.src;
-    image.hidden = false;
+    await load(image, image.dataset.live);
   } catch {
+    if (image.hidden) await fallBack(image.closest(".view"));
     await new Promise((done) => setTimeout(done, 2000)); // no picture now
   }
   image.dataset.last = String(Date.now());

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="needs Playwright (dependency group test)")
@@ -17,7 +19,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.events import CameraOnline
 from gaitstream.evidence.bundles import read_bundle
 from tests.console.browser.conftest import LogIn, fill_in, follow, settle
-from tests.console.kept import keep_evidence
+from tests.console.kept import keep_evidence, keep_minutes
 from tests.console.world import PASSWORD, RUN, SCRIPT, World, walk, world
 
 AXE = Path(__file__).parents[1] / "axe" / "axe.min.js"
@@ -69,6 +71,7 @@ def test_a_live_event_arrives_within_a_second(log_in: LogIn, site: World) -> Non
 
 
 def test_the_wall_tells_of_cameras_that_come_and_keeps_to_what_was_chosen(log_in: LogIn, site: World) -> None:
+    site.publish_stats()
     page = log_in("ines")
     page.goto("/live")
     expect(page.locator("[data-link]").last).to_have_text("connected")
@@ -81,6 +84,47 @@ def test_the_wall_tells_of_cameras_that_come_and_keeps_to_what_was_chosen(log_in
     expect(page.locator("[data-camera]:visible")).to_have_count(1)
     page.get_by_role("button", name="All").click()
     expect(page.locator("[data-camera]:visible")).to_have_count(6)
+
+
+def test_the_wall_keeps_its_pictures_and_the_focus_when_it_is_made_anew(log_in: LogIn, site: World) -> None:
+    picture = cv2.imencode(".jpg", np.full((90, 160, 3), 180, np.uint8))[1].tobytes()
+    site.publish_stats()
+    page = log_in("ines", viewport={"width": 1400, "height": 2400})
+    page.route("**/frame?*", lambda route: route.fulfill(body=picture, content_type="image/jpeg"))
+    page.goto("/live")
+    shown = page.locator("[data-live]:visible")
+    expect(shown).to_have_count(page.locator("[data-live]").count())
+    page.locator("[data-camera=yard]").focus()
+    page.evaluate(COUNT_WHAT_IS_SHOWN)
+    for _ in range(3):
+        with page.expect_response("**/live/wall"):
+            page.evaluate("document.body.dispatchEvent(new CustomEvent('news:camera'))")
+        settle(page)
+    assert page.evaluate("fewest") == shown.count()
+    assert page.evaluate("document.activeElement.dataset.camera") == "yard"
+
+
+COUNT_WHAT_IS_SHOWN = """() => {
+  const there = (one) => !one.hidden && one.naturalWidth;
+  const count = () => [...document.querySelectorAll("[data-live]")].filter(there).length;
+  window.fewest = count();
+  const look = () => { window.fewest = Math.min(window.fewest, count()); requestAnimationFrame(look); };
+  look();
+}"""
+
+
+def test_a_camera_without_a_live_picture_shows_the_last_that_was_kept(log_in: LogIn, site: World) -> None:
+    site.publish_stats()
+    keep_minutes(site.cameras, "gate-north", site.people["Jonas Iversen"], time.time_ns() - 60 * 10**9)
+    page = log_in("ines")
+    page.goto("/live")
+    tile = page.locator("[data-camera=gate-north]")
+    expect(tile.get_by_alt_text("Last kept picture")).to_be_visible()
+    expect(tile).to_contain_text("No live picture now: the last one that was kept")
+    expect(page.locator("[data-camera=lobby] .view")).to_have_text("No picture yet")
+    assert tile.locator(".view").evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(11, 14, 18)"
+    ground = page.locator("[data-camera=lobby] .view").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert ground != "rgb(11, 14, 18)"
 
 
 def test_two_people_confirm_a_match(log_in: LogIn, site: World) -> None:
