@@ -132,8 +132,13 @@ def split(site: ConsoleSite, actor: Actor, person_id: str, templates: list[int],
 def keep(site: ConsoleSite, actor: Actor, person_id: str, days: float | None) -> int | None:
     """Say for how many days from now a person is kept, None for ever; when the person is erased."""
     expires_ns = None if days is None else time.time_ns() + int(days * DAY_NS)
-    _change(site, actor, person_id, lambda gallery, name: editing.keep_until(gallery, name, expires_ns))
+    keep_until(site, actor, person_id, expires_ns)
     return expires_ns
+
+
+def keep_until(site: ConsoleSite, actor: Actor, person_id: str, expires_ns: int | None) -> None:
+    """Say when a person is to be erased; None for never."""
+    _change(site, actor, person_id, lambda gallery, name: editing.keep_until(gallery, name, expires_ns))
 
 
 def note_consent(site: ConsoleSite, actor: Actor, person_id: str, consent: str) -> None:

@@ -30,7 +30,7 @@ LOADER = FileSystemLoader(FOLDER / "templates")
 
 @lru_cache(1)
 def templates() -> Jinja2Templates:
-    """The templates of `templates/`; filters `moment` and `iso` take UTC nanoseconds, `percent` a share."""
+    """The templates of `templates/`; `moment`, `iso` and `day` take UTC nanoseconds, `percent` a share."""
     environment = Environment(
         loader=LOADER,
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -39,7 +39,7 @@ def templates() -> Jinja2Templates:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"moment": moment, "iso": iso, "words": words_of_name}
+    environment.filters |= {"moment": moment, "iso": iso, "day": day, "words": words_of_name}
     environment.filters |= {"percent": percent, "voice": voice, "px": px}
     environment.globals |= {
         "version": __version__, "Permission": Permission, "static": static,
@@ -148,6 +148,15 @@ def moment(time_ns: int | None) -> str:
     '2023-11-14 22:13:20 UTC'
     """
     return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if time_ns else ""
+
+
+def day(time_ns: int) -> str:
+    """The day of UTC nanoseconds.
+
+    >>> day(1_700_000_000_000_000_000)
+    '2023-11-14'
+    """
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
 
 
 def iso(time_ns: int | None) -> str:

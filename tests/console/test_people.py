@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,29 @@ def test_terms_are_set_one_by_one_and_lifted(browser: Browser) -> None:
     lifted = client.put(path, json={"days": None}).json()
     assert (lifted["expires_ns"], lifted["consent"]) == (None, noted["consent"])
     assert client.put(path, json={"days": -1}).status_code == 422
+
+
+def test_a_day_until_which_somebody_is_kept_counts_to_its_end(browser: Browser) -> None:
+    client = browser()
+    ada = uid_of(client, "Ada")
+
+    def keep_until(day: str) -> int:
+        return int(client.post(f"/people/{ada}/terms", data={"expires": day}).status_code)
+
+    def expires() -> datetime:
+        return datetime.fromtimestamp(client.get(f"/api/v1/people/{ada}").json()["expires_ns"] / 1e9, UTC)
+
+    today = datetime.now(UTC).date()
+    later = today + timedelta(days=90)
+    assert keep_until(later.isoformat()) == 303
+    assert expires() == datetime.combine(later + timedelta(days=1), datetime.min.time(), UTC)
+    page = client.get(f"/people/{ada}").text
+    assert f'<input type="date" name="expires" value="{later}">' in page
+    assert f'<time datetime="{later}" data-form="date">{later}</time>' in page
+    assert keep_until(today.isoformat()) == 303
+    for wrong in ((today - timedelta(days=1)).isoformat(), "9999-12-31", "tomorrow", "2027-02-30"):
+        assert keep_until(wrong) == 422
+    assert keep_until("") == 303
 
 
 def test_whoever_is_forgotten_is_nowhere_and_the_report_says_what_went(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from urllib.parse import quote
 
@@ -116,9 +116,9 @@ def set_terms(
     expires: Annotated[str, Form(max_length=10)] = "",
 ) -> Response:
     """Note the consent, and until when the person is kept."""
-    days = _days_until(expires)
+    expires_ns = _end_of(expires)
     people.note_consent(site, actor, person_id, consent.strip())
-    people.keep(site, actor, person_id, days)
+    people.keep_until(site, actor, person_id, expires_ns)
     return go_to(request, address_of(person_id), "Saved")
 
 
@@ -165,8 +165,8 @@ def _view(site: ConsoleSite, actor: Actor, person: PersonDetails) -> PersonView:
     )
 
 
-def _days_until(day: str) -> float | None:
-    """Days from now to the end of a day; None for no day.
+def _end_of(day: str) -> int | None:
+    """The end of a day, UTC nanoseconds; None for no day.
 
     Raises:
         ConsoleError: it is no day, or is over.
@@ -174,10 +174,10 @@ def _days_until(day: str) -> float | None:
     if not day:
         return None
     try:
-        end = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    except ValueError:
+        end = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC) + timedelta(days=1)
+    except (ValueError, OverflowError):
         raise ConsoleError(f"{day!r} is no day; write it as 2027-03-01") from None
-    days = (end.timestamp() * S_NS - time.time_ns()) / DAY_NS
-    if not 0 < days <= MOST_DAYS:
-        raise ConsoleError(f"{day} is over or too far; give a day to come, or none to keep for ever")
-    return days
+    end_ns = int(end.timestamp()) * S_NS
+    if not 0 < end_ns - time.time_ns() <= MOST_DAYS * DAY_NS:
+        raise ConsoleError(f"{day} is over or too far; give today or a day to come, or none to keep for ever")
+    return end_ns

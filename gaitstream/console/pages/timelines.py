@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from gaitstream.console.asking import EventQuestion, ask_events, count_tracks
 from gaitstream.console.history.base import MOST_ROWS, EventCount
-from gaitstream.console.pages.drawing import S_NS, Span, TimeMark, time_marks
+from gaitstream.console.pages.drawing import MOST_MARKS, S_NS, Span, TimeMark, time_marks
 from gaitstream.console.permissions import Rights
 from gaitstream.console.rendering import iso
 from gaitstream.console.showing import ShownEvent
@@ -62,13 +62,20 @@ class Timeline:
 
     Attributes:
         lanes: by name.
+        span: what is drawn.
         marks: times below them.
         part: length of the parts that tracks are counted in, such as `2 hours`; empty where each has a bar.
     """
 
     lanes: list[TimelineLane]
+    span: Span
     marks: list[TimeMark]
     part: str = ""
+
+    @property
+    def step_s(self) -> int:
+        """From mark to mark; from an hour on, browsers place them by the reader's zone."""
+        return self.span.step_s(MOST_MARKS)
 
 
 def draw_timeline(site: ConsoleSite, rights: Rights, question: EventQuestion, span: Span) -> Timeline:
@@ -93,7 +100,8 @@ def of_tracks(events: Iterable[ShownEvent], span: Span) -> Timeline:
     for event in events:
         if event.camera and event.status:
             lanes.setdefault(event.camera, {}).setdefault((event.run, event.track), _bar_of(event, span))
-    return Timeline(_lanes({camera: list(bars.values()) for camera, bars in lanes.items()}), time_marks(span))
+    drawn = _lanes({camera: list(bars.values()) for camera, bars in lanes.items()})
+    return Timeline(drawn, span, time_marks(span))
 
 
 def of_counts(
@@ -117,7 +125,7 @@ def of_counts(
     for (camera, part), by_status in tracks.items():
         address = _address({"camera": camera, **filters}, part)
         lanes[camera].append(_bar_of_part(camera, part, by_status, most, address, span))
-    return Timeline(_lanes(lanes), time_marks(span), length_words(step_s))
+    return Timeline(_lanes(lanes), span, time_marks(span), length_words(step_s))
 
 
 def length_words(seconds: int) -> str:

@@ -18,6 +18,10 @@ function ago(time) {
 function show(element) {
   const time = new Date(element.dateTime);
   let form = element.dataset.form;
+  if (form === "date") {
+    element.textContent = time.toLocaleDateString(undefined, { ...FORMS.day, timeZone: "UTC" }); // a day, wherever one is
+    return;
+  }
   if (form === "clock" && Date.now() - time > DAY_MS) form = "full";
   element.textContent = form === "ago" ? ago(time) : time.toLocaleString(undefined, { ...FORMS[form], hourCycle: "h23" });
   element.title = time.toLocaleString(undefined, FORMS.full);
@@ -31,8 +35,39 @@ function mark(element) {
   element.textContent = time.toLocaleString(undefined, { ...form, hourCycle: "h23" });
 }
 
+/** Round times of the reader's zone from a time on: so many hours apart, or at midnights where these make whole days. */
+function* roundTimes(since, hours) {
+  const time = new Date(since);
+  time.setHours(0, 0, 0, 0);
+  const days = hours % 24 ? 0 : hours / 24;
+  while (time < since) days ? time.setDate(time.getDate() + 1) : time.setHours(time.getHours() + hours);
+  for (;;) {
+    yield new Date(time);
+    days ? time.setDate(time.getDate() + days) : time.setHours(time.getHours() + hours);
+  }
+}
+
+/** Marks an hour or more apart are put by the reader's clock: the server knows no zone. */
+function place(axis) {
+  const [since, until] = [new Date(axis.dataset.since), new Date(axis.dataset.until)];
+  const pattern = axis.querySelector("[data-time]");
+  if (!pattern || !(since < until)) return;
+  const marks = [];
+  for (const time of roundTimes(since, Number(axis.dataset.step) / 3600)) {
+    if (time > until) break;
+    const made = pattern.cloneNode();
+    const left = (100 * (time - since)) / (until - since);
+    made.setAttribute("x", `${left.toFixed(3)}%`);
+    made.setAttribute("text-anchor", left < 4 ? "start" : left > 96 ? "end" : "middle");
+    made.dataset.time = time.toISOString();
+    marks.push(made);
+  }
+  axis.replaceChildren(...marks);
+}
+
 function showAll(root) {
   root.querySelectorAll?.("time").forEach(show);
+  root.querySelectorAll?.("svg[data-step]").forEach(place);
   root.querySelectorAll?.("[data-time]").forEach(mark);
 }
 

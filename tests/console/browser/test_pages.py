@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -295,6 +296,52 @@ def test_an_administrator_adds_a_user_who_then_logs_in(log_in: LogIn, chromium: 
     expect(new.get_by_role("heading", name="Live", level=1)).to_be_visible()
     expect(new.locator("[data-camera]")).to_have_count(1)
     new.context.close()
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Kolkata"])
+def test_days_and_hours_below_a_timeline_are_those_of_the_reader(
+    log_in: LogIn, site: World, zone: str
+) -> None:
+    page = log_in("ines", timezone_id=zone, viewport={"width": 1400, "height": 900})
+    for days, hours in ((7, 24), (1, 6)):
+        since = datetime.now(UTC) - timedelta(days=days)
+        page.goto(f"/events?since={since:%Y-%m-%dT%H:%M:%SZ}")
+        expect(page.locator("[data-link]").last).to_have_text("connected")
+        page.wait_for_timeout(600)  # then it is asked for anew, once
+        settle(page)
+        marks = page.evaluate(MARKS)
+        assert len(marks) >= 3
+        assert {mark["hour"] % hours for mark in marks} == {0}
+        assert all(abs(mark["x"] - mark["place"]) < 0.01 for mark in marks)
+        if hours == 24:
+            assert not any(":" in mark["text"] for mark in marks)
+
+
+MARKS = """() => {
+  const axis = document.querySelector("svg[data-step]");
+  const [since, until] = [new Date(axis.dataset.since), new Date(axis.dataset.until)];
+  return [...axis.querySelectorAll("[data-time]")].map((one) => {
+    const time = new Date(one.dataset.time);
+    return {
+      hour: time.getHours() + time.getMinutes() / 60, x: parseFloat(one.getAttribute("x")),
+      place: 100 * (time - since) / (until - since), text: one.textContent,
+    };
+  });
+}"""
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Kolkata"])
+def test_the_day_until_which_somebody_is_kept_is_the_same_in_every_zone(
+    log_in: LogIn, site: World, zone: str
+) -> None:
+    page = log_in("ines", timezone_id=zone, locale="en-GB")
+    page.goto(f"/people/{site.people['Jonas Iversen']}")
+    page.get_by_role("button", name="Consent and retention").click()
+    page.get_by_label("Kept until").fill("2027-03-01")
+    page.get_by_role("button", name="Save").click()
+    shown = page.locator("dt:text-is('Kept until') + dd")
+    expect(shown).to_have_text("1 Mar 2027")
+    expect(page.get_by_label("Kept until")).to_have_value("2027-03-01")
 
 
 def test_a_name_is_text_wherever_it_is_shown(log_in: LogIn, site: World) -> None:
