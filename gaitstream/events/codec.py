@@ -86,7 +86,7 @@ class Stamp:
 
     def __init__(self, publisher: str, epoch: str, wire: Wire = "json") -> None:
         self.publisher = publisher
-        self._epoch = epoch
+        self.epoch = epoch
         self._to_bytes = _json_encoder.encode if wire == "json" else _msgpack_encoder.encode
         self._next_id = EventIds().next
         self._captured = Clock().text
@@ -100,7 +100,7 @@ class Stamp:
                 schema=SCHEMA,
                 event_id=event.event_id or self._next_id(now_ns),
                 publisher=self.publisher,
-                epoch=self._epoch,
+                epoch=self.epoch,
                 seq=seq,
                 captured_at=self._captured(event.time_ns),
                 published_at=self._published(now_ns),

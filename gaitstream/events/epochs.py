@@ -68,6 +68,11 @@ class Epochs:
             self._entries.append((epoch, seq))
             self._entries.sort(key=lambda entry: entry[1])
 
+    def join(self, other: Epochs) -> None:
+        """Learn what another list has more."""
+        for name, first in other._entries:
+            self.note(name, first)
+
     def at(self, seq: int) -> str:
         """The epoch a number belongs to; empty before the first."""
         index = bisect_right([first for _, first in self._entries], seq) - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -33,14 +34,21 @@ from gaitstream.events.segment import (
     record_of,
 )
 
+log = logging.getLogger(__name__)
+
 Sync = Literal["batch", "always", "never"]
 """`batch`: one fsync for all events waiting, before they go on the wire (no loss on power failure).
 `always`: one per event. `never`: leave it to the system (no loss when the process is killed)."""
 
+LOCK = "lock"
 EPOCHS_TOPIC = ""
 """Records with this topic list the epochs; no subscriber sees them."""
 ROOM_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DAY_S = 86_400.0
+STEADY_S = 600.0
+"""Nothing is deleted for its age until the clock has run evenly for so long."""
+STEP_S = 60.0
+"""From which difference on the clock was set, and did not just drift."""
 _pwrite = os.pwrite
 
 
@@ -52,12 +60,14 @@ class Journal:
         sync: when data are forced to the disk.
         segment_bytes: size at which a new file is begun.
         keep_bytes: the oldest files are deleted beyond this total; the newest is always kept.
-        keep_s: files with nothing younger than this are deleted; None keeps them whatever their age.
+        keep_s: files with nothing younger than this are deleted, once the clock has run evenly for ten
+            minutes; None keeps them whatever their age.
         clock: UTC nanoseconds.
+        monotonic: seconds that nobody sets.
 
     Attributes:
         id: 16 bytes that name this journal for as long as it lives.
-        epoch: name of this opening of it.
+        epoch: name of this opening of it; another one where `expire` finds the folder replaced.
         head: the last number given.
         damaged: stretches of the newest file that could not be read when it was opened.
 
@@ -74,6 +84,7 @@ class Journal:
         keep_bytes: int = 1024 * 1024 * 1024,
         keep_s: float | None = None,
         clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directory = Path(directory)
         self.policy = sync
@@ -84,6 +95,9 @@ class Journal:
         self.guard = threading.RLock()
         """Held while a number is given and written; a caller may hold it over both."""
         self._clock = clock
+        self._monotonic = monotonic
+        self._steady_from_s = monotonic()
+        self._ahead_s = clock() / 1e9 - self._steady_from_s
         self._fd = -1
         self._size = 0
         self.head = 0
@@ -91,21 +105,16 @@ class Journal:
         self._closed = False
         self._epochs = Epochs()
         self._marks: Marks = {}
+        self._files: list[File] = []
+        self._last_number = 0
+        self._away = ""
+        self.id = b""
         self._lock = self._take_lock()
         try:
-            migrate(self.directory)
-            self._files = list_files(self.directory)
-            self.id = next((f.header.journal for f in reversed(self._files) if f.header.journal), b"")
-            self.id = self.id or uuid.uuid4().bytes
-            self._recover()
+            self._open()
         except BaseException:
             os.close(self._lock)
             raise
-        self.epoch = self._epochs.begin(self.head + 1)
-        self._epoch_bytes = bytes.fromhex(self.epoch)
-        self._unwritten_epoch = True
-        with contextlib.suppress(EventError):  # a full disk refuses events, not the start
-            self._write_epoch()
 
     @property
     def first(self) -> int:
@@ -215,15 +224,19 @@ class Journal:
         return found[:limit]
 
     def expire(self) -> None:
-        """Delete what is beyond `keep_bytes` or `keep_s`; call it now and then where little is published."""
+        """Delete what is beyond `keep_bytes` or `keep_s`; call it about once a second.
+
+        Where the folder was deleted, moved or replaced meanwhile, writing goes on in the one that is there
+        now, in a new epoch; if another process writes that one, `append` raises until it does no more.
+        """
         with self.guard:
-            if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:  # somebody deleted the file in use
-                self._files.pop()
-                os.close(self._fd)
-                self._fd = -1
+            if self._closed:
+                return
+            if not self._is_in_place():
+                self._move_in()
             if self.keep_s is not None and self._files and self.head >= self._files[-1].header.first:
                 age_s = (self._clock() - self._files[-1].header.created_ns) / 1e9
-                if age_s > min(DAY_S, self.keep_s / 2):
+                if not 0 <= age_s <= min(DAY_S, self.keep_s / 2) and self._is_steady():
                     with contextlib.suppress(EventError):
                         self._rotate(self._clock())
             self._forget()
@@ -252,18 +265,67 @@ class Journal:
             if self._closed:
                 return
             self._closed = True
-            if self._fd >= 0:
-                if self.policy != "never":
-                    with contextlib.suppress(OSError):
-                        os.fsync(self._fd)
-                os.close(self._fd)
-                self._fd = -1
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the file in use, and give up the lock."""
+        if self._fd >= 0:
+            if self.policy != "never":
+                with contextlib.suppress(OSError):
+                    os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+        if self._lock >= 0:
             os.close(self._lock)
+            self._lock = -1
+
+    def _is_in_place(self) -> bool:
+        """Whether the lock held and the file in use are those of the folder."""
+        if self._lock < 0 or not _is_at(self._lock, self.directory / LOCK):
+            return False
+        return self._fd < 0 or _is_at(self._fd, self._files[-1].path)
+
+    def _move_in(self) -> None:
+        """Go on in the folder that is there now, as after a restart; the numbers go on from ours."""
+        self._last_number = max([self._last_number, *(file.number for file in self._files)])
+        self._let_go()
+        self._files = []
+        self._marks.clear()
+        try:
+            self._lock = self._take_lock()
+            self._open()
+        except (EventError, OSError) as error:
+            self._let_go()
+            self._files = []
+            if not self._away:
+                log.error("%s: it was deleted or replaced; no event can be kept: %s", self.directory, error)
+            self._away = str(error)
+            return
+        self._away = ""
+        log.warning(
+            "%s: the folder, or a file in use, was deleted or replaced; writing goes on in what is there, "
+            "behind number %d",
+            self.directory,
+            self.head,
+        )
+
+    def _open(self) -> None:
+        """Learn what the folder holds, and begin an epoch behind it."""
+        migrate(self.directory)
+        self._files = list_files(self.directory)
+        self.id = self.id or next((f.header.journal for f in reversed(self._files) if f.header.journal), b"")
+        self.id = self.id or uuid.uuid4().bytes
+        self._recover()
+        self.epoch = self._epochs.begin(self.head + 1)
+        self._epoch_bytes = bytes.fromhex(self.epoch)
+        self._unwritten_epoch = True
+        with contextlib.suppress(EventError):  # a full disk refuses events, not the start
+            self._write_epoch()
 
     def _take_lock(self) -> int:
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EventError(
                 f"{self.directory}: the journal cannot be written ({error}); set events.journal"
@@ -280,7 +342,8 @@ class Journal:
 
     def _recover(self) -> None:
         """Learn numbers and epochs from the newest file that holds any, and go on behind its end."""
-        self.head = max((file.header.first - 1 for file in self._files), default=0)
+        known = self._epochs
+        self.head = max([self.head, *(file.header.first - 1 for file in self._files)])
         for file in reversed(self._files):
             data = file.path.read_bytes()
             parsed = parse(data[HEADER_BYTES:], whole=True)
@@ -301,11 +364,12 @@ class Journal:
                 self.damaged = parsed.damaged
             if parsed.records:
                 break
+        self._epochs.join(known)
         _remove_empty(self.directory)
         if (
             self._files
             and self._files[-1].number + 1 == self._next_number()
-            and self._files[-1].header.journal
+            and self._files[-1].header.journal == self.id
         ):
             self._fd = os.open(self._files[-1].path, os.O_RDWR | os.O_CLOEXEC)
             self._size = os.fstat(self._fd).st_size
@@ -336,6 +400,8 @@ class Journal:
 
     def _rotate(self, now_ns: int, *, must: bool = False) -> None:
         """Begin a new file; where there is no room for it the old one is used further, if there is one."""
+        if self._lock < 0:
+            raise JournalWriteError(self._away)
         number = self._next_number()
         path = segment_path(self.directory, number)
         first = self.head + 1
@@ -364,7 +430,7 @@ class Journal:
 
     def _next_number(self) -> int:
         names = (int(path.stem) for path in self.directory.glob("*.journal") if path.stem.isdigit())
-        return max(names, default=0) + 1
+        return max([self._last_number, *names]) + 1
 
     def _sync_directory(self) -> None:
         if self.policy == "never":
@@ -380,16 +446,34 @@ class Journal:
         """Delete the oldest segments beyond what is to be kept; the newest always stays."""
         sizes = [_size(file.path) for file in self._files]
         total = sum(sizes)
-        oldest_ns = None if self.keep_s is None else self._clock() - int(self.keep_s * 1e9)
         for size in sizes[:-1]:
-            too_old = oldest_ns is not None and self._files[1].header.created_ns < oldest_ns
-            if total <= self.keep_bytes and not too_old:
+            if total <= self.keep_bytes and not self._is_too_old():
                 return
             file = self._files.pop(0)
             self._marks.pop(file.number, None)
             with contextlib.suppress(OSError):
                 file.path.unlink()
             total -= size
+
+    def _is_too_old(self) -> bool:
+        """Whether all events of the oldest file are: it ended when the next one was begun.
+
+        Files begun while the clock was wrong, in the future or earlier than the file before, do not tell.
+        """
+        if self.keep_s is None or not self._is_steady():
+            return False
+        now_ns = self._clock()
+        begun, *later = (file.header.created_ns for file in self._files)
+        ended = next((at for at in later if at <= now_ns and (at >= begun or begun > now_ns)), now_ns)
+        return ended < now_ns - self.keep_s * 1e9
+
+    def _is_steady(self) -> bool:
+        """Whether the clock has run evenly for a while; a step, or a new process, begins it anew."""
+        now_s = self._monotonic()
+        ahead_s = self._clock() / 1e9 - now_s
+        if abs(ahead_s - self._ahead_s) > STEP_S:
+            self._ahead_s, self._steady_from_s = ahead_s, now_s
+        return now_s - self._steady_from_s >= STEADY_S
 
     def _rewrite_file(self, file: File, change: Callable[[Record], bytes]) -> int:
         try:
@@ -433,6 +517,16 @@ def _create(path: Path, data: bytes, *, sync: bool) -> int:
             path.unlink()
         raise
     return fd
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether an open file is the one at a path; also where that cannot be told."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _remove_empty(directory: Path) -> None:

@@ -11,7 +11,8 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -56,8 +57,9 @@ MAX_FILTER_BYTES = 256
 
 
 class _Batch(NamedTuple):
-    """Events that follow each other: the first one's number, topics, payloads and their sizes."""
+    """Events that follow each other: epoch, number of the first, topics, payloads and their sizes."""
 
+    epoch: str
     first: int
     topics: Sequence[str]
     payloads: Sequence[bytes]
@@ -131,6 +133,7 @@ class Publisher:
         self._names = names
         self._erase = erase
         self._erased: set[str] = set()
+        self._wire: Wire = wire
         self._stamp = Stamp(journal.id.hex(), journal.epoch, wire)
         self._erasing = threading.Lock()
         self._waiting: list[Record] = []
@@ -185,8 +188,8 @@ class Publisher:
             raise EventError("the publisher is closed")
         if not self._names:
             events = [only_ids(event) for event in events]
-        stamp = self._stamp.encode
         with self.journal.guard:  # the wire sees events in the order of their numbers
+            stamp = self._stamp.encode
             now_ns = time.time_ns()
             first = self.journal.head + 1
             stamped = [(event.topic, stamp(event, seq, now_ns)) for seq, event in enumerate(events, first)]
@@ -341,8 +344,17 @@ class Publisher:
         if time.monotonic() < due_s:
             return due_s
         self._send_heads()
-        self.journal.expire()
+        self._expire()
         return time.monotonic() + HEADS_EVERY_S
+
+    def _expire(self) -> None:
+        """Let the journal delete what is too old; where its folder was replaced, events get its new epoch."""
+        with self.journal.guard:
+            self.journal.expire()
+            if self.journal.epoch != self._stamp.epoch:
+                self._stamp = Stamp(self.journal.id.hex(), self.journal.epoch, self._wire)
+                if not self._waiting:
+                    self._sent = self.journal.head
 
     def _revoked(self) -> bool:
         """Whether a key was taken off the list, looked at as often as the numbers are sent."""
@@ -358,8 +370,9 @@ class Publisher:
             with self.journal.guard:
                 records, self._waiting = self._waiting, []
             self._sync()
-            for batch in _batches(records):
-                self._send(batch)
+            for run in _by_epoch(records):
+                for batch in _batches(run):
+                    self._send(batch)
         return self.published - before
 
     def _sync(self) -> None:
@@ -369,11 +382,11 @@ class Publisher:
             log.error("%s: the journal could not be forced to the disk (%s)", self.journal.directory, error)
 
     def _send(self, batch: _Batch) -> None:
-        first, topics, payloads, sizes = batch
+        epoch, first, topics, payloads, sizes = batch
         self._sent = first + len(topics) - 1
         self.published += len(topics)
         if self._filters.all:
-            header = EventBatch(self._stamp.publisher, self.journal.epoch, first, topics, sizes)
+            header = EventBatch(self._stamp.publisher, epoch, first, topics, sizes)
             self._pub.send_multipart((ALL, msgspec.json.encode(header), b"".join(payloads)))
         if self._filters.some:
             for topic, payload in zip(topics, payloads, strict=True):
@@ -384,8 +397,15 @@ class Publisher:
         self._pub.send_multipart((HEADS, msgspec.json.encode(heads)))
 
 
+def _by_epoch(records: list[Record]) -> list[list[Record]]:
+    """Records in order, cut where the journal's folder was replaced between them."""
+    if records[0].epoch == records[-1].epoch:
+        return [records]
+    return [list(run) for _, run in groupby(records, attrgetter("epoch"))]
+
+
 def _batches(records: list[Record]) -> Iterator[_Batch]:
-    """Records in order, in pieces to be sent at once."""
+    """Records of one epoch in order, in pieces to be sent at once."""
     columns = list(zip(*records, strict=True))  # far cheaper than an attribute of each
     topics, seqs, payloads = columns[:3]
     sizes = list(map(len, payloads))
@@ -394,7 +414,7 @@ def _batches(records: list[Record]) -> Iterator[_Batch]:
     while at < len(records):
         full = bisect_right(ends, ends[at] - sizes[at] + BATCH_BYTES, at)
         to = min(max(at + 1, full), at + BATCH_EVENTS)
-        yield _Batch(seqs[at], topics[at:to], payloads[at:to], sizes[at:to])
+        yield _Batch(records[0].epoch, seqs[at], topics[at:to], payloads[at:to], sizes[at:to])
         at = to
 
 

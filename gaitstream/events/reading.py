@@ -237,9 +237,9 @@ class Reader:
         """Go near a number inside the segment, by known places."""
         if self._number < 0:
             return
-        if self._number not in self._marks:
-            self._marks[self._number] = _walk(segment_path(self._directory, self._number))
-        places = self._marks[self._number]
+        places = self._marks.get(self._number)
+        if places is None:  # the owner may drop it meanwhile
+            places = self._marks[self._number] = _walk(segment_path(self._directory, self._number))
         index = bisect_right(places, (after + 1, 1 << 62)) - 1
         if index >= 0:
             at = places[index][1]

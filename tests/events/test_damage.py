@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gaitstream.errors import EventError, JournalWriteError
 from gaitstream.events import Journal, Notice, Subscriber, decode, encode
+from gaitstream.events.follower import Follower
+from gaitstream.events.publisher import _by_epoch
 from gaitstream.events.reading import Reader
 from gaitstream.events.segment import HEADER_BYTES, Record
 from tests.events.wiring import bus, collect, online
@@ -256,3 +259,134 @@ def test_any_bytes_in_a_file_break_no_reader(
 
 def test_encode_and_decode_are_found_where_they_were() -> None:
     assert decode(encode(online(1))) == online(1)
+
+
+def test_a_folder_that_was_deleted_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder, sync="never")
+    for _ in range(3):
+        before = journal.append("t", b"{}")
+    reader = Follower(folder)
+    assert len(reader.read().records) == 3
+    shutil.rmtree(folder)
+    journal.append("t", b"{}")  # nobody has noticed yet
+    journal.expire()
+    after = journal.append("t", b"{}")
+    journal.expire()
+    assert (before.seq, after.seq) == (3, 5)
+    assert after.epoch != before.epoch
+    assert folder.stat().st_mode & 0o077 == 0
+    assert read_all(folder)[0] == journal.read() == [after]
+    assert (reader.read().lost, reader.read().records) == (1, [after])
+    with pytest.raises(EventError, match="another process writes this journal"):
+        Journal(folder)
+    assert len(caplog.records) == 1
+    journal.close()
+
+
+def test_an_empty_folder_in_its_place_is_locked(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder, sync="never")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    journal.expire()
+    with pytest.raises(EventError, match="another process writes this journal"):
+        Journal(folder)
+    journal.close()
+
+
+def test_a_folder_that_was_swapped_is_gone_on_with(tmp_path: Path) -> None:
+    folder, copy, old = (tmp_path / name for name in ("journal", "copy", "old"))
+    with bus(folder, sync="never") as publisher:
+        publisher.publish(online(1))
+        with Subscriber(publisher.endpoint, publisher.replay, since="beginning") as early:
+            assert len(collect(early, 1)) == 1
+            shutil.copytree(folder, copy)
+            publisher.publish(online(2))
+            assert len(collect(early, 1)) == 1
+            folder.rename(old)
+            copy.rename(folder)
+            publisher._expire()
+            for number in (3, 4):
+                publisher.publish(online(number))
+            assert [r.event.time_ns for r in collect(early, 3, 2.0)] == [3, 4]
+            assert early.lost == 0
+        with Subscriber(publisher.endpoint, publisher.replay, since="beginning") as late:
+            got = collect(late, 3)
+            assert [r.event.time_ns for r in got] == [1, 3, 4]
+            assert [r.event.epoch for r in got] == [r.epoch for r in got]
+            assert late.lost == 1
+    records, lost = read_all(folder)
+    assert ([record.seq for record in records], lost) == ([1, 3, 4], 1)
+    assert [record.seq for record in read_all(old)[0]] == [1, 2]
+    Journal(old).close()
+
+
+def test_a_folder_that_another_process_writes_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder, sync="never")
+    mine = journal.append("t", b"1")
+    folder.rename(tmp_path / "old")
+    other = Journal(folder, sync="never")
+    for number in range(5):
+        other.append("t", b"%d" % number)
+    for _ in range(3):
+        journal.expire()
+        for write in (lambda: journal.append("t", b"2"), lambda: journal.append_many([("t", b"2")])):
+            with pytest.raises(JournalWriteError, match="another process writes this journal"):
+                write()
+    assert len([record for record in caplog.records if "no event can be kept" in record.message]) == 1
+    assert journal.first == journal.head + 1
+    other.close()
+    journal.expire()
+    again = journal.append("t", b"2")
+    assert again.seq == 6
+    assert len({mine.epoch, other.epoch, again.epoch}) == 3
+    assert [record.seq for record in read_all(folder)[0]] == [1, 2, 3, 4, 5, 6]
+    journal.close()
+    journal.expire()  # nothing more
+
+
+def test_a_folder_that_cannot_be_made_again_refuses_events_until_it_can(tmp_path: Path) -> None:
+    folder = tmp_path / "at" / "journal"
+    journal = Journal(folder, sync="never")
+    shutil.rmtree(tmp_path / "at")
+    (tmp_path / "at").write_text("")
+    journal.expire()
+    with pytest.raises(JournalWriteError, match=r"set events\.journal"):
+        journal.append("t", b"{}")
+    (tmp_path / "at").unlink()
+    journal.expire()
+    assert journal.append("t", b"{}").seq == 1
+    journal.close()
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_in_use_that_goes_is_written_anew(tmp_path: Path, replaced: bool) -> None:
+    journal = Journal(tmp_path, sync="never")
+    journal.append("t", b"{}")
+    [path] = files(tmp_path)
+    if replaced:
+        shutil.copy(path, tmp_path / "copy")
+        journal.append("t", b"{}")
+        (tmp_path / "copy").replace(path)
+    else:
+        path.unlink()
+    journal.expire()
+    added = journal.append("t", b"{}")
+    assert read_all(tmp_path)[0][-1] == added
+    assert len(read_all(tmp_path)[0]) == (2 if replaced else 1)
+    journal.close()
+
+
+def test_what_waits_is_sent_under_the_epoch_it_was_written_in(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", sync="never")
+    records = [journal.append("t", b"1")]
+    shutil.rmtree(tmp_path / "journal")
+    journal.expire()
+    records += journal.append_many([("t", b"2"), ("t", b"3")])
+    assert _by_epoch(records) == [records[:1], records[1:]]
+    assert _by_epoch(records[1:]) == [records[1:]]
+    journal.close()

@@ -13,6 +13,8 @@ from gaitstream.events import Journal
 from gaitstream.events.journal import Sync
 
 SMALL = 400
+DAY_S = 86_400.0
+DAY_NS = 86_400 * 10**9
 
 
 def payload(number: int) -> bytes:
@@ -76,17 +78,85 @@ def test_retention_deletes_the_oldest_and_numbers_go_on(tmp_path: Path) -> None:
     again.close()
 
 
+class Clocks:
+    """A wall clock that can be set, and one that cannot."""
+
+    def __init__(self) -> None:
+        self.wall_ns = 20_000 * DAY_NS
+        self.passed_s = 0.0
+
+    def wait(self, seconds: float) -> None:
+        self.wall_ns += int(seconds * 1e9)
+        self.passed_s += seconds
+
+    def open(self, folder: Path, keep_s: float) -> Journal:
+        return Journal(
+            folder, sync="never", keep_s=keep_s, clock=lambda: self.wall_ns, monotonic=lambda: self.passed_s
+        )
+
+    def run(self, journal: Journal, days: int) -> None:
+        """An event a day; what is too old goes."""
+        for _ in range(days):
+            journal.append("t", b"{}")
+            for _ in range(3):
+                self.wait(DAY_NS / 3e9)
+                journal.expire()
+
+
 def test_what_is_too_old_is_deleted_even_where_nothing_more_is_published(tmp_path: Path) -> None:
-    now_ns = 1_000_000_000_000
-    journal = Journal(tmp_path, keep_s=3600.0, clock=lambda: now_ns)
+    clocks = Clocks()
+    journal = clocks.open(tmp_path, keep_s=3600.0)
     fill(journal, 5, ("t",))
-    now_ns += 1_900_000_000_000
+    clocks.wait(1900)
     journal.expire()  # another file begins, so that the first can go
     assert len(journal.read()) == 5
-    now_ns += 3_700_000_000_000
+    clocks.wait(3700)
     journal.expire()
     assert journal.read() == []
     assert journal.append("t", b"{}").seq == 6
+    journal.close()
+
+
+@pytest.mark.parametrize("days", [-30, 30, 400])
+def test_a_clock_that_is_wrong_for_a_moment_deletes_nothing(tmp_path: Path, days: int) -> None:
+    clocks = Clocks()
+    journal = clocks.open(tmp_path, keep_s=7 * DAY_S)
+    clocks.run(journal, 6)
+    kept = len(journal.read())
+    for step in (days, -days):
+        clocks.wall_ns += step * DAY_NS
+        for _ in range(5):
+            clocks.wait(60)
+            journal.expire()
+            journal.append("t", b"{}")
+    assert len(journal.read()) == kept + 10
+    clocks.run(journal, 20)
+    assert 7 <= len(journal.read()) <= 9
+    journal.close()
+
+
+@pytest.mark.parametrize("days", [-20_000, -30, 400])
+def test_a_clock_that_was_wrong_at_the_start_keeps_events_for_as_long_as_others(
+    tmp_path: Path, days: int
+) -> None:
+    clocks = Clocks()
+    before = clocks.open(tmp_path, keep_s=7 * DAY_S)
+    clocks.run(before, 6)
+    kept = len(before.read())
+    before.close()
+    clocks.wall_ns += days * DAY_NS
+    journal = clocks.open(tmp_path, keep_s=7 * DAY_S)
+    journal.append("t", b"{}")
+    journal.expire()
+    clocks.wait(60)
+    clocks.wall_ns -= days * DAY_NS
+    for _ in range(20):
+        clocks.wait(60)
+        journal.expire()
+    assert len(journal.read()) == kept + 1
+    clocks.run(journal, 20)
+    assert 7 <= len(journal.read()) <= 9
+    assert journal.read()[0].time_ns > clocks.wall_ns - 9 * DAY_NS
     journal.close()
 
 
