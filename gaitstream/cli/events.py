@@ -99,7 +99,7 @@ def _add_sink(commands: Commands) -> None:
         "--secret-file", type=Path, metavar="FILE",
         help="sign with HMAC-SHA-256 (else GAITSTREAM_WEBHOOK_SECRET, else unsigned)",
     )  # fmt: skip
-    webhook.add_argument("--timeout", type=float, default=10.0, metavar="S", help="(default: %(default)s)")
+    webhook.add_argument("--timeout", type=positive, default=10.0, metavar="S", help="(default: %(default)s)")
     webhook.set_defaults(handler="sinks:webhook")
     kafka = kinds.add_parser("kafka", help="a Kafka topic, keyed by camera")
     _sink(kafka)

@@ -20,6 +20,14 @@ _clock = Clock()
 _replace = msgspec.structs.replace
 
 
+def _without_json(value: object) -> object:
+    """Something msgpack has and JSON does not: bytes become base64, all else text."""
+    return value.data if isinstance(value, msgspec.msgpack.Ext) else str(value)
+
+
+_plain_encoder = msgspec.json.Encoder(enc_hook=_without_json)
+
+
 class MalformedError(EventError):
     """Bytes that are no event."""
 
@@ -64,6 +72,11 @@ def plain(payload: bytes | memoryview) -> dict[str, Any]:
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise MalformedError(f"{len(payload)} bytes are no event (no object with text as keys)")
     return data
+
+
+def plain_json(data: dict[str, Any]) -> bytes:
+    """What `plain` gave, as JSON; values that JSON does not have become text."""
+    return _plain_encoder.encode(data)
 
 
 def _unrecognised(data: dict[str, Any]) -> Unrecognised:

@@ -18,7 +18,15 @@ import msgspec
 import pytest
 
 from gaitstream.errors import ConfigError
-from gaitstream.events import CameraOffline, CameraOnline, Event, GalleryChanged, IdentityDecided
+from gaitstream.events import (
+    CameraOffline,
+    CameraOnline,
+    Event,
+    GalleryChanged,
+    IdentityDecided,
+    Journal,
+    decode,
+)
 from gaitstream.events.follower import Follower
 from gaitstream.events.segment import Record
 from gaitstream.events.sinks.base import NotNowError, Pump
@@ -48,6 +56,9 @@ def publish(folder: Path, events: list[Event]) -> None:
             publisher.publish(event)
 
 
+RETRY_AFTER = {429: "7", 504: "0"}
+
+
 class Server(http.server.ThreadingHTTPServer):
     """Answers with the next of `answers`, then with 200; keeps what was posted."""
 
@@ -56,6 +67,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.answers = answers
         self.taken: list[dict[str, Any]] = []
         self.headers: list[Any] = []
+        self.paths: list[str] = []
         self.bodies: list[bytes] = []
 
     @property
@@ -77,10 +89,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if answer == 200:
             self.server.taken.append(msgspec.json.decode(body))
             self.server.headers.append(self.headers)
+            self.server.paths.append(self.path)
             self.server.bodies.append(body)
         self.send_response(int(answer))
-        if answer == 429:
-            self.send_header("Retry-After", "7")
+        if answer in RETRY_AFTER:
+            self.send_header("Retry-After", RETRY_AFTER[answer])
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
@@ -120,7 +133,7 @@ def test_a_webhook_gets_every_event_once_in_order_and_signed(journal: Path, serv
 def test_a_webhook_that_fails_is_tried_again_and_what_it_refuses_is_left_out(
     journal: Path, serve: Any, tmp_path: Path
 ) -> None:
-    server = serve(200, 500, "hang up", 503, 200, 429, 200, 400, 200)
+    server = serve(200, 500, "hang up", "hang up", 503, 200, 429, 200, 400, 200)
     pauses: list[float] = []
     cursor = tmp_path / "cursor"
     pump = Pump(Follower(journal, cursor=cursor), Webhook(server.url), pause=pauses.append)
@@ -148,11 +161,83 @@ def test_a_webhook_that_is_away_keeps_its_place(journal: Path, serve: Any, tmp_p
     assert len(server.taken) == 11
 
 
-@pytest.mark.parametrize("url", ["ftp://host/", "host", "http://", "http://me:secret@host/"])
+def test_a_webhook_that_wants_no_pause_gets_one(journal: Path, serve: Any) -> None:
+    server = serve(504, 504, 200)
+    pauses: list[float] = []
+    Pump(Follower(journal), Webhook(server.url), pause=pauses.append).run(once=True)
+    assert len(server.taken) == 11
+    assert 0.25 <= pauses[0] <= 0.5 <= pauses[1] <= 1.0
+
+
+def test_a_webhook_that_closed_an_idle_connection_is_tried_at_once(journal: Path, serve: Any) -> None:
+    server = serve(200, "hang up", 200, "hang up")
+    pauses: list[float] = []
+    pump = Pump(Follower(journal), Webhook(server.url), pause=pauses.append)
+    pump.run(once=True)
+    assert (len(server.taken), pump.retries, pauses) == (11, 0, [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/", "host", "http://", "http://me:secret@host/", "http://host/hook?token=secret x",
+        "http://host/hook?token=secret\n", "http://host/\udcff?secret", "http://127.0.0.1:99999/?secret",
+        "http://host:0/?secret", "http://host:²/?secret", "http://[::1", "http://me:secret@ho\u2100st/",
+        f"http://{'a' * 70}/?secret",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_an_error_without_secrets(url: str) -> None:
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(ConfigError, match=r"^--url: ") as error:
         Webhook(url)
     assert "secret" not in str(error.value)
+
+
+def test_letters_in_an_address_are_quoted(journal: Path, serve: Any) -> None:
+    server = serve()
+    url = server.url.replace("/hook?token=t", "/h%20ook/é?token=ü&b='c'")
+    Pump(Follower(journal), Webhook(url)).run(once=True)
+    assert len(server.taken) == 11
+    assert set(server.paths) == {"/h%20ook/%C3%A9?token=%C3%BC&b='c'"}
+
+
+STRANGE = {"type": "identity.guessed", "schema": 2, "time_ns": 1, "camera": "gate", "wish": [1, None]}
+NEWER = {"type": "identity.final", "schema": 9, "event_id": "x\ny", "time_ns": 1, "camera": "gate"}
+
+
+@pytest.fixture
+def unknown(tmp_path: Path) -> Path:
+    """Events that this version does not know, as JSON and as msgpack."""
+    folder = tmp_path / "unknown"
+    journal = Journal(folder, sync="never")
+    for data in (STRANGE, NEWER):
+        journal.append("identity/gate", msgspec.json.encode(data))
+        journal.append("identity/gate", msgspec.msgpack.encode(data | {"x": msgspec.msgpack.Ext(5, b"zz")}))
+    journal.close()
+    return folder
+
+
+UNKNOWN = [STRANGE, STRANGE | {"x": "eno="}, NEWER, NEWER | {"x": "eno="}]
+
+
+def test_a_webhook_gets_what_this_version_does_not_know_as_it_is(unknown: Path, serve: Any) -> None:
+    server = serve()
+    Pump(Follower(unknown), Webhook(server.url)).run(once=True)
+    assert server.taken == UNKNOWN
+    assert [headers["X-Gaitstream-Event"] for headers in server.headers] == [
+        *["identity.guessed"] * 2,
+        *["identity.final"] * 2,
+    ]
+    assert server.headers[2]["X-Gaitstream-Id"] == "x?y"
+
+
+def test_a_broker_gets_what_this_version_does_not_know_as_it_is(unknown: Path) -> None:
+    [first, *_] = Follower(unknown).read().records
+    [(topic, payload, retained)] = Topics().messages(first, decode(first.payload))
+    assert (topic, msgspec.json.decode(payload), retained) == (
+        "gaitstream/events/identity/gate",
+        STRANGE,
+        False,
+    )
 
 
 class Broker:
@@ -333,7 +418,14 @@ def test_offline_cameras_are_told() -> None:
     assert msgspec.json.decode(states["gaitstream/camera/gate"])["online"] is False
 
 
-@pytest.mark.parametrize("address", ["host", ":1883", "host:0", "host:mqtt"])
+@pytest.mark.parametrize("prefix", ["a/#", "ha/+", "a\x00b", "$SYS/a", "\udcff"])
+def test_a_prefix_can_be_published_to(prefix: str) -> None:
+    for options in ({"prefix": prefix}, {"discovery": prefix}):
+        with pytest.raises(ConfigError, match=f"^--{next(iter(options))}: .*give words and slashes"):
+            Topics(**options)
+
+
+@pytest.mark.parametrize("address", ["host", ":1883", "host:0", "host:mqtt", "host:²", "host:65536"])
 def test_a_broker_has_a_port(address: str) -> None:
     pytest.importorskip("paho.mqtt")
     with pytest.raises(ConfigError, match="give HOST:PORT"):
@@ -341,7 +433,20 @@ def test_a_broker_has_a_port(address: str) -> None:
 
 
 def test_kafka_gets_every_event_keyed_by_camera(journal: Path) -> None:
-    """Against the brokers that librdkafka brings for tests; they speak the protocol, and are no Kafka."""
+    got = through_kafka(journal, 11)
+    assert [msgspec.json.decode(m.value())["time_ns"] for m in got] == list(range(1, 12))
+    assert {m.key() for m in got} == {b"gate"}
+    assert dict(got[0].headers())["type"] == b"camera.online"
+
+
+def test_kafka_gets_what_this_version_does_not_know_as_it_is(unknown: Path) -> None:
+    got = through_kafka(unknown, 4)
+    assert [msgspec.json.decode(m.value()) for m in got] == UNKNOWN
+    assert {m.key() for m in got} == {b"gate"}
+
+
+def through_kafka(journal: Path, count: int) -> list[Any]:
+    """Through the brokers that librdkafka brings for tests; they speak the protocol, and are no Kafka."""
     kafka = pytest.importorskip("confluent_kafka")
     sink = Kafka("", "walks", {"test.mock.num.brokers": 1})
     Pump(Follower(journal), sink).run(once=True)
@@ -356,12 +461,10 @@ def test_kafka_gets_every_event_keyed_by_camera(journal: Path) -> None:
     consumer.subscribe(["walks"])
     got: list[Any] = []
     deadline = time.monotonic() + 20
-    while len(got) < 11 and time.monotonic() < deadline:
+    while len(got) < count and time.monotonic() < deadline:
         message = consumer.poll(0.5)
         if message is not None and message.error() is None:
             got.append(message)
     consumer.close()
     sink.close()
-    assert [msgspec.json.decode(m.value())["time_ns"] for m in got] == list(range(1, 12))
-    assert {m.key() for m in got} == {b"gate"}
-    assert dict(got[0].headers())["type"] == b"camera.online"
+    return got

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gaitstream.errors import EventError
-from gaitstream.events.codec import MalformedError, decode
+from gaitstream.events.codec import MalformedError, decode, encode, plain_json
 from gaitstream.events.follower import Follower
-from gaitstream.events.schema import Event
+from gaitstream.events.schema import Event, Unrecognised
 from gaitstream.events.segment import Record
 
 log = logging.getLogger("gaitstream.sink")
@@ -132,7 +132,7 @@ class Pump:
                 self.passed += error.taken
                 if error.taken:
                     waiting, pause_s = waiting[error.taken :], FIRST_PAUSE_S
-                wait_s = error.wait_s if error.wait_s is not None else pause_s * random.uniform(0.5, 1.0)
+                wait_s = max(error.wait_s or 0.0, pause_s * random.uniform(0.5, 1.0))
                 log.warning("%s; trying again in %.1f s", error, wait_s)
                 self._pause(wait_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -148,6 +148,13 @@ class Pump:
             waiting = []
         if not self._stopping.is_set():
             self._follower.commit_at(records[-1])
+
+
+def body_of(record: Record, event: Event) -> bytes:
+    """The event's JSON; of a kind or schema that this version does not know, what was published."""
+    if not isinstance(event, Unrecognised):
+        return encode(event)
+    return record.payload if record.payload[:1] == b"{" else plain_json(event.data)
 
 
 def _decode(record: Record) -> tuple[Record, Event] | None:

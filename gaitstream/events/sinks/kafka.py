@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.errors import ConfigError, MissingExtraError
-from gaitstream.events.codec import encode
 from gaitstream.events.schema import Event
 from gaitstream.events.segment import Record
-from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError
+from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, body_of
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
@@ -70,8 +69,8 @@ class Kafka:
             for record, event in events:
                 self._producer.produce(
                     self._topic,
-                    encode(event),
-                    key=str(getattr(event, "camera", "") or event.family),
+                    body_of(record, event),
+                    key=record.topic.partition("/")[2] or record.topic,
                     headers={"type": event.type, "event_id": event.event_id, "topic": record.topic},
                     on_delivery=note,
                 )

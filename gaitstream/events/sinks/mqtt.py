@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gaitstream.errors import ConfigError, MissingExtraError
-from gaitstream.events.codec import encode
 from gaitstream.events.schema import CameraOffline, CameraOnline, Event, GalleryChanged, Identity
 from gaitstream.events.segment import Record
-from gaitstream.events.sinks.base import NotNowError
+from gaitstream.events.sinks.base import NotNowError, body_of
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo
@@ -45,11 +44,14 @@ class Topics:
     Args:
         prefix: of all topics but discovery's.
         discovery: Home Assistant's prefix; empty announces nothing.
+
+    Raises:
+        ConfigError: one of them cannot be published to.
     """
 
     def __init__(self, prefix: str = "gaitstream", discovery: str = "homeassistant") -> None:
-        self._prefix = prefix.strip("/")
-        self._discovery = discovery.strip("/")
+        self._prefix = _checked("--prefix", prefix)
+        self._discovery = _checked("--discovery", discovery)
         self._announced: set[str] = set()
         self._online: dict[str, bool] = {}
         self._last: dict[str, dict[str, Any]] = {}
@@ -61,7 +63,8 @@ class Topics:
 
     def messages(self, record: Record, event: Event) -> list[Message]:
         """What to publish for an event, in order."""
-        out: list[Message] = [(f"{self._prefix}/events/{_level(record.topic)}", encode(event), False)]
+        topic = f"{self._prefix}/events/{_level(record.topic)}"
+        out: list[Message] = [(topic, body_of(record, event), False)]
         if isinstance(event, Identity):
             out += self._identity(event)
         elif isinstance(event, CameraOnline | CameraOffline):
@@ -184,7 +187,7 @@ class Mqtt:
         except ImportError as error:
             raise MissingExtraError("paho-mqtt", "mqtt", "the MQTT sink") from error
         host, _, port = broker.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not host or not _is_port(port):
             raise ConfigError(f"--broker: {broker!r} is no address; give HOST:PORT, as 10.0.0.2:1883")
         self._broker, self._host, self._port = broker, host.strip("[]"), int(port)
         self._topics = topics
@@ -254,6 +257,20 @@ class Mqtt:
         """Disconnect; what was not confirmed is not sent again by itself, but by the journal."""
         self._client.disconnect()
         self._client.loop_stop()
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536
+
+
+def _checked(option: str, topic: str) -> str:
+    """A prefix of topics, without slashes around it."""
+    if not topic.isprintable() or set(topic) & set("+#") or topic.startswith("$"):
+        raise ConfigError(
+            f"{option}: {topic!r} is no topic to publish to; give words and slashes, as home/gait, without "
+            "+, #, control characters and $ at the start"
+        )
+    return topic.strip("/")
 
 
 def _level(text: str) -> str:

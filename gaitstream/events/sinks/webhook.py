@@ -10,20 +10,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import re
 import ssl
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from gaitstream.errors import ConfigError
-from gaitstream.events.codec import encode
 from gaitstream.events.schema import Event
 from gaitstream.events.segment import Record
-from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError
+from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, body_of
 
 LATER = frozenset({408, 409, 425, 429})
 """Answers below 500 after which the same request may succeed."""
 LONGEST_WAIT_S = 3600.0
+_AS_THEY_ARE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+"""All of ASCII but letters, digits, spaces and controls: who wrote a `%` meant it."""
 
 
 def sign(secret: bytes, timestamp: str, body: bytes) -> str:
@@ -44,14 +46,11 @@ class Webhook:
     """
 
     def __init__(self, url: str, secret: bytes = b"", timeout_s: float = 10.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-            raise ConfigError(
-                f"--url: {parts.scheme or 'nothing'}:// is no address; give http:// or https:// and no user"
-            )
-        self._host, self._port = parts.hostname, parts.port
+        parts, self._port = _split(url)
+        self._host = parts.hostname or ""
         self._secure = parts.scheme == "https"
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._path = quote(path, safe=_AS_THEY_ARE)
         self._secret = secret
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
@@ -64,9 +63,9 @@ class Webhook:
             again.
             RefusedError: it will never take this one.
         """
-        for taken, (_, event) in enumerate(events):
+        for taken, (record, event) in enumerate(events):
             try:
-                self._post(event)
+                self._post(record, event)
             except SinkError as error:
                 error.taken = taken
                 raise
@@ -77,30 +76,41 @@ class Webhook:
             self._connection.close()
             self._connection = None
 
-    def _post(self, event: Event) -> None:
-        body = encode(event)
+    def _post(self, record: Record, event: Event) -> None:
+        body = body_of(record, event)
         timestamp = str(int(time.time()))
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "gaitstream",
-            "X-Gaitstream-Event": event.type,
-            "X-Gaitstream-Id": event.event_id,
+            "X-Gaitstream-Event": _header(event.type),
+            "X-Gaitstream-Id": _header(event.event_id),
             "X-Gaitstream-Timestamp": timestamp,
         }
         if self._secret:
             headers["X-Gaitstream-Signature"] = sign(self._secret, timestamp, body)
+        kept = self._connection is not None
         try:
-            connection = self._connection or self._connect()
-            self._connection = connection
-            connection.request("POST", self._path, body, headers)
-            answer = connection.getresponse()
-            answer.read(65536)
+            try:
+                answer = self._request(body, headers)
+            except ConnectionError:
+                if not kept:
+                    raise
+                self.close()  # the other side closes connections on which nothing comes
+                answer = self._request(body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise NotNowError(f"{self._host}: {error!r}") from error
         if answer.will_close or answer.length:
             self.close()
         self._judge(answer)
+
+    def _request(self, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
+        connection = self._connection or self._connect()
+        self._connection = connection
+        connection.request("POST", self._path, body, headers)
+        answer = connection.getresponse()
+        answer.read(65536)
+        return answer
 
     def _judge(self, answer: http.client.HTTPResponse) -> None:
         if 200 <= answer.status < 300:
@@ -118,8 +128,44 @@ class Webhook:
         return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
 
 
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """An address and its port.
+
+    Raises:
+        ConfigError: it is none; the message has nothing of its path and query, where a token may stand.
+    """
+    if not url.isprintable() or " " in url:
+        raise ConfigError("--url: it has a space or a control character; write %20 for a space")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError("--url: it is no address; give one as https://host/path") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ConfigError(
+            f"--url: {parts.scheme or 'nothing'}:// is no address; give http:// or https:// and no user"
+        )
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        raise ConfigError(f"--url: {parts.hostname!r} is no host; give one as https://host/path") from error
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ConfigError(
+            f"--url: {parts.netloc!r} has no port from 1 to 65535; give one, or none for the usual one"
+        )
+    return parts, port
+
+
+def _header(text: str) -> str:
+    """Text of an event that any program may have published, in a header's letters."""
+    return re.sub(r"[^\x21-\x7e]", "?", text)[:200]
+
+
 def _retry_after(header: str | None) -> float | None:
     """Seconds it asked for; dates are not read, the usual pause does for them."""
-    if header is None or not header.strip().isdigit():
+    if header is None or not (header.strip().isascii() and header.strip().isdigit()):
         return None
     return min(float(header), LONGEST_WAIT_S)
