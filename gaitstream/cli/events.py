@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.cli.numbers import positive
+from gaitstream.cli.numbers import counting, positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -32,7 +32,7 @@ def _add_watch(commands: Commands) -> None:
     watch.add_argument("--person", action="append", metavar="NAME", help="only this person, by name or id")
     watch.add_argument("--all", action="store_true", help="also provisional answers, tracks and statistics")
     watch.add_argument("--since", default="now", metavar=SINCE, help=f"{SINCE_HELP} (default: now)")
-    watch.add_argument("--count", type=int, metavar="N", help="stop after N lines")
+    watch.add_argument("--count", type=counting, metavar="N", help="stop after N lines")
     watch.set_defaults(handler="events:watch")
 
 
@@ -45,7 +45,7 @@ def _add_events(commands: Commands) -> None:
     tail.add_argument("--topic", action="append", metavar="PREFIX", help="only these: identity/, camera/gate")
     tail.add_argument("--since", default="now", metavar=SINCE, help=f"{SINCE_HELP} (default: now)")
     tail.add_argument("--beginning", action="store_true", help="the same as --since beginning")
-    tail.add_argument("--count", type=int, metavar="N", help="stop after N events")
+    tail.add_argument("--count", type=counting, metavar="N", help="stop after N events")
     tail.set_defaults(handler="events:tail")
 
     export = actions.add_parser(
@@ -54,8 +54,9 @@ def _add_events(commands: Commands) -> None:
     _journal(export)
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="- for standard output")
     export.add_argument(
-        "--format", choices=("jsonl", "csv", "parquet"), help="default: by the file's ending, else jsonl"
-    )
+        "--format", choices=("jsonl", "csv", "parquet"),
+        help="default: by the file's ending; jsonl without one",
+    )  # fmt: skip
     export.add_argument(
         "--topic", action="append", metavar="PREFIX", help="only these: identity/, camera/gate"
     )

@@ -12,6 +12,13 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def counting(text: str) -> int:
+    """A whole number from 1."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """A number above 0, below a million."""
     try:

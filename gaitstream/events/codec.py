@@ -33,8 +33,15 @@ class MalformedError(EventError):
 
 
 def encode(event: Event, wire: Wire = "json") -> bytes:
-    """One object: JSON in UTF-8, or msgpack."""
-    return _json_encoder.encode(event) if wire == "json" else _msgpack_encoder.encode(event)
+    """One object: JSON in UTF-8, or msgpack.
+
+    Raises:
+        EventError: a field has what cannot be written.
+    """
+    try:
+        return _json_encoder.encode(event) if wire == "json" else _msgpack_encoder.encode(event)
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise _unwritable(event, error) from error
 
 
 def decode(payload: bytes | memoryview) -> Event:
@@ -74,8 +81,8 @@ def plain(payload: bytes | memoryview) -> dict[str, Any]:
     return data
 
 
-def plain_json(data: dict[str, Any]) -> bytes:
-    """What `plain` gave, as JSON; values that JSON does not have become text."""
+def plain_json(data: object) -> bytes:
+    """What `plain` gave, or a part of it, as JSON; values that JSON does not have become text."""
     return _plain_encoder.encode(data)
 
 
@@ -106,16 +113,37 @@ class Stamp:
         self._published = Clock().text
 
     def encode(self, event: Event, seq: int, now_ns: int) -> bytes:
-        """The bytes to keep and to send."""
-        return self._to_bytes(
-            _replace(
-                event,
-                schema=SCHEMA,
-                event_id=event.event_id or self._next_id(now_ns),
-                publisher=self.publisher,
-                epoch=self.epoch,
-                seq=seq,
-                captured_at=self._captured(event.time_ns),
-                published_at=self._published(now_ns),
+        """The bytes to keep and to send.
+
+        Raises:
+            EventError: a field has what cannot be written.
+        """
+        try:
+            return self._to_bytes(
+                _replace(
+                    event,
+                    schema=SCHEMA,
+                    event_id=event.event_id or self._next_id(now_ns),
+                    publisher=self.publisher,
+                    epoch=self.epoch,
+                    seq=seq,
+                    captured_at=self._captured(event.time_ns),
+                    published_at=self._published(now_ns),
+                )
             )
-        )
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise _unwritable(event, error) from error
+
+
+def _unwritable(event: Event, error: Exception) -> EventError:
+    """Names the field that msgspec could not write: text that is no Unicode, or a number beyond 64 bits."""
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        try:
+            _msgpack_encoder.encode(value)
+        except (UnicodeEncodeError, OverflowError):
+            return EventError(
+                f"{event.type}: {name} is {ascii(value)[:80]}, which cannot be written ({error}); give text "
+                "without lone surrogates, and whole numbers of at most 64 bits"
+            )
+    return EventError(f"{event.type}: it cannot be written ({error})")

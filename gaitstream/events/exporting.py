@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import IO, Any, Literal
 import msgspec
 
 from gaitstream.errors import EventError, MissingExtraError
-from gaitstream.events.codec import MalformedError, plain
+from gaitstream.events.codec import MalformedError, plain, plain_json
 from gaitstream.events.documents import kinds
 from gaitstream.events.follower import Follower
 from gaitstream.events.segment import Record
@@ -36,8 +37,9 @@ def export_events(
 ) -> tuple[int, int]:
     """Write the events of a journal's folder to a file; `-` is standard output.
 
-    CSV and Parquet have one column for each field of any kind, lists and objects as JSON. The file appears
-    when it is whole.
+    CSV and Parquet have one column for each field of any kind, lists and objects as JSON. In Parquet's
+    columns of numbers what does not fit is left out. The file appears when it is whole, readable by its owner
+    alone.
 
     Returns:
         Events written, and events that could not be read any more.
@@ -79,7 +81,7 @@ def _write_jsonl(rows: Iterator[Row], out: Path) -> int:
     count = 0
     with _whole(out, "wb") as file:
         for row in rows:
-            file.write(msgspec.json.encode(row) + b"\n")
+            file.write(plain_json(row) + b"\n")
             count += 1
     return count
 
@@ -139,21 +141,28 @@ def _column_types() -> dict[str, type]:
 
 def _cell(value: object) -> object:
     """A value for a spreadsheet: no formula, whatever somebody is called."""
-    if isinstance(value, dict | list):
-        return msgspec.json.encode(value).decode()
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    if value is None or isinstance(value, int | float):
+        return value
+    text = _text(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _text(value: object) -> str:
+    """Text as it is, all else as in JSON."""
+    return value if isinstance(value, str) else plain_json(value).decode().strip('"')
 
 
 def _typed(value: object, wanted: type) -> object:
-    if isinstance(value, dict | list):
-        value = msgspec.json.encode(value).decode()
-    if value is None or isinstance(value, wanted):
+    """A value for a column; None where it does not fit a column of numbers."""
+    if wanted is str and value is not None:
+        return _text(value)
+    if value is None or (type(value) is wanted and wanted is not int):
         return value
-    if wanted is float and isinstance(value, int):
+    if wanted is int and type(value) is int and -(1 << 63) <= value < 1 << 63:
+        return value
+    if wanted is float and type(value) is int and abs(value) < 1 << 63:
         return float(value)
-    return str(value) if wanted is str else None
+    return None
 
 
 def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
@@ -170,11 +179,20 @@ def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def _whole(out: Path, mode: str) -> Iterator[IO[Any]]:
     """A file that takes its place when it is whole."""
     if str(out) == "-":
-        yield sys.stdout if "b" not in mode else sys.stdout.buffer
+        sys.stdout.flush()
+        if "b" in mode:
+            yield sys.stdout.buffer
+            return
+        text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
+        yield text
+        text.detach()
         return
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with beside.open(mode, newline="" if "b" not in mode else None) as file:
+        beside.unlink(missing_ok=True)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        encoding, newline = ("utf-8", "") if "b" not in mode else (None, None)
+        with os.fdopen(fd, mode, encoding=encoding, newline=newline) as file:
             yield file
         beside.replace(out)
     except OSError as error:

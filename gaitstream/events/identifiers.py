@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
+LATEST_NS = (1 << 63) - 1
 _COUNTS = tuple(f"-7{count:03x}-" for count in range(1 << 12))
 
 
@@ -63,7 +64,7 @@ def _second(second: int) -> tuple[int, int, str]:
 
 
 def parse_time(text: str) -> int:
-    """UTC nanoseconds of an RFC 3339 time, or of so long ago: `15m`, `2h`, `7d`, `30s`.
+    """UTC nanoseconds of an RFC 3339 time, or of so long ago: `15m`, `2h`, `7d`, `30s`; never before 1970.
 
     Raises:
         ValueError: it is neither.
@@ -71,8 +72,10 @@ def parse_time(text: str) -> int:
     from datetime import UTC, datetime
 
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    if text and text[-1] in units and text[:-1].replace(".", "", 1).isdigit():
-        return time.time_ns() - int(float(text[:-1]) * units[text[-1]] * SECOND_NS)
+    number = text[:-1].replace(".", "", 1)
+    if number.isascii() and number.isdigit() and text[-1] in units:
+        now_ns = time.time_ns()
+        return now_ns - int(min(float(text[:-1]) * units[text[-1]] * SECOND_NS, now_ns - 1))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -82,4 +85,4 @@ def parse_time(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * SECOND_NS + moment.microsecond * 1000
+    return min(max(1, whole * SECOND_NS + moment.microsecond * 1000), LATEST_NS)

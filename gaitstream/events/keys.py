@@ -83,7 +83,7 @@ def new_pair(folder: str | Path, name: str) -> Path:
     Raises:
         EventError: the name cannot be a file's, the files exist, or the folder cannot be written.
     """
-    if not name or name != Path(name).name or name.startswith("."):
+    if not _is_name(name) or name != Path(name).name or name.startswith("."):
         raise EventError(f"{name!r} cannot be the name of a key; give one word, as alerts or server")
     public, secret = (half.decode() for half in zmq.curve_keypair())
     path = Path(folder) / f"{name}.key"
@@ -162,8 +162,12 @@ def allow(folder: str | Path, public: str, name: str) -> None:
     """Let a key in from now on.
 
     Raises:
-        EventError: the list cannot be written, or the name is taken by another key.
+        EventError: the list cannot be written, or the name cannot stand in it or is taken by another key.
     """
+    if not _is_name(name):
+        raise EventError(
+            f"{name!r} cannot be a name in the list; give words with one space between them, with --name"
+        )
     entries = read_allowed(folder)
     taken = [entry for entry in entries if entry.name == name and entry.public != public]
     if taken:
@@ -196,6 +200,11 @@ def _write(folder: str | Path, entries: list[Allowed]) -> None:
         beside.replace(path)
     except OSError as error:
         raise EventError(f"{path}: the list cannot be written ({error})") from error
+
+
+def _is_name(text: str) -> bool:
+    """Whether a name reads back from its line as it is."""
+    return bool(text) and text.isprintable() and text == " ".join(text.split())
 
 
 def _is_key(text: str) -> bool:

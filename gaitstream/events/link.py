@@ -23,6 +23,7 @@ from gaitstream.events.wire import (
     Heads,
     Reply,
     Request,
+    check_port,
 )
 
 ASK_AGAIN_S = 1.0
@@ -90,6 +91,7 @@ class Link:
                 socket.linger = 0
                 socket.maxmsgsize = _MAX_MESSAGE_BYTES
                 prepare(socket)
+                check_port(address)
                 socket.connect(address)
         except zmq.ZMQError as error:
             raise EventError(

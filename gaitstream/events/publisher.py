@@ -41,6 +41,7 @@ from gaitstream.events.wire import (
     MAX_REQUEST_BYTES,
     EventBatch,
     Heads,
+    check_port,
 )
 
 log = logging.getLogger(__name__)
@@ -266,6 +267,7 @@ class Publisher:
         log.info("names of %d people who left the gallery were erased from %d events", len(persons), count)
 
     def _bind(self, kind: int, address: str, key: str, patience_s: float = 0.0) -> zmq.Socket[bytes]:
+        check_port(address)
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.sndhwm = self._send_buffer if kind == zmq.XPUB else WAITING_REPLIES
         socket.rcvhwm = 64

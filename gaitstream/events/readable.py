@@ -29,6 +29,10 @@ QUIET = (TrackStarted, TrackEnded, PipelineStats)
 """Shown on demand only."""
 
 
+_EARLIEST_S, _LATEST_S = -62_135_510_400, 253_402_214_399
+"""Years 1 to 9999, less a day for the time zone."""
+
+
 @dataclass(frozen=True)
 class ReadableFilter:
     """What is shown.
@@ -59,7 +63,7 @@ class ReadableFilter:
 
 def readable(event: Event) -> str:
     """One line: local time, where, and what; control characters are written out."""
-    stamp = datetime.datetime.fromtimestamp(event.time_ns / 1e9).astimezone()
+    stamp = datetime.datetime.fromtimestamp(min(max(event.time_ns / 1e9, _EARLIEST_S), _LATEST_S))
     where = str(getattr(event, "camera", "") or "-")
     return _plain(f"{stamp:%Y-%m-%d %H:%M:%S}  {where:<14} {_what(event)}")
 

@@ -6,6 +6,7 @@ arrive as `Unrecognised`, so that an older subscriber survives a newer publisher
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, ClassVar
 
 import msgspec
@@ -201,6 +202,11 @@ class CameraOnline(Event, frozen=True, kw_only=True, tag="camera.online"):
     height: int = 0
     fps: float = 0.0
 
+    def __post_init__(self) -> None:
+        """JSON has no number for a rate that is none."""
+        if not isfinite(self.fps):
+            msgspec.structs.force_setattr(self, "fps", 0.0)
+
 
 class CameraOffline(Event, frozen=True, kw_only=True, tag="camera.offline"):
     """A camera stopped delivering frames.
@@ -296,6 +302,11 @@ class CameraStats(msgspec.Struct, frozen=True, kw_only=True):
     people: int = 0
     frames: int = 0
     dropped: dict[str, int] = {}
+
+    def __post_init__(self) -> None:
+        """JSON has no number for a rate that is none."""
+        if not isfinite(self.fps):
+            msgspec.structs.force_setattr(self, "fps", 0.0)
 
 
 class PipelineStats(Event, frozen=True, kw_only=True, tag="pipeline.stats"):

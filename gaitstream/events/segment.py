@@ -24,6 +24,7 @@ MAGIC = b"GSJ2"
 MARK = b"\xf5GSR"
 MAX_BODY_BYTES = 1024 * 1024
 """Largest record; an event has a few hundred bytes."""
+MAX_TOPIC_BYTES = 0xFFFF
 _HEADER = struct.Struct(">4s16sQQ")
 _CRC = struct.Struct(">I")
 HEADER_BYTES = _HEADER.size + _CRC.size
@@ -97,7 +98,7 @@ def pack(record: Record) -> bytes:
     """A record's bytes.
 
     Raises:
-        EventError: it is larger than 1 MiB.
+        EventError: it is larger than 1 MiB, or its topic than 64 KiB.
     """
     return pack_event(record.topic, record.seq, record.payload, record.time_ns, bytes.fromhex(record.epoch))
 
@@ -109,7 +110,12 @@ def pack_event(topic: str, seq: int, payload: bytes, time_ns: int, epoch: bytes)
         EventError: as for `pack`.
     """
     name = topic.encode()
-    if len(name) > 0xFFFF or len(name) + len(payload) > MAX_BODY_BYTES:
+    if len(name) > MAX_TOPIC_BYTES:
+        raise EventError(
+            f"a topic of {len(name)} bytes ({topic[:80]}...): at most {MAX_TOPIC_BYTES} are allowed; give "
+            "the camera a shorter id"
+        )
+    if len(name) + len(payload) > MAX_BODY_BYTES:
         raise EventError(
             f"an event of {len(payload)} bytes on {topic[:80]}: at most {MAX_BODY_BYTES} are "
             "allowed; leave out what is not needed"

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gaitstream.errors import EventError
+
 ALL = b"@all"
 HEADS = b"@heads"
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
@@ -28,6 +30,7 @@ MAX_CREDIT = 16
 """Most replies one client can have on their way to it."""
 NO_SUCH_REQUEST = "no such request; send it again"
 """Error of a reply to a grant that comes too late, as after a restart."""
+LAST_PORT = 65535
 BATCH_EVENTS = 256
 BATCH_BYTES = 64 * 1024
 """Where a batch ends, and about where a reply does."""
@@ -132,9 +135,36 @@ class Reply(msgspec.Struct, frozen=True):
     sizes: list[int] = []
 
 
+def check_port(address: str) -> None:
+    """Refuse a TCP address without a port that exists: ZeroMQ takes 99999 for another one.
+
+    Raises:
+        EventError: it is one.
+    """
+    port = address.rpartition(":")[2]
+    if not address.startswith("tcp://") or port == "*":
+        return
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= LAST_PORT):
+        raise EventError(
+            f"{address}: it needs a port up to {LAST_PORT} at the end; give an address as {DEFAULT_ENDPOINT}"
+        )
+
+
 def next_endpoint(endpoint: str) -> str:
-    """The endpoint one port further; for other transports, a name of its own."""
+    """The endpoint one port further; for other transports, a name of its own.
+
+    Raises:
+        EventError: there is no such port.
+    """
+    if not endpoint.startswith("tcp://"):
+        return f"{endpoint}-replay"
+    check_port(endpoint)
     address, _, port = endpoint.rpartition(":")
-    if endpoint.startswith("tcp://") and port.isdigit():
-        return f"{address}:{int(port) + 1 if int(port) else 0}"
-    return f"{endpoint}-replay"
+    if port in ("*", "0"):
+        return endpoint
+    if int(port) == LAST_PORT:
+        raise EventError(
+            f"{endpoint}: there is no next port for the replay socket; give its address (events.replay, "
+            "--replay), or take another port"
+        )
+    return f"{address}:{int(port) + 1}"

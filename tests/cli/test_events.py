@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import msgspec
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.errors import EventError
 from gaitstream.events import (
     CameraOffline,
     IdentityDecided,
@@ -187,3 +191,107 @@ def test_two_sinks_of_one_journal_have_cursors_of_their_own(
     assert "another sink uses this cursor; give --cursor" in capsys.readouterr().err
     assert start("http://127.0.0.1:1/two", "--cursor", str(tmp_path / "own.cursor")) == 0
     held.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--endpoint", "tcp://127.0.0.1:99999"], "tcp://127.0.0.1:99999: it needs a port up to 65535"),
+        (["--endpoint", "tcp://127.0.0.1"], "it needs a port up to 65535"),
+        (["--endpoint", "tcp://127.0.0.1:²"], "it needs a port up to 65535"),
+        (["--endpoint", "tcp://127.0.0.1:65535"], "there is no next port for the replay socket"),
+        (["--replay", "tcp://127.0.0.1:99999"], "tcp://127.0.0.1:99999: it needs a port up to 65535"),
+        (["--server-key", "x"], "needs --key and --server-key; give --key NAME.key as well"),
+        (["--key", "x"], "needs --key and --server-key; give --server-key server.pub as well"),
+        (["--since", "²h"], "how long ago"),
+    ],
+)
+def test_wrong_addresses_and_keys_are_named(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["events", "tail"], ["watch"]):
+        assert main([*command, *words]) in (1, 2)
+        assert said in capsys.readouterr().err
+
+
+def test_a_handoff_with_half_a_key_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["handoff", "--journal", str(tmp_path / "j"), "--key", "x"]) == 2
+    assert "give --server-key server.pub as well" in capsys.readouterr().err
+
+
+def test_a_publisher_has_ports_that_exist(tmp_path: Path) -> None:
+    for number, address in enumerate(("tcp://127.0.0.1:99999", "tcp://127.0.0.1:-1")):
+        journal = Journal(tmp_path / str(number))
+        with pytest.raises(EventError, match="it needs a port up to 65535"):
+            Publisher(journal, "tcp://127.0.0.1:0", address)
+        journal.close()
+
+
+@pytest.mark.parametrize("since", ["9" * 400 + "d", "99999999999999999999d", "1970-01-01", "0001-01-01"])
+def test_a_time_long_ago_is_the_beginning(
+    publisher: Publisher, tmp_path: Path, since: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.publish(known("gate", "Ada"))
+    assert main(["events", "tail", *at(publisher), "--since", since, "--count", "1"]) == 0
+    words = ["events", "export", "--journal", str(tmp_path / "journal"), "--out", "-", "--since", since]
+    assert main(words) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.json", "a.csv.gz"])
+def test_an_export_in_no_format_is_refused(
+    publisher: Publisher, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.publish(known("gate", "Ada"))
+    words = ["events", "export", "--journal", str(tmp_path / "journal"), "--out", str(tmp_path / name)]
+    assert main(words) == 2
+    assert "give .jsonl, .csv or .parquet" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+    assert main([*words, "--format", "jsonl"]) == 0
+
+
+@pytest.mark.parametrize("out", ["-", "out.csv"])
+def test_an_export_is_utf_8_whatever_the_locale(publisher: Publisher, tmp_path: Path, out: str) -> None:
+    publisher.publish(known("gate", "Zoë"))
+    environment = dict(os.environ, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    words = ["events", "export", "--journal", str(tmp_path / "journal"), "--out", out, "--format", "csv"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gaitstream", *words], cwd=tmp_path, env=environment, capture_output=True,
+        check=True, timeout=60,
+    )  # fmt: skip
+    data = done.stdout if out == "-" else (tmp_path / out).read_bytes()
+    assert "Zoë" in data.decode()
+
+
+@pytest.mark.parametrize(("command", "name"), [(["events", "tail"], "Zoë"), (["watch"], "Zo\\xeb")])
+def test_names_are_printed_whatever_the_locale(publisher: Publisher, command: list[str], name: str) -> None:
+    publisher.publish(known("gate", "Zoë"))
+    environment = dict(os.environ, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    words = [*command, *at(publisher), "--since", "beginning", "--count", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gaitstream", *words], env=environment, capture_output=True, check=True,
+        timeout=60,
+    )  # fmt: skip
+    assert name in done.stdout.decode()
+
+
+@pytest.mark.parametrize("time_ns", [10**21, -(10**21), 253_402_300_799 * 10**9, -62_135_596_800 * 10**9])
+def test_a_time_beyond_the_calendar_is_shown_as_its_end(time_ns: int) -> None:
+    line = readable(CameraOffline(time_ns=time_ns, camera="gate", cause="error"))
+    assert line.lstrip("0").startswith("9999-12-3" if time_ns > 0 else "1-01-0")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "  a", "a  b", "a\u2028b", "a "])
+def test_names_in_the_list_of_keys_stay_on_their_line(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["--folder", str(tmp_path)]
+    assert main(["keys", "new", "wall", *keys]) == 0
+    assert main(["keys", "allow", str(tmp_path / "wall.pub"), "--name", name, *keys]) == 1
+    assert "give words with one space between them" in capsys.readouterr().err
+    assert not (tmp_path / "allowed").exists()
+    assert main(["keys", "new", name, *keys]) == 1
+    assert "cannot be the name of a key" in capsys.readouterr().err
+    assert main(["keys", "new", "a\0b", *keys]) == 1
+    assert main(["keys", "allow", str(tmp_path / "wall.pub"), "--name", "wall display", *keys]) == 0
+    assert main(["keys", "revoke", "wall display", *keys]) == 0

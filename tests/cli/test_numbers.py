@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from gaitstream.cli import main
-from gaitstream.cli.numbers import natural, positive
+from gaitstream.cli.numbers import counting, natural, positive
 
 
 def test_numbers_are_read() -> None:
@@ -21,10 +21,37 @@ def test_what_is_no_whole_number_is_named(text: str) -> None:
         natural(text)
 
 
+@pytest.mark.parametrize("text", ["", "0", "-3", "1.5", "two", "\u00b2", "9" * 5000])
+def test_what_counts_nothing_is_named(text: str) -> None:
+    assert counting("12") == 12
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 1"):
+        counting(text)
+
+
 @pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1000000", "two"])
 def test_what_is_no_positive_number_is_named(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a positive number below 1000000"):
         positive(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["events", "tail", "--count", "0"],
+        ["watch", "--count", "-3"],
+    ],
+)
+def test_a_count_is_one_or_more(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "is not a whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("timeout", ["-1", "nan", "0"])
+def test_a_timeout_is_positive(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sink", "webhook", "--journal", "j", "--url", "http://h/", "--timeout", timeout])
+    assert "is not a positive number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from gaitstream.events import (
     decode,
 )
 from gaitstream.events.erasing import erase
-from gaitstream.events.exporting import columns, export_events
+from gaitstream.events.exporting import Form, columns, export_events
 from gaitstream.events.follower import Follower
 from tests.events.wiring import LOOPBACK, bus, collect, online
 
@@ -278,6 +278,55 @@ def test_export_as_parquet(journal: Path, tmp_path: Path) -> None:
     assert table.column("distance").to_pylist() == [None, 0.5]
     assert table.column("track").to_pylist() == [None, 3]
     assert str(table.schema.field("time_ns").type) == "int64"
+
+
+ODD = [
+    msgspec.msgpack.encode(
+        {"type": "x", "person": b"\xff\xfe", "rejections": {1: msgspec.msgpack.Ext(5, b"\xf8")}}
+    ),
+    msgspec.msgpack.encode({"type": "x", "person": msgspec.msgpack.Ext(5, b"\xf8zz"), "track": 2**64 - 1}),
+    b'{"type":"x","person":true,"track":true,"distance":true,"provisional":1}',
+    b'{"type":"x","person":5,"track":123456789012345678901234567890,"distance":' + b"9" * 300 + b"}",
+]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    journal = Journal(tmp_path / "odd", sync="never")
+    for payload in ODD:
+        journal.append("t", payload)
+    journal.close()
+    return tmp_path / "odd"
+
+
+def test_odd_values_are_text_in_an_export(odd: Path, tmp_path: Path) -> None:
+    assert export_events(odd, tmp_path / "out.jsonl") == (4, 0)
+    lines = [msgspec.json.decode(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
+    assert [line["person"] for line in lines] == ["//4=", "+Hp6", True, 5]
+    assert export_events(odd, tmp_path / "out.csv", form="csv") == (4, 0)
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="")))
+    assert [row["person"] for row in rows] == ["//4=", "'+Hp6", "True", "5"]
+    assert rows[0]["rejections"] == '{"1":"+A=="}'
+
+
+def test_odd_values_in_parquet(odd: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert export_events(odd, tmp_path / "out.parquet", form="parquet") == (4, 0)
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table.column("person").to_pylist() == ["//4=", "+Hp6", "true", "5"]
+    assert table.column("rejections").to_pylist() == ['{"1":"+A=="}', None, None, None]
+    for name in ("track", "distance", "provisional"):
+        assert table.column(name).to_pylist() == [None] * 4
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_an_export_is_its_owners_alone(journal: Path, tmp_path: Path, form: Form) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    out = tmp_path / "out"
+    out.touch(0o644)
+    export_events(journal, out, form=form)
+    assert out.stat().st_mode & 0o777 == 0o600
 
 
 def test_an_export_that_fails_leaves_nothing(journal: Path, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 import uuid
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gaitstream.errors import EventError
 from gaitstream.events import (
     CameraHandoff,
     CameraOffline,
@@ -23,6 +26,7 @@ from gaitstream.events import (
     IdentityDecided,
     IdentityFinal,
     IdentityRevised,
+    Journal,
     PipelineStats,
     RunStarted,
     RunStopped,
@@ -196,3 +200,38 @@ def test_version_1_is_still_read() -> None:
     assert isinstance(event, IdentityFinal)
     assert (event.schema, event.person, event.person_id, event.seq) == (1, "Ada", None, 0)
     assert event.captured_at == "2025-11-26T03:25:21.000000001Z"
+
+
+@pytest.mark.parametrize("wire", ["json", "msgpack"])
+@pytest.mark.parametrize("rate", [float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_not_said(wire: Wire, rate: float) -> None:
+    event = CameraOnline(time_ns=1, camera="a", fps=rate)
+    assert decode(encode(event, wire)) == event
+    assert event.fps == 0.0
+    stats = PipelineStats(
+        time_ns=1, uptime_s=1.0, rss_bytes=1, cameras={"a": CameraStats(state="online", fps=rate)}
+    )
+    assert decode(encode(stats, wire)) == stats
+
+
+@pytest.mark.parametrize("wire", ["json", "msgpack"])
+def test_text_that_is_none_is_an_error_that_names_the_field(wire: Wire) -> None:
+    event = TrackStarted(time_ns=1, camera="a\udcff", track=1)
+    for write in (partial(encode, event, wire), partial(Stamp("p", "e", wire).encode, event, 1, 1)):
+        with pytest.raises(
+            EventError, match=r"^track\.started: camera is 'a\\udcff', which cannot be written"
+        ):
+            write()
+
+
+def test_a_number_that_is_too_large_is_an_error_that_names_the_field() -> None:
+    event = TrackStarted(time_ns=1, camera="a", track=1 << 70)
+    with pytest.raises(EventError, match=r"^track\.started: track is 118\d+, which cannot be written"):
+        encode(event, "msgpack")
+
+
+def test_a_topic_that_is_too_long_is_an_error_with_its_limit(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    with pytest.raises(EventError, match=r"a topic of 70000 bytes .* at most 65535 .* shorter id"):
+        journal.append("c" * 70_000, b"{}")
+    journal.close()

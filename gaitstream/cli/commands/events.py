@@ -11,7 +11,7 @@ import msgspec
 
 from gaitstream.errors import ConfigError
 from gaitstream.events import Notice, Received, Subscriber
-from gaitstream.events.codec import plain
+from gaitstream.events.codec import plain, plain_json
 from gaitstream.events.documents import asyncapi, field_table, json_schema
 from gaitstream.events.identifiers import parse_time
 from gaitstream.events.readable import ReadableFilter, readable
@@ -25,7 +25,8 @@ def tail(args: argparse.Namespace) -> int:
     since = "beginning" if args.beginning else args.since
     with _subscribe(args, since, args.topic or ("",)) as subscriber:
         for number, received in enumerate(subscriber, 1):
-            print(_line(received), flush=True)
+            sys.stdout.buffer.write(_line(received))
+            sys.stdout.flush()
             if number == args.count:
                 break
     return 0
@@ -38,7 +39,7 @@ def watch(args: argparse.Namespace) -> int:
     with _subscribe(args, args.since, ("",)) as subscriber:
         for received in subscriber:
             if choice.takes(received.event):
-                print(readable(received.event), flush=True)
+                print(_writable(readable(received.event)), flush=True)
                 shown += 1
                 if shown == args.count:
                     break
@@ -82,6 +83,7 @@ def _subscribe(
 ) -> Iterator[Subscriber]:
     endpoints = args.endpoint or [DEFAULT_ENDPOINT]
     begin = read_since(since)
+    check_keys(args)
     with Subscriber(
         endpoints, args.replay, topics=topics, since=begin, fleet=args.fleet,  # type: ignore[arg-type]
         key=args.key, server_key=one_or_all(args.server_key), on_notice=tell,
@@ -92,6 +94,17 @@ def _subscribe(
         else:
             subscriber.wait_connected(PATIENCE_S)
         yield subscriber
+
+
+def check_keys(args: argparse.Namespace) -> None:
+    """Refuse one half of what a publisher with keys needs; a fleet knows its publishers' keys.
+
+    Raises:
+        ConfigError: one of both options is missing.
+    """
+    if args.fleet is None and (args.key is None) != (args.server_key is None):
+        missing = "--server-key server.pub" if args.server_key is None else "--key NAME.key"
+        raise ConfigError(f"a publisher with keys needs --key and --server-key; give {missing} as well")
 
 
 def one_or_all(keys: list[str] | None) -> str | list[str] | None:
@@ -107,8 +120,14 @@ def tell(notice: Notice) -> None:
     )
 
 
-def _line(received: Received) -> str:
+def _writable(text: str) -> str:
+    """Letters that the terminal's encoding does not have are written out."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _line(received: Received) -> bytes:
     """One JSON object: the event with its topic and number, which events of version 1 lack."""
     data = {"topic": received.topic, **plain(received.payload)}
     data.setdefault("seq", received.seq)
-    return msgspec.json.encode(data).decode()
+    return plain_json(data) + b"\n"

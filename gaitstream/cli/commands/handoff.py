@@ -6,7 +6,7 @@ import argparse
 import logging
 import signal
 
-from gaitstream.cli.commands.events import one_or_all, tell
+from gaitstream.cli.commands.events import check_keys, one_or_all, tell
 from gaitstream.cli.commands.journals import publish_from
 from gaitstream.events import Subscriber
 from gaitstream.events.wire import DEFAULT_ENDPOINT
@@ -17,6 +17,7 @@ from gaitstream.fleet.handoff_service import TOPICS, HandOffService
 def handoff(args: argparse.Namespace) -> int:
     """Follow people from camera to camera until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    check_keys(args)
     endpoints = args.endpoint or [DEFAULT_ENDPOINT]
     state = args.state or args.journal.with_name(f"{args.journal.name}.transit")
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from gaitstream.cli.commands.events import read_since, read_time
 from gaitstream.config.places import journal_folder
 from gaitstream.config.reading import load_config
+from gaitstream.errors import ConfigError
 from gaitstream.events import Journal, Publisher
 from gaitstream.events.exporting import Form, export_events
 from gaitstream.events.wire import next_endpoint
 
-_FORMS: dict[str, Form] = {".csv": "csv", ".parquet": "parquet"}
+_FORMS: dict[str, Form] = {"": "jsonl", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
 def export(args: argparse.Namespace) -> int:
@@ -21,7 +22,7 @@ def export(args: argparse.Namespace) -> int:
     count, lost = export_events(
         journal_of(args),
         args.out,
-        form=args.format or _FORMS.get(args.out.suffix, "jsonl"),
+        form=args.format or _form_of(args.out),
         topics=args.topic or ("",),
         since=read_since(args.since),
         until_ns=read_time(args.until) if args.until else None,
@@ -29,6 +30,21 @@ def export(args: argparse.Namespace) -> int:
     note = f"; {lost} could not be read any more" if lost else ""
     print(f"{count} events to {args.out}{note}", file=sys.stderr)
     return 0
+
+
+def _form_of(out: Path) -> Form:
+    """By the file's ending.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    form = _FORMS.get(out.suffix.lower())
+    if form is None:
+        raise ConfigError(
+            f"--out: {out} ends in {out.suffix!r}, which is no format; give .jsonl, .csv or .parquet, or "
+            "say it with --format"
+        )
+    return form
 
 
 def journal_of(args: argparse.Namespace) -> Path:
