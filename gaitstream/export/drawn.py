@@ -93,7 +93,7 @@ def graph_feeds(bundle: Bundle, inputs: Inputs, sequence: NDArray[np.int64]) -> 
             heatmaps = pick(inputs, "heatmaps", manifest)
             feeds[name] = aligner.align(heatmaps, inputs.get("keypoints"), sequence)
         else:
-            feeds[name] = as_graph_input(pick(inputs, name, manifest), dtype.name)
+            feeds[name] = as_graph_input(name, pick(inputs, name, manifest), dtype.name)
     return feeds
 
 

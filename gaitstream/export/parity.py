@@ -235,8 +235,9 @@ def _compare_nvinfer(trained: TrainedModel, runner: BundleRunner) -> list[Parity
     feeds = case.ordinary(runner)
     if bundle.manifest.keeps == "inputs":
         # Pictures are kept as bytes, whatever the graph behind them takes.
-        shares = InputKind.POSE not in bundle.manifest.needs
-        expected = pack(bundle.manifest, feeds) * (WHITE if shares else 1.0)
+        expected = pack(bundle.manifest, feeds)
+        if expected.dtype != "uint8" and InputKind.POSE not in bundle.manifest.needs:
+            expected = expected * WHITE
     else:
         expected = runner.run("frame", feeds)["features"]
     found = {"deepstream": runner.run("deepstream", {"crops": case.crops})[case.output]}

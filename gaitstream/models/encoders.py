@@ -316,7 +316,7 @@ def _as_input(engine: Engine, name: str, array: NDArray[Any]) -> NDArray[Any]:
     """In the type the graph takes; what it has no input for is left to the engine's own complaint."""
     spec = engine.inputs.get(name)
     # Crops are bytes by contract: a float picture in 0..1 would be another convention.
-    return array if spec is None or name == "crops" else as_graph_input(array, spec.dtype)
+    return array if spec is None or name == "crops" else as_graph_input(name, array, spec.dtype)
 
 
 def _align_windows(aligner: HeatmapAligner, heatmaps: NDArray[Any]) -> Floats:

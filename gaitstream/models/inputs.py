@@ -11,6 +11,8 @@
 | `joints` | float32 `[n, 17, 3]`, x, y in pixels of the picture, score | `pose.to_image` |
 | `representations` | uint8 `[n, channels, height, width]` | a data set alone |
 
+Silhouettes, maps and representations may also be floats in 0..1 or bools.
+
 A model that needs the whole window keeps a frame's inputs as one row until the window closes.
 """
 
@@ -39,6 +41,8 @@ NAMES: dict[InputKind, str] = {
     InputKind.JOINTS: "joints",
     InputKind.REPRESENTATION: "representations",
 }
+PICTURES = frozenset({"silhouettes", "skeleton_maps", "representations"})
+"""Inputs that are shares of white: bytes, or floats in 0..1."""
 WHITE = 255.0
 
 
@@ -74,12 +78,30 @@ def pack(manifest: Manifest, inputs: Inputs) -> NDArray[Any]:
     """The inputs of frames as one row each, `[n, *kept_shape]`.
 
     Raises:
-        EngineError: an input is missing.
+        EngineError: an input is missing, of another length or shape, or no picture.
     """
-    arrays = [pick(inputs, NAMES[contract.kind], manifest) for contract in manifest.inputs]
+    names = [NAMES[contract.kind] for contract in manifest.inputs]
+    arrays = [pick(inputs, name, manifest) for name in names]
     if len(arrays) == 1:
         return arrays[0]
-    return flat_rows(arrays)
+    for name, array, contract in zip(names, arrays, manifest.inputs, strict=True):
+        if array.shape[1:] != row_shape(contract):
+            wanted = ", ".join(map(str, row_shape(contract)))
+            raise EngineError(f"{manifest.model} takes {name} [n, {wanted}]; given are {list(array.shape)}")
+    lengths = {name: len(array) for name, array in zip(names, arrays, strict=True)}
+    if len(set(lengths.values())) > 1:
+        given = ", ".join(f"{count} of {name}" for name, count in lengths.items())
+        raise EngineError(f"{manifest.model} takes a row of every input per frame; given are {given}")
+    return flat_rows([_as_kept(name, array) for name, array in zip(names, arrays, strict=True)])
+
+
+def _as_kept(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """An input as it lies beside others in a row: pictures as bytes."""
+    if name in PICTURES and array.dtype != np.uint8:
+        return np.rint(as_graph_input(name, array, "float32") * WHITE).astype(np.uint8)
+    if name == "crops" and array.dtype != np.uint8:
+        raise EngineError(f"crops are {array.dtype}: give uint8, 0..255")
+    return array
 
 
 def flat_rows(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -120,13 +142,40 @@ def pick(inputs: Inputs, name: str, manifest: Manifest) -> NDArray[Any]:
     return inputs[name]
 
 
-def as_graph_input(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Masks and maps as a graph takes them: bytes as they are, or floats in 0..1."""
-    if array.dtype == np.dtype(dtype):
-        return array
-    if array.dtype == np.uint8:
-        return (array / np.float32(WHITE)).astype(dtype, copy=False)
-    return array.astype(dtype)
+def as_graph_input(name: str, array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """An input as a graph takes it: pictures as floats in 0..1, unless the graph takes bytes.
+
+    Raises:
+        EngineError: a picture is neither bytes nor shares in 0..1, or values are not finite.
+    """
+    if array.dtype == np.uint8 and name in PICTURES:
+        return array if dtype == "uint8" else (array / np.float32(WHITE)).astype(dtype, copy=False)
+    if name not in PICTURES:
+        check_finite({name: array})
+    elif array.dtype != np.bool_ and not _are_shares(array):
+        raise EngineError(
+            f"{name} are {array.dtype} {_range(array)}: give uint8 in 0..255, floats in 0..1 or bools"
+        )
+    return array.astype(dtype, copy=False)
+
+
+def check_finite(inputs: Inputs) -> None:
+    """Refuse floats that are none.
+
+    Raises:
+        EngineError: there are some.
+    """
+    for name, array in inputs.items():
+        if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
+            raise EngineError(f"{name} hold NaN or infinity: leave out the frames that do")
+
+
+def _are_shares(array: NDArray[Any]) -> bool:
+    return array.dtype.kind == "f" and (not array.size or bool(array.min() >= 0 and array.max() <= 1))
+
+
+def _range(array: NDArray[Any]) -> str:
+    return f"in {array.min()}..{array.max()}" if array.size else "without values"
 
 
 def largest(features: Floats) -> Floats:

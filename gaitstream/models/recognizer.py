@@ -42,7 +42,7 @@ from gaitstream.models.encoders import (
     Head,
     WindowEncoder,
 )
-from gaitstream.models.inputs import NAMES, Inputs, largest, pack
+from gaitstream.models.inputs import NAMES, Inputs, check_finite, largest, pack
 from gaitstream.models.manifest import InputKind, Manifest
 
 log = logging.getLogger(__name__)
@@ -262,16 +262,17 @@ class Recognizer:
           with maps that are aligned and merged already, float32. Where the manifest says `normalization:
           tracklet` all frames of a call are one tracklet, unless `segments` numbers the tracklet of each
           frame `[n]`;
-        - silhouettes and skeleton maps: `encode(maps)`, uint8 `[n, channels, height, width]`, or floats in
-        0..1.
+        - silhouettes and skeleton maps: `encode(maps)`, uint8 `[n, channels, height, width]`, floats in 0..1
+          or bools.
 
-        Models of several inputs: `model.frames.encode(inputs)`.
+        Models of several inputs take them by name: `embed_inputs(inputs)`.
 
         Returns:
             Features float32 `[n, channels, height, width]`.
 
         Raises:
-            EngineError: a shape or dtype is wrong, or frames of this model cannot be encoded alone.
+            EngineError: a shape or dtype is wrong, values are not finite, or frames of this model cannot be
+                encoded alone.
         """
         if self.frames is None:
             raise EngineError(
@@ -343,7 +344,12 @@ class Recognizer:
         return self.embed_pooled(self.pool(features))
 
     def embed_inputs(self, inputs: Inputs) -> Floats:
-        """One window's embedding float32 `[parts, dim]` from a row of every input per frame, see `inputs`."""
+        """One window's embedding float32 `[parts, dim]` from a row of every input per frame, see `inputs`.
+
+        Raises:
+            EngineError: an input is missing, or wrong in type, shape, length or values; or there is no frame.
+        """
+        check_finite(inputs)
         if self.frames is None or self.manifest.keeps == "inputs":
             (embedding,) = self.embed_windows([pack(self.manifest, inputs)])
             return np.asarray(embedding, np.float32)
@@ -354,7 +360,16 @@ class Recognizer:
         return self.embed_pooled(self.pool(features))
 
     def embed_windows(self, windows: Sequence[NDArray[Any]]) -> Floats:
-        """Embeddings `[n, parts, dim]` of what was kept of windows; see `encoders.WindowEncoder`."""
+        """Embeddings `[n, parts, dim]` of what was kept of windows; see `encoders.WindowEncoder`.
+
+        Raises:
+            EngineError: a window is empty, or too short for the model.
+        """
+        if not len(windows):
+            contract = self.manifest.embedding
+            return np.empty((0, contract.parts, contract.dim), np.float32)
+        if not all(window.size for window in windows):
+            raise EngineError("a window has no frames: it needs at least one")
         return self.windows.embed_windows(windows)
 
     def prepare(self, most: int) -> None:
@@ -378,6 +393,11 @@ class Recognizer:
 
     def _inputs(self, frames: NDArray[Any], extra: Floats | None) -> dict[str, NDArray[Any]]:
         """The arguments of `encode` by name."""
+        inputs = self._by_name(frames, extra)
+        check_finite(inputs)
+        return inputs
+
+    def _by_name(self, frames: NDArray[Any], extra: Floats | None) -> dict[str, NDArray[Any]]:
         if self._kind is InputKind.POSE:
             if extra is None and self._has_parts(frames):
                 return {"parts": np.asarray(frames, np.float32)}

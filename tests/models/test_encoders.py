@@ -224,6 +224,59 @@ def test_a_model_of_two_inputs_keeps_both_in_one_row(tmp_path: Path, cache: Engi
     model.close()
 
 
+def test_pictures_beside_others_may_be_shares_or_bools(tmp_path: Path, cache: EngineCache) -> None:
+    model = clip_model(tmp_path, cache, ClipContract(), (SILHOUETTE, SKELETON))
+    inside, skeletons = drawn(6, 1) > 127, drawn(6, 2, channels=2)
+    expected = model.embed_inputs({"silhouettes": np.uint8(255) * inside, "skeleton_maps": skeletons})
+    shares = skeletons / np.float32(255)
+    for silhouettes in (inside, inside.astype(np.float32), inside.astype(np.float64)):
+        found = model.embed_inputs({"silhouettes": silhouettes, "skeleton_maps": shares})
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(
+        EngineError, match=r"silhouettes are float32 in 0\.0\.\.255\.0: give uint8 in 0\.\.255"
+    ):
+        model.embed_inputs({"silhouettes": np.float32(255) * inside, "skeleton_maps": skeletons})
+    with pytest.raises(EngineError, match="given are 5 of silhouettes, 6 of skeleton_maps"):
+        model.embed_inputs({"silhouettes": inside[:5], "skeleton_maps": skeletons})
+    with pytest.raises(EngineError, match=r"takes skeleton_maps \[n, 2, 8, 6\]; given are \[6, 1, 8, 6\]"):
+        model.embed_inputs({"silhouettes": inside, "skeleton_maps": skeletons[:, :1]})
+    model.close()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int16", "float32", "float64"])
+def test_pictures_of_another_scale_are_refused(tmp_path: Path, cache: EngineCache, dtype: str) -> None:
+    model = two_outputs(tmp_path, cache)
+    with pytest.raises(EngineError, match=f"silhouettes are {dtype} in .*: give uint8"):
+        model.embed(drawn(4).astype(dtype))
+    model.close()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
+def test_pictures_that_are_none_are_refused(tmp_path: Path, cache: EngineCache, value: float) -> None:
+    frames, clips = tmp_path / "frames", tmp_path / "clips"
+    frames.mkdir()
+    clips.mkdir()
+    silhouettes = drawn(4) / np.float32(255)
+    silhouettes[2, 0, 3, 3] = value
+    for model in (two_outputs(frames, cache), clip_model(clips, cache, ClipContract())):
+        with pytest.raises(EngineError, match="silhouettes"):
+            model.embed(silhouettes)
+        with pytest.raises(EngineError, match="silhouettes"):
+            model.embed_inputs({"silhouettes": silhouettes})
+        model.close()
+
+
+@pytest.mark.parametrize("pooling", ["max", "sequence"])
+def test_nothing_gives_no_embedding(tmp_path: Path, cache: EngineCache, pooling: str) -> None:
+    model = two_outputs(tmp_path, cache, pooling)
+    assert model.embed_windows([]).shape == (0, 4, 3)
+    with pytest.raises(EngineError, match="frames"):
+        model.embed(drawn(0))
+    with pytest.raises(EngineError, match="no frames"):
+        model.embed_windows([model.encode(drawn(0))])
+    model.close()
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from([SILHOUETTE, SKELETON, POSE, CROP]), min_size=1, max_size=3, unique=True),
@@ -274,6 +327,9 @@ def test_heatmaps_without_alignment_go_into_the_graph_as_they_are(tmp_path: Path
     np.testing.assert_allclose(
         model.embed(heatmaps), heatmaps.reshape(5, 17, 4, 16, 3, 16).max(axis=(0, 1, 3, 5)), atol=1e-6
     )
+    heatmaps[1, 2, 3, 4] = np.nan
+    with pytest.raises(EngineError, match="heatmaps hold NaN or infinity"):
+        model.embed(heatmaps)
     model.close()
 
 
