@@ -1,7 +1,8 @@
 """Embeddings of a data set, one file a sequence, so that a run which was stopped goes on where it was.
 
 The files lie under `OUT/embeddings` by all that computed them: one bundle's embeddings are never taken for
-another's, nor those of other frames or other models that find people.
+another's, nor those of other frames or other models that find people, nor those of another data set or of
+data that was changed since.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, EngineError, SourceError
 from gaitstream.evaluate.dataset import WalkingSequence, load
 from gaitstream.evaluate.embedding import inputs_of
 from gaitstream.evaluate.options import EvaluationOptions
@@ -65,13 +66,21 @@ def collect(
 
     Raises:
         SourceError: a sequence is damaged.
-        ConfigError: there are videos, and nothing to open them with.
+        ConfigError: there are videos, and nothing to open them with; or nothing can be written to `--out`.
     """
     model = Recognizer.load(options.bundle, options.runtime, options.precision)
     manifest, runtime, precision = model.manifest, model.runtime, model.precision
     folder = options.out / "embeddings" / f"{manifest.fingerprint[:16]}-{runtime}-{precision}{_key(options)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [one for one in sequences if not _path(folder, one).is_file()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written to --out {options.out}: {error.strerror or error}; give a folder"
+        ) from error
+    shape = manifest.embedding.parts, manifest.embedding.dim
+    stored = ((one, _read(_path(folder, one), shape)) for one in sequences)
+    kept = {one: embedding for one, embedding in stored if embedding is not None}
+    missing = [one for one in sequences if one not in kept]
     done = len(sequences) - len(missing)
     if options.processes > 1 and len(missing) > CHUNK:
         model.close()
@@ -86,7 +95,8 @@ def collect(
             progress(done, len(sequences))
         embedder.close()
     progress(len(sequences), len(sequences))
-    embeddings = np.stack([np.load(_path(folder, one)) for one in sequences])
+    kept |= {one: np.load(_path(folder, one)) for one in missing}
+    embeddings = np.stack([kept[one] for one in sequences])
     return Collected(embeddings, manifest, runtime, precision)
 
 
@@ -108,6 +118,7 @@ class _Embedder:
         """Write a sequence's embedding, all of it or nothing."""
         embedding = self._embed(sequence)
         path = _path(folder, sequence)
+        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
             np.save(file, embedding)
@@ -121,8 +132,12 @@ class _Embedder:
 
     def _embed(self, sequence: WalkingSequence) -> Floats:
         if sequence.video is None:
-            inputs = inputs_of(self._model.manifest, load(sequence), self._options.frames)
-            return self._model.embed_inputs(inputs)
+            arrays = load(sequence)
+            try:
+                inputs = inputs_of(self._model.manifest, arrays, self._options.frames)
+                return self._model.embed_inputs(inputs)
+            except (SourceError, EngineError) as error:
+                raise SourceError(f"{sequence.name}: {error}") from error
         if self._videos is None:
             if self._open_videos is None:
                 raise ConfigError(f"{sequence.video} is a video, and nothing here opens videos")
@@ -162,8 +177,24 @@ def _key(options: EvaluationOptions) -> str:
     frames = "" if options.frames is None else f"-{options.frames}"
     if options.site is None:
         return frames
-    return f"{frames}-{hashlib.sha256(options.site.read_bytes()).hexdigest()[:8]}"
+    site = f"{options.site.resolve()}\n".encode() + options.site.read_bytes()
+    return f"{frames}-{hashlib.sha256(site).hexdigest()[:8]}"
 
 
 def _path(folder: Path, sequence: WalkingSequence) -> Path:
-    return folder / f"{sequence.name.replace('/', '__')}.npy"
+    """Where a sequence's embedding lies: by its name, and its files' places, sizes and times."""
+    digest = hashlib.sha256()
+    for file in sequence.files:
+        path, status = file.resolve(), file.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return folder / sequence.name / f"{digest.hexdigest()[:16]}.npy"
+
+
+def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """A stored embedding; None where there is none, or a damaged one."""
+    try:
+        found = np.load(path)
+    except Exception:  # noqa: BLE001 - damaged files raise anything at all
+        return None
+    whole = isinstance(found, np.ndarray) and found.shape == shape and found.dtype == np.float32
+    return found if whole and np.isfinite(found).all() else None

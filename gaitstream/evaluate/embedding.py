@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import SourceError
 from gaitstream.models import skeleton_maps
-from gaitstream.models.inputs import NAMES, Inputs
+from gaitstream.models.inputs import NAMES, WHITE, Inputs
 from gaitstream.models.manifest import InputContract, InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
 
@@ -28,7 +28,7 @@ def inputs_of(manifest: Manifest, arrays: Sequence[Array], frames: int | None = 
         frames: at most so many, the first ones; all when None.
 
     Raises:
-        SourceError: an input is not among them.
+        SourceError: an input is not among them, or no picture.
     """
     found: dict[str, Array] = {}
     left = [array[:frames] for array in arrays]
@@ -86,5 +86,23 @@ def _prepared(contract: InputContract, array: Array) -> Array:
                 f"frames are {array.shape[-2]} x {array.shape[-1]}; the model takes {contract.height} x "
                 f"{contract.width} or square ones of that height"
             )
-        return np.ascontiguousarray(cut)
+        return np.ascontiguousarray(_picture(cut))
     return array
+
+
+def _picture(array: Array) -> Array:
+    """Bytes as they are; what holds 0..255 in another type divided by 255, as the published code does.
+
+    Raises:
+        SourceError: there are values that are neither in 0..255 nor in 0..1.
+    """
+    if array.dtype in (np.uint8, np.bool_):
+        return array
+    real = array.dtype.kind in "iuf"
+    least, most = (array.min(), array.max()) if real else (0, 0)
+    if not real or not (least >= 0 and most <= WHITE):
+        values = f"in {least}..{most}" if real else "which is no grey value"
+        raise SourceError(f"pictures are {array.dtype} {values}: expected are 0..255 or 0..1")
+    if array.dtype.kind != "f":
+        return array.astype(np.uint8)
+    return (array / WHITE if most > 1 else array).astype(np.float32)

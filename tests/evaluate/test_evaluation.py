@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="the bundle is written with the extr
 from gaitstream.cli import main  # noqa: E402
 from gaitstream.errors import ConfigError, SourceError  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
+from gaitstream.evaluate.collecting import collect  # noqa: E402
 from gaitstream.evaluate.dataset import load, read_pickle, scan  # noqa: E402
 from gaitstream.evaluate.evaluation import Result, evaluate  # noqa: E402
 from gaitstream.evaluate.options import EvaluationOptions  # noqa: E402
@@ -89,6 +90,81 @@ def test_several_processes_give_the_same(dataset: Path, bundle: Path, tmp_path: 
     one, two = run(1), run(2)
     assert one.figures == two.figures
     assert one.eer == pytest.approx(two.eer)
+
+
+def silhouettes_of(root: Path, files: dict[str, np.ndarray]) -> Path:
+    for name, array in files.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        (folder / "x.pkl").write_bytes(pickle.dumps(array))
+    return root
+
+
+def collected(bundle: Path, data: Path, out: Path) -> np.ndarray:
+    options = EvaluationOptions(
+        bundle=bundle, data=data, protocol="grew", out=out, runtime="openvino", precision="fp32"
+    )
+    return collect(options, scan(data), lambda _done, _total: None, None).embeddings
+
+
+def walk(seed: int) -> np.ndarray:
+    return np.where(np.random.default_rng(seed).random((3, 64, 64)) > 0.5, np.uint8(255), np.uint8(0))
+
+
+def test_embeddings_are_those_of_the_data_they_were_made_of(bundle: Path, tmp_path: Path) -> None:
+    """Not of another data set, nor of names that look alike, nor of what the files held before."""
+    names = ("a__b/01/c", "a/b__01/c", "a/01/c")
+    first = silhouettes_of(tmp_path / "a", {name: walk(i) for i, name in enumerate(names)})
+    second = silhouettes_of(tmp_path / "b", {name: walk(10 + i) for i, name in enumerate(names)})
+    out = tmp_path / "out"
+    found = collected(bundle, first, out)
+    assert len({one.tobytes() for one in found}) == 3
+    other = collected(bundle, second, out)
+    np.testing.assert_array_equal(other, collected(bundle, second, tmp_path / "fresh"))
+    (second / names[0] / "x.pkl").write_bytes(pickle.dumps(walk(20)))
+    assert not np.array_equal(collected(bundle, second, out), other)
+    np.testing.assert_array_equal(collected(bundle, first, out), found)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "shape"])
+def test_a_damaged_embedding_is_made_again(bundle: Path, tmp_path: Path, damage: str) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
+    found = collected(bundle, data, tmp_path / "out")
+    (stored,) = (tmp_path / "out").rglob("*.npy")
+    whole = stored.read_bytes()
+    np.save(stored, np.zeros((2, 3), np.float32))
+    shape = stored.read_bytes()
+    stored.write_bytes({"empty": b"", "cut": whole[:-9], "text": b"hello", "shape": shape}[damage])
+    np.testing.assert_array_equal(collected(bundle, data, tmp_path / "out"), found)
+
+
+def test_embeddings_that_cannot_be_kept_are_said_so(bundle: Path, tmp_path: Path) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"nothing can be written to --out .*file: Not a directory"):
+        collected(bundle, data, tmp_path / "file")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "int16", "float32", "float64", "float32 shares"])
+def test_pictures_of_any_type_are_the_same_pictures(bundle: Path, tmp_path: Path, dtype: str) -> None:
+    """The published code divides by 255 whatever the type."""
+    name, _, shares = dtype.partition(" ")
+    walked = walk(1)
+    other = walked > 0 if dtype == "bool" else (walked / 255 if shares else walked).astype(name)
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walked, "a/02/c": other})
+    found = collected(bundle, data, tmp_path / "out")
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [-1.0, 300.0, np.nan])
+def test_a_sequence_without_pictures_is_named(bundle: Path, tmp_path: Path, value: float) -> None:
+    broken = walk(1).astype(np.float64)
+    broken[1, 30, 30] = value
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": broken})
+    with pytest.raises(
+        SourceError, match=r"a/01/c: pictures are float64 in .*: expected are 0\.\.255 or 0\.\.1"
+    ):
+        collected(bundle, data, tmp_path / "out")
 
 
 def embeddings(identities: list[str], conditions: list[str], views: list[str], seed: int = 0) -> Sequences:
