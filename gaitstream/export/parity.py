@@ -76,6 +76,7 @@ def prove(
         model=bundle.manifest.model,
         graphs=bundle.fingerprint,
         inputs=case.about,
+        noise=case.noise,
         rows=tuple(rows),
         skipped=skipped,
         calibration=judgement,

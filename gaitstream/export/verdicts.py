@@ -72,6 +72,9 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the bundle that was measured."""
     reference: str = "PyTorch float32"
     inputs: str
+    noise: float | None = None
+    """Relative error of the embedding that rounding alone brings within the reference; None where it was not
+    measured. The limit of float32 is four times this, and 1e-5 at least."""
     rows: tuple[ParityRow, ...]
     skipped: dict[str, str]
     """Runtimes and precisions that did not run here, and why."""

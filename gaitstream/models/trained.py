@@ -104,6 +104,8 @@ class Case:
         trace: computes the module's values at the taps of the frame or clip graph.
         fronts: the graphs before it.
         limits: what must hold.
+        noise: relative error of the embedding that rounding brings within the module itself; None where it
+            was not measured.
     """
 
     about: str
@@ -114,6 +116,7 @@ class Case:
     trace: Callable[[], dict[str, Array]]
     fronts: tuple[FrontCase, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    noise: float | None = None
 
 
 def pool(features: Array, sequences: NDArray[np.int64]) -> Array:

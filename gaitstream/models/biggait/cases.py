@@ -13,25 +13,26 @@ from torch import Tensor
 
 from gaitstream.errors import ExportError
 from gaitstream.models.biggait.module import BigGait
+from gaitstream.models.graphs.conditioning import ATTEMPTS, LOGIT_MARGIN
 from gaitstream.models.graphs.vit import TransformerBlock
 from gaitstream.models.graphs.walkers import SEED, about, draw_crop, schedule, sequence_index
 from gaitstream.models.trained import FEATURES, Case, pool
 
 Array = NDArray[Any]
-MARGIN = 1e-5
-"""Smallest mask logit of a usable input: nearer to zero, rounding alone decides a pixel."""
-ATTEMPTS = 4
 
 
 def make_case(model: BigGait) -> Case:
-    """Twelve crops of three people, two clips each."""
-    for attempt in range(ATTEMPTS):
-        crops, ratios, sequences = _crops(attempt)
+    """Twelve crops of three people, two clips each; those whose masks rounding decides are drawn anew."""
+    crops, ratios, sequences = _crops(0)
+    for attempt in range(1, ATTEMPTS + 1):
         with torch.no_grad():
             images = model.preprocess(torch.from_numpy(crops), torch.from_numpy(ratios))
             inputs = images, torch.from_numpy(ratios)
             maps = model.maps(*inputs)
-            if float(maps.mask_logit.abs().min()) < MARGIN:
+            poor = (maps.mask_logit.abs().flatten(1).amin(1) < LOGIT_MARGIN).numpy()
+            if poor.any():
+                others, widths, _ = _crops(attempt)
+                crops[poor], ratios[poor] = others[poor], widths[poor]
                 continue
             pooled = torch.from_numpy(pool(maps.post.numpy(), sequences))
             return Case(

@@ -130,6 +130,10 @@ class BiggerGait(nn.Module):
         scaled = (crops.to(dtype) - centre.to(dtype)) / std.to(dtype) + ((centre - mean) / std).to(dtype)
         return F.interpolate(scaled, NET, mode="bilinear")
 
+    def mask_logit(self, crops: Tensor) -> Tensor:
+        """Logit of the foreground: crops uint8 `[n, 3, 256, 128]` to `[n, t]`."""
+        return self.Mask_Branch.logit(self.Backbone(self.preprocess(crops))[-1])
+
     def features(self, crops: Tensor) -> list[Tensor]:
         """Maps of frames by tap: crops uint8 `[n, 3, 256, 128]` to `[n, c, 32, 16]` each."""
         outputs = self.Backbone(self.preprocess(crops))

@@ -11,6 +11,7 @@ from torch import Tensor
 from gaitstream.models.biggergait.module import BiggerGait
 from gaitstream.models.biggergait.spec import FAMILY, BiggerGaitOptions
 from gaitstream.models.graphs.checkpoint import COUNTERS, State, count, expect, fill, read_state, size
+from gaitstream.models.graphs.conditioning import LOGIT_MARGIN
 from gaitstream.models.graphs.inputs import CROP
 from gaitstream.models.graphs.traced_models import SetModel, Tap
 from gaitstream.models.graphs.weights import seeded
@@ -51,8 +52,12 @@ def wrap(module: BiggerGait) -> SetModel:
     def embed(pooled: Tensor) -> Tensor:
         return module.embed(list(pooled.chunk(module.taps, 1)))
 
+    def usable(crops: Tensor) -> Tensor:
+        return module.mask_logit(crops).abs().amin(1) >= LOGIT_MARGIN
+
     rule = "" if module.Backbone.rule == "exact" else ", position grid with offset"
-    return SetModel(FAMILY.name, module, (CROP,), features, embed, Tap(f"before the necks, by tap{rule}"))
+    tap = Tap(f"before the necks, by tap{rule}")
+    return SetModel(FAMILY.name, module, (CROP,), features, embed, tap, usable=usable)
 
 
 def _doubled(state: State, model: BiggerGait) -> State:

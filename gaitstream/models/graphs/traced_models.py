@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from gaitstream.models.chunks import MAXIMA, NEXT
 from gaitstream.models.graphs import windows
 from gaitstream.models.graphs.chunks import Left, follow, nothing_left
+from gaitstream.models.graphs.conditioning import draw_frames, draw_windows, noise_of
 from gaitstream.models.graphs.deep import StemNetwork
 from gaitstream.models.graphs.splice import of_pixels
 from gaitstream.models.graphs.traced import Traced, TracedModel
@@ -31,11 +33,22 @@ from gaitstream.models.manifest import (
     InputKind,
     Pooling,
 )
-from gaitstream.models.trained import EMBEDDING, FEATURES, POOLED, Array, Case, Description, NvinferCase
+from gaitstream.models.trained import (
+    EMBEDDING,
+    FEATURES,
+    POOLED,
+    Array,
+    Case,
+    Description,
+    Limits,
+    NvinferCase,
+)
 
 CROPS = NAMES[InputKind.CROP]
 NVINFER_LIMIT = 1e-3
 """Largest relative error of features for nvinfer: they are rounded to half precision, which is 2e-4."""
+NOISE_FACTOR = 4
+"""A right graph's relative error in float32 may be this many times what rounding alone brings."""
 LONGEST_CHUNK = 15
 """A window slides by so many frames by default: a graph for longer chunks would lie there unused."""
 EXAMPLES, FRAMES = 2, 5
@@ -66,6 +79,8 @@ class SetModel(TracedModel):
         embed: pooled maps in the same order to `[n, parts, dim]`; a `sequence` comes as `[n, s, c, h, w]`.
         tap: which embedding it is.
         poolings: of the outputs that are not pooled by their maximum.
+        usable: which of some frames no rounding decides, bool `[n]`, with the arguments of `features`; all when
+            None.
     """
 
     def __init__(
@@ -77,12 +92,14 @@ class SetModel(TracedModel):
         embed: Callable[..., Tensor],
         tap: Tap,
         poolings: Mapping[str, Pooling] | None = None,
+        usable: Callable[..., Tensor] | None = None,
     ) -> None:
         self._family = family
         self.module = module
         self._inputs, self._tap = inputs, tap
         self._features, self._embed = features, embed
         self._poolings = poolings or {}
+        self._usable = usable
 
     @property
     def family(self) -> str:
@@ -136,7 +153,8 @@ class SetModel(TracedModel):
 
     def case(self) -> Case:
         """Walkers in windows of two lengths."""
-        feeds, sequences = windows.draw_sequences(self._inputs)
+        draw = windows.draw_sequences if self._usable is None else partial(draw_frames, usable=self._usable)
+        feeds, sequences = draw(self._inputs)
         with torch.no_grad():
             maps = self._features(*_tensors(feeds).values())
             pooled = {name: self._pool(name, one, sequences) for name, one in maps.items()}
@@ -278,19 +296,27 @@ class ClipModel(TracedModel):
             return clip | self._chunks.traced(self._example(2 * self._chunks.network.context + 1))
 
     def case(self) -> Case:
-        """Walkers in windows of two lengths."""
-        feeds, sequences = windows.draw_sequences(self._inputs)
-        with torch.no_grad():
-            embedding = windows.each_length(
-                sequences,
-                lambda index: self._embed(
-                    *(
-                        torch.stack([windows.clip_of(array, sequences == i) for i in index])
-                        for array in feeds.values()
-                    )
-                ),
-            )
-        return Case(windows.about(), feeds, sequences, {}, embedding, dict)
+        """Walkers in windows of two lengths, on which rounding moves the module by little.
+
+        Where it moves the module by much on every window, float32 may be as far off as that.
+        """
+        found = draw_windows(self._inputs, self.module, self._embed)
+        feeds = {
+            name: np.concatenate([one.feeds[name] for one in found])
+            for name in (NAMES[contract.kind] for contract in self._inputs)
+        }
+        lengths = [len(next(iter(one.feeds.values()))) for one in found]
+        noise = noise_of(found)
+        return Case(
+            windows.about(len(found)),
+            feeds,
+            np.repeat(np.arange(len(found)), lengths),
+            {},
+            np.stack([one.embedding for one in found]),
+            dict,
+            limits=Limits(fp32=max(Limits.fp32, NOISE_FACTOR * noise)),
+            noise=noise,
+        )
 
     def _example(self, frames: int = FRAMES) -> dict[str, Tensor]:
         frames = max(frames, self._clip.min_frames)

@@ -25,19 +25,25 @@ STEP = 0.45
 HEIGHT_PX = 180.0
 
 
-def about() -> str:
-    """The drawn inputs in words, for reports."""
-    return f"{PEOPLE * CLIPS} drawn windows of {' and '.join(map(str, LENGTHS))} frames, {PEOPLE} people"
+def about(count: int = PEOPLE * CLIPS) -> str:
+    """So many drawn windows in words, for reports."""
+    return f"{count} drawn windows of {' and '.join(map(str, LENGTHS))} frames, {PEOPLE} people"
 
 
-def draw_sequences(inputs: Sequence[InputContract]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+def draw_sequences(
+    inputs: Sequence[InputContract], attempt: int = 0
+) -> tuple[dict[str, Array], NDArray[np.int64]]:
     """The frames of every window back to back, by input, and the index of each one's window.
+
+    Args:
+        inputs: what is drawn.
+        attempt: others for every number.
 
     Returns:
         Inputs `[frames, ...]` as `InputKind` says, and `[frames]`.
     """
     lengths = [LENGTHS[clip % len(LENGTHS)] for _ in range(PEOPLE) for clip in range(CLIPS)]
-    return _draw(inputs, lengths)
+    return _draw(inputs, lengths, attempt)
 
 
 def draw(
@@ -59,10 +65,15 @@ def each_length(sequences: NDArray[np.int64], embed: Callable[[list[int]], Tenso
     return np.concatenate(found)
 
 
-def _draw(inputs: Sequence[InputContract], lengths: list[int]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+def _draw(
+    inputs: Sequence[InputContract], lengths: list[int], attempt: int = 0
+) -> tuple[dict[str, Array], NDArray[np.int64]]:
     sequences = np.repeat(np.arange(len(lengths)), lengths)
     frames = [
-        (index // CLIPS, float(np.random.default_rng([SEED, index]).uniform(0, 2 * np.pi)) + STEP * frame)
+        (
+            index // CLIPS,
+            float(np.random.default_rng([SEED, index, attempt]).uniform(0, 2 * np.pi)) + STEP * frame,
+        )
         for index, length in enumerate(lengths)
         for frame in range(length)
     ]
