@@ -22,6 +22,7 @@ from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.evaluate.distances import Metric, pairwise
 from gaitstream.evaluate.protocols import (
     CCGR_EASY,
+    CCPG,
     CrossCovariate,
     Sequences,
     casia_b,
@@ -58,12 +59,44 @@ class Protocol:
 
     Attributes:
         title: the data set.
-        score: embeddings of the test set, the metric, and the file that lists probes or gallery where
-            the protocol has one.
+        rule: embeddings of the test set, the metric, and the file that lists probes or gallery where
+            the protocol has one, to what it gives.
+        needs: which sequences there have to be, for messages.
     """
 
     title: str
-    score: Callable[[Sequences, Metric, Path | None], Scores]
+    rule: Callable[[Sequences, Metric, Path | None], Scores]
+    needs: str
+
+    def score(self, data: Sequences, metric: Metric, listed: Path | None) -> Scores:
+        """Score the embeddings of a test set; arguments as for `rule`.
+
+        Raises:
+            ConfigError: the file that lists probes or gallery is not given or not such a file.
+            GaitstreamError: the data set lacks sequences that the protocol needs.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # means over pairs that there are not
+                scores = self.rule(data, metric, listed)
+        except ConfigError:
+            raise
+        except GaitstreamError as error:
+            raise GaitstreamError(f"{error}\n{self._needed(data)}") from error
+        empty = [name for name, value in scores.figures.items() if not np.isfinite(value)]
+        if empty:
+            raise GaitstreamError(
+                f"no pairs of probe and gallery for {', '.join(empty)}\n{self._needed(data)}"
+            )
+        return scores
+
+    def _needed(self, data: Sequences) -> str:
+        types, views = (_some(sorted(set(names.tolist()))) for names in (data.types, data.views))
+        return f"{self.title} needs {self.needs}; the data set has the types {types} and the views {views}"
+
+
+def _some(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def find_protocol(name: str) -> Protocol:
@@ -103,13 +136,16 @@ def _oumvlp(data: Sequences, metric: Metric, _: Path | None) -> Scores:
 
 def _sustech1k(data: Sequences, metric: Metric, _: Path | None) -> Scores:
     """Conditions that the data set lacks are left out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # means over conditions without sequences
-        found = sustech1k(data, metric)
-        figures = {f"{name} rank-1": pairs.rank1 for name, pairs in found.items()}
-    figures = {name: value for name, value in figures.items() if not np.isnan(value)}
-    overall = {"Overall rank-1": figures.pop("Overall rank-1")}
-    return Scores({**overall, "Overall rank-5": float(found["Overall"].rank_mean[-1]), **figures})
+    found = sustech1k(data, metric)
+    overall = found.pop("Overall")
+    figures = {f"{name} rank-1": pairs.rank1 for name, pairs in found.items()}
+    return Scores(
+        {
+            "Overall rank-1": overall.rank1,
+            "Overall rank-5": float(overall.rank_mean[-1]),
+            **{name: value for name, value in figures.items() if not np.isnan(value)},
+        }
+    )
 
 
 def _ccpg(data: Sequences, metric: Metric, _: Path | None) -> Scores:
@@ -193,17 +229,32 @@ def _with_mean(figures: dict[str, float]) -> dict[str, float]:
     return {"mean rank-1": float(np.mean(list(figures.values()))), **figures}
 
 
+_CCPG = sorted({name for sides in CCPG.values() for names in sides for name in names})
 PROTOCOLS: dict[str, Protocol] = {
-    "casia-b": Protocol("CASIA-B", _casia_b),
-    "casia-b-cross": Protocol("CASIA-B, gallery of all views", _casia_b_cross),
-    "ou-mvlp": Protocol("OU-MVLP", _oumvlp),
-    "grew": Protocol("GREW", _grew),
-    "gait3d": Protocol("Gait3D", _gait3d),
-    "ccpg": Protocol("CCPG", _ccpg),
-    "sustech1k": Protocol("SUSTech1K", _sustech1k),
-    "ccgr": Protocol("CCGR", _ccgr),
-    "ccgr-easy": Protocol("CCGR, gallery of normal walking", _ccgr_easy),
-    "ccgr-mini": Protocol("CCGR-MINI", _ccgr_mini),
+    "casia-b": Protocol(
+        "CASIA-B", _casia_b, "the types nm-01 to nm-06, bg-01, bg-02, cl-01 and cl-02 in two views or more"
+    ),
+    "casia-b-cross": Protocol(
+        "CASIA-B, gallery of all views",
+        _casia_b_cross,
+        "the types nm-01, nm-02, bg-01, bg-02, cl-01 and cl-02 in two views or more",
+    ),
+    "ou-mvlp": Protocol("OU-MVLP", _oumvlp, "the types 00 (probes) and 01 (gallery) in two views or more"),
+    "grew": Protocol("GREW", _grew, "the types 02 (probes) and 01 (gallery)"),
+    "gait3d": Protocol("Gait3D", _gait3d, "sequences in PROBE_SET and others of the same people"),
+    "ccpg": Protocol(
+        "CCPG", _ccpg, f"the types {', '.join(_CCPG)} in two cameras or more (a view up to its first _)"
+    ),
+    "sustech1k": Protocol(
+        "SUSTech1K",
+        _sustech1k,
+        "types with 00-nm (gallery) and with 01, 02, 03 or 04 (probes) in their names, in two views or more",
+    ),
+    "ccgr": Protocol("CCGR", _ccgr, f"the type {CCGR_EASY} and others in two views or more"),
+    "ccgr-easy": Protocol(
+        "CCGR, gallery of normal walking", _ccgr_easy, f"the type {CCGR_EASY} and others in two views or more"
+    ),
+    "ccgr-mini": Protocol("CCGR-MINI", _ccgr_mini, "sequences in GALLERY_SET and others of the same people"),
 }
 """By the name that `gaitstream evaluate` takes."""
 

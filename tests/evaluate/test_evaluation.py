@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the bundle is written with the extra 'export'")
 
 from gaitstream.cli import main  # noqa: E402
-from gaitstream.errors import ConfigError, SourceError  # noqa: E402
+from gaitstream.errors import ConfigError, GaitstreamError, SourceError  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
 from gaitstream.evaluate.collecting import collect  # noqa: E402
 from gaitstream.evaluate.dataset import load, read_pickle, scan  # noqa: E402
@@ -190,6 +190,33 @@ def test_people_who_differ_are_all_found(protocol: str, conditions: list[str], v
     data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
     figures = find_protocol(protocol).score(data, "euc", None).figures
     assert next(iter(figures.values())) == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in ("gait3d", "ccgr-mini")])
+def test_a_data_set_without_what_a_protocol_needs_has_no_figures(protocol: str) -> None:
+    rows = [(p, c, v) for p in ("a", "b") for c in ("x", "y") for v in ("000", "090")]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    with pytest.raises(
+        GaitstreamError, match=r"needs .*; the data set has the types x, y and the views 000, 090"
+    ):
+        find_protocol(protocol).score(data, "euc", None)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "views", "says"),
+    [
+        (CONDITIONS, ("000",), "the views 000$"),
+        (CONDITIONS[:8], VIEWS, "no pairs of probe and gallery for mean rank-1, CL rank-1\n"),
+        (CONDITIONS[4:], VIEWS, "NM rank-1, BG rank-1, CL rank-1"),
+    ],
+)
+def test_a_missing_condition_or_view_is_named(
+    conditions: tuple[str, ...], views: tuple[str, ...], says: str
+) -> None:
+    rows = [(p, c, v) for p in PEOPLE for c in conditions for v in views]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    with pytest.raises(GaitstreamError, match=says):
+        find_protocol("casia-b").score(data, "euc", None)
 
 
 def test_gait3d_takes_its_probes_from_its_file(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Inputs on which rounding moves a module so little that a comparison tells right from wrong.
 
-A value that decides a pixel may lie so near its threshold that rounding decides: such frames are drawn anew. And
-some weights make a network of some inputs a matter of the last bit: the module in float32 is then further from
-itself in float64 than a right graph may be from it. Such windows are drawn anew.
+A value that decides a pixel may lie so near its threshold that rounding decides: such frames are drawn anew.
+And some weights make a network of some inputs a matter of the last bit: the module in float32 is then further
+from itself in float64 than a right graph may be from it. Such windows are drawn anew.
 """
 
 from __future__ import annotations

@@ -79,8 +79,7 @@ class SetModel(TracedModel):
         embed: pooled maps in the same order to `[n, parts, dim]`; a `sequence` comes as `[n, s, c, h, w]`.
         tap: which embedding it is.
         poolings: of the outputs that are not pooled by their maximum.
-        usable: which of some frames no rounding decides, bool `[n]`, with the arguments of `features`; all when
-            None.
+        usable: of which frames rounding decides no pixel, bool `[n]`, by the arguments of `features`; all if None.
     """
 
     def __init__(
