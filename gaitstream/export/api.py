@@ -13,7 +13,7 @@ import msgspec
 import onnx
 
 from gaitstream.engines.cache import file_sha256
-from gaitstream.errors import ExportError
+from gaitstream.errors import ConfigError, ExportError
 from gaitstream.export import masks
 from gaitstream.export.calibration import LabelledCalibration
 from gaitstream.export.eight_bits import add_eight_bits
@@ -27,7 +27,7 @@ from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
 from gaitstream.models.manifest import Graphs, Manifest
 from gaitstream.models.spec import find_family
-from gaitstream.models.trained import TrainedModel
+from gaitstream.models.trained import Description, TrainedModel
 
 LICENCE = "as the checkpoint's: the published gait models are for academic use only; DINOv2 is Apache-2.0"
 AUTO = "auto"
@@ -93,7 +93,7 @@ def export_bundle(
         family_options: what is asked of this family alone, by the names of its options' fields.
 
     Raises:
-        ConfigError: there is no such family, or it has no such option.
+        ConfigError: there is no such family, or it has no such option, or a window has no frames.
         CheckpointError: a checkpoint cannot be read or does not fit.
         ExportError: the graphs do not compute what the model does; the message says where they part.
         ExportError: the calibration source is wrong, or eight bits are asked for without one.
@@ -102,6 +102,8 @@ def export_bundle(
         ExportError: masks are asked for of a model that makes none.
     """
     options = options or ExportOptions()
+    if options.window < 1:
+        raise ConfigError(f"a window of {options.window} frames: give 1 or more, such as --window 30")
     out = Path(out)
     _check_destination(out, options.overwrite)
     _check_calibration(options)
@@ -159,7 +161,7 @@ def write_bundle(
         graphs=graphs,
         licence=options.licence,
         source=hashes,
-        **trained.describe(),
+        **_described(trained),
     )
     return write_manifest(manifest, root)
 
@@ -198,6 +200,20 @@ def _calibrated(
         bundle, how = add_eight_bits(bundle, walks.calibrating, precision, say)
         found.append(how)
     return bundle, walks.judged, tuple(found)
+
+
+def _described(trained: TrainedModel) -> Description:
+    """What the family says of its model, which may have to run for it.
+
+    Raises:
+        ExportError: it does not run.
+    """
+    try:
+        return trained.describe()
+    except RuntimeError as error:
+        raise ExportError(
+            f"{trained.family} does not run with this checkpoint's sizes, which do not fit together: {error}"
+        ) from error
 
 
 def _check_destination(out: Path, overwrite: bool) -> None:

@@ -205,7 +205,7 @@ class Manifest(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: ModelName
     """The family, and unless a configuration says otherwise the name under which embeddings are kept."""
     version: str
-    window: int = 30
+    window: Annotated[int, msgspec.Meta(ge=1)] = 30
     input: InputContract
     more_inputs: tuple[InputContract, ...] = ()
     """Of models that look at a person in several ways at once."""

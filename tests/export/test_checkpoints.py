@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaitstream.errors import CheckpointError
+from gaitstream.errors import CheckpointError, ConfigError
+from gaitstream.export.api import ExportOptions, export_bundle
 from gaitstream.models.biggait.checkpoint import load_module as load_biggait
 from gaitstream.models.biggait.module import BigGait
+from gaitstream.models.gaitbase.module import GaitBase
 from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
 from gaitstream.models.gaitheat.module import GaitHeat
-from gaitstream.models.graphs.checkpoint import MismatchError, looks_like, read_state
+from gaitstream.models.graphs.checkpoint import MismatchError, looks_like, read_state, recognise_checkpoint
 from gaitstream.models.graphs.vit import VisionTransformer, tap_blocks
+from gaitstream.models.graphs.weights import seeded
+from gaitstream.models.spec import find_family
 
 State = dict[str, Tensor]
 Save = Callable[..., Path]
@@ -211,3 +216,85 @@ def test_a_large_backbone_is_recognised_by_its_tensors(save: Save) -> None:
     assert caught.value.misshapen == [("backbone.norm.bias", (1024,), (7,))]
     assert not caught.value.missing
     assert not caught.value.unexpected
+
+
+def gaitbase(parts: int = 16) -> State:
+    return dict(seeded(GaitBase((8, 16, 24, 32), 12, parts, 7), 3).state_dict())
+
+
+def changed(part: str, change: Callable[[Tensor], Tensor]) -> State:
+    return {key: change(value) if part in key else value for key, value in gaitbase().items()}
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (
+            lambda: changed("FCs", lambda v: v.to(torch.complex64)),
+            r"no plain arrays .* FCs.fc_bin \(complex64\)",
+        ),
+        (lambda: changed("FCs", lambda v: v.to_sparse()), r"no plain arrays .* FCs.fc_bin \(sparse_coo\)"),
+        (lambda: changed("FCs", lambda v: v.to("meta")), r"no plain arrays .* FCs.fc_bin \(on meta"),
+        (
+            lambda: changed("conv1.weight", lambda v: v.long()),
+            r"whole numbers for weights: .*conv1.weight \(int64\)",
+        ),
+        (lambda: changed("FCs", lambda v: v.double() * 1e60), r"not finite in FCs.fc_bin"),
+        (lambda: gaitbase(31), r"FCs.fc_bin has 31 parts: only the published pooling is supported, 16 parts"),
+    ],
+    ids=["complex", "sparse", "meta", "integer", "huge", "parts"],
+)
+def test_tensors_that_no_model_can_be_filled_with_are_named(
+    save: Save, state: Callable[[], State], says: str
+) -> None:
+    with pytest.raises(CheckpointError, match=says):
+        find_family("gaitbase").load(save(state()))
+
+
+def test_eight_bit_floats_are_widened(save: Save) -> None:
+    small = changed("FCs", lambda value: value.to(torch.float8_e4m3fn))
+    loaded = find_family("gaitbase").load(save(small)).module.state_dict()
+    assert torch.equal(loaded["FCs.fc_bin"], small["FCs.fc_bin"].float())
+
+
+def test_a_dict_that_holds_itself_is_no_checkpoint(save: Save) -> None:
+    round_: dict[str, Any] = {}
+    round_["model"] = round_
+    with pytest.raises(CheckpointError, match="holds no tensors by name"):
+        read_state(save(round_))
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_first_convolution_without_axes_is_nobodys(save: Save, shape: tuple[int, ...]) -> None:
+    path = save({"layer0.forward_block.0.weight": torch.ones(shape)})
+    with pytest.raises(CheckpointError, match="is no checkpoint of a gait model known here"):
+        recognise_checkpoint(path)
+
+
+def test_positions_are_a_class_and_a_square(small_biggait: BigGait, save: Save) -> None:
+    state = dict(small_biggait.state_dict())
+    state["backbone.pos_embed"] = state["backbone.pos_embed"][:, :299]
+    with pytest.raises(
+        CheckpointError, match=r"backbone.pos_embed has 299 positions: .* one more than a square"
+    ):
+        load_biggait(save(state))
+
+
+def test_a_pickle_that_pytorch_did_not_write_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "old.pt").write_bytes(pickle.dumps({"model": print}, protocol=4))
+    with pytest.raises(CheckpointError, match="may hold code, which is never run"):
+        read_state(tmp_path / "old.pt")
+
+
+def test_safetensors_in_capitals_are_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a.weight": torch.ones(2)}, tmp_path / "MODEL.SAFETENSORS")
+    assert read_state(tmp_path / "MODEL.SAFETENSORS").keys() == {"a.weight"}
+
+
+@pytest.mark.parametrize("window", [0, -5])
+def test_a_window_has_frames(save: Save, tmp_path: Path, window: int) -> None:
+    options = ExportOptions(window=window)
+    with pytest.raises(ConfigError, match=f"a window of {window} frames: give 1 or more"):
+        export_bundle("gaitbase", save(gaitbase()), tmp_path / "out", options=options)

@@ -22,6 +22,7 @@ from gaitstream.models.graphs.checkpoint import (
     read_state,
     shapes_of,
     size,
+    square_positions,
     widths,
 )
 
@@ -101,7 +102,7 @@ def _shape(state: State) -> BigGait:
         depth=depth,
         hidden=size(state, "backbone.blocks.0.mlp.fc1.weight", 0, 4 * dim),
         denoising_hidden=size(state, "Denoising_Branch.down_sampling.0.weight", 0, 2 * dim),
-        positions=size(state, "backbone.pos_embed", 1, 1370),
+        positions=square_positions(state, "backbone.pos_embed", 1370),
         net=net,
         widths=branches,
     )

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from gaitstream.models.biggergait.module import BiggerGait
 from gaitstream.models.biggergait.spec import FAMILY, BiggerGaitOptions
-from gaitstream.models.graphs.checkpoint import COUNTERS, State, count, expect, fill, read_state, size
+from gaitstream.models.graphs.checkpoint import (
+    COUNTERS,
+    State,
+    count,
+    expect,
+    fill,
+    read_state,
+    size,
+    square_positions,
+)
 from gaitstream.models.graphs.conditioning import LOGIT_MARGIN
 from gaitstream.models.graphs.inputs import CROP
 from gaitstream.models.graphs.traced_models import SetModel, Tap
@@ -102,5 +111,5 @@ def _shape(state: State) -> BiggerGait:
         size(state, f"{network}FCs.fc_bin", 2, 256),
         size(state, f"{network}FCs.fc_bin", 0, 32),
         size(state, f"{network}BNNecks.fc_bin", 2, 0),
-        size(state, "Backbone.embeddings.position_embeddings", 1, 1370),
+        square_positions(state, "Backbone.embeddings.position_embeddings", 1370),
     )

@@ -8,7 +8,7 @@ from gaitstream.models.spec import ModelFamily, Shapes
 
 def is_deepgaitv2(shapes: Shapes) -> bool:
     """Whether a checkpoint has the deep network, over one channel."""
-    return shapes.get("layer0.forward_block.0.weight", (0, 0))[1] == 1
+    return shapes.get("layer0.forward_block.0.weight", ())[1:2] == (1,)
 
 
 FAMILY = ModelFamily(

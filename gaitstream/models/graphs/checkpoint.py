@@ -7,6 +7,7 @@ a checkpoint then has to hold exactly the keys of that module, except for what o
 from __future__ import annotations
 
 import difflib
+import math
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,11 @@ M = TypeVar("M", bound=nn.Module)
 
 MAGIC = (b"PK\x03\x04", b"\x80")
 """How PyTorch's files begin: a zip archive, or a pickle in older ones."""
+
+DEEPEST = 8
+"""Dicts within dicts, at most: one may hold itself."""
+PICKLE, TORCH_PROTOCOL = 0x80, 2
+"""First byte of a pickle, and the protocol that PyTorch writes."""
 
 COUNTERS = r"num_batches_tracked$"
 CLASSIFIERS = r"BNNecks[^.]*\.fc_bin$"
@@ -84,15 +90,31 @@ def read_state(path: str | Path) -> State:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
     state = _find_state(loaded)
     if not state:
         raise CheckpointError(f"{path} holds no tensors by name: {_describe(loaded)}")
     state = _strip(state)
+    odd = [f"{key} ({kind})" for key, value in state.items() if (kind := _odd(value))]
+    if odd:
+        raise CheckpointError(
+            f"{path} holds tensors that are no plain arrays of real numbers: {', '.join(odd[:5])}; save them "
+            "as dense float32"
+        )
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise CheckpointError(f"{path} holds values that are not finite in {', '.join(broken[:5])}")
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return state
+
+
+def _odd(value: Tensor) -> str:
+    """What keeps a tensor from being a plain array of real numbers; nothing for those that are."""
+    if value.is_complex() or value.is_quantized:
+        return str(value.dtype).removeprefix("torch.")
+    if value.layout is not torch.strided or value.is_nested:
+        return str(value.layout).removeprefix("torch.")
+    return "" if value.device.type == "cpu" else f"on {value.device.type}, without values"
 
 
 def shapes_of(state: State) -> Shapes:
@@ -169,9 +191,15 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     with path.open("rb") as file:
-        known = file.read(4).startswith(MAGIC)
+        start = file.read(4)
+    known = len(start) == len(MAGIC[0]) and start.startswith(MAGIC)
     if not known:
         raise CheckpointError(f"{path} is not a PyTorch checkpoint: give a .pt, .pth or .safetensors file")
+    if start[0] == PICKLE and start[1] > TORCH_PROTOCOL:
+        raise CheckpointError(
+            f"{path} is a pickle that torch.save did not write and may hold code, which is never run: save "
+            "it again with torch.save({'model': model.state_dict()}, FILE)"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise anything at all
@@ -187,12 +215,15 @@ def _read_torch(path: Path) -> Any:
 
 def _find_state(loaded: Any) -> State:
     """The deepest dict of tensors under the usual names."""
-    if not isinstance(loaded, Mapping):
-        return {}
-    for name in ("model", "state_dict", "teacher"):
-        if isinstance(loaded.get(name), Mapping):
-            return _find_state(loaded[name])
-    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+    for _ in range(DEEPEST):
+        if not isinstance(loaded, Mapping):
+            return {}
+        inner = (loaded[name] for name in ("model", "state_dict", "teacher") if name in loaded)
+        found = next((one for one in inner if isinstance(one, Mapping)), None)
+        if found is None:
+            return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+        loaded = found
+    return {}
 
 
 def _describe(loaded: Any) -> str:
@@ -212,6 +243,20 @@ def size(state: State, key: str, axis: int, default: int) -> int:
     """One dimension of a tensor, or the published one where it is missing: the comparison then says so."""
     value = state.get(key)
     return int(value.shape[axis]) if value is not None and value.ndim > axis else default
+
+
+def square_positions(state: State, key: str, default: int) -> int:
+    """Positions of a transformer: one of the class, and a square grid.
+
+    Raises:
+        CheckpointError: the grid is none.
+    """
+    found = size(state, key, 1, default)
+    if found < 2 or math.isqrt(found - 1) ** 2 != found - 1:
+        raise CheckpointError(
+            f"{key} has {found} positions: they must be one more than a square, such as {default}"
+        )
+    return found
 
 
 def count(state: State, pattern: str) -> int:
@@ -273,6 +318,7 @@ def fill(path: Path, model: M, state: State, title: str, training_only: re.Patte
 
     Raises:
         MismatchError: naming every key that is missing, unexpected or of another shape.
+        CheckpointError: weights are whole numbers.
     """
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in state and not training_only.search(key)]
@@ -284,6 +330,13 @@ def fill(path: Path, model: M, state: State, title: str, training_only: re.Patte
     ]
     if missing or unexpected or misshapen:
         raise MismatchError(path, title, missing, unexpected, misshapen, list(wanted))
+    whole = [
+        f"{key} ({str(state[key].dtype).removeprefix('torch.')})"
+        for key, empty in wanted.items()
+        if key in state and empty.is_floating_point() and not state[key].is_floating_point()
+    ]
+    if whole:
+        raise CheckpointError(f"{path} holds whole numbers for weights: {', '.join(whole[:5])}; save floats")
     filled = {}
     for key, empty in wanted.items():
         value = state.get(key)

@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 
 from torch import Tensor, nn
 
+from gaitstream.errors import CheckpointError
 from gaitstream.models.graphs.checkpoint import State, count, size, widths
 from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows
 from gaitstream.models.graphs.opengait import Block3D, BlockP3D, blocks, frame_blocks, to_clip
@@ -19,6 +20,8 @@ DEPTHS: Four = (1, 1, 1, 1)
 DEEP: Four = (1, 4, 4, 1)
 """Blocks of each stage: the usual ones, and those for Gait3D and GREW."""
 STRIDES: Four = (1, 2, 2, 1)
+ROWS = 16
+"""Of the last map, whose rows are the parts."""
 NORMS: dict[Mode, str] = {
     "2d": "bn2.weight",
     "p3d": "conv2.forward_block.1.weight",
@@ -124,13 +127,22 @@ def read_sizes(state: State, stages: Sequence[str], norms: Sequence[str]) -> Siz
         state: the checkpoint.
         stages: what stands before the number of a block, by stage.
         norms: a block's last norm, by stage.
+
+    Raises:
+        CheckpointError: the parts are not the rows of the last map.
     """
+    parts = size(state, "FCs.fc_bin", 0, ROWS)
+    if parts != ROWS:
+        raise CheckpointError(
+            f"FCs.fc_bin has {parts} parts: only the published pooling is supported, {ROWS} parts, one of "
+            "each row of the last map (bin_num: [16])"
+        )
     d1, d2, d3, d4 = (count(state, stage + "{}." + norm) for stage, norm in zip(stages, norms, strict=True))
     return Sizes(
         channels=widths(state, [f"{stage}0.{norm}" for stage, norm in zip(stages, norms, strict=True)]),
         depths=(d1, d2, d3, d4),
         dim=size(state, "FCs.fc_bin", 2, 256),
-        parts=size(state, "FCs.fc_bin", 0, 16),
+        parts=parts,
         identities=size(state, "BNNecks.fc_bin", 2, 0),
     )
 

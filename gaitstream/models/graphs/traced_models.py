@@ -79,7 +79,7 @@ class SetModel(TracedModel):
         embed: pooled maps in the same order to `[n, parts, dim]`; a `sequence` comes as `[n, s, c, h, w]`.
         tap: which embedding it is.
         poolings: of the outputs that are not pooled by their maximum.
-        usable: of which frames rounding decides no pixel, bool `[n]`, by the arguments of `features`; all if None.
+        usable: frames in which rounding decides no pixel, bool `[n]`, by the arguments of `features`.
     """
 
     def __init__(

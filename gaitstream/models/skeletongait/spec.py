@@ -21,7 +21,7 @@ class SkeletonGaitOptions:
 
 def is_skeletongait(shapes: Shapes) -> bool:
     """Whether a checkpoint has the deep network, over limbs and joints."""
-    return shapes.get("layer0.forward_block.0.weight", (0, 0))[1] == 2
+    return shapes.get("layer0.forward_block.0.weight", ())[1:2] == (2,)
 
 
 FAMILY = ModelFamily(
