@@ -17,6 +17,7 @@ from gaitstream.models.detector_layouts import (
     DetectorContract,
     Geometry,
     Shapes,
+    check,
     recognise,
     usual_contract,
 )
@@ -49,6 +50,7 @@ class DetectorModel:
         self._takes_pictures = self._input.dtype == "uint8" and self._input.shape[3] == 3
         height, width = self._input.shape[1:3] if self._takes_pictures else self._input.shape[2:]
         self.size = (height, width) if height > 0 and width > 0 else contract.size
+        check(contract, {name: spec.shape for name, spec in engine.outputs.items()}, self.size)
         fixed = self._input.shape[0]
         self.batch = fixed if fixed > 0 else min(batch, engine.max_batch or batch)
         self._fixed = fixed > 0
@@ -80,7 +82,8 @@ class DetectorModel:
             device: see `gaitstream.engines.open_engine`.
 
         Raises:
-            ConfigError: no such file, a wrong manifest, or outputs of no known layout.
+            ConfigError: no such file, a manifest that is wrong or does not fit the graph, or outputs of no
+                known layout.
             EngineError: the graph does not compile.
         """
         graph, contract = find_detector(model)

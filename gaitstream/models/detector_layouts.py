@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Floats
 from gaitstream.errors import ConfigError
+from gaitstream.models.manifest_bounds import Grey, Index, Pixels, Positive
 from gaitstream.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -49,12 +50,12 @@ class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     layout: str
     fit: Fit = "center"
     colour: Literal["rgb", "bgr"] = "rgb"
-    scale: float = 255.0
+    scale: Positive = 255.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    person: int = 0
-    size: tuple[int, int] = (640, 640)
-    pad: int = 114
+    std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    person: Index = 0
+    size: tuple[Pixels, Pixels] = (640, 640)
+    pad: Grey = 114
     precisions: tuple[Literal["bf16", "int8"], ...] = ()
     """Lower precisions in which it was measured to find the same people: `auto` may take them."""
     int8: str = ""
@@ -91,6 +92,9 @@ class DetectorLayout:
             are of this layout; never, for one that has to be named.
         end_to_end: it holds each person once: no suppression of overlaps.
         nvinfer: how DeepStream reads it; None when it cannot.
+        takes: the outputs it reads, for messages.
+        fits: whether it reads outputs of these shapes (-1 where dynamic), with this index of the person, for
+            an input of this height and width.
     """
 
     decode: Decoder
@@ -98,6 +102,8 @@ class DetectorLayout:
     recognises: Callable[[Shapes, tuple[int, int]], bool] = lambda _shapes, _size: False
     end_to_end: bool = False
     nvinfer: NvinferParser | None = None
+    takes: str = ""
+    fits: Callable[[Shapes, int, tuple[int, int]], bool] = lambda _shapes, _person, _size: True
 
 
 LAYOUTS: Registry[DetectorLayout] = Registry(
@@ -142,6 +148,28 @@ def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> str:
         f"{', '.join(LAYOUTS.names())}; write a manifest (graph, layout, fit, colour, scale, size) beside "
         "the file, or set models.detector.layout if it is one of these with its authors' usual input"
     )
+
+
+def check(contract: DetectorContract, outputs: Shapes, size: tuple[int, int]) -> None:
+    """Stop where a graph's outputs are not what its layout reads.
+
+    Args:
+        contract: names the layout and the class of the person.
+        outputs: shape by output name, -1 where dynamic.
+        size: input height and width.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    layout = LAYOUTS.get(contract.layout)
+    if not layout.fits(outputs, contract.person, size):
+        found = ", ".join(f"{name} {list(shape)}" for name, shape in outputs.items())
+        raise ConfigError(
+            f"{contract.graph}: its outputs ({found}) are not what the layout {contract.layout} reads, "
+            f"{layout.takes}, with the person as class {contract.person} and an input of {size[0]} x "
+            f"{size[1]}: correct layout, person or size in its manifest; layouts are "
+            f"{', '.join(LAYOUTS.names())}"
+        )
 
 
 @dataclass(frozen=True)
@@ -272,23 +300,64 @@ def _is_rfdetr(outputs: Shapes, _: tuple[int, int]) -> bool:
     return last[0] == 4 and last[1] > 1
 
 
+def _fits_yolox(outputs: Shapes, person: int, size: tuple[int, int]) -> bool:
+    rows, columns = _single(outputs) or (0, 0)
+    return rows in (_cell_count(size), -1) and _holds(columns, 5 + person)
+
+
+def _fits_yolov8(outputs: Shapes, person: int, _: tuple[int, int]) -> bool:
+    return _holds((_single(outputs) or (0, 0))[0], 4 + person)
+
+
+def _fits_yolov10(outputs: Shapes, _person: int, _size: tuple[int, int]) -> bool:
+    return (_single(outputs) or (0, 0))[1] in (6, -1)
+
+
+def _fits_detr(outputs: Shapes, person: int, _: tuple[int, int]) -> bool:
+    if len(outputs) > 1:
+        return {"labels", "boxes", "scores"} <= outputs.keys()
+    return _holds((_single(outputs) or (0, 0))[1], 4 + person)
+
+
+def _fits_rfdetr(outputs: Shapes, person: int, _: tuple[int, int]) -> bool:
+    shapes = sorted(outputs.values(), key=lambda shape: shape[-1:] != (4,))
+    if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes):
+        return False
+    return shapes[0][2] in (4, -1) and _holds(shapes[1][2], person)
+
+
+def _holds(length: int, index: int) -> bool:
+    """Whether an axis of this length, -1 where dynamic, has this index."""
+    return length == -1 or index < length
+
+
 YOLOX = DetectorLayout(
     decode=_yolox,
+    takes="one [n, cells, 5 + classes]",
+    fits=_fits_yolox,
     usual={"fit": "top_left", "colour": "bgr", "scale": 1.0},
     recognises=_is_yolox,
     nvinfer=NvinferParser(function="GaitstreamParseYolox"),
 )
 YOLOV8 = DetectorLayout(
-    decode=_yolov8, recognises=_is_yolov8, nvinfer=NvinferParser(function="GaitstreamParseYolov8")
+    decode=_yolov8,
+    takes="one [n, 4 + classes, cells]",
+    fits=_fits_yolov8,
+    recognises=_is_yolov8,
+    nvinfer=NvinferParser(function="GaitstreamParseYolov8"),
 )
 YOLOV10 = DetectorLayout(
     decode=_yolov10,
+    takes="one [n, people, 6]",
+    fits=_fits_yolov10,
     recognises=_is_yolov10,
     end_to_end=True,
     nvinfer=NvinferParser(function="GaitstreamParseYolov10"),
 )
 DETR = DetectorLayout(
     decode=_detr,
+    takes="labels, boxes and scores, or one [n, people, 4 + classes]",
+    fits=_fits_detr,
     usual={"fit": "stretch"},
     recognises=_is_detr,
     end_to_end=True,
@@ -296,6 +365,8 @@ DETR = DetectorLayout(
 )
 RFDETR = DetectorLayout(
     decode=_rfdetr,
+    takes="boxes [n, people, 4] and logits [n, people, classes]",
+    fits=_fits_rfdetr,
     # RF-DETR keeps COCO's original numbering, in which a person is 1.
     usual={"fit": "stretch", "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "person": 1},
     recognises=_is_rfdetr,

@@ -30,8 +30,9 @@ from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
 from gaitstream.models.crops import Bytes, PeopleInFrames, Rule, crop_around, crop_frames, crop_padded
+from gaitstream.models.manifest_bounds import Index, Pixels, Positive
 from gaitstream.models.resolve import find_network
-from gaitstream.models.segmentation_layouts import LAYOUTS, recognise
+from gaitstream.models.segmentation_layouts import LAYOUTS, check, recognise
 
 INSIDE = 255
 
@@ -41,12 +42,12 @@ class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     graph: str
     layout: str = "auto"
-    person: int = 1
+    person: Index = 1
     colour: Literal["rgb", "bgr"] = "rgb"
-    scale: float = 255.0
+    scale: Positive = 255.0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    size: tuple[int, int] = (192, 192)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    size: tuple[Pixels, Pixels] = (192, 192)
     crop: Rule = "around"
     """How people are cut out for it; see `crops`."""
     precisions: tuple[Literal["bf16", "int8"], ...] = ()
@@ -78,6 +79,7 @@ class Segmenter:
         self.size = (shape[2], shape[3]) if min(shape[2:]) > 0 else contract.size
         output = self._network.output.shape
         name = recognise(contract.graph, output) if contract.layout == "auto" else contract.layout
+        check(contract.graph, name, output, contract.person, self.size)
         self._decode = LAYOUTS.get(name).decode
 
     @classmethod
@@ -104,7 +106,7 @@ class Segmenter:
             device: see `gaitstream.engines.open_engine`.
 
         Raises:
-            ConfigError: there is no such file or layout, or the manifest is wrong.
+            ConfigError: there is no such file or layout, or the manifest is wrong or does not fit the graph.
             EngineError: the graph does not compile, or takes no pictures.
         """
         graph, found = find_network(model, "segmenter", SegmenterContract)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -205,6 +207,47 @@ def test_rtdetr_is_told_the_size_its_boxes_are_for() -> None:
     detector, engine = model("rt-detr")
     detector.detect([blank(), blank()])
     np.testing.assert_array_equal(engine.fed[0]["orig_target_sizes"], [[160, 128]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((name, {"person": 200}) for name in CANNED if CANNED[name][0] in ("yolox", "yolov8", "rfdetr")),
+        ("rt-detr, one output", {"person": 80}),
+        ("yolov8", {"layout": "yolox"}),
+        ("yolov8", {"layout": "yolov10"}),
+        ("yolov8", {"layout": "rfdetr"}),
+        ("yolox", {"layout": "yolov10"}),
+        ("rf-detr", {"layout": "yolov8"}),
+        ("rf-detr", {"layout": "detr"}),
+        ("rt-detr", {"layout": "yolox"}),
+    ],
+)
+def test_a_contract_that_does_not_fit_the_outputs_is_refused(name: str, changes: dict[str, Any]) -> None:
+    layout, outputs = CANNED[name]
+    contract = msgspec.structs.replace(usual_contract("x.onnx", layout), **changes)
+    with pytest.raises(ConfigError, match=f"are not what the layout {contract.layout} reads, .* as class"):
+        DetectorModel(contract, Canned(outputs))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"person": -1},
+        {"scale": 0},
+        {"std": [0, 1, 1]},
+        {"pad": 300},
+        {"pad": -4},
+        {"size": [0, 0]},
+        {"size": [-5, 640]},
+    ],
+)
+def test_numbers_no_manifest_may_hold(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    (tmp_path / "net.onnx").touch()
+    manifest = tmp_path / "net.json"
+    manifest.write_text(json.dumps({"graph": "net.onnx", "layout": "yolov8", **wrong}))
+    with pytest.raises(ConfigError, match=rf"not a detector manifest.*{next(iter(wrong))}"):
+        DetectorModel.load(manifest)
 
 
 def test_unknown_outputs_are_shown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,48 @@ def test_silhouettes_are_those_of_the_datasets(data: st.DataObject) -> None:
 
 def test_nobody_is_black() -> None:
     assert not silhouettes(np.zeros((2, 30, 20), np.uint8), (64, 44)).any()
+
+
+def constant_output(path: Path, shape: list[int | str], **manifest: object) -> Path:
+    """A network whose output has this shape whatever it is shown; height and width of the input are open."""
+    size = [1, *(one for one in shape[1:] if isinstance(one, int))]
+    value = numpy_helper.from_array(np.zeros(size, np.float32), "value")
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["crops"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["value", "mean"], ["out"]),
+        ],
+        "constant",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, HEIGHT, WIDTH])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, *shape[1:]])],
+        [value],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    path.with_suffix(".json").write_text(json.dumps({"graph": path.name, **manifest}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "manifest", "says"),
+    [
+        (["n", 2, HEIGHT, WIDTH], {"person": 7}, r"layout classes reads, .* with the person as class 7"),
+        (["n", 2, HEIGHT, WIDTH], {"layout": "probability"}, r"probability reads, \[n, 1, height, width\]"),
+        (["n", 2, HEIGHT, WIDTH], {"layout": "labels"}, r"labels reads, \[n, height, width\]"),
+        (["n", 1, HEIGHT, WIDTH], {"layout": "classes"}, r"classes reads, \[n, classes, height, width\]"),
+        (["n", HEIGHT, WIDTH, 2], {}, "has its classes on the last axis"),
+        (["n", HEIGHT, WIDTH, 1], {}, "has its classes on the last axis"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_its_graph_is_refused(
+    tmp_path: Path, cache: EngineCache, shape: list[int | str], manifest: dict[str, object], says: str
+) -> None:
+    path = constant_output(tmp_path / "net.onnx", shape, **manifest)
+    with pytest.raises(ConfigError, match=says):
+        Segmenter.load(path, "openvino", "fp32", 1, cache=cache)
+
+
+@pytest.mark.parametrize("wrong", [{"person": -1}, {"scale": 0}, {"std": [0, 1, 1]}, {"size": [0, 0]}])
+def test_numbers_no_manifest_may_hold(tmp_path: Path, wrong: dict[str, object]) -> None:
+    path = constant_output(tmp_path / "net.onnx", ["n", 1, HEIGHT, WIDTH], **wrong)
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Segmenter.load(path, "openvino", "fp32", 1)

@@ -1,0 +1,14 @@
+"""What numbers may stand in the manifests of users' networks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Index = Annotated[int, msgspec.Meta(ge=0)]
+"""Of a class."""
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+"""What pixels are divided by."""
+Pixels = Annotated[int, msgspec.Meta(ge=1)]
+Grey = Annotated[int, msgspec.Meta(ge=0, le=255)]
