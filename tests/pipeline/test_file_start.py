@@ -36,12 +36,18 @@ def file(tmp_path: Path) -> Path:
         (None, "2026-03-02T08:00:00", MARCH_NS),
         (None, "", WRITTEN_NS - 5_000_000_000),
         (None, "yesterday", WRITTEN_NS - 5_000_000_000),
+        (None, "1904-01-01T00:00:00Z", WRITTEN_NS - 5_000_000_000),
+        (None, "9999-12-31T23:59:59-10:00", WRITTEN_NS - 5_000_000_000),
     ],
 )
 def test_the_configuration_then_the_metadata_then_the_date(
     given: datetime | None, recorded: str, expected: int, file: Path
 ) -> None:
     assert file_start_ns(file, given, recorded, 5_000_000_000, otherwise_ns=7) == expected
+
+
+def test_a_length_of_thousands_of_years_is_left_out(file: Path) -> None:
+    assert file_start_ns(file, None, "", 9000 * 366 * 86400 * 10**9, otherwise_ns=7) == WRITTEN_NS
 
 
 def test_what_is_no_file_begins_now(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -11,11 +12,13 @@ from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
@@ -32,9 +35,10 @@ from gaitstream.pipeline.source import (
 )
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.base import scale_down
-from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate
+from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate, is_plausible
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.queue import FrameQueue
+from gaitstream.pipeline.source.video import best_stream
 
 NOW = 1_800_000_000 * SECOND_NS
 
@@ -174,6 +178,67 @@ def test_sound_is_no_video(tmp_path: Path) -> None:
         container.mux(stream.encode(sound))
     with pytest.raises(SourceError, match="holds no video stream"):
         create_source(camera(path), Sources()).open()
+
+
+DAY_NS = 24 * 3600 * SECOND_NS
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "days"),
+    [
+        (9000 * 365 * 86400, 0.0),
+        (30 * 86400, 0.0),
+        (9 * 3600, 9 / 24),  # a camera that records motion alone was quiet overnight
+    ],
+)
+def test_timestamps_that_leap_beyond_reason_go_on_one_frame_after_the_last(
+    tmp_path: Path, shift_s: int, days: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "leap.nut"
+    with av.open(str(path), "w", format="nut") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index in range(40):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), "bgr24")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            for packet in stream.encode(frame):
+                packet.pts = packet.dts = index + (10 * shift_s if index >= 10 else 0)
+                packet.time_base = Fraction(1, 10)
+                container.mux(packet)
+    run = Run(camera(path))
+    times = [frame.time_ns for frame in run.frames]
+    assert len(times) == 40
+    assert all(one < after for one, after in itertools.pairwise(times))
+    assert abs(times[-1] - times[0] - (39 * SECOND_NS // 10 + days * DAY_NS)) < SECOND_NS
+    assert is_plausible(times[0])
+    assert run.reader.counters.corrupt == (days == 0.0)
+    assert caplog.text.count("its timestamps leap") == (days == 0.0)
+
+
+def test_the_largest_video_stream_is_read_and_never_a_cover_picture(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = []
+        for width, height in ((64, 48), (160, 120), (96, 64)):
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            streams.append(stream)
+        for index in range(5):
+            for stream in streams:
+                image = np.zeros((stream.height, stream.width, 3), np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, "bgr24")
+                frame.pts, frame.time_base = index, Fraction(1, 10)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    run = Run(camera(path))
+    assert {frame.image.shape for frame in run.frames} == {(120, 160, 3)}
+    cover, film = (SimpleNamespace(width=w, height=h, disposition=d) for w, h, d in COVER_AND_FILM)
+    container = SimpleNamespace(streams=SimpleNamespace(video=[cover, film]))
+    assert best_stream(container) is film  # type: ignore[arg-type]
+
+
+COVER_AND_FILM = (3000, 3000, Disposition.attached_pic | Disposition.default), (640, 360, Disposition.default)
 
 
 def test_a_scheme_nobody_knows(tmp_path: Path) -> None:

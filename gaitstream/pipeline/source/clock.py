@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 SECOND_NS = 1_000_000_000
+LATEST_NS = int(datetime(2201, 1, 1, tzinfo=UTC).timestamp()) * SECOND_NS
+
+
+def is_plausible(time_ns: int) -> bool:
+    """Whether a time, UTC ns, lies between 1970 and 2200, as `start_time` has to."""
+    return 0 <= time_ns < LATEST_NS
 
 
 class CaptureClock:
@@ -131,6 +138,11 @@ class RateGate:
         return True
 
 
+def _utc_ns(moment: datetime) -> int:
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1_000_000) * 1000
+
+
 def file_start_ns(
     path: Path, given: datetime | None, recorded: str = "", length_ns: int = 0, *, otherwise_ns: int
 ) -> int:
@@ -139,18 +151,15 @@ def file_start_ns(
     Args:
         path: where it lies.
         given: by the configuration, which has the first word.
-        recorded: by its own metadata, ISO 8601, which have the second; what cannot be read counts for
-        nothing.
+        recorded: by its own metadata, ISO 8601, which have the second; what cannot be read, or is not
+            between 1970 and 2200, counts for nothing.
         length_ns: of the recording; the third is when it was written last, minus this.
         otherwise_ns: for something that is no file, minus its length.
     """
-    moment = given
-    if moment is None and recorded:
-        try:
-            moment = datetime.fromisoformat(recorded)
-        except ValueError:
-            moment = None
-    if moment is not None:
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1_000_000) * 1000
-    return (path.stat().st_mtime_ns if path.is_file() else otherwise_ns) - length_ns
+    if given is not None:
+        return _utc_ns(given)
+    with contextlib.suppress(ValueError):
+        if is_plausible(recorded_ns := _utc_ns(datetime.fromisoformat(recorded))):
+            return recorded_ns
+    written_ns = path.stat().st_mtime_ns if path.is_file() else otherwise_ns
+    return next(filter(is_plausible, (written_ns - length_ns, written_ns)), otherwise_ns)

@@ -15,7 +15,7 @@ from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.source.base import CameraRefusedError, Picture, scaled_size
-from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns
+from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns, is_plausible
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.sparing import Sparing
 
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 DEVICES = "/dev/video"
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
+MOST_GAP_NS = 24 * 3600 * SECOND_NS
+"""A larger leap of a file's timestamps is damage, not a pause of the recording."""
+RATES = (1e-3, 1e3)
+"""Frame rates that a stream may claim; by others nothing is reckoned."""
 
 
 def is_remote(url: SecretUrl) -> bool:
@@ -41,7 +45,7 @@ class VideoSource:
 
     Attributes:
         live: network and USB cameras; HTTP only when the stream has no duration.
-        corrupt: packets and frames that could not be decoded.
+        corrupt: packets and frames that could not be decoded, and timestamps that cannot be right.
         needed: whether a picture of a time may be looked at, with so much time between two. Of the others the
             decoder leaves out those that no other picture is made from.
         passed: pictures that were left out like that, and come before the last one read.
@@ -65,6 +69,7 @@ class VideoSource:
         self._clock_ns = clock_ns
         self._steady_ns = steady_ns
         self._container: InputContainer | None = None
+        self._stream: av.VideoStream | None = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._reformatter: VideoReformatter | None = None
         self._start_ns = 0
@@ -74,6 +79,7 @@ class VideoSource:
         """From stream time to capture time, of the last picture."""
         self._sparing = Sparing()
         self._told = False
+        self._told_leap = False
         self._next_index = 0
         self.live = self._is_remote()
 
@@ -102,7 +108,8 @@ class VideoSource:
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._explain(error, "cannot be opened") from None
-        if not self._container.streams.video:
+        self._stream = best_stream(self._container)
+        if self._stream is None:
             self.close()
             raise SourceError(f"{url}: holds no video stream; give a video or a camera")
         self.live = self._is_remote() and not (url.scheme.startswith("http") and self._container.duration)
@@ -113,7 +120,7 @@ class VideoSource:
         self._next_index = 0
         self._last_pts = self._offset_ns = None
         self._sparing = Sparing()
-        self._frames = self._decode(self._container)
+        self._frames = self._decode(self._container, self._stream)
 
     def read(self) -> Picture | None:
         """The next picture.
@@ -142,15 +149,15 @@ class VideoSource:
     def close(self) -> None:
         """Close the container; FFmpeg's threads and sockets go with it."""
         self._frames = iter(())
+        self._stream = None
         if self._container is not None:
             self._container.close()
             self._container = None
 
-    def _decode(self, container: InputContainer) -> Iterator[av.VideoFrame]:
+    def _decode(self, container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
         """Decoded frames; what cannot be decoded is counted and left out."""
         import av
 
-        stream = container.streams.video[0]
         # The pipeline has one thread per camera; FFmpeg's own would delay frames and crowd the machine.
         stream.codec_context.thread_count = 1
         asked = last_frame = time.monotonic()
@@ -223,17 +230,38 @@ class VideoSource:
             self._offset_ns = time_ns - pts_ns if known else None
             return time_ns
         time_ns = self._start_ns + pts_ns
-        if time_ns <= self._last_ns:
+        leaps = self._leaps(time_ns)
+        if leaps or time_ns <= self._last_ns:
             # Joined recordings begin again: they go on one frame after the last.
-            self._start_ns += self._last_ns - time_ns + int(SECOND_NS / self._rate())
-            time_ns = self._start_ns + pts_ns
+            next_ns = self._last_ns + int(SECOND_NS / self._rate()) if self._next_index else self._start_ns
+            if leaps:
+                self._note_leap(time_ns - next_ns)
+            self._start_ns += next_ns - time_ns
+            time_ns = next_ns
         self._last_ns = time_ns
         self._offset_ns = time_ns - pts_ns if known else None
         return time_ns
 
+    def _leaps(self, time_ns: int) -> bool:
+        """Whether the capture time that a file's timestamps ask for cannot be right."""
+        gap_ns = time_ns - self._last_ns if self._next_index else 0
+        return gap_ns > MOST_GAP_NS or not is_plausible(time_ns)
+
+    def _note_leap(self, leap_ns: int) -> None:
+        self.corrupt += 1
+        if not self._told_leap:
+            self._told_leap = True
+            log.warning(
+                "%s: its timestamps leap by %.3g days at picture %d; times go on one frame after the last",
+                self._camera.url,
+                leap_ns / (24 * 3600 * SECOND_NS),
+                self._next_index,
+            )
+
     def _rate(self) -> float:
-        rate = self._container.streams.video[0].average_rate if self._container else None
-        return float(rate) if rate else 25.0
+        """Pictures per second as the stream has it; 25 where it does not know or cannot be believed."""
+        rate = self._stream.average_rate if self._stream is not None else None
+        return float(rate) if rate and RATES[0] <= rate <= RATES[1] else 25.0
 
     def _file_start_ns(self) -> int:
         """Capture time of stream time 0: configured, else from metadata, else last write minus length."""
@@ -316,6 +344,14 @@ class VideoSource:
             )
         reason = url.scrub(getattr(error, "strerror", None) or str(error))
         return SourceError(f"{url}: {what}: {reason}")
+
+
+def best_stream(container: InputContainer) -> av.VideoStream | None:
+    """The largest video stream that is no cover picture, the first of those alike; None without any."""
+    from av.stream import Disposition
+
+    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    return max(streams, key=lambda one: one.width * one.height, default=None)
 
 
 def _check_file(url: SecretUrl) -> None:
