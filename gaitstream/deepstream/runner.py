@@ -136,14 +136,18 @@ class DeepStreamPipeline:
         if self._prepare:
             prepare_engines(self._plan, self._progress)
         self._session.begin(self._camera_ids())
-        self._start()
-        while not (self._session.stopping or self._ended):
-            parts = self._supervisor.child.receive(IDLE_S)
-            if parts is not None:
-                self._take(parts)
-            self._maintain()
-        self._supervisor.child.end()
-        return self._session.end(failed=self._failed)
+        try:
+            self._start()
+            while not (self._session.stopping or self._ended):
+                parts = self._supervisor.child.receive(IDLE_S)
+                if parts is not None:
+                    self._take(parts)
+                self._maintain()
+            self._supervisor.child.end()
+            return self._session.end(failed=self._failed)
+        except BaseException as error:
+            self._session.break_off(error)
+            raise
 
     def stop(self, cause: str = "shutdown") -> None:
         """Ask the run to end soon; from any thread, also from a signal handler."""

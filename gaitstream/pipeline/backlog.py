@@ -28,7 +28,8 @@ class EventBacklog(Generic[Item]):
     one for good, or when the run ends before there is room. Any thread may use it.
 
     Args:
-        write: takes an item. JournalWriteError and OSError mean not now, EventError means never.
+        write: takes an item. JournalWriteError and OSError mean not now; EventError, and what says that it
+            cannot be encoded, mean never.
         limit: most items that wait.
         clock: seconds, steady.
 
@@ -88,7 +89,7 @@ class EventBacklog(Generic[Item]):
             except (JournalWriteError, OSError) as error:
                 self._hold_back(error)
                 return
-            except EventError as error:
+            except (EventError, OverflowError, TypeError, ValueError) as error:  # it cannot be encoded
                 log.error("an event is given up: %s", error)
                 self.lost += 1
             self._waiting.popleft()

@@ -51,6 +51,7 @@ class CameraStream:
     _looks: Share = field(default_factory=Share, init=False)
     _detections: Share = field(default_factory=Share, init=False)
     _still: int = field(default=0, init=False)
+    _over: bool = field(default=False, init=False)
     _earlier: tuple[int, ...] = field(init=False)
     """What earlier readers of the camera counted in this run."""
 
@@ -64,13 +65,19 @@ class CameraStream:
         camera: Camera,
         config: Config,
         stats: CameraCounters,
-        on_state: Callable[[StateChange], None],
+        on_state: Callable[[CameraReader, StateChange], None],
         notify: Callable[[], None],
         *,
         realtime: bool,
     ) -> CameraStream:
         """Start reading a camera."""
-        reader = CameraReader(camera, config.sources, realtime=realtime, on_state=on_state, notify=notify)
+        reader = CameraReader(
+            camera,
+            config.sources,
+            realtime=realtime,
+            on_state=lambda change: on_state(reader, change),
+            notify=notify,
+        )
         stream = cls(camera, reader, CameraTracker(camera.id, config.tracking, camera.fps), stats, realtime)
         reader.start()
         return stream
@@ -133,6 +140,17 @@ class CameraStream:
         """The camera went away: end its tracks, since whoever is seen next may be somebody else."""
         return self.tracker.reset()
 
+    def abandon(self) -> None:
+        """Let go of the frames that wait, and count them."""
+        while self.reader.get() is not None:
+            self.stats.abandoned += 1
+
+    def has_come_to_its_end(self) -> bool:
+        """Whether the last frame was taken of a camera that ended or failed; said once."""
+        over = self.reader.finished and self.reader.state in (State.ENDED, State.FAILED)
+        told, self._over = self._over, over
+        return over and not told
+
     def adjust(self, camera: Camera) -> None:
         """Take over rates while running."""
         self.camera = camera
@@ -162,11 +180,13 @@ class Cameras:
 
     Args:
         stats: each camera's counters are in it.
-        on_state: told of cameras that come and go, from their decode threads.
+        on_state: told by which reader a camera comes or goes, from its decode thread.
         realtime: pace files by their timestamps.
     """
 
-    def __init__(self, stats: Stats, on_state: Callable[[StateChange], None], *, realtime: bool) -> None:
+    def __init__(
+        self, stats: Stats, on_state: Callable[[CameraReader, StateChange], None], *, realtime: bool
+    ) -> None:
         self._stats = stats
         self._on_state = on_state
         self._realtime = realtime
@@ -253,8 +273,7 @@ class Cameras:
         """Wait for the readers and count what nobody will look at any more."""
         for stream in self._streams.values():
             stream.reader.join(JOIN_S / len(self._streams))
-            while stream.reader.get() is not None:
-                stream.stats.abandoned += 1
+            stream.abandon()
             stream.count()
 
     def _take_round(self, frames: FrameBatch, limit: int) -> None:

@@ -16,7 +16,7 @@ from gaitstream.errors import GalleryError
 from gaitstream.pipeline.embed import Embedder, Filled
 from gaitstream.pipeline.identify import Identifier, TrackState
 from gaitstream.pipeline.known import GalleryFollower
-from gaitstream.pipeline.observe import Observer
+from gaitstream.pipeline.observe import Careful, Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.publish import RunEvents
 from gaitstream.pipeline.verdict import is_far
@@ -124,6 +124,17 @@ class Decider:
         """End every track of every camera."""
         for camera in list(self._identifiers):
             self.end_camera(camera, cause)
+
+    def break_off(self, cause: str) -> None:
+        """End every track after an exception: no window is embedded any more, and hooks may fail."""
+        self._windows.clear()
+        self._observers = [Careful(observer) for observer in self._observers]
+        for camera, identifier in self._identifiers.items():
+            for track in sorted(identifier.tracks):
+                try:
+                    self._end_track(camera, track, cause)
+                except Exception:
+                    log.exception("camera %s: track %d gets no last word", camera, track)
 
     def adjust(self, config: Config) -> None:
         """Take over new thresholds and margins."""
@@ -253,6 +264,7 @@ class Decider:
         with self._stats.stage("publish"):
             for state, decision in decisions:
                 self._publish(decision)
+                self._tell(decision)
                 self._offer(state, decision)
         for item in filled:
             if not item.window.provisional:
@@ -304,11 +316,12 @@ class Decider:
             far = is_far(decision.distance, decision.threshold)
             counters.far += far and decision.reason is Reason.BELOW_THRESHOLD
         self._publish(decision)
-        self._offer(state, decision)
         if self._may_store(decision):
             self._events.emit(self._events.make.ended(state, decision, cause))
-        self._matched.discard((camera, track))
         self._note(state, decision)
+        self._tell(decision)
+        self._offer(state, decision)
+        self._matched.discard((camera, track))
         for observer in self._observers:
             observer.on_track_ended(state, decision, cause)
 
@@ -324,6 +337,8 @@ class Decider:
             latency_ms = self._stats.latest_ms | {"decide": max(0.0, waited_ns / 1e6)}
             self._events.emit(self._events.make.identity(decision, latency_ms))
         self._stats.camera(decision.camera).last_identity = in_short(decision)
+
+    def _tell(self, decision: Decision) -> None:
         for observer in self._observers:
             observer.on_decision(decision)
 

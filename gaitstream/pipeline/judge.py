@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -144,8 +144,13 @@ class EvidenceJudge:
             if self._features is not None:
                 self._features.forget(camera, track)
 
-    def adjust(self, config: Config) -> None:
+    def adjust(self, config: Config, *, leaving: Collection[str] = ()) -> None:
         """Take over new limits and regions; they apply from each camera's next frame.
+
+        Args:
+            config: what is taken over.
+            leaving: cameras whose pictures of now say nothing of the new regions: they are removed, or read
+                from elsewhere.
 
         Raises:
             ConfigError: a region reaches outside its camera's frame; then nothing changes.
@@ -154,10 +159,15 @@ class EvidenceJudge:
         regions = {
             name: Regions(here[name], judge.size) if here[name].regions else None
             for name, judge in self._cameras.items()
-            if name in here
+            if name in here and name not in leaving
         }
         self._config = config
         self._quality.clear()
+        limit = config.quality.max_feature_jump
+        if limit is None or self._features is None:
+            self._features = None if limit is None else FeatureCourse(limit)
+        else:
+            self._features.limit = limit
         for name, polygons in regions.items():
             judge = self._cameras[name]
             judge.quality, judge.regions = self._quality_of(name), polygons

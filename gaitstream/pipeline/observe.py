@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gaitstream.config.schema import Config
@@ -58,6 +58,35 @@ class Observer:
 
     def close(self) -> None:
         """The run is over."""
+
+
+class Careful(Observer):
+    """Hands on what is told at a track's end; an observer that fails is told nothing more."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._failed = False
+
+    def on_decision(self, decision: Decision) -> None:
+        """See `Observer`."""
+        self._tell(lambda: self._observer.on_decision(decision))
+
+    def on_basis(self, basis: Basis) -> None:
+        """See `Observer`."""
+        self._tell(lambda: self._observer.on_basis(basis))
+
+    def on_track_ended(self, state: TrackState, decision: Decision, cause: str) -> None:
+        """See `Observer`."""
+        self._tell(lambda: self._observer.on_track_ended(state, decision, cause))
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001 - the run ends because of an error already
+            self._failed = True
+            log.error("%s fails: %s: %s", type(self._observer).__name__, type(error).__name__, error)
 
 
 class DecisionLog(Observer):

@@ -29,7 +29,7 @@ import numpy as np
 
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes, Watcher
-from gaitstream.data import Detections, Person
+from gaitstream.data import Detections, Frame
 from gaitstream.errors import ConfigError
 from gaitstream.events import CameraOffline, Publisher
 from gaitstream.models.detector import DetectorModel
@@ -44,7 +44,7 @@ from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.saving import make_observers
 from gaitstream.pipeline.session import RunSession
 from gaitstream.pipeline.shedding import WorkSelector
-from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.source.reader import CameraReader, State, StateChange
 from gaitstream.pipeline.source.select import may_be_live
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.pipeline.visits import VisitSink
@@ -120,8 +120,10 @@ class Pipeline:
         self._idle = False
         self._roster = roster
         self._is_mine = roster.runs if roster else cameras or (lambda _: True)
-        self._states: queue.SimpleQueue[StateChange] = queue.SimpleQueue()
-        self._cameras = Cameras(self.stats, self._states.put, realtime=realtime)
+        self._states: queue.SimpleQueue[tuple[CameraReader, StateChange]] = queue.SimpleQueue()
+        self._cameras = Cameras(
+            self.stats, lambda reader, change: self._states.put((reader, change)), realtime=realtime
+        )
         self._pacer = EncodePacer()
         self._selector = WorkSelector(self._session.decider.labels)
         self._control = LatencyControl(config.runtime.latency_ms)
@@ -155,23 +157,30 @@ class Pipeline:
         """Run until every file has ended or `stop` is called; then end all tracks.
 
         This is the whole loop: `source detect track encode`, then `pool embed identify publish` in the
-        decider.
+        decider. An exception ends all tracks before it leaves here.
         """
-        self._begin()
-        while not (self._session.stopping or (self._cameras.finished and not self._linger)):
-            self._maintain()
-            frames = self._gather()
-            self._idle = not frames and self._cameras.finished
-            if not frames:
-                continue
-            started = time.perf_counter()
-            found = self._detect(frames)
-            tracked = self._track(frames, found)
-            encoded = self._encode(self._select([one.work for one in tracked]))
-            self._decide(tracked, encoded)
-            self._show(tracked, encoded)
-            self._control.batch_done(time.perf_counter() - started)
-        return self._end()
+        cameras = self._begin()
+        try:
+            for camera in cameras:
+                self._cameras.open(camera, self.config)
+            while not (self._session.stopping or (self._cameras.finished and not self._linger)):
+                self._maintain()
+                frames = self._gather()
+                self._idle = not frames and self._cameras.finished
+                if not frames:
+                    continue
+                started = time.perf_counter()
+                found = self._detect(frames)
+                tracked = self._track(frames, found)
+                encoded = self._encode(self._select([one.work for one in tracked]))
+                self._decide(tracked, encoded)
+                self._show(tracked, encoded)
+                self._control.batch_done(time.perf_counter() - started)
+            return self._end()
+        except BaseException as error:
+            self._cameras.stop()
+            self._session.break_off(error)
+            raise
 
     def stop(self, cause: str = "shutdown") -> None:
         """Ask the run to end soon; from any thread, also from a signal handler."""
@@ -241,21 +250,26 @@ class Pipeline:
         tracked = []
         with self.stats.stage("track"):
             for (stream, frame), one in zip(frames, found, strict=True):
-                size = (frame.image.shape[1], frame.image.shape[0])
-                seen = stream.track(frame, one)
-                persons = self._judge_boxes(stream, size, seen.persons)
-                tracked.append(TrackedWork(Work(frame, persons), seen.ended, seen.joined))
+                try:
+                    tracked.append(self._track_one(stream, frame, one))
+                except ConfigError as error:  # its regions do not fit its frames
+                    tracked.append(self._fail(stream, frame, str(error)))
+                except Exception as error:
+                    log.debug("camera %s", frame.camera, exc_info=True)
+                    reason = f"{stream.camera.url}: unexpected {type(error).__name__}: {error}"
+                    tracked.append(self._fail(stream, frame, reason))
         return tracked
 
-    def _judge_boxes(
-        self, stream: CameraStream, size: tuple[int, int], persons: tuple[Person, ...]
-    ) -> tuple[Person, ...]:
-        """A first judgement; a camera whose regions do not fit its frames fails alone."""
-        try:
-            return self._session.judge.judge_boxes(stream.camera.id, size, persons)
-        except ConfigError as error:
-            stream.reader.fail(str(error))
-            return ()
+    def _track_one(self, stream: CameraStream, frame: Frame, found: Detections | None) -> TrackedWork:
+        size = (frame.image.shape[1], frame.image.shape[0])
+        seen = stream.track(frame, found)
+        persons = self._session.judge.judge_boxes(frame.camera, size, seen.persons)
+        return TrackedWork(Work(frame, persons), seen.ended, seen.joined)
+
+    def _fail(self, stream: CameraStream, frame: Frame, reason: str) -> TrackedWork:
+        """Stop one camera whose frames cannot be used; the others go on."""
+        stream.reader.fail(reason)
+        return TrackedWork(Work(frame, ()), stream.end_tracks())
 
     def _select(self, works: list[Work]) -> list[Work]:
         """Whoever is worth encoding under the load of now."""
@@ -323,7 +337,8 @@ class Pipeline:
 
     # Around the stages.
 
-    def _begin(self) -> None:
+    def _begin(self) -> list[str]:
+        """Publish that the run begins; which cameras are to be opened."""
         cameras = [camera.id for camera in self.config.cameras if camera.enabled and self._is_mine(camera.id)]
         if not cameras and not self._linger:
             raise ConfigError("no camera is enabled: set enabled: true on one")
@@ -332,12 +347,12 @@ class Pipeline:
                 "no recognizer is configured: people are tracked and nobody is identified; set models"
             )
         self._session.begin(cameras)
-        for camera in cameras:
-            self._cameras.open(camera, self.config)
+        return cameras
 
     def _maintain(self) -> None:
         """What is due between batches."""
         self._publish_states()
+        self._end_finished()
         self._follow_roster()
         if self._session.is_due():
             self._cameras.watch()
@@ -354,13 +369,28 @@ class Pipeline:
     def _publish_states(self) -> None:
         """Publish which cameras came and went; one that went takes its tracks along."""
         while not self._states.empty():
-            change = self._states.get()
+            reader, change = self._states.get()
             stream = self._cameras.get(change.camera)
-            size = stream.reader.size if stream else None
-            self._session.publish_state(change, size, stream.camera.fps if stream else None)
-            if stream is not None and change.state is State.OFFLINE:
-                self._session.judge.forget(change.camera, stream.end_tracks())
-                self._session.decider.end_camera(change.camera, "camera_offline")
+            if stream is None or stream.reader is not reader:
+                continue  # said by a reader that was replaced or removed meanwhile
+            self._session.publish_state(change, reader.size, stream.camera.fps)
+            if change.state is State.OFFLINE:
+                if reader.state is State.OFFLINE:
+                    stream.abandon()  # else they would begin tracks that nobody ends
+                self._end_tracks(stream, "camera_offline")
+
+    def _end_finished(self) -> None:
+        """End the tracks of files that are over; other cameras may go on for long."""
+        for stream in self._cameras:
+            if stream.has_come_to_its_end():
+                self._end_tracks(stream, "camera_offline" if stream.failed else "end_of_stream")
+
+    def _end_tracks(self, stream: CameraStream, cause: str) -> None:
+        camera = stream.camera.id
+        for track in stream.end_tracks():
+            self._session.judge.forget(camera, [track])
+            self._selector.forget(camera, track)
+        self._session.decider.end_camera(camera, cause)
 
     def _follow_roster(self) -> None:
         """Give cameras up and take others, as the roster has it."""

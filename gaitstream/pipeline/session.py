@@ -168,6 +168,19 @@ class RunSession:
         cause = self.stopping.cause or "end_of_stream"
         self.decider.end_all(cause)
         self.decider.end_visits()
+        return self._stopped(cause, failed)
+
+    def break_off(self, error: BaseException) -> None:
+        """After an exception: end all tracks with what is known of them, then publish `run.stopped`."""
+        self.stopping.ask("interrupt" if isinstance(error, KeyboardInterrupt) else "error")
+        self.decider.break_off(self.stopping.cause)
+        try:
+            self.decider.end_visits()
+        except Exception:
+            log.exception("the last walks of visitors are not noted")
+        self._stopped(self.stopping.cause, {})
+
+    def _stopped(self, cause: str, failed: Mapping[str, str]) -> Outcome:
         cameras = self.stats.now.cameras.values()
         outcome = Outcome(
             cause=cause,
@@ -193,7 +206,7 @@ class RunSession:
             return
         before, (new, changes) = self.config, polled
         try:
-            self.judge.adjust(new)
+            self.judge.adjust(new, leaving=(*changes.removed, *changes.reopened))
         except GaitstreamError:  # a wrong file changes nothing
             self._watcher.config = before
             raise

@@ -249,7 +249,8 @@ class Blink(Watch):
             self.blinked = True
             assert self.pipeline is not None
             change = StateChange(frame.camera, State.OFFLINE, "no frame for 5 s", frame.time_ns)
-            self.pipeline._states.put(change)
+            reader = self.pipeline._cameras[frame.camera].reader
+            self.pipeline._states.put((reader, change))
 
     blinked = False
 

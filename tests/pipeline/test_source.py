@@ -13,6 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import cv2
@@ -234,8 +235,9 @@ def test_the_largest_video_stream_is_read_and_never_a_cover_picture(tmp_path: Pa
     run = Run(camera(path))
     assert {frame.image.shape for frame in run.frames} == {(120, 160, 3)}
     cover, film = (SimpleNamespace(width=w, height=h, disposition=d) for w, h, d in COVER_AND_FILM)
-    container = SimpleNamespace(streams=SimpleNamespace(video=[cover, film]))
-    assert best_stream(container) is film  # type: ignore[arg-type]
+    both: Any = SimpleNamespace(streams=SimpleNamespace(video=[cover, film]))
+    best: Any = best_stream(both)
+    assert best is film
 
 
 COVER_AND_FILM = (3000, 3000, Disposition.attached_pic | Disposition.default), (640, 360, Disposition.default)
@@ -443,6 +445,26 @@ def test_a_driver_that_hangs_is_noticed_from_outside() -> None:
     gate.set()
     assert reader.join(5.0)
     assert changes[-2].state is State.ONLINE
+
+
+def test_a_reader_that_was_stopped_says_no_more_how_it_is() -> None:
+    changes: list[StateChange] = []
+    waits, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        waits.set()
+        assert go_on.wait(10)
+        raise SourceError("nothing came for 10 s")
+
+    reader = CameraReader(
+        camera("rtsp://camera/1"), Sources(), on_state=changes.append, factory=scripted(1, hang)
+    )
+    reader.start()
+    assert waits.wait(10)
+    reader.stop()
+    go_on.set()
+    assert reader.join(10)
+    assert [change.state for change in changes] == [State.ONLINE]
 
 
 def test_stopping_frees_a_file_reader_that_waits_for_room(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ class CameraReader:
         camera: the camera's entry.
         sources: queue and reconnection settings.
         realtime: pace files and the synthetic world by their timestamps.
-        on_state: called on every change of state, and again when the reason changes.
+        on_state: called on every change of state, and again when the reason changes; never once it was
+            stopped.
         notify: called after a frame was handed over and when the reader ends.
         factory: makes the source; tests give their own.
         jitter: random share of the back-off, in 0..1.
@@ -282,6 +283,8 @@ class CameraReader:
 
     def _become(self, state: State, reason: str) -> None:
         if (state, reason) == (self.state, self.reason) or self.state is State.FAILED:
+            return
+        if self._stop.is_set():  # what becomes of it now is nobody's concern
             return
         self.state, self.reason = state, reason
         if self._on_state is not None:
