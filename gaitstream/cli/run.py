@@ -22,8 +22,9 @@ def _add_run(commands: Commands) -> None:
         help="run the pipeline: cameras in, identity events out",
         description="Run the pipeline until every file has ended, or until Ctrl-C. Changes of the file are "
         "taken over while running.",
-        epilog="Exit codes: 0 every file ended, or SIGTERM; 1 nothing could be read, or a model or port "
-        "failed; 2 wrong configuration; 3 something to install is missing; 130 Ctrl-C (a second one forces).",
+        epilog="Exit codes: 0 every file ended, or SIGTERM, SIGHUP; 1 nothing could be read, or a model or "
+        "port failed; 2 wrong configuration; 3 something to install is missing; 130 Ctrl-C "
+        "(a second one forces).",
     )
     option = run.add_argument
     option("--cameras", type=Path, required=True, metavar="FILE", help="the cams.yaml")

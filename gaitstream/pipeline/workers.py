@@ -141,6 +141,17 @@ class WorkerProcesses:
         Raises:
             GaitstreamError: a worker could not begin.
         """
+        try:
+            done = self._wait_for_all()
+        except BaseException as error:
+            self._break_off("interrupt" if isinstance(error, KeyboardInterrupt) else "error")
+            raise
+        self._publish(self._desk.close() if self._desk is not None else ())
+        self._backlog.close()
+        return self._sum_up(list(done.values()))
+
+    def _wait_for_all(self) -> dict[int, WorkerOutcome]:
+        """Start the workers, and those in the place of others, until each has ended; how they did."""
         for index in range(self._count):
             self._start(index)
         done: dict[int, WorkerOutcome] = {}
@@ -157,9 +168,19 @@ class WorkerProcesses:
             outcome = self._take_leave(index)
             if outcome is not None:
                 done[index] = outcome
-        self._publish(self._desk.close() if self._desk is not None else ())
+        return done
+
+    def _break_off(self, cause: str) -> None:
+        """After an exception: let those that run end their tracks, and hear them out."""
+        self.stop(cause)
+        running = {i for i, one in self._workers.items() if one.ready and one.process.is_alive()}
+        deadline_s = time.monotonic() + JOIN_S
+        while running and (left_s := deadline_s - time.monotonic()) > 0:
+            try:
+                running.discard(self._gone.get(timeout=left_s))
+            except queue.Empty:
+                break
         self._backlog.close()
-        return self._sum_up(list(done.values()))
 
     def stop(self, cause: str = "shutdown") -> None:
         """Ask all workers to end soon; from any thread, also from a signal handler."""
@@ -378,8 +399,8 @@ def work(
     gallery_feed: str | None,
 ) -> None:
     """A worker process: one pipeline over its share of the cameras."""
-    # Ctrl-C and a service manager's SIGTERM reach the whole group: the parent decides.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Ctrl-C, a service manager's SIGTERM and a closed terminal reach the whole group: the parent decides.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     start_logging(table=bool(options.table), as_json=options.json_logs, verbose=options.verbose)
     sink = _PipeSink(pipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable
@@ -224,12 +225,16 @@ class LiveTable:
         """Draw once more and leave the last table standing."""
         self._stop.set()
         self._thread.join()
-        self._redraw()
-        self._live.stop()
+        with contextlib.suppress(OSError):  # the terminal was closed
+            self._redraw()
+            self._live.stop()
 
     def _draw(self) -> None:
         while not self._stop.wait(REDRAW_S):
-            self._redraw()
+            try:
+                self._redraw()
+            except OSError:  # the terminal was closed
+                return
 
     def _redraw(self) -> None:
         snapshot = self._take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -135,10 +136,11 @@ def start_logging(*, table: bool, as_json: bool, verbose: bool, console: Console
 
 
 def print_line(console: Console, line: str, style: str | None = None) -> None:
-    """Print a line as it is, without markup."""
+    """Print a line as it is, without markup; a terminal that was closed takes none."""
     from rich.text import Text
 
-    console.print(Text(line, style=style or ""))
+    with contextlib.suppress(OSError):
+        console.print(Text(line, style=style or ""))
 
 
 def json_line(message: str, *, level: str = "error", logger: str = "gaitstream", **extra: Any) -> str:

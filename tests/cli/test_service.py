@@ -74,7 +74,7 @@ def wait_ready(address: str) -> Any:
     raise AssertionError("never ready")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
 def test_a_signal_ends_a_run_soon_with_its_exit_code_and_a_summary(
     tmp_path: Path, number: int, code: int
 ) -> None:
@@ -89,6 +89,30 @@ def test_a_signal_ends_a_run_soon_with_its_exit_code_and_a_summary(
     assert finish(process, lines) == code
     assert time.monotonic() - asked_s < 15.0
     assert any("tracks ended" in line["message"] for line in lines)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
+def test_a_signal_while_models_load_has_the_same_exit_code(tmp_path: Path, number: int, code: int) -> None:
+    process = start(cams(tmp_path))
+    lines = until(process, "events at")
+    process.send_signal(number)
+    assert finish(process, lines) == code
+    assert any("stopping as soon as the models are loaded" in line["message"] for line in lines)
+    assert not any("online" in line["message"] for line in lines)
+
+
+def test_a_closed_terminal_ends_no_run_that_was_started_with_nohup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it, as from nohup
+    try:
+        process = start(cams(tmp_path))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    lines = until(process, "camera gate: online")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1.0)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert finish(process, lines) == 0
 
 
 def test_a_port_in_use_is_an_error_at_run_time(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def models(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     config = load_config(write(tmp_path_factory.mktemp("models"), bundle, {"gate": WORLD}))
-    opened = {"detector": load_detector(config), "encoder": Encoder.load(config)}
+    opened: dict[str, Any] = {"detector": load_detector(config), "encoder": Encoder.load(config)}
     yield opened
     for model in opened.values():
         model.close()
@@ -98,7 +98,7 @@ def test_an_exception_ends_the_tracks_of_all_cameras_before_it_leaves_the_run(
     config = load_config(write(tmp_path, bundle, {"left": WORLD, "right": WORLD}))
     heard = Heard()
     pipeline = Pipeline(config, sink=heard, observers=[FailsAt("left", 40)], **models)
-    with pipeline, pytest.raises(RuntimeError, match="a hook fails$"):
+    with pipeline, pytest.raises(RuntimeError, match=r"a hook fails$"):
         pipeline.run()
     assert {camera for camera, _ in check_last_words(heard.events)} == {"left", "right"}
     assert isinstance(heard.events[-1], RunStopped)

@@ -13,7 +13,7 @@ from gaitstream.cli import main
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.choose import DEEPSTREAM
 from gaitstream.deepstream.runner import DeepStreamPipeline
-from gaitstream.errors import ConfigError, MissingExtraError
+from gaitstream.errors import ConfigError, MissingExtraError, SourceError
 from gaitstream.pipeline.base import Outcome, Runner, RunOptions
 from gaitstream.pipeline.runner import NATIVE, Pipeline
 from gaitstream.pipeline.workers import WORKERS, WorkerProcesses
@@ -51,6 +51,11 @@ def test_what_is_asked_for_and_not_there_is_an_error() -> None:
 def test_the_exit_code_says_how_a_run_ended() -> None:
     ended = Outcome("interrupt", 5, 0, Counter(), {})
     assert exit_code(ended) == 130
+    some = Outcome("end_of_stream", 5, 0, Counter(), {"gate": "a.mp4: no such file"})
+    assert exit_code(some) == 0
+    nothing = Outcome("end_of_stream", 0, 0, Counter(), {"gate": "a.mp4: no such file"})
+    with pytest.raises(SourceError, match="no such file"):
+        exit_code(nothing)
 
 
 PACKAGE = '''
