@@ -38,8 +38,9 @@ gallery: {path: people.gallery}
 - Unknown keys are errors that name the file, the line and the nearest key. Top-level keys that begin
   with `x-` are left alone, for YAML anchors; `<<` merges.
 - While `gaitstream run` is running, a change of the file adds, removes and changes cameras without
-  touching the others, and takes over `quality` and the gallery's `threshold`, `threshold_gain` and
-  `margin`. Other changes are reported and wait for a restart. A file that is wrong changes nothing.
+  touching the others, and takes over `quality`, the gallery's `threshold`, `threshold_gain` and `margin`,
+  `tracklets.settled_after` and `settled_every`, `runtime.latency_ms` and `events.stats_every_s`. Other
+  changes are reported and wait for a restart. A file that is wrong changes nothing.
 """
 
 

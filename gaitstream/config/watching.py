@@ -27,10 +27,14 @@ class Changes:
     adjusted: tuple[str, ...]
     """Apply new thresholds, regions or rates to these while they run."""
     restart_needed: tuple[str, ...]
-    """Sections that changed and take effect at the next start only."""
+    """Sections, or keys of them, that changed and take effect at the next start only."""
+    settings: tuple[str, ...] = ()
+    """Keys of no camera that changed and take effect at once."""
 
     def __bool__(self) -> bool:
-        return any((self.added, self.removed, self.reopened, self.adjusted, self.restart_needed))
+        return any(
+            (self.added, self.removed, self.reopened, self.adjusted, self.restart_needed, self.settings)
+        )
 
     def __str__(self) -> str:
         parts = [
@@ -38,6 +42,8 @@ class Changes:
             for name in ("added", "removed", "reopened", "adjusted")
             if (cameras := getattr(self, name))
         ]
+        if self.settings:
+            parts.append(f"set {', '.join(self.settings)}")
         if self.restart_needed:
             parts.append(f"{', '.join(self.restart_needed)} take effect at the next start only")
         return "; ".join(parts)
@@ -45,8 +51,19 @@ class Changes:
 
 _SOURCE_KEYS = ("url", "transport", "decoder", "max_height", "loop", "start_time")
 _LIMITS = ("threshold", "margin", "threshold_gain")
-_FIXED_GALLERY = ("path", "url", "key", "retention", "watchlist_only")
-_FIXED_SECTIONS = tuple(key for key in Config.model_fields if key not in ("cameras", "quality", "gallery"))
+_SETTINGS = {
+    "tracklets": ("settled_after", "settled_every"),
+    "runtime": ("latency_ms",),
+    "events": ("stats_every_s",),
+}
+_FOLLOWED = {"gallery": _LIMITS, **_SETTINGS}
+"""Keys that are taken over while running, by section; those of `cameras` and `quality` all are."""
+_FIXED = {
+    section: tuple(key for key in field.annotation.model_fields if key not in _FOLLOWED.get(section, ()))
+    for section, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and section != "quality"
+}
+"""Keys that take effect at the next start only, by section."""
 
 
 def compare(old: Config, new: Config) -> Changes:
@@ -62,30 +79,49 @@ def compare(old: Config, new: Config) -> Changes:
         getattr(old.gallery, key) != getattr(new.gallery, key) for key in _LIMITS
     )
     adjusted = [c for c in shared if c not in reopened and (everywhere or before[c] != after[c])]
-    fixed = [section for section in _FIXED_SECTIONS if getattr(old, section) != getattr(new, section)]
-    fixed += [
-        f"gallery.{key}" for key in _FIXED_GALLERY if getattr(old.gallery, key) != getattr(new.gallery, key)
-    ]
     return Changes(
         added=tuple(camera for camera in after if camera not in before),
         removed=tuple(camera for camera in before if camera not in after),
         reopened=tuple(reopened),
         adjusted=tuple(adjusted),
-        restart_needed=tuple(fixed),
+        restart_needed=tuple(
+            section if section not in _FOLLOWED else f"{section}.{key}"
+            for section, keys in _FIXED.items()
+            for key in _differing(old, new, section, keys)[: None if section in _FOLLOWED else 1]
+        ),
+        settings=tuple(
+            f"{section}.{key}"
+            for section, keys in _SETTINGS.items()
+            for key in _differing(old, new, section, keys)
+        ),
     )
+
+
+def follow(old: Config, new: Config) -> Config:
+    """What runs after `old` once the file says `new`: what takes effect at the next start only stays."""
+    kept = {}
+    for section in _FIXED:
+        followed = {key: getattr(getattr(new, section), key) for key in _FOLLOWED.get(section, ())}
+        kept[section] = getattr(old, section).model_copy(update=followed)
+    return new.model_copy(update=kept)
+
+
+def _differing(old: Config, new: Config, section: str, keys: tuple[str, ...]) -> list[str]:
+    before, after = getattr(old, section), getattr(new, section)
+    return [key for key in keys if getattr(before, key) != getattr(after, key)]
 
 
 class Watcher(Protocol):
     """Notices that a configuration changed; the runner calls `poll` about once a second.
 
     Attributes:
-        config: the last configuration that was right.
+        config: what runs by the last one that was right.
     """
 
     config: Config
 
     def poll(self) -> tuple[Config, Changes] | None:
-        """The new configuration and what changed, or None when nothing did.
+        """What is to run now and what changed, or None when nothing did; see `follow`.
 
         Raises:
             ConfigError: it changed and is wrong; raised once.
@@ -104,7 +140,7 @@ class ConfigWatcher:
 
     Attributes:
         path: the watched file.
-        config: the last configuration that was right.
+        config: what runs by the last one that was right.
     """
 
     def __init__(self, path: str | Path, config: Config, *, stale: bool = False) -> None:
@@ -113,7 +149,7 @@ class ConfigWatcher:
         self._stamp = (0, 0, 0) if stale else self._read_stamp()
 
     def poll(self) -> tuple[Config, Changes] | None:
-        """The new configuration and what changed, or None when nothing did.
+        """See `Watcher`.
 
         Raises:
             ConfigError: the file changed and is wrong or gone; raised once for each state of the file.
@@ -126,8 +162,8 @@ class ConfigWatcher:
             raise ConfigError(f"{self.path}: no such file any more; the running configuration stays")
         new = load_config(self.path)
         changes = compare(self.config, new)
-        self.config = new
-        return (new, changes) if changes else None
+        self.config = follow(self.config, new)
+        return (self.config, changes) if changes else None
 
     def _read_stamp(self) -> tuple[int, int, int] | None:
         """Identity of the file's content: editors replace the file, so the inode belongs to it."""

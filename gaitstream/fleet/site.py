@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from gaitstream.config.places import WorkerPlace
 from gaitstream.config.reading import Document, load_config
 from gaitstream.config.schema import Config
-from gaitstream.config.watching import Changes, compare
+from gaitstream.config.watching import Changes, compare, follow
 from gaitstream.errors import FleetError, GalleryError, GalleryKeyError
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.tables import read_setting, write_setting
@@ -164,8 +164,8 @@ class SiteWatcher:
         if new is None:
             return None
         changes = compare(self.config, new)
-        self.config = new
-        return (new, changes) if changes else None
+        self.config = follow(self.config, new)
+        return (self.config, changes) if changes else None
 
 
 def at_place(config: Config, place: WorkerPlace) -> Config:

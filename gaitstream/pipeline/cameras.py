@@ -155,6 +155,7 @@ class CameraStream:
         """Take over rates while running."""
         self.camera = camera
         self.reader.adjust(camera)
+        self.tracker.adjust(camera.fps)
 
     def count(self) -> None:
         """Copy the reader's counters into the statistics."""

@@ -135,6 +135,10 @@ class CameraTracker:
         """Whether there is anybody to follow, lost ones among them."""
         return bool(self._tracker.tracks)
 
+    def adjust(self, fps: float | None) -> None:
+        """Another rate, for the trackers to come: the one of now goes by times, in units of the old rate."""
+        self._fps = fps or 25.0
+
     def reset(self) -> tuple[int, ...]:
         """End every track: the stream is another one. Returns the ids that ended."""
         ended = tuple(sorted(self._paths))

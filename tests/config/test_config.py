@@ -16,7 +16,7 @@ from gaitstream.config.reading import load_config
 from gaitstream.config.reference import reference
 from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
-from gaitstream.config.watching import ConfigWatcher, compare
+from gaitstream.config.watching import ConfigWatcher, compare, follow
 from gaitstream.errors import ConfigError
 
 GOOD = """\
@@ -200,6 +200,8 @@ def changed(old: str, new: str, folder: Path) -> tuple[tuple[str, ...], ...]:
         (("margin: 0.1", "margin: 0.1, threshold_gain: 0.1"), (), (), (), ("lobby",), ()),
         (("detector: demo", "detector: {model: demo, score: 0.5}"), (), (), (), (), ("models",)),
         (("people.gallery", "others.gallery"), (), (), (), (), ("gallery.path",)),
+        (("margin: 0.1", "margin: 0.1, visitors: {enabled: true}"), (), (), (), (), ("gallery.visitors",)),
+        (("margin: 0.1", "margin: 0.1, shards: {count: 2}"), (), (), (), (), ("gallery.shards",)),
     ],
 )
 def test_changes_touch_only_their_cameras(
@@ -212,6 +214,46 @@ def test_changes_touch_only_their_cameras(
     restart: tuple[str, ...],
 ) -> None:
     assert changed(GOOD, GOOD.replace(*change), tmp_path) == (added, removed, reopened, adjusted, restart)
+
+
+ANOTHER: dict[str, dict[str, object]] = {
+    "gallery": {"threshold": 0.7, "threshold_gain": 0.2},
+    "tracklets": {"settled_every": 2, "max_gap_s": 0.5},
+    "runtime": {"latency_ms": 200, "deadline_ms": 20},
+    "events": {"stats_every_s": 3, "wire": "msgpack"},
+    "models": {"detector": {"model": "demo", "score": 0.5}},
+    "sources": {"queue": 8},
+    "tracking": {"lost_s": 2},
+}
+
+
+@pytest.mark.parametrize("section", ANOTHER)
+def test_what_is_reported_to_wait_for_a_restart_does_and_all_else_is_taken_over(section: str) -> None:
+    camera = {"id": "gate", "url": "synth://plaza"}
+    before = Config.model_validate({"cameras": [camera]})
+    after = Config.model_validate({"cameras": [camera], section: ANOTHER[section]})
+    changes, runs = compare(before, after), follow(before, after)
+    waits = {name.partition(".")[2] for name in changes.restart_needed}
+    for key in ANOTHER[section]:
+        here = key not in waits and section not in changes.restart_needed
+        of = after if here else before
+        assert getattr(getattr(runs, section), key) == getattr(getattr(of, section), key)
+        assert (f"{section}.{key}" in changes.settings) or section == "gallery" or not here
+    again = compare(runs, after)
+    assert again.restart_needed == changes.restart_needed
+    assert not again.settings
+    assert not again.adjusted
+
+
+@pytest.mark.parametrize("section", Config.model_fields)
+def test_no_key_is_changed_without_a_word(section: str) -> None:
+    """Whatever key of whatever section differs, it is taken over or reported."""
+    before = Config.model_validate({"cameras": [{"id": "gate", "url": "synth://plaza"}]})
+    changed = before.cameras[0] if section == "cameras" else getattr(before, section)
+    for key in type(changed).model_fields.keys() - {"id", "enabled"}:
+        other = changed.model_copy(update={key: object()})
+        after = before.model_copy(update={section: [other] if section == "cameras" else other})
+        assert compare(before, after), key
 
 
 def test_the_watcher_sees_new_content_and_keeps_the_old_when_it_is_wrong(

@@ -174,3 +174,22 @@ def test_four_real_people_have_one_track_each(shared: Path) -> None:
         assert all(len(middle) < 0.1 * index for track, middle in tracks.items() if track not in four)
         ends = sorted((middle[0], middle[-1]) for middle in four.values())
         assert [last for _, last in ends] == sorted(last for _, last in ends)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_another_rate_leaves_lost_tracks_their_seconds(algorithm: Algorithm) -> None:
+    """From 10 to 2 frames per second: after one second at most one more frame passes, not ten."""
+    tracker = CameraTracker("a", Tracking(algorithm=algorithm, lost_s=1.0), fps=10)
+    times = [START + index * SECOND_NS // 10 for index in range(10)]
+    for index, time_ns in enumerate(times):
+        tracker.update(index, time_ns, SIZE, seen(100.0 + index))
+    tracker.adjust(2)
+    waited_s = 0.0
+    while not tracker.update(99, times[-1] + int(waited_s * SECOND_NS) + SECOND_NS // 2, SIZE, seen()).ended:
+        waited_s += 0.5
+        assert waited_s <= 3.5
+    assert waited_s >= 0.5
+    if algorithm != "appearance":
+        assert waited_s <= 1.0
+        tracker.reset()
+        assert tracker._tracker._tracker._frame_rate == 2  # type: ignore[attr-defined]
