@@ -100,7 +100,18 @@ class Camera(Section):
                     size = f" of {width} x {height}" if self.region_size else ""
                     text = f"point [{x:g}, {y:g}] lies outside the frame{size}; give pixels of the frame"
                     raise misfit(text, "regions", index)
+            if _is_line(polygon):
+                text = "its points lie on one line: nothing is inside; give the corners of an area"
+                raise misfit(text, "regions", index)
         return self
+
+
+def _is_line(polygon: Polygon) -> bool:
+    """Whether a polygon encloses nothing, since all its points are one or lie on one line."""
+    x0, y0 = polygon[0]
+    ways = [(x - x0, y - y0) for x, y in polygon]
+    far_x, far_y = max(ways, key=lambda way: math.hypot(*way))
+    return all(abs(far_x * y - far_y * x) < 1e-6 for x, y in ways)
 
 
 class Sources(Section):

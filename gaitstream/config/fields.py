@@ -12,6 +12,8 @@ from gaitstream.config.paths import anchor
 from gaitstream.models.resolve import is_path
 from gaitstream.registry import Registry
 
+MOST_PORT = 65535
+EVERYWHERE = {"*", "0.0.0.0", "[::]", "::"}
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Polygon = Annotated[list[tuple[float, float]], Field(min_length=3)]
 
@@ -24,6 +26,31 @@ def from_name(value: Any) -> Any:
 def misfit(text: str, *at: str | int) -> PydanticCustomError:
     """An error about the key `at`, counted from the section that checks it."""
     return PydanticCustomError("misfit", "{text}", {"text": text, "at": at})
+
+
+def tcp_port(endpoint: str) -> int | None:
+    """The port of a `tcp://HOST:PORT`, 0 for one that is free; None for other transports.
+
+    Raises:
+        PydanticCustomError: it has none, or one that does not exist.
+    """
+    if not endpoint.startswith("tcp://"):
+        return None
+    port = endpoint.rpartition(":")[2]
+    if port == "*":
+        return 0
+    if not (port.isascii() and port.isdigit() and int(port) <= MOST_PORT):
+        raise misfit(
+            f"{endpoint}: give a port from 1 to {MOST_PORT}, as in tcp://127.0.0.1:5556; 0: a free one"
+        )
+    return int(port)
+
+
+def share_port(one: str, another: str) -> bool:
+    """Whether two `HOST:PORT` cannot both be listened at."""
+    (host, _, port), (other, _, its_port) = (address.rpartition(":") for address in (one, another))
+    hosts = {"127.0.0.1" if name == "localhost" else name for name in (host, other)}
+    return port == its_port and port not in ("0", "*") and (len(hosts) == 1 or bool(hosts & EVERYWHERE))
 
 
 def anchored(value: Any, info: ValidationInfo) -> Any:

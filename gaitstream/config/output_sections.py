@@ -6,10 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import (
     Field,
+    field_validator,
+    model_validator,
 )
 
 from gaitstream.config.fields import (
+    MOST_PORT,
     FilePath,
+    misfit,
+    share_port,
+    tcp_port,
 )
 from gaitstream.config.section import Section
 
@@ -42,6 +48,42 @@ class Events(Section):
     """Listen on addresses that other machines can reach without keys; also `--insecure`."""
     stats_every_s: Annotated[float, Field(gt=0)] | None = 10.0
     """How often `pipeline.stats` is published. null: never."""
+
+    @field_validator("endpoint", "replay")
+    @classmethod
+    def _port_exists(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None:
+            tcp_port(endpoint)
+        return endpoint
+
+    @model_validator(mode="after")
+    def _two_endpoints(self) -> Events:
+        if self.replay is None and tcp_port(self.endpoint) == MOST_PORT:
+            text = f"{self.endpoint} has no next port for replay: give a lower one, or set events.replay"
+            raise misfit(text, "endpoint")
+        if self.replay is not None and _clash(self.endpoint, self.replay):
+            text = f"{self.replay} is where events are published already; give another port"
+            raise misfit(text, "replay")
+        return self
+
+    @property
+    def listens_at(self) -> dict[str, str]:
+        """By key, each `HOST:PORT` that is listened at over TCP."""
+        addresses = {}
+        if port := tcp_port(self.endpoint):
+            host = self.endpoint.removeprefix("tcp://").rpartition(":")[0]
+            addresses["endpoint"] = f"{host}:{port}"
+            if self.replay is None:
+                addresses["replay, the next port after endpoint"] = f"{host}:{port + 1}"
+        if self.replay is not None and tcp_port(self.replay):
+            addresses["replay"] = self.replay.removeprefix("tcp://")
+        return addresses
+
+
+def _clash(one: str, another: str) -> bool:
+    if tcp_port(one) is None or tcp_port(another) is None:
+        return one == another
+    return share_port(one.removeprefix("tcp://"), another.removeprefix("tcp://"))
 
 
 class Metrics(Section):

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.deepstream_section import DeepStream
-from gaitstream.config.fields import misfit
+from gaitstream.config.fields import misfit, share_port
 from gaitstream.config.fleet import Fleet
 from gaitstream.config.gallery_section import GallerySection
 from gaitstream.config.models_section import Models, RuntimeSection
@@ -62,6 +62,15 @@ class Config(Section):
         if self.evidence.minutes is not None and self.gallery.watchlist_only:
             text = "pictures of everybody are kept, which gallery.watchlist_only forbids; leave it out"
             raise misfit(text, "evidence", "minutes")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Config:
+        host, port = self.metrics.host, self.metrics.port
+        for key, address in self.events.listens_at.items() if port is not None else ():
+            if share_port(address, f"{host}:{port}"):
+                text = f"{port} is the port of events.{key}, already; give another one"
+                raise misfit(text, "metrics", "port")
         return self
 
     @model_validator(mode="after")

@@ -97,6 +97,38 @@ def test_a_file_is_read_with_paths_beside_it_and_camera_values_in_place(tmp_path
             "cams.yaml:4: cameras[0].regions[0]: list should have at",
         ),
         (
+            ("fps: 12.5", "regions: [[[9, 9], [9, 9], [9, 9]]]"),
+            "cams.yaml:4: cameras[0].regions[0]: its points lie on one line: nothing is inside;",
+        ),
+        (
+            ("fps: 12.5", "regions: [[[1, 1], [3.3, 3.3], [9, 9], [2, 2]]]"),
+            "cams.yaml:4: cameras[0].regions[0]: its points lie on one line: nothing is inside;",
+        ),
+        (
+            ("models: {", "events: {endpoint: 'tcp://127.0.0.1:65535'}\nmodels: {"),
+            "cams.yaml:7: events.endpoint: tcp://127.0.0.1:65535 has no next port for replay:",
+        ),
+        (
+            ("models: {", "events: {endpoint: 'tcp://127.0.0.1:99999'}\nmodels: {"),
+            "cams.yaml:7: events.endpoint: tcp://127.0.0.1:99999: give a port from 1 to 65535,",
+        ),
+        (
+            ("models: {", "events: {replay: 'tcp://127.0.0.1'}\nmodels: {"),
+            "cams.yaml:7: events.replay: tcp://127.0.0.1: give a port from 1 to 65535,",
+        ),
+        (
+            ("models: {", "events: {endpoint: 'tcp://*:70', replay: 'tcp://127.0.0.1:70'}\nmodels: {"),
+            "cams.yaml:7: events.replay: tcp://127.0.0.1:70 is where events are published already;",
+        ),
+        (
+            ("models: {", "metrics: {port: 5556}\nmodels: {"),
+            "cams.yaml:7: metrics.port: 5556 is the port of events.endpoint, already; give another",
+        ),
+        (
+            ("models: {", "metrics: {port: 5557, host: 0.0.0.0}\nmodels: {"),
+            "cams.yaml:7: metrics.port: 5557 is the port of events.replay, the next port",
+        ),
+        (
             ("models: {", "tracklets: {stride: 7}\nmodels: {"),
             "cams.yaml:7: tracklets.stride: 7 does not divide the length 30; allowed: 1, 2, 3, 5, 6,",
         ),
@@ -110,6 +142,26 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, change: tuple[str,
     lines = refuse(tmp_path, GOOD.replace(*change, 1))
     assert any(line.startswith(problem) for line in lines), lines
     assert "hunter2" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        "events: {endpoint: 'tcp://127.0.0.1:65535', replay: 'tcp://127.0.0.1:5556'}",
+        "events: {endpoint: 'tcp://127.0.0.1:0', replay: 'tcp://127.0.0.1:0'}",
+        "events: {endpoint: 'tcp://*:*'}",
+        "events: {endpoint: 'ipc:///tmp/a'}",
+        "events: {endpoint: 'tcp://10.0.0.1:5556'}\nmetrics: {port: 5556}",
+        "metrics: {port: 5558}",
+    ],
+)
+def test_addresses_that_can_be_listened_at_are_right(sections: str, tmp_path: Path) -> None:
+    load_config(write(tmp_path, GOOD + sections + "\n"), SECRET)
+
+
+def test_a_region_that_crosses_itself_has_an_inside(tmp_path: Path) -> None:
+    crossed = GOOD.replace("fps: 12.5", "regions: [[[0, 0], [9, 9], [9, 0], [0, 9]]]")
+    load_config(write(tmp_path, crossed), SECRET)
 
 
 def test_every_problem_is_listed_in_the_order_of_the_lines(tmp_path: Path) -> None:

@@ -338,6 +338,20 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
         create_source(camera(tmp_path), Sources()).open()
 
 
+def test_a_folder_in_which_nothing_can_be_decoded_has_failed(tmp_path: Path) -> None:
+    for index in range(3):
+        (tmp_path / f"{index}.jpg").write_bytes(b"no picture")
+    run = Run(camera(tmp_path))
+    assert run.reader.state is State.FAILED
+    assert "none of its 3 images can be decoded" in run.reader.reason
+    assert run.reader.counters.corrupt == 3
+    assert not run.frames
+    cv2.imwrite(str(tmp_path / "9.png"), np.zeros((48, 64, 3), np.uint8))
+    run = Run(camera(tmp_path))
+    assert run.reader.state is State.ENDED
+    assert len(run.frames) == 1
+
+
 def test_the_synthetic_world_is_a_camera() -> None:
     pictures = read_all(create_source(camera("synth://plaza?seconds=0.4&fps=10"), Sources()))
     assert len(pictures) == 4

@@ -34,6 +34,7 @@ class ImageFolderSource:
         self._root = Path(camera.url.reveal())
         self._paths: list[Path] = []
         self._pictures: Iterator[Picture] = iter(())
+        self._shown = False
 
     def open(self) -> None:
         """List the folder; raises SourceError when it cannot be read or holds no image."""
@@ -46,13 +47,22 @@ class ImageFolderSource:
             raise SourceError(f"{url}: holds no image; known are {', '.join(SUFFIXES)}")
         self._paths = sorted(paths, key=lambda path: _natural(path.name))
         self._pictures = self._decode()
+        self._shown = False
 
     def read(self) -> Picture | None:
-        """The next picture that can be decoded; None after the last."""
-        return next(self._pictures, None)
+        """The next picture that can be decoded; None after the last. Raises SourceError when none can be."""
+        picture = next(self._pictures, None)
+        if picture is None and self._paths and not self._shown:
+            count = len(self._paths)
+            raise SourceError(
+                f"{self._camera.url}: none of its {count} images can be decoded; try one in a viewer"
+            )
+        self._shown = True
+        return picture
 
     def close(self) -> None:
         """Forget the list."""
+        self._paths = []
         self._pictures = iter(())
 
     def _decode(self) -> Iterator[Picture]:

@@ -196,10 +196,7 @@ class CameraReader:
             self.live = source.live
             while not self._stop.is_set():
                 picture = source.read()
-                self.counters.corrupt += source.corrupt
-                source.corrupt = 0
-                if isinstance(source, VideoSource):
-                    self._count_passed(source)
+                self._count(source)
                 if picture is None:
                     return self._end()
                 self._take(picture, source.live)
@@ -213,17 +210,21 @@ class CameraReader:
             return self._fail(SourceError(what), retry=source is not None and source.live)
         finally:
             if source is not None:
+                self._count(source)
                 self._close(source)
 
     def _may_be_due(self, time_ns: int, spacing_ns: int) -> bool:
         """Whether a picture of about this time may be analysed."""
         return self._gate.may_be_due(time_ns + self._loop_shift_ns, spacing_ns)
 
-    def _count_passed(self, source: VideoSource) -> None:
-        """Pictures that were not even decoded count as those that were and are not analysed."""
-        self.counters.decoded += source.passed
-        self.counters.skipped += source.passed
-        source.passed = 0
+    def _count(self, source: Source) -> None:
+        """Take over what a source counted since the last time."""
+        self.counters.corrupt += source.corrupt
+        source.corrupt = 0
+        if isinstance(source, VideoSource):  # what was not even decoded counts as what is not analysed
+            self.counters.decoded += source.passed
+            self.counters.skipped += source.passed
+            source.passed = 0
 
     def _close(self, source: Source) -> None:
         try:
