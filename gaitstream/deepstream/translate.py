@@ -6,6 +6,7 @@ none leave the GPU. Touches no clock and no socket.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,9 +18,12 @@ from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.data import Feature, Person
 from gaitstream.deepstream.records import NOTHING, BufferRecord, FrameRecord, TrackedBox
+from gaitstream.errors import ConfigError
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.telemetry.stats import Stats
+
+log = logging.getLogger(__name__)
 
 Arrays = Sequence[NDArray[Any]]
 """Of each encoder in turn: feature maps `[k, c, h, w]`, joints `[k, 17, 3]` in pixels of the frame."""
@@ -68,6 +72,8 @@ class Translator:
         self._judge = judge
         self._waiting = frozenset(waiting)
         self._cameras: dict[str, _CameraTracks] = {}
+        self._misfits: set[str] = set()
+        """Cameras whose regions do not fit; each is told of once."""
 
     def translate(self, batch: BufferRecord, arrays: Arrays) -> list[JudgedFrame]:
         """One message.
@@ -88,6 +94,7 @@ class Translator:
     def adjust(self, config: Config) -> None:
         """Take over which cameras there are and from which score on a detection counts."""
         self._config = config
+        self._misfits.clear()
 
     def end_all(self) -> list[JudgedFrame]:
         """The process is gone: every track has ended."""
@@ -125,7 +132,13 @@ class Translator:
     ) -> tuple[tuple[Person, ...], tuple[Feature, ...]]:
         """Everybody by boxes, pose and motion, then by features; the features of those who are evidence."""
         tracked = [_person(frame, record) for record in records]
-        persons = list(self._judge.judge_boxes(frame.camera, size, tracked))
+        try:
+            persons = list(self._judge.judge_boxes(frame.camera, size, tracked))
+        except ConfigError as error:  # its regions do not fit its frames: nobody is seen there
+            if frame.camera not in self._misfits:
+                self._misfits.add(frame.camera)
+                log.error("%s", error)
+            return (), ()
         features: list[Feature] = []
         for index, record in enumerate(records):
             if persons[index].rejected is not None:

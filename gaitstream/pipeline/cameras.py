@@ -69,6 +69,7 @@ class CameraStream:
         notify: Callable[[], None],
         *,
         realtime: bool,
+        first_track: int = 1,
     ) -> CameraStream:
         """Start reading a camera."""
         reader = CameraReader(
@@ -78,7 +79,8 @@ class CameraStream:
             on_state=lambda change: on_state(reader, change),
             notify=notify,
         )
-        stream = cls(camera, reader, CameraTracker(camera.id, config.tracking, camera.fps), stats, realtime)
+        tracker = CameraTracker(camera.id, config.tracking, camera.fps, first_track)
+        stream = cls(camera, reader, tracker, stats, realtime)
         reader.start()
         return stream
 
@@ -192,6 +194,8 @@ class Cameras:
         self._on_state = on_state
         self._realtime = realtime
         self._streams: dict[str, CameraStream] = {}
+        self._next_tracks: dict[str, int] = {}
+        """Of cameras that were removed, which may come back in this run."""
         self._next = 0
         self._waiting = threading.Event()
         self._closed = False
@@ -216,11 +220,13 @@ class Cameras:
             self._on_state,
             self._waiting.set,
             realtime=self._realtime,
+            first_track=self._next_tracks.get(camera, 1),
         )
 
     def remove(self, camera: str) -> CameraStream:
         """Stop a camera and forget it; what it read so far is dropped."""
         stream = self._streams.pop(camera)
+        self._next_tracks[camera] = stream.tracker.next_id
         stream.reader.stop()
         return stream
 

@@ -419,8 +419,8 @@ class Pipeline:
     def _remove(self, camera: str, cause: str = "removed") -> None:
         """Stop a camera and end its tracks."""
         stream = self._cameras.remove(camera)
+        self._end_tracks(stream, f"camera_{cause}")
         self._session.judge.remove(camera)
-        self._session.decider.end_camera(camera, f"camera_{cause}")
         self._session.events.emit(
             CameraOffline(time_ns=time.time_ns(), run=self.run_id, camera=camera, cause=cause)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -55,21 +54,25 @@ class _Path:
 class CameraTracker:
     """Follows the people of one camera. Touches no clock; one thread at a time.
 
-    Ids count from 1 and are never given twice in a run. The library's own are not: its instances may share
+    Ids count up and are never given twice in a run. The library's own are not: its instances may share
     one counter, or start again after a reset.
 
     Args:
         camera: id of the camera.
         tracking: algorithm and limits.
         fps: frames per second that `update` will see; the motion model's unit of time.
+        first: the first id; more than 1 where the camera was followed before in this run.
+
+    Attributes:
+        next_id: of the next track.
     """
 
-    def __init__(self, camera: str, tracking: Tracking, fps: float | None) -> None:
+    def __init__(self, camera: str, tracking: Tracking, fps: float | None, first: int = 1) -> None:
         self.camera = camera
         self._tracking = tracking
         self._fps = fps or 25.0
         self._tracker = create_tracker(tracking, self._fps)
-        self._next_id = itertools.count(1)
+        self.next_id = first
         self._ids: dict[int, int] = {}
         self._former: dict[int, int] = {}
         """Ids of ended tracks by the tracker's numbers, the latest ones."""
@@ -150,7 +153,8 @@ class CameraTracker:
 
     def _own_id(self, foreign: int) -> int:
         if foreign not in self._ids:
-            self._ids[foreign] = next(self._next_id)
+            self._ids[foreign] = self.next_id
+            self.next_id += 1
         return self._ids[foreign]
 
     def _forget_lost(self) -> tuple[int, ...]:

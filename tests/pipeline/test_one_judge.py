@@ -309,3 +309,18 @@ def test_a_person_without_tensors_is_judged_by_the_box(recognizers: Recognizers)
         reasons += [one.rejected for one in judged.persons]
     assert reasons[0] is None
     assert reasons[-1] is Reason.STANDING
+
+
+def test_regions_that_do_not_fit_a_cameras_frames_are_told_once_and_see_nobody(
+    recognizers: Recognizers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind DeepStream, too, where they come with a camera that is added while others run."""
+    scene = Scene(walking(3))
+    config = scene.config()
+    gate = config.cameras[0].model_copy(update={"regions": [[(0.0, 0.0), (9000.0, 0.0), (9000.0, 9000.0)]]})
+    config = config.model_copy(update={"cameras": [gate]})
+    translator = Translator(config, KINDS, EvidenceJudge(config, recognizers.values()))
+    for index, sights in enumerate(scene.frames):
+        [frame] = translator.translate(*records(scene, index, sights, recognizers))
+        assert (frame.persons, frame.features) == ((), ())
+    assert caplog.text.count("lies outside the frame") == 1

@@ -89,6 +89,7 @@ def check_last_words(events: Sequence[Event]) -> set[tuple[str, int]]:
     finals = [(event.camera, event.track) for event in events if isinstance(event, IdentityFinal)]
     ended = [(event.camera, event.track) for event in events if isinstance(event, TrackEnded)]
     assert sorted(began) == sorted(finals) == sorted(ended)
+    assert len(set(began)) == len(began), "no id is given twice in a run"
     return set(began)
 
 
@@ -209,4 +210,6 @@ def test_another_url_and_the_regions_for_it_are_taken_over_together(
         write(tmp_path, bundle, {"gate": {"url": f"{world}&width=640&height=360", "regions": [region]}})
         run.heard.wait(CameraOnline, 20, camera="gate", width=640)
         assert run.pipeline.config.cameras[0].regions == [[(0, 0), (600, 0), (600, 350), (0, 350)]]
+        run.heard.wait(TrackStarted, camera="gate", track=2)
+    check_last_words(run.heard.events)
     assert "lies outside the frame" not in caplog.text
