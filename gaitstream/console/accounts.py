@@ -107,19 +107,13 @@ class Accounts:
 
     def users(self) -> list[User]:
         """All, by name."""
-        rows = self.database.connection().execute(
-            "SELECT name, role, cameras, created_ns FROM user ORDER BY name"
-        )
+        rows = self.database.rows("SELECT name, role, cameras, created_ns FROM user ORDER BY name")
         return [_user(row) for row in rows]
 
     def find(self, name: str) -> User | None:
         """The user of a name."""
-        row = (
-            self.database.connection()
-            .execute("SELECT name, role, cameras, created_ns FROM user WHERE name = ?", (name,))
-            .fetchone()
-        )
-        return _user(row) if row else None
+        rows = self.database.rows("SELECT name, role, cameras, created_ns FROM user WHERE name = ?", (name,))
+        return _user(rows[0]) if rows else None
 
     def add(self, name: str, password: str, role: Role, cameras: frozenset[str] | None = None) -> User:
         """Add a user.
@@ -146,25 +140,33 @@ class Accounts:
         Raises:
             ConsoleError: there is none, or it is the last administrator.
         """
-        self._keep_an_administrator(name)
         with self.database.writing() as db:
+            self._keep_an_administrator(name)
             for table in ("session", "token"):
                 db.execute(f"DELETE FROM {table} WHERE user = ?", (name,))
             db.execute("DELETE FROM user WHERE name = ?", (name,))
 
-    def set_password(self, name: str, password: str) -> None:
-        """Give a user another password and end all sessions of theirs."""
+    def set_password(self, name: str, password: str, *, revoke: bool = False) -> int:
+        """Give a user another password and end all sessions of theirs; how many tokens were revoked.
+
+        Args:
+            name: of the user.
+            password: the new one.
+            revoke: whether tokens of theirs end, too: whoever had the old password may have made some.
+        """
         self.require(name)
+        hashed = hash_password(password)
         with self.database.writing() as db:
-            db.execute("UPDATE user SET password = ? WHERE name = ?", (hash_password(password), name))
+            db.execute("UPDATE user SET password = ? WHERE name = ?", (hashed, name))
             db.execute("DELETE FROM session WHERE user = ?", (name,))
+            return db.execute("DELETE FROM token WHERE user = ?", (name,)).rowcount if revoke else 0
 
     def change(self, name: str, role: Role, cameras: frozenset[str] | None) -> User:
         """Give a user another role or other cameras; it counts from the next request on."""
-        if role is not Role.ADMINISTRATOR:
-            self._keep_an_administrator(name)
-        self.require(name)
         with self.database.writing() as db:
+            self.require(name)
+            if role is not Role.ADMINISTRATOR:
+                self._keep_an_administrator(name)
             db.execute(
                 "UPDATE user SET role = ?, cameras = ? WHERE name = ?",
                 (role.value, _cameras_text(cameras), name),
@@ -185,11 +187,9 @@ class Accounts:
 
     def check(self, name: str, password: str) -> User | None:
         """The user, if the password is theirs; takes as long for a name that nobody has."""
-        row = (
-            self.database.connection().execute("SELECT password FROM user WHERE name = ?", (name,)).fetchone()
-        )
-        right = verify_password(row[0] if row else _nobody(), password)
-        return self.find(name) if row and right else None
+        rows = self.database.rows("SELECT password FROM user WHERE name = ?", (name,))
+        right = verify_password(rows[0][0] if rows else _nobody(), password)
+        return self.find(name) if rows and right else None
 
     def new_token(self, user: str, name: str, scopes: frozenset[Permission]) -> str:
         """Make a token of a user; it is shown once and only its digest is kept.
@@ -215,7 +215,7 @@ class Accounts:
 
     def tokens(self, user: str | None = None) -> list[Token]:
         """Tokens of a user, or all."""
-        rows = self.database.connection().execute(
+        rows = self.database.rows(
             "SELECT name, user, scopes, created_ns FROM token WHERE ?1 IS NULL OR user = ?1 "
             "ORDER BY user, name",
             (user,),
@@ -235,12 +235,10 @@ class Accounts:
 
     def token_actor(self, token: str) -> Actor | None:
         """Who a token acts for: its scopes, as far as the user's role holds them still."""
-        row = (
-            self.database.connection()
-            .execute("SELECT name, user, scopes, created_ns FROM token WHERE digest = ?", (digest(token),))
-            .fetchone()
+        rows = self.database.rows(
+            "SELECT name, user, scopes, created_ns FROM token WHERE digest = ?", (digest(token),)
         )
-        found = _token(row) if row else None
+        found = _token(rows[0]) if rows else None
         user = self.find(found.user) if found else None
         if found is None or user is None:
             return None
@@ -254,6 +252,7 @@ class Accounts:
         self.database.close()
 
     def _keep_an_administrator(self, name: str) -> None:
+        """See that another one is left; within the transaction that takes this one away."""
         administrators = [user.name for user in self.users() if user.role is Role.ADMINISTRATOR]
         if self.require(name).name in administrators and len(administrators) == 1:
             raise ConsoleError(f"{name!r} is the last administrator; make another one first")

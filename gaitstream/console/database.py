@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from gaitstream.console.pooling import ConnectionPool
 from gaitstream.errors import ConsoleError
 
 BUSY_S = 10.0
@@ -16,7 +17,7 @@ BUSY_S = 10.0
 
 
 class Database:
-    """One file with mode 0600 in WAL mode; each thread has a connection of its own.
+    """One file with mode 0600 in WAL mode; any thread.
 
     Args:
         path: the file; made when missing.
@@ -28,47 +29,43 @@ class Database:
 
     def __init__(self, path: Path, tables: str) -> None:
         self.path = path
-        self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
+        self._pool = ConnectionPool(self._connect, lambda one: not one.in_transaction)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self.connection().executescript(tables)
+            with self._pool.borrow() as connection:
+                connection.executescript(tables)
         except (OSError, sqlite3.Error) as error:
             raise ConsoleError(
                 f"{path} cannot be used by the console ({error}); give another folder with --state"
             ) from error
 
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection, which commits by itself outside of `writing`."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            found.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON; "
-                "PRAGMA cache_size = -16000"
-            )
-            self._local.connection = found
-            with self._lock:
-                self._all.append(found)
-        return found
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """The rows of a statement; within `writing` it is part of this thread's transaction."""
+        with self._pool.borrow() as connection:
+            return connection.execute(query, values).fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it is kept at the end of the block, or none when it raises."""
-        connection = self.connection()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+        with self._pool.borrow() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        with self._lock:
-            for connection in self._all:
-                connection.close()
-            self._all.clear()
+        """Close the file."""
+        self._pool.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON; "
+            "PRAGMA cache_size = -16000"
+        )
+        return connection

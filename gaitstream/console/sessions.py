@@ -51,18 +51,17 @@ class Sessions:
         if not self.is_ours(value):
             return None
         now_s = self._clock()
-        row = (
-            self._accounts.database.connection()
-            .execute("SELECT user, created_s, seen_s FROM session WHERE digest = ?", (digest(value),))
-            .fetchone()
+        rows = self._accounts.database.rows(
+            "SELECT user, created_s, seen_s FROM session WHERE digest = ?", (digest(value),)
         )
         oldest_s, idle_s = self._limits(now_s)
-        if row is None or row[1] < oldest_s or row[2] < idle_s:
+        if not rows or rows[0][1] < oldest_s or rows[0][2] < idle_s:
             return None
-        if now_s - row[2] > _NOTE_EVERY_S:
+        user, _, seen_s = rows[0]
+        if now_s - seen_s > _NOTE_EVERY_S:
             with self._accounts.database.writing() as db:
                 db.execute("UPDATE session SET seen_s = ? WHERE digest = ?", (now_s, digest(value)))
-        return self._accounts.find(row[0])
+        return self._accounts.find(user)
 
     def end(self, value: str) -> None:
         """End a session."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from html import unescape
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from fastapi import FastAPI
@@ -15,6 +19,7 @@ from gaitstream.console.access import COOKIE, SECURE_COOKIE
 from gaitstream.console.accounts import TOKEN_PREFIX, Accounts
 from gaitstream.console.app import create_app
 from gaitstream.console.options import ConsoleOptions
+from gaitstream.console.pages.login import own_path
 from gaitstream.console.permissions import PERMISSIONS, Permission, Role
 from gaitstream.console.sessions import IDLE_S, LONGEST_S, Sessions
 from gaitstream.console.site import ConsoleSite
@@ -78,6 +83,45 @@ def test_the_last_administrator_stays(accounts: Accounts) -> None:
     accounts.add("other", PASSWORD, Role.ADMINISTRATOR)
     accounts.remove("admin")
     assert [user.name for user in accounts.users()] == ["other"]
+
+
+@pytest.mark.parametrize("leave", ["remove", "change"])
+def test_two_administrators_who_shut_each_other_out_at_once_leave_one(accounts: Accounts, leave: str) -> None:
+    def go(name: str) -> None:
+        together.wait()
+        with suppress(ConsoleError):
+            if leave == "remove":
+                accounts.remove(name)
+            else:
+                accounts.change(name, Role.OPERATOR, None)
+
+    for number in range(40):
+        names = [f"one-{number}", f"two-{number}"]
+        for name in names:
+            accounts.add(name, PASSWORD, Role.ADMINISTRATOR)
+        for user in accounts.users():
+            if user.name not in names:
+                accounts.remove(user.name)
+        together = Barrier(2)
+        with ThreadPoolExecutor(2) as both:
+            list(both.map(go, names))
+        assert [user.role for user in accounts.users()].count(Role.ADMINISTRATOR) == 1
+
+
+def test_a_password_is_hashed_before_anybody_is_kept_waiting(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts.add("ada", PASSWORD, Role.VIEWER)
+    accounts.add("ben", PASSWORD, Role.VIEWER)
+
+    def slow_hash(password: str) -> str:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(accounts.change, "ben", Role.OPERATOR, None).result(5)
+        return password
+
+    monkeypatch.setattr("gaitstream.console.accounts.hash_password", slow_hash)
+    accounts.set_password("ada", "another password")
+    assert accounts.require("ben").role is Role.OPERATOR
 
 
 def test_a_session_ends_when_idle_when_old_and_with_a_new_password(accounts: Accounts) -> None:
@@ -164,6 +208,33 @@ def test_whoever_has_a_session_cannot_guess_its_password_for_long(browser: Brows
     assert answers == [403] * 5 + [429] * 2
     form = {"old": "not this one at all", "new": "another password"}
     assert client.post("/account/password", data=form).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("asked", "lands"),
+    [("/events?camera=yard&status=known", "/events?camera=yard&status=known"),
+     ("/events?person=Luc%C3%ADa+Ortega&since=2026-03-02T08%3A00%3A00Z",
+      "/events?person=Luc%C3%ADa+Ortega&since=2026-03-02T08%3A00%3A00Z"),
+     ("/events?a=%0d%0aSet-Cookie:x", "/events?a=%0d%0aSet-Cookie:x")],
+)  # fmt: skip
+def test_a_login_goes_back_to_the_filters_that_were_asked_for(
+    anonymous: TestClient, site: ConsoleSite, asked: str, lands: str
+) -> None:
+    site.accounts.add("ada", PASSWORD, Role.VIEWER)
+    form_page = anonymous.get(anonymous.get(asked).headers["location"]).text
+    found = re.search(r'name="next" value="([^"]*)"', form_page)
+    assert found is not None
+    form = {"csrf": csrf_of(form_page), "name": "ada", "password": PASSWORD, "next": unescape(found[1])}
+    answer = anonymous.post("/login", data=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, lands)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["//evil.example?x", "/\\evil.example?x", "/events?\r\nX: y", "/events?a#b", "/events?a\\b", "?a"],
+)
+def test_a_login_goes_nowhere_else(where: str) -> None:
+    assert own_path(where) == "/"
 
 
 def test_a_login_ends_the_session_before_it(browser: Browser, app: FastAPI) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import threading
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gaitstream.console import pooling
 from gaitstream.console.history import EventFilter, History, StoredEvent, open_history
 from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.history.postgresql import PostgresHistory
@@ -55,6 +58,19 @@ def fill(history: History) -> None:
             ended(5, "hall"),
         ]
     )
+
+
+def test_threads_that_come_and_go_leave_no_connections_behind(history: History) -> None:
+    """Twenty at a time, as the server's workers do after a rest."""
+    open_files = []
+    for _ in range(10):
+        threads = [threading.Thread(target=ids, args=(history,)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        open_files.append(len(os.listdir("/proc/self/fd")))
+    assert max(open_files) - open_files[0] <= 3 * pooling.MOST
 
 
 def test_filters_alone_and_together_find_what_they_name(history: History) -> None:

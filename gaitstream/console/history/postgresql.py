@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from gaitstream.console.history import sql
 from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.history.wanted import IndexParts
+from gaitstream.console.pooling import ConnectionPool
 from gaitstream.errors import ConsoleError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PostgresHistory(sql.SqlHistory):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
-        self._local = threading.local()
+        self._pool = ConnectionPool(self._connect, _is_whole)
         with self._writing():
             for statement in (*_TABLES, *sql.index_statements(", id")):
                 self._rows(statement, ())
@@ -66,10 +66,8 @@ class PostgresHistory(sql.SqlHistory):
             return len(self._rows("DELETE FROM event WHERE time_ns < ? RETURNING id", (before_ns,)))
 
     def close(self) -> None:
-        """See `History`; connections of other threads end with them."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
+        """See `History`."""
+        self._pool.close()
 
     def _places(self, asked: IndexParts, limit: int) -> Iterable[HistoryPlace]:
         """One question for all parts."""
@@ -91,47 +89,50 @@ class PostgresHistory(sql.SqlHistory):
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """A transaction; writers take their turns, so that numbers rise in the order of commits."""
-        self._rows("BEGIN", ())
-        try:
-            self._rows("SELECT pg_advisory_xact_lock(?)", (_TURN,))
-            yield
-            self._rows("COMMIT", ())
-        except BaseException:
-            self._labels.clear()
-            self._drop()
-            raise
-
-    def _drop(self) -> None:
-        """Close this thread's connection, which ends its transaction; the next call opens another."""
-        connection = self._connection()
-        connection.close()
+        with self._pool.borrow() as connection:
+            try:
+                self._rows("BEGIN", ())
+                self._rows("SELECT pg_advisory_xact_lock(?)", (_TURN,))
+                yield
+                self._rows("COMMIT", ())
+            except BaseException:
+                self._labels.clear()
+                connection.close()  # which ends its transaction
+                raise
 
     def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
         import psycopg
 
-        try:
-            cursor = self._connection().execute(query.replace("?", "%s"), values, binary=True)
-            return cursor.fetchall() if cursor.description else []
-        except psycopg.Error as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise ConsoleError(f"the history at {_shown(self._url)}: {lines[0]}") from error
+        with self._pool.borrow() as connection:
+            try:
+                cursor = connection.execute(query.replace("?", "%s"), values, binary=True)
+                return cursor.fetchall() if cursor.description else []
+            except psycopg.Error as error:
+                raise self._fault(error) from error
 
-    def _connection(self) -> psycopg.Connection[Any]:
+    def _connect(self) -> psycopg.Connection[Any]:
         try:
             import psycopg
         except ImportError as error:
             raise MissingExtraError("psycopg", "cluster", "a history in PostgreSQL") from error
-        found: psycopg.Connection[Any] | None = getattr(self._local, "connection", None)
-        if found is None or found.closed:
-            found = psycopg.connect(
+        try:
+            return psycopg.connect(
                 self._url,
                 autocommit=True,
                 connect_timeout=_CONNECT_S,
                 application_name="gaitstream-console",
                 options=f"-c search_path={SCHEMA} {_PLANNING}",
             )
-            self._local.connection = found
-        return found
+        except psycopg.Error as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: Exception) -> ConsoleError:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return ConsoleError(f"the history at {_shown(self._url)}: {lines[0]}")
+
+
+def _is_whole(connection: psycopg.Connection[Any]) -> bool:
+    return not connection.closed
 
 
 def _shown(url: str) -> str:

@@ -83,6 +83,6 @@ class SqliteHistory(sql.SqlHistory):
 
     def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
         try:
-            return self.database.connection().execute(query, values).fetchall()
+            return self.database.rows(query, values)
         except sqlite3.Error as error:
             raise ConsoleError(f"the history {self.database.path}: {error}") from error
