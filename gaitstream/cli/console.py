@@ -82,7 +82,7 @@ def _add_users(actions: Commands) -> None:
     changed.add_argument("--camera", action="append", metavar="ID", help="sees only this camera; else all")
     removed = verbs.add_parser("remove", help="remove one with sessions and tokens")
     removed.add_argument("name", metavar="NAME")
-    password = verbs.add_parser("password", help="give one another password; all sessions end")
+    password = verbs.add_parser("password", help="give one another password; all sessions and tokens end")
     password.add_argument("name", metavar="NAME")
     for verb, handler in (
         (listed, "list_users"), (added, "add_user"), (changed, "change_user"), (removed, "remove_user"),

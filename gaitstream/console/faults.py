@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -91,5 +92,7 @@ def _to_login(request: Request) -> Response:
     """To the login form and back; htmx is told by a header, since it would put the form into the page."""
     if request.headers.get("HX-Request"):
         return Response(status_code=401, headers={"HX-Redirect": "/login"})
-    back = f"?next={request.url.path}" if request.method == "GET" and request.url.path != "/" else ""
+    url = request.url
+    where = f"{url.path}?{url.query}" if url.query else url.path
+    back = f"?next={quote(where)}" if request.method == "GET" and where != "/" else ""
     return RedirectResponse(f"/login{back}", status_code=303)

@@ -28,12 +28,15 @@ def change(site: ConsoleSite, actor: Actor, name: str, role: Role, cameras: Came
     return user
 
 
-def reset_password(site: ConsoleSite, actor: Actor, name: str, password: str = "") -> str:
-    """Give somebody another password, which ends their sessions; where none is given, one is made."""
+def reset_password(site: ConsoleSite, actor: Actor, name: str, password: str = "") -> tuple[str, int]:
+    """Give somebody another password, which ends their sessions and tokens; where none is given, one is made.
+
+    Returns the password, and how many tokens were revoked.
+    """
     password = password or make_password()
-    site.accounts.set_password(name, password)
-    _note(site, actor, "user.password", name)
-    return password
+    revoked = site.accounts.set_password(name, password, revoke=True)
+    _note(site, actor, "user.password", f"{name}: {revoked} tokens revoked" if revoked else name)
+    return password, revoked
 
 
 def remove(site: ConsoleSite, actor: Actor, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from fastapi import FastAPI
@@ -55,6 +56,28 @@ def test_another_password_ends_the_sessions_of_before(
     assert ines.get("/events").status_code == 303
     assert log_in(anonymous, "ines", PASSWORD) == 401
     assert log_in(anonymous, "ines", password) == 303
+
+
+def test_another_password_revokes_the_tokens_of_before_and_ones_own_tells_of_them(
+    root: TestClient, browser: Browser, app: FastAPI, site: ConsoleSite
+) -> None:
+    ines = browser(Role.OPERATOR, "ines")
+
+    def program() -> TestClient:
+        token = site.accounts.new_token("ines", "export", frozenset({Permission.EVENTS_READ}))
+        return TestClient(app, base_url=BASE, headers={"Authorization": f"Bearer {token}"})
+
+    before = program()
+    form = {"old": PASSWORD, "new": "another horse battery"}
+    said = unquote(ines.post("/account/password", data=form).cookies["said"])
+    assert "1 of your tokens" in unquote(said)
+    assert before.get("/api/v1/events").status_code == 200
+    assert "1 token is revoked" in root.post("/users/ines/password").text
+    assert before.get("/api/v1/events").status_code == 401
+    before = program()
+    new = {"password": "yet another battery"}
+    assert root.put("/api/v1/users/ines/password", json=new).status_code == 204
+    assert before.get("/api/v1/events").status_code == 401
 
 
 def test_a_token_of_somebody_is_made_with_scopes_and_revoked(

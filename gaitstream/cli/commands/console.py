@@ -108,8 +108,9 @@ def set_password(args: argparse.Namespace) -> int:
     accounts = _accounts(args)
     accounts.require(args.name)
     password, told = _new_password()
-    accounts.set_password(args.name, password)
-    print(f"changed the password of {args.name}{told}")
+    revoked = accounts.set_password(args.name, password, revoke=True)
+    tokens = f", revoked {revoked} tokens" if revoked else ""
+    print(f"changed the password of {args.name}{tokens}{told}")
     return 0
 
 

@@ -103,7 +103,7 @@ def show_self(actor: CurrentActor) -> Self:
 
 @router.put("/self/password", status_code=204)
 def set_own_password(request: Request, site: CurrentSite, actor: CurrentActor, asked: NewPassword) -> None:
-    """Change one's own password; all sessions end."""
+    """Change one's own password; all sessions end. Tokens hold until they are revoked."""
     if actor.token:
         raise ForbiddenError("a token cannot change the password of its user; log in")
     if prove(site, request, actor.name, asked.current) is None:
@@ -154,7 +154,7 @@ def change_user(site: CurrentSite, actor: AccountWriter, name: UserName, asked: 
 
 @router.put("/users/{name}/password", status_code=204)
 def reset_password(site: CurrentSite, actor: AccountWriter, name: UserName, asked: ResetPassword) -> None:
-    """Give somebody another password; all sessions of theirs end."""
+    """Give somebody another password; all sessions and tokens of theirs end."""
     users.reset_password(site, actor, name, asked.password)
 
 

@@ -66,14 +66,16 @@ def show(request: Request, site: CurrentSite, actor: CurrentActor) -> Response:
 def change_password(
     request: Request, site: CurrentSite, actor: CurrentActor, old: Password = "", new: Password = ""
 ) -> Response:
-    """Change the password; sessions elsewhere are over then."""
+    """Change the password; sessions elsewhere are over then, tokens hold."""
     _no_token(actor)
     user = prove(site, request, actor.name, old)
     if user is None:
         raise ConsoleError("this is not the password you have now")
     site.accounts.set_password(actor.name, new)
     site.sessions.end(cookie_of(request))
-    answer = go_to(request, "/account", "The password is changed")
+    tokens = len(site.accounts.tokens(actor.name))
+    left = f"; {tokens} of your tokens still hold: revoke those you do not know" if tokens else ""
+    answer = go_to(request, "/account", f"The password is changed{left}")
     set_cookie(answer, site, site.sessions.start(user))
     return answer
 

@@ -25,7 +25,8 @@ from gaitstream.console.sessions import LONGEST_S
 from gaitstream.console.site import ConsoleSite
 
 router = APIRouter()
-_OWN_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9_./-]*")
+_OWN_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9_./-]*(\?[A-Za-z0-9_.~%&=+:@,/-]{0,2000})?")
+"""With a query, so that filters outlast a login; nothing in it can begin another host or a header."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def set_cookie(answer: Response, site: ConsoleSite, value: str) -> None:
 def own_path(text: str) -> str:
     """A path of this console; the first page for anything else, so that nobody is sent elsewhere.
 
-    >>> own_path("/events"), own_path("//evil.example"), own_path("https://evil.example")
-    ('/events', '/', '/')
+    >>> own_path("/events?camera=yard"), own_path("//evil.example"), own_path("https://evil.example")
+    ('/events?camera=yard', '/', '/')
     """
     return text if _OWN_PATH.fullmatch(text) else "/"

@@ -132,9 +132,9 @@ def change(
 
 @router.post("/users/{name}/password")
 def reset_password(request: Request, site: CurrentSite, actor: AccountWriter, name: str) -> Response:
-    """Make another password and show it once."""
-    password = users.reset_password(site, actor, name)
-    return render(request, "user_password.html", name=name, password=password)
+    """Make another password and show it once; sessions and tokens end."""
+    password, revoked = users.reset_password(site, actor, name)
+    return render(request, "user_password.html", name=name, password=password, revoked=revoked)
 
 
 @router.post("/users/{name}/remove")
