@@ -40,7 +40,7 @@ def create_app(site: ConsoleSite, further: Sequence[FurtherPage] = ()) -> FastAP
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,
         lifespan=lifespan,
     )
     app.state.site = site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import time
@@ -15,8 +16,10 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra [console]")
 
 from gaitstream.console import connections, guards, streams
+from gaitstream.console.live import LivePicture
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.pages import stream as stream_page
+from gaitstream.console.site import ConsoleSite
 from tests.console.world import PASSWORD, console
 
 SOON_S = 20.0
@@ -28,21 +31,54 @@ MOMENT_S = 1.0
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A console that waits for moments only."""
     monkeypatch.setattr(connections, "REQUEST_S", MOMENT_S)
+    monkeypatch.setattr(connections, "STALLED_S", 2 * MOMENT_S)
+    monkeypatch.setattr(connections, "LOOK_S", MOMENT_S / 4)
     monkeypatch.setattr(guards, "PATIENCE_S", MOMENT_S)
     monkeypatch.setattr(guards, "SLOWEST_BYTES_S", 1e9)
     monkeypatch.setattr(stream_page, "BEAT_S", 0.1)
 
 
 @pytest.fixture
-def address(tmp_path: Path, impatient: None) -> Iterator[str]:
+def served(tmp_path: Path, impatient: None) -> Iterator[tuple[str, ConsoleSite]]:
+    """The address of such a console, and what it holds."""
+    with console(ConsoleOptions(tmp_path / "state", port=0), ("vera",)) as made:
+        yield made
+
+
+@pytest.fixture
+def address(served: tuple[str, ConsoleSite]) -> str:
     """Of such a console."""
-    with console(ConsoleOptions(tmp_path / "state", port=0), ("vera",)) as (address, _):
-        yield address
+    return served[0]
 
 
-def connect(address: str) -> socket.socket:
+def connect(address: str, buffer_bytes: int = 0) -> socket.socket:
+    """Connect, with so little room for what is not read yet."""
     url = httpx.URL(address)
-    return socket.create_connection((url.host, url.port), SOON_S)
+    connection = socket.socket()
+    if buffer_bytes:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    connection.settimeout(SOON_S)
+    connection.connect((socket.gethostbyname(url.host), url.port))
+    return connection
+
+
+def has_read_enough(connection: socket.socket, wanted_bytes: int, piece_bytes: int, pause_s: float) -> bool:
+    """Whether somebody who reads slowly gets so much."""
+    read_bytes = 0
+    while read_bytes < wanted_bytes:
+        piece = connection.recv(piece_bytes)
+        if not piece:
+            return False
+        read_bytes += len(piece)
+        time.sleep(pause_s)
+    return True
+
+
+def is_held(connection: socket.socket) -> bool:
+    """Whether the console still has its end of a connection open."""
+    mine = f":{connection.getsockname()[1]:04X}"
+    ends = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(state in ("01", "08") for _, _, of, state, *_ in ends if of.endswith(mine))
 
 
 def is_hung_up_on(connection: socket.socket, drip: bytes = b"") -> bool:
@@ -82,6 +118,87 @@ def test_a_body_that_does_not_come_is_told_so(address: str) -> None:
     with connect(address) as slow:
         slow.send(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\nname=".encode())
         assert slow.recv(64).startswith(b"HTTP/1.1 408")
+
+
+LONG = b"GET /static/vendor/htmx.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+"""What anybody may ask for."""
+
+
+def test_whoever_reads_nothing_of_many_answers_is_hung_up_on(address: str) -> None:
+    readers = [connect(address, 4096) for _ in range(8)]
+    for reader in readers:
+        reader.send(LONG * 100)
+    end_s = time.monotonic() + SOON_S
+    while any(map(is_held, readers)):
+        assert time.monotonic() < end_s, "the console holds who reads nothing"
+        time.sleep(0.1)
+    for reader in readers:
+        reader.close()
+
+
+def test_whoever_reads_nothing_of_a_last_answer_is_hung_up_on(address: str) -> None:
+    """All of it is on its way, so that the answer is over; what is left does not end with `close`."""
+    with connect(address, 4096) as reader:
+        reader.send(LONG * 3)
+        end_s = time.monotonic() + SOON_S
+        while is_held(reader):
+            assert time.monotonic() < end_s, "the console holds who reads nothing"
+            time.sleep(0.1)
+
+
+def test_whoever_reads_slowly_gets_everything(address: str) -> None:
+    with connect(address, 4096) as reader:
+        reader.send(LONG * 20)
+        began_s = time.monotonic()
+        assert has_read_enough(reader, 800_000, 16_384, 0.1)
+        assert time.monotonic() - began_s > 2 * MOMENT_S
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_live_pictures_go_on_for_a_slow_reader_and_end_for_none(
+    served: tuple[str, ConsoleSite], monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    address, site = served
+
+    async def next_picture(camera: str, after: int = 0, wait_s: float = 2.0) -> LivePicture:
+        await asyncio.sleep(0.01)
+        return LivePicture(after + 1, b"x" * 50_000)
+
+    monkeypatch.setattr(site.live, "next", next_picture)
+    with logged_in(address) as client, connect(address, 4096) as viewer:
+        cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        viewer.send(
+            f"GET /live/gate/stream HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n".encode()
+        )
+        assert viewer.recv(16).startswith(b"HTTP/1.1 200")
+        if reads:
+            assert has_read_enough(viewer, 600_000, 16_384, 0.1)
+        else:
+            end_s = time.monotonic() + SOON_S
+            while is_held(viewer):
+                assert time.monotonic() < end_s
+                time.sleep(0.1)
+
+
+def test_of_one_address_only_so_many_connections_are_taken(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST_OF_ONE", 3)
+    held = [connect(address) for _ in range(3)]
+    with connect(address) as refused:
+        assert refused.recv(64).startswith(b"HTTP/1.1 503")
+    for one in held:
+        one.close()
+    monkeypatch.setattr(connections, "MOST_OF_ONE", 99)
+    monkeypatch.setattr(connections, "MOST", 0)
+    with connect(address) as refused:
+        assert refused.recv(64).startswith(b"HTTP/1.1 503")
+
+
+def test_the_document_of_the_interface_is_for_who_has_an_account(address: str) -> None:
+    assert httpx.get(f"{address}/api/v1/openapi.json").status_code == 401
+    with logged_in(address) as client:
+        assert "/api/v1/events" in client.get("/api/v1/openapi.json").json()["paths"]
 
 
 @contextmanager

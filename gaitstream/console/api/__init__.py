@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from gaitstream.console.access import CurrentActor
 from gaitstream.console.api import (
     accounts,
     audit,
@@ -56,7 +58,13 @@ FAULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
+def show_document(request: Request, _: CurrentActor) -> JSONResponse:
+    """The OpenAPI document; it is long, and nobody without an account needs it."""
+    return JSONResponse(request.app.openapi())
+
+
 def add_api(app: FastAPI) -> None:
     """Add all of it to an application."""
+    app.get(f"{PREFIX}/openapi.json", include_in_schema=False)(show_document)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=FAULTS)
