@@ -21,6 +21,7 @@ class ShownLine(BaseModel):
     action: str
     person_id: str
     person: str = Field(description="Name as the gallery has it now; empty for the forgotten.")
+    visitor: bool = Field(description="Whether that is a visitor.")
     model: str
     count: int
     detail: str
@@ -77,8 +78,9 @@ def export_lines(site: ConsoleSite, actor: Actor) -> str:
 
 
 def _shown(site: ConsoleSite, number: int, line: AuditLine) -> ShownLine:
+    record = site.desk.people().get(line.person)
     return ShownLine(
         number=number, time_ns=line.time_ns, actor=line.actor, action=line.action, person_id=line.person,
-        person=site.desk.name(line.person) if line.person else "", model=line.model, count=line.count,
-        detail=line.detail,
+        person=record.name if record else "", visitor=record is not None and record.visitor,
+        model=line.model, count=line.count, detail=line.detail,
     )  # fmt: skip

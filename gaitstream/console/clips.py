@@ -62,7 +62,9 @@ def search(
     site: ConsoleSite, actor: Actor, job_id: str, clip: Path, since_ns: int, track: int | None
 ) -> ShownJob:
     """Find out where one of a clip was seen before; where several walk in it, the job lists them."""
+    seen = None if actor.cameras is None else tuple(sorted(actor.cameras))
     task = Task(
-        kind="search", cameras=str(site.config_path()), clip=str(clip), since_ns=since_ns, track=track
-    )
+        kind="search", cameras=str(site.config_path()), clip=str(clip), since_ns=since_ns, track=track,
+        seen=seen,
+    )  # fmt: skip
     return site.jobs.submit(actor, job_id, task)

@@ -98,6 +98,7 @@ def picture(site: ConsoleSite, actor: Actor, person_id: str, number: int) -> byt
 
     def work(gallery: Gallery) -> bytes:
         with gallery.store.reading() as reading:
+            _record(gallery, reading, person_id)
             for row in reading.pictures(person_id):
                 if row.number == number:
                     return gallery.vault.picture(row)
@@ -147,7 +148,7 @@ def note_consent(site: ConsoleSite, actor: Actor, person_id: str, consent: str) 
 
 
 def forget(site: ConsoleSite, actor: Actor, person_id: str) -> ShownReport:
-    """Erase a person everywhere: gallery, journals, history; what was done, and what remains.
+    """Erase a person everywhere, from the gallery to results of jobs; what was done, and what remains.
 
     A run that writes a journal takes the name out of it by itself, when it learns of the change.
     """
@@ -174,10 +175,16 @@ def _change(site: ConsoleSite, actor: Actor, person_id: str, work: Callable[[Gal
 
 
 def _record(gallery: Gallery, reading: Reading, person_id: str) -> PersonRecord:
+    """The record of somebody who was enrolled by name.
+
+    Raises:
+        NotFoundError: there is none of this id; a visitor is none: not everybody may know of each.
+    """
     row = reading.person(person_id)
-    if row is None:
+    record = gallery.vault.record(row) if row is not None else None
+    if record is None or record.visitor:
         raise NotFoundError(f"there is nobody of the id {person_id[:64]!r}")
-    return gallery.vault.record(row)
+    return record
 
 
 def _shown(entry: PersonEntry) -> ShownPerson:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from gaitstream.console.asking import find_event
 from gaitstream.console.erasing import kept_evidence, tracks_of
-from gaitstream.console.permissions import Actor
+from gaitstream.console.permissions import Actor, Permission, Rights
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import EvidenceError
@@ -17,6 +17,7 @@ from gaitstream.events.offline import append_offline
 from gaitstream.gallery import Gallery, visitors
 from gaitstream.gallery.appearances import EarlierWalk, appearances, like_track
 from gaitstream.gallery.base import Reading
+from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.sightings import Sighting, TrackRef
 from gaitstream.gallery.visitors import VisitorEntry
 from gaitstream.pipeline.publish import visitor_named
@@ -69,10 +70,32 @@ class ShownAppearance(ShownWalk):
     same: bool
 
 
+def known_to(site: ConsoleSite, rights: Rights) -> dict[str, PersonRecord]:
+    """The records of the people and of the visitors that somebody may know of, by id."""
+    people, seen = rights.may(Permission.PEOPLE_READ), _seen_visitors(site, rights)
+    records = site.desk.people().items()
+    return {uid: one for uid, one in records if (uid in seen if one.visitor else people)}
+
+
+def _seen_visitors(site: ConsoleSite, rights: Rights) -> set[str]:
+    """Ids of the visitors that somebody may know of; of some cameras' only while the gallery can be read."""
+    records = site.desk.people()
+    if not rights.may(Permission.VISITORS_READ) or not any(one.visitor for one in records.values()):
+        return set()
+    if rights.cameras is None:
+        return set(records)
+    if not site.desk.available():
+        return set()
+    found = site.desk.call("console", lambda gallery: visitors.visitors(gallery, rights.sees))
+    return {entry.uid for entry in found if _may_know(entry, rights)}
+
+
 def list_visitors(site: ConsoleSite, actor: Actor) -> list[ShownVisitor]:
     """Visitors, the latest seen first."""
     found = site.desk.call(actor.audit_name, lambda gallery: visitors.visitors(gallery, actor.sees))
-    return [_shown(entry) for entry in found if _may_know(entry, actor)]
+    known = [entry for entry in found if _may_know(entry, actor)]
+    hidden = {entry.name for entry in found} - {entry.name for entry in known}
+    return [_shown(entry, hidden) for entry in known]
 
 
 def show_visitor(site: ConsoleSite, actor: Actor, visitor_id: str) -> VisitorDetails:
@@ -84,15 +107,18 @@ def show_visitor(site: ConsoleSite, actor: Actor, visitor_id: str) -> VisitorDet
 
     def work(gallery: Gallery) -> tuple[VisitorEntry, list[Sighting]]:
         with gallery.store.reading() as reading:
-            _find(gallery, reading, visitor_id)
-        return visitors.show_visitor(gallery, visitor_id, actor.sees)
+            if not _record(gallery, reading, visitor_id).visitor:
+                raise _nobody(visitor_id)
+        return _see(gallery, visitor_id, actor)
 
     entry, sightings = site.desk.call(actor.audit_name, work)
-    if not _may_know(entry, actor):
-        raise _nobody(visitor_id)
+    hidden: set[str] = set()
+    if entry.apart and actor.cameras is not None:
+        known = _seen_visitors(site, actor)
+        hidden = {one.name for uid, one in site.desk.people().items() if one.visitor and uid not in known}
     site.desk.note(actor.audit_name, "viewed", person=visitor_id)
     walks = [_walk(one.track) for one in sightings]
-    return VisitorDetails(**_shown(entry).model_dump(), each_walk=walks)
+    return VisitorDetails(**_shown(entry, hidden).model_dump(), each_walk=walks)
 
 
 def promote(site: ConsoleSite, actor: Actor, visitor_id: str, person: str) -> ShownPromotion:
@@ -115,11 +141,10 @@ def keep_apart(site: ConsoleSite, actor: Actor, visitor_id: str, other_id: str) 
 
     def work(gallery: Gallery) -> None:
         with gallery.store.reading() as reading:
-            row = reading.person(other_id)
-            if row is None:
-                raise _nobody(other_id)
-            name = gallery.vault.record(row).name
-        visitors.keep_apart(gallery, visitor_id, name)
+            other = _record(gallery, reading, other_id)
+        if other.visitor:
+            _see(gallery, other_id, actor)
+        visitors.keep_apart(gallery, visitor_id, other.name)
 
     site.desk.call(actor.audit_name, work)
 
@@ -178,30 +203,42 @@ def alike(
 
     def work(gallery: Gallery) -> list[EarlierWalk]:
         thresholds = {model: gallery.thresholds(model)[0] for model in gallery.models()}
-        return appearances(gallery, like_track(gallery, track), site_rule(config, thresholds), since_ns, most)
+        like, rule = like_track(gallery, track), site_rule(config, thresholds)
+        return appearances(gallery, like, rule, since_ns, most, actor.sees)
 
-    found = site.desk.call(actor.audit_name, work)
-    return [_appearance(one) for one in found if actor.sees(one.sighting.track.camera)]
+    return [_appearance(one) for one in site.desk.call(actor.audit_name, work)]
 
 
-def _find(gallery: Gallery, reading: Reading, visitor_id: str) -> None:
-    row = reading.person(visitor_id)
-    if row is None or not gallery.vault.record(row).visitor:
+def _record(gallery: Gallery, reading: Reading, person_id: str) -> PersonRecord:
+    """The record of a visitor or a person."""
+    row = reading.person(person_id)
+    if row is None:
+        raise _nobody(person_id)
+    return gallery.vault.record(row)
+
+
+def _see(gallery: Gallery, visitor_id: str, actor: Actor) -> tuple[VisitorEntry, list[Sighting]]:
+    """A visitor and the walks on the actor's cameras; nobody where there are none."""
+    entry, sightings = visitors.show_visitor(gallery, visitor_id, actor.sees)
+    if not _may_know(entry, actor):
         raise _nobody(visitor_id)
+    return entry, sightings
 
 
 def _nobody(visitor_id: str) -> NotFoundError:
     return NotFoundError(f"there is no visitor {visitor_id[:64]!r}")
 
 
-def _may_know(entry: VisitorEntry, actor: Actor) -> bool:
-    return actor.cameras is None or entry.tracks > 0
+def _may_know(entry: VisitorEntry, rights: Rights) -> bool:
+    return rights.cameras is None or entry.tracks > 0
 
 
-def _shown(entry: VisitorEntry) -> ShownVisitor:
+def _shown(entry: VisitorEntry, hidden: set[str]) -> ShownVisitor:
+    """A visitor; not kept apart from those of the names that are hidden."""
     return ShownVisitor(
         visitor_id=entry.uid, name=entry.name, first_ns=entry.first_ns, last_ns=entry.last_ns,
-        walks=entry.tracks, cameras=entry.cameras, expires_ns=entry.expires_ns, apart=list(entry.apart),
+        walks=entry.tracks, cameras=entry.cameras, expires_ns=entry.expires_ns,
+        apart=[name for name in entry.apart if name not in hidden],
     )  # fmt: skip
 
 

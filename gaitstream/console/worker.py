@@ -54,6 +54,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         person: whom to enrol.
         track: which of the clip's people; None where there is one alone.
         since_ns: earliest appearance that is searched for, UTC nanoseconds.
+        seen: the cameras that are searched; None for all.
         camera: an entry of cams.yaml to try.
     """
 
@@ -63,6 +64,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     person: str = ""
     track: int | None = None
     since_ns: int = 0
+    seen: tuple[str, ...] | None = None
     camera: dict[str, Any] = {}
 
 
@@ -149,7 +151,9 @@ def search(config: Config, task: Task, folder: Path) -> JobResult:
         raise ConfigError("no gallery is configured: add 'gallery: {path: people.gallery}'")
     with gallery:
         rule = site_rule(config, {model: gallery.thresholds(model)[0] for model in gallery.models()})
-        found = appearances(gallery, like, rule, task.since_ns)
+        found = appearances(
+            gallery, like, rule, task.since_ns, sees=lambda one: task.seen is None or one in task.seen
+        )
     return JobResult(
         walks=[describe_walk(walk)], found=[describe_appearance(one) for one in found], note=note
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from gaitstream.gallery import audit
 from gaitstream.gallery.gallery import Gallery, name_of
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.searches import Floats, part_distances
-from gaitstream.gallery.sightings import Sighting, TrackRef
+from gaitstream.gallery.sightings import Sighting, TrackRef, everywhere
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,12 @@ class EarlierWalk:
 
 
 def appearances(
-    gallery: Gallery, like: Mapping[str, Floats], rule: LinkRule, since_ns: int = 0, most: int = 50
+    gallery: Gallery,
+    like: Mapping[str, Floats],
+    rule: LinkRule,
+    since_ns: int = 0,
+    most: int = 50,
+    sees: Callable[[str], bool] = everywhere,
 ) -> list[EarlierWalk]:
     """The walks nearest to a given one, nearest first; the search is noted in the audit log.
 
@@ -47,6 +52,7 @@ def appearances(
         rule: the distances at which two walks are of one person.
         since_ns: only those that ended then or later.
         most: how many are returned.
+        sees: whether a camera may be seen; walks on others are left out.
     """
     found: list[EarlierWalk] = []
     models = dict(gallery.models())
@@ -54,6 +60,8 @@ def appearances(
         records = gallery.vault.records(reading)
         for row in reading.sightings(since_ns=since_ns):
             sighting = gallery.vault.sighting(row)
+            if not sees(sighting.track.camera):
+                continue
             held = sighting.opened({model: kept.fingerprint for model, kept in sighting.windows.items()})
             means = {
                 model: float(part_distances(like[model], windows).mean())

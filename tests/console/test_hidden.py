@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from gaitstream.console.worker import JobResult, Task
 from gaitstream.events import CameraHandoff, CameraOnline, Event, IdentityFinal
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.site import SiteCalibration
+from gaitstream.gallery.visitors import keep_apart
 from tests.console.conftest import Browser
 from tests.console.kept import keep_evidence, keep_minutes
 from tests.console.making import SECOND_NS, START_NS, final, publish
@@ -58,10 +60,18 @@ class Hidden:
     values: dict[str, list[str]]
 
     @property
+    def visitor(self) -> str:
+        """Id of the visitor who was at the hidden camera alone."""
+        return self.values["visitor_id"][1]
+
+    @property
     def secrets(self) -> list[str]:
         """What no answer may say unless it was asked for."""
         last_ns = (WALK_AT_S + 5) * SECOND_NS
-        return [VAULT, str(TRACK), self.events[VAULT].event_id, str(last_ns), iso(last_ns)]
+        return [
+            VAULT, str(TRACK), self.events[VAULT].event_id, str(last_ns), iso(last_ns),
+            "visitor-2", self.visitor,
+        ]  # fmt: skip
 
 
 @pytest.fixture
@@ -73,6 +83,7 @@ def site(tmp_path: Path) -> Iterator[ConsoleSite]:
         made.enroll("Ada", MODEL, PRINT, windows(8, 0), source=f"{VAULT} #{TRACK}")
         made.enroll("Ben", MODEL, PRINT, windows(9, 0))
         note(made, sighting(1, 1), sighting(1, TRACK, VAULT, WALK_AT_S), sighting(2, TRACK + 1, VAULT))
+        keep_apart(made, "visitor-1", "visitor-2")
         calibrate(made)
     keep_minutes(cams, VAULT, "", START_NS)
     opened = ConsoleSite.open(ConsoleOptions(tmp_path / "state", cameras=cams))
@@ -124,14 +135,17 @@ def hidden(site: ConsoleSite) -> Hidden:
     task = Task(kind="search", cameras=str(cameras))
     folder = site.options.state / "jobs" / JOB
     folder.mkdir()
-    done = Job(JOB, "gatekeeper", task, folder, 0.0, "gatekeeper", "done", JobResult(found=found))
+    done = Job(
+        JOB, "gatekeeper", task, folder, time.monotonic(), "gatekeeper", "done", JobResult(found=found)
+    )
     site.jobs._jobs[JOB] = done
     return Hidden(
         events | {"handoff": handoff},
         {
             "event_id": [event.event_id for event in (*events.values(), handoff)],
             "camera": [GATE, VAULT], "run": ["run-1", "run"], "track": ["1", str(TRACK)],
-            "person_id": [people["Ada"]], "visitor_id": [people["visitor-1"], people["visitor-2"]],
+            "person_id": [people["Ada"], people["visitor-2"]],
+            "visitor_id": [people["visitor-1"], people["visitor-2"]],
             "number": ["0", "1"], "job_id": [JOB], "name": ["gatekeeper"], "model": [MODEL],
             "time_ns": [str(START_NS)], "user": ["gatekeeper"], "token": ["none"],
         },
@@ -167,6 +181,8 @@ def asked_with(hidden: Hidden) -> Iterator[str]:
     for page in ("/events", "/events/new", "/events/rows", "/events/timeline", "/api/v1/events"):
         yield f"{page}?camera={VAULT}"
         yield page
+    yield "/events?person=visitor-2"
+    yield f"/events?person={hidden.visitor}"
     yield f"/enrol/walks?camera={VAULT}&person=Eve"
     yield f"/live/{VAULT}/at?at={START_NS // 10**6}"
     yield f"/calibration?model={MODEL}"
@@ -180,7 +196,11 @@ def test_no_answer_tells_of_a_hidden_camera(gatekeeper: TestClient, hidden: Hidd
         answer = gatekeeper.get(address)
         told = [secret for secret in hidden.secrets if secret not in address and secret in answer.text]
         assert not told, address
-        if VAULT in address.partition("?")[0] or hidden.events[VAULT].event_id in address:
+        if (
+            VAULT in address.partition("?")[0]
+            or hidden.visitor in address
+            or hidden.events[VAULT].event_id in address
+        ):
             assert answer.status_code in (403, 404, 422), address
         asked, granted = asked + 1, granted + (answer.status_code == 200)
     assert asked > 150
@@ -192,13 +212,35 @@ def test_nothing_is_done_with_what_is_hidden(gatekeeper: TestClient, hidden: Hid
     done = 0
     for address in addresses(hidden, "POST"):
         if event in address or visitor in address:
-            data = {"person": "Eve", "other": hidden.values["person_id"][0]}
-            body = (
-                {"json": data | {"other_id": data["other"]}} if address.startswith("/api") else {"data": data}
-            )
-            assert gatekeeper.post(address, **body).status_code == 404, address
+            data = {"person": "Eve", "other": hidden.values["person_id"][0], "template": ["1"]}
+            asked = data | {"other_id": data["other"], "name": "Eve", "templates": [1]}
+            body = {"json": asked} if address.startswith("/api") else {"data": data}
+            refused = 403 if address.endswith("/forget") else 404  # an administrator's, whoever it is
+            assert gatekeeper.post(address, **body).status_code == refused, address
             done += 1
     assert done > 8
+
+
+def test_nothing_is_done_with_a_hidden_visitor_as_a_person(
+    gatekeeper: TestClient, site: ConsoleSite, hidden: Hidden
+) -> None:
+    before = dict(site.desk.people())
+    person, visitor = f"/people/{hidden.visitor}", f"/visitors/{hidden.values['visitor_id'][0]}"
+    ada = hidden.values["person_id"][0]
+    api_ = "/api/v1"
+    for address, body in (
+        (f"{api_}{person}/name", {"name": "Eve"}), (f"{api_}{person}/merge", {"other_id": ada}),
+        (f"{api_}/people/{ada}/merge", {"other_id": hidden.visitor}),
+        (f"{api_}{person}/split", {"name": "Eve", "templates": [1]}),
+        (f"{api_}{visitor}/apart", {"other_id": hidden.visitor}),
+    ):  # fmt: skip
+        assert gatekeeper.post(address, json=body).status_code == 404, address
+    terms = {"days": 1.0, "consent": "none"}
+    assert gatekeeper.put(f"{api_}{person}/terms", json=terms).status_code == 404
+    assert gatekeeper.post(f"{visitor}/apart", data={"other": hidden.visitor}).status_code == 404
+    assert gatekeeper.get(f"{person}/pictures/1").status_code == 404
+    assert dict(site.desk.people()) == before
+    assert gatekeeper.post(f"{api_}{visitor}/apart", json={"other_id": ada}).status_code == 204
 
 
 def test_whoever_sees_everything_is_told_it(browser: Browser, hidden: Hidden) -> None:
@@ -209,6 +251,9 @@ def test_whoever_sees_everything_is_told_it(browser: Browser, hidden: Hidden) ->
         f"/api/v1/events/{hidden.events['handoff'].event_id}",
     ):  # fmt: skip
         assert VAULT in client.get(page).text, page
+    for page in ("/events", f"/visitors/{hidden.values['visitor_id'][0]}"):
+        assert "visitor-2" in client.get(page).text, page
+    assert client.get("/events?person=visitor-2").status_code == 200
 
 
 def test_the_stream_tells_nothing_of_it(site: ConsoleSite, gatekeeper: TestClient, hidden: Hidden) -> None:

@@ -127,3 +127,19 @@ def test_a_page_of_nothing_is_a_page(browser: Browser) -> None:
         answer = everything.get(path)
         assert answer.status_code == 200, path
         assert "<h1>" in answer.text
+
+
+def test_whoever_may_not_see_people_learns_of_no_name_whether_somebody_has_it(browser: Browser) -> None:
+    """Names are told to operators; to others the answer to all of them is the same."""
+    client = browser(Role.VIEWER)
+    for page in ("/events", "/events/rows", "/events/new", "/events/timeline"):
+        answers = [client.get(page, params={"person": name}) for name in ("Ada", "Nobody X")]
+        assert [answer.status_code for answer in answers] == [200, 200], page
+        texts = [
+            answer.text.replace("Ada", "X").replace("Nobody+X", "X").replace("Nobody X", "X")
+            for answer in answers
+        ]
+        assert len(texts[0]) == len(texts[1]), page
+    operator = browser(Role.OPERATOR)
+    assert operator.get("/events", params={"person": "Ada"}).status_code == 200
+    assert operator.get("/events", params={"person": "Nobody X"}).status_code == 422

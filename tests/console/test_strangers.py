@@ -16,11 +16,13 @@ from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import Role
 from gaitstream.console.site import ConsoleSite
+from gaitstream.console.strangers import alike
 from gaitstream.events import IdentityFinal
 from gaitstream.evidence.reading import EvidenceReader
 from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, RecentPerson
 from gaitstream.gallery import Enrolment, Gallery
+from gaitstream.gallery.sightings import TrackRef
 from tests.console.conftest import BASE, PASSWORD, log_in
 from tests.console.kept import keep_evidence
 from tests.console.making import START_NS, final, stranger
@@ -137,6 +139,17 @@ def test_walks_like_that_of_an_event_are_found_on_ones_own_cameras(app: FastAPI,
     site.accounts.change("somebody", Role.OPERATOR, frozenset({"gate"}))
     found = client.get(f"/api/v1/events/{event.event_id}/alike").json()
     assert {one["camera"] for one in found} <= {"gate"}
+
+
+def test_walks_on_other_cameras_take_no_place_of_those_on_ones_own(site: ConsoleSite) -> None:
+    user = site.accounts.add("somebody", PASSWORD, Role.OPERATOR, frozenset({"gate"}))
+    with Gallery(site.config_path().parent / "people.gallery", key="none") as gallery:
+        note(gallery, sighting(1, 5))
+        note(gallery, sighting(3, 6))
+    [nearest] = alike(site, user.actor(), TrackRef("run", "gate", 6), 0, 1)
+    assert (nearest.camera, nearest.track) == ("gate", 6)
+    found = alike(site, user.actor(), TrackRef("run", "gate", 5), 0, 2)
+    assert [(one.camera, one.track) for one in found] == [("gate", 5), ("gate", 1)]
 
 
 def test_thresholds_are_shown_and_chosen_by_administrators(app: FastAPI, site: ConsoleSite) -> None:

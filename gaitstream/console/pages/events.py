@@ -21,6 +21,7 @@ from gaitstream.console.pages.timelines import draw_timeline
 from gaitstream.console.permissions import Permission, Rights
 from gaitstream.console.rendering import iso, render, render_part
 from gaitstream.console.site import ConsoleSite
+from gaitstream.console.strangers import known_to
 from gaitstream.data import Reason, Status
 from gaitstream.errors import ConsoleError
 
@@ -66,7 +67,7 @@ class FilterForm:
         """As part of an address."""
         return urlencode({name: value for name, value in vars(self).items() if value})
 
-    def question(self, site: ConsoleSite) -> EventQuestion:
+    def question(self, site: ConsoleSite, rights: Rights) -> EventQuestion:
         """For the history.
 
         Raises:
@@ -74,7 +75,7 @@ class FilterForm:
         """
         return EventQuestion(
             camera=[self.camera] if self.camera else None,
-            person=find_person(site, self.person) if self.person else None,
+            person=find_person(site, rights, self.person) if self.person else None,
             status=self.status or None,
             reason=self.reason or None,
             type=list(IDENTITY),
@@ -224,13 +225,13 @@ def _parts(site: ConsoleSite, rights: Rights, filters: FilterForm) -> EventsPart
     return EventsParts(
         choices(site, rights),
         table=render_part("events_table.html", rows),
-        drawn=draw_part(site, rights, filters.question(site), span),
+        drawn=draw_part(site, rights, filters.question(site, rights), span),
         span=span,
     )
 
 
 def _new_rows(site: ConsoleSite, rights: Rights, filters: FilterForm, after_ns: int) -> Markup:
-    question = filters.question(site)
+    question = filters.question(site, rights)
     since_ns = max(question.since_ns or 0, after_ns - OVERLAP_NS)
     rows = newest_lines(site, ask_events(site, rights, replace(question, since_ns=since_ns)).events)
     return render_part("events_rows.html", Rows(rows, distance_scale(rows), "", ""))
@@ -238,7 +239,7 @@ def _new_rows(site: ConsoleSite, rights: Rights, filters: FilterForm, after_ns: 
 
 def _drawn(site: ConsoleSite, rights: Rights, filters: FilterForm) -> Markup:
     span = filters.span(ask_rows(site, rights, filters).rows)
-    return draw_part(site, rights, filters.question(site), span)
+    return draw_part(site, rights, filters.question(site, rights), span)
 
 
 def draw_part(site: ConsoleSite, rights: Rights, question: EventQuestion, span: Span) -> Markup:
@@ -248,7 +249,7 @@ def draw_part(site: ConsoleSite, rights: Rights, question: EventQuestion, span: 
 
 def ask_rows(site: ConsoleSite, rights: Rights, filters: FilterForm, before: str = "") -> Rows:
     """One page of the list."""
-    found = ask_events(site, rights, replace(filters.question(site), before=before or None))
+    found = ask_events(site, rights, replace(filters.question(site, rights), before=before or None))
     rows = newest_lines(site, found.events)
     return Rows(rows, distance_scale(rows), filters.query, found.next)
 
@@ -261,28 +262,29 @@ def distance_scale(rows: list[EventLine]) -> DistanceScale:
 def choices(site: ConsoleSite, rights: Rights) -> Choices:
     """What can be filtered by; names only for whom may see people."""
     cameras = {camera for camera in site.health.cameras if rights.sees(camera)}
-    records = site.desk.people().values() if rights.may(Permission.PEOPLE_READ) else ()
     return Choices(
         cameras=sorted(cameras),
-        persons=sorted(record.name for record in records),
+        persons=sorted(record.name for record in known_to(site, rights).values()),
         statuses=[status.value for status in Status],
         reasons=[reason.value for reason in Reason],
     )
 
 
-def find_person(site: ConsoleSite, text: str) -> str:
+def find_person(site: ConsoleSite, rights: Rights, text: str) -> str:
     """The id of somebody by name or id.
+
+    Whoever may not see people learns of no name whether somebody has it: it is an id that nobody has.
 
     Raises:
         ConsoleError: nobody has it.
     """
-    people = site.desk.people()
-    if text in people:
+    if not rights.may(Permission.PEOPLE_READ):
         return text
-    wanted = text.strip().casefold()
-    for uid, record in people.items():
-        if record.name.casefold() == wanted:
-            return uid
+    people, wanted = site.desk.people(), text.strip().casefold()
+    called = (uid for uid, record in people.items() if record.name.casefold() == wanted)
+    uid = text if text in people else next(called, "")
+    if uid and (not people[uid].visitor or uid in known_to(site, rights)):
+        return uid
     raise ConsoleError(f"nobody is called {text!r}; the page People lists everybody")
 
 

@@ -161,7 +161,8 @@ def _case(site: ConsoleSite, actor: Actor, event: ShownEvent) -> ReviewCase:
 
 def _enrolled(site: ConsoleSite, actor: Actor, person_id: str) -> list[str]:
     """Addresses of the pictures that the gallery has of a person."""
-    if not person_id or not actor.may(Permission.PEOPLE_READ):
+    record = site.desk.people().get(person_id)
+    if record is None or record.visitor or not actor.may(Permission.PEOPLE_READ):
         return []
     details = people.show_person(site, actor, person_id)
     return [f"/people/{person_id}/pictures/{picture.number}" for picture in details.pictures]

@@ -92,7 +92,7 @@ def show(request: Request, site: CurrentSite, actor: VisitorReader, by: Order = 
 def show_one(request: Request, site: CurrentSite, actor: VisitorReader, visitor_id: str) -> Response:
     """One visitor; the look is in the audit log."""
     visitor = strangers.show_visitor(site, actor, visitor_id)
-    people = {uid: record for uid, record in site.desk.people().items() if uid != visitor_id}
+    people = {uid: one for uid, one in strangers.known_to(site, actor).items() if uid != visitor_id}
     view = VisitorView(
         visitor=visitor,
         walks=[_pictured(site, actor, walk) for walk in reversed(visitor.each_walk)],
