@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 from pydantic import BaseModel, Field
 
-from gaitstream.console.permissions import Actor
+from gaitstream.console.permissions import Actor, Permission
 from gaitstream.console.refusals import BusyError, NotFoundError
 from gaitstream.console.worker import JOB, RESULT, JobResult, Task
 
@@ -30,6 +30,15 @@ State = Literal["waiting", "running", "done", "failed"]
 MOST_WAITING = 4
 KEPT_S = 3600.0
 """How long a result is there."""
+TIDY_S = 60.0
+"""How often those that are older are looked for."""
+NEEDED: dict[str, tuple[Permission, ...]] = {
+    "identify": (Permission.CLIPS,),
+    "enrol": (Permission.PEOPLE_WRITE,),
+    "search": (Permission.CLIPS, Permission.VISITORS_READ),
+    "camera": (Permission.CAMERAS_WRITE,),
+}
+"""What it takes to see what came of each kind of job."""
 WORK_S: dict[str, float] = {"identify": 600.0, "enrol": 600.0, "search": 600.0, "camera": 60.0}
 _RESULT = msgspec.json.Decoder(JobResult)
 _PICTURE_NAME = re.compile(r"picture|track-[0-9]{1,9}")
@@ -59,7 +68,19 @@ class ShownJob(BaseModel):
 
 @dataclass
 class Job:
-    """One piece of work."""
+    """One piece of work.
+
+    Attributes:
+        job_id: random, 128 bits.
+        owner: name of the user who alone may see it.
+        task: what is done.
+        folder: where clip, pictures and result lie.
+        created_s: monotonic seconds.
+        actor: how the audit log calls who asked for it.
+        state: how far it is.
+        result: what came of it.
+        void: what comes of it is not to be told: somebody was forgotten.
+    """
 
     job_id: str
     owner: str
@@ -69,6 +90,12 @@ class Job:
     actor: str
     state: State = "waiting"
     result: JobResult = field(default_factory=JobResult)
+    void: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is done."""
+        return self.state in ("done", "failed")
 
     def shown(self, actor: Actor) -> ShownJob:
         """As it is told to its owner: of what a search found, what was seen by cameras that they may see."""
@@ -96,6 +123,8 @@ class JobDesk:
         self._thread = ThreadPoolExecutor(1, "gaitstream-console-jobs")
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._over = threading.Event()
+        threading.Thread(target=self._keep_tidy, name="gaitstream-console-tidy", daemon=True).start()
 
     @contextmanager
     def arriving(self) -> Iterator[tuple[str, Path]]:
@@ -140,12 +169,27 @@ class JobDesk:
         """A job of an actor's own.
 
         Raises:
-            NotFoundError: there is none of this id, or it is somebody else's.
+            NotFoundError: there is none of this id, or it is somebody else's, or its time is over.
+            ForbiddenError: the actor lacks what this kind of job needs, as a token may.
         """
+        self._tidy()
         job = self._jobs.get(job_id)
         if job is None or job.owner != actor.name:
             raise NotFoundError(f"there is no job {job_id[:64]!r} of {actor.name}")
+        for permission in NEEDED[job.task.kind]:
+            actor.need(permission)
         return job
+
+    def forget_results(self) -> None:
+        """Delete what came of clips, of all users: somebody who may be in results and pictures was forgotten.
+
+        What is still being done is not told either.
+        """
+        with self._lock:
+            for job in [one for one in self._jobs.values() if one.task.kind != "camera"]:
+                job.void = True
+                if job.is_over:
+                    self._drop(job)
 
     def picture(self, actor: Actor, job_id: str, name: str) -> bytes:
         """A JPEG that a job made.
@@ -161,6 +205,7 @@ class JobDesk:
     def close(self) -> None:
         """End what is being done and delete everything."""
         self._closed = True
+        self._over.set()
         process = self._process
         if process is not None:
             process.kill()
@@ -176,9 +221,15 @@ class JobDesk:
         except Exception as error:  # whatever it is, the next job must be done
             log.exception("job %s", job.job_id)
             job.result = JobResult(fault=f"the work broke down: {error}")
-        job.state = "failed" if job.result.fault else "done"
         for path in job.folder.glob("clip*"):
             path.unlink()
+        with self._lock:
+            if job.void:
+                shutil.rmtree(job.folder, ignore_errors=True)
+                job.result = JobResult(
+                    fault="somebody was forgotten while this was done, and may be in it; send the clip again"
+                )
+            job.state = "failed" if job.result.fault else "done"
 
     def _run(self, job: Job) -> JobResult:
         (job.folder / JOB).write_bytes(msgspec.json.encode(job.task))
@@ -208,13 +259,19 @@ class JobDesk:
         log.warning("job %s ended without a result: %s", job.job_id, _tail(job.folder / "log"))
         return JobResult(fault="the work broke down on this input, or took too much memory; send another")
 
+    def _keep_tidy(self) -> None:
+        while not self._over.wait(TIDY_S):
+            self._tidy()
+
     def _tidy(self) -> None:
         old_s = time.monotonic() - KEPT_S
         with self._lock:
-            for job in [one for one in self._jobs.values() if one.created_s < old_s]:
-                if job.state in ("done", "failed"):
-                    shutil.rmtree(job.folder, ignore_errors=True)
-                    del self._jobs[job.job_id]
+            for job in [one for one in self._jobs.values() if one.created_s < old_s and one.is_over]:
+                self._drop(job)
+
+    def _drop(self, job: Job) -> None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        del self._jobs[job.job_id]
 
 
 def _tail(path: Path) -> str:

@@ -160,6 +160,7 @@ def forget(site: ConsoleSite, actor: Actor, person_id: str) -> ShownReport:
         return forget_everywhere(gallery, name, places, tracks)
 
     report = _change(site, actor, person_id, work)
+    site.jobs.forget_results()
     return _report(report, sum(map(site.history.forget, ids)))
 
 

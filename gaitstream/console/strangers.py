@@ -170,6 +170,7 @@ def delete(site: ConsoleSite, actor: Actor, visitor_id: str) -> int:
 
     count, remains = site.desk.call(actor.audit_name, work)
     site.history.forget(visitor_id)
+    site.jobs.forget_results()
     if remains:
         raise EvidenceError(f"the visitor is erased; pictures may be left in {'; '.join(remains)}")
     return count

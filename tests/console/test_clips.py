@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
 import time
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from gaitstream.console import clip_limits, jobs
+from gaitstream.config.reading import load_config
+from gaitstream.console import clip_limits, jobs, worker
 from gaitstream.console.app import create_app
 from gaitstream.console.clip_limits import check_clip
 from gaitstream.console.options import ConsoleOptions
-from gaitstream.console.permissions import Role
+from gaitstream.console.permissions import Permission, Role
 from gaitstream.console.site import ConsoleSite
 from gaitstream.errors import ConsoleError
+from gaitstream.gallery import Gallery
 from tests.console.conftest import BASE, PASSWORD, log_in
 from tests.console.making import write_clip
+from tests.gallery.filled import MODEL, PRINT
+from tests.gallery.walking import note, sighting, windows
 
 
 @pytest.mark.parametrize(
@@ -165,6 +174,110 @@ def test_a_clip_that_is_larger_than_allowed_is_not_taken(
     assert not list((site.options.state / "jobs").rglob("clip"))
     huge = {"Content-Length": str(1 << 40)}
     assert client.post("/api/v1/clips/enrol?person=Eve", content=b"", headers=huge).status_code == 413
+
+
+@dataclass
+class Finished:
+    """Puts jobs of the user `boss` on the desk that are done, with a picture each."""
+
+    site: ConsoleSite
+
+    def add(self, kind: Literal["identify", "enrol", "search", "camera"], age_s: float = 0.0) -> str:
+        """A job of a kind, begun so long ago; its id."""
+        job_id = secrets.token_hex(16)
+        folder = self.site.options.state / "jobs" / job_id
+        folder.mkdir()
+        (folder / "track-1.jpg").write_bytes(b"a picture")
+        result = worker.JobResult(templates=1)
+        task = worker.Task(kind=kind, cameras="cams.yaml")
+        begun_s = time.monotonic() - age_s
+        self.site.jobs._jobs[job_id] = jobs.Job(
+            job_id, "boss", task, folder, begun_s, "console:boss", "done", result
+        )
+        return job_id
+
+
+@pytest.fixture
+def finished(site: ConsoleSite) -> Finished:
+    return Finished(site)
+
+
+@pytest.mark.parametrize("kind", ["identify", "enrol", "search", "camera"])
+def test_a_token_sees_of_its_users_jobs_what_its_scopes_allow(
+    client: TestClient, site: ConsoleSite, finished: Finished, kind: Any
+) -> None:
+    job_id = finished.add(kind)
+    assert client.get(f"/api/v1/jobs/{job_id}").json()["state"] == "done"
+    for number, scopes in enumerate((frozenset({Permission.HEALTH_READ}), frozenset(jobs.NEEDED[kind]))):
+        token = site.accounts.new_token("boss", f"robot-{number}", scopes)
+        program = TestClient(client.app, base_url=BASE, headers={"Authorization": f"Bearer {token}"})
+        for path in (f"/api/v1/jobs/{job_id}", f"/api/v1/jobs/{job_id}/pictures/track-1", f"/jobs/{job_id}"):
+            assert program.get(path).status_code == (200 if number else 403), path
+
+
+def test_a_result_is_gone_after_its_time_whoever_asks_and_if_nobody_does(
+    client: TestClient, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = finished.add("identify", jobs.KEPT_S + 1)
+    folder = finished.site.options.state / "jobs" / job_id
+    assert client.get(f"/api/v1/jobs/{job_id}").status_code == 404
+    assert not folder.exists()
+    monkeypatch.setattr(jobs, "TIDY_S", 0.05)
+    with closing(ConsoleSite.open(ConsoleOptions(tmp_path / "other"))) as other:
+        job_id = Finished(other).add("identify", jobs.KEPT_S + 1)
+        end_s = time.monotonic() + 20
+        while (other.options.state / "jobs" / job_id).exists():
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+
+
+def test_what_came_of_clips_goes_with_whoever_is_forgotten(
+    client: TestClient, site: ConsoleSite, finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gallery(site.options.cameras.parent / "people.gallery", create=True, key="none") as gallery:  # type: ignore[union-attr]
+        gallery.enroll("Ada", MODEL, PRINT, windows(8, 0))
+    kept, gone = finished.add("camera"), finished.add("identify")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def run(job: jobs.Job) -> worker.JobResult:
+        begun.set()
+        go_on.wait(20)
+        return worker.JobResult(walks=[{"track": 1, "person": "Ada"}])
+
+    monkeypatch.setattr(site.jobs, "_run", run)
+    running = client.post("/api/v1/clips/identify", content=b"x").json()
+    assert begun.wait(20)
+    [ada] = site.desk.people()
+    assert client.delete(f"/api/v1/people/{ada}").status_code == 200
+    go_on.set()
+    assert client.get(f"/api/v1/jobs/{gone}").status_code == 404
+    assert not (site.options.state / "jobs" / gone).exists()
+    assert client.get(f"/api/v1/jobs/{kept}").status_code == 200
+    over = done(client, running)
+    assert (over["state"], over["walks"], "forgotten" in over["fault"]) == ("failed", [], True)
+
+
+def test_a_search_finds_as_many_walks_for_who_sees_some_cameras(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest fifty are all on another camera."""
+    cams = tmp_path / "cams.yaml"
+    cams.write_text(
+        "cameras: [{id: gate, url: /dev/null}, {id: hall, url: /dev/null}]\n"
+        "gallery: {path: people.gallery, key: none, visitors: {enabled: true, distance: 3.0}}\n"
+    )
+    with Gallery(tmp_path / "people.gallery", create=True, key="none") as gallery:
+        gallery.enroll("Ada", MODEL, PRINT, windows(8, 0))
+        note(gallery, *(sighting(1, walk, "hall") for walk in range(1, 56)), sighting(2, 99, "gate"))
+    walk = SimpleNamespace(embeddings={MODEL: list(windows(1, 0))})
+    monkeypatch.setattr(worker, "_watch", lambda *_, **__: ([walk], ""))
+    monkeypatch.setattr(worker, "choose", lambda walks, _: walks[0])
+    monkeypatch.setattr(worker, "describe_walk", lambda _: {})
+    task = worker.Task(kind="search", cameras=str(cams), seen=("gate",))
+    result = worker.search(load_config(cams), task, tmp_path)
+    assert [one["track"] for one in result.found or ()] == [99]
+    everywhere = worker.search(load_config(cams), worker.Task(kind="search", cameras=str(cams)), tmp_path)
+    assert [one["camera"] for one in everywhere.found or ()] == ["hall"] * 50
 
 
 @pytest.mark.slow
