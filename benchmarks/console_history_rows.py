@@ -117,7 +117,8 @@ def _insert(history: SqliteHistory, rows: Iterator[tuple[object, ...]]) -> None:
 
 
 def _copy(history: PostgresHistory, rows: Iterator[tuple[object, ...]]) -> None:
-    with history._connection().cursor().copy(f"COPY event ({', '.join(COLUMNS)}) FROM STDIN") as copy:
+    statement = f"COPY event ({', '.join(COLUMNS)}) FROM STDIN"
+    with history._pool.borrow() as connection, connection.cursor().copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
     for statement in sql.index_statements(", id"):

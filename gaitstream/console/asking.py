@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -67,6 +68,14 @@ def ask_events(site: ConsoleSite, rights: Rights, question: EventQuestion) -> Ev
     open_ = [one for one in found.events if not (question.waits and _is_over(site, one))]
     events = [show_event(event, site.desk, rights) for event in open_]
     return EventsAnswer(events=events, next=str(found.next or ""))
+
+
+def ask_newest(
+    site: ConsoleSite, rights: Rights, people: Sequence[str], types: Sequence[str]
+) -> dict[str, ShownEvent]:
+    """The newest event of some types of each of some people, on the cameras that the actor may see."""
+    found = site.history.newest_of(people, _wanted(rights, EventQuestion(type=list(types))))
+    return {person: show_event(event, site.desk, rights) for person, event in found.items()}
 
 
 def count_tracks(site: ConsoleSite, rights: Rights, question: EventQuestion) -> list[EventCount]:

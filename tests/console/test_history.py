@@ -73,6 +73,21 @@ def test_threads_that_come_and_go_leave_no_connections_behind(history: History) 
     assert max(open_files) - open_files[0] <= 3 * pooling.MOST
 
 
+def test_the_newest_of_many_people_comes_at_once(history: History) -> None:
+    fill(history)
+    history.add([final(9, "hall"), final(8, "gate"), ended(20, "gate")])
+    kinds = ("identity.final",)
+    found = history.newest_of([ADA, BEN, "c" * 20], EventFilter(kinds=kinds))
+    assert {one: event.time_ns - START_NS for one, event in found.items()} == {
+        ADA: 9 * SECOND_NS, BEN: 2 * SECOND_NS
+    }  # fmt: skip
+    at_the_gate = history.newest_of([ADA, BEN], EventFilter(kinds=kinds, cameras=frozenset({"gate"})))
+    assert {one: event.camera for one, event in at_the_gate.items()} == {ADA: "gate"}
+    assert history.newest_of([ADA], EventFilter(cameras=frozenset({"nowhere"}))) == {}
+    assert history.newest_of([ADA], EventFilter(cameras=frozenset())) == {}
+    assert history.newest_of([], EventFilter()) == {}
+
+
 def test_filters_alone_and_together_find_what_they_name(history: History) -> None:
     fill(history)
     assert ids(history) == [5, 4, 3, 2, 1]

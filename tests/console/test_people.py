@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from gaitstream.console.desk import FRESH_S
 from gaitstream.console.history import EventFilter
 from gaitstream.console.options import ConsoleOptions
+from gaitstream.console.pages import events as events_page
+from gaitstream.console.pages import people as people_page
 from gaitstream.console.permissions import Role
 from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery import Gallery, editing
@@ -270,3 +275,54 @@ def test_without_a_gallery_it_is_said_in_words(tmp_path: Path) -> None:
     assert "no gallery" in site.desk.problem()
     assert site.desk.name("a" * 20) == ""
     site.close()
+
+
+def test_thousands_of_people_come_a_hundred_at_a_time_and_are_found_by_name(
+    browser: Browser, site: ConsoleSite, gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = np.zeros((1, 16, 32), np.float32)
+    with Gallery(gallery, key="none") as opened:
+        for number in range(8):
+            opened.enroll(f"Guest {number}", "gait", "f" * 64, windows)
+    people = {record.name: uid for uid, record in site.desk.people().items()}
+    site.history.add(
+        [
+            final(at_s, camera, at_s, person=name, person_id=people[name])
+            for at_s, camera, name in ((1, "gate", "Ada"), (2, "yard", "Ada"), (3, "gate", "Guest 7"))
+        ]
+    )
+    monkeypatch.setattr(people_page, "SHOWN", 4)
+    client = browser(Role.OPERATOR, "gatekeeper", frozenset({"gate"}))
+    asked: list[str] = []
+    monkeypatch.setattr(site.history, "_rows", counted(asked, site.history._rows))  # type: ignore[attr-defined]
+    pages = [client.get(f"/people?page={number}").text for number in (1, 2, 3, 99)]
+    assert len(asked) < 25
+    names = [re.findall(r"<b>([^<]+)</b>", page) for page in pages]
+    assert [len(found) for found in names] == [4, 4, 3, 3]
+    assert sorted(name for found in names[:3] for name in found) == sorted(people)
+    assert "11 people" in pages[0]
+    assert "5 to 8 of 11" in pages[1]
+    assert "yard" not in pages[0]
+    assert re.search(r"gate</a>", pages[0])
+    found = client.get("/people?name=guest 7").text
+    assert re.findall(r"<b>([^<]+)</b>", found) == ["Guest 7"]
+    assert "Nobody has this name" in client.get("/people?name=Xaver").text
+
+
+def counted(asked: list[str], rows: Callable[..., Any]) -> Callable[..., Any]:
+    def note(query: str, values: Sequence[object]) -> Any:
+        asked.append(query)
+        return rows(query, values)
+
+    return note
+
+
+def test_of_many_names_a_filter_offers_some_and_those_that_are_typed(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_page, "MOST_NAMES", 2)
+    client = browser()
+    assert re.findall("<option>([^<]+)", client.get("/events").text)[-2:] == ["Ada", "Ben"]
+    assert client.get("/events/persons?person=cle").text.count("<option>Cleo</option>") == 1
+    assert "Ada" not in client.get("/events/persons?person=cle").text
+    assert browser(Role.VIEWER).get("/events/persons?person=cle").text.strip() == ""

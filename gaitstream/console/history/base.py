@@ -152,6 +152,9 @@ class History(Protocol):
     def page(self, wanted: EventFilter, limit: int, before: HistoryPlace | None = None) -> EventPage:
         """The newest events that are wanted, at most `limit`, older than a place."""
 
+    def newest_of(self, people: Sequence[str], wanted: EventFilter) -> dict[str, StoredEvent]:
+        """The newest event that is wanted of each of some people; of those who have one."""
+
     def count(self, wanted: EventFilter, kind: str) -> list[EventCount]:
         """How many events of one kind are wanted of each camera and status."""
 

@@ -87,6 +87,10 @@ class SqlHistory(ABC):
         events = rows_of(places[:limit], self._labels, self._rows)
         return EventPage(events, places[limit - 1] if len(places) > limit else None)
 
+    def newest_of(self, people: Sequence[str], wanted: EventFilter) -> dict[str, StoredEvent]:
+        """See `History`."""
+        return newest_of(people, wanted, self._labels, self._rows)
+
     def count(self, wanted: EventFilter, kind: str) -> list[EventCount]:
         """See `History`."""
         return count(wanted, kind, self._labels, self._rows)
@@ -166,6 +170,28 @@ def count(wanted: EventFilter, kind: str, labels: Labels, rows: Rows) -> list[Ev
         f"SELECT camera, status, COUNT(*) FROM event WHERE {where} GROUP BY camera, status", where.values
     )
     return [EventCount(labels.text(camera), labels.text(status), events) for camera, status, events in found]
+
+
+def newest_of(
+    people: Sequence[str], wanted: EventFilter, labels: Labels, rows: Rows
+) -> dict[str, StoredEvent]:
+    """See `History.newest_of`: the end of each person's part of one index."""
+    numbers = WantedNumbers.of(wanted, labels)
+    if numbers is None or not people:
+        return {}
+    where = conditions(wanted, numbers, set())
+    newest = rows(
+        f"SELECT (SELECT id FROM event WHERE person = label.id AND {where} "
+        "ORDER BY time_ns DESC, id DESC LIMIT 1) "
+        f"FROM label WHERE space = 'person' AND text IN ({', '.join('?' * len(people))})",
+        (*where.values, *people),
+    )
+    places = [number for (number,) in newest if number is not None]
+    if not places:
+        return {}
+    found = rows(f"{_SELECT} WHERE id IN ({', '.join('?' * len(places))})", places)
+    events = [from_row(int(row[0]), row[1:], labels.text) for row in found]
+    return {event.person: event for event in events}
 
 
 def one(event_id: bytes, labels: Labels, rows: Rows) -> StoredEvent | None:

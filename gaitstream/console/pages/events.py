@@ -30,6 +30,8 @@ LOOK_BACK_S = 600
 """Shortest stretch of the timeline where no beginning is asked for."""
 PERIODS_S = {"Hour": 3600, "Day": DAY_S, "Week": 7 * DAY_S, "Month": 30 * DAY_S}
 """Up to now, offered with one press."""
+MOST_NAMES = 200
+"""Offered at once; others as they are typed."""
 PLACES = 1000
 """That can be told apart on a timeline."""
 SOONEST_S, LATEST_S = 2, 3600
@@ -212,6 +214,17 @@ def new(
     )
 
 
+@router.get("/events/persons")
+def offer(
+    request: Request,
+    site: CurrentSite,
+    actor: EventReader,
+    person: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """Names to filter by, while one is typed."""
+    return render(request, "persons_options.html", persons=names_with(site, actor, person))
+
+
 @router.get("/events/timeline")
 def redraw(site: CurrentSite, actor: EventReader, filters: AskedFilters) -> Response:
     """The drawing alone."""
@@ -264,10 +277,17 @@ def choices(site: ConsoleSite, rights: Rights) -> Choices:
     cameras = {camera for camera in site.health.cameras if rights.sees(camera)}
     return Choices(
         cameras=sorted(cameras),
-        persons=sorted(record.name for record in known_to(site, rights).values()),
+        persons=names_with(site, rights, ""),
         statuses=[status.value for status in Status],
         reasons=[reason.value for reason in Reason],
     )
+
+
+def names_with(site: ConsoleSite, rights: Rights, text: str) -> list[str]:
+    """The first of the names that somebody may know with a text in them."""
+    wanted = text.strip().casefold()
+    known = (record.name for record in known_to(site, rights).values())
+    return sorted(name for name in known if wanted in name.casefold())[:MOST_NAMES]
 
 
 def find_person(site: ConsoleSite, rights: Rights, text: str) -> str:

@@ -1,19 +1,22 @@
-"""Everybody who is enrolled."""
+"""Everybody who is enrolled, a hundred at a time."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from gaitstream.console import people
 from gaitstream.console.access import CurrentSite, PeopleReader
-from gaitstream.console.asking import EventQuestion, ask_events
+from gaitstream.console.asking import ask_newest
 from gaitstream.console.pages.lines import IDENTITY, EventLine, line
-from gaitstream.console.permissions import Actor
+from gaitstream.console.people import LONGEST_NAME
 from gaitstream.console.rendering import render
+from gaitstream.console.showing import ShownEvent
 from gaitstream.console.site import ConsoleSite
 from gaitstream.gallery.retention import DAY_NS
 
@@ -21,6 +24,8 @@ router = APIRouter()
 FEW = 8
 """Templates; fewer do not show a person from enough sides."""
 SOON_NS = 14 * DAY_NS
+SHOWN = 100
+"""On one page."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,60 @@ class ListedPerson:
 
 @dataclass(frozen=True)
 class PeopleView:
-    """What the page shows."""
+    """What the page shows.
+
+    Attributes:
+        persons: on this page, by name.
+        enrolled: how many there are.
+        found: how many of them have the name that is asked for.
+        templates: of all.
+        name: that is asked for, or a part of one.
+        first: number of the first on this page, from 1.
+        before: address of the page before; empty where there is none.
+        after: address of the page after.
+    """
 
     persons: list[ListedPerson]
+    enrolled: int
+    found: int
     templates: int
+    name: str
+    first: int
+    before: str
+    after: str
 
 
 @router.get("/people")
-def show(request: Request, site: CurrentSite, actor: PeopleReader) -> Response:
+def show(
+    request: Request,
+    site: CurrentSite,
+    actor: PeopleReader,
+    name: Annotated[str, Query(max_length=LONGEST_NAME)] = "",
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+) -> Response:
     """The page."""
-    shown = people.list_people(site, actor)
-    persons = [_line(site, actor, person) for person in shown]
-    return render(request, "people.html", PeopleView(persons, sum(one.templates for one in persons)))
+    enrolled = people.list_people(site, actor)
+    wanted = name.strip().casefold()
+    found = [one for one in enrolled if wanted in one.name.casefold()]
+    page = min(page, max(1, -(-len(found) // SHOWN)))
+    end = page * SHOWN
+    shown = found[end - SHOWN : end]
+    seen = ask_newest(site, actor, [one.person_id for one in shown], IDENTITY)
+    view = PeopleView(
+        persons=[_line(site, one, seen.get(one.person_id)) for one in shown],
+        enrolled=len(enrolled),
+        found=len(found),
+        templates=sum(sum(one.templates.values()) for one in enrolled),
+        name=name,
+        first=end - SHOWN + 1,
+        before=_address(name, page - 1) if page > 1 else "",
+        after=_address(name, page + 1) if end < len(found) else "",
+    )
+    return render(request, "people.html", view)
+
+
+def _address(name: str, page: int) -> str:
+    return f"/people?{urlencode({'name': name, 'page': page} if name else {'page': page})}"
 
 
 def advice_on(templates: int) -> str:
@@ -67,7 +114,7 @@ def advice_on(templates: int) -> str:
     return "few templates" if templates < FEW else ""
 
 
-def _line(site: ConsoleSite, actor: Actor, person: people.ShownPerson) -> ListedPerson:
+def _line(site: ConsoleSite, person: people.ShownPerson, seen: ShownEvent | None) -> ListedPerson:
     templates = sum(person.templates.values())
     return ListedPerson(
         id=person.person_id,
@@ -76,10 +123,5 @@ def _line(site: ConsoleSite, actor: Actor, person: people.ShownPerson) -> Listed
         advice=advice_on(templates),
         expires_ns=person.expires_ns,
         soon=person.expires_ns is not None and person.expires_ns - time.time_ns() < SOON_NS,
-        seen=_last_seen(site, actor, person.person_id),
+        seen=line(site, seen) if seen is not None else None,
     )
-
-
-def _last_seen(site: ConsoleSite, actor: Actor, person_id: str) -> EventLine | None:
-    found = ask_events(site, actor, EventQuestion(person=person_id, type=list(IDENTITY), limit=1))
-    return line(site, found.events[0]) if found.events else None
