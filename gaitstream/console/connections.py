@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from contextlib import suppress
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -16,6 +17,8 @@ STALLED_S = 20.0
 """In which some of what waits to be read has to be read."""
 LOOK_S = 5.0
 """How often that is looked at."""
+TLS_CLOSES_S = 40.0
+"""In which a closed connection of TLS has to be over; asyncio itself waits 30 s for the other side's part."""
 MOST, MOST_OF_ONE = 600, 200
 """Connections in all, at most half the files that may be open; and those of one address."""
 SEND_BUFFER_BYTES = 64 * 1024
@@ -35,6 +38,7 @@ class PromptConnection(H11Protocol):
 
     _waiting: asyncio.TimerHandle | None = None
     _looking: asyncio.TimerHandle | None = None
+    _socket: socket.socket
     _network = ""
     _left_bytes = 0
     """That waited to be read at the last look."""
@@ -46,12 +50,12 @@ class PromptConnection(H11Protocol):
         super().connection_made(transport)
         self._network = network_of(self.client[0]) if self.client else ""
         self._read_s = self.loop.time()
+        self._socket = transport.get_extra_info("socket")
         if self._is_one_too_many():
             transport.write(_FULL)
             transport.close()
         else:
-            connected: socket.socket = transport.get_extra_info("socket")
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             self._watch()
         self._look()
 
@@ -100,6 +104,9 @@ class PromptConnection(H11Protocol):
 
     def _look(self) -> None:
         """Hang up, and forget what is left, when nothing of a held up or last answer is read."""
+        if self.transport.is_closing() and self.scheme == "https":
+            self._looking = self.loop.call_later(TLS_CLOSES_S, self._cut)
+            return
         left_bytes, now_s = self.transport.get_write_buffer_size(), self.loop.time()
         is_held_up = self.flow.write_paused or self.transport.is_closing()
         if not is_held_up or left_bytes < self._left_bytes:
@@ -109,6 +116,11 @@ class PromptConnection(H11Protocol):
             self.transport.abort()
         else:
             self._looking = self.loop.call_later(LOOK_S, self._look)
+
+    def _cut(self) -> None:
+        """End a connection of TLS that was closed: its transport tells and does nothing any more."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def most() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from gaitstream.console.live import LivePicture
 from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.pages import stream as stream_page
 from gaitstream.console.site import ConsoleSite
+from tests.console.certificate import make_certificate
 from tests.console.world import PASSWORD, console
 
 SOON_S = 20.0
@@ -33,6 +35,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "REQUEST_S", MOMENT_S)
     monkeypatch.setattr(connections, "STALLED_S", 2 * MOMENT_S)
     monkeypatch.setattr(connections, "LOOK_S", MOMENT_S / 4)
+    monkeypatch.setattr(connections, "TLS_CLOSES_S", 2 * MOMENT_S)
     monkeypatch.setattr(guards, "PATIENCE_S", MOMENT_S)
     monkeypatch.setattr(guards, "SLOWEST_BYTES_S", 1e9)
     monkeypatch.setattr(stream_page, "BEAT_S", 0.1)
@@ -144,6 +147,25 @@ def test_whoever_reads_nothing_of_a_last_answer_is_hung_up_on(address: str) -> N
         while is_held(reader):
             assert time.monotonic() < end_s, "the console holds who reads nothing"
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize("answers", [1, 100])
+def test_under_tls_whoever_reads_nothing_is_hung_up_on_too(
+    tmp_path: Path, impatient: None, answers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    options = ConsoleOptions(tmp_path / "state", port=0, certificate=certificate, certificate_key=key)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with (
+        console(options, ()) as (address, _),
+        trusting.wrap_socket(connect(address, 4096), server_hostname="localhost") as reader,
+    ):
+        reader.send(LONG * answers)
+        end_s = time.monotonic() + SOON_S
+        while is_held(reader):
+            assert time.monotonic() < end_s, "the console holds who reads nothing"
+            time.sleep(0.1)
+    assert "Traceback" not in caplog.text
 
 
 def test_whoever_reads_slowly_gets_everything(address: str) -> None:
