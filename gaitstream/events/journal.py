@@ -103,6 +103,7 @@ class Journal:
         self.head = 0
         self._dirty = False
         self._closed = False
+        self._rewriting = threading.Lock()
         self._epochs = Epochs()
         self._marks: Marks = {}
         self._files: list[File] = []
@@ -111,6 +112,7 @@ class Journal:
         self.id = b""
         self._lock = self._take_lock()
         try:
+            _remove_unfinished(self.directory)
             self._open()
         except BaseException:
             os.close(self._lock)
@@ -241,30 +243,37 @@ class Journal:
                         self._rotate(self._clock())
             self._forget()
 
-    def rewrite(self, change: Callable[[Record], bytes]) -> int:
+    def rewrite(self, change: Callable[[Record], bytes], to: int | None = None) -> int:
         """Give events another payload, to erase a name: every file that changes is written anew.
 
         Args:
-            change: the payload to keep; the record's own where nothing changes.
+            change: the payload to keep; the record's own where nothing changes. Whatever it raises ends this.
+            to: files that begin behind this number are not looked at; None looks at all of them.
 
         Returns:
             Events that changed.
 
         Raises:
-            JournalWriteError: no room for the new file; those before it are done.
+            JournalWriteError: no room for the new file, or it cannot be read; those before it are done.
+            EventError: the journal is closed, or was while this went on.
         """
-        with self.guard:
-            if self._files and self.head >= self._files[-1].header.first:
-                self._rotate(self._clock(), must=True)
-            closed = self._files[:-1]
-        return sum(self._rewrite_file(file, change) for file in closed)
+        with self._rewriting:
+            with self.guard:
+                last = self.head if to is None else min(to, self.head)
+                if self._files and last >= self._files[-1].header.first:
+                    self._rotate(self._clock(), must=True)
+                files = [file for file in self._files[:-1] if file.header.first <= last]
+            return sum(self._rewrite_file(file, change) for file in files)
 
     def close(self) -> None:
-        """Force everything to the disk and let go of the directory; may be called twice."""
-        with self.guard:
-            if self._closed:
+        """Force everything to the disk and let go of the directory; may be called twice.
+
+        A `rewrite` that goes on in another thread ends with the file it is at.
+        """
+        self._closed = True
+        with self._rewriting, self.guard:
+            if self._lock < 0:
                 return
-            self._closed = True
             self._let_go()
 
     def _let_go(self) -> None:
@@ -409,8 +418,7 @@ class Journal:
             Record(EPOCHS_TOPIC, first, self._epochs.encode(), now_ns, self.epoch)
         )
         try:
-            if self._closed:
-                raise EventError(f"{self.directory}: the journal is closed")
+            self._check_open()
             fd = _create(path, start, sync=self.policy != "never")
         except OSError as error:
             if self._fd >= 0 and not must:
@@ -476,10 +484,13 @@ class Journal:
         return now_s - self._steady_from_s >= STEADY_S
 
     def _rewrite_file(self, file: File, change: Callable[[Record], bytes]) -> int:
+        self._check_open()
         try:
             data = file.path.read_bytes()
-        except OSError:
+        except FileNotFoundError:
             return 0  # deleted meanwhile
+        except OSError as error:
+            raise _write_error(file.path, error) from error
         changed, parts = 0, [data[:HEADER_BYTES]]
         for _, record in parse(data[HEADER_BYTES:], whole=True).records:
             payload = change(record) if record.topic else record.payload
@@ -491,16 +502,22 @@ class Journal:
         try:
             beside.unlink(missing_ok=True)
             os.close(_create(beside, b"".join(parts), sync=True))
+            with self.guard:
+                if file not in self._files:
+                    beside.unlink()
+                    return 0
+                beside.replace(file.path)
+                self._marks.pop(file.number, None)
         except OSError as error:
-            raise _write_error(beside, error) from error
-        with self.guard:
-            if file not in self._files:
+            with contextlib.suppress(OSError):
                 beside.unlink()
-                return 0
-            beside.replace(file.path)
-            self._marks.pop(file.number, None)
-            self._sync_directory()
+            raise _write_error(beside, error) from error
+        self._sync_directory()
         return changed
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EventError(f"{self.directory}: the journal is closed")
 
 
 def _create(path: Path, data: bytes, *, sync: bool) -> int:
@@ -527,6 +544,14 @@ def _is_at(fd: int, path: Path) -> bool:
         return False
     except OSError:
         return True
+
+
+def _remove_unfinished(directory: Path) -> None:
+    """What was being written in place of a file when the process was killed."""
+    for path in directory.glob("*.new"):
+        if path.stem.isdigit():
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _remove_empty(directory: Path) -> None:

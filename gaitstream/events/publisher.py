@@ -24,8 +24,8 @@ from gaitstream.errors import EventError
 from gaitstream.events.alert import Alert
 from gaitstream.events.codec import Stamp, Wire, decode
 from gaitstream.events.door import MAX_CONNECTIONS, Door, is_local
-from gaitstream.events.erasing import erase as erase_names
-from gaitstream.events.erasing import only_ids
+from gaitstream.events.eraser import Eraser
+from gaitstream.events.erasing import only_ids, without_names
 from gaitstream.events.filters import MAX_SUBSCRIPTIONS, Filters
 from gaitstream.events.journal import Journal
 from gaitstream.events.replay import WAITING_REPLIES, ReplayServer
@@ -79,7 +79,8 @@ class Publisher:
             everybody, and is refused for addresses that other machines can reach.
         insecure: allow such addresses without keys, with a warning.
         names: events carry names beside ids; False leaves the ids alone, in the journal and on the wire.
-        erase: when `gallery.changed` says that somebody was removed, take their name out of the journal too.
+        erase: when `gallery.changed` says that somebody was removed, take their name out of the journal, and
+            of events that are published later, until it says that they were added again.
         send_buffer: messages waiting per subscriber before ZeroMQ drops them for it; it gets them by replay.
         max_connections: to both sockets together; a subscriber has two. Further ones are refused, which
             bounds what clients that never read can cost.
@@ -133,10 +134,10 @@ class Publisher:
         self.replay = router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._names = names
         self._erase = erase
-        self._erased: set[str] = set()
         self._wire: Wire = wire
         self._stamp = Stamp(journal.id.hex(), journal.epoch, wire)
-        self._erasing = threading.Lock()
+        self._eraser = Eraser(journal)
+        self._gone = self._eraser.gone
         self._waiting: list[Record] = []
         self._sent = journal.head
         self._door_due_s = 0.0
@@ -163,8 +164,12 @@ class Publisher:
             raise EventError("the publisher is closed")
         if not self._names:
             event = only_ids(event)
+        if event.family == "gallery":
+            self._notice_changes((event,))
         journal = self.journal
         with journal.guard:  # the wire sees events in the order of their numbers
+            if self._gone:
+                event = without_names(event, self._gone)
             now_ns = _time_ns()
             payload = self._stamp.encode(event, journal.head + 1, now_ns)
             try:
@@ -175,8 +180,6 @@ class Publisher:
             self._waiting.append(record)
         if not self._alert.raised:
             self._alert.raise_()
-        if event.family == "gallery":
-            self._notice_removed((event,))
         return record
 
     def publish_many(self, events: Sequence[Event]) -> list[Record]:
@@ -189,8 +192,11 @@ class Publisher:
             raise EventError("the publisher is closed")
         if not self._names:
             events = [only_ids(event) for event in events]
+        self._notice_changes(events)
         with self.journal.guard:  # the wire sees events in the order of their numbers
             stamp = self._stamp.encode
+            if self._gone:
+                events = [without_names(event, self._gone) for event in events]
             now_ns = time.time_ns()
             first = self.journal.head + 1
             stamped = [(event.topic, stamp(event, seq, now_ns)) for seq, event in enumerate(events, first)]
@@ -201,7 +207,6 @@ class Publisher:
                 raise
             self._waiting += records
         self._alert.raise_()
-        self._notice_removed(events)
         return records
 
     def publish_payload(self, topic: str, payload: bytes) -> Record:  # noqa: ARG002 - the event has it
@@ -226,6 +231,7 @@ class Publisher:
             socket.close(linger=int(linger_s * 1000))
         self._door.close()
         self._context.term()
+        self._eraser.close()
         self.journal.close()
         self._alert.close()
 
@@ -237,34 +243,32 @@ class Publisher:
     ) -> None:
         self.close()
 
-    def _notice_removed(self, events: Sequence[Event]) -> None:
+    def _notice_changes(self, events: Sequence[Event]) -> None:
+        """Before they are in the journal: killed in between, the next start erases all the same."""
         for event in events:
-            if self._erase and isinstance(event, GalleryChanged) and event.removed:
-                self.forget(set(event.removed))
+            if self._erase and isinstance(event, GalleryChanged):
+                if event.removed:
+                    self.forget(set(event.removed))
+                if event.added:
+                    self.remember(set(event.added))
 
     def forget(self, persons: set[str]) -> None:
-        """Take the names of people who left the gallery out of the journal, once, beside everything else.
+        """Take the names of people who left the gallery out of the journal, beside everything else.
+
+        What is published from here on has no names of them either.
 
         Args:
             persons: their ids in the gallery.
         """
-        with self._erasing:
-            new = persons - self._erased
-            self._erased |= new
-        if new:
-            threading.Thread(
-                target=self._erase_now, args=(new,), name="gaitstream-erase", daemon=True
-            ).start()
+        self._eraser.remove(persons)
 
-    def _erase_now(self, persons: set[str]) -> None:
-        try:
-            count = erase_names(self.journal, persons)
-        except EventError as error:
-            with self._erasing:
-                self._erased -= persons  # tried again with the next change
-            log.error("names of %d people who left the gallery could not be erased: %s", len(persons), error)
-            return
-        log.info("names of %d people who left the gallery were erased from %d events", len(persons), count)
+    def remember(self, persons: set[str]) -> None:
+        """People who had left the gallery are in it again: events may have their names.
+
+        Args:
+            persons: their ids in the gallery.
+        """
+        self._eraser.restore(persons)
 
     def _bind(self, kind: int, address: str, key: str, patience_s: float = 0.0) -> zmq.Socket[bytes]:
         check_port(address)

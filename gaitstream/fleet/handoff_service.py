@@ -83,8 +83,9 @@ class HandOffService:
         published_ns = parse_time(event.published_at) if event.published_at else event.time_ns
         said = self._handing.take(event, published_ns)
         self.taken += 1
-        if isinstance(event, GalleryChanged) and event.removed:
+        if isinstance(event, GalleryChanged):
             self._publisher.forget(set(event.removed))
+            self._publisher.remember(set(event.added))
         if published_ns >= began_ns:
             for one in said:
                 self._backlog.put(one)

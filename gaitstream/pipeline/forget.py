@@ -14,7 +14,7 @@ import msgspec
 
 from gaitstream.errors import EventError, GalleryError
 from gaitstream.events.codec import plain
-from gaitstream.events.erasing import ERASED
+from gaitstream.events.erasing import ERASED, mentions
 from gaitstream.events.journal import Journal
 from gaitstream.events.reading import Reader
 from gaitstream.events.segment import Record
@@ -208,7 +208,7 @@ def tracks_named(folder: Path, ids: Collection[str]) -> Iterator[TrackRef]:
 
 def without_name(record: Record, ids: Collection[str], name: str) -> bytes:
     """An event's payload without a person's name."""
-    if not any(text.encode() in record.payload for text in (name, *ids)):
+    if not mentions(record.payload, tuple(text.encode() for text in (name, *ids))):
         return record.payload
     try:
         data = plain(record.payload)
