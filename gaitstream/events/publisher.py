@@ -55,6 +55,10 @@ MANY = 64
 GATHER_MANY_S = 0.005
 """The same after a batch of `MANY` or more, where it is throughput that counts."""
 MAX_FILTER_BYTES = 256
+FILTERS_AT_ONCE = 2
+"""Of one client: with more, ZeroMQ takes hundreds of thousands in one call before any is looked at."""
+FILTER_BUFFER_BYTES = 64 * 1024
+"""What the system takes of subscriptions that nobody has looked at yet, for each connection."""
 
 
 class _Batch(NamedTuple):
@@ -141,7 +145,7 @@ class Publisher:
         self._waiting: list[Record] = []
         self._sent = journal.head
         self._door_due_s = 0.0
-        self._filters = Filters(MAX_SUBSCRIPTIONS)
+        self._filters = Filters(self.endpoint, MAX_SUBSCRIPTIONS)
         self._alert = Alert()
         self._stop = threading.Event()
         self._stopped = False
@@ -274,14 +278,15 @@ class Publisher:
         check_port(address)
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.sndhwm = self._send_buffer if kind == zmq.XPUB else WAITING_REPLIES
-        socket.rcvhwm = 64
+        socket.rcvhwm = FILTERS_AT_ONCE if kind == zmq.XPUB else 64
         socket.maxmsgsize = 4 * MAX_FILTER_BYTES if kind == zmq.XPUB else MAX_REQUEST_BYTES
         socket.heartbeat_ivl = 10_000  # a client that vanished without a word costs nothing for long
         socket.heartbeat_timeout = 30_000
         if kind == zmq.ROUTER:
             socket.router_mandatory = 1  # sending says when a client does not read
         else:
-            socket.xpub_verboser = True  # how many subscriptions there are is to be known
+            socket.xpub_verboser = True  # what each connection asks for is to be known
+            socket.rcvbuf = FILTER_BUFFER_BYTES
         self._door.prepare(socket)
         deadline_s = time.monotonic() + patience_s
         while True:
@@ -304,17 +309,14 @@ class Publisher:
 
         Nothing is lost by it: who still may connect fetches what came meanwhile.
         """
-        if self._revoked():
-            log.info("events: a key was revoked; all connections are made anew")
-            self._replies.reopen()
-        elif self._filters.too_many:
-            log.warning("events: more than %d subscriptions; listeners connect anew", MAX_SUBSCRIPTIONS)
-        else:
+        if not self._revoked():
             return False
+        log.info("events: a key was revoked; all connections are made anew")
+        self._replies.reopen()
         self._door.forget(self._pub)
         self._pub.close(linger=0)
         self._pub = self._bind(zmq.XPUB, self.endpoint, "events.endpoint", REBIND_S)
-        self._filters = Filters(MAX_SUBSCRIPTIONS)
+        self._filters = Filters(self.endpoint, MAX_SUBSCRIPTIONS)
         return True
 
     def _serve(self) -> None:
@@ -350,6 +352,7 @@ class Publisher:
         if time.monotonic() < due_s:
             return due_s
         self._send_heads()
+        self._filters.expire()
         self._expire()
         return time.monotonic() + HEADS_EVERY_S
 

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -203,8 +203,106 @@ def test_filters_without_end_cost_bounded_memory(publisher: Publisher) -> None:
             flood.send(b"\1flood/%d" % number)
         time.sleep(0.5)
         assert rss_mib() - before < 60  # most of it the sending side's
-        assert len(publisher._filters._singles) <= MAX_SUBSCRIPTIONS
+        assert publisher._filters.subscriptions <= MAX_SUBSCRIPTIONS
         still_works(publisher)
+
+
+def frames(*messages: bytes) -> bytes:
+    return b"".join(bytes([0, len(message)]) + message for message in messages)
+
+
+def is_live(publisher: Publisher, subscriber: Subscriber, number: int) -> bool:
+    """Whether an event comes faster than the numbers that are repeated each second would bring it."""
+    time.sleep(0.05)
+    waits = []
+    for _ in range(5):
+        start_s = time.monotonic()
+        publisher.publish(online(number))
+        assert [r.event.time_ns for r in collect(subscriber, 1)] == [number]
+        waits.append(time.monotonic() - start_s)
+    return sorted(waits)[2] < 0.1
+
+
+def test_ends_of_subscriptions_that_never_were_switch_nothing_off(publisher: Publisher) -> None:
+    with (
+        Subscriber(publisher.endpoint, publisher.replay) as early,
+        zmq.Context() as context,
+        context.socket(zmq.SUB) as single,
+    ):
+        single.linger = 0
+        single.connect(publisher.endpoint)
+        single.subscribe(b"camera/")
+        early.wait_connected(5)
+        time.sleep(0.3)
+        assert is_live(publisher, early, 1)
+        with zmtp(publisher.endpoint, b"XSUB") as connection:
+            connection.sendall(frames(*[b"\0@all", b"\0", b"\0camera/", b"\0@"] * 5))
+            time.sleep(0.3)
+            assert is_live(publisher, early, 2)
+            connection.sendall(frames(b"\1@all", b"\1camera/", b"\0@all", b"\0camera/", b"\0@all"))
+            time.sleep(0.3)
+            assert is_live(publisher, early, 3)
+        time.sleep(1.5)  # its connection is forgotten, the others are not
+        assert is_live(publisher, early, 4)
+        numbers = [msgspec.json.decode(single.recv_multipart()[1])["time_ns"] for _ in range(20)]
+        assert sorted(set(numbers)) == [1, 2, 3, 4]
+        assert single.poll(0) == 0
+
+
+def test_ends_of_subscriptions_make_no_room_for_more(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, publisher.replay) as early:
+        early.wait_connected(5)
+        before = rss_mib()
+        sent = 0
+        with zmtp(publisher.endpoint, b"XSUB") as connection, contextlib.suppress(ConnectionError):
+            connection.settimeout(20)
+            for _ in range(10):
+                connection.sendall(frames(b"\0zz") * 20_000)
+            for number in range(0, 400_000, 5000):
+                connection.sendall(frames(*[b"\1%08d" % (number + i) + b"x" * 100 for i in range(5000)]))
+                sent += 5000
+        assert sent < 100_000
+        assert rss_mib() - before < 40
+        assert is_live(publisher, early, 1)
+
+
+def test_who_subscribes_without_end_again_and_again_disconnects_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.events.publisher.MAX_SUBSCRIPTIONS", 500)
+    with bus(tmp_path / "journal", sync="never") as publisher, zmq.Context() as context:
+        early = context.socket(zmq.SUB)
+        monitor = early.get_monitor_socket(zmq.Event.DISCONNECTED)
+        early.linger = 0
+        early.connect(publisher.endpoint)
+        early.subscribe(b"camera/")
+        time.sleep(0.3)
+        for number in range(10):
+            with zmtp(publisher.endpoint, b"SUB", 0.02) as hostile, contextlib.suppress(ConnectionError):
+                for one in range(1000):
+                    hostile.sendall(frames(*[b"\1%d/%d" % (one, i) for i in range(10)]))
+            publisher.publish(online(number))
+            assert early.poll(5000)
+            assert msgspec.json.decode(early.recv_multipart()[1])["time_ns"] == number
+        assert not monitor.poll(0)
+        early.disable_monitor()
+        early.close()
+        monitor.close()
+
+
+def test_what_a_listener_asked_for_ends_with_its_connection(publisher: Publisher) -> None:
+    with zmtp(publisher.endpoint, b"SUB") as connection:
+        connection.sendall(frames(b"\1camera/"))
+        assert until(lambda: publisher._filters.some)
+    assert until(lambda: not publisher._filters.some)
+    assert publisher._filters.subscriptions == 0
+
+
+def until(true: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+    deadline_s = time.monotonic() + timeout_s
+    while not true() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    return true()
 
 
 def test_live_delivery_does_not_wait_for_replays(tmp_path: Path) -> None:
