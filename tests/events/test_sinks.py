@@ -371,6 +371,61 @@ def test_who_leaves_the_gallery_leaves_the_broker(journal: Path, broker: Broker)
     assert "homeassistant/sensor/gaitstream/person_p-Ada/config" not in kept
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_camera_does_not_keep_the_name_of_who_left(
+    journal: Path, broker: Broker, tmp_path: Path, restarted: bool
+) -> None:
+    pytest.importorskip("paho.mqtt")
+    cursor = tmp_path / "cursor"
+    publish(journal, [known(19, "Bob", "yard")])
+    sink = Mqtt(broker.address, Topics())
+    Pump(Follower(journal, cursor=cursor), sink).run(once=True)
+    assert retained(broker)["gaitstream/camera/gate"]["person"] == "Ada"
+    if restarted:
+        sink.close()
+        sink = Mqtt(broker.address, Topics())
+    publish(journal, [GalleryChanged(time_ns=20, people=1, removed=("p-Ada",))])
+    Pump(Follower(journal, cursor=cursor), sink).run(once=True)
+    sink.close()
+    kept = retained(broker)
+    assert "Ada" not in str(kept)
+    assert (kept["gaitstream/camera/gate"]["person"], kept["gaitstream/camera/gate"]["track"]) == (None, 11)
+    assert kept["gaitstream/camera/gate"]["online"] is True
+    assert kept["gaitstream/camera/yard"]["person"] == "Bob"
+
+
+def test_a_name_that_an_older_version_left_without_an_id_goes(journal: Path, broker: Broker) -> None:
+    pytest.importorskip("paho.mqtt")
+    client, _ = listen(broker)
+    left = b'{"online":true,"person":"Cyd","status":"known"}'
+    client.publish("gaitstream/camera/old", left, 1, retain=True).wait_for_publish(5)
+    client.disconnect()
+    client.loop_stop()
+    sink = Mqtt(broker.address, Topics())
+    Pump(Follower(journal), sink).run(once=True)
+    sink.close()
+    assert retained(broker)["gaitstream/camera/old"]["person"] is None
+
+
+def test_after_the_broker_was_away_the_entities_are_available_without_any_event(
+    journal: Path, broker: Broker
+) -> None:
+    pytest.importorskip("paho.mqtt")
+    sink = Mqtt(broker.address, Topics())
+    Pump(Follower(journal), sink).run(once=True)
+    broker.stop()
+    for path in broker.folder.glob("*.db"):
+        path.unlink()  # a broker without a memory: all is told again
+    broker.start()
+    deadline_s = time.monotonic() + 15
+    while (kept := retained(broker)).get("gaitstream/status") != "online" and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    sink.close()
+    assert kept["gaitstream/status"] == "online"
+    assert kept["gaitstream/camera/gate"]["online"] is True
+    assert "homeassistant/binary_sensor/gaitstream/camera_gate/config" in kept
+
+
 def test_a_broker_that_dies_gets_the_rest_when_it_is_back(
     journal: Path, broker: Broker, tmp_path: Path
 ) -> None:

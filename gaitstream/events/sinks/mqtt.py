@@ -8,7 +8,7 @@ Below the prefix, `gaitstream` by default:
 - `status`: retained: `online`, and `offline` by the broker when this process is gone.
 
 With discovery each camera becomes a device with two entities, and each person seen one. Who is removed from
-the gallery is removed from the broker's memory too.
+the gallery is removed from the broker's memory too: what an earlier process left there is read back first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,14 @@ from gaitstream.events.segment import Record
 from gaitstream.events.sinks.base import NotNowError, body_of
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client, MQTTMessageInfo
+    from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 
 log = logging.getLogger("gaitstream.sink")
 
 TIMEOUT_S = 10.0
+READ_BACK_S = 3.0
+RECONNECT_S = 30
+"""Longest pause before a broken connection is made anew."""
 QOS = 1
 
 Message = tuple[str, bytes, bool]
@@ -53,13 +57,19 @@ class Topics:
         self._prefix = _checked("--prefix", prefix)
         self._discovery = _checked("--discovery", discovery)
         self._announced: set[str] = set()
-        self._online: dict[str, bool] = {}
-        self._last: dict[str, dict[str, Any]] = {}
+        self._cameras: dict[str, str] = {}
+        self._states: dict[str, dict[str, Any]] = {}
+        self._gone: set[str] = set()
 
     @property
     def status(self) -> str:
         """Where it is told that this process runs."""
         return f"{self._prefix}/status"
+
+    @property
+    def states(self) -> str:
+        """Filter of the cameras' retained states."""
+        return f"{self._prefix}/camera/#"
 
     def messages(self, record: Record, event: Event) -> list[Message]:
         """What to publish for an event, in order."""
@@ -68,31 +78,45 @@ class Topics:
         if isinstance(event, Identity):
             out += self._identity(event)
         elif isinstance(event, CameraOnline | CameraOffline):
-            self._online[event.camera] = isinstance(event, CameraOnline)
-            out += self._camera(event.camera)
+            out += self._camera(event.camera, {"online": isinstance(event, CameraOnline)})
         elif isinstance(event, GalleryChanged):
+            self._gone.update(event.gone)
+            self._gone.difference_update(event.added)
             out += [message for person in event.gone for message in self._forget(person)]
+            out += [message for topic in self._states for message in self._without_gone(topic)]
         return out
 
-    def forget_announcements(self) -> None:
-        """After a new connection: everything is announced again."""
+    def again(self) -> list[Message]:
+        """After a new connection: the cameras are announced and told again, people with their next event."""
         self._announced.clear()
+        return [message for camera in self._cameras.values() for message in self._camera(camera, {})]
+
+    def read_back(self, topic: str, payload: bytes) -> list[Message]:
+        """Take over a camera's state as an earlier process left it; what to publish in its place."""
+        if topic in self._states or not payload:
+            return []
+        try:
+            state = msgspec.json.decode(payload, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return []
+        self._states[topic] = state
+        return self._without_gone(topic)
 
     def _identity(self, event: Identity) -> list[Message]:
         said = {
-            "person": event.person, "status": event.status, "reason": event.reason, "track": event.track,
+            "person": event.person, "person_id": event.person_id, "status": event.status,
+            "reason": event.reason, "track": event.track,
             "distance": event.distance, "provisional": event.provisional, "at": event.captured_at,
         }  # fmt: skip
-        self._last[event.camera] = said
-        self._online.setdefault(event.camera, True)
-        out = self._camera(event.camera)
+        out = self._camera(event.camera, said)
         if event.person is not None and not event.provisional:
             out += self._person(event.person_id or event.person, event)
         return out
 
-    def _camera(self, camera: str) -> list[Message]:
+    def _camera(self, camera: str, news: dict[str, Any]) -> list[Message]:
         topic = f"{self._prefix}/camera/{_level(camera)}"
-        state = {"online": self._online.get(camera, False), **self._last.get(camera, {})}
+        state = {"online": True, **self._states.get(topic, {}), **news}
+        self._cameras[topic], self._states[topic] = camera, state
         return [
             *self._announce(camera, "sensor", "last identity", "camera", topic, {
                 "value_template": "{{ value_json.person or value_json.status or 'nobody' }}",
@@ -118,6 +142,15 @@ class Topics:
             }),
             (topic, msgspec.json.encode(state), True),
         ]  # fmt: skip
+
+    def _without_gone(self, topic: str) -> list[Message]:
+        """A camera's state without who left the gallery, or whose id an older version did not keep."""
+        state = self._states[topic]
+        person, person_id = state.get("person"), state.get("person_id")
+        if person is None or (person_id is not None and person_id not in self._gone):
+            return []
+        self._states[topic] = {**state, "person": None, "person_id": None}
+        return [(topic, msgspec.json.encode(self._states[topic]), True)]
 
     def _forget(self, person: str) -> list[Message]:
         """Empty retained messages: the broker forgets them."""
@@ -191,6 +224,10 @@ class Mqtt:
             raise ConfigError(f"--broker: {broker!r} is no address; give HOST:PORT, as 10.0.0.2:1883")
         self._broker, self._host, self._port = broker, host.strip("[]"), int(port)
         self._topics = topics
+        self._guard = threading.Lock()
+        """Over the topics and the order of their messages: paho has a thread of its own."""
+        self._connected = threading.Event()
+        self._read_back = threading.Event()
         self._client: Client = Client(CallbackAPIVersion.VERSION2, clean_session=True)
         self._client.enable_logger(logging.getLogger("gaitstream.sink.paho"))
         if user is not None:
@@ -199,6 +236,10 @@ class Mqtt:
             self._client.tls_set()
         self._client.will_set(topics.status, b"offline", QOS, retain=True)
         self._client.max_inflight_messages_set(100)
+        self._client.reconnect_delay_set(1, RECONNECT_S)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
 
     def send(self, events: Sequence[tuple[Record, Event]]) -> None:
         """Publish events and wait until the broker has them.
@@ -210,8 +251,8 @@ class Mqtt:
         try:
             waiting: list[MQTTMessageInfo] = []
             for record, event in events:
-                for topic, payload, retain in self._topics.messages(record, event):
-                    waiting.append(self._client.publish(topic, payload, QOS, retain))
+                with self._guard:
+                    waiting += self._publish(self._topics.messages(record, event))
             for info in waiting:
                 info.wait_for_publish(TIMEOUT_S)
                 if not info.is_published():
@@ -237,21 +278,51 @@ class Mqtt:
         if self._client.is_connected():
             return
         self._drop()
+        self._connected.clear()
+        self._read_back.clear()
         try:
             self._client.connect(self._host, self._port, keepalive=30)
         except (OSError, ValueError) as error:
             raise NotNowError(f"{self._broker}: {error}") from error
         self._client.loop_start()
-        info = self._client.publish(self._topics.status, b"online", QOS, retain=True)
-        try:
-            info.wait_for_publish(TIMEOUT_S)
-        except (ValueError, RuntimeError) as error:
-            self._drop()
-            raise NotNowError(f"{self._broker}: {error}") from error
-        if not info.is_published():
+        if not self._connected.wait(TIMEOUT_S):
             self._drop()
             raise NotNowError(f"{self._broker} does not let this client in, or does not answer")
-        self._topics.forget_announcements()
+        if not self._read_back.wait(READ_BACK_S):
+            log.warning(
+                "%s does not let this client read %s: names of removed people may stay there; allow it",
+                self._broker, self._topics.states,
+            )  # fmt: skip
+
+    def _publish(self, messages: Sequence[Message]) -> list[MQTTMessageInfo]:
+        return [self._client.publish(topic, payload, QOS, retain) for topic, payload, retain in messages]
+
+    def _on_connect(self, client: Client, _: object, _flags: object, reason: Any, _more: object) -> None:
+        """Also after paho made a broken connection anew by itself: the broker said `offline` meanwhile."""
+        if reason.is_failure:
+            return
+        with self._guard:
+            client.subscribe([(self._topics.states, 0), (self._topics.status, 0)])
+            self._publish([(self._topics.status, b"online", True), *self._topics.again()])
+        self._connected.set()
+
+    def _on_subscribe(
+        self, _client: Client, _: object, _number: int, reasons: Sequence[Any], _more: object
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            log.warning(
+                "%s does not let this client read %s: names of removed people may stay there; allow it",
+                self._broker, self._topics.states,
+            )  # fmt: skip
+            self._read_back.set()
+
+    def _on_message(self, _client: Client, _: object, message: MQTTMessage) -> None:
+        if message.topic == self._topics.status:
+            if not message.retain:  # our own: what the broker had kept came before it
+                self._read_back.set()
+        elif message.retain:
+            with self._guard:
+                self._publish(self._topics.read_back(message.topic, bytes(message.payload)))
 
     def _drop(self) -> None:
         """Disconnect; what was not confirmed is not sent again by itself, but by the journal."""
