@@ -41,7 +41,10 @@ def _add_reading(actions: Commands) -> None:
     verify.add_argument(
         "--forgotten", type=Path, metavar="REPORT", help="search every file for what this report says is gone"
     )
-    verify.add_argument("--name", help="with --forgotten: search for this name, too")
+    verify.add_argument(
+        "--name", action="append", default=[],
+        help="with --forgotten: search for this name, too; may be given several times",
+    )  # fmt: skip
 
 
 def _add_editing(actions: Commands) -> None:
@@ -73,10 +76,17 @@ def _add_calibrating(actions: Commands) -> None:
 
 
 def _add_erasing(actions: Commands) -> None:
-    remove = _command(actions, "remove", "erase a person and overwrite the templates")
+    remove = _command(
+        actions, "remove",
+        "erase a person and overwrite the templates; a run takes the name out of its journal, at once or "
+        "when it starts. Saved tracklets and evidence stay: 'forget' erases these, too",
+    )  # fmt: skip
     remove.add_argument("person", metavar="NAME")
     forget = _command(actions, "forget", "erase a person everywhere, and the name from saved events")
-    forget.add_argument("person", metavar="NAME")
+    forget.add_argument(
+        "person", metavar="NAME",
+        help="or the id, as 'audit' shows it, also of somebody who was erased before: places are cleaned",
+    )  # fmt: skip
     forget.add_argument(
         "--journal", type=Path, action="append", default=[], metavar="DIR", help="an event journal"
     )

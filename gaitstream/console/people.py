@@ -156,7 +156,7 @@ def forget(site: ConsoleSite, actor: Actor, person_id: str) -> ShownReport:
 
     report = _change(site, actor, person_id, work)
     site.jobs.forget_results()
-    return _report(report, sum(map(site.history.forget, ids)))
+    return _report(report, sum(map(site.history.forget, {*ids, *report.merged})))
 
 
 def _change(site: ConsoleSite, actor: Actor, person_id: str, work: Callable[[Gallery, str], T]) -> T:

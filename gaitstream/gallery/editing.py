@@ -13,13 +13,13 @@ from gaitstream.gallery.base import PictureRow, Reading, Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_free
 from gaitstream.gallery.merged import note_merged
-from gaitstream.gallery.names import clean_name
-from gaitstream.gallery.records import PersonRecord, new_uid
+from gaitstream.gallery.names import clean_name, fold_name
+from gaitstream.gallery.records import PersonRecord, new_uid, with_merged
 from gaitstream.gallery.vault import Template
 
 
 def rename(gallery: Gallery, name: str, new: str) -> None:
-    """Give a person another name; uid, templates and history stay.
+    """Give a person another name; uid, templates and history stay, and the record keeps the old name.
 
     Raises:
         GalleryError: nobody has the name, or somebody else has the new one.
@@ -32,7 +32,8 @@ def rename(gallery: Gallery, name: str, new: str) -> None:
         other = gallery.vault.find(writing, new)
         if other is not None and other[0] != uid:
             raise GalleryError(f"{new!r} is {other[1].name!r}, who is there already; merge them instead")
-        changed = msgspec.structs.replace(record, name=clean_name(new))
+        known = with_merged(record, (uid, record)) if clean_name(new) != record.name else record
+        changed = msgspec.structs.replace(known, name=clean_name(new))
         writing.put_person(gallery.vault.person_row(uid, changed))
         writing.note_change(uid)
         audit.note(writing, gallery.sealer, "renamed", person=uid)
@@ -66,7 +67,7 @@ def note_consent(gallery: Gallery, name: str, consent: str) -> None:
 
 
 def merge(gallery: Gallery, keep: str, other: str) -> int:
-    """Give all templates and pictures of one person to another, and forget the first's name.
+    """Give all templates and pictures of one person to another, whose record keeps the first's uid and name.
 
     Returns:
         How many templates moved.
@@ -90,6 +91,7 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
             writing.put_sighting(moved)
         writing.drop_person(gone)
         note_merged(writing, gone, kept)
+        writing.put_person(gallery.vault.person_row(kept, with_merged(kept_record, (gone, gone_record))))
         _follow(gallery, writing, {kept, gone})
         audit.note(writing, gallery.sealer, "merged", person=kept, count=len(numbers), detail=f"from {gone}")
     gallery.store.purge()
@@ -99,7 +101,8 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
 def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
     """Make another person of some of a person's templates.
 
-    Pictures of an enrolment go along when all of its templates go.
+    Pictures of an enrolment go along when all of its templates go. Where the other's name was merged into the
+    person before, the other has the uids of then again.
 
     Args:
         gallery: where.
@@ -124,12 +127,13 @@ def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
         if set(numbers) == own:
             raise GalleryError(f"these are all templates of {record.name!r}; rename them instead")
         found = gallery.vault.find(writing, new)
-        other = found[0] if found else new_uid()
-        if found is None:
-            created = PersonRecord(clean_name(new), record.created_ns)
-            writing.put_person(gallery.vault.person_row(other, created))
+        other, theirs = found or (new_uid(), PersonRecord(clean_name(new), record.created_ns))
         if other == uid:
             raise GalleryError(f"{new!r} is {record.name!r} already")
+        back = [
+            one for one in record.merged if one[0] != uid and one[1] and fold_name(one[1]) == fold_name(new)
+        ]
+        _give_back(gallery, writing, (uid, record), (other, theirs), back)
         _move(gallery, writing, sorted(set(numbers)), other)
         going = {rows[number] for number in numbers} - {rows[number] for number in own - set(numbers)}
         pictures = [row for row in writing.pictures(uid) if row.created_ns in going]
@@ -150,6 +154,21 @@ def show(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonReco
         template for model in reading.models() for template in gallery.vault.templates(reading, model, uid)
     ]
     return uid, record, templates
+
+
+def _give_back(
+    gallery: Gallery,
+    writing: Writing,
+    source: tuple[str, PersonRecord],
+    target: tuple[str, PersonRecord],
+    merged: Sequence[tuple[str, str]],
+) -> None:
+    """Write two records, with some uids and names of the one's in the other's."""
+    (uid, record), (other, theirs) = source, target
+    kept = tuple(one for one in record.merged if one not in merged)
+    got = tuple(dict.fromkeys((*theirs.merged, *merged)))
+    writing.put_person(gallery.vault.person_row(uid, msgspec.structs.replace(record, merged=kept)))
+    writing.put_person(gallery.vault.person_row(other, msgspec.structs.replace(theirs, merged=got)))
 
 
 def _move_pictures(gallery: Gallery, writing: Writing, rows: Sequence[PictureRow], to: str) -> None:

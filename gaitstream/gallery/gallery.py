@@ -32,6 +32,8 @@ from gaitstream.gallery.tuning import Tuner
 from gaitstream.gallery.vault import Template, Vault
 
 Floats = NDArray[np.float32]
+A_VISITOR = "a visitor"
+"""Stands in the audit log where it was no person with a name who was erased."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +169,13 @@ class Gallery:
     def erase(self, writing: Writing, uid: str, action: str = "erased") -> int:
         """Delete a person in a transaction; returns how many templates went with them."""
         count = writing.count(person=uid)
+        row = writing.person(uid)
+        detail = _also_erased(uid, self.vault.record(row)) if row is not None else ""
         writing.drop_person(uid)
         for model in writing.models():
             self.tuner.follow(writing, model.name, {uid}, self.url, leave_out_damaged=True)
         writing.note_change(uid)
-        audit.note(writing, self.sealer, action, person=uid, count=count)
+        audit.note(writing, self.sealer, action, person=uid, count=count, detail=detail)
         return count
 
     def person(self, reading: Reading, name: str) -> tuple[str, PersonRecord]:
@@ -350,6 +354,12 @@ class Gallery:
                 f"templates of {row.name} {row.fingerprint[:12]} are [{row.parts}, {row.dim}] in {self.url}, "
                 f"these are {list(shape)}: enrol with the bundle that filled it"
             )
+
+
+def _also_erased(uid: str, record: PersonRecord) -> str:
+    """What the log says of an erasure beside whose it is."""
+    merged = " ".join(one for one in dict(record.merged) if one != uid)
+    return " ".join(filter(None, (A_VISITOR if record.visitor else "", f"also {merged}" if merged else "")))
 
 
 def find_model(reading: Reading, model: str) -> ModelRow | None:

@@ -21,6 +21,8 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         visitor: this is nobody who was named, but a stranger who may come again.
         apart: uids of visitors and people of whom somebody said that this is not them.
         consent: what the person agreed to and where that is kept, or on what other ground they are enrolled.
+        merged: uid and name of everybody who was found to be this person, and the person's own earlier names:
+            what `forget` looks for. A visitor's name stands for nobody and is left empty.
     """
 
     name: str
@@ -29,10 +31,19 @@ class PersonRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     visitor: bool = False
     apart: tuple[str, ...] = ()
     consent: str = ""
+    merged: tuple[tuple[str, str], ...] = ()
 
 
 _RECORD = msgspec.json.Decoder(PersonRecord)
 """Made while one thread is here: msgspec breaks down when two meet a type for the first time."""
+
+
+def with_merged(record: PersonRecord, *others: tuple[str, PersonRecord]) -> PersonRecord:
+    """A person's record that also says who else, by uid and record, is this person."""
+    merged = list(record.merged)
+    for uid, other in others:
+        merged += [(uid, "" if other.visitor else other.name), *other.merged]
+    return msgspec.structs.replace(record, merged=tuple(dict.fromkeys(merged)))
 
 
 def visitor_number(name: str) -> int:

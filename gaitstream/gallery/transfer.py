@@ -14,7 +14,7 @@ from gaitstream.gallery import audit
 from gaitstream.gallery.base import ModelRow, Reading, Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_fingerprint
-from gaitstream.gallery.records import PersonRecord
+from gaitstream.gallery.records import PersonRecord, with_merged
 from gaitstream.gallery.vault import Template
 from gaitstream.gallery.visitors import next_name
 
@@ -33,7 +33,7 @@ def copy(source: Gallery, target: Gallery, action: str = "copied") -> Copied:
     """Bring everybody of one gallery into another; all or nothing, and no template twice.
 
     People keep their uids. Somebody whom the target knows by the same uid, or by the same name and no other
-    uid here, gets what is missing.
+    uid here, gets what is missing; the record keeps the uid and the names of here.
 
     Raises:
         GalleryError: the target was filled by another model, or a template of the source is damaged.
@@ -92,13 +92,28 @@ def _person(target: Gallery, writing: Writing, uid: str, record: PersonRecord, d
     named = target.vault.find(writing, record.name)
     known = writing.person(uid)
     if named is not None and not record.visitor:
+        _note_merged(target, writing, *named, uid, record)
         return named[0]
     if known is None and record.visitor and named is not None:
         record = msgspec.structs.replace(record, name=next_name(writing))
     if known is None:
         writing.put_person(target.vault.person_row(uid, record))
         done.persons += 1
+    elif known is not None:
+        _note_merged(target, writing, uid, target.vault.record(known), uid, record)
     return uid
+
+
+def _note_merged(
+    target: Gallery, writing: Writing, held: str, kept: PersonRecord, uid: str, record: PersonRecord
+) -> None:
+    """Keep what somebody is called in the source, where that is news to the target."""
+    also = record.merged
+    if uid != held or (record.name != kept.name and not record.visitor):
+        also = with_merged(record, (uid, record)).merged
+    merged = tuple(dict.fromkeys((*kept.merged, *also)))
+    if merged != kept.merged:
+        writing.put_person(target.vault.person_row(held, msgspec.structs.replace(kept, merged=merged)))
 
 
 def _model(target: Gallery, writing: Writing, model: ModelRow) -> None:

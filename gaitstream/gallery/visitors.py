@@ -20,7 +20,7 @@ from gaitstream.gallery import audit
 from gaitstream.gallery.base import Reading, SightingRow, Writing
 from gaitstream.gallery.gallery import Enrolment, Gallery, check_free
 from gaitstream.gallery.names import clean_name
-from gaitstream.gallery.records import PersonRecord, new_uid
+from gaitstream.gallery.records import PersonRecord, new_uid, with_merged
 from gaitstream.gallery.sightings import Floats, Sighting, TrackRef, everywhere, spread
 
 MOST_TEMPLATES = 24
@@ -153,6 +153,7 @@ def promote(gallery: Gallery, visitor: str, person: str, actor: str | None = Non
         _move(gallery, writing, rows, target)
         if found is not None:
             writing.drop_person(uid)
+            writing.put_person(gallery.vault.person_row(target, with_merged(known, (uid, record))))
         _enrol(gallery, writing, known.name, sightings)
         for changed in {uid, target}:
             writing.note_change(changed)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from gaitstream.errors import EventError, GalleryError
+from gaitstream.errors import EventError, GaitstreamError, GalleryError
 from gaitstream.events.codec import plain
-from gaitstream.events.erasing import ERASED, mentions
+from gaitstream.events.erasing import ERASED
 from gaitstream.events.journal import Journal
 from gaitstream.events.reading import Reader
 from gaitstream.events.segment import Record
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Gallery, audit
 from gaitstream.gallery.base import Reading
-from gaitstream.gallery.merged import parts_of, read_merged
+from gaitstream.gallery.lineage import Subject, erased_since, subject_gone, subject_of
 from gaitstream.gallery.needles import Needle, find_needles, find_text, make_needles
+from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.sightings import TrackRef
 
 
@@ -31,6 +35,7 @@ class ForgetReport(msgspec.Struct, kw_only=True):
     Attributes:
         gallery: id of the gallery.
         person: uid.
+        merged: uids of those who were merged into the person.
         time_ns: UTC nanoseconds.
         templates: how many were erased.
         pictures: how many were erased.
@@ -47,6 +52,7 @@ class ForgetReport(msgspec.Struct, kw_only=True):
     gallery: str
     person: str
     time_ns: int
+    merged: list[str] = []
     templates: int = 0
     pictures: int = 0
     sightings: int = 0
@@ -94,14 +100,16 @@ class Places:
 
 
 def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRef] = ()) -> ForgetReport:
-    """Erase a person from the gallery, and the name from everywhere else.
+    """Erase a person from the gallery, and every name they had from everywhere else.
 
-    The gallery is overwritten even while others read it; journals keep the person's id.
+    The gallery is overwritten even while others read it; journals keep the person's id. Somebody who was
+    erased from the gallery before is erased from the places.
 
     Args:
-        gallery: where the person is known.
-        name: of the person.
-        places: where else the person may be kept.
+        gallery: where.
+        name: of the person, or the uid; of somebody who was erased before the uid, or the name where a
+            journal or saved tracklets of the places say whose it was.
+        places: where else.
         tracks: that are known to show the person, beside those of sightings and journals.
 
     Raises:
@@ -109,40 +117,81 @@ def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRe
     """
     salt = secrets.token_hex(16)
     with gallery.store.reading() as reading:
-        uid, record = gallery.person(reading, name)
-        needles = list(_needles(gallery, reading, uid, salt))
-        seen = [gallery.vault.sighting(row).track for row in reading.sightings(uid)]
-        ids = [uid, *sorted(parts_of(read_merged(reading), uid))]
-    report = ForgetReport(gallery=gallery.id, person=uid, time_ns=time.time_ns(), salt=salt, needles=needles)
+        found = _find(gallery, reading, name)
+        here = found is not None
+        if found is not None:
+            subject = subject_of(gallery, reading, *found)
+        else:
+            subject = _find_gone(gallery, reading, name, places)
+        uid, *merged = subject.uids
+        needles = list(_needles(gallery, reading, uid, salt)) if here else []
+        seen = [gallery.vault.sighting(row).track for one in subject.uids for row in reading.sightings(one)]
+    report = ForgetReport(
+        gallery=gallery.id, person=uid, merged=merged, time_ns=time.time_ns(), salt=salt, needles=needles
+    )
     with gallery.writing() as writing:
-        report.pictures = sum(1 for _ in writing.pictures(uid))
-        report.sightings = sum(1 for _ in writing.sightings(uid))
-        report.templates = gallery.erase(writing, uid, "forgotten")
-    report.remains += gallery.store.purge()
+        if here:
+            report.pictures = sum(1 for _ in writing.pictures(uid))
+            report.sightings = sum(1 for _ in writing.sightings(uid))
+            report.templates = gallery.erase(writing, uid, "forgotten")
+        else:
+            audit.note(writing, gallery.sealer, "forgotten", person=uid, detail="elsewhere, erased before")
+    _try(report, gallery.url, lambda: report.remains.extend(gallery.store.purge()))
     for folder in places.tracklets:
-        report.tracklets += _forget_tracklets(folder, ids, record.name)
-    seen += [*tracks, *(track for folder in places.journals for track in tracks_named(folder, ids))]
+        report.tracklets += _forget_tracklets(folder, subject, report)
+    seen += [*tracks, *(track for folder in places.journals for track in tracks_named(folder, subject.uids))]
     for place in places.evidence:
-        count, remains = place.forget(gallery, uid, seen)
-        report.evidence += count
-        report.remains += remains
+        for one in subject.uids:
+            _try(report, place.path, partial(_forget_evidence, place, gallery, one, seen, report))
     for folder in places.journals:
-        try:
-            report.events += forget_in_journal(folder, ids, record.name)
-        except EventError as error:
-            report.remains.append(f"{folder}: {error}")
+        _try(report, folder, partial(_count_events, folder, subject, report))
     files = [str(path) for path in gallery.store.files()]
     folders = (*places.journals, *places.tracklets, *(place.path for place in places.evidence))
     report.places = [*files, *(str(path.resolve()) for path in folders)]
-    report.remains += check_forgotten(report, record.name)
+    report.remains += check_forgotten(report, *subject.names)
+    report.remains = list(dict.fromkeys(report.remains))
     return report
 
 
-def check_forgotten(report: ForgetReport, name: str | None = None) -> list[str]:
-    """Search every file of a report's places for what was erased, and for a name; a line for each find."""
+def check_places(places: Places) -> None:
+    """See that all places are there, before anything is erased.
+
+    Raises:
+        GalleryError: one is not, or is something else.
+    """
+    for folder in places.journals:
+        if not folder.is_dir():
+            raise GalleryError(f"{folder}: there is no such journal; nobody was erased")
+        if not (folder / "lock").exists() and next(folder.glob("*.journal"), None) is None:
+            raise GalleryError(f"{folder} is no journal of events; nobody was erased")
+    for folder in places.tracklets:
+        if not folder.is_dir():
+            raise GalleryError(f"{folder}: there are no saved tracklets; nobody was erased")
+        if next(folder.iterdir(), None) is not None and next(folder.rglob("decision.json"), None) is None:
+            raise GalleryError(f"{folder} has no saved tracklets; nobody was erased")
+    for place in places.evidence:
+        if not place.path.is_dir():
+            raise GalleryError(f"{place.path}: there is no such evidence folder; nobody was erased")
+
+
+def check_report_path(path: Path) -> None:
+    """See that a report can be written, before anything is erased.
+
+    Raises:
+        GalleryError: there is such a file, or its folder cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise GalleryError(f"the report {path} is there already; name another file. Nobody was erased")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise GalleryError(f"the report's folder {path.parent} cannot be written; nobody was erased")
+
+
+def check_forgotten(report: ForgetReport, *names: str) -> list[str]:
+    """Search every file of a report's places for what was erased, and for names; a line for each find."""
     files = list(_files(report.places))
     found = find_needles(files, report.needles, report.salt)
-    return found + (find_text(files, name) if name else [])
+    texts = dict.fromkeys(text for name in names for text in (name, _in_json(name)))
+    return found + list(dict.fromkeys(line for text in texts for line in find_text(files, text)))
 
 
 def write_report(report: ForgetReport, path: Path) -> None:
@@ -170,8 +219,8 @@ def read_report(path: Path) -> ForgetReport:
         raise GalleryError(f"{path} is no report of 'gaitstream gallery forget' ({error})") from error
 
 
-def forget_in_journal(folder: Path, ids: Collection[str], name: str) -> int:
-    """Take a name out of a journal's events; the person's id stays. Returns how many events changed.
+def forget_in_journal(folder: Path, subject: Subject) -> int:
+    """Take a person's names out of a journal's events; the ids stay. Returns how many events changed.
 
     Events are known by the id, or that of somebody who was merged into the person; older ones, which have
     none, by the name.
@@ -181,9 +230,10 @@ def forget_in_journal(folder: Path, ids: Collection[str], name: str) -> int:
     """
     if not folder.is_dir():
         raise EventError("there is no such journal")
+    marks = [text.encode() for text in (*subject.uids, *subject.names, *map(_in_json, subject.names))]
     journal = Journal(folder)
     try:
-        return journal.rewrite(lambda record: without_name(record, ids, name))
+        return journal.rewrite(lambda record: _without_names(record, subject, marks))
     finally:
         journal.close()
 
@@ -206,36 +256,120 @@ def tracks_named(folder: Path, ids: Collection[str]) -> Iterator[TrackRef]:
                 yield TrackRef(str(run), str(camera), track)
 
 
-def without_name(record: Record, ids: Collection[str], name: str) -> bytes:
-    """An event's payload without a person's name."""
-    if not mentions(record.payload, tuple(text.encode() for text in (name, *ids))):
+def _without_names(record: Record, subject: Subject, marks: Iterable[bytes]) -> bytes:
+    """An event's payload without a person's names."""
+    if not any(mark in record.payload for mark in marks):
         return record.payload
     try:
         data = plain(record.payload)
     except EventError:
         return record.payload
-    changed = _without(data, ids, name)
+    changed = _without(data, subject)
     if changed == data:
         return record.payload
     encode = msgspec.json.encode if record.payload[:1] == b"{" else msgspec.msgpack.encode
     return encode(changed)
 
 
-def _without(data: dict[str, Any], ids: Collection[str], name: str) -> dict[str, Any]:
-    """An event without a person's name; the first of the ids is the person's own."""
+def _without(data: dict[str, Any], subject: Subject) -> dict[str, Any]:
     changed = dict(data)
-    if changed.get("person") == name or changed.get("person_id") in ids:
+    if subject.is_called(changed.get("person"), changed.get("person_id")):
         changed["person"] = None
-        changed["person_id"] = changed.get("person_id") or next(iter(ids))
-    candidates, listed = changed.get("candidates"), changed.get("candidate_ids")
+        changed["person_id"] = changed.get("person_id") or subject.uids[0]
+    candidates, ids = changed.get("candidates"), changed.get("candidate_ids")
     if isinstance(candidates, list):
-        known = listed if isinstance(listed, list) else []
-        named = [len(known) > index and known[index] in ids for index in range(len(candidates))]
+        known = ids if isinstance(ids, list) else []
+        known = [*known, *[None] * len(candidates)]
         changed["candidates"] = [
-            [ERASED, *one[1:]] if isinstance(one, list) and one and (theirs or one[0] == name) else one
-            for one, theirs in zip(candidates, named, strict=True)
+            [ERASED, *one[1:]] if isinstance(one, list) and one and subject.is_called(one[0], uid) else one
+            for one, uid in zip(candidates, known, strict=False)
         ]
     return changed
+
+
+def _find(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonRecord] | None:
+    """Uid and record of somebody who is in the gallery, by name or uid."""
+    row = reading.person(name)
+    return gallery.vault.find(reading, name) or ((name, gallery.vault.record(row)) if row else None)
+
+
+def _find_gone(gallery: Gallery, reading: Reading, name: str, places: Places) -> Subject:
+    """Somebody who was erased before, by uid or, where the places tell whose it was, by name.
+
+    Raises:
+        GalleryError: nobody of that uid or name was.
+    """
+    gone = erased_since(gallery, reading)
+    told = [(said, uid) for said, uid in _names_in(places) if uid in gone] if gone else []
+    uids = [name] if name in gone else list(dict.fromkeys(uid for said, uid in told if said == name))
+    if uids:
+        theirs = subject_gone(gallery, reading, uids, ()).uids
+        return subject_gone(gallery, reading, uids, [said for said, uid in told if uid in theirs])
+    try:
+        gallery.person(reading, name)
+    except GalleryError as error:
+        if not gone:
+            raise
+        raise GalleryError(
+            f"{error}. For somebody who was erased before give the id, which 'gaitstream gallery audit' shows"
+        ) from error
+    raise AssertionError("whoever is in the gallery was found before")
+
+
+def _names_in(places: Places) -> Iterator[tuple[str, str]]:
+    """Names and uids that stand together in journals and saved tracklets."""
+    seen = set[tuple[str, str]]()
+    for data in _saved(places):
+        ids, candidates = data.get("candidate_ids"), data.get("candidates")
+        pairs = [(data.get("person"), data.get("person_id"))]
+        if isinstance(ids, list) and isinstance(candidates, list):
+            pairs += [(one[0], uid) for one, uid in zip(candidates, ids, strict=False) if one]
+        for name, uid in pairs:
+            if isinstance(name, str) and isinstance(uid, str) and name != ERASED and (name, uid) not in seen:
+                seen.add((name, uid))
+                yield name, uid
+
+
+def _saved(places: Places) -> Iterator[dict[str, Any]]:
+    for folder in places.journals:
+        if folder.is_dir():
+            reader = Reader(folder)
+            while not (piece := reader.read()).end or piece.records:
+                for record in piece.records:
+                    if b"person_id" in record.payload:
+                        with suppress(EventError):
+                            yield plain(record.payload)
+    for folder in places.tracklets:
+        for file in folder.rglob("decision.json"):
+            with suppress(OSError, msgspec.DecodeError):
+                data = msgspec.json.decode(file.read_bytes())
+                if isinstance(data, dict):
+                    yield data
+
+
+def _try(report: ForgetReport, place: object, work: Callable[[], object]) -> None:
+    """Do what may fail: what comes after is done all the same, and the report tells."""
+    try:
+        work()
+    except (GaitstreamError, OSError) as error:
+        report.remains.append(f"{place}: {error}")
+
+
+def _forget_evidence(
+    place: KeepsPeople, gallery: Gallery, uid: str, tracks: Collection[TrackRef], report: ForgetReport
+) -> None:
+    count, remains = place.forget(gallery, uid, tracks)
+    report.evidence += count
+    report.remains += remains
+
+
+def _count_events(folder: Path, subject: Subject, report: ForgetReport) -> None:
+    report.events += forget_in_journal(folder, subject)
+
+
+def _in_json(name: str) -> str:
+    """A name as it stands in JSON."""
+    return msgspec.json.encode(name).decode()[1:-1]
 
 
 def _needles(gallery: Gallery, reading: Reading, uid: str, salt: str) -> Iterator[Needle]:
@@ -262,23 +396,25 @@ def _needles(gallery: Gallery, reading: Reading, uid: str, salt: str) -> Iterato
             yield from make_needles(f"{what}, in clear", gallery.vault.picture(picture), salt)
 
 
-def _forget_tracklets(folder: Path, ids: Collection[str], name: str) -> int:
-    """Delete the folders of a person's tracks, and take the name out of the others' candidates."""
+def _forget_tracklets(folder: Path, subject: Subject, report: ForgetReport) -> int:
+    """Delete the folders of a person's tracks, and take the names out of the others' candidates."""
     count = 0
     for file in sorted(folder.rglob("decision.json")):
         try:
             data = msgspec.json.decode(file.read_bytes())
-        except (OSError, msgspec.DecodeError):
+            if not isinstance(data, dict):
+                continue
+            if subject.is_called(data.get("person"), data.get("person_id")):
+                shutil.rmtree(file.parent)
+                count += 1
+                continue
+            changed = _without(data, subject)
+            if changed != data:
+                file.write_bytes(msgspec.json.format(msgspec.json.encode(changed), indent=2))
+        except msgspec.DecodeError:
             continue
-        if not isinstance(data, dict):
-            continue
-        if data.get("person") == name or data.get("person_id") in ids:
-            shutil.rmtree(file.parent)
-            count += 1
-            continue
-        changed = _without(data, ids, name)
-        if changed != data:
-            file.write_bytes(msgspec.json.format(msgspec.json.encode(changed), indent=2))
+        except OSError as error:
+            report.remains.append(f"{file.parent}: {error.strerror}")
     return count
 
 

@@ -274,3 +274,31 @@ def test_damage_is_reported_with_what_survived(tmp_path: Path) -> None:
         assert any("picture 1 of person" in line for line in found)
         assert "template 1 of 'Ada' (gaitheat, from gate.mp4) is damaged" in found
         assert names(gallery) == ["Ada", "Bob", "Cyd"]
+
+
+def test_the_record_keeps_who_was_merged_into_the_person(gallery: Gallery, tmp_path: Path) -> None:
+    uids = {entry.name: entry.uid for entry in gallery.persons()}
+    rename(gallery, "Cyd", "Cid")
+    merge(gallery, "Bob", "Cid")
+    merge(gallery, "Ada", "Bob")
+
+    def merged(held: Gallery) -> list[str]:
+        with held.store.reading() as reading:
+            return [f"{name} {uid}" for uid, name in held.person(reading, "Ada")[1].merged]
+
+    expected = [f"Bob {uids['Bob']}", f"Cid {uids['Cyd']}", f"Cyd {uids['Cyd']}"]
+    assert merged(gallery) == expected
+    with Gallery(tmp_path / "copy.gallery", create=True) as target:
+        target.enroll("ada", MODEL, PRINT, walks(7))
+        for _ in range(2):
+            copy(gallery, target)
+        assert sorted(merged(target)) == sorted([f"Ada {uids['Ada']}", *expected])
+        assert verify(target) == []
+    rekey(gallery, f"file:{tmp_path}/new.key")
+    assert merged(gallery) == expected
+    split(gallery, "Ada", [4], "BOB")
+    assert merged(gallery) == expected[1:]
+    gallery.remove("Ada")
+    with gallery.store.reading() as reading:
+        [*_, (_, line)] = read_audit(reading, gallery.sealer)
+    assert (line.action, line.detail) == ("erased", f"also {uids['Cyd']}")

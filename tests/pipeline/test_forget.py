@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.errors import GalleryError
 from gaitstream.events import IdentityFinal, Journal, TrackEnded
 from gaitstream.events.codec import Wire, decode, encode
 from gaitstream.gallery import Gallery
-from gaitstream.gallery.editing import merge
+from gaitstream.gallery.audit import read_audit
+from gaitstream.gallery.editing import merge, rename, split
 from gaitstream.gallery.needles import WINDOW, find_needles, find_text, make_needles
+from gaitstream.gallery.rekeying import rekey
+from gaitstream.gallery.transfer import copy, export
 from gaitstream.gallery.verifying import verify
 from gaitstream.pipeline.forget import (
     Places,
@@ -211,20 +215,220 @@ def test_a_short_name_in_sealed_data_is_chance_and_in_text_is_not(tmp_path: Path
     assert len(find_text(sorted(tmp_path.glob("text-*")), "Ada")) == 2
 
 
-def test_whoever_was_merged_into_the_person_leaves_the_journal_as_well(
-    gallery: Gallery, tmp_path: Path
-) -> None:
-    uids = {entry.name: entry.uid for entry in gallery.persons()}
-    folder = tmp_path / "journal"
-    journal = Journal(folder)
-    for name in ("Bob Bemer", "Cyd Charisse"):
+def uids(gallery: Gallery) -> dict[str, str]:
+    return {entry.name: entry.uid for entry in gallery.persons()}
+
+
+def seen(folder: Path, people: dict[str, str]) -> Places:
+    """A journal with an event about each person, and a saved track of each."""
+    journal = Journal(folder / "journal")
+    for number, (name, uid) in enumerate(sorted(people.items())):
         event = IdentityFinal(
-            time_ns=1, camera="gate", track=1, status="known", person=name, person_id=uids[name]
+            time_ns=number, camera="gate", track=number, status="known", person=name, person_id=uid,
+            candidates=tuple((one, 0.2) for one in people), candidate_ids=tuple(people.values()),
+        )  # fmt: skip
+        journal.append(event.topic, encode(event, "json"))
+        track = folder / "tracks" / "gate" / f"{number}-known-{name}"
+        track.mkdir(parents=True)
+        said = {"person": name, "person_id": uid, "candidates": event.candidates}
+        (track / "decision.json").write_bytes(
+            msgspec.json.encode(said | {"candidate_ids": event.candidate_ids})
         )
-        journal.append(event.topic, encode(event))
     journal.close()
+    return Places(journals=(folder / "journal",), tracklets=(folder / "tracks",))
+
+
+def names_left(folder: Path, names: tuple[str, ...] = FULL_NAMES) -> list[str]:
+    kept = [everything(folder / "journal"), everything(folder / "tracks")]
+    kept.append("".join(str(path) for path in (folder / "tracks").rglob("*")).encode())
+    return [name for name in names if any(name.encode() in one for one in kept)]
+
+
+def merged_twice(gallery: Gallery) -> None:
+    merge(gallery, "Bob Bemer", "Cyd Charisse")
     merge(gallery, "Ada Lovelace", "Bob Bemer")
-    report = forget(gallery, "Ada Lovelace", Places(journals=(folder,)))
-    assert (report.events, report.remains) == (1, [])
-    left = everything(folder)
-    assert (b"Bob Bemer" in left, b"Cyd Charisse" in left) == (False, True)
+
+
+def test_those_who_were_merged_are_forgotten_with_the_person(gallery: Gallery, tmp_path: Path) -> None:
+    before = uids(gallery)
+    places = seen(tmp_path, before)
+    merged_twice(gallery)
+    report = forget(gallery, "Ada Lovelace", places)
+    assert (report.remains, report.tracklets, report.events) == ([], 3, 3)
+    assert sorted([report.person, *report.merged]) == sorted(before.values())
+    assert names_left(tmp_path) == []
+
+
+def test_a_name_that_cannot_be_erased_is_told_though_it_was_merged(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "tracks").mkdir()
+    (tmp_path / "tracks" / "notes.txt").write_text("Cyd Charisse was here")
+    merged_twice(gallery)
+    report = forget(gallery, "Ada Lovelace", Places(tracklets=(tmp_path / "tracks",)))
+    assert report.remains == [f"{tmp_path / 'tracks' / 'notes.txt'}: the name"]
+
+
+@pytest.mark.parametrize("way", ["copy", "export", "rekey", "into another of the name"])
+def test_merged_people_are_known_after_moves(gallery: Gallery, tmp_path: Path, way: str) -> None:
+    places = seen(tmp_path, uids(gallery))
+    merged_twice(gallery)
+    target = gallery
+    if way == "rekey":
+        rekey(gallery, f"file:{tmp_path}/new.key")
+    elif way == "export":
+        export(gallery, tmp_path / "carried", None)
+        target = Gallery(tmp_path / "carried")
+    else:
+        target = Gallery(tmp_path / "other.gallery", create=True, key="none")
+        if way == "into another of the name":
+            target.enroll("Ada Lovelace", "gaitheat", "a" * 64, walks(9))
+        copy(gallery, target)
+    report = forget(target, "Ada Lovelace", places)
+    assert report.remains == []
+    assert names_left(tmp_path) == []
+    if target is not gallery:
+        target.close()
+
+
+def test_who_was_merged_before_records_kept_it_is_known_by_the_log(gallery: Gallery, tmp_path: Path) -> None:
+    places = seen(tmp_path, uids(gallery))
+    merged_twice(gallery)
+    with gallery.writing() as writing:
+        uid, record = gallery.person(writing, "Ada Lovelace")
+        writing.put_person(gallery.vault.person_row(uid, msgspec.structs.replace(record, merged=())))
+    forget(gallery, "Ada Lovelace", places)
+    assert names_left(tmp_path) == []
+
+
+def test_who_was_split_again_stays(gallery: Gallery, tmp_path: Path) -> None:
+    places = seen(tmp_path, uids(gallery))
+    merge(gallery, "Ada Lovelace", "Bob Bemer")
+    split(gallery, "Ada Lovelace", [4, 5, 6], "Bob Bemer")
+    forget(gallery, "Ada Lovelace", places)
+    assert names_left(tmp_path) == ["Bob Bemer", "Cyd Charisse"]
+    forget(gallery, "Bob Bemer", places)
+    assert names_left(tmp_path) == ["Cyd Charisse"]
+
+
+def test_a_name_that_somebody_else_has_now_is_theirs(gallery: Gallery, tmp_path: Path) -> None:
+    merge(gallery, "Ada Lovelace", "Bob Bemer")
+    gallery.enroll("Bob Bemer", "gaitheat", "a" * 64, walks(9))
+    places = seen(tmp_path, uids(gallery))
+    report = forget(gallery, "Ada Lovelace", places)
+    assert report.remains == []
+    assert names_left(tmp_path) == ["Bob Bemer", "Cyd Charisse"]
+
+
+def test_an_earlier_name_is_looked_for(gallery: Gallery, tmp_path: Path) -> None:
+    event = TrackEnded(
+        time_ns=3, camera="gate", track=1, cause="lost", first_ns=1, seen=3, accepted=3, outcome="known",
+        person='Bob "Bob" Bemer',
+    )  # fmt: skip
+    rename(gallery, "Bob Bemer", 'Bob "Bob" Bemer')
+    rename(gallery, 'Bob "Bob" Bemer', "Robert Bemer")
+    journal = Journal(tmp_path / "journal")
+    journal.append(event.topic, encode(event, "json"))
+    journal.close()
+    (tmp_path / "journal" / "notes").write_bytes(b'{"person":"Bob \\"Bob\\" Bemer"}')
+    report = forget(gallery, "Robert Bemer", Places(journals=(tmp_path / "journal",)))
+    assert (report.events, report.remains) == (1, [f"{tmp_path / 'journal' / 'notes'}: the name"])
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> dict[str, str]:
+    """Uids of three people in an encrypted gallery on disk, with a journal and saved tracks of them."""
+    with Gallery(tmp_path / "people.gallery", create=True) as gallery:
+        fill(gallery, FULL_NAMES)
+        seen(tmp_path, uids(gallery))
+        return uids(gallery)
+
+
+def forget_by_command(folder: Path, name: str, *more: str) -> int:
+    places = ["--journal", str(folder / "journal"), "--tracklets", str(folder / "tracks")]
+    return main(["gallery", "forget", name, "--gallery", str(folder / "people.gallery"), *(more or places)])
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (["--journal", "jurnal"], "there is no such journal"),
+        (["--journal", "tracks"], "is no journal"),
+        (["--tracklets", "trakcs"], "there are no saved tracklets"),
+        (["--tracklets", "journal"], "has no saved tracklets"),
+        (["--evidence", "cams.evidence"], "there is no such evidence"),
+        (["--report", "there.json"], "is there already"),
+        (["--report", "no/folder/report.json"], "cannot be written"),
+    ],
+)
+def test_nobody_is_erased_where_a_place_is_wrong(
+    kept: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], place: list[str], says: str
+) -> None:
+    (tmp_path / "there.json").write_text("{}")
+    assert forget_by_command(tmp_path, "Bob Bemer", place[0], str(tmp_path / place[1])) != 0
+    said = capsys.readouterr().err
+    assert says in said
+    assert "obody was erased" in said
+    with Gallery(tmp_path / "people.gallery") as gallery:
+        assert uids(gallery) == kept
+
+
+def test_what_remains_is_told_though_the_report_fails(
+    kept: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tracks" / "notes").write_text("Bob Bemer")
+
+    def full(*_: object) -> None:
+        raise GalleryError("the report cannot be written (no space)")
+
+    monkeypatch.setattr("gaitstream.cli.commands.gallery.write_report", full)
+    places = ["--tracklets", str(tmp_path / "tracks"), "--report", str(tmp_path / "report.json")]
+    assert forget_by_command(tmp_path, "Bob Bemer", *places) != 0
+    said = capsys.readouterr()
+    assert "notes: the name" in said.out
+    assert f"gaitstream gallery forget {kept['Bob Bemer']}" in said.out
+    assert "no space" in said.err
+
+
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_somebody_who_was_erased_is_forgotten_elsewhere_afterwards(
+    kept: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    with Gallery(tmp_path / "people.gallery") as gallery:
+        merge(gallery, "Ada Lovelace", "Cyd Charisse")
+        gallery.remove("Ada Lovelace")
+    name = "Ada Lovelace" if by == "name" else kept["Ada Lovelace"]
+    (tmp_path / "tracks" / "notes").write_text("Cyd Charisse")
+    assert forget_by_command(tmp_path, name) == 1
+    said = capsys.readouterr().out
+    assert "2 saved tracks" in said
+    assert "the name from 3 events" in said
+    assert "notes: the name" in said
+    (tmp_path / "tracks" / "notes").unlink()
+    assert names_left(tmp_path) == ["Bob Bemer"]
+    assert forget_by_command(tmp_path, kept["Ada Lovelace"]) == 0
+    with Gallery(tmp_path / "people.gallery") as gallery, gallery.store.reading() as reading:
+        lines = [line.action for _, line in read_audit(reading, gallery.sealer)]
+    assert lines[-3:] == ["erased", "forgotten", "forgotten"]
+
+
+def test_the_second_try_says_how_to_go_on(
+    kept: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ["--gallery", str(tmp_path / "people.gallery")]
+    assert main(["gallery", "forget", kept["Bob Bemer"], *path]) == 0
+    assert main(["gallery", "forget", "Bob Bemer", *path]) != 0
+    assert "give the id, which 'gaitstream gallery audit' shows" in capsys.readouterr().err
+    assert main(["gallery", "forget", "f" * 20, *path]) != 0
+
+
+def test_a_track_that_cannot_be_deleted_remains_and_the_rest_goes(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = seen(tmp_path, uids(gallery))
+
+    def refuses(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gaitstream.pipeline.forget.shutil.rmtree", refuses)
+    report = forget(gallery, "Bob Bemer", places)
+    assert report.events == 3
+    assert any("Permission denied" in line for line in report.remains)

@@ -34,7 +34,14 @@ from gaitstream.gallery.site import calibrate_site, describe_site, drift_of
 from gaitstream.gallery.transfer import Copied, copy, export
 from gaitstream.gallery.verifying import duplicates as find_duplicates
 from gaitstream.gallery.verifying import verify as verify_gallery
-from gaitstream.pipeline.forget import Places, check_forgotten, read_report, write_report
+from gaitstream.pipeline.forget import (
+    Places,
+    check_forgotten,
+    check_places,
+    check_report_path,
+    read_report,
+    write_report,
+)
 from gaitstream.pipeline.forget import forget as forget_person
 
 
@@ -156,7 +163,7 @@ def verify(args: argparse.Namespace) -> int:
     """`gallery verify`."""
     if args.forgotten is not None:
         report = read_report(args.forgotten)
-        found = check_forgotten(report, args.name)
+        found = check_forgotten(report, *args.name)
         place = f"{len(report.places)} places of the report on {report.person}"
     else:
         with open_gallery(args) as gallery:
@@ -214,19 +221,24 @@ def remove(args: argparse.Namespace) -> int:
 
 def forget(args: argparse.Namespace) -> int:
     """`gallery forget`."""
+    places = Places(tuple(args.journal), tuple(args.tracklets), _evidence_places(args))
+    check_places(places)
+    if args.report is not None:
+        check_report_path(args.report)
     with open_gallery(args) as gallery:
-        places = Places(tuple(args.journal), tuple(args.tracklets), _evidence_places(args))
         report = forget_person(gallery, args.person, places)
         print(
             f"erased person {report.person} from {gallery.url}: {report.templates} templates, "
             f"{report.pictures} pictures, {report.tracklets} saved tracks, evidence of {report.evidence} "
             f"tracks; the name from {report.events} events"
         )
+    for line in report.remains:
+        print(f"remains: {line}")
+    if report.remains:
+        print(f"erase the rest later with: gaitstream gallery forget {report.person}, and the places again")
     if args.report is not None:
         write_report(report, args.report)
         print(f"check with: gaitstream gallery verify --gallery ... --forgotten {args.report}")
-    for line in report.remains:
-        print(f"remains: {line}")
     return int(bool(report.remains))
 
 
