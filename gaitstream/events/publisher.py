@@ -263,6 +263,7 @@ class Publisher:
 
         Args:
             persons: their ids in the gallery.
+            done: called when the names are gone.
         """
         self._eraser.remove(persons)
 

@@ -39,6 +39,7 @@ from gaitstream.gallery.sightings import TrackRef
 from gaitstream.gallery.visiting import Joined, Noted
 from gaitstream.gallery.visitors import Promotion
 from gaitstream.pipeline.backlog import EventBacklog
+from gaitstream.pipeline.erased import forget_erased
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.source.reader import State, StateChange
 from gaitstream.telemetry.stats import Stats
@@ -313,7 +314,7 @@ class RunEvents:
 
 
 def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) -> Publisher:
-    """The publisher a configuration asks for.
+    """The publisher a configuration asks for; who was erased from the gallery meanwhile leaves its journal.
 
     Args:
         config: endpoints and journal.
@@ -332,7 +333,7 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
         keep_s=None if events.journal_max_days is None else events.journal_max_days * DAY_S,
     )
     try:
-        return Publisher(
+        publisher = Publisher(
             journal,
             events.endpoint,
             events.replay or next_endpoint(events.endpoint),
@@ -344,6 +345,8 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
     except GaitstreamError:
         journal.close()
         raise
+    forget_erased(config.gallery, publisher)
+    return publisher
 
 
 def _short(value: float | None) -> float | None:
