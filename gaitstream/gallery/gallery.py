@@ -96,7 +96,10 @@ class Gallery:
         self.store = open_store(where, create=create) if isinstance(where, str | Path) else where
         self.url = self.store.url
         try:
-            self.id, sealer = unlock(self.store, where if isinstance(where, str | Path) else self.url, key)
+            if isinstance(where, str | Path):
+                self.id, sealer = unlock(self.store, where, key, create=create)
+            else:
+                self.id, sealer = unlock(self.store, self.url, key, create=True)
             with self.store.reading() as reading:
                 identity = self.identify(reading)
         except BaseException:

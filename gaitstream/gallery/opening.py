@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from gaitstream.errors import GalleryKeyError
+from gaitstream.errors import GalleryError, GalleryKeyError
 from gaitstream.gallery.base import Reading, Store, Writing
 from gaitstream.gallery.keys import NONE, NOTICE, default_source, make_key_file, read_key
 from gaitstream.gallery.sealing import Lock, Sealer, Unsealed, make_lock, open_lock
@@ -19,21 +19,25 @@ ID, LOCK = "gallery", "lock"
 _LOCK = msgspec.msgpack.Decoder(Lock)
 
 
-def unlock(store: Store, url: str | Path, key: str | None) -> tuple[str, Sealer]:
+def unlock(store: Store, url: str | Path, key: str | None, *, create: bool = False) -> tuple[str, Sealer]:
     """A gallery's id and what opens its rows; a new gallery gets both.
 
     Args:
         store: its store.
         url: as it was given, for the key's usual place.
         key: see `gaitstream.gallery.keys`; None for the usual place.
+        create: an empty store becomes a new gallery.
 
     Raises:
         GalleryKeyError: the key is missing, or is another's.
+        GalleryError: the store is empty, and `create` is False.
     """
     with store.reading() as reading:
         gallery, lock = reading.setting(ID), reading.setting(LOCK)
         empty = gallery is None and _empty(reading)
     if gallery is None:
+        if empty and not create:
+            raise GalleryError(f"{store.url} is empty: put a backup in its place, or remove it to begin anew")
         made = make_key(url, key) if empty else None
         with store.writing() as writing:
             gallery, lock = _initialise(writing, made)

@@ -96,8 +96,12 @@ class SqliteStore:
                     "'gaitstream enroll --person NAME --video FILE --cameras FILE'"
                 )
             self._make_file()
+        elif path.exists() and not path.stat().st_size and self._key().exists():
+            create = False
+        self._may_make = create
         with self._explained():
             self._connect()
+        self._may_make = False
 
     @contextmanager
     def reading(self) -> Iterator[SqlTransaction]:
@@ -237,6 +241,10 @@ class SqliteStore:
     def _unfinished(self) -> bool:
         return swap_of(self.path).exists()
 
+    def _key(self) -> Path:
+        """Where the gallery's key is, unless it was said to be elsewhere."""
+        return self.path.with_name(f"{self.path.name}.key")
+
     def _make_file(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +276,13 @@ class SqliteStore:
         application, schema, tables = _identity_of(db)
         if application == APPLICATION_ID and schema == SCHEMA:
             return
-        if (not tables and not application) or (application == APPLICATION_ID and 0 < schema < SCHEMA):
+        empty = not tables and not application
+        if empty and not self._may_make:
+            there = f"; its key {self._key()} is there, so it held a gallery" if self._key().exists() else ""
+            raise GalleryError(
+                f"{self.path} is empty: put a backup in its place, or remove it to begin anew{there}"
+            )
+        if empty or (application == APPLICATION_ID and 0 < schema < SCHEMA):
             with self._lock:
                 self._bring_up(db)
             return

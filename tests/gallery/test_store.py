@@ -20,6 +20,7 @@ from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.calibration import calibrate
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.searches import Searches, search_all
+from gaitstream.gallery.sqlite import SqliteStore
 
 PRINT = "a" * 64
 
@@ -294,3 +295,41 @@ def test_a_kill_leaves_every_finished_enrolment_whole(path: Path) -> None:
                 assert gallery.calibration("gaitheat") == calibrate(matcher)
         for extra in path.parent.glob("people.gallery-*"):
             extra.unlink()
+
+
+def test_an_empty_file_is_no_new_gallery(tmp_path: Path) -> None:
+    path = tmp_path / "people.gallery"
+    path.touch()
+    with pytest.raises(GalleryError, match="is empty: put a backup in its place, or remove it to begin anew"):
+        Gallery(path)
+    assert path.stat().st_size == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["people.gallery"]
+    with Gallery(path, create=True) as gallery:  # somebody made the file first, with the mode they want
+        gallery.enroll("Ada", "gaitheat", "a" * 64, walks(1))
+    path.write_bytes(b"")
+    for create in (False, True):
+        with pytest.raises(GalleryError, match=r"people\.gallery\.key is there, so it held a gallery"):
+            Gallery(path, create=create)
+    assert path.stat().st_size == 0
+    path.unlink()
+    Gallery(path, create=True).close()
+
+
+def test_a_gallery_that_was_not_finished_is_made_by_who_enrols(tmp_path: Path) -> None:
+    SqliteStore(f"sqlite:{tmp_path}/people.gallery", create=True).close()
+    with pytest.raises(GalleryError, match="is empty"):
+        Gallery(tmp_path / "people.gallery")
+    assert not (tmp_path / "people.gallery.key").exists()
+    Gallery(tmp_path / "people.gallery", create=True).close()
+    Gallery(tmp_path / "people.gallery").close()
+
+
+def test_a_file_that_is_cut_off_in_use_is_not_made_new(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1))
+        path.write_bytes(b"")
+        with pytest.raises(GalleryError, match="is empty"):
+            gallery.persons()
+        with pytest.raises(GalleryError, match="is empty"):
+            gallery.enroll("Bob", "gaitheat", PRINT, walks(5))
+        assert path.stat().st_size == 0
