@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.cli.numbers import days
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -47,7 +49,7 @@ def add_serving(console: argparse.ArgumentParser) -> None:
     option("--gallery", metavar="FILE", help="the gallery's file or URL (default: as cams.yaml says)")
     option("--key", metavar="SOURCE", help="its key, as gallery.key in cams.yaml")
     option("--history", metavar="FILE", help="of the history: a file or postgresql:// (default: in --state)")
-    option("--keep-days", type=float, metavar="N", help="older events leave the history (default: never)")
+    option("--keep-days", type=days, metavar="N", help="older events leave the history (default: never)")
     option(
         "--journal", type=Path, action="append", default=[], metavar="DIR",
         help="an event journal from which the names of whoever is forgotten are erased",

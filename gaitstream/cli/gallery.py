@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.cli.numbers import days
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -60,7 +62,7 @@ def _add_editing(actions: Commands) -> None:
     split.add_argument("--to", required=True, metavar="NEW", help="the other person's name")
     keep = _command(actions, "keep", "say for how long a person is kept")
     keep.add_argument("person", metavar="NAME")
-    keep.add_argument("--days", type=float, metavar="N", help="from now; without it for ever")
+    keep.add_argument("--days", type=days, metavar="N", help="from now; without it for ever")
 
 
 def _add_calibrating(actions: Commands) -> None:
@@ -105,11 +107,11 @@ def _add_erasing(actions: Commands) -> None:
         ("visitor", "unknown visitors"),
         ("sighting", "walks of visitors and people"),
     ):
-        sweep.add_argument(f"--{name}-days", type=float, metavar="N", help=f"how long {what} are kept")
+        sweep.add_argument(f"--{name}-days", type=days, metavar="N", help=f"how long {what} are kept")
     sweep.add_argument(
         "--evidence", type=Path, metavar="DIR", help="an evidence folder; else that of --cameras"
     )
-    sweep.add_argument("--evidence-days", type=float, metavar="N", help="how long evidence is kept")
+    sweep.add_argument("--evidence-days", type=days, metavar="N", help="how long evidence is kept")
 
 
 def _add_moving(actions: Commands) -> None:

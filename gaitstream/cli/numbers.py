@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+MOST_DAYS = 36_500
+
 
 def natural(text: str) -> int:
     """A whole number from 0."""
@@ -17,6 +19,17 @@ def counting(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
+
+
+def days(text: str) -> float:
+    """For how many days something is kept: as in cams.yaml, above 0, a hundred years at most."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days above 0, {MOST_DAYS} at most")
+    return value
 
 
 def positive(text: str) -> float:

@@ -14,6 +14,8 @@ from gaitstream.registry import Registry
 
 MOST_PORT = 65535
 EVERYWHERE = {"*", "0.0.0.0", "[::]", "::"}
+MOST_DAYS = 36_500
+Days = Annotated[float, Field(gt=0, le=MOST_DAYS)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Polygon = Annotated[list[tuple[float, float]], Field(min_length=3)]
 

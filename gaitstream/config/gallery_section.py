@@ -11,6 +11,7 @@ from pydantic import (
 )
 
 from gaitstream.config.fields import (
+    Days,
     FilePath,
     misfit,
 )
@@ -21,13 +22,13 @@ from gaitstream.config.section import Section
 class Retention(Section):
     """How long the gallery keeps what, enforced while the pipeline runs and by `gaitstream gallery sweep`."""
 
-    person_days: Annotated[float, Field(gt=0)] | None = None
+    person_days: Days | None = None
     """Days a person is kept from the first enrolment; `gallery keep` overrides it. null: for ever."""
-    picture_days: Annotated[float, Field(gt=0)] | None = None
+    picture_days: Days | None = None
     """Days a picture of a person is kept. null: as long as the person."""
-    visitor_days: Annotated[float, Field(gt=0)] | None = None
+    visitor_days: Days | None = None
     """Days an unknown visitor is kept, from the first visit. null: for ever."""
-    sighting_days: Annotated[float, Field(gt=0)] | None = 30.0
+    sighting_days: Days | None = 30.0
     """Days that is kept what was seen of visitors and people, where `visitors` is enabled; a visitor goes
     with the last of it. null: as long as whom it shows."""
 

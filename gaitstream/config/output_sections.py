@@ -12,6 +12,7 @@ from pydantic import (
 
 from gaitstream.config.fields import (
     MOST_PORT,
+    Days,
     FilePath,
     misfit,
     share_port,
@@ -35,7 +36,7 @@ class Events(Section):
     them."""
     journal_max_mib: Annotated[int, Field(ge=32)] = 1024
     """The oldest files of the journal are deleted beyond this size."""
-    journal_max_days: Annotated[float, Field(gt=0)] | None = None
+    journal_max_days: Days | None = None
     """Events older than this are deleted, to within a day. null: only the size counts."""
     wire: Literal["json", "msgpack"] = "json"
     """How events are encoded in the journal and on the wire; msgpack is smaller and faster."""
@@ -102,7 +103,7 @@ class Saving(Section):
     """Bit rate of saved video. null: as much as an even quality takes, 1 to 4 Mbit/s at 1080p."""
     minutes: Annotated[float, Field(gt=0, le=1440)] = 60.0
     """Length of one video file; it can be played while it is written, and after any end of the process."""
-    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    keep_days: Days | None = None
     """Older files and tracks are deleted. null: never."""
     most_gib: Annotated[float, Field(gt=0)] | None = None
     """When all together are larger, the oldest are deleted. null: never."""
@@ -119,7 +120,7 @@ class Evidence(Section):
     """Most pictures of a track, spread over its life; a quarter as many of its frames that were not used."""
     minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     """How many of each camera's last minutes are kept, a picture a second. null: none."""
-    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = 30.0
+    keep_days: Days | None = 30.0
     """Older evidence is deleted. null: never."""
     most_gib: Annotated[float, Field(gt=0)] | None = None
     """When all tracks together are larger, the oldest are deleted. null: never."""

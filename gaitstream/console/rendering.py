@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from gaitstream import __version__
 from gaitstream.console.access import cookie_of, site_of
 from gaitstream.console.menu import menu_of, tabs_of
 from gaitstream.console.permissions import Actor, Permission
+from gaitstream.gallery.retention import utc
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -147,7 +147,7 @@ def moment(time_ns: int | None) -> str:
     >>> moment(1_700_000_000_000_000_000)
     '2023-11-14 22:13:20 UTC'
     """
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if time_ns else ""
+    return utc(time_ns).strftime("%Y-%m-%d %H:%M:%S UTC") if time_ns else ""
 
 
 def day(time_ns: int) -> str:
@@ -167,5 +167,5 @@ def iso(time_ns: int | None) -> str:
     """
     if not time_ns:
         return ""
-    text = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{time_ns // 1_000_000 % 1000:03d}Z"
+    found = utc(time_ns)
+    return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03d}Z"

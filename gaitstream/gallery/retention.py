@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from gaitstream.gallery import audit
 from gaitstream.gallery.base import Reading, Writing
 from gaitstream.gallery.gallery import Gallery
 
 DAY_NS = 86_400 * 10**9
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US, _LAST_US = (
+    int((end - _EPOCH) / timedelta(microseconds=1))
+    for end in (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,15 @@ class Swept:
 
     def __bool__(self) -> bool:
         return bool(self.persons or self.pictures or self.sightings)
+
+
+def utc(time_ns: int) -> datetime:
+    """A time of a gallery as a date; what lies beyond the years that dates have is the last day there is.
+
+    >>> utc(10**30).year
+    9999
+    """
+    return _EPOCH + timedelta(microseconds=max(_FIRST_US, min(_LAST_US, time_ns // 1000)))
 
 
 def sweep(gallery: Gallery, rules: RetentionRules, now_ns: int) -> Swept:

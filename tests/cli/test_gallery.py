@@ -9,6 +9,8 @@ import pytest
 
 from gaitstream.cli import main
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.editing import keep_until
+from gaitstream.gallery.retention import DAY_NS
 from tests.gallery.filled import MODEL, PRINT, fill, walks
 
 Said = pytest.CaptureFixture[str]
@@ -119,3 +121,13 @@ def test_damage_is_an_exit_code(path: str, capsys: Said) -> None:
         writing.clear_audit()
     assert run(path, "verify") == 1
     assert "audit lines 1 to 3 are missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("days", [5_000_000, 10**12, -(10**9), 10**300])
+def test_a_time_that_was_kept_before_there_were_limits_is_shown(path: str, capsys: Said, days: int) -> None:
+    with Gallery(path) as gallery:
+        keep_until(gallery, "Ada", days * DAY_NS)
+    for command in (["list"], ["show", "Ada"], ["info"]):
+        assert run(path, *command) == 0
+    said = capsys.readouterr().out
+    assert said.count("9999-12-31" if days > 0 else "1-01-02") == 2

@@ -7,7 +7,8 @@ import argparse
 import pytest
 
 from gaitstream.cli import main
-from gaitstream.cli.numbers import counting, natural, positive
+from gaitstream.cli.numbers import MOST_DAYS, counting, days, natural, positive
+from gaitstream.config import fields
 
 
 def test_numbers_are_read() -> None:
@@ -32,6 +33,29 @@ def test_what_counts_nothing_is_named(text: str) -> None:
 def test_what_is_no_positive_number_is_named(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a positive number below 1000000"):
         positive(text)
+
+
+def test_days_are_those_of_the_configuration() -> None:
+    assert MOST_DAYS == fields.MOST_DAYS
+    assert (days("0.5"), days("36500")) == (0.5, 36500.0)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "nan", "inf", "1e12", "36501", "5000000", "two"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["gallery", "keep", "Ada", "--gallery", "g", "--days"],
+        *(["gallery", "sweep", "--gallery", "g", f"--{what}-days"]
+          for what in ("person", "picture", "visitor", "sighting", "evidence")),
+        ["console", "--keep-days"],
+    ],
+)  # fmt: skip
+def test_days_that_cannot_be_are_named(
+    command: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command[:-1], f"{command[-1]}={text}"])
+    assert f"{text!r} is no number of days above 0, 36500 at most" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,22 @@ def judge(path: Path) -> None:
     assert error.startswith(f"{path}:")
     for line in error.split(f"{path}:")[1:]:
         assert re.match(r"\d+: ", line), error
+
+
+@pytest.mark.parametrize("days", ["0", "-5", ".nan", ".inf", "1e300", "36501"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "events: {journal_max_days: N}", "saving: {keep_days: N}", "evidence: {keep_days: N}",
+        *(f"gallery: {{path: g, retention: {{{what}_days: N}}}}"
+          for what in ("person", "picture", "visitor", "sighting")),
+    ],
+)  # fmt: skip
+def test_days_are_finite_and_a_century_at_most(tmp_path: Path, key: str, days: str) -> None:
+    path = tmp_path / "cams.yaml"
+    head = "cameras: [{id: a, url: 'synth://plaza'}]\nmodels: {detector: demo}\n"
+    path.write_text(f"{head}{key.replace('N', days)}\n")
+    with pytest.raises(ConfigError, match=r"36500|greater than 0|above 0|finite"):
+        load_config(path)
+    path.write_text(f"{head}{key.replace('N', '36500')}\n")
+    load_config(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +27,7 @@ from gaitstream.gallery.editing import show as show_person
 from gaitstream.gallery.editing import split as split_person
 from gaitstream.gallery.keys import NOTICE, make_key_file
 from gaitstream.gallery.rekeying import rekey as rekey_gallery
-from gaitstream.gallery.retention import DAY_NS, RetentionRules
+from gaitstream.gallery.retention import DAY_NS, RetentionRules, utc
 from gaitstream.gallery.retention import sweep as sweep_gallery
 from gaitstream.gallery.site import calibrate_site, describe_site, drift_of
 from gaitstream.gallery.transfer import Copied, copy, export
@@ -332,8 +331,8 @@ def _tell_copied(done: Copied, where: str) -> None:
 
 def moment(time_ns: int) -> str:
     """A time for people."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return utc(time_ns).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _day(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d")
+    return utc(time_ns).strftime("%Y-%m-%d")

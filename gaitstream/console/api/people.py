@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
+from gaitstream.config.fields import Days
 from gaitstream.console import people
 from gaitstream.console.access import CurrentSite, PeopleForgetter, PeopleReader, PeopleWriter
 from gaitstream.console.people import LONGEST_NAME, PersonDetails, ShownPerson, ShownReport
@@ -39,7 +40,7 @@ class Split(BaseModel):
 class RetentionTerms(BaseModel):
     """For how long somebody is kept, and on what ground. What is left out stays as it is."""
 
-    days: Annotated[float | None, Field(gt=0, le=36_500, description="From now; null for ever.")] = None
+    days: Annotated[Days | None, Field(description="From now; null for ever.")] = None
     consent: Annotated[str | None, Field(max_length=LONGEST_NAME)] = None
 
 

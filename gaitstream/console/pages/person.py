@@ -11,6 +11,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
+from gaitstream.config.fields import MOST_DAYS
 from gaitstream.console import people
 from gaitstream.console.access import CurrentSite, PeopleForgetter, PeopleReader, PeopleWriter
 from gaitstream.console.asking import EventQuestion, ask_events
@@ -30,8 +31,6 @@ from gaitstream.gallery.retention import DAY_NS
 router = APIRouter()
 DAYS = 7
 """That the timeline shows."""
-MOST_DAYS = 36_500
-"""That somebody can be kept from now; longer is for ever."""
 Name = Annotated[str, Form(min_length=1, max_length=LONGEST_NAME)]
 
 
