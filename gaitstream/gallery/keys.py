@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gaitstream.errors import GalleryKeyError
+from gaitstream.gallery.room import no_room
 from gaitstream.gallery.sealing import KEY_BYTES
 
 NONE = "none"
@@ -75,11 +76,17 @@ def make_key_file(path: Path) -> None:
     except FileExistsError as error:
         raise GalleryKeyError(f"{path} is there already: a key is never written over") from error
     except OSError as error:
-        raise GalleryKeyError(f"the key file {path} cannot be made ({error.strerror})") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        why = no_room(error, path.parent) or error.strerror
+        raise GalleryKeyError(f"the key file {path} cannot be made ({why})") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        why = no_room(error, path.parent) or error.strerror
+        raise GalleryKeyError(f"the key file {path} cannot be made ({why})") from error
 
 
 def _from_file(path: Path) -> str:

@@ -38,9 +38,15 @@ def unlock(store: Store, url: str | Path, key: str | None, *, create: bool = Fal
     if gallery is None:
         if empty and not create:
             raise GalleryError(f"{store.url} is empty: put a backup in its place, or remove it to begin anew")
+        new_file = missing_key_file(key_source(url, key)) if empty else None
         made = make_key(url, key) if empty else None
-        with store.writing() as writing:
-            gallery, lock = _initialise(writing, made)
+        try:
+            with store.writing() as writing:
+                gallery, lock = _initialise(writing, made)
+        except GalleryError:  # what failed is not committed: the key opens nothing
+            if new_file is not None:
+                new_file.unlink(missing_ok=True)
+            raise
     if lock is None:
         return gallery.decode(), Unsealed()
     return gallery.decode(), open_lock(operator_key(url, key), _LOCK.decode(lock))
@@ -80,11 +86,18 @@ def make_key(url: str | Path, key: str | None) -> bytes | None:
     source = key_source(url, key)
     if source == NONE:
         return None
-    kind, _, path = source.partition(":")
-    if kind == "file" and not Path(path).expanduser().exists():
-        make_key_file(Path(path).expanduser())
-        log.warning("%s", NOTICE.format(path=path))
+    file = missing_key_file(source)
+    if file is not None:
+        make_key_file(file)
+        log.warning("%s", NOTICE.format(path=file))
     return read_key(source)
+
+
+def missing_key_file(source: str) -> Path | None:
+    """The file that `make_key` makes for a source; None where the key is there, or is no file."""
+    kind, _, path = source.partition(":")
+    file = Path(path).expanduser()
+    return file if kind == "file" and not file.exists() else None
 
 
 def _empty(reading: Reading) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gaitstream.gallery.base import Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.keys import NONE
-from gaitstream.gallery.opening import LOCK, make_key
+from gaitstream.gallery.opening import LOCK, make_key, missing_key_file
 from gaitstream.gallery.sealing import Sealer, Unsealed, make_lock
 from gaitstream.gallery.secrets import reseal_secrets
 from gaitstream.gallery.vault import Vault
@@ -36,17 +37,30 @@ def rekey(gallery: Gallery, key: str) -> list[str]:
     Raises:
         GalleryError: something in the gallery is damaged: nothing is changed.
     """
+    new_file = missing_key_file(key)
     operator = make_key(Path(gallery.url), key)
-    with gallery.writing() as writing:
-        lock, sealer = make_lock(operator, gallery.id) if operator is not None else (None, Unsealed())
-        _reseal(gallery, writing, sealer)
-        writing.set(LOCK, msgspec.msgpack.encode(lock) if lock is not None else None)
-        audit.note(writing, sealer, "rekeyed", detail=NONE if lock is None else "")
-        for uid in [row.uid for row in writing.persons()]:
-            writing.note_change(uid)
-        identity = gallery.identify(writing)
+    try:
+        with gallery.writing() as writing:
+            lock, sealer = make_lock(operator, gallery.id) if operator is not None else (None, Unsealed())
+            _reseal(gallery, writing, sealer)
+            writing.set(LOCK, msgspec.msgpack.encode(lock) if lock is not None else None)
+            audit.note(writing, sealer, "rekeyed", detail=NONE if lock is None else "")
+            for uid in [row.uid for row in writing.persons()]:
+                writing.note_change(uid)
+            identity = gallery.identify(writing)
+    except GalleryError:
+        if new_file is not None:
+            _remove_unused(gallery, new_file)
+        raise
     gallery.use_sealer(sealer, identity)
     return gallery.store.purge()
+
+
+def _remove_unused(gallery: Gallery, key: Path) -> None:
+    """Remove a new key where the gallery is still under the one it was opened with, and surely so."""
+    with suppress(GalleryError), gallery.store.reading() as reading:
+        if gallery.is_current(reading):
+            key.unlink(missing_ok=True)
 
 
 def _reseal(gallery: Gallery, writing: Writing, sealer: Sealer) -> None:

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery.migrate import migrate
 from gaitstream.gallery.rewrite import finish_rewrite, rewrite, swap_of
+from gaitstream.gallery.room import no_room
 from gaitstream.gallery.sql import SqlTransaction
 from gaitstream.gallery.stores import file_of
 
@@ -89,6 +90,7 @@ class SqliteStore:
         self._identity: tuple[int, int, int] | None = None
         if path.exists() and not path.is_file():
             raise GalleryError(f"{path} is no file; give the gallery's file, such as people.gallery")
+        made = False
         if not path.exists() and not self._unfinished():
             if not create:
                 raise MissingGalleryError(
@@ -96,11 +98,17 @@ class SqliteStore:
                     "'gaitstream enroll --person NAME --video FILE --cameras FILE'"
                 )
             self._make_file()
+            made = True
         elif path.exists() and not path.stat().st_size and self._key().exists():
             create = False
         self._may_make = create
-        with self._explained():
-            self._connect()
+        try:
+            with self._explained():
+                self._connect()
+        except BaseException:
+            if made and not path.stat().st_size:
+                path.unlink()
+            raise
         self._may_make = False
 
     @contextmanager
@@ -193,11 +201,15 @@ class SqliteStore:
             ) from error
         except OSError as error:  # the lock's file, or the copy that replaces the gallery
             self._drop_connection()
+            if (full := no_room(error, self.path.parent)) is not None:
+                raise GalleryError(f"{self.path}: {full}") from error
             raise GalleryError(
                 f"{self.path} cannot be written ({error}); see that its folder may be written and has room"
             ) from error
         except sqlite3.OperationalError as error:
             self._drop_connection()
+            if (full := no_room(error, self.path.parent)) is not None:
+                raise GalleryError(f"{self.path}: {full}") from error
             raise GalleryError(f"{self.path} {self._refusal(error)}") from error
         except sqlite3.DatabaseError as error:
             self._drop_connection()
@@ -250,7 +262,8 @@ class SqliteStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         except OSError as error:
-            raise GalleryError(f"{self.path} cannot be made ({error}); set gallery.path") from error
+            full = no_room(error, self.path.parent)
+            raise GalleryError(f"{self.path} cannot be made ({full or error}); set gallery.path") from error
 
     def _connect(self) -> None:
         if self._unfinished():

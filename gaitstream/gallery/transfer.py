@@ -14,7 +14,9 @@ from gaitstream.gallery import audit
 from gaitstream.gallery.base import ModelRow, Reading, Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_fingerprint
+from gaitstream.gallery.opening import missing_key_file
 from gaitstream.gallery.records import PersonRecord, with_merged
+from gaitstream.gallery.room import no_room
 from gaitstream.gallery.vault import Template
 from gaitstream.gallery.visitors import next_name
 
@@ -66,9 +68,11 @@ def export(source: Gallery, file: Path, key: str | None) -> Copied:
     if file.exists():
         raise GalleryError(f"{file} is there already; name another file")
     partial = file.with_name(f"{file.name}.partial")
+    key = key or f"file:{file}.key"
+    new_key = missing_key_file(key)
     _clear(partial)
     try:
-        with Gallery(partial, create=True, key=key or f"file:{file}.key") as target:
+        with Gallery(partial, create=True, key=key) as target:
             done = copy(source, target, "export made")
         with sqlite3.connect(partial, isolation_level=None) as db:
             db.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
@@ -77,8 +81,12 @@ def export(source: Gallery, file: Path, key: str | None) -> Copied:
         os.fsync(handle)
         os.close(handle)
         partial.replace(file)
+    except (OSError, sqlite3.Error) as error:
+        raise GalleryError(f"{file} cannot be written: {no_room(error, file.parent) or error}") from error
     finally:
         _clear(partial)
+        if new_key is not None and not file.exists():
+            new_key.unlink(missing_ok=True)
     return done
 
 
