@@ -146,8 +146,10 @@ def _add_matches(actions: Commands) -> None:
         match = _command(actions, name, what)
         match.add_argument("event", metavar="EVENT", help="event_id of the identity event")
         match.add_argument("--by", metavar="WHO", help="who says so; else $GAITSTREAM_ACTOR or user@host")
-        if name == "reject":
-            match.add_argument("--journal", type=Path, metavar="DIR", help="the journal that has the event")
+        match.add_argument(
+            "--journal", type=Path, metavar="DIR",
+            help="the journal that has the event (default: of --cameras; with --gallery it is not looked up)",
+        )  # fmt: skip
 
 
 def _add_visitors(actions: Commands) -> None:

@@ -6,6 +6,7 @@ pipeline waits for it: who acts on a match asks for its state first.
 
 from __future__ import annotations
 
+import uuid
 from enum import StrEnum
 
 from gaitstream.errors import GalleryError
@@ -36,8 +37,9 @@ def confirm(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchS
         actor: who; None for whoever runs the program.
 
     Raises:
-        GalleryError: the same person has confirmed it before, or it was rejected.
+        GalleryError: that is no event_id, the same person has confirmed it before, or it was rejected.
     """
+    event_id = clean_event_id(event_id)
     with gallery.writing() as writing:
         said = _said(gallery, writing, event_id)
         who = actor or audit.whoami()
@@ -51,10 +53,30 @@ def confirm(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchS
 
 
 def reject(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchState:
-    """Reject a match; one person is enough, and it stays rejected."""
+    """Reject a match; one person is enough, and it stays rejected.
+
+    Raises:
+        GalleryError: that is no event_id.
+    """
+    event_id = clean_event_id(event_id)
     with gallery.writing() as writing:
         audit.note(writing, gallery.sealer, REJECTED, detail=event_id, actor=actor)
     return MatchState.REJECTED
+
+
+def clean_event_id(text: str) -> str:
+    """An event's id as events have it.
+
+    Raises:
+        GalleryError: it is none.
+    """
+    try:
+        found = str(uuid.UUID(text))
+    except ValueError:
+        found = ""
+    if not found or found != text.lower():
+        raise GalleryError(f"{text[:64]!r} is no event_id; take one from 'gaitstream events tail'")
+    return found
 
 
 def state(gallery: Gallery, reading: Reading, event_id: str) -> MatchState:

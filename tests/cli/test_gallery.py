@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.events import IdentityFinal, Journal, TrackStarted
+from gaitstream.events.codec import decode
+from gaitstream.events.offline import append_offline
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.retention import DAY_NS
 from tests.gallery.filled import MODEL, PRINT, fill, walks
 
+E1, E2 = "0190a3b4-0000-7000-8000-000000000001", "0190a3b4-0000-7000-8000-000000000002"
 Said = pytest.CaptureFixture[str]
 
 
@@ -68,11 +72,11 @@ def test_galleries_are_copied_exported_and_imported(path: str, tmp_path: Path, c
 
 
 def test_a_match_is_confirmed_by_two(path: str, capsys: Said) -> None:
-    assert run(path, "confirm", "0190-e1", "--by", "ann") == 0
-    assert run(path, "confirm", "0190-e1", "--by", "ben") == 0
-    assert run(path, "reject", "0190-e2", "--by", "ann") == 0
+    assert run(path, "confirm", E1, "--by", "ann") == 0
+    assert run(path, "confirm", E1, "--by", "ben") == 0
+    assert run(path, "reject", E2, "--by", "ann") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "event 0190-e1 is proposed", "event 0190-e1 is confirmed", "event 0190-e2 is rejected",
+        f"event {E1} is proposed", f"event {E1} is confirmed", f"event {E2} is rejected",
     ]  # fmt: skip
 
 
@@ -131,3 +135,28 @@ def test_a_time_that_was_kept_before_there_were_limits_is_shown(path: str, capsy
         assert run(path, *command) == 0
     said = capsys.readouterr().out
     assert said.count("9999-12-31" if days > 0 else "1-01-02") == 2
+
+
+def test_a_match_is_looked_up_where_a_journal_is_known(path: str, tmp_path: Path, capsys: Said) -> None:
+    Journal(tmp_path / "journal").close()
+    events = [
+        IdentityFinal(time_ns=1, camera="gate", track=1, status="known", person="Ada", person_id="a" * 20),
+        TrackStarted(time_ns=1, camera="gate", track=2, box=(0, 0, 1, 1)),
+    ]
+    for event in events:
+        assert append_offline(tmp_path / "journal", event)
+    journal = Journal(tmp_path / "journal")
+    match, other = (decode(record.payload).event_id for record in journal.read())
+    journal.close()
+    where = ["--journal", str(tmp_path / "journal")]
+    assert run(path, "confirm", match, *where) == 0
+    assert "is proposed" in capsys.readouterr().out
+    for action in ("confirm", "reject"):
+        assert run(path, action, E1, *where) != 0
+        assert f"has no event {E1}" in capsys.readouterr().err
+        assert run(path, action, other, *where) != 0
+        assert "says of nobody who it is" in capsys.readouterr().err
+        assert run(path, action, "../../x", *where) != 0
+        assert "is no event_id" in capsys.readouterr().err
+    assert run(path, "audit") == 0
+    assert capsys.readouterr().out.count("confirmed") == 1

@@ -24,6 +24,8 @@ from gaitstream.gallery.vault import Template
 from gaitstream.gallery.verifying import duplicates, verify
 from tests.gallery.filled import FULL_NAMES, MODEL, PRINT, content, fill, key_in, walks
 
+E1, E2 = "0190a3b4-0000-7000-8000-000000000001", "0190a3b4-0000-7000-8000-00000000000a"
+
 
 @pytest.fixture
 def gallery(store_url: str, tmp_path: Path) -> Iterator[Gallery]:
@@ -248,16 +250,16 @@ def test_a_match_takes_two_persons(gallery: Gallery) -> None:
         with gallery.store.reading() as reading:
             return state(gallery, reading, event)
 
-    assert now("e1") is MatchState.PROPOSED
-    assert confirm(gallery, "e1", "ann") is MatchState.PROPOSED
-    with pytest.raises(GalleryError, match="ann has confirmed event e1 already"):
-        confirm(gallery, "e1", "ann")
-    assert confirm(gallery, "e1", "ben") is MatchState.CONFIRMED
-    assert now("e2") is MatchState.PROPOSED
-    confirm(gallery, "e2", "ann")
-    assert reject(gallery, "e2", "cid") is MatchState.REJECTED
+    assert now(E1) is MatchState.PROPOSED
+    assert confirm(gallery, E1, "ann") is MatchState.PROPOSED
+    with pytest.raises(GalleryError, match=f"ann has confirmed event {E1} already"):
+        confirm(gallery, E1, "ann")
+    assert confirm(gallery, E1, "ben") is MatchState.CONFIRMED
+    assert now(E2) is MatchState.PROPOSED
+    confirm(gallery, E2, "ann")
+    assert reject(gallery, E2, "cid") is MatchState.REJECTED
     with pytest.raises(GalleryError, match="was rejected by cid"):
-        confirm(gallery, "e2", "ben")
+        confirm(gallery, E2, "ben")
     assert verify(gallery) == []
 
 
@@ -302,3 +304,18 @@ def test_the_record_keeps_who_was_merged_into_the_person(gallery: Gallery, tmp_p
     with gallery.store.reading() as reading:
         [*_, (_, line)] = read_audit(reading, gallery.sealer)
     assert (line.action, line.detail) == ("erased", f"also {uids['Cyd']}")
+
+
+@pytest.mark.parametrize(
+    "event", ["not-an-event", "../../x", "", E1[:-1], "{" + E1 + "}", E1.replace("-", "")]
+)
+def test_what_is_no_event_is_neither_confirmed_nor_rejected(gallery: Gallery, event: str) -> None:
+    for say in (confirm, reject):
+        with pytest.raises(GalleryError, match="is no event_id"):
+            say(gallery, event, "ann")
+    assert set(actions(gallery)) == {"enrolled"}
+
+
+def test_an_event_is_one_however_its_id_is_written(gallery: Gallery) -> None:
+    confirm(gallery, E2.upper(), "ann")
+    assert confirm(gallery, E2, "ben") is MatchState.CONFIRMED

@@ -24,6 +24,7 @@ from gaitstream.events.offline import append_offline
 from gaitstream.events.schema import Identity
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.appearances import appearances, describe_appearance, like_track, like_visitor
+from gaitstream.gallery.confirming import clean_event_id
 from gaitstream.gallery.confirming import confirm as confirm_match
 from gaitstream.gallery.confirming import reject as reject_match
 from gaitstream.gallery.searches import Floats
@@ -76,6 +77,7 @@ def apart(args: argparse.Namespace) -> int:
 
 def confirm(args: argparse.Namespace) -> int:
     """`gallery confirm`."""
+    _find_match(args)
     with open_gallery(args) as gallery:
         print(f"event {args.event} is {confirm_match(gallery, args.event, args.by).value}")
     return 0
@@ -83,12 +85,11 @@ def confirm(args: argparse.Namespace) -> int:
 
 def reject(args: argparse.Namespace) -> int:
     """`gallery reject`."""
-    journal = _journal(args)
-    event = find_event(journal, args.event) if journal is not None else None
+    event = _find_match(args)
     with open_gallery(args) as gallery:
         state = reject_match(gallery, args.event, args.by)
         print(f"event {args.event} is {state.value}")
-        if isinstance(event, Identity) and event.person_id is not None:
+        if event is not None and event.person_id is not None:
             track = TrackRef(event.run, event.camera, event.track)
             name = reject_track(gallery, track, event.person_id, args.by)
             print(
@@ -140,6 +141,23 @@ def _like(gallery: Gallery, args: argparse.Namespace) -> Mapping[str, Floats] | 
         print(f"{args.like} shows no single person; say which track is meant with --track: {tracks}")
         return None
     return {model: np.stack(windows) for model, windows in walk.embeddings.items()}
+
+
+def _find_match(args: argparse.Namespace) -> Identity | None:
+    """The event that is confirmed or rejected; None where no journal is known to look it up in.
+
+    Raises:
+        GalleryError: that is no event_id, or the event is not about who somebody is.
+        EventError: the journal has no such event.
+    """
+    args.event = clean_event_id(args.event)
+    journal = _journal(args)
+    if journal is None:
+        return None
+    event = find_event(journal, args.event)
+    if not isinstance(event, Identity):
+        raise GalleryError(f"event {args.event} is {event.topic}, and says of nobody who it is")
+    return event
 
 
 def _journal(args: argparse.Namespace) -> Path | None:
