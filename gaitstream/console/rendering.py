@@ -156,7 +156,7 @@ def day(time_ns: int) -> str:
     >>> day(1_700_000_000_000_000_000)
     '2023-11-14'
     """
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
+    return utc(time_ns).strftime("%Y-%m-%d")
 
 
 def iso(time_ns: int | None) -> str:

@@ -89,6 +89,9 @@ def test_the_wall_tells_of_cameras_that_come_and_keeps_to_what_was_chosen(log_in
 
 def test_the_wall_keeps_its_pictures_and_the_focus_when_it_is_made_anew(log_in: LogIn, site: World) -> None:
     picture = cv2.imencode(".jpg", np.full((90, 160, 3), 180, np.uint8))[1].tobytes()
+    for name in ("door.2", "\u202e100% 'of' [it]"):
+        online = CameraOnline(run=RUN, time_ns=time.time_ns(), camera=name, width=640, height=360, fps=15)
+        site.publish(online)
     site.publish_stats()
     page = log_in("ines", viewport={"width": 1400, "height": 2400})
     page.route("**/frame?*", lambda route: route.fulfill(body=picture, content_type="image/jpeg"))
@@ -117,7 +120,7 @@ COUNT_WHAT_IS_SHOWN = """() => {
 def test_a_camera_without_a_live_picture_shows_the_last_that_was_kept(log_in: LogIn, site: World) -> None:
     site.publish_stats()
     keep_minutes(site.cameras, "gate-north", site.people["Jonas Iversen"], time.time_ns() - 60 * 10**9)
-    page = log_in("ines")
+    page = log_in("ines", viewport={"width": 1400, "height": 2400})
     page.goto("/live")
     tile = page.locator("[data-camera=gate-north]")
     expect(tile.get_by_alt_text("Last kept picture")).to_be_visible()
