@@ -173,11 +173,20 @@ def _embed_chunk(
 
 
 def _key(options: EvaluationOptions) -> str:
-    """What beside the bundle and its runtime decides an embedding."""
+    """What beside the bundle and its runtime decides an embedding.
+
+    Raises:
+        ConfigError: the site's file cannot be read.
+    """
     frames = "" if options.frames is None else f"-{options.frames}"
     if options.site is None:
         return frames
-    site = f"{options.site.resolve()}\n".encode() + options.site.read_bytes()
+    try:
+        site = f"{options.site.resolve()}\n".encode() + options.site.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"--cameras {options.site} cannot be read: {error.strerror or error}; give a cams.yaml"
+        ) from error
     return f"{frames}-{hashlib.sha256(site).hexdigest()[:8]}"
 
 

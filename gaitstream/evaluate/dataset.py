@@ -74,12 +74,11 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
     """
     if not root.is_dir():
         raise SourceError(f"there is no data set {root}: give the folder that holds id/type/view/*.pkl")
-    wanted = None if identities is None else set(identities)
     found = []
     for view in sorted(root.glob("*/*/*")):
         identity, condition, name = view.relative_to(root).parts
         files = _files(view)
-        if files and (wanted is None or identity in wanted):
+        if files:
             found.append(
                 WalkingSequence(identity, condition, Path(name).stem if view.is_file() else name, files)
             )
@@ -88,12 +87,14 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
             f"{root} holds no sequences: expected id/type/view/*.pkl, as OpenGait's pretreatment writes "
             f"them, or a video ({', '.join(VIDEOS)}) as id/type/view.mp4 or in such a folder"
         )
-    missing = sorted(wanted - {one.identity for one in found}) if wanted is not None else []
+    if identities is None:
+        return found
+    missing = sorted(set(identities) - {one.identity for one in found})
     if missing:
         raise SourceError(
             f"{root} lacks {len(missing)} identities of the test set, such as {', '.join(missing[:3])}"
         )
-    return found
+    return [one for one in found if one.identity in identities]
 
 
 def _files(view: Path) -> tuple[Path, ...]:
@@ -115,13 +116,18 @@ def read_partition(path: Path) -> tuple[str, ...]:
     """Identities of the test set from OpenGait's partition file.
 
     Raises:
-        SourceError: it cannot be read or has no `TEST_SET`.
+        SourceError: it cannot be read, or has no list of identities as `TEST_SET`.
     """
     try:
-        data = json.loads(path.read_text())
-        return tuple(map(str, data["TEST_SET"]))
+        found = json.loads(path.read_text())["TEST_SET"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{path} is no partition file with a TEST_SET: {error}") from error
+    if not isinstance(found, list) or not found:
+        raise SourceError(
+            f"the TEST_SET of {path} is {json.dumps(found)[:60]}: expected is a list of identities, "
+            '{"TEST_SET": ["001", "002"]}'
+        )
+    return tuple(map(str, found))
 
 
 def load(sequence: WalkingSequence) -> list[Array]:

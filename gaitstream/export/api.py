@@ -21,7 +21,7 @@ from gaitstream.export.parity import prove
 from gaitstream.export.quantise import EightBits, require_nncf
 from gaitstream.export.report import write_report
 from gaitstream.export.sensitivity import Quantisation
-from gaitstream.export.sources import read_judged, read_walks
+from gaitstream.export.sources import read_judged, read_walks, require_source
 from gaitstream.export.verdicts import ParityReport
 from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
@@ -113,8 +113,7 @@ def export_bundle(
         say(f"it is a checkpoint of {family.title}")
     trained = family.load(checkpoint, **family_options)
     branch = trained.mask_branch() if options.masks else None
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+    with _beside(out) as folder:
         root = Path(folder) / "bundle"
         root.mkdir()
         say("writing graphs")
@@ -167,7 +166,9 @@ def write_bundle(
 
 
 def _check_calibration(options: ExportOptions) -> None:
-    """See that quantised graphs can be made before anything else is."""
+    """See that quantised graphs can be made before anything else is, and that the source is there."""
+    if options.calibration is not None:
+        require_source(options.calibration)
     asked = _eight_bits(options)
     if not asked:
         return
@@ -200,6 +201,21 @@ def _calibrated(
         bundle, how = add_eight_bits(bundle, walks.calibrating, precision, say)
         found.append(how)
     return bundle, walks.judged, tuple(found)
+
+
+def _beside(out: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for what is not proved yet, on the disk that it will lie on.
+
+    Raises:
+        ExportError: nothing can be written there.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent)
+    except OSError as error:
+        raise ExportError(
+            f"nothing can be written to {out.parent}: {error.strerror or error}; choose another --out"
+        ) from error
 
 
 def _described(trained: TrainedModel) -> Description:

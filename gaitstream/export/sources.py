@@ -73,16 +73,25 @@ def read_walks(source: str | Path, bundle: Bundle) -> Walks:
     """
     if str(source) == SOURCE:
         return Walks(draw_walks(bundle, CALIBRATING), draw_walks(bundle, JUDGED))
+    require_source(source)
     path = Path(source)
-    if "://" not in str(source) and not path.exists():
-        raise ExportError(
-            f"there is no calibration source {source}: give 'synth', an .npz file of labelled inputs, a "
-            "video, or a cams.yaml that names videos"
-        )
     if path.suffix == ".npz":
         whole = bundle.manifest.shape == "clip"
         return divide(LabelledCalibration.read(path, bundle), whole=whole)
     return Walks(_of_video(str(source), bundle), draw_walks(bundle, JUDGED))
+
+
+def require_source(source: str | Path) -> None:
+    """Stop where a calibration source is a file that is not there.
+
+    Raises:
+        ExportError: it is.
+    """
+    if str(source) != SOURCE and "://" not in str(source) and not Path(source).exists():
+        raise ExportError(
+            f"there is no calibration source {source}: give 'synth', an .npz file of labelled inputs, a "
+            "video, or a cams.yaml that names videos"
+        )
 
 
 def divide(labelled: LabelledCalibration, *, whole: bool = False) -> Walks:

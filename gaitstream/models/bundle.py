@@ -125,18 +125,27 @@ class Bundle:
         return "fp32" if plain else precision
 
     def parity(self) -> dict[str, Any]:
-        """The proof written at export, as plain data; empty when the file is missing."""
+        """The proof written at export, as plain data; empty when the file is missing.
+
+        Raises:
+            BundleError: it is damaged.
+        """
         path = self.root / PARITY
         if not path.is_file():
             return {}
-        report: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-        return report
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path} is damaged ({error}): export the bundle again") from error
 
     def record_engine(self, name: str, proof: dict[str, Any]) -> None:
         """Add what a compiled engine was proved to compute in to `parity.json`, under `engines`.
 
         The report is replaced in one step. A bundle that cannot be written keeps the report it has: the same
         proof lies beside the engine in the cache.
+
+        Raises:
+            BundleError: the report is damaged.
         """
         report = self.parity()
         report["engines"] = {**report.get("engines", {}), name: proof}

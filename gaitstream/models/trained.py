@@ -256,9 +256,7 @@ class TrainedModel(ABC):
         Raises:
             ExportError: the model needs what DeepStream does not give, or an option is missing.
         """
-        raise ExportError(
-            f"{type(self).__name__} has no graph for DeepStream: export it with --target native"
-        )
+        raise ExportError(f"{self.family} has no graph for DeepStream: export it with --target native")
 
     def for_nvinfer_plugin(
         self,
@@ -271,4 +269,4 @@ class TrainedModel(ABC):
 
     def nvinfer_case(self) -> NvinferCase:
         """How that graph is proved."""
-        raise ExportError(f"{type(self).__name__} has no graph for DeepStream")
+        raise ExportError(f"{self.family} has no graph for DeepStream")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="the bundle is written with the extra 'export'")
 
 from gaitstream.cli import main  # noqa: E402
-from gaitstream.errors import ConfigError, GaitstreamError, SourceError  # noqa: E402
+from gaitstream.errors import BundleError, ConfigError, GaitstreamError, SourceError  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
 from gaitstream.evaluate.collecting import collect  # noqa: E402
-from gaitstream.evaluate.dataset import load, read_pickle, scan  # noqa: E402
+from gaitstream.evaluate.dataset import load, read_partition, read_pickle, scan  # noqa: E402
 from gaitstream.evaluate.evaluation import Result, evaluate  # noqa: E402
 from gaitstream.evaluate.options import EvaluationOptions  # noqa: E402
 from gaitstream.evaluate.page import render  # noqa: E402
 from gaitstream.evaluate.protocols import Sequences  # noqa: E402
 from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
+from gaitstream.models.bundle import Bundle  # noqa: E402
 from gaitstream.models.graphs.walkers import draw_silhouette  # noqa: E402
 from gaitstream.models.spec import find_family  # noqa: E402
 
@@ -239,6 +241,43 @@ def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:
     assert find_protocol("ccgr-mini").score(data, "euc", listed).figures["mAP"] == pytest.approx(100.0)
     with pytest.raises(ConfigError, match=r"GALLERY_SET stands in CCGR-MINI\.json: give it with --probes"):
         find_protocol("ccgr-mini").score(data, "euc", None)
+
+
+@pytest.mark.parametrize("held", ['"000"', "[]", "3", '{"001": 1}'])
+def test_a_partition_of_another_form_is_said_so(tmp_path: Path, held: str) -> None:
+    path = tmp_path / "part.json"
+    path.write_text(f'{{"TEST_SET": {held}}}')
+    with pytest.raises(SourceError, match="expected is a list of identities"):
+        read_partition(path)
+
+
+def test_identities_that_the_data_set_lacks_are_named(tmp_path: Path) -> None:
+    silhouettes_of(tmp_path, {"001/nm-01/000": walk(1)})
+    with pytest.raises(SourceError, match="lacks 1 identities of the test set, such as zzz"):
+        scan(tmp_path, ("zzz",))
+
+
+def test_a_site_that_is_not_there_is_named(bundle: Path, tmp_path: Path) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
+    options = EvaluationOptions(
+        bundle=bundle,
+        data=data,
+        protocol="grew",
+        out=tmp_path / "out",
+        runtime="openvino",
+        site=Path("/no.yaml"),
+    )
+    with pytest.raises(ConfigError, match=r"--cameras /no\.yaml cannot be read"):
+        collect(options, scan(data), lambda _done, _total: None, None)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_a_damaged_proof_is_said_so(bundle: Path, tmp_path: Path, text: str) -> None:
+    copied = tmp_path / "bundle"
+    shutil.copytree(bundle, copied)
+    (copied / "parity.json").write_text(text)
+    with pytest.raises(BundleError, match=r"parity\.json is damaged"):
+        Bundle.open(copied).parity()
 
 
 class Evil:

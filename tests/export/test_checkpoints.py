@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaitstream.errors import CheckpointError, ConfigError
+from gaitstream.errors import CheckpointError, ConfigError, ExportError
 from gaitstream.export.api import ExportOptions, export_bundle
 from gaitstream.models.biggait.checkpoint import load_module as load_biggait
 from gaitstream.models.biggait.module import BigGait
@@ -298,3 +298,14 @@ def test_a_window_has_frames(save: Save, tmp_path: Path, window: int) -> None:
     options = ExportOptions(window=window)
     with pytest.raises(ConfigError, match=f"a window of {window} frames: give 1 or more"):
         export_bundle("gaitbase", save(gaitbase()), tmp_path / "out", options=options)
+
+
+def test_places_that_cannot_be_used_are_named(save: Save, tmp_path: Path) -> None:
+    path = save(gaitbase())
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ExportError, match=r"nothing can be written to .*: Not a directory; choose another --out"
+    ):
+        export_bundle("gaitbase", path, tmp_path / "file" / "x" / "out")
+    with pytest.raises(ExportError, match="there is no calibration source nope"):
+        export_bundle("gaitbase", path, tmp_path / "out", options=ExportOptions(calibration="nope"))

@@ -187,7 +187,7 @@ def test_a_traced_model_on_crops_alone_is_for_deepstream_too(tmp_path: Path) -> 
         if not half:
             with open_engine(tmp_path / "deepstream.onnx", "openvino", "fp32") as engine:
                 assert relative(engine.infer({"crops": case.crops})[case.output], features) < limit
-    with pytest.raises(ExportError, match="SetModel has no graph for DeepStream"):
+    with pytest.raises(ExportError, match="gaitset has no graph for DeepStream"):
         find_family("gaitset").random(1).for_nvinfer({}, half=False)
 
 
