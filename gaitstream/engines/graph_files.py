@@ -41,18 +41,29 @@ def graph_sha256(graph: Path) -> str:
         EngineError: a file it refers to is missing or lies outside its folder.
     """
     own = file_sha256(graph)
-    names = external_files(graph)
+    names = weight_files(graph)
     if not names:
         return own
     digest = hashlib.sha256(own.encode())
+    for name in names:
+        digest.update(f"\n{name}={file_sha256(graph.parent / name)}".encode())
+    return digest.hexdigest()
+
+
+def weight_files(graph: Path) -> list[str]:
+    """`external_files`, all of which are there.
+
+    Raises:
+        EngineError: one is missing or lies outside the graph's folder.
+    """
+    names = external_files(graph)
     for name in names:
         path = graph.parent / name
         if not path.resolve().is_relative_to(graph.parent.resolve()):
             raise EngineError(f"{graph} takes weights from {name!r}, outside its folder; export it again")
         if not path.is_file():
             raise EngineError(f"{graph} takes weights from {name!r}, which is missing; copy it beside it")
-        digest.update(f"\n{name}={file_sha256(path)}".encode())
-    return digest.hexdigest()
+    return names
 
 
 def graph_state(graph: Path) -> GraphState:

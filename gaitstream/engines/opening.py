@@ -22,7 +22,7 @@ from gaitstream.engines.base import (
     no_progress,
 )
 from gaitstream.engines.cache import CachedEngine, EngineCache, Key
-from gaitstream.engines.graph_files import graph_sha256
+from gaitstream.engines.graph_files import graph_sha256, weight_files
 from gaitstream.engines.openvino_answers import last_line, port_shape
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import EngineError, GaitstreamError
@@ -74,11 +74,12 @@ def open_engine(
 
     Raises:
         MissingExtraError: the runtime named is not installed.
-        EngineError: an unknown name, a missing file, or a graph that does not compile.
+        EngineError: an unknown name, a missing file or one of its weights, or a graph that does not compile.
     """
     path = Path(graph)
     if not path.is_file():
         raise EngineError(f"there is no graph {path}; give an .onnx file that exists")
+    weight_files(path)
     if precision != "auto" and precision not in PRECISIONS:
         raise EngineError(f"there is no precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
     names = [runtime] if runtime != "auto" else [name for name, _ in ranked(survey())]

@@ -106,3 +106,11 @@ def test_any_bytes_have_a_hash(tmp_path: Path, data: bytes) -> None:
         assert len(graph_sha256(path)) == 64
     except EngineError as error:
         assert "takes weights from" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_weights_that_are_missing_are_named_when_a_graph_is_opened(tmp_path: Path, runtime: str) -> None:
+    path = write(tmp_path / "a.onnx")
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(EngineError, match=r"takes weights from 'weights\.bin', which is missing; copy it"):
+        open_engine(path, runtime)
