@@ -9,12 +9,13 @@ import msgspec
 from gaitstream.gallery.base import Reading, Writing
 
 _PLACE = "merged"
+_DECODER = msgspec.json.Decoder(dict[str, str])
 
 
 def read_merged(reading: Reading) -> dict[str, str]:
     """Uids of those who were ever merged, and of whom each was merged into, who may be gone by now, too."""
     kept = reading.setting(_PLACE)
-    return msgspec.json.decode(kept, type=dict[str, str]) if kept else {}
+    return _DECODER.decode(kept) if kept else {}
 
 
 def note_merged(writing: Writing, gone: str, kept: str) -> None:

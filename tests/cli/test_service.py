@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,14 @@ from gaitstream.cli import build_parser, main
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "gaitstream.service"
 COMPOSE = ROOT / "deploy" / "compose.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _hangups_are_heard() -> Iterator[None]:
+    """Whoever runs the tests may have them ignored, as under nohup, and children would inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def cams(folder: Path, url: str = "synth://plaza?live=1&width=160&height=90&fps=5", **extra: Any) -> Path:
@@ -46,10 +56,15 @@ def start(path: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str], lines: list[dict[str, Any]]) -> int:
-    """Read the rest of the log, each line of which must be JSON; the exit code."""
+    """Read the rest of the log, each line of which must be JSON; the exit code. A run is killed in time."""
     assert process.stderr is not None
-    lines += [json.loads(line) for line in process.stderr]
-    return process.wait(30)
+    late = threading.Timer(60, process.kill)
+    late.start()
+    try:
+        lines += [json.loads(line) for line in process.stderr]
+        return process.wait(30)
+    finally:
+        late.cancel()
 
 
 def until(process: subprocess.Popen[str], text: str) -> list[dict[str, Any]]:

@@ -89,13 +89,16 @@ def test_the_wall_tells_of_cameras_that_come_and_keeps_to_what_was_chosen(log_in
 
 def test_the_wall_keeps_its_pictures_and_the_focus_when_it_is_made_anew(log_in: LogIn, site: World) -> None:
     picture = cv2.imencode(".jpg", np.full((90, 160, 3), 180, np.uint8))[1].tobytes()
-    for name in ("door.2", "\u202e100% 'of' [it]"):
+    new = ("door.2", "\u202e100% 'of' [it]")
+    for name in new:
         online = CameraOnline(run=RUN, time_ns=time.time_ns(), camera=name, width=640, height=360, fps=15)
         site.publish(online)
     site.publish_stats()
     page = log_in("ines", viewport={"width": 1400, "height": 2400})
     page.route("**/frame?*", lambda route: route.fulfill(body=picture, content_type="image/jpeg"))
     page.goto("/live")
+    for name in new:  # the console hears of them in its own time
+        expect(page.locator("[data-camera]", has_text=name)).to_be_visible()
     shown = page.locator("[data-live]:visible")
     expect(shown).to_have_count(page.locator("[data-live]").count())
     page.locator("[data-camera=yard]").focus()
