@@ -131,7 +131,7 @@ def test_a_camera_without_a_live_picture_shows_the_last_that_was_kept(log_in: Lo
     expect(tile.get_by_alt_text("Last kept picture")).to_be_visible()
     expect(tile).to_contain_text("No live picture now: the last one that was kept")
     expect(page.locator("[data-camera=lobby] .view")).to_have_text("No picture yet")
-    assert tile.locator(".view").evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(11, 14, 18)"
+    expect(tile.locator(".view")).to_have_css("background-color", "rgb(11, 14, 18)")
     ground = page.locator("[data-camera=lobby] .view").evaluate("e => getComputedStyle(e).backgroundColor")
     assert ground != "rgb(11, 14, 18)"
 
