@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,22 @@ def compare_models(
     return {name: score(passes, distances) for name, distances in both.items()}
 
 
+def drawn_galleries(passes: Passes, distances: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Eight of the crowd enrolled from one camera, 200 times, and everybody's tracklets of the others.
+
+    Yields distances to the enrolled `[n, 8]`, who these are, and of each tracklet the person and the walk.
+    """
+    rng = np.random.default_rng(seed)
+    everybody = np.unique(passes.people)
+    for _ in range(200):
+        group = rng.choice(everybody, 8, replace=False)
+        camera = rng.integers(CAMERAS)
+        gallery = (passes.cameras == camera) & np.isin(passes.people, group)
+        rest = passes.cameras != camera
+        nearest, enrolled = nearest_templates(distances[np.ix_(rest, gallery)], passes.people[gallery])
+        yield nearest, enrolled, passes.people[rest], (passes.people * CAMERAS + passes.cameras)[rest]
+
+
 def decided(passes: Passes, distances: np.ndarray, advice: dict[str, Any]) -> dict[str, dict[str, float]]:
     """What becomes of one, two and three tracklets of a person before a camera, decided together.
 
@@ -142,18 +158,10 @@ def decided(passes: Passes, distances: np.ndarray, advice: dict[str, Any]) -> di
     strangers who are given a name (`fpir`), and enrolled people who are not given theirs (`missed`), with the
     advised gain; in `missed_without` at the advised threshold alone.
     """
-    rng = np.random.default_rng(7)
-    everybody = np.unique(passes.people)
     found: dict[int, dict[str, list[np.ndarray]]] = {
         count: {"fpir": [], "missed": [], "missed_without": []} for count in range(1, TRACKLETS + 1)
     }
-    for _ in range(200):
-        group = rng.choice(everybody, 8, replace=False)
-        camera = rng.integers(CAMERAS)
-        gallery = (passes.cameras == camera) & np.isin(passes.people, group)
-        rest = passes.cameras != camera
-        nearest, enrolled = nearest_templates(distances[np.ix_(rest, gallery)], passes.people[gallery])
-        people, walks = passes.people[rest], (passes.people * CAMERAS + passes.cameras)[rest]
+    for nearest, enrolled, people, walks in drawn_galleries(passes, distances, seed=7):
         for count, rates in found.items():
             means, who = together(nearest, walks, count), together(people[:, None], walks, count)[:, 0]
             reach = advice["threshold"] * (1 + advice["gain"] * (1 - 1 / count))
@@ -174,20 +182,12 @@ def recommend(passes: Passes, distances: np.ndarray, fingerprint: str) -> dict[s
 
     The gain: how much larger it is for a stranger's two and three tracklets before a camera together.
     """
-    rng = np.random.default_rng(5)
-    everybody = np.unique(passes.people)
     leads = []
     strangers: dict[int, list[np.ndarray]] = {count: [] for count in range(1, TRACKLETS + 1)}
-    for _ in range(200):
-        group = rng.choice(everybody, 8, replace=False)
-        camera = rng.integers(CAMERAS)
-        gallery = (passes.cameras == camera) & np.isin(passes.people, group)
-        rest = passes.cameras != camera
-        nearest, enrolled = nearest_templates(distances[np.ix_(rest, gallery)], passes.people[gallery])
-        known = np.isin(passes.people[rest], enrolled)
-        walks = (passes.people * CAMERAS + passes.cameras)[rest][~known]
+    for nearest, enrolled, people, walks in drawn_galleries(passes, distances, seed=5):
+        known = np.isin(people, enrolled)
         for count, found in strangers.items():
-            found.append(together(nearest[~known], walks, count).min(1))
+            found.append(together(nearest[~known], walks[~known], count).min(1))
         rows = np.sort(nearest[known], axis=1)
         leads.append(rows[:, 1] - rows[:, 0])
     at = {count: float(np.quantile(np.concatenate(one), ADVISED_FPIR)) for count, one in strangers.items()}
@@ -208,7 +208,7 @@ def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, 
     """What is recommended for each recognizer, and for both fused; see `SHARES`."""
     each = between(passes)
     advice = {name: {**recommend(passes, each[name], fingerprints[name]), "weight": 1.0} for name in each}
-    together = "+".join(sorted(each))
+    both = "+".join(sorted(each))
     prints = "+".join(fingerprints[name] for name in sorted(each))
 
     def eer(share: float) -> float:
@@ -216,7 +216,7 @@ def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, 
         return score(passes, fused(each, advice))["eer"]
 
     advice["gaitbase"]["weight"] = min(SHARES, key=eer)
-    return {**advice, together: recommend(passes, fused(each, advice), prints)}
+    return {**advice, both: recommend(passes, fused(each, advice), prints)}
 
 
 def on_joints(model: Recognizer, passes: Passes) -> np.ndarray:

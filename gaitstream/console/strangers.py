@@ -166,7 +166,7 @@ def delete(site: ConsoleSite, actor: Actor, visitor_id: str) -> int:
         _, walks = visitors.show_visitor(gallery, visitor_id)
         tracks.update(one.track for one in walks)
         count = visitors.delete_visitor(gallery, visitor_id)
-        return count, [line for place in places for line in place.forget(gallery, visitor_id, tracks)[1]]
+        return count, [line for place in places for line in place.forget(gallery, [visitor_id], tracks)[1]]
 
     count, remains = site.desk.call(actor.audit_name, work)
     site.history.forget(visitor_id)

@@ -6,9 +6,7 @@ is done: a process that is killed leaves it to the next one, and what failed is 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from gaitstream.errors import EventError
+from gaitstream.events.durable import replace_file, sync_folder
 from gaitstream.events.erasing import Stop, StoppedError, erase
 from gaitstream.events.journal import Journal
 
@@ -146,20 +145,8 @@ def _read(path: Path) -> list[str]:
 
 def _write(path: Path, persons: Iterable[str]) -> None:
     """Put ids into the file, whole or not at all; without ids there is no file."""
-    ids = sorted(persons)
-    if ids:
-        beside = path.with_name(f"{path.name}.new")
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(msgspec.json.encode(ids))
-            file.flush()
-            os.fsync(fd)
-        beside.replace(path)
+    if ids := sorted(persons):
+        replace_file(path, msgspec.json.encode(ids))
     else:
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)

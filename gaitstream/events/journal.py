@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from gaitstream.errors import EventError, JournalWriteError
+from gaitstream.events.durable import sync_folder
 from gaitstream.events.epochs import Epochs
 from gaitstream.events.migration import migrate
 from gaitstream.events.reading import MARK_EVERY, File, Marks, Reader, list_files, segment_path, wanted
@@ -441,14 +442,8 @@ class Journal:
         return max([self._last_number, *names]) + 1
 
     def _sync_directory(self) -> None:
-        if self.policy == "never":
-            return
-        with contextlib.suppress(OSError):
-            folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        if self.policy != "never":
+            sync_folder(self.directory)
 
     def _forget(self) -> None:
         """Delete the oldest segments beyond what is to be kept; the newest always stays."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,9 @@ class KeptEvidence:
 
     path: Path
 
-    def forget(self, gallery: Gallery, uid: str, tracks: Iterable[TrackRef] = ()) -> tuple[int, list[str]]:
+    def forget(
+        self, gallery: Gallery, uids: Collection[str], tracks: Iterable[TrackRef] = ()
+    ) -> tuple[int, list[str]]:
         """Overwrite and delete all that shows or may show a person, whether a pipeline runs or not.
 
         That is every track that named them at any time, or that was within the threshold of them, and of the
@@ -43,7 +45,7 @@ class KeptEvidence:
 
         Args:
             gallery: whose evidence it is.
-            uid: of the person; whoever was merged into them goes along.
+            uids: all of the person; whoever was merged into them goes along.
             tracks: that are known from elsewhere to show the person.
 
         Returns:
@@ -52,7 +54,8 @@ class KeptEvidence:
         folder = SealedFolder.of(self.path, gallery)
         shown = {one.key for one in tracks}
         with gallery.store.reading() as reading:
-            ids = {uid, *parts_of(read_merged(reading), uid)}
+            merged = read_merged(reading)
+        ids = set(uids).union(*(parts_of(merged, uid) for uid in uids))
         count, remains = 0, []
         for path, evidence in folder.tracks():
             if evidence is None:

@@ -7,7 +7,6 @@ It is written once the publisher has taken over whom to erase, which it goes on 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import msgspec
 from gaitstream.config.gallery_section import GallerySection
 from gaitstream.errors import EventError, GaitstreamError, MissingGalleryError
 from gaitstream.events import GalleryChanged, Publisher
+from gaitstream.events.durable import replace_file
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import count_audit
 from gaitstream.gallery.lineage import erased_since
@@ -74,12 +74,7 @@ def _read(file: Path) -> dict[str, int]:
 
 
 def _write(file: Path, lines: dict[str, int]) -> None:
-    beside = file.with_name(f"{file.name}.part")
     try:
-        with beside.open("wb") as stream:
-            stream.write(msgspec.json.encode(lines))
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(file)
+        replace_file(file, msgspec.json.encode(lines))
     except OSError as error:  # the journal is searched again at the next start
         log.warning("%s cannot be written (%s)", file, error.strerror)

@@ -76,8 +76,10 @@ class KeepsPeople(Protocol):
     def path(self) -> Path:
         """See above."""
 
-    def forget(self, gallery: Gallery, uid: str, tracks: Iterable[TrackRef] = ()) -> tuple[int, list[str]]:
-        """Erase a person, and tracks that are known to be theirs.
+    def forget(
+        self, gallery: Gallery, uids: Collection[str], tracks: Iterable[TrackRef] = ()
+    ) -> tuple[int, list[str]]:
+        """Erase a person by all their uids, and tracks that are known to be theirs.
 
         Returns:
             How much was erased, and what could not be looked into, a line each.
@@ -141,8 +143,7 @@ def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRe
         report.tracklets += _forget_tracklets(folder, subject, report)
     seen += [*tracks, *(track for folder in places.journals for track in tracks_named(folder, subject.uids))]
     for place in places.evidence:
-        for one in subject.uids:
-            _try(report, place.path, partial(_forget_evidence, place, gallery, one, seen, report))
+        _try(report, place.path, partial(_forget_evidence, place, gallery, subject, seen, report))
     for folder in places.journals:
         _try(report, folder, partial(_count_events, folder, subject, report))
     files = [str(path) for path in gallery.store.files()]
@@ -356,9 +357,13 @@ def _try(report: ForgetReport, place: object, work: Callable[[], object]) -> Non
 
 
 def _forget_evidence(
-    place: KeepsPeople, gallery: Gallery, uid: str, tracks: Collection[TrackRef], report: ForgetReport
+    place: KeepsPeople,
+    gallery: Gallery,
+    subject: Subject,
+    tracks: Collection[TrackRef],
+    report: ForgetReport,
 ) -> None:
-    count, remains = place.forget(gallery, uid, tracks)
+    count, remains = place.forget(gallery, subject.uids, tracks)
     report.evidence += count
     report.remains += remains
 

@@ -310,8 +310,9 @@ class Identifier:
             (distance, ended.track, person)
             for ended in self._ended
             if _overlap(ended, state)
+            for reach in [self._limits(ended).threshold or 0.0]
             for distance, _, person in ended.claims
-            if distance <= (self._limits(ended).threshold or 0.0)
+            if distance <= reach
         ]
         granted: dict[int, int] = {}
         owners: set[int] = set()

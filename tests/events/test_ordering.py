@@ -167,6 +167,18 @@ class Bus:
         return ordering.replayed(answer, [b"%d" % event[2] for event in found])
 
 
+def disturb(bus: Bus, action: str, data: st.DataObject) -> set[int]:
+    """Start the publisher anew, or with an older copy of its journal; which events that lacks."""
+    if action == "restart":
+        bus.restart()
+    elif bus.events:
+        size = data.draw(st.integers(1, len(bus.events)))
+        lost = {event[2] for event in bus.events[-size:]}
+        bus.restart(size)
+        return lost
+    return set()
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_loss_any_order_and_any_restart_end_in_every_event_once(data: st.DataObject) -> None:
@@ -183,12 +195,8 @@ def test_any_loss_any_order_and_any_restart_end_in_every_event_once(data: st.Dat
             delivered += [int(event.payload) for event in ordering.live(*message)]
         elif action == "replay":
             delivered += [int(event.payload) for event in bus.answer(ordering, data.draw(st.integers(1, 3)))]
-        elif action == "restart":
-            bus.restart()
-        elif action == "cut" and bus.events:
-            size = data.draw(st.integers(1, len(bus.events)))
-            cut |= {event[2] for event in bus.events[-size:]}
-            bus.restart(size)
+        elif action in ("restart", "cut"):
+            cut |= disturb(bus, action, data)
         elif action == "heads":
             ordering.heads(PUBLISHER, bus.epoch, bus.head)
     for _ in range(200):
@@ -221,12 +229,8 @@ def test_a_subscriber_that_resumes_at_any_moment_has_every_event_once(data: st.D
             bus.publish(data.draw(st.integers(1, 4)))
         elif action == "replay":
             queue += bus.answer(ordering, data.draw(st.integers(1, 3)))
-        elif action == "restart":
-            bus.restart()
-        elif action == "cut" and bus.events:
-            size = data.draw(st.integers(1, len(bus.events)))
-            cut |= {event[2] for event in bus.events[-size:]}
-            bus.restart(size)
+        elif action in ("restart", "cut"):
+            cut |= disturb(bus, action, data)
         elif action == "take":
             count = min(len(queue), data.draw(st.integers(1, 5)))
             taken += [int(queue.popleft().payload) for _ in range(count)]

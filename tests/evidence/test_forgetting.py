@@ -83,7 +83,7 @@ def test_a_person_who_was_near_enough_is_taken_for_the_one_in_the_pictures(told:
             msgspec.structs.replace(one, status="ambiguous", person_id=None) for one in evidence.decisions
         )
         folder.write(msgspec.structs.replace(evidence, decisions=doubtful), embeddings, pictures)
-        count, remains = KeptEvidence(folder.folder.path).forget(gallery, told.ada)
+        count, remains = KeptEvidence(folder.folder.path).forget(gallery, [told.ada])
     assert remains == []
     assert count >= 1
     assert told.site.reader.of(event) is None
