@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TOO_DARK = "too_dark"
     OUTSIDE_REGION = "outside_region"
     ID_SWITCH_SUSPECTED = "id_switch_suspected"
+    SPACED = "spaced"
     SETTLED = "settled"
     OVERLOAD = "overload"
     NO_GALLERY = "no_gallery"

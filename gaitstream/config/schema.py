@@ -84,16 +84,20 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _settled_windows_go_on(self) -> Config:
-        every, gap_s = self.tracklets.settled_every, self.tracklets.max_gap_s
-        for camera in self.cameras:
-            if camera.fps is not None and every > 1 and every / camera.fps >= gap_s:
-                text = (
-                    f"every {every}th of {camera.id}'s {camera.fps:g} frames a second leaves gaps of "
-                    f"max_gap_s, {gap_s:g} s, in which no window would close: at most "
-                    f"{max(1, math.ceil(gap_s * camera.fps) - 1)}"
-                )
-                raise misfit(text, "tracklets", "settled_every")
+    def _sparse_windows_go_on(self) -> Config:
+        gap_s = self.tracklets.max_gap_s
+        for key, every in (
+            ("every", self.tracklets.every),
+            ("settled_every", self.tracklets.settled_every),
+        ):
+            for camera in self.cameras:
+                if camera.fps is not None and every > 1 and every / camera.fps >= gap_s:
+                    text = (
+                        f"every {every}th of {camera.id}'s {camera.fps:g} frames a second leaves gaps of "
+                        f"max_gap_s, {gap_s:g} s, in which no window would close: at most "
+                        f"{max(1, math.ceil(gap_s * camera.fps) - 1)}"
+                    )
+                    raise misfit(text, "tracklets", key)
         return self
 
     def camera(self, camera_id: str) -> Camera:

@@ -52,7 +52,7 @@ class Changes:
 _SOURCE_KEYS = ("url", "transport", "decoder", "max_height", "loop", "start_time")
 _LIMITS = ("threshold", "margin", "threshold_gain")
 _SETTINGS = {
-    "tracklets": ("settled_after", "settled_every"),
+    "tracklets": ("every", "settled_after", "settled_every"),
     "runtime": ("latency_ms",),
     "events": ("stats_every_s",),
 }

@@ -274,6 +274,7 @@ class Pipeline:
     def _select(self, works: list[Work]) -> list[Work]:
         """Whoever is worth encoding under the load of now."""
         rule = self.config.tracklets
+        self._selector.every = rule.every
         self._selector.settled_after, self._selector.settled_every = rule.settled_after, rule.settled_every
         self._control.objective_ms = self.config.runtime.latency_ms
         selected = self._selector.select(works, self._control.plan.encoded)

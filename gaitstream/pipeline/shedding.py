@@ -1,9 +1,9 @@
 """What is left undone: frames that would change no decision, and under load the least valuable work first.
 
-A track whose identity is settled is encoded on some of its frames alone (`tracklets.settled_every`). Where an
-objective of latency is set (`runtime.latency_ms`) and cameras are live, `latency.LatencyControl` says what
-share of the people of each urgency is encoded. Whoever is left out is counted under the reason, `settled` or
-`overload`.
+A track is encoded on some of its frames alone where `tracklets.every` says so, and on fewer once its identity is
+settled (`tracklets.settled_every`). Where an objective of latency is set (`runtime.latency_ms`) and cameras are
+live, `latency.LatencyControl` says what share of the people of each urgency is encoded. Whoever is left out is
+counted under the reason: `spaced`, `settled` or `overload`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Course:
     left_out: int = 0
     """Frames in a row that were not, because of the load."""
     skipped: int = 0
-    """Frames in a row left out because it is settled."""
+    """Frames in a row left out because of `every` or `settled_every`."""
     person: str | None = None
     since: int = 0
     """With how many windows this person was named first."""
@@ -57,6 +57,7 @@ class WorkSelector:
         labels: the latest decision by track, of a camera.
         settled_after: full windows in a row that name the same person and settle a track.
         settled_every: of a settled track every so-manieth frame is encoded.
+        every: of all others. Tracks take turns, so that a frame of many people is not all or nothing.
 
     Attributes:
         wanted: people of the last batch who would be encoded without load, by urgency.
@@ -67,10 +68,12 @@ class WorkSelector:
         labels: Callable[[str], Mapping[int, Decision]],
         settled_after: int = 3,
         settled_every: int = 1,
+        every: int = 1,
     ) -> None:
         self._labels = labels
         self.settled_after = settled_after
         self.settled_every = settled_every
+        self.every = every
         self.wanted: Counter[Urgency] = Counter()
         self._shares = {urgency: Share() for urgency in Urgency}
         self._courses: dict[tuple[str, int], _Course] = {}
@@ -78,7 +81,7 @@ class WorkSelector:
     def select(
         self, works: Sequence[Work], shares: Mapping[Urgency, float] = EVERYTHING.encoded
     ) -> list[Work]:
-        """The same works; persons left out are rejected as `settled` or `overload`.
+        """The same works; persons left out are rejected as `spaced`, `settled` or `overload`.
 
         Args:
             works: after the judgement by boxes.
@@ -87,10 +90,11 @@ class WorkSelector:
         out: dict[int, Reason] = {}
         wanted: dict[Urgency, list[tuple[Person, _Course]]] = {urgency: [] for urgency in Urgency}
         for person in (one for work in works for one in work.persons if one.rejected is None):
-            course = self._courses.setdefault((person.camera, person.track), _Course())
+            course = self._course(person)
             urgency = self._urgency(person, course)
-            if urgency is Urgency.SETTLED and self._waits(course):
-                out[id(person)] = Reason.SETTLED
+            waits = self._waits(course, urgency)
+            if waits is not None:
+                out[id(person)] = waits
             else:
                 wanted[urgency].append((person, course))
         self.wanted = Counter({urgency: len(people) for urgency, people in wanted.items()})
@@ -109,6 +113,13 @@ class WorkSelector:
         """A track ended."""
         self._courses.pop((camera, track), None)
 
+    def _course(self, person: Person) -> _Course:
+        key = person.camera, person.track
+        course = self._courses.get(key)
+        if course is None:
+            course = self._courses[key] = _Course(skipped=person.track % self.every)
+        return course
+
     def _urgency(self, person: Person, course: _Course) -> Urgency:
         decision = self._labels(person.camera).get(person.track)
         if decision is None or decision.windows == 0:
@@ -120,9 +131,13 @@ class WorkSelector:
         confirmed = decision.windows - course.since + 1
         return Urgency.SETTLED if confirmed >= self.settled_after else Urgency.NAMED
 
-    def _waits(self, course: _Course) -> bool:
-        course.skipped = (course.skipped + 1) % self.settled_every
-        return course.skipped != 0
+    def _waits(self, course: _Course, urgency: Urgency) -> Reason | None:
+        """Why this frame of a track is left out whatever the load."""
+        settled = urgency is Urgency.SETTLED and self.settled_every > self.every
+        course.skipped = (course.skipped + 1) % (self.settled_every if settled else self.every)
+        if course.skipped == 0:
+            return None
+        return Reason.SETTLED if settled else Reason.SPACED
 
 
 def _rank(urgency: Urgency, course: _Course) -> int:

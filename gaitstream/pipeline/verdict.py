@@ -47,9 +47,15 @@ class Sightings:
     switched: bool = False
 
     @property
+    def usable(self) -> int:
+        """Frames that nothing speaks against, encoded or not."""
+        return self.accepted + self.rejections.get(Reason.SPACED, 0)
+
+    @property
     def most_rejected(self) -> tuple[str, int]:
         """The most frequent rejection, the first of equals; empty and 0 without any."""
-        return max(self.rejections.items(), key=lambda entry: entry[1], default=("", 0))
+        held_against = (entry for entry in self.rejections.items() if entry[0] != Reason.SPACED)
+        return max(held_against, key=lambda entry: entry[1], default=("", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +118,13 @@ def why_none(seen: Sightings) -> Reason:
     if seen.switched:
         return Reason.ID_SWITCH_SUSPECTED
     reason, count = seen.most_rejected
-    return Reason(reason) if reason and count >= seen.accepted else Reason.TOO_SHORT
+    return Reason(reason) if reason and count >= seen.usable else Reason.TOO_SHORT
 
 
 def _why_far(seen: Sightings) -> Reason:
     """Why a track is like nobody: little of its gait was seen, or else it is somebody who is not enrolled."""
     reason, count = seen.most_rejected
-    if count > seen.accepted and Reason(reason) in SPOILS_GAIT:
+    if count > seen.usable and Reason(reason) in SPOILS_GAIT:
         return Reason(reason)
     if seen.accepted and seen.height_px < SMALL_PX:
         return Reason.TOO_SMALL

@@ -34,6 +34,7 @@ HINTS = {
     Reason.TOO_DARK: "people are too dark: light, or the camera's exposure, gain or infrared mode",
     Reason.OUTSIDE_REGION: "people walk outside the regions of interest: cameras[].regions",
     Reason.ID_SWITCH_SUSPECTED: "boxes jump: a higher fps, or quality.max_jump",
+    Reason.SPACED: "tracklets.every leaves frames out",
     Reason.SETTLED: "their identity is sure, and tracklets.settled_every leaves frames out",
     Reason.OVERLOAD: "the machine could not do all within runtime.latency_ms: fewer cameras or a lower fps",
     Reason.REJECTED: "somebody said that this is another person: gaitstream gallery visitors",

@@ -22,6 +22,8 @@ WORTH = 0.05
 STEP_PX = 4
 MANY_LOST = 0.25
 """Share of the person-frames from which on the reason why they are lost is worth a line."""
+LEFT_OUT = (Reason.SPACED, Reason.SETTLED, Reason.OVERLOAD)
+"""Reasons that say nothing of the camera."""
 
 
 def advise_people(site: SiteSeen) -> Iterator[Finding]:
@@ -90,7 +92,7 @@ def _lost(index: int, seen: CameraSeen) -> Iterator[Finding]:
     reasons = Counter(sight.reason for track in seen.persons for sight in track.sights)
     total = sum(reasons.values())
     for reason, count in reasons.most_common():
-        if reason is None or reason in (Reason.SETTLED, Reason.OVERLOAD) or count < MANY_LOST * total:
+        if reason is None or reason in LEFT_OUT or count < MANY_LOST * total:
             continue
         yield Finding(
             ("cameras", index), f"{count / total:.0%} of the person-frames are {reason}: {HINTS[reason]}"

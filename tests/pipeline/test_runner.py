@@ -125,10 +125,21 @@ def test_from_enrolment_to_identity(
     check_saved(tmp_path, finals)
 
 
-def test_settled_tracks_are_encoded_less_and_named_all_the_same(
-    shared: Path, bundle: Bundle, tmp_path: Path, open_models: dict[str, Any]
+@pytest.mark.parametrize(
+    ("saving", "reason"),
+    [
+        ({"settled_after": 1, "settled_every": 3}, "settled"),
+        ({"every": 2, "length": 16, "stride": 8}, "spaced"),
+    ],
+)
+def test_tracks_are_encoded_less_and_named_all_the_same(
+    shared: Path,
+    bundle: Bundle,
+    tmp_path: Path,
+    open_models: dict[str, Any],
+    saving: dict[str, int],
+    reason: str,
 ) -> None:
-    saving = {"settled_after": 1, "settled_every": 3}
     nearest = {"path": "p.gallery", "threshold": 100.0, "margin": 0.0}  # a random network tells no strangers
     path = write_cams(
         tmp_path, shared, bundle.root, [camera(shared, fps=FPS)], gallery=nearest, tracklets=saving
@@ -143,7 +154,7 @@ def test_settled_tracks_are_encoded_less_and_named_all_the_same(
         gate = pipeline.snapshot().cameras["gate"]
     finals = [event for event in heard.events if isinstance(event, IdentityFinal)]
     assert {event.person for event in finals if event.person} == {"Ada", "Bob", "Cleo", "Dan"}
-    assert gate.rejections["settled"] > gate.person_frames / 3
+    assert gate.rejections[reason] > gate.person_frames / 3
     assert gate.encoded + sum(gate.rejections.values()) == gate.person_frames
 
 

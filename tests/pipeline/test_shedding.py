@@ -52,6 +52,19 @@ def test_a_settled_track_is_encoded_on_every_kth_frame_and_the_others_say_why() 
     assert seen[0][0].persons[0].rejected is Reason.SETTLED
 
 
+def test_every_second_frame_of_a_track_is_encoded_and_tracks_take_turns() -> None:
+    labels = {4: decided(4, "Ada", 9)}
+    selector = WorkSelector(lambda _: labels, settled_after=1, settled_every=3, every=2)
+    seen = [selector.select([work(1, 2, 3)]) for _ in range(4)]
+    assert [left(one) for one in seen] == [[1, 3], [2], [1, 3], [2]]
+    assert seen[0][0].persons[1].rejected is Reason.SPACED
+    alone = [selector.select([work(4)]) for _ in range(6)]
+    assert [left(one) for one in alone] == [[], [], [4], [], [], [4]]
+    assert alone[0][0].persons[0].rejected is Reason.SETTLED
+    selector.settled_every = 1  # never more often than those who are not settled
+    assert [left(selector.select([work(4)])) for _ in range(4)] == [[], [4], [], [4]]
+
+
 def test_another_name_or_a_new_track_of_the_same_number_is_not_settled() -> None:
     labels = {1: decided(1, "Ada", 3)}
     selector = WorkSelector(lambda _: labels, settled_after=2, settled_every=2)
@@ -184,3 +197,5 @@ def test_gaps_that_would_restart_every_window_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 9"):
         Config(cameras=cameras, tracklets={"settled_every": 10})  # type: ignore[arg-type]
     assert Config(cameras=cameras, tracklets={"settled_every": 9}).tracklets.settled_every == 9  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at most 9"):
+        Config(cameras=cameras, tracklets={"every": 10})  # type: ignore[arg-type]
