@@ -102,6 +102,10 @@ class EventError(GaitstreamError):
     """The event bus or its journal cannot be opened, read or written."""
 
 
+class BusyError(EventError):
+    """Another process has the journal or an address."""
+
+
 class JournalWriteError(EventError):
     """An event could not be written to the journal; nothing was published, and the next try may succeed.
 

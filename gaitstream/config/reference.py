@@ -39,8 +39,8 @@ gallery: {path: people.gallery}
   with `x-` are left alone, for YAML anchors; `<<` merges.
 - While `gaitstream run` is running, a change of the file adds, removes and changes cameras without
   touching the others, and takes over `quality`, the gallery's `threshold`, `threshold_gain` and `margin`,
-  `tracklets.every`, `settled_after` and `settled_every`, `runtime.latency_ms` and `events.stats_every_s`. Other
-  changes are reported and wait for a restart. A file that is wrong changes nothing.
+  `tracklets.every`, `settled_after` and `settled_every`, `runtime.latency_ms` and `events.stats_every_s`.
+  Other changes are reported and wait for a restart. A file that is wrong changes nothing.
 """
 
 

@@ -44,8 +44,8 @@ class Tracklets(Section):
     max_gap_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """A longer time without an accepted frame starts the window afresh."""
     every: Annotated[int, Field(ge=1, le=30)] = 1
-    """Of a track every k-th frame is encoded; the others count as `spaced`. 1: all. Windows of `length` frames
-    then take k times as long."""
+    """Of a track every k-th frame is encoded; the others count as `spaced`. 1: all. Windows of `length`
+    frames then take k times as long."""
     settled_after: Annotated[int, Field(ge=1, le=8)] = 3
     """Full windows in a row that name the same person and settle a track."""
     settled_every: Annotated[int, Field(ge=1, le=30)] = 1

@@ -8,7 +8,7 @@ import logging
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.api import MissingDeepStreamError
 from gaitstream.errors import GaitstreamError
-from gaitstream.events import Publisher
+from gaitstream.events.publishing import Publishing
 from gaitstream.pipeline.base import FrontEnd, Runner, RunnerSpec, RunOptions
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def uses_deepstream(frontend: FrontEnd, config: Config) -> bool:
     return True
 
 
-def open_deepstream(options: RunOptions, config: Config, publisher: Publisher) -> Runner:
+def open_deepstream(options: RunOptions, config: Config, publisher: Publishing) -> Runner:
     """The runner behind DeepStream.
 
     Raises:

@@ -35,7 +35,7 @@ from gaitstream.deepstream.translate import JudgedFrame, Translator, count_frame
 from gaitstream.deepstream.watchdog import Act, Action
 from gaitstream.engines.base import Progress, no_progress
 from gaitstream.errors import ConfigError
-from gaitstream.events import Publisher
+from gaitstream.events.publishing import Publishing
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunOptions
 from gaitstream.pipeline.observe import Observer
@@ -346,7 +346,7 @@ def check_site(config: Config) -> None:
         uri_of(camera)
 
 
-def open_runner(options: RunOptions, config: Config, publisher: Publisher) -> DeepStreamPipeline:
+def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> DeepStreamPipeline:
     """The runner that `gaitstream run` asks for.
 
     Raises:

@@ -14,6 +14,7 @@ from gaitstream.events.codec import MalformedError, decode, encode
 from gaitstream.events.journal import Journal
 from gaitstream.events.positions import Positions
 from gaitstream.events.publisher import Publisher
+from gaitstream.events.publishing import Publishing
 from gaitstream.events.schema import (
     SCHEMA,
     CameraHandoff,
@@ -59,6 +60,7 @@ __all__ = [
     "PipelineStats",
     "Positions",
     "Publisher",
+    "Publishing",
     "Received",
     "Record",
     "RunStarted",

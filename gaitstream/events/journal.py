@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from gaitstream.errors import EventError, JournalWriteError
+from gaitstream.errors import BusyError, EventError, JournalWriteError
 from gaitstream.events.durable import sync_folder
 from gaitstream.events.epochs import Epochs
 from gaitstream.events.migration import migrate
@@ -344,7 +344,7 @@ class Journal:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
-            raise EventError(
+            raise BusyError(
                 f"{self.directory}: another process writes this journal; stop it, or set events.journal "
                 "to another folder"
             ) from error

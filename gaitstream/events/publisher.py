@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, groupby
 from operator import attrgetter
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
-from gaitstream.errors import EventError
+from gaitstream.errors import BusyError, EventError
 from gaitstream.events.alert import Alert
 from gaitstream.events.codec import Stamp, Wire, decode
 from gaitstream.events.door import MAX_CONNECTIONS, Door, is_local
@@ -85,6 +85,7 @@ class Publisher:
         names: events carry names beside ids; False leaves the ids alone, in the journal and on the wire.
         erase: when `gallery.changed` says that somebody was removed, take their name out of the journal, and
             of events that are published later, until it says that they were added again.
+        gone: ids of people whose names were taken out before: events that are published have none of them.
         send_buffer: messages waiting per subscriber before ZeroMQ drops them for it; it gets them by replay.
         max_connections: to both sockets together; a subscriber has two. Further ones are refused, which
             bounds what clients that never read can cost.
@@ -111,6 +112,7 @@ class Publisher:
         insecure: bool = False,
         names: bool = True,
         erase: bool = True,
+        gone: Iterable[str] = (),
         send_buffer: int = 256,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
@@ -142,6 +144,7 @@ class Publisher:
         self._stamp = Stamp(journal.id.hex(), journal.epoch, wire)
         self._eraser = Eraser(journal)
         self._gone = self._eraser.gone
+        self._gone.update(gone)
         self._waiting: list[Record] = []
         self._sent = journal.head
         self._door_due_s = 0.0
@@ -299,7 +302,8 @@ class Publisher:
                     continue
                 self._door.forget(socket)
                 socket.close(linger=0)
-                raise EventError(_bind_message(address, key, error)) from error
+                wrong = BusyError if error.errno == zmq.EADDRINUSE else EventError
+                raise wrong(_bind_message(address, key, error)) from error
             return socket
 
     def _rebind_replay(self) -> zmq.Socket[bytes]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaitstream.errors import FleetError
-from gaitstream.events import Publisher
 from gaitstream.events.discovery import PublisherAddress
 from gaitstream.events.keys import SERVER, read_pair
+from gaitstream.events.publishing import Publishing
 from gaitstream.fleet.database import FleetDatabase
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Served:
     server_key: str | None
 
     @classmethod
-    def of(cls, publisher: Publisher, worker: str, address: str, keys: Path | None) -> Served:
+    def of(cls, publisher: Publishing, worker: str, address: str, keys: Path | None) -> Served:
         """What a publisher serves.
 
         Args:

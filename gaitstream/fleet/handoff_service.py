@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from gaitstream.errors import EventError
-from gaitstream.events import Event, GalleryChanged, Publisher, Received, Subscriber
+from gaitstream.events import Event, GalleryChanged, Received, Subscriber
 from gaitstream.events.identifiers import parse_time
+from gaitstream.events.publishing import Publishing
 from gaitstream.fleet.handoff import HandOff, HandOffRules
 from gaitstream.fleet.transit import TransitState, TransitTimes
 from gaitstream.pipeline.backlog import EventBacklog
@@ -47,7 +48,7 @@ class HandOffService:
     """
 
     def __init__(
-        self, listen: Listen, publisher: Publisher, rules: HandOffRules, state: Path | None = None
+        self, listen: Listen, publisher: Publishing, rules: HandOffRules, state: Path | None = None
     ) -> None:
         self.taken = 0
         self.told = 0

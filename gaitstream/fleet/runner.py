@@ -7,7 +7,7 @@ import os
 from gaitstream.config.places import WorkerPlace
 from gaitstream.config.schema import Config
 from gaitstream.errors import FleetError
-from gaitstream.events import Publisher
+from gaitstream.events.publishing import Publishing
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.directory import Served, register
 from gaitstream.fleet.keeper import Carrying, KeeperThreads, LeaseKeeper
@@ -37,7 +37,7 @@ class FleetRunner:
         GaitstreamError: what the pipeline cannot open.
     """
 
-    def __init__(self, options: RunOptions, config: Config, publisher: Publisher) -> None:
+    def __init__(self, options: RunOptions, config: Config, publisher: Publishing) -> None:
         if options.fleet is None:
             raise FleetError("the runner 'fleet' is started by 'gaitstream worker --fleet URL'")
         self._place = options.fleet
@@ -122,7 +122,7 @@ def read_site(place: WorkerPlace) -> Config:
         database.close()
 
 
-def open_fleet(options: RunOptions, config: Config, publisher: Publisher) -> FleetRunner:
+def open_fleet(options: RunOptions, config: Config, publisher: Publishing) -> FleetRunner:
     """See `RunnerSpec`."""
     return FleetRunner(options, config, publisher)
 

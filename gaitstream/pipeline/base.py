@@ -15,7 +15,8 @@ from typing import Literal, Protocol
 
 from gaitstream.config.places import WorkerPlace
 from gaitstream.config.schema import Config
-from gaitstream.events import Event, Publisher
+from gaitstream.events import Event
+from gaitstream.events.publishing import Publishing
 from gaitstream.pipeline.observe import Observer
 from gaitstream.telemetry.stats import Snapshot
 
@@ -134,4 +135,4 @@ class RunnerSpec:
     """
 
     suits: Callable[[RunOptions, Config], bool]
-    open: Callable[[RunOptions, Config, Publisher], Runner]
+    open: Callable[[RunOptions, Config, Publishing], Runner]

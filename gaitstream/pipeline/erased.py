@@ -14,8 +14,9 @@ import msgspec
 
 from gaitstream.config.gallery_section import GallerySection
 from gaitstream.errors import EventError, GaitstreamError, MissingGalleryError
-from gaitstream.events import GalleryChanged, Publisher
+from gaitstream.events import GalleryChanged
 from gaitstream.events.durable import replace_file
+from gaitstream.events.publishing import Publishing
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import count_audit
 from gaitstream.gallery.lineage import erased_since
@@ -27,7 +28,7 @@ MOST_TOLD = 1000
 _LINES = msgspec.json.Decoder(dict[str, int])
 
 
-def forget_erased(section: GallerySection, publisher: Publisher) -> None:
+def forget_erased(section: GallerySection, publisher: Publishing) -> None:
     """Tell who was erased since the journal's last run, and take their names out of it in a thread.
 
     Args:
@@ -57,7 +58,7 @@ def forget_erased(section: GallerySection, publisher: Publisher) -> None:
     _write(file, lines)
 
 
-def _tell(publisher: Publisher, people: int, removed: list[str]) -> None:
+def _tell(publisher: Publishing, people: int, removed: list[str]) -> None:
     try:
         for at in range(0, len(removed), MOST_TOLD):
             some = tuple(removed[at : at + MOST_TOLD])

@@ -11,7 +11,6 @@ from gaitstream import __version__
 from gaitstream.config.places import journal_folder
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Person
-from gaitstream.errors import GaitstreamError
 from gaitstream.events import (
     CameraOffline,
     CameraOnline,
@@ -21,7 +20,6 @@ from gaitstream.events import (
     IdentityDecided,
     IdentityFinal,
     IdentityRevised,
-    Journal,
     PipelineStats,
     Publisher,
     RunStarted,
@@ -32,7 +30,9 @@ from gaitstream.events import (
     VisitorNamed,
     VisitorSeen,
 )
+from gaitstream.events.apart import PublisherProcess
 from gaitstream.events.journal import DAY_S
+from gaitstream.events.publishing import PublisherSettings
 from gaitstream.events.schema import CameraStats
 from gaitstream.events.wire import next_endpoint
 from gaitstream.gallery.sightings import TrackRef
@@ -325,28 +325,32 @@ def open_publisher(config: Config, path: str | Path, *, insecure: bool = False) 
         EventError: an address is in use, or open to other machines without keys; another process writes the
             journal.
     """
+    publisher = _settings(config, path, insecure=insecure).open()
+    forget_erased(config.gallery, publisher)
+    return publisher
+
+
+def start_publisher(config: Config, path: str | Path, *, insecure: bool = False) -> PublisherProcess:
+    """`open_publisher` in a process of its own, whose end is not the run's."""
+    publisher = PublisherProcess(_settings(config, path, insecure=insecure))
+    forget_erased(config.gallery, publisher)
+    return publisher
+
+
+def _settings(config: Config, path: str | Path, *, insecure: bool) -> PublisherSettings:
     events = config.events
-    journal = Journal(
-        journal_folder(config, path),
+    return PublisherSettings(
+        directory=str(journal_folder(config, path)),
         sync=events.journal_fsync,
         keep_bytes=events.journal_max_mib * 2**20,
         keep_s=None if events.journal_max_days is None else events.journal_max_days * DAY_S,
+        endpoint=events.endpoint,
+        replay=events.replay or next_endpoint(events.endpoint),
+        wire=events.wire,
+        keys=None if events.keys is None else str(events.keys),
+        names=events.names,
+        insecure=insecure or events.insecure,
     )
-    try:
-        publisher = Publisher(
-            journal,
-            events.endpoint,
-            events.replay or next_endpoint(events.endpoint),
-            wire=events.wire,
-            keys=events.keys,
-            names=events.names,
-            insecure=insecure or events.insecure,
-        )
-    except GaitstreamError:
-        journal.close()
-        raise
-    forget_erased(config.gallery, publisher)
-    return publisher
 
 
 def _short(value: float | None) -> float | None:

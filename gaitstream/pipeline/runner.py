@@ -31,7 +31,8 @@ from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes, Watcher
 from gaitstream.data import Detections, Frame
 from gaitstream.errors import ConfigError
-from gaitstream.events import CameraOffline, Publisher
+from gaitstream.events import CameraOffline
+from gaitstream.events.publishing import Publishing
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.base import Outcome, Roster, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
@@ -452,7 +453,7 @@ def warm_up(detector: DetectorModel, config: Config) -> None:
     tracker.update(0, 0, (64, 64), nothing)
 
 
-def open_native(options: RunOptions, config: Config, publisher: Publisher) -> Pipeline:
+def open_native(options: RunOptions, config: Config, publisher: Publishing) -> Pipeline:
     """The runner for all cameras in this process."""
     return Pipeline(
         config,

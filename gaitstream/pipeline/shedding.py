@@ -1,9 +1,10 @@
 """What is left undone: frames that would change no decision, and under load the least valuable work first.
 
-A track is encoded on some of its frames alone where `tracklets.every` says so, and on fewer once its identity is
-settled (`tracklets.settled_every`). Where an objective of latency is set (`runtime.latency_ms`) and cameras are
-live, `latency.LatencyControl` says what share of the people of each urgency is encoded. Whoever is left out is
-counted under the reason: `spaced`, `settled` or `overload`.
+A track is encoded on some of its frames alone where `tracklets.every` says so, and on fewer once its
+identity is settled (`tracklets.settled_every`). Where an objective of latency is set
+(`runtime.latency_ms`) and cameras are live, `latency.LatencyControl` says what share of the people of
+each urgency is encoded. Whoever is left out is counted under the reason: `spaced`, `settled` or
+`overload`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ import msgspec
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import GaitstreamError
-from gaitstream.events import CameraOffline, Event, Publisher, encode
+from gaitstream.events import CameraOffline, Event, encode
+from gaitstream.events.publishing import Publishing
 from gaitstream.gallery.sightings import Sighting
 from gaitstream.pipeline.backlog import EventBacklog
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunnerSpec, RunOptions
@@ -117,7 +118,7 @@ class WorkerProcesses:
         publisher: where all events go.
     """
 
-    def __init__(self, options: RunOptions, config: Config, publisher: Publisher) -> None:
+    def __init__(self, options: RunOptions, config: Config, publisher: Publishing) -> None:
         self._options = options
         self._config = config
         self._backlog: EventBacklog[tuple[str, bytes]] = EventBacklog(

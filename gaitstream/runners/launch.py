@@ -19,7 +19,7 @@ from gaitstream.config.schema import Config
 from gaitstream.errors import SourceError
 from gaitstream.kernels import cpu
 from gaitstream.pipeline.base import Outcome, Runner, RunOptions
-from gaitstream.pipeline.publish import open_publisher
+from gaitstream.pipeline.publish import start_publisher
 from gaitstream.runners.registry import choose_runner
 from gaitstream.telemetry.display import LiveTable, summary
 from gaitstream.telemetry.logs import start_logging
@@ -87,7 +87,7 @@ def run_site(options: RunOptions, config: Config) -> int:
         asked = StopRelay()
         stack.enter_context(signals(asked.ask))
         spec = choose_runner(options, config)
-        publisher = stack.enter_context(open_publisher(config, options.config, insecure=options.insecure))
+        publisher = stack.enter_context(start_publisher(config, options.config, insecure=options.insecure))
         log.info("events at %s, replay at %s", publisher.endpoint, publisher.replay)
         runner = spec.open(options, config, publisher)
         stack.callback(runner.close)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from gaitstream.events import CameraOnline, Journal, Notice, Publisher, Subscriber, Unrecognised, decode
 from gaitstream.events.codec import MalformedError
 from gaitstream.events.filters import MAX_SUBSCRIPTIONS
-from tests.events.wiring import LOOPBACK, bus, collect, online
+from tests.events.wiring import LOOPBACK, bus, collect, online, zmtp
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -95,17 +94,6 @@ def test_no_request_ends_the_answers(publisher: Publisher, dealer: zmq.Socket[by
         if msgspec.json.decode(dealer.recv_multipart()[0]).get("id") == 424242:
             return
     raise AssertionError("the replay socket is silent")
-
-
-def zmtp(address: str, kind: bytes, wait_s: float = 0.1) -> socket.socket:
-    """A connection that has shaken hands as ZeroMQ's peers do, to send what no library would."""
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    connection = socket.create_connection((host, int(port)))
-    connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
-    ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
-    connection.sendall(bytes([4, len(ready)]) + ready)
-    time.sleep(wait_s)
-    return connection
 
 
 @pytest.mark.parametrize("kind", [b"DEALER", b"SUB"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,14 @@ def collect(subscriber: Subscriber, count: int, timeout_s: float = 10.0) -> list
         if received is not None:
             out.append(received)
     return out
+
+
+def zmtp(address: str, kind: bytes, wait_s: float = 0.1) -> socket.socket:
+    """A connection that has shaken hands as ZeroMQ's peers do, to send what no library would."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+    ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+    connection.sendall(bytes([4, len(ready)]) + ready)
+    time.sleep(wait_s)
+    return connection

@@ -99,16 +99,23 @@ class Run:
         raise AssertionError(f"nothing said of {text!r} within {timeout_s} s:\n{self.output}")
 
     def largest_file(self, size: int) -> None:
-        """Let the process (not its workers) write no file beyond a size, as on a full disk; -1 lifts it."""
-        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        """Let the process and its bus (not its workers) write no file beyond a size, as on a full disk.
+
+        -1 lifts it.
+        """
+        for pid in (self.process.pid, *self._children(b"apart_process")):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def workers(self) -> list[int]:
         """Process ids of the worker processes."""
+        return self._children(b"spawn_main")
+
+    def _children(self, command: bytes) -> list[int]:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                if parent == self.process.pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                if parent == self.process.pid and command in (folder / "cmdline").read_bytes():
                     found.append(int(folder.name))
         return found
 

@@ -10,8 +10,9 @@ from gaitstream.cli.commands.events import read_since, read_time
 from gaitstream.config.places import journal_folder
 from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
-from gaitstream.events import Journal, Publisher
+from gaitstream.events.apart import PublisherProcess
 from gaitstream.events.exporting import Form, export_events
+from gaitstream.events.publishing import PublisherSettings
 from gaitstream.events.wire import next_endpoint
 
 _FORMS: dict[str, Form] = {"": "jsonl", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -54,7 +55,14 @@ def journal_of(args: argparse.Namespace) -> Path:
     return journal_folder(load_config(args.cameras), args.cameras)
 
 
-def publish_from(args: argparse.Namespace, endpoint: str) -> Publisher:
+def publish_from(args: argparse.Namespace, endpoint: str) -> PublisherProcess:
     """A publisher at an address, with the journal, keys and openness that the command line gives."""
-    journal = Journal(args.journal)
-    return Publisher(journal, endpoint, next_endpoint(endpoint), keys=args.keys, insecure=args.insecure)
+    return PublisherProcess(
+        PublisherSettings(
+            directory=str(args.journal),
+            endpoint=endpoint,
+            replay=next_endpoint(endpoint),
+            keys=None if args.keys is None else str(args.keys),
+            insecure=args.insecure,
+        )
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from gaitstream.config.schema import Config
-from gaitstream.events import Publisher
+from gaitstream.events import Publishing
 from gaitstream.pipeline.base import Outcome, RunnerSpec, RunOptions
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.telemetry.stats import Snapshot
@@ -23,7 +23,7 @@ class Relay:
         publisher: where events go.
     """
 
-    def __init__(self, options: RunOptions, config: Config, publisher: Publisher) -> None:
+    def __init__(self, options: RunOptions, config: Config, publisher: Publishing) -> None:
         self._options = options
         self._config = config
         self._publisher = publisher
