@@ -362,6 +362,12 @@ def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> D
             "evidence.minutes and evidence.live need pictures, which stay on the GPU: nothing is kept "
             "or offered; look at --view, or add --frontend native"
         )
+    if without := _native_alone(config):
+        log.warning(
+            "%s: the native front end alone leaves work out; everybody is encoded in every frame here; add "
+            "--frontend native for it",
+            ", ".join(without),
+        )
     return DeepStreamPipeline(
         config,
         sink=publisher,
@@ -370,3 +376,17 @@ def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> D
         view=options.view,
         progress=print_progress(),
     )
+
+
+def _native_alone(config: Config) -> list[str]:
+    """Settings of what need not be done that have no effect here."""
+    tracklets, found = config.tracklets, list[str]()
+    if tracklets.every > 1:
+        found.append("tracklets.every")
+    if tracklets.settled_every > 1:
+        found.append("tracklets.settled_every")
+    if config.runtime.latency_ms is not None:
+        found.append("runtime.latency_ms")
+    if any(camera.still_every > 1 for camera in config.cameras):
+        found.append("cameras[].still_every")
+    return found

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaitstream.config.camera_sections import Camera
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.deepstream import choose
 from gaitstream.deepstream.outbox import Outbox
 from gaitstream.deepstream.records import FrameRecord, Gone, TrackedBox, pack, unpack
-from gaitstream.deepstream.runner import DeepStreamPipeline
+from gaitstream.deepstream.runner import DeepStreamPipeline, open_runner
 from gaitstream.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.engines import open_engine
 from gaitstream.errors import JournalWriteError, MissingExtraError
@@ -24,6 +25,7 @@ from gaitstream.events import Event
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.encoders import Head
 from gaitstream.models.recognizer import Recognizer
+from gaitstream.pipeline.base import RunOptions
 from tests.deepstream import site, videos
 from tests.deepstream.fake import pyservicemaker as fake
 from tests.pipeline.tiny import tiny_bundle
@@ -377,3 +379,17 @@ def test_cameras_come_and_go_with_the_file(
         assert [len(spec.rates) for spec in child.specs] == [2, 5]
         pipeline._act([Action(Act.REVIVE, "c")])
         assert child.told[-2:] == [("remove", "c"), ("add", "c")]
+
+
+def test_what_the_native_front_end_alone_leaves_out_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gaitstream.deepstream.runner.DeepStreamPipeline", lambda *_, **__: None)
+    cameras = [Camera(id="a", url="a.mp4", still_every=5)]  # type: ignore[arg-type]
+    config = Config(cameras=cameras, tracklets={"every": 2}, runtime={"latency_ms": 200})  # type: ignore[arg-type]
+    sink: Any = None
+    open_runner(RunOptions(config=Path("cams.yaml")), config, sink)
+    assert "tracklets.every, runtime.latency_ms, cameras[].still_every: the native front end" in caplog.text
+    caplog.clear()
+    open_runner(RunOptions(config=Path("cams.yaml")), Config(cameras=[Camera(id="a", url="a.mp4")]), sink)  # type: ignore[arg-type]
+    assert not caplog.text

@@ -17,8 +17,7 @@ import zmq
 from gaitstream.errors import EventError
 from gaitstream.events import Journal, Publisher, Subscriber
 from gaitstream.events.keys import allow, new_pair, read_allowed, read_pair, read_public, revoke
-from tests.events.test_hostile import zmtp
-from tests.events.wiring import LOOPBACK, collect, online
+from tests.events.wiring import LOOPBACK, collect, online, zmtp
 
 
 @pytest.fixture
