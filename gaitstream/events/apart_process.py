@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -56,6 +57,7 @@ def main() -> int:
     """Serve until the end; the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image of this memory has names in it
     requests, descriptor = Connection(int(sys.argv[1])), int(sys.argv[2])
     start = msgspec.msgpack.decode(requests.recv_bytes(), type=Start)
     ours = logging.getLogger("gaitstream")
