@@ -36,6 +36,8 @@ from gaitstream.events.codec import MalformedError, decode
 from gaitstream.events.journal import Journal
 from gaitstream.events.publisher import Publisher
 
+FILES = 16_384
+"""Open at once, where the system allows it."""
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 
 
@@ -57,7 +59,7 @@ def main() -> int:
     """Serve until the end; the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image of this memory has names in it
+    _set_limits()
     requests, descriptor = Connection(int(sys.argv[1])), int(sys.argv[2])
     start = msgspec.msgpack.decode(requests.recv_bytes(), type=Start)
     ours = logging.getLogger("gaitstream")
@@ -75,6 +77,15 @@ def main() -> int:
         _serve(requests, publisher)
     _tell(requests, Done())
     return 0
+
+
+def _set_limits() -> None:
+    """No image of this memory, which has names in it, and room for connections that never say a word."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _open(start: Start) -> Publisher:

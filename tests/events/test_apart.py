@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import struct
@@ -81,6 +82,13 @@ def test_signals_of_a_run_are_not_for_the_process(publisher: PublisherProcess) -
         os.kill(before, number)
     publisher.publish(online(1))
     assert pid(publisher) == before
+
+
+def test_the_process_leaves_no_image_and_has_room_for_connections(publisher: PublisherProcess) -> None:
+    serving = pid(publisher)
+    assert resource.prlimit(serving, resource.RLIMIT_CORE) == (0, 0)
+    soft, hard = resource.prlimit(serving, resource.RLIMIT_NOFILE)
+    assert soft == resource.RLIM_INFINITY or soft >= FILES or soft == hard
 
 
 def test_the_next_process_goes_on_where_one_was_killed(
