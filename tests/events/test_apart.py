@@ -21,6 +21,7 @@ import pytest
 from gaitstream.errors import BusyError, EventError, JournalWriteError
 from gaitstream.events import GalleryChanged, IdentityFinal, Journal, Subscriber, decode, encode
 from gaitstream.events.apart import OFTEN, Publish, PublisherProcess, _Child
+from gaitstream.events.apart_process import FILES
 from gaitstream.events.publishing import PublisherSettings
 from tests.events.wiring import LOOPBACK, collect, online, zmtp
 
