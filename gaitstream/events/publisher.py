@@ -266,7 +266,6 @@ class Publisher:
 
         Args:
             persons: their ids in the gallery.
-            done: called when the names are gone.
         """
         self._eraser.remove(persons)
 
