@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gaitstream.events import (
+    CameraOnline,
     Event,
     GalleryChanged,
     IdentityCorrected,
@@ -48,7 +49,7 @@ class HandOffRules:
     """What hand-off goes by.
 
     Attributes:
-        horizon_s: how long a last place is remembered.
+        horizon_s: how long a last place is remembered, and a track goes on of which nothing is heard.
         lost_s: how long tracks wait for their person before they end; more than any camera's
             `tracking.lost_s`, three times that where it tracks by appearance.
     """
@@ -99,6 +100,8 @@ class HandOff:
                 changed.append(self._take_identity(event, now_ns))
             case TrackStarted() | TrackEnded():
                 self.transit.see(self._tracks.take(event, now_ns).camera)
+            case CameraOnline():
+                self._tracks.end_other_runs(event.camera, event.run, now_ns)
             case GalleryChanged():
                 for known in (self._tracks, self._seen, self._sure):
                     known.forget(event.gone)
@@ -130,6 +133,7 @@ class HandOff:
     def _drop_old(self, now_ns: int) -> None:
         if now_ns - self._dropped_ns > self._horizon_ns // 10:
             self._dropped_ns = now_ns
+            self._tracks.end_silent(now_ns - self._horizon_ns)
             self._seen.drop_old(now_ns)
             self._sure.drop_old(now_ns)
 

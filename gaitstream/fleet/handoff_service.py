@@ -23,7 +23,7 @@ from gaitstream.pipeline.backlog import EventBacklog
 
 log = logging.getLogger(__name__)
 
-TOPICS = ("identity/", "track/", "gallery")
+TOPICS = ("identity/", "track/", "camera/", "gallery")
 _WAIT_S = 0.5
 _SAVE_EVERY_S = 60.0
 Listen = Callable[[int], Subscriber]

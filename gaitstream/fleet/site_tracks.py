@@ -26,6 +26,7 @@ class SiteTrack:
     Attributes:
         key: run, camera and track.
         opened_ns: time of arrival of the first event.
+        heard_ns: of the latest one.
         closed_ns: of the last one; None while it goes on.
         first_ns: capture time of the first frame.
         last_ns: of the last one that is known of.
@@ -39,6 +40,7 @@ class SiteTrack:
 
     key: Key
     opened_ns: int
+    heard_ns: int
     first_ns: int
     last_ns: int
     closed_ns: int | None = None
@@ -107,8 +109,9 @@ class SiteTracks:
         key = (event.run, event.camera, event.track)
         track = self.open.get(key)
         if track is None:
-            self._end_other_runs(event.camera, event.run, now_ns)
-            track = self.open[key] = SiteTrack(key, now_ns, _first_ns(event), event.time_ns)
+            self.end_other_runs(event.camera, event.run, now_ns)
+            track = self.open[key] = SiteTrack(key, now_ns, now_ns, _first_ns(event), event.time_ns)
+        track.heard_ns = max(track.heard_ns, now_ns)
         track.last_ns = max(track.last_ns, event.time_ns)
         if isinstance(event, Identity):
             track.said = event
@@ -125,15 +128,20 @@ class SiteTracks:
                 track.said = track.told = None
                 track.gait = {}
 
-    def _close(self, track: SiteTrack, now_ns: int) -> None:
-        track.closed_ns = now_ns
-        self.open.pop(track.key, None)
-
-    def _end_other_runs(self, camera: str, run: str, now_ns: int) -> None:
+    def end_other_runs(self, camera: str, run: str, now_ns: int) -> None:
         """A camera that another run reports has left the run before, which may have died without a word."""
         gone = [one for one in self.open.values() if one.camera == camera and one.key[0] != run]
         for track in gone:
             self._close(track, now_ns)
+
+    def end_silent(self, before_ns: int) -> None:
+        """Tracks of which nothing was heard since have ended, though nobody said so."""
+        for track in [one for one in self.open.values() if one.heard_ns < before_ns]:
+            self._close(track, track.heard_ns)
+
+    def _close(self, track: SiteTrack, now_ns: int) -> None:
+        track.closed_ns = now_ns
+        self.open.pop(track.key, None)
 
 
 class Trails:

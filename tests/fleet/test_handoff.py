@@ -149,6 +149,27 @@ def test_a_worker_that_died_leaves_no_track_behind(site: Site) -> None:
     assert [key[0] for key in site.handing._tracks.open] == ["new"]
 
 
+def test_a_camera_that_is_taken_over_holds_nobody_whom_the_dead_worker_saw(site: Site) -> None:
+    at_s = site.teach()
+    lost = site.begin("gate", at_s, run="died")
+    site.say(lost, at_s + 2, ada=0.5, ben=1.4)
+    site.tell(CameraOnline(time_ns=0, camera="gate", run="new"), at_s + 10)
+    site.walk("hall", at_s + 30, ada=0.62, ben=1.4)
+    assert corrections(site.told) == []
+
+
+def test_a_track_that_nobody_speaks_of_any_more_holds_nobody_for_ever(site: Site) -> None:
+    at_s = site.teach()
+    lost = site.begin("gate", at_s, run="died")
+    site.say(lost, at_s + 2, ada=0.5, ben=1.4)
+    site.walk("hall", at_s + 30, ada=0.62, ben=1.4)
+    assert corrections(site.told) != []  # until then it may well go on
+    site.told.clear()
+    site.walk("hall", at_s + 2 * RULES.horizon_s, ada=0.62, ben=1.4)
+    assert corrections(site.told) == []
+    assert site.handing._tracks.open == {}
+
+
 def test_people_who_left_the_gallery_are_forgotten(site: Site) -> None:
     at_s = site.teach()
     site.walk("gate", at_s, ada=0.5, ben=1.4)
