@@ -56,6 +56,7 @@ class Keeper:
     Attributes:
         feed: what it tells.
         tables: of the models the gallery has, by name.
+        merged: who was ever merged into whom, by uid; see `read_merged`.
 
     A gallery that is not there yet is looked for until it is.
 
@@ -74,6 +75,7 @@ class Keeper:
         self._holds = holds or (lambda _: True)
         self.feed = FeedWriter()
         self.tables: dict[str, TemplateTable] = {}
+        self.merged: Mapping[str, str] = {}
         self._where, self._key = where, key
         self._models = None if models is None else frozenset(models)
         self._told_models: dict[str, str] = {}
@@ -129,6 +131,7 @@ class Keeper:
             known = self._tell_models(reading)
             changed = reading.changes(self._mark) if known and self._mark is not None else None
             copy = _Copy(gallery, reading, self._models)
+            self.merged = copy.merged  # before anybody is told of who is gone
             if changed is None:
                 self._take_all(copy)
             else:
@@ -352,14 +355,14 @@ class _Copy:
         self.gallery = gallery
         self.reading = reading
         self.models = {row.name: row for row in reading.models()}
+        self.merged = read_merged(reading)
         self._asked = models
 
     def gone(self, index: int, uid: str) -> PersonLine:
         """The line of somebody who is not there any more."""
-        merged = read_merged(self.reading)
-        into = survivor(merged, uid)
+        into = survivor(self.merged, uid)
         there = into != uid and self.reading.person(into) is not None
-        parts = () if there else tuple(sorted(parts_of(merged, uid)))
+        parts = () if there else tuple(sorted(parts_of(self.merged, uid)))
         return PersonLine(index, uid, None, into=into if there else "", parts=parts)
 
     def asked(self, model: str) -> bool:

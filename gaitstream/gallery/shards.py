@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
-from gaitstream.gallery.feed import LimitsLine, ModelLine, PersonLine, StateLine
+from gaitstream.gallery.feed import LimitsLine, Line, ModelLine, PersonLine, StateLine
+from gaitstream.gallery.merged import parts_of, survivor
 from gaitstream.gallery.people import LISTED, Nearest, News, People, merged
 from gaitstream.gallery.quantise import Floats
 from gaitstream.gallery.shards_server import ShardMatches, ShardNews, shard_of
@@ -60,6 +62,11 @@ class ShardedPeople(People):
     _told: list[tuple[str, int]] = field(default_factory=list)
     _asked: list[Answer] = field(default_factory=list)
     _due_s: float = 0.0
+    _problems: dict[int, str] = field(default_factory=dict)
+    _problem: str = ""
+    _changed: set[int] = field(default_factory=set)
+    """What was taken over and not told yet: a shard that answers nothing ends a poll half way."""
+    _limited: bool = False
 
     @classmethod
     def over(cls, shards: Sequence[Shard]) -> ShardedPeople:
@@ -80,29 +87,25 @@ class ShardedPeople(People):
         return bool(self._asked) and all(answer.ready() for answer in self._asked)
 
     def poll(self) -> News:
-        """Take over what has changed."""
+        """Take over what has changed.
+
+        Raises:
+            GalleryError: a shard does not answer; what the others told comes with the next news.
+        """
         if not self._asked:
             self._ask_news()
-        persons: set[int] = set()
-        limits, problem = False, None
         answers, self._asked = self._asked, []
         for number, answer in enumerate(answers):
             news: ShardNews = answer.get()
-            if news.whole:
-                persons |= self._reset(number, news)
             self._told[number] = (news.token, news.told)
+            if news.whole:
+                self._reset(number, news)
             for line in news.lines:
-                match line:
-                    case PersonLine():
-                        persons.add(self._take(line))
-                    case ModelLine():
-                        self.fingerprints[line.model] = line.fingerprint
-                    case LimitsLine():
-                        limits |= self.limits.get(line.model) != (line.threshold, line.margin)
-                        self.limits[line.model] = (line.threshold, line.margin)
-                    case StateLine():
-                        problem = line.problem
-        return News(frozenset(persons), limits, problem)
+                self._take(number, line)
+        problem = next(filter(None, self._problems.values()), "")
+        told = News(frozenset(self._changed), self._limited, problem if problem != self._problem else None)
+        self._changed, self._limited, self._problem = set(), False, problem
+        return told
 
     def search(self, model: str, probes: Sequence[Floats], listed: int = LISTED) -> list[Nearest]:
         """The people nearest to each of a batch of probes; see `People.search`."""
@@ -131,20 +134,38 @@ class ShardedPeople(People):
         self._due_s = time.monotonic() + POLL_S
         self._asked = [shard.ask("news", *told) for shard, told in zip(self.shards, self._told, strict=True)]
 
-    def _reset(self, number: int, news: ShardNews) -> set[int]:
+    def _reset(self, number: int, news: ShardNews) -> None:
         """Forget those of a shard who are not there any more."""
         there = {line.uid for line in news.lines if isinstance(line, PersonLine)}
-        gone = [uid for uid in self._index if uid not in there and shard_of(uid, len(self.shards)) == number]
-        return {self._take(PersonLine(0, uid, None)) for uid in gone}
+        gone = {uid for uid in self._index if uid not in there and shard_of(uid, len(self.shards)) == number}
+        known = self._index.keys() - gone
+        for uid in gone:
+            into = survivor(news.merged, uid)
+            parts = () if into in known else tuple(sorted(parts_of(news.merged, uid)))
+            self._take(number, PersonLine(0, uid, None, into=into if into in known else "", parts=parts))
 
-    def _take(self, line: PersonLine) -> int:
+    def _take(self, number: int, line: Line) -> None:
+        """Take over a line of a shard."""
+        match line:
+            case PersonLine():
+                self._changed.add(self._take_person(line))
+            case ModelLine():
+                self.fingerprints[line.model] = line.fingerprint
+            case LimitsLine():
+                before = self.limits.get(line.model), self.camera_limits.get(line.model)
+                self.limits[line.model] = (line.threshold, line.margin)
+                self.camera_limits[line.model] = line.cameras
+                self._limited |= before != (self.limits[line.model], line.cameras)
+            case StateLine():
+                self._problems[number] = line.problem
+
+    def _take_person(self, line: PersonLine) -> int:
         """Take over one person; the index they have, or had, here."""
         index = self._index.get(line.uid)
         if index is None:
             index = self._index[line.uid] = self._next
             self._next += 1
-        told = PersonLine(index, line.uid, line.name, line.models, into=line.into, parts=line.parts)
-        self._set(told)
+        self._set(msgspec.structs.replace(line, index=index))
         if line.name is None:
             del self._index[line.uid]
         return index

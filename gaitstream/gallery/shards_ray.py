@@ -19,6 +19,10 @@ from gaitstream.gallery.shards_server import ShardPlace, ShardServer
 NAMESPACE = "gaitstream"
 PATIENCE_S = 30.0
 """How long a shard may be without a replica before a search fails; an actor is started again by then."""
+LATE_S = 5.0
+"""When a replica has not answered for so long, another one is asked, too: a machine may hang, and not die."""
+DOUBTED_S = 60.0
+"""How long a replica that was late is asked after all others."""
 _PAUSE_S = 0.2
 
 
@@ -83,51 +87,103 @@ class RayShard:
     def __init__(self, replicas: Sequence[Any]) -> None:
         self.replicas = list(replicas)
         self._turn = count()
+        self._teller = 0
+        self._doubted_s = [0.0] * len(self.replicas)
 
     def ask(self, method: str, *arguments: Any) -> Answer:
-        """Call a method of the next replica; news are asked of the first, which remembers what it told."""
-        first = 0 if method == "news" else next(self._turn) % len(self.replicas)
-        return _RayAnswer(self, first, method, arguments)
+        """Call a method of the next replica; news are asked of one, which remembers what it told."""
+        return _RayAnswer(self, self._teller if method == "news" else next(self._turn), method, arguments)
+
+    def order(self, first: int) -> list[int]:
+        """Numbers of the replicas in which they are asked; those that were late lately come last."""
+        turns = [(first + step) % len(self.replicas) for step in range(len(self.replicas))]
+        now_s = time.monotonic()
+        return sorted(turns, key=lambda one: self._doubted_s[one] > now_s)
+
+    def doubt(self, replica: int) -> None:
+        """A replica does not answer, and does not die."""
+        self._doubted_s[replica] = time.monotonic() + DOUBTED_S
+
+    def answered(self, replica: int, method: str) -> None:
+        """A replica answered; who told news is asked for the next."""
+        if method == "news":
+            self._teller = replica
 
 
 class _RayAnswer:
-    """An answer on its way; asked of another replica when the first one dies."""
+    """An answer on its way; asked of other replicas when those that were asked die, or are late."""
 
     def __init__(self, shard: RayShard, first: int, method: str, arguments: tuple[Any, ...]) -> None:
         self._shard = shard
-        self._at = first
         self._method = method
         self._arguments = arguments
-        self._reference = self._send()
+        self._order = shard.order(first)
+        self._sent = 0
+        self._waiting: dict[Any, int] = {}
+        self._late_s = 0.0
+        self._deadline_s = time.monotonic() + PATIENCE_S
+        self._send()
 
     def ready(self) -> bool:
-        """See `Answer`."""
-        done, _ = _ray().wait([self._reference], timeout=0)
-        return bool(done)
+        """See `Answer`; true, too, when there is nothing more to be waited for."""
+        if self._done(0.0) or time.monotonic() >= self._deadline_s:
+            return True
+        self._hurry()
+        return False
 
     def get(self) -> Any:
         """See `Answer`."""
         ray = _ray()
-        deadline_s = time.monotonic() + PATIENCE_S
+        said = "every replica that was asked is silent"
+        if self._done(0.0):  # whoever died long ago, while nobody waited, is given the time to come back
+            self._deadline_s = max(self._deadline_s, time.monotonic() + PATIENCE_S)
         while True:
-            try:
-                return ray.get(self._reference, timeout=max(0.1, deadline_s - time.monotonic()))
-            except ray.exceptions.RayTaskError as error:
-                raise error.as_instanceof_cause() from None
-            except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
-                if time.monotonic() >= deadline_s:
-                    raise GalleryError(
-                        f"no replica of a shard of the gallery has answered for {PATIENCE_S:g} s "
-                        f"({str(error).splitlines()[0]}); see 'ray status' and 'ray list actors'"
-                    ) from error
-            self._at += 1
-            if self._at % len(self._shard.replicas) == 0:
-                time.sleep(_PAUSE_S)
-            self._reference = self._send()
+            for reference in self._done(max(0.0, min(self._late_s, self._deadline_s) - time.monotonic())):
+                replica = self._waiting.pop(reference)
+                try:
+                    found = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.as_instanceof_cause() from None
+                except ray.exceptions.RayActorError as error:
+                    said = str(error).splitlines()[0]
+                else:
+                    self._shard.answered(replica, self._method)
+                    return found
+            if time.monotonic() >= self._deadline_s:
+                raise GalleryError(
+                    f"no replica of a shard of the gallery has answered for {PATIENCE_S:g} s ({said}); "
+                    "see 'ray status' and 'ray list actors'"
+                )
+            if not self._waiting:
+                if self._sent % len(self._order) == 0:
+                    time.sleep(_PAUSE_S)
+                self._send()
+            self._hurry()
 
-    def _send(self) -> Any:
-        actor = self._shard.replicas[self._at % len(self._shard.replicas)]
-        return getattr(actor, self._method).remote(*self._arguments)
+    def _done(self, seconds: float) -> list[Any]:
+        """What is answered, or failed, within this time."""
+        done, _ = _ray().wait(list(self._waiting), timeout=seconds)
+        return list(done)
+
+    def _hurry(self) -> None:
+        """Ask another replica, too, when those that were asked are late."""
+        if time.monotonic() < self._late_s:
+            return
+        for replica in self._waiting.values():
+            self._shard.doubt(replica)
+        if len(self._waiting) < len(self._order):
+            self._send()
+        else:
+            self._late_s = self._deadline_s
+
+    def _send(self) -> None:
+        """Ask the next replica that is not being asked."""
+        while (replica := self._order[self._sent % len(self._order)]) in self._waiting.values():
+            self._sent += 1
+        self._sent += 1
+        self._late_s = time.monotonic() + LATE_S
+        reference = getattr(self._shard.replicas[replica], self._method).remote(*self._arguments)
+        self._waiting[reference] = replica
 
 
 def _start(remote: Any, place: ShardPlace, number: int) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +62,14 @@ class ShardNews:
         told: how many lines it has told so far.
         lines: those that are new; all that hold when `whole`.
         whole: whatever else was known of this shard holds no more.
+        merged: when `whole`, who was ever merged into whom: nothing else tells that of who is not there.
     """
 
     token: str
     told: int
     lines: list[Line]
     whole: bool
+    merged: Mapping[str, str] = field(default_factory=dict)
 
 
 class ShardServer:
@@ -92,8 +94,9 @@ class ShardServer:
         self._people = self._keeper.people()
         self._feed = self._keeper.feed.reader()
         self._token = uuid.uuid4().hex
-        self._lines: list[Line] = []
-        self._holding: dict[tuple[str, str], Line] = {}
+        self._lines: list[Line | None] = []
+        """What was told; a line that does not hold any more is None, so that no name outlives its person."""
+        self._places: dict[tuple[str, str], int] = {}
         self._index: dict[str, int] = {}
 
     def search(self, model: str, probes: NDArray[np.float32], listed: int) -> list[ShardMatches]:
@@ -122,9 +125,12 @@ class ShardServer:
             told: how many lines it has.
         """
         self._follow()
-        if token != self._token:
-            return ShardNews(self._token, len(self._lines), list(self._holding.values()), whole=True)
-        return ShardNews(token, len(self._lines), self._lines[told:], whole=False)
+        whole = token != self._token
+        lines = [line for line in self._lines[0 if whole else told :] if line is not None]
+        if not whole:
+            return ShardNews(token, len(self._lines), lines, whole=False)
+        there = [line for line in lines if not (isinstance(line, PersonLine) and line.name is None)]
+        return ShardNews(self._token, len(self._lines), there, whole=True, merged=self._keeper.merged)
 
     def _follow(self) -> None:
         if self._people.has_news:
@@ -132,18 +138,25 @@ class ShardServer:
         for line in self._feed.news():
             if isinstance(line, PersonLine):
                 self._index[line.uid] = line.index
+                if line.name is None:
+                    del self._index[line.uid]
             # Tables are of this machine's memory, and indices of this process.
             told = ModelLine(line.model, line.fingerprint) if isinstance(line, ModelLine) else line
+            before = self._places.get(_subject(told))
+            if before is not None:
+                self._lines[before] = None
+            self._places[_subject(told)] = len(self._lines)
             self._lines.append(told)
-            match told:
-                case PersonLine(uid=uid, name=None):
-                    self._holding.pop(("person", uid), None)
-                    self._index.pop(uid, None)
-                case PersonLine(uid=uid):
-                    self._holding["person", uid] = told
-                case ModelLine(model=model):
-                    self._holding["model", model] = told
-                case LimitsLine(model=model):
-                    self._holding["limits", model] = told
-                case StateLine():
-                    self._holding["state", ""] = told
+
+
+def _subject(line: Line) -> tuple[str, str]:
+    """What a line is about: the next one about it takes its place."""
+    match line:
+        case PersonLine():
+            return "person", line.uid
+        case ModelLine():
+            return "model", line.model
+        case LimitsLine():
+            return "limits", line.model
+        case StateLine():
+            return "state", ""

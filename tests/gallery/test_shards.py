@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from gaitstream.config.schema import Config
 from gaitstream.errors import GalleryError
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Gallery, shards_ray
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import People
@@ -136,8 +137,20 @@ def _names(people: People) -> list[str]:
     return list(people.names.values())
 
 
+def pid_of(actor: Any) -> int:
+    found: list[int] = []
+
+    def is_there() -> bool:
+        with suppress(ray.exceptions.RayActorError):  # it may just be started again
+            found.append(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())))
+        return bool(found)
+
+    until(is_there, 60.0)
+    return found[0]
+
+
 def kill(actor: Any) -> None:
-    os.kill(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+    os.kill(pid_of(actor), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("dead", [1, 2], ids=["one replica", "all replicas"])
@@ -151,6 +164,30 @@ def test_of_a_shard_that_dies_nobody_is_missing(halls: Halls, dead: int) -> None
     until(lambda: halls.parts.has_news)
     halls.parts.poll()
     assert len(halls.parts.uids) == 150
+
+
+@pytest.mark.parametrize("hung", range(REPLICAS))
+def test_a_replica_that_hangs_without_dying_is_not_waited_for(
+    halls: Halls, monkeypatch: pytest.MonkeyPatch, hung: int
+) -> None:
+    monkeypatch.setattr(shards_ray, "LATE_S", 0.5)
+    probe = np.full(SHAPE, 3.0, np.float32)
+    with Gallery(halls.path, key="none") as gallery:
+        gallery.enroll("Zoe", "gait", PRINT, probe[None])
+        until(lambda: all("Zoe" in _names(people) for people in (halls.whole, halls.parts)))
+        stopped = [pid_of(shard.replicas[hung]) for shard in halls.handles]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(REPLICAS):
+                whole, parts = both(halls, [probe], count=3)
+                assert parts == whole
+            gallery.remove("Zoe")
+            until(lambda: "Zoe" not in _names(halls.whole), 30)
+            until(lambda: "Zoe" not in _names(halls.parts), 30)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_a_run_finds_its_gallery_in_shards(halls: Halls) -> None:
