@@ -8,6 +8,7 @@ template and no picture in clear.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from gaitstream.gallery.sql import Cursor, SqlTransaction
 
 if TYPE_CHECKING:
     import psycopg
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 5
 """As the SQLite store counts."""
@@ -67,7 +70,8 @@ CREATE TABLE audit (number BIGINT PRIMARY KEY, line BYTEA NOT NULL)
 """
 _KEPT = (
     "the server's write-ahead log, its replicas and its backups keep the encrypted rows until they are "
-    "recycled: that is up to whoever runs the server"
+    "recycled, and its tables what a transaction that was open meanwhile may still read, a backup's for one, "
+    "until they are written anew again: that is up to whoever runs the server"
 )
 
 
@@ -130,10 +134,31 @@ class PostgresStore:
         self._server.wait(seconds)
 
     def purge(self) -> list[str]:
-        """See `Store`; the tables are written anew without what was deleted."""
+        """See `Store`; the tables are written anew without what was deleted.
+
+        The server skips tables of another owner with no more than a warning.
+        """
+        skipped: list[str] = []
+
+        def take(notice: psycopg.errors.Diagnostic) -> None:
+            if notice.severity_nonlocalized == "WARNING":
+                skipped.append(notice.message_primary or "")
+
         with self._server.explained():
-            self._server.get().execute("VACUUM (FULL) template, picture, sighting, person, setting, change")
-        return [_KEPT]
+            db = self._server.get()
+            db.add_notice_handler(take)
+            try:
+                db.execute("VACUUM (FULL) template, picture, sighting, person, setting, change")
+            finally:
+                db.remove_notice_handler(take)
+        if not skipped:
+            return [_KEPT]
+        stays = (
+            f"{self.url}: deleted rows stay in the gallery's tables ({'; '.join(skipped)}): use the gallery "
+            "as the user who owns them, and run VACUUM FULL as that user once"
+        )
+        log.warning("%s", stays)
+        return [stays, _KEPT]
 
     def check(self) -> list[str]:
         """See `Store`."""

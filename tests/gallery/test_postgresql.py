@@ -135,3 +135,25 @@ def test_a_database_of_another_schema_is_refused(url: str, key: str) -> None:
         db.execute("UPDATE setting SET value = '9' WHERE name = 'schema'")
     with pytest.raises(GalleryError, match=r"no gallery of schema 5 \(it says 9\)"):
         Gallery(url, key=key)
+
+
+def test_who_may_not_rewrite_the_tables_is_told_that_deleted_rows_stay(
+    url: str, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Gallery(url, create=True, key=key) as gallery:
+        gallery.enroll("Ada", MODEL, PRINT, walks(1))
+        gallery.enroll("Bob", MODEL, PRINT, walks(2))
+        gallery.remove("Ada")
+        assert [line for line in gallery.store.purge() if "rows stay in" in line] == []
+    role = f"app_{url.rpartition('/')[2]}"
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'".encode())
+        db.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}".encode())
+    own = url.replace(url.partition("//")[2].partition("@")[0], f"{role}:secret")
+    with Gallery(own, key=key) as gallery:
+        caplog.clear()
+        gallery.remove("Bob")
+        assert '"person"' in caplog.text
+        assert "use the gallery as the user who owns them" in caplog.text
+        assert len([line for line in gallery.store.purge() if "rows stay in" in line]) == 1
+    assert "secret" not in caplog.text
