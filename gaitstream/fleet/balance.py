@@ -13,7 +13,7 @@ USUAL_FPS = 15.0
 USUAL_PEOPLE = 1.0
 TOLERANCE = 0.25
 """How far above its fair share a worker may stay before cameras move for the sake of evenness."""
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ def room_to_take(held: float, capacity: float, totals: Totals, *, patient: bool)
     if not patient:
         return free
     # A camera that begins inside the share is taken whole.
-    return min(free, totals.fair_share(capacity) - held + totals.unit * (1 - _ROUNDING))
+    return min(free, totals.fair_share(capacity) - held + totals.unit * (1 - ROUNDING))
 
 
 def fitting(weights: Iterable[tuple[str, float]], room: float) -> list[str]:
     """Cameras taken in their order as long as there is room; one too large is passed over."""
     chosen = []
     for camera, weight in weights:
-        if weight <= room + _ROUNDING:
+        if weight <= room + ROUNDING:
             chosen.append(camera)
             room -= weight
     return chosen
@@ -88,8 +88,8 @@ def fitting(weights: Iterable[tuple[str, float]], room: float) -> list[str]:
 def fewest(weights: Mapping[str, float], excess: float) -> list[str]:
     """The fewest cameras that together weigh at least `excess`, and among these rather light ones."""
     left, chosen = dict(weights), list[str]()
-    while excess > _ROUNDING and left:
-        enough = [camera for camera in left if left[camera] >= excess - _ROUNDING]
+    while excess > ROUNDING and left:
+        enough = [camera for camera in left if left[camera] >= excess - ROUNDING]
         camera = min(enough, key=lambda one: left[one]) if enough else max(left, key=lambda one: left[one])
         chosen.append(camera)
         excess -= left.pop(camera)
@@ -108,6 +108,6 @@ def can_move(weight: float, labels: frozenset[str], takers: Iterable[Taker], tot
     return any(
         labels <= taker.labels
         and taker.weight + weight
-        <= min(taker.capacity, totals.fair_share(taker.capacity) + totals.unit) + _ROUNDING
+        <= min(taker.capacity, totals.fair_share(taker.capacity) + totals.unit) + ROUNDING
         for taker in takers
     )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gaitstream import __version__
-from gaitstream.fleet.balance import Taker, Totals, fitting, room_to_take
+from gaitstream.fleet.balance import ROUNDING, Taker, Totals, fitting, room_to_take
 from gaitstream.fleet.database import FleetDatabase, Row
 from gaitstream.fleet.load import Load
 
@@ -267,13 +267,13 @@ class Leases:
         declined: Sequence[str],
         room: float,
     ) -> dict[str, float]:
-        """Weights of free cameras that nobody else is taking, locked."""
+        """Weights of free cameras that there is room for and nobody else is taking, locked."""
         if room <= 0:
             return {}
         rows = db.execute(
             "SELECT id, weight FROM fleet.camera WHERE worker IS NULL AND wanted AND labels <@ %s "
-            f"AND NOT id = ANY(%s) AND {condition} LIMIT %s FOR UPDATE SKIP LOCKED".encode(),
-            (list(worker.labels), list(declined), *values, min(CHUNK, int(room) + 1)),
+            f"AND weight <= %s AND NOT id = ANY(%s) AND {condition} LIMIT %s FOR UPDATE SKIP LOCKED".encode(),
+            (list(worker.labels), room + ROUNDING, list(declined), *values, min(CHUNK, int(room) + 1)),
         ).fetchall()
         return {row[0]: float(row[1]) for row in rows}
 

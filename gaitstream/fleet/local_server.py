@@ -110,11 +110,11 @@ class PostgresServer:
         """How to reach a database."""
         return f"postgresql://gait:{self._password}@127.0.0.1:{self._port}/{database}"
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """An empty database's URL."""
         name = f"gait_{secrets.token_hex(4)}"
         with _psycopg().connect(self.url("postgres"), autocommit=True) as db:
-            db.execute(f"CREATE DATABASE {name}".encode())
+            db.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'".encode())
         return self.url(name)
 
     def close(self) -> None:

@@ -18,7 +18,12 @@ from gaitstream.errors import GaitstreamError, MissingExtraError
 if TYPE_CHECKING:
     import psycopg
 
-CONNECT_S = 5
+ANSWER_S = 5
+"""A machine that acknowledges nothing for twice so long is away; another may have its place by then."""
+_ALIVE: dict[str, int] = {
+    "connect_timeout": ANSWER_S, "tcp_user_timeout": 2 * ANSWER_S * 1000,
+    "keepalives_idle": ANSWER_S, "keepalives_interval": 1, "keepalives_count": ANSWER_S,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Purpose:
         tables: whose tables these are: "the gallery's".
         error: what is raised.
         channel: whose notifications `wait` waits for.
-        options: parameters of libpq.
+        options: parameters of libpq, beside those that every connection has.
     """
 
     extra_for: str
@@ -66,9 +71,15 @@ class ServerConnection:
             raise MissingExtraError("psycopg", "cluster", purpose.extra_for) from error
 
         if self._db is None or self._db.closed:
-            options: dict[str, Any] = {"connect_timeout": CONNECT_S, **dict(purpose.options)}
+            given = psycopg.conninfo.conninfo_to_dict(self._address)
+            options: dict[str, Any] = {name: value for name, value in _ALIVE.items() if name not in given}
+            options |= dict(purpose.options)
             self._db = psycopg.connect(
-                self._address, autocommit=True, application_name="gaitstream", **options
+                self._address,
+                autocommit=True,
+                application_name="gaitstream",
+                client_encoding="utf8",  # names are text whatever the database was made with
+                **options,
             )
             self._db.execute(f"LISTEN {purpose.channel}".encode())
         return self._db

@@ -11,6 +11,7 @@ from gaitstream.fleet.balance import Totals
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.leases import Leases, WorkerIdentity
 from gaitstream.fleet.load import Load
+from gaitstream.fleet.local_server import PostgresServer
 
 SHORT_S = 0.4
 
@@ -141,6 +142,14 @@ def test_capacity_weights_and_labels_bound_what_is_taken(database: FleetDatabase
     assert {"northc000", "northc001"} <= rest.keys()
 
 
+def test_cameras_too_large_for_a_worker_do_not_hide_those_that_fit(database: FleetDatabase) -> None:
+    add_cameras(database, 9)
+    database.run("UPDATE fleet.camera SET weight = 5, freed_at = clock_timestamp() - interval '1 minute'")
+    database.run("INSERT INTO fleet.camera (id) VALUES ('small')")
+    leases = Leases(database)
+    assert list(take(leases, begin(leases, "a", 1.5), 1.5)) == ["small"]
+
+
 def test_a_new_weight_is_kept_where_it_moved(database: FleetDatabase) -> None:
     add_cameras(database, 2)
     leases = Leases(database)
@@ -200,3 +209,16 @@ def test_a_newer_schema_is_refused_by_name(database: FleetDatabase, fleet_url: s
 def test_a_database_without_a_fleet_says_how_to_make_one(fleet_url: str) -> None:
     with pytest.raises(FleetError, match="gaitstream fleet up"):
         FleetDatabase(fleet_url)
+
+
+def test_a_database_without_an_encoding_keeps_leases_too(postgres_server: PostgresServer) -> None:
+    database = FleetDatabase(postgres_server.new_database("SQL_ASCII"), create=True)
+    add_cameras(database, 2)
+    leases = Leases(database)
+    worker = begin(leases, "größe ш")
+    taken = take(leases, worker)
+    beat = renew(leases, worker)
+    assert beat is not None
+    assert taken == beat.held
+    assert sorted(taken) == ["c000", "c001"]
+    database.close()

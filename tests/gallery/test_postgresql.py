@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gaitstream.errors import GalleryError, GalleryKeyError
 from gaitstream.fleet.local_server import PostgresServer, can_run
 from gaitstream.gallery import Gallery
+from gaitstream.gallery.connection import Purpose, ServerConnection
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.keys import make_key_file
 from gaitstream.gallery.people import People
@@ -127,6 +128,28 @@ def test_passwords_are_not_in_messages(url: str, key: str) -> None:
     assert "hunter2secret" not in str(caught.value)
     with Gallery(url, create=True, key=key) as gallery:
         assert password not in gallery.url
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_the_encoding_of_the_database_does_not_matter(
+    postgres_server: PostgresServer, key: str, encoding: str
+) -> None:
+    url = postgres_server.new_database(encoding)
+    with Gallery(url, create=True, key=key) as gallery:
+        gallery.enroll("Zoë Ш", MODEL, PRINT, walks(1))
+        assert [entry.name for entry in gallery.persons()] == ["Zoë Ш"]
+        with Keeper(url, [MODEL], key) as keeper:
+            assert list(keeper.people().names.values()) == ["Zoë Ш"]
+
+
+def test_a_server_whose_machine_is_gone_is_given_up_soon_unless_the_url_says_otherwise(url: str) -> None:
+    server = ServerConnection(url, Purpose("a test", "the test's", GalleryError, "test"))
+    found = server.get().info.get_parameters()
+    assert (found["tcp_user_timeout"], found["keepalives_idle"]) == ("10000", "5")
+    server.close()
+    server = ServerConnection(f"{url}?keepalives_idle=60", Purpose("a test", "its", GalleryError, "test"))
+    assert server.get().info.get_parameters()["keepalives_idle"] == "60"
+    server.close()
 
 
 def test_a_database_of_another_schema_is_refused(url: str, key: str) -> None:
