@@ -80,6 +80,10 @@ class FleetDatabase:
         found = self.rows("SELECT host(inet_client_addr())")[0][0]
         return str(found) if found is not None else None
 
+    def break_off(self) -> None:
+        """Let a call fail that waits for a server that hangs; from any thread."""
+        self._server.break_off()
+
     def close(self) -> None:
         """Let go of it."""
         self._server.close()

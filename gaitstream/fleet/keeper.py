@@ -91,12 +91,14 @@ class LeaseKeeper:
         self._database: FleetDatabase | None = None
         self._in_session = False
         self._away = False
+        self._called_s: float | None = None
         self._changed_s = self._measured_s = clock()
         self._looked_s = clock()
         self._declined: dict[str, float] = {}
 
     def beat(self) -> None:
         """Everything that is due about once a second; what the database does not allow is left for later."""
+        self._called_s = self._clock()
         try:
             self._beat()
         except FleetError as error:
@@ -107,6 +109,8 @@ class LeaseKeeper:
             if self._away:
                 log.warning("the fleet's database is there again")
             self._away = False
+        finally:
+            self._called_s = None
 
     def pause(self, seconds: float) -> bool:
         """Wait for so long, or until the database tells of a change; whether it did."""
@@ -124,13 +128,22 @@ class LeaseKeeper:
         if database is not None:
             database.close()
 
+    def break_off_late(self) -> None:
+        """Let a beat fail that takes longer than a session lasts: its server hangs; from any thread."""
+        called_s, database = self._called_s, self._database
+        if called_s is not None and database is not None and self._clock() - called_s > self._lease_s:
+            database.break_off()
+
     def end(self) -> None:
         """End the session in order: its cameras are free at once."""
+        self._called_s = self._clock()
         try:
             if self._database is not None and self._in_session:
                 Leases(self._database).end(self._worker)
         except FleetError as error:
             log.warning("%s; the leases end by themselves", error)
+        finally:
+            self._called_s = None
         self._roster.lose()
         if self._database is not None:
             self._database.close()
@@ -255,23 +268,24 @@ class KeeperThreads:
         self._roster = roster
         self._stop_reading = stop_reading
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=work, name=name, daemon=True)
-            for work, name in ((self._keep, "gaitstream-leases"), (self._watch, "gaitstream-lease-guard"))
-        ]
+        self._ended = threading.Event()
+        self._keeping = threading.Thread(target=self._keep, name="gaitstream-leases", daemon=True)
+        self._guarding = threading.Thread(target=self._watch, name="gaitstream-lease-guard", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
-            thread.start()
+        self._keeping.start()
+        self._guarding.start()
 
     def close(self) -> None:
         """End, and with it the session; called when the pipeline has said its last word."""
         self._stopping.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
+        if self._keeping.ident is not None:
+            self._keeping.join()
         self._keeper.end()
+        self._ended.set()
+        if self._guarding.ident is not None:
+            self._guarding.join()
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
@@ -290,6 +304,7 @@ class KeeperThreads:
                 due_s -= HURRY_S * random.random()  # not all workers at once
 
     def _watch(self) -> None:
-        while not self._stopping.wait(GUARD_S):
-            if self._roster.expire():
+        while not self._ended.wait(GUARD_S):
+            if not self._stopping.is_set() and self._roster.expire():
                 self._stop_reading()
+            self._keeper.break_off_late()

@@ -6,6 +6,8 @@ connected to again by the next one.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -130,6 +132,15 @@ class ServerConnection:
         if self._db is not None:
             with suppress(psycopg.Error):
                 self._db.execute("ROLLBACK")
+
+    def break_off(self) -> None:
+        """Let a call fail that waits for a server that hangs; from any thread."""
+        import psycopg
+
+        db = self._db
+        if db is not None:
+            with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(db.fileno())) as held:
+                held.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Let go of it; `get` opens another."""

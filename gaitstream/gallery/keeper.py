@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 WAIT_S = 0.5
 """Longest sleep between looks at the store; most stores wake the thread before."""
 RETRY_S = 1.0
+CLOSE_S = 5.0
+"""How long, beyond a look that is due, the end waits for a store that does not answer."""
 SWEEP_S = 60.0
 """Between looks at what is past its time."""
 USE_STARTED, USE_ENDED = "use.started", "use.ended"
@@ -155,7 +157,10 @@ class Keeper:
         """Stop following, and let go of the store; what is in memory stays for those who have it open."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(WAIT_S + RETRY_S + 5.0)
+            self._thread.join(WAIT_S + RETRY_S + CLOSE_S)
+            if self._thread.is_alive():  # and has the store to itself until it answers
+                log.error("the gallery's store does not answer; the end of the use is not recorded")
+                return
         if self._gallery is not None:
             try:
                 if self._in_use:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from gaitstream.errors import FleetError
+from gaitstream.fleet.clock import steady_s
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.keeper import Carrying, KeeperThreads, LeaseKeeper
 from gaitstream.fleet.leases import WorkerIdentity
@@ -26,15 +29,17 @@ class Clock:
 class Worker:
     """A keeper with what it needs; `turn` is what the pipeline's thread would do."""
 
-    def __init__(self, url: str, name: str, capacity: float, clock: Clock) -> None:
-        self.url, self.clock = url, clock
+    def __init__(
+        self, url: str, name: str, capacity: float, clock: Callable[[], float], lease_s: float = 5.0
+    ) -> None:
+        self.url, self.clock = url, clock if isinstance(clock, Clock) else Clock()
         self.roster = LeaseRoster(clock)
         self.stats = Stats()
         self.announced = self.followed = 0
         self.carrying = Carrying(Capacity(capacity, 1, 1000), LoadMeter(lambda _: 15.0), self.stats.snapshot)
         self.keeper = LeaseKeeper(
             self.connect, WorkerIdentity(f"{name}-0", name, f"journal-{name}"), self.roster, self.carrying,
-            lease_s=5.0, announce=self.announce, follow=self.follow, clock=clock,
+            lease_s=lease_s, announce=self.announce, follow=self.follow, clock=clock,
         )  # fmt: skip
         self.connect_to: Callable[[], FleetDatabase] = lambda: FleetDatabase(self.url)
 
@@ -208,3 +213,29 @@ def test_leases_are_kept_on_after_an_error_that_nobody_foresaw(
         assert time.monotonic() < deadline_s, "the thread has ended"
         time.sleep(0.05)
     threads.close()
+
+
+def test_a_database_that_hangs_is_connected_to_anew_and_not_waited_for_at_the_end(
+    site: FleetDatabase, fleet_url: str
+) -> None:
+    worker = Worker(fleet_url, "a", 6, steady_s, lease_s=2.0)
+    threads = KeeperThreads(worker.keeper, worker.roster, lambda: None)
+    threads.start()
+
+    def until(what: Callable[[], bool]) -> None:
+        deadline_s = time.monotonic() + 60
+        while not what():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+
+    until(lambda: worker.announced == 1 and worker.followed > 0)
+    with psycopg.connect(fleet_url) as holding:  # whoever wants the table hears nothing
+        holding.execute("LOCK TABLE fleet.worker IN ACCESS EXCLUSIVE MODE")
+        until(lambda: worker.keeper._away)
+    until(lambda: worker.announced == 2)  # it came back by itself
+    with psycopg.connect(fleet_url) as holding:
+        holding.execute("LOCK TABLE fleet.worker IN ACCESS EXCLUSIVE MODE")
+        closing = threading.Thread(target=threads.close, daemon=True)
+        closing.start()
+        closing.join(60)
+        assert not closing.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from gaitstream.errors import GalleryError, GalleryKeyError
 from gaitstream.fleet.local_server import PostgresServer, can_run
 from gaitstream.gallery import Gallery
+from gaitstream.gallery import keeper as keeper_module
 from gaitstream.gallery.connection import Purpose, ServerConnection
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.keys import make_key_file
@@ -93,6 +95,28 @@ def test_a_server_that_is_killed_and_comes_back_is_caught_up_with(mortal: Postgr
             gallery.enroll("Bob", MODEL, PRINT, walks(2))
             within(10, people, lambda: set(people.names.values()) == {"Ada", "Bob"})
             assert gallery.store.check() == []
+
+
+def test_a_server_that_hangs_is_not_waited_for_at_the_end(
+    url: str, key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeper_module, "CLOSE_S", 0.0)
+    with Gallery(url, create=True, key=key) as gallery:
+        gallery.enroll("Ada", MODEL, PRINT, walks(1))
+    keeper = Keeper(url, [MODEL], key)
+    keeper.start()
+    with psycopg.connect(url) as holding, psycopg.connect(url) as looking:
+        holding.execute("LOCK TABLE setting, change IN ACCESS EXCLUSIVE MODE")
+        deadline_s = time.monotonic() + 60
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while looking.execute(waiting).fetchall()[0][0] == 0:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        closing = threading.Thread(target=keeper.close, daemon=True)
+        closing.start()
+        closing.join(60)
+        assert not closing.is_alive()
+    assert "does not answer; the end of the use is not recorded" in caplog.text
 
 
 def test_the_server_sees_nothing_in_clear(url: str, key: str) -> None:
