@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gaitstream.cli.numbers import natural, positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -38,12 +41,17 @@ def _add_worker(commands: Commands) -> None:
     _database(worker)
     option = worker.add_argument
     option("--key", metavar="SOURCE", default="env:GAITSTREAM_FLEET_KEY", help="as fleet.key in cams.yaml")
-    option("--node", metavar="NAME", help="this machine (default: its host name)")
-    option("--slot", type=int, default=0, metavar="N", help="number of the worker on it (default: 0)")
+    option("--node", type=_node, metavar="NAME", help="this machine (default: its host name)")
+    option("--slot", type=natural, default=0, metavar="N", help="number of the worker on it (default: 0)")
     option(
-        "--capacity", type=float, metavar="N", help="cameras it carries (default: fleet.nodes, or measured)"
+        "--capacity",
+        type=positive,
+        metavar="N",
+        help="cameras it carries (default: fleet.nodes, or measured)",
     )
-    option("--label", action="append", default=[], metavar="NAME", help="what cameras may ask for")
+    option(
+        "--label", type=_label, action="append", default=[], metavar="NAME", help="what cameras may ask for"
+    )
     option(
         "--endpoint", default="tcp://127.0.0.1:5556", metavar="ADDRESS",
         help="where its events are published; other machines need keys (default: %(default)s)",
@@ -137,3 +145,21 @@ def _add_events(actions: Commands) -> None:
 def _database(command: argparse.ArgumentParser, note: str = "") -> None:
     help_ = "of the fleet's database, postgresql://... (default: $GAITSTREAM_FLEET)"
     command.add_argument("--fleet", metavar="URL", help=f"{help_}; {note}" if note else help_)
+
+
+def _node(text: str) -> str:
+    """A machine's name: it is part of the name of a folder."""
+    if not re.fullmatch(r"[^\s/]{1,200}", text) or not text.isprintable() or text in (".", ".."):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a machine: 1 to 200 characters, and no space or '/' among them"
+        )
+    return text
+
+
+def _label(text: str) -> str:
+    """As cams.yaml has them; another one would be asked for by no camera."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no label: a letter or a digit, then up to 63 letters, digits, '_', '.' and '-'"
+        )
+    return text

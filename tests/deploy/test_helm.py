@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -39,9 +40,11 @@ def helm(*words: str, values: dict[str, Any] | None = None) -> subprocess.Comple
     return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True)
 
 
-def render(values: dict[str, Any] | None = None, version: str = KUBERNETES[-1]) -> list[dict[str, Any]]:
+def render(
+    values: dict[str, Any] | None = None, version: str = KUBERNETES[-1], release: str = "site"
+) -> list[dict[str, Any]]:
     done = helm(
-        "template", "site", str(CHART), "--namespace", "walk", "--kube-version", version, values=values
+        "template", release, str(CHART), "--namespace", "walk", "--kube-version", version, values=values
     )
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
@@ -144,9 +147,47 @@ def test_the_command_lines_are_ours(keys: dict[str, Any]) -> None:
         ({"workers": 0}, "workers"),
         ({"journal": {"size": "8 GB"}}, "size"),
         ({"events": {"keysSecret": "bus"}, "handoff": {"enabled": True}}, "handoff.keySecret"),
+        ({"fleet": {"labels": ["north: gate"]}}, "/fleet/labels/0"),
+        ({"fleet": {"capacity": 10_001}}, "/fleet/capacity"),
+        ({"fleet": {"secret": "Fleet_Secret"}}, "/fleet/secret"),
+        ({"disruption": {"maxUnavailable": "many"}}, "/disruption/maxUnavailable"),
+        ({"disruption": {"maxUnavailable": -1}}, "/disruption/maxUnavailable"),
+        ({"network": {"cameras": {"ports": []}}}, "/network/cameras/ports"),  # else every port were open
+        ({"network": {"listeners": [{"matchLabel": {"a": "b"}}]}}, "/network/listeners/0"),  # else every pod
+        ({"network": {"listeners": [{}]}}, "/network/listeners/0"),
     ],
 )
 def test_a_wrong_value_is_named(values: dict[str, Any], said: str) -> None:
     done = helm("template", "site", str(CHART), values=values)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_names_that_yaml_takes_for_something_else_stay_names() -> None:
+    values = {
+        "fleet": {"secret": "123", "labels": ["1e3", "on"]},
+        "environmentSecret": "true",
+        "events": {"keysSecret": "1.5"},
+        "handoff": {"enabled": True, "keySecret": "null"},
+        "gpu": {"count": 1, "runtimeClass": "on"},
+        "disruption": {"maxUnavailable": "50%"},
+    }
+    documents = render(values)
+    for document in documents:
+        kubernetes_validate.validate(document, KUBERNETES[-1], strict=True)
+    args = [
+        word
+        for one in of_kind(documents, "StatefulSet")
+        for word in one["spec"]["template"]["spec"]["containers"][0]["args"]
+    ]
+    assert {"--label=1e3", "--label=on"} <= set(args)
+
+
+@pytest.mark.parametrize("release", ["site", "a" * 53, "hall-" * 10 + "one", "my.site"])
+def test_names_are_such_as_services_and_pods_may_have(release: str) -> None:
+    documents = render({"handoff": {"enabled": True}}, release=release)
+    names = {one["metadata"]["name"] for one in of_kind(documents, "StatefulSet")}
+    assert len(names) == 2
+    for name in names:
+        assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name)
+        assert len(name) <= 52  # a pod's label has the name, a dash and a hash of ten, in 63 characters

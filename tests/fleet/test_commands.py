@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.cli import main
+from gaitstream.cli import build_parser, main
 from gaitstream.events import Journal, Publisher, TrackStarted
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.directory import Served, register
@@ -112,3 +112,30 @@ def test_the_runner_of_a_fleet_is_not_run_without_a_place(
     code = main(["run", "--cameras", str(tmp_path / "cams.yaml"), "--runner", "fleet", "--no-table"])
     assert code == 1
     assert "gaitstream worker --fleet URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--capacity", "nan", "'nan' is not a positive number"),
+        ("--capacity", "-1", "'-1' is not a positive number"),
+        ("--slot", "-1", "'-1' is not a whole number from 0"),
+        ("--label", "north gate", "'north gate' is no label"),
+        ("--node", "../elsewhere", "'../elsewhere' is no name of a machine"),
+        ("--node", "..", "'..' is no name of a machine"),
+        ("--node", "", "'' is no name of a machine"),
+        ("--node", "a\nb", "is no name of a machine"),
+    ],
+)
+def test_what_a_worker_cannot_be_is_refused(
+    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args(["worker", f"{option}={value}"])
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_machines_are_called_what_hosts_pods_and_ray_nodes_are_called() -> None:
+    for node in ("gpu-1", "gpu-1.example.org", "10.0.0.5", "fe80::1", "site-gaitstream-0", "größe"):
+        assert build_parser().parse_args(["worker", "--node", node]).node == node

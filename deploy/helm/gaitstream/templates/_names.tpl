@@ -1,8 +1,10 @@
 {{- define "gaitstream.name" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- /* A release may have dots in its name, a Service may not. */ -}}
+{{- $release := replace "." "-" .Release.Name -}}
+{{- if contains .Chart.Name $release -}}
+{{ $release | trunc 50 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}
+{{ printf "%s-%s" $release .Chart.Name | trunc 50 | trimSuffix "-" }}
 {{- end -}}
 {{- end -}}
 
