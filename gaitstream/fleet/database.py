@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 ANSWER_S = 2
 """A server that answers nothing for so long is away: leases are short, so waiting longer helps nobody."""
+IDLE_S = 5
+"""As a session lasts: a worker that stands still in the middle of a renewal has lost its cameras by then."""
 _FLEET = Purpose(
-    "a fleet", "the fleet's", FleetError, "gaitstream_fleet",
+    "a fleet", "the fleet's", FleetError, "gaitstream_fleet", IDLE_S,
     (
         ("connect_timeout", ANSWER_S), ("tcp_user_timeout", ANSWER_S * 1000), ("keepalives_idle", ANSWER_S),
         ("keepalives_interval", 1), ("keepalives_count", 2),

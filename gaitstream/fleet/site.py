@@ -94,10 +94,11 @@ class SiteStore:
         Raises:
             FleetError: the key cannot be read.
         """
+        key = self._read_key()  # first: a command may take long
         with self._database.transaction() as db:
             fleet = (read_setting(db, "id") or secrets.token_hex(8).encode()).decode()
             version = int(read_setting(db, "site.version") or b"0") + 1
-            sealed = self._sealer(fleet).seal(msgspec.json.encode(document), _PLACE)
+            sealed = _sealer(key, fleet).seal(msgspec.json.encode(document), _PLACE)
             write_setting(db, "id", fleet.encode())
             write_setting(db, "site.version", str(version).encode())
             write_setting(db, "site", sealed)
@@ -118,7 +119,7 @@ class SiteStore:
         if sealed is None:
             raise FleetError(f"{self._database.url}: the fleet has no site yet; run 'gaitstream fleet up'")
         try:
-            plain = self._sealer(fleet).open(sealed, _PLACE)
+            plain = _sealer(self._read_key(), fleet).open(sealed, _PLACE)
             document = msgspec.json.decode(plain, type=SiteDocument)
         except (GalleryError, msgspec.DecodeError):
             raise FleetError(
@@ -131,11 +132,12 @@ class SiteStore:
         """Let every worker give its cameras back; `put` starts them again."""
         self._database.run("UPDATE fleet.camera SET wanted = false", tell=True)
 
-    def _sealer(self, fleet: str) -> Sealer:
+    def _read_key(self) -> bytes | None:
+        """The fleet's key; None where it has none."""
         if self._key == NONE:
-            return Unsealed()
+            return None
         try:
-            return Sealed(read_key(self._key), fleet)
+            return read_key(self._key)
         except GalleryKeyError as error:
             raise FleetError(
                 f"the fleet's key: {str(error).replace('gallery.key', 'fleet.key')}; "
@@ -179,6 +181,10 @@ def at_place(config: Config, place: WorkerPlace) -> Config:
         }
     )
     return config.model_copy(update={"events": events})
+
+
+def _sealer(key: bytes | None, fleet: str) -> Sealer:
+    return Unsealed() if key is None else Sealed(key, fleet)
 
 
 def _put_cameras(db: psycopg.Connection[Any], config: Config) -> None:

@@ -26,6 +26,8 @@ _ALIVE: dict[str, int] = {
     "connect_timeout": ANSWER_S, "tcp_user_timeout": 2 * ANSWER_S * 1000,
     "keepalives_idle": ANSWER_S, "keepalives_interval": 1, "keepalives_count": ANSWER_S,
 }  # fmt: skip
+_ALIVE_THERE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
+"""For the server: a machine that died keeps its connections and locks for 25 s, and not for two hours."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Purpose:
         tables: whose tables these are: "the gallery's".
         error: what is raised.
         channel: whose notifications `wait` waits for.
+        idle_s: how long a transaction may stand still before the server ends it: others wait for what a
+            program that hangs in the middle of one has locked.
         options: parameters of libpq, beside those that every connection has.
     """
 
@@ -44,6 +48,7 @@ class Purpose:
     tables: str
     error: type[GaitstreamError]
     channel: str
+    idle_s: int
     options: tuple[tuple[str, str | int], ...] = ()
 
 
@@ -83,7 +88,9 @@ class ServerConnection:
                 client_encoding="utf8",  # names are text whatever the database was made with
                 **options,
             )
-            self._db.execute(f"LISTEN {purpose.channel}".encode())
+            own = {**_ALIVE_THERE, "idle_in_transaction_session_timeout": f"{purpose.idle_s}s"}
+            words = [f"SET {name} = '{value}'" for name, value in own.items()]
+            self._db.execute("; ".join([*words, f"LISTEN {purpose.channel}"]).encode())
         return self._db
 
     @contextmanager

@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 5
 """As the SQLite store counts."""
-_GALLERY = Purpose("a gallery in PostgreSQL", "the gallery's", GalleryError, "gaitstream_gallery")
+BUSY_S = 30
+"""How long a writer waits for the one before."""
+IDLE_S = 900
+"""Far longer than a calibration takes in the middle of a transaction."""
+_GALLERY = Purpose("a gallery in PostgreSQL", "the gallery's", GalleryError, "gaitstream_gallery", IDLE_S)
 _TURN = 0x47414954
 """Number of the advisory lock: "GAIT"."""
 _TABLES = """
@@ -119,7 +123,7 @@ class PostgresStore:
             db = self._server.get()
             db.execute("BEGIN")
             try:
-                db.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
+                self._take_turn(db)
                 writing = SqlTransaction(self._execute, self._stream)
                 yield writing
                 if writing.changed:
@@ -177,6 +181,20 @@ class PostgresStore:
     def close(self) -> None:
         """See `Store`."""
         self._server.close()
+
+    def _take_turn(self, db: psycopg.Connection[Any]) -> None:
+        """Wait until nobody else writes."""
+        import psycopg
+
+        db.execute(f"SET LOCAL lock_timeout = '{BUSY_S}s'".encode())
+        try:
+            db.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
+        except psycopg.errors.LockNotAvailable as error:
+            raise GalleryError(
+                f"{self.url}: somebody else has been writing to this gallery for {BUSY_S} s; try again. A "
+                f"program that hangs in the middle of it is ended by the server after {IDLE_S // 60} minutes"
+            ) from error
+        db.execute("SET LOCAL lock_timeout TO DEFAULT")
 
     def _execute(self, query: str, values: Sequence[object]) -> Cursor:
         return self._server.get().execute(query.replace("?", "%s"), values, binary=True)

@@ -3,10 +3,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from gaitstream.errors import FleetError
+from gaitstream.fleet import database as database_module
 from gaitstream.fleet.balance import Totals
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.leases import Leases, WorkerIdentity
@@ -91,6 +93,27 @@ def test_burying_waits_for_no_renewal_under_way_and_does_not_win_over_it(
         )  # the renewal is still under way when the old end passes
         assert Leases(other).bury() == []
     other.close()
+
+
+def test_a_worker_that_hangs_in_the_middle_of_a_renewal_keeps_its_cameras_no_longer(
+    database: FleetDatabase, fleet_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_cameras(database, 2)
+    monkeypatch.setattr(database_module, "_FLEET", replace(database_module._FLEET, idle_s=1))
+    its_own = FleetDatabase(fleet_url)
+    leases, others = Leases(its_own, 3.0), Leases(database)
+    worker = begin(leases, "a")
+    assert take(leases, worker)
+    renewal = its_own.transaction()
+    assert leases._touch(renewal.__enter__(), worker)
+    deadline_s = time.monotonic() + 60
+    while not others.anything_free():  # its session is over, and its row locked until the server ends it
+        assert time.monotonic() < deadline_s
+        others.bury()
+        time.sleep(0.05)
+    with pytest.raises(FleetError):
+        renewal.__exit__(None, None, None)
+    its_own.close()
 
 
 def test_a_camera_goes_back_to_the_node_that_had_it(database: FleetDatabase) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError, GalleryKeyError
 from gaitstream.fleet.local_server import PostgresServer, can_run
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Gallery, postgresql
 from gaitstream.gallery import keeper as keeper_module
 from gaitstream.gallery.connection import Purpose, ServerConnection
 from gaitstream.gallery.keeper import Keeper
@@ -97,6 +97,31 @@ def test_a_server_that_is_killed_and_comes_back_is_caught_up_with(mortal: Postgr
             assert gallery.store.check() == []
 
 
+def test_a_writer_that_hangs_is_not_waited_for_for_ever(
+    url: str, key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(postgresql, "BUSY_S", 1)
+    with Gallery(url, create=True, key=key) as gallery, Gallery(url, key=key) as other:
+        gallery.enroll("Ada", MODEL, PRINT, walks(1))
+        with gallery.store.writing():
+            with pytest.raises(GalleryError, match="somebody else has been writing to this gallery for 1 s"):
+                other.enroll("Bob", MODEL, PRINT, walks(2))
+            with Keeper(url, [MODEL], key) as keeper:
+                keeper.start()
+                assert "the use of the gallery is not recorded yet" in caplog.text
+                assert list(keeper.people().names.values()) == ["Ada"]
+        other.enroll("Bob", MODEL, PRINT, walks(2))
+
+
+def test_the_server_lets_go_of_machines_that_died_or_hang(url: str) -> None:
+    server = ServerConnection(url, Purpose("a test", "the test's", GalleryError, "test", 7))
+    asked = "SELECT name, setting FROM pg_settings WHERE name LIKE ANY(ARRAY['tcp_keep%', 'idle_in_tr%'])"
+    found = dict(server.get().execute(asked.encode()).fetchall())
+    assert found["idle_in_transaction_session_timeout"] == "7000"
+    assert int(found["tcp_keepalives_idle"]) <= 10
+    server.close()
+
+
 def test_a_server_that_hangs_is_not_waited_for_at_the_end(
     url: str, key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -167,11 +192,11 @@ def test_the_encoding_of_the_database_does_not_matter(
 
 
 def test_a_server_whose_machine_is_gone_is_given_up_soon_unless_the_url_says_otherwise(url: str) -> None:
-    server = ServerConnection(url, Purpose("a test", "the test's", GalleryError, "test"))
+    server = ServerConnection(url, Purpose("a test", "the test's", GalleryError, "test", 9))
     found = server.get().info.get_parameters()
     assert (found["tcp_user_timeout"], found["keepalives_idle"]) == ("10000", "5")
     server.close()
-    server = ServerConnection(f"{url}?keepalives_idle=60", Purpose("a test", "its", GalleryError, "test"))
+    server = ServerConnection(f"{url}?keepalives_idle=60", Purpose("a test", "its", GalleryError, "test", 9))
     assert server.get().info.get_parameters()["keepalives_idle"] == "60"
     server.close()
 
