@@ -16,7 +16,7 @@ from gaitstream.errors import BundleError, ConfigError
 from gaitstream.kernels import plugin_library
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.detector import find_detector, settle_contract
-from gaitstream.models.detector_layouts import DetectorContract
+from gaitstream.models.detector_layouts import LAYOUTS, DetectorContract, holds_doubles
 from gaitstream.models.inputs import kept_shape
 from gaitstream.models.manifest import CropContract, InputKind
 from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH
@@ -186,6 +186,7 @@ def _detector(config: Config) -> DetectorPlan:
         centred=contract.fit == "center",
         person=contract.person,
         half=graph_precision(graph) == "fp16",
+        doubles=holds_doubles(LAYOUTS.get(contract.layout), outputs, (height, width)),
         digest=file_sha256(graph)[:12],
     )
 

@@ -33,6 +33,7 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
             f"the detector layout {model.layout!r} has no parser for nvinfer: give its DetectorLayout one, "
             "or use --frontend native"
         )
+    suppress = model.doubles or not layout.end_to_end
     cameras = enabled(config)
     keys: dict[str, Value] = {
         "gpu-id": config.deepstream.gpu,
@@ -52,7 +53,7 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
         "scaling-filter": _BILINEAR,
         "num-detected-classes": model.person + 1,
         "interval": min(camera.detect_every for camera in cameras) - 1,
-        "cluster-mode": _NONE if layout.end_to_end else _NMS,
+        "cluster-mode": _NMS if suppress else _NONE,
         "custom-lib-path": str(layout.nvinfer.library or plan.parser),
         "parse-bbox-func-name": layout.nvinfer.function,
     }
@@ -64,7 +65,7 @@ def detector_sections(config: Config, plan: Plan) -> Sections:
         "detected-min-w": SMALLEST_PX,
         "detected-min-h": SMALLEST_PX,
     }
-    if not layout.end_to_end:
+    if suppress:
         limits["nms-iou-threshold"] = config.models.detector.nms_iou
     return _checked({"property": keys, "class-attrs-all": limits})
 

@@ -48,6 +48,8 @@ class DetectorPlan:
     """Index of the class `person`. Our parser takes the last configured class for it."""
     half: bool = False
     """The graph is typed in half precision."""
+    doubles: bool = False
+    """A person may be found several times, even where the layout is end-to-end."""
     digest: str = ""
     """Of the graph; part of the engine's name, because nvinfer takes whatever engine it finds."""
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Detections, Floats, Image
 from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
-from gaitstream.errors import ConfigError, EngineError
+from gaitstream.errors import ConfigError, EngineError, GaitstreamError
 from gaitstream.models.detector_layouts import (
     LAYOUTS,
     DetectorContract,
     Geometry,
     Shapes,
     check,
+    holds_doubles,
     recognise,
     usual_contract,
 )
@@ -25,6 +26,10 @@ from gaitstream.models.resolve import find_network, quantised_beside
 
 MOST = 1000
 """Candidates looked at per image: the comparison of all pairs stays small even at a score limit of zero."""
+SPECK_PX = 2.0
+"""Side of a box, in pixels of the input, below which it shows nobody."""
+SPECKS = 20
+"""Boxes without a size or without numbers before the first that has one: the outputs are read wrongly."""
 
 
 class DetectorModel:
@@ -44,16 +49,20 @@ class DetectorModel:
         self.layout = LAYOUTS.get(contract.layout)
         self.engine = engine
         self.nms_iou = nms_iou
-        self._input = next(spec for spec in engine.inputs.values() if len(spec.shape) == 4)
+        self._input = engine.inputs[_picture_input({one.name: one.shape for one in engine.inputs.values()})]
         self._sizes_input = next((spec for spec in engine.inputs.values() if len(spec.shape) == 2), None)
         # An engine that makes its own floats takes pictures as they lie in memory.
         self._takes_pictures = self._input.dtype == "uint8" and self._input.shape[3] == 3
+        if not self._takes_pictures and self._input.shape[1] not in (3, -1):
+            raise EngineError(_no_pictures({one.name: one.shape for one in engine.inputs.values()}))
         height, width = self._input.shape[1:3] if self._takes_pictures else self._input.shape[2:]
         self.size = (height, width) if height > 0 and width > 0 else contract.size
         check(contract, {name: spec.shape for name, spec in engine.outputs.items()}, self.size)
         fixed = self._input.shape[0]
         self.batch = fixed if fixed > 0 else min(batch, engine.max_batch or batch)
         self._fixed = fixed > 0
+        self._specks: int | None = 0
+        """Boxes so far that show nobody; None once one of them had a size."""
         self._canvases = np.empty((0, *self.size, 3), np.uint8)
 
     @classmethod
@@ -87,6 +96,7 @@ class DetectorModel:
             EngineError: the graph does not compile.
         """
         graph, contract = find_detector(model)
+        guessed = contract is None and layout == "auto"
         if contract is None or layout not in ("auto", contract.layout):
             inputs, outputs = graph_shapes(graph)
             contract = settle_contract(graph, contract, layout, outputs, input_size(inputs))
@@ -103,7 +113,35 @@ class DetectorModel:
             proven=contract.precisions,
             quantised=quantised_beside(graph, contract.int8),
         )
-        return cls(contract, engine, nms_iou=nms_iou, batch=batch)
+        try:
+            detector = cls(contract, engine, nms_iou=nms_iou, batch=batch)
+            detector.check_open_axes(guessed=guessed)
+        except GaitstreamError:
+            engine.close()
+            raise
+        return detector
+
+    def check_open_axes(self, *, guessed: bool) -> None:
+        """Stop where outputs whose shapes the graph leaves open turn out to be others; runs an empty picture.
+
+        Args:
+            guessed: the layout was recognised from those shapes.
+
+        Raises:
+            ConfigError: they are not what the layout reads.
+        """
+        if all(min(spec.shape[1:], default=1) >= 0 for spec in self.engine.outputs.values()):
+            return
+        empty = np.full((*self.size, 3), self.contract.pad, np.uint8)
+        outputs = self.engine.submit(self.feeds([empty])).result()
+        shapes = {name: array.shape for name, array in outputs.items()}
+        check(self.contract, shapes, self.size)
+        found = recognise(self.contract.graph, shapes, self.size) if guessed else self.contract.layout
+        if found != self.contract.layout:
+            raise ConfigError(
+                f"{self.contract.graph}: its outputs look like the layout {self.contract.layout} before it "
+                f"runs and like {found} once it does: set models.detector.layout to the right one"
+            )
 
     def detect(self, images: Sequence[Image], least: Sequence[float] | float = 0.3) -> list[Detections]:
         """Find people.
@@ -161,6 +199,9 @@ class DetectorModel:
 
         contract = self.contract
         swap = contract.colour == "rgb"
+        if self._input.dtype == "uint8":  # the graph makes floats of them itself
+            ordered = canvases[..., ::-1] if swap else canvases
+            return np.ascontiguousarray(ordered.transpose(0, 3, 1, 2))
         blob: NDArray[Any] = cv2.dnn.blobFromImages(list(canvases), 1.0 / contract.scale, swapRB=swap)
         if any(contract.mean) or contract.std != (1.0, 1.0, 1.0):
             mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
@@ -188,16 +229,35 @@ class DetectorModel:
         """One image's persons out of a batch's outputs."""
         height, width = image
         boxes, scores = self.layout.decode(outputs, item, self.contract, self.size, least)
+        boxes, scores = self._sized(boxes, scores)
         boxes = Geometry.of((height, width), self.size, self.contract.fit).to_image(boxes)
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32)).astype(np.float32, copy=False)
         solid = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
         boxes, scores = boxes[solid], scores[solid].astype(np.float32, copy=False)
-        order = (
-            np.argsort(-scores, kind="stable")
-            if self.layout.end_to_end
-            else suppress(boxes, scores, self.nms_iou)
-        )
+        doubles = holds_doubles(self.layout, {name: one.shape for name, one in outputs.items()}, self.size)
+        order = suppress(boxes, scores, self.nms_iou) if doubles else np.argsort(-scores, kind="stable")
         return Detections(boxes[order], scores[order])
+
+    def _sized(self, boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
+        """Those of the boxes, in pixels of the input, that are numbers.
+
+        Raises:
+            ConfigError: no box had a size yet, and many should have had: they are no pixels.
+        """
+        finite = np.isfinite(boxes).all(axis=1)
+        sized = boxes[finite][:, 2:4] - boxes[finite][:, :2] >= SPECK_PX
+        if sized.all(axis=1).any():
+            self._specks = None
+        if self._specks is not None:
+            self._specks += len(boxes)
+            if self._specks >= SPECKS:
+                raise ConfigError(
+                    f"{self.contract.graph}: of {self._specks} people that it found none has a size, as in "
+                    f"{boxes[0].round(3).tolist()} of an input of {self.size[0]} x {self.size[1]}: layout "
+                    f"{self.contract.layout} reads something else; export it with boxes in pixels where they "
+                    "are shares of the picture, or set models.detector.layout"
+                )
+        return (boxes, scores) if finite.all() else (boxes[finite], scores[finite])
 
 
 def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:
@@ -226,14 +286,30 @@ def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:
 
 
 def input_size(inputs: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    """Height and width of the picture input."""
-    shape = next((shape for shape in inputs.values() if len(shape) == 4), None)
-    if shape is None:
-        found = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
-        raise EngineError(
-            f"a detector takes images [n, 3, height, width]; this one takes {found}: give a detector's graph"
-        )
+    """Height and width of the picture input.
+
+    Raises:
+        EngineError: there is none, or its channels are not the second axis.
+    """
+    shape = inputs[_picture_input(inputs)]
+    if shape[1] not in (3, -1):
+        raise EngineError(_no_pictures(inputs))
     return shape[2], shape[3]
+
+
+def _picture_input(inputs: Mapping[str, tuple[int, ...]]) -> str:
+    found = next((name for name, shape in inputs.items() if len(shape) == 4), None)
+    if found is None:
+        raise EngineError(_no_pictures(inputs))
+    return found
+
+
+def _no_pictures(inputs: Mapping[str, tuple[int, ...]]) -> str:
+    found = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+    return (
+        f"a detector takes images [n, 3, height, width]; this one takes {found}: give a detector's graph, "
+        "exported for three channels, and these first"
+    )
 
 
 def find_detector(model: str | Path) -> tuple[Path, DetectorContract | None]:

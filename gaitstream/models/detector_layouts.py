@@ -40,7 +40,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 OWN = ("yolox", "yolov8", "yolov10", "detr", "rfdetr")
 """Names of the layouts of this package."""
 STRIDES = (8, 16, 32)
-FEWEST_QUERIES = 50
+FEWEST_QUERIES, MOST_QUERIES = 50, 1000
+"""Of end-to-end detectors: each query, a row of the output, is one person at most."""
 
 
 class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,6 +149,15 @@ def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> str:
         f"{', '.join(LAYOUTS.names())}; write a manifest (graph, layout, fit, colour, scale, size) beside "
         "the file, or set models.detector.layout if it is one of these with its authors' usual input"
     )
+
+
+def holds_doubles(layout: DetectorLayout, outputs: Shapes, size: tuple[int, int]) -> bool:
+    """Whether a person may be found several times, so that overlaps have to be suppressed.
+
+    A row for every cell is not suppressed in the graph whatever its columns mean: DeepStream-Yolo's exports.
+    """
+    rows, _ = _single(outputs) or (0, 0)
+    return not layout.end_to_end or rows == _cell_count(size) or rows > MOST_QUERIES
 
 
 def check(contract: DetectorContract, outputs: Shapes, size: tuple[int, int]) -> None:
@@ -285,19 +295,27 @@ def _is_yolov10(outputs: Shapes, _: tuple[int, int]) -> bool:
 
 def _is_detr(outputs: Shapes, size: tuple[int, int]) -> bool:
     if len(outputs) == 3:
-        return {"labels", "boxes", "scores"} <= outputs.keys()
+        return _are_labelled(outputs)
     rows, columns = _single(outputs) or (0, 0)
     # Fewer rows than any detector has queries are the values of a YOLO of other strides.
-    queries = 4 < columns <= 1000 and FEWEST_QUERIES <= rows <= 1000
+    queries = 4 < columns <= 1000 and FEWEST_QUERIES <= rows <= MOST_QUERIES
     return queries and not (_is_yolox(outputs, size) or _is_yolov8(outputs, size) or columns == 6)
 
 
-def _is_rfdetr(outputs: Shapes, _: tuple[int, int]) -> bool:
-    shapes = list(outputs.values())
-    if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes):
+def _are_labelled(outputs: Shapes) -> bool:
+    """Labels and scores `[b, n]` and boxes `[b, n, 4]`; torchvision's have no batch."""
+    if not {"labels", "boxes", "scores"} <= outputs.keys():
         return False
-    last = sorted(shape[2] for shape in shapes)
-    return last[0] == 4 and last[1] > 1
+    boxes = outputs["boxes"]
+    return len(boxes) == 3 and boxes[2] in (4, -1) and len(outputs["labels"]) == len(outputs["scores"]) == 2
+
+
+def _is_rfdetr(outputs: Shapes, _: tuple[int, int]) -> bool:
+    """By its own names: DETR, RT-DETR and YOLO-NAS give boxes and scores that mean something else."""
+    if outputs.keys() != {"dets", "labels"}:
+        return False
+    boxes, logits = outputs["dets"], outputs["labels"]
+    return len(boxes) == len(logits) == 3 and boxes[2] == 4 and logits[2] > 1
 
 
 def _fits_yolox(outputs: Shapes, person: int, size: tuple[int, int]) -> bool:
@@ -315,7 +333,7 @@ def _fits_yolov10(outputs: Shapes, _person: int, _size: tuple[int, int]) -> bool
 
 def _fits_detr(outputs: Shapes, person: int, _: tuple[int, int]) -> bool:
     if len(outputs) > 1:
-        return {"labels", "boxes", "scores"} <= outputs.keys()
+        return _are_labelled(outputs)
     return _holds((_single(outputs) or (0, 0))[1], 4 + person)
 
 
@@ -356,7 +374,7 @@ YOLOV10 = DetectorLayout(
 )
 DETR = DetectorLayout(
     decode=_detr,
-    takes="labels, boxes and scores, or one [n, people, 4 + classes]",
+    takes="labels [n, people], boxes [n, people, 4] and scores [n, people], or one [n, people, 4 + classes]",
     fits=_fits_detr,
     usual={"fit": "stretch"},
     recognises=_is_detr,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ from gaitstream.pipeline.source.video import VideoSource
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
-def yolox(path: Path, given: int = FLOAT, made: int = FLOAT) -> Path:
+def yolox(path: Path, given: int = FLOAT, made: int = FLOAT, columns: int = 85) -> Path:
     """A graph of YOLOX's shapes in these types: zeros of the picture's type."""
     rows = sum((64 // stride) ** 2 for stride in (8, 16, 32))
-    zeros = numpy_helper.from_array(np.zeros((rows, 85), np.float32), "zeros")
+    zeros = numpy_helper.from_array(np.zeros((rows, columns), np.float32), "zeros")
     nodes = [
         helper.make_node("Cast", ["images"], ["picture"], to=FLOAT),
         helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[1, 2, 3], keepdims=0),
@@ -45,7 +46,7 @@ def yolox(path: Path, given: int = FLOAT, made: int = FLOAT) -> Path:
         nodes,
         "detector",
         [helper.make_tensor_value_info("images", given, [1, 3, 64, 64])],
-        [helper.make_tensor_value_info("output", made, [1, rows, 85])],
+        [helper.make_tensor_value_info("output", made, [1, rows, columns])],
         [zeros, numpy_helper.from_array(np.array([-1, 1, 1]), "column")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
@@ -57,6 +58,21 @@ def with_detector(path: Path) -> Config:
     return Config.model_validate(
         {"cameras": [{"id": "a", "url": "rtsp://h/1"}], "models": {"detector": detector}}
     )
+
+
+def test_overlaps_of_a_row_for_every_cell_are_suppressed(plan: Plan, tmp_path: Path) -> None:
+    """DeepStream-Yolo's exports have an end-to-end detector's columns, before suppression."""
+    graph = yolox(tmp_path / "people.onnx", columns=6)
+    config = Config.model_validate(
+        {"cameras": [{"id": "a", "url": "rtsp://h/1"}], "models": {"detector": {"model": str(graph)}}}
+    )
+    detector = _detector(config)
+    assert (detector.layout, detector.doubles) == ("yolov10", True)
+    for doubles, mode in ((True, 2), (False, 4)):
+        here = replace(plan, detector=replace(detector, doubles=doubles))
+        sections = detector_sections(config, here)
+        assert sections["property"]["cluster-mode"] == mode
+        assert ("nms-iou-threshold" in sections["class-attrs-all"]) is doubles
 
 
 def test_a_detector_in_single_floats_is_taken(tmp_path: Path) -> None:

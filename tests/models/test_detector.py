@@ -17,7 +17,7 @@ from gaitstream.data import Floats
 from gaitstream.engines import open_engine
 from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.proof import Proof
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.detector import DetectorModel, suppress
 from gaitstream.models.detector_layouts import (
     STRIDES,
@@ -248,6 +248,131 @@ def test_numbers_no_manifest_may_hold(tmp_path: Path, wrong: dict[str, Any]) -> 
     manifest.write_text(json.dumps({"graph": "net.onnx", "layout": "yolov8", **wrong}))
     with pytest.raises(ConfigError, match=rf"not a detector manifest.*{next(iter(wrong))}"):
         DetectorModel.load(manifest)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"boxes": (1, 8400, 4), "scores": (1, 8400, 80)},  # YOLO-NAS
+        {"logits": (1, 300, 80), "pred_boxes": (1, 300, 4)},  # Hugging Face's RT-DETR: person is 0
+        {"logits": (1, 100, 92), "pred_boxes": (1, 100, 4)},  # DETR: softmax
+        {"boxes": (-1, 4), "labels": (-1,), "scores": (-1,)},  # torchvision: no batch
+    ],
+)
+def test_outputs_that_mean_something_else_are_not_guessed(outputs: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(ConfigError, match="are no detector layout known here"):
+        recognise("x.onnx", outputs, (640, 640))
+
+
+def test_labels_without_a_batch_are_refused_whoever_names_the_layout() -> None:
+    engine = Canned(lambda _: {name: array[0] for name, array in detr(1).items()})
+    with pytest.raises(ConfigError, match="are not what the layout detr reads"):
+        DetectorModel(usual_contract("x.onnx", "detr"), engine)
+
+
+def test_a_row_for_every_cell_is_suppressed_whatever_its_columns_mean() -> None:
+    """DeepStream-Yolo's exports: the columns of an end-to-end detector, before suppression."""
+
+    def rows(batch: int) -> dict[str, Array]:
+        raw = np.zeros((batch, 420, 6), np.float32)
+        one = in_network("center")[0]
+        raw[:, :3] = [[*(one + shift), score, 0] for shift, score in ((0, 0.9), (0.5, 0.8), (1, 0.7))]
+        return {"output": raw}
+
+    (found,) = DetectorModel(usual_contract("x.onnx", "yolov10"), Canned(rows)).detect([blank()])
+    np.testing.assert_allclose(found.boxes, PEOPLE[:1], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "scaled"), [("yolov8", np.s_[:, :4]), ("yolov10", np.s_[:, :, :4]), ("rt-detr", "boxes")]
+)
+def test_boxes_that_are_shares_of_the_picture_are_refused(name: str, scaled: Any) -> None:
+    layout, outputs = CANNED[name]
+
+    def shares(batch: int) -> dict[str, Array]:
+        raw = outputs(batch)
+        if isinstance(scaled, str):
+            return raw | {scaled: raw[scaled] / 160}
+        next(iter(raw.values()))[scaled] /= 160
+        return raw
+
+    detector = DetectorModel(usual_contract("x.onnx", layout), Canned(shares))
+    with pytest.raises(ConfigError, match=r"x\.onnx: of \d+ people .* none has a size, .* in pixels"):
+        detector.detect([blank()] * 16)
+
+
+def test_small_boxes_are_no_reason_once_a_person_was_found() -> None:
+    sizes = [1.0]
+
+    def shrinking(batch: int) -> dict[str, Array]:
+        return {"output0": yolov10(batch)["output0"] * [*sizes * 4, 1, 1]}
+
+    detector = DetectorModel(usual_contract("x.onnx", "yolov10"), Canned(shrinking))
+    assert len(detector.detect([blank()])[0].boxes) == 2
+    sizes[0] = 1 / 160
+    assert [len(found.boxes) for found in detector.detect([blank()] * 16)] == [0] * 16
+
+
+def test_boxes_that_are_no_numbers_are_nobody() -> None:
+    def broken(batch: int) -> dict[str, Array]:
+        raw = yolov8(batch)["output0"]
+        raw[:, 2, 0] = np.inf
+        return {"output0": raw}
+
+    (found,) = DetectorModel(usual_contract("x.onnx", "yolov8"), Canned(broken)).detect([blank()])
+    np.testing.assert_allclose(found.boxes, PEOPLE[1:], atol=0.01)
+
+
+class Open(Canned):
+    """An engine whose outputs' shapes the graph leaves open."""
+
+    def __init__(self, outputs: Callable[[int], dict[str, Array]], axis: int) -> None:
+        super().__init__(outputs)
+        self.outputs = {
+            name: TensorSpec(
+                name, tuple(-1 if n == axis else one for n, one in enumerate(spec.shape)), spec.dtype
+            )
+            for name, spec in self.outputs.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("outputs", "axis", "layout", "says"),
+    [
+        (lambda n: {"o": np.zeros((n, 1575, 85), np.float32)}, 1, "yolox", "not what the layout yolox reads"),
+        (detr_joined, 1, "yolox", "not what the layout yolox reads"),
+        (detr_joined, 2, "yolov8", "like detr once it does: set models.detector.layout"),
+        (yolov8, 2, "yolov8", ""),
+        (yolox, 1, "yolox", ""),
+    ],
+)
+def test_shapes_that_are_left_open_are_looked_at_once(
+    outputs: Callable[[int], dict[str, Array]], axis: int, layout: str, says: str
+) -> None:
+    engine = Open(outputs, axis)
+    assert recognise("x.onnx", {name: spec.shape for name, spec in engine.outputs.items()}, SIZE) == layout
+    detector = DetectorModel(usual_contract("x.onnx", layout), engine)
+    if not says:
+        detector.check_open_axes(guessed=True)
+        return
+    with pytest.raises(ConfigError, match=says):
+        detector.check_open_axes(guessed=True)
+
+
+@pytest.mark.parametrize("shape", [(1, *SIZE, 3), (1, 1, *SIZE), (3, *SIZE)])
+def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    engine = Canned(yolov10)
+    engine.inputs = {"images": TensorSpec("images", shape, "float32")}
+    with pytest.raises(EngineError, match=r"takes images \[n, 3, height, width\]; this one takes images \["):
+        DetectorModel(usual_contract("x.onnx", "yolov10"), engine)
+
+
+def test_a_graph_that_takes_bytes_gets_them_unscaled() -> None:
+    engine = Canned(yolov10)
+    engine.inputs = {"images": TensorSpec("images", (-1, 3, *SIZE), "uint8")}
+    image = np.full((128, 160, 3), (10, 20, 30), np.uint8)
+    DetectorModel(usual_contract("x.onnx", "yolov10"), engine).detect([image])
+    assert engine.fed[0]["images"][0, :, 5, 5].tolist() == [30, 20, 10]
 
 
 def test_unknown_outputs_are_shown() -> None:
