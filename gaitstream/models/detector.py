@@ -251,9 +251,10 @@ class DetectorModel:
         if self._specks is not None:
             self._specks += len(boxes)
             if self._specks >= SPECKS:
+                example = ", ".join(f"{value:.3g}" for value in boxes[0])
                 raise ConfigError(
                     f"{self.contract.graph}: of {self._specks} people that it found none has a size, as in "
-                    f"{boxes[0].round(3).tolist()} of an input of {self.size[0]} x {self.size[1]}: layout "
+                    f"[{example}] of an input of {self.size[0]} x {self.size[1]}: the layout "
                     f"{self.contract.layout} reads something else; export it with boxes in pixels where they "
                     "are shares of the picture, or set models.detector.layout"
                 )

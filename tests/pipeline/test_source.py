@@ -130,6 +130,28 @@ def test_a_files_times_come_from_its_entry_then_its_metadata_then_the_disk(
     assert abs(last.time_ns - NOW) < 3 * SECOND_NS
 
 
+@pytest.mark.parametrize("container", ["ts", "mkv"])
+@pytest.mark.parametrize("start_s", [0, 36000])
+def test_a_file_begins_at_its_start_whatever_its_timestamps_begin_with(
+    container: str, start_s: int, tmp_path: Path
+) -> None:
+    """A recorder's files go on counting: the tenth hour's begins with ten hours."""
+    path = tmp_path / f"part.{container}"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), "bgr24")
+            frame.pts, frame.time_base = index + 25 * start_s, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    begin = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    times = [one.time_ns for one in read_all(create_source(camera(path, start_time=begin), Sources()))]
+    assert times == [int(begin.timestamp()) * SECOND_NS + index * SECOND_NS // 25 for index in range(10)]
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert read_all(create_source(camera(path, start_time=epoch), Sources()))[0].time_ns == 0
+
+
 def test_a_change_of_resolution_inside_a_file_is_followed(tmp_path: Path) -> None:
     run = Run(camera(encode(tmp_path / "two.ts", [(64, 48), (96, 64)])))
     assert {frame.image.shape for frame in run.frames} == {(48, 64, 3), (64, 96, 3)}

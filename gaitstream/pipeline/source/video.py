@@ -229,11 +229,13 @@ class VideoSource:
             time_ns = self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
             self._offset_ns = time_ns - pts_ns if known else None
             return time_ns
+        if not self._next_index:
+            self._start_ns -= pts_ns  # a recorder's files go on counting from one to the next
         time_ns = self._start_ns + pts_ns
         leaps = self._leaps(time_ns)
-        if leaps or time_ns <= self._last_ns:
+        if self._next_index and (leaps or time_ns <= self._last_ns):
             # Joined recordings begin again: they go on one frame after the last.
-            next_ns = self._last_ns + int(SECOND_NS / self._rate()) if self._next_index else self._start_ns
+            next_ns = self._last_ns + int(SECOND_NS / self._rate())
             if leaps:
                 self._note_leap(time_ns - next_ns)
             self._start_ns += next_ns - time_ns
@@ -244,8 +246,8 @@ class VideoSource:
 
     def _leaps(self, time_ns: int) -> bool:
         """Whether the capture time that a file's timestamps ask for cannot be right."""
-        gap_ns = time_ns - self._last_ns if self._next_index else 0
-        return gap_ns > MOST_GAP_NS or not is_plausible(time_ns)
+        gap_ns = time_ns - self._last_ns
+        return self._next_index > 0 and (gap_ns > MOST_GAP_NS or not is_plausible(time_ns))
 
     def _note_leap(self, leap_ns: int) -> None:
         self.corrupt += 1
@@ -264,7 +266,7 @@ class VideoSource:
         return float(rate) if rate and RATES[0] <= rate <= RATES[1] else 25.0
 
     def _file_start_ns(self) -> int:
-        """Capture time of stream time 0: configured, else from metadata, else last write minus length."""
+        """Capture time of the first picture: configured, else from metadata, else last write minus length."""
         assert self._container is not None  # noqa: S101 - only called from open
         return file_start_ns(
             Path(self._camera.url.reveal()),
