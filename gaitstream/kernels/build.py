@@ -82,9 +82,14 @@ def cpu_identity() -> str:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path):
-        yield
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path):
+            yield
+    except OSError as error:
+        raise KernelError(
+            f"{path.parent} cannot be written ({error.strerror}): set GAITSTREAM_CACHE to a folder of yours"
+        ) from error
 
 
 def run_compiler(command: Sequence[str], target: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gaitstream.errors import KernelError
-from gaitstream.kernels import build, nvrtc, ptxas, recipe
+from gaitstream.kernels import build, cpu, nvrtc, ptxas, recipe
 from gaitstream.kernels.cuda import Launcher
 from gaitstream.kernels.driver import Driver
 
@@ -57,6 +57,23 @@ def test_compiler_errors_show_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match=r"could not compile out\.so:[\s\S]*missing_name"):
         build.run_compiler([build.host_compiler(), str(source)], tmp_path / "out.so")
     assert [path.name for path in tmp_path.iterdir()] == ["broken.cpp"]
+
+
+def test_a_cache_that_cannot_be_written_leaves_numpy_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's file system is often read-only, and a service's user has no home."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(build, "PREBUILT", tmp_path)
+    cpu.opened.cache_clear()
+    cpu.kind.cache_clear()
+    try:
+        assert not cpu.available()
+        assert "cannot be written (Not a directory): set GAITSTREAM_CACHE to a folder" in cpu.kind().said
+    finally:
+        cpu.opened.cache_clear()
+        cpu.kind.cache_clear()
 
 
 def test_missing_host_compiler_is_named(no_tools: Path) -> None:
