@@ -50,6 +50,7 @@ class Download:
         url: http or https.
         part: the file that grows; it stays when a download is given up, and the next one goes on from there.
         size: bytes it must have; None takes the server's word.
+        sizes: where `size` is None, those that the server may name; any where there are none.
         report: told how far it is.
         pause: waits so many seconds between attempts.
     """
@@ -57,6 +58,7 @@ class Download:
     url: str
     part: Path
     size: int | None = None
+    sizes: tuple[int, ...] = ()
     report: Report = lambda _done, _total: None
     pause: Callable[[float], None] = time.sleep
 
@@ -113,6 +115,10 @@ class Download:
             self._refused(error, have)
         except (OSError, http.client.HTTPException) as error:
             raise _BrokenOffError(str(error) or type(error).__name__) from error
+        except ValueError as error:  # of a redirection, which may name anything
+            raise ZooError(
+                f"{self.url} leads to an address that is none ({error}): give another with --url"
+            ) from error
         return found
 
     def _refused(self, error: urllib.error.HTTPError, have: int) -> NoReturn:
@@ -142,10 +148,12 @@ class Download:
         """Look at what the server announces before anything is taken."""
         if self.url.startswith("https:") and not response.url.startswith("https:"):
             raise ZooError(f"{self.url} leads to {response.url}, which is not encrypted: nothing was taken")
-        if self.size is not None and total not in (None, self.size):
+        sizes = self.sizes if self.size is None else (self.size,)
+        expected = " or ".join(map(str, sizes))
+        if sizes and total not in (None, *sizes):
             self._discard()
             raise ZooError(
-                f"{self.url} has {total} bytes where {self.size} are expected: it is another file, or a page "
+                f"{self.url} has {total} bytes where {expected} are expected: it is another file, or a page "
                 "in its place; nothing was kept"
             )
         missing = (self.size or total or 0) - start

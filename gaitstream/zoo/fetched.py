@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ import msgspec
 
 from gaitstream.errors import ConfigError, ZooError
 from gaitstream.folders import cache_folder
-from gaitstream.zoo.catalogue import CatalogueModel
+from gaitstream.zoo.catalogue import CatalogueModel, KnownFile
 from gaitstream.zoo.download import Download, Report, discard
 
 RECEIPT = "receipt.json"
@@ -156,12 +158,12 @@ def download(
     """
     _ask(model, accepted=accepted)
     source = url or model.url
-    if urlsplit(source).scheme not in ("http", "https"):
-        raise ConfigError(f"{source} is no address to fetch from: give one of http or https")
+    _check_address(source)
     with _locked(model) as folder:
         part = folder / f"{model.name}.part"
-        size = None if model.member or pinned else model.size
-        Download(url=source, part=part, size=size, report=report).run()
+        sizes = () if model.member or pinned else _sizes(model.files if url else model.files[:1])
+        size = sizes[0] if len(sizes) == 1 else None
+        Download(url=source, part=part, size=size, sizes=sizes, report=report).run()
         try:
             return _install(model, part, source, pinned=pinned)
         finally:
@@ -221,18 +223,45 @@ def _ask(model: CatalogueModel, *, accepted: bool) -> None:
         )
 
 
+def _sizes(files: tuple[KnownFile, ...]) -> tuple[int, ...]:
+    """Bytes that a file may have, of a mirror those of all copies; none where one is not known."""
+    sizes = tuple(one.size for one in files if one.size is not None)
+    return sizes if len(sizes) == len(files) else ()
+
+
+def _check_address(url: str) -> None:
+    """Refuse what no request can be made of; urllib would try it again and again, or break."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that hold no IPv6 address, or a port that is no number
+        sound = False
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ConfigError("the address holds a user name or a password, which is not sent: give it without")
+    if not sound or re.search(r"[^!-~]", url):
+        raise ConfigError(
+            f"{url!r} is no address to fetch from: give one of http or https, with spaces and letters beyond "
+            "ASCII in % signs, as %20"
+        )
+
+
 @contextlib.contextmanager
 def _locked(model: CatalogueModel) -> Iterator[Path]:
-    """The folder in which models arrive; one process at a time works on a model."""
+    """The folder in which models arrive; one process at a time works on a model.
+
+    Raises:
+        ZooError: something in it cannot be written.
+    """
     folder = cache_folder("models")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / f"{model.name}.lock"):
+            yield folder
     except OSError as error:
         raise ZooError(
-            f"{folder} cannot be made ({error}): set GAITSTREAM_CACHE to a folder of yours"
+            f"{folder} cannot be written ({error}): make room in it, or set GAITSTREAM_CACHE to a folder of "
+            "yours"
         ) from error
-    with filelock.FileLock(folder / f"{model.name}.lock"):
-        yield folder
 
 
 def _install(model: CatalogueModel, part: Path, source: str, *, pinned: str) -> Receipt:
@@ -316,8 +345,12 @@ def _choose(model: CatalogueModel, place: Path, pinned: str) -> Path:
         raise ConfigError(f"{place} does not exist; give the file of {model.name}, or the folder it is in")
     names = [PurePosixPath(urlsplit(model.url).path).name, model.file]
     named = [place / name for name in names if (place / name).is_file()]
-    known = [path for path in _of_known_size(model, place) if model.knows(sum_of(path))]
-    if found := ([] if pinned else known) + named:
+    if pinned:
+        others = (path for path in sorted(place.iterdir()) if path.is_file())
+        known = [path for path in chain(named, others) if sum_of(path) == pinned.lower()][:1]
+    else:
+        known = [path for path in _of_known_size(model, place) if model.knows(sum_of(path))]
+    if found := known + named:
         return found[0]
     raise ConfigError(
         f"{place} holds no file of {model.name}: neither {' nor '.join(dict.fromkeys(names))}, nor "

@@ -94,7 +94,7 @@ def test_wrong_bytes_and_refused_licences_end_with_an_error(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models", "get", "yolox_nano", "--url", site.url]) == 1
-    assert "bytes where 3659407 are expected" in capsys.readouterr().err
+    assert "bytes where 3659407 or 3678356 are expected" in capsys.readouterr().err
     assert main(["models", "get", "biggait_ccpg", "--url", site.url]) == 2
     assert "academic use only" in capsys.readouterr().err
     assert main(["models", "get", "yolox_nan"]) == 2
@@ -111,6 +111,22 @@ def test_verify_finds_what_was_changed(site: Site, cache: Path, capsys: pytest.C
     assert "FAILED  yolox_m" in capsys.readouterr().out
     assert main(["models", "verify", "yolox_s"]) == 1
     assert "was not fetched: gaitstream models get yolox_s" in capsys.readouterr().out
+
+
+def test_a_damaged_receipt_is_said_and_repaired_by_the_command_that_it_names(
+    site: Site, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["models", "get", "yolox_m", "--url", site.url, "--no-measure"]
+    assert main(order) == 0
+    (cache / "yolox_m" / "receipt.json").write_text("{")
+    assert main(["models", "verify"]) == 1
+    assert "gaitstream models get yolox_m --force" in capsys.readouterr().out
+    assert main(["models", "list"]) == 0
+    assert "! damaged: 'gaitstream models verify'" in capsys.readouterr().out
+    assert main(["models", "list", "--json"]) == 0
+    assert "cannot be read" in capsys.readouterr().out
+    assert main([*order, "--force"]) == 0
+    assert main(["models", "verify"]) == 0
 
 
 def test_info_says_licence_source_and_what_comes_next(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

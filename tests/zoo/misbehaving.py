@@ -22,6 +22,7 @@ class Site:
         chunked: no length is said.
         etag: version of the file.
         statuses: of the next answers, before any 200.
+        leads_to: every answer is a redirection there.
         asked: the `Range` header of every request, "" without one.
     """
 
@@ -33,6 +34,7 @@ class Site:
     chunked: bool = False
     etag: str = ""
     statuses: list[int] = field(default_factory=list)
+    leads_to: str = ""
     asked: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -63,6 +65,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         site = self.served
         asked = self.headers.get("Range", "")
         site.asked.append(asked)
+        if site.leads_to:
+            self.send_response(302)
+            self.send_header("Location", site.leads_to)
+            self.end_headers()
+            return
         if site.statuses:
             self.send_error(site.statuses.pop(0))
             return

@@ -123,6 +123,13 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_final(site: Site, tmp_pat
     assert site.statuses == []
 
 
+@pytest.mark.parametrize("address", ["http://[::no/", "http://127.0.0.1:1/\u00fc"])
+def test_a_redirection_to_no_address_is_final(address: str, site: Site, tmp_path: Path) -> None:
+    site.leads_to = address
+    with pytest.raises(ZooError, match=r"model\.onnx (leads to an address that is none|broke off)"):
+        fetch(site, tmp_path / "part")
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with serve(CONTENT) as site:
         pass

@@ -178,9 +178,54 @@ def test_names_in_the_wrong_place_are_said() -> None:
         find_model("yolo")
 
 
-def test_an_address_that_is_none() -> None:
-    with pytest.raises(ConfigError, match="give one of http or https"):
-        fetched.download(a_model(), url="file:///etc/passwd")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "http://[no/model.onnx",
+        "http://127.0.0.1:port/model.onnx",
+        "http:///model.onnx",
+        "http://127.0.0.1/a model.onnx",
+        "http://127.0.0.1/\u00fc.onnx",
+    ],
+)
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigError, match="is no address to fetch from: give one of http or https"):
+        fetched.download(a_model(), url=url)
+
+
+def test_an_address_with_a_password_is_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="holds a user name or a password") as caught:
+        fetched.download(a_model(), url="http://me:secret@127.0.0.1/model.onnx")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_mirror_may_have_any_of_the_known_copies(site: Site) -> None:
+    other = KnownFile(sha256="0" * 64, size=3, basis="another copy")
+    model = a_model(files=(other, KNOWN))
+    assert fetched.download(model, url=site.url).sha256 == KNOWN.sha256
+    site.announces = 4
+    with pytest.raises(ZooError, match="4 bytes where 3 or 50000 are"):
+        fetched.download(model, url=site.url)
+    site.announces = None
+    with pytest.raises(ZooError, match="50000 bytes where 3 are expected"):
+        fetched.download(a_model(url=site.url, files=(other, KNOWN)))
+
+
+def test_a_sum_that_is_given_finds_its_file_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "posing.onnx").write_bytes(CONTENT[::-1])
+    (tmp_path / "mine.bin").write_bytes(CONTENT)
+    found = fetched.take(a_model(files=()), tmp_path, pinned=KNOWN.sha256.upper())
+    assert found.source == str(tmp_path / "mine.bin")
+    with pytest.raises(ZooError, match=r"posing\.onnx has the sum .*: nothing was kept"):
+        fetched.take(a_model(), tmp_path, pinned="0" * 64)
+
+
+def test_a_cache_that_cannot_be_written_is_named(cache: Path, site: Site) -> None:
+    (cache / "posing.lock").mkdir(parents=True)
+    with pytest.raises(ZooError, match=r"models cannot be written .* or set GAITSTREAM_CACHE to a folder of"):
+        fetched.download(a_model(url=site.url))
+    assert site.asked == []
 
 
 def test_the_catalogue_is_sound() -> None:

@@ -43,13 +43,15 @@ def list_models(args: argparse.Namespace) -> int:
         table.add_row(*_row(model)[: len(table.columns)])
     console.print(table)
     console.print("* asks for your consent: --accept", style="dim", highlight=False)
+    if any(_look(model)[1] for model in catalogue()):
+        console.print("! damaged: 'gaitstream models verify' says what to do", highlight=False)
     return 0
 
 
 def get(args: argparse.Namespace) -> int:
     """Handle `models get`."""
     model = find_model(args.name)
-    if fetched.receipt_of(model) is not None and not args.force:
+    if not args.force and fetched.receipt_of(model) is not None:
         print(f"{model.name} is here already: {fetched.folder_of(model)}; --force fetches it again")
         return 0
     receipt = _fetch(model, args)
@@ -158,10 +160,10 @@ def _speed_text(speed: Speed) -> str:
 
 
 def _row(model: CatalogueModel) -> tuple[str, ...]:
-    receipt = fetched.receipt_of(model)
+    receipt, damage = _look(model)
     speed = receipt.speed if receipt else None
     return (
-        "[green]✓[/]" if receipt else "",
+        "[green]✓[/]" if receipt else "[red]![/]" if damage else "",
         model.name,
         model.task,
         f"{model.size / 1e6:.1f} MB" if model.size else "",
@@ -173,10 +175,19 @@ def _row(model: CatalogueModel) -> tuple[str, ...]:
 
 def _plain(model: CatalogueModel) -> dict[str, Any]:
     """All that is known of a model, for machines and for `info`."""
-    receipt = fetched.receipt_of(model)
+    receipt, damage = _look(model)
     plain: dict[str, Any] = msgspec.to_builtins(model)
     return plain | {
         "size": model.size,
         "folder": str(fetched.folder_of(model)) if receipt else None,
         "fetched": msgspec.to_builtins(receipt),
+        "damage": damage,
     }
+
+
+def _look(model: CatalogueModel) -> tuple[Receipt | None, str]:
+    """A fetched model's receipt, and what is wrong with it where it cannot be read."""
+    try:
+        return fetched.receipt_of(model), ""
+    except ZooError as error:
+        return None, str(error)
