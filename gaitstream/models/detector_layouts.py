@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Floats
 from gaitstream.errors import ConfigError
-from gaitstream.models.manifest_bounds import Grey, Index, Pixels, Positive
+from gaitstream.models.manifest_bounds import Grey, Index, Level, Pixels, Positive
 from gaitstream.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class DetectorContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     fit: Fit = "center"
     colour: Literal["rgb", "bgr"] = "rgb"
     scale: Positive = 255.0
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mean: tuple[Level, Level, Level] = (0.0, 0.0, 0.0)
     std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
     person: Index = 0
     size: tuple[Pixels, Pixels] = (640, 640)

@@ -28,6 +28,7 @@ from gaitstream.errors import EngineError
 from gaitstream.kernels.peaks import find_peaks
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
 from gaitstream.models.crops import Bytes, PeopleInFrames, crop_around, crop_frames, crop_windows
+from gaitstream.models.manifest_bounds import Level, Positive
 from gaitstream.models.resolve import find_network
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,9 @@ class PoseContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     graph: str
     colour: Literal["rgb", "bgr"] = "rgb"
-    scale: float = 255.0
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    scale: Positive = 255.0
+    mean: tuple[Level, Level, Level] = (0.485, 0.456, 0.406)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     precisions: tuple[Literal["bf16", "int8"], ...] = ()
     """Lower precisions in which it was measured to find the same joints: `auto` may take them."""
     int8: str = ""

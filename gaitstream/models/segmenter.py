@@ -30,7 +30,7 @@ from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
 from gaitstream.models.crops import Bytes, PeopleInFrames, Rule, crop_around, crop_frames, crop_padded
-from gaitstream.models.manifest_bounds import Index, Pixels, Positive
+from gaitstream.models.manifest_bounds import Index, Level, Pixels, Positive
 from gaitstream.models.resolve import find_network
 from gaitstream.models.segmentation_layouts import LAYOUTS, check, recognise
 
@@ -45,7 +45,7 @@ class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     person: Index = 1
     colour: Literal["rgb", "bgr"] = "rgb"
     scale: Positive = 255.0
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    mean: tuple[Level, Level, Level] = (0.485, 0.456, 0.406)
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     size: tuple[Pixels, Pixels] = (192, 192)
     crop: Rule = "around"

@@ -236,6 +236,7 @@ def test_a_contract_that_does_not_fit_the_outputs_is_refused(name: str, changes:
         {"person": -1},
         {"scale": 0},
         {"std": [0, 1, 1]},
+        {"mean": [1e300, 0, 0]},
         {"pad": 300},
         {"pad": -4},
         {"size": [0, 0]},
