@@ -35,6 +35,7 @@ from gaitstream.zoo import demo_family
 
 CODECS = ("libx264", "libopenh264", "mpeg4")
 """Encoders in order of preference."""
+IDENTITIES = "identities.json"
 
 
 def write_dataset(
@@ -51,11 +52,23 @@ def write_dataset(
         The path of `cams.yaml`.
 
     Raises:
-        SourceError: an address has no `seconds`, there are none, or no video encoder is there.
+        SourceError: an address has no `seconds`, there are none, no video encoder is there, or the directory
+            cannot be written or holds a `cams.yaml` that is no dataset's.
     """
     if not addresses or any(address.seconds is None for address in addresses):
         raise SourceError("a dataset needs at least one camera and an end: give every address 'seconds'")
-    root.mkdir(parents=True, exist_ok=True)
+    if (root / "cams.yaml").exists() and not (root / IDENTITIES).exists():
+        raise SourceError(
+            f"{root} holds a cams.yaml of your own, which would be lost: give another directory"
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return _fill(addresses, root, say)
+    except OSError as error:
+        raise SourceError(f"{root} cannot be filled ({error}): give a directory with room") from error
+
+
+def _fill(addresses: Sequence[Address], root: Path, say: Callable[[str, int, int], None]) -> Path:
     # The video encoder compresses; doing it twice would only cost time.
     cameras = [SyntheticCamera(replace(address, quality=0)) for address in addresses]
     for camera in cameras:
@@ -64,7 +77,7 @@ def write_dataset(
         {"id": index + 1, **asdict(walker.identity), "appearance": asdict(walker.appearance)}
         for index, walker in zip(cameras[0].world.indices, cameras[0].world.walkers, strict=True)
     ]
-    (root / "identities.json").write_text(json.dumps(identities, indent=2) + "\n", encoding="utf-8")
+    (root / IDENTITIES).write_text(json.dumps(identities, indent=2) + "\n", encoding="utf-8")
     path = root / "cams.yaml"
     path.write_text(_cams_yaml(cameras), encoding="utf-8")
     return path

@@ -105,3 +105,16 @@ def test_wrong_arguments_are_explained(arguments: list[str], said: str, tmp_path
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_files_of_ones_own_are_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "cams.yaml"
+    own.write_text("cameras: [{id: a, url: a.mp4}]\n")
+    order = ["synth", "--cameras", "1", "--people", "1", "--size", "64x48", "--seconds", "0.1", "--out"]
+    assert main([*order, str(tmp_path)]) != 0
+    assert "holds a cams.yaml of your own" in capsys.readouterr().err
+    assert own.read_text() == "cameras: [{id: a, url: a.mp4}]\n"
+    assert main([*order, str(own)]) != 0
+    assert "cannot be filled" in capsys.readouterr().err
+    for _ in range(2):  # a dataset is written anew
+        assert main([*order, str(tmp_path / "set")]) == 0
