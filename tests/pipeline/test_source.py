@@ -39,7 +39,7 @@ from gaitstream.pipeline.source.base import scale_down
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate, is_plausible
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.queue import FrameQueue
-from gaitstream.pipeline.source.video import best_stream
+from gaitstream.pipeline.source.video import VideoSource, best_stream
 
 NOW = 1_800_000_000 * SECOND_NS
 
@@ -635,6 +635,34 @@ def test_an_hls_recording_is_read_across_its_segments(web: tuple[Path, str]) -> 
     assert len(run.frames) == 20
     assert (np.diff([frame.time_ns for frame in run.frames]) > 0).all()
     assert run.reader.state is State.ENDED
+
+
+def test_pictures_without_times_of_their_own_have_those_of_their_arrival(web: tuple[Path, str]) -> None:
+    """A web camera at 8 pictures a second: FFmpeg supposes 25, and is five seconds behind after seven."""
+    folder, address = web
+    parts = []
+    for level in range(60):
+        _, coded = cv2.imencode(".jpg", np.full((48, 64, 3), level, np.uint8))
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(coded)}\r\n\r\n"
+        parts.append(head.encode() + coded.tobytes() + b"\r\n")
+    (folder / "video.mjpg").write_bytes(b"".join(parts))
+    arrivals = itertools.count(SECOND_NS, SECOND_NS // 8)
+    now = [0]
+
+    def steady_ns() -> int:
+        now[0] = next(arrivals)
+        return now[0]
+
+    source = VideoSource(
+        camera(f"http://{address}/video.mjpg"), Sources(), clock_ns=lambda: NOW + now[0], steady_ns=steady_ns
+    )
+    source.open()
+    try:
+        assert source.live
+        times = [picture.time_ns for picture in itertools.islice(iter(source.read, None), 50) if picture]
+    finally:
+        source.close()
+    assert times == [NOW + SECOND_NS + index * SECOND_NS // 8 for index in range(50)]
 
 
 def test_the_webs_refusals_are_told_apart(web: tuple[Path, str]) -> None:

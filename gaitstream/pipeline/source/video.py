@@ -31,6 +31,8 @@ DEVICES = "/dev/video"
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 MOST_GAP_NS = 24 * 3600 * SECOND_NS
 """A larger leap of a file's timestamps is damage, not a pause of the recording."""
+UNTIMED = ("mpjpeg",)
+"""Formats whose timestamps FFmpeg makes up: pictures that a web camera sends one after the other."""
 RATES = (1e-3, 1e3)
 """Frame rates that a stream may claim; by others nothing is reckoned."""
 
@@ -77,6 +79,8 @@ class VideoSource:
         self._last_pts: int | None = None
         self._offset_ns: int | None = None
         """From stream time to capture time, of the last picture."""
+        self._timed = False
+        """Whether a picture came with a time of its own since `open`."""
         self._sparing = Sparing()
         self._told = False
         self._told_leap = False
@@ -119,6 +123,7 @@ class VideoSource:
         self._last_ns = 0
         self._next_index = 0
         self._last_pts = self._offset_ns = None
+        self._timed = False
         self._sparing = Sparing()
         self._frames = self._decode(self._container, self._stream)
 
@@ -223,7 +228,13 @@ class VideoSource:
 
     def _time(self, frame: av.VideoFrame) -> int:
         """Capture time of a frame in UTC nanoseconds."""
-        known = frame.pts is not None
+        assert self._container is not None  # noqa: S101 - set by open
+        known = frame.pts is not None and not (self.live and self._container.format.name in UNTIMED)
+        self._timed = self._timed or known
+        if self.live and not self._timed:
+            # Any rate that is supposed drifts away from the camera's: the time of arrival is all there is.
+            steady_ns = self._steady_ns()
+            return self.capture_clock.stamp(steady_ns, self._clock_ns(), steady_ns)
         pts_ns = round((frame.time if known else self._next_index / self._rate()) * SECOND_NS)
         if self.live:
             time_ns = self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
