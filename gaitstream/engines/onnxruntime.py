@@ -63,8 +63,8 @@ NOT_COMPUTING = (
     "Concat",
     "Expand",
 )
-WINDOW = 8
-"""Frames of the window that a session is profiled with."""
+WINDOW = 16
+"""Frames of the window that a session is profiled with; graphs for chunks of windows need up to 15."""
 NOTES = {
     (
         CPU,
@@ -192,7 +192,11 @@ def prove_session(request: BuildRequest, provider: str, inputs: dict[str, Tensor
     """Run the graph once with the profiler on and read the type each kernel wrote."""
     with tempfile.TemporaryDirectory(prefix="gaitstream-") as folder:
         session = _session(request, provider, profile=Path(folder) / "profile")
-        session.run(None, {name: np.zeros(_shape(spec), spec.dtype) for name, spec in inputs.items()})
+        zeros = {name: np.zeros(_shape(spec), spec.dtype) for name, spec in inputs.items()}
+        try:
+            session.run(None, zeros)
+        except _errors() as error:
+            raise EngineError(f"onnxruntime cannot run {request.graph}: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text())
     layers = [
         layer for event in events if event.get("cat") == "Node" for layer in _layer(event.get("args", {}))

@@ -110,6 +110,42 @@ def test_wrong_feeds_are_named(
         engine.infer(feeds)
 
 
+def long_window(path: Path, least: int) -> Path:
+    """`late [n, 1, 1] = the frame at least - 1 of clip [n, 1, frames]`; shorter clips cannot be run."""
+    ends = [
+        numpy_helper.from_array(np.array([at], np.int64), name)
+        for name, at in (("a", least - 1), ("z", least))
+    ]
+    bounds = [*ends, numpy_helper.from_array(np.array([2], np.int64), "axis")]
+    bounds.append(numpy_helper.from_array(np.array([0, 1, 1], np.int64), "shape"))
+    graph = helper.make_graph(
+        [
+            helper.make_node("Slice", ["clip", "a", "z", "axis"], ["cut"]),
+            helper.make_node("Reshape", ["cut", "shape"], ["late"]),
+        ],
+        "late",
+        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, ["n", 1, "frames"])],
+        [helper.make_tensor_value_info("late", TensorProto.FLOAT, ["n", 1, 1])],
+        bounds,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_graphs_of_the_longest_chunks_are_opened(runtime: str, tmp_path: Path, cache: EngineCache) -> None:
+    """A chunk has up to 15 frames at least, and cannot be run with fewer."""
+    clip = np.arange(40, dtype=np.float32).reshape(2, 1, 20)
+    with open_engine(long_window(tmp_path / "chunk.onnx", 15), runtime, "fp32", cache=cache) as engine:
+        assert engine.infer({"clip": clip})["late"].ravel().tolist() == [14.0, 34.0]
+
+
+def test_a_graph_that_cannot_be_run_is_named(tmp_path: Path, cache: EngineCache) -> None:
+    path = long_window(tmp_path / "chunk.onnx", 99)
+    with pytest.raises(EngineError, match=r"onnxruntime cannot run .*chunk\.onnx"):
+        open_engine(path, "onnxruntime", "fp32", cache=cache)
+
+
 def test_batch_one_graph_is_opened_for_batches(
     tmp_path: Path, cache: EngineCache, images: np.ndarray
 ) -> None:
