@@ -23,11 +23,24 @@ TYPES = {
     "half": "fp16", "float": "fp32", "bfloat16": "bf16", "int8": "int8", "fp8": "fp8",
     "bf16": "bf16", "fp16": "fp16", "fp32": "fp32",
 }  # fmt: skip
-MATRIX_WORDS = ("correlation", "conv", "gemm", "matmul", "fully", "mha", "attention", "runtime_fusion")
+MATRIX_WORDS = (
+    "correlation", "conv", "gemm", "matmul", "matrixmultiply", "fully", "mha", "attention", "runtime_fusion"
+)  # fmt: skip
 """What the types of convolutions, products and kernels fused around a product hold."""
 NOT_COMPUTING = ("shape_call", "signal", "wait", "reformat", "noop", "constant", "copy", "memset", "assert")
+NOT_SAID = "N/A due to dynamic shapes"
+"""In place of the types of an engine for any batch."""
 LAYER_LINE = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<type>[^,]*), Inputs: (?P<rest>.*)$")
-DATATYPE = re.compile(r"Datatype: (?P<type>\w+)")
+DATATYPE = re.compile(r"Datatype: (?P<words>[^,}\]]*)")
+"""Type of a tensor, in some versions among words: `Channel major FP16 format where channel % 8 == 0`."""
+TYPE_WORD = re.compile(rf"\b({'|'.join(TYPES)})\b", re.IGNORECASE)
+WEIGHTS = re.compile(r'Weights: \{"Type": "(?P<type>\w+)"')
+TACTIC = re.compile(r"TacticName: [^,]*?_(?P<type>i8i8|f16f16|bf16bf16|f32f32|tf32f32|tf32tf32|e4m3e4m3)_")
+MULTIPLIED = {
+    "i8i8": "int8", "f16f16": "fp16", "bf16bf16": "bf16", "f32f32": "fp32", "tf32f32": "fp32",
+    "tf32tf32": "fp32", "e4m3e4m3": "fp8",
+}  # fmt: skip
+"""What a tactic's name says of what it multiplies."""
 
 
 def build(
@@ -201,19 +214,41 @@ def read_proof(trt: Any, logger: Any, plan: Any, device: str | None) -> Proof:
     them, since an inspector needs the engine on the device.
     """
     layers = [layer for line in logger.layers if (layer := parse_layer(line)) is not None]
-    if layers or (device is not None and device.startswith("sm_")):
+    said = bool(layers) and not any(NOT_SAID in line for line in logger.layers)
+    if said or (device is not None and device.startswith("sm_")):
         return prove(layers, f"the layers {trt.__name__} reported of the finished engine")
-    return inspect(trt, trt.Runtime(logger).deserialize_cuda_engine(plan))
+    runtime = trt.Runtime(logger)
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        reason = logger.last_error or "no reason given"
+        raise EngineError(f"{trt.__name__} cannot load the engine that it has built: {reason}")
+    return inspect(trt, engine)
 
 
 def inspect(trt: Any, engine: Any) -> Proof:
     """Precision of an engine on the device, by the engine inspector."""
     inspector = engine.create_engine_inspector()
+    # Of an engine for any batch the types are known for the shapes of a context alone.
+    context = _usual_context(trt, engine)
+    if context is not None:
+        inspector.execution_context = context
     layers = []
     for index in range(engine.num_layers):
         text = inspector.get_layer_information(index, trt.LayerInformationFormat.ONELINE)
         layers += [layer for line in text.splitlines() if (layer := parse_layer(line.strip())) is not None]
     return prove(layers, f"{trt.__name__}'s engine inspector")
+
+
+def _usual_context(trt: Any, engine: Any) -> Any:
+    """A context with its inputs at their usual shapes; None where there is no room for one."""
+    context = engine.create_execution_context()
+    if context is None:
+        return None
+    for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        if is_input and -1 in tuple(engine.get_tensor_shape(name)):
+            context.set_input_shape(name, tuple(engine.get_tensor_profile_shape(name, 0)[1]))
+    return context
 
 
 def parse_layer(line: str) -> Layer | None:
@@ -225,9 +260,18 @@ def parse_layer(line: str) -> Layer | None:
     inputs = match["rest"].partition("Constants: ")[0].partition("Outputs: ")[0]
     matrix = any(word in match["type"].lower() for word in MATRIX_WORDS)
     # A product may write fp32 sums; what it multiplies is what it is judged by.
-    types = [TYPES.get(found.lower()) for found in DATATYPE.findall(inputs if matrix else outputs)]
-    floats = [kind for kind in types if kind is not None]
+    tensors = DATATYPE.findall(inputs if matrix else outputs)
+    words = [found for tensor in tensors if (found := TYPE_WORD.search(tensor))]
+    floats = [TYPES[word[0].lower()] for word in words] or (_multiplied(match["rest"]) if matrix else [])
     return Layer(match["name"], floats[0], matrix) if floats else None
+
+
+def _multiplied(rest: str) -> list[str]:
+    """What a product multiplies where its tensors do not say."""
+    weights, tactic = WEIGHTS.search(rest), TACTIC.search(rest)
+    if weights is not None and weights["type"].lower() in TYPES:
+        return [TYPES[weights["type"].lower()]]
+    return [MULTIPLIED[tactic["type"]]] if tactic is not None else []
 
 
 def make_logger(trt: Any) -> Any:

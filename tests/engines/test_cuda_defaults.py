@@ -110,28 +110,60 @@ def test_timings_that_cannot_be_kept_stop_nothing(
 
 
 class Inspected:
-    """An engine whose inspector reports one layer in half precision."""
+    """An engine for any batch, whose inspector tells a layer's types once it knows the shapes."""
 
     num_layers = 1
+    num_io_tensors = 2
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.execution_context: Inspected | None = None
 
     def create_engine_inspector(self) -> Inspected:
         return self
 
+    def create_execution_context(self) -> Inspected:
+        return Inspected()
+
+    def get_tensor_name(self, index: int) -> str:
+        return "xy"[index]
+
+    def get_tensor_mode(self, name: str) -> object:
+        return trt.TensorIOMode.INPUT if name == "x" else trt.TensorIOMode.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (-1, 3)
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
+        return [(1, 3), (4, 3), (8, 3)]
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shapes[name] = shape
+        return True
+
     def get_layer_information(self, index: int, kind: object) -> str:
-        tensors = "Inputs: x Datatype: Half, Outputs: y Datatype: Half, TacticName: t"
-        return f"Name: conv, LayerType: CaskConvolution, {tensors}"
+        known = self.execution_context is not None and self.execution_context.shapes == {"x": (4, 3)}
+        return layer_line("Half" if known else tensorrt_build.NOT_SAID)
 
     def deserialize_cuda_engine(self, plan: bytes) -> Inspected:
         return self
 
 
+def layer_line(datatype: str) -> str:
+    """A layer's line with that said of its tensors."""
+    tensor = f"[ {{ Name: t, Dimensions: [-1,3], Format/Datatype: {datatype} }}]"
+    return f"Name: conv, LayerType: CaskConvolution, Inputs: {tensor}, Outputs: {tensor}, StreamId: 0"
+
+
 @pytest.mark.parametrize(("device", "layers"), [(None, 1), ("cuda", 1), ("cuda:1", 1), ("sm_89", 0)])
+@pytest.mark.parametrize("logged", [[], [layer_line(tensorrt_build.NOT_SAID)]])
 def test_the_inspector_is_asked_wherever_the_engine_can_run(
-    device: str | None, layers: int, monkeypatch: pytest.MonkeyPatch
+    device: str | None, layers: int, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is logged of the layers; only an engine for a GPU that is not here cannot be opened."""
+    """Nothing is logged of the types; only an engine for a GPU that is not here cannot be opened."""
     monkeypatch.setattr(trt, "Runtime", lambda _: Inspected())
     logger = tensorrt_build.make_logger(trt)
+    logger.layers += logged
     proof = tensorrt_build.read_proof(trt, logger, b"plan", device)
     assert sum(proof.layers.values()) == layers
     assert not layers or proof.half_share == 1

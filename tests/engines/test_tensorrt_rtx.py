@@ -123,3 +123,35 @@ def test_layer_lines() -> None:
     shape = "Name: s, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: "
     assert parse_layer(shape) is None
     assert parse_layer("Engine generation completed in 1 s") is None
+
+
+NOT_SAID = "N/A due to dynamic shapes"
+"""What TensorRT, unlike TensorRT-RTX, says of the tensors of an engine for any batch."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensor", "more", "precision", "matrix"),
+    [
+        ("CaskConvolution", NOT_SAID, 'Weights: {"Type": "Half", "Count": 864}', "fp16", True),
+        ("CaskConvolution", NOT_SAID, 'Weights: {"Type": "Int8", "Count": 864}', "int8", True),
+        ("CaskGemmMatrixMultiply", NOT_SAID, "TacticName: sm80_xmma_gemm_f16f16_f16f32_nn_n", "fp16", True),
+        ("MatrixMultiply", "Float", "", "fp32", True),
+        ("CaskConvolution", "Row major linear FP32", "", "fp32", True),
+        ("CaskConvolution", "Thirty-two wide channel vectorized row major Int8 format", "", "int8", True),
+        ("CaskPooling", "Channel major FP16 format where channel % 8 == 0", "", "fp16", False),
+        ("CaskPooling", "Half(64,1:8,4096,64)", "", "fp16", False),
+        ("kgen", "Half", "", "fp16", False),
+    ],
+)  # fmt: skip
+def test_layers_as_tensorrt_reports_them(
+    kind: str, tensor: str, more: str, precision: str, matrix: bool
+) -> None:
+    io = f"[ {{ Name: t, Location: Device, Dimensions: [-1,3,64,48], Format/Datatype: {tensor} }}]"
+    layer = parse_layer(f"Name: a, LayerType: {kind}, Inputs: {io}, Outputs: {io}, {more}, StreamId: 0")
+    assert layer is not None
+    assert (layer.precision, layer.matrix) == (precision, matrix)
+
+
+def test_a_layer_that_does_not_say_its_type_is_not_counted() -> None:
+    io = f"[ {{ Name: t, Dimensions: [-1], Format/Datatype: {NOT_SAID} }}]"
+    assert parse_layer(f"Name: a, LayerType: CaskPooling, Inputs: {io}, Outputs: {io}, StreamId: 0") is None
