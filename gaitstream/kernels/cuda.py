@@ -11,8 +11,10 @@ the caller's; nothing is allocated or synchronised here.
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -417,48 +419,82 @@ def align_cuda(
     options: AlignmentOptions,
     segments: NDArray[np.int32] | None,
 ) -> Aligned:
-    """Align host arrays on the GPU: copied there and back, through pycuda.
+    """Align host arrays on the first GPU: copied there and back, through pycuda; from any thread.
 
     Raises:
         MissingExtraError: pycuda is not installed.
-        KernelError: see `launcher`.
+        KernelError: see `launcher`, or CUDA failed.
     """
     n = len(heatmaps)
     if n == 0:
         return Aligned.empty(0, len(options.groups))
-    to_gpu, empty = _pycuda_memory()
-    outputs = Outputs(
-        parts=empty((n, 1 + len(options.groups), HEIGHT, WIDTH), np.float32),
-        angle_deg=empty((n,), np.float32),
-        aligned=empty((n,), np.uint8),
-        neck_xy=empty((n, 2), np.float32),
-        hip_xy=empty((n, 2), np.float32),
-        score=empty((n,), np.float32),
-    )
-    tracklets = 1 if segments is None else int(segments.max()) + 1
-    launcher().align(
-        to_gpu(heatmaps),
-        outputs,
-        options,
-        keypoints=None if keypoints is None else to_gpu(keypoints),
-        segments=None if segments is None else to_gpu(segments),
-        ranges=empty((tracklets, 2), np.uint32) if options.normalization == "tracklet" else None,
-    )
-    return Aligned(
-        outputs.parts.get(),
-        outputs.angle_deg.get(),
-        outputs.aligned.get().astype(np.bool_),
-        outputs.neck_xy.get(),
-        outputs.hip_xy.get(),
-        outputs.score.get(),
-    )
+    with _pycuda_memory() as (to_gpu, empty):
+        outputs = Outputs(
+            parts=empty((n, 1 + len(options.groups), HEIGHT, WIDTH), np.float32),
+            angle_deg=empty((n,), np.float32),
+            aligned=empty((n,), np.uint8),
+            neck_xy=empty((n, 2), np.float32),
+            hip_xy=empty((n, 2), np.float32),
+            score=empty((n,), np.float32),
+        )
+        tracklets = 1 if segments is None else int(segments.max()) + 1
+        launcher().align(
+            to_gpu(heatmaps),
+            outputs,
+            options,
+            keypoints=None if keypoints is None else to_gpu(keypoints),
+            segments=None if segments is None else to_gpu(segments),
+            ranges=empty((tracklets, 2), np.uint32) if options.normalization == "tracklet" else None,
+        )
+        return Aligned(
+            outputs.parts.get(),
+            outputs.angle_deg.get(),
+            outputs.aligned.get().astype(np.bool_),
+            outputs.neck_xy.get(),
+            outputs.hip_xy.get(),
+            outputs.score.get(),
+        )
 
 
-def _pycuda_memory() -> tuple[Callable[..., Any], Callable[..., Any]]:
+@contextmanager
+def _pycuda_memory() -> Iterator[tuple[Callable[..., Any], Callable[..., Any]]]:
+    """What copies an array to the GPU and what makes one there; all of it is freed in the end.
+
+    Its context is current meanwhile, and no longer: one that `pycuda.autoprimaryctx` makes is current in the
+    first thread alone, and a thread that ends with it ends the process.
+    """
     open_driver()  # first, so that a machine without a driver hears of that and not of a package
     try:
-        import pycuda.autoprimaryctx  # type: ignore[import-not-found,import-untyped,unused-ignore] # noqa: F401
+        import pycuda.driver as cuda  # type: ignore[import-not-found,import-untyped,unused-ignore]
         from pycuda import gpuarray
     except ImportError as error:
         raise MissingExtraError("pycuda", "gpu", "Alignment of host arrays on the GPU") from error
-    return gpuarray.to_gpu, gpuarray.empty
+    made: list[Any] = []
+
+    def kept(make: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            made.append(make(*arguments))
+            return made[-1]
+
+        return call
+
+    try:
+        context = _first_context(cuda)
+        context.push()
+        try:
+            yield kept(gpuarray.to_gpu), kept(gpuarray.empty)
+        finally:
+            try:
+                for array in made:  # here: with no context current nothing is freed
+                    array.gpudata.free()
+            finally:
+                context.pop()
+    except cuda.Error as error:
+        raise KernelError(f"CUDA failed: {error}") from error
+
+
+@functools.cache
+def _first_context(cuda: Any) -> Any:
+    """The primary context of the first GPU, kept until the process ends."""
+    cuda.init()
+    return cuda.Device(0).retain_primary_context()

@@ -81,8 +81,49 @@ class FakePyCuda:
         )  # fmt: skip
         self.package = ModuleType("pycuda")
         self.package.__dict__["driver"] = self.driver
+        self.arrays = ModuleType("pycuda.gpuarray")
+        self.arrays.__dict__.update(
+            to_gpu=lambda values: FakeGpuArray(self, values.shape, values.dtype).filled(values),
+            empty=lambda shape, dtype: FakeGpuArray(self, shape, dtype),
+        )
+        self.package.__dict__["gpuarray"] = self.arrays
+        self.allocated = 0
+
+    def need_context(self) -> None:
+        """Raise what PyCUDA raises where none is current."""
+        if not self.depth:
+            raise self.driver.Error("cuMemAlloc failed: invalid device context")
 
     @property
     def depth(self) -> int:
         """Contexts pushed in this thread."""
         return getattr(self.stack, "depth", 0)
+
+
+class FakeGpuArray:
+    """An array of `pycuda.gpuarray`, in the host's memory."""
+
+    def __init__(self, owner: FakePyCuda, shape: tuple[int, ...], dtype: Any) -> None:
+        owner.need_context()
+        owner.allocated += 1
+        self._owner = owner
+        self._memory = np.empty(int(np.prod(shape)) * np.dtype(dtype).itemsize + 16, np.uint8)
+        start = -self._memory.ctypes.data % 16
+        self._array = self._memory[start : len(self._memory) - 16 + start].view(dtype).reshape(shape)
+        self.pointer, self.shape, self.dtype = self._array.ctypes.data, shape, np.dtype(dtype)
+        self.gpudata = self
+
+    def filled(self, values: Any) -> FakeGpuArray:
+        """With these values."""
+        self._array[...] = values
+        return self
+
+    def get(self) -> Any:
+        """A copy on the host."""
+        self._owner.need_context()
+        return self._array.copy()
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self._owner.need_context()
+        self._owner.allocated -= 1

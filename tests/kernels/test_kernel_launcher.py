@@ -6,6 +6,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from gaitstream.engines.device import DeviceArray
 from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.errors import KernelError
-from gaitstream.kernels import cpu
+from gaitstream.kernels import align, cpu
 from gaitstream.kernels.arguments import CropParams, PghaParams, PghaRequest
 from gaitstream.kernels.contract import AlignmentOptions
 from gaitstream.kernels.cuda import (
@@ -25,6 +26,7 @@ from gaitstream.kernels.cuda import (
 )
 from gaitstream.kernels.dlpack import borrow
 from gaitstream.kernels.driver import Driver
+from tests.engines.fake_pycuda import FakePyCuda
 from tests.kernels.kernel_cases import LOWER, UPPER, as_device, launches, padded_empty
 
 OPTIONS = AlignmentOptions((UPPER, LOWER))
@@ -219,3 +221,30 @@ def test_device_arrays_are_handed_over_as_dlpack(emulator: ctypes.CDLL) -> None:
     assert (lent.pointer, lent.shape) == (memory.ctypes.data, (2, 3))
     assert lent.dtype.name == "float16"
     assert lent.on_device
+
+
+def test_host_arrays_are_aligned_from_any_thread(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyCUDA knows a context where it was pushed alone, and a thread that ends with one ends the process."""
+    fake = FakePyCuda()
+    for name, module in (("", fake.package), (".driver", fake.driver), (".gpuarray", fake.arrays)):
+        monkeypatch.setitem(sys.modules, f"pycuda{name}", module)
+    monkeypatch.setattr("gaitstream.kernels.cuda.launcher", lambda: launcher)
+    maps = np.random.default_rng(0).random((2, 17, 64, 48), np.float32)
+    expected = align(maps, groups=[UPPER, LOWER], backend="cpu")
+
+    def aligned() -> int:
+        found = align(maps, groups=[UPPER, LOWER], backend="cuda")
+        np.testing.assert_allclose(found.parts, expected.parts, rtol=0, atol=2e-5)
+        return fake.depth
+
+    def refused(*_: object) -> None:
+        raise fake.driver.Error("700")
+
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(aligned).result() == 0
+        assert (aligned(), fake.allocated) == (0, 0)
+    monkeypatch.setattr(fake.arrays, "empty", refused)
+    with pytest.raises(KernelError, match="CUDA failed: 700"):
+        aligned()
+    assert (fake.depth, fake.allocated) == (0, 0)
