@@ -375,14 +375,15 @@ class Runtime(Protocol):
 
     name: str
 
-    def probe(self, device: str | None = None) -> Probe:
+    def probe(self, device: str | None = None, *, to_run: bool = True) -> Probe:
         """Check that the library is installed and has a device that works.
 
         Args:
             device: a target to compile for instead of this machine's own.
+            to_run: engines are to run here, too, and not only to be compiled.
 
         Raises:
-            MissingExtraError: the library is not installed.
+            MissingExtraError: the library is not installed, or what running its engines needs beside it.
             EngineError: it has no device it can use, or does not know `device`.
         """
         ...

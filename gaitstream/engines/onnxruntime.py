@@ -83,7 +83,7 @@ class OnnxRuntime:
     def __init__(self, provider: str | None = None) -> None:
         self._provider = provider
 
-    def probe(self, device: str | None = None) -> Probe:
+    def probe(self, device: str | None = None, *, to_run: bool = True) -> Probe:  # noqa: ARG002 - the same
         """Version and provider."""
         ort = _module()
         provider = self._pick(device)

@@ -236,7 +236,7 @@ def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress:
 
 
 def _key(runtime: Runtime, request: BuildRequest) -> Key:
-    probe = runtime.probe(request.device)
+    probe = runtime.probe(request.device, to_run=False)
     batch = request.batch
     profile = f"{batch.min},{batch.opt},{batch.max};threads={request.threads};free={request.free_batch}"
     if request.pixels is not None:

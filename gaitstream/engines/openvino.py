@@ -39,7 +39,7 @@ class OpenVino:
 
     name = "openvino"
 
-    def probe(self, device: str | None = None) -> Probe:
+    def probe(self, device: str | None = None, *, to_run: bool = True) -> Probe:  # noqa: ARG002 - the same
         """Version, CPU name and what the CPU computes natively."""
         if device not in (None, "cpu"):
             raise EngineError(f"openvino compiles for 'cpu' here, not for {device!r}")

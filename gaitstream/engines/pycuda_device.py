@@ -31,6 +31,28 @@ def cuda_device(index: int = 0) -> CudaDevice:
         return _devices[index]
 
 
+def import_pycuda(purpose: str) -> Any:
+    """PyCUDA's module of the driver.
+
+    Args:
+        purpose: what needs it, for the message.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        EngineError: it is, and does not load.
+    """
+    try:
+        import pycuda.driver as cuda
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "pycuda", "gpu", purpose) from error
+    except ImportError as error:
+        raise EngineError(
+            f"pycuda does not load ({error}): compile it against this machine's CUDA "
+            "(pip install --force-reinstall --no-cache-dir --no-binary pycuda pycuda)"
+        ) from error
+    return cuda
+
+
 class CudaDevice:
     """One GPU's primary context, which other CUDA libraries in this process share; see `cuda_device`.
 
@@ -43,11 +65,7 @@ class CudaDevice:
     """
 
     def __init__(self, index: int = 0) -> None:
-        try:
-            import pycuda.driver as cuda
-        except ImportError as error:
-            raise MissingExtraError("pycuda", "gpu", "Running a TensorRT engine") from error
-        self._cuda = cuda
+        self._cuda = cuda = import_pycuda("Running a TensorRT engine")
         try:
             cuda.init()
             count = cuda.Device.count()
@@ -63,17 +81,19 @@ class CudaDevice:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Make the context current in the calling thread, and CUDA's errors `EngineError`s."""
-        self._context.push()
         try:
-            yield
+            # Inside: after some failures the device refuses this, too.
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._context.pop()
         except self._cuda.MemoryError as error:
             raise EngineError(
                 f"{self.name} has no room ({error}): build with a smaller --batch, or close what else uses it"
             ) from error
         except self._cuda.Error as error:
             raise EngineError(f"CUDA failed: {error}") from error
-        finally:
-            self._context.pop()
 
     def stream(self) -> CudaStream:
         """A new stream."""

@@ -15,6 +15,7 @@ from typing import Any
 from gaitstream.engines import cuda, timing
 from gaitstream.engines.base import PRECISIONS, BuildRequest, Built, Engine, Probe, Progress, no_progress
 from gaitstream.engines.device import number_of
+from gaitstream.engines.pycuda_device import import_pycuda
 from gaitstream.engines.tensorrt_build import build
 from gaitstream.engines.tensorrt_run import TensorRtEngine
 from gaitstream.errors import EngineError, KernelError, MissingExtraError
@@ -87,7 +88,7 @@ class TensorRt:
         self.flavour = flavour
         self.name = flavour.name
 
-    def probe(self, device: str | None = None) -> Probe:
+    def probe(self, device: str | None = None, *, to_run: bool = True) -> Probe:
         """Version and GPU, or the target to compile for."""
         trt = self.module()
         if device is not None and device.startswith("sm_"):
@@ -104,12 +105,14 @@ class TensorRt:
             )
         if number >= len(present):
             raise EngineError(f"there is no GPU {number}: this machine has {len(present)}, counted from 0")
+        if to_run:  # before minutes of compiling, not after
+            import_pycuda(f"Running a {self.name} engine")
         gpu = present[number]
         return Probe(str(trt.__version__), f"{gpu.capability}:{gpu.name}", gpu.name, True, PRECISIONS)
 
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
         """Compile for this machine's GPU or for `request.device`."""
-        probe, trt = self.probe(request.device), self.module()
+        probe, trt = self.probe(request.device, to_run=False), self.module()
         key = f"{self.name}-{probe.version}-{probe.device}"
         targeted = request.device is not None and request.device.startswith("sm_")
         # The builder measures on whichever GPU is current, and the engine is for that one.

@@ -101,8 +101,12 @@ class TensorRtEngine(Engine):
                 self._device, {name: (shapes[name], spec.dtype) for name, spec in self.outputs.items()}
             )
             ready = self._device.event()
+            # The inputs stay as long as the outputs: their allocator knows nothing of this stream, and would
+            # give memory that is still read to somebody else.
+            held = arrays, arena
             outputs = {
-                name: replace(array, stream=stream, ready=ready) for name, array in arena.arrays.items()
+                name: replace(array, stream=stream, ready=ready, owner=held)
+                for name, array in arena.arrays.items()
             }
             execution.enqueue(arrays, outputs, stream)
             stream.record(ready)
@@ -163,14 +167,14 @@ class TensorRtExecution:
         self._addresses: dict[str, int] = {}
         with device.active():
             self._context = engine.create_execution_context()
-        if self._context is None:
-            raise EngineError("TensorRT could not make an execution context: is the GPU out of memory?")
-        for name, spec in inputs.items():
-            is_open = -1 in spec.shape
-            self._set_shape(
-                name, tuple(engine.get_tensor_profile_shape(name, 0)[2]) if is_open else spec.shape
-            )
-        self.largest = {name: self._shape(name) for name in (*inputs, *outputs)}
+            if self._context is None:
+                raise EngineError("TensorRT could not make an execution context: is the GPU out of memory?")
+            for name, spec in inputs.items():
+                is_open = -1 in spec.shape
+                self._set_shape(
+                    name, tuple(engine.get_tensor_profile_shape(name, 0)[2]) if is_open else spec.shape
+                )
+            self.largest = {name: self._shape(name) for name in (*inputs, *outputs)}
         for name, shape in self.largest.items():
             if -1 in shape:
                 raise EngineError(

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gaitstream.engines import cuda, open_engine
 from gaitstream.engines.base import TensorSpec
+from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.device import Arena, DeviceArray, number_of
+from gaitstream.engines.pycuda_device import import_pycuda
 from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.engines.simulated_tensorrt import Program, open_simulated
 from gaitstream.engines.tensorrt import TENSORRT, TensorRt, import_library
 from gaitstream.errors import EngineError, MissingExtraError
+from tests.engines.fake_pycuda import FakePyCuda
 from tests.engines.small_graphs import small_graph, small_reference
 
 
@@ -87,6 +94,25 @@ def test_device_arrays_stay_on_the_device(device: SimulatedDevice, tmp_path: Pat
         held = device.traffic.memory_bytes
         del found, again
         assert device.traffic.memory_bytes < held  # given back when nobody holds the outputs
+
+
+def test_an_input_that_its_owner_lets_go_of_is_still_read(device: SimulatedDevice, tmp_path: Path) -> None:
+    """As a torch tensor's memory, which goes to the next tensor at once: its allocator asks no stream."""
+
+    class Tensor:
+        """Memory that is overwritten when nobody holds it any more."""
+
+        def __init__(self, array: DeviceArray) -> None:
+            self.array = array
+
+        def __del__(self) -> None:
+            device.view(self.array.pointer, self.array.nbytes)[:] = 255
+
+    with open_simulated(small_graph(tmp_path / "g.onnx"), device) as engine:
+        for seed in range(8):
+            given = placed(device, images(2, seed))
+            found = engine.infer_on_device({"images": replace(given, owner=Tensor(given))})["features"]
+            np.testing.assert_allclose(found.to_host(), small_reference(images(2, seed)), atol=1e-4)
 
 
 def test_an_engine_waits_for_the_event_of_its_input(device: SimulatedDevice, tmp_path: Path) -> None:
@@ -213,11 +239,49 @@ def test_the_second_gpu_is_probed_as_itself(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cuda, "devices", lambda: gpus)
     library = SimpleNamespace(__version__="10.16", Builder=object)
     monkeypatch.setattr(importlib, "import_module", lambda _: library)
+    fake = FakePyCuda()
+    monkeypatch.setitem(sys.modules, "pycuda", fake.package)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", fake.driver)
     runtime = TensorRt(TENSORRT)
     assert runtime.probe("cuda:1").device == "sm_90:large"
     assert runtime.probe().description == "small"
     with pytest.raises(EngineError, match="there is no GPU 2: this machine has 2"):
         runtime.probe("cuda:2")
+
+
+def test_pycuda_is_looked_for_before_anything_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is needed to run an engine, not to compile one: DeepStream's run without it."""
+    monkeypatch.setattr(cuda, "devices", lambda: [cuda.CudaDeviceInfo(0, "small", "sm_75")])
+    monkeypatch.setattr(
+        importlib, "import_module", lambda _: SimpleNamespace(__version__="1", Builder=object)
+    )
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.setattr(TensorRt, "build", lambda *_: pytest.fail("it is compiled"))
+    with pytest.raises(MissingExtraError, match=r"Running a tensorrt engine needs pycuda"):
+        open_engine(small_graph(tmp_path / "g.onnx"), "tensorrt", cache=EngineCache(tmp_path / "cache"))
+    assert TensorRt(TENSORRT).probe(to_run=False).device == "sm_75:small"
+
+
+def test_a_pycuda_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = ModuleType("pycuda")
+    package.__path__ = []
+
+    class Broken(MetaPathFinder, Loader):
+        """As PyCUDA compiled against a CUDA that is not there."""
+
+        def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+            return ModuleSpec(name, self) if name == "pycuda.driver" else None
+
+        def exec_module(self, module: ModuleType) -> None:
+            raise ImportError("libcurand.so.10: cannot open shared object file")
+
+    monkeypatch.setitem(sys.modules, "pycuda", package)
+    monkeypatch.delitem(sys.modules, "pycuda.driver", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(EngineError, match=r"pycuda does not load \(libcurand.so.10.*compile it against"):
+        import_pycuda("Running")
 
 
 def test_bindings_without_the_name_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:

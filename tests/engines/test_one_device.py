@@ -97,6 +97,21 @@ def test_what_is_dropped_in_another_thread_is_freed_all_the_same(pycuda: FakePyC
     assert (pycuda.freed, pycuda.leaked) == (3, 0)
 
 
+@pytest.mark.parametrize("where", ["push", "pop"])
+def test_a_device_that_has_failed_says_so_in_our_words(
+    where: str, pycuda: FakePyCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An illegal address is told by every later call, that which makes the device current among them."""
+    device = cuda_device()
+
+    def refused(_: object) -> None:
+        raise pycuda.driver.Error("an illegal memory access was encountered")
+
+    monkeypatch.setattr(type(device._context), where, refused)
+    with pytest.raises(EngineError, match="CUDA failed: an illegal memory access"), device.active():
+        pass
+
+
 def test_the_builder_works_on_the_gpu_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     current: list[int] = []
     built_on: list[list[int]] = []
@@ -116,7 +131,7 @@ def test_the_builder_works_on_the_gpu_that_was_asked_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(tensorrt, "build", build)
     monkeypatch.setattr(type(runtime), "module", lambda self: None)
     monkeypatch.setattr(
-        type(runtime), "probe", lambda self, device: Probe("11", "gpu", "GPU", True, ("fp32",))
+        type(runtime), "probe", lambda self, device, to_run=True: Probe("11", "gpu", "GPU", True, ("fp32",))
     )
     for device in (None, "cuda", "cuda:1", "sm_89"):
         runtime.build(BuildRequest(Path("graph.onnx"), "fp32", device))
