@@ -16,7 +16,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "csrc"
 PREBUILT = Path(__file__).parent / "prebuilt"
-CPU_SOURCES = ("pgha_cpu.cpp", "crop_cpu.cpp", "track_cpu.cpp", "sharpness_cpu.cpp", "scan_cpu.cpp")
+CPU_SOURCES = ("pgha_cpu.cpp", "crop_cpu.cpp", "track_cpu.cpp", "area_cpu.cpp", "scan_cpu.cpp")
 HEADERS = ("pgha_math.cuh", "pgha.cuh", "crop_math.cuh", "peaks_math.cuh", "pool.cuh", "scan.cuh")
 GPU_SOURCES = ("pgha.cu", "crop.cu", "peaks.cu", "pool.cu", "scan.cu")
 GPU_PROGRAM = "kernels.cu"

@@ -181,6 +181,14 @@ class Lane:
                 f"{name}/features": ((people, *stage.feature_shape), stage.engine.outputs["features"].dtype),
             }
         self.arena = Arena(device, arrays)
+        self.places = {
+            name: (
+                self.arena.take(f"{name}/features", 1).pointer,
+                self.arena.take(f"{name}/features", 1).nbytes,
+            )
+            for name in path.stages
+        }
+        """Where a recognizer's features begin, and bytes of one person's."""
         crops, joints = arrays["crops"][0], arrays["joints"][0]
         self.crops = device.pinned(prod(crops), "uint8").reshape(crops)
         self.joints = device.pinned(prod(joints), "float32").reshape(joints)
@@ -259,9 +267,8 @@ class DeviceBatch:
 
     def feature(self, name: str, index: int) -> DeviceFeature:
         """One person's features of a recognizer."""
-        stage = self._path.stages[name]
-        row = prod(stage.feature_shape) * (2 if stage.half else 4)
-        return DeviceFeature(self, self.lane.arena.take(f"{name}/features", 1).pointer + index * row)
+        first, row = self.lane.places[name]
+        return DeviceFeature(self, first + index * row)
 
 
 class DeviceRows:

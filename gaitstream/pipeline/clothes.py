@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats, Image
+from gaitstream.kernels import cpu
+from gaitstream.kernels.cells import cell_means
 
 ROWS, COLUMNS = 12, 2
 CELLS = ROWS * COLUMNS
@@ -41,22 +43,38 @@ def cell_colours(image: Image, boxes: Floats) -> Floats:
         Half the brightness, and twice red against blue and green against both, float32 `[n, CELLS, 3]`: what
         people wear differs in colour, what light and shadow do to it in brightness.
     """
-    import cv2
-
-    height, width = image.shape[:2]
+    spans = _spans(boxes, image.shape[1], image.shape[0])
+    large = (spans[:, 2] - spans[:, 0] >= COLUMNS) & (spans[:, 3] - spans[:, 1] >= ROWS)
+    if image.strides[1:] != (3, 1) or not cpu.available():
+        large[:] = False
     found = np.empty((len(boxes), CELLS, 3), np.float32)
-    for row, (x1, y1, x2, y2) in zip(found, boxes.tolist(), strict=True):
-        left, right = _span(x1 + _LEFT * (x2 - x1), x1 + _RIGHT * (x2 - x1), width)
-        top, bottom = _span(y1, y2, height)
-        small = cv2.resize(image[top:bottom, left:right], (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
-        row[:] = small.reshape(CELLS, 3)
+    if large.any():
+        found[large] = cell_means(image, spans[large], COLUMNS, ROWS)
+    for row in np.flatnonzero(~large):
+        found[row] = resized_cells(image, spans[row])
     return found @ _OPPONENTS
 
 
-def _span(low: float, high: float, limit: int) -> tuple[int, int]:
-    """The pixels between two coordinates, at least one, inside a picture."""
-    first = min(max(int(low), 0), limit - 1)
-    return first, min(max(round(high), first + 1), limit)
+def resized_cells(image: Image, span: NDArray[np.int32]) -> Floats:
+    """Colours of the cells with OpenCV: for boxes that have to grow, and machines without a compiler."""
+    import cv2
+
+    left, top, right, bottom = span.tolist()
+    small = cv2.resize(image[top:bottom, left:right], (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+    return small.reshape(CELLS, 3).astype(np.float32)
+
+
+def _spans(boxes: Floats, width: int, height: int) -> NDArray[np.int32]:
+    """The pixels that are looked at, inside a picture and at least one: left, top, right, bottom `[n, 4]`."""
+    edges = boxes.astype(np.float64)
+    left, across = edges[:, 0].copy(), edges[:, 2] - edges[:, 0]
+    edges[:, 0], edges[:, 2] = left + _LEFT * across, left + _RIGHT * across
+    limit = np.array([width, height])
+    first = np.minimum(np.maximum(edges[:, :2].astype(np.int64), 0), limit - 1)
+    last = np.minimum(np.maximum(np.rint(edges[:, 2:]).astype(np.int64), first + 1), limit)
+    spans = np.empty((len(boxes), 4), np.int32)
+    spans[:, :2], spans[:, 2:] = first, last
+    return spans
 
 
 def uncovered(boxes: Floats) -> Cells:

@@ -181,8 +181,8 @@ def sharpness(image: Image, box: Floats) -> float:
         box: xyxy pixels `[4]`; the part inside the image counts.
     """
     height, width = image.shape[:2]
-    x1, y1 = max(int(box[0]), 0), max(int(box[1]), 0)
-    x2, y2 = min(int(box[2]), width), min(int(box[3]), height)
+    left, top, right, bottom = box.tolist()
+    x1, y1, x2, y2 = max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
     if x2 - x1 < 2 or y2 - y1 < 2:
         return 0.0
     person = image[y1:y2, x1:x2]

@@ -1,4 +1,5 @@
-// How sharp a person's picture is: the variance of the Laplacian of a small grey copy, in one pass over the box.
+// What is made of a person's picture shrunk by area, in one pass over the box: how sharp it is (the variance of the
+// Laplacian of a small grey copy), and the mean colours of a few cells.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -57,6 +58,17 @@ void add_grey(const uint8_t* row, int width, float share, float* sums) {
   }
 }
 
+// Rows of a box lie so far apart that no CPU fetches the next ones by itself.
+const int kAhead = 8;
+
+void fetch(const uint8_t* row, int bytes) {
+  for (int i = 0; i < bytes + 63; i += 64) __builtin_prefetch(row + std::min(i, bytes - 1));
+}
+
+void add_bytes(const uint8_t* __restrict row, int count, float share, float* __restrict sums) {
+  for (int i = 0; i < count; ++i) sums[i] += share * static_cast<float>(row[i]);
+}
+
 // A border pixel's neighbour beyond the border is the one before it.
 int inside(int i, int size) { return i < 0 ? std::min(1, size - 1) : i >= size ? std::max(size - 2, 0) : i; }
 
@@ -72,6 +84,7 @@ extern "C" double gaitstream_sharpness(const uint8_t* box, int64_t pitch, int32_
     std::fill(sums.begin(), sums.end(), 0.0f);
     for (int y = down.first[r]; y <= down.last[r]; ++y) {
       const float share = y == down.first[r] ? down.head[r] : y == down.last[r] ? down.tail[r] : 1.0f;
+      if (y + kAhead < height) fetch(box + (y + kAhead) * pitch, 3 * width);
       add_grey(box + y * pitch, width, share, sums.data());
     }
     for (int c = 0; c < columns; ++c) {
@@ -92,4 +105,33 @@ extern "C" double gaitstream_sharpness(const uint8_t* box, int64_t pitch, int32_
   }
   const double count = static_cast<double>(rows) * columns, mean = total / count;
   return squares / count - mean * mean;
+}
+
+// BGR image, rows `pitch` bytes apart: boxes of at least `columns` x `rows` pixels (left, top, right, bottom, the last two
+// excluded), each shrunk to so many cells, whose rounded means `[count, rows, columns, 3]` are written.
+extern "C" void gaitstream_cells(const uint8_t* image, int64_t pitch, const int32_t* boxes, int32_t count, int32_t columns,
+                                 int32_t rows, float* means) {
+  std::vector<float> sums;
+  for (int32_t n = 0; n < count; ++n) {
+    const int32_t *box = boxes + 4 * n, width = box[2] - box[0];
+    const uint8_t* corner = image + box[1] * pitch + 3 * static_cast<int64_t>(box[0]);
+    const Pieces down(box[3] - box[1], rows), across(width, columns);
+    sums.resize(3 * static_cast<size_t>(width));
+    for (int r = 0; r < rows; ++r) {
+      std::fill(sums.begin(), sums.end(), 0.0f);
+      for (int y = down.first[r]; y <= down.last[r]; ++y) {
+        const float share = y == down.first[r] ? down.head[r] : y == down.last[r] ? down.tail[r] : 1.0f;
+        if (y + kAhead < box[3] - box[1]) fetch(corner + (y + kAhead) * pitch, 3 * width);
+        add_bytes(corner + y * pitch, 3 * width, share, sums.data());
+      }
+      for (int c = 0; c < columns; ++c) {
+        for (int channel = 0; channel < 3; ++channel) {
+          const float* values = sums.data() + channel;
+          float sum = across.head[c] * values[3 * across.first[c]] + across.tail[c] * values[3 * across.last[c]];
+          for (int x = across.first[c] + 1; x < across.last[c]; ++x) sum += values[3 * x];
+          *means++ = std::nearbyint(sum * down.inverse * across.inverse);
+        }
+      }
+    }
+  }
 }
