@@ -271,6 +271,9 @@ def _exit_soon() -> None:
 
 def main() -> int:
     """The process."""
+    # Ctrl-C, a service manager's SIGTERM and a closed terminal reach the whole group: the parent decides.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="deepstream: %(message)s", stream=sys.stderr)
     lines = _lines(take_channel())
     spec = decode_spec(next(lines))

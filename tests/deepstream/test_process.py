@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 from collections import Counter
 from pathlib import Path
@@ -109,6 +111,25 @@ def test_videos_run_to_their_end(bundle: Bundle, tmp_path: Path) -> None:
     assert told["run.started"] == told["run.stopped"] == told["camera.online"] == told["track.ended"] == 1
     assert told["identity.final"] == 1
     assert stats.cameras["north"].windows >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_leaves_the_end_to_the_parent(
+    number: int, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of Ctrl-C and of a service manager: the process ended with a traceback, or at once."""
+    tell_online, told = DeepStreamPipeline._publish_online, []
+
+    def interrupt(self: DeepStreamPipeline, action: Action) -> None:
+        if not told and self.child_pid is not None:
+            os.kill(self.child_pid, number)
+            told.append(number)
+        tell_online(self, action)
+
+    monkeypatch.setattr(DeepStreamPipeline, "_publish_online", interrupt)
+    _, (outcome, stats) = run(videos.make_config(tmp_path), bundle, videos.walk(30), tmp_path)
+    assert told == [number]
+    assert (outcome.cause, outcome.frames, stats.front["restarts"]) == ("end_of_stream", 30, 0)
 
 
 @pytest.mark.parametrize(("attempts", "lost"), [(1, False), (1000, True)])
