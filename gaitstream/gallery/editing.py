@@ -114,7 +114,8 @@ def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
         How many templates moved.
 
     Raises:
-        GalleryError: nobody has the name, a template is not theirs or damaged, or nothing would stay.
+        GalleryError: nobody has the name, a template is not theirs or damaged, nothing would stay, or the
+            other's name is a visitor's.
     """
     with gallery.writing() as writing:
         uid, record = gallery.person(writing, name)
@@ -127,6 +128,7 @@ def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
         if set(numbers) == own:
             raise GalleryError(f"these are all templates of {record.name!r}; rename them instead")
         found = gallery.vault.find(writing, new)
+        check_free(new, found[1] if found else None)
         other, theirs = found or (new_uid(), PersonRecord(clean_name(new), record.created_ns))
         if other == uid:
             raise GalleryError(f"{new!r} is {record.name!r} already")

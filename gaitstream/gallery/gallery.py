@@ -23,7 +23,7 @@ from gaitstream.gallery.base import Mark, ModelRow, PictureRow, Reading, Store, 
 from gaitstream.gallery.calibration import Calibration
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.matching import Matcher
-from gaitstream.gallery.names import clean_name
+from gaitstream.gallery.names import clean_name, fold_name
 from gaitstream.gallery.opening import ID, LOCK, unlock
 from gaitstream.gallery.records import VISITOR_NAME, PersonRecord, new_uid
 from gaitstream.gallery.sealing import Sealer
@@ -381,7 +381,7 @@ def check_free(name: str, holder: PersonRecord | None) -> None:
             f"{holder.name!r} is a visitor: name them with 'gaitstream gallery promote {holder.name} "
             "--person NAME'"
         )
-    if VISITOR_NAME.fullmatch(name.casefold()):
+    if VISITOR_NAME.fullmatch(fold_name(name)):
         raise GalleryError(f"{name!r} is what visitors are called; give another name")
 
 

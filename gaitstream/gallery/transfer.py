@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from gaitstream.gallery.gallery import Gallery, check_fingerprint
 from gaitstream.gallery.opening import missing_key_file
 from gaitstream.gallery.records import PersonRecord, with_merged
 from gaitstream.gallery.room import no_room
+from gaitstream.gallery.sightings import Sighting
 from gaitstream.gallery.vault import Template
-from gaitstream.gallery.visitors import next_name
+from gaitstream.gallery.visitors import next_name, skip_names
 
 
 @dataclass
@@ -43,7 +45,9 @@ def copy(source: Gallery, target: Gallery, action: str = "copied") -> Copied:
     done = Copied()
     with source.store.reading() as reading, target.writing() as writing:
         records = source.vault.records(reading)
+        skip_names(writing, reading)
         uids = {uid: _person(target, writing, uid, record, done) for uid, record in records.items()}
+        _keep_apart(target, writing, records, uids)
         for model in reading.models():
             _model(target, writing, model)
             done.templates += _templates(source, reading, target, writing, model, uids)
@@ -103,13 +107,31 @@ def _person(target: Gallery, writing: Writing, uid: str, record: PersonRecord, d
         _note_merged(target, writing, *named, uid, record)
         return named[0]
     if known is None and record.visitor and named is not None:
-        record = msgspec.structs.replace(record, name=next_name(writing))
+        record = msgspec.structs.replace(record, name=next_name(target, writing))
     if known is None:
+        record = msgspec.structs.replace(record, apart=())
         writing.put_person(target.vault.person_row(uid, record))
         done.persons += 1
-    elif known is not None:
-        _note_merged(target, writing, uid, target.vault.record(known), uid, record)
+        return uid
+    kept = target.vault.record(known)
+    if kept.visitor and not record.visitor:  # who has got a name since
+        kept = msgspec.structs.replace(record, merged=kept.merged, apart=kept.apart)
+        writing.put_person(target.vault.person_row(uid, kept))
+    _note_merged(target, writing, uid, kept, uid, record)
     return uid
+
+
+def _keep_apart(
+    target: Gallery, writing: Writing, records: Mapping[str, PersonRecord], uids: Mapping[str, str]
+) -> None:
+    """Enter who is not whom, by the uids of the target."""
+    for uid, record in records.items():
+        row = writing.person(uids[uid]) if record.apart else None
+        if row is not None:
+            held = target.vault.record(row)
+            apart = tuple(dict.fromkeys((*held.apart, *(uids.get(one, one) for one in record.apart))))
+            changed = msgspec.structs.replace(held, apart=apart)
+            writing.put_person(target.vault.person_row(row.uid, changed))
 
 
 def _note_merged(
@@ -175,7 +197,21 @@ def _sightings(
     source: Gallery, reading: Reading, target: Gallery, writing: Writing, uids: dict[str, str]
 ) -> int:
     held = {target.vault.sighting(row).track.key for row in writing.sightings()}
+    names = {uid: record.name for uid, record in target.vault.visitors(writing).items()}
     moved = [(uids[row.person], source.vault.sighting(row)) for row in reading.sightings()]
-    new = [(uid, sighting) for uid, sighting in moved if sighting.track.key not in held]
+    new = [(uid, _as_here(one, uids, names)) for uid, one in moved if one.track.key not in held]
     writing.add_sightings(target.vault.sighting_row(uid, sighting) for uid, sighting in new)
     return len(new)
+
+
+def _as_here(sighting: Sighting, uids: Mapping[str, str], visitors: Mapping[str, str]) -> Sighting:
+    """What was seen, with the uids and the visitors' names of the target."""
+    visitor = sighting.visitor
+    if visitor is not None:
+        visitor = visitors.get(visitor[1], visitor[0]), visitor[1]
+    return msgspec.structs.replace(
+        sighting,
+        known=uids.get(sighting.known, sighting.known),
+        rejected=tuple(uids.get(uid, uid) for uid in sighting.rejected),
+        visitor=visitor,
+    )

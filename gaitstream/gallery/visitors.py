@@ -19,6 +19,7 @@ from gaitstream.errors import GalleryError
 from gaitstream.gallery import audit
 from gaitstream.gallery.base import Reading, SightingRow, Writing
 from gaitstream.gallery.gallery import Enrolment, Gallery, check_free
+from gaitstream.gallery.merged import read_merged, survivor
 from gaitstream.gallery.names import clean_name
 from gaitstream.gallery.records import PersonRecord, new_uid, with_merged
 from gaitstream.gallery.sightings import Floats, Sighting, TrackRef, everywhere, spread
@@ -115,18 +116,30 @@ def new_visitor(
     gallery: Gallery, writing: Writing, first_ns: int, apart: Sequence[str] = ()
 ) -> tuple[str, str]:
     """Make a visitor with the next number, which nobody ever gets again; returns uid and name."""
-    uid, name = new_uid(), next_name(writing)
+    uid, name = new_uid(), next_name(gallery, writing)
     writing.put_person(
         gallery.vault.person_row(uid, PersonRecord(name, first_ns, visitor=True, apart=tuple(apart)))
     )
     return uid, name
 
 
-def next_name(writing: Writing) -> str:
-    """A visitor's name that was never given in this gallery."""
-    number = int(writing.setting(_COUNT) or 0) + 1
+def next_name(gallery: Gallery, writing: Writing) -> str:
+    """A visitor's name that was never given in this gallery, and that nobody has."""
+    number = _given(writing) + 1
+    while gallery.vault.find(writing, f"visitor-{number}") is not None:
+        number += 1
     writing.set(_COUNT, str(number).encode())
     return f"visitor-{number}"
+
+
+def skip_names(writing: Writing, other: Reading) -> None:
+    """Give no visitor's name from now on that was given in another gallery."""
+    writing.set(_COUNT, str(max(_given(writing), _given(other))).encode())
+
+
+def _given(reading: Reading) -> int:
+    """The highest number of a visitor's name by now."""
+    return int(reading.setting(_COUNT) or 0)
 
 
 def promote(gallery: Gallery, visitor: str, person: str, actor: str | None = None) -> Promotion:
@@ -209,20 +222,24 @@ def reject_track(gallery: Gallery, track: TrackRef, person: str, actor: str | No
         actor: who says so; None for whoever runs the program.
 
     Returns:
-        The visitor's name; None where nothing is kept of the track.
+        The visitor's name, or that of the person whose walk it has become since; None where nothing is kept
+        of the track.
     """
     with gallery.writing() as writing:
         held = _sighting_of(gallery, writing, track)
         if held is None:
             return None
         row, sighting = held
-        moved = msgspec.structs.replace(sighting, known="", rejected=(*sighting.rejected, person))
-        uid, name = row.person, sighting.visitor[0] if sighting.visitor else ""
-        if sighting.visitor is None or row.person != sighting.visitor[1]:
+        person = survivor(read_merged(writing), person)
+        rejected = tuple(dict.fromkeys((*sighting.rejected, person)))
+        moved = msgspec.structs.replace(sighting, rejected=rejected)
+        uid, (name, is_visitor) = row.person, _called(gallery, writing, row.person)
+        if uid == person:
             uid, name = new_visitor(gallery, writing, sighting.track.time_ns)
-            moved = msgspec.structs.replace(moved, visitor=(name, uid))
+            moved = msgspec.structs.replace(moved, known="", visitor=(name, uid))
         writing.put_sighting(gallery.vault.sighting_row(uid, moved, row.number))
-        part(gallery, writing, uid, person)
+        if is_visitor or uid != row.person:  # who has got a name since is somebody else already
+            part(gallery, writing, uid, person)
         audit.note(writing, gallery.sealer, "rejected", person=person, detail=f"{track}", actor=actor)
     return name
 
@@ -273,6 +290,13 @@ def _move(gallery: Gallery, writing: Writing, rows: Sequence[SightingRow], targe
     for row in rows:
         sighting = msgspec.structs.replace(gallery.vault.sighting(row), known=target)
         writing.put_sighting(gallery.vault.sighting_row(target, sighting, row.number))
+
+
+def _called(gallery: Gallery, reading: Reading, uid: str) -> tuple[str, bool]:
+    """Name of somebody, and whether it is a visitor's."""
+    row = reading.person(uid)
+    record = gallery.vault.record(row) if row is not None else None
+    return (record.name, record.visitor) if record is not None else (uid, False)
 
 
 def _sighting_of(gallery: Gallery, reading: Reading, track: TrackRef) -> tuple[SightingRow, Sighting] | None:

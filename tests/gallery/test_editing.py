@@ -51,6 +51,20 @@ def test_a_name_is_one_however_it_is_written(gallery: Gallery, name: str) -> Non
     assert same is (name != "a\u0301d\u0301a")
 
 
+@pytest.mark.parametrize("name", ["visitor-7", " VISITOR-7 ", "ｖｉｓｉｔｏｒ-７"])
+def test_nobody_is_called_as_visitors_are(gallery: Gallery, name: str) -> None:
+    with gallery.store.reading() as reading:
+        uid, _ = gallery.person(reading, "Ada")
+        numbers = [row.number for row in reading.templates(person=uid)]
+    for work in (
+        lambda: gallery.enroll(name, MODEL, PRINT, walks(9, 1)),
+        lambda: rename(gallery, "Ada", name),
+        lambda: split(gallery, "Ada", numbers[:1], name),
+    ):
+        with pytest.raises(GalleryError, match="what visitors are called"):
+            work()
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [("", "needs a name"), (" \u2003", "needs a name"), ("a\nb", r"U\+000A"), ("\x1b[31m", r"U\+001B"),

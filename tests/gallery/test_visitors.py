@@ -15,6 +15,7 @@ from gaitstream.gallery.appearances import appearances, like_track, like_visitor
 from gaitstream.gallery.audit import read_audit
 from gaitstream.gallery.editing import merge, rename
 from gaitstream.gallery.keeper import Keeper
+from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.rekeying import rekey
 from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
 from gaitstream.gallery.sightings import KeptWindows, TrackRef
@@ -258,7 +259,94 @@ def test_visitors_survive_another_key_and_a_copy(gallery: Gallery, tmp_path: Pat
         assert copy(gallery, other).sightings == 0
         names = {entry.name: entry.tracks for entry in visitors(other)}
         assert names == {"visitor-1": 1, "visitor-2": 1, "visitor-3": 1}
+        for name in names:  # what was seen says the same
+            assert [one.visitor and one.visitor[0] for one in show_visitor(other, name)[1]] == [name]
         assert verify(other) == []
+
+
+def test_strangers_get_new_numbers_in_a_copy(gallery: Gallery, tmp_path: Path) -> None:
+    note(gallery, sighting(1, 1), sighting(2, 2))
+    delete_visitor(gallery, "visitor-2")
+    with Gallery(tmp_path / "copy", create=True) as other:
+        copy(gallery, other)
+        [noted] = note(other, sighting(5, 9))
+        assert noted.visitor == "visitor-3"
+        assert verify(other) == []
+
+
+def test_a_number_that_somebody_has_as_a_name_is_left_out(gallery: Gallery) -> None:
+    """Galleries of earlier versions may have such people."""
+    with gallery.writing() as writing:
+        writing.put_person(gallery.vault.person_row("0" * 20, PersonRecord("visitor-1", SECOND)))
+    [noted] = note(gallery, sighting(1, 1))
+    assert noted.visitor == "visitor-2"
+
+
+def test_what_somebody_said_is_not_whom_is_copied_by_the_ids_there(gallery: Gallery, tmp_path: Path) -> None:
+    gallery.enroll("Ada", MODEL, PRINT, windows(1, 50))
+    [ada] = gallery.persons()
+    note(gallery, sighting(1, 7, known=ada.uid))
+    reject_track(gallery, TrackRef("run", "gate", 7), ada.uid)
+    note(gallery, sighting(1, 8, known=ada.uid))
+    with Gallery(tmp_path / "copy", create=True) as other:
+        other.enroll("Ada", MODEL, PRINT, windows(1, 51))
+        [hers] = other.persons()
+        assert hers.uid != ada.uid
+        copy(gallery, other)
+        [visitor] = visitors(other)
+        assert visitor.apart == ("Ada",)
+        assert show_visitor(other, visitor.name)[1][0].rejected == (hers.uid,)
+        with other.store.reading() as reading:
+            [kept] = [other.vault.sighting(row) for row in reading.sightings(hers.uid)]
+        assert kept.known == hers.uid
+
+
+def test_a_visitor_who_has_got_a_name_has_it_in_a_copy_that_knew_the_visitor(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    note(gallery, sighting(1, 1))
+    with Gallery(tmp_path / "copy", create=True) as other:
+        copy(gallery, other)
+        promote(gallery, "visitor-1", "Eve")
+        copy(gallery, other)
+        assert other.persons() == gallery.persons()
+        assert visitors(other) == []
+        assert verify(other) == []
+
+
+def test_rejecting_a_walk_again_takes_nothing_from_whom_it_shows_by_now(gallery: Gallery) -> None:
+    gallery.enroll("Ada", MODEL, PRINT, windows(1, 50))
+    [ada] = gallery.persons()
+    note(gallery, sighting(2, 7, known=ada.uid))
+    track = TrackRef("run", "gate", 7)
+    reject_track(gallery, track, ada.uid)
+    promote(gallery, "visitor-1", "Eve")
+    gallery.enroll("Eve", MODEL, PRINT, windows(2, 51, count=5))
+    before = {entry.name: entry.templates for entry in gallery.persons()}
+    assert reject_track(gallery, track, ada.uid) == "Eve"
+    assert {entry.name: entry.templates for entry in gallery.persons()} == before
+    assert visitors(gallery) == []
+
+
+def test_a_promoted_visitors_walk_can_be_rejected(gallery: Gallery) -> None:
+    note(gallery, sighting(1, 7), sighting(1, 8))
+    eve = promote(gallery, "visitor-1", "Eve").person_id
+    gallery.enroll("Eve", MODEL, PRINT, windows(1, 51, count=5))
+    [before] = gallery.persons()
+    assert reject_track(gallery, TrackRef("run", "gate", 7), eve) == "visitor-2"
+    assert gallery.persons() == [before]
+    assert [(one.name, one.tracks, one.apart) for one in visitors(gallery)] == [("visitor-2", 1, ("Eve",))]
+
+
+def test_a_walk_of_somebody_who_was_merged_is_rejected_by_the_old_id(gallery: Gallery) -> None:
+    gallery.enroll("Ada", MODEL, PRINT, windows(1, 50))
+    gallery.enroll("Eve", MODEL, PRINT, windows(1, 51))
+    _, eve = gallery.persons()
+    note(gallery, sighting(2, 7, known=eve.uid))
+    merge(gallery, "Ada", "Eve")
+    assert reject_track(gallery, TrackRef("run", "gate", 7), eve.uid) == "visitor-1"
+    [visitor] = visitors(gallery)
+    assert (visitor.tracks, visitor.apart) == (1, ("Ada",))
 
 
 def test_windows_are_kept_in_half_precision_spread_over_the_walk() -> None:
