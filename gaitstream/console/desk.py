@@ -127,6 +127,8 @@ class GalleryDesk:
             return work(self._open())
 
     def _open(self) -> Gallery:
+        if self._gallery is not None and not self._gallery.is_still_there():
+            self._close()
         if self._gallery is None:
             if self._where is None:
                 raise NotFoundError("this console has no gallery; start it with --gallery or --cameras")

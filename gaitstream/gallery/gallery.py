@@ -111,6 +111,11 @@ class Gallery:
         """Whether this is still the gallery that was opened, under the key it had then."""
         return self.identify(reading) == self._identity
 
+    def is_still_there(self) -> bool:
+        """`is_current` in a transaction of its own: False where it has to be opened again."""
+        with self.store.reading() as reading:
+            return self.is_current(reading)
+
     def identify(self, reading: Reading) -> tuple[bytes | None, bytes | None]:
         """Id and lock of the gallery that is in the store now."""
         return reading.setting(ID), reading.setting(LOCK)
@@ -296,9 +301,18 @@ class Gallery:
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
-        """A transaction; what was learnt for it is forgotten when it fails."""
+        """A transaction; what was learnt for it is forgotten when it fails.
+
+        Raises:
+            GalleryError: rows would be sealed with a key that opens nothing here any more.
+        """
         try:
             with self.store.writing() as writing:
+                if not self.is_current(writing):
+                    raise GalleryError(
+                        f"{self.url} has got another key since it was opened, or another gallery is in its "
+                        "place: open it again"
+                    )
                 yield writing
         except BaseException:
             self.tuner.forget()

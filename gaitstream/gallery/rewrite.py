@@ -13,11 +13,13 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+_ZEROS = bytes(1 << 20)
+
 
 def rewrite(db: sqlite3.Connection, path: Path) -> None:
     """Put a fresh copy of what `db` holds in the place of `path`; the caller holds the writers' lock."""
-    fresh = path.with_name(f"{path.name}.fresh")
-    fresh.unlink(missing_ok=True)
+    drop_unfinished(path)
+    fresh = _fresh_of(path)
     os.close(os.open(fresh, os.O_CREAT | os.O_WRONLY, 0o600))
     db.execute("VACUUM INTO ?", (str(fresh),))
     with sqlite3.connect(fresh, isolation_level=None) as copy:
@@ -41,9 +43,30 @@ def finish_rewrite(path: Path) -> None:
         _sync(path.parent)
 
 
+def drop_unfinished(path: Path) -> None:
+    """Overwrite and delete a copy that was never completed: it has rows that are to be erased by now.
+
+    The caller holds the writers' lock.
+    """
+    fresh = _fresh_of(path)
+    for part in (fresh, fresh.with_name(f"{fresh.name}-journal"), fresh.with_name(f"{fresh.name}-wal")):
+        with suppress(FileNotFoundError), part.open("r+b") as file:
+            left = os.fstat(file.fileno()).st_size
+            while left > 0:
+                left -= file.write(_ZEROS[:left])
+            file.flush()
+            os.fsync(file.fileno())
+            part.unlink()
+
+
 def swap_of(path: Path) -> Path:
     """The complete copy that is to take the place of a gallery's file."""
     return path.with_name(f"{path.name}.swap")
+
+
+def _fresh_of(path: Path) -> Path:
+    """The copy while it is being made."""
+    return path.with_name(f"{path.name}.fresh")
 
 
 def _sync(path: Path) -> None:

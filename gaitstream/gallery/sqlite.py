@@ -8,6 +8,7 @@ replaced by a copy without its deleted rows (`gaitstream.gallery.rewrite`) and n
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery.migrate import migrate
-from gaitstream.gallery.rewrite import finish_rewrite, rewrite, swap_of
+from gaitstream.gallery.rewrite import drop_unfinished, finish_rewrite, rewrite, swap_of
 from gaitstream.gallery.room import no_room
 from gaitstream.gallery.sql import SqlTransaction
 from gaitstream.gallery.stores import file_of
@@ -151,6 +152,7 @@ class SqliteStore:
         """See `Store`; where a reader holds on to deleted rows, a copy without them replaces the file."""
         with self._explained(), self._lock:
             db = self._connection()
+            drop_unfinished(self.path)
             if not _empty_log(db):
                 rewrite(db, self.path)
                 self._drop_connection()
@@ -168,7 +170,8 @@ class SqliteStore:
 
     def files(self) -> list[Path]:
         """See `Store`."""
-        return sorted(path for path in self.path.parent.glob(f"{self.path.name}*") if path.is_file())
+        name = glob.escape(self.path.name)
+        return sorted(path for path in self.path.parent.glob(f"{name}*") if path.is_file())
 
     def close(self) -> None:
         """See `Store`."""

@@ -60,7 +60,7 @@ class Vault:
         """
         try:
             return decode_record(self.sealer.open(row.record, f"person/{row.uid}"))
-        except msgspec.DecodeError as error:
+        except (GalleryError, msgspec.DecodeError) as error:
             raise GalleryError(
                 f"the record of person {row.uid} is damaged; put a backup in its place"
             ) from error

@@ -119,20 +119,16 @@ def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRe
     """
     salt = secrets.token_hex(16)
     with gallery.store.reading() as reading:
-        found = _find(gallery, reading, name)
-        here = found is not None
-        if found is not None:
-            subject = subject_of(gallery, reading, *found)
-        else:
-            subject = _find_gone(gallery, reading, name, places)
+        gone = None if _find(gallery, reading, name) else _find_gone(gallery, reading, name, places)
+    with gallery.writing() as writing:  # who it is is asked again: from now on nobody merges or renames them
+        subject = gone or subject_of(gallery, writing, *_here(gallery, writing, name))
         uid, *merged = subject.uids
-        needles = list(_needles(gallery, reading, uid, salt)) if here else []
-        seen = [gallery.vault.sighting(row).track for one in subject.uids for row in reading.sightings(one)]
-    report = ForgetReport(
-        gallery=gallery.id, person=uid, merged=merged, time_ns=time.time_ns(), salt=salt, needles=needles
-    )
-    with gallery.writing() as writing:
-        if here:
+        report = ForgetReport(
+            gallery=gallery.id, person=uid, merged=merged, time_ns=time.time_ns(), salt=salt
+        )
+        seen = list(_tracks_seen(gallery, writing, subject, report))
+        if gone is None:
+            report.needles = list(_needles(gallery, writing, uid, salt))
             report.pictures = sum(1 for _ in writing.pictures(uid))
             report.sightings = sum(1 for _ in writing.sightings(uid))
             report.templates = gallery.erase(writing, uid, "forgotten")
@@ -294,6 +290,29 @@ def _find(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonRec
     return gallery.vault.find(reading, name) or ((name, gallery.vault.record(row)) if row else None)
 
 
+def _here(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonRecord]:
+    """As `_find`.
+
+    Raises:
+        GalleryError: nobody of that name or uid is there (any more).
+    """
+    return _find(gallery, reading, name) or gallery.person(reading, name)
+
+
+def _tracks_seen(
+    gallery: Gallery, reading: Reading, subject: Subject, report: ForgetReport
+) -> Iterator[TrackRef]:
+    """The tracks of somebody's sightings; the report tells of those that cannot be opened."""
+    for uid in subject.uids:
+        for row in reading.sightings(uid):
+            try:
+                yield gallery.vault.sighting(row).track
+            except GalleryError:
+                report.remains.append(
+                    f"sighting {row.number} was damaged, and is erased: evidence of its track may be left"
+                )
+
+
 def _find_gone(gallery: Gallery, reading: Reading, name: str, places: Places) -> Subject:
     """Somebody who was erased before, by uid or, where the places tell whose it was, by name.
 
@@ -385,20 +404,23 @@ def _needles(gallery: Gallery, reading: Reading, uid: str, salt: str) -> Iterato
         what = f"template {template.number}"
         yield from make_needles(what, template.data, salt)
         if gallery.encrypted:
-            plain_data = gallery.sealer.open(template.data, f"template/{uid}/{template.model}")
-            yield from make_needles(f"{what}, in clear", plain_data, salt)
+            with suppress(GalleryError):  # what is damaged cannot be opened by anybody
+                plain_data = gallery.sealer.open(template.data, f"template/{uid}/{template.model}")
+                yield from make_needles(f"{what}, in clear", plain_data, salt)
     for sighting in reading.sightings(uid):
         what = f"sighting {sighting.number}"
         yield from make_needles(what, sighting.data, salt)
         if gallery.encrypted:
-            opened = gallery.vault.sighting(sighting)
-            for kept in opened.windows.values():
-                yield from make_needles(f"{what}, in clear", kept.data, salt)
+            with suppress(GalleryError):
+                opened = gallery.vault.sighting(sighting)
+                for kept in opened.windows.values():
+                    yield from make_needles(f"{what}, in clear", kept.data, salt)
     for picture in reading.pictures(uid):
         what = f"picture {picture.number}"
         yield from make_needles(what, picture.data, salt)
         if gallery.encrypted:
-            yield from make_needles(f"{what}, in clear", gallery.vault.picture(picture), salt)
+            with suppress(GalleryError):
+                yield from make_needles(f"{what}, in clear", gallery.vault.picture(picture), salt)
 
 
 def _forget_tracklets(folder: Path, subject: Subject, report: ForgetReport) -> int:

@@ -179,6 +179,9 @@ class VisitDesk:
         self._unsettled = 0
 
     def _open(self) -> VisitorBook:
+        if self._gallery is not None and not self._gallery.is_still_there():
+            self._gallery.close()
+            self._gallery = self._book = None
         if self._book is None:
             section = self._config.gallery
             if section.where is None:

@@ -23,6 +23,7 @@ from gaitstream.gallery.transfer import copy, export
 from gaitstream.gallery.vault import Template
 from gaitstream.gallery.verifying import duplicates, verify
 from tests.gallery.filled import FULL_NAMES, MODEL, PRINT, content, fill, key_in, walks
+from tests.gallery.walking import note, sighting
 
 E1, E2 = "0190a3b4-0000-7000-8000-000000000001", "0190a3b4-0000-7000-8000-00000000000a"
 
@@ -169,6 +170,21 @@ def test_an_export_is_one_file_that_another_gallery_takes_in(gallery: Gallery, t
         copy(source, target, "imported")
         assert content(target) == content(gallery)
         assert actions(target) == ["imported"]
+
+
+def test_whoever_has_a_gallery_open_under_its_old_key_writes_nothing(store_url: str, tmp_path: Path) -> None:
+    """Not even a row that needs no other: it could not be read by anybody."""
+    key = key_in(tmp_path)
+    with Gallery(store_url, create=True, key=key) as old, Gallery(store_url, key=key) as other:
+        assert old.is_still_there()
+        rekey(other, f"file:{tmp_path}/new.key")
+        assert not old.is_still_there()
+        with pytest.raises(GalleryError, match="open it again"):
+            note(old, sighting(1, 1))
+        with pytest.raises(GalleryError, match="open it again"):
+            old.enroll("Ada", MODEL, PRINT, walks(0))
+        assert verify(other) == []
+        fill(other)
 
 
 def test_another_key_seals_everything_anew(gallery: Gallery, store_url: str, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from gaitstream.events import IdentityFinal, Journal, TrackEnded
 from gaitstream.events.codec import Wire, decode, encode
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import read_audit
+from gaitstream.gallery.base import Writing
 from gaitstream.gallery.editing import merge, rename, split
 from gaitstream.gallery.needles import WINDOW, find_needles, find_text, make_needles
 from gaitstream.gallery.rekeying import rekey
@@ -29,6 +32,7 @@ from gaitstream.pipeline.forget import (
     write_report,
 )
 from tests.gallery.filled import FULL_NAMES, PICTURE, content, fill, walks
+from tests.gallery.walking import note, sighting
 
 
 @pytest.fixture(params=["none", None], ids=["plain", "encrypted"])
@@ -70,6 +74,56 @@ def test_a_reader_in_a_transaction_keeps_nothing_on_the_disk(gallery: Gallery, t
     with Gallery(path, key=None if gallery.encrypted else "none") as other:
         assert [entry.name for entry in other.persons()] == ["Ada Lovelace", "Cyd Charisse", "Dan"]
         assert verify(other) == []
+
+
+def test_a_copy_that_was_never_completed_keeps_nobody(gallery: Gallery, tmp_path: Path) -> None:
+    """A process that erased somebody else was killed while it wrote the copy that was to replace the file."""
+    for part in ("", "-journal"):
+        fresh = tmp_path / f"people.gallery.fresh{part}"
+        shutil.copy(tmp_path / "people.gallery", fresh)
+    report = forget(gallery, "Bob Bemer", Places())
+    assert report.remains == []
+    assert not list(tmp_path.glob("*.fresh*"))
+
+
+def test_a_file_with_any_name_is_searched(tmp_path: Path) -> None:
+    with Gallery(tmp_path / "site[1].gallery", create=True, key="none") as gallery:
+        fill(gallery, FULL_NAMES)
+        report = forget(gallery, "Bob Bemer", Places())
+    assert str(tmp_path / "site[1].gallery") in report.places
+
+
+def test_who_was_merged_into_somebody_else_meanwhile_is_not_said_to_be_erased(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process is quicker by the moment between looking and erasing."""
+    own = gallery.writing
+
+    def after_a_merge() -> AbstractContextManager[Writing]:
+        monkeypatch.undo()
+        with Gallery(tmp_path / "people.gallery", key=None if gallery.encrypted else "none") as other:
+            merge(other, "Ada Lovelace", "Bob Bemer")
+        return own()
+
+    monkeypatch.setattr(gallery, "writing", after_a_merge)
+    with pytest.raises(GalleryError, match="'Bob Bemer' is not in"):
+        forget(gallery, "Bob Bemer", Places())
+    assert [entry.name for entry in gallery.persons()] == ["Ada Lovelace", "Cyd Charisse"]
+
+
+@pytest.mark.parametrize("what", ["template", "picture", "sighting"])
+def test_who_is_damaged_is_forgotten(gallery: Gallery, tmp_path: Path, what: str) -> None:
+    [uid] = [entry.uid for entry in gallery.persons() if entry.name == "Bob Bemer"]
+    note(gallery, sighting(1, 1, known=uid))
+    with closing(sqlite3.connect(tmp_path / "people.gallery")) as db:
+        of_bob = "person = (SELECT id FROM person WHERE uid = ?)"
+        db.execute(f"UPDATE {what} SET data = zeroblob(500) WHERE {of_bob}", (uid,))
+        db.commit()
+    report = forget(gallery, "Bob Bemer", Places())
+    assert (report.templates, report.pictures, report.sightings) == (3, 1, 1)
+    told = ["sighting 1 was damaged, and is erased: evidence of its track may be left"]
+    assert report.remains == (told if what == "sighting" else [])
+    assert verify(gallery) == []
 
 
 def test_a_replacement_that_was_cut_short_is_finished(

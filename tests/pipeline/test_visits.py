@@ -18,6 +18,8 @@ from gaitstream.events import Event, VisitorJoined, VisitorNamed, VisitorSeen
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.linking import LinkRule
+from gaitstream.gallery.rekeying import rekey
+from gaitstream.gallery.verifying import verify
 from gaitstream.gallery.visiting import VisitorBook
 from gaitstream.gallery.visitors import promote, visitors
 from gaitstream.pipeline.identify import Identifier, TrackState
@@ -123,6 +125,17 @@ def test_walks_wait_for_a_store_that_is_away(tmp_path: Path, caplog: pytest.LogC
     assert desk.close() == []
     with Gallery(path / "people.gallery") as gallery:
         assert len(visitors(gallery)) == 1
+
+
+def test_walks_are_noted_after_the_gallery_has_got_another_key(desk: VisitDesk, gallery: Gallery) -> None:
+    desk.put(sighting(5, 1))
+    told(desk, lambda found: len(found) == 1)
+    rekey(gallery, f"file:{gallery.url}.key")  # the operator's stays, the gallery's own is another
+    desk.put(sighting(5, 2))
+    [seen] = told(desk, lambda found: bool(found))
+    assert isinstance(seen, VisitorSeen)
+    assert (seen.visitor, seen.walks) == ("visitor-1", 2)
+    assert verify(gallery) == []
 
 
 def test_visitors_are_looked_at_together_soon_where_there_are_few(desk: VisitDesk, gallery: Gallery) -> None:
