@@ -7,6 +7,7 @@ recent/<camera>/<begin, ns>-<random>.frames
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from gaitstream.gallery.sealing import Sealed, Sealer
 from gaitstream.gallery.secrets import secret
 from gaitstream.pipeline.saving import too_much
 
+log = logging.getLogger(__name__)
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _RECORD = msgspec.msgpack.Decoder(TrackEvidence)
 """Made while one thread is here: msgspec breaks down when two meet a type for the first time."""
@@ -59,6 +61,18 @@ class EvidenceFolder:
         """The files of all tracks."""
         return self.path.glob("tracks/*/*/*/*.evidence")
 
+    def unfinished_tracks(self) -> Iterator[Path]:
+        """What is being written of tracks, and what a process that was killed left of it."""
+        return self.path.glob(f"tracks/*/*/*/.*.evidence.*{PART}")
+
+    def unfinished_pieces(self) -> Iterator[Path]:
+        """What a process that was killed while it erased somebody left of the others' pictures."""
+        return self.path.glob(f"recent/*/.*.frames.*{PART}")
+
+    def recent_cameras(self) -> list[str]:
+        """Cameras with pieces; whatever else lies there is nobody's."""
+        return sorted(path.name for path in self.path.glob("recent/*") if _is_id(path.name))
+
     def recent_files(self, camera: str) -> list[Path]:
         """A camera's pieces, the oldest first."""
         pieces = self.recent_folder(camera).glob("*.frames")
@@ -77,22 +91,20 @@ class EvidenceFolder:
             with suppress(OSError):  # another process was quicker
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
-        gone = too_much(found, rules, now_s)
-        for path in gone:
-            erase_file(path)
+        gone = [path for path in too_much(found, rules, now_s) if _delete(path)]
         self._sweep_recent(rules, now_s)
         self._sweep_rests(now_s)
         return len(gone)
 
     def _sweep_recent(self, rules: Evidence, now_s: float) -> None:
-        for folder in self.path.glob("recent/*"):
-            self.sweep_camera(folder.name, rules.minutes, int(now_s * 1e9))
+        for camera in self.recent_cameras():
+            self.sweep_camera(camera, rules.minutes, int(now_s * 1e9))
 
     def sweep_camera(self, camera: str, minutes: float | None, now_ns: int) -> None:
         """Delete a camera's pieces that are older than so many minutes; all of them for None."""
         for path in self.recent_files(camera):
             if minutes is None or began_ns(path) < now_ns - int((minutes * 60 + PIECE_S) * 1e9):
-                erase_file(path)
+                _delete(path)
 
     def _sweep_rests(self, now_s: float) -> None:
         """Delete files that were never finished, and folders that have been empty for long."""
@@ -158,7 +170,10 @@ class SealedFolder:
         return evidence, rest[:count], rest[count:]
 
     def tracks(self) -> Iterator[tuple[Path, TrackEvidence | None]]:
-        """Every track's file with what it holds; None where it cannot be opened."""
+        """Every track's file with what it holds; None where it cannot be opened.
+
+        What was never finished comes as well, as far as it can be opened: pictures lie behind the record.
+        """
         for path in self.folder.track_files():
             camera, run = path.parts[-4], path.parts[-3]
             try:
@@ -167,6 +182,11 @@ class SealedFolder:
                 continue  # another process was quicker
             except (EvidenceError, ValueError):
                 yield path, None
+        for path in self.folder.unfinished_tracks():
+            camera, run, number = path.parts[-4], path.parts[-3], path.name.split(".")[1]
+            with suppress(EvidenceError, ValueError):
+                place = _place(TrackKey(camera, run, int(number)))
+                yield path, decode_record(read_one(path, self.sealer, place, 0))
 
 
 def decode_record(data: bytes) -> TrackEvidence:
@@ -187,8 +207,23 @@ def check_id(text: str) -> None:
     Raises:
         MissingEvidenceError: it cannot be one.
     """
-    if not _ID.fullmatch(text) or text in (".", ".."):
+    if not _is_id(text):
         raise MissingEvidenceError(f"there is no camera or run {text[:64]!r}")
+
+
+def _is_id(text: str) -> bool:
+    return bool(_ID.fullmatch(text)) and text not in (".", "..")
+
+
+def _delete(path: Path) -> bool:
+    """Erase what is past its time; False where that is not possible: it is told, and others are not kept by it."""
+    try:
+        erase_file(path)
+    except OSError as error:
+        if path.exists():
+            log.warning("%s is past its time and cannot be deleted (%s)", path, error.strerror)
+            return False
+    return True
 
 
 def began_ns(piece: Path) -> int:

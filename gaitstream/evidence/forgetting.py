@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ class KeptEvidence:
         with gallery.store.reading() as reading:
             merged = read_merged(reading)
         ids = set(uids).union(*(parts_of(merged, uid) for uid in uids))
-        count, remains = 0, []
+        erased, remains = set[Track](), list[str]()
         for path, evidence in folder.tracks():
             if evidence is None:
                 remains.append(f"{path}: cannot be opened")
@@ -64,10 +64,10 @@ class KeptEvidence:
             key = (evidence.key.run, evidence.key.camera, evidence.key.track)
             if ids & evidence.about or key in shown:
                 shown.add(key)
-                erase_file(path)
-                count += 1
+                if _try(path, remains, partial(erase_file, path)):
+                    erased.add(key)
         _forget_recent(folder, ids, shown, remains)
-        return count, remains
+        return len(erased), remains
 
 
 def places_of(config: Config, path: str | Path) -> tuple[KeptEvidence, ...]:
@@ -79,7 +79,9 @@ def places_of(config: Config, path: str | Path) -> tuple[KeptEvidence, ...]:
 def _forget_recent(folder: SealedFolder, ids: set[str], shown: set[Track], remains: list[str]) -> None:
     """Erase the pictures of the last minutes that show a person: first which tracks do, then all of these."""
     pieces: list[tuple[str, Path, list[RecentFrame]]] = []
-    for camera in sorted(path.name for path in folder.folder.path.glob("recent/*")):
+    for path in folder.folder.unfinished_pieces():
+        _try(path, remains, partial(erase_file, path))
+    for camera in folder.folder.recent_cameras():
         for path in folder.folder.recent_files(camera):
             try:
                 pieces.append((camera, path, piece_records(folder, camera, path)))
@@ -95,7 +97,19 @@ def _forget_recent(folder: SealedFolder, ids: set[str], shown: set[Track], remai
     for camera, path, records in pieces:
         shows = partial(_shows, camera, shown, {track for _, where, track in shown if where == camera})
         if any(map(shows, records)):
-            erase_pictures(folder, camera, path, shows)
+            _try(path, remains, partial(erase_pictures, folder, camera, path, shows))
+
+
+def _try(path: Path, remains: list[str], erase: Callable[[], None]) -> bool:
+    """Erase a file; where that fails it is told, and the others' turn comes all the same."""
+    try:
+        erase()
+    except (EvidenceError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        said = "cannot be erased" if path.exists() else "was deleted, but could not be overwritten"
+        remains.append(f"{path}: {said} ({why})")
+        return False
+    return True
 
 
 def _shows(camera: str, shown: set[Track], numbers: set[int], record: RecentFrame) -> bool:

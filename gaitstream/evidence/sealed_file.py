@@ -78,7 +78,11 @@ def read_one(path: Path, sealer: Sealer, place: str, number: int) -> bytes:
 
 
 def erase_file(path: Path) -> None:
-    """Overwrite a file's bytes, then delete it; nothing happens when it is gone."""
+    """Overwrite a file's bytes, then delete it; nothing happens when it is gone.
+
+    Raises:
+        OSError: it could not be overwritten, and is deleted all the same where that is possible.
+    """
     try:
         with path.open("r+b") as file:
             file.write(bytes(os.fstat(file.fileno()).st_size))
@@ -86,7 +90,8 @@ def erase_file(path: Path) -> None:
             os.fsync(file.fileno())
     except FileNotFoundError:
         return
-    path.unlink(missing_ok=True)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _open_to_write(path: Path, flags: int) -> BinaryIO:

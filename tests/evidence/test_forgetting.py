@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import numpy as np
@@ -14,7 +18,7 @@ from numpy.typing import NDArray
 from gaitstream.cli import main
 from gaitstream.events import IdentityFinal, Journal
 from gaitstream.events.codec import encode
-from gaitstream.evidence import recent
+from gaitstream.evidence import forgetting, recent
 from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.evidence.reading import EvidenceReader
@@ -223,6 +227,74 @@ def test_evidence_from_before_somebody_was_merged_goes_with_whom_they_were_merge
     assert site.reader.of(event) is None
     shown = {one.person_id for frame in site.reader.recent("gate") for one in frame.people}
     assert told.ada not in shown
+
+
+def test_what_a_killed_process_had_not_finished_is_erased(told: Told) -> None:
+    reader = told.site.reader
+    [event, *_] = told.site.finals(person="Ada Lovelace")
+    hers = reader.files.track_file(TrackKey(event.camera, event.run, event.track))
+    another = next(path for path in reader.files.track_files() if path.parent != hers.parent)
+    unfinished = hers.with_name(f".{hers.name}.0a1b2c3d.part")
+    shutil.copy(hers, unfinished)
+    others = another.with_name(f".{another.name}.0a1b2c3d.part")
+    others.write_bytes(another.read_bytes()[:-100])
+    rest = reader.files.recent_folder("gate") / ".123-0a1b2c3d.frames.4e5f6a7b.part"
+    rest.write_bytes(b"pictures of others, whom a kill kept from being written")
+    assert forget_ada(told) == []
+    assert not unfinished.exists()
+    assert not rest.exists()
+    assert others.exists()
+
+
+def test_one_file_that_cannot_be_erased_keeps_no_other(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    def erase(path: Path) -> None:
+        if path == locked:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        erase_file(path)
+
+    reader = told.site.reader
+    [event, *_] = told.site.finals(person="Ada Lovelace")
+    key = TrackKey(event.camera, event.run, event.track)
+    locked = reader.files.track_file(key)
+    evidence, *rest = reader.folder.read_all(key)
+    more = TrackKey("zoo", event.run, event.track)  # comes after it
+    reader.folder.write(msgspec.structs.replace(evidence, key=more), *rest)
+    keep_seconds(reader, "yard", lambda _: (RecentPerson(5, BOX, "known", told.ada),), seconds=3)
+    (reader.files.path / "recent" / "@eaDir").mkdir()  # as some machines make them anywhere
+    monkeypatch.setattr(forgetting, "erase_file", erase)
+    assert forget_ada(told) == [f"{locked}: cannot be erased (Permission denied)"]
+    assert not reader.files.track_file(more).exists()
+    assert reader.recent("yard") == []
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else_beyond_its_time(
+    told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = told.site.reader.files
+    (files.path / "recent" / "@eaDir").mkdir()
+    blocked = files.path / "tracks" / "gate" / "a0" / "0" / "0.evidence"
+    blocked.mkdir(parents=True)
+    (blocked / "file").touch()
+    there = len(list(files.track_files())) - 1
+    later_s = time.time() + 40 * 86_400
+    assert files.sweep(told.site.config.evidence, lambda: later_s) == there
+    assert list(files.track_files()) == [blocked]
+    assert files.recent_files("gate") == []
+    assert f"{blocked} is past its time and cannot be deleted" in caplog.text
+
+
+def test_a_file_that_may_not_be_written_is_deleted_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = tmp_path / "1.evidence"
+    path.write_bytes(b"sealed")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError):
+        erase_file(path)
+    assert not path.exists()
 
 
 def _as(gallery: Gallery) -> tuple[str, str, Floats]:
