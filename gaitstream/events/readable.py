@@ -65,7 +65,7 @@ def readable(event: Event) -> str:
     """One line: local time, where, and what; control characters are written out."""
     stamp = datetime.datetime.fromtimestamp(min(max(event.time_ns / 1e9, _EARLIEST_S), _LATEST_S))
     where = str(getattr(event, "camera", "") or "-")
-    return _plain(f"{stamp:%Y-%m-%d %H:%M:%S}  {where:<14} {_what(event)}")
+    return one_line(f"{stamp:%Y-%m-%d %H:%M:%S}  {where:<14} {_what(event)}")
 
 
 def _what(event: Event) -> str:
@@ -128,5 +128,6 @@ def _other(event: Event) -> str:
     return event.kind if isinstance(event, Unrecognised) else event.type
 
 
-def _plain(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text of somebody else's as it can be shown: what ends a line or moves a cursor is spelt out."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

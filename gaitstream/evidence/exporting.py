@@ -99,7 +99,18 @@ def export(
         EvidenceError: what is kept is damaged, or the file cannot be written.
         GalleryError: the gallery cannot be read or written.
     """
-    manifest = hand_out(folder, gallery, event, lambda data: _write_new(target, data), templates_of)
+    written: list[Path] = []
+
+    def take(data: bytes) -> None:
+        _write_new(target, data)
+        written.append(target)
+
+    try:
+        manifest = hand_out(folder, gallery, event, take, templates_of)
+    except BaseException:  # the log has no line of it
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
     signer = Signer.of(gallery).key
     note_signer(signer)
     return ExportedEvidence(target, signer, manifest.notes)
@@ -249,9 +260,14 @@ def _gives_the_same(
 
 def _write_new(target: Path, data: bytes) -> None:
     try:
-        with os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(data)
+        handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError as error:
         raise EvidenceError(f"{target} is there already: give another --out") from error
     except OSError as error:
+        raise EvidenceError(f"{target} cannot be written ({error.strerror})") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        target.unlink(missing_ok=True)
         raise EvidenceError(f"{target} cannot be written ({error.strerror})") from error

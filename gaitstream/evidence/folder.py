@@ -216,7 +216,7 @@ def _is_id(text: str) -> bool:
 
 
 def _delete(path: Path) -> bool:
-    """Erase what is past its time; False where that is not possible: it is told, and others are not kept by it."""
+    """Erase what is past its time; False where that is not possible, which is told and keeps no other."""
     try:
         erase_file(path)
     except OSError as error:

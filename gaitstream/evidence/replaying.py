@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitstream.data import Floats, Reason, Status
+from gaitstream.errors import EvidenceError
 from gaitstream.evidence.bundles import EvidenceBundle
 from gaitstream.evidence.reading import as_embedding
 from gaitstream.evidence.records import KeptDecision
@@ -63,6 +64,13 @@ def replay(bundle: EvidenceBundle) -> Replayed:
     Raises:
         EvidenceError: its parts do not fit each other.
     """
+    try:
+        return _replay(bundle)
+    except (ValueError, OverflowError) as error:
+        raise EvidenceError(f"the bundle's parts do not fit each other: {error}") from error
+
+
+def _replay(bundle: EvidenceBundle) -> Replayed:
     manifest = bundle.manifest
     windows = {
         window.number: (window.model, as_embedding(bundle.parts[part], window.shape))

@@ -47,7 +47,7 @@ def read_key(source: str, environment: Mapping[str, str] = os.environ) -> bytes:
     elif kind == "env":
         text = environment.get(rest, "")
     elif kind == "command":
-        text = _from_command(shlex.split(rest))
+        text = _from_command(rest)
     else:
         raise GalleryKeyError(
             f"gallery.key names no source: give file:PATH, env:NAME, command:WORDS or {NONE}"
@@ -99,10 +99,11 @@ def _from_file(path: Path) -> str:
         ) from error
 
 
-def _from_command(words: list[str]) -> str:
+def _from_command(command: str) -> str:
     try:
+        words = shlex.split(command)
         done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_S, check=True)
-    except (OSError, IndexError, subprocess.SubprocessError) as error:
+    except (OSError, IndexError, ValueError, subprocess.SubprocessError) as error:
         raise GalleryKeyError(
             f"the command of gallery.key failed ({type(error).__name__}); it prints the key in base64"
         ) from error

@@ -15,6 +15,7 @@ from gaitstream.gallery.sealing import Lock, Sealer, Unsealed, make_lock, open_l
 from gaitstream.gallery.stores import file_of
 
 log = logging.getLogger(__name__)
+NOT_SEALED = "%s is NOT encrypted, though a key is named: 'gaitstream gallery rekey --to SOURCE' seals it"
 ID, LOCK = "gallery", "lock"
 _LOCK = msgspec.msgpack.Decoder(Lock)
 
@@ -48,6 +49,8 @@ def unlock(store: Store, url: str | Path, key: str | None, *, create: bool = Fal
                 new_file.unlink(missing_ok=True)
             raise
     if lock is None:
+        if key not in (None, NONE):
+            log.warning(NOT_SEALED, store.url)
         return gallery.decode(), Unsealed()
     return gallery.decode(), open_lock(operator_key(url, key), _LOCK.decode(lock))
 

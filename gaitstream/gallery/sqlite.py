@@ -302,9 +302,9 @@ class SqliteStore:
             with self._lock:
                 self._bring_up(db)
             return
-        raise GalleryError(
-            f"{self.path} is no gallery of schema {SCHEMA} (it says {schema}); enrol into a new file"
-        )
+        later = application == APPLICATION_ID and schema > SCHEMA
+        done = "a later version of gaitstream made it: update this one" if later else "enrol into a new file"
+        raise GalleryError(f"{self.path} is no gallery of schema {SCHEMA} (it says {schema}); {done}")
 
     def _bring_up(self, db: sqlite3.Connection) -> None:
         """Make the tables of a new file, or those of an older schema new."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from gaitstream.errors import GalleryError
-from gaitstream.gallery.audit import verify_audit
+from gaitstream.gallery.audit import HEAD, verify_audit
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.people import People
 
@@ -18,10 +18,12 @@ Row = TypeVar("Row")
 def verify(gallery: Gallery) -> list[str]:
     """Everything that is wrong, a line each; empty for a gallery that is whole."""
     found = [f"the store: {line}" for line in gallery.store.check()]
+    people = 0
     with gallery.store.reading() as reading:
         for row in reading.persons():
             try:
                 record = gallery.vault.record(row)
+                people += not record.visitor
                 if gallery.vault.person_row(row.uid, record).key != row.key:
                     found.append(f"person {row.uid} cannot be found by name: its key is another's")
             except GalleryError as error:
@@ -29,6 +31,9 @@ def verify(gallery: Gallery) -> list[str]:
         found += [line for row in reading.pictures() for line in _opens(gallery.vault.picture, row)]
         found += [line for row in reading.sightings() for line in _opens(gallery.vault.sighting, row)]
         found += verify_audit(reading, gallery.sealer)
+        # Galleries of versions that kept no log are not encrypted; visitors are noted without a line.
+        if gallery.encrypted and people and reading.setting(HEAD) is None:
+            found.append(f"the audit log is gone: {people} people were enrolled, and no line says so")
     try:
         found += [str(damage) for damage in gallery.damaged()]
     except GalleryError as error:

@@ -30,7 +30,7 @@ from gaitstream.pipeline.known import open_configured
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
-from gaitstream.pipeline.saving import make_folder
+from gaitstream.pipeline.saving import make_folder, write_private
 from gaitstream.pipeline.source.video import NETWORK
 from gaitstream.pipeline.timed import stopping_after
 from gaitstream.telemetry.stats import CameraCounters
@@ -389,5 +389,6 @@ def save_pictures(walks: Sequence[Walk], folder: Path) -> dict[int, Path]:
             for crop in crops
         ]
         paths[walk.track] = folder / f"track-{walk.track}.jpg"
-        cv2.imwrite(str(paths[walk.track]), np.hstack(scaled))
+        _, data = cv2.imencode(".jpg", np.hstack(scaled))
+        write_private(paths[walk.track], data.tobytes())
     return paths

@@ -32,6 +32,50 @@ def run(path: str, *words: str) -> int:
     return main(["gallery", words[0], *words[1:], "--gallery", path])
 
 
+def test_each_line_of_the_log_is_one_line(path: str, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
+    monkeypatch.setenv("GAITSTREAM_ACTOR", "ann\n9 2026-01-01 00:00 UTC ben: confirmed\x1b[1A")
+    assert run(path, "keep", "Bob", "--days", "1") == 0
+    capsys.readouterr()
+    assert run(path, "audit") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert "ann\\n9 2026" in lines[-1]
+    assert "\x1b" not in lines[-1]
+
+
+def test_a_folder_that_is_not_there_is_not_taken_for_one_without_old_evidence(
+    path: str, tmp_path: Path, capsys: Said
+) -> None:
+    assert run(path, "sweep", "--evidence", str(tmp_path / "none"), "--evidence-days", "1") != 0
+    assert f"--evidence {tmp_path / 'none'}: there is no such folder" in capsys.readouterr().err
+
+
+def test_a_gallery_that_is_not_sealed_says_so_where_a_key_is_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(tmp_path / "open.gallery")
+    with Gallery(path, create=True, key="none") as gallery:
+        fill(gallery)
+    assert run(path, "list", "--key", "none") == 0
+    assert run(path, "list") == 0
+    assert "NOT encrypted" not in caplog.text
+    assert run(path, "list", "--key", f"file:{tmp_path}/key") == 0
+    assert "NOT encrypted" in caplog.text
+
+
+def test_a_command_for_the_key_that_is_no_command_is_explained(path: str, capsys: Said) -> None:
+    assert run(path, "list", "--key", "command:vault 'read") != 0
+    assert "the command of gallery.key failed (ValueError)" in capsys.readouterr().err
+
+
+def test_a_gallery_of_a_later_version_asks_for_it(path: str, capsys: Said) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    assert run(path, "list") != 0
+    assert "a later version of gaitstream made it: update this one" in capsys.readouterr().err
+
+
 def test_a_gallery_is_kept_by_its_commands(path: str, tmp_path: Path, capsys: Said) -> None:
     assert run(path, "rename", "Ada", "Ada Lovelace") == 0
     assert run(path, "keep", "bob", "--days", "30") == 0

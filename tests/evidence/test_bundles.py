@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
 import pytest
 
 from gaitstream.cli import main
-from gaitstream.errors import EvidenceError
+from gaitstream.errors import EvidenceError, GalleryError
+from gaitstream.evidence import exporting
 from gaitstream.evidence.bundles import MANIFEST, SIGNATURE, pack, read_bundle
 from gaitstream.evidence.replaying import replay
 from gaitstream.evidence.signing import Signer, known_signers
+from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import AuditLine, read_audit
+from gaitstream.gallery.base import Writing
 from tests.evidence.conftest import Told
 
 Said = pytest.CaptureFixture[str]
@@ -125,6 +131,66 @@ def test_a_decision_that_cannot_be_what_was_computed_is_found(
     said = capsys.readouterr().out
     assert "OTHER distance" in said
     assert "OTHER status: known, again unknown" in said
+
+
+@pytest.mark.parametrize("change", [{"each": ((0.5,),)}, {"nearest": ()}, {"used": ()}, {"scales": {}}])
+def test_a_signed_record_that_does_not_fit_itself_is_refused(
+    exported: Path, change: dict[str, object], capsys: Said
+) -> None:
+    bundle = read_bundle(exported)
+    evidence = bundle.manifest.evidence
+    decisions = tuple(msgspec.structs.replace(one, **change) for one in evidence.decisions)
+    changed = msgspec.structs.replace(evidence, decisions=decisions)
+    manifest = msgspec.structs.replace(bundle.manifest, evidence=changed)
+    exported.write_bytes(pack(manifest, bundle.parts, Signer(bytes(32))))
+    assert main(["evidence", "replay", str(exported)]) == 1
+    assert "parts do not fit each other" in capsys.readouterr().err
+
+
+def test_what_a_bundle_says_is_shown_as_lines_of_its_own(exported: Path, capsys: Said) -> None:
+    bundle = read_bundle(exported)
+    manifest = msgspec.structs.replace(bundle.manifest, notes=("none\nthe decision is the same\x1b[2J",))
+    exported.write_bytes(pack(manifest, bundle.parts, Signer(bytes(32))))
+    capsys.readouterr()
+    main(["evidence", "replay", str(exported)])
+    assert "note: none\\nthe decision is the same\\x1b[2J\n" in capsys.readouterr().out
+
+
+def test_nothing_is_left_of_a_bundle_that_could_not_be_written(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    class FullDisk(io.FileIO):
+        def write(self, data: Any) -> NoReturn:
+            super().write(data[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    events = [event for event in told.site.finals(person="Ada Lovelace") if event.windows]
+    command = ["evidence", "export", events[-1].event_id, "--cameras", str(told.site.path)]
+    monkeypatch.setattr(exporting.os, "fdopen", FullDisk)
+    assert main([*command, "--out", str(tmp_path / "ada.zip")]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not (tmp_path / "ada.zip").exists()
+    assert logged(told) == []
+
+
+def test_a_bundle_whose_line_could_not_be_kept_is_taken_back(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def failing(gallery: Gallery) -> Iterator[Writing]:
+        with own(gallery) as writing:
+            yield writing
+            raise GalleryError("no room")
+
+    events = [event for event in told.site.finals(person="Ada Lovelace") if event.windows]
+    command = ["evidence", "export", events[-1].event_id, "--cameras", str(told.site.path)]
+    with told.site.gallery() as gallery:
+        Signer.of(gallery)
+    own = Gallery.writing
+    monkeypatch.setattr(Gallery, "writing", failing)
+    assert main([*command, "--out", str(tmp_path / "ada.zip")]) == 1
+    assert not (tmp_path / "ada.zip").exists()
+    assert logged(told) == []
 
 
 def test_a_damaged_byte_anywhere_is_refused(exported: Path) -> None:

@@ -18,6 +18,7 @@ from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Frame, Person, Reason, Status
 from gaitstream.errors import ConfigError
+from gaitstream.pipeline.enroll import Walk, save_pictures
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import Shelf, TrackletSaver, VideoSaver, folder_name, too_much
@@ -44,6 +45,18 @@ def write(folder: Path, frames: list[Frame], rules: Saving | None = None) -> lis
         saver.on_frame(one, [], {})
     saver.close()
     return sorted((folder / "gate").iterdir())
+
+
+def test_pictures_to_choose_from_are_for_their_owner_in_any_folder(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        (tmp_path / "tracks").mkdir()
+        walk = Walk(3, pictures=[np.zeros((60, 20, 3), np.uint8)])
+        path = save_pictures([walk], tmp_path / "tracks")[3]
+    finally:
+        os.umask(before)
+    assert path.read_bytes()[:2] == b"\xff\xd8"
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_runs_do_not_touch_each_others_files_and_these_are_for_their_owner(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from gaitstream.config.places import evidence_folder, journal_folder
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import ConfigError, EvidenceError
+from gaitstream.events.readable import one_line
 from gaitstream.evidence.bundles import EvidenceBundle, read_bundle
 from gaitstream.evidence.exporting import export, find_event
 from gaitstream.evidence.folder import SealedFolder
@@ -58,7 +59,7 @@ def replay_bundle(args: argparse.Namespace) -> int:
         print(f"warning: {error}")
     done = replay(bundle)
     for value in done.values:
-        print(_compared(value))
+        _say(_compared(value))
     print(f"{done.computed} distances were computed again, {done.recorded} taken as they were signed")
     print("the decision is the same" if done.same else "the decision is NOT the same")
     return int(not done.same)
@@ -111,18 +112,23 @@ def _signers(args: argparse.Namespace) -> set[str]:
 def _tell(bundle: EvidenceBundle) -> None:
     manifest = bundle.manifest
     event, evidence = manifest.event, manifest.evidence
-    print(
+    _say(
         f"event {event.get('event_id')} ({event.get('type')}) of camera {evidence.key.camera}, track "
         f"{evidence.key.track} of run {evidence.key.run}, captured {event.get('captured_at')}"
     )
-    print(
+    _say(
         f"{len(manifest.pictures)} pictures, {len(manifest.windows)} windows, templates of "
         f"{len({one.person for one in manifest.templates})} people; configuration "
         f"{evidence.config_hash[:12]}, models "
         + ", ".join(f"{model} {fingerprint[:12]}" for model, fingerprint in evidence.models.items())
     )
     for note in manifest.notes:
-        print(f"note: {note}")
+        _say(f"note: {note}")
+
+
+def _say(text: str) -> None:
+    """Print a line that has texts of a bundle in it, which anybody may have made."""
+    print(one_line(text))
 
 
 def _compared(value: Compared) -> str:

@@ -14,6 +14,7 @@ from gaitstream.config.output_sections import Evidence
 from gaitstream.config.places import evidence_folder
 from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
+from gaitstream.events.readable import one_line
 from gaitstream.evidence.folder import EvidenceFolder
 from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery
@@ -154,7 +155,8 @@ def audit(args: argparse.Namespace) -> int:
         for number, line in read_audit(reading, gallery.sealer):
             about = " ".join(filter(None, (line.person, line.model, line.detail)))
             count = f" {line.count}" if line.count else ""
-            print(f"{number} {moment(line.time_ns)} {line.actor}: {line.action}{count} {about}".rstrip())
+            said = f"{number} {moment(line.time_ns)} {line.actor}: {line.action}{count} {about}".rstrip()
+            print(one_line(said))
     return 0
 
 
@@ -244,13 +246,13 @@ def forget(args: argparse.Namespace) -> int:
 def sweep(args: argparse.Namespace) -> int:
     """`gallery sweep`."""
     rules = _rules(args)
+    kept = _evidence_rules(args)
     with open_gallery(args) as gallery:
         done = sweep_gallery(gallery, rules, time.time_ns())
     print(
         f"erased {len(done.persons)} people, {done.templates} templates, {done.pictures} pictures and "
         f"{done.sightings} sightings"
     )
-    kept = _evidence_rules(args)
     if kept is not None:
         folder, evidence_rules = kept
         print(f"deleted the evidence of {EvidenceFolder(folder).sweep(evidence_rules)} tracks")
@@ -264,7 +266,13 @@ def _evidence_places(args: argparse.Namespace) -> tuple[KeptEvidence, ...]:
 
 
 def _evidence_rules(args: argparse.Namespace) -> tuple[Path, Evidence] | None:
-    """The folder whose evidence is past its time, and what the command line or else the file says of it."""
+    """The folder whose evidence is past its time, and what the command line or else the file says of it.
+
+    Raises:
+        ConfigError: the command line names a folder that is not there.
+    """
+    if args.evidence is not None and not args.evidence.is_dir():
+        raise ConfigError(f"--evidence {args.evidence}: there is no such folder; nothing was erased")
     config = load_config(args.cameras) if args.cameras is not None else None
     rules = Evidence(keep_days=None) if config is None else config.evidence
     if args.evidence_days is not None:
