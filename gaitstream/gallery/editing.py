@@ -69,6 +69,8 @@ def note_consent(gallery: Gallery, name: str, consent: str) -> None:
 def merge(gallery: Gallery, keep: str, other: str) -> int:
     """Give all templates and pictures of one person to another, whose record keeps the first's uid and name.
 
+    The first enrolment, or a visitor's first visit, is the earlier one's: retention counts from it.
+
     Returns:
         How many templates moved.
 
@@ -91,7 +93,9 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
             writing.put_sighting(moved)
         writing.drop_person(gone)
         note_merged(writing, gone, kept)
-        writing.put_person(gallery.vault.person_row(kept, with_merged(kept_record, (gone, gone_record))))
+        one = with_merged(kept_record, (gone, gone_record))
+        one = msgspec.structs.replace(one, created_ns=min(kept_record.created_ns, gone_record.created_ns))
+        writing.put_person(gallery.vault.person_row(kept, one))
         _follow(gallery, writing, {kept, gone})
         audit.note(writing, gallery.sealer, "merged", person=kept, count=len(numbers), detail=f"from {gone}")
     gallery.store.purge()
@@ -101,8 +105,8 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
 def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
     """Make another person of some of a person's templates.
 
-    Pictures of an enrolment go along when all of its templates go. Where the other's name was merged into the
-    person before, the other has the uids of then again.
+    Pictures of an enrolment go along when all of its templates go; somebody new is kept as long as the
+    person. Where the other's name was merged into the person before, the other has the uids of then again.
 
     Args:
         gallery: where.
@@ -129,7 +133,10 @@ def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
             raise GalleryError(f"these are all templates of {record.name!r}; rename them instead")
         found = gallery.vault.find(writing, new)
         check_free(new, found[1] if found else None)
-        other, theirs = found or (new_uid(), PersonRecord(clean_name(new), record.created_ns))
+        other, theirs = found or (
+            new_uid(),
+            PersonRecord(clean_name(new), record.created_ns, record.expires_ns),
+        )
         if other == uid:
             raise GalleryError(f"{new!r} is {record.name!r} already")
         back = [

@@ -183,6 +183,7 @@ class VisitorBook:
             moved = msgspec.structs.replace(sighting, visitor=(into.name, target))
             writing.put_sighting(self._gallery.vault.sighting_row(target, moved, number))
         left = len(held) - len(mine)
+        self._came_before(writing, target, None if left else move.source, [one for _, one in mine])
         self._enter_again(writing, target, into)
         if left:
             self._enter_again(writing, move.source, source)
@@ -193,6 +194,19 @@ class VisitorBook:
         detail = f"from {move.source}"
         audit.note(writing, self._gallery.sealer, "joined", person=target, count=len(mine), detail=detail)
         return Joined(source.name, move.source, into.name, target, [one.track for _, one in mine], left)
+
+    def _came_before(self, writing: Writing, uid: str, source: str | None, walks: Sequence[Sighting]) -> None:
+        """Let a visitor's first visit be the earliest of walks it gets, and of whom it takes over."""
+        row, other = writing.person(uid), writing.person(source) if source is not None else None
+        if row is None:
+            return
+        vault, times = self._gallery.vault, [one.first_ns for one in walks]
+        if other is not None:
+            times.append(vault.record(other).created_ns)
+        record = vault.record(row)
+        first_ns = min([record.created_ns, *times])
+        if first_ns < record.created_ns:
+            writing.put_person(vault.person_row(uid, msgspec.structs.replace(record, created_ns=first_ns)))
 
     def _enter_again(self, writing: Writing, uid: str, before: Cluster) -> None:
         """Take a visitor over whose walks have changed."""

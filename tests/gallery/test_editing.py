@@ -117,6 +117,25 @@ def test_one_who_is_two_is_split(gallery: Gallery) -> None:
     assert verify(gallery) == []
 
 
+def test_a_time_limit_goes_with_who_is_split_off(gallery: Gallery) -> None:
+    with gallery.store.reading() as reading:
+        uid, _ = gallery.person(reading, "Ada")
+        numbers = [row.number for row in reading.templates(person=uid)]
+    keep_until(gallery, "Ada", 5)
+    split(gallery, "Ada", numbers[:1], "Eve")
+    split(gallery, "Ada", numbers[1:2], "Bob")  # who has terms of his own
+    assert {entry.name: entry.expires_ns for entry in gallery.persons()} == {
+        "Ada": 5, "Bob": None, "Cyd": None, "Eve": 5,
+    }  # fmt: skip
+
+
+def test_whom_two_become_was_enrolled_with_the_first(gallery: Gallery) -> None:
+    gallery.enroll("Dan", MODEL, PRINT, walks(9))
+    before = {entry.name: entry.created_ns for entry in gallery.persons()}
+    merge(gallery, "Dan", "Ada")
+    assert {entry.name: entry.created_ns for entry in gallery.persons()}["Dan"] == before["Ada"]
+
+
 def test_pictures_go_with_the_enrolment_they_came_with(gallery: Gallery) -> None:
     before = len(content(gallery)["Ada"][1])
     gallery.enroll_many([Enrolment("Ada", MODEL, PRINT, walks(9)[:2], "gate #4", (b"jpeg 1", b"jpeg 2"))])
@@ -273,6 +292,10 @@ def test_a_removed_or_changed_line_is_found(tmp_path: Path, encrypted: bool) -> 
         changed[len(changed) // 2] ^= 1
         assert with_log({**kept, 3: bytes(changed)})
         assert with_log({}) == ["audit lines 1 to 4 are missing"]
+        with gallery.store.writing() as writing:
+            writing.set("audit", None)
+        gone = ["the audit log is gone: 3 people were enrolled, and no line says so"]
+        assert verify(gallery) == (gone if encrypted else [])
 
 
 def test_a_match_takes_two_persons(gallery: Gallery) -> None:

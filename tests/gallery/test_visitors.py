@@ -15,12 +15,14 @@ from gaitstream.gallery.appearances import appearances, like_track, like_visitor
 from gaitstream.gallery.audit import read_audit
 from gaitstream.gallery.editing import merge, rename
 from gaitstream.gallery.keeper import Keeper
+from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.rekeying import rekey
 from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
 from gaitstream.gallery.sightings import KeptWindows, TrackRef
 from gaitstream.gallery.transfer import copy
 from gaitstream.gallery.verifying import verify
+from gaitstream.gallery.visiting import VisitorBook
 from gaitstream.gallery.visitors import (
     delete_visitor,
     keep_apart,
@@ -229,6 +231,20 @@ def test_two_visitors_are_joined(gallery: Gallery) -> None:
     note(gallery, sighting(1, 1), sighting(2, 2))
     merge(gallery, "visitor-1", "visitor-2")
     assert [(entry.name, entry.tracks) for entry in visitors(gallery)] == [("visitor-1", 2)]
+
+
+def test_a_visitors_days_count_from_the_first_visit_of_all_that_it_is_made_of(gallery: Gallery) -> None:
+    day, rules = DAY_NS // SECOND, RetentionRules(visitor_days=90)
+    note(gallery, sighting(1, 1, at_s=day), sighting(2, 2, at_s=80 * day))
+    merge(gallery, "visitor-2", "visitor-1")
+    assert sweep(gallery, rules, 90 * DAY_NS).persons == []
+    assert len(sweep(gallery, rules, 92 * DAY_NS).persons) == 1
+    strict = VisitorBook(gallery, {MODEL: PRINT}, LinkRule({MODEL: 0.5}))
+    strict.note([sighting(5, 11, at_s=101 * day), *(sighting(5, n, at_s=(150 + n) * day) for n in (12, 13))])
+    merge(gallery, "visitor-4", "visitor-5")  # who has most walks keeps the name
+    assert [joined.into for joined in book_of(gallery).settle()] == ["visitor-4"]
+    assert sweep(gallery, rules, 190 * DAY_NS).persons == []
+    assert len(sweep(gallery, rules, 192 * DAY_NS).persons) == 1
 
 
 def test_earlier_appearances_are_found(gallery: Gallery) -> None:
