@@ -19,7 +19,6 @@ import pytest
 
 from gaitstream.cli import main
 from gaitstream.errors import EvidenceError, GalleryError
-from gaitstream.evidence import exporting
 from gaitstream.evidence.bundles import MANIFEST, SIGNATURE, pack, read_bundle
 from gaitstream.evidence.replaying import replay
 from gaitstream.evidence.signing import Signer, known_signers
@@ -166,7 +165,7 @@ def test_nothing_is_left_of_a_bundle_that_could_not_be_written(
 
     events = [event for event in told.site.finals(person="Ada Lovelace") if event.windows]
     command = ["evidence", "export", events[-1].event_id, "--cameras", str(told.site.path)]
-    monkeypatch.setattr(exporting.os, "fdopen", FullDisk)
+    monkeypatch.setattr("gaitstream.evidence.exporting.os.fdopen", FullDisk)
     assert main([*command, "--out", str(tmp_path / "ada.zip")]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert not (tmp_path / "ada.zip").exists()
