@@ -143,6 +143,8 @@ def split(gallery: Gallery, name: str, numbers: Sequence[int], new: str) -> int:
             one for one in record.merged if one[0] != uid and one[1] and fold_name(one[1]) == fold_name(new)
         ]
         _give_back(gallery, writing, (uid, record), (other, theirs), back)
+        for gone, _ in back:
+            note_merged(writing, gone, other)
         _move(gallery, writing, sorted(set(numbers)), other)
         going = {rows[number] for number in numbers} - {rows[number] for number in own - set(numbers)}
         pictures = [row for row in writing.pictures(uid) if row.created_ns in going]

@@ -15,6 +15,7 @@ from gaitstream.gallery import audit
 from gaitstream.gallery.base import ModelRow, Reading, Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_fingerprint
+from gaitstream.gallery.merged import note_merged
 from gaitstream.gallery.opening import missing_key_file
 from gaitstream.gallery.records import PersonRecord, with_merged
 from gaitstream.gallery.room import no_room
@@ -111,6 +112,7 @@ def _person(target: Gallery, writing: Writing, uid: str, record: PersonRecord, d
     if known is None:
         record = msgspec.structs.replace(record, apart=())
         writing.put_person(target.vault.person_row(uid, record))
+        _note_parts(writing, uid, record)
         done.persons += 1
         return uid
     kept = target.vault.record(known)
@@ -143,7 +145,15 @@ def _note_merged(
         also = with_merged(record, (uid, record)).merged
     merged = tuple(dict.fromkeys((*kept.merged, *also)))
     if merged != kept.merged:
-        writing.put_person(target.vault.person_row(held, msgspec.structs.replace(kept, merged=merged)))
+        changed = msgspec.structs.replace(kept, merged=merged)
+        writing.put_person(target.vault.person_row(held, changed))
+        _note_parts(writing, held, changed)
+
+
+def _note_parts(writing: Writing, uid: str, record: PersonRecord) -> None:
+    for part in dict(record.merged):
+        if part != uid and writing.person(part) is None:
+            note_merged(writing, part, uid)
 
 
 def _model(target: Gallery, writing: Writing, model: ModelRow) -> None:

@@ -26,7 +26,7 @@ from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, RecentPerson, TrackKey
 from gaitstream.evidence.sealed_file import append_sealed, erase_file
 from gaitstream.gallery import Gallery
-from gaitstream.gallery.editing import merge
+from gaitstream.gallery.editing import merge, split
 from gaitstream.gallery.sealing import Sealer
 from gaitstream.pipeline.forget import Places, forget
 from tests.evidence.conftest import Told
@@ -227,6 +227,21 @@ def test_evidence_from_before_somebody_was_merged_goes_with_whom_they_were_merge
     assert site.reader.of(event) is None
     shown = {one.person_id for frame in site.reader.recent("gate") for one in frame.people}
     assert told.ada not in shown
+
+
+def test_evidence_of_who_was_split_off_again_stays(told: Told) -> None:
+    site = told.site
+    event = next(one for one in site.finals() if one.person_id == told.ada)
+    with site.gallery() as gallery:
+        with gallery.store.reading() as reading:
+            hers = [row.number for row in reading.templates(person=told.ada)]
+        gallery.enroll("Bob Bemer", *_as(gallery))
+        merge(gallery, "Bob Bemer", "Ada Lovelace")
+        split(gallery, "Bob Bemer", hers, "Ada Lovelace")
+        forget(gallery, "Bob Bemer", Places(evidence=places_of(site.config, site.path)))
+        assert site.reader.of(event) is not None
+        forget(gallery, "Ada Lovelace", Places(evidence=places_of(site.config, site.path)))
+    assert site.reader.of(event) is None
 
 
 def test_what_a_killed_process_had_not_finished_is_erased(told: Told) -> None:

@@ -16,6 +16,7 @@ from gaitstream.gallery.audit import read_audit
 from gaitstream.gallery.base import PictureRow
 from gaitstream.gallery.confirming import MatchState, confirm, reject, state
 from gaitstream.gallery.editing import keep_until, merge, rename, show, split
+from gaitstream.gallery.merged import read_merged, survivor
 from gaitstream.gallery.names import clean_name, fold_name
 from gaitstream.gallery.rekeying import rekey
 from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
@@ -357,6 +358,32 @@ def test_the_record_keeps_who_was_merged_into_the_person(gallery: Gallery, tmp_p
     with gallery.store.reading() as reading:
         [*_, (_, line)] = read_audit(reading, gallery.sealer)
     assert (line.action, line.detail) == ("erased", f"also {uids['Cyd']}")
+
+
+def part_of(gallery: Gallery) -> dict[str, str]:
+    """Names of those who are there, by the uids of those who are part of them."""
+    with gallery.store.reading() as reading:
+        records, merged = gallery.vault.records(reading), read_merged(reading)
+        ends = {gone: survivor(merged, gone) for gone in merged}
+        return {gone: records[end].name for gone, end in ends.items() if end in records and end != gone}
+
+
+def test_whose_part_somebody_is_follows_merges_splits_and_copies(gallery: Gallery, tmp_path: Path) -> None:
+    uids = {entry.name: entry.uid for entry in gallery.persons()}
+    with gallery.store.reading() as reading:
+        bobs = [row.number for row in reading.templates(person=uids["Bob"])]
+    rename(gallery, "Cyd", "Cid")
+    assert part_of(gallery) == {}
+    merge(gallery, "Ada", "Bob")
+    merge(gallery, "Cid", "Ada")
+    assert part_of(gallery) == {uids["Ada"]: "Cid", uids["Bob"]: "Cid"}
+    with Gallery(tmp_path / "copy.gallery", create=True) as target:
+        copy(gallery, target)
+        assert part_of(target) == part_of(gallery)
+    split(gallery, "Cid", bobs, "bob")
+    assert part_of(gallery) == {uids["Ada"]: "Cid", uids["Bob"]: "bob"}
+    gallery.remove("Cid")
+    assert part_of(gallery) == {uids["Bob"]: "bob"}
 
 
 @pytest.mark.parametrize(

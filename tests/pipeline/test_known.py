@@ -18,7 +18,7 @@ from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.errors import GalleryError
 from gaitstream.events import GalleryChanged
 from gaitstream.gallery import Enrolment, Gallery
-from gaitstream.gallery.editing import merge
+from gaitstream.gallery.editing import merge, split
 from gaitstream.gallery.people import News
 from gaitstream.pipeline.decide import Decider
 from gaitstream.pipeline.known import GalleryFollower, gallery_warnings
@@ -256,4 +256,13 @@ def test_a_run_tells_who_was_merged_apart_from_who_was_erased(
         assert {uid for event in heard for uid in event.removed} == {
             uids[one] for one in ("Ada", "Bob", "Cyd")
         }
+        fill(path, Eve={"biggait": [20]}, Fay={"biggait": [24]})
+        uids |= {entry.name: entry.uid for entry in gallery.persons()}
+        with gallery.store.reading() as reading:
+            [fays] = [row.number for row in reading.templates(person=uids["Fay"])]
+        merge(gallery, "Eve", "Fay")
+        split(gallery, "Eve", [fays], "Fay")  # who has the old id again
+        gallery.remove("Eve")
+        heard = wait_until({uids["Eve"]})
+        assert uids["Fay"] not in {uid for event in heard for uid in event.removed}
     decider.close()
