@@ -118,7 +118,7 @@ def test_a_signal_to_the_whole_group_leaves_the_end_to_the_parent(
     number: int, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of Ctrl-C and of a service manager: the process ended with a traceback, or at once."""
-    tell_online, told = DeepStreamPipeline._publish_online, []
+    tell_online, told = DeepStreamPipeline._publish_online, list[int]()
 
     def interrupt(self: DeepStreamPipeline, action: Action) -> None:
         if not told and self.child_pid is not None:
