@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -178,7 +178,10 @@ class Gallery:
         """Delete a person in a transaction; returns how many templates went with them."""
         count = writing.count(person=uid)
         row = writing.person(uid)
-        detail = _also_erased(uid, self.vault.record(row)) if row is not None else ""
+        detail = ""
+        if row is not None:
+            with suppress(GalleryError):  # damaged, which keeps nobody from being erased
+                detail = _also_erased(uid, self.vault.record(row))
         writing.drop_person(uid)
         for model in writing.models():
             self.tuner.follow(writing, model.name, {uid}, self.url, leave_out_damaged=True)
@@ -195,7 +198,7 @@ class Gallery:
         found = self.vault.find(reading, name)
         if found is not None:
             return found
-        names = [record.name for record in self.vault.records(reading).values()]
+        names = [record.name for record in self.vault.readable(reading).values()]
         folded = {known.casefold(): known for known in names}
         close = [folded[near] for near in difflib.get_close_matches(name.casefold(), folded, 1)]
         near = f"the nearest of {len(names)} is {close[0]!r}" if close else f"none of {len(names)} is near it"

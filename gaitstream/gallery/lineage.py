@@ -81,7 +81,7 @@ def erased_since(gallery: Gallery, reading: Reading, after: int = 0, *, visitors
 def _others(gallery: Gallery, reading: Reading, uid: str = "") -> tuple[frozenset[str], frozenset[str]]:
     """All uids and, folded, all names of everybody but one."""
     uids, names = set[str](), set[str]()
-    for one, record in gallery.vault.records(reading).items():
+    for one, record in gallery.vault.readable(reading).items():
         if one != uid:
             uids.update((one, *dict(record.merged)))
             called = (record.name, *(name for _, name in record.merged))

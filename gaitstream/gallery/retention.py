@@ -91,9 +91,9 @@ def _sweep_sightings(
     writing.drop_sightings([number for number, _ in old])
     done.sightings += len(old)
     audit.note(writing, gallery.sealer, "expired", count=len(old), detail="sightings")
+    records = gallery.vault.readable(writing)
     for uid in sorted({uid for _, uid in old}):
-        row = writing.person(uid)
-        visitor = row is not None and gallery.vault.record(row).visitor
+        visitor = uid in records and records[uid].visitor
         if visitor and next(iter(writing.sightings(uid)), None) is None:
             done.templates += gallery.erase(writing, uid, "expired")
             done.persons.append(uid)
@@ -103,7 +103,7 @@ def _sweep_sightings(
 
 def _expired(gallery: Gallery, reading: Reading, rules: RetentionRules, now_ns: int) -> list[str]:
     found = []
-    for uid, record in gallery.vault.records(reading).items():
+    for uid, record in gallery.vault.readable(reading).items():
         days = rules.visitor_days if record.visitor else rules.person_days
         default_ns = None if days is None else record.created_ns + int(days * DAY_NS)
         expires_ns = default_ns if record.expires_ns is None else record.expires_ns

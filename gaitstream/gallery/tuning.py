@@ -106,7 +106,7 @@ class Tuner:
             GalleryError: one is damaged, unless those are left out.
         """
         found: ByPerson = {}
-        hidden = self._hidden(reading, person)
+        hidden = self._hidden(reading, person, leave_out_damaged=leave_out_damaged)
         for template in self._vault.templates(reading, row, person):
             if template.person in hidden:
                 continue
@@ -116,12 +116,20 @@ class Tuner:
                 self.complain(reading, template, where)
         return found
 
-    def _hidden(self, reading: Reading, person: str | None) -> set[str]:
-        """Uids of the visitors among those who are asked for."""
-        if person is None:
-            return set(self._vault.visitors(reading))
-        row = reading.person(person)
-        return {person} if row is not None and self._vault.record(row).visitor else set()
+    def _hidden(self, reading: Reading, person: str | None, *, leave_out_damaged: bool) -> set[str]:
+        """Uids of the visitors among those who are asked for, and of damaged ones if these are left out."""
+        one = reading.person(person) if person is not None else None
+        hidden = set()
+        for row in reading.persons() if person is None else filter(None, [one]):
+            try:
+                counts = not self._vault.record(row).visitor
+            except GalleryError:
+                if not leave_out_damaged:
+                    raise
+                counts = False
+            if not counts:
+                hidden.add(row.uid)
+        return hidden
 
     def named(self, damage: Damage, records: Mapping[str, PersonRecord]) -> Damage:
         """A damage that names the person."""
@@ -149,7 +157,7 @@ class Tuner:
         self, writing: Writing, row: ModelRow, where: str, *, leave_out_damaged: bool
     ) -> Calibration | None:
         gathered = self.gather(writing, row, where, leave_out_damaged=leave_out_damaged)
-        searches = _search(gathered, self._vault.records(writing))
+        searches = _search(gathered, self._vault.readable(writing))
         wanted = {(search.person, search.template) for search in searches.found}
         self._searched = {number: gathered[uid][number] for uid, number in wanted}
         return self._keep(writing, row, searches)

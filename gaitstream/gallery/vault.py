@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -62,12 +63,21 @@ class Vault:
             return decode_record(self.sealer.open(row.record, f"person/{row.uid}"))
         except (GalleryError, msgspec.DecodeError) as error:
             raise GalleryError(
-                f"the record of person {row.uid} is damaged; put a backup in its place"
+                f"the record of person {row.uid} is damaged; put a backup in its place, or erase it with "
+                f"'gaitstream gallery forget {row.uid}'"
             ) from error
 
     def records(self, reading: Reading) -> dict[str, PersonRecord]:
         """Everybody, by uid, in the order of enrolment."""
         return {row.uid: self.record(row) for row in reading.persons()}
+
+    def readable(self, reading: Reading) -> dict[str, PersonRecord]:
+        """As `records`, without those that are damaged: nobody's erasure waits for another's record."""
+        found = {}
+        for row in reading.persons():
+            with suppress(GalleryError):
+                found[row.uid] = self.record(row)
+        return found
 
     def visitors(self, reading: Reading) -> dict[str, PersonRecord]:
         """The visitors among them, by uid, in the order of their first visits."""

@@ -128,6 +128,8 @@ def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRe
         )
         seen = list(_tracks_seen(gallery, writing, subject, report))
         if gone is None:
+            if not subject.names:
+                report.remains.append(f"no name of {uid} is known, and none was searched for")
             report.needles = list(_needles(gallery, writing, uid, salt))
             report.pictures = sum(1 for _ in writing.pictures(uid))
             report.sightings = sum(1 for _ in writing.sightings(uid))
@@ -285,9 +287,14 @@ def _without(data: dict[str, Any], subject: Subject) -> dict[str, Any]:
 
 
 def _find(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonRecord] | None:
-    """Uid and record of somebody who is in the gallery, by name or uid."""
-    row = reading.person(name)
-    return gallery.vault.find(reading, name) or ((name, gallery.vault.record(row)) if row else None)
+    """Uid and record of somebody who is in the gallery, by name or uid; nameless when damaged."""
+    row, found = reading.person(name), gallery.vault.find(reading, name)
+    if found is not None or row is None:
+        return found
+    try:
+        return name, gallery.vault.record(row)
+    except GalleryError:
+        return name, PersonRecord("", 0)
 
 
 def _here(gallery: Gallery, reading: Reading, name: str) -> tuple[str, PersonRecord]:

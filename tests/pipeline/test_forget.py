@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -22,6 +23,7 @@ from gaitstream.gallery.base import Writing
 from gaitstream.gallery.editing import merge, rename, split
 from gaitstream.gallery.needles import WINDOW, find_needles, find_text, make_needles
 from gaitstream.gallery.rekeying import rekey
+from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
 from gaitstream.gallery.transfer import copy, export
 from gaitstream.gallery.verifying import verify
 from gaitstream.pipeline.forget import (
@@ -123,6 +125,34 @@ def test_who_is_damaged_is_forgotten(gallery: Gallery, tmp_path: Path, what: str
     assert (report.templates, report.pictures, report.sightings) == (3, 1, 1)
     told = ["sighting 1 was damaged, and is erased: evidence of its track may be left"]
     assert report.remains == (told if what == "sighting" else [])
+    assert verify(gallery) == []
+
+
+def damage_record(folder: Path, uid: str) -> None:
+    with closing(sqlite3.connect(folder / "people.gallery")) as db:
+        db.execute("UPDATE person SET record = zeroblob(80) WHERE uid = ?", (uid,))
+        db.commit()
+
+
+def test_a_damaged_record_keeps_nobody_from_being_erased(gallery: Gallery, tmp_path: Path) -> None:
+    ada, bob, cyd = [entry.uid for entry in gallery.persons()]
+    damage_record(tmp_path, bob)
+    assert forget(gallery, "Ada Lovelace", Places()).remains == []
+    assert len(sweep(gallery, RetentionRules(person_days=1), time.time_ns() + 2 * DAY_NS).persons) == 1
+    with gallery.store.reading() as reading:
+        assert [row.uid for row in reading.persons()] == [bob]
+        assert {line.person for _, line in read_audit(reading, gallery.sealer)} == {ada, bob, cyd}
+
+
+def test_whose_record_is_damaged_is_forgotten_by_the_id(gallery: Gallery, tmp_path: Path) -> None:
+    [_, bob, _] = [entry.uid for entry in gallery.persons()]
+    damage_record(tmp_path, bob)
+    with pytest.raises(GalleryError, match=f"gallery forget {bob}"):
+        forget(gallery, "Bob Bemer", Places())
+    report = forget(gallery, bob, Places())
+    assert report.templates == 3
+    assert report.remains == [f"no name of {bob} is known, and none was searched for"]
+    assert [entry.name for entry in gallery.persons()] == ["Ada Lovelace", "Cyd Charisse"]
     assert verify(gallery) == []
 
 
