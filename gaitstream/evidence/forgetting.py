@@ -13,7 +13,7 @@ from gaitstream.errors import EvidenceError
 from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.recent import erase_pictures, piece_records
 from gaitstream.evidence.records import RecentFrame
-from gaitstream.evidence.sealed_file import erase_file
+from gaitstream.evidence.sealed_file import erase_file, is_half_erased
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.merged import parts_of, read_merged
 from gaitstream.gallery.sightings import TrackRef
@@ -59,7 +59,7 @@ class KeptEvidence:
         erased, remains = set[Track](), list[str]()
         for path, evidence in folder.tracks():
             if evidence is None:
-                remains.append(f"{path}: cannot be opened")
+                _without_record(path, remains)
                 continue
             key = (evidence.key.run, evidence.key.camera, evidence.key.track)
             if ids & evidence.about or key in shown:
@@ -86,7 +86,7 @@ def _forget_recent(folder: SealedFolder, ids: set[str], shown: set[Track], remai
             try:
                 pieces.append((camera, path, piece_records(folder, camera, path)))
             except EvidenceError:
-                remains.append(f"{path}: cannot be opened")
+                _without_record(path, remains)
     shown = shown | {
         (record.run, camera, person.track)
         for camera, _, records in pieces
@@ -98,6 +98,14 @@ def _forget_recent(folder: SealedFolder, ids: set[str], shown: set[Track], remai
         shows = partial(_shows, camera, shown, {track for _, where, track in shown if where == camera})
         if any(map(shows, records)):
             _try(path, remains, partial(erase_pictures, folder, camera, path, shows))
+
+
+def _without_record(path: Path, remains: list[str]) -> None:
+    """Tell of a file that does not say who is in it; end what another process had begun to erase."""
+    if is_half_erased(path):
+        _try(path, remains, partial(erase_file, path))
+    else:
+        remains.append(f"{path}: cannot be opened")
 
 
 def _try(path: Path, remains: list[str], erase: Callable[[], None]) -> bool:

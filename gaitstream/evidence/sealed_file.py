@@ -94,6 +94,15 @@ def erase_file(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_half_erased(path: Path) -> bool:
+    """Whether a process that was killed had begun to overwrite a file, or had not written its first byte."""
+    try:
+        with path.open("rb") as file:
+            return not any(file.read(len(MAGIC)))
+    except OSError:
+        return False
+
+
 def _open_to_write(path: Path, flags: int) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600), "ab")
 

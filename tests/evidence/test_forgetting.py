@@ -255,9 +255,14 @@ def test_what_a_killed_process_had_not_finished_is_erased(told: Told) -> None:
     others.write_bytes(another.read_bytes()[:-100])
     rest = reader.files.recent_folder("gate") / ".123-0a1b2c3d.frames.4e5f6a7b.part"
     rest.write_bytes(b"pictures of others, whom a kill kept from being written")
+    half, begun = reader.files.recent_folder("gate") / "5-1.frames", hers.with_name("77.evidence")
+    half.write_bytes(bytes(100) + b"what had not been overwritten yet")
+    begun.touch()
     assert forget_ada(told) == []
     assert not unfinished.exists()
     assert not rest.exists()
+    assert not half.exists()
+    assert not begun.exists()
     assert others.exists()
 
 
