@@ -18,6 +18,7 @@ import msgspec
 from gaitstream.errors import EventError, JournalWriteError
 from gaitstream.events import Journal, Positions, Received, Subscriber
 from gaitstream.events.codec import MalformedError, decode
+from gaitstream.events.durable import replace_file
 
 log = logging.getLogger("gaitstream.fleet")
 
@@ -61,6 +62,7 @@ class Collector:
         self._journal = Journal(journal)
         self._place = journal / "collected.json"
         self._stopping = threading.Event()
+        self._unsaved = False
         try:
             self._positions = self._recall()
             self._subscriber = Subscriber(
@@ -123,12 +125,17 @@ class Collector:
             return
 
     def _save(self) -> None:
-        self._journal.sync()
-        beside = self._place.with_suffix(".new")
-        beside.write_bytes(
-            msgspec.json.encode(CollectorPlace(self._journal.head, Positions(self._positions)))
-        )
-        beside.replace(self._place)
+        """Keep the place; where that fails, what is behind the last one is read from the journal again."""
+        place = CollectorPlace(self._journal.head, Positions(self._positions))
+        try:
+            self._journal.sync()
+            replace_file(self._place, msgspec.json.encode(place))
+        except OSError as error:
+            if not self._unsaved:
+                log.error("%s: the place cannot be kept (%s); collecting goes on", self._place, error)
+            self._unsaved = True
+        else:
+            self._unsaved = False
 
     def _recall(self) -> dict[str, dict[str, int]]:
         """The saved place, and behind it what the journal itself says."""

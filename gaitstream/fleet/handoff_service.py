@@ -15,6 +15,7 @@ import msgspec
 
 from gaitstream.errors import EventError
 from gaitstream.events import Event, GalleryChanged, Received, Subscriber
+from gaitstream.events.durable import replace_file
 from gaitstream.events.identifiers import parse_time
 from gaitstream.events.publishing import Publishing
 from gaitstream.fleet.handoff import HandOff, HandOffRules
@@ -97,10 +98,8 @@ class HandOffService:
         self._saved_s = time.monotonic()
         if self._path is None:
             return
-        fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            fresh.write_bytes(msgspec.json.encode(self._handing.transit.state()))
-            fresh.replace(self._path)
+            replace_file(self._path, msgspec.json.encode(self._handing.transit.state()))
         except OSError as error:
             log.error("the transit times cannot be kept in %s: %s", self._path, error)
 

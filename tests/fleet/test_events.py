@@ -148,6 +148,27 @@ def test_a_collector_writes_everything_once_also_when_it_was_killed(
     journal.close()
 
 
+def test_a_place_that_cannot_be_kept_is_no_reason_to_stop_collecting(
+    database: FleetDatabase, fleet_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "all"
+    with serving(database, tmp_path, "a") as worker:
+        publish(worker, 1, 2)
+        with Collector(fleet_url, out) as collector:
+            collect(collector, 2)
+            (out / "collected.json.new").mkdir()  # where the next place would be written
+            publish(worker, 3)
+            collect(collector, 3)
+        assert caplog.text.count("the place cannot be kept") == 1
+        (out / "collected.json.new").rmdir()
+        publish(worker, 4)
+        with Collector(fleet_url, out) as collector:
+            collect(collector, 1)
+    journal = Journal(out)
+    assert len({record.payload for record in journal.read()}) == len(journal.read()) == 4
+    journal.close()
+
+
 def test_an_address_of_every_interface_becomes_one_to_connect_to() -> None:
     assert reachable("tcp://0.0.0.0:5556", "10.0.0.2") == "tcp://10.0.0.2:5556"
     assert reachable("tcp://10.0.0.9:5556", "10.0.0.2") == "tcp://10.0.0.9:5556"
