@@ -107,6 +107,10 @@ class Keeper:
         self._thread = threading.Thread(target=self._follow, name="gallery", daemon=True)
         self._thread.start()
 
+    def adjust(self, rules: RetentionRules | None) -> None:
+        """Erase by these rules from now on; from any thread."""
+        self._rules, self._sweep_s = rules, 0.0
+
     def people(self) -> People:
         """The gallery as this process sees it."""
         people = People(self.feed.reader())

@@ -138,10 +138,10 @@ class ShardedPeople(People):
         """Forget those of a shard who are not there any more."""
         there = {line.uid for line in news.lines if isinstance(line, PersonLine)}
         gone = {uid for uid in self._index if uid not in there and shard_of(uid, len(self.shards)) == number}
-        known = self._index.keys() - gone
+        known, merges = self._index.keys() - gone, dict(news.merged)
         for uid in gone:
-            into = survivor(news.merged, uid)
-            parts = () if into in known else tuple(sorted(parts_of(news.merged, uid)))
+            into = survivor(merges, uid)
+            parts = () if into in known else tuple(sorted(parts_of(merges, uid)))
             self._take(number, PersonLine(0, uid, None, into=into if into in known else "", parts=parts))
 
     def _take(self, number: int, line: Line) -> None:

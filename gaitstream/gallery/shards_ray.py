@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -62,6 +63,10 @@ def start_shards(places: Sequence[ShardPlace], replicas: int = 1) -> ShardedPeop
     ray = _ray()
     remote = ray.remote(ShardServer)
     started = [[_start(remote, place, number) for number in range(replicas)] for place in places]
+    for place, actors in zip(places, started, strict=True):
+        for actor in actors:
+            with suppress(AttributeError):  # of an older release
+                actor.adjust.remote(place.rules)  # one that was there goes by the rules of whoever started it
     return ShardedPeople.over([RayShard(actors) for actors in started])
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +62,15 @@ class ShardNews:
         told: how many lines it has told so far.
         lines: those that are new; all that hold when `whole`.
         whole: whatever else was known of this shard holds no more.
-        merged: when `whole`, who was ever merged into whom: nothing else tells that of who is not there.
+        merged: when `whole`, who was ever merged and into whom: nothing else tells that of who is not there.
+            A server of an older release tells none.
     """
 
     token: str
     told: int
     lines: list[Line]
     whole: bool
-    merged: Mapping[str, str] = field(default_factory=dict)
+    merged: tuple[tuple[str, str], ...] = ()
 
 
 class ShardServer:
@@ -98,6 +99,10 @@ class ShardServer:
         """What was told; a line that does not hold any more is None, so that no name outlives its person."""
         self._places: dict[tuple[str, str], int] = {}
         self._index: dict[str, int] = {}
+
+    def adjust(self, rules: RetentionRules | None) -> None:
+        """Erase by the rules of a run that began later."""
+        self._keeper.adjust(rules)
 
     def search(self, model: str, probes: NDArray[np.float32], listed: int) -> list[ShardMatches]:
         """The nearest people to each probe `[k, parts, dim]`; see `People.search`."""
@@ -130,7 +135,8 @@ class ShardServer:
         if not whole:
             return ShardNews(token, len(self._lines), lines, whole=False)
         there = [line for line in lines if not (isinstance(line, PersonLine) and line.name is None)]
-        return ShardNews(self._token, len(self._lines), there, whole=True, merged=self._keeper.merged)
+        merges = tuple(self._keeper.merged.items())
+        return ShardNews(self._token, len(self._lines), there, whole=True, merged=merges)
 
     def _follow(self) -> None:
         if self._people.has_news:

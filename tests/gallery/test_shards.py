@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import pytest
 from gaitstream.config.schema import Config
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery, shards_ray
+from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.people import People
+from gaitstream.gallery.retention import RetentionRules
 from gaitstream.gallery.shards import ShardedPeople
 from gaitstream.gallery.shards_ray import RayShard, start_shards, stop_shards
 from gaitstream.gallery.shards_server import ShardPlace, shard_of
@@ -206,6 +208,21 @@ def test_a_run_finds_its_gallery_in_shards(halls: Halls) -> None:
         assert follower.limits("a").threshold == 1.0
     finally:
         follower.close()
+
+
+def test_shards_that_are_there_erase_by_the_rules_of_the_run_that_begins(halls: Halls) -> None:
+    def begin(rules: RetentionRules | None) -> None:
+        place = ShardPlace(halls.path, "none", ("gait",), 0, SHARDS, rules)
+        start_shards([place, replace(place, number=1)], REPLICAS)
+
+    begin(None)
+    with Gallery(halls.path, key="none") as gallery:
+        gallery.enroll("Yan", "gait", PRINT, np.full((1, *SHAPE), 2.0, np.float32))
+        keep_until(gallery, "Yan", 1)
+        until(lambda: "Yan" in _names(halls.parts), 30)
+        begin(RetentionRules())
+        until(lambda: "Yan" not in _names(halls.parts), 30)
+        assert "Yan" not in [entry.name for entry in gallery.persons()]
 
 
 def test_a_probe_of_another_model_is_refused_by_its_shape(halls: Halls) -> None:
