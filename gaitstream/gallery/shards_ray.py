@@ -5,6 +5,7 @@ Only distances and ids go between machines, and probes: embeddings of people in 
 
 from __future__ import annotations
 
+import logging
 import time
 import zlib
 from collections.abc import Sequence
@@ -17,9 +18,13 @@ from gaitstream.gallery.ray_loading import TOKEN_HELP, load_ray, refuse_open_nod
 from gaitstream.gallery.shards import Answer, ShardedPeople
 from gaitstream.gallery.shards_server import ShardPlace, ShardServer
 
+log = logging.getLogger(__name__)
+
 NAMESPACE = "gaitstream"
 PATIENCE_S = 30.0
 """How long a shard may be without a replica before a search fails; an actor is started again by then."""
+LOAD_S = 3600.0
+"""How long a shard may take to load its people: a million of them take minutes."""
 LATE_S = 5.0
 """When a replica has not answered for so long, another one is asked, too: a machine may hang, and not die."""
 DOUBTED_S = 60.0
@@ -67,6 +72,7 @@ def start_shards(places: Sequence[ShardPlace], replicas: int = 1) -> ShardedPeop
         for actor in actors:
             with suppress(AttributeError):  # of an older release
                 actor.adjust.remote(place.rules)  # one that was there goes by the rules of whoever started it
+        _await_loaded(place, actors)
     return ShardedPeople.over([RayShard(actors) for actors in started])
 
 
@@ -189,6 +195,21 @@ class _RayAnswer:
         self._late_s = time.monotonic() + LATE_S
         reference = getattr(self._shard.replicas[replica], self._method).remote(*self._arguments)
         self._waiting[reference] = replica
+
+
+def _await_loaded(place: ShardPlace, actors: Sequence[Any]) -> None:
+    """Wait until a replica of a shard has its people, or all that are left have failed."""
+    ray = _ray()
+    waiting = [actor.__ray_ready__.remote() for actor in actors]
+    deadline_s = time.monotonic() + LOAD_S
+    while waiting and time.monotonic() < deadline_s:
+        done, waiting = ray.wait(waiting, timeout=PATIENCE_S)
+        if not done:
+            log.info("waiting for shard %d of %d of the gallery to load", place.number + 1, place.shards)
+        for reference in done:
+            with suppress(ray.exceptions.RayError):  # it is told when the shard is asked for something
+                ray.get(reference)
+                return
 
 
 def _start(remote: Any, place: ShardPlace, number: int) -> Any:

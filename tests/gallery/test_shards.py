@@ -20,6 +20,7 @@ from gaitstream.gallery import Gallery, shards_ray
 from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
+from gaitstream.gallery.keys import make_key_file
 from gaitstream.gallery.people import People
 from gaitstream.gallery.retention import RetentionRules
 from gaitstream.gallery.shards import ShardedPeople
@@ -223,6 +224,21 @@ def test_shards_that_are_there_erase_by_the_rules_of_the_run_that_begins(halls: 
         begin(RetentionRules())
         until(lambda: "Yan" not in _names(halls.parts), 30)
         assert "Yan" not in [entry.name for entry in gallery.persons()]
+
+
+def test_a_shard_that_loads_for_long_is_waited_for(
+    halls: Halls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_ray, "PATIENCE_S", 4.0)
+    make_key_file(tmp_path / "key")
+    with Gallery(tmp_path / "gallery", create=True, key=f"file:{tmp_path}/key") as gallery:
+        gallery.enroll("Ada", "gait", PRINT, np.full((1, *SHAPE), 2.0, np.float32))
+    slow = f"command:sh -c 'sleep 6; cat {tmp_path}/key'"
+    places = [ShardPlace(tmp_path / "gallery", slow, ("gait",), 0, 1)]
+    try:
+        assert list(start_shards(places).names.values()) == ["Ada"]
+    finally:
+        stop_shards(places)
 
 
 def test_a_probe_of_another_model_is_refused_by_its_shape(halls: Halls) -> None:
