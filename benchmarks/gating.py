@@ -4,8 +4,9 @@
 
 Four cameras show one person, or eight, of a synthetic world in which everybody is enrolled from another view,
 as fast as the frames are taken: in bf16 with every person of every frame encoded, in the precision that
-`auto` settles on, in that with `tracklets.settled_every` and `cameras[].still_every`, and with every second frame
-of a track besides, in windows that span the same time. A row says what was encoded, and how the tracks ended. The rows of a scene are measured by turns; they are medians.
+`auto` settles on, in that with `tracklets.settled_every` and `cameras[].still_every`, and with every second
+frame of a track besides, in windows that span the same time. A row says what was encoded, and how the tracks
+ended. The rows of a scene are measured by turns; they are medians.
 """
 
 from __future__ import annotations
