@@ -10,9 +10,8 @@ import logging
 import re
 from typing import Any
 
-import numpy as np
-
-from gaitstream.engines.base import Batch, BuildRequest, Built, Pixels, Progress, TensorSpec
+from gaitstream.engines.base import Batch, BuildRequest, Built, Progress, TensorSpec
+from gaitstream.engines.bytes_in import graph_on_bytes
 from gaitstream.engines.proof import Layer, Proof, prove, require
 from gaitstream.engines.timing import Timings
 from gaitstream.errors import EngineError
@@ -96,57 +95,18 @@ def parse(trt: Any, builder: Any, logger: Any, request: BuildRequest) -> tuple[A
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(request.graph)):
+    if request.pixels is None:
+        parsed = parser.parse_from_file(str(request.graph))
+    else:  # the path tells where weights in files of their own lie
+        parsed = parser.parse(graph_on_bytes(request.graph, request.pixels), str(request.graph))
+    if not parsed:
         errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
         raise EngineError(f"{trt.__name__} cannot read {request.graph}: {errors}")
-    for tensor in [network.get_input(index) for index in range(network.num_inputs)]:
-        if request.free_batch and len(tensor.shape) > 1:
-            tensor.shape = (-1, *tuple(tensor.shape)[1:])
-        if (
-            request.pixels is not None
-            and len(tensor.shape) == 4
-            and tensor.dtype in (trt.float32, trt.float16)
-        ):
-            take_bytes(trt, network, tensor, request.pixels)
+    if request.free_batch:
+        for tensor in [network.get_input(index) for index in range(network.num_inputs)]:
+            if len(tensor.shape) > 1:
+                tensor.shape = (-1, *tuple(tensor.shape)[1:])
     return network, parser
-
-
-def take_bytes(trt: Any, network: Any, source: Any, pixels: Pixels) -> None:
-    """Have a picture input come as bytes, a quarter of what is copied; the device makes floats of them.
-
-    Args:
-        trt: the library.
-        network: parsed.
-        source: the input in floating point; it is replaced by one of the same name.
-        pixels: how floats are made of bytes.
-    """
-    name, (batch, channels, height, width) = source.name, tuple(source.shape)
-    users = [
-        (layer, index)
-        for layer in (network.get_layer(number) for number in range(network.num_layers))
-        for index in range(layer.num_inputs)
-        if layer.get_input(index) is not None and layer.get_input(index).name == name
-    ]
-    source.name = f"{name}/floats"
-    shape = (batch, height, width, channels) if pixels.interleaved else (batch, channels, height, width)
-    values = network.add_cast(network.add_input(name, trt.uint8, shape), trt.float32).get_output(0)
-    if pixels.interleaved:
-        planes = network.add_shuffle(values)
-        planes.first_transpose = trt.Permutation([0, 3, 1, 2])
-        values = planes.get_output(0)
-    if pixels.swap:
-        order = network.add_constant((channels,), np.arange(channels, dtype=np.int32)[::-1].copy())
-        values = network.add_gather(values, order.get_output(0), 1).get_output(0)
-    std = np.asarray(pixels.std, np.float32)
-    gain, bias = 1 / (np.float32(pixels.scale) * std), -np.asarray(pixels.mean, np.float32) / std
-    for factors, operation in ((gain, trt.ElementWiseOperation.PROD), (bias, trt.ElementWiseOperation.SUM)):
-        numbers = network.add_constant((1, channels, 1, 1), factors.reshape(1, channels, 1, 1).copy())
-        values = network.add_elementwise(values, numbers.get_output(0), operation).get_output(0)
-    if source.dtype != trt.float32:
-        values = network.add_cast(values, source.dtype).get_output(0)
-    for layer, index in users:
-        layer.set_input(index, values)
-    network.remove_tensor(source)
 
 
 def configure(

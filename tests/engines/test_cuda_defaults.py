@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaitstream import zoo
 from gaitstream.engines import onnxruntime as ours
 from gaitstream.engines import opening, tensorrt_build, timing
 from gaitstream.engines.base import Batch, BuildRequest, Built, Pixels, Progress, no_progress
+from gaitstream.engines.bytes_in import graph_on_bytes
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.openvino import OpenVino
 from gaitstream.engines.timing import Timings
@@ -61,10 +63,13 @@ def test_fp32_is_not_tf32(tmp_path: Path) -> None:
     assert parsed(request_for(half, "fp16"))[1].get_flag(trt.BuilderFlag.TF32)
 
 
+@pytest.mark.parametrize("batch", [1, "n"])
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize(("kind", "precision"), [("FLOAT", "fp32"), ("FLOAT16", "fp16")])
-def test_pictures_come_as_bytes(kind: str, precision: str, interleaved: bool, tmp_path: Path) -> None:
-    graph = float_graph(tmp_path / "g.onnx", getattr(onnx.TensorProto, kind))
+def test_pictures_come_as_bytes(
+    kind: str, precision: str, interleaved: bool, batch: int | str, tmp_path: Path
+) -> None:
+    graph = float_graph(tmp_path / "g.onnx", getattr(onnx.TensorProto, kind), batch)
     pixels = Pixels(255.0, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), interleaved, swap=True)
     request = request_for(graph, precision, pixels=pixels, free_batch=True)
     (network, _, _), _ = parsed(request)
@@ -73,6 +78,65 @@ def test_pictures_come_as_bytes(kind: str, precision: str, interleaved: bool, tm
     assert (source.name, source.dtype) == ("x", trt.uint8)
     assert tuple(source.shape) == ((-1, 16, 16, 3) if interleaved else (-1, 3, 16, 16))
     assert tuple(network.get_output(0).shape) == (-1, 8, 16, 16)
+    assert tensorrt_build.build(trt, request, no_progress).blob
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("kind", ["FLOAT", "FLOAT16"])
+def test_bytes_are_made_the_floats_that_the_graph_takes(
+    kind: str, swap: bool, interleaved: bool, tmp_path: Path
+) -> None:
+    """Weights that lie in a file of their own stay there."""
+    graph = float_graph(tmp_path / "g.onnx", getattr(onnx.TensorProto, kind), "n")
+    onnx.save(
+        onnx.load(graph), tmp_path / "far.onnx", save_as_external_data=True, location="w", size_threshold=0
+    )
+    pixels = Pixels(255.0, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), interleaved, swap)
+    (tmp_path / "bytes.onnx").write_bytes(graph_on_bytes(tmp_path / "far.onnx", pixels))
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16), dtype=np.uint8)
+    mean, std = (np.reshape(one, (3, 1, 1)) for one in (pixels.mean, pixels.std))
+    floats = ((pictures / 255 - mean) / std).astype(np.float32 if kind == "FLOAT" else np.float16)
+    given = pictures[:, ::-1] if swap else pictures
+    given = np.ascontiguousarray(given.transpose(0, 2, 3, 1) if interleaved else given)
+    session = ours._module().InferenceSession
+    (expected,) = session(graph, providers=[ours.CPU]).run(None, {"x": floats})
+    (found,) = session(tmp_path / "bytes.onnx", providers=[ours.CPU]).run(None, {"x": given})
+    np.testing.assert_allclose(found, expected, atol=1e-4 if kind == "FLOAT" else 0.1)
+    assert tensorrt_build.build(
+        trt, request_for(tmp_path / "far.onnx", "fp32", pixels=pixels, free_batch=True), no_progress
+    ).blob
+
+
+def test_values_seen_inside_a_branch_are_renamed_there(tmp_path: Path) -> None:
+    value, node = onnx.helper.make_tensor_value_info, onnx.helper.make_node
+    picture = ["n", 3, 4, 4]
+    branches = [
+        onnx.helper.make_graph([node(kind, ["x"], [kind])], kind, [], [value(kind, 1, picture)])
+        for kind in ("Relu", "Neg")
+    ]
+    choice = node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    inputs = [value("x", 1, picture), value("c", onnx.TensorProto.BOOL, [])]
+    graph = onnx.helper.make_graph([choice], "g", inputs, [value("y", 1, picture)])
+    opset = [onnx.helper.make_opsetid("", 20)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "g.onnx")
+    model = onnx.load_from_string(graph_on_bytes(tmp_path / "g.onnx", Pixels(2.0)))
+    session = ours._module().InferenceSession(model.SerializeToString(), providers=[ours.CPU])
+    picture_bytes = np.full((1, 3, 4, 4), 10, np.uint8)
+    for chosen, expected in ((True, 5.0), (False, -5.0)):
+        (found,) = session.run(None, {"x": picture_bytes, "c": np.array(chosen)})
+        assert (found == expected).all()
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "detector.int8.onnx", "segmenter.onnx"])
+def test_the_demos_models_are_built_as_they_are_opened(name: str) -> None:
+    """With an input for any batch, which takes bytes."""
+    request = request_for(
+        Path(zoo.__file__).parent / "demo" / name,
+        "int8" if "int8" in name else "fp32",
+        pixels=Pixels(255.0, interleaved=True, swap=True),
+        free_batch=True,
+    )
     assert tensorrt_build.build(trt, request, no_progress).blob
 
 
