@@ -35,6 +35,9 @@ PEOPLE = 32
 LANES = 64
 """So many batches whose features nobody pools are a fault of whoever holds them."""
 
+FLOATS = ("float32", "float16")
+"""What the kernels read and write parts and features in."""
+
 Bytes = NDArray[np.uint8]
 
 
@@ -110,6 +113,12 @@ class DevicePath:
         for spec in (spec for engine in engines for spec in engine.inputs.values()):
             if spec.shape[0] != -1:
                 raise EngineError(f"{spec.name!r} takes {list(spec.shape)}: a graph for any batch is needed")
+        for stage in stages.values():
+            for spec in (stage.engine.inputs["parts"], stage.engine.outputs["features"]):
+                if spec.dtype not in FLOATS:
+                    raise EngineError(
+                        f"{spec.name!r} is {spec.dtype}; the device takes {' or '.join(FLOATS)}"
+                    )
         self.people = min(people, *(engine.max_batch or people for engine in engines))
         self.before_growing: list[Callable[[], None]] = []
         """Asked to let go of features before another lane is made."""
@@ -172,7 +181,10 @@ class Lane:
         }
         for name, stage in path.stages.items():
             arrays |= {
-                f"{name}/parts": ((people, 1 + len(stage.options.groups), HEIGHT, WIDTH), "float32"),
+                f"{name}/parts": (
+                    (people, 1 + len(stage.options.groups), HEIGHT, WIDTH),
+                    stage.engine.inputs["parts"].dtype,
+                ),
                 f"{name}/angle": ((people,), "float32"),
                 f"{name}/aligned": ((people,), "uint8"),
                 f"{name}/neck": ((people, 2), "float32"),

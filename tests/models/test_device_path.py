@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -208,7 +209,7 @@ def cheap(feature: int) -> tuple[Program, Program]:
         return {"heatmaps": maps}
 
     def encode(feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        values = feeds["parts"].max(axis=(1, 2, 3))
+        values = feeds["parts"].max(axis=(1, 2, 3)).astype(np.float32)
         return {"features": np.repeat(values[:, None], feature, 1)[:, :, None, None]}
 
     return (
@@ -242,6 +243,30 @@ def encode(path: DevicePath, pool: DevicePool, values: list[int]) -> list[Device
     batch.start()
     batch.joints()
     return [batch.feature("g", index)._replace(pool=pool) for index in range(len(values))]
+
+
+def test_a_frame_graph_may_take_half_floats(device: SimulatedDevice) -> None:
+    """Parts are written in the type that it reads."""
+    pose, frame = cheap(16)
+    halved = {"parts": replace(frame.inputs["parts"], dtype="float16")}
+    options = AlignmentOptions((tuple(range(17)),), gamma_deg=90.0)
+
+    def path_of(program: Program) -> DevicePath:
+        stage = Stage(open_simulated(program, device, batch=8), options)
+        return DevicePath(open_simulated(pose, device, batch=8), {"g": stage}, people=8)
+
+    found = []
+    for program in (frame, frame._replace(inputs=halved)):
+        path = path_of(program)
+        pool = DevicePool(path, "g")
+        blocks = [pool.start(feature) for feature in encode(path, pool, [51, 204])]
+        found.append([float(np.asarray(pool.pooled([block])).max()) for block in blocks])
+        path.close()
+        pool.close()
+    np.testing.assert_allclose(found[0], [0.2, 0.8], atol=1e-6)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
+    with pytest.raises(EngineError, match="'parts' is int8; the device takes float32 or float16"):
+        path_of(frame._replace(inputs={"parts": replace(frame.inputs["parts"], dtype="int8")}))
 
 
 def test_nothing_leaks_over_ten_thousand_windows() -> None:
