@@ -73,17 +73,19 @@ class AppearanceTracker:
 
     Args:
         tracking: limits.
+        fps: detections per second that are meant.
 
     Attributes:
         tracks: everybody followed, lost ones among them.
         joined: tracks that were found in the last frame to go on with an earlier one, and that.
     """
 
-    def __init__(self, tracking: Tracking) -> None:
+    def __init__(self, tracking: Tracking, fps: float = 25.0) -> None:
         self.tracks: list[Track] = []
         self.joined: dict[int, int] = {}
         self._left = Leavers()
         self._tracking = tracking
+        self._longest_s = max(HIDDEN * tracking.lost_s, 2 / fps)
         self._motion = BoxMotion()
         self._next_id = itertools.count()
         self._now_s = 0.0
@@ -107,6 +109,8 @@ class AppearanceTracker:
         """
         elapsed_s, self._now_s = time_s - self._now_s, time_s
         self.joined.clear()
+        if elapsed_s > self._longest_s:  # no picture came: whoever stands there now is another
+            self._keep(np.zeros(len(self.tracks), bool))
         if not self.tracks and not len(found.boxes):
             self._left.forget(time_s)
             return np.empty(0, np.int64)
@@ -200,7 +204,9 @@ class AppearanceTracker:
         if (away_s > limit_s).any():
             behind = (box_iou_batch(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
             limit_s[behind] *= HIDDEN
-        kept = (away_s == 0) | (shown & (away_s <= limit_s))
+        self._keep((away_s == 0) | (shown & (away_s <= limit_s)))
+
+    def _keep(self, kept: NDArray[np.bool_]) -> None:
         gone = list(itertools.compress(self.tracks, ~kept))
         if gone:
             self._left.add(gone)

@@ -202,7 +202,7 @@ class LibraryTracker:
 def create_tracker(tracking: Tracking, fps: float) -> BoxTracker:
     """The tracker of a configuration, for a camera of so many frames per second."""
     if tracking.algorithm == "appearance":
-        return AppearanceTracker(tracking)
+        return AppearanceTracker(tracking, fps)
     return LibraryTracker(tracking, fps)
 
 

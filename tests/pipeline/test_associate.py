@@ -107,6 +107,18 @@ def test_somebody_behind_another_is_waited_for_longer_than_somebody_gone() -> No
     assert after[GREEN] != before[GREEN]
 
 
+@pytest.mark.parametrize(("seconds", "is_another"), [(0.9, False), (3.2, True), (9 * 3600, True)])
+def test_a_time_without_pictures_ends_every_track(seconds: float, is_another: bool) -> None:
+    """A camera that was away, or one that records motion alone: in the same place stands somebody else."""
+    scene = Scene()
+    for _ in range(10):
+        before = scene.show([(200, 300, RED)])
+    scene.index += round(seconds * FPS)
+    for _ in range(10):
+        after = scene.show([(200, 300, RED)])
+    assert (after != before) is is_another
+
+
 def come_back(scene: Scene, colour: tuple[int, int, int], others: Sequence[Look] = ()) -> tuple[int, int]:
     """Somebody red leaves for two seconds and somebody of a colour comes: the tracks of both."""
     for _ in range(20):
