@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,19 +63,15 @@ def detectors_here(config: Config, further: Sequence[str] = ()) -> list[str]:
 
 
 def try_detectors(site: SiteSeen, models: Sequence[str]) -> tuple[list[DetectorTried], list[Finding]]:
-    """Run each detector over the pictures that were kept; what does not open is said and left out."""
+    """Run each detector over the pictures that were kept; what does not open or run is said and left out."""
     shots = [(shot, _least_px(site, name)) for name, seen in site.cameras.items() for shot in seen.shots]
     tried, faults = [], []
     for model in models if shots else ():
         try:
-            detector = load_detector(_with_detector(site.config, model))
+            with closing(load_detector(_with_detector(site.config, model))) as detector:
+                tried.append(_try(model, detector, shots, site.config.models.detector.score))
         except GaitstreamError as error:
             faults.append(Finding(("models", "detector"), f"{model} was not tried: {error}"))
-            continue
-        try:
-            tried.append(_try(model, detector, shots, site.config.models.detector.score))
-        finally:
-            detector.close()
     return tried, faults
 
 

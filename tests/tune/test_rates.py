@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gaitstream.errors import ConfigError
+from gaitstream.tune import detectors
 from gaitstream.tune.cores import CoresTaken
 from gaitstream.tune.detectors import DetectorTried, advise_detector, found_again
 from gaitstream.tune.finding import Finding
 from gaitstream.tune.load import CameraDemand, MeasuredLoad, measured_load
 from gaitstream.tune.people import ENOUGH_PEOPLE
 from gaitstream.tune.rates import LEAST_FPS, advise_rates
-from gaitstream.tune.seen import SiteSeen
+from gaitstream.tune.seen import SampledPicture, SiteSeen
 from tests.tune.sites import camera, costs, site, walk
 
 
@@ -155,6 +157,28 @@ def test_too_few_people_choose_no_detector() -> None:
     found = list(advise_detector([tried("nano", 10.0, 3), tried("s", 12.0, 9)], LOAD))
     assert settings(found) == {}
     assert "too few to choose by" in found[-1].said
+
+
+def test_a_detector_that_opens_and_does_not_run_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its boxes are shares of the picture: that shows with the first people alone."""
+    closed = []
+
+    class Broken:
+        def detect(self, *_: object) -> None:
+            raise ConfigError("its boxes have no size")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    monkeypatch.setattr(detectors, "load_detector", lambda _: Broken())
+    seen = site()
+    seen.cameras["gate"].shots.append(
+        SampledPicture(np.zeros((90, 160, 3), np.uint8), np.zeros((0, 4), np.float32))
+    )
+    found, faults = detectors.try_detectors(seen, ["mine.onnx"])
+    assert not found
+    assert [one.said for one in faults] == ["mine.onnx was not tried: its boxes have no size"]
+    assert len(closed) == 1
 
 
 def test_a_detector_that_is_not_made_for_these_cameras_gives_way_whatever_it_finds() -> None:
