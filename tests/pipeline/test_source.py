@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,6 +151,40 @@ def test_a_file_begins_at_its_start_whatever_its_timestamps_begin_with(
     assert times == [int(begin.timestamp()) * SECOND_NS + index * SECOND_NS // 25 for index in range(10)]
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     assert read_all(create_source(camera(path, start_time=epoch), Sources()))[0].time_ns == 0
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_pictures_stand_upright_as_their_file_says(turns: int, mirrored: bool, tmp_path: Path) -> None:
+    """The matrix of a phone's or a dashboard camera's file, written into one that has none."""
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:24, :32], picture[:24, 32:], picture[24:, :32] = 80, 160, 240
+    path = tmp_path / "turned.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        file.mux(stream.encode(None))
+    cos, sin = [(1, 0), (0, 1), (-1, 0), (0, -1)][turns]
+    flip = -1 if mirrored else 1  # to the right edge for the left one, and then turned clockwise
+    matrix = struct.pack(
+        ">9i", flip * cos << 16, flip * sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30
+    )
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    data[start : start + len(matrix)] = matrix
+    path.write_bytes(data)
+    source = create_source(camera(path), Sources())
+    source.open()
+    try:
+        seen = source.read()
+        assert seen is not None
+        image = seen.to_image()
+    finally:
+        source.close()
+    wanted = np.rot90(picture[:, ::flip], -turns)
+    assert image.shape == wanted.shape == (seen.height, seen.width, 3)
+    assert np.abs(image.astype(int) - wanted).mean() < 12
 
 
 def test_a_change_of_resolution_inside_a_file_is_followed(tmp_path: Path) -> None:

@@ -298,8 +298,10 @@ class VideoSource:
             frame, width, height, "bgr24", interpolation="AREA" if smaller else None, threads=1
         ).to_ndarray()
         image = np.asarray(pixels, np.uint8)
-        turns = round(frame.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+        turns = round(frame.rotation / 90)
+        if is_mirrored(frame):
+            image, turns = image[:, ::-1], turns + 2  # FFmpeg's angle is that of both together
+        return np.ascontiguousarray(np.rot90(image, turns % 4))
 
     def _size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height that a frame is converted to, before it is turned upright."""
@@ -357,6 +359,15 @@ class VideoSource:
             )
         reason = url.scrub(getattr(error, "strerror", None) or str(error))
         return SourceError(f"{url}: {what}: {reason}")
+
+
+def is_mirrored(frame: av.VideoFrame) -> bool:
+    """Whether the file's metadata mirror its pictures, beside turning them."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    return bool(a * d < b * c)
 
 
 def best_stream(container: InputContainer) -> av.VideoStream | None:
