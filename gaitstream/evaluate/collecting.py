@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats
-from gaitstream.errors import ConfigError, EngineError, SourceError
+from gaitstream.errors import ConfigError, EngineError, GaitstreamError, SourceError
 from gaitstream.evaluate.dataset import WalkingSequence, load
 from gaitstream.evaluate.embedding import inputs_of
 from gaitstream.evaluate.options import EvaluationOptions
@@ -148,13 +152,41 @@ class _Embedder:
 def _in_processes(
     options: EvaluationOptions, folder: Path, missing: Sequence[WalkingSequence], videos: OpenVideos | None
 ) -> Iterator[int]:
-    """Embed in several processes, each with its share of the cores; how many sequences, chunk by chunk."""
+    """Embed in several processes, each with its share of the cores; how many sequences, chunk by chunk.
+
+    After an error, and when the run is stopped, no further chunk is begun.
+
+    Raises:
+        GaitstreamError: a process was killed.
+    """
     threads = max(1, (os.cpu_count() or 1) // options.processes)
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(options.processes, mp_context=context, initializer=_live_with_parent) as pool:
         waiting = [pool.submit(_embed_chunk, options, threads, folder, chunk, videos) for chunk in chunks]
-        for one in as_completed(waiting):
-            yield one.result()
+        try:
+            for one in as_completed(waiting):
+                yield one.result()
+        except BrokenProcessPool as error:
+            raise GaitstreamError(
+                f"one of the {options.processes} processes that embed was killed, which a machine does that "
+                "runs out of memory; what is embedded is kept: run it again, with fewer --processes"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _live_with_parent() -> None:
+    """In a process that embeds: end when the one that started it is gone, and leave Ctrl-C to that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _embed_chunk(
