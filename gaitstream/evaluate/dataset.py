@@ -89,12 +89,13 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
         )
     if identities is None:
         return found
-    missing = sorted(set(identities) - {one.identity for one in found})
+    wanted = set(identities)
+    missing = sorted(wanted - {one.identity for one in found})
     if missing:
         raise SourceError(
             f"{root} lacks {len(missing)} identities of the test set, such as {', '.join(missing[:3])}"
         )
-    return [one for one in found if one.identity in identities]
+    return [one for one in found if one.identity in wanted]
 
 
 def _files(view: Path) -> tuple[Path, ...]:
@@ -156,8 +157,8 @@ def read_pickle(path: Path) -> Array:
     try:
         found = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
         array = np.asarray(found)
-    except SourceError:
-        raise
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from error
     except Exception as error:  # damaged pickles raise anything at all
         raise SourceError(f"{path} is no pickle of an array: {type(error).__name__}: {error}") from error
     if array.dtype == object or array.ndim < 1:

@@ -35,7 +35,7 @@ def inputs_of(manifest: Manifest, arrays: Sequence[Array], frames: int | None = 
     for contract in manifest.inputs:
         index = next((i for i, array in enumerate(left) if _fits(contract, array)), None)
         if index is None:
-            shapes = ", ".join(str(list(array.shape)) for array in arrays)
+            shapes = ", ".join(f"{list(array.shape)} ({array.dtype})" for array in arrays)
             raise SourceError(
                 f"{manifest.model} looks at {contract.kind.value}, {contract.height} x {contract.width}; the "
                 f"sequence has arrays of shape {shapes}"

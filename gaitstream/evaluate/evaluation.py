@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -18,8 +19,8 @@ from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.evaluate.protocols import Sequences
 from gaitstream.evaluate.verification import Verification, pairs, verify
 
-MOST_PAIRS = 4000
-"""Sequences whose pairs make the DET curve; more are thinned out evenly."""
+MOST_SEQUENCES = 4000
+"""Sequences whose pairs make the DET curve; of more, so many that their names' hashes choose."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -33,7 +34,7 @@ class Result(msgspec.Struct, kw_only=True):
     """The first figure as the model's authors or OpenGait give it, percent."""
     published_source: str
     eer: float | None
-    """Over all pairs of different views, percent."""
+    """Over all pairs of different views, percent; of more than `MOST_SEQUENCES`, of so many of them."""
     fingerprint: str
     checkpoint: dict[str, str]
     runtime: str
@@ -71,14 +72,11 @@ def evaluate(
     protocol = find_protocol(options.protocol)
     identities = read_partition(options.partition) if options.partition is not None else None
     found = scan(options.data, identities)
+    labels = [[getattr(one, name) for one in found] for name in ("identity", "condition", "view")]
+    protocol.check_list(Sequences.of(np.empty((len(found), 0, 0)), *labels), options.probes)
     collected = collect(options, found, progress, open_videos)
     manifest = collected.manifest
-    data = Sequences.of(
-        collected.embeddings,
-        [one.identity for one in found],
-        [one.condition for one in found],
-        [one.view for one in found],
-    )
+    data = Sequences.of(collected.embeddings, *labels)
     metric = options.metric or _metric(manifest.embedding.metric)
     scores = protocol.score(data, metric, options.probes)
     curve = _verification(data, metric)
@@ -114,13 +112,24 @@ def _metric(name: str) -> Metric:
 
 def _verification(data: Sequences, metric: Metric) -> Verification | None:
     """Every pair of sequences of different views; None without genuine pairs."""
-    step = -(-len(data.ids) // MOST_PAIRS)
-    some = data.where(np.arange(len(data.ids)) % step == 0)
+    some = data.where(_chosen(data, MOST_SEQUENCES))
     distances = pairwise(some.embeddings, some.embeddings, metric)
     other: NDArray[np.bool_] = np.triu(np.ones_like(distances, bool), 1)
     other &= some.views[:, None] != some.views[None]
     genuine, impostor = pairs(distances, some.ids, some.ids, other)
     return verify(genuine, impostor) if len(genuine) and len(impostor) else None
+
+
+def _chosen(data: Sequences, most: int) -> NDArray[np.bool_]:
+    """Whether a sequence is one of at most so many, bool `[n]`: the same each time, whatever their order is.
+
+    The order says which view a sequence is of: every k-th would be one of few views, or of one alone.
+    """
+    names = zip(data.ids.tolist(), data.types.tolist(), data.views.tolist(), strict=True)
+    hashes = [hashlib.sha256("\0".join(name).encode(errors="surrogateescape")).digest() for name in names]
+    chosen = np.zeros(len(hashes), np.bool_)
+    chosen[sorted(range(len(hashes)), key=hashes.__getitem__)[:most]] = True
+    return chosen
 
 
 def _cmc(scores: Scores) -> list[float]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaitstream.errors import GaitstreamError
 from gaitstream.evaluate.distances import Metric, pairwise
-from gaitstream.evaluate.retrieval import Matrix, Retrieval, exclude_identical, rank_matrix, retrieve
+from gaitstream.evaluate.retrieval import Matrix, Retrieval, exclude_identical, rank_k, rank_matrix, retrieve
 
 CASIA_B_PROBES = {"NM": ("nm-05", "nm-06"), "BG": ("bg-01", "bg-02"), "CL": ("cl-01", "cl-02")}
 CASIA_B_GALLERY = ("nm-01", "nm-02", "nm-03", "nm-04")
@@ -103,17 +103,17 @@ class CrossView:
     """Rank-1 and mean average precision over a gallery of all views, for one walking condition."""
 
     per_view: Matrix
-    """`[views, 2]` (rank-1, mean average precision) as fractions."""
+    """`[views, 2]` (rank-1, mean average precision) as fractions; NaN where no probe has a match."""
 
     @property
     def rank1(self) -> float:
         """Mean over views of the percentages rounded to two decimals."""
-        return float(np.mean(np.round(self.per_view[:, 0] * 100.0, 2)))
+        return float(np.nanmean(np.round(self.per_view[:, 0] * 100.0, 2)))
 
     @property
     def mean_ap(self) -> float:
         """Mean over views of the percentages rounded to two decimals."""
-        return float(np.mean(np.round(self.per_view[:, 1] * 100.0, 2)))
+        return float(np.nanmean(np.round(self.per_view[:, 1] * 100.0, 2)))
 
 
 def single_view(
@@ -125,14 +125,23 @@ def single_view(
     ranks: int = 1,
     substring: bool = False,
 ) -> dict[str, ViewPairs]:
-    """Probe and gallery of one view each, for every pair of views."""
+    """Probe and gallery of one view each, for every pair of views.
+
+    Distances are those of one pair of views at a time: of all they would not fit into memory for OU-MVLP.
+    """
     views = sorted(set(data.views.tolist()))
     entries = data.of_types(gallery, substring=substring)
+    galleries = [entries.where(entries.views == view) for view in views]
     result = {}
     for condition, names in probes.items():
         asked = data.of_types(names, substring=substring)
-        dist = pairwise(asked.embeddings, entries.embeddings, metric)
-        matrix = rank_matrix(dist, asked.ids, entries.ids, asked.views, entries.views, views, ranks=ranks)
+        matrix = np.full((ranks, len(views), len(views)), np.nan)
+        for row, view in enumerate(views):
+            probe = asked.where(asked.views == view)
+            for column, one in enumerate(galleries):
+                if len(probe.ids) and len(one.ids):
+                    dist = pairwise(probe.embeddings, one.embeddings, metric)
+                    matrix[:, row, column] = rank_k(dist, probe.ids, one.ids, ranks)
         result[condition] = ViewPairs(matrix)
     return result
 
@@ -156,16 +165,19 @@ def casia_b_cross_view(data: Sequences, metric: Metric = "euc") -> dict[str, Cro
         asked = data.of_types(names)
         rows = []
         for view in views:
-            probe = asked.where(asked.views == view)
-            found = _retrieve(probe, entries, metric)
-            rows.append((found.rank1 / 100.0, found.mean_ap / 100.0))
+            found = _retrieve(asked.where(asked.views == view), entries, metric)
+            rows.append((np.nan, np.nan) if found is None else (found.rank1 / 100.0, found.mean_ap / 100.0))
         result[condition] = CrossView(np.array(rows))
     return result
 
 
-def _retrieve(probe: Sequences, gallery: Sequences, metric: Metric, max_rank: int = 50) -> Retrieval:
+def _retrieve(probe: Sequences, gallery: Sequences, metric: Metric) -> Retrieval | None:
+    """Retrieval without the probe's own view; None where no probe has a match."""
+    same = probe.ids[:, None] == gallery.ids[None]
+    if not (same & (probe.views[:, None] != gallery.views[None])).any():
+        return None
     dist = pairwise(probe.embeddings, gallery.embeddings, metric)
-    return retrieve(dist, probe.ids, gallery.ids, probe.views, gallery.views, max_rank=max_rank)
+    return retrieve(dist, probe.ids, gallery.ids, probe.views, gallery.views)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,11 +104,20 @@ def rank_matrix(
             columns = np.flatnonzero(gallery_v == gallery_view)
             if not len(rows) or not len(columns):
                 continue
-            order = np.argsort(dist[np.ix_(rows, columns)], axis=1, kind="stable")[:, :ranks]
-            found = np.cumsum(probe_y[rows][:, None] == gallery_y[columns][order], axis=1) > 0
-            hits = np.pad(found.sum(0), (0, ranks - found.shape[1]), mode="edge")
-            result[:, i, j] = np.round(hits * 100.0 / len(rows), 2)
+            result[:, i, j] = rank_k(dist[np.ix_(rows, columns)], probe_y[rows], gallery_y[columns], ranks)
     return result
+
+
+def rank_k(distances: Matrix, probe_ids: ArrayLike, gallery_ids: ArrayLike, ranks: int) -> Matrix:
+    """Share of the probes that are found among the first k entries, for k from 1 to `ranks`.
+
+    Returns:
+        Percentages rounded to two decimals as the published protocol does, `[ranks]`.
+    """
+    order = np.argsort(distances, axis=1, kind="stable")[:, :ranks]
+    found = np.cumsum(np.asarray(probe_ids)[:, None] == np.asarray(gallery_ids)[order], axis=1) > 0
+    hits = np.pad(found.sum(0), (0, ranks - found.shape[1]), mode="edge")
+    return np.asarray(np.round(hits * 100.0 / len(distances), 2))
 
 
 def exclude_identical(matrix: ArrayLike) -> Matrix:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,15 +16,18 @@ torch = pytest.importorskip("torch", reason="the bundle is written with the extr
 
 from gaitstream.cli import main  # noqa: E402
 from gaitstream.errors import BundleError, ConfigError, GaitstreamError, SourceError  # noqa: E402
+from gaitstream.evaluate import evaluation  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
 from gaitstream.evaluate.collecting import collect  # noqa: E402
 from gaitstream.evaluate.dataset import load, read_partition, read_pickle, scan  # noqa: E402
-from gaitstream.evaluate.evaluation import Result, evaluate  # noqa: E402
+from gaitstream.evaluate.embedding import inputs_of  # noqa: E402
+from gaitstream.evaluate.evaluation import Result, _verification, evaluate  # noqa: E402
 from gaitstream.evaluate.options import EvaluationOptions  # noqa: E402
 from gaitstream.evaluate.page import render  # noqa: E402
 from gaitstream.evaluate.protocols import Sequences  # noqa: E402
 from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
 from gaitstream.models.bundle import Bundle  # noqa: E402
+from gaitstream.models.graphs.inputs import CROP  # noqa: E402
 from gaitstream.models.graphs.walkers import draw_silhouette  # noqa: E402
 from gaitstream.models.spec import find_family  # noqa: E402
 
@@ -243,6 +248,70 @@ def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:
         find_protocol("ccgr-mini").score(data, "euc", None)
 
 
+@pytest.mark.parametrize("protocol", ["gait3d", "ccgr-mini"])
+def test_a_list_that_is_not_given_is_said_before_anything_is_embedded(
+    bundle: Path, tmp_path: Path, protocol: str
+) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
+    options = EvaluationOptions(bundle=bundle, data=data, protocol=protocol, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="give it with --probes"):
+        evaluate(options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_view_without_probes_is_left_out() -> None:
+    """Nobody was recorded in CL from one side; the other conditions keep it."""
+    rows = [(p, c, v) for p in PEOPLE for c in CONDITIONS for v in ("000", "018", "090")]
+    rows = [row for row in rows if row[1:] != ("cl-01", "018")]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    figures = find_protocol("casia-b-cross").score(data, "euc", None).figures
+    assert figures == pytest.approx(dict.fromkeys(figures, 100.0))
+    assert "CL rank-1" in figures
+
+
+def with_views(people: int, views: int) -> Sequences:
+    """Embeddings that differ more from view to view, the further the views are apart."""
+    rng = np.random.default_rng(1)
+    rows = [(p, v) for p in range(people) for v in range(views)]
+    centre = rng.normal(size=(people, 1, 8))
+    found = [centre[p] + 0.3 * rng.normal(size=(1, 8)) + 0.5 * v for p, v in rows]
+    return Sequences.of(
+        found, [f"{p:03d}" for p, _ in rows], ["01"] * len(rows), [f"{v:03d}" for _, v in rows]
+    )
+
+
+def test_verification_takes_some_of_every_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = with_views(120, 4)
+    whole = _verification(data, "euc")
+    monkeypatch.setattr(evaluation, "MOST_SEQUENCES", 240)
+    turned = Sequences(data.embeddings[::-1], data.ids[::-1], data.types[::-1], data.views[::-1])
+    some, again = _verification(data, "euc"), _verification(turned, "euc")
+    assert whole is not None
+    assert some is not None
+    assert again is not None
+    assert some.eer == pytest.approx(whole.eer, abs=0.03)
+    assert some.genuine == pytest.approx(whole.genuine / 4, rel=0.1)
+    assert again.genuine == some.genuine
+    assert again.eer == pytest.approx(some.eer)
+
+
+def test_distances_of_one_pair_of_views_are_held_at_a_time() -> None:
+    rows = [(p, c, v) for p in range(40) for c in ("00", "01") for v in range(14)]
+    data = embeddings([f"{r[0]:03d}" for r in rows], [r[1] for r in rows], [f"{r[2]:03d}" for r in rows])
+    tracemalloc.start()
+    found = find_protocol("ou-mvlp").score(data, "euc", None)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.figures["NM rank-1"] == pytest.approx(100.0)
+    assert most < 8 * (40 * 14) ** 2 / 2
+
+
+def test_an_input_of_another_type_is_named(bundle: Path) -> None:
+    manifest = msgspec.structs.replace(Bundle.open(bundle).manifest, input=CROP)
+    with pytest.raises(SourceError, match=r"arrays of shape \[2, 3, 256, 128\] \(float32\)"):
+        inputs_of(manifest, [np.zeros((2, 3, 256, 128), np.float32)])
+
+
 @pytest.mark.parametrize("held", ['"000"', "[]", "3", '{"001": 1}'])
 def test_a_partition_of_another_form_is_said_so(tmp_path: Path, held: str) -> None:
     path = tmp_path / "part.json"
@@ -290,7 +359,7 @@ class Evil:
 def test_a_pickle_that_would_run_something_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "evil.pkl"
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(SourceError, match=r"not needed for an array|no array needs"):
+    with pytest.raises(SourceError, match=r"evil\.pkl.*(not needed for an array|no array needs)"):
         read_pickle(path)
 
 
