@@ -15,6 +15,7 @@ from gaitstream.errors import CheckpointError, ConfigError, ExportError
 from gaitstream.export.api import ExportOptions, export_bundle
 from gaitstream.models.biggait.checkpoint import load_module as load_biggait
 from gaitstream.models.biggait.module import BigGait
+from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.gaitbase.module import GaitBase
 from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
 from gaitstream.models.gaitheat.module import GaitHeat
@@ -161,7 +162,9 @@ def test_files_that_are_no_checkpoints_say_so(tmp_path: Path, save: Save) -> Non
     (tmp_path / "noise.pt").write_bytes(b"\x80\x02" + bytes(range(60)))
     with pytest.raises(CheckpointError, match="truncated or damaged"):
         read_state(tmp_path / "noise.pt")
-    with pytest.raises(CheckpointError, match="holds no tensors by name: a dict with epoch"):
+    with pytest.raises(
+        CheckpointError, match=r"holds no tensors by name: a dict with epoch; .* under model or"
+    ):
         read_state(save({"epoch": 3}))
 
 
@@ -240,15 +243,39 @@ def changed(part: str, change: Callable[[Tensor], Tensor]) -> State:
             r"whole numbers for weights: .*conv1.weight \(int64\)",
         ),
         (lambda: changed("FCs", lambda v: v.double() * 1e60), r"not finite in FCs.fc_bin"),
-        (lambda: gaitbase(31), r"FCs.fc_bin has 31 parts: only the published pooling is supported, 16 parts"),
+        (
+            lambda: changed("layer2.0.bn1.running_var", lambda v: v - 9),
+            r"negative variances in Backbone.forward_block.layer2.0.bn1.running_var",
+        ),
+        (
+            lambda: changed("FCs", lambda v: v[:15]),
+            r"FCs.fc_bin has 15 parts: only the published pooling is supported, 16 parts .* or 31 parts",
+        ),
     ],
-    ids=["complex", "sparse", "meta", "integer", "huge", "parts"],
+    ids=["complex", "sparse", "meta", "integer", "huge", "variance", "parts"],
 )
 def test_tensors_that_no_model_can_be_filled_with_are_named(
     save: Save, state: Callable[[], State], says: str
 ) -> None:
     with pytest.raises(CheckpointError, match=says):
         find_family("gaitbase").load(save(state()))
+
+
+def test_gaitbase_may_have_a_pyramid_of_five_levels(save: Save) -> None:
+    """Mean and maximum of 16, 8, 4, 2 and 1 equal pieces of the rows, in this order."""
+    loaded = find_family("gaitbase").load(save(gaitbase(31)))
+    assert loaded.describe()["embedding"].parts == 31
+    pooled = torch.rand(2, 32, 16, 11, generator=torch.Generator().manual_seed(1))
+    pieces = [piece for bins in (16, 8, 4, 2, 1) for piece in pooled.chunk(bins, 2)]
+    levels = torch.stack([piece.mean((2, 3)) + piece.amax((2, 3)) for piece in pieces], 1)
+    wanted = torch.einsum("npc,pcd->npd", levels, gaitbase(31)["FCs.fc_bin"])
+    torch.testing.assert_close(loaded.module.embed(pooled), wanted)  # type: ignore[operator]
+
+
+def test_networks_of_one_part_a_row_have_no_pyramid(save: Save) -> None:
+    state = dict(seeded(DeepGaitV2("2d", channels=(8, 8, 8, 8), parts=31), 3).state_dict())
+    with pytest.raises(CheckpointError, match=r"31 parts: only .* 16 parts \(bin_num: \[16\]\)$"):
+        find_family("deepgaitv2").load(save(state))
 
 
 def test_eight_bit_floats_are_widened(save: Save) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows
 
+from gaitstream.models.graphs.deep import BY_ROW, ROWS, Pyramids
 from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows
-from gaitstream.models.graphs.opengait import ConvKey
+from gaitstream.models.graphs.opengait import ConvKey, pool_bins
 from gaitstream.models.graphs.resnet import BasicBlock, SetBlock
 
 STRIDES = (1, 2, 2, 1)
+PYRAMIDS: Pyramids = {**BY_ROW, 31: (16, 8, 4, 2, 1)}
+"""Every row a part, as all published configurations have it, or OpenGait's default of five levels."""
 
 
 class ResNet9(nn.Module):
@@ -41,7 +45,7 @@ class GaitBase(nn.Module):
     Args:
         channels: widths of the four stages.
         dim: of a part's embedding.
-        parts: rows of the last map.
+        parts: of the last map: its rows, or all pieces of another of `PYRAMIDS`.
         identities: classes of the training classifier; 0 leaves it empty.
         depths: blocks of each stage.
     """
@@ -56,6 +60,7 @@ class GaitBase(nn.Module):
     ) -> None:
         super().__init__()
         self.Backbone = SetBlock(ResNet9(channels, depths=depths))
+        self.bins = PYRAMIDS[parts]
         self.FCs = SeparateFCs(parts, channels[-1], dim)
         self.BNNecks = SeparateBNNecks(parts, dim, identities)
 
@@ -66,7 +71,11 @@ class GaitBase(nn.Module):
 
     def embed(self, pooled: Tensor) -> Tensor:
         """Embedding before the neck of pooled maps: `[n, c, 16, 11]` to `[n, parts, dim]`."""
-        out: Tensor = self.FCs(pool_rows(pooled))
+        if self.bins == BY_ROW[ROWS]:
+            rows = pool_rows(pooled)
+        else:
+            rows = torch.cat([pool_bins(pooled, bins) for bins in self.bins], 1)
+        out: Tensor = self.FCs(rows)
         return out
 
     def forward(self, silhouettes: Tensor) -> Tensor:

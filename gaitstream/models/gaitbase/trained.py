@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gaitstream.models.gaitbase.module import GaitBase
+from gaitstream.models.gaitbase.module import PYRAMIDS, GaitBase
 from gaitstream.models.gaitbase.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module
 from gaitstream.models.graphs.deep import NORMS, read_sizes
@@ -46,4 +46,4 @@ def wrap(module: GaitBase, silhouettes: InputContract = SILHOUETTE) -> SetModel:
 def _shape(state: State) -> GaitBase:
     """A module of the checkpoint's sizes."""
     stages = [f"Backbone.forward_block.layer{stage}." for stage in (1, 2, 3, 4)]
-    return GaitBase(**read_sizes(state, stages, [NORMS["2d"]] * 4))
+    return GaitBase(**read_sizes(state, stages, [NORMS["2d"]] * 4, PYRAMIDS))

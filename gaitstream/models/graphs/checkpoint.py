@@ -26,11 +26,14 @@ M = TypeVar("M", bound=nn.Module)
 MAGIC = (b"PK\x03\x04", b"\x80")
 """How PyTorch's files begin: a zip archive, or a pickle in older ones."""
 
+PLACES = ("model", "state_dict", "teacher")
+"""Where a trainer's dict has the state dict."""
 DEEPEST = 8
 """Dicts within dicts, at most: one may hold itself."""
 PICKLE, TORCH_PROTOCOL = 0x80, 2
 """First byte of a pickle, and the protocol that PyTorch writes."""
 
+VARIANCE = ".running_var"
 COUNTERS = r"num_batches_tracked$"
 CLASSIFIERS = r"BNNecks[^.]*\.fc_bin$"
 """Classifiers over the training identities, as OpenGait names them."""
@@ -93,7 +96,10 @@ def read_state(path: str | Path) -> State:
     loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
     state = _find_state(loaded)
     if not state:
-        raise CheckpointError(f"{path} holds no tensors by name: {_describe(loaded)}")
+        raise CheckpointError(
+            f"{path} holds no tensors by name: {_describe(loaded)}; they lie at the top, or in a dict under "
+            f"{' or '.join(PLACES)}: save the one you want there"
+        )
     state = _strip(state)
     odd = [f"{key} ({kind})" for key, value in state.items() if (kind := _odd(value))]
     if odd:
@@ -105,6 +111,11 @@ def read_state(path: str | Path) -> State:
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise CheckpointError(f"{path} holds values that are not finite in {', '.join(broken[:5])}")
+    negative = [key for key, value in state.items() if key.endswith(VARIANCE) and (value < 0).any()]
+    if negative:
+        raise CheckpointError(
+            f"{path} holds negative variances in {', '.join(negative[:5])}: copy it again, or take another"
+        )
     return state
 
 
@@ -218,7 +229,7 @@ def _find_state(loaded: Any) -> State:
     for _ in range(DEEPEST):
         if not isinstance(loaded, Mapping):
             return {}
-        inner = (loaded[name] for name in ("model", "state_dict", "teacher") if name in loaded)
+        inner = (loaded[name] for name in PLACES if name in loaded)
         found = next((one for one in inner if isinstance(one, Mapping)), None)
         if found is None:
             return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ DEEP: Four = (1, 4, 4, 1)
 STRIDES: Four = (1, 2, 2, 1)
 ROWS = 16
 """Of the last map, whose rows are the parts."""
+Pyramids = Mapping[int, tuple[int, ...]]
+"""Pieces that the last map is cut into, level by level, by the number of parts that they are in all."""
+BY_ROW: Pyramids = {ROWS: (ROWS,)}
 NORMS: dict[Mode, str] = {
     "2d": "bn2.weight",
     "p3d": "conv2.forward_block.1.weight",
@@ -120,22 +123,25 @@ def make_stage(mode: Mode, stage: int, channels: Four, depths: Four) -> nn.Modul
     return blocks(BlockP3D if mode == "p3d" else Block3D, inputs, outputs, stride, depth)
 
 
-def read_sizes(state: State, stages: Sequence[str], norms: Sequence[str]) -> Sizes:
+def read_sizes(
+    state: State, stages: Sequence[str], norms: Sequence[str], pyramids: Pyramids = BY_ROW
+) -> Sizes:
     """Sizes of a four-stage network from a checkpoint's tensors.
 
     Args:
         state: the checkpoint.
         stages: what stands before the number of a block, by stage.
         norms: a block's last norm, by stage.
+        pyramids: those that the network's published code may be configured with.
 
     Raises:
-        CheckpointError: the parts are not the rows of the last map.
+        CheckpointError: the parts are those of another pyramid.
     """
     parts = size(state, "FCs.fc_bin", 0, ROWS)
-    if parts != ROWS:
+    if parts not in pyramids:
+        known = " or ".join(f"{count} parts (bin_num: {list(bins)})" for count, bins in pyramids.items())
         raise CheckpointError(
-            f"FCs.fc_bin has {parts} parts: only the published pooling is supported, {ROWS} parts, one of "
-            "each row of the last map (bin_num: [16])"
+            f"FCs.fc_bin has {parts} parts: only the published pooling is supported, {known}"
         )
     d1, d2, d3, d4 = (count(state, stage + "{}." + norm) for stage, norm in zip(stages, norms, strict=True))
     return Sizes(
