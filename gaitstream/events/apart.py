@@ -159,7 +159,7 @@ class _Child:
 
 @dataclass(slots=True)
 class _Unsure:
-    """An event whose process ended before it answered."""
+    """An event on its way into the journal, until a process has answered that it is there."""
 
     event: Event
     id: str
@@ -212,6 +212,7 @@ class PublisherProcess:
                 unsure = _Unsure(event, event.event_id or self._ids.next(time.time_ns()))
             payload = encode(msgspec.structs.replace(event, event_id=unsure.id), "msgpack")
             self._ask(Publish(payload), unsure)
+            self._unsure = None
             if isinstance(event, GalleryChanged):
                 self._gone.update(event.removed)
                 self._gone.difference_update(event.added)
@@ -264,7 +265,7 @@ class PublisherProcess:
                 raise EventError("the publisher is closed")
             child = self._child if self._child is not None else self._start_again()
             if unsure is not None and unsure.written:
-                break
+                return
             self._unsure = unsure or self._unsure
             try:
                 reply = child.ask(request)
@@ -272,14 +273,9 @@ class PublisherProcess:
                 self._end(child)
                 continue
             if isinstance(reply, Refused):
-                if unsure is not None:
-                    self._unsure = None
                 raise reply.error()
-            break
-        else:
-            raise JournalWriteError(f"the event bus's process ended {ATTEMPTS} times in a row")
-        if unsure is not None:
-            self._unsure = None
+            return
+        raise JournalWriteError(f"the event bus's process ended {ATTEMPTS} times in a row")
 
     def _start(self) -> _Child:
         """Start a process and wait until it serves."""
