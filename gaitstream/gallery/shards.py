@@ -95,17 +95,16 @@ class ShardedPeople(People):
         if not self._asked:
             self._ask_news()
         answers, self._asked = self._asked, []
-        for number, answer in enumerate(answers):
-            news: ShardNews = answer.get()
-            self._told[number] = (news.token, news.told)
-            if news.whole:
-                self._reset(number, news)
-            for line in news.lines:
-                self._take(number, line)
+        told: dict[int, ShardNews] = {}
+        try:
+            for number, answer in enumerate(answers):
+                told[number] = answer.get()
+        finally:
+            self._take_over(told)
         problem = next(filter(None, self._problems.values()), "")
-        told = News(frozenset(self._changed), self._limited, problem if problem != self._problem else None)
+        news = News(frozenset(self._changed), self._limited, problem if problem != self._problem else None)
         self._changed, self._limited, self._problem = set(), False, problem
-        return told
+        return news
 
     def search(self, model: str, probes: Sequence[Floats], listed: int = LISTED) -> list[Nearest]:
         """The people nearest to each of a batch of probes; see `People.search`."""
@@ -134,15 +133,24 @@ class ShardedPeople(People):
         self._due_s = time.monotonic() + POLL_S
         self._asked = [shard.ask("news", *told) for shard, told in zip(self.shards, self._told, strict=True)]
 
-    def _reset(self, number: int, news: ShardNews) -> None:
-        """Forget those of a shard who are not there any more."""
-        there = {line.uid for line in news.lines if isinstance(line, PersonLine)}
-        gone = {uid for uid in self._index if uid not in there and shard_of(uid, len(self.shards)) == number}
-        known, merges = self._index.keys() - gone, dict(news.merged)
+    def _take_over(self, told: dict[int, ShardNews]) -> None:
+        """Take over what shards told, by their numbers; first who is gone by all of it together."""
+        persons = [line for news in told.values() for line in news.lines if isinstance(line, PersonLine)]
+        there = {line.uid for line in persons if line.name is not None}
+        erased = {line.uid for line in persons if line.name is None}
+        anew = {number for number, news in told.items() if news.whole}
+        gone = {uid for uid in self._index.keys() - there if shard_of(uid, len(self.shards)) in anew}
+        known = (self._index.keys() | there) - gone - erased
+        merges = {uid: into for number in anew for uid, into in told[number].merged}
         for uid in gone:
             into = survivor(merges, uid)
             parts = () if into in known else tuple(sorted(parts_of(merges, uid)))
-            self._take(number, PersonLine(0, uid, None, into=into if into in known else "", parts=parts))
+            line = PersonLine(0, uid, None, into=into if into in known else "", parts=parts)
+            self._changed.add(self._take_person(line))
+        for number, news in told.items():
+            self._told[number] = (news.token, news.told)
+            for line in news.lines:
+                self._take(number, line)
 
     def _take(self, number: int, line: Line) -> None:
         """Take over a line of a shard."""

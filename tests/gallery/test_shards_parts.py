@@ -14,6 +14,7 @@ from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.editing import merge
 from gaitstream.gallery.feed import LimitsLine, Line, PersonLine, StateLine
+from gaitstream.gallery.quantise import Floats
 from gaitstream.gallery.shards import ShardedPeople
 from gaitstream.gallery.shards_server import ShardNews, ShardPlace, ShardServer, shard_of
 
@@ -80,8 +81,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     rng = np.random.default_rng(3)
     path = tmp_path / "people.gallery"
     with Gallery(path, create=True, key="none") as gallery:
-        for name in NAMES:
-            gallery.enroll(name, "gait", PRINT, rng.normal(size=(2, *SHAPE)).astype(np.float32))
+        for number, name in enumerate(NAMES):
+            _enrol(gallery, name, number // 2 % SHARDS, rng.normal(size=(2, *SHAPE)).astype(np.float32))
         shards = [Here(ShardPlace(path, "none", ("gait",), number, SHARDS)) for number in range(SHARDS)]
         try:
             yield Site(gallery, shards, ShardedPeople.over(shards))
@@ -90,7 +91,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
                 shard.server._keeper.close()
 
 
-@pytest.mark.parametrize("other", NAMES[1:4])  # of the same shard, and of another
+def _enrol(gallery: Gallery, name: str, shard: int, parts: Floats) -> None:
+    """Enrol somebody; ids are drawn: again until the shard is this one."""
+    gallery.enroll(name, "gait", PRINT, parts)
+    while shard_of(next(one.uid for one in gallery.persons() if one.name == name), SHARDS) != shard:
+        gallery.remove(name)
+        gallery.enroll(name, "gait", PRINT, parts)
+
+
+@pytest.mark.parametrize("other", NAMES[1:3])  # of the same shard, and of another
 def test_who_was_merged_while_a_shard_restarted_is_told_as_merged(site: Site, other: str) -> None:
     kept, gone = site.uid(NAMES[0]), site.uid(other)
     merge(site.gallery, NAMES[0], other)
@@ -101,15 +110,28 @@ def test_who_was_merged_while_a_shard_restarted_is_told_as_merged(site: Site, ot
     assert site.gone(gone).into == kept
 
 
-def test_who_was_erased_while_a_shard_restarted_takes_along_who_was_merged_into_them(site: Site) -> None:
-    kept, gone = site.uid(NAMES[0]), site.uid(NAMES[1])
-    merge(site.gallery, NAMES[0], NAMES[1])
-    site.gallery.remove(NAMES[0])
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (0, 2), (2, 0)])  # one shard, both, the other way
+def test_who_was_erased_while_a_shard_restarted_takes_along_who_was_merged_into_them(
+    site: Site, first: int, second: int
+) -> None:
+    kept, gone = site.uid(NAMES[first]), site.uid(NAMES[second])
+    merge(site.gallery, NAMES[first], NAMES[second])
+    site.gallery.remove(NAMES[first])
     for shard in site.shards:
         shard.restart()
     site.people.poll()
     assert (site.gone(kept).into, site.gone(kept).parts) == ("", (gone,))
     assert (site.gone(gone).into, site.gone(gone).parts) == ("", ())
+
+
+def test_who_was_merged_into_somebody_new_while_their_shard_restarted_is_told_as_merged(site: Site) -> None:
+    gone = site.uid(NAMES[0])
+    _enrol(site.gallery, "newcomer", 1, np.ones((2, *SHAPE), np.float32))
+    merge(site.gallery, "newcomer", NAMES[0])
+    for shard in site.shards:
+        shard.restart()
+    site.people.poll()
+    assert site.gone(gone).into == site.uid("newcomer")
 
 
 def test_what_one_shard_told_is_not_lost_when_another_does_not_answer(site: Site) -> None:
