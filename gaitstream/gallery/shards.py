@@ -145,8 +145,8 @@ class ShardedPeople(People):
         for uid in gone:
             into = survivor(merges, uid)
             parts = () if into in known else tuple(sorted(parts_of(merges, uid)))
-            line = PersonLine(0, uid, None, into=into if into in known else "", parts=parts)
-            self._changed.add(self._take_person(line))
+            parting = PersonLine(0, uid, None, into=into if into in known else "", parts=parts)
+            self._changed.add(self._take_person(parting))
         for number, news in told.items():
             self._told[number] = (news.token, news.told)
             for line in news.lines:
