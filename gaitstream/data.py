@@ -6,6 +6,7 @@ Times are UTC nanoseconds of capture. Boxes are xyxy pixels in float32. Images a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -85,6 +86,11 @@ class Person:
     score: float
     rejected: Reason | None = None
     """Why this frame is no evidence of gait; None when it is."""
+
+
+def boxes_of(persons: Sequence[Person]) -> Floats:
+    """Boxes of some persons, one at least, xyxy pixels, float32 `[n, 4]`."""
+    return np.concatenate([person.box for person in persons]).reshape(-1, 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def _evidence(image: Image, path: list[Detections], pose: PoseModel) -> Iterator
     boxes = path[0].boxes
     alone = CameraJudge(QUALITY, (WIDTH, HEIGHT))
     yield MeasuredStep("judge", lambda frame: alone.judge(works[frame].persons), "part of evidence")
-    yield MeasuredStep("sharpness", lambda _: [sharpness(image, box) for box in boxes], "part of evidence")
+    yield MeasuredStep("sharpness", lambda _: sharpness(image, boxes), "part of evidence")
     yield MeasuredStep("pose crop", lambda _: pose.crop(image, boxes), "part of evidence")
     crops = pose.crop(image, boxes)
     yield MeasuredStep("pose feed", lambda _: pose.heatmaps(crops), "part of evidence")

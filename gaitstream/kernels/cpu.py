@@ -93,7 +93,7 @@ def open_library(path: Path) -> ctypes.CDLL:
         raise KernelError(f"{path} is of another version of gaitstream; delete it to have it compiled again")
     loaded.gaitstream_pgha.argtypes = [ctypes.POINTER(PghaRequest)]
     loaded.gaitstream_pgha.restype = None
-    loaded.gaitstream_sharpness.restype = ctypes.c_double
+    loaded.gaitstream_sharpness.restype = None
     return loaded
 
 

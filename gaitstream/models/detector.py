@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gaitstream.data import Detections, Floats, Image
 from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
 from gaitstream.errors import ConfigError, EngineError, GaitstreamError
+from gaitstream.kernels.resizing import resize
 from gaitstream.models.detector_layouts import (
     LAYOUTS,
     DetectorContract,
@@ -210,8 +211,6 @@ class DetectorModel:
 
     def _fit(self, image: Image, canvas: Image) -> None:
         """Write the image at the network's size, padded as the contract says."""
-        import cv2
-
         net_height, net_width = self.size
         where = Geometry.of(image.shape[:2], self.size, self.contract.fit)
         height = min(net_height, max(1, round(image.shape[0] * where.scale_y)))
@@ -220,8 +219,7 @@ class DetectorModel:
         bottom, right = top + height, left + width
         for border in (canvas[:top], canvas[bottom:], canvas[top:bottom, :left], canvas[top:bottom, right:]):
             border[...] = self.contract.pad
-        inner = canvas[top:bottom, left:right]
-        cv2.resize(image, (width, height), dst=inner, interpolation=cv2.INTER_LINEAR)
+        resize(image, canvas[top:bottom, left:right])
 
     def _read(
         self, outputs: dict[str, NDArray[Any]], item: int, image: tuple[int, ...], least: float
@@ -273,16 +271,19 @@ def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:
         Indices kept, best first.
     """
     order = np.argsort(-scores, kind="stable")[:MOST]
-    boxes = boxes[order]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    corner = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    extent = np.clip(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - corner, 0, None)
-    shared = extent[..., 0] * extent[..., 1]
-    clash = shared > iou * (area[:, None] + area[None, :] - shared)
-    kept = np.ones(len(boxes), bool)
-    for index in range(len(boxes)):
-        if kept[index]:
-            kept[index + 1 :] &= ~clash[index, index + 1 :]
+    left, top, right, bottom = boxes[order].T
+    area = (right - left) * (bottom - top)
+    across = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    down = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    shared = np.maximum(across, 0) * np.maximum(down, 0)
+    clash = shared > iou * (area[:, None] + area - shared)
+    # A bit for each box: whole numbers of any length are the quickest sets that there are.
+    rows = np.packbits(clash, axis=1, bitorder="little")
+    dropped, kept = 0, []
+    for index, row in enumerate(rows):
+        if not dropped >> index & 1:
+            dropped |= int.from_bytes(row.tobytes(), "little")
+            kept.append(index)
     return order[kept]
 
 

@@ -20,9 +20,18 @@ from supervision import box_iou_batch
 
 from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Floats, Image
-from gaitstream.pipeline.clothes import CELLS, Cells, are_clear, cell_colours, uncovered, unlikeness
+from gaitstream.pipeline.clothes import (
+    CELLS,
+    Cells,
+    Clothes,
+    are_clear,
+    cell_colours,
+    take_in,
+    uncovered,
+    unlikeness,
+)
 from gaitstream.pipeline.motion import BoxMotion
-from gaitstream.pipeline.returning import LOOKS, Leavers, Look, Track
+from gaitstream.pipeline.returning import LOOKS, Leavers, Track
 
 Array = NDArray[np.float64]
 
@@ -119,13 +128,15 @@ class AppearanceTracker:
             cells = np.zeros((len(found.boxes), CELLS), bool)
         else:
             cells = uncovered(found.boxes)
-        clear = are_clear(cells)
+        clear = are_clear(cells).tolist()
         rows, columns, unlike = self._go_on(found, colours, cells, elapsed_s)
         owners = list(zip(columns.tolist(), rows.tolist(), unlike.tolist(), strict=True))
         owners += [(index, row, np.nan) for index, row in self._start(found, columns).items()]
+        shown = [self.tracks[row].see(clear[index], alike, time_s) for index, row, alike in owners]
+        of = [index for index, _, _ in owners]
+        take_in(shown, colours[of], cells[of])
         ids = np.full(len(found.boxes), -1, np.int64)
-        for index, row, alike in owners:
-            ids[index] = self._see(row, Look(colours[index], cells[index], bool(clear[index]), alike))
+        ids[of] = [self._name(row, clothes) for (_, row, _), clothes in zip(owners, shown, strict=True)]
         self._recognise()
         self._drop(found.boxes)
         return ids
@@ -173,10 +184,10 @@ class AppearanceTracker:
         self.tracks += [Track(self._now_s, self._now_s) for _ in free]
         return {index: first + place for place, index in enumerate(free.tolist())}
 
-    def _see(self, row: int, look: Look) -> int:
-        """Note a sighting; the track's id, if it is shown. A track that shows another person by now ends."""
+    def _name(self, row: int, clothes: Clothes) -> int:
+        """A track's id, if it is shown, now that the clothes were seen; one that shows another ends."""
         track = self.tracks[row]
-        if track.see(look, self._now_s):
+        if clothes is track.stranger and track.changed:
             self.tracks[row] = track.split(next(self._next_id))
             self._left.add([track])
         elif track.tracker_id < 0 and track.hits >= self._tracking.min_hits:

@@ -6,6 +6,7 @@ Nothing of it leaves the tracker, and it is forgotten with the track.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,13 +85,15 @@ def uncovered(boxes: Floats) -> Cells:
     """
     if len(boxes) == 1:
         return np.ones((1, CELLS), bool)
-    x = boxes[:, :1] + _ACROSS * (boxes[:, 2:3] - boxes[:, :1])
-    y = boxes[:, 1:2] + _DOWN * (boxes[:, 3:] - boxes[:, 1:2])
-    nearer = boxes[None, :, 3] > boxes[:, None, 3]
-    beside = (x[:, None] > boxes[:, 0, None]) & (x[:, None] < boxes[:, 2, None]) & nearer[:, :, None]
-    level = (y[:, None] > boxes[:, 1, None]) & (y[:, None] < boxes[:, 3, None])
-    covered = (level[:, :, :, None] & beside[:, :, None, :]).any(axis=1)
-    return np.asarray(~covered.reshape(len(boxes), CELLS))
+    left, top, right, bottom = boxes.T
+    x = left[:, None] + _ACROSS * (right - left)[:, None]
+    y = top[:, None] + _DOWN * (bottom - top)[:, None]
+    nearer = bottom > bottom[:, None]
+    beside = (x[:, :, None] > left) & (x[:, :, None] < right) & nearer[:, None]
+    level = (y[:, :, None] > top) & (y[:, :, None] < bottom)
+    # By how many others' boxes, as a product of matrices: `any` over an axis takes numpy far longer.
+    covering = level.astype(np.float32) @ beside.astype(np.float32).transpose(0, 2, 1)
+    return np.asarray((covering == 0).reshape(len(boxes), CELLS))
 
 
 def are_clear(cells: Cells) -> NDArray[np.bool_]:
@@ -112,13 +115,6 @@ class Clothes:
     seen: Floats = field(default_factory=lambda: np.zeros(CELLS, np.float32))
     clear: int = 0
 
-    def see(self, colours: Floats, cells: Cells, clear: bool) -> None:
-        """Take in a sighting: `cell_colours` and `uncovered` of its box, and whether these are most of it."""
-        self.seen += cells
-        share = cells / np.minimum(np.maximum(self.seen, 1.0), _MEMORY)
-        self.colours += share[:, None] * (colours - self.colours)
-        self.clear += clear
-
     def unlike(self, other: Clothes) -> float:
         """Mean difference to somebody else's clothes; infinite where no cell was seen of both."""
         sure = np.minimum(self.seen, _MEMORY) * np.minimum(other.seen, _MEMORY)
@@ -126,7 +122,24 @@ class Clothes:
         return float((far * sure).sum() / sure.sum()) if sure.any() else np.inf
 
 
-def unlikeness(worn: list[Clothes], colours: Floats, cells: Cells) -> Floats:
+def take_in(worn: Sequence[Clothes], colours: Floats, cells: Cells) -> None:
+    """Have several clothes, all different ones, take in a sighting each.
+
+    Args:
+        worn: `n` of them.
+        colours: `cell_colours` of the sightings' boxes, `[n, CELLS, 3]`.
+        cells: their uncovered cells, `[n, CELLS]`.
+    """
+    if not worn:
+        return
+    known, seen = _colours(worn), _seen(worn) + cells
+    share = cells / np.minimum(np.maximum(seen, 1.0), _MEMORY)
+    known += share[..., None] * (colours - known)
+    for one, own, times in zip(worn, known, seen, strict=True):
+        one.colours, one.seen = own, times
+
+
+def unlikeness(worn: Sequence[Clothes], colours: Floats, cells: Cells) -> Floats:
     """Mean difference in grey levels between clothes and sightings over the cells seen of both.
 
     Args:
@@ -137,10 +150,18 @@ def unlikeness(worn: list[Clothes], colours: Floats, cells: Cells) -> Floats:
     Returns:
         float32 `[m, n]`; NaN where a quarter of the cells at most was seen of both.
     """
-    known = np.stack([one.colours for one in worn])
-    seen = np.stack([one.seen for one in worn]) > 0
-    both = seen[:, None] & cells[None]
-    far = np.abs(known[:, None] - colours[None]).sum(axis=3)
-    count = both.sum(axis=2)
-    mean = (far * both).sum(axis=2) / (3 * np.maximum(count, 1))
-    return np.where(count > CELLS / 4, mean, np.nan).astype(np.float32)
+    both = (_seen(worn) > 0)[:, None] & cells[None]
+    # Products with ones: sums over short axes take numpy several times as long.
+    far = np.abs(_colours(worn)[:, None] - colours[None]) @ np.ones(3, np.float32)
+    counted = both.astype(np.float32)
+    count = counted @ np.ones(CELLS, np.float32)
+    mean = (far * counted) @ np.ones(CELLS, np.float32) / (3 * np.maximum(count, 1))
+    return np.where(count > CELLS / 4, mean, np.float32(np.nan))
+
+
+def _colours(worn: Sequence[Clothes]) -> Floats:
+    return np.concatenate([one.colours for one in worn]).reshape(len(worn), CELLS, 3)
+
+
+def _seen(worn: Sequence[Clothes]) -> Floats:
+    return np.concatenate([one.seen for one in worn]).reshape(len(worn), CELLS)

@@ -132,8 +132,8 @@ class Encoder:
         watch = Stopwatch()
         batch = Gathering(works, watch)
         with watch.time("crop"):
-            sights = zip(batch.persons, batch.images(), strict=True)
-            batch.reject([judge.judge_pixels(person, image) for person, image in sights])
+            pictures = list(batch.by_picture())
+            batch.reject([why for image, seen in pictures for why in judge.judge_pixels(seen, image)])
         self._find_poses(batch, judge, watch)
         if self.segmenter is not None and batch.accepted:
             batch.reject(judge.judge_masks(batch.find_masks(self.segmenter)))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.data import Floats, Frame, Image, Person, Reason
+from gaitstream.data import Floats, Frame, Image, Person, Reason, boxes_of
 from gaitstream.models import silhouettes, skeleton_maps
 from gaitstream.models.crops import crop_padded
 from gaitstream.models.device_path import DeviceRows
@@ -120,9 +120,10 @@ class Gathering:
         """Who is left."""
         return [candidate.person for candidate in self.accepted]
 
-    def images(self) -> list[Image]:
-        """The whole frame of each."""
-        return [self._works[candidate.work].frame.image for candidate in self.accepted]
+    def by_picture(self) -> Iterator[tuple[Image, list[Person]]]:
+        """Those who are left, picture by picture: the whole frame, and who is in it."""
+        for work, group in groupby(self.accepted, key=lambda candidate: candidate.work):
+            yield self._works[work].frame.image, [candidate.person for candidate in group]
 
     def reject(self, reasons: Sequence[Reason | None]) -> None:
         """Take out those who have a reason."""
@@ -145,14 +146,14 @@ class Gathering:
             self.heatmaps = pose.heatmaps(crops)
         with self._watch.time("keypoints"):
             self.keypoints = keypoints(self.heatmaps)
-            return to_image(self.keypoints, np.stack([person.box for person in self.persons]))
+            return to_image(self.keypoints, boxes_of(self.persons))
 
     def find_poses_on(self, device: DeviceEncoder) -> Floats:
         """The same on a device, where the heatmaps stay."""
         with self._watch.time("pose"):  # the cutting of crops is in it: both go on side by side
             self.heatmaps, self.keypoints = device.find_poses(self._by_frame())
         with self._watch.time("keypoints"):
-            return to_image(self.keypoints, np.stack([person.box for person in self.persons]))
+            return to_image(self.keypoints, boxes_of(self.persons))
 
     def find_masks(self, segmenter: Segmenter) -> Bytes:
         """Masks of everybody who is left, uint8 `[n, height, width]`."""
@@ -209,12 +210,11 @@ class Gathering:
 
     def _joints(self) -> Floats:
         """Joints of everybody who is left `[n, 17, 3]`, x and y in pixels of the frames."""
-        return to_image(_known(self.keypoints), np.stack([person.box for person in self.persons]))
+        return to_image(_known(self.keypoints), boxes_of(self.persons))
 
     def _by_frame(self) -> Iterator[tuple[Image, Floats]]:
         """Image and boxes `[n, 4]` frame by frame; candidates come in the order of their works."""
-        for work, group in groupby(self.accepted, key=lambda candidate: candidate.work):
-            yield self._works[work].frame.image, np.stack([candidate.person.box for candidate in group])
+        return ((image, boxes_of(persons)) for image, persons in self.by_picture())
 
 
 def _joined(parts: Sequence[NDArray[T]]) -> NDArray[T]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from gaitstream.config.schema import Config
 from gaitstream.config.track_sections import Quality
-from gaitstream.data import Feature, Floats, Image, Person, Reason
+from gaitstream.data import Feature, Floats, Image, Person, Reason, boxes_of
 from gaitstream.pipeline.quality import (
     BoxPx,
     Regions,
@@ -91,12 +91,17 @@ class EvidenceJudge:
             )
         return judge.judge(persons)
 
-    def judge_pixels(self, person: Person, image: Image) -> Reason | None:
-        """`blurred` or `too_dark`, or None; `image` is the whole frame, BGR uint8 `[height, width, 3]`."""
-        least = self._quality_of(person.camera).min_sharpness
-        if not least or sharpness(image, person.box) >= least:
-            return None
-        return Reason.TOO_DARK if brightness(image, person.box) < DARK else Reason.BLURRED
+    def judge_pixels(self, persons: Sequence[Person], image: Image) -> list[Reason | None]:
+        """`blurred` or `too_dark`, or None, of people in one frame, BGR uint8 `[height, width, 3]`."""
+        least = self._quality_of(persons[0].camera).min_sharpness if persons else 0.0
+        if not least:
+            return [None] * len(persons)
+        reasons: list[Reason | None] = [None] * len(persons)
+        for index, found in enumerate(sharpness(image, boxes_of(persons))):
+            if found < least:
+                is_dark = brightness(image, persons[index].box) < DARK
+                reasons[index] = Reason.TOO_DARK if is_dark else Reason.BLURRED
+        return reasons
 
     def judge_pose(self, persons: Sequence[Person], joints: Floats | None) -> list[Reason | None]:
         """`low_pose_score`, `legs_hidden` or `standing`, or None; after `judge_boxes` of the same frames.
@@ -206,8 +211,13 @@ class EvidenceJudge:
 class _Sightings:
     """One track's sightings within the motion window and somewhat before, oldest first."""
 
+    began_ns: int
     times_ns: list[int] = field(default_factory=list)
     boxes: list[BoxPx] = field(default_factory=list)
+    sums: list[tuple[float, float, float, float, int]] = field(
+        default_factory=lambda: [(0.0, 0.0, 0.0, 0.0, 0)]
+    )
+    """Sums of all boxes, and of all times since the track began, before each sighting, and after the last."""
     strides: list[float] = field(default_factory=list)
     """Signed distance of the ankles in body heights; NaN where unknown."""
     since_ns: list[int] = field(default_factory=list)
@@ -216,13 +226,36 @@ class _Sightings:
     def add(self, time_ns: int, box: BoxPx, since_ns: int, window_ns: int) -> None:
         self.times_ns.append(time_ns)
         self.boxes.append(box)
+        x1, y1, x2, y2, ago_ns = self.sums[-1]
+        ago_ns += time_ns - self.began_ns
+        self.sums.append((x1 + box[0], y1 + box[1], x2 + box[2], y2 + box[3], ago_ns))
         self.strides.append(math.nan)
         self.since_ns.append(since_ns)
         kept_ns = window_ns + BATCH_NS
         if self.times_ns[0] < time_ns - 2 * kept_ns:  # half of them at a time, not one with every frame
             old = bisect.bisect_left(self.times_ns, time_ns - kept_ns)
-            for column in (self.times_ns, self.boxes, self.strides, self.since_ns):
+            for column in (self.times_ns, self.boxes, self.sums, self.strides, self.since_ns):
                 del column[:old]
+
+    def motion(self, first: int, last: int) -> float:
+        """`box_motion` from one sighting to another, both included.
+
+        Means over the first and the last third are compared, so that a detector's jitter cancels.
+        """
+        count = last + 1 - first
+        if count < 2:
+            return 0.0
+        third = max(1, count // 3)
+        before, before_ns = self._mean(first, third)
+        after, after_ns = self._mean(last + 1 - third, third)
+        return box_motion(before, after, (after_ns - before_ns) / SECOND_NS)
+
+    def _mean(self, first: int, count: int) -> tuple[BoxPx, float]:
+        """Mean box and time of some sightings; the same time for a few and for many."""
+        x1, y1, x2, y2, ago_ns = self.sums[first]
+        sums = self.sums[first + count]
+        box = [(sums[0] - x1) / count, (sums[1] - y1) / count, (sums[2] - x2) / count, (sums[3] - y2) / count]
+        return box, (sums[4] - ago_ns) / count
 
 
 class CameraJudge:
@@ -244,7 +277,7 @@ class CameraJudge:
         """Judge the persons of one frame by their boxes; see `EvidenceJudge.judge_boxes`."""
         if not persons:
             return ()
-        boxes = np.stack([person.box for person in persons])
+        boxes = boxes_of(persons)
         checks: list[tuple[Reason, NDArray[np.bool_]]] = [
             (Reason.OUTSIDE_REGION, self._outside(boxes)),
             (Reason.ID_SWITCH_SUSPECTED, np.array([self._remember(person) for person in persons])),
@@ -282,12 +315,11 @@ class CameraJudge:
             seen.strides[at] = float(ankles[0, 0] - ankles[1, 0]) / height
         window_ns = int(self.quality.motion_window_s * SECOND_NS)
         first = bisect.bisect_left(seen.times_ns, max(person.time_ns - window_ns, seen.since_ns[at]))
-        times_ns = seen.times_ns[first : at + 1]
-        if times_ns[-1] - times_ns[0] < window_ns / 2:
+        if seen.times_ns[at] - seen.times_ns[first] < window_ns / 2:
             return True
-        motion = box_motion(times_ns, seen.boxes[first : at + 1])
+        motion = seen.motion(first, at)
         if motion < self.quality.min_motion:
-            motion = leg_motion(times_ns, seen.strides[first : at + 1])
+            motion = leg_motion(seen.times_ns[first : at + 1], seen.strides[first : at + 1])
         return motion >= self.quality.min_motion
 
     @property
@@ -311,7 +343,7 @@ class CameraJudge:
         box = person.box.tolist()
         seen = self._tracks.get(person.track)
         if seen is None:
-            seen = self._tracks[person.track] = _Sightings()
+            seen = self._tracks[person.track] = _Sightings(person.time_ns)
             jump, since_ns = False, person.time_ns
         else:
             elapsed_s = (person.time_ns - seen.times_ns[-1]) / SECOND_NS

@@ -90,8 +90,10 @@ class BoxMotion:
     def boxes(self) -> Floats:
         """Where everybody is expected, xyxy `[n, 4]`."""
         middle, feet, width, height = self.place.T
-        corners = [middle - width / 2, feet - height, middle + width / 2, feet]
-        return np.stack(corners, axis=1).astype(np.float32)
+        corners = np.empty(self.place.shape, np.float32)
+        corners[:, 0], corners[:, 1] = middle - width / 2, feet - height
+        corners[:, 2], corners[:, 3] = middle + width / 2, feet
+        return corners
 
     def _expected(self) -> Array:
         """Variance of a sighting about the place, `[n, 4]`."""
@@ -101,4 +103,6 @@ class BoxMotion:
 def measured(boxes: Floats) -> Array:
     """Middle, feet, width and height of xyxy boxes `[n, 4]`."""
     x1, y1, x2, y2 = boxes.astype(np.float64).T
-    return np.stack([(x1 + x2) / 2, y2, x2 - x1, y2 - y1], axis=1)
+    found = np.empty((len(boxes), 4))
+    found[:, 0], found[:, 1], found[:, 2], found[:, 3] = (x1 + x2) / 2, y2, x2 - x1, y2 - y1
+    return found

@@ -153,8 +153,10 @@ def judge_picture(config: Config, camera: Camera, image: Image) -> list[SeenPers
     ]
     judge = EvidenceJudge(own)
     judged = judge.judge_boxes(camera.id, (image.shape[1], image.shape[0]), persons)
+    pixels = judge.judge_pixels(judged, image)
     return [
-        SeenPerson(_corners(one), one.score, one.rejected or judge.judge_pixels(one, image)) for one in judged
+        SeenPerson(_corners(one), one.score, one.rejected or reason)
+        for one, reason in zip(judged, pixels, strict=True)
     ]
 
 

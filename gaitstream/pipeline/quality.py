@@ -17,7 +17,7 @@ from gaitstream.config.track_sections import Quality
 from gaitstream.data import Floats, Image
 from gaitstream.errors import ConfigError
 from gaitstream.kernels import cpu
-from gaitstream.kernels.sharpness import laplacian_variance
+from gaitstream.kernels.sharpness import laplacian_variances
 from gaitstream.pipeline.source.clock import SECOND_NS
 
 JUMP_S = 0.1
@@ -76,9 +76,9 @@ class Regions:
 def truncated(boxes: Floats, size: tuple[int, int], quality: Quality) -> NDArray[np.bool_]:
     """Which boxes `[n, 4]` touch the border of a frame (width, height), or show no whole body."""
     border = quality.border_px
-    near = (boxes[:, :2] < border).any(axis=1) | (boxes[:, 2:] > np.array(size) - border).any(axis=1)
-    width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    return np.asarray(near | (width > quality.max_aspect * height))
+    left, top, right, bottom = boxes.T
+    near = (left < border) | (top < border) | (right > size[0] - border) | (bottom > size[1] - border)
+    return np.asarray(near | (right - left > quality.max_aspect * (bottom - top)))
 
 
 def covered(boxes: Floats) -> Floats:
@@ -87,11 +87,12 @@ def covered(boxes: Floats) -> Floats:
     Of two people on one floor, the one whose feet are lower in the picture is nearer. Written here because
     the libraries' overlaps are symmetric: shares of the union, or of the smaller box.
     """
-    area = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-6)
-    corner = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    extent = np.clip(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - corner, 0, None)
-    share = extent[..., 0] * extent[..., 1] / area[:, None]
-    nearer = boxes[None, :, 3] > boxes[:, None, 3]
+    left, top, right, bottom = boxes.T
+    area = np.maximum((right - left) * (bottom - top), 1e-6)
+    across = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    down = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    share = np.maximum(across, 0) * np.maximum(down, 0) / area[:, None]
+    nearer = bottom > bottom[:, None]
     return np.asarray(np.where(nearer, share, 0.0).max(axis=1, initial=0.0), np.float32)
 
 
@@ -99,27 +100,18 @@ def jumped(last: BoxPx, box: BoxPx, elapsed_s: float, quality: Quality) -> bool:
     """Whether a track's box moved or grew faster than a person does: it may be on somebody else now."""
     if elapsed_s > MAX_COMPARED_S:
         return False
-    taller, smaller = sorted((max(last[3] - last[1], 1.0), max(box[3] - box[1], 1.0)), reverse=True)
+    before, after = max(last[3] - last[1], 1.0), max(box[3] - box[1], 1.0)
+    taller, smaller = (before, after) if before > after else (after, before)
     slack = max(1.0, elapsed_s / JUMP_S)
     moved = math.hypot(*_shift(last, box)) / taller
     return moved > quality.max_jump * slack or taller / smaller > quality.max_scale_jump ** min(slack, 3.0)
 
 
-def box_motion(times_ns: Sequence[int], boxes: Sequence[BoxPx]) -> float:
-    """Speed of a box in body heights per second: of its centre, or of its growth when somebody comes nearer.
-
-    Means over the first and the last third of the window are compared, so that a detector's jitter cancels.
-    """
-    count = len(boxes)
-    if count < 2:
-        return 0.0
-    third = max(1, count // 3)
-    seen, times = list(boxes), list(times_ns)
-    first, last = _mean(seen[:third]), _mean(seen[-third:])
-    elapsed_s = (sum(times[-third:]) - sum(times[:third])) / third / SECOND_NS
-    heights = first[3] - first[1], last[3] - last[1]
-    speed_px = max(math.hypot(*_shift(first, last)), abs(heights[1] - heights[0])) / max(elapsed_s, 1e-3)
-    return speed_px / max(sum(heights) / 2, 1.0)
+def box_motion(first: BoxPx, last: BoxPx, elapsed_s: float) -> float:
+    """Speed of a box in body heights per second: of its centre, or its growth when somebody comes nearer."""
+    before, after = first[3] - first[1], last[3] - last[1]
+    speed_px = max(math.hypot(*_shift(first, last)), abs(after - before)) / max(elapsed_s, 1e-3)
+    return speed_px / max((before + after) / 2, 1.0)
 
 
 def leg_motion(times_ns: Sequence[int], strides: Sequence[float]) -> float:
@@ -156,40 +148,52 @@ def legs_hidden(joints: Floats) -> NDArray[np.bool_]:
     return np.asarray((legs < LEG_SHARE * above) & (legs < LEG_SCORE))
 
 
-def _mean(boxes: Sequence[BoxPx]) -> BoxPx:
-    return [sum(values) / len(boxes) for values in zip(*boxes, strict=True)]
-
-
 def _shift(last: BoxPx, box: BoxPx) -> tuple[float, float]:
     """Way of a box's centre."""
     return (box[0] + box[2] - last[0] - last[2]) / 2, (box[1] + box[3] - last[1] - last[3]) / 2
 
 
 def brightness(image: Image, box: Floats) -> float:
-    """Mean grey level of a person's part of a picture, 0 to 255; arguments as for `sharpness`."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = np.clip(np.rint(box), 0, [width, height, width, height]).astype(int)
-    part = image[y1:y2, x1:x2]
-    return float(part.mean()) if part.size else 0.0
-
-
-def sharpness(image: Image, box: Floats) -> float:
-    """Variance of the Laplacian of a person at 64 pixels height: detail that blur takes away.
+    """Mean grey level of a person's part of a picture, 0 to 255.
 
     Args:
         image: BGR uint8 `[height, width, 3]`.
         box: xyxy pixels `[4]`; the part inside the image counts.
     """
     height, width = image.shape[:2]
-    left, top, right, bottom = box.tolist()
-    x1, y1, x2, y2 = max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
-    if x2 - x1 < 2 or y2 - y1 < 2:
-        return 0.0
-    person = image[y1:y2, x1:x2]
-    columns = max(8, round(64 * (x2 - x1) / (y2 - y1)))
-    if y2 - y1 < 64 or x2 - x1 < columns or image.strides[1:] != (3, 1) or not cpu.available():
-        return shrunk_sharpness(person, columns)
-    return laplacian_variance(person, columns, 64)
+    x1, y1, x2, y2 = np.clip(np.rint(box), 0, [width, height, width, height]).astype(int)
+    part = image[y1:y2, x1:x2]
+    return float(part.mean()) if part.size else 0.0
+
+
+def sharpness(image: Image, boxes: Floats) -> list[float]:
+    """Variance of the Laplacian of each person at 64 pixels height: detail that blur takes away.
+
+    Args:
+        image: BGR uint8 `[height, width, 3]`.
+        boxes: xyxy pixels `[n, 4]`; the parts inside the image count.
+    """
+    height, width = image.shape[:2]
+    compiled = image.strides[1:] == (3, 1) and cpu.available()
+    found = [0.0] * len(boxes)
+    spans: list[tuple[int, int, int, int, int]] = []
+    at: list[int] = []
+    for index, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        x1, y1, x2, y2 = max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
+        if x2 - x1 < 2 or y2 - y1 < 2:
+            continue
+        columns = max(8, round(64 * (x2 - x1) / (y2 - y1)))
+        if compiled and y2 - y1 >= 64 and x2 - x1 >= columns:
+            spans.append((x1, y1, x2, y2, columns))
+            at.append(index)
+        else:
+            found[index] = shrunk_sharpness(image[y1:y2, x1:x2], columns)
+    if spans:
+        for index, variance in zip(
+            at, laplacian_variances(image, np.array(spans, np.int32), 64), strict=True
+        ):
+            found[index] = variance
+    return found
 
 
 def shrunk_sharpness(person: Image, columns: int) -> float:

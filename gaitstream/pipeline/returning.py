@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from gaitstream.data import Floats
-from gaitstream.pipeline.clothes import Cells, Clothes
+from gaitstream.pipeline.clothes import Clothes
 
 STRANGE = 17.0
 """Difference of a clear sighting from a track's clothes beyond which it may be somebody else's."""
@@ -25,22 +23,6 @@ REMEMBERED_S = 30.0
 """How long those who left are remembered."""
 OVERLAP_S = 0.5
 """So long somebody may seem to be still there, in a track that shows another by then."""
-
-
-class Look(NamedTuple):
-    """How somebody looks in one frame.
-
-    Attributes:
-        colours: `cell_colours` of the box.
-        cells: which of them no nearer person's box covers.
-        clear: whether these are most of them.
-        unlike: difference to the clothes of the track that goes on with it; NaN where it is not known.
-    """
-
-    colours: Floats
-    cells: Cells
-    clear: bool
-    unlike: float
 
 
 @dataclass(slots=True)
@@ -67,18 +49,28 @@ class Track:
     stranger: Clothes = field(default_factory=Clothes)
     strange_s: float = 0.0
 
-    def see(self, look: Look, time_s: float) -> bool:
-        """Note a sighting; whether another person has been in this track for a while by now."""
+    def see(self, clear: bool, unlike: float, time_s: float) -> Clothes:
+        """Note a sighting; the clothes that it shows: the person's, or those of a stranger.
+
+        Args:
+            clear: whether most of the person is uncovered.
+            unlike: difference to the person's clothes; NaN where it is not known.
+            time_s: when.
+        """
         self.seen_s, self.hits = time_s, self.hits + 1
-        colours, cells, clear, unlike = look
         if clear and self.clothes.clear >= LOOKS[1] and unlike > STRANGE:
             self.strange_s = self.strange_s if self.stranger.clear else time_s
-            self.stranger.see(colours, cells, clear)
-            return self.stranger.clear >= CHANGED and self.tracker_id >= 0
+            self.stranger.clear += 1
+            return self.stranger
         if clear and self.stranger.clear:
             self.stranger = Clothes()
-        self.clothes.see(colours, cells, clear)
-        return False
+        self.clothes.clear += clear
+        return self.clothes
+
+    @property
+    def changed(self) -> bool:
+        """Whether another person has been in this track for a while by now; after a stranger was seen."""
+        return self.stranger.clear >= CHANGED and self.tracker_id >= 0
 
     def split(self, number: int) -> Track:
         """The track of whoever took the person's place, who left then."""

@@ -57,3 +57,11 @@ def test_boxes_of_any_kind_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(
         cell_colours(narrow, boxes[:1] - np.array([20, 0, 20, 0], np.float32)), cell_colours(image, boxes[:1])
     )
+
+
+def test_very_tall_boxes_do_not_overflow() -> None:
+    white = np.full((7000, 4, 3), 255, np.uint8)  # 583 rows in a cell
+    span = np.array([[0, 0, 4, 7000]], np.int32)
+    if not cpu.available():
+        pytest.skip("nothing compiles here")
+    assert (cell_means(white, span, COLUMNS, ROWS) == 255).all()

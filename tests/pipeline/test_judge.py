@@ -185,10 +185,13 @@ def test_motion_is_not_judged_at_zero_and_forgotten_with_the_track() -> None:
 
 
 def test_motion_is_measured_in_body_heights_per_second() -> None:
+    boxes = [[10.0 * i, 100, 60 + 10 * i, 300] for i in range(1000)]
+    for limit, passes in ((0.495, True), (0.505, False)):
+        judge = CameraJudge(QUALITY.model_copy(update={"min_motion": limit}), SIZE)
+        assert walk(judge, boxes)[50:] == [passes] * 950  # ten a second: 100 pixels, half of a height
+    assert box_motion(boxes[0], boxes[10], 1.0) == pytest.approx(0.5)
+    assert box_motion(boxes[0], boxes[0], 0.0) == 0.0
     times = [int(index * SECOND_NS / 10) for index in range(11)]
-    boxes = [[10.0 * i, 100, 60 + 10 * i, 300] for i in range(11)]
-    assert box_motion(times, boxes) == pytest.approx(0.5, rel=0.01)
-    assert box_motion(times[:1], boxes[:1]) == 0.0
     assert leg_motion(times, [np.nan] * 11) == 0.0
 
 
@@ -199,11 +202,12 @@ def test_blur_lowers_sharpness() -> None:
     noise = random.integers(0, 255, (60, 80, 3), np.uint8)
     image = np.asarray(cv2.resize(noise, (640, 480)), np.uint8)
     box = np.array([200, 100, 260, 300], np.float32)
-    sharp = sharpness(image, box)
-    blurred = [sharpness(np.asarray(cv2.GaussianBlur(image, (0, 0), s), np.uint8), box) for s in (4, 12)]
+    [sharp] = sharpness(image, box[None])
+    blurry = [np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8) for sigma in (4, 12)]
+    blurred = [sharpness(picture, box[None])[0] for picture in blurry]
     assert sharp > 5 * blurred[0] > 20 * blurred[1]
     assert blurred[1] < QUALITY.min_sharpness < sharp
-    assert sharpness(image, np.array([700, 100, 760, 300], np.float32)) == 0.0
+    assert sharpness(image, np.array([[700, 100, 760, 300]], np.float32)) == [0.0]
 
 
 def test_features_that_leave_their_tracks_course_are_told_once() -> None:

@@ -73,9 +73,10 @@ def test_the_judge_says_which() -> None:
     points[0, 13:, 2] = 0.8
     assert judge.judge_pose([person], points) == [None]
     noise = np.random.default_rng(0).integers(0, 255, (360, 640, 3), np.uint8)
-    assert judge.judge_pixels(person, noise) is None
-    assert judge.judge_pixels(person, np.full_like(noise, 12)) is Reason.TOO_DARK
-    assert judge.judge_pixels(person, np.full_like(noise, 150)) is Reason.BLURRED
+    assert judge.judge_pixels([person], noise) == [None]
+    assert judge.judge_pixels([person], np.full_like(noise, 12)) == [Reason.TOO_DARK]
+    assert judge.judge_pixels([person], np.full_like(noise, 150)) == [Reason.BLURRED]
+    assert judge.judge_pixels([], noise) == []
 
 
 def test_a_cut_ends_tracks_and_people_who_cross_the_picture_do_not() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gaitstream.kernels import cpu
-from gaitstream.kernels.sharpness import laplacian_variance
+from gaitstream.kernels.sharpness import laplacian_variances
 from gaitstream.pipeline.quality import sharpness, shrunk_sharpness
 
 Bytes = NDArray[np.uint8]
@@ -33,15 +33,19 @@ def test_native_code_equals_opencv(seed: int, blur: int, height: int, width: int
         return
     expected = shrunk_sharpness(person, columns)
     # A grey value that lies between two bytes may be rounded either way.
-    assert laplacian_variance(person, columns, 64) == pytest.approx(expected, rel=0.02, abs=0.3)
+    box = np.array([[0, 0, person.shape[1], height, columns]], np.int32)
+    assert laplacian_variances(person, box, 64) == [pytest.approx(expected, rel=0.02, abs=0.3)]
 
 
 def test_boxes_of_any_kind_are_judged() -> None:
     image = scene(0, 2)
-    assert sharpness(image, np.array([10, 10, 110, 310], np.float32)) > 0
-    assert sharpness(image, np.array([-50, -50, 20, 30], np.float32)) > 0  # small: it grows
-    assert sharpness(image, np.array([500, 10, 600, 310], np.float32)) == 0
-    flat = np.full_like(image, 90)
-    assert sharpness(flat, np.array([10, 10, 110, 310], np.float32)) == 0
-    mirrored = image[:, ::-1]
-    assert sharpness(mirrored, np.array([10, 10, 110, 310], np.float32)) > 0
+    boxes = np.array(
+        [[10, 10, 110, 310], [-50, -50, 20, 30], [500, 10, 600, 310], [60, 40, 160, 240]], np.float32
+    )
+    first, small, outside, last = sharpness(image, boxes)
+    assert min(first, small, last) > 0  # the small one grows
+    assert outside == 0
+    assert [first, last] == [sharpness(image, boxes[at : at + 1])[0] for at in (0, 3)]
+    assert sharpness(np.full_like(image, 90), boxes[:1]) == [0]
+    assert sharpness(image[:, ::-1], boxes[:1])[0] > 0
+    assert sharpness(image, boxes[:0]) == []

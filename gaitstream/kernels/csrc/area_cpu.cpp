@@ -69,14 +69,25 @@ void add_bytes(const uint8_t* __restrict row, int count, float share, float* __r
   for (int i = 0; i < count; ++i) sums[i] += share * static_cast<float>(row[i]);
 }
 
+// Rows that count whole are summed in 16 bits, of which a register holds twice as many; this many fit.
+const int kFits = 257;
+
+void add_whole(const uint8_t* __restrict row, int count, uint16_t* __restrict sums) {
+  for (int i = 0; i < count; ++i) sums[i] = static_cast<uint16_t>(sums[i] + row[i]);
+}
+
+void add_sums(std::vector<uint16_t>& whole, float* __restrict sums) {
+  const uint16_t* __restrict from = whole.data();
+  const int count = static_cast<int>(whole.size());
+  for (int i = 0; i < count; ++i) sums[i] += static_cast<float>(from[i]);
+  std::fill(whole.begin(), whole.end(), uint16_t(0));
+}
+
 // A border pixel's neighbour beyond the border is the one before it.
 int inside(int i, int size) { return i < 0 ? std::min(1, size - 1) : i >= size ? std::max(size - 2, 0) : i; }
 
-}  // namespace
-
-// BGR box of `width` x `height` pixels, rows `pitch` bytes apart, shrunk to `columns` x `rows`.
-extern "C" double gaitstream_sharpness(const uint8_t* box, int64_t pitch, int32_t width, int32_t height, int32_t columns,
-                                       int32_t rows) {
+// Variance of the Laplacian of a box of `width` x `height` pixels shrunk to `columns` x `rows`.
+double sharpness(const uint8_t* box, int64_t pitch, int width, int height, int columns, int rows) {
   const Pieces down(height, rows), across(width, columns);
   std::vector<float> sums(width);
   std::vector<int> small(static_cast<size_t>(rows) * columns);
@@ -107,30 +118,54 @@ extern "C" double gaitstream_sharpness(const uint8_t* box, int64_t pitch, int32_
   return squares / count - mean * mean;
 }
 
+}  // namespace
+
+// BGR image, rows `pitch` bytes apart; boxes of at least `columns` x `rows` pixels: left, top, right, bottom, the last two
+// excluded, and the columns that each is shrunk to. Writes how sharp each is.
+extern "C" void gaitstream_sharpness(const uint8_t* image, int64_t pitch, const int32_t* boxes, int32_t count, int32_t rows,
+                                     double* found) {
+  for (int32_t n = 0; n < count; ++n) {
+    const int32_t* box = boxes + 5 * n;
+    const uint8_t* corner = image + box[1] * pitch + 3 * static_cast<int64_t>(box[0]);
+    found[n] = sharpness(corner, pitch, box[2] - box[0], box[3] - box[1], box[4], rows);
+  }
+}
+
 // BGR image, rows `pitch` bytes apart: boxes of at least `columns` x `rows` pixels (left, top, right, bottom, the last two
 // excluded), each shrunk to so many cells, whose rounded means `[count, rows, columns, 3]` are written.
 extern "C" void gaitstream_cells(const uint8_t* image, int64_t pitch, const int32_t* boxes, int32_t count, int32_t columns,
                                  int32_t rows, float* means) {
   std::vector<float> sums;
+  std::vector<uint16_t> whole;
   for (int32_t n = 0; n < count; ++n) {
     const int32_t *box = boxes + 4 * n, width = box[2] - box[0];
     const uint8_t* corner = image + box[1] * pitch + 3 * static_cast<int64_t>(box[0]);
     const Pieces down(box[3] - box[1], rows), across(width, columns);
     sums.resize(3 * static_cast<size_t>(width));
+    whole.assign(sums.size(), 0);
     for (int r = 0; r < rows; ++r) {
       std::fill(sums.begin(), sums.end(), 0.0f);
       for (int y = down.first[r]; y <= down.last[r]; ++y) {
-        const float share = y == down.first[r] ? down.head[r] : y == down.last[r] ? down.tail[r] : 1.0f;
-        if (y + kAhead < box[3] - box[1]) fetch(corner + (y + kAhead) * pitch, 3 * width);
-        add_bytes(corner + y * pitch, 3 * width, share, sums.data());
-      }
-      for (int c = 0; c < columns; ++c) {
-        for (int channel = 0; channel < 3; ++channel) {
-          const float* values = sums.data() + channel;
-          float sum = across.head[c] * values[3 * across.first[c]] + across.tail[c] * values[3 * across.last[c]];
-          for (int x = across.first[c] + 1; x < across.last[c]; ++x) sum += values[3 * x];
-          *means++ = std::nearbyint(sum * down.inverse * across.inverse);
+        const uint8_t* const row = corner + y * pitch;
+        if (y + kAhead < box[3] - box[1]) fetch(row + kAhead * pitch, 3 * width);
+        if (y == down.first[r]) {
+          add_bytes(row, 3 * width, down.head[r], sums.data());
+        } else if (y == down.last[r]) {
+          add_bytes(row, 3 * width, down.tail[r], sums.data());
+        } else {
+          add_whole(row, 3 * width, whole.data());
+          if ((y - down.first[r]) % kFits == 0) add_sums(whole, sums.data());
         }
+      }
+      add_sums(whole, sums.data());
+      for (int c = 0; c < columns; ++c) {
+        const float *first = &sums[3 * across.first[c]], *last = &sums[3 * across.last[c]];
+        float cell[3];
+        for (int i = 0; i < 3; ++i) cell[i] = across.head[c] * first[i] + across.tail[c] * last[i];
+        for (const float* at = first + 3; at < last; at += 3) {
+          for (int i = 0; i < 3; ++i) cell[i] += at[i];
+        }
+        for (const float sum : cell) *means++ = std::nearbyint(sum * down.inverse * across.inverse);
       }
     }
   }

@@ -51,9 +51,10 @@ byte blend_pixel(Part left, Part right, Share share) {
   return static_cast<byte>((left * (share & 0xffff) + right * (share >> 16) + (1 << (kBits - 1))) >> kBits);
 }
 
-// Sixteen columns of an output row: the two pixels of each lie at `place` of `row` and beside it. `shares` come four times
-// each, in the order in which columns are taken: 0, 4, 8, 12, then 1, 5, 9, 13, ... The channels go to three planes, rounded.
-void blend_wide(const Part* row, const int* place, const Share* shares, byte* const (&to)[3]) {
+// Sixteen columns of an output row, rounded: the two pixels of each lie at `place` of `row` and beside it. `shares` come
+// four times each, in the order in which columns are taken: 0, 4, 8, 12, then 1, 5, 9, 13, ... A column is four bytes, the
+// last of them without a meaning.
+__m512i blend_columns(const Part* row, const int* place, const Share* shares) {
   const auto load = [&](int column) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + place[column])); };
   // Both pixels are one load; each channel of the first comes beside its like of the second.
   const __m512i pairs = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15));
@@ -67,15 +68,27 @@ void blend_wide(const Part* row, const int* place, const Share* shares, byte* co
     const __m512i sums = _mm512_madd_epi16(_mm512_shuffle_epi8(four, pairs), _mm512_loadu_si512(shares + 16 * i));
     rounded[i] = _mm512_srai_epi32(_mm512_add_epi32(sums, _mm512_set1_epi32(1 << (kBits - 1))), kBits);
   }
-  // Four neighbouring columns lie in each quarter now, channel by channel after the first order, by plane after both.
-  const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(rounded[0], rounded[1]),
-                                            _mm512_packus_epi32(rounded[2], rounded[3]));
+  return _mm512_packus_epi16(_mm512_packus_epi32(rounded[0], rounded[1]), _mm512_packus_epi32(rounded[2], rounded[3]));
+}
+
+// Sixteen columns of an output row, as `blend_columns` takes them; the channels go to three planes.
+void blend_wide(const Part* row, const int* place, const Share* shares, byte* const (&to)[3]) {
+  const __m512i bytes = blend_columns(row, place, shares);
+  // Four neighbouring columns lie in each quarter, channel by channel after the first order, by plane after both.
   const __m512i by_channel = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   const __m512i by_plane = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i turned = _mm512_permutexvar_epi32(by_plane, _mm512_shuffle_epi8(bytes, by_channel));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to[0]), _mm512_castsi512_si128(turned));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to[1]), _mm512_extracti32x4_epi32(turned, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to[2]), _mm512_extracti32x4_epi32(turned, 2));
+}
+
+// The same, to `to` as they are: three bytes each.
+void blend_packed(const Part* row, const int* place, const Share* shares, byte* to) {
+  const __m512i three = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+  const __m512i side_by_side = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+  const __m512i bytes = _mm512_shuffle_epi8(blend_columns(row, place, shares), three);
+  _mm512_mask_storeu_epi32(to, 0x0fff, _mm512_permutexvar_epi32(side_by_side, bytes));
 }
 
 // Two rows of bytes into one.
@@ -131,6 +144,24 @@ void blend_rows(const byte* upper, const byte* lower, int count, float share, Pa
 }
 #endif
 
+// Where the output columns from `begin` to `end` read in a row that starts at source column `low`, and how much of what.
+struct Columns {
+  std::vector<int> place;
+  std::vector<Share> shares;
+  int wide_end;  // from here on they are taken one by one
+
+  Columns(const Taps& across, int begin, int end, int low)
+      : place(end), shares(4 * static_cast<size_t>(end)), wide_end(begin + (end - begin) / kWide * kWide) {
+    for (int x = begin; x < end; ++x) {
+      place[x] = 3 * (across.first[x] - low);
+      const int column = x - begin, block = column / kWide * kWide, step = kWide / 4;
+      // Within a block every `step`-th column comes next to each other.
+      const int turn = x < wide_end ? block + column % step * 4 + column % kWide / step : column;
+      for (int lane = 0; lane < 4; ++lane) shares[4 * (begin + turn) + lane] = share_of(across.share[x]);
+    }
+  }
+};
+
 // Rows of a window lie so far apart that no CPU fetches the next ones by itself.
 const int kAhead = 8;
 
@@ -153,16 +184,7 @@ void crop_packed(const Picture& picture, const CropWindow& window, int height, i
   const int bytes = 3 * (to - from);
   const std::vector<byte> nothing(bytes, 0);
   std::vector<Part> row(3 * (high - low) + 2, Part(0));  // what a load of the last pair reads beyond it
-  std::vector<Share> shares(4 * width);
-  std::vector<int> place(width);
-  const int wide_end = begin + (end - begin) / kWide * kWide;
-  for (int x = begin; x < end; ++x) {
-    place[x] = 3 * (across.first[x] - low);
-    const int column = x - begin, block = column / kWide * kWide, step = kWide / 4;
-    // Within a block every `step`-th column comes next to each other.
-    const int turn = x < wide_end ? block + column % step * 4 + column % kWide / step : column;
-    for (int lane = 0; lane < 4; ++lane) shares[4 * (begin + turn) + lane] = share_of(across.share[x]);
-  }
+  const Columns columns(across, begin, end, low);
   const auto source = [&](int y) {
     if (!black) y = y < window.bottom ? y : window.bottom - 1;
     const bool outside = y < window.top || y >= window.bottom;
@@ -182,12 +204,12 @@ void crop_packed(const Picture& picture, const CropWindow& window, int height, i
     byte* const out = planes + static_cast<int64_t>(y) * width;
     byte* const planes_of[3] = {out + red_plane * pixels, out + pixels, out + (2 - red_plane) * pixels};
     int x = begin;
-    for (; x < wide_end; x += kWide) {
+    for (; x < columns.wide_end; x += kWide) {
       byte* const to[3] = {planes_of[0] + x, planes_of[1] + x, planes_of[2] + x};
-      blend_wide(row.data(), &place[x], &shares[4 * x], to);
+      blend_wide(row.data(), &columns.place[x], &columns.shares[4 * x], to);
     }
     for (; x < end; ++x) {
-      const Part* const pixel = row.data() + place[x];
+      const Part* const pixel = row.data() + columns.place[x];
       for (int channel = 0; channel < 3; ++channel) {
         planes_of[channel][x] = blend_pixel(pixel[channel], pixel[channel + 3], share_of(across.share[x]));
       }
@@ -239,6 +261,36 @@ extern "C" void gaitstream_crop(const Picture* pictures, const CropWindow* windo
   for (int64_t i = 1; i < std::min<int64_t>(threads, n / kWorthAThread); ++i) others.emplace_back(loop);
   loop();
   for (std::thread& other : others) other.join();
+}
+
+// A packed picture at another size, bilinear with half-pixel centres; rows lie `pitch` and `out_pitch` bytes apart. 0 where
+// this library has no wide registers: then OpenCV is as fast.
+extern "C" int gaitstream_resize(const byte* picture, int64_t pitch, int32_t height, int32_t width, byte* out,
+                                 int64_t out_pitch, int32_t out_height, int32_t out_width) {
+#if defined(__AVX512BW__)
+  const float scale_x = static_cast<float>(width) / out_width, scale_y = static_cast<float>(height) / out_height;
+  const Taps across(out_width, scale_x, 0.5f * scale_x - 0.5f, 0, width, false);
+  const Taps down(out_height, scale_y, 0.5f * scale_y - 0.5f, 0, height, false);
+  const Columns columns(across, 0, out_width, 0);
+  const int bytes = 3 * width;
+  std::vector<Part> row(bytes + 8, Part(0));  // what a load of the last pair reads beyond it
+  const auto source = [&](int y) { return picture + static_cast<int64_t>(std::min(y, height - 1)) * pitch; };
+  for (int y = 0; y < out_height; ++y) {
+    blend_rows(source(down.first[y]), source(down.first[y] + 1), bytes, down.share[y], row.data());
+    byte* const to = out + y * out_pitch;
+    int x = 0;
+    for (; x < columns.wide_end; x += kWide) blend_packed(row.data(), &columns.place[x], &columns.shares[4 * x], to + 3 * x);
+    for (; x < out_width; ++x) {
+      const Part* const pixel = row.data() + columns.place[x];
+      const Share share = share_of(across.share[x]);
+      for (int channel = 0; channel < 3; ++channel) to[3 * x + channel] = blend_pixel(pixel[channel], pixel[channel + 3], share);
+    }
+  }
+  return 1;
+#else
+  (void)picture, (void)pitch, (void)height, (void)width, (void)out, (void)out_pitch, (void)out_height, (void)out_width;
+  return 0;
+#endif
 }
 
 extern "C" int gaitstream_crop_window_bytes() { return static_cast<int>(sizeof(CropWindow)); }
