@@ -49,7 +49,13 @@ WAYS: dict[str, dict[str, Any]] = {
         "tracklets": {"every": 2, "length": 16, "stride": 8, "provisional_from": 6, "settled_every": 5},
         "still_every": 5,
     },
+    "auto, gated, every second, detected on every second": {
+        "tracklets": {"every": 2, "length": 16, "stride": 8, "provisional_from": 6, "settled_every": 5},
+        "still_every": 5,
+        "detect_every": 2,
+    },
 }
+CAMERA_KEYS = ("still_every", "detect_every")
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -134,9 +140,9 @@ def enrol(folder: Path, gallery: Path) -> None:
 def configure(videos: Sequence[Path], gallery: Path, way: Mapping[str, Any], *, loop: bool) -> Config:
     """The site's configuration, a camera for each video."""
     sections = dict(way)
-    still_every = sections.pop("still_every", 1)
+    rates = {key: sections.pop(key, 1) for key in CAMERA_KEYS}
     cameras = [
-        Camera(id=f"cam{index}", url=SecretUrl(str(video)), fps=FPS, loop=loop, still_every=still_every)
+        Camera(id=f"cam{index}", url=SecretUrl(str(video)), fps=FPS, loop=loop, **rates)
         for index, video in enumerate(videos)
     ]
     config = build_config(cameras, "demo")
