@@ -38,6 +38,8 @@ from gaitstream.events.publisher import Publisher
 
 FILES = 16_384
 """Open at once, where the system allows it."""
+MEMORY_BYTES = 1 << 30
+"""More than clients can cost by what is bounded: beyond it this process ends, and is started again."""
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 
 
@@ -80,8 +82,11 @@ def main() -> int:
 
 
 def _set_limits() -> None:
-    """No image of this memory, which has names in it, and room for connections that never say a word."""
+    """No image of this memory, which has names in it; an end to it; room for connections that say no word."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or soft > MEMORY_BYTES:
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, hard))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

@@ -20,7 +20,9 @@ from zmq.utils import z85
 
 from gaitstream.errors import EventError
 from gaitstream.events.alert import Alert
+from gaitstream.events.connections import hang_up
 from gaitstream.events.keys import ALLOWED, SERVER, read_allowed, read_pair
+from gaitstream.events.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,8 @@ _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = "gaitstream"
 MAX_CONNECTIONS = 256
 """At the same time, to all guarded sockets together."""
+LOOK_S = 0.05
+"""Between looks at what connections have sent."""
 TELL_AGAIN_S = 10.0
 """The same refusal of the same address is logged this often at most."""
 _EVENT = struct.Struct("=HI")
@@ -47,6 +51,7 @@ class Door:
 
     Attributes:
         refused: connections refused.
+        unfinished: is to be told what is read from the guarded sockets.
 
     Raises:
         EventError: the publisher's key or the list cannot be read.
@@ -67,6 +72,9 @@ class Door:
         self._names: dict[str, str] = {}
         self._told_s: dict[tuple[str, str], float] = {}
         self._addresses: dict[int, str] = {}
+        self._endpoints: set[str] = set()
+        self._look_s = 0.0
+        self.unfinished = Unfinished()
         self._failing = False
         self._monitors: list[zmq.Socket[bytes]] = []
         self._guard = threading.Lock()
@@ -94,6 +102,10 @@ class Door:
         with self._guard:
             self._monitors.append(monitor)
         self._alert.raise_()
+
+    def guard(self, endpoint: str) -> None:
+        """A prepared socket was bound: only connections to addresses of such are ever closed."""
+        self._endpoints.add(endpoint)
 
     @staticmethod
     def forget(guarded: zmq.Socket[bytes]) -> None:
@@ -132,7 +144,7 @@ class Door:
             monitors = list(self._monitors)
         for monitor in monitors:
             poller.register(monitor, zmq.POLLIN)
-        ready = dict(poller.poll())
+        ready = dict(poller.poll(int(LOOK_S * 1000) if self._addresses else None))
         if self._alert.fd in ready:
             self._alert.lower()
         for monitor in monitors:  # before who comes: these tell who is there
@@ -141,6 +153,16 @@ class Door:
                 self._watch(monitor, kind, value)
         if self._zap in ready:
             self._judge(self._zap.recv_multipart())
+        if time.monotonic() >= self._look_s:
+            self._look_s = time.monotonic() + LOOK_S
+            self._end_endless()
+
+    def _end_endless(self) -> None:
+        """Close connections that send and send what never becomes a message."""
+        for connection in self.unfinished.greedy(time.monotonic()):
+            address = self._addresses.get(connection[0], "an unknown address")
+            if any(hang_up(connection, endpoint) for endpoint in self._endpoints):
+                self._tell(address, "it sends what never becomes a message")
 
     def _judge(self, request: list[bytes]) -> None:
         """Answer ZeroMQ: version, sequence, domain, address, identity, mechanism, key."""
@@ -177,6 +199,7 @@ class Door:
             monitor.close(linger=0)
         elif kind == zmq.Event.ACCEPTED:
             self._addresses[value] = _peer(value)
+            self.unfinished.accept(value)
         elif kind in _FAILED:
             self._failing = True
         elif kind == zmq.Event.DISCONNECTED:

@@ -8,12 +8,12 @@ and the messages of each are counted, whatever they say.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
+from collections.abc import Callable
 
 import zmq
 
+from gaitstream.events.connections import Connection, connection_of, hang_up
 from gaitstream.events.wire import ALL
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,6 @@ ZeroMQ keeps each byte of a prefix that no other has in about 40 bytes, whoever 
 USUAL_BYTES = 20
 READ_AT_ONCE = 1000
 TELL_AGAIN_S = 10.0
-_Connection = tuple[int, int]
-"""Descriptor and inode: together they are never another connection's while this one is open."""
 
 
 class _Client:
@@ -50,12 +48,14 @@ class Filters:
     Args:
         endpoint: the socket's address: no other connection of the process is ever closed.
         most: subscriptions of all clients together that may be; beyond, those with the most are closed.
+        took: is told what is read.
     """
 
-    def __init__(self, endpoint: str, most: int) -> None:
+    def __init__(self, endpoint: str, most: int, took: Callable[[zmq.Frame], None]) -> None:
         self._endpoint = endpoint
         self._most = most
-        self._clients: dict[_Connection, _Client] = {}
+        self._took = took
+        self._clients: dict[Connection, _Client] = {}
         self._unknown = _Client()
         self._told_s = -TELL_AGAIN_S
         self.all = False
@@ -80,18 +80,19 @@ class Filters:
 
     def expire(self) -> None:
         """Forget connections that are closed; call it about once a second."""
-        for connection in [one for one in self._clients if _connection(one[0]) != one]:
+        for connection in [one for one in self._clients if connection_of(one[0]) != one]:
             del self._clients[connection]
         self._sum_up()
 
     def _take(self, frame: zmq.Frame) -> None:
+        self._took(frame)
         message = frame.bytes
         try:
             descriptor = int(frame.get(zmq.SRCFD))
         except zmq.ZMQError:  # a connection ended; that is seen by its descriptor
             client = self._unknown
         else:
-            connection = _connection(descriptor)
+            connection = connection_of(descriptor)
             if connection is None:
                 return
             client = self._clients.setdefault(connection, _Client())
@@ -107,7 +108,7 @@ class Filters:
     def _close_the_greediest(self) -> None:
         connection = max(self._clients, key=lambda one: self._clients[one].subscriptions)
         client = self._clients.pop(connection)
-        closed = _close(connection, self._endpoint)
+        closed = hang_up(connection, self._endpoint)
         if closed and time.monotonic() - self._told_s > TELL_AGAIN_S:
             self._told_s = time.monotonic()
             log.warning(
@@ -119,36 +120,3 @@ class Filters:
         clients = (*self._clients.values(), self._unknown)
         self.all = any(client.all for client in clients)
         self.some = any(client.some for client in clients)
-
-
-def _connection(descriptor: int) -> _Connection | None:
-    """Which connection a descriptor is now; None for a closed one."""
-    try:
-        return descriptor, os.fstat(descriptor).st_ino
-    except OSError:
-        return None
-
-
-def _close(connection: _Connection, endpoint: str) -> bool:
-    """End a connection to an address as if the other side had; whether it was one.
-
-    For reading alone: an error while ZeroMQ has stopped reading is one it does not get over. Whoever keeps
-    sending has a window of some bytes, so that the end is seen.
-    """
-    try:
-        with socket.socket(fileno=os.dup(connection[0])) as mine:
-            if os.fstat(mine.fileno()).st_ino != connection[1] or not _is_of(mine.getsockname(), endpoint):
-                return False
-            if mine.family != socket.AF_UNIX:
-                mine.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 1)
-            mine.shutdown(socket.SHUT_RD)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _is_of(name: object, endpoint: str) -> bool:
-    if isinstance(name, tuple):
-        return endpoint.rpartition(":")[2] == str(name[1])
-    text = os.fsdecode(name) if isinstance(name, bytes) else str(name)
-    return endpoint.removeprefix("ipc://") == text.replace("\0", "@", 1)

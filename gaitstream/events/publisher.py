@@ -148,11 +148,13 @@ class Publisher:
         self._waiting: list[Record] = []
         self._sent = journal.head
         self._door_due_s = 0.0
-        self._filters = Filters(self.endpoint, MAX_SUBSCRIPTIONS)
+        self._filters = Filters(self.endpoint, MAX_SUBSCRIPTIONS, self._door.unfinished.took)
         self._alert = Alert()
         self._stop = threading.Event()
         self._stopped = False
-        self._replies = ReplayServer(router, journal, lambda: self._sent, self._rebind_replay)
+        self._replies = ReplayServer(
+            router, journal, lambda: self._sent, self._rebind_replay, self._door.unfinished.took
+        )
         self._thread = threading.Thread(target=self._serve, name="gaitstream-events", daemon=True)
         self._thread.start()
 
@@ -303,6 +305,7 @@ class Publisher:
                 socket.close(linger=0)
                 wrong = BusyError if error.errno == zmq.EADDRINUSE else EventError
                 raise wrong(_bind_message(address, key, error)) from error
+            self._door.guard(socket.getsockopt_string(zmq.LAST_ENDPOINT))
             return socket
 
     def _rebind_replay(self) -> zmq.Socket[bytes]:
@@ -320,7 +323,7 @@ class Publisher:
         self._door.forget(self._pub)
         self._pub.close(linger=0)
         self._pub = self._bind(zmq.XPUB, self.endpoint, "events.endpoint", REBIND_S)
-        self._filters = Filters(self.endpoint, MAX_SUBSCRIPTIONS)
+        self._filters = Filters(self.endpoint, MAX_SUBSCRIPTIONS, self._door.unfinished.took)
         return True
 
     def _serve(self) -> None:

@@ -152,6 +152,7 @@ class ReplayServer:
         journal: what is asked for.
         head: gives the last number that was sent to all; what is not safe on the disk yet is behind it.
         bind: makes the socket anew after it was closed.
+        took: is told what is read.
 
     Attributes:
         socket: the one in use.
@@ -163,9 +164,11 @@ class ReplayServer:
         journal: Journal,
         head: Callable[[], int],
         bind: Callable[[], zmq.Socket[bytes]],
+        took: Callable[[zmq.Frame], None],
     ) -> None:
         self.socket = socket
         self._bind = bind
+        self._took = took
         self._reopen = threading.Event()
         self._journal = journal
         self._head = head
@@ -203,12 +206,14 @@ class ReplayServer:
         """Read the requests that are there, as many as there is room for answers."""
         for _ in range(MAX_STREAMS):
             try:
-                parts = self.socket.recv_multipart(zmq.NOBLOCK)
+                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            identity, body = parts[0], parts[-1]
+            for frame in frames[1:]:
+                self._took(frame)
+            identity, body = frames[0].bytes, frames[-1].bytes
             # A REQ socket puts an empty part in front and wants it back.
-            way = [identity, b""] if len(parts) > 2 and not parts[1] else [identity]
+            way = [identity, b""] if len(frames) > 2 and not frames[1].bytes else [identity]
             try:
                 self._begin(way, decode_request(body))
             except (ValueError, RecursionError) as error:

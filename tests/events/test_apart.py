@@ -21,7 +21,7 @@ import pytest
 from gaitstream.errors import BusyError, EventError, JournalWriteError
 from gaitstream.events import GalleryChanged, IdentityFinal, Journal, Subscriber, decode, encode
 from gaitstream.events.apart import OFTEN, Publish, PublisherProcess, _Child
-from gaitstream.events.apart_process import FILES
+from gaitstream.events.apart_process import FILES, MEMORY_BYTES
 from gaitstream.events.publishing import PublisherSettings
 from tests.events.wiring import LOOPBACK, collect, online, zmtp
 
@@ -88,6 +88,7 @@ def test_signals_of_a_run_are_not_for_the_process(publisher: PublisherProcess) -
 def test_the_process_leaves_no_image_and_has_room_for_connections(publisher: PublisherProcess) -> None:
     serving = pid(publisher)
     assert resource.prlimit(serving, resource.RLIMIT_CORE) == (0, 0)
+    assert 0 < resource.prlimit(serving, resource.RLIMIT_DATA)[0] <= MEMORY_BYTES
     soft, hard = resource.prlimit(serving, resource.RLIMIT_NOFILE)
     assert soft == resource.RLIM_INFINITY or soft >= FILES or soft == hard
 

@@ -1,0 +1,112 @@
+"""Who sends without end what never becomes a message.
+
+ZeroMQ bounds a part of a message and the messages that wait to be read, not the parts of one message: whoever
+says with each that more will come fills the memory, and nobody is told. But the system counts what came over
+each connection, and whoever reads a socket sees what of it became messages.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import sys
+import termios
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+import zmq
+
+from gaitstream.events.connections import Connection, connection_of
+
+HELD_BYTES = 128 * 1024
+"""What one connection may have sent that nobody could read: two requests of the largest size."""
+PART_BYTES = 64
+"""Around each part on its way, at most: its header, and what encryption adds."""
+BYTES_A_SECOND = 64
+"""Of heartbeats, which nobody sees."""
+_RECEIVED = struct.Struct("=Q")
+_RECEIVED_AT = 128
+"""Of `tcpi_bytes_received` in Linux's `tcp_info`, since 4.1."""
+
+
+@dataclass(slots=True)
+class _Sender:
+    """One connection.
+
+    Attributes:
+        received: bytes that ZeroMQ took from it, at the last look.
+        held: of these, what did not come out as messages; less than nothing where that was overestimated.
+    """
+
+    received: int = 0
+    held: float = 0.0
+
+
+class Unfinished:
+    """What each TCP connection has sent, beside what of it was read.
+
+    Others are not watched: a socket in the file system is reached by users of this machine alone, and systems
+    other than Linux do not count.
+    """
+
+    def __init__(self) -> None:
+        self._senders: dict[Connection, _Sender] = {}
+        self._read: Counter[int] = Counter()
+        self._guard = threading.Lock()
+        self._looked_s = 0.0
+
+    def accept(self, descriptor: int) -> None:
+        """A connection was made."""
+        connection = connection_of(descriptor) if sys.platform == "linux" else None
+        if connection is not None:
+            self._senders[connection] = _Sender()
+
+    def took(self, part: zmq.Frame) -> None:
+        """A part of a message was read, by any thread."""
+        try:
+            descriptor = int(part.get(zmq.SRCFD))
+        except zmq.ZMQError:  # its connection ended
+            return
+        with self._guard:
+            self._read[descriptor] += len(part) + PART_BYTES
+
+    def greedy(self, now_s: float) -> list[Connection]:
+        """Look at all connections; those that hold more than they may."""
+        with self._guard:
+            read, self._read = self._read, Counter()
+        elapsed_s, self._looked_s = now_s - self._looked_s, now_s
+        found = []
+        for connection, sender in list(self._senders.items()):
+            received = _taken(connection)
+            if received is None:
+                del self._senders[connection]
+                continue
+            new = received - sender.received - read[connection[0]] - BYTES_A_SECOND * elapsed_s
+            sender.received, sender.held = received, max(sender.held + new, -HELD_BYTES)
+            if sender.held > HELD_BYTES:
+                found.append(connection)
+        return found
+
+
+def _taken(connection: Connection) -> int | None:
+    """Bytes of a connection that are not in the system any more; None where it is closed, or not TCP."""
+    descriptor, _ = connection
+    if connection_of(descriptor) != connection:
+        return None
+    try:
+        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+    except OSError:
+        return None
+    try:
+        info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + _RECEIVED.size)
+        waiting: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
+    except OSError:
+        return None
+    finally:
+        borrowed.detach()  # it is ZeroMQ's
+    if len(info) < _RECEIVED_AT + _RECEIVED.size:
+        return None
+    received: int = _RECEIVED.unpack_from(info, _RECEIVED_AT)[0]
+    return received - waiting
