@@ -24,8 +24,8 @@ HELD_BYTES = 128 * 1024
 """What one connection may have sent that nobody could read: two requests of the largest size."""
 PART_BYTES = 64
 """Around each part on its way, at most: its header, and what encryption adds."""
-BYTES_A_SECOND = 64
-"""Of heartbeats, which nobody sees."""
+BYTES_A_SECOND = 512
+"""Of heartbeats, which nobody sees: ten a second, encrypted."""
 _RECEIVED = struct.Struct("=Q")
 _RECEIVED_AT = 128
 """Of `tcpi_bytes_received` in Linux's `tcp_info`, since 4.1."""
