@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitstream.cli.numbers import natural, positive
+from gaitstream.config.names import NAME_PATTERN
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -158,7 +159,7 @@ def _node(text: str) -> str:
 
 def _label(text: str) -> str:
     """As cams.yaml has them; another one would be asked for by no camera."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+    if not re.fullmatch(NAME_PATTERN, text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no label: a letter or a digit, then up to 63 letters, digits, '_', '.' and '-'"
         )

@@ -19,6 +19,7 @@ from gaitstream.config.fields import (
     anchored,
     misfit,
 )
+from gaitstream.config.names import NAME_PATTERN
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.section import Section
 
@@ -47,7 +48,7 @@ class CameraThresholds(Section):
 class Camera(Section):
     """One camera: where its frames come from and what is particular about it."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    id: Annotated[str, Field(pattern=NAME_PATTERN)]
     """Name in events and metrics: letters, digits, `_`, `.`, `-`; unique."""
     url: SecretUrl
     """`rtsp://`, `rtsps://`, `http(s)://`, `synth://`, `/dev/video0`, a video file, a folder of images."""

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gaitstream.config.names import NAME_PATTERN
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.section import Section
 
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Label = Annotated[str, Field(pattern=NAME_PATTERN)]
 Capacity = Annotated[float, Field(gt=0, le=10_000)]
 
 

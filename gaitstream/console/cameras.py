@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gaitstream.config.camera_sections import Camera
 from gaitstream.config.cams_file import CamsFile
+from gaitstream.config.names import NAME_PATTERN
 from gaitstream.console.jobs import ShownJob
 from gaitstream.console.permissions import Actor
 from gaitstream.console.refusals import NotFoundError
 from gaitstream.console.site import ConsoleSite
 from gaitstream.console.worker import Task
 
-CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+CameraId = Annotated[str, Field(pattern=NAME_PATTERN)]
 Coordinate = Annotated[float, Field(ge=0, le=100_000)]
 Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
 Polygon = Annotated[list[Point], Field(min_length=3, max_length=100)]

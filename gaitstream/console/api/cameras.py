@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from gaitstream.config.names import NAME_PATTERN
 from gaitstream.console import cameras, recent
 from gaitstream.console.access import CameraReader, CameraWriter, CurrentSite, EventReader
 from gaitstream.console.asking import NANOSECONDS
@@ -15,7 +16,7 @@ from gaitstream.console.recent import KeptFrame
 from gaitstream.console.watching import all_pictures, newest_picture
 
 router = APIRouter(prefix="/cameras", tags=["cameras"])
-CameraName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+CameraName = Annotated[str, Path(pattern=NAME_PATTERN)]
 
 
 @router.get("")
