@@ -381,6 +381,14 @@ def test_high_pictures_are_scaled_down_whatever_they_come_from(tmp_path: Path) -
     assert {frame.image.shape for frame in low.frames} == {(360, 640, 3)}
 
 
+def test_a_picture_that_is_too_large_is_refused_unless_it_is_scaled_down(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((8000, 9000), np.uint8))
+    [change] = Run(camera(tmp_path)).changes
+    assert change.state is State.FAILED
+    assert "9000 x 8000 pixels, of at most 67 million; set max_height" in change.reason
+    assert [frame.image.shape for frame in Run(camera(tmp_path, max_height=80)).frames] == [(80, 90, 3)]
+
+
 def test_a_real_video_is_scaled_as_it_is_decoded(shared: Path) -> None:
     entry = camera(shared / "media" / "walkers_gallery.mp4", max_height=427)
     [picture, *_] = read_all(create_source(entry, Sources()))

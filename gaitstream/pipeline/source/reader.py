@@ -28,6 +28,9 @@ from gaitstream.pipeline.source.video import VideoSource
 
 log = logging.getLogger(__name__)
 
+MOST_PIXELS = 67_000_000
+"""Of a picture, twice those of 8K: a camera is not to decide how much memory a site has."""
+
 
 class State(StrEnum):
     """How a camera is."""
@@ -238,6 +241,11 @@ class CameraReader:
         self.counters.decoded += 1
         self._last_frame_s = time.monotonic()
         self.size = scaled_size(picture.width, picture.height, self.camera.max_height)
+        if self.size[0] * self.size[1] > MOST_PIXELS:
+            raise SourceError(
+                f"{self.camera.url}: its pictures have {self.size[0]} x {self.size[1]} pixels, of at most "
+                f"{MOST_PIXELS // 10**6} million; set max_height for the camera, as max_height: 1080"
+            )
         if index == 0:
             self._first_ns = picture.time_ns
         if self.state is not State.ONLINE:
