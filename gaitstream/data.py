@@ -93,6 +93,27 @@ def boxes_of(persons: Sequence[Person]) -> Floats:
     return np.concatenate([person.box for person in persons]).reshape(-1, 4)
 
 
+def areas(boxes: Floats) -> Floats:
+    """Areas of xyxy boxes `[n, 4]`, `[n]`."""
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def shared_areas(boxes: Floats, others: Floats) -> Floats:
+    """Area that each of some xyxy boxes `[n, 4]` shares with each of others `[m, 4]`, `[n, m]`."""
+    left, top, right, bottom = boxes.T[:, :, None]
+    other_left, other_top, other_right, other_bottom = others.T
+    across = np.minimum(right, other_right) - np.maximum(left, other_left)
+    down = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
+    return np.asarray(np.maximum(across, 0) * np.maximum(down, 0))
+
+
+def overlaps(boxes: Floats, others: Floats) -> Floats:
+    """Intersection over union of xyxy boxes `[n, 4]` and others `[m, 4]`, `[n, m]`; 0 of empty ones."""
+    shared = shared_areas(boxes, others)
+    union = areas(boxes)[:, None] + areas(others) - shared
+    return np.asarray(shared / np.maximum(union, 1e-6))
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """What one person-frame leaves behind for a recognizer."""

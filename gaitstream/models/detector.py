@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.data import Detections, Floats, Image
+from gaitstream.data import Detections, Floats, Image, areas, shared_areas
 from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
 from gaitstream.errors import ConfigError, EngineError, GaitstreamError
 from gaitstream.kernels.resizing import resize
@@ -271,11 +271,8 @@ def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:
         Indices kept, best first.
     """
     order = np.argsort(-scores, kind="stable")[:MOST]
-    left, top, right, bottom = boxes[order].T
-    area = (right - left) * (bottom - top)
-    across = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    down = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    shared = np.maximum(across, 0) * np.maximum(down, 0)
+    boxes = boxes[order]
+    area, shared = areas(boxes), shared_areas(boxes, boxes)
     clash = shared > iou * (area[:, None] + area - shared)
     # A bit for each box: whole numbers of any length are the quickest sets that there are.
     rows = np.packbits(clash, axis=1, bitorder="little")

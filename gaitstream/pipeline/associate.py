@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from supervision import box_iou_batch
 
 from gaitstream.config.track_sections import Tracking
-from gaitstream.data import Detections, Floats, Image
+from gaitstream.data import Detections, Floats, Image, overlaps
 from gaitstream.pipeline.clothes import (
     CELLS,
     Cells,
@@ -161,7 +160,7 @@ class AppearanceTracker:
         """What it costs to go on with each box, `[tracks, n]`; `_NEVER` where it is somebody else's."""
         far = self._motion.distances(found.boxes)
         unlike = np.where(np.isnan(unlike), TYPICAL, unlike)
-        overlap = box_iou_batch(self._motion.boxes(), found.boxes)
+        overlap = overlaps(self._motion.boxes(), found.boxes)
         away = lost[:, None]
         never = far > np.where(away, 3 * FAR, FAR)
         never |= np.where(away, unlike > UNLIKE, overlap < self._tracking.iou)
@@ -176,7 +175,7 @@ class AppearanceTracker:
         sure[taken] = False
         free = np.flatnonzero(sure)
         if len(free) and len(taken):
-            free = free[box_iou_batch(found.boxes[free], found.boxes[taken]).max(axis=1) < DOUBLE]
+            free = free[overlaps(found.boxes[free], found.boxes[taken]).max(axis=1) < DOUBLE]
         if not len(free):
             return {}
         self._motion.add(found.boxes[free])
@@ -213,7 +212,7 @@ class AppearanceTracker:
         shown = np.array([track.tracker_id >= 0 for track in self.tracks], bool)
         limit_s = np.full(len(self.tracks), self._tracking.lost_s)
         if (away_s > limit_s).any():
-            behind = (box_iou_batch(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
+            behind = (overlaps(self._motion.boxes(), boxes) > BEHIND).any(axis=1)
             limit_s[behind] *= HIDDEN
         self._keep((away_s == 0) | (shown & (away_s <= limit_s)))
 

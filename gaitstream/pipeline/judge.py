@@ -287,7 +287,7 @@ class CameraJudge:
         ]
         reasons: list[Reason | None] = [None] * len(persons)
         for reason, hits in reversed(checks):
-            for index in np.flatnonzero(hits):
+            for index in hits.nonzero()[0].tolist():
                 reasons[index] = reason
         return tuple(
             person if person.rejected is reason else replace(person, rejected=reason)

@@ -76,16 +76,17 @@ class BoxMotion:
         return np.asarray(each[:, :, [0, 1, 3]].sum(axis=2))
 
     def correct(self, rows: NDArray[np.intp], boxes: Floats) -> None:
-        """Take in the boxes `[k, 4]` that tracks `[k]` were seen at."""
-        off = measured(boxes) - self.place[rows]
-        place, shared = self.place_variance[rows], self.covariance[rows]
-        expected = self._expected()[rows]
+        """Take in the boxes `[k, 4]` that tracks `[k]`, in ascending order, were seen at."""
+        seen = slice(None) if len(rows) == len(self.place) else rows  # a part takes copies
+        off = measured(boxes) - self.place[seen]
+        place, shared = self.place_variance[seen], self.covariance[seen]
+        expected = self._expected()[seen]
         gain, push = place / expected, shared / expected
-        self.place[rows] += gain * off
-        self.speed[rows] += push * off
-        self.place_variance[rows] -= gain * place
-        self.covariance[rows] -= gain * shared
-        self.speed_variance[rows] -= push * shared
+        self.place[seen] += gain * off
+        self.speed[seen] += push * off
+        self.speed_variance[seen] -= push * shared
+        self.covariance[seen] -= gain * shared
+        self.place_variance[seen] -= gain * place
 
     def boxes(self) -> Floats:
         """Where everybody is expected, xyxy `[n, 4]`."""

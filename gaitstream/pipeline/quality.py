@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gaitstream.config.camera_sections import Camera
 from gaitstream.config.track_sections import Quality
-from gaitstream.data import Floats, Image
+from gaitstream.data import Floats, Image, areas, shared_areas
 from gaitstream.errors import ConfigError
 from gaitstream.kernels import cpu
 from gaitstream.kernels.sharpness import laplacian_variances
@@ -87,12 +87,8 @@ def covered(boxes: Floats) -> Floats:
     Of two people on one floor, the one whose feet are lower in the picture is nearer. Written here because
     the libraries' overlaps are symmetric: shares of the union, or of the smaller box.
     """
-    left, top, right, bottom = boxes.T
-    area = np.maximum((right - left) * (bottom - top), 1e-6)
-    across = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    down = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    share = np.maximum(across, 0) * np.maximum(down, 0) / area[:, None]
-    nearer = bottom > bottom[:, None]
+    share = shared_areas(boxes, boxes) / np.maximum(areas(boxes), 1e-6)[:, None]
+    nearer = boxes[:, 3] > boxes[:, None, 3]
     return np.asarray(np.where(nearer, share, 0.0).max(axis=1, initial=0.0), np.float32)
 
 

@@ -106,15 +106,17 @@ class CameraTracker:
             self._origin_ns = time_ns
         result = self._tracker.follow(found, image, (time_ns - self._origin_ns) / SECOND_NS)
         persons = []
-        for box, score, foreign in zip(result.boxes, result.scores, result.ids, strict=True):
+        boxes = np.asarray(result.boxes, np.float32)
+        for box, score, foreign in zip(boxes, result.scores.tolist(), result.ids.tolist(), strict=True):
             if foreign < 0:
                 continue
-            track = self._own_id(int(foreign))
-            box = np.asarray(box, np.float32)
-            path = self._paths.setdefault(track, _Path())
+            track = self._own_id(foreign)
+            path = self._paths.get(track)
+            if path is None:
+                path = self._paths[track] = _Path()
             path.seen.append((time_ns, box))
-            path.score = float(score)
-            persons.append(Person(self.camera, track, frame_index, time_ns, box, float(score)))
+            path.score = score
+            persons.append(Person(self.camera, track, frame_index, time_ns, box, score))
         persons.sort(key=lambda person: person.track)
         ended += self._forget_lost()
         joined = tuple((self._ids[one], self._former[earlier]) for one, earlier in result.joined.items())
