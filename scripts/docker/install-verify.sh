@@ -10,7 +10,8 @@ grep -v '^nvidia-' constraints.txt >"$pinned"
 pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-cache-dir --constraint "$pinned")
 # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
 "${pip[@]}" "$(grep '^torch==' constraints.txt)"
-"${pip[@]}" onnx onnxscript safetensors pytest hypothesis "onnxruntime-gpu[cuda,cudnn]"
+# matplotlib: a benchmark whose plots cannot be drawn fails.
+"${pip[@]}" onnx onnxscript safetensors pytest hypothesis matplotlib "onnxruntime-gpu[cuda,cudnn]"
 if [ -e gaitstream ]; then
     echo "install-verify.sh: $PWD/gaitstream would be imported in place of the installed package" >&2
     exit 1

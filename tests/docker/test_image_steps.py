@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import re
@@ -242,6 +244,57 @@ def test_a_precision_that_was_left_out_is_no_pass(
     assert (done.returncode == 0) == passes, done.stdout + done.stderr
 
 
+def test_what_the_check_imports_is_there() -> None:
+    """A name that was changed in the package would show on a GPU alone."""
+    script = (ROOT / "scripts" / "verify-gpu.sh").read_text()
+    programs = re.findall(r"<<'PY'[^\n]*\n(.*?)\nPY\n", script, re.DOTALL)
+    assert len(programs) == script.count("<<'PY'") >= 6
+    asked = [
+        (node.module, name.name)
+        for program in programs
+        for node in ast.walk(ast.parse(program))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gaitstream")
+        for name in node.names
+    ]
+    assert len(asked) >= 8
+    missing = []
+    for module, name in asked:
+        found = importlib.import_module(str(module))
+        if not hasattr(found, name) and not (Path(str(found.__file__)).parent / f"{name}.py").is_file():
+            missing.append(f"{module}.{name}")
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_the_check_proves_what_it_exports(tmp_path: Path) -> None:
+    """With a narrow model, on the CPU alone: nothing ran on TensorRT, which is no pass."""
+    small = """
+from gaitstream.engines import registry
+from gaitstream.export import parity
+from gaitstream.models import spec
+import torch
+from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.gaitheat.trained import TrainedGaitHeat
+class Narrow:
+    def random(self, seed):
+        torch.manual_seed(seed)
+        return TrainedGaitHeat(GaitHeat((4, 8, 8, 16), parts=16, dim=8, identities=3).eval())
+spec.find_family = lambda name: Narrow()
+parity.survey = lambda: [one for one in registry.survey() if one.name == "openvino"]
+"""
+    done = run(sys.executable, "-c", small + heredoc("export_random"), "gaitheat", tmp_path / "bundle")
+    assert done.stdout.endswith("compared on TensorRT: []\n"), done.stdout + done.stderr
+    assert done.returncode == 1
+    rows = json.loads((tmp_path / "bundle" / "parity.json").read_text())["rows"]
+    assert {row["output"] for row in rows if row["precision"] == "fp32"} >= {"embedding", "deepstream"}
+
+
+def test_the_image_that_checks_can_draw_its_benchmark() -> None:
+    """`gaitstream bench` fails where its plots cannot be drawn, though everything was measured."""
+    assert "gaitstream bench" in (ROOT / "scripts" / "verify-gpu.sh").read_text()
+    assert re.search(r'^"\$\{pip\[@\]\}" .*\bmatplotlib\b', (SCRIPTS / "install-verify.sh").read_text(), re.M)
+
+
 def test_going_by_way_of_the_host_is_no_pass(tmp_path: Path) -> None:
     script = (ROOT / "scripts" / "verify-gpu.sh").read_text()
     [function] = [line for line in script.splitlines() if line.startswith("on_device()")]
@@ -251,6 +304,7 @@ def test_going_by_way_of_the_host_is_no_pass(tmp_path: Path) -> None:
     for line, code in ((f"people are encoded {words}", 1), ("running", 0)):
         (tmp_path / "log").write_text(f"INFO {line}\n")
         assert run("bash", "-c", f"{function}\non_device {tmp_path}/log").returncode == code
+    assert run("bash", "-c", f"{function}\non_device {tmp_path}/none").returncode == 1  # it did not run
 
 
 def test_torch_is_not_bound_to_the_pinned_cuda_packages(tmp_path: Path) -> None:
