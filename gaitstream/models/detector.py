@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Detections, Floats, Image, areas, shared_areas
 from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
+from gaitstream.engines.opening import graph_types
 from gaitstream.errors import ConfigError, EngineError, GaitstreamError
 from gaitstream.kernels.resizing import resize
 from gaitstream.models.detector_layouts import (
@@ -36,6 +37,13 @@ SPECKS = 20
 class DetectorModel:
     """A person detector, ready to run. One thread at a time.
 
+    Args:
+        contract: what it expects of its pixels and how its outputs are read.
+        engine: runs its graph.
+        nms_iou: boxes that overlap more are one person.
+        batch: most images in one call.
+        own_bytes: the graph's own input is bytes, so that the engine was not told the order of its colours.
+
     Attributes:
         contract: what it expects of its pixels and how its outputs are read.
         layout: what reads them.
@@ -44,7 +52,13 @@ class DetectorModel:
     """
 
     def __init__(
-        self, contract: DetectorContract, engine: Engine, *, nms_iou: float = 0.5, batch: int = 16
+        self,
+        contract: DetectorContract,
+        engine: Engine,
+        *,
+        nms_iou: float = 0.5,
+        batch: int = 16,
+        own_bytes: bool = False,
     ) -> None:
         self.contract = contract
         self.layout = LAYOUTS.get(contract.layout)
@@ -54,6 +68,7 @@ class DetectorModel:
         self._sizes_input = next((spec for spec in engine.inputs.values() if len(spec.shape) == 2), None)
         # An engine that makes its own floats takes pictures as they lie in memory.
         self._takes_pictures = self._input.dtype == "uint8" and self._input.shape[3] == 3
+        self._swaps = own_bytes and contract.colour == "rgb"
         if not self._takes_pictures and self._input.shape[1] not in (3, -1):
             raise EngineError(_no_pictures({one.name: one.shape for one in engine.inputs.values()}))
         height, width = self._input.shape[1:3] if self._takes_pictures else self._input.shape[2:]
@@ -115,7 +130,9 @@ class DetectorModel:
             quantised=quantised_beside(graph, contract.int8),
         )
         try:
-            detector = cls(contract, engine, nms_iou=nms_iou, batch=batch)
+            detector = cls(
+                contract, engine, nms_iou=nms_iou, batch=batch, own_bytes=_takes_bytes(graph, engine)
+            )
             detector.check_open_axes(guessed=guessed)
         except GaitstreamError:
             engine.close()
@@ -188,7 +205,10 @@ class DetectorModel:
         for canvas, image in zip(canvases, images, strict=False):
             self._fit(image, canvas)
         canvases[len(images) :] = canvases[len(images) - 1]
-        feeds = {self._input.name: canvases if self._takes_pictures else self._normalise(canvases)}
+        if not self._takes_pictures:
+            feeds = {self._input.name: self._normalise(canvases)}
+        else:
+            feeds = {self._input.name: np.ascontiguousarray(canvases[..., ::-1]) if self._swaps else canvases}
         if self._sizes_input is not None:
             # RT-DETR scales its boxes to a size it is given, width first.
             sizes = np.tile(np.array([self.size[::-1]]), (len(canvases), 1))
@@ -301,6 +321,12 @@ def _picture_input(inputs: Mapping[str, tuple[int, ...]]) -> str:
     if found is None:
         raise EngineError(_no_pictures(inputs))
     return found
+
+
+def _takes_bytes(graph: Path, engine: Engine) -> bool:
+    """Whether the graph's own picture input is bytes."""
+    name = _picture_input({one.name: one.shape for one in engine.inputs.values()})
+    return graph_types(graph)[0][name] == "u8"
 
 
 def _no_pictures(inputs: Mapping[str, tuple[int, ...]]) -> str:

@@ -376,6 +376,49 @@ def test_a_graph_that_takes_bytes_gets_them_unscaled() -> None:
     assert engine.fed[0]["images"][0, :, 5, 5].tolist() == [30, 20, 10]
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("colour", "seen"), [("rgb", 2), ("bgr", 0)])
+def test_a_graph_that_takes_bytes_gets_the_colours_in_its_order(
+    colour: str, seen: int, last: bool, runtime: str, tmp_path: Path
+) -> None:
+    """Also with channels last, where the engine takes pictures as they lie in memory."""
+    onnx = pytest.importorskip("onnx", reason="making graphs needs the extra [export]")
+    node, constant = onnx.helper.make_node, onnx.numpy_helper.from_array
+    value, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    graph = onnx.helper.make_graph(
+        [  # one box, whose score is the first channel's mean
+            node("Cast", ["images"], ["floats"], to=kinds.FLOAT),
+            node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+            node("Slice", ["means", "zero", "one", "one"], ["first"]),
+            node("Div", ["first", "most"], ["share"]),
+            node("Unsqueeze", ["share", "two"], ["score"]),
+            node("Concat", ["box", "score", "class"], ["output0"], axis=2),
+        ],
+        "g",
+        [value("images", kinds.UINT8, [1, 64, 64, 3] if last else [1, 3, 64, 64])],
+        [value("output0", kinds.FLOAT, [1, 1, 6])],
+        [
+            constant(np.array([1, 2] if last else [2, 3]), "axes"),
+            *(constant(np.array([number]), name) for number, name in enumerate(("zero", "one", "two"))),
+            constant(np.array(255, np.float32), "most"),
+            constant(np.array([[[10, 10, 40, 60]]], np.float32), "box"),
+            constant(np.zeros((1, 1, 1), np.float32), "class"),
+        ],
+    )
+    # `one` is the axis of the slice as well as its end and step.
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "d.onnx")
+    manifest = {"graph": "d.onnx", "layout": "yolov10", "colour": colour, "size": [64, 64]}
+    (tmp_path / "d.json").write_text(json.dumps(manifest))
+    detector = DetectorModel.load(tmp_path / "d.onnx", runtime=runtime, precision="fp32")
+    for channel in range(3):
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[..., channel] = 255
+        assert len(detector.detect([image])[0].boxes) == (channel == seen)
+    detector.close()
+
+
 def test_unknown_outputs_are_shown() -> None:
     with pytest.raises(ConfigError, match=r"x\.onnx: its outputs \(a \[1, 25200, 85\]\) are no detector"):
         recognise("x.onnx", {"a": (1, 25200, 85)}, (640, 640))
