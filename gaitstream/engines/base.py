@@ -226,6 +226,7 @@ class Engine(ABC):
         outputs: specification by output name.
         max_batch: largest first dimension it takes; None is any.
         on_device: where it takes and gives device arrays; None where it takes host arrays alone.
+        scratch_bytes: device memory that one of its executions works in.
     """
 
     runtime: str
@@ -235,6 +236,7 @@ class Engine(ABC):
     outputs: Mapping[str, TensorSpec]
     max_batch: int | None = None
     on_device: Device | None = None
+    scratch_bytes: int = 0
 
     def infer(self, feeds: Feeds) -> dict[str, Array]:
         """Run once and wait.
@@ -292,11 +294,16 @@ class Engine(ABC):
             most: rows per inference, as for `chunks`.
         """
 
-    def execution(self) -> Execution:
+    def execution(self, scratch: DeviceArray | None = None) -> Execution:  # noqa: ARG002 - a host refuses
         """What runs inferences on arrays of `on_device`, one at a time; make one for every stream.
 
+        Args:
+            scratch: `scratch_bytes` or more of device memory to work in, which outlives the execution.
+                Executions that never run at the same time, as those of one stream, may share it. None gives
+                it memory of its own.
+
         Raises:
-            EngineError: the runtime takes host arrays alone.
+            EngineError: the runtime takes host arrays alone, or there is no room.
         """
         raise EngineError(f"{self.runtime} on {self.device} takes host arrays: use infer or submit")
 

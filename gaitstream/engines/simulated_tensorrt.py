@@ -8,6 +8,7 @@ happens on the simulated device's streams.
 from __future__ import annotations
 
 import enum
+import weakref
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
@@ -28,6 +29,10 @@ Compute = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Outputs by name from inputs by name."""
 
 
+SCRATCH_BYTES = 4096
+"""What a context of a file's graph works in."""
+
+
 class Program(NamedTuple):
     """A graph and what computes it.
 
@@ -39,6 +44,8 @@ class Program(NamedTuple):
     outputs: Mapping[str, TensorSpec]
     compute: Compute
     batch: Batch = Batch()
+    scratch_bytes: int = 0
+    """Device memory that a context works in: what another one leaves there meanwhile is noticed."""
 
 
 class TensorIOMode(enum.Enum):
@@ -58,6 +65,13 @@ class ILogger:
         WARNING = 2
 
 
+class ExecutionContextAllocationStrategy(enum.Enum):
+    """As in TensorRT."""
+
+    STATIC = 0
+    USER_MANAGED = 2
+
+
 def nptype(dtype: str) -> type[np.generic]:
     """Numpy's type of a tensor's."""
     return np.dtype(dtype).type
@@ -74,29 +88,33 @@ class SimulatedTensorRt:
     __name__ = "simulated TensorRT"
     TensorIOMode = TensorIOMode
     ILogger = ILogger
+    ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
     nptype = staticmethod(nptype)
 
     def __init__(self, device: SimulatedDevice, programs: Mapping[bytes, Program]) -> None:
         self._device = device
         self._programs = dict(programs)
+        self._logger: Any = None
 
-    def Runtime(self, logger: object) -> SimulatedTensorRt:  # noqa: N802, ARG002 - TensorRT's name
-        """Deserialises engines."""
+    def Runtime(self, logger: Any) -> SimulatedTensorRt:  # noqa: N802 - TensorRT's name
+        """Deserialises engines; what they refuse is told to the logger."""
+        self._logger = logger
         return self
 
     def deserialize_cuda_engine(self, blob: bytes) -> CudaEngine | None:
         """The engine of a serialised form; None when it is none."""
         program = self._programs.get(blob)
-        return CudaEngine(program, self._device) if program else None
+        return CudaEngine(program, self._device, self._logger) if program else None
 
 
 class CudaEngine:
     """As TensorRT's `ICudaEngine`, as far as it is used."""
 
-    def __init__(self, program: Program, device: SimulatedDevice) -> None:
-        self.program, self.device = program, device
+    def __init__(self, program: Program, device: SimulatedDevice, logger: Any) -> None:
+        self.program, self.device, self.logger = program, device, logger
         self._names = [*program.inputs, *program.outputs]
         self.num_io_tensors = len(self._names)
+        self.device_memory_size_v2 = program.scratch_bytes
 
     def get_tensor_name(self, index: int) -> str:
         """Inputs first."""
@@ -119,9 +137,16 @@ class CudaEngine:
         shape = self.program.inputs[name].shape
         return list(profile_shapes(shape, name, self.program.batch) or (shape, shape, shape))
 
-    def create_execution_context(self) -> ExecutionContext:
-        """A context of its own."""
-        return ExecutionContext(self)
+    def create_execution_context(
+        self, strategy: ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy.STATIC
+    ) -> ExecutionContext:
+        """A context, with memory of its own unless the strategy leaves it to the user."""
+        context = ExecutionContext(self)
+        if strategy is ExecutionContextAllocationStrategy.STATIC and self.program.scratch_bytes:
+            memory = self.device.allocate(self.program.scratch_bytes)
+            weakref.finalize(context, memory.free)
+            context.set_device_memory(memory.pointer, memory.nbytes)
+        return context
 
     def _spec(self, name: str) -> TensorSpec:
         return {**self.program.inputs, **self.program.outputs}[name]
@@ -134,6 +159,11 @@ class ExecutionContext:
         self._engine = engine
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
+        self._scratch = (0, 0)
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        """What it works in."""
+        self._scratch = (memory, size)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         """False when the engine was not compiled for it."""
@@ -143,6 +173,8 @@ class ExecutionContext:
         )
         if fits:
             self._shapes[name] = tuple(shape)
+        else:
+            self._engine.logger.log(ILogger.Severity.ERROR, f"{name} does not satisfy the profile")
         return fits
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -161,23 +193,33 @@ class ExecutionContext:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         """Queue the inference; False when a shape or an address is missing."""
-        program = self._engine.program
+        program, scratch = self._engine.program, self._scratch
+        if scratch[1] < program.scratch_bytes:
+            return False
         if not {*program.inputs, *program.outputs} <= self._addresses.keys():
             return False
         if any(-1 in self.get_tensor_shape(name) for name in program.inputs):
             return False
         feeds = {name: (self._addresses[name], self.get_tensor_shape(name)) for name in program.inputs}
         targets = {name: self._addresses[name] for name in program.outputs}
-        self._engine.device.launch(stream_handle, lambda: self._run(feeds, targets))
+        self._engine.device.launch(stream_handle, lambda: self._run(feeds, targets, scratch[0]))
         return True
 
-    def _run(self, feeds: Mapping[str, tuple[int, tuple[int, ...]]], targets: Mapping[str, int]) -> None:
+    def _run(
+        self, feeds: Mapping[str, tuple[int, tuple[int, ...]]], targets: Mapping[str, int], scratch: int
+    ) -> None:
         device, program = self._engine.device, self._engine.program
+        own = np.random.default_rng().integers(0, 256, program.scratch_bytes, np.uint8)
+        if len(own):
+            np.copyto(device.view(scratch, len(own)), own)
         arrays = {}
         for name, (pointer, shape) in feeds.items():
             dtype = np.dtype(program.inputs[name].dtype)
             arrays[name] = device.view(pointer, prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
-        for name, array in program.compute(arrays).items():
+        found = program.compute(arrays)
+        if len(own) and not np.array_equal(device.view(scratch, len(own)), own):
+            raise EngineError("another inference worked in this one's memory")
+        for name, array in found.items():
             flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             np.copyto(device.view(targets[name], flat.nbytes), flat)
 
@@ -220,4 +262,4 @@ def read_program(graph: Path, pixels: Pixels | None = None) -> Program:
         engine = runtime.load(BuildRequest(graph, "fp32", free_batch=True, pixels=pixels), nothing)
     except EngineError:
         engine = runtime.load(BuildRequest(graph, "fp32", pixels=pixels), nothing)
-    return Program(engine.inputs, engine.outputs, engine.infer)
+    return Program(engine.inputs, engine.outputs, engine.infer, scratch_bytes=SCRATCH_BYTES)

@@ -78,8 +78,7 @@ def build(
         config.progress_monitor = make_monitor(trt, progress)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        reason = logger.last_error or "no reason given"
-        raise EngineError(f"{trt.__name__} cannot compile {request.graph}: {reason}")
+        raise EngineError(f"{trt.__name__} cannot compile {request.graph}: {logger.reason()}")
     if timings is not None and timing_cache is not None:
         timings.content = bytes(timing_cache.serialize())
     proof = read_proof(trt, logger, plan, request.device)
@@ -180,8 +179,7 @@ def read_proof(trt: Any, logger: Any, plan: Any, device: str | None) -> Proof:
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        reason = logger.last_error or "no reason given"
-        raise EngineError(f"{trt.__name__} cannot load the engine that it has built: {reason}")
+        raise EngineError(f"{trt.__name__} cannot load the engine that it has built: {logger.reason()}")
     return inspect(trt, engine)
 
 
@@ -250,6 +248,11 @@ def make_logger(trt: Any) -> Any:
                 log.debug("%s: %s", trt.__name__, message)
             elif "LayerType: " in message:
                 self.layers += [line.strip() for line in message.splitlines()]
+
+        def reason(self) -> str:
+            """The last error, once."""
+            said, self.last_error = self.last_error, ""
+            return said or "no reason given"
 
     return MessageCollector()
 

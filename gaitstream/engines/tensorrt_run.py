@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending, TensorSpec
+from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending
 from gaitstream.engines.device import Arena, Device, DeviceArray, DeviceStream, number_of
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.pycuda_device import cuda_device
@@ -46,13 +47,15 @@ class TensorRtEngine(Engine):
         self._device = self.on_device = device or cuda_device(number_of(request.device))
         self.device = self._device.name
         with self._device.active():
-            logger = make_logger(trt)
+            self._trt, self._logger = trt, make_logger(trt)
             # The engine needs its runtime as long as it lives.
-            self._runtime = trt.Runtime(logger)
+            self._runtime = trt.Runtime(self._logger)
             self._engine = self._runtime.deserialize_cuda_engine(built.blob)
             if self._engine is None:
-                reason = logger.last_error or "no reason given"
-                raise EngineError(f"{runtime} cannot load the engine of {request.graph}: {reason}")
+                raise EngineError(
+                    f"{runtime} cannot load the engine of {request.graph}: {self._logger.reason()}"
+                )
+            self.scratch_bytes = int(self._engine.device_memory_size_v2)
             specs = [
                 (tensor_spec(trt, self._engine, name), self._engine.get_tensor_mode(name))
                 for name in map(self._engine.get_tensor_name, range(self._engine.num_io_tensors))
@@ -78,13 +81,32 @@ class TensorRtEngine(Engine):
                 self._slots = SlotPool([HostSlot(self, self._device) for _ in range(SLOTS)])
         return self._slots.submit(checked, outputs)
 
-    def execution(self) -> TensorRtExecution:
-        """A context of its own, for inferences on device arrays."""
+    def execution(self, scratch: DeviceArray | None = None) -> TensorRtExecution:
+        """A context of its own, for inferences on device arrays; see `Engine.execution`."""
         if self._engine is None:
             raise EngineError("the engine is closed: open it again")
-        made = TensorRtExecution(self._device, self._engine, self.inputs, self.outputs)
+        context = self._context(scratch)
+        made = TensorRtExecution(self._device, self._engine, context, self)
         self._executions.append(made)
         return made
+
+    def _context(self, scratch: DeviceArray | None) -> Any:
+        with self._device.active():
+            if scratch is None:
+                context = self._engine.create_execution_context()
+            elif scratch.nbytes < self.scratch_bytes:
+                raise EngineError(f"{scratch.nbytes} bytes to work in; the engine needs {self.scratch_bytes}")
+            else:
+                strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+                context = self._engine.create_execution_context(strategy)
+            if context is None:
+                raise EngineError(
+                    f"TensorRT could not make an execution context ({self._logger.reason()}): is the GPU out "
+                    "of memory?"
+                )
+            if scratch is not None:
+                context.set_device_memory(scratch.pointer, scratch.nbytes)
+        return context
 
     def infer_on_device(
         self, feeds: Mapping[str, Any], stream: DeviceStream | None = None
@@ -117,12 +139,17 @@ class TensorRtEngine(Engine):
         if isinstance(array, DeviceArray):
             if array.ready is not None and array.stream is not stream:
                 stream.wait(array.ready)
-            placed = array
+            placed, gpu = array, array.device.index
         else:
             lent = borrow(array, stream.handle)
             if not lent.on_device:
                 raise EngineError(f"input {name!r} lies in host memory: use infer or submit")
+            gpu = self._device.index if lent.gpu is None else lent.gpu
             placed = DeviceArray(lent.pointer, lent.shape, lent.dtype.name, self._device, owner=lent)
+        if gpu != self._device.index:
+            raise EngineError(
+                f"input {name!r} lies on GPU {gpu}, the engine on GPU {self._device.index}: copy it there"
+            )
         spec = self.inputs[name]
         if placed.dtype != spec.dtype or not spec.accepts(placed.shape):
             raise EngineError(
@@ -131,44 +158,52 @@ class TensorRtEngine(Engine):
             )
         return placed
 
+    def reason(self) -> str:
+        """What TensorRT said when it refused last; once."""
+        said: str = self._logger.reason()
+        return said
+
     def proof(self) -> Proof:
         """The proof read when the engine was built."""
         return self._built_proof
 
     def close(self) -> None:
         """Finish what runs, then free contexts, buffers and the engine."""
-        if self._slots is not None:
-            self._slots.close()
-        with self._device.active():
-            for execution in self._executions:
-                execution.free()
-            self._executions.clear()
-            self._by_stream.clear()
-            self._engine = None
-            self._runtime = None
+        with self._lock:
+            if self._slots is not None:
+                self._slots.close()
+            for stream, _ in self._by_stream.values():
+                with contextlib.suppress(EngineError):  # whoever waits for the outputs is told
+                    stream.synchronize()
+            with self._device.active():
+                for execution in self._executions:
+                    execution.free()
+                self._executions.clear()
+                self._by_stream.clear()
+                self._engine = None
+                self._runtime = None
 
 
 class TensorRtExecution:
     """One execution context: one inference at a time, on any stream.
 
+    Args:
+        device: where.
+        engine: TensorRT's.
+        context: TensorRT's, of the engine.
+        owner: the engine that it belongs to.
+
     Attributes:
         largest: shape of every input and output at the largest that the engine was compiled for.
     """
 
-    def __init__(
-        self,
-        device: Device,
-        engine: Any,
-        inputs: Mapping[str, TensorSpec],
-        outputs: Mapping[str, TensorSpec],
-    ) -> None:
-        self._device, self._outputs = device, outputs
+    def __init__(self, device: Device, engine: Any, context: Any, owner: TensorRtEngine) -> None:
+        inputs, outputs = owner.inputs, owner.outputs
+        self._device, self._outputs, self._reason = device, outputs, owner.reason
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
+        self._context = context
         with device.active():
-            self._context = engine.create_execution_context()
-            if self._context is None:
-                raise EngineError("TensorRT could not make an execution context: is the GPU out of memory?")
             for name, spec in inputs.items():
                 is_open = -1 in spec.shape
                 self._set_shape(
@@ -205,7 +240,7 @@ class TensorRtExecution:
                     raise EngineError(f"output {name!r} has shape {self._shape(name)}, not {array.shape}")
                 self._set_address(name, array.pointer)
             if not self._context.execute_async_v3(stream.handle):
-                raise EngineError("TensorRT could not start the inference")
+                raise EngineError(f"TensorRT could not start the inference: {self._reason()}")
 
     def output_shapes(self, feeds: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         """Shapes of the outputs for inputs of these shapes."""
@@ -223,14 +258,14 @@ class TensorRtExecution:
         if self._shapes.get(name) == shape:
             return
         if not self._context.set_input_shape(name, shape):
-            raise EngineError(f"the engine was not compiled for {name} {list(shape)}")
+            raise EngineError(f"the engine was not compiled for {name} {list(shape)}: {self._reason()}")
         self._shapes[name] = shape
 
     def _set_address(self, name: str, pointer: int) -> None:
         if self._addresses.get(name) == pointer:
             return
         if not self._context.set_tensor_address(name, pointer):
-            raise EngineError(f"TensorRT does not take {name} at {pointer:#x}")
+            raise EngineError(f"TensorRT does not take {name} at {pointer:#x}: {self._reason()}")
         self._addresses[name] = pointer
 
     def _shape(self, name: str) -> tuple[int, ...]:

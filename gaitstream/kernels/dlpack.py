@@ -15,8 +15,8 @@ from gaitstream.errors import KernelError, MissingExtraError
 
 NO_ORDER = -1
 """What the protocols take in a stream's place when nothing has to be ordered."""
-HOST = 1
-"""DLPack's number of plain host memory."""
+HOST, GPU = 1, 2
+"""DLPack's numbers of plain host memory and of a GPU's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Borrowed:
     on_device: bool
     owner: object
     """Keeps the memory alive."""
+    gpu: int | None = None
+    """Number of the GPU whose memory it is; None where nobody says."""
 
 
 def borrow(array: Any, stream: int | None = None) -> Borrowed:
@@ -53,7 +55,7 @@ def borrow(array: Any, stream: int | None = None) -> Borrowed:
     except ImportError as error:
         raise MissingExtraError("cuda-core", "gpu", "Borrowing device arrays") from error
     # The default stream is 1 in both protocols, where 0 is forbidden as ambiguous.
-    consumer = NO_ORDER if stream is None or _is_on_host(array) else stream or 1
+    consumer = NO_ORDER if stream is None or _place(array)[0] == HOST else stream or 1
     try:
         view = StridedMemoryView.from_any_interface(array, stream_ptr=consumer)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
@@ -62,13 +64,25 @@ def borrow(array: Any, stream: int | None = None) -> Borrowed:
         ) from error
     shape = tuple(view.shape)
     _check_contiguous(shape, view.strides)
-    return Borrowed(view.ptr, shape, np.dtype(view.dtype), bool(view.is_device_accessible), (array, view))
+    kind, gpu = _place(array)
+    owner = (array, view)
+    return Borrowed(
+        view.ptr,
+        shape,
+        np.dtype(view.dtype),
+        bool(view.is_device_accessible),
+        owner,
+        gpu if kind == GPU else None,
+    )
 
 
-def _is_on_host(array: Any) -> bool:
-    """Whether an array says that it lies in host memory, whose owners refuse streams."""
+def _place(array: Any) -> tuple[int | None, int | None]:
+    """Kind of memory and number of the device, as an array says; the host's owners refuse streams."""
     tell = getattr(array, "__dlpack_device__", None)
-    return tell is not None and int(tell()[0]) == HOST
+    if tell is None:
+        return None, None
+    kind, number = tell()
+    return int(kind), int(number)
 
 
 def _check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:

@@ -31,7 +31,10 @@ from gaitstream.kernels.host import Kernels
 log = logging.getLogger(__name__)
 
 PEOPLE = 32
-"""Crops in a lane: fills a GPU, and a lane with its features takes about 30 MB."""
+"""Crops in a lane: fills a GPU, and what a lane holds of them takes about 30 MB.
+
+What its networks work in comes on top, 110 MB with the demo's, for the largest batch they were compiled for.
+"""
 LANES = 64
 """So many batches whose features nobody pools are a fault of whoever holds them."""
 
@@ -172,12 +175,13 @@ class Lane:
         device, people = path.device, path.people
         self._device = device
         self.stream = device.stream()
-        self.pose: Execution = path.pose.execution()
-        self.frames = {name: stage.engine.execution() for name, stage in path.stages.items()}
+        engines = (path.pose, *(stage.engine for stage in path.stages.values()))
         arrays: dict[str, tuple[tuple[int, ...], str]] = {
             "crops": ((people, *path.source.shape[1:]), "uint8"),
             "heatmaps": ((people, *path.target.shape[1:]), path.target.dtype),
             "joints": ((people, JOINTS, 3), "float32"),
+            # One after the other on the stream, the networks work in the same memory.
+            "scratch": ((max(engine.scratch_bytes for engine in engines),), "uint8"),
         }
         for name, stage in path.stages.items():
             arrays |= {
@@ -193,6 +197,9 @@ class Lane:
                 f"{name}/features": ((people, *stage.feature_shape), stage.engine.outputs["features"].dtype),
             }
         self.arena = Arena(device, arrays)
+        scratch = self.arena.arrays["scratch"]
+        self.pose: Execution = path.pose.execution(scratch)
+        self.frames = {name: stage.engine.execution(scratch) for name, stage in path.stages.items()}
         self.places = {
             name: (
                 self.arena.take(f"{name}/features", 1).pointer,

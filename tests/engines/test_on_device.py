@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -201,6 +201,111 @@ def test_wrong_inputs_are_named(device: SimulatedDevice, tmp_path: Path) -> None
             engine.infer_on_device({"images": placed(device, images(1).astype(np.float32))})
         with pytest.raises(EngineError, match="batch 5, the engine was compiled for at most 4"):
             engine.infer({"images": images(5)})
+
+
+X = TensorSpec("x", (-1, 8), "float32")
+Y = TensorSpec("y", (-1, 8), "float32")
+
+
+def test_closing_waits_for_what_runs(device: SimulatedDevice) -> None:
+    """A context that is destroyed while its inference runs takes the memory it works in with it."""
+    gate = threading.Event()
+
+    def slowly(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        gate.wait(60)
+        return {"y": 2 * feeds["x"]}
+
+    engine = open_simulated(Program({"x": X}, {"y": Y}, slowly), device)
+    given = placed(device, np.ones((3, 8), np.float32))
+    found = [engine.infer_on_device({"x": given}, stream) for stream in (None, device.stream())]
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    gate.set()
+    closing.join(60)
+    assert not closing.is_alive()
+    for outputs in found:
+        np.testing.assert_array_equal(outputs["y"].to_host(), np.full((3, 8), 2, np.float32))
+
+
+def test_arrays_of_another_gpu_are_refused(device: SimulatedDevice) -> None:
+    """There the address is nobody's, or somebody else's."""
+
+    class Tensor:
+        """As torch's, on the second GPU."""
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 1
+
+        @property
+        def __cuda_array_interface__(self) -> dict[str, object]:
+            return replace(given, device=other).__cuda_array_interface__
+
+    other = SimulatedDevice(index=1)
+    with open_simulated(Program({"x": X}, {"y": Y}, twice), device) as engine:
+        given = placed(other, np.ones((3, 8), np.float32))
+        with pytest.raises(EngineError, match="input 'x' lies on GPU 1, the engine on GPU 0: copy it"):
+            engine.infer_on_device({"x": given})
+    other.close()
+
+
+def test_what_tensorrt_says_is_passed_on(device: SimulatedDevice) -> None:
+    with open_simulated(Program({"x": X}, {"y": Y}, twice), device, batch=4) as engine:
+        given = placed(device, np.ones((5, 8), np.float32))
+        with pytest.raises(EngineError, match=r"not compiled for x \[5, 8\]: x does not satisfy the profile"):
+            engine.infer_on_device({"x": given})
+        with pytest.raises(EngineError, match="could not start the inference: no reason given"):
+            engine.execution().enqueue({}, {}, device.stream())  # said once: the last error is not this one's
+
+
+def test_executions_of_one_stream_may_share_their_memory(device: SimulatedDevice) -> None:
+    def doubled(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"y": 2 * feeds["x"]}
+
+    program = Program({"x": X}, {"y": Y}, doubled, scratch_bytes=4096)
+    with open_simulated(program, device) as engine:
+        assert engine.scratch_bytes == 4096
+        arena = Arena(device, {"scratch": ((4096,), "uint8"), "y": ((3, 8), "float32")})
+        before = device.traffic.memory_bytes
+        shared = [engine.execution(arena.arrays["scratch"]) for _ in range(2)]
+        assert device.traffic.memory_bytes == before
+        stream, given, target = (
+            device.stream(),
+            placed(device, np.ones((3, 8), np.float32)),
+            arena.arrays["y"],
+        )
+        for execution in shared:
+            execution.enqueue({"x": given}, {"y": target}, stream)
+        stream.synchronize()
+        np.testing.assert_array_equal(target.to_host(), np.full((3, 8), 2, np.float32))
+        with pytest.raises(EngineError, match="16 bytes to work in; the engine needs 4096"):
+            engine.execution(DeviceArray(arena.arrays["scratch"].pointer, (16,), "uint8", device))
+
+
+def test_sharing_memory_at_the_same_time_is_caught(device: SimulatedDevice) -> None:
+    """The simulation's purpose, again: what GPUs would compute wrongly shows."""
+    both = threading.Barrier(2)
+
+    def meet(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        both.wait(60)
+        return {"y": feeds["x"]}
+
+    with open_simulated(Program({"x": X}, {"y": Y}, meet, scratch_bytes=4096), device) as engine:
+        arena = Arena(
+            device, {"scratch": ((4096,), "uint8"), "a": ((3, 8), "float32"), "b": ((3, 8), "float32")}
+        )
+        given, streams = placed(device, np.ones((3, 8), np.float32)), [device.stream(), device.stream()]
+        for name, stream in zip("ab", streams, strict=True):
+            engine.execution(arena.arrays["scratch"]).enqueue({"x": given}, {"y": arena.arrays[name]}, stream)
+        said = []
+        for stream in streams:
+            try:
+                stream.synchronize()
+            except EngineError as error:
+                said.append(str(error))
+        assert said
+        assert all("worked in this one's memory" in one for one in said)
 
 
 def test_runtimes_of_the_host_say_so(tmp_path: Path) -> None:

@@ -13,7 +13,18 @@ import pytest
 
 from gaitstream.engines import tensorrt_build, tensorrt_run
 
-OWNERS = {"trt", "builder", "network", "config", "parser", "profile", "tensor", "inspector", "engine"}
+OWNERS = {
+    "trt",
+    "builder",
+    "network",
+    "config",
+    "parser",
+    "profile",
+    "tensor",
+    "inspector",
+    "engine",
+    "context",
+}
 FIELDS = {"_engine", "_runtime", "_context"}
 """Variables and fields that hold TensorRT's objects."""
 OURS = {"push", "pop"}

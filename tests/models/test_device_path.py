@@ -113,6 +113,28 @@ def test_joints_and_features_equal_the_hosts(device: SimulatedDevice) -> None:
     encoder.close()
 
 
+def test_the_networks_of_a_lane_work_in_the_same_memory(device: SimulatedDevice) -> None:
+    """One after the other on its stream: the larger one's is enough for both."""
+    maps, parts = (
+        TensorSpec("maps", (-1, 17, 64, 48), "float32"),
+        TensorSpec("parts", (-1, 3, 64, 48), "float32"),
+    )
+    crops, features = (
+        TensorSpec("x", (-1, 3, 256, 192), "uint8"),
+        TensorSpec("features", (-1, 8, 16, 12), "float32"),
+    )
+    pose = open_simulated(Program({"x": crops}, {"maps": maps}, dict, scratch_bytes=1 << 24), device)
+    frame = open_simulated(
+        Program({"parts": parts}, {"features": features}, dict, scratch_bytes=1 << 25), device
+    )
+    path = DevicePath(pose, {"gait": Stage(frame, AlignmentOptions((tuple(range(5)),) * 2))}, people=1)
+    before = device.traffic.memory_bytes
+    path.begin(1)
+    assert 1 << 25 < device.traffic.memory_bytes - before < (1 << 25) + (1 << 21)
+    path.close()
+    assert device.traffic.memory_bytes == before
+
+
 def works(frame: int, cameras: int = 3) -> list[Work]:
     """Two people before every camera, in one frame each."""
     made = []
