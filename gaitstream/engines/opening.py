@@ -238,7 +238,9 @@ def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress:
 def _key(runtime: Runtime, request: BuildRequest) -> Key:
     probe = runtime.probe(request.device, to_run=False)
     batch = request.batch
-    profile = f"{batch.min},{batch.opt},{batch.max};threads={request.threads};free={request.free_batch}"
+    # A GPU's engine is the same whatever the CPU does, and takes minutes.
+    threads = None if probe.accelerator else request.threads
+    profile = f"{batch.min},{batch.opt},{batch.max};threads={threads};free={request.free_batch}"
     if request.pixels is not None:
         profile += f";{request.pixels}"
     return Key(

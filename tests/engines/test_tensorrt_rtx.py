@@ -82,6 +82,17 @@ def test_engine_of_another_gpu_is_not_taken(half_graph: Path, cache: EngineCache
     assert "device is 'sm_86', needed is 'sm_89'" in found.reason
 
 
+def test_threads_of_the_cpu_are_no_reason_to_compile_again(half_graph: Path, cache: EngineCache) -> None:
+    """`gaitstream build` knows nothing of `runtime.threads` in `cams.yaml`."""
+    reasons = [
+        build_engine(
+            BuildRequest(half_graph, "fp16", "sm_89", threads=threads), "tensorrt-rtx", cache=cache
+        ).reason
+        for threads in (None, 4)
+    ]
+    assert reasons == ["there is none yet", ""]
+
+
 def test_unknown_target_and_no_gpu_are_said(half_graph: Path, cache: EngineCache) -> None:
     with pytest.raises(EngineError, match="cannot compile for 'sm_90' here: it compiles for sm_75"):
         build_engine(BuildRequest(half_graph, "fp16", "sm_90"), "tensorrt-rtx", cache=cache)
