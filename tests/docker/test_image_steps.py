@@ -323,6 +323,19 @@ def test_torch_is_not_bound_to_the_pinned_cuda_packages(tmp_path: Path) -> None:
     assert "nvidia-" not in pinned
 
 
+def test_what_the_images_compile_or_add_is_pinned() -> None:
+    """A newer PyCUDA would be taken as source where the image has no compiler for it: its wheel is cached."""
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    built = " ".join(re.findall(r"build-wheel\.sh \S+([^\n]*)", dockerfile)).split()
+    added = re.search(
+        r'^"\$\{pip\[@\]\}" (onnx .*)$', (SCRIPTS / "install-verify.sh").read_text(), re.MULTILINE
+    )
+    assert "pycuda" in built
+    assert added is not None
+    assert {re.sub(r'"|\[.*', "", name) for name in (*built, *added[1].split())} - pinned == set()
+
+
 def test_an_image_without_deepstreams_python_api_is_not_built(tmp_path: Path) -> None:
     script = (SCRIPTS / "install.sh").read_text()
     step = script[script.index("    service_maker=") : script.index('    "$(dirname')]
