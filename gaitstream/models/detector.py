@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Detections, Floats, Image, areas, shared_areas
-from gaitstream.engines import Engine, Pixels, graph_shapes, open_engine
+from gaitstream.engines import Batch, Engine, Pixels, graph_shapes, open_engine
 from gaitstream.engines.opening import graph_types
 from gaitstream.errors import ConfigError, EngineError, GaitstreamError
 from gaitstream.kernels.resizing import resize
@@ -26,6 +26,8 @@ from gaitstream.models.detector_layouts import (
 )
 from gaitstream.models.resolve import find_network, quantised_beside
 
+USUAL = 16
+"""Images in a call that is full, as `runtime.batch` has it unless it says otherwise."""
 MOST = 1000
 """Candidates looked at per image: the comparison of all pairs stays small even at a score limit of zero."""
 SPECK_PX = 2.0
@@ -124,6 +126,8 @@ class DetectorModel:
             runtime,
             precision,
             threads,
+            # A GPU sets memory aside for the largest batch, twice: no more than is ever asked.
+            Batch(1, min(batch, USUAL), batch),
             device=device,
             pixels=pixels,
             proven=contract.precisions,

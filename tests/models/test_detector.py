@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gaitstream import zoo
 from gaitstream.data import Floats
 from gaitstream.engines import open_engine
-from gaitstream.engines.base import Done, Engine, Feeds, Pending, TensorSpec
+from gaitstream.engines.base import Batch, Done, Engine, Feeds, Pending, TensorSpec
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.detector import DetectorModel, suppress
@@ -465,6 +465,24 @@ def test_a_detector_without_a_manifest_is_compiled_once(
     detector = DetectorModel.load(graph, threads=1)
     detector.close()
     assert (opened, detector.contract.layout) == ([graph], "yolox")
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(4, Batch(1, 4, 4)), (100, Batch(1, 16, 100))])
+def test_an_engine_is_compiled_for_the_images_that_are_asked_at_once(
+    most: int, sizes: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was for 64: too few of 100, and four times the GPU's memory of 16."""
+    given: list[Any] = []
+
+    def opened(
+        graph: Path, runtime: str, precision: str, threads: int | None, batch: Batch, **_: Any
+    ) -> Engine:
+        given.append(batch)
+        return open_engine(graph, runtime, precision, threads, batch)
+
+    monkeypatch.setattr("gaitstream.models.detector.open_engine", opened)
+    DetectorModel.load("demo", runtime="openvino", precision="fp32", batch=most).close()
+    assert given == [sizes]
 
 
 @pytest.mark.parametrize(
