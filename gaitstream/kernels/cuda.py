@@ -56,6 +56,10 @@ SCAN_ROWS = 128
 STAGES = 4
 PAD = 64
 FEW_GROUPS = 2
+POINTER_BYTES, NUMBER_BYTES = 8, 4
+"""At whose multiples structs lie that hold pointers, and those that hold numbers alone."""
+MOST_CROPS = 65_535
+"""Blocks of a grid's second dimension."""
 ALIGNMENT = 16
 
 
@@ -263,8 +267,12 @@ class Launcher:
         n, _, height, width = target.shape
         _check_dtype("windows", asked, ("uint8",))
         _check_shape("windows", asked, (n * WINDOW.itemsize,))
+        _check_alignment("pictures", table.pointer, POINTER_BYTES)
+        _check_alignment("windows", asked.pointer, NUMBER_BYTES)
         if n == 0:
             return
+        if n > MOST_CROPS:
+            raise KernelError(f"{n} crops; a launch makes {MOST_CROPS}: give them in parts")
         params = CropParams(
             pictures=table.pointer,
             windows=asked.pointer,
@@ -388,9 +396,9 @@ def _check_dtype(name: str, array: Borrowed, allowed: tuple[str, ...]) -> None:
         raise KernelError(f"{name} are {array.dtype.name}; the kernel takes {' or '.join(allowed)}")
 
 
-def _check_alignment(name: str, pointer: int) -> None:
-    if pointer % ALIGNMENT:
-        raise KernelError(f"{name} lie at {pointer:#x}: the address must be a multiple of {ALIGNMENT}")
+def _check_alignment(name: str, pointer: int, least: int = ALIGNMENT) -> None:
+    if pointer % least:
+        raise KernelError(f"{name} lie at {pointer:#x}: the address must be a multiple of {least}")
 
 
 def _check_shape(name: str, array: Borrowed, shape: tuple[int, ...]) -> None:

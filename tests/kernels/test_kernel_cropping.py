@@ -154,6 +154,23 @@ def test_cuda_kernel_equals_the_cpu(
     assert np.abs(crops.astype(np.float32) - expected.astype(np.float32)).max() <= tolerance
 
 
+def test_structs_that_a_gpu_cannot_read_are_refused(emulator: ctypes.CDLL, image: Bytes) -> None:
+    """There a misaligned address ends every later call of the process, too."""
+    memory = padded_empty((200,), np.uint8)
+    launcher, crops = Launcher(Driver(), b"emulated"), as_device(padded_empty((1, 3, 4, 4), np.uint8))
+    for pictures, windows, says in (
+        (memory[1:41], memory[96:144], "pictures lie at .*: the address must be a multiple of 8"),
+        (memory[:40], memory[98:146], "windows lie at .*: the address must be a multiple of 4"),
+    ):
+        with pytest.raises(KernelError, match=says):
+            launcher.crop(as_device(pictures), as_device(windows), crops)
+    with pytest.raises(KernelError, match="65536 crops; a launch makes 65535"):
+        launcher.crop(
+            as_device(memory[:40]), as_device(padded_empty((48 * 65_536,), np.uint8)),
+            as_device(padded_empty((65_536, 3, 1, 1), np.uint8)),
+        )  # fmt: skip
+
+
 def test_wrong_pictures_and_windows_are_named(image: Bytes) -> None:
     with pytest.raises(KernelError, match=r"nv12 picture is uint8 \[height \* 3 / 2, width\]"):
         picture(image, "nv12")
