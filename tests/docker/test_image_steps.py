@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gaitstream.deepstream import table
 from gaitstream.events import Journal, Publisher
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -287,6 +288,20 @@ parity.survey = lambda: [one for one in registry.survey() if one.name == "openvi
     assert done.returncode == 1
     rows = json.loads((tmp_path / "bundle" / "parity.json").read_text())["rows"]
     assert {row["output"] for row in rows if row["precision"] == "fp32"} >= {"embedding", "deepstream"}
+
+
+@pytest.mark.parametrize(("left_out", "code"), [((), 0), (("utils",), 1), (("Probe",), 1)])
+def test_documented_names_may_be_modules(left_out: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    """`from pyservicemaker import utils` finds one that `hasattr` does not."""
+    package = tmp_path / "pyservicemaker"
+    package.mkdir()
+    names = set(table.load()["api"]["import_names"]) - {*left_out}
+    modules = names & {"osd", "signal", "utils"}
+    (package / "__init__.py").write_text("".join(f"{name} = None\n" for name in sorted(names - modules)))
+    for name in modules:
+        (package / f"{name}.py").touch()
+    done = run(sys.executable, "-c", heredoc("documented_api"), PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (done.returncode, str(list(left_out) or "none") in done.stdout) == (code, True), done.stderr
 
 
 def test_the_image_that_checks_can_draw_its_benchmark() -> None:
