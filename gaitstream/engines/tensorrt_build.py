@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gaitstream.engines.base import Batch, BuildRequest, Built, Progress, TensorSpec
@@ -62,28 +66,68 @@ def build(
     Raises:
         EngineError: the graph does not parse or compile, or comes out in another precision.
     """
-    logger = make_logger(trt)
-    builder = trt.Builder(logger)
-    # The parser owns the weights: it must live until the build is done.
-    network, _parser = parse(trt, builder, logger, request)
-    config = configure(trt, builder, network, request, optimization_level)
-    timing_cache = None
-    if timings is not None:
-        # What cannot be read, or does not fit this device, is not taken: begin anew.
-        for content in (timings.content, b""):
-            timing_cache = config.create_timing_cache(content)
-            if timing_cache is not None and config.set_timing_cache(timing_cache, False):
-                break
-    if hasattr(trt, "IProgressMonitor"):
-        config.progress_monitor = make_monitor(trt, progress)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise EngineError(f"{trt.__name__} cannot compile {request.graph}: {logger.reason()}")
-    if timings is not None and timing_cache is not None:
-        timings.content = bytes(timing_cache.serialize())
-    proof = read_proof(trt, logger, plan, request.device)
-    require(proof, request.precision, str(request.graph))
-    return Built(bytes(plan), proof)
+    with held_signals() as interrupted:
+        logger = make_logger(trt)
+        builder = trt.Builder(logger)
+        # The parser owns the weights: it must live until the build is done.
+        network, _parser = parse(trt, builder, logger, request)
+        config = configure(trt, builder, network, request, optimization_level)
+        timing_cache = None
+        if timings is not None:
+            # What cannot be read, or does not fit this device, is not taken: begin anew.
+            for content in (timings.content, b""):
+                timing_cache = config.create_timing_cache(content)
+                if timing_cache is not None and config.set_timing_cache(timing_cache, False):
+                    break
+        if hasattr(trt, "IProgressMonitor"):
+            config.progress_monitor = make_monitor(
+                trt, lambda phase, done: progress(phase, done) and not interrupted()
+            )
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            raise EngineError(f"{trt.__name__} cannot compile {request.graph}: {logger.reason()}")
+        if timings is not None and timing_cache is not None:
+            timings.content = bytes(timing_cache.serialize())
+        proof = read_proof(trt, logger, plan, request.device)
+        require(proof, request.precision, str(request.graph))
+        return Built(bytes(plan), proof)
+
+
+@contextmanager
+def held_signals() -> Iterator[Callable[[], bool]]:
+    """Signals that come meanwhile wait until it is asked, or the end.
+
+    What their handlers raise would be lost where they come while TensorRT tells its logger or its monitor
+    something: it prints the exception, and goes on.
+
+    Yields:
+        Calls the handlers of what has come; whether one of them raised, which is raised again at the end.
+    """
+    came: list[int] = []
+    raised: list[BaseException] = []
+    held: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        held = {number: handler for number, handler in handlers.items() if callable(handler)}
+
+    def act() -> bool:
+        while came:
+            number = came.pop(0)
+            try:
+                held[number](number, None)
+            except BaseException as error:  # noqa: BLE001 - raised again at the end
+                raised.append(error)
+        return bool(raised)
+
+    try:
+        for number in held:
+            signal.signal(number, lambda number, _: came.append(number))
+        yield act
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        if act():
+            raise raised[0]
 
 
 def parse(trt: Any, builder: Any, logger: Any, request: BuildRequest) -> tuple[Any, Any]:

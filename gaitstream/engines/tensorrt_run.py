@@ -16,7 +16,7 @@ from gaitstream.engines.device import Arena, Device, DeviceArray, DeviceStream, 
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.pycuda_device import cuda_device
 from gaitstream.engines.slots import NOWHERE, SlotPool
-from gaitstream.engines.tensorrt_build import make_logger, tensor_spec
+from gaitstream.engines.tensorrt_build import held_signals, make_logger, tensor_spec
 from gaitstream.errors import EngineError
 from gaitstream.kernels.dlpack import borrow
 
@@ -46,7 +46,7 @@ class TensorRtEngine(Engine):
         self._built_proof = built.proof
         self._device = self.on_device = device or cuda_device(number_of(request.device))
         self.device = self._device.name
-        with self._device.active():
+        with held_signals(), self._device.active():
             self._trt, self._logger = trt, make_logger(trt)
             # The engine needs its runtime as long as it lives.
             self._runtime = trt.Runtime(self._logger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,6 +145,46 @@ def test_a_picture_that_is_bytes_already_stays(tmp_path: Path) -> None:
     graph = small_graph(tmp_path / "g.onnx")
     (network, _, _), _ = parsed(request_for(graph, pixels=Pixels(interleaved=True)))
     assert tuple(network.get_input(0).shape) == (-1, 3, 16, 16)
+
+
+@pytest.mark.parametrize("where", ["monitor", "logger"])
+def test_an_interrupt_ends_a_build(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT prints what is raised in a call to Python, and goes on compiling, for minutes."""
+    make_logger, interrupted = tensorrt_build.make_logger, False
+
+    def interrupt(asked: bool) -> None:
+        nonlocal interrupted
+        if asked and not interrupted:
+            interrupted = True
+            signal.raise_signal(signal.SIGINT)
+
+    def make(library: Any) -> Any:
+        logger = make_logger(library)
+
+        class Interrupted(type(logger)):  # type: ignore[misc]
+            def log(self, severity: Any, message: str) -> None:
+                interrupt(where == "logger")
+                super().log(severity, message)
+
+        return Interrupted()
+
+    def progress(phase: str, done: float) -> bool:
+        interrupt(where == "monitor")
+        return True
+
+    monkeypatch.setattr(tensorrt_build, "make_logger", make)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        tensorrt_build.build(trt, request_for(small_graph(tmp_path / "g.onnx")), progress)
+    assert signal.getsignal(signal.SIGINT) is handler
+    # A handler that only takes note, as that of a run, ends no build.
+    interrupted, noted = False, []
+    signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        assert tensorrt_build.build(trt, request_for(small_graph(tmp_path / "g.onnx")), progress).blob
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert noted == [signal.SIGINT]
 
 
 def test_timings_grow_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
