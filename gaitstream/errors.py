@@ -54,6 +54,10 @@ class EngineError(GaitstreamError):
     """An engine cannot be built, loaded or run."""
 
 
+class NoRoomError(EngineError):
+    """A device has no memory for it now: nothing is wrong with the engine."""
+
+
 class KernelError(GaitstreamError):
     """A kernel cannot be compiled, loaded or run with these arguments."""
 

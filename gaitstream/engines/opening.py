@@ -25,7 +25,7 @@ from gaitstream.engines.cache import CachedEngine, EngineCache, Key
 from gaitstream.engines.graph_files import graph_sha256, weight_files
 from gaitstream.engines.openvino_answers import last_line, port_shape
 from gaitstream.engines.registry import ranked, runtime_named, survey
-from gaitstream.errors import EngineError, GaitstreamError
+from gaitstream.errors import EngineError, GaitstreamError, NoRoomError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -213,6 +213,8 @@ def _open_freely(runtime: Runtime, request: BuildRequest, cache: EngineCache, pr
         return _open(runtime, request, cache, progress)
     try:
         return _open(runtime, request, cache, progress)
+    except NoRoomError:
+        raise
     except EngineError as error:
         log.info("%s stays at the batch it was exported with: %s", request.graph.name, error)
         return _open(runtime, replace(request, free_batch=False), cache, progress)
@@ -223,6 +225,8 @@ def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress:
     found = cache.get(key, request.graph, lambda: runtime.build(request, progress))
     try:
         engine = runtime.load(request, found.built)
+    except NoRoomError:  # what would be built now would find no more, and do with worse tactics
+        raise
     except EngineError as error:
         if found.reason:
             raise

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.errors import EngineError, MissingExtraError, NoRoomError
 from gaitstream.kernels.cuda import Launcher, launcher
 
 _devices: dict[int, CudaDevice] = {}
@@ -89,7 +89,7 @@ class CudaDevice:
             finally:
                 self._context.pop()
         except self._cuda.MemoryError as error:
-            raise EngineError(
+            raise NoRoomError(
                 f"{self.name} has no room ({error}): build with a smaller --batch, or close what else uses it"
             ) from error
         except self._cuda.Error as error:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.engines.device import ALIGNMENT
-from gaitstream.errors import EngineError
+from gaitstream.errors import EngineError, NoRoomError
 from gaitstream.kernels.host import HostKernels
 
 FIRST_POINTER = 0x7F0000000000_00
@@ -100,7 +100,7 @@ class SimulatedDevice:
         """New memory, unwritten."""
         with self._lock:
             if self._room is not None and self.traffic.memory_bytes + nbytes > self._room:
-                raise EngineError(f"{self.name} has no room for {nbytes} bytes")
+                raise NoRoomError(f"{self.name} has no room for {nbytes} bytes")
             pointer = self._next
             # Something unmapped between two pieces, so that an overrun is no piece's memory.
             self._next += -(-nbytes // ALIGNMENT) * ALIGNMENT + ALIGNMENT

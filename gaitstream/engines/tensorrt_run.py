@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,9 +18,11 @@ from gaitstream.engines.proof import Proof
 from gaitstream.engines.pycuda_device import cuda_device
 from gaitstream.engines.slots import NOWHERE, SlotPool
 from gaitstream.engines.tensorrt_build import held_signals, make_logger, tensor_spec
-from gaitstream.errors import EngineError
+from gaitstream.errors import EngineError, NoRoomError
 from gaitstream.kernels.dlpack import borrow
 
+OUT_OF_MEMORY = re.compile(r"out\s?of\s?memory", re.IGNORECASE)
+"""In what TensorRT and CUDA say."""
 SLOTS = 2
 """Inferences under way at once: one computes while the next one's inputs are copied."""
 
@@ -52,9 +55,9 @@ class TensorRtEngine(Engine):
             self._runtime = trt.Runtime(self._logger)
             self._engine = self._runtime.deserialize_cuda_engine(built.blob)
             if self._engine is None:
-                raise EngineError(
-                    f"{runtime} cannot load the engine of {request.graph}: {self._logger.reason()}"
-                )
+                reason = self._logger.reason()
+                error = NoRoomError if OUT_OF_MEMORY.search(reason) else EngineError
+                raise error(f"{runtime} cannot load the engine of {request.graph}: {reason}")
             self.scratch_bytes = int(self._engine.device_memory_size_v2)
             specs = [
                 (tensor_spec(trt, self._engine, name), self._engine.get_tensor_mode(name))
@@ -100,7 +103,7 @@ class TensorRtEngine(Engine):
                 strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
                 context = self._engine.create_execution_context(strategy)
             if context is None:
-                raise EngineError(
+                raise NoRoomError(
                     f"TensorRT could not make an execution context ({self._logger.reason()}): is the GPU out "
                     "of memory?"
                 )

@@ -19,8 +19,9 @@ import pytest
 from gaitstream.engines import open_engine
 from gaitstream.engines.base import Built
 from gaitstream.engines.cache import EngineCache, Key, Sidecar, default_root
+from gaitstream.engines.openvino import OpenVino
 from gaitstream.engines.proof import Layer, prove
-from gaitstream.errors import EngineError
+from gaitstream.errors import EngineError, NoRoomError
 from tests.engines.small_graphs import small_graph
 
 KEY = Key(
@@ -161,6 +162,23 @@ def _build_slowly(root: str, log: str) -> None:
     found = EngineCache(Path(root)).get(KEY, Path("frame.onnx"), build)
     if found.built.blob != BLOB:
         raise SystemExit(1)
+
+
+@pytest.mark.parametrize("free_batch", [False, True])
+def test_an_engine_that_finds_no_room_is_kept(
+    free_batch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has the GPU's memory: nothing is wrong with what was compiled in minutes."""
+    graph, cache = small_graph(tmp_path / "g.onnx"), EngineCache(tmp_path / "cache")
+    open_engine(graph, "openvino", "fp32", free_batch=free_batch, cache=cache).close()
+
+    def full(*_: object) -> None:
+        raise NoRoomError("the GPU has no room")
+
+    monkeypatch.setattr(OpenVino, "load", full)
+    monkeypatch.setattr(OpenVino, "build", lambda *_: pytest.fail("it is compiled again"))
+    with pytest.raises(NoRoomError, match="the GPU has no room"):
+        open_engine(graph, "openvino", "fp32", free_batch=free_batch, cache=cache)
 
 
 def test_two_processes_build_once(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.device import Arena, DeviceArray, number_of
 from gaitstream.engines.pycuda_device import import_pycuda
 from gaitstream.engines.simulated import SimulatedDevice
-from gaitstream.engines.simulated_tensorrt import Program, open_simulated
+from gaitstream.engines.simulated_tensorrt import Program, SimulatedTensorRt, open_simulated
 from gaitstream.engines.tensorrt import TENSORRT, TensorRt, import_library
-from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.errors import EngineError, MissingExtraError, NoRoomError
 from tests.engines.fake_pycuda import FakePyCuda
 from tests.engines.small_graphs import small_graph, small_reference
 
@@ -257,6 +257,27 @@ def test_what_tensorrt_says_is_passed_on(device: SimulatedDevice) -> None:
             engine.infer_on_device({"x": given})
         with pytest.raises(EngineError, match="could not start the inference: no reason given"):
             engine.execution().enqueue({}, {}, device.stream())  # said once: the last error is not this one's
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Error Code 2: OutOfMemory (Requested size was 1024 bytes.)", NoRoomError),
+        ("Error Code 1: Cuda Runtime (out of memory)", NoRoomError),
+        ("The engine plan file is not compatible with this version", EngineError),
+    ],
+)
+def test_a_full_gpu_is_told_from_a_foreign_engine(
+    said: str, kind: type[EngineError], device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: SimulatedTensorRt, blob: bytes) -> None:
+        self._logger.log(self.ILogger.Severity.ERROR, said)
+
+    monkeypatch.setattr(SimulatedTensorRt, "deserialize_cuda_engine", refuse)
+    with pytest.raises(kind, match="cannot load the engine of") as raised:
+        open_simulated(Program({"x": X}, {"y": Y}, twice), device)
+    assert type(raised.value) is kind
+    assert said in str(raised.value)
 
 
 def test_executions_of_one_stream_may_share_their_memory(device: SimulatedDevice) -> None:
