@@ -58,6 +58,10 @@ class NoRoomError(EngineError):
     """A device has no memory for it now: nothing is wrong with the engine."""
 
 
+class RefusedEngineError(EngineError):
+    """The bytes of an engine are damaged, or of another version or device: it has to be built again."""
+
+
 class KernelError(GaitstreamError):
     """A kernel cannot be compiled, loaded or run with these arguments."""
 

@@ -407,7 +407,8 @@ class Runtime(Protocol):
         """Make a built engine ready to run on this machine.
 
         Raises:
-            EngineError: the bytes are damaged or belong to another version or device.
+            RefusedEngineError: the bytes are damaged or belong to another version or device.
+            EngineError: it cannot run here, built again or not.
         """
         ...
 

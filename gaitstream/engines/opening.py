@@ -25,7 +25,7 @@ from gaitstream.engines.cache import CachedEngine, EngineCache, Key
 from gaitstream.engines.graph_files import graph_sha256, weight_files
 from gaitstream.engines.openvino_answers import last_line, port_shape
 from gaitstream.engines.registry import ranked, runtime_named, survey
-from gaitstream.errors import EngineError, GaitstreamError, NoRoomError
+from gaitstream.errors import EngineError, GaitstreamError, NoRoomError, RefusedEngineError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -225,9 +225,7 @@ def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress:
     found = cache.get(key, request.graph, lambda: runtime.build(request, progress))
     try:
         engine = runtime.load(request, found.built)
-    except NoRoomError:  # what would be built now would find no more, and do with worse tactics
-        raise
-    except EngineError as error:
+    except RefusedEngineError as error:
         if found.reason:
             raise
         found = cache.get(

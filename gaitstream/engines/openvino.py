@@ -16,7 +16,7 @@ from gaitstream.engines.openvino_answers import last_line, prove_compiled
 from gaitstream.engines.openvino_engine import OpenVinoEngine
 from gaitstream.engines.openvino_graphs import compare_neighbours, fix_shapes, take_bytes
 from gaitstream.engines.proof import Proof, require
-from gaitstream.errors import EngineError
+from gaitstream.errors import EngineError, RefusedEngineError
 from gaitstream.kernels.build import cpu_identity
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class OpenVino:
         try:
             compiled = _core().import_model(io.BytesIO(built.blob), "CPU", _settings(request))
         except RuntimeError as error:
-            raise EngineError(
+            raise RefusedEngineError(
                 f"openvino cannot read the engine of {request.graph}: {last_line(error)}"
             ) from error
         return OpenVinoEngine(compiled, request.precision, compile_for, fixed)

@@ -18,7 +18,7 @@ from gaitstream.engines.proof import Proof
 from gaitstream.engines.pycuda_device import cuda_device
 from gaitstream.engines.slots import NOWHERE, SlotPool
 from gaitstream.engines.tensorrt_build import held_signals, make_logger, tensor_spec
-from gaitstream.errors import EngineError, NoRoomError
+from gaitstream.errors import EngineError, NoRoomError, RefusedEngineError
 from gaitstream.kernels.dlpack import borrow
 
 OUT_OF_MEMORY = re.compile(r"out\s?of\s?memory", re.IGNORECASE)
@@ -56,7 +56,7 @@ class TensorRtEngine(Engine):
             self._engine = self._runtime.deserialize_cuda_engine(built.blob)
             if self._engine is None:
                 reason = self._logger.reason()
-                error = NoRoomError if OUT_OF_MEMORY.search(reason) else EngineError
+                error = NoRoomError if OUT_OF_MEMORY.search(reason) else RefusedEngineError
                 raise error(f"{runtime} cannot load the engine of {request.graph}: {reason}")
             self.scratch_bytes = int(self._engine.device_memory_size_v2)
             specs = [

@@ -164,20 +164,27 @@ def _build_slowly(root: str, log: str) -> None:
         raise SystemExit(1)
 
 
-@pytest.mark.parametrize("free_batch", [False, True])
-def test_an_engine_that_finds_no_room_is_kept(
-    free_batch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("free_batch", "error"),
+    [
+        (False, NoRoomError("the GPU has no room")),
+        (True, NoRoomError("the GPU has no room")),
+        (False, EngineError("an output depends on the data")),
+    ],
+)
+def test_an_engine_that_cannot_run_is_kept(
+    free_batch: bool, error: EngineError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process has the GPU's memory: nothing is wrong with what was compiled in minutes."""
+    """As where another process has the GPU's memory: nothing is wrong with what was compiled in minutes."""
     graph, cache = small_graph(tmp_path / "g.onnx"), EngineCache(tmp_path / "cache")
     open_engine(graph, "openvino", "fp32", free_batch=free_batch, cache=cache).close()
 
     def full(*_: object) -> None:
-        raise NoRoomError("the GPU has no room")
+        raise error
 
     monkeypatch.setattr(OpenVino, "load", full)
     monkeypatch.setattr(OpenVino, "build", lambda *_: pytest.fail("it is compiled again"))
-    with pytest.raises(NoRoomError, match="the GPU has no room"):
+    with pytest.raises(type(error), match=str(error)):
         open_engine(graph, "openvino", "fp32", free_batch=free_batch, cache=cache)
 
 

@@ -23,7 +23,7 @@ from gaitstream.engines.pycuda_device import import_pycuda
 from gaitstream.engines.simulated import SimulatedDevice
 from gaitstream.engines.simulated_tensorrt import Program, SimulatedTensorRt, open_simulated
 from gaitstream.engines.tensorrt import TENSORRT, TensorRt, import_library
-from gaitstream.errors import EngineError, MissingExtraError, NoRoomError
+from gaitstream.errors import EngineError, MissingExtraError, NoRoomError, RefusedEngineError
 from tests.engines.fake_pycuda import FakePyCuda
 from tests.engines.small_graphs import small_graph, small_reference
 
@@ -264,7 +264,7 @@ def test_what_tensorrt_says_is_passed_on(device: SimulatedDevice) -> None:
     [
         ("Error Code 2: OutOfMemory (Requested size was 1024 bytes.)", NoRoomError),
         ("Error Code 1: Cuda Runtime (out of memory)", NoRoomError),
-        ("The engine plan file is not compatible with this version", EngineError),
+        ("The engine plan file is not compatible with this version", RefusedEngineError),
     ],
 )
 def test_a_full_gpu_is_told_from_a_foreign_engine(
