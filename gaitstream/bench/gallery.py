@@ -16,9 +16,9 @@ from gaitstream.bench.gallery_contenders import faiss_flat, numpy_full
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.process import ContenderError, run_contender
+from gaitstream.bench.recognizer import use_gpu
 from gaitstream.bench.result import Chart, Figure, Row, Suite
 from gaitstream.bench.settings import Settings
-from gaitstream.engines import cuda
 from gaitstream.engines.device import Device
 from gaitstream.engines.pycuda_device import cuda_device
 from gaitstream.errors import EngineError
@@ -37,19 +37,25 @@ SCALES = {MODEL: ScoreScale()}
 
 
 def run(settings: Settings) -> Suite:
-    """Measure matching over the size of the gallery, the contenders at the largest, and changes."""
+    """Measure matching over the size of the gallery, the contenders at the largest, and changes.
+
+    Raises:
+        EngineError: a GPU is demanded, and cannot be measured.
+    """
+    on_gpu = (match_on_gpu,) if use_gpu(settings.device) else ()
     quick, say = settings.quick, settings.say
     sizes = [10, 100, 1000] if quick else [10, 1000, 5000, 25_000]
     rows: list[Row] = []
     for persons in sizes:
         say(f"gallery: {persons} persons")
         rows += run_contender(match, {"persons": persons})
-    on_gpu = (match_on_gpu,) if settings.device != "cpu" and cuda.devices() else ()
     for contender in (*on_gpu, numpy_full, faiss_flat):
         say(f"gallery: {contender.__name__}")
         try:
             rows += run_contender(contender, {"persons": sizes[-1]})
         except ContenderError as error:
+            if contender is match_on_gpu and settings.device == "cuda":
+                raise EngineError(f"the GPU cannot be measured: {str(error).splitlines()[-1]}") from error
             say(f"gallery: {contender.__name__} is left out: {str(error).splitlines()[-1]}")
     say("gallery: changes")
     rows += run_contender(changes, {"persons": 500 if quick else 10_000})

@@ -186,7 +186,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     by_batch = batch_rates(work.encode, repeats, filter(work.takes, BATCHES))
     memory = peak_memory_mib()
     gflop = frame_gflop(Bundle.open(bundle))
-    floor = FRAMES * gflop / rate_gflops(precision, "cuda" if "cuda" in model.engine.device else "cpu") * 1e3
+    floor = FRAMES * gflop / rate_gflops(precision, model.engine.device) * 1e3
     return [
         Row(
             contender=f"{runtime} {precision}",
@@ -336,8 +336,12 @@ def rate_gflops(precision: str, device: str) -> float:
     """GFLOP a second of one large matrix product in this precision, on all cores of the device.
 
     On a CPU OpenVINO gives the rate: PyTorch's own product reaches less than half of it on some.
+
+    Args:
+        precision: of the product.
+        device: an engine's word for it: `cpu`, or a GPU.
     """
-    if device != "cuda":
+    if device == "cpu":
         return matrix_rate_gflops(precision)
     import torch
 

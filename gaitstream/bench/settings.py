@@ -32,7 +32,7 @@ class Settings:
         cameras: of the long run.
         people: in the long run's world.
         extra: more contenders of the recognizer suite, such as the ones in `benchmarks/`.
-        device: `cpu` or `cuda` for the recognizer and pgha suites; `auto` takes what is there.
+        device: `cpu` or `cuda` for the recognizer, pgha and gallery suites; `auto` takes what is there.
     """
 
     quick: bool = False

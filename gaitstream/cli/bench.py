@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=_count, default=4, help="in the long run's world (default: 4)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto",
-        help="recognizer and pgha: where to measure; cuda fails where no GPU can be used (default: auto)",
+        help="recognizer, pgha, gallery: where to measure; cuda fails where no GPU is usable (default: auto)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path("out/bench"),
