@@ -15,6 +15,7 @@ from pydantic import (
 
 from gaitstream.config.fields import (
     Fraction,
+    PixelAspect,
     Polygon,
     anchored,
     misfit,
@@ -73,6 +74,9 @@ class Camera(Section):
     max_height: Annotated[int, Field(ge=64, le=8640)] | None = None
     """Higher pictures are scaled down to this as they are decoded; all pixels here and in events are those of
     the scaled ones; `region_size` is for polygons drawn on full ones. null: as they are. Native alone."""
+    pixel_aspect: PixelAspect | None = None
+    """Width to height of one pixel, as `12:11`: pictures are made as wide as they are shown, and all pixels
+    here and in events are those of these. null: as the stream says, square where it says nothing."""
     loop: bool = False
     """Start a file again at its end; times go on."""
     start_time: datetime | None = None

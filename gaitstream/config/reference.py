@@ -37,6 +37,10 @@ gallery: {path: people.gallery}
   or `.yml`; otherwise it is a name of the model zoo.
 - Unknown keys are errors that name the file, the line and the nearest key. Top-level keys that begin
   with `x-` are left alone, for YAML anchors; `<<` merges.
+- Pictures whose pixels are not square (704 x 576 at 4:3, anamorphic 16:9) are made as wide as they are
+  shown: boxes, regions and saved pictures are in pixels of these. `pixel_aspect` gives their shape where the
+  stream does not, or gives it wrong: 12:11 for 704 x 576 at 4:3, 16:11 for it at 16:9, 10:11 and 40:33 for
+  704 x 480, 6:11 for 704 x 288, 24:11 for 352 x 576.
 - While `gaitstream run` is running, a change of the file adds, removes and changes cameras without
   touching the others, and takes over `quality`, the gallery's `threshold`, `threshold_gain` and `margin`,
   `tracklets.every`, `settled_after` and `settled_every`, `runtime.latency_ms` and `events.stats_every_s`.

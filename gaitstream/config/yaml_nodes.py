@@ -179,7 +179,7 @@ class Builder:
     def _scalar(self, node: yaml.Node) -> Any:
         if node.tag not in _SCALARS:
             raise self._tag_error(node)
-        if node.tag == f"{_TAG}str":
+        if node.tag == f"{_TAG}str" or _is_ratio(node):
             text = _VARIABLE.sub(lambda match: self._variable(match, node), node.value)
             odd = _UNPRINTABLE.search(text)
             if odd is not None:
@@ -218,6 +218,11 @@ class Builder:
 
 def _is_merge(key: yaml.Node) -> bool:
     return key.tag == f"{_TAG}merge"
+
+
+def _is_ratio(node: yaml.Node) -> bool:
+    """Whether YAML 1.1 takes two numbers with a colon for one in base 60, as 12:11 for 731."""
+    return node.tag in (f"{_TAG}int", f"{_TAG}float") and ":" in node.value
 
 
 _construct: Callable[[yaml.Node], Any] = yaml.SafeLoader("").construct_object

@@ -135,6 +135,7 @@ class CameraChanges:
     def _add(self, command: Command) -> bool:
         camera = command.camera
         self._rates[camera] = command.fps
+        self._sources.aspects[camera] = command.aspect
         if self._sources.is_attached(camera):
             return True
         self._rest.add(camera, command.uri)

@@ -82,7 +82,7 @@ class ChildPipeline:
         self._ended = False
         self._failure = ""
         self._boxes = Boxes()
-        self._sources = PadSources(spec.lost_s, spec.probation, spec.first_tracks)
+        self._sources = PadSources(spec.lost_s, spec.probation, spec.first_tracks, spec.aspects)
         self._outbox = Outbox(send, wait=spec.starts.keys() == spec.rates.keys())
         self._labels = TrackLabels()
         self._last = CopyProbe(

@@ -20,6 +20,7 @@ from gaitstream.deepstream.outputs import EncoderOutputs, OutputBlock, copy_outp
 from gaitstream.deepstream.plan import EncoderPlan
 from gaitstream.deepstream.records import NOTHING, FrameRecord, Gone, TrackedBox
 from gaitstream.deepstream.sources import ObjectTrack, PadSource, PadSources
+from gaitstream.pipeline.source.base import shown_size
 
 ASPECT_TOLERANCE = 0.02
 """Relative difference of aspect ratios above which a frame was stretched by the muxer."""
@@ -113,7 +114,7 @@ class CopyProbe:
         analysed = source.gate.due(time_ns)
         if not analysed:
             sources.count(camera, "frames_skipped")
-        width, height = meta.source_width, meta.source_height
+        width, height = shown_size(meta.source_width, meta.source_height, sources.aspects.get(camera, 1.0))
         scale = Scale(width / meta.pipeline_width, height / meta.pipeline_height)
         if abs(scale.x / scale.y - 1) > ASPECT_TOLERANCE:
             sources.count(camera, "frames_stretched")

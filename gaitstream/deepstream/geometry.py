@@ -38,7 +38,7 @@ class Rect(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """From the muxed frame to the camera's own."""
+    """From the muxed frame to the camera's own, in square pixels."""
 
     x: float
     y: float

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate
@@ -58,9 +59,20 @@ class PadSources:
         lost_s: time after which a track without detection has ended.
         probation: frames at the start of a track that the tracker shows nobody.
         first_tracks: next track number by camera.
+        aspects: width of a pixel in heights, by camera; square where nothing is said.
+
+    Attributes:
+        aspects: kept up to date by whoever adds cameras.
     """
 
-    def __init__(self, lost_s: float, probation: int, first_tracks: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        lost_s: float,
+        probation: int,
+        first_tracks: dict[str, int] | None = None,
+        aspects: Mapping[str, float] | None = None,
+    ) -> None:
+        self.aspects = dict(aspects or {})
         self._lost_ns = int(lost_s * SECOND_NS)
         self._probation = probation
         self._pads: dict[int, list[PadSource]] = {}

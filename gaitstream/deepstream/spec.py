@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from gaitstream.config.camera_sections import Camera
+from gaitstream.config.fields import LEAST_ASPECT, MOST_ASPECT, aspect_ratio
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.elements import Graph
@@ -21,6 +22,7 @@ from gaitstream.deepstream.graph import enabled, uri_of
 from gaitstream.deepstream.plan import EncoderPlan, Plan
 from gaitstream.deepstream.tracker import probation_frames
 from gaitstream.pipeline.source.clock import file_start_ns
+from gaitstream.pipeline.source.video import best_stream
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     probation: int
     predictions: int
     camera_clock: bool
+    aspects: dict[str, float]
+    """Width of a pixel in heights, of cameras whose pixels are not square."""
     starts: dict[str, int]
     """Capture time of the first frame, UTC ns, of cameras that are files."""
     gpu: int
@@ -53,6 +57,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     camera: str = ""
     uri: str = ""
     fps: float | None = None
+    aspect: float = 1.0
     track: int = 0
     text: str = ""
 
@@ -71,7 +76,7 @@ def start_of(camera: Camera) -> int:
     """Capture time of a file's first frame, UTC ns: as configured, as its metadata say, else by its date."""
     import av
 
-    path = Path(url2pathname(urlsplit(uri_of(camera)).path))
+    path = _path_of(camera)
     recorded, length_ns = "", 0
     if camera.start_time is None:
         try:
@@ -81,6 +86,27 @@ def start_of(camera: Camera) -> int:
         except (OSError, av.error.FFmpegError):
             length_ns = 0  # DeepStream will say what is wrong with the file
     return file_start_ns(path, camera.start_time, recorded, length_ns, otherwise_ns=time.time_ns())
+
+
+def aspect_of(camera: Camera) -> float:
+    """Width of a pixel in heights: as configured, else as a file says. DeepStream tells nothing of it."""
+    import av
+
+    if camera.pixel_aspect is not None:
+        return aspect_ratio(camera.pixel_aspect)
+    if not uri_of(camera).startswith("file:"):
+        return 1.0
+    try:
+        with av.open(str(_path_of(camera))) as container:
+            stream = best_stream(container)
+            stated = float((stream and stream.sample_aspect_ratio) or 1)
+    except (OSError, av.error.FFmpegError):
+        return 1.0  # DeepStream will say what is wrong with the file
+    return stated if LEAST_ASPECT <= stated <= MOST_ASPECT else 1.0
+
+
+def _path_of(camera: Camera) -> Path:
+    return Path(url2pathname(urlsplit(uri_of(camera)).path))
 
 
 def make_spec(
@@ -97,6 +123,7 @@ def make_spec(
         probation=probation_frames(config),
         predictions=min(camera.detect_every for camera in cameras) - 1,
         camera_clock=config.deepstream.clock == "camera",
+        aspects={camera.id: aspect for camera in cameras if (aspect := aspect_of(camera)) != 1.0},
         starts={camera.id: start_of(camera) for camera in cameras if uri_of(camera).startswith("file:")},
         gpu=config.deepstream.gpu,
         rest=config.deepstream.rest,
@@ -122,7 +149,7 @@ def revive_commands(config: Config, camera: str) -> list[Command]:
 def add_command(config: Config, camera: str) -> Command:
     """Add a camera."""
     entry = config.camera(camera)
-    return Command(do="add", camera=camera, uri=uri_of(entry), fps=entry.fps)
+    return Command(do="add", camera=camera, uri=uri_of(entry), fps=entry.fps, aspect=aspect_of(entry))
 
 
 def remove_command(config: Config, camera: str) -> Command:

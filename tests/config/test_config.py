@@ -406,3 +406,19 @@ def test_every_key_is_described() -> None:
         if not field.get("description")
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("text", ["12:11", "'12:11'", "40:33", "1.0909:1", "1:1"])
+def test_the_shape_of_a_pixel_is_two_numbers_with_a_colon(text: str, tmp_path: Path) -> None:
+    """YAML would take 12:11 for 731, a number in base 60."""
+    file = write(tmp_path, f"cameras: [{{id: a, url: x.mp4, pixel_aspect: {text}}}]\n")
+    assert load_config(file).cameras[0].pixel_aspect == text.strip("'")
+
+
+@pytest.mark.parametrize(
+    "text", ["731", "12/11", "12:0", "0:1", "-4:3", "1:9", "nan:1", "a:b", "'16:9:1'", "wide", "''"]
+)
+def test_what_is_no_shape_of_a_pixel_is_refused(text: str, tmp_path: Path) -> None:
+    [line] = refuse(tmp_path, f"cameras: [{{id: a, url: x.mp4, pixel_aspect: {text}}}]\n")
+    assert "give width to height, as 12:11" in line
+    assert line.startswith("cams.yaml:1: cameras[0].pixel_aspect: ")

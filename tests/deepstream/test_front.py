@@ -13,10 +13,11 @@ import pytest
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.copying import Transfer
 from gaitstream.deepstream.geometry import Rect, encoder_rect, gait_rect, joints_in_frame, pose_rect
+from gaitstream.deepstream.spec import add_command
 from gaitstream.models.recognizer import Recognizer
 from tests.deepstream import site
 from tests.deepstream.fake import pyservicemaker as fake
-from tests.deepstream.recording import FIRST_ID, MUXED, Recording, record
+from tests.deepstream.recording import FIRST_ID, MUXED, SIZE, Recording, record
 from tests.deepstream.site import Seen
 from tests.pipeline.tiny import tiny_bundle
 
@@ -346,6 +347,19 @@ def test_a_frame_scaled_unevenly_is_told(recording: list[Any], config: Config, h
         batch.frames[0].size = (640, 480)
     seen = site.run_deepstream(config, heads, recording)
     assert seen.counters["north"]["frames_stretched"] == 5
+
+
+def test_boxes_are_in_square_pixels_where_a_camera_is_told_that_its_own_are_not(
+    recording: list[Any], config: Config, heads: Heads, native: Seen
+) -> None:
+    told = [camera.model_copy(update={"pixel_aspect": "4:3"}) for camera in config.cameras]
+    for batch in recording:
+        for frame in batch.frames:
+            frame.size = (SIZE[0] * 3 // 4, SIZE[1])
+    seen = site.run_deepstream(config.model_copy(update={"cameras": told}), heads, recording)
+    assert not any(counts["frames_stretched"] for counts in seen.counters.values())
+    assert_same(seen, native)
+    assert add_command(config.model_copy(update={"cameras": told}), told[0].id).aspect == pytest.approx(4 / 3)
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,72 @@ def test_pictures_stand_upright_as_their_file_says(turns: int, mirrored: bool, t
     assert np.abs(image.astype(int) - wanted).mean() < 12
 
 
+def encode_oblong(path: Path, aspect: tuple[int, int], size: tuple[int, int] = (352, 288)) -> Path:
+    """A video of a disc, as it looks on pixels of this width and height, which the stream names."""
+    width, height = size
+    picture = np.zeros((height, width, 3), np.uint8)
+    axes = (round(80 * aspect[1] / aspect[0]), 80)
+    cv2.ellipse(picture, (width // 2, height // 2), axes, 0, 0, 360, (255, 255, 255), -1)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
+        for _ in range(3):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        file.mux(stream.encode(None))
+    return path
+
+
+def disc_of(run: Run) -> tuple[int, int]:
+    """Width and height of what is bright in the first picture."""
+    return cv2.boundingRect((run.frames[0].image[:, :, 0] > 128).astype(np.uint8))[2:]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("container", ["mp4", "ts", "mkv", "avi"])
+@pytest.mark.parametrize(("aspect", "width"), [((12, 11), 384), ((16, 11), 512), ((10, 11), 320)])
+def test_pictures_are_as_wide_as_their_stream_says_they_are_shown(
+    container: str, aspect: tuple[int, int], width: int, tmp_path: Path
+) -> None:
+    run = Run(camera(encode_oblong(tmp_path / f"disc.{container}", aspect)))
+    assert run.reader.size == (width, 288)
+    assert {frame.image.shape for frame in run.frames} == {(288, width, 3)}
+    assert np.allclose(disc_of(run), 161, atol=4)
+    low = Run(camera(encode_oblong(tmp_path / f"low.{container}", aspect), max_height=144))
+    assert low.frames[0].image.shape == (144, width // 2, 3)
+    assert low.reader.size == (width // 2, 144)
+
+
+def test_a_camera_may_be_told_the_shape_of_its_pixels(tmp_path: Path) -> None:
+    """Where the stream says nothing, or something wrong; pictures in a folder never say it."""
+    silent = encode_oblong(tmp_path / "silent.mp4", (1, 1))
+    assert Run(camera(silent, pixel_aspect="2:1")).frames[0].image.shape == (288, 704, 3)
+    wrong = encode_oblong(tmp_path / "wrong.mp4", (16, 11))
+    assert Run(camera(wrong, pixel_aspect="1:1")).frames[0].image.shape == (288, 352, 3)
+    (tmp_path / "folder").mkdir()
+    cv2.imwrite(str(tmp_path / "folder" / "1.png"), np.zeros((288, 352, 3), np.uint8))
+    assert Run(camera(tmp_path / "folder", pixel_aspect="12:11")).frames[0].image.shape == (288, 384, 3)
+
+
+@pytest.mark.parametrize("aspect", [(1280, 1281), (1, 100)])
+def test_pixels_that_are_nearly_square_or_of_a_shape_that_none_have_are_left_alone(
+    aspect: tuple[int, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(camera(encode_oblong(tmp_path / "disc.mp4", aspect)))
+    assert run.frames[0].image.shape == (288, 352, 3)
+    assert ("pixels are 1:100, which no camera has" in caplog.text) == (aspect == (1, 100))
+
+
+def test_regions_without_a_size_of_their_own_are_told_of_where_pixels_are_not_square(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    video, corners = encode_oblong(tmp_path / "disc.mp4", (12, 11)), [[0, 0], [300, 0], [300, 200]]
+    Run(camera(video, regions=[corners]))
+    assert "regions are taken in pixels of 384 x 288; if they were drawn on 352 x 288" in caplog.text
+    caplog.clear()
+    Run(camera(video, regions=[corners], region_size=[352, 288]))
+    assert "regions" not in caplog.text
+
+
 def test_a_change_of_resolution_inside_a_file_is_followed(tmp_path: Path) -> None:
     run = Run(camera(encode(tmp_path / "two.ts", [(64, 48), (96, 64)])))
     assert {frame.image.shape for frame in run.frames} == {(48, 64, 3), (64, 96, 3)}

@@ -16,6 +16,10 @@ class CameraRefusedError(SourceError):
     """The camera refused the credentials: trying again quickly could lock the account."""
 
 
+NEARLY_SQUARE = 0.01
+"""Pixels that are less than this off are left alone: what scalers round, such as 1280:1281."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One decoded frame, not yet converted: frames that are skipped never pay for their pixels."""
@@ -26,6 +30,11 @@ class Picture:
     height: int
     to_image: Callable[[], Image]
     """Convert to BGR uint8 `[height, width, 3]`."""
+
+
+def shown_size(width: int, height: int, aspect: float) -> tuple[int, int]:
+    """Width and height in square pixels of a picture whose own are `aspect` times as wide as high."""
+    return (width if abs(aspect - 1) < NEARLY_SQUARE else max(1, round(width * aspect))), height
 
 
 def scaled_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:

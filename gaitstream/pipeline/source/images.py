@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from gaitstream.config.camera_sections import Camera
+from gaitstream.config.fields import aspect_ratio
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.source.base import Picture
+from gaitstream.pipeline.source.base import Picture, shown_size
 from gaitstream.pipeline.source.clock import SECOND_NS, file_start_ns
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -68,7 +69,7 @@ class ImageFolderSource:
     def _decode(self) -> Iterator[Picture]:
         import cv2
 
-        start_ns = self._start_ns()
+        start_ns, aspect = self._start_ns(), self._camera.pixel_aspect
         for index, path in enumerate(self._paths):
             try:
                 data = np.fromfile(path, np.uint8)
@@ -78,6 +79,9 @@ class ImageFolderSource:
             if image is None:
                 self.corrupt += 1
                 continue
+            if aspect is not None:
+                size = shown_size(image.shape[1], image.shape[0], aspect_ratio(aspect))
+                image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
             yield _picture(start_ns + int(index * SECOND_NS / RATE_FPS), np.asarray(image, np.uint8))
 
     def _start_ns(self) -> int:

@@ -7,14 +7,16 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.config.camera_sections import Camera, Sources
+from gaitstream.config.fields import LEAST_ASPECT, MOST_ASPECT, aspect_ratio
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.source.base import CameraRefusedError, Picture, scaled_size
+from gaitstream.pipeline.source.base import CameraRefusedError, Picture, scaled_size, shown_size
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns, is_plausible
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.sparing import Sparing
@@ -84,6 +86,10 @@ class VideoSource:
         self._sparing = Sparing()
         self._told = False
         self._told_leap = False
+        self._container_aspect: Fraction | None = None
+        """Of a pixel, where the container says something else than the stream in it."""
+        self._aspect = Fraction(1)
+        """Of a pixel, as it was stated with the last picture."""
         self._next_index = 0
         self.live = self._is_remote()
 
@@ -125,6 +131,9 @@ class VideoSource:
         self._last_pts = self._offset_ns = None
         self._timed = False
         self._sparing = Sparing()
+        stated, own = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
+        self._container_aspect = stated if stated != own else None
+        self._aspect = Fraction(1)
         self._frames = self._decode(self._container, self._stream)
 
     def read(self) -> Picture | None:
@@ -147,9 +156,9 @@ class VideoSource:
             return None
         time_ns = self._time(frame)
         self._next_index += 1
-        upright = frame.rotation % 180 == 0
-        width, height = (frame.width, frame.height) if upright else (frame.height, frame.width)
-        return Picture(time_ns, width, height, lambda: self._to_image(frame))
+        shown = shown_size(frame.width, frame.height, self._pixel_aspect(frame))
+        width, height = shown if frame.rotation % 180 == 0 else shown[::-1]
+        return Picture(time_ns, width, height, lambda: self._to_image(frame, shown))
 
     def close(self) -> None:
         """Close the container; FFmpeg's threads and sockets go with it."""
@@ -287,13 +296,45 @@ class VideoSource:
             otherwise_ns=self._clock_ns(),
         )
 
-    def _to_image(self, frame: av.VideoFrame) -> Image:
-        """BGR pixels, turned upright as the file's metadata says."""
+    def _pixel_aspect(self, frame: av.VideoFrame) -> float:
+        """Width of a picture's pixels in heights: as configured, else as the container or the stream says."""
+        assert self._stream is not None  # noqa: S101 - set by open
+        if self._camera.pixel_aspect is not None:
+            return aspect_ratio(self._camera.pixel_aspect)
+        stated = self._container_aspect or self._stream.codec_context.sample_aspect_ratio or Fraction(1)
+        if stated != self._aspect:
+            self._aspect = stated
+            self._tell_aspect(frame)
+        return float(stated) if LEAST_ASPECT <= stated <= MOST_ASPECT else 1.0
+
+    def _tell_aspect(self, frame: av.VideoFrame) -> None:
+        """Pixels that are not square change what boxes and regions are in, so they are told of."""
+        camera, stated, stored = self._camera, self._aspect, (frame.width, frame.height)
+        if not LEAST_ASPECT <= stated <= MOST_ASPECT:
+            log.warning(
+                "camera %s: its stream says that pixels are %d:%d, which no camera has; they are taken to be "
+                "square: give pixel_aspect where they are not",
+                *(camera.id, stated.numerator, stated.denominator),
+            )
+            return
+        shown = shown_size(*stored, float(stated))
+        if shown == stored:
+            return
+        log.info("camera %s: pictures of %d x %d are made %d x %d, as shown", camera.id, *stored, *shown)
+        if camera.regions and camera.region_size is None:
+            log.warning(
+                "camera %s: regions are taken in pixels of %d x %d; if they were drawn on %d x %d, give that "
+                "as region_size",
+                *(camera.id, *shown, *stored),
+            )
+
+    def _to_image(self, frame: av.VideoFrame, shown: tuple[int, int]) -> Image:
+        """BGR pixels, as wide as they are shown, turned upright as the file's metadata says."""
         import numpy as np
 
         assert self._reformatter is not None  # noqa: S101 - set by open
-        width, height = self._size(frame)
-        smaller = height < frame.height
+        width, height = self._size(frame, shown)
+        smaller = height < frame.height or width < frame.width
         pixels = self._reformatter.reformat(
             frame, width, height, "bgr24", interpolation="AREA" if smaller else None, threads=1
         ).to_ndarray()
@@ -303,11 +344,11 @@ class VideoSource:
             image, turns = image[:, ::-1], turns + 2  # FFmpeg's angle is that of both together
         return np.ascontiguousarray(np.rot90(image, turns % 4))
 
-    def _size(self, frame: av.VideoFrame) -> tuple[int, int]:
+    def _size(self, frame: av.VideoFrame, shown: tuple[int, int]) -> tuple[int, int]:
         """Width and height that a frame is converted to, before it is turned upright."""
         if frame.rotation % 180 == 0:
-            return scaled_size(frame.width, frame.height, self._camera.max_height)
-        width, height = scaled_size(frame.height, frame.width, self._camera.max_height)
+            return scaled_size(*shown, self._camera.max_height)
+        width, height = scaled_size(*shown[::-1], self._camera.max_height)
         return height, width
 
     def _is_remote(self) -> bool:
