@@ -99,6 +99,14 @@ class EvidenceFolder:
     def _sweep_recent(self, rules: Evidence, now_s: float) -> None:
         for camera in self.recent_cameras():
             self.sweep_camera(camera, rules.minutes, int(now_s * 1e9))
+            self._sweep_written(camera, rules.minutes or 0.0, now_s)
+
+    def _sweep_written(self, camera: str, minutes: float, now_s: float) -> None:
+        """Delete pieces written longer ago than that: a recording's own times may lie in the future."""
+        for path in self.recent_files(camera):
+            with suppress(OSError):  # another process was quicker
+                if path.stat().st_mtime < now_s - minutes * 60 - PIECE_S:
+                    _delete(path)
 
     def sweep_camera(self, camera: str, minutes: float | None, now_ns: int) -> None:
         """Delete a camera's pieces that are older than so many minutes; all of them for None."""

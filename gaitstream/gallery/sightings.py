@@ -13,6 +13,8 @@ from gaitstream.errors import GalleryError
 Floats = NDArray[np.float32]
 MOST_WINDOWS = 3
 """Windows kept of a track and model, spread over it: half precision, 8 KB each of 16 x 256."""
+AHEAD_NS = 60 * 10**9
+"""How far a camera's clock may be ahead of this machine's."""
 _LONGEST_NUMBER = 18
 """Digits of a track's number that every store holds."""
 
@@ -119,6 +121,17 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             for model, kept in self.windows.items()
             if models.get(model) == kept.fingerprint
         }
+
+
+def not_ahead(sighting: Sighting, now_ns: int) -> Sighting:
+    """A track that is noted now; with the times of now where its own lie in the future, as a recording's may.
+
+    What is seen is kept for so many days from its time on, which would not end.
+    """
+    if sighting.track.time_ns <= now_ns + AHEAD_NS:
+        return sighting
+    track = msgspec.structs.replace(sighting.track, time_ns=now_ns)
+    return msgspec.structs.replace(sighting, track=track, first_ns=min(sighting.first_ns, now_ns))
 
 
 def spread(count: int, most: int) -> list[int]:

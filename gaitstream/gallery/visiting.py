@@ -7,6 +7,7 @@ two numbers.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.linking import Cluster, LinkRule, Move, VisitorIndex
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.searches import Floats
-from gaitstream.gallery.sightings import Sighting, TrackRef
+from gaitstream.gallery.sightings import Sighting, TrackRef, not_ahead
 from gaitstream.gallery.visitors import Promotion, compete, new_visitor
 
 
@@ -144,6 +145,7 @@ class VisitorBook:
     def _note(self, writing: Writing, sighting: Sighting) -> Noted | None:
         if sighting.track.key in self._index.tracks:
             return None
+        sighting = not_ahead(sighting, time.time_ns())
         if sighting.known:
             if writing.person(sighting.known) is not None:
                 writing.add_sightings([self._gallery.vault.sighting_row(sighting.known, sighting)])

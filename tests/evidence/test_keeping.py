@@ -20,7 +20,8 @@ from gaitstream.errors import (
     MissingEvidenceError,
 )
 from gaitstream.events import IdentityDecided
-from gaitstream.evidence.records import TrackKey
+from gaitstream.evidence.recent import RecentPieces
+from gaitstream.evidence.records import RecentFrame, TrackKey
 from gaitstream.gallery.rekeying import rekey
 from tests.evidence.conftest import Told
 from tests.evidence.site import KeepingSite
@@ -177,6 +178,17 @@ def test_what_is_past_its_time_is_deleted(told: Told, capsys: pytest.CaptureFixt
     for _ in range(3):
         told.site.reader.files.sweep(Evidence(), clock=lambda: time.time() + 7200)
     assert not list((told.site.folder / "cams.evidence" / "tracks").iterdir()), "and no empty folder stays"
+
+
+def test_pictures_of_a_recording_from_the_future_are_deleted_once_their_minutes_are_over(told: Told) -> None:
+    files, pieces, now_s = told.site.reader.files, RecentPieces(5.0), time.time()
+    for second in range(2):
+        record = RecentFrame(int((now_s + 50 * 365 * 86_400 + second) * 1e9), 640, 360, ())
+        pieces.add(told.site.reader.folder, "yard", np.zeros((360, 640, 3), np.uint8), record)
+    files.sweep(Evidence(minutes=5), lambda: now_s + 4 * 60)
+    assert len(files.recent_files("yard")) == 1
+    files.sweep(Evidence(minutes=5), lambda: now_s + 6 * 60)
+    assert files.recent_files("yard") == []
 
 
 def test_evidence_is_read_after_the_gallery_has_another_key(told: Told, tmp_path: Path) -> None:

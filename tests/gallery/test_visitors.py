@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,6 +204,20 @@ def test_sightings_and_visitors_end_in_time(gallery: Gallery) -> None:
     assert not sweep(gallery, rules, DAY_NS + 400 * SECOND)
     assert len(sweep(gallery, RetentionRules(visitor_days=1), 3 * DAY_NS).persons) == 1
     assert visitors(gallery) == []
+
+
+def test_walks_of_a_recording_from_the_future_end_in_time_too(gallery: Gallery) -> None:
+    fill(gallery)
+    [ada] = [entry.uid for entry in gallery.persons() if entry.name == "Ada"]
+    now_ns = time.time_ns()
+    ahead_s = now_ns // SECOND + 50 * 365 * 86_400
+    note(gallery, sighting(1, 1, at_s=ahead_s), sighting(0, 2, at_s=ahead_s, known=ada))
+    [seen] = book_of(gallery).sightings(ada)
+    assert now_ns <= seen.track.time_ns <= time.time_ns()
+    assert len(sweep(gallery, RetentionRules(visitor_days=1), now_ns + 2 * DAY_NS).persons) == 1
+    assert sweep(gallery, RetentionRules(sighting_days=1), now_ns + 2 * DAY_NS).sightings == 1
+    soon = sighting(3, 3, at_s=now_ns // SECOND + 20)
+    assert note(gallery, soon)[0].sighting.track.time_ns == soon.track.time_ns, "clocks are a little apart"
 
 
 def test_a_visitor_is_no_person_to_other_commands(gallery: Gallery) -> None:
