@@ -233,6 +233,32 @@ def test_a_camera_may_be_told_the_shape_of_its_pixels(tmp_path: Path) -> None:
     assert Run(camera(tmp_path / "folder", pixel_aspect="12:11")).frames[0].image.shape == (288, 384, 3)
 
 
+@pytest.mark.parametrize("high", [None, 96])
+def test_what_moves_in_interlaced_pictures_has_no_combs(high: int | None, tmp_path: Path) -> None:
+    """A bar that moves by 8 pixels from half picture to half picture, before stripes that stand."""
+    path = tmp_path / "interlaced.ts"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme", "qmax": "2"})
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 256, 192, "yuv420p", 20_000_000
+        for index in range(5):
+            picture = np.zeros((192, 256, 3), np.uint8)
+            picture[96:, ::32] = picture[100:104] = 200
+            for field in range(2):
+                left = 20 + 8 * (2 * index + field)
+                picture[field:96:2, left : left + 40] = 200
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        file.mux(stream.encode(None))
+    seen = [frame.image[:, :, 1].astype(int) for frame in Run(camera(path, max_height=high)).frames]
+    assert len(seen) == 5
+    for image in seen:
+        moving = image[4 : image.shape[0] // 2 - 4]
+        assert np.abs(np.diff(moving, axis=0)).max() < 40
+        assert np.ptp(moving, axis=1).min() > 150
+    if high is None:
+        assert seen[-1][100:104, 5:27].min() > 150
+        assert seen[-1][106:110, 5:27].max() < 60
+
+
 @pytest.mark.parametrize("aspect", [(1280, 1281), (1, 100)])
 def test_pixels_that_are_nearly_square_or_of_a_shape_that_none_have_are_left_alone(
     aspect: tuple[int, int], tmp_path: Path, caplog: pytest.LogCaptureFixture

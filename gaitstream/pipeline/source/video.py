@@ -16,8 +16,15 @@ from gaitstream.config.fields import LEAST_ASPECT, MOST_ASPECT, aspect_ratio
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.source.base import CameraRefusedError, Picture, scaled_size, shown_size
+from gaitstream.pipeline.source.base import (
+    CameraRefusedError,
+    Picture,
+    scale_down,
+    scaled_size,
+    shown_size,
+)
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns, is_plausible
+from gaitstream.pipeline.source.fields import smooth_combs
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.sparing import Sparing
 
@@ -333,16 +340,19 @@ class VideoSource:
         import numpy as np
 
         assert self._reformatter is not None  # noqa: S101 - set by open
-        width, height = self._size(frame, shown)
+        width, height = shown if frame.interlaced_frame else self._size(frame, shown)
         smaller = height < frame.height or width < frame.width
         pixels = self._reformatter.reformat(
             frame, width, height, "bgr24", interpolation="AREA" if smaller else None, threads=1
         ).to_ndarray()
         image = np.asarray(pixels, np.uint8)
+        if frame.interlaced_frame:
+            smooth_combs(image)
         turns = round(frame.rotation / 90)
         if is_mirrored(frame):
             image, turns = image[:, ::-1], turns + 2  # FFmpeg's angle is that of both together
-        return np.ascontiguousarray(np.rot90(image, turns % 4))
+        upright = np.ascontiguousarray(np.rot90(image, turns % 4))
+        return scale_down(upright, self._camera.max_height)  # where it is not yet
 
     def _size(self, frame: av.VideoFrame, shown: tuple[int, int]) -> tuple[int, int]:
         """Width and height that a frame is converted to, before it is turned upright."""
