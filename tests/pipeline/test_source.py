@@ -40,6 +40,7 @@ from gaitstream.pipeline.source.base import scale_down
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, RateGate, is_plausible
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.queue import FrameQueue
+from gaitstream.pipeline.source.showing import ShowingOrder
 from gaitstream.pipeline.source.video import VideoSource, best_stream
 
 NOW = 1_800_000_000 * SECOND_NS
@@ -231,6 +232,31 @@ def test_a_camera_may_be_told_the_shape_of_its_pixels(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     cv2.imwrite(str(tmp_path / "folder" / "1.png"), np.zeros((288, 352, 3), np.uint8))
     assert Run(camera(tmp_path / "folder", pixel_aspect="12:11")).frames[0].image.shape == (288, 384, 3)
+
+
+def test_pictures_keep_their_pace_where_the_container_has_no_times_of_showing(tmp_path: Path) -> None:
+    """An AVI file whose pictures are coded in another order than they are shown."""
+    path = tmp_path / "recorder.avi"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"bf": "3", "b_strategy": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(100):
+            file.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), "bgr24"))
+            )
+        file.mux(stream.encode(None))
+    times = np.array([picture.time_ns for picture in read_all(create_source(camera(path), Sources()))])
+    assert len(times) == 100
+    assert abs(times[-1] - times[0] - 99 * SECOND_NS // 25) < SECOND_NS // 5
+    assert np.allclose(np.diff(times)[10:-10], SECOND_NS / 25)
+
+
+def test_times_of_decoding_count_only_while_those_of_showing_go_to_and_fro() -> None:
+    order = ShowingOrder()
+    assert [order.time_of(*one) for one in [(0, 0), (2, 1), (1, 2), (4, 3), (3, 4)]] == [0, 2, 2, 3, 4]
+    joined = ShowingOrder()
+    assert [joined.time_of(*one) for one in [(5, 4), (6, 5), (0, 0), (1, 0)]] == [5, 6, 0, 1]
+    assert [ShowingOrder().time_of(*one) for one in [(None, 3), (7, None), (None, None)]] == [3, 7, None]
 
 
 @pytest.mark.parametrize("high", [None, 96])

@@ -26,6 +26,7 @@ from gaitstream.pipeline.source.base import (
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns, is_plausible
 from gaitstream.pipeline.source.fields import smooth_combs
 from gaitstream.pipeline.source.host import unknown_host
+from gaitstream.pipeline.source.showing import ShowingOrder
 from gaitstream.pipeline.source.sparing import Sparing
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class VideoSource:
         self._timed = False
         """Whether a picture came with a time of its own since `open`."""
         self._sparing = Sparing()
+        self._order = ShowingOrder()
         self._told = False
         self._told_leap = False
         self._container_aspect: Fraction | None = None
@@ -138,6 +140,7 @@ class VideoSource:
         self._last_pts = self._offset_ns = None
         self._timed = False
         self._sparing = Sparing()
+        self._order = ShowingOrder()
         stated, own = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
         self._container_aspect = stated if stated != own else None
         self._aspect = Fraction(1)
@@ -245,13 +248,15 @@ class VideoSource:
     def _time(self, frame: av.VideoFrame) -> int:
         """Capture time of a frame in UTC nanoseconds."""
         assert self._container is not None  # noqa: S101 - set by open
-        known = frame.pts is not None and not (self.live and self._container.format.name in UNTIMED)
+        pts = frame.pts if self.live else self._order.time_of(frame.pts, frame.dts)
+        known = pts is not None and not (self.live and self._container.format.name in UNTIMED)
         self._timed = self._timed or known
         if self.live and not self._timed:
             # Any rate that is supposed drifts away from the camera's: the time of arrival is all there is.
             steady_ns = self._steady_ns()
             return self.capture_clock.stamp(steady_ns, self._clock_ns(), steady_ns)
-        pts_ns = round((frame.time if known else self._next_index / self._rate()) * SECOND_NS)
+        seconds = pts * frame.time_base if pts is not None and known else self._next_index / self._rate()
+        pts_ns = round(float(seconds) * SECOND_NS)
         if self.live:
             time_ns = self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
             self._offset_ns = time_ns - pts_ns if known else None
