@@ -75,6 +75,12 @@ def room_to_take(held: float, capacity: float, totals: Totals, *, patient: bool)
     return min(free, totals.fair_share(capacity) - held + totals.unit * (1 - ROUNDING))
 
 
+def others_can_take(held: float, capacity: float, totals: Totals) -> bool:
+    """Whether there is room elsewhere for all that a worker holds."""
+    room = totals.capacity - capacity - (totals.weight - held)
+    return room >= held - ROUNDING
+
+
 def fitting(weights: Iterable[tuple[str, float]], room: float) -> list[str]:
     """Cameras taken in their order as long as there is room; one too large is passed over."""
     chosen = []

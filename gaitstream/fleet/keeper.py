@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gaitstream.errors import FleetError
@@ -95,6 +95,7 @@ class LeaseKeeper:
         self._changed_s = self._measured_s = clock()
         self._looked_s = clock()
         self._declined: dict[str, float] = {}
+        self._told_heavy: frozenset[str] = frozenset()
 
     def beat(self) -> None:
         """Everything that is due about once a second; what the database does not allow is left for later."""
@@ -239,10 +240,22 @@ class LeaseKeeper:
         taken = leases.take(
             self._worker, self._carrying.capacity.now, leases.totals(), self._still_declined()
         )
+        self._tell_heavy(leases.too_heavy())
         if taken:
             log.info("taking %s", ", ".join(sorted(taken)))
             self._changed_s = self._clock()
             self._roster.enter(taken)
+
+    def _tell_heavy(self, waiting: Mapping[str, float]) -> None:
+        """Say it once of every camera for which no worker is strong enough."""
+        for camera, weight in waiting.items():
+            if camera not in self._told_heavy:
+                log.warning(
+                    "camera %s weighs %.1f, more than any worker carries: it waits until one can spare "
+                    "itself for it; lower its fps, or add a worker with more capacity",
+                    *(camera, weight),
+                )
+        self._told_heavy = frozenset(waiting)
 
     def _decline(self, cameras: Iterable[str]) -> None:
         until_s = self._clock() + DECLINE_S

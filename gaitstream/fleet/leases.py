@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gaitstream import __version__
-from gaitstream.fleet.balance import ROUNDING, Taker, Totals, fitting, room_to_take
+from gaitstream.fleet.balance import ROUNDING, Taker, Totals, fitting, others_can_take, room_to_take
 from gaitstream.fleet.database import FleetDatabase, Row
 from gaitstream.fleet.load import Load
 
@@ -36,6 +36,8 @@ STOP_S = 1.0
 """How long before its end a worker stops its cameras."""
 PATIENCE_S = 1.0
 """How long a free camera is left to the node that had it, and to whom it falls by fair share."""
+HEAVY_PATIENCE_S = 5.0
+"""How long a camera that is too heavy for every worker waits for a stronger one."""
 CHUNK = 64
 """Most cameras taken at once."""
 KEEP_LOST = "1 hour"
@@ -156,6 +158,10 @@ class Leases:
                 chosen = fitting(found.items(), room)
                 held += sum(found[camera] for camera in chosen)
                 taken |= _assign(db, worker, chosen)
+            if not taken and (not held or others_can_take(held, capacity, totals)):
+                heavy = self._lock_heavy(db, worker, declined)
+                held += sum(heavy.values())
+                taken |= _assign(db, worker, list(heavy))
             if taken:
                 db.execute(
                     "UPDATE fleet.worker SET weight = %s, cameras = cameras + %s WHERE id = %s",
@@ -196,6 +202,14 @@ class Leases:
         """Whether a camera waits for a worker."""
         found = "SELECT EXISTS (SELECT 1 FROM fleet.camera WHERE worker IS NULL AND wanted)"
         return bool(self._database.rows(found)[0][0])
+
+    def too_heavy(self) -> dict[str, float]:
+        """Weights of free cameras that are heavier than what any worker carries that may read them."""
+        rows = self._database.rows(
+            "SELECT id, weight FROM fleet.camera WHERE worker IS NULL AND wanted "
+            f"AND {_HEAVY} AND {_LONG_OVERDUE}"
+        )
+        return {row[0]: float(row[1]) for row in rows}
 
     def totals(self) -> Totals:
         """The fleet as a whole, by what its workers said last."""
@@ -277,6 +291,17 @@ class Leases:
         ).fetchall()
         return {row[0]: float(row[1]) for row in rows}
 
+    def _lock_heavy(
+        self, db: psycopg.Connection[Any], worker: WorkerIdentity, declined: Sequence[str]
+    ) -> dict[str, float]:
+        """Weight of one camera that is too heavy for every worker, locked: read badly is better than not."""
+        rows = db.execute(
+            "SELECT id, weight FROM fleet.camera WHERE worker IS NULL AND wanted AND labels <@ %s "
+            f"AND NOT id = ANY(%s) AND {_HEAVY} AND {_LONG_OVERDUE} LIMIT 1 FOR UPDATE SKIP LOCKED".encode(),
+            (list(worker.labels), list(declined)),
+        ).fetchall()
+        return {row[0]: float(row[1]) for row in rows}
+
     def _free_sessions(
         self, db: psycopg.Connection[Any], which: str, values: Sequence[object], state: str = "lost"
     ) -> list[str]:
@@ -296,6 +321,11 @@ class Leases:
 Turn = tuple[bool, str, Sequence[object]]
 _READY = "state = 'alive' AND NOT EXISTS (SELECT 1 FROM fleet.draining d WHERE d.node = worker.node)"
 _OVERDUE = f"freed_at < clock_timestamp() - interval '{PATIENCE_S} seconds'"
+_LONG_OVERDUE = f"freed_at < clock_timestamp() - interval '{HEAVY_PATIENCE_S} seconds'"
+_HEAVY = (
+    f"weight > (SELECT max(worker.capacity) + {ROUNDING} FROM fleet.worker WHERE {_READY} "
+    "AND camera.labels <@ worker.labels)"
+)
 _NOBODY_THERE = (
     "(node_before IS NULL OR NOT EXISTS "
     "(SELECT 1 FROM fleet.worker w WHERE w.node = camera.node_before AND w.state = 'alive'))"

@@ -16,6 +16,8 @@ EASY_LAG = 0.25
 WINDOWS = 3
 """Measurements in a row that must agree before a capacity is changed."""
 SHRINK, GROW = 0.9, 1.0
+LEAST = 1.0
+"""Carried at least, however overloaded: a camera that is too heavy for every worker may stay for long."""
 _SMOOTHING = 0.3
 
 
@@ -107,7 +109,7 @@ class Capacity:
         self._easy = self._easy + 1 if easy and load.fps > 0 else 0
         if self._over >= WINDOWS:
             self._over = 0
-            self.now = min(self.now, held) * SHRINK
+            self.now = max(min(self.now, held) * SHRINK, min(self.now, LEAST))
             return True
         if self._easy >= WINDOWS and held + GROW > self.now:
             self._easy = 0

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gaitstream.fleet.database import FleetDatabase
+from gaitstream.fleet.leases import Leases
 from gaitstream.fleet.load import Load
 
 _STATE_STYLES = {"alive": "green", "draining": "yellow", "lost": "bold red", "left": "dim"}
@@ -73,10 +74,12 @@ class FleetStatus(msgspec.Struct, frozen=True):
     Attributes:
         workers: by name, those that are gone last.
         waiting: cameras without a worker, with the seconds they have waited.
+        heavy: those among them that are heavier than what any worker carries, with their weights.
     """
 
     workers: list[WorkerStatus]
     waiting: dict[str, float]
+    heavy: dict[str, float] = {}
 
 
 def read_status(database: FleetDatabase) -> FleetStatus:
@@ -84,7 +87,9 @@ def read_status(database: FleetDatabase) -> FleetStatus:
     rows = database.rows(_WORKERS)
     held = database.rows(_CAMERAS)
     workers = [_worker(row, {camera: s for holder, camera, s, _ in held if holder == row[0]}) for row in rows]
-    return FleetStatus(workers, {camera: s for holder, camera, _, s in held if holder is None})
+    waiting = {camera: s for holder, camera, _, s in held if holder is None}
+    heavy = {camera: weight for camera, weight in Leases(database).too_heavy().items() if camera in waiting}
+    return FleetStatus(workers, waiting, heavy)
 
 
 def status_json(found: FleetStatus) -> str:
@@ -105,6 +110,13 @@ def status_table(found: FleetStatus, width: int = 160) -> Group:
         longest = max(found.waiting.values())
         totals.append(
             f" ({', '.join(list(found.waiting)[:_MOST_CAMERAS])}; longest {longest:.0f} s)", "bold red"
+        )
+    if found.heavy:
+        heavy = [f"{camera} ({weight:.1f})" for camera, weight in found.heavy.items()][:_MOST_CAMERAS]
+        totals.append(
+            f"\nheavier than what any worker carries: {', '.join(heavy)}; lower their fps, or add a worker "
+            "with more capacity",
+            "bold red",
         )
     return Group(table, totals)
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from gaitstream.errors import FleetError
 from gaitstream.fleet import database as database_module
@@ -14,6 +16,7 @@ from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.leases import Leases, WorkerIdentity
 from gaitstream.fleet.load import Load
 from gaitstream.fleet.local_server import PostgresServer
+from gaitstream.fleet.status import FleetStatus, read_status, status_table
 
 SHORT_S = 0.4
 
@@ -50,6 +53,53 @@ def test_a_camera_has_one_worker_and_every_lease_a_higher_token(database: FleetD
     again = leases.take(second, 8, Totals(1, 8, 3, 3, 6))
     assert again.keys() == by_first.keys()
     assert min(again.values()) > max(*by_first.values(), *by_second.values())
+
+
+def wait_long(database: FleetDatabase) -> None:
+    database.run("UPDATE fleet.camera SET freed_at = freed_at - interval '1 minute'")
+
+
+def test_a_camera_too_heavy_for_every_worker_is_read_by_one_that_can_spare_itself(
+    database: FleetDatabase,
+) -> None:
+    add_cameras(database, 6)
+    database.run("UPDATE fleet.camera SET weight = 20 WHERE id = 'c000'")
+    leases = Leases(database)
+    first = begin(leases, "a")
+    assert take(leases, first).keys() == {f"c{number:03}" for number in range(1, 6)}
+    assert leases.too_heavy() == {}, "a stronger worker may be about to come"
+    wait_long(database)
+    renew(leases, first)
+    assert take(leases, first) == {}, "its others would suffer"
+    assert leases.too_heavy() == {"c000": 20.0}
+    assert "heavier than what any worker carries: c000 (20.0)" in text_of(read_status(database))
+    second = begin(leases, "b")
+    assert take(leases, second).keys() == {"c000"}
+    assert (leases.too_heavy(), take(leases, first)) == ({}, {})
+    leases.end(second)
+    wait_long(database)
+    begin(leases, "c", 4)
+    strong = begin(leases, "d", 30)
+    assert leases.too_heavy() == {}
+    assert "c000" in take(leases, strong, 30)
+
+
+def test_a_worker_gives_way_to_a_heavy_camera_where_its_others_fit_elsewhere(database: FleetDatabase) -> None:
+    add_cameras(database, 3)
+    database.run("UPDATE fleet.camera SET weight = 20 WHERE id = 'c000'")
+    leases = Leases(database)
+    first, second = begin(leases, "a"), begin(leases, "b")
+    assert leases.take(first, 8, Totals(2, 16, 0, 22, 3)).keys() == {"c001", "c002"}
+    wait_long(database)
+    renew(leases, first)
+    assert take(leases, first).keys() == {"c000"}
+    assert leases.take(second, 8, leases.totals()) == {}
+
+
+def text_of(found: FleetStatus) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(status_table(found))
+    return console.export_text()
 
 
 def test_an_expired_session_cannot_be_renewed_and_takes_nothing(database: FleetDatabase) -> None:

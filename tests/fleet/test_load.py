@@ -53,6 +53,14 @@ def test_capacity_shrinks_after_three_bad_measurements_in_a_row_and_not_before()
     assert capacity.now == 9
 
 
+def test_a_worker_that_is_overloaded_for_long_goes_on_carrying_something() -> None:
+    capacity, small = Capacity(4, 4, max_lag_ms=2000), Capacity(0.5, 4, max_lag_ms=2000)
+    for _ in range(300):
+        capacity.learn(DROPPING, 20)
+        small.learn(DROPPING, 20)
+    assert (capacity.now, small.now) == (1, 0.5)
+
+
 def test_capacity_grows_where_it_is_full_and_easy_but_not_beyond_what_was_told() -> None:
     told, found = Capacity(10, 8, 2000), Capacity(None, 8, 2000)
     for _ in range(9):

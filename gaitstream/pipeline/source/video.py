@@ -255,7 +255,9 @@ class VideoSource:
             # Any rate that is supposed drifts away from the camera's: the time of arrival is all there is.
             steady_ns = self._steady_ns()
             return self.capture_clock.stamp(steady_ns, self._clock_ns(), steady_ns)
-        seconds = pts * frame.time_base if pts is not None and known else self._next_index / self._rate()
+        seconds = (
+            pts * (frame.time_base or 0) if pts is not None and known else self._next_index / self._rate()
+        )
         pts_ns = round(float(seconds) * SECOND_NS)
         if self.live:
             time_ns = self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
