@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,11 @@ def run_and_write(
 
     Returns:
         0, or 1 when a suite found a failure, such as memory that grows.
+
+    Raises:
+        ConfigError: there is no such suite, or nothing can be written to the folder; before anything runs.
     """
+    check_folder(out)
     report = run_suites(names, settings, suites)
     changes = compare_with_stored(report, out)
     write_report(report, out / "report.json")
@@ -48,6 +53,17 @@ def run_and_write(
     charts = sum(len(suite.charts) for suite in report.suites)
     print(f"written to {out}: report.json, report.md and {charts} plots as PNG and SVG")  # noqa: T201
     return max(_failed(report), int(fail_if_worse and changes.worse))
+
+
+def check_folder(out: Path) -> None:
+    """See that a folder can be made or written to, before minutes of measuring.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out}: {there} is no folder that can be written to; give another one")
 
 
 @dataclass(frozen=True, slots=True)

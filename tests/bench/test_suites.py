@@ -58,3 +58,11 @@ def test_a_suite_runs_and_leaves_its_files(tmp_path: Path) -> None:
     assert (tmp_path / "report.md").read_text().startswith("# Benchmark")
     assert {path.suffix for path in tmp_path.glob("gallery-scaling.*")} == {".png", ".svg"}
     assert said[0] == "suite gallery"
+
+
+@pytest.mark.parametrize("where", ["report.json", "report.json/below"])
+def test_nothing_is_measured_for_a_report_that_cannot_be_written(where: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").touch()
+    suites: dict[str, Run] = {"gallery": lambda _: pytest.fail("measured")}
+    with pytest.raises(ConfigError, match=r"report.json is no folder that can be written to; give another"):
+        run_and_write(["gallery"], Settings(quick=True), tmp_path / where, suites)

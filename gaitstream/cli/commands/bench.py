@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from gaitstream.bench import device_overhead
-from gaitstream.bench.command import run_and_write, say
+from gaitstream.bench.command import check_folder, run_and_write, say
 from gaitstream.bench.compare import changes_markdown, compare_reports
 from gaitstream.bench.devices import find_device
 from gaitstream.bench.plan import SiteLoad, describe_device, describe_plan, make_plan
@@ -99,6 +99,7 @@ def bench(args: argparse.Namespace) -> int:
     if args.suites[0] == "compare":
         return _compare([Path(name) for name in args.suites[1:]])
     if args.suites[0] == "profile":
+        check_folder(args.out)
         print(profile(args.minutes or 1.0, args.out, say))
         return 0
     return run_and_write(args.suites, settings_of(args), args.out, fail_if_worse=args.fail_if_worse)
