@@ -16,6 +16,7 @@ from gaitstream.models.resolve import find_bundle, is_path, resolve
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.quality import Regions
 from gaitstream.pipeline.runner import load_detector
+from gaitstream.pipeline.source.base import scale_down
 from gaitstream.pipeline.source.select import create_source
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.world import find_site
@@ -114,7 +115,8 @@ def probe_camera(camera: Camera, sources: Sources) -> CameraAnswer:
         source.open()
         picture = source.read()
         if picture is not None:
-            size, image = (picture.width, picture.height), picture.to_image()
+            image = scale_down(picture.to_image(), camera.max_height)
+            size = (image.shape[1], image.shape[0])
             Regions(camera, size)
     except GaitstreamError as error:
         return CameraAnswer(camera.id, size, camera.url.scrub(str(error)), image)

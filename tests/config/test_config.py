@@ -383,12 +383,14 @@ def test_opening_every_camera_says_what_each_answers(
     text = (
         f"cameras:\n- {{id: a, url: {video}}}\n- {{id: b, url: nope.mp4}}\n"
         f"- {{id: c, url: {video}, regions: [[[0, 0], [479, 0], [900, 853]]]}}\n"
+        f"- {{id: d, url: {video}, max_height: 427, regions: [[[0, 0], [479, 0], [479, 853]]]}}\n"
     )
     assert main(["config", "check", "--open", str(write(tmp_path, text))]) == 1
     out = capsys.readouterr().out
     assert "a: 480 x 854" in out
     assert "nope.mp4: no such file" in out
     assert "camera c: regions[0]: point [900, 853] lies outside the frame of 480 x 854" in out
+    assert "camera d: regions[0]: point [479, 0] lies outside the frame of 240 x 427" in out
 
 
 def test_the_reference_page_is_current() -> None:

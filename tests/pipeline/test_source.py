@@ -418,6 +418,11 @@ def test_the_largest_video_stream_is_read_and_never_a_cover_picture(tmp_path: Pa
 COVER_AND_FILM = (3000, 3000, Disposition.attached_pic | Disposition.default), (640, 360, Disposition.default)
 
 
+def test_a_device_that_is_not_there_is_called_a_device() -> None:
+    with pytest.raises(SourceError, match=r"^/dev/video77: no such device; plug it in, or give one that 'ls"):
+        create_source(camera("/dev/video77"), Sources()).open()
+
+
 def test_a_scheme_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"scheme 'gopher' is unknown; allowed: synth, rtsp"):
         create_source(camera("gopher://user:pass@h/x"), Sources())

@@ -440,6 +440,8 @@ def _check_file(url: SecretUrl) -> None:
     """Say plainly what FFmpeg would say in its own way."""
     path = Path(url.reveal())
     try:
+        if not path.exists() and url.reveal().startswith(DEVICES):
+            raise SourceError(f"{url}: no such device; plug it in, or give one that 'ls {DEVICES}*' shows")
         if not path.exists():
             raise SourceError(f"{url}: no such file; give a video or a folder of images that exists")
         if path.is_file() and path.stat().st_size == 0:
