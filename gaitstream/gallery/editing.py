@@ -14,7 +14,7 @@ from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_free
 from gaitstream.gallery.merged import note_merged
 from gaitstream.gallery.names import clean_name, fold_name
-from gaitstream.gallery.records import PersonRecord, new_uid, with_merged
+from gaitstream.gallery.records import PersonRecord, as_one, new_uid, with_merged
 from gaitstream.gallery.vault import Template
 
 
@@ -69,7 +69,8 @@ def note_consent(gallery: Gallery, name: str, consent: str) -> None:
 def merge(gallery: Gallery, keep: str, other: str) -> int:
     """Give all templates and pictures of one person to another, whose record keeps the first's uid and name.
 
-    The first enrolment, or a visitor's first visit, is the earlier one's: retention counts from it.
+    The first enrolment, or a visitor's first visit, is the earlier one's: retention counts from it. The
+    earlier time of erasure holds for both.
 
     Returns:
         How many templates moved.
@@ -93,9 +94,7 @@ def merge(gallery: Gallery, keep: str, other: str) -> int:
             writing.put_sighting(moved)
         writing.drop_person(gone)
         note_merged(writing, gone, kept)
-        one = with_merged(kept_record, (gone, gone_record))
-        one = msgspec.structs.replace(one, created_ns=min(kept_record.created_ns, gone_record.created_ns))
-        writing.put_person(gallery.vault.person_row(kept, one))
+        writing.put_person(gallery.vault.person_row(kept, as_one(kept_record, gone, gone_record)))
         _follow(gallery, writing, {kept, gone})
         audit.note(writing, gallery.sealer, "merged", person=kept, count=len(numbers), detail=f"from {gone}")
     gallery.store.purge()

@@ -46,6 +46,27 @@ def with_merged(record: PersonRecord, *others: tuple[str, PersonRecord]) -> Pers
     return msgspec.structs.replace(record, merged=tuple(dict.fromkeys(merged)))
 
 
+def as_one(record: PersonRecord, uid: str, other: PersonRecord) -> PersonRecord:
+    """The record of a person who another one was found to be.
+
+    What was promised of either holds for both: of two times of erasure the earlier one, and what the other
+    is not. Retention counts from the first enrolment.
+
+    Args:
+        record: of who stays.
+        uid: of the other.
+        other: record of the other.
+    """
+    limits = [one.expires_ns for one in (record, other) if one.expires_ns is not None]
+    return msgspec.structs.replace(
+        with_merged(record, (uid, other)),
+        created_ns=min(record.created_ns, other.created_ns),
+        expires_ns=min(limits, default=None),
+        apart=tuple(dict.fromkeys((*record.apart, *other.apart))) if record.visitor else record.apart,
+        consent=record.consent or other.consent,
+    )
+
+
 def visitor_number(name: str) -> int:
     """The number in a visitor's name."""
     return int(name.removeprefix("visitor-"))

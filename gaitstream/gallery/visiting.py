@@ -198,17 +198,27 @@ class VisitorBook:
         return Joined(source.name, move.source, into.name, target, [one.track for _, one in mine], left)
 
     def _came_before(self, writing: Writing, uid: str, source: str | None, walks: Sequence[Sighting]) -> None:
-        """Let a visitor's first visit be the earliest of walks it gets, and of whom it takes over."""
+        """Let a visitor's first visit be the earliest of walks it gets, and of whom it takes over.
+
+        When the one it takes over was to be erased, it is, unless its own time is earlier.
+        """
         row, other = writing.person(uid), writing.person(source) if source is not None else None
         if row is None:
             return
         vault, times = self._gallery.vault, [one.first_ns for one in walks]
-        if other is not None:
-            times.append(vault.record(other).created_ns)
         record = vault.record(row)
-        first_ns = min([record.created_ns, *times])
-        if first_ns < record.created_ns:
-            writing.put_person(vault.person_row(uid, msgspec.structs.replace(record, created_ns=first_ns)))
+        limits = [record.expires_ns]
+        if other is not None:
+            gone = vault.record(other)
+            times.append(gone.created_ns)
+            limits.append(gone.expires_ns)
+        changed = msgspec.structs.replace(
+            record,
+            created_ns=min([record.created_ns, *times]),
+            expires_ns=min((one for one in limits if one is not None), default=None),
+        )
+        if changed != record:
+            writing.put_person(vault.person_row(uid, changed))
 
     def _enter_again(self, writing: Writing, uid: str, before: Cluster) -> None:
         """Take a visitor over whose walks have changed."""

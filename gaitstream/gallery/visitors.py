@@ -21,7 +21,7 @@ from gaitstream.gallery.base import Reading, SightingRow, Writing
 from gaitstream.gallery.gallery import Enrolment, Gallery, check_free
 from gaitstream.gallery.merged import read_merged, survivor
 from gaitstream.gallery.names import clean_name
-from gaitstream.gallery.records import PersonRecord, new_uid, with_merged
+from gaitstream.gallery.records import PersonRecord, as_one, new_uid
 from gaitstream.gallery.sightings import Floats, Sighting, TrackRef, everywhere, spread
 
 MOST_TEMPLATES = 24
@@ -145,7 +145,8 @@ def _given(reading: Reading) -> int:
 def promote(gallery: Gallery, visitor: str, person: str, actor: str | None = None) -> Promotion:
     """Give a visitor a name; where somebody has it already, the visitor is from now on part of them.
 
-    What was seen of the visitor becomes templates, and stays as sightings of the person.
+    What was seen of the visitor becomes templates, and stays as sightings of the person. When the visitor
+    was to be erased, the person is, unless theirs is earlier.
 
     Raises:
         GalleryError: there is no such visitor, or somebody said that this is not that person.
@@ -160,13 +161,13 @@ def promote(gallery: Gallery, visitor: str, person: str, actor: str | None = Non
         sightings = [gallery.vault.sighting(row) for row in rows]
         writing.drop_templates([row.number for row in writing.templates(person=uid)])
         if found is None:
-            named = PersonRecord(clean_name(person), record.created_ns)
+            named = msgspec.structs.replace(record, name=clean_name(person), visitor=False, apart=())
             writing.put_person(gallery.vault.person_row(uid, named))
         target, known = (uid, named) if found is None else found
         _move(gallery, writing, rows, target)
         if found is not None:
             writing.drop_person(uid)
-            writing.put_person(gallery.vault.person_row(target, with_merged(known, (uid, record))))
+            writing.put_person(gallery.vault.person_row(target, as_one(known, uid, record)))
         _enrol(gallery, writing, known.name, sightings)
         for changed in {uid, target}:
             writing.note_change(changed)

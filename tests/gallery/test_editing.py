@@ -15,7 +15,7 @@ from gaitstream.gallery.agreement import nearest_others
 from gaitstream.gallery.audit import read_audit
 from gaitstream.gallery.base import PictureRow
 from gaitstream.gallery.confirming import MatchState, confirm, reject, state
-from gaitstream.gallery.editing import keep_until, merge, rename, show, split
+from gaitstream.gallery.editing import keep_until, merge, note_consent, rename, show, split
 from gaitstream.gallery.merged import read_merged, survivor
 from gaitstream.gallery.names import clean_name, fold_name
 from gaitstream.gallery.rekeying import rekey
@@ -135,6 +135,19 @@ def test_whom_two_become_was_enrolled_with_the_first(gallery: Gallery) -> None:
     before = {entry.name: entry.created_ns for entry in gallery.persons()}
     merge(gallery, "Dan", "Ada")
     assert {entry.name: entry.created_ns for entry in gallery.persons()}["Dan"] == before["Ada"]
+
+
+@pytest.mark.parametrize(("ada", "bob", "both"), [(5, None, 5), (None, 5, 5), (9, 5, 5), (5, 9, 5)])
+def test_the_earlier_limit_holds_for_whom_two_become(
+    gallery: Gallery, ada: int | None, bob: int | None, both: int
+) -> None:
+    keep_until(gallery, "Ada", ada)
+    keep_until(gallery, "Bob", bob)
+    note_consent(gallery, "Bob", "signed, folder 7")
+    merge(gallery, "Ada", "Bob")
+    with gallery.store.reading() as reading:
+        _, record = gallery.person(reading, "Ada")
+    assert (record.expires_ns, record.consent) == (both, "signed, folder 7")
 
 
 def test_pictures_go_with_the_enrolment_they_came_with(gallery: Gallery) -> None:

@@ -14,7 +14,7 @@ from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.appearances import appearances, like_track, like_visitor
 from gaitstream.gallery.audit import read_audit
-from gaitstream.gallery.editing import merge, rename
+from gaitstream.gallery.editing import keep_until, merge, rename
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.records import PersonRecord
@@ -240,6 +240,43 @@ def test_a_visitor_is_no_person_to_other_commands(gallery: Gallery) -> None:
         with pytest.raises(GalleryError, match=r"visitor"):
             change()
     assert verify(gallery) == []
+
+
+def record_of(gallery: Gallery, name: str) -> PersonRecord:
+    with gallery.store.reading() as reading:
+        return gallery.person(reading, name)[1]
+
+
+def test_what_was_said_of_a_visitor_holds_under_the_name(gallery: Gallery) -> None:
+    fill(gallery)
+    first, other = note(gallery, sighting(5, 1), sighting(6, 2))
+    merge(gallery, first.visitor, other.visitor)
+    keep_until(gallery, first.visitor, 9)
+    promote(gallery, first.visitor, "Eve")
+    assert record_of(gallery, "Eve").expires_ns == 9
+    assert record_of(gallery, "Eve").merged == ((other.visitor_id, ""),)
+    [third] = note(gallery, sighting(7, 3))
+    keep_until(gallery, third.visitor, 5)
+    promote(gallery, third.visitor, "Ada")  # who was there without a limit
+    assert record_of(gallery, "Ada").expires_ns == 5
+
+
+def test_who_a_visitor_is_not_is_kept_when_it_is_merged(gallery: Gallery) -> None:
+    fill(gallery)
+    first, other = note(gallery, sighting(5, 1), sighting(6, 2))
+    keep_apart(gallery, other.visitor, "Ada")
+    merge(gallery, first.visitor, other.visitor)
+    with pytest.raises(GalleryError, match="is not 'Ada'"):
+        promote(gallery, first.visitor, "Ada")
+
+
+def test_the_limit_of_a_visitor_goes_to_whom_it_joins(gallery: Gallery) -> None:
+    strict = VisitorBook(gallery, {MODEL: PRINT}, LinkRule({MODEL: 0.5}))
+    strict.note([sighting(5, walk) for walk in (1, 2, 3)])
+    merge(gallery, "visitor-2", "visitor-3")  # who has most walks keeps the name
+    keep_until(gallery, "visitor-1", 7)
+    assert [joined.into for joined in book_of(gallery).settle()] == ["visitor-2"]
+    assert record_of(gallery, "visitor-2").expires_ns == 7
 
 
 def test_two_visitors_are_joined(gallery: Gallery) -> None:

@@ -187,7 +187,11 @@ def merge(args: argparse.Namespace) -> int:
     """`gallery merge`."""
     with open_gallery(args) as gallery:
         count = merge_people(gallery, args.person, args.other)
+        with gallery.store.reading() as reading:
+            _, record = gallery.person(reading, args.person)
     print(f"{args.person} has {count} templates of {args.other}, who is gone")
+    if record.expires_ns is not None:
+        print(f"{args.person} is kept until {_day(record.expires_ns)}, the earlier time of the two")
     return 0
 
 

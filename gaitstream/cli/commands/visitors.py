@@ -56,6 +56,12 @@ def promote(args: argparse.Namespace) -> int:
     """`gallery promote`."""
     with open_gallery(args) as gallery:
         done = promote_visitor(gallery, args.visitor, args.person)
+        with gallery.store.reading() as reading:
+            _, record = gallery.person(reading, done.person)
+    if record.expires_ns is not None:
+        print(
+            f"{done.person} is kept until {moment(record.expires_ns)}; 'gaitstream gallery keep' changes it"
+        )
     print(f"{done.visitor} is {done.person} now, as are {len(done.tracks)} earlier walks:")
     for track in done.tracks:
         print(f"  {track}  {moment(track.time_ns)}")
