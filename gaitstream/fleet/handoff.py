@@ -101,7 +101,7 @@ class HandOff:
             case TrackStarted() | TrackEnded():
                 self.transit.see(self._tracks.take(event, now_ns).camera)
             case CameraOnline():
-                self._tracks.end_other_runs(event.camera, event.run, now_ns)
+                self._tracks.has_camera(event, now_ns)
             case GalleryChanged():
                 for known in (self._tracks, self._seen, self._sure):
                     known.forget(event.gone)

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from gaitstream.events import TrackEnded, TrackStarted
+from gaitstream.events import CameraOnline, TrackEnded, TrackStarted
 from gaitstream.events.schema import Identity
 
 TRAIL = 8
@@ -94,8 +94,32 @@ class SiteTrack:
         return ended_ns - lost_ns > later.opened_ns
 
 
+@dataclass(slots=True)
+class _Holder:
+    """The run that has a camera.
+
+    Attributes:
+        run: its id.
+        lease: the largest token it has spoken with; 0 where it is of no fleet.
+        since_ns: when it was first heard of there.
+    """
+
+    run: str
+    lease: int
+    since_ns: int
+
+    def is_later(self, lease: int, now_ns: int) -> bool:
+        """Whether it has the camera since another run said something with this token, at this time."""
+        if lease and self.lease:
+            return self.lease > lease
+        return self.since_ns > now_ns
+
+
 class SiteTracks:
     """All tracks that go on.
+
+    A camera is one run's at a time. What the run before it said comes late where its journal was away: such
+    a track has ended, and ends none of the run that has the camera now.
 
     Attributes:
         open: by key.
@@ -103,14 +127,22 @@ class SiteTracks:
 
     def __init__(self) -> None:
         self.open: dict[Key, SiteTrack] = {}
+        self._left: dict[Key, SiteTrack] = {}
+        """Tracks that another run ended, of which more may come."""
+        self._runs: dict[str, _Holder] = {}
 
     def take(self, event: Identity | TrackStarted | TrackEnded, now_ns: int) -> SiteTrack:
         """The track an event is of, brought up to date."""
         key = (event.run, event.camera, event.track)
-        track = self.open.get(key)
+        has_it = self.has_camera(event, now_ns)
+        track = self.open.get(key) or self._left.get(key)
         if track is None:
-            self.end_other_runs(event.camera, event.run, now_ns)
-            track = self.open[key] = SiteTrack(key, now_ns, now_ns, _first_ns(event), event.time_ns)
+            track = SiteTrack(key, now_ns, now_ns, _first_ns(event), event.time_ns)
+            if has_it:
+                self.open[key] = track
+            else:
+                track.closed_ns = self._runs[event.camera].since_ns
+                self._left[key] = track
         track.heard_ns = max(track.heard_ns, now_ns)
         track.last_ns = max(track.last_ns, event.time_ns)
         if isinstance(event, Identity):
@@ -123,24 +155,36 @@ class SiteTracks:
 
     def forget(self, persons: Collection[str]) -> None:
         """What cameras said of people who are gone from the gallery holds no more."""
-        for track in self.open.values():
+        for track in (*self.open.values(), *self._left.values()):
             if not track.scores.keys().isdisjoint(persons):
                 track.said = track.told = None
                 track.gait = {}
 
-    def end_other_runs(self, camera: str, run: str, now_ns: int) -> None:
-        """A camera that another run reports has left the run before, which may have died without a word."""
-        gone = [one for one in self.open.values() if one.camera == camera and one.key[0] != run]
-        for track in gone:
+    def has_camera(self, event: Identity | TrackStarted | TrackEnded | CameraOnline, now_ns: int) -> bool:
+        """Whether the event's run has the camera; false of what an earlier one said, and comes late.
+
+        The run before, which may have died without a word, has left it then: its tracks have ended.
+        """
+        known = self._runs.get(event.camera)
+        if known is not None and known.run == event.run:
+            known.lease = max(known.lease, event.lease)
+            return True
+        if known is not None and known.is_later(event.lease, now_ns):
+            return False
+        self._runs[event.camera] = _Holder(event.run, event.lease, now_ns)
+        for track in [one for one in self.open.values() if one.camera == event.camera]:
             self._close(track, now_ns)
+            self._left[track.key] = track
+        return True
 
     def end_silent(self, before_ns: int) -> None:
         """Tracks of which nothing was heard since have ended, though nobody said so."""
+        self._left = {key: one for key, one in self._left.items() if one.heard_ns >= before_ns}
         for track in [one for one in self.open.values() if one.heard_ns < before_ns]:
             self._close(track, track.heard_ns)
 
     def _close(self, track: SiteTrack, now_ns: int) -> None:
-        track.closed_ns = now_ns
+        track.closed_ns = now_ns if track.closed_ns is None else min(track.closed_ns, now_ns)
         self.open.pop(track.key, None)
 
 

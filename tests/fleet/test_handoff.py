@@ -18,6 +18,7 @@ from gaitstream.events import (
     IdentityConfirmed,
     IdentityCorrected,
     IdentityFinal,
+    TrackStarted,
 )
 from gaitstream.fleet.handoff import HandOff, HandOffRules
 from tests.fleet.speaking import Cameras, S
@@ -147,6 +148,36 @@ def test_a_worker_that_died_leaves_no_track_behind(site: Site) -> None:
     site.say(lost, 2.0, ada=0.5, ben=1.4)
     site.begin("gate", 30.0, run="new")
     assert [key[0] for key in site.handing._tracks.open] == ["new"]
+
+
+def open_runs(site: Site) -> list[str]:
+    return [key[0] for key in site.handing._tracks.open]
+
+
+def test_what_a_dead_worker_said_opens_no_track_and_ends_none_when_it_comes_late(site: Site) -> None:
+    lost = site.begin("gate", 0.0, run="died")
+    site.begin("gate", 30.0, run="new")
+    site.say(lost, 20.0, ada=0.5, ben=1.4)
+    site.begin("gate", 21.0, run="died")
+    site.tell(CameraOnline(time_ns=0, camera="gate", run="died"), 22.0)
+    assert open_runs(site) == ["new"]
+    site.tell(CameraOnline(time_ns=0, camera="gate", run="died"), 40.0)  # it has the camera again
+    site.begin("gate", 41.0, run="died")
+    assert open_runs(site) == ["died"]
+
+
+def test_the_later_lease_has_the_camera_whatever_the_clocks_say(site: Site) -> None:
+    def begun(run: str, lease: int, at_s: float) -> None:
+        site.track += 1
+        started = TrackStarted(time_ns=0, run=run, camera="gate", track=site.track, lease=lease)
+        site.tell(started, at_s)
+
+    begun("before", 4, 10.0)
+    begun("after", 7, 9.5)
+    begun("before", 4, 10.1)
+    assert open_runs(site) == ["after"]
+    begun("before", 9, 9.4)
+    assert open_runs(site) == ["before"]
 
 
 def test_a_camera_that_is_taken_over_holds_nobody_whom_the_dead_worker_saw(site: Site) -> None:
