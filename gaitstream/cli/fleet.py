@@ -95,6 +95,10 @@ def _add_up(actions: Commands) -> None:
         "(default: %(default)s)",
     )  # fmt: skip
     up.add_argument("--insecure", action="store_true", help="publish to other machines without keys")
+    up.add_argument(
+        "--replace", action="store_true",
+        help="also when the site at work in the database opens with another key, or has none of the cameras",
+    )  # fmt: skip
     _database(up, "without it fleet.url counts")
     up.set_defaults(handler="fleet:up")
     down = actions.add_parser("down", help="stop every camera, and the workers on Ray")

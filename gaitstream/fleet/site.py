@@ -88,14 +88,23 @@ class SiteStore:
         rows = self._database.rows("SELECT value FROM fleet.setting WHERE name = 'site.version'")
         return int(bytes(rows[0][0])) if rows else 0
 
-    def put(self, document: SiteDocument, config: Config) -> int:
+    def put(self, document: SiteDocument, config: Config, *, replace: bool = False) -> int:
         """Make this the fleet's configuration; returns its version.
 
+        Args:
+            document: what is sealed.
+            config: the same, checked.
+            replace: also where another site is at work in this database.
+
         Raises:
-            FleetError: the key cannot be read.
+            FleetError: the key cannot be read, or the site that is at work here is another: it opens with
+                another key, or has none of the cameras.
         """
         key = self._read_key()  # first: a command may take long
         with self._database.transaction() as db:
+            db.execute("LOCK TABLE fleet.setting IN EXCLUSIVE MODE")  # versions are given one by one
+            if not replace:
+                self._check_same_site(db, key, config)
             fleet = (read_setting(db, "id") or secrets.token_hex(8).encode()).decode()
             version = int(read_setting(db, "site.version") or b"0") + 1
             sealed = _sealer(key, fleet).seal(msgspec.json.encode(document), _PLACE)
@@ -131,6 +140,27 @@ class SiteStore:
     def stop(self) -> None:
         """Let every worker give its cameras back; `put` starts them again."""
         self._database.run("UPDATE fleet.camera SET wanted = false", tell=True)
+
+    def _check_same_site(self, db: psycopg.Connection[Any], key: bytes | None, config: Config) -> None:
+        wanted = [row[0] for row in db.execute("SELECT id FROM fleet.camera WHERE wanted ORDER BY id")]
+        sealed = read_setting(db, "site")
+        if sealed is None or not wanted:
+            return
+        fleet = (read_setting(db, "id") or b"").decode()
+        try:
+            msgspec.json.decode(_sealer(key, fleet).open(sealed, _PLACE), type=SiteDocument)
+        except (GalleryError, msgspec.DecodeError):
+            why = "does not open with this fleet.key"
+        else:
+            if not {camera.id for camera in config.cameras}.isdisjoint(wanted):
+                return
+            why = "has none of this file's cameras"
+        listed = ", ".join(wanted[:5]) + (f" and {len(wanted) - 5} more" if len(wanted) > 5 else "")
+        raise FleetError(
+            f"{self._database.url}: the site at work in this database ({listed}) {why}; give another fleet a "
+            "database of its own, stop that one with 'gaitstream fleet down', or put this one in its place "
+            "with --replace"
+        )
 
     def _read_key(self) -> bytes | None:
         """The fleet's key; None where it has none."""

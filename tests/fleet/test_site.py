@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,40 @@ def test_a_camera_that_leaves_the_file_is_not_wanted_and_one_that_returns_is(
     assert cameras(database)["gate"] == (True, [])
     store.stop()
     assert not any(wanted for wanted, _ in cameras(database).values())
+
+
+def test_another_site_takes_no_place_without_a_word(
+    database: FleetDatabase, document: SiteDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, config = put(database, document), document.config()
+    renamed = [one.model_copy(update={"id": f"other-{one.id}"}) for one in config.cameras]
+    other = config.model_copy(update={"cameras": renamed})
+    with pytest.raises(
+        FleetError, match=r"\(gate, north-door\) has none of this file's cameras; .*--replace"
+    ):
+        store.put(document, other)
+    assert (store.version(), cameras(database)["gate"]) == (1, (True, []))
+    monkeypatch.setenv("KEY_OF_THE_TEST", base64.b64encode(bytes(32)).decode())
+    with pytest.raises(FleetError, match=r"does not open with this fleet.key; .*fleet down"):
+        store.put(document, config)
+    assert store.put(document, other, replace=True) == 2
+    store.stop()
+    assert store.put(document, config) == 3  # nothing is at work
+
+
+def test_no_two_that_are_put_at_once_are_one_version(fleet_url: str, document: SiteDocument) -> None:
+    config = document.config()
+
+    def work(database: FleetDatabase) -> list[int]:
+        store = SiteStore(database, "env:KEY_OF_THE_TEST")
+        return [store.put(document, config) for _ in range(15)]
+
+    databases = [FleetDatabase(fleet_url, create=True) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        versions = sorted(version for found in pool.map(work, databases) for version in found)
+    for database in databases:
+        database.close()
+    assert versions == list(range(1, 31))
 
 
 def test_a_site_of_a_newer_version_is_refused_with_the_key_it_stumbles_over(document: SiteDocument) -> None:

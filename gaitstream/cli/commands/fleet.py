@@ -62,7 +62,7 @@ def up(args: argparse.Namespace) -> int:
     document, config = SiteDocument.read(args.cameras)
     url = _url(args, config.fleet.url.reveal() if config.fleet.url else None)
     database = FleetDatabase(url, create=True)
-    version = SiteStore(database, config.fleet.key).put(document, config)
+    version = SiteStore(database, config.fleet.key).put(document, config, replace=args.replace)
     print(f"{database.url}: version {version} of the site, {len(config.cameras)} cameras")
     if config.gallery.path is not None:
         print(
