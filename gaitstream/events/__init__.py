@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from gaitstream.events.codec import MalformedError, decode, encode
 from gaitstream.events.journal import Journal
+from gaitstream.events.notices import Notice
 from gaitstream.events.positions import Positions
 from gaitstream.events.publisher import Publisher
 from gaitstream.events.publishing import Publishing
@@ -39,7 +40,7 @@ from gaitstream.events.schema import (
     VisitorSeen,
 )
 from gaitstream.events.segment import Record
-from gaitstream.events.subscriber import Notice, Received, Subscriber
+from gaitstream.events.subscriber import Received, Subscriber
 
 __all__ = [
     "SCHEMA",

@@ -34,6 +34,10 @@ RECONNECT_S = 4.0
 """A socket that heard nothing for so long is connected anew: where it was refused, ZeroMQ gives up."""
 MAX_QUEUED = 20_000
 """Events waiting for the user; beyond this nothing more is read from the sockets."""
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+"""And so much of them."""
+READ_AT_ONCE = 1000
+"""Messages of a socket read before the user gets a turn, however fast more come."""
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 _batches = msgspec.json.Decoder(EventBatch)
@@ -76,6 +80,7 @@ class Link:
         self.ordering = ordering
         self._journal = journal
         self.ready: deque[Ready] = deque()
+        self._bytes = 0
         self.endpoint, self.replay = endpoint, replay
         self._malformed = malformed
         self._refused = refused
@@ -83,6 +88,7 @@ class Link:
         self.sub: zmq.Socket[bytes] = context.socket(zmq.SUB)
         self.dealer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         self.sub.rcvhwm = 1000
+        self.dealer.rcvhwm = 4 * MAX_CREDIT  # more answers are never on their way
         self.dealer.setsockopt(zmq.IMMEDIATE, 1)  # a request waits here, not in a queue to nobody
         try:
             for socket, address in ((self.sub, endpoint), (self.dealer, replay)):
@@ -115,10 +121,10 @@ class Link:
 
     def take(self) -> None:
         """Read what is there, as much as there is room for, and ask for what is missing."""
-        while len(self.ready) < MAX_QUEUED and self._take_reply():
-            pass
-        while len(self.ready) < MAX_QUEUED and self._take_live():
-            pass
+        for take in (self._take_reply, self._take_live):
+            for _ in range(READ_AT_ONCE):
+                if self.paused or not take():
+                    break
         if self.paused:
             return
         self._reconnect(self.sub, self.endpoint)
@@ -126,13 +132,23 @@ class Link:
             self._asking = False
         elif not self._asking or time.monotonic() - self._heard_s > ASK_AGAIN_S:
             self._ask()
-        elif self._owed and len(self.ready) < MAX_QUEUED // 2:
+        elif self._owed and len(self.ready) < MAX_QUEUED // 2 and self._bytes < MAX_QUEUED_BYTES // 2:
             self._grant()
 
     @property
     def paused(self) -> bool:
         """Whether the user is to take events first."""
-        return len(self.ready) >= MAX_QUEUED
+        return len(self.ready) >= MAX_QUEUED or self._bytes >= MAX_QUEUED_BYTES
+
+    def pop(self) -> Ready:
+        """The oldest event that may be delivered; it is the user's from now on."""
+        ready = self.ready.popleft()
+        self._bytes -= len(ready.payload)
+        return ready
+
+    def _queue(self, ready: list[Ready]) -> None:
+        self.ready += ready
+        self._bytes += sum(len(one.payload) for one in ready)
 
     def _reconnect(self, socket: zmq.Socket[bytes], address: str) -> None:
         now_s = time.monotonic()
@@ -182,7 +198,7 @@ class Link:
             self._malformed(f"{self.endpoint}: a message that is none of this bus ({error})")
             return True
         if not self._is_strange(batch.publisher):
-            self.ready += self.ordering.live(batch, payloads)
+            self._queue(self.ordering.live(batch, payloads))
         return True
 
     def _is_strange(self, publisher: str) -> bool:
@@ -213,7 +229,7 @@ class Link:
             self._request += 1  # asked again when what the journal before this one brought is delivered
             return True
         self._owed += 1
-        self.ready += self.ordering.replayed(reply, payloads)
+        self._queue(self.ordering.replayed(reply, payloads))
         if reply.done or self.ordering.again:
             self._asking = False
         return True

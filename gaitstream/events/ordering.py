@@ -14,10 +14,14 @@ from gaitstream.events.wire import MAX_PREFIXES, EventBatch, Reply, Request
 
 MAX_HELD = 10_000
 """Events kept while those before them are on their way; more are dropped and come by replay."""
+MAX_HELD_BYTES = 32 * 1024 * 1024
+"""And so much of them."""
 MAX_PREFIX_CHARACTERS = 4096
 """Of all prefixes of a request together; of more, all topics are asked for and sorted out here."""
 MAX_EPOCHS = 64
 """Epochs of a publisher that are remembered: openings of its journal in which events came."""
+MAX_JOURNALS = 64
+"""Journals remembered that answered before the one that answers now."""
 
 
 class Ready(NamedTuple):
@@ -97,7 +101,7 @@ class Ordering:
         self._greeted = False
         self._behind = True
         self._held: dict[int, tuple[EventBatch, list[bytes]]] = {}
-        self._held_events = 0
+        self._held_events = self._held_bytes = 0
 
     @property
     def greeted(self) -> bool:
@@ -122,6 +126,8 @@ class Ordering:
     def live(self, batch: EventBatch, payloads: list[bytes]) -> list[Ready]:
         """Take events as they are published; returns those that may be delivered now."""
         count = len(payloads)
+        if not count:
+            return []
         if not self._greeted or batch.epoch != self._live or self._behind:
             self._behind = True
             self._hold(batch, payloads)
@@ -170,7 +176,7 @@ class Ordering:
         if publisher == self.publisher or not (self._is_to_be_met or (self.publisher and place)):
             return False
         if self.publisher:
-            self.left[self.publisher] = self.cursor
+            self._leave()
         if not place:
             self.told.append(Told("journal", 0))
         self.publisher, self.cursor = publisher, dict(place)
@@ -180,7 +186,8 @@ class Ordering:
     def _take_numbers(self, reply: Reply) -> None:
         if self.publisher and reply.publisher != self.publisher:
             self.told.append(Told("journal", 0))
-            self.left[self.publisher], self.cursor = self.cursor, {}
+            self._leave()
+            self.cursor = {}
         elif not reply.known:
             self.told.append(Told("journal", 0))
             if self._saved and reply.publisher not in self._saved:
@@ -193,6 +200,13 @@ class Ordering:
         self._live = reply.live
         self._greeted = True
 
+    def _leave(self) -> None:
+        """Keep the place in the journal that answered until now; the one that was left longest ago goes."""
+        self.left.pop(self.publisher, None)
+        while len(self.left) >= MAX_JOURNALS:
+            del self.left[next(iter(self.left))]
+        self.left[self.publisher] = self.cursor
+
     def _advance(self, epoch: str, seq: int) -> None:
         self._last = seq
         if next(reversed(self.cursor), None) != epoch:
@@ -204,9 +218,10 @@ class Ordering:
             self.cursor.pop("", None)
 
     def _hold(self, batch: EventBatch, payloads: list[bytes]) -> None:
-        if self._held_events + len(payloads) <= self._max_held and batch.first not in self._held:
+        events, size = self._held_events + len(payloads), self._held_bytes + sum(map(len, payloads))
+        if events <= self._max_held and size <= MAX_HELD_BYTES and batch.first not in self._held:
             self._held[batch.first] = batch, payloads
-            self._held_events += len(payloads)
+            self._held_events, self._held_bytes = events, size
 
     def _release(self, batch: EventBatch, payloads: list[bytes], skip: int) -> list[Ready]:
         last = batch.first + len(payloads) - 1
@@ -221,7 +236,8 @@ class Ordering:
 
     def _release_held(self) -> list[Ready]:
         """After a replay: what came live meanwhile and follows it."""
-        held, self._held, self._held_events = self._held, {}, 0
+        held, self._held = self._held, {}
+        self._held_events = self._held_bytes = 0
         ready: list[Ready] = []
         for first in sorted(held):
             if held[first][0].epoch == self._live:

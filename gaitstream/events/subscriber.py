@@ -19,15 +19,19 @@ from gaitstream.events.codec import MalformedError, decode
 from gaitstream.events.discovery import PublisherAddress, open_directory
 from gaitstream.events.keys import Prepare, no_keys, secure
 from gaitstream.events.link import Link
+from gaitstream.events.notices import Notice, Notices
 from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.positions import Positions
 from gaitstream.events.schema import SCHEMA, Event, Unrecognised
+from gaitstream.events.segment import MAX_BODY_BYTES
 from gaitstream.events.wire import DEFAULT_ENDPOINT, next_endpoint
 
 log = logging.getLogger(__name__)
 
 STEP_S = 0.5
 """Longest sleep: requests are repeated and publishers that came back are noticed this often."""
+DROPPED_AT_ONCE = 1000
+"""What is no event, passed over before the user's time limit is looked at."""
 _MERGE_STEP_S = 0.02
 
 Since = Literal["now", "beginning"] | datetime | int | Positions
@@ -53,26 +57,6 @@ class Received(NamedTuple):
     epoch: str
 
 
-class Notice(NamedTuple):
-    """Something that happened to the stream.
-
-    Attributes:
-        kind: `lost`: so many events can never be had any more. `rewound`: the publisher's journal does not
-            know so many events that were delivered (it was restored or damaged). `epoch`: the publisher was
-            started anew. `journal`: another journal answers at this address; all of it is delivered.
-            `malformed`: a message was no event and was left out. `schema`: an event of a newer schema,
-            delivered as `Unrecognised`. `refused`: the publisher does not answer what it is asked.
-        endpoint: of the publisher.
-        events: how many, where it counts some.
-        detail: for people.
-    """
-
-    kind: str
-    endpoint: str
-    events: int
-    detail: str
-
-
 class Subscriber:
     """Receives each event once, in the order of its publisher, whatever is lost or restarted on the way.
 
@@ -89,7 +73,8 @@ class Subscriber:
             come later, in place of `endpoint` and `replay`.
         key: this subscriber's key, a `.key` file, where the publishers ask for one.
         server_key: the publishers' public key, or one for each: `.pub` files or the 40 characters.
-        on_notice: called with each `Notice`; without it they are logged as warnings.
+        on_notice: called with each `Notice`; without it they are logged as warnings. Beyond twenty of a kind
+            in a second the others are one, with their events together.
 
     Attributes:
         lost: events that no journal kept until they could be fetched.
@@ -119,7 +104,7 @@ class Subscriber:
         self.malformed = 0
         self._cursor_path = Path(cursor) if cursor is not None else None
         saved = Positions.load(cursor) if cursor is not None else None
-        self._on_notice = on_notice or _log_notice
+        self._notices = Notices(on_notice or _log_notice)
         self._topics = _prefixes(topics)
         self._since = saved or since
         _begin(since)  # what is no place is refused, beside a cursor too
@@ -301,7 +286,7 @@ class Subscriber:
             replay,
             ordering,
             lambda detail: self._tell_malformed(endpoint, detail),
-            lambda detail: self._on_notice(Notice("refused", endpoint, 0, detail)),
+            lambda detail: self._notices.tell(Notice("refused", endpoint, 0, detail)),
             prepare,
             journal,
         )
@@ -313,16 +298,20 @@ class Subscriber:
     def _next(self) -> Received | None:
         """The next event that is here, reading from the sockets when there is none."""
         self._check_open()
-        while True:
+        read, dropped = False, 0
+        while dropped < DROPPED_AT_ONCE:
             link = self._choose()
-            if link is None:
+            if link is not None:
+                received = self._decode(link, link.pop())
+                if received is not None:
+                    return received
+                dropped += 1
+            elif read:
+                break
+            else:
                 self._take()
-                link = self._choose()
-                if link is None:
-                    return None
-            received = self._decode(link, link.ready.popleft())
-            if received is not None:
-                return received
+                read = True
+        return None
 
     def _choose(self) -> Link | None:
         """Whose event is next: the one published first, as long as older ones are being fetched."""
@@ -336,13 +325,15 @@ class Subscriber:
     def _decode(self, link: Link, ready: Ready) -> Received | None:
         topic, seq, payload, epoch, _ = ready
         try:
+            if len(payload) > MAX_BODY_BYTES:
+                raise MalformedError(f"{len(payload)} bytes, no journal holds more than {MAX_BODY_BYTES}")
             event = decode(payload)
         except MalformedError as error:
             self._tell_malformed(link.endpoint, f"event {seq} on {topic}: {error}")
             return None
         if event.schema > SCHEMA and isinstance(event, Unrecognised):
             detail = f"{event.kind} has schema {event.schema}, this program knows {SCHEMA}; update it"
-            self._on_notice(Notice("schema", link.endpoint, 1, detail))
+            self._notices.tell(Notice("schema", link.endpoint, 1, detail))
         return Received(topic, seq, event, payload, link.ordering.publisher, epoch)
 
     def _take(self) -> None:
@@ -352,8 +343,9 @@ class Subscriber:
             for told in link.ordering.told:
                 if told.kind == "lost":
                     self.lost += told.events
-                self._on_notice(Notice(told.kind, link.endpoint, told.events, _DETAILS[told.kind]))
+                self._notices.tell(Notice(told.kind, link.endpoint, told.events, _DETAILS[told.kind]))
             link.ordering.told.clear()
+        self._notices.catch_up()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -388,7 +380,7 @@ class Subscriber:
 
     def _tell_malformed(self, endpoint: str, detail: str) -> None:
         self.malformed += 1
-        self._on_notice(Notice("malformed", endpoint, 1, detail))
+        self._notices.tell(Notice("malformed", endpoint, 1, detail))
 
 
 _DETAILS = {

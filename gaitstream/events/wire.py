@@ -13,6 +13,7 @@ Replay socket: a `Request` in JSON, answered by messages of a `Reply` in JSON, t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -34,6 +35,9 @@ LAST_PORT = 65535
 BATCH_EVENTS = 256
 BATCH_BYTES = 64 * 1024
 """Where a batch ends, and about where a reply does."""
+Name = Annotated[str, msgspec.Meta(max_length=128)]
+"""Id of a journal, or of one of its epochs."""
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class EventBatch(msgspec.Struct, frozen=True):
@@ -47,11 +51,11 @@ class EventBatch(msgspec.Struct, frozen=True):
         sizes: bytes of each payload.
     """
 
-    publisher: str
-    epoch: str
-    first: int
+    publisher: Name
+    epoch: Name
+    first: Number
     topics: Sequence[str]
-    sizes: list[int]
+    sizes: list[Number]
 
 
 class Heads(msgspec.Struct, frozen=True):
@@ -63,10 +67,10 @@ class Heads(msgspec.Struct, frozen=True):
         first: the first number still kept.
     """
 
-    publisher: str
-    epoch: str
-    seq: int
-    first: int
+    publisher: Name
+    epoch: Name
+    seq: Number
+    first: Number
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,21 +122,21 @@ class Reply(msgspec.Struct, frozen=True):
 
     id: int = 0
     error: str = ""
-    publisher: str = ""
-    live: str = ""
-    epoch: str = ""
-    after: int | None = None
-    to: int = 0
-    head: int = 0
-    first: int = 1
+    publisher: Name = ""
+    live: Name = ""
+    epoch: Name = ""
+    after: Number | None = None
+    to: Number = 0
+    head: Number = 0
+    first: Number = 1
     done: bool = False
     known: bool = True
-    lost: int = 0
-    rewound: int = 0
-    seqs: list[int] = []
+    lost: Number = 0
+    rewound: Number = 0
+    seqs: list[Number] = []
     topics: list[str] = []
     times: list[int] = []
-    sizes: list[int] = []
+    sizes: list[Number] = []
 
 
 def check_port(address: str) -> None:

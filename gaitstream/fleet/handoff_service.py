@@ -82,7 +82,11 @@ class HandOffService:
 
     def _take(self, received: Received, began_ns: int) -> None:
         event = received.event
-        published_ns = parse_time(event.published_at) if event.published_at else event.time_ns
+        try:
+            published_ns = parse_time(event.published_at) if event.published_at else event.time_ns
+        except ValueError as error:
+            log.warning("an event of publisher %s is left out: %s", received.publisher, error)
+            return
         said = self._handing.take(event, published_ns)
         self.taken += 1
         if isinstance(event, GalleryChanged):

@@ -53,6 +53,17 @@ def test_tail_prints_topic_and_number(publisher: Publisher, capsys: pytest.Captu
     assert (second["topic"], second["seq"]) == ("camera/gate", 2)
 
 
+def test_tail_writes_out_what_a_terminal_would_obey(
+    publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "A\x1b\x9b2J\x7f\u202eda"
+    publisher.publish(known("gate", name))
+    assert main(["events", "tail", *at(publisher), "--beginning", "--count", "1"]) == 0
+    line = capsys.readouterr().out.rstrip("\n")
+    assert line.isprintable()
+    assert msgspec.json.decode(line)["person"] == name
+
+
 def test_tail_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

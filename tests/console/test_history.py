@@ -18,7 +18,13 @@ from gaitstream.console.history.base import HistoryPlace
 from gaitstream.console.history.postgresql import PostgresHistory
 from gaitstream.console.history.sqlite import SqliteHistory
 from gaitstream.errors import ConfigError, ConsoleError
-from gaitstream.events import Event, GalleryChanged, IdentityDecided, PipelineStats, Unrecognised
+from gaitstream.events import (
+    Event,
+    GalleryChanged,
+    IdentityDecided,
+    PipelineStats,
+    Unrecognised,
+)
 from gaitstream.fleet.local_server import PostgresServer, can_run
 from tests.console.making import ADA, BEN, SECOND_NS, START_NS, ended, final, publish, stranger
 
@@ -58,6 +64,22 @@ def fill(history: History) -> None:
             ended(5, "hall"),
         ]
     )
+
+
+def test_whatever_an_event_calls_people_it_keeps_no_other_out(history: History) -> None:
+    long = random.Random(1).randbytes(20_000).hex()
+    strange = ("a\0b", long)
+    events = [
+        final(1, name, run=name, person_id=name, reason=name, candidates=(("A", 0.1),), candidate_ids=(name,))
+        for name in strange
+    ]
+    assert len(history.add([*events, final(2, "hall")])) == 3
+    assert ids(history, cameras=frozenset(("hall",))) == [2]
+    assert ids(history, cameras=frozenset((long,))) == [1]
+    for name in strange:
+        history.merge(name, BEN)
+        history.forget(name)
+    assert ids(history, person=BEN) == [1, 1]
 
 
 def test_threads_that_come_and_go_leave_no_connections_behind(history: History) -> None:

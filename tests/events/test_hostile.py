@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,9 +18,21 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gaitstream.events import CameraOnline, Journal, Notice, Publisher, Subscriber, Unrecognised, decode
+from gaitstream.events import (
+    CameraOnline,
+    Journal,
+    Notice,
+    Publisher,
+    Subscriber,
+    Unrecognised,
+    decode,
+    encode,
+)
 from gaitstream.events.codec import MalformedError
 from gaitstream.events.filters import MAX_SUBSCRIPTIONS
+from gaitstream.events.notices import AT_ONCE, Notices
+from gaitstream.events.ordering import MAX_HELD_BYTES, Ordering
+from gaitstream.events.wire import EventBatch
 from tests.events.wiring import LOOPBACK, bus, collect, online, zmtp
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -388,6 +402,154 @@ JUNK = st.one_of(
         st.integers(), st.lists(st.text(max_size=3), max_size=3), st.lists(st.integers(-1, 5), max_size=3),
     ),
 )  # fmt: skip
+
+
+Answer = Callable[[int], Iterable[list[bytes]]]
+
+
+@contextlib.contextmanager
+def hostile(answer: Answer, live: Iterable[list[bytes]] = ()) -> Iterator[tuple[str, str]]:
+    """Somebody at a publisher's address: what `answer` gives for a request's id, and `live` besides."""
+    over = threading.Event()
+    addresses: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+
+    def work() -> None:
+        with zmq.Context() as context, context.socket(zmq.PUB) as pub, context.socket(zmq.ROUTER) as router:
+            pub.linger = router.linger = 0
+            pub.sndhwm = router.sndhwm = 0
+            bound = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (pub, router)]
+            addresses.put((f"tcp://127.0.0.1:{bound[0]}", f"tcp://127.0.0.1:{bound[1]}"))
+            messages = iter(live)
+            while not over.is_set():
+                if router.poll(5):
+                    who, request = router.recv_multipart()[:2]
+                    for message in answer(msgspec.json.decode(request)["id"]):
+                        router.send_multipart([who, *message])
+                for message in itertools.islice(messages, 50):
+                    pub.send_multipart(message)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield addresses.get(timeout=10)
+    finally:
+        over.set()
+        thread.join()
+
+
+def says(identifier: int, payloads: Sequence[bytes] = (), **fields: object) -> list[bytes]:
+    """An answer."""
+    told = {
+        "id": identifier, "publisher": "p", "live": "e", "epoch": "e", "after": 0, "to": len(payloads),
+        "seqs": list(range(1, len(payloads) + 1)), "topics": ["x"] * len(payloads),
+        "times": [0] * len(payloads), "sizes": list(map(len, payloads)), "done": True,
+    }  # fmt: skip
+    return [msgspec.json.encode({**told, **fields}), *([b"".join(payloads)] if payloads else [])]
+
+
+def test_journals_and_epochs_without_end_are_not_all_remembered() -> None:
+    count = itertools.count()
+
+    def answer(identifier: int) -> list[list[bytes]]:
+        return [
+            says(identifier, publisher=f"{next(count)}", epoch=f"{n}", to=1, done=False) for n in range(200)
+        ]
+
+    with hostile(answer) as ports, Subscriber(*ports, on_notice=lambda _: None) as subscriber:
+        deadline_s = time.monotonic() + 10
+        while next(count) < 500 and time.monotonic() < deadline_s:
+            subscriber.receive(0.05)
+        positions = subscriber.positions.publishers
+    assert 2 <= len(positions) <= 65
+    assert sum(map(len, positions.values())) <= 65 * 64
+
+
+@pytest.mark.parametrize("fields", [
+    {"publisher": "p" * 10_000}, {"epoch": "e" * 10_000}, {"live": "l" * 10_000}, {"to": 2**63}, {"lost": -1},
+    {"rewound": -1}, {"after": -1},
+], ids=lambda fields: next(iter(fields)))  # fmt: skip
+def test_numbers_and_ids_that_no_journal_has_are_malformed(fields: dict[str, Any]) -> None:
+    notices: list[Notice] = []
+    with (
+        hostile(lambda identifier: [says(identifier, **fields)]) as ports,
+        Subscriber(*ports, on_notice=notices.append) as subscriber,
+    ):
+        assert until(lambda: subscriber.receive(0.05) is not None or bool(notices))
+        assert subscriber.positions.publishers == {}
+    assert {notice.kind for notice in notices} == {"malformed"}
+
+
+def test_what_comes_too_early_is_kept_up_to_an_amount() -> None:
+    ordering = Ordering()
+    for first in range(2, 200, 2):
+        ordering.live(EventBatch("p", "e", first, ["t"], [2**20]), [bytes(2**20)])
+        ordering.live(EventBatch("p", "e", 1000 + first, [], []), [])
+    assert ordering._held_bytes == sum(len(payloads[0]) for _, payloads in ordering._held.values())
+    assert ordering._held_bytes <= MAX_HELD_BYTES
+
+
+def test_large_events_wait_in_the_socket_and_all_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaitstream.events.link.MAX_QUEUED_BYTES", 2**20)
+    filled = [encode(CameraOnline(time_ns=n, camera="c" * 200_000)) for n in range(1, 41)]
+    answers = [filled[n : n + 2] for n in range(0, 40, 2)]
+
+    def answer(identifier: int) -> Iterator[list[bytes]]:
+        for number, two in enumerate(answers):
+            seqs = [2 * number + 1, 2 * number + 2]
+            fields = {"seqs": seqs, "to": seqs[1], "done": number == len(answers) - 1}
+            yield says(identifier, two, **fields, **({} if number == 0 else {"after": None}))
+
+    with hostile(answer) as ports, Subscriber(*ports, since="beginning") as subscriber:
+        got = []
+        for received in collect(subscriber, 40):
+            got.append(received.event.time_ns)
+            assert sum(len(one.payload) for one in subscriber._links[0].ready) <= 2**20 + 400_200
+    assert got == list(range(1, 41))
+
+
+def test_an_event_larger_than_any_journal_holds_is_none() -> None:
+    large = encode(CameraOnline(time_ns=1, camera="c" * 2**20))
+    with (
+        hostile(lambda identifier: [says(identifier, [large])]) as ports,
+        Subscriber(*ports, since="beginning", on_notice=lambda _: None) as subscriber,
+    ):
+        assert until(lambda: subscriber.receive(0.05) is not None or subscriber.malformed > 0)
+        assert subscriber.malformed == 1
+
+
+def test_who_sends_nothing_but_junk_keeps_nobody_waiting() -> None:
+    def events() -> Iterator[list[bytes]]:
+        for first in itertools.count(1, 100):
+            head = {"publisher": "p", "epoch": "e", "first": first, "topics": ["x"] * 100, "sizes": [1] * 100}
+            yield [b"@all", msgspec.json.encode(head), b"?" * 100]
+
+    with (
+        hostile(lambda identifier: [says(identifier)], events()) as ports,
+        Subscriber(*ports, on_notice=lambda _: None) as subscriber,
+    ):
+        for _ in range(20):
+            start_s = time.monotonic()
+            assert subscriber.receive(0.02) is None
+            assert time.monotonic() - start_s < 5
+
+
+def test_what_a_publisher_causes_is_told_in_bounds_and_without_its_control_characters() -> None:
+    told: list[Notice] = []
+    now = [0.0]
+    notices = Notices(told.append, lambda: now[0])
+    for number in range(1000):
+        notices.tell(Notice("lost", "a", 3, "\x1b[2J" * 1000))
+        notices.tell(Notice("refused", "a", 0, f"because of {number}"))
+    notices.catch_up()
+    assert len(told) == 2 * AT_ONCE
+    assert all(notice.detail.isprintable() and len(notice.detail) < 2000 for notice in told)
+    now[0] = 1.0
+    notices.catch_up()
+    notices.catch_up()
+    assert len(told) == 2 * AT_ONCE + 2
+    assert sum(notice.events for notice in told) == 3000
+    notices.tell(Notice("lost", "a", 1, ""))
+    assert told[-1].events == 1
 
 
 @settings(max_examples=60, deadline=None)

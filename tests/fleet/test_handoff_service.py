@@ -19,14 +19,17 @@ from gaitstream.events import (
     Event,
     GalleryChanged,
     IdentityCorrected,
+    Journal,
     Publisher,
     Subscriber,
     TrackEnded,
+    TrackStarted,
+    encode,
 )
 from gaitstream.fleet.handoff import HandOffRules
 from gaitstream.fleet.handoff_service import HandOffService
 from gaitstream.fleet.transit import TransitState
-from tests.events.wiring import bus
+from tests.events.wiring import LOOPBACK, bus
 from tests.fleet.speaking import Cameras
 
 
@@ -95,6 +98,25 @@ def test_a_process_corrects_what_publishers_say(tmp_path: Path) -> None:
         assert process.wait(10) == 0
     state = msgspec.json.decode((tmp_path / "handoff.transit").read_bytes(), type=TransitState)
     assert {(origin, camera) for origin, camera, _ in state.moves} >= {("gate", "hall"), ("hall", "gate")}
+
+
+def test_an_event_without_a_time_of_publishing_ends_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run")
+    for said in ("yesterday", "2026-11-26T03:25:00Z"):
+        event = TrackStarted(time_ns=1, camera="gate", track=1, published_at=said)
+        journal.append("track/gate", encode(event))
+    with Publisher(journal, LOOPBACK, LOOPBACK) as publisher, bus(tmp_path / "handoff") as own:
+        service = HandOffService(
+            lambda _: Subscriber(publisher.endpoint, publisher.replay, since="beginning"), own, HandOffRules()
+        )
+        following = threading.Thread(target=service.run)
+        following.start()
+        deadline_s = time.monotonic() + 20
+        while service.taken < 1 and following.is_alive() and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        service.stop()
+        following.join()
+    assert service.taken == 1
 
 
 def test_what_was_said_before_it_began_is_heard_and_not_corrected(tmp_path: Path) -> None:

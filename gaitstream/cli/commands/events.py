@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from gaitstream.events.readable import ReadableFilter, readable
 from gaitstream.events.wire import DEFAULT_ENDPOINT
 
 PATIENCE_S = 5.0
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON need not escape, and a terminal obeys: control characters, and those that turn text around."""
 
 
 def tail(args: argparse.Namespace) -> int:
@@ -130,4 +133,5 @@ def _line(received: Received) -> bytes:
     """One JSON object: the event with its topic and number, which events of version 1 lack."""
     data = {"topic": received.topic, **plain(received.payload)}
     data.setdefault("seq", received.seq)
-    return plain_json(data) + b"\n"
+    text = plain_json(data).decode()
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode() + b"\n"

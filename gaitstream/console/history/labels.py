@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+MAX_CHARACTERS = 500
+"""A server indexes texts of so many; nothing that is named is called longer."""
 Rows = Callable[[str, Sequence[object]], list[Any]]
 """Runs a query and gives all its rows."""
 
@@ -23,6 +26,7 @@ class Labels:
 
     def make(self, space: str, text: str) -> int:
         """The number of a text; made when there is none."""
+        text = fitting(text)
         known = self.find(space, text)
         if known is not None:
             return known
@@ -36,6 +40,7 @@ class Labels:
 
     def find(self, space: str, text: str) -> int | None:
         """The number of a text."""
+        text = fitting(text)
         known = self._numbers.get((space, text))
         if known is None:
             for (number,) in self._rows("SELECT id FROM label WHERE space = ? AND text = ?", (space, text)):
@@ -64,3 +69,11 @@ class Labels:
         self._numbers[space, text] = number
         self._texts[number] = text
         return number
+
+
+def fitting(text: str) -> str:
+    """A text as every database can keep it, whatever a publisher sends: PostgreSQL takes no zero."""
+    text = text.replace("\0", "\ufffd")
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return f"{text[: MAX_CHARACTERS // 2]}... {hashlib.sha256(text.encode()).hexdigest()}"

@@ -78,7 +78,7 @@ def to_row(event: Event, number: Number) -> HistoryRow:
     """The row of an event."""
 
     def optional(space: str, text: str | None) -> int | None:
-        return number(space, text.replace("\0", "\ufffd")) if text else None  # PostgreSQL takes no zero
+        return number(space, text) if text else None
 
     status = getattr(event, "status", None) or getattr(event, "outcome", None)
     person = getattr(event, "person_id", None) or getattr(event, "visitor_id", None)

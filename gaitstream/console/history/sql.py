@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from gaitstream.console.history.base import EventCount, EventFilter, EventPage, HistoryPlace, StoredEvent
-from gaitstream.console.history.labels import Labels, Rows
+from gaitstream.console.history.labels import Labels, Rows, fitting
 from gaitstream.console.history.rows import COLUMNS, from_row, is_kept, to_row
 from gaitstream.console.history.wanted import IndexParts, WantedNumbers, conditions, index_parts
 from gaitstream.events import Event
@@ -184,7 +184,7 @@ def newest_of(
         f"SELECT (SELECT id FROM event WHERE person = label.id AND {where} "
         "ORDER BY time_ns DESC, id DESC LIMIT 1) "
         f"FROM label WHERE space = 'person' AND text IN ({', '.join('?' * len(people))})",
-        (*where.values, *people),
+        (*where.values, *map(fitting, people)),
     )
     places = [number for (number,) in newest if number is not None]
     if not places:
@@ -214,6 +214,7 @@ def merge(gone: str, kept: str, labels: Labels, rows: Rows) -> int:
 
     Lists of candidates keep the number of whoever is gone; its label says from now on who was kept.
     """
+    gone, kept = fitting(gone), fitting(kept)
     labels.clear()  # another console may have done it
     number = labels.find("person", gone)
     if number is None or gone == kept:
@@ -230,6 +231,7 @@ def merge(gone: str, kept: str, labels: Labels, rows: Rows) -> int:
 
 def forget(person: str, labels: Labels, rows: Rows) -> int:
     """Take a person out in a transaction: of events, of lists of candidates, and the id itself."""
+    person = fitting(person)
     number = labels.find("person", person)
     if number is None:
         return 0
