@@ -201,6 +201,11 @@ class Keeper:
             except GalleryError as error:  # what is known goes on
                 self._tell_problem(str(error))
                 self._stop.wait(RETRY_S)
+            except Exception as error:  # without this thread nobody who is erased would be forgotten here
+                if self._tell_problem(f"{type(error).__name__}: {error}"):
+                    log.exception("the gallery cannot be followed now; it is tried again")
+                self._mark = None  # everything is read again
+                self._stop.wait(RETRY_S)
 
     def _attend(self) -> None:
         """Record the use of a gallery that has just appeared, and erase what is past its time."""
@@ -214,10 +219,13 @@ class Keeper:
             if done:
                 log.info("retention erased %d people and %d pictures", len(done.persons), done.pictures)
 
-    def _tell_problem(self, problem: str) -> None:
-        if problem != self._problem:
-            self._problem = problem
-            self.feed.tell(StateLine(problem))
+    def _tell_problem(self, problem: str) -> bool:
+        """Tell of one, or that there is none any more; whether that is news."""
+        if problem == self._problem:
+            return False
+        self._problem = problem
+        self.feed.tell(StateLine(problem))
+        return True
 
     def _tell_models(self, reading: Reading) -> bool:
         """Tell which models there are; False when one was filled by another bundle than before."""

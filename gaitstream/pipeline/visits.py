@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -138,12 +139,15 @@ class VisitDesk:
                 self._complain("")
             except GalleryError as error:
                 self._complain(str(error))
-                if not closing:
-                    time.sleep(PAUSE_S)
+            except Exception as error:  # without this thread nobody would be noted any more
+                self._complain(f"visitors are not noted ({type(error).__name__}: {error}); it is tried again")
+                log.debug("visitors are not noted", exc_info=True)
+                self._let_go()
+            if self._problem and not closing:
+                time.sleep(PAUSE_S)
             if closing:
                 break
-        if self._gallery is not None:
-            self._gallery.close()
+        self._let_go()
 
     def _attend(self) -> None:
         book = self._open()
@@ -160,17 +164,26 @@ class VisitDesk:
             )
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-            try:
-                noted = book.note(batch)
-            except GalleryError:
-                self._waiting.extendleft(reversed(batch))
-                raise
+            noted = self._note(book, batch)
             for one in noted:
                 self._tell(self._make.visitor_seen(one, self._whom(book, one)))
                 self._watch_drift(one)
             self._unsettled += len(noted)
         if self._unsettled >= (1 if self._closing else settle_after(book.walks)):
             self._settle(book)
+
+    def _note(self, book: VisitorBook, batch: list[Sighting]) -> list[Noted]:
+        """Keep walks; what no gallery takes, for whatever reason, keeps no other one waiting."""
+        try:
+            return book.note(batch)
+        except (GalleryError, OSError, MemoryError, sqlite3.Error):  # of the place, and may pass
+            self._waiting.extendleft(reversed(batch))
+            raise
+        except Exception:
+            if len(batch) > 1:
+                return [noted for one in batch for noted in self._note(book, [one])]
+            log.exception("the walk %s cannot be noted and is left out", batch[0].track)
+            return []
 
     def _settle(self, book: VisitorBook) -> None:
         """Look at all walks together, and tell what changes by it."""
@@ -180,8 +193,7 @@ class VisitDesk:
 
     def _open(self) -> VisitorBook:
         if self._gallery is not None and not self._gallery.is_still_there():
-            self._gallery.close()
-            self._gallery = self._book = None
+            self._let_go()
         if self._book is None:
             section = self._config.gallery
             if section.where is None:
@@ -189,6 +201,11 @@ class VisitDesk:
             self._gallery = Gallery(section.where, create=True, key=section.key)
             self._book = VisitorBook(self._gallery, self._models, LinkRule({}))
         return self._book
+
+    def _let_go(self) -> None:
+        gallery, self._gallery, self._book = self._gallery, None, None
+        if gallery is not None:
+            gallery.close()
 
     def _limits(self) -> dict[str, float | None]:
         """Calibrated thresholds by model."""

@@ -263,6 +263,29 @@ def test_a_run_erases_what_is_past_its_time_and_records_its_use(
         assert lines[3].detail == f"gallery {gallery.id} at change 2"
 
 
+def test_no_fault_ends_the_following_of_a_gallery(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaitstream.gallery.keeper.RETRY_S", 0.1)
+    with Gallery(path) as gallery, Keeper(path, [MODEL]) as keeper:
+        keeper.start()
+        people, problems = keeper.people(), set[str]()
+
+        def follow_until(holds: Callable[[], bool]) -> bool:
+            deadline_s = time.monotonic() + 20
+            while not holds() and time.monotonic() < deadline_s:
+                problems.add(people.poll().problem or "")
+                time.sleep(0.02)
+            return holds()
+
+        with gallery.writing() as writing:
+            writing.set("merged", b"no JSON")
+            writing.note_change("")
+        assert follow_until(lambda: any("DecodeError" in problem for problem in problems))
+        with gallery.writing() as writing:
+            writing.set("merged", None)
+        gallery.remove("Ada")
+        assert follow_until(lambda: list(people.names.values()) == ["Bob"])
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_gallery(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from gaitstream.gallery import Gallery
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.rekeying import rekey
+from gaitstream.gallery.sightings import Sighting
 from gaitstream.gallery.verifying import verify
-from gaitstream.gallery.visiting import VisitorBook
-from gaitstream.gallery.visitors import promote, visitors
+from gaitstream.gallery.visiting import Noted, VisitorBook
+from gaitstream.gallery.visitors import Promotion, promote, visitors
 from gaitstream.pipeline.identify import Identifier, TrackState
 from gaitstream.pipeline.known import DecisionLimits, KnownPeople
 from gaitstream.pipeline.visits import VisitDesk, open_desk, settle_after, sighting_of, site_rule
@@ -125,6 +127,35 @@ def test_walks_wait_for_a_store_that_is_away(tmp_path: Path, caplog: pytest.LogC
     assert desk.close() == []
     with Gallery(path / "people.gallery") as gallery:
         assert len(visitors(gallery)) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no file is left"), MemoryError(), sqlite3.DatabaseError("?"), KeyError("?")], ids=repr
+)
+def test_no_fault_ends_the_noting_of_walks(
+    desk: VisitDesk, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    faults = iter([error, error])
+    follow, note = VisitorBook.follow, VisitorBook.note
+
+    def failing_follow(book: VisitorBook) -> list[Promotion]:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+        return follow(book)
+
+    def failing_note(book: VisitorBook, sightings: Sequence[Sighting]) -> list[Noted]:
+        passing = not isinstance(error, KeyError)
+        if (passing and (fault := next(later, None))) or any(one.track.track == 1 for one in sightings):
+            raise fault if passing and fault else KeyError("a strange walk")
+        return note(book, sightings)
+
+    later = iter([error])
+    monkeypatch.setattr(VisitorBook, "follow", failing_follow)
+    monkeypatch.setattr(VisitorBook, "note", failing_note)
+    for walk in (1, 2, 3):
+        desk.put(sighting(5, walk))
+    events = [one for one in told(desk, lambda found: len(found) == 2) if isinstance(one, VisitorSeen)]
+    assert [one.track for one in events] == [2, 3]  # the first is one that nobody can note
 
 
 def test_walks_are_noted_after_the_gallery_has_got_another_key(desk: VisitDesk, gallery: Gallery) -> None:
