@@ -41,14 +41,22 @@ class Database:
             ) from error
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        """The rows of a statement; within `writing` it is part of this thread's transaction."""
-        with self._pool.borrow() as connection:
+        """The rows of a statement; within `writing` it is part of this thread's transaction.
+
+        Raises:
+            ConsoleError: the file is locked, or its disk is full.
+        """
+        with self._told(), self._pool.borrow() as connection:
             return connection.execute(query, values).fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is kept at the end of the block, or none when it raises."""
-        with self._pool.borrow() as connection:
+        """A transaction: all of it is kept at the end of the block, or none when it raises.
+
+        Raises:
+            ConsoleError: the file is locked, or its disk is full.
+        """
+        with self._told(), self._pool.borrow() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -61,6 +69,16 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self._pool.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise ConsoleError(
+                f"{self.path} cannot be used now ({error}); see that its disk has room, and that no other "
+                "process holds it"
+            ) from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)

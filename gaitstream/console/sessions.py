@@ -7,8 +7,10 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from gaitstream.console.accounts import Accounts, User, digest
+from gaitstream.errors import ConsoleError
 
 IDLE_S = 2 * 3600.0
 """A session nobody used for this long is over."""
@@ -59,7 +61,8 @@ class Sessions:
             return None
         user, _, seen_s = rows[0]
         if now_s - seen_s > _NOTE_EVERY_S:
-            with self._accounts.database.writing() as db:
+            # Where that cannot be kept the session holds all the same, as long as it was last noted to.
+            with suppress(ConsoleError), self._accounts.database.writing() as db:
                 db.execute("UPDATE session SET seen_s = ? WHERE digest = ?", (now_s, digest(value)))
         return self._accounts.find(user)
 

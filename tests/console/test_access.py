@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,6 +141,26 @@ def test_a_session_ends_when_idle_when_old_and_with_a_new_password(accounts: Acc
     last = sessions.start(user)
     accounts.set_password("ada", "another password")
     assert sessions.find(last) is None
+
+
+def test_a_session_holds_while_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.console.database.BUSY_S", 0.05)
+    clock, accounts = Clock(), Accounts(tmp_path)
+    sessions = Sessions(accounts, clock)
+    user = accounts.add("ada", PASSWORD, Role.VIEWER)
+    value = sessions.start(user)
+    holding = sqlite3.connect(tmp_path / "accounts.db", isolation_level=None)
+    holding.execute("BEGIN IMMEDIATE")
+    clock.now_s += IDLE_S / 2
+    assert sessions.find(value) == user
+    with pytest.raises(ConsoleError, match=r"locked.*see that its disk has room"):
+        sessions.start(user)
+    holding.close()
+    clock.now_s += IDLE_S / 2 + 1
+    assert sessions.find(value) is None
+    accounts.close()
 
 
 def test_a_cookie_that_was_not_signed_here_is_nothing(accounts: Accounts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -103,6 +104,23 @@ def test_events_wait_while_the_history_is_away_and_none_is_lost(
     publisher.publish(final(2))
     wait_for(lambda: count(site) == 2)
     wait_for(lambda: not site.health.problem)
+    site.close()
+
+
+def test_events_wait_while_another_process_holds_the_history(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.console.feed.RETRY_S", 0.05)
+    monkeypatch.setattr("gaitstream.console.database.BUSY_S", 0.05)
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", bus=bus_of(publisher, tmp_path)))
+    holding = sqlite3.connect(tmp_path / "state" / "history.db", isolation_level=None)
+    holding.execute("BEGIN IMMEDIATE")
+    site.start()
+    publisher.publish(final(1))
+    wait_for(lambda: "locked" in site.health.problem)
+    holding.execute("ROLLBACK")
+    holding.close()
+    wait_for(lambda: count(site) == 1 and not site.health.problem)
     site.close()
 
 
