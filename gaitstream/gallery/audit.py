@@ -53,9 +53,10 @@ class _Kept(msgspec.Struct, frozen=True):
     link: bytes
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _Head(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int
     link: bytes
+    tally: bytes = b""
 
 
 _LINE = msgspec.json.Decoder(AuditLine)
@@ -139,6 +140,27 @@ def count_audit(reading: Reading, sealer: Sealer) -> int:
     """How many lines were ever written: the number of the newest."""
     head = _read_head(reading, sealer)
     return head.number if head is not None else 0
+
+
+def has_log(reading: Reading) -> bool:
+    """Whether a log was begun, and with it what its head keeps."""
+    return reading.setting(HEAD) is not None
+
+
+def read_tally(reading: Reading, sealer: Sealer) -> int | None:
+    """The sum over the gallery's rows that stands in the log's head; None without, or of a changed one."""
+    try:
+        head = _read_head(reading, sealer)
+    except (GalleryError, msgspec.DecodeError):
+        return None
+    return int.from_bytes(head.tally, "big") if head is not None and head.tally else None
+
+
+def write_tally(writing: Writing, sealer: Sealer, tally: int) -> None:
+    """Keep the sum in the log's head; `gaitstream.gallery.tally` says what it is for."""
+    head = _read_head(writing, sealer) or _Head(0, _START)
+    head = msgspec.structs.replace(head, tally=tally.to_bytes(32, "big"))
+    writing.set(HEAD, sealer.seal(msgspec.msgpack.encode(head), "audit/head"))
 
 
 def verify_audit(reading: Reading, sealer: Sealer) -> list[str]:

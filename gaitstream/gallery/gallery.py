@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from gaitstream.gallery.opening import ID, LOCK, unlock
 from gaitstream.gallery.records import VISITOR_NAME, PersonRecord, new_uid
 from gaitstream.gallery.sealing import Sealer
 from gaitstream.gallery.stores import open_store
+from gaitstream.gallery.tally import TalliedWriting
 from gaitstream.gallery.tuning import Tuner
 from gaitstream.gallery.vault import Template, Vault
 
@@ -308,6 +310,21 @@ class Gallery:
 
         Raises:
             GalleryError: rows would be sealed with a key that opens nothing here any more.
+        """
+        with self.resealing() as writing:
+            if not self.encrypted:
+                yield writing
+                return
+            tallied = TalliedWriting(writing, self.sealer)
+            yield cast(Writing, tallied)
+            tallied.close()
+
+    @contextmanager
+    def resealing(self) -> Iterator[Writing]:
+        """As `writing`, for whoever seals every row anew: the sum of the rows is left to them.
+
+        Raises:
+            GalleryError: as for `writing`.
         """
         try:
             with self.store.writing() as writing:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gaitstream.errors import GalleryError
 from gaitstream.gallery.base import Reading, Writing
 
 _PLACE = "merged"
@@ -13,9 +14,18 @@ _DECODER = msgspec.json.Decoder(dict[str, str])
 
 
 def read_merged(reading: Reading) -> dict[str, str]:
-    """Uids of those who were ever merged, and of whom each was merged into, who may be gone by now, too."""
+    """Uids of those who were ever merged, and of whom each was merged into, who may be gone by now, too.
+
+    Raises:
+        GalleryError: it is damaged.
+    """
     kept = reading.setting(_PLACE)
-    return _DECODER.decode(kept) if kept else {}
+    try:
+        return _DECODER.decode(kept) if kept else {}
+    except msgspec.DecodeError as error:
+        raise GalleryError(
+            "what the gallery keeps of who was merged is damaged; put a backup in its place"
+        ) from error
 
 
 def note_merged(writing: Writing, gone: str, kept: str) -> None:

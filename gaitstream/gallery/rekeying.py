@@ -18,6 +18,7 @@ from gaitstream.gallery.keys import NONE
 from gaitstream.gallery.opening import LOCK, make_key, missing_key_file
 from gaitstream.gallery.sealing import Sealer, Unsealed, make_lock
 from gaitstream.gallery.secrets import reseal_secrets
+from gaitstream.gallery.tally import keep_tally
 from gaitstream.gallery.vault import Vault
 
 
@@ -40,13 +41,15 @@ def rekey(gallery: Gallery, key: str) -> list[str]:
     new_file = missing_key_file(key)
     operator = make_key(Path(gallery.url), key)
     try:
-        with gallery.writing() as writing:
+        with gallery.resealing() as writing:
             lock, sealer = make_lock(operator, gallery.id) if operator is not None else (None, Unsealed())
             _reseal(gallery, writing, sealer)
             writing.set(LOCK, msgspec.msgpack.encode(lock) if lock is not None else None)
             audit.note(writing, sealer, "rekeyed", detail=NONE if lock is None else "")
             for uid in [row.uid for row in writing.persons()]:
                 writing.note_change(uid)
+            if lock is not None:
+                keep_tally(writing, sealer)
             identity = gallery.identify(writing)
     except GalleryError:
         if new_file is not None:

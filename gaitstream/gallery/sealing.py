@@ -3,7 +3,7 @@
 AES-256-GCM with a random nonce for each value. A value is bound to the gallery and to the place it was made
 for: one that was moved to another person does not open. The gallery's own key is random, and is kept sealed
 with the operator's (`gaitstream.gallery.keys`); from it come, by HKDF-SHA256, one key for values, one by
-which names are looked up, and one that chains the audit log.
+which names are looked up, one that chains the audit log, and one for the sum of all rows.
 
 Source: NIST SP 800-38D (GCM; random nonces are sound to 2^32 values a key), RFC 5869 (HKDF).
 """
@@ -49,6 +49,9 @@ class Sealer(Protocol):
     def chain(self, previous: bytes, line: bytes) -> bytes:
         """The link of the audit log that follows `previous`, 32 bytes."""
 
+    def digest(self, row: bytes) -> bytes:
+        """What a row counts as in the sum of all, 32 bytes."""
+
 
 class Unsealed:
     """Keeps values as they are: for galleries that are not encrypted."""
@@ -71,6 +74,10 @@ class Unsealed:
         """See `Sealer`; anybody can compute it."""
         return hashlib.sha256(previous + line).digest()
 
+    def digest(self, row: bytes) -> bytes:
+        """See `Sealer`; anybody can compute it."""
+        return hashlib.sha256(row).digest()
+
 
 class Sealed:
     """AES-256-GCM; see the module.
@@ -88,6 +95,7 @@ class Sealed:
         self._cipher = AESGCM(_derive(key, gallery, "values"))
         self._lookup = _derive(key, gallery, "names")
         self._chain = _derive(key, gallery, "audit")
+        self._rows = _derive(key, gallery, "rows")
         self._gallery = gallery.encode()
 
     def seal(self, plain: bytes, place: str) -> bytes:
@@ -115,6 +123,10 @@ class Sealed:
     def chain(self, previous: bytes, line: bytes) -> bytes:
         """See `Sealer`; only who has the key can compute it."""
         return hmac.digest(self._chain, previous + line, "sha256")
+
+    def digest(self, row: bytes) -> bytes:
+        """See `Sealer`; only who has the key can compute it."""
+        return hmac.digest(self._rows, row, "sha256")
 
     def _context(self, place: str) -> bytes:
         return b"gaitstream/1/" + self._gallery + b"/" + place.encode()

@@ -76,7 +76,7 @@ class SqlTransaction:
     def setting(self, name: str) -> bytes | None:
         """See `Reading`."""
         row = self._one("SELECT value FROM setting WHERE name = ?", name)
-        return bytes(row[0]) if row else None
+        return _bytes(row[0]) if row else None
 
     def persons(self) -> Iterator[PersonRow]:
         """See `Reading`."""
@@ -95,7 +95,7 @@ class SqlTransaction:
     def models(self) -> list[ModelRow]:
         """See `Reading`."""
         rows = self._rows("SELECT name, fingerprint, parts, dim, calibration FROM model ORDER BY name")
-        return [ModelRow(row[0], row[1], row[2], row[3], bytes(row[4] or b"")) for row in rows]
+        return [ModelRow(row[0], row[1], row[2], row[3], _bytes(row[4] or b"")) for row in rows]
 
     def templates(self, model: str | None = None, person: str | None = None) -> Iterator[TemplateRow]:
         """See `Reading`."""
@@ -129,19 +129,19 @@ class SqlTransaction:
         where = () if person is None else (person,)
         query = _PICTURE + ("WHERE p.uid = ? " if where else "") + "ORDER BY c.id"
         rows = self._rows(query, *where)
-        return (PictureRow(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows)
+        return (PictureRow(row[0], row[1], row[2], row[3], _bytes(row[4])) for row in rows)
 
     def sightings(self, person: str | None = None, since_ns: int = 0) -> Iterator[SightingRow]:
         """See `Reading`."""
         where, values = "WHERE s.seen_ns >= ? ", [since_ns, *([] if person is None else [person])]
         query = f"{_SIGHTING}{where}{'' if person is None else 'AND p.uid = ? '}ORDER BY s.id"
         rows = self._rows(query, *values)
-        return (SightingRow(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows)
+        return (SightingRow(row[0], row[1], row[2], row[3], _bytes(row[4])) for row in rows)
 
     def audit(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
         """See `Reading`."""
         rows = self._rows("SELECT number, line FROM audit WHERE number > ? ORDER BY number", after)
-        return ((int(number), bytes(line)) for number, line in rows)
+        return ((int(number), _bytes(line)) for number, line in rows)
 
     def set(self, name: str, value: bytes | None) -> None:
         """See `Writing`."""
@@ -272,15 +272,18 @@ class SqlTransaction:
 
 
 def _person(row: Sequence[Any]) -> PersonRow:
-    return PersonRow(str(row[0]), bytes(row[1]), bytes(row[2]))
+    return PersonRow(str(row[0]), _bytes(row[1]), _bytes(row[2]))
 
 
 def _template(row: Sequence[Any]) -> TemplateRow:
     number, person, model, created_ns, source, checksum, data = row
     # A gallery of an older schema keeps sources as text, and damage may leave anything.
-    kept = source.encode() if isinstance(source, str) else bytes(source)
-    whole = bytes(data) if isinstance(data, bytes | memoryview) else str(data).encode()
-    return TemplateRow(number, person, model, created_ns, kept, checksum, whole)
+    return TemplateRow(number, person, model, created_ns, _bytes(source), checksum, _bytes(data))
+
+
+def _bytes(value: object) -> bytes:
+    """A value as it is kept; SQLite takes text and numbers in their place."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
 
 
 def _where(model: str | None, person: str | None) -> tuple[str, list[str]]:

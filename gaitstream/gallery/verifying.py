@@ -11,6 +11,7 @@ from gaitstream.errors import GalleryError
 from gaitstream.gallery.audit import HEAD, verify_audit
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.people import People
+from gaitstream.gallery.tally import verify_tally
 
 Row = TypeVar("Row")
 
@@ -34,6 +35,8 @@ def verify(gallery: Gallery) -> list[str]:
         # Galleries of versions that kept no log are not encrypted; visitors are noted without a line.
         if gallery.encrypted and people and reading.setting(HEAD) is None:
             found.append(f"the audit log is gone: {people} people were enrolled, and no line says so")
+        if gallery.encrypted:
+            found += verify_tally(reading, gallery.sealer)
     try:
         found += [str(damage) for damage in gallery.damaged()]
     except GalleryError as error:

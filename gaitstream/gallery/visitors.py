@@ -138,8 +138,17 @@ def skip_names(writing: Writing, other: Reading) -> None:
 
 
 def _given(reading: Reading) -> int:
-    """The highest number of a visitor's name by now."""
-    return int(reading.setting(_COUNT) or 0)
+    """The highest number of a visitor's name by now.
+
+    Raises:
+        GalleryError: it is damaged.
+    """
+    kept = reading.setting(_COUNT)
+    if kept is not None and not kept.isdigit():
+        raise GalleryError(
+            f"the number of visitors, {kept[:20]!r}, is damaged; put a backup of the gallery in its place"
+        )
+    return int(kept or 0)
 
 
 def promote(gallery: Gallery, visitor: str, person: str, actor: str | None = None) -> Promotion:

@@ -269,6 +269,9 @@ def test_no_fault_ends_the_following_of_a_gallery(path: Path, monkeypatch: pytes
         keeper.start()
         people, problems = keeper.people(), set[str]()
 
+        def failing(_: object) -> dict[str, str]:
+            raise KeyError("a fault")
+
         def follow_until(holds: Callable[[], bool]) -> bool:
             deadline_s = time.monotonic() + 20
             while not holds() and time.monotonic() < deadline_s:
@@ -276,13 +279,10 @@ def test_no_fault_ends_the_following_of_a_gallery(path: Path, monkeypatch: pytes
                 time.sleep(0.02)
             return holds()
 
-        with gallery.writing() as writing:
-            writing.set("merged", b"no JSON")
-            writing.note_change("")
-        assert follow_until(lambda: any("DecodeError" in problem for problem in problems))
-        with gallery.writing() as writing:
-            writing.set("merged", None)
-        gallery.remove("Ada")
+        with monkeypatch.context() as patched:
+            patched.setattr("gaitstream.gallery.keeper.read_merged", failing)
+            gallery.remove("Ada")
+            assert follow_until(lambda: any("KeyError" in problem for problem in problems))
         assert follow_until(lambda: list(people.names.values()) == ["Bob"])
 
 
