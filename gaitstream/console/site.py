@@ -27,10 +27,12 @@ from gaitstream.console.showing import stream_text
 from gaitstream.console.streams import OpenStreams
 from gaitstream.console.throttle import Throttle
 from gaitstream.console.verdicts import Verdicts
+from gaitstream.errors import ConsoleError
 from gaitstream.gallery.retention import DAY_NS
 
 log = logging.getLogger(__name__)
 PRUNE_EVERY_S = 3600.0
+PRUNE_AGAIN_S = 60.0
 TRIES, TRIES_FROM_ANYWHERE = 5, 50
 """Failed logins without a wait: from one address, and for one name from wherever."""
 
@@ -155,7 +157,12 @@ class ConsoleSite:
     def _prune(self) -> None:
         days = self.options.keep_days or 0.0
         while not self._over.is_set():
-            count = self.history.prune(time.time_ns() - int(days * DAY_NS))
+            try:
+                count = self.history.prune(time.time_ns() - int(days * DAY_NS))
+            except ConsoleError as error:
+                log.error("events past --keep-days stay in the history for now: %s", error)
+                self._over.wait(PRUNE_AGAIN_S)
+                continue
             if count:
                 log.info("%d events are past --keep-days and left the history", count)
             self._over.wait(PRUNE_EVERY_S)

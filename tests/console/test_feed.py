@@ -124,6 +124,29 @@ def test_events_wait_while_another_process_holds_the_history(
     site.close()
 
 
+def test_old_events_leave_also_after_the_history_was_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.console.site.PRUNE_AGAIN_S", 0.05)
+    monkeypatch.setattr("gaitstream.console.database.BUSY_S", 0.05)
+    site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", keep_days=1))
+    site.history.add([final(1)])
+    holding = sqlite3.connect(tmp_path / "state" / "history.db", isolation_level=None)
+    holding.execute("BEGIN IMMEDIATE")
+    tries, prune = [0], site.history.prune
+
+    def counted(before_ns: int) -> int:
+        tries[0] += 1
+        return prune(before_ns)
+
+    monkeypatch.setattr(site.history, "prune", counted)
+    site.start()
+    wait_for(lambda: tries[0] >= 2)
+    holding.close()
+    wait_for(lambda: count(site) == 0)
+    site.close()
+
+
 def test_whoever_leaves_the_gallery_leaves_the_history(publisher: Publisher, tmp_path: Path) -> None:
     site = ConsoleSite.open(ConsoleOptions(tmp_path / "state", bus=bus_of(publisher, tmp_path)))
     site.start()
