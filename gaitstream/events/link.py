@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import msgspec
 import zmq
 
 from gaitstream.errors import EventError
+from gaitstream.events.connections import Connection, bytes_taken, connection_of
 from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.wire import (
     ALL,
@@ -39,10 +41,50 @@ MAX_QUEUED_BYTES = 64 * 1024 * 1024
 READ_AT_ONCE = 1000
 """Messages of a socket read before the user gets a turn, however fast more come."""
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+MOST_UNFINISHED_BYTES = 2 * _MAX_MESSAGE_BYTES
+"""That may come before a message is whole: its head and its events."""
+LOOK_S = 0.1
+"""Between looks at what came and is no message yet."""
+_EVENT = struct.Struct("=HI")
 
 _batches = msgspec.json.Decoder(EventBatch)
 _heads = msgspec.json.Decoder(Heads)
 _replies = msgspec.json.Decoder(Reply)
+
+
+class _Flow:
+    """What comes over a connected socket, whole messages or not.
+
+    Args:
+        socket: before it connects.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._monitor = socket.get_monitor_socket(zmq.Event.CONNECTED)
+        self._connection: Connection | None = None
+        self._whole = 0
+
+    def unfinished(self, *, heard: bool) -> int:
+        """Bytes since the last message, when all that can be read was read.
+
+        Args:
+            heard: whether there was a message since the last call.
+        """
+        while True:
+            try:
+                _, descriptor = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
+            except zmq.Again:
+                break
+            self._connection, self._whole = connection_of(descriptor), 0
+        taken = None if self._connection is None else bytes_taken(self._connection)
+        if taken is None or heard:
+            self._whole = taken or 0
+            return 0
+        return taken - self._whole
+
+    def close(self) -> None:
+        """Before its socket is closed."""
+        self._monitor.close(linger=0)
 
 
 class Link:
@@ -90,12 +132,15 @@ class Link:
         self.sub.rcvhwm = 1000
         self.dealer.rcvhwm = 4 * MAX_CREDIT  # more answers are never on their way
         self.dealer.setsockopt(zmq.IMMEDIATE, 1)  # a request waits here, not in a queue to nobody
+        self._flows: dict[zmq.Socket[bytes], _Flow] = {}
+        self._look_s = 0.0
         try:
             for socket, address in ((self.sub, endpoint), (self.dealer, replay)):
                 socket.heartbeat_ivl = 5_000  # a machine that vanished without a word is noticed
                 socket.heartbeat_timeout = 15_000
                 socket.linger = 0
                 socket.maxmsgsize = _MAX_MESSAGE_BYTES
+                self._flows[socket] = _Flow(socket)
                 prepare(socket)
                 check_port(address)
                 socket.connect(address)
@@ -127,6 +172,7 @@ class Link:
                     break
         if self.paused:
             return
+        self._end_endless()
         self._reconnect(self.sub, self.endpoint)
         if not self.ordering.behind:
             self._asking = False
@@ -150,13 +196,34 @@ class Link:
         self.ready += ready
         self._bytes += sum(len(one.payload) for one in ready)
 
+    def close(self) -> None:
+        """Close both sockets."""
+        for socket, flow in self._flows.items():
+            socket.disable_monitor()
+            flow.close()
+            socket.close(linger=0)
+
+    def _end_endless(self) -> None:
+        """Connect a socket anew where the parts of a message never end: ZeroMQ keeps all of them."""
+        before_s, now_s = self._look_s, time.monotonic()
+        if now_s - before_s < LOOK_S:
+            return
+        self._look_s = now_s
+        for socket, address in ((self.sub, self.endpoint), (self.dealer, self.replay)):
+            heard = self._alive_s[socket] >= before_s
+            if self._flows[socket].unfinished(heard=heard) > MOST_UNFINISHED_BYTES:
+                self._connect_anew(socket, address)
+                self._malformed(f"{address}: a message without end")
+
     def _reconnect(self, socket: zmq.Socket[bytes], address: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._alive_s[socket] > RECONNECT_S:
-            self._alive_s[socket] = now_s
-            with contextlib.suppress(zmq.ZMQError):
-                socket.disconnect(address)
-            socket.connect(address)
+        if time.monotonic() - self._alive_s[socket] > RECONNECT_S:
+            self._connect_anew(socket, address)
+
+    def _connect_anew(self, socket: zmq.Socket[bytes], address: str) -> None:
+        self._alive_s[socket] = time.monotonic()
+        with contextlib.suppress(zmq.ZMQError):
+            socket.disconnect(address)
+        socket.connect(address)
 
     def _ask(self) -> None:
         self._reconnect(self.dealer, self.replay)

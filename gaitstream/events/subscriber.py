@@ -266,7 +266,7 @@ class Subscriber:
         self._links.remove(link)
         for socket in (link.sub, link.dealer):
             self._poller.unregister(socket)
-            socket.close(linger=0)
+        link.close()
 
     def _silent(self) -> list[Link]:
         """Publishers that have not answered, those left out that are known to be away."""

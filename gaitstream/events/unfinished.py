@@ -7,18 +7,13 @@ each connection, and whoever reads a socket sees what of it became messages.
 
 from __future__ import annotations
 
-import fcntl
-import socket
-import struct
-import sys
-import termios
 import threading
 from collections import Counter
 from dataclasses import dataclass
 
 import zmq
 
-from gaitstream.events.connections import Connection, connection_of
+from gaitstream.events.connections import Connection, bytes_taken, connection_of
 
 HELD_BYTES = 128 * 1024
 """What one connection may have sent that nobody could read: two requests of the largest size."""
@@ -26,9 +21,6 @@ PART_BYTES = 64
 """Around each part on its way, at most: its header, and what encryption adds."""
 BYTES_A_SECOND = 512
 """Of heartbeats, which nobody sees: ten a second, encrypted."""
-_RECEIVED = struct.Struct("=Q")
-_RECEIVED_AT = 128
-"""Of `tcpi_bytes_received` in Linux's `tcp_info`, since 4.1."""
 
 
 @dataclass(slots=True)
@@ -59,7 +51,7 @@ class Unfinished:
 
     def accept(self, descriptor: int) -> None:
         """A connection was made."""
-        connection = connection_of(descriptor) if sys.platform == "linux" else None
+        connection = connection_of(descriptor)
         if connection is not None:
             self._senders[connection] = _Sender()
 
@@ -79,7 +71,7 @@ class Unfinished:
         elapsed_s, self._looked_s = now_s - self._looked_s, now_s
         found = []
         for connection, sender in list(self._senders.items()):
-            received = _taken(connection)
+            received = bytes_taken(connection)
             if received is None:
                 del self._senders[connection]
                 continue
@@ -88,25 +80,3 @@ class Unfinished:
             if sender.held > HELD_BYTES:
                 found.append(connection)
         return found
-
-
-def _taken(connection: Connection) -> int | None:
-    """Bytes of a connection that are not in the system any more; None where it is closed, or not TCP."""
-    descriptor, _ = connection
-    if connection_of(descriptor) != connection:
-        return None
-    try:
-        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
-    except OSError:
-        return None
-    try:
-        info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + _RECEIVED.size)
-        waiting: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
-    except OSError:
-        return None
-    finally:
-        borrowed.detach()  # it is ZeroMQ's
-    if len(info) < _RECEIVED_AT + _RECEIVED.size:
-        return None
-    received: int = _RECEIVED.unpack_from(info, _RECEIVED_AT)[0]
-    return received - waiting

@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 import zmq
 
-from gaitstream.events import Publisher
+from gaitstream.events import Notice, Publisher, Subscriber
 from gaitstream.events.unfinished import HELD_BYTES, PART_BYTES, Unfinished
 from gaitstream.events.wire import MAX_REQUEST_BYTES
 from tests.events.test_hostile import rss_mib, still_works
-from tests.events.wiring import bus, zmtp
+from tests.events.wiring import bus, shake_hands, zmtp
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="other systems do not count a connection's bytes"
@@ -127,3 +129,47 @@ def test_other_descriptors_are_left_alone(tmp_path: Path) -> None:
         unfinished.accept(10**6)
         assert unfinished.greedy(0.0) == []
         file.write(b"it is open")
+
+
+@contextlib.contextmanager
+def endless(kind: bytes, piece: bytes) -> Iterator[str]:
+    """Somebody at a publisher's address who shakes hands and then sends the same again and again."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(8) as pool:
+        server.settimeout(0.1)
+
+        def serve(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(PATIENCE_S)
+                shake_hands(connection, kind)
+                time.sleep(0.2)  # what comes before both have shaken hands is an error
+                while not over.is_set():
+                    connection.sendall(piece)
+                    time.sleep(0.002)
+
+        def accept() -> None:
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    pool.submit(serve, server.accept()[0])
+
+        pool.submit(accept)
+        try:
+            yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            over.set()
+
+
+def test_a_subscriber_is_not_filled_by_a_message_without_end(tmp_path: Path) -> None:
+    told: list[Notice] = []
+    before_mib, piece = rss_mib(), part(1000) * 250
+    with (
+        endless(b"XPUB", piece) as live,
+        endless(b"ROUTER", piece) as replay,
+        Subscriber(live, replay, on_notice=told.append) as subscriber,
+    ):
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not ({live, replay} <= {one.detail.partition(": ")[0] for one in told}):
+            assert time.monotonic() < deadline_s, told
+            assert subscriber.receive(0.1) is None
+    assert rss_mib() < before_mib + 200
+    assert all("a message without end" in one.detail for one in told if one.kind == "malformed")

@@ -34,8 +34,13 @@ def zmtp(address: str, kind: bytes, wait_s: float = 0.1) -> socket.socket:
     """A connection that has shaken hands as ZeroMQ's peers do, to send what no library would."""
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     connection = socket.create_connection((host, int(port)))
+    shake_hands(connection, kind)
+    time.sleep(wait_s)
+    return connection
+
+
+def shake_hands(connection: socket.socket, kind: bytes) -> None:
+    """Say what ZeroMQ's peers say first, either of them."""
     connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
     ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
     connection.sendall(bytes([4, len(ready)]) + ready)
-    time.sleep(wait_s)
-    return connection
