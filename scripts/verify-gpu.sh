@@ -19,11 +19,17 @@ python=${PYTHON:-python3}
 out=${OUT:-out/verify-gpu}
 limit_s=900
 biggait="" gaitheat="" only=""
+# named OPTION [DIR]: the directory; none is an error, for the demo's model would be checked in its place.
+named() {
+    [ -d "${2:-}" ] && realpath "$2" && return
+    echo "verify-gpu.sh: $1 names a bundle's directory; '${2:-}' is none" >&2
+    return 1
+}
 while [ $# -gt 0 ]; do
     case $1 in
-        --biggait) biggait=$(realpath "$2"); shift 2 ;;
-        --gaitheat) gaitheat=$(realpath "$2"); shift 2 ;;
-        --only) only=$2; shift 2 ;;
+        --biggait) biggait=$(named "$@") || exit 2; shift 2 ;;
+        --gaitheat) gaitheat=$(named "$@") || exit 2; shift 2 ;;
+        --only) only=${2:-nothing}; shift; shift ;;
         *) echo "verify-gpu.sh: '$1' is unknown; use --biggait BUNDLE, --gaitheat BUNDLE, --only PART" >&2; exit 2 ;;
     esac
 done

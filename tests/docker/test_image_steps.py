@@ -211,6 +211,16 @@ def test_checking_nothing_is_no_pass(tmp_path: Path) -> None:
     assert "nothing was checked: --only engines needs bundles" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [("--biggait", "/nowhere/bundle"), ("--gaitheat",), ("--only",)])
+def test_a_bundle_that_is_not_there_is_named(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """The demo's model would be checked in its place, and pass."""
+    done = verify(tmp_path, *arguments)
+    assert done.returncode == 2
+    said = "there is no part 'nothing'" if arguments[0] == "--only" else f"{arguments[0]} names a bundle's"
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def heredoc(name: str) -> str:
     """The Python program of one of the check's functions."""
     script = (ROOT / "scripts" / "verify-gpu.sh").read_text()
