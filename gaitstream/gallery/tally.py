@@ -36,7 +36,8 @@ from gaitstream.gallery.sealing import Sealer
 _MODULUS = 1 << 256
 _BYTES = 32
 _SETTINGS = ("merged", "visitors")
-_OF_MODELS = ("target/", "site/", "searches/")
+_SEALED = ("site/", "searches/")
+_OF_MODELS = ("target/", *_SEALED)
 _HEADER, _TAG = 13, 16
 One = TypeVar("One", PictureRow, SightingRow)
 Row = TypeVar("Row", TemplateRow, PictureRow, SightingRow)
@@ -325,7 +326,7 @@ def _sum(uid: str, total: int) -> bytes:
 
 
 def _setting(name: str, value: bytes) -> bytes:
-    return msgspec.msgpack.encode(("setting", name, value))
+    return msgspec.msgpack.encode(("setting", name, _seal(value) if name.startswith(_SEALED) else value))
 
 
 def _seal(sealed: bytes) -> bytes:
