@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from operator import attrgetter
 
 import msgspec
 import zmq
@@ -48,6 +49,7 @@ LOOK_S = 0.1
 _EVENT = struct.Struct("=HI")
 
 _batches = msgspec.json.Decoder(EventBatch)
+_payload = attrgetter("payload")
 _heads = msgspec.json.Decoder(Heads)
 _replies = msgspec.json.Decoder(Reply)
 
@@ -102,6 +104,7 @@ class Link:
 
     Attributes:
         ready: events that may be delivered, oldest first.
+        queued_bytes: of their payloads; whoever takes one out takes its bytes off.
         ordering: numbers.
 
     Raises:
@@ -122,7 +125,7 @@ class Link:
         self.ordering = ordering
         self._journal = journal
         self.ready: deque[Ready] = deque()
-        self._bytes = 0
+        self.queued_bytes = 0
         self.endpoint, self.replay = endpoint, replay
         self._malformed = malformed
         self._refused = refused
@@ -178,23 +181,17 @@ class Link:
             self._asking = False
         elif not self._asking or time.monotonic() - self._heard_s > ASK_AGAIN_S:
             self._ask()
-        elif self._owed and len(self.ready) < MAX_QUEUED // 2 and self._bytes < MAX_QUEUED_BYTES // 2:
+        elif self._owed and len(self.ready) < MAX_QUEUED // 2 and self.queued_bytes < MAX_QUEUED_BYTES // 2:
             self._grant()
 
     @property
     def paused(self) -> bool:
         """Whether the user is to take events first."""
-        return len(self.ready) >= MAX_QUEUED or self._bytes >= MAX_QUEUED_BYTES
-
-    def pop(self) -> Ready:
-        """The oldest event that may be delivered; it is the user's from now on."""
-        ready = self.ready.popleft()
-        self._bytes -= len(ready.payload)
-        return ready
+        return len(self.ready) >= MAX_QUEUED or self.queued_bytes >= MAX_QUEUED_BYTES
 
     def _queue(self, ready: list[Ready]) -> None:
         self.ready += ready
-        self._bytes += sum(len(one.payload) for one in ready)
+        self.queued_bytes += sum(map(len, map(_payload, ready)))
 
     def close(self) -> None:
         """Close both sockets."""

@@ -298,19 +298,19 @@ class Subscriber:
     def _next(self) -> Received | None:
         """The next event that is here, reading from the sockets when there is none."""
         self._check_open()
-        read, dropped = False, 0
-        while dropped < DROPPED_AT_ONCE:
+        link = self._choose()
+        if link is None:
+            self._take()
             link = self._choose()
-            if link is not None:
-                received = self._decode(link, link.pop())
-                if received is not None:
-                    return received
-                dropped += 1
-            elif read:
-                break
-            else:
-                self._take()
-                read = True
+        dropped = 0
+        while link is not None and dropped < DROPPED_AT_ONCE:
+            ready = link.ready.popleft()
+            link.queued_bytes -= len(ready.payload)
+            received = self._decode(link, ready)
+            if received is not None:
+                return received
+            dropped += 1
+            link = self._choose()
         return None
 
     def _choose(self) -> Link | None:
