@@ -77,6 +77,9 @@ class Camera(Section):
     pixel_aspect: PixelAspect | None = None
     """Width to height of one pixel, as `12:11`: pictures are made as wide as they are shown, and all pixels
     here and in events are those of these. null: as the stream says, square where it says nothing."""
+    interlaced: bool | None = None
+    """Whether a picture is two half pictures of two moments; what moves is then made of one. null: as the
+    stream says, which recorders of analogue cameras often do not. Native alone."""
     loop: bool = False
     """Start a file again at its end; times go on."""
     start_time: datetime | None = None

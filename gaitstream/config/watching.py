@@ -49,7 +49,16 @@ class Changes:
         return "; ".join(parts)
 
 
-_SOURCE_KEYS = ("url", "transport", "decoder", "max_height", "pixel_aspect", "loop", "start_time")
+_SOURCE_KEYS = (
+    "url",
+    "transport",
+    "decoder",
+    "max_height",
+    "pixel_aspect",
+    "interlaced",
+    "loop",
+    "start_time",
+)
 _LIMITS = ("threshold", "margin", "threshold_gain")
 _SETTINGS = {
     "tracklets": ("every", "settled_after", "settled_every"),

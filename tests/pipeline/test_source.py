@@ -259,12 +259,14 @@ def test_times_of_decoding_count_only_while_those_of_showing_go_to_and_fro() -> 
     assert [ShowingOrder().time_of(*one) for one in [(None, 3), (7, None), (None, None)]] == [3, 7, None]
 
 
+@pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("high", [None, 96])
-def test_what_moves_in_interlaced_pictures_has_no_combs(high: int | None, tmp_path: Path) -> None:
+def test_what_moves_in_interlaced_pictures_has_no_combs(high: int | None, told: bool, tmp_path: Path) -> None:
     """A bar that moves by 8 pixels from half picture to half picture, before stripes that stand."""
     path = tmp_path / "interlaced.ts"
+    options = {"qmax": "2"} | ({"flags": "+ildct+ilme"} if told else {})
     with av.open(str(path), "w") as file:
-        stream = file.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme", "qmax": "2"})
+        stream = file.add_stream("mpeg2video", rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 256, 192, "yuv420p", 20_000_000
         for index in range(5):
             picture = np.zeros((192, 256, 3), np.uint8)
@@ -274,7 +276,8 @@ def test_what_moves_in_interlaced_pictures_has_no_combs(high: int | None, tmp_pa
                 picture[field:96:2, left : left + 40] = 200
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         file.mux(stream.encode(None))
-    seen = [frame.image[:, :, 1].astype(int) for frame in Run(camera(path, max_height=high)).frames]
+    entry = camera(path, max_height=high, interlaced=None if told else True)
+    seen = [frame.image[:, :, 1].astype(int) for frame in Run(entry).frames]
     assert len(seen) == 5
     for image in seen:
         moving = image[4 : image.shape[0] // 2 - 4]
@@ -283,6 +286,8 @@ def test_what_moves_in_interlaced_pictures_has_no_combs(high: int | None, tmp_pa
     if high is None:
         assert seen[-1][100:104, 5:27].min() > 150
         assert seen[-1][106:110, 5:27].max() < 60
+        stored = Run(camera(path, interlaced=False)).frames[0].image[4:92, :, 1].astype(int)
+        assert np.abs(np.diff(stored, axis=0)).max() > 150
 
 
 @pytest.mark.parametrize("aspect", [(1280, 1281), (1, 100)])

@@ -347,13 +347,16 @@ class VideoSource:
         import numpy as np
 
         assert self._reformatter is not None  # noqa: S101 - set by open
-        width, height = shown if frame.interlaced_frame else self._size(frame, shown)
+        interlaced = self._camera.interlaced
+        if interlaced is None:
+            interlaced = frame.interlaced_frame
+        width, height = shown if interlaced else self._size(frame, shown)
         smaller = height < frame.height or width < frame.width
         pixels = self._reformatter.reformat(
             frame, width, height, "bgr24", interpolation="AREA" if smaller else None, threads=1
         ).to_ndarray()
         image = np.asarray(pixels, np.uint8)
-        if frame.interlaced_frame:
+        if interlaced:
             smooth_combs(image)
         turns = round(frame.rotation / 90)
         if is_mirrored(frame):
