@@ -157,8 +157,9 @@ class ConsoleSite:
     def _prune(self) -> None:
         days = self.options.keep_days or 0.0
         while not self._over.is_set():
+            now_ns = time.time_ns()
             try:
-                count = self.history.prune(time.time_ns() - int(days * DAY_NS))
+                count = self.history.prune(now_ns - int(days * DAY_NS), now_ns + DAY_NS)
             except ConsoleError as error:
                 log.error("events past --keep-days stay in the history for now: %s", error)
                 self._over.wait(PRUNE_AGAIN_S)

@@ -362,6 +362,16 @@ def test_old_events_leave(history: History) -> None:
     assert ids(history) == [5, 4, 3]
 
 
+def test_events_of_the_future_leave_with_those_that_were_kept_after_them(history: History) -> None:
+    """As of a recording with a wrong date, which nobody would live to see grow old."""
+    future, day = 50 * 365 * 86_400, 86_400
+    history.add([final(future), final(1), final(future + 1), final(100 * day), final(future + 2)])
+    assert history.prune(START_NS, START_NS + day * SECOND_NS) == 0
+    assert history.prune(START_NS + 2 * SECOND_NS, START_NS + day * SECOND_NS) == 2
+    assert history.prune(START_NS + 101 * day * SECOND_NS, START_NS + 132 * day * SECOND_NS) == 2
+    assert ids(history) == [future + 2]
+
+
 @pytest.mark.parametrize(
     "text", ["", "1", "1-", "a-b", "1-2-3", "99999999999999999999-1", "-1-1", "9" * 19 + "-1"]
 )

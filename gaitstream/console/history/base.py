@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from gaitstream.errors import ConsoleError
 from gaitstream.events import Event
 
+LATEST_NS = 2**63 - 1
 MOST_ROWS = 500
 """Longest page."""
 _CURSOR = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
@@ -176,8 +177,14 @@ class History(Protocol):
     def forget(self, person: str) -> int:
         """Take a person out of all events and overwrite the id; returns how many events were theirs."""
 
-    def prune(self, before_ns: int) -> int:
-        """Delete events older than a time; returns how many."""
+    def prune(self, before_ns: int, ahead_ns: int = LATEST_NS) -> int:
+        """Delete events older than a time; returns how many.
+
+        Args:
+            before_ns: the time.
+            ahead_ns: events of later times than this are of the future, as of a recording with a wrong date;
+                they go with those that were kept after them.
+        """
 
     def close(self) -> None:
         """Let go of it."""

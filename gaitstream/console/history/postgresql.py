@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gaitstream.console.history import sql
-from gaitstream.console.history.base import HistoryPlace
+from gaitstream.console.history.base import LATEST_NS, HistoryPlace
 from gaitstream.console.history.wanted import IndexParts
 from gaitstream.console.pooling import ConnectionPool
 from gaitstream.errors import ConsoleError, MissingExtraError
@@ -60,10 +60,14 @@ class PostgresHistory(sql.SqlHistory):
         with self._changing():
             return sql.forget(person, self._labels, self._rows)
 
-    def prune(self, before_ns: int) -> int:
+    def prune(self, before_ns: int, ahead_ns: int = LATEST_NS) -> int:
         """See `History`."""
         with self._changing():
-            return len(self._rows("DELETE FROM event WHERE time_ns < ? RETURNING id", (before_ns,)))
+            gone = self._rows(
+                f"DELETE FROM event WHERE {sql.PAST} RETURNING id",
+                (before_ns, ahead_ns, sql.last_past(before_ns, self._rows)),
+            )
+            return len(gone)
 
     def close(self) -> None:
         """See `History`."""

@@ -44,10 +44,18 @@ _ALL_MERGED = f"{_MERGED}%"
 _SELECT = f"SELECT id, {', '.join(COLUMNS)} FROM event"
 PLACES = "SELECT time_ns, id FROM event WHERE {where} ORDER BY time_ns DESC, id DESC LIMIT ?"
 """Where the newest rows are, found in an index alone."""
+PAST = "time_ns < ? OR (time_ns > ? AND id < ?)"
+"""What is past its time: older than one, or of the future and kept before what is older (`last_past`)."""
 INSERT = (
     f"INSERT INTO event ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
     "ON CONFLICT (event_id) DO NOTHING RETURNING id"
 )
+
+
+def last_past(before_ns: int, rows: Rows) -> int:
+    """Number of the row that was kept last of those older than a time; 0 for none."""
+    [(number,)] = rows("SELECT max(id) FROM event WHERE time_ns < ?", (before_ns,))
+    return number or 0
 
 
 def index_statements(id_column: str) -> list[str]:

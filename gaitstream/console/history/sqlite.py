@@ -10,7 +10,7 @@ from typing import Any
 
 from gaitstream.console.database import Database
 from gaitstream.console.history import sql
-from gaitstream.console.history.base import HistoryPlace
+from gaitstream.console.history.base import LATEST_NS, HistoryPlace
 from gaitstream.console.history.wanted import IndexParts
 from gaitstream.errors import ConsoleError
 
@@ -46,15 +46,15 @@ class SqliteHistory(sql.SqlHistory):
         self._rows("PRAGMA wal_checkpoint(TRUNCATE)", ())
         return count
 
-    def prune(self, before_ns: int) -> int:
+    def prune(self, before_ns: int, ahead_ns: int = LATEST_NS) -> int:
         """See `History`."""
-        count = 0
+        count, last = 0, sql.last_past(before_ns, self._rows)
         while True:
             with self._changing():
                 gone = self._rows(
-                    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE time_ns < ? LIMIT ?) "
+                    f"DELETE FROM event WHERE id IN (SELECT id FROM event WHERE {sql.PAST} LIMIT ?) "
                     "RETURNING id",
-                    (before_ns, PRUNE_AT_ONCE),
+                    (before_ns, ahead_ns, last, PRUNE_AT_ONCE),
                 )
             count += len(gone)
             if len(gone) < PRUNE_AT_ONCE:
