@@ -3,7 +3,8 @@
     /usr/bin/python3 rtsp_server.py PORT [--password PASSWORD]
 
 Mounts: /a and /b (320 x 240, 15 fps), /changing (changes its resolution every second), /lossy (coded frames
-go missing), /split (key frames come in two slices with parameter sets between them). With a password the
+go missing), /split (key frames come in two slices with parameter sets between them), /oblong (pixels of
+12:11). With a password the
 user is `viewer`. Prints `ready` when it listens.
 """
 
@@ -65,11 +66,12 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(args.port)
     factories = []
-    for mount in ("a", "b", "changing", "lossy", "split"):
+    for mount in ("a", "b", "changing", "lossy", "split", "oblong"):
         factory = GstRtspServer.RTSPMediaFactory()
         extra = "! identity drop-probability=0.2" if mount == "lossy" else ""
         slices = 2 if mount in ("lossy", "split") else 1
-        factory.set_launch(PIPELINE.format(caps=caps(SIZES[0]), extra=extra, slices=slices))
+        shape = ",pixel-aspect-ratio=12/11" if mount == "oblong" else ""
+        factory.set_launch(PIPELINE.format(caps=caps(SIZES[0]) + shape, extra=extra, slices=slices))
         factory.set_shared(True)
         if mount == "changing":
             factory.connect("media-configure", change_size)

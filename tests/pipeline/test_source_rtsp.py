@@ -184,6 +184,24 @@ def test_a_change_of_resolution_is_followed_without_reconnecting(
     assert camera.reader.counters.reconnects == 0
 
 
+def test_pictures_of_a_stream_with_oblong_pixels_are_as_wide_as_they_are_shown(
+    server: Server, watch: Callable[..., Watched]
+) -> None:
+    camera = watch("oblong", server.url("oblong"))
+    until(lambda: camera.taken >= 5, 20.0, camera)
+    assert camera.sizes == {(349, 240)}
+
+
+def test_a_path_that_the_server_does_not_know_is_told(server: Server, watch: Callable[..., Watched]) -> None:
+    camera = watch("lost", server.url("nowhere", "viewer:s3cret-pw@"))
+    until(lambda: bool(camera.changes), 20.0, camera)
+    assert (
+        "cannot be opened: Server returned 404 Not Found; check the path behind the address"
+        in camera.changes[0].reason
+    )
+    assert "s3cret" not in str(camera.changes)
+
+
 def test_lost_packets_do_not_stop_a_camera(server: Server, watch: Callable[..., Watched]) -> None:
     camera = watch("lossy", server.url("lossy"))
     until(lambda: camera.taken >= 40 and camera.reader.counters.corrupt > 0, 20.0, camera)

@@ -405,6 +405,11 @@ class VideoSource:
                 f"{url}: the camera refused the user name or password; check the URL and the environment "
                 "variables it uses"
             )
+        if isinstance(error, av.error.HTTPNotFoundError):
+            return SourceError(
+                f"{url}: {what}: Server returned 404 Not Found; check the path behind the address: every "
+                "maker of cameras has its own"
+            )
         if isinstance(error, av.error.ExitError):
             limit = self._sources.stall_s if what == "broke off" else self._sources.connect_s
             return SourceError(f"{url}: nothing came for {limit:g} s")
