@@ -846,3 +846,18 @@ def test_the_webs_refusals_are_told_apart(web: tuple[Path, str]) -> None:
         with pytest.raises(error, match=text) as caught:
             source.open()
         assert "battery" not in str(caught.value)
+
+
+def test_the_address_of_a_snapshot_is_told_from_that_of_a_video(web: tuple[Path, str]) -> None:
+    folder, address = web
+    cv2.imwrite(str(folder / "snapshot.jpg"), np.zeros((48, 64, 3), np.uint8))
+    source = create_source(camera(f"http://me:battery-staple@{address}/snapshot.jpg"), Sources())
+    source.open()
+    try:
+        assert source.read() is not None
+        with pytest.raises(
+            SourceError, match="ended after one picture; give the address of the camera's video"
+        ):
+            source.read()
+    finally:
+        source.close()

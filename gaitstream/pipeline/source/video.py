@@ -159,6 +159,11 @@ class VideoSource:
         except (av.error.FFmpegError, OSError) as error:
             raise self._explain(error, "broke off") from None
         if frame is None:
+            if self.live and self._next_index == 1:
+                raise SourceError(
+                    f"{self._camera.url}: ended after one picture; give the address of the camera's video, "
+                    "such as RTSP or MJPEG, not that of its snapshot"
+                )
             if self.live:
                 raise SourceError(f"{self._camera.url}: the stream has ended")
             if self._next_index == 0:
