@@ -34,6 +34,7 @@ from gaitstream.pipeline.source import (
     State,
     StateChange,
     create_source,
+    video,
 )
 from gaitstream.pipeline.source.backoff import Backoff
 from gaitstream.pipeline.source.base import scale_down
@@ -288,6 +289,25 @@ def test_what_moves_in_interlaced_pictures_has_no_combs(high: int | None, told: 
         assert seen[-1][106:110, 5:27].max() < 60
         stored = Run(camera(path, interlaced=False)).frames[0].image[4:92, :, 1].astype(int)
         assert np.abs(np.diff(stored, axis=0)).max() > 150
+
+
+def test_a_picture_larger_than_any_interlaced_one_is_scaled_as_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it says of itself: at full size it would take any amount of memory."""
+    path = tmp_path / "interlaced.ts"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme"})
+        stream.width, stream.height, stream.pix_fmt = 256, 192, "yuv420p"
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((192, 256, 3), np.uint8), "bgr24")))
+        file.mux(stream.encode(None))
+    smoothed: list[tuple[int, ...]] = []
+    monkeypatch.setattr(video, "smooth_combs", lambda image: smoothed.append(image.shape))
+    assert Run(camera(path, max_height=96)).frames[0].image.shape == (96, 128, 3)
+    assert smoothed == [(192, 256, 3)]
+    monkeypatch.setattr(video, "LARGEST", 1000)
+    assert Run(camera(path, max_height=96)).frames[0].image.shape == (96, 128, 3)
+    assert len(smoothed) == 1
 
 
 @pytest.mark.parametrize("aspect", [(1280, 1281), (1, 100)])

@@ -9,6 +9,9 @@ from gaitstream.data import Image
 COMB = 12
 """Grey levels by which a line sticks out of its neighbours where something has moved meanwhile."""
 
+LARGEST = 4_000_000
+"""Pixels of an interlaced picture: those of 1080i have half of them."""
+
 
 def smooth_combs(image: Image) -> None:
     """Let moving things be those of one moment, in place; what stands still keeps all of its lines.

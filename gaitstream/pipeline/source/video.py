@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from gaitstream.pipeline.source.base import (
     shown_size,
 )
 from gaitstream.pipeline.source.clock import SECOND_NS, CaptureClock, file_start_ns, is_plausible
-from gaitstream.pipeline.source.fields import smooth_combs
+from gaitstream.pipeline.source.fields import LARGEST, smooth_combs
 from gaitstream.pipeline.source.host import unknown_host
 from gaitstream.pipeline.source.showing import ShowingOrder
 from gaitstream.pipeline.source.sparing import Sparing
@@ -354,7 +355,7 @@ class VideoSource:
         assert self._reformatter is not None  # noqa: S101 - set by open
         interlaced = self._camera.interlaced
         if interlaced is None:
-            interlaced = frame.interlaced_frame
+            interlaced = frame.interlaced_frame and math.prod(shown) <= LARGEST  # smoothed at full size
         width, height = shown if interlaced else self._size(frame, shown)
         smaller = height < frame.height or width < frame.width
         pixels = self._reformatter.reformat(
