@@ -135,9 +135,9 @@ def test_old_events_leave_also_after_the_history_was_away(
     holding.execute("BEGIN IMMEDIATE")
     tries, prune = [0], site.history.prune
 
-    def counted(before_ns: int) -> int:
+    def counted(before_ns: int, ahead_ns: int) -> int:
         tries[0] += 1
-        return prune(before_ns)
+        return prune(before_ns, ahead_ns)
 
     monkeypatch.setattr(site.history, "prune", counted)
     site.start()
