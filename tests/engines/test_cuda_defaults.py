@@ -155,6 +155,7 @@ import tensorrt_rtx as trt
 from gaitstream.engines import tensorrt_build
 from gaitstream.engines.base import BuildRequest
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this may ignore it
 where, graph = sys.argv[1], Path(sys.argv[2])
 make_logger, came = tensorrt_build.make_logger, []
 
