@@ -7,8 +7,11 @@ import socket
 import struct
 import sys
 
+import zmq
+
 Connection = tuple[int, int]
 """Descriptor and inode: together they are never another connection's while this one is open."""
+_EVENT = struct.Struct("=HI")
 _RECEIVED = struct.Struct("=Q")
 _RECEIVED_AT = 128
 """Of `tcpi_bytes_received` in Linux's `tcp_info`, since 4.1."""
@@ -20,6 +23,24 @@ def connection_of(descriptor: int) -> Connection | None:
         return descriptor, os.fstat(descriptor).st_ino
     except OSError:
         return None
+
+
+def source_of(part: zmq.Frame) -> int | None:
+    """Descriptor of the connection that a part of a message came over; None where it has ended."""
+    try:
+        return int(part.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return None
+
+
+def next_event(monitor: zmq.Socket[bytes], flags: int = 0) -> tuple[int, int]:
+    """Kind and value, mostly a descriptor, of what a socket's monitor tells next.
+
+    Raises:
+        zmq.Again: nothing, and `flags` say not to wait.
+    """
+    kind, value = _EVENT.unpack(monitor.recv_multipart(flags)[0])
+    return kind, value
 
 
 def bytes_taken(connection: Connection) -> int | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import struct
 import threading
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from zmq.utils import z85
 
 from gaitstream.errors import EventError
 from gaitstream.events.alert import Alert
-from gaitstream.events.connections import hang_up
+from gaitstream.events.connections import hang_up, next_event
 from gaitstream.events.keys import ALLOWED, SERVER, read_allowed, read_pair
 from gaitstream.events.unfinished import Unfinished
 
@@ -34,7 +33,6 @@ LOOK_S = 0.05
 """Between looks at what connections have sent."""
 TELL_AGAIN_S = 10.0
 """The same refusal of the same address is logged this often at most."""
-_EVENT = struct.Struct("=HI")
 _FAILED = (
     zmq.Event.HANDSHAKE_FAILED_PROTOCOL,
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
@@ -103,7 +101,7 @@ class Door:
             self._monitors.append(monitor)
         self._alert.raise_()
 
-    def guard(self, endpoint: str) -> None:
+    def bound(self, endpoint: str) -> None:
         """A prepared socket was bound: only connections to addresses of such are ever closed."""
         self._endpoints.add(endpoint)
 
@@ -149,8 +147,7 @@ class Door:
             self._alert.lower()
         for monitor in monitors:  # before who comes: these tell who is there
             if monitor in ready:
-                kind, value = _EVENT.unpack(monitor.recv_multipart()[0])
-                self._watch(monitor, kind, value)
+                self._watch(monitor, *next_event(monitor))
         if self._zap in ready:
             self._judge(self._zap.recv_multipart())
         if time.monotonic() >= self._look_s:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import zmq
 
-from gaitstream.events.connections import Connection, connection_of, hang_up
+from gaitstream.events.connections import Connection, connection_of, hang_up, source_of
 from gaitstream.events.wire import ALL
 
 log = logging.getLogger(__name__)
@@ -87,9 +87,8 @@ class Filters:
     def _take(self, frame: zmq.Frame) -> None:
         self._took(frame)
         message = frame.bytes
-        try:
-            descriptor = int(frame.get(zmq.SRCFD))
-        except zmq.ZMQError:  # a connection ended; that is seen by its descriptor
+        descriptor = source_of(frame)
+        if descriptor is None:  # a connection ended; that is seen by its descriptor
             client = self._unknown
         else:
             connection = connection_of(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import msgspec
 import zmq
 
 from gaitstream.errors import EventError
-from gaitstream.events.connections import Connection, bytes_taken, connection_of
+from gaitstream.events.connections import Connection, bytes_taken, connection_of, next_event
 from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.wire import (
     ALL,
@@ -46,7 +45,6 @@ MOST_UNFINISHED_BYTES = 2 * _MAX_MESSAGE_BYTES
 """That may come before a message is whole: its head and its events."""
 LOOK_S = 0.1
 """Between looks at what came and is no message yet."""
-_EVENT = struct.Struct("=HI")
 
 _batches = msgspec.json.Decoder(EventBatch)
 _payload = attrgetter("payload")
@@ -74,7 +72,7 @@ class _Flow:
         """
         while True:
             try:
-                _, descriptor = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
+                _, descriptor = next_event(self._monitor, zmq.NOBLOCK)
             except zmq.Again:
                 break
             self._connection, self._whole = connection_of(descriptor), 0

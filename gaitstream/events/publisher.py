@@ -305,7 +305,7 @@ class Publisher:
                 socket.close(linger=0)
                 wrong = BusyError if error.errno == zmq.EADDRINUSE else EventError
                 raise wrong(_bind_message(address, key, error)) from error
-            self._door.guard(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+            self._door.bound(socket.getsockopt_string(zmq.LAST_ENDPOINT))
             return socket
 
     def _rebind_replay(self) -> zmq.Socket[bytes]:

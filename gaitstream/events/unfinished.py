@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from gaitstream.events.connections import Connection, bytes_taken, connection_of
+from gaitstream.events.connections import Connection, bytes_taken, connection_of, source_of
 
 HELD_BYTES = 128 * 1024
 """What one connection may have sent that nobody could read: two requests of the largest size."""
@@ -57,12 +57,10 @@ class Unfinished:
 
     def took(self, part: zmq.Frame) -> None:
         """A part of a message was read, by any thread."""
-        try:
-            descriptor = int(part.get(zmq.SRCFD))
-        except zmq.ZMQError:  # its connection ended
-            return
-        with self._guard:
-            self._read[descriptor] += len(part) + PART_BYTES
+        descriptor = source_of(part)
+        if descriptor is not None:
+            with self._guard:
+                self._read[descriptor] += len(part) + PART_BYTES
 
     def greedy(self, now_s: float) -> list[Connection]:
         """Look at all connections; those that hold more than they may."""
