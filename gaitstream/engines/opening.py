@@ -24,7 +24,7 @@ from gaitstream.engines.base import (
 from gaitstream.engines.cache import CachedEngine, EngineCache, Key
 from gaitstream.engines.graph_files import graph_sha256, weight_files
 from gaitstream.engines.openvino_answers import last_line, port_shape
-from gaitstream.engines.registry import ranked, runtime_named, survey
+from gaitstream.engines.registry import candidates, runtime_named
 from gaitstream.errors import EngineError, GaitstreamError, NoRoomError, RefusedEngineError
 
 if TYPE_CHECKING:
@@ -82,9 +82,8 @@ def open_engine(
     weight_files(path)
     if precision != "auto" and precision not in PRECISIONS:
         raise EngineError(f"there is no precision {precision!r}: use auto, {', '.join(PRECISIONS)}")
-    names = [runtime] if runtime != "auto" else [name for name, _ in ranked(survey())]
     failures = []
-    for name in names:
+    for name in candidates(runtime):
         try:
             chosen = runtime_named(name)
             may = proven if quantised is not None else set(proven) - {"int8"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from gaitstream.engines import cuda
 from gaitstream.engines.base import PRECISIONS, Probe, Runtime
 from gaitstream.errors import EngineError, GaitstreamError
 
@@ -44,6 +45,9 @@ RUNTIMES: dict[str, Callable[[], Runtime]] = {
 }
 """Factories by name, in the order `auto` prefers them on one kind of device; a GPU comes before a CPU."""
 
+FOR_CPUS = ("openvino", "onnxruntime")
+"""Those of them that need no GPU."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFinding:
@@ -76,19 +80,33 @@ def runtime_named(name: str) -> Runtime:
 
 def survey() -> list[RuntimeFinding]:
     """Probe every runtime."""
-    findings = []
-    for name in RUNTIMES:
-        try:
-            findings.append(RuntimeFinding(name, runtime_named(name).probe(), None))
-        except GaitstreamError as error:
-            findings.append(RuntimeFinding(name, None, error))
-    return findings
+    return [_find(name) for name in RUNTIMES]
+
+
+def _find(name: str) -> RuntimeFinding:
+    try:
+        return RuntimeFinding(name, runtime_named(name).probe(), None)
+    except GaitstreamError as error:
+        return RuntimeFinding(name, None, error)
 
 
 def ranked(findings: list[RuntimeFinding]) -> list[tuple[str, Probe]]:
     """The runtimes that can be used, best first: GPUs, then CPUs, each in the order of `RUNTIMES`."""
     usable = [(finding.name, finding.probe) for finding in findings if finding.probe is not None]
     return sorted(usable, key=lambda pair: not pair[1].accelerator)
+
+
+def candidates(runtime: str = "auto") -> Iterator[str]:
+    """Names of the runtimes to try in turn: the one named, or for `auto` those that can be used, best first.
+
+    Without a GPU each is probed when its turn comes: libraries that nothing runs on take 90 MB of memory.
+    """
+    if runtime != "auto":
+        yield runtime
+    elif cuda.devices():
+        yield from (name for name, _ in ranked(survey()))
+    else:
+        yield from (name for name in FOR_CPUS if _find(name).probe is not None)
 
 
 def choose(

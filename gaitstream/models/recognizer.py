@@ -28,7 +28,7 @@ from gaitstream.engines import Batch, Engine, open_engine
 from gaitstream.engines.base import Precision, Progress, no_progress
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.device import Device
-from gaitstream.engines.registry import choose, ranked, runtime_named, survey
+from gaitstream.engines.registry import candidates, choose, runtime_named
 from gaitstream.errors import BundleError, EngineError, MissingExtraError
 from gaitstream.models.alignment import HeatmapAligner
 from gaitstream.models.bundle import Bundle, Role
@@ -445,9 +445,8 @@ def on_best_runtime(
         EngineError: no runtime works, or a graph does not compile in this precision.
     """
     manifest = bundle.manifest
-    names = [runtime] if runtime != "auto" else [name for name, _ in ranked(survey())]
     failures = []
-    for name in names:
+    for name in candidates(runtime):
         try:
             choice = choose(
                 name,

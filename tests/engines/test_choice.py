@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from gaitstream.engines import cuda
 from gaitstream.engines.base import Probe
-from gaitstream.engines.registry import RUNTIMES, RuntimeFinding, choose, ranked
+from gaitstream.engines.registry import RUNTIMES, RuntimeFinding, candidates, choose, ranked
 from gaitstream.engines.trial import GRAPH, INPUT, OUTPUT, try_all, try_runtime
 from gaitstream.errors import EngineError
 
@@ -78,3 +80,29 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     trial = try_runtime("onnxruntime")
     assert not trial.installed
+
+
+@pytest.mark.skipif(bool(cuda.devices()), reason="a GPU is here, and all that can use it is tried")
+def test_without_a_gpu_nothing_is_loaded_that_needs_one() -> None:
+    code = (
+        "import sys\n"
+        "from gaitstream.engines.registry import candidates\n"
+        "print(next(candidates()), *{'tensorrt', 'tensorrt_rtx', 'onnxruntime'} & set(sys.modules))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["openvino"]
+
+
+def test_with_a_gpu_all_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fast:
+        """A runtime on a GPU."""
+
+        def probe(self, device: str | None = None) -> Probe:
+            return probe(accelerator=True)
+
+    monkeypatch.setattr(cuda, "devices", lambda: [cuda.CudaDeviceInfo(0, "G", "sm_89")])
+    monkeypatch.setitem(RUNTIMES, "tensorrt", Fast)
+    names = list(candidates())
+    assert names[0] == "tensorrt"
+    assert "openvino" in names
+    assert list(candidates("onnxruntime")) == ["onnxruntime"]
