@@ -29,7 +29,6 @@ ONE_LISTENER = (
     "msgpack journal",
     "json journal",
     "msgpack journal many",
-    "msgpack unkept",
     "msgpack journal curve",
 )
 EIGHT_LISTENERS = ("bare", "coded", "msgpack journal", "json journal", "msgpack journal curve")
@@ -70,8 +69,8 @@ def run(settings: Settings) -> Suite:
             "process.",
             "bare pyzmq: PUB and SUB with topic and payload, once with bytes made before and thrown away, "
             "once encoding and decoding the event with msgspec; no journal, no numbers, nothing fetched when "
-            "it is lost. unkept: a journal that keeps nothing. many: publish_many, fifty at once. Listeners "
-            "are processes; with more of them than cores the figures say how the machine is shared.",
+            "it is lost. many: publish_many, fifty at once. Listeners are processes; with more of them than "
+            "cores the figures say how the machine is shared.",
         ],
         charts=[_latency_chart(rows)],
     )
