@@ -210,9 +210,7 @@ class Builder:
 
     def _tag_error(self, node: yaml.Node) -> ConfigError:
         shown = quoted(mask(node.tag.replace(_TAG, "!!")))
-        return self._error(
-            node, f"the tag {shown} means nothing here; delete it, or quote the value"
-        )
+        return self._error(node, f"the tag {shown} means nothing here; delete it, or quote the value")
 
     def _error(self, node: yaml.Node, text: str) -> ConfigError:
         return ConfigError(f"{self._path}:{line_of(node)}: {text}")
