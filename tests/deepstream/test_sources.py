@@ -265,7 +265,7 @@ def test_a_removal_is_done_when_the_last_frame_has_come_out() -> None:
     """DeepStream gives the pad away at the next addition: frames under way would be the next camera's."""
     sources, uris = new_sources("a", "b"), {"a": "rtsp://h/a", "b": "rtsp://h/b"}
     with RestServer(lambda *_: None, uris) as server:
-        changes = CameraChanges(RestClient(server.address), sources, uris, {}, [].append)
+        changes = CameraChanges(RestClient(server.address), sources, uris, {}, list[str]().append)
         for _ in range(3):
             sources.leave_muxer()
         removing = threading.Thread(target=changes.change, args=(remove("b"),))
