@@ -56,11 +56,12 @@ def mask(text: str) -> str:
 
     Where a password has blanks or quotes in it, only its URL tells where it ends: see `SecretUrl.scrub`.
     """
-    starts = [
-        found.start()
-        for found in SCHEME.finditer(text)
-        if found.start() == 0 or text[found.start() - 1] in _BEFORE_IN_TEXT
-    ]
+    starts: list[int] = []
+    for found in SCHEME.finditer(text):
+        at = found.start()
+        # Right behind another URL's letters it belongs to that one: a password may hold a ://
+        if not starts or text[at - 1] in _BEFORE_IN_TEXT or _END_IN_TEXT.search(text, starts[-1], at):
+            starts.append(at)
     if not starts:
         return text
     pieces = [text[: starts[0]]]
