@@ -19,6 +19,7 @@ _USUAL_PORTS = frozenset((":80", ":81", ":443", ":554", ":8000", ":8080", ":8443
 _END_IN_TEXT = re.compile(r"[\s'\"<>`]")
 _BEFORE_IN_TEXT = " \t\r\n'\"(<[{,;=`"
 _TOKEN = re.compile(r"([A-Za-z]+)|([0-9]+)|[._-]")
+_MOST_SHOWN = 200
 _MOST_DIGITS = 3
 """A longer number in a path could be a PIN."""
 
@@ -55,11 +56,12 @@ def mask(text: str) -> str:
 
     Where a password has blanks or quotes in it, only its URL tells where it ends: see `SecretUrl.scrub`.
     """
-    starts = [
-        found.start()
-        for found in SCHEME.finditer(text)
-        if found.start() == 0 or text[found.start() - 1] in _BEFORE_IN_TEXT
-    ]
+    starts: list[int] = []
+    for found in SCHEME.finditer(text):
+        at = found.start()
+        # Right behind another URL's letters it belongs to that one: a password may hold a ://
+        if not starts or text[at - 1] in _BEFORE_IN_TEXT or _END_IN_TEXT.search(text, starts[-1], at):
+            starts.append(at)
     if not starts:
         return text
     pieces = [text[: starts[0]]]
@@ -77,6 +79,15 @@ def _mask_first(text: str) -> str:
     trimmed = line[:end].rstrip(".,;:)]}")
     end = max(len(trimmed), behind, len(SCHEME.match(line)[0]))  # type: ignore[index]
     return mask_whole(line[:end]) + line[end:] + newline + (mask(rest) if rest else "")
+
+
+def quoted(masked: str) -> str:
+    """A value as errors show it: in quotes, and not by the megabyte.
+
+    >>> quoted("x" * 300) == "'" + "x" * 200 + "'..."
+    True
+    """
+    return repr(masked) if len(masked) <= _MOST_SHOWN else f"{masked[:_MOST_SHOWN]!r}..."
 
 
 def mask_whole(value: str) -> str:

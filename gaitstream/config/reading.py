@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gaitstream.config.masking import mask, mask_whole
+from gaitstream.config.masking import mask, mask_whole, quoted
 from gaitstream.config.paths import is_there
 from gaitstream.config.schema import Config
 from gaitstream.config.section import Section
@@ -103,7 +103,7 @@ class Document:
         given = isinstance(node, yaml.ScalarNode) and self.node(at[:-1])[0] is not node
         if detail["type"] == "misfit" or not given:
             return line, f"{where}: {text}"
-        return line, f"{where}: {mask_whole(node.value)!r}: {text}"
+        return line, f"{where}: {quoted(mask_whole(node.value))}: {text}"
 
     def check_models(self, config: Config) -> None:
         """Check that every model given as a path exists.

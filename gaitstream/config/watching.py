@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import stat
+import threading
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +12,9 @@ from typing import Protocol
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import ConfigError
+
+PATIENCE_S = 0.5
+"""How long a poll waits for a file to be read: one of some megabytes, there by mistake, takes a minute."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,8 @@ class Watcher(Protocol):
 class ConfigWatcher:
     """Notices new content of the file; the runner calls `poll` about once a second.
 
-    A file that is wrong changes nothing: the error is reported once, the old configuration stays.
+    A file that is wrong changes nothing: the error is reported once, the old configuration stays. It is read
+    in a thread of its own, so that a file that takes long holds nobody up.
 
     Args:
         path: the file.
@@ -156,6 +163,7 @@ class ConfigWatcher:
         self.path = Path(path)
         self.config = config
         self._stamp = (0, 0, 0) if stale else self._read_stamp()
+        self._reading: Future[Config] | None = None
 
     def poll(self) -> tuple[Config, Changes] | None:
         """See `Watcher`.
@@ -163,13 +171,19 @@ class ConfigWatcher:
         Raises:
             ConfigError: the file changed and is wrong or gone; raised once for each state of the file.
         """
-        stamp = self._read_stamp()
-        if stamp == self._stamp:
+        if self._reading is None:
+            stamp = self._read_stamp()
+            if stamp == self._stamp:
+                return None
+            self._stamp = stamp
+            if stamp is None:
+                raise ConfigError(f"{self.path}: no such file any more; the running configuration stays")
+            self._reading = _read(self.path)
+            wait([self._reading], PATIENCE_S)
+        if not self._reading.done():
             return None
-        self._stamp = stamp
-        if stamp is None:
-            raise ConfigError(f"{self.path}: no such file any more; the running configuration stays")
-        new = load_config(self.path)
+        reading, self._reading = self._reading, None
+        new = reading.result()
         changes = compare(self.config, new)
         self.config = follow(self.config, new)
         return (self.config, changes) if changes else None
@@ -180,4 +194,20 @@ class ConfigWatcher:
             status = self.path.stat()
         except OSError:
             return None
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe may never end
+            return None
         return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read(path: Path) -> Future[Config]:
+    """What `load_config` gives or raises, from a thread that no end of the process waits for."""
+    reading: Future[Config] = Future()
+
+    def read() -> None:
+        try:
+            reading.set_result(load_config(path))
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is taken
+            reading.set_exception(error)
+
+    threading.Thread(target=read, name="gaitstream-cams-file", daemon=True).start()
+    return reading

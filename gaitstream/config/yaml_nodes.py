@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from gaitstream.config.masking import mask
+from gaitstream.config.masking import mask, quoted
 from gaitstream.errors import ConfigError
 
 MOST_BYTES = 4 << 20
@@ -148,7 +148,7 @@ class Builder:
                 raise self._error(key, "a key is text, not a list or section; write 'name: value'")
             first = seen.setdefault(key.value, key)
             if first is not key:
-                text = f"key {mask(key.value)!r} is on line {line_of(first)} already; keep one"
+                text = f"key {quoted(mask(key.value))} is on line {line_of(first)} already; keep one"
                 raise self._error(key, text)
 
     def _merge(self, node: yaml.MappingNode) -> None:
@@ -191,7 +191,7 @@ class Builder:
             kind = {"timestamp": "time", "int": "whole number", "float": "number"}.get(
                 node.tag.removeprefix(_TAG), node.tag.removeprefix(_TAG)
             )
-            text = f"{mask(node.value)!r} is no {kind}; correct it, or put it in quotes if it is text"
+            text = f"{quoted(mask(node.value))} is no {kind}; correct it, or put it in quotes if it is text"
             raise self._error(node, text) from None
 
     def _variable(self, match: re.Match[str], node: yaml.Node) -> str:
@@ -209,8 +209,8 @@ class Builder:
         return value
 
     def _tag_error(self, node: yaml.Node) -> ConfigError:
-        tag = node.tag.replace(_TAG, "!!")
-        return self._error(node, f"the tag {mask(tag)!r} means nothing here; delete it, or quote the value")
+        shown = quoted(mask(node.tag.replace(_TAG, "!!")))
+        return self._error(node, f"the tag {shown} means nothing here; delete it, or quote the value")
 
     def _error(self, node: yaml.Node, text: str) -> ConfigError:
         return ConfigError(f"{self._path}:{line_of(node)}: {text}")

@@ -166,7 +166,10 @@ class CopyProbe:
         arrival_ns = self._now_ns() if self._camera_clock else meta.ntp_timestamp
         if self._camera_clock and meta.ntp_timestamp:
             source.clock.sender_report(meta.buffer_pts, meta.ntp_timestamp, arrival_ns)
-        return source.clock.stamp(meta.buffer_pts, arrival_ns)
+        time_ns = source.clock.stamp(meta.buffer_pts, arrival_ns)
+        if source.clock.set_back_ns:
+            self._sources.set_back(source)
+        return time_ns
 
     def _file_time(self, camera: str, pts_ns: int) -> int:
         """A file is read as fast as it can be, so its own time line is the only one; a loop goes on."""

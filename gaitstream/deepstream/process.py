@@ -1,23 +1,31 @@
-"""The DeepStream process seen from outside: start, tell, hear, end."""
+"""The DeepStream process seen from outside: start, tell, hear, end.
+
+What it writes comes through here, line by line: DeepStream and GStreamer print cameras' URLs as they are.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import msgspec
 import zmq
 
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.deepstream.spec import Command, Spec, encode_spec
 
 STOP_S = 8.0
 """How long a process may take to end by itself."""
+OUTPUT_S = 1.0
+"""How long the last lines of a process that has ended are waited for."""
 
 ENVIRONMENT = {
     # The muxer with width and height: crops come from frames of one size.
@@ -42,6 +50,8 @@ class ChildProcess:
         self._socket.rcvhwm = 4
         self._socket.bind(self.endpoint)
         self._process: subprocess.Popen[bytes] | None = None
+        self._output: threading.Thread | None = None
+        self._urls: set[SecretUrl] = set()
 
     def start(self, spec: Spec) -> None:
         """Start a process; one that still runs is ended first."""
@@ -50,11 +60,20 @@ class ChildProcess:
             self._socket.recv_multipart()
         environ = {**os.environ, **ENVIRONMENT, **self._environ}
         command = [sys.executable, "-m", "gaitstream.deepstream.child"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environ)
+        self._urls = {SecretUrl(uri) for uri in spec.uris.values()}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ
+        )
+        self._output = threading.Thread(
+            target=self._pass_on, args=(self._process.stdout,), name="deepstream-output", daemon=True
+        )
+        self._output.start()
         self._write(encode_spec(spec))
 
     def tell(self, command: Command) -> None:
         """Send a command; one that comes too late is dropped."""
+        if command.uri:
+            self._urls = {*self._urls, SecretUrl(command.uri)}
         self._write(msgspec.json.encode(command))
 
     def receive(self, wait_s: float) -> list[Any] | None:
@@ -66,7 +85,10 @@ class ChildProcess:
     @property
     def exit_code(self) -> int | None:
         """What the process ended with; None while it runs or when there is none."""
-        return None if self._process is None else self._process.poll()
+        code = None if self._process is None else self._process.poll()
+        if code is not None and self._output is not None:
+            self._output.join(OUTPUT_S)
+        return code
 
     @property
     def pid(self) -> int | None:
@@ -89,6 +111,8 @@ class ChildProcess:
             except subprocess.TimeoutExpired:
                 process.kill()
         process.wait()
+        if self._output is not None:
+            self._output.join(OUTPUT_S)
 
     def close(self) -> None:
         """End the process and remove the socket."""
@@ -104,6 +128,17 @@ class ChildProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _pass_on(self, output: IO[bytes]) -> None:
+        """Write the process's lines where ours go, without passwords."""
+        with output:
+            for line in output:
+                text = line.decode(errors="replace")
+                for url in self._urls:
+                    text = url.scrub(text)
+                with contextlib.suppress(OSError, ValueError):  # reading goes on, or DeepStream stands still
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
 
     def _write(self, line: bytes) -> None:
         if self._process is None or self._process.stdin is None:

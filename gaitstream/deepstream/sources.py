@@ -193,6 +193,11 @@ class PadSources:
         source.last_number, source.last_pts_ns = number, pts_ns
         return over
 
+    def set_back(self, source: PadSource) -> None:
+        """The clock went back before this frame: whoever is seen from here on is a new one, as natively."""
+        self.count(source.camera, "clock_set_back")
+        source.tracks.clear()
+
     # Tracks.
 
     def track(

@@ -122,7 +122,9 @@ class Translator:
 
     def _ended(self, tracks: _CameraTracks, time_ns: int) -> tuple[int, ...]:
         lost_ns = int(self._config.tracking.lost_s * SECOND_NS)
-        ended = sorted(track for track, last in tracks.last_seen_ns.items() if time_ns - last > lost_ns)
+        ended = sorted(  # those of a later time are from before the clock was set back
+            track for track, last in tracks.last_seen_ns.items() if not 0 <= time_ns - last <= lost_ns
+        )
         for track in ended:
             del tracks.last_seen_ns[track]
         return tuple(ended)

@@ -11,6 +11,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate, groupby
 from operator import attrgetter
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
-from gaitstream.errors import BusyError, EventError
+from gaitstream.errors import EventError
 from gaitstream.events.alert import Alert
 from gaitstream.events.codec import Stamp, Wire, decode
 from gaitstream.events.door import MAX_CONNECTIONS, Door, is_local
@@ -28,6 +29,7 @@ from gaitstream.events.eraser import Eraser
 from gaitstream.events.erasing import only_ids, without_names
 from gaitstream.events.filters import MAX_SUBSCRIPTIONS, Filters
 from gaitstream.events.journal import Journal
+from gaitstream.events.listener import Listener
 from gaitstream.events.replay import WAITING_REPLIES, ReplayServer
 from gaitstream.events.schema import Event, GalleryChanged
 from gaitstream.events.segment import Record
@@ -41,14 +43,12 @@ from gaitstream.events.wire import (
     MAX_REQUEST_BYTES,
     EventBatch,
     Heads,
-    check_port,
 )
 
 log = logging.getLogger(__name__)
 _time_ns = time.time_ns
 
 HEADS_EVERY_S = 1.0
-REBIND_S = 5.0
 GATHER_S = 0.0005
 """Pause between batches while events come: two threads that wake each other for each cost far more."""
 MANY = 64
@@ -130,14 +130,14 @@ class Publisher:
             self._context.term()
             raise
         try:
-            self._pub = self._bind(zmq.XPUB, endpoint, "events.endpoint")
-            router = self._bind(zmq.ROUTER, replay, "events.replay")
+            self._listener = Listener(partial(self._make, zmq.XPUB), self._door, endpoint, "events.endpoint")
+            replies = Listener(partial(self._make, zmq.ROUTER), self._door, replay, "events.replay")
         except EventError:
             self._door.close()
             self._context.destroy(linger=0)
             raise
-        self.endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.replay = router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._pub = self._listener.socket
+        self.endpoint, self.replay = self._listener.address, replies.address
         self._names = names
         self._erase = erase
         self._wire: Wire = wire
@@ -152,9 +152,7 @@ class Publisher:
         self._alert = Alert()
         self._stop = threading.Event()
         self._stopped = False
-        self._replies = ReplayServer(
-            router, journal, lambda: self._sent, self._rebind_replay, self._door.unfinished.took
-        )
+        self._replies = ReplayServer(replies, journal, lambda: self._sent, self._door.unfinished.took)
         self._thread = threading.Thread(target=self._serve, name="gaitstream-events", daemon=True)
         self._thread.start()
 
@@ -235,9 +233,8 @@ class Publisher:
         self._alert.raise_()
         self._thread.join()
         self._replies.close()
-        for socket in (self._pub, self._replies.socket):
-            self._door.forget(socket)
-            socket.close(linger=int(linger_s * 1000))
+        for listener in (self._listener, self._replies.listener):
+            listener.close(linger_s)
         self._door.close()
         self._context.term()
         self._eraser.close()
@@ -279,8 +276,7 @@ class Publisher:
         """
         self._eraser.restore(persons)
 
-    def _bind(self, kind: int, address: str, key: str, patience_s: float = 0.0) -> zmq.Socket[bytes]:
-        check_port(address)
+    def _make(self, kind: int) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.sndhwm = self._send_buffer if kind == zmq.XPUB else WAITING_REPLIES
         socket.rcvhwm = FILTERS_AT_ONCE if kind == zmq.XPUB else 64
@@ -292,37 +288,20 @@ class Publisher:
         else:
             socket.xpub_verboser = True  # what each connection asks for is to be known
             socket.rcvbuf = FILTER_BUFFER_BYTES
-        self._door.prepare(socket)
-        deadline_s = time.monotonic() + patience_s
-        while True:
-            try:
-                socket.bind(address.replace(":0", ":*") if address.endswith(":0") else address)
-            except zmq.ZMQError as error:
-                if error.errno == zmq.EADDRINUSE and time.monotonic() < deadline_s:
-                    time.sleep(0.01)
-                    continue
-                self._door.forget(socket)
-                socket.close(linger=0)
-                wrong = BusyError if error.errno == zmq.EADDRINUSE else EventError
-                raise wrong(_bind_message(address, key, error)) from error
-            self._door.bound(socket.getsockopt_string(zmq.LAST_ENDPOINT))
-            return socket
-
-    def _rebind_replay(self) -> zmq.Socket[bytes]:
-        return self._bind(zmq.ROUTER, self.replay, "events.replay", REBIND_S)
+        return socket
 
     def _renew(self) -> bool:
         """Close connections that must not go on, and listen again; whether there were such.
 
         Nothing is lost by it: who still may connect fetches what came meanwhile.
         """
+        self._listener.retry()
         if not self._revoked():
             return False
         log.info("events: a key was revoked; all connections are made anew")
         self._replies.reopen()
-        self._door.forget(self._pub)
-        self._pub.close(linger=0)
-        self._pub = self._bind(zmq.XPUB, self.endpoint, "events.endpoint", REBIND_S)
+        self._listener.renew()
+        self._pub = self._listener.socket
         self._filters = Filters(self.endpoint, MAX_SUBSCRIPTIONS, self._door.unfinished.took)
         return True
 
@@ -449,9 +428,3 @@ def _check_open(key: str, address: str, *, insecure: bool) -> None:
             "make keys with 'gaitstream keys new server' and set events.keys, or accept it with --insecure"
         )
     log.warning("%s: %s is open to other machines without keys (--insecure)", key, address)
-
-
-def _bind_message(address: str, key: str, error: zmq.ZMQError) -> str:
-    if error.errno == zmq.EADDRINUSE:
-        return f"{address} is in use (another gaitstream run?); stop it, or set {key} to a free port"
-    return f"{key}: {address} cannot be bound ({error}); give an address of this machine, as tcp://127.0.0.1:5556"

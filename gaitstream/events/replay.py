@@ -16,6 +16,7 @@ import msgspec
 import zmq
 
 from gaitstream.events.journal import Journal
+from gaitstream.events.listener import Listener
 from gaitstream.events.reading import Reader, wanted
 from gaitstream.events.segment import Record
 from gaitstream.events.wire import (
@@ -148,26 +149,23 @@ class ReplayServer:
     """Owns the replay socket and its thread.
 
     Args:
-        socket: ROUTER, bound.
+        listener: of a ROUTER.
         journal: what is asked for.
         head: gives the last number that was sent to all; what is not safe on the disk yet is behind it.
-        bind: makes the socket anew after it was closed.
         took: is told what is read.
 
     Attributes:
-        socket: the one in use.
+        listener: as given.
     """
 
     def __init__(
         self,
-        socket: zmq.Socket[bytes],
+        listener: Listener,
         journal: Journal,
         head: Callable[[], int],
-        bind: Callable[[], zmq.Socket[bytes]],
         took: Callable[[zmq.Frame], None],
     ) -> None:
-        self.socket = socket
-        self._bind = bind
+        self.listener = listener
         self._took = took
         self._reopen = threading.Event()
         self._journal = journal
@@ -193,9 +191,9 @@ class ReplayServer:
                 if self._reopen.is_set():
                     self._reopen.clear()
                     self._streams.clear()
-                    self.socket.close(linger=0)
-                    self.socket = self._bind()
-                if self.socket.poll(0 if active else 100):
+                    self.listener.renew()
+                self.listener.retry()
+                if self.listener.socket.poll(0 if active else 100):
                     self._take()
                 self._turn()
             except Exception:
@@ -206,7 +204,7 @@ class ReplayServer:
         """Read the requests that are there, as many as there is room for answers."""
         for _ in range(MAX_STREAMS):
             try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = self.listener.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
             for frame in frames[1:]:
@@ -255,7 +253,7 @@ class ReplayServer:
     def _send(self, way: list[bytes], answer: Reply, payloads: list[bytes]) -> bool:
         """Queue a reply; False when the client is gone or does not read what it asked for."""
         try:
-            self.socket.send_multipart([*way, _encoder.encode(answer), *payloads], zmq.NOBLOCK)
+            self.listener.socket.send_multipart([*way, _encoder.encode(answer), *payloads], zmq.NOBLOCK)
         except zmq.ZMQError:
             return False
         return True

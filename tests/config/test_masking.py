@@ -81,6 +81,19 @@ def test_what_is_harmless_stays_readable(url: str, shown: str | None) -> None:
     assert str(SecretUrl(url)) == (shown or url)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffmpeg:rtsp://admin:hunter2@10.0.0.5/main",
+        "open|rtsp://admin:hunter2@10.0.0.5/main failed",
+        "key 'a:rtsp://admin:hunter2@10.0.0.5/main' and url:rtsp://admin:hunter2@10.0.0.6/main",
+    ],
+)
+def test_a_url_is_found_behind_any_letter(text: str) -> None:
+    assert "hunter2" not in mask(text), mask(text)
+    assert "10.0.0.5" in mask(text)
+
+
 FORMS = [
     "rtsp://admin:{}@10.0.0.5:554/main",
     "rtsps://{}@10.0.0.5/main",

@@ -220,3 +220,36 @@ def test_a_missing_plugin_library_is_told(tmp_path: Path, capfd: pytest.CaptureF
         assert "libgaitstream_plugins.so" in capfd.readouterr().err
     finally:
         process.child.close()
+
+
+def test_no_password_is_in_what_deepstream_prints(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """GStreamer's elements put the whole URL into their errors."""
+    url, odd, later = (
+        "rtsp://admin:hunter2@10.0.0.5/1",
+        "http://10.0.0.6/user=admin_password=s3cr3t55_channel=1.sdp",
+        "rtsp://admin:p%40ss99@10.0.0.7/1",
+    )
+    says = f"Forbidden (403), URL: {url}\\nopen {odd}: failed\\nuser admin, pass p@ss99, {later}"
+    (tmp_path / "pyservicemaker.py").write_text(
+        "import os, sys, time\n"
+        "time.sleep(1)\n"
+        f"os.write(1, b'{says}\\n')\n"
+        "print('without an end', end='', flush=True)\n"
+        "os._exit(7)\n"
+    )
+    child = ChildProcess({"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"})
+    try:
+        config, plan = videos.make_config(tmp_path), videos.make_plan()
+        spec = make_spec(config, plan, build_graph(config, plan, tmp_path), child.endpoint)
+        child.start(msgspec.structs.replace(spec, uris={"a": url, "b": odd}))
+        child.tell(Command(do="add", camera="c", uri=later))
+        due_s = time.monotonic() + 20
+        while child.exit_code is None and time.monotonic() < due_s:
+            time.sleep(0.02)
+        assert child.exit_code == 7
+    finally:
+        child.close()
+    out, told = capfd.readouterr()
+    assert "Forbidden (403), URL: rtsp://***@10.0.0.5/1" in told
+    assert "without an end" in told
+    assert not [secret for secret in ("hunter2", "s3cr3t55", "p@ss99", "p%40ss99") if secret in out + told]

@@ -288,6 +288,26 @@ def test_ids_that_start_over_are_other_people(recording: list[Any], config: Conf
             assert state.last_ns < cut_ns or state.first_ns >= cut_ns
 
 
+def test_a_wall_clock_that_is_set_back_ends_tracks_at_once(
+    recording: list[Any], config: Config, heads: Heads
+) -> None:
+    """As in the native front end; a track that waited for the old time would end an hour late."""
+    half, hour_ns = len(recording) // 2, 3600 * 10**9
+    for batch in recording[half:]:
+        for frame in batch.frames:
+            frame.ntp -= hour_ns
+    last_ns = max(frame.ntp for frame in recording[-1].frames)
+    seen = site.run_deepstream(config, heads, recording)
+    assert [seen.counters[camera]["clock_set_back"] for camera in ("north", "south")] == [1, 1]
+    before = [(state, cause) for state, cause in seen.ended if state.last_ns > last_ns]
+    after = [state for state, _ in seen.ended if state.last_ns <= last_ns]
+    assert before
+    assert after
+    assert all(state.first_ns > last_ns and cause == "lost" for state, cause in before)
+    assert all(state.first_ns <= last_ns for state in after)
+    assert not {(s.camera, s.track) for s, _ in before} & {(s.camera, s.track) for s in after}
+
+
 def test_an_id_that_comes_back_late_is_a_new_track(
     recording: list[Any], config: Config, heads: Heads
 ) -> None:

@@ -261,6 +261,29 @@ def test_a_camera_that_left_by_itself_can_be_brought_back(running: Any) -> None:
     assert here.given_up == []
 
 
+def test_a_removal_is_done_when_the_last_frame_has_come_out() -> None:
+    """DeepStream gives the pad away at the next addition: frames under way would be the next camera's."""
+    sources, uris = new_sources("a", "b"), {"a": "rtsp://h/a", "b": "rtsp://h/b"}
+    with RestServer(lambda *_: None, uris) as server:
+        changes = CameraChanges(RestClient(server.address), sources, uris, {}, list[str]().append)
+        for _ in range(3):
+            sources.leave_muxer()
+        removing = threading.Thread(target=changes.change, args=(remove("b"),))
+        removing.start()
+        while sources.is_attached("b"):
+            removing.join(0.01)
+        for number in range(3 + MUXER_BUFFERS):
+            sources.leave_muxer()
+            sources.come_out()
+            assert owner(sources, 1, number) == "b"
+            assert removing.is_alive()
+        for _ in range(2):
+            sources.come_out()
+        removing.join(2.5)
+        assert not removing.is_alive()
+        assert owner(sources, 1, 20) is None
+
+
 def test_without_a_server_another_process_is_asked_for() -> None:
     given_up: list[str] = []
     changes = CameraChanges(

@@ -32,6 +32,7 @@ from gaitstream.events.codec import MalformedError
 from gaitstream.events.filters import MAX_SUBSCRIPTIONS
 from gaitstream.events.notices import AT_ONCE, Notices
 from gaitstream.events.ordering import MAX_HELD_BYTES, Ordering
+from gaitstream.events.replay import ReplayStream
 from gaitstream.events.wire import EventBatch
 from tests.events.wiring import LOOPBACK, bus, collect, online, zmtp
 
@@ -108,6 +109,20 @@ def test_no_request_ends_the_answers(publisher: Publisher, dealer: zmq.Socket[by
         if msgspec.json.decode(dealer.recv_multipart()[0]).get("id") == 424242:
             return
     raise AssertionError("the replay socket is silent")
+
+
+def test_a_fault_of_one_answer_ends_no_others(
+    publisher: Publisher, dealer: zmq.Socket[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody thought of, wherever it comes up: in taking a request or in answering it."""
+    for method in ("_place", "reply"):
+        with monkeypatch.context() as patch:
+            patch.setattr(ReplayStream, method, lambda *_: 1 / 0)
+            dealer.send(b'{"id":1,"since":"beginning"}')
+            assert not dealer.poll(300)
+        dealer.send(b'{"id":2}')
+        assert dealer.poll(5000), method
+        assert msgspec.json.decode(dealer.recv_multipart()[0])["id"] == 2
 
 
 @pytest.mark.parametrize("kind", [b"DEALER", b"SUB"])

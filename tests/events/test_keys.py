@@ -145,6 +145,66 @@ def test_a_revoked_key_is_cut_off_and_a_new_one_let_in(
         assert [r.event.time_ns for r in collect(alerts, 2)] == [2, 3]
 
 
+@pytest.mark.parametrize("kind", [zmq.XPUB, zmq.ROUTER])
+def test_an_address_that_somebody_takes_at_a_revocation_is_asked_for_again(
+    kind: int, tmp_path: Path, keys: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publisher closes its sockets then, and any program of the machine may be quicker."""
+    make, made = Publisher._make, list[int]()
+    thieves: list[socket.socket] = []
+
+    def steal(publisher: Publisher, asked: int) -> zmq.Socket[bytes]:
+        made.append(asked)
+        if asked == kind and made.count(kind) == 2:
+            address = publisher.endpoint if kind == zmq.XPUB else publisher.replay
+            thieves.append(listen(int(address.rpartition(":")[2])))
+        return make(publisher, asked)
+
+    monkeypatch.setattr(Publisher, "_make", steal)
+    caplog.set_level(logging.WARNING)
+    journal = Journal(tmp_path / "journal", sync="never")
+    with (
+        Publisher(journal, LOOPBACK, LOOPBACK, keys=keys) as publisher,
+        subscriber(publisher, keys, "wall") as wall,
+    ):
+        publisher.publish(online(1))
+        assert len(collect(wall, 1)) == 1
+        revoke(keys, "alerts")
+        assert said(caplog, "it is tried again until it works")
+        publisher.publish(online(2))
+        time.sleep(1.5)
+        thieves[0].close()
+        assert said(caplog, "it is listened at again")
+        publisher.publish(online(3))
+        assert [r.event.time_ns for r in collect(wall, 2)] == [2, 3]
+    assert len([r for r in caplog.records if r.levelno >= logging.ERROR]) == 1, caplog.text
+
+
+def listen(port: int) -> socket.socket:
+    """Take a port as soon as it is free."""
+    deadline = time.monotonic() + 5
+    while True:
+        thief = socket.socket()
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            thief.bind(("127.0.0.1", port))
+        except OSError:
+            thief.close()
+            assert time.monotonic() < deadline
+            continue
+        thief.listen()
+        return thief
+
+
+def said(caplog: pytest.LogCaptureFixture, what: str, timeout_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if any(what in record.getMessage() for record in list(caplog.records)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_strangers_that_keep_coming_do_not_stop_the_others(publisher: Publisher, keys: Path) -> None:
     with subscriber(publisher, keys, "alerts") as alerts:
         alerts.wait_connected(5)

@@ -7,6 +7,7 @@ missing shows as another result, and every copy is counted.
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -422,6 +423,31 @@ def test_all_batches_are_under_way_before_one_is_waited_for(device: SimulatedDev
         encoder.find_poses([(picture(0), boxes(7, 0))])
     assert waited == [4, 4, 4, 4]
     encoder.close()
+
+
+def test_the_next_frames_are_detected_while_these_are_encoded() -> None:
+    """Joints alone are waited for: other networks and the next people's poses run beside a frame graph."""
+    device, goes_on = SimulatedDevice(), threading.Event()
+    pose, frame = cheap(16)
+
+    def slow(feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        assert goes_on.wait(20)
+        return frame.compute(feeds)
+
+    options = AlignmentOptions((tuple(range(17)),), gamma_deg=90.0)
+    stage = Stage(open_simulated(frame._replace(compute=slow), device, batch=8), options)
+    path = DevicePath(open_simulated(pose, device, batch=8), {"g": stage}, people=8)
+    pool, detector = DevicePool(path, "g"), open_simulated(pose, device, batch=8)
+    first = encode(path, pool, [51])
+    found = detector.infer({"crops": np.full((1, 3, 256, 192), 102, np.uint8)})
+    assert found["heatmaps"].max() == pytest.approx(0.4)
+    both = [*first, *encode(path, pool, [204])]
+    assert not goes_on.is_set()
+    goes_on.set()
+    features = [np.asarray(pool.pooled([pool.start(one)])).max() for one in both]
+    np.testing.assert_allclose(features, [0.2, 0.8], atol=1e-6)
+    path.close()
+    device.close()
 
 
 def test_a_graph_for_one_batch_size_is_refused() -> None:

@@ -27,7 +27,7 @@ from gaitstream.telemetry.display import HINTS, Rates, summary, table
 from gaitstream.telemetry.health import STALLED_S, liveness
 from gaitstream.telemetry.logs import JsonFormatter
 from gaitstream.telemetry.metrics import SnapshotCollector, exposition
-from gaitstream.telemetry.server import TelemetryServer
+from gaitstream.telemetry.server import MOST_CONNECTIONS, TelemetryServer
 from gaitstream.telemetry.stats import (
     CameraCounters,
     Histogram,
@@ -153,6 +153,7 @@ def test_connections_that_idle_hold_neither_threads_nor_the_port(server: Telemet
         assert get(server, "/metrics")[0] == 200
         assert time.monotonic() - began_s < 3.0
         assert threading.active_count() <= threads
+        assert len(server._open) <= MOST_CONNECTIONS
     finally:
         for one in idle:
             one.close()
