@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, LAST_PORT
 from gaitstream.config.paths import anchor
 from gaitstream.models.resolve import is_path
 from gaitstream.registry import Registry
 
-MOST_PORT = 65535
 EVERYWHERE = {"*", "0.0.0.0", "[::]", "::"}
 MOST_DAYS = 36_500
 Days = Annotated[float, Field(gt=0, le=MOST_DAYS)]
@@ -69,9 +69,9 @@ def tcp_port(endpoint: str) -> int | None:
     port = endpoint.rpartition(":")[2]
     if port == "*":
         return 0
-    if not (port.isascii() and port.isdigit() and int(port) <= MOST_PORT):
+    if not (port.isascii() and port.isdigit() and int(port) <= LAST_PORT):
         raise misfit(
-            f"{endpoint}: give a port from 1 to {MOST_PORT}, as in tcp://127.0.0.1:5556; 0: a free one"
+            f"{endpoint}: give a port from 1 to {LAST_PORT}, as in {DEFAULT_ENDPOINT}; 0: a free one"
         )
     return int(port)
 

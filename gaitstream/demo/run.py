@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gaitstream import zoo
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.config.schema import Config
 from gaitstream.demo.enrolment import Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.event_counter import EventCounter
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 LEAD_S = 0.5
 """From the decision to start until world time 0; the cameras open meanwhile."""
-LOOPBACK = "tcp://127.0.0.1:*"
 KEEPS_UP = 3.0
 """Frames of one enrolled person that a machine must take in the time of one live frame of the whole site, so
 that few are left out: a live frame shows several people."""
@@ -205,7 +205,7 @@ def _watch(
     for number in plan.cameras:
         SyntheticCamera(plan.camera(number, 0))  # builds scene and people, which stay in memory
     with ExitStack() as stack:
-        publisher = stack.enter_context(Publisher(Journal(root / "journal"), LOOPBACK, LOOPBACK))
+        publisher = stack.enter_context(Publisher(Journal(root / "journal"), FREE_ENDPOINT, FREE_ENDPOINT))
         ear = EventCounter(publisher)
         with Gallery(root / "gallery") as gallery:
             matchers = {
