@@ -19,9 +19,6 @@ Days = Annotated[float, Field(gt=0, le=MOST_DAYS)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Polygon = Annotated[list[tuple[float, float]], Field(min_length=3)]
 
-LEAST_ASPECT, MOST_ASPECT = 0.25, 4.0
-"""Between what pixels of real cameras are: 1:2 is half the rows of a full picture, 24:11 half its columns."""
-
 
 def _check_aspect(value: Any) -> str:
     width, _, height = str(value).partition(":")
@@ -29,7 +26,7 @@ def _check_aspect(value: Any) -> str:
         ratio = float(width) / float(height)
     except (ValueError, ZeroDivisionError):
         ratio = 0.0
-    if not LEAST_ASPECT <= ratio <= MOST_ASPECT:
+    if not is_pixel_aspect(ratio):
         raise misfit(f"{value} is no shape of a pixel; give width to height, as 12:11, from 1:4 to 4:1")
     return str(value)
 
@@ -46,6 +43,11 @@ def aspect_ratio(aspect: str) -> float:
     """
     width, _, height = aspect.partition(":")
     return float(width) / float(height)
+
+
+def is_pixel_aspect(ratio: float) -> bool:
+    """Whether cameras have such pixels: 1:2 is half the rows of a full picture, 24:11 half its columns."""
+    return 0.25 <= ratio <= 4.0
 
 
 def from_name(value: Any) -> Any:
