@@ -25,8 +25,8 @@ from gaitstream.fleet.directory import Served, register
 from gaitstream.fleet.keeper import Carrying, KeeperThreads, LeaseKeeper
 from gaitstream.fleet.leases import LEASE_S, WorkerIdentity
 from gaitstream.fleet.load import Capacity, LoadMeter
-from gaitstream.fleet.parent import end_with_parent
 from gaitstream.fleet.roster import LeaseRoster
+from gaitstream.parent import end_with_parent
 from gaitstream.telemetry.stats import Stats
 
 EVENT_S = 0.05

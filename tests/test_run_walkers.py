@@ -104,7 +104,7 @@ def test_four_people_are_found_and_no_frame_is_lost(
     process = start(path, "--no-table")
     with subscribe(port) as subscriber:
         received = hear(subscriber, RunStopped, 2 * LOAD_S)
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=LOAD_S)
     assert process.returncode == 0, output
     [stopped] = of(received, RunStopped)
     assert isinstance(stopped, RunStopped)
@@ -153,7 +153,7 @@ def test_two_workers_publish_through_one_journal(
     with subscribe(port) as subscriber:
         while len(of(received, RunStopped)) < 2:
             received += hear(subscriber, RunStopped)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=LOAD_S)
     assert process.returncode == 0, output
     assert sum(e.frames for e in of(received, RunStopped) if isinstance(e, RunStopped)) == 2 * 32
     assert {e.camera for e in of(received, IdentityFinal) if isinstance(e, IdentityFinal)} == {
@@ -179,7 +179,7 @@ def test_a_service_managers_sigterm_to_all_processes_gives_tracks_their_last_wor
         os.killpg(process.pid, signal.SIGTERM)
         while len(of(received, RunStopped)) < 2:
             received += hear(subscriber, RunStopped, 20)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=LOAD_S)
     assert process.returncode == 0, output
     ended = [e for e in of(received, TrackEnded) if isinstance(e, TrackEnded) and e.cause == "shutdown"]
     assert ended, output

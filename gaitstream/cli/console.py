@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.addresses import CONSOLE_PORT, DEFAULT_ENDPOINT
 from gaitstream.cli.numbers import days
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-PORT = 8470
-"""`gaitstream.console.options.DEFAULT_PORT`, without importing it."""
 
 
 def add(commands: Commands) -> None:
@@ -37,7 +35,7 @@ def add_serving(console: argparse.ArgumentParser) -> None:
     option("--cameras", type=Path, metavar="FILE", help="the cams.yaml: cameras, models, gallery, bus")
     option(
         "--events", action="append", metavar="ADDRESS",
-        help="of a publisher, may be repeated (default: as cams.yaml says, else tcp://127.0.0.1:5556)",
+        help=f"of a publisher, may be repeated (default: as cams.yaml says, else {DEFAULT_ENDPOINT})",
     )  # fmt: skip
     option(
         "--replay", action="append", metavar="ADDRESS", help="of its replay socket (default: the next port)"
@@ -55,7 +53,7 @@ def add_serving(console: argparse.ArgumentParser) -> None:
         help="an event journal from which the names of whoever is forgotten are erased",
     )  # fmt: skip
     option("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: %(default)s)")
-    option("--port", type=int, default=PORT, metavar="PORT", help="(default: %(default)s)")
+    option("--port", type=int, default=CONSOLE_PORT, metavar="PORT", help="(default: %(default)s)")
     option("--name", action="append", default=[], metavar="HOST", help="a host name it answers to")
     option(
         "--tls-certificate", type=Path, metavar="FILE", help="PEM; needed where other machines can reach it"

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, HANDOFF_ENDPOINT
 from gaitstream.cli.numbers import counting, positive
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _add_handoff(commands: Commands) -> None:
     option = handoff.add_argument
     option("--journal", type=Path, required=True, metavar="DIR", help="of what it publishes")
     option(
-        "--publish", default="tcp://127.0.0.1:5558", metavar="ADDRESS",
+        "--publish", default=HANDOFF_ENDPOINT, metavar="ADDRESS",
         help="where it publishes; it answers for missed events on the next port (default: %(default)s)",
     )  # fmt: skip
     option("--keys", type=Path, metavar="DIR", help="its own key, and who may listen to it")
@@ -171,7 +172,7 @@ def _connection(command: argparse.ArgumentParser) -> None:
     option = command.add_argument
     option(
         "--endpoint", action="append", metavar="ADDRESS",
-        help="of a publisher, may be repeated (default: tcp://127.0.0.1:5556)",
+        help=f"of a publisher, may be repeated (default: {DEFAULT_ENDPOINT})",
     )  # fmt: skip
     option(
         "--replay", action="append", metavar="ADDRESS", help="of its replay socket (default: the next port)"

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, FREE_ENDPOINT
 from gaitstream.cli.numbers import natural, positive
 from gaitstream.config.names import NAME_PATTERN
 
@@ -54,7 +55,7 @@ def _add_worker(commands: Commands) -> None:
         "--label", type=_label, action="append", default=[], metavar="NAME", help="what cameras may ask for"
     )
     option(
-        "--endpoint", default="tcp://127.0.0.1:5556", metavar="ADDRESS",
+        "--endpoint", default=DEFAULT_ENDPOINT, metavar="ADDRESS",
         help="where its events are published; other machines need keys (default: %(default)s)",
     )  # fmt: skip
     option(
@@ -138,9 +139,7 @@ def _add_events(actions: Commands) -> None:
     )
     _database(serve)
     serve.add_argument("--journal", type=Path, required=True, metavar="DIR", help="the journal's folder")
-    serve.add_argument(
-        "--endpoint", default="tcp://127.0.0.1:0", metavar="ADDRESS", help="(default: %(default)s)"
-    )
+    serve.add_argument("--endpoint", default=FREE_ENDPOINT, metavar="ADDRESS", help="(default: %(default)s)")
     serve.add_argument("--address", default="", metavar="HOST", help="of this machine for others")
     serve.add_argument("--keys", type=Path, metavar="DIR", help="as events.keys")
     serve.add_argument("--insecure", action="store_true", help="serve other machines without keys")

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitstream.addresses import CONSOLE_PORT
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -44,7 +46,7 @@ def _add_run(commands: Commands) -> None:
         help="what runs the site: auto, or the name of one that another package brings",
     )  # fmt: skip
     option("--console", action="store_true", help="also serve the console, on loopback")
-    option("--console-port", type=int, metavar="PORT", help="of the console (default: 8470)")
+    option("--console-port", type=int, metavar="PORT", help=f"of the console (default: {CONSOLE_PORT})")
     option("--view", action="store_true", help="DeepStream: offer annotated pictures on loopback")
     option("--insecure", action="store_true", help="publish to other machines without keys")
     option("--verbose", action="store_true", help="log more")

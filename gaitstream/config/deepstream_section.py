@@ -8,6 +8,7 @@ from pydantic import (
     Field,
 )
 
+from gaitstream.addresses import LAST_PORT
 from gaitstream.config.section import Section
 
 
@@ -36,7 +37,7 @@ class DeepStream(Section):
     added and removed through it. null: off, and a change of cameras restarts the pipeline."""
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     """Number of the GPU."""
-    view_port: Annotated[int, Field(ge=1, le=65535)] = 8554
+    view_port: Annotated[int, Field(ge=1, le=LAST_PORT)] = 8554
     """Port of the annotated pictures that `--view` offers, as `tcp://ADDRESS:PORT`."""
     view_address: Annotated[
         str, Field(pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:]*)$")

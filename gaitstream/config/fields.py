@@ -8,19 +8,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, LAST_PORT
 from gaitstream.config.paths import anchor
 from gaitstream.models.resolve import is_path
 from gaitstream.registry import Registry
 
-MOST_PORT = 65535
 EVERYWHERE = {"*", "0.0.0.0", "[::]", "::"}
 MOST_DAYS = 36_500
 Days = Annotated[float, Field(gt=0, le=MOST_DAYS)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Polygon = Annotated[list[tuple[float, float]], Field(min_length=3)]
-
-LEAST_ASPECT, MOST_ASPECT = 0.25, 4.0
-"""Between what pixels of real cameras are: 1:2 is half the rows of a full picture, 24:11 half its columns."""
 
 
 def _check_aspect(value: Any) -> str:
@@ -29,7 +26,7 @@ def _check_aspect(value: Any) -> str:
         ratio = float(width) / float(height)
     except (ValueError, ZeroDivisionError):
         ratio = 0.0
-    if not LEAST_ASPECT <= ratio <= MOST_ASPECT:
+    if not is_pixel_aspect(ratio):
         raise misfit(f"{value} is no shape of a pixel; give width to height, as 12:11, from 1:4 to 4:1")
     return str(value)
 
@@ -46,6 +43,11 @@ def aspect_ratio(aspect: str) -> float:
     """
     width, _, height = aspect.partition(":")
     return float(width) / float(height)
+
+
+def is_pixel_aspect(ratio: float) -> bool:
+    """Whether cameras have such pixels: 1:2 is half the rows of a full picture, 24:11 half its columns."""
+    return 0.25 <= ratio <= 4.0
 
 
 def from_name(value: Any) -> Any:
@@ -69,9 +71,9 @@ def tcp_port(endpoint: str) -> int | None:
     port = endpoint.rpartition(":")[2]
     if port == "*":
         return 0
-    if not (port.isascii() and port.isdigit() and int(port) <= MOST_PORT):
+    if not (port.isascii() and port.isdigit() and int(port) <= LAST_PORT):
         raise misfit(
-            f"{endpoint}: give a port from 1 to {MOST_PORT}, as in tcp://127.0.0.1:5556; 0: a free one"
+            f"{endpoint}: give a port from 1 to {LAST_PORT}, as in {DEFAULT_ENDPOINT}; 0: a free one"
         )
     return int(port)
 

@@ -10,8 +10,8 @@ from pydantic import (
     model_validator,
 )
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, LAST_PORT
 from gaitstream.config.fields import (
-    MOST_PORT,
     Days,
     FilePath,
     misfit,
@@ -24,7 +24,7 @@ from gaitstream.config.section import Section
 class Events(Section):
     """Where decisions are published."""
 
-    endpoint: str = "tcp://127.0.0.1:5556"
+    endpoint: str = DEFAULT_ENDPOINT
     """ZeroMQ endpoint the publisher binds."""
     replay: str | None = None
     """Endpoint that answers requests for missed events. null: the next port after `endpoint`."""
@@ -59,7 +59,7 @@ class Events(Section):
 
     @model_validator(mode="after")
     def _two_endpoints(self) -> Events:
-        if self.replay is None and tcp_port(self.endpoint) == MOST_PORT:
+        if self.replay is None and tcp_port(self.endpoint) == LAST_PORT:
             text = f"{self.endpoint} has no next port for replay: give a lower one, or set events.replay"
             raise misfit(text, "endpoint")
         if self.replay is not None and _clash(self.endpoint, self.replay):
@@ -90,7 +90,7 @@ def _clash(one: str, another: str) -> bool:
 class Metrics(Section):
     """Prometheus metrics."""
 
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1, le=LAST_PORT)] | None = None
     """Port of `http://host:port/metrics`. null: off."""
     host: str = "127.0.0.1"
     """Address to listen on."""

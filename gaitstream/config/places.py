@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.config.schema import Config
 
 
@@ -42,7 +43,7 @@ class WorkerPlace:
     slot: int = 0
     capacity: float | None = None
     labels: tuple[str, ...] = ()
-    endpoint: str = "tcp://127.0.0.1:0"
+    endpoint: str = FREE_ENDPOINT
     journal: Path | None = None
     keys: Path | None = None
     address: str = ""

@@ -14,6 +14,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from gaitstream.addresses import LAST_PORT
 from gaitstream.config.masking import MASK, SCHEME, hidden, mask, mask_whole, split_authority
 
 ENCODE = (
@@ -124,6 +125,6 @@ def _place_fault(place: str) -> str:
         host, colon, port = "ip", bracketed["port"][:1], bracketed["port"][1:]
     if not host:
         return "there is no host behind the ://; write rtsp://user:password@host/path"
-    if colon and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
+    if colon and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= LAST_PORT):
         return f"what follows the host's colon is no port number; if it belongs to a password: {ENCODE}"
     return ""

@@ -6,11 +6,10 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaitstream.addresses import CONSOLE_PORT, LAST_PORT
 from gaitstream.console.feed import Bus
 from gaitstream.errors import ConsoleError
 
-DEFAULT_PORT = 8470
-LAST_PORT = 65_535
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -43,7 +42,7 @@ class ConsoleOptions:
     history: str | Path | None = None
     journals: tuple[Path, ...] = ()
     host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
+    port: int = CONSOLE_PORT
     certificate: Path | None = None
     certificate_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()

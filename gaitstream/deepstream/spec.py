@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from gaitstream.config.camera_sections import Camera
-from gaitstream.config.fields import LEAST_ASPECT, MOST_ASPECT, aspect_ratio
+from gaitstream.config.fields import aspect_ratio, is_pixel_aspect
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.elements import Graph
@@ -74,35 +74,32 @@ def decode_spec(line: bytes) -> Spec:
 
 def start_of(camera: Camera) -> int:
     """Capture time of a file's first frame, UTC ns: as configured, as its metadata say, else by its date."""
-    import av
-
-    path = _path_of(camera)
-    recorded, length_ns = "", 0
-    if camera.start_time is None:
-        try:
-            with av.open(str(path)) as container:
-                recorded = container.metadata.get("creation_time", "")
-                length_ns = (container.duration or 0) * 1000
-        except (OSError, av.error.FFmpegError):
-            length_ns = 0  # DeepStream will say what is wrong with the file
-    return file_start_ns(path, camera.start_time, recorded, length_ns, otherwise_ns=time.time_ns())
+    recorded, length_ns, _ = _stated_by_file(camera)
+    otherwise_ns = time.time_ns()
+    return file_start_ns(_path_of(camera), camera.start_time, recorded, length_ns, otherwise_ns=otherwise_ns)
 
 
 def aspect_of(camera: Camera) -> float:
     """Width of a pixel in heights: as configured, else as a file says. DeepStream tells nothing of it."""
-    import av
-
     if camera.pixel_aspect is not None:
         return aspect_ratio(camera.pixel_aspect)
     if not uri_of(camera).startswith("file:"):
         return 1.0
+    _, _, stated = _stated_by_file(camera)
+    return stated if is_pixel_aspect(stated) else 1.0
+
+
+def _stated_by_file(camera: Camera) -> tuple[str, int, float]:
+    """When it was recorded, how long it is in ns, and the width of its pixels in heights."""
+    import av
+
     try:
         with av.open(str(_path_of(camera))) as container:
             stream = best_stream(container)
-            stated = float((stream and stream.sample_aspect_ratio) or 1)
+            aspect = float((stream and stream.sample_aspect_ratio) or 1)
+            return container.metadata.get("creation_time", ""), (container.duration or 0) * 1000, aspect
     except (OSError, av.error.FFmpegError):
-        return 1.0  # DeepStream will say what is wrong with the file
-    return stated if LEAST_ASPECT <= stated <= MOST_ASPECT else 1.0
+        return "", 0, 1.0  # DeepStream will say what is wrong with the file
 
 
 def _path_of(camera: Camera) -> Path:

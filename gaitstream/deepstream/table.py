@@ -112,12 +112,6 @@ def check_rest(method: str, path: str) -> list[str]:
     return [] if path in paths else [_unknown(f"REST {method} {path!r}", path, paths)]
 
 
-def check_environment(names: Iterable[str]) -> list[str]:
-    """What is wrong with these names of environment variables."""
-    known = load()["environment"]
-    return [_unknown(f"environment variable {name!r}", name, known) for name in names if name not in known]
-
-
 def _check_value(where: str, rule: Mapping[str, Any], value: Value) -> list[str]:
     kind = rule["type"]
     if kind in ("string", "boxed") or kind.endswith("-list"):

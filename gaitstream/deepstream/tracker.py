@@ -15,6 +15,31 @@ from gaitstream.errors import ConfigError
 _CASCADED = 1
 _REGULAR_KF, _SIMPLE_KF = 2, 1
 _DCF_VPI = 2
+_STATE: dict[str, Value] = {
+    "stateEstimatorType": _REGULAR_KF,
+    "noiseWeightVar4Loc": 0.05,
+    "noiseWeightVar4Vel": 0.00625,
+    "useAspectRatio": 1,
+}
+_VISUAL_STATE: dict[str, Value] = {
+    "stateEstimatorType": _SIMPLE_KF,
+    "processNoiseVar4Loc": 6810.0,
+    "processNoiseVar4Size": 1.3,
+    "processNoiseVar4Vel": 1348.0,
+    "measurementNoiseVar4Detector": 100.0,
+    "measurementNoiseVar4Tracker": 293.0,
+}
+_CORRELATION_FILTER: dict[str, Value] = {
+    "visualTrackerType": _DCF_VPI,
+    "vpiBackend4DcfTracker": 1,
+    "useColorNames": 1,
+    "useHog": 1,
+    "featureImgSizeLevel": 3,
+    "featureFocusOffsetFactor_y": -0.1,
+    "filterLr": 0.075,
+    "filterChannelWeightsLr": 0.1,
+    "gaussianSigma": 0.75,
+}
 
 
 def probation_frames(config: Config) -> int:
@@ -65,34 +90,11 @@ def tracker_sections(config: Config) -> Sections:
         # Ids are kept apart by camera and run in our own table; re-association would revive old ones.
         "TrajectoryManagement": {"useUniqueID": 0},
         "DataAssociator": association,
-        "StateEstimator": {
-            "stateEstimatorType": _REGULAR_KF,
-            "noiseWeightVar4Loc": 0.05,
-            "noiseWeightVar4Vel": 0.00625,
-            "useAspectRatio": 1,
-        },
+        "StateEstimator": _STATE,
     }
     if visual:
         association |= {"minMatchingScore4VisualSimilarity": 0.5, "matchingScoreWeight4VisualSimilarity": 0.3}
-        sections["StateEstimator"] = {
-            "stateEstimatorType": _SIMPLE_KF,
-            "processNoiseVar4Loc": 6810.0,
-            "processNoiseVar4Size": 1.3,
-            "processNoiseVar4Vel": 1348.0,
-            "measurementNoiseVar4Detector": 100.0,
-            "measurementNoiseVar4Tracker": 293.0,
-        }
-        sections["VisualTracker"] = {
-            "visualTrackerType": _DCF_VPI,
-            "vpiBackend4DcfTracker": 1,
-            "useColorNames": 1,
-            "useHog": 1,
-            "featureImgSizeLevel": 3,
-            "featureFocusOffsetFactor_y": -0.1,
-            "filterLr": 0.075,
-            "filterChannelWeightsLr": 0.1,
-            "gaussianSigma": 0.75,
-        }
+        sections |= {"StateEstimator": _VISUAL_STATE, "VisualTracker": _CORRELATION_FILTER}
     if problems := check_tracker(sections):
         raise ConfigError("this configuration does not fit the tracker:\n" + "\n".join(problems))
     return sections

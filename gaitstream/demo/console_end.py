@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.console.embedded import tell_first_password
 from gaitstream.console.feed import Bus
 from gaitstream.console.options import ConsoleOptions
@@ -15,8 +16,6 @@ from gaitstream.demo.live_view import open_browser
 from gaitstream.demo.plan import SITE
 from gaitstream.demo.record import DemoRecord
 from gaitstream.events import Journal, Publisher
-
-LOOPBACK = "tcp://127.0.0.1:*"
 
 
 def open_console(root: Path, record: DemoRecord, port: int, console: Console) -> None:
@@ -32,7 +31,7 @@ def open_console(root: Path, record: DemoRecord, port: int, console: Console) ->
         ConsoleError: the port is taken.
     """
     state = root / "console"
-    with Publisher(Journal(root / "journal"), LOOPBACK, LOOPBACK) as publisher:
+    with Publisher(Journal(root / "journal"), FREE_ENDPOINT, FREE_ENDPOINT) as publisher:
         options = ConsoleOptions(
             state,
             bus=Bus((publisher.endpoint,), (publisher.replay,), cursor=root / "cursor"),

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gaitstream import zoo
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.config.schema import Config
 from gaitstream.demo.enrolment import Enrolled, enrol, enrolment_frames, pose_of
 from gaitstream.demo.event_counter import EventCounter
@@ -33,7 +34,7 @@ from gaitstream.demo.strangers import name_one
 from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.events import Journal, Publisher
 from gaitstream.evidence.observing import open_observers
-from gaitstream.gallery import Gallery
+from gaitstream.gallery import Gallery, Matcher
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.observe import Observer
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 LEAD_S = 0.5
 """From the decision to start until world time 0; the cameras open meanwhile."""
-LOOPBACK = "tcp://127.0.0.1:*"
 KEEPS_UP = 3.0
 """Frames of one enrolled person that a machine must take in the time of one live frame of the whole site, so
 that few are left out: a live frame shows several people."""
@@ -197,6 +197,20 @@ def _config(options: DemoOptions, addresses: Sequence[Any], root: Path) -> Confi
     return Config.model_validate(written)
 
 
+def _matchers(root: Path, plan: DemoPlan, encoder: Encoder) -> dict[str, Matcher]:
+    with Gallery(root / "gallery") as gallery:
+        return {model: gallery.matcher(model, encoder.recognizers[model].fingerprint) for model in plan.gait}
+
+
+def _open_viewer(cameras: Sequence[str], port: int, console: Console) -> Viewer:
+    viewer = Viewer(cameras, port)
+    opened = open_browser(viewer.url)
+    console.print(
+        f"Live pictures: {viewer.url}" if opened else f"Live pictures: open {viewer.url} in a browser"
+    )
+    return viewer
+
+
 def _watch(
     options: DemoOptions, console: Console, root: Path, detector: DetectorModel, encoder: Encoder
 ) -> LiveRun:
@@ -205,25 +219,16 @@ def _watch(
     for number in plan.cameras:
         SyntheticCamera(plan.camera(number, 0))  # builds scene and people, which stay in memory
     with ExitStack() as stack:
-        publisher = stack.enter_context(Publisher(Journal(root / "journal"), LOOPBACK, LOOPBACK))
+        publisher = stack.enter_context(Publisher(Journal(root / "journal"), FREE_ENDPOINT, FREE_ENDPOINT))
         ear = EventCounter(publisher)
-        with Gallery(root / "gallery") as gallery:
-            matchers = {
-                model: gallery.matcher(model, encoder.recognizers[model].fingerprint) for model in plan.gait
-            }
         epoch_ns = time.time_ns() + int(LEAD_S * 1e9)
         addresses = [plan.camera(number, epoch_ns) for number in plan.cameras]
         config = _config(options, addresses, root)
         truths = {f"cam{address.camera}": SyntheticCamera(address) for address in addresses}
-        ground_truth = GroundTruthObserver(truths, epoch_ns, matchers, pose_of(encoder))
+        ground_truth = GroundTruthObserver(truths, epoch_ns, _matchers(root, plan, encoder), pose_of(encoder))
         observers: list[Observer] = [ground_truth, *open_observers(RunOptions(root / SITE), config)]
         if options.view:
-            viewer = stack.enter_context(Viewer(list(truths), options.port))
-            opened = open_browser(viewer.url)
-            console.print(
-                f"Live pictures: {viewer.url}" if opened else f"Live pictures: open {viewer.url} in a browser"
-            )
-            observers.append(viewer)
+            observers.append(stack.enter_context(_open_viewer(list(truths), options.port, console)))
         live = "live " if plan.live else ""
         console.print(
             f"{len(truths)} {live}cameras, {plan.people} people, {plan.seconds:g} s; "

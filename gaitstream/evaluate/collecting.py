@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +28,7 @@ from gaitstream.evaluate.embedding import inputs_of
 from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.models.manifest import Manifest
 from gaitstream.models.recognizer import Recognizer
+from gaitstream.parent import end_with_parent
 
 Progress = Callable[[int, int], None]
 CHUNK = 16
@@ -179,14 +178,7 @@ def _in_processes(
 def _live_with_parent() -> None:
     """In a process that embeds: end when the one that started it is gone, and leave Ctrl-C to that one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _embed_chunk(

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaitstream.errors import GaitstreamError
 from gaitstream.evaluate.distances import Metric, pairwise
-from gaitstream.evaluate.retrieval import Matrix, Retrieval, exclude_identical, rank_k, rank_matrix, retrieve
+from gaitstream.evaluate.retrieval import Matrix, Retrieval, exclude_identical, rank_k, retrieve
 
 CASIA_B_PROBES = {"NM": ("nm-05", "nm-06"), "BG": ("bg-01", "bg-02"), "CL": ("cl-01", "cl-02")}
 CASIA_B_GALLERY = ("nm-01", "nm-02", "nm-03", "nm-04")
@@ -125,25 +125,41 @@ def single_view(
     ranks: int = 1,
     substring: bool = False,
 ) -> dict[str, ViewPairs]:
-    """Probe and gallery of one view each, for every pair of views.
-
-    Distances are those of one pair of views at a time: of all they would not fit into memory for OU-MVLP.
-    """
+    """Probe and gallery of one view each, for every pair of views."""
     views = sorted(set(data.views.tolist()))
     entries = data.of_types(gallery, substring=substring)
-    galleries = [entries.where(entries.views == view) for view in views]
-    result = {}
-    for condition, names in probes.items():
-        asked = data.of_types(names, substring=substring)
-        matrix = np.full((ranks, len(views), len(views)), np.nan)
-        for row, view in enumerate(views):
-            probe = asked.where(asked.views == view)
-            for column, one in enumerate(galleries):
-                if len(probe.ids) and len(one.ids):
-                    dist = pairwise(probe.embeddings, one.embeddings, metric)
-                    matrix[:, row, column] = rank_k(dist, probe.ids, one.ids, ranks)
-        result[condition] = ViewPairs(matrix)
-    return result
+    return {
+        condition: _view_pairs(data.of_types(names, substring=substring), entries, views, metric, ranks)
+        for condition, names in probes.items()
+    }
+
+
+def _view_pairs(
+    asked: Sequences,
+    entries: Sequences,
+    views: list[str],
+    metric: Metric,
+    ranks: int = 1,
+    distances: Matrix | None = None,
+) -> ViewPairs:
+    """Rank-k of each pair of views, nothing removed; NaN where a view has no probes or no gallery.
+
+    Distances that are not given are computed for one pair of views at a time: all of them would not fit into
+    memory for OU-MVLP.
+    """
+    matrix = np.full((ranks, len(views), len(views)), np.nan)
+    for i, probe_view in enumerate(views):
+        rows = np.flatnonzero(asked.views == probe_view)
+        for j, gallery_view in enumerate(views):
+            columns = np.flatnonzero(entries.views == gallery_view)
+            if not len(rows) or not len(columns):
+                continue
+            if distances is None:
+                found = pairwise(asked.embeddings[rows], entries.embeddings[columns], metric)
+            else:
+                found = distances[np.ix_(rows, columns)]
+            matrix[:, i, j] = rank_k(found, asked.ids[rows], entries.ids[columns], ranks)
+    return ViewPairs(matrix)
 
 
 def casia_b(data: Sequences, metric: Metric = "euc") -> dict[str, ViewPairs]:
@@ -205,8 +221,8 @@ def ccpg(data: Sequences, metric: Metric = "euc") -> dict[str, ClothChange]:
         asked, entries = data.of_types(probe_types), data.of_types(gallery_types)
         dist = pairwise(asked.embeddings, entries.embeddings, metric)
         found = retrieve(dist, asked.ids, entries.ids, asked.views, entries.views, max_rank=20)
-        matrix = rank_matrix(dist, asked.ids, entries.ids, asked.views, entries.views, views)
-        result[condition] = ClothChange(found, ViewPairs(matrix))
+        pairs = _view_pairs(asked, entries, views, metric, distances=dist)
+        result[condition] = ClothChange(found, pairs)
     return result
 
 

@@ -78,36 +78,6 @@ def retrieve(
     return Retrieval(cmc * scale, sum(precisions) * scale, sum(penalties) * scale, len(precisions))
 
 
-def rank_matrix(
-    distances: ArrayLike,
-    probe_ids: ArrayLike,
-    gallery_ids: ArrayLike,
-    probe_views: ArrayLike,
-    gallery_views: ArrayLike,
-    views: list[str],
-    *,
-    ranks: int = 1,
-) -> Matrix:
-    """Rank-k of each pair of views, nothing removed.
-
-    Returns:
-        Percentages rounded to two decimals as the published protocol does, `[ranks, views, views]` (probe
-        view, gallery view); NaN where a view has no probes or no gallery.
-    """
-    dist = np.asarray(distances, np.float64)
-    probe_y, gallery_y = np.asarray(probe_ids), np.asarray(gallery_ids)
-    probe_v, gallery_v = np.asarray(probe_views), np.asarray(gallery_views)
-    result = np.full((ranks, len(views), len(views)), np.nan)
-    for i, probe_view in enumerate(views):
-        rows = np.flatnonzero(probe_v == probe_view)
-        for j, gallery_view in enumerate(views):
-            columns = np.flatnonzero(gallery_v == gallery_view)
-            if not len(rows) or not len(columns):
-                continue
-            result[:, i, j] = rank_k(dist[np.ix_(rows, columns)], probe_y[rows], gallery_y[columns], ranks)
-    return result
-
-
 def rank_k(distances: Matrix, probe_ids: ArrayLike, gallery_ids: ArrayLike, ranks: int) -> Matrix:
     """Share of the probes that are found among the first k entries, for k from 1 to `ranks`.
 

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from gaitstream.addresses import DEFAULT_ENDPOINT
 from gaitstream.events.schema import SCHEMA, AnyEvent, CameraStats, Event
-from gaitstream.events.wire import DEFAULT_ENDPOINT, EventBatch, Heads, Reply, Request, next_endpoint
+from gaitstream.events.wire import EventBatch, Heads, Reply, Request, next_endpoint
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ENTRY = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)

@@ -12,12 +12,12 @@ from operator import attrgetter
 import msgspec
 import zmq
 
+from gaitstream.addresses import DEFAULT_ENDPOINT
 from gaitstream.errors import EventError
 from gaitstream.events.connections import Connection, bytes_taken, connection_of, next_event
 from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.wire import (
     ALL,
-    DEFAULT_ENDPOINT,
     HEADS,
     MAX_CREDIT,
     NO_SUCH_REQUEST,

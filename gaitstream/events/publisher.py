@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, DEFAULT_REPLAY
 from gaitstream.errors import EventError
 from gaitstream.events.alert import Alert
 from gaitstream.events.codec import Stamp, Wire, decode
@@ -37,8 +38,6 @@ from gaitstream.events.wire import (
     ALL,
     BATCH_BYTES,
     BATCH_EVENTS,
-    DEFAULT_ENDPOINT,
-    DEFAULT_REPLAY,
     HEADS,
     MAX_REQUEST_BYTES,
     EventBatch,

@@ -8,12 +8,12 @@ from typing import Protocol
 
 import msgspec
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, DEFAULT_REPLAY
 from gaitstream.errors import EventError
 from gaitstream.events.codec import Wire
 from gaitstream.events.journal import Journal, Sync
 from gaitstream.events.publisher import Publisher
 from gaitstream.events.schema import Event
-from gaitstream.events.wire import DEFAULT_ENDPOINT, DEFAULT_REPLAY
 
 
 class JournalPlace(Protocol):

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import zmq
 
+from gaitstream.addresses import DEFAULT_ENDPOINT
 from gaitstream.errors import EventError
 from gaitstream.events.codec import MalformedError, decode
 from gaitstream.events.discovery import PublisherAddress, open_directory
@@ -24,7 +25,7 @@ from gaitstream.events.ordering import Ordering, Ready
 from gaitstream.events.positions import Positions
 from gaitstream.events.schema import SCHEMA, Event, Unrecognised
 from gaitstream.events.segment import MAX_BODY_BYTES
-from gaitstream.events.wire import DEFAULT_ENDPOINT, next_endpoint
+from gaitstream.events.wire import next_endpoint
 
 log = logging.getLogger(__name__)
 

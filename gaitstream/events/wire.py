@@ -17,12 +17,11 @@ from typing import Annotated
 
 import msgspec
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, LAST_PORT
 from gaitstream.errors import EventError
 
 ALL = b"@all"
 HEADS = b"@heads"
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
-DEFAULT_REPLAY = "tcp://127.0.0.1:5557"
 MAX_REQUEST_BYTES = 64 * 1024
 """Largest message the publisher's sockets take; a longer one ends its connection."""
 MAX_PREFIXES = 64
@@ -31,7 +30,6 @@ MAX_CREDIT = 16
 """Most replies one client can have on their way to it."""
 NO_SUCH_REQUEST = "no such request; send it again"
 """Error of a reply to a grant that comes too late, as after a restart."""
-LAST_PORT = 65535
 BATCH_EVENTS = 256
 BATCH_BYTES = 64 * 1024
 """Where a batch ends, and about where a reply does."""

@@ -21,6 +21,7 @@ import yaml
 from rich.console import Console
 from rich.live import Live
 
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.local_server import PostgresServer
 from gaitstream.fleet.site import SiteDocument, SiteStore
@@ -69,7 +70,7 @@ class DemoNode:
         self._folder = folder
         self._words = [
             python, "-m", "gaitstream", "worker", "--node", name, "--key", f"file:{key}",
-            "--with-parent", "--endpoint", "tcp://127.0.0.1:0", "--journal", str(folder / f"{name}.journal"),
+            "--with-parent", "--endpoint", FREE_ENDPOINT, "--journal", str(folder / f"{name}.journal"),
         ]  # fmt: skip
         self._environment = {**os.environ, "GAITSTREAM_FLEET": url}
         self._process: subprocess.Popen[bytes] | None = None

@@ -22,7 +22,7 @@ from gaitstream.events.journal import Journal
 from gaitstream.events.reading import Reader
 from gaitstream.events.segment import Record
 from gaitstream.gallery import Gallery, audit
-from gaitstream.gallery.base import Reading
+from gaitstream.gallery.base import PictureRow, Reading, SightingRow, TemplateRow
 from gaitstream.gallery.lineage import Subject, erased_since, subject_gone, subject_of
 from gaitstream.gallery.needles import Needle, find_needles, find_text, make_needles
 from gaitstream.gallery.records import PersonRecord
@@ -407,27 +407,28 @@ def _needles(gallery: Gallery, reading: Reading, uid: str, salt: str) -> Iterato
     row = reading.person(uid)
     if row is not None and gallery.encrypted:  # in clear it looks like everybody's but for the name
         yield from make_needles("the person's record", row.record, salt)
-    for template in reading.templates(person=uid):
-        what = f"template {template.number}"
-        yield from make_needles(what, template.data, salt)
-        if gallery.encrypted:
-            with suppress(GalleryError):  # what is damaged cannot be opened by anybody
-                plain_data = gallery.sealer.open(template.data, f"template/{uid}/{template.model}")
-                yield from make_needles(f"{what}, in clear", plain_data, salt)
-    for sighting in reading.sightings(uid):
-        what = f"sighting {sighting.number}"
-        yield from make_needles(what, sighting.data, salt)
-        if gallery.encrypted:
-            with suppress(GalleryError):
-                opened = gallery.vault.sighting(sighting)
-                for kept in opened.windows.values():
-                    yield from make_needles(f"{what}, in clear", kept.data, salt)
-    for picture in reading.pictures(uid):
-        what = f"picture {picture.number}"
-        yield from make_needles(what, picture.data, salt)
-        if gallery.encrypted:
-            with suppress(GalleryError):
-                yield from make_needles(f"{what}, in clear", gallery.vault.picture(picture), salt)
+    for kind, rows in (
+        ("template", reading.templates(person=uid)),
+        ("sighting", reading.sightings(uid)),
+        ("picture", reading.pictures(uid)),
+    ):
+        for one in rows:
+            what = f"{kind} {one.number}"
+            yield from make_needles(what, one.data, salt)
+            if gallery.encrypted:
+                with suppress(GalleryError):  # what is damaged cannot be opened by anybody
+                    for data in _in_clear(gallery, one):
+                        yield from make_needles(f"{what}, in clear", data, salt)
+
+
+def _in_clear(gallery: Gallery, row: TemplateRow | SightingRow | PictureRow) -> list[bytes]:
+    match row:
+        case TemplateRow():
+            return [gallery.sealer.open(row.data, f"template/{row.person}/{row.model}")]
+        case SightingRow():
+            return [kept.data for kept in gallery.vault.sighting(row).windows.values()]
+        case PictureRow():
+            return [gallery.vault.picture(row)]
 
 
 def _forget_tracklets(folder: Path, subject: Subject, report: ForgetReport) -> int:

@@ -81,8 +81,8 @@ def _foot(
     own = cycle - offset
     count = np.floor(own)
     phase = own - count
-    toe_out = -side * np.radians(identity.toe_out[0 if side > 0 else 1])
-    toe_out = -toe_out  # a left foot turns to the left (counter-clockwise), a right foot to the right
+    # A left foot turns to the left (counter-clockwise), a right foot to the right.
+    toe_out = side * np.radians(identity.toe_out[0 if side > 0 else 1])
 
     def plant(k: Array) -> tuple[Array, Array]:
         at, direction = path.at(stride * (k + offset + LEAD))

@@ -13,8 +13,8 @@ import time
 import urllib.error
 import urllib.request
 
+from gaitstream.addresses import DEFAULT_ENDPOINT, DEFAULT_REPLAY
 from gaitstream.events import Subscriber
-from gaitstream.events.wire import DEFAULT_ENDPOINT, DEFAULT_REPLAY
 
 TIMEOUT_S = 4.0
 

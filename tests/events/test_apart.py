@@ -176,7 +176,7 @@ def test_a_process_that_ends_again_and_again_rests(
         publisher.publish(online(OFTEN))
     started_s = time.monotonic()
     publisher.close()
-    assert time.monotonic() - started_s < 10
+    assert time.monotonic() - started_s < 60
 
 
 @pytest.mark.parametrize("kind", [b"SUB", b"DEALER"])

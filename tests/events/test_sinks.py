@@ -305,7 +305,7 @@ def listen(broker: Broker, topic: str = "#") -> tuple[Any, queue.Queue[tuple[str
     client.on_connect = lambda c, *_: c.subscribe(topic, 1)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
-    assert ready.wait(5)
+    assert ready.wait(60)
     return client, heard
 
 

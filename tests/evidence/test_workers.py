@@ -35,7 +35,7 @@ def test_two_workers_keep_and_show_their_cameras(tmp_path: Path, runtime: Path) 
             assert set(sockets) == {"left", "right"}
             assert sockets["left"] != sockets["right"]
             assert asyncio.run(first_picture(folder, "right")).startswith(b"\xff\xd8")
-            run.terminate(20)
+            run.terminate()
             events += of(hear(subscriber, RunStopped), IdentityFinal)
         reader = EvidenceReader.open(load_config(site.path), site.path)
         assert {event.camera for event in events} == {"left", "right"}

@@ -168,7 +168,7 @@ def test_a_file_that_was_copied_over_is_followed_or_told(path: Path, tmp_path: P
         keeper.start()
         time.sleep(0.3)
         path.write_bytes(other.read_bytes())
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + 60
         told = ""
         while not told and set(people.names.values()) != {"Eve"} and time.monotonic() < deadline_s:
             told = people.poll().problem or ""
@@ -191,7 +191,7 @@ def test_a_file_that_was_deleted_is_told_and_comes_back(path: Path, keeper: Keep
     within_a_second(people, lambda: told(f"{path} is gone: it was moved or deleted"))
     assert set(people.names.values()) == {"Ada", "Bob"}
     aside.rename(path)
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 60
     while not told("") and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert problems[-1] == ""

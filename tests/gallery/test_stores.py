@@ -176,8 +176,8 @@ def test_who_waits_is_woken(opener: Opener, store: Store) -> None:
     store.wait(0.01)
     thread.start()
     started_s = time.monotonic()
-    store.wait(20.0)
-    assert time.monotonic() - started_s < 5
+    store.wait(600.0)
+    assert time.monotonic() - started_s < 60
     thread.join()
 
 

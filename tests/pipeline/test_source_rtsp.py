@@ -33,6 +33,8 @@ wanted = ("x264enc", "rtph264pay", "videotestsrc", "videoscale")
 missing = [name for name in wanted if not Gst.ElementFactory.find(name)]
 raise SystemExit(", ".join(missing) or 0)
 """
+HANGS_S = 60.0
+"""What takes longer hangs, on a busy machine as well."""
 FAST = Sources(stall_s=1.5, connect_s=4.0, backoff_min_s=0.3, backoff_max_s=2.0)
 
 
@@ -120,10 +122,10 @@ def watch() -> Iterator[Callable[..., Watched]]:
     yield start
     for one in watched:
         one.reader.stop()
-    assert all(one.reader.join(5.0) for one in watched)
+    assert all(one.reader.join(HANGS_S) for one in watched)
 
 
-def until(condition: Callable[[], bool], timeout_s: float, *watched: Watched) -> float:
+def until(condition: Callable[[], bool], *watched: Watched, timeout_s: float = HANGS_S) -> float:
     """Take frames until the condition holds; seconds it took."""
     started = time.monotonic()
     while not condition():
@@ -141,18 +143,18 @@ def resident_mb() -> float:
 
 def test_cameras_come_back_after_the_server_was_away(server: Server, watch: Callable[..., Watched]) -> None:
     cameras = [watch(name, server.url(name)) for name in ("a", "b")]
-    until(lambda: all(one.taken >= 15 for one in cameras), 15.0, *cameras)
+    until(lambda: all(one.taken >= 15 for one in cameras), *cameras)
     threads, memory = threading.active_count(), resident_mb()
 
     server.kill()
-    until(lambda: all(one.reader.state is State.OFFLINE for one in cameras), 5.0, *cameras)
+    until(lambda: all(one.reader.state is State.OFFLINE for one in cameras), *cameras)
     away = time.monotonic() + 10.0
-    until(lambda: time.monotonic() > away, 11.0, *cameras)
+    until(lambda: time.monotonic() > away, *cameras)
     server.start()
-    back_s = until(lambda: all(one.reader.state is State.ONLINE for one in cameras), 5.0, *cameras)
+    back_s = until(lambda: all(one.reader.state is State.ONLINE for one in cameras), *cameras)
 
     before = [one.taken for one in cameras]
-    until(lambda: all(one.taken >= was + 15 for one, was in zip(cameras, before, strict=True)), 5.0, *cameras)
+    until(lambda: all(one.taken >= was + 15 for one, was in zip(cameras, before, strict=True)), *cameras)
     assert back_s < 5.0
     for one in cameras:
         assert one.states() == [State.ONLINE, State.OFFLINE, State.ONLINE]
@@ -166,20 +168,20 @@ def test_a_frozen_camera_is_a_fault_and_is_opened_again(
     server: Server, watch: Callable[..., Watched]
 ) -> None:
     camera = watch("a", server.url("a"))
-    until(lambda: camera.taken >= 5, 15.0, camera)
+    until(lambda: camera.taken >= 5, camera)
     server.signal(signal.SIGSTOP)
-    noticed_s = until(lambda: camera.reader.state is State.OFFLINE, 4.0, camera)
+    noticed_s = until(lambda: camera.reader.state is State.OFFLINE, camera, timeout_s=4.0)
     assert noticed_s > 1.0
     assert "nothing came for 1.5 s" in camera.reader.reason
     server.signal(signal.SIGCONT)
-    until(lambda: camera.reader.state is State.ONLINE, 10.0, camera)
+    until(lambda: camera.reader.state is State.ONLINE, camera)
 
 
 def test_a_change_of_resolution_is_followed_without_reconnecting(
     server: Server, watch: Callable[..., Watched]
 ) -> None:
     camera = watch("changing", server.url("changing"))
-    until(lambda: camera.sizes >= {(320, 240), (480, 360)}, 20.0, camera)
+    until(lambda: camera.sizes >= {(320, 240), (480, 360)}, camera)
     assert camera.states() == [State.ONLINE]
     assert camera.reader.counters.reconnects == 0
 
@@ -188,13 +190,13 @@ def test_pictures_of_a_stream_with_oblong_pixels_are_as_wide_as_they_are_shown(
     server: Server, watch: Callable[..., Watched]
 ) -> None:
     camera = watch("oblong", server.url("oblong"))
-    until(lambda: camera.taken >= 5, 20.0, camera)
+    until(lambda: camera.taken >= 5, camera)
     assert camera.sizes == {(349, 240)}
 
 
 def test_a_path_that_the_server_does_not_know_is_told(server: Server, watch: Callable[..., Watched]) -> None:
     camera = watch("lost", server.url("nowhere", "viewer:s3cret-pw@"))
-    until(lambda: bool(camera.changes), 20.0, camera)
+    until(lambda: bool(camera.changes), camera)
     assert (
         "cannot be opened: Server returned 404 Not Found; check the path behind the address"
         in camera.changes[0].reason
@@ -204,7 +206,7 @@ def test_a_path_that_the_server_does_not_know_is_told(server: Server, watch: Cal
 
 def test_lost_packets_do_not_stop_a_camera(server: Server, watch: Callable[..., Watched]) -> None:
     camera = watch("lossy", server.url("lossy"))
-    until(lambda: camera.taken >= 40 and camera.reader.counters.corrupt > 0, 20.0, camera)
+    until(lambda: camera.taken >= 40 and camera.reader.counters.corrupt > 0, camera)
     assert camera.states() == [State.ONLINE]
 
 
@@ -213,11 +215,11 @@ def test_pictures_that_a_server_takes_apart_are_counted_and_named(
 ) -> None:
     """FFmpeg makes two pictures of one; a second one of the same time would end all tracks."""
     camera = watch("split", server.url("split"))
-    until(lambda: camera.reader.counters.corrupt >= 3, 20.0, camera)
+    until(lambda: camera.reader.counters.corrupt >= 3, camera)
     assert camera.states() == [State.ONLINE]
     assert len([one for one in caplog.records if "two pictures with one time" in one.getMessage()]) == 1
     whole = watch("whole", server.url("b"))
-    until(lambda: whole.taken >= 40, 20.0, whole)
+    until(lambda: whole.taken >= 40, whole)
     assert whole.reader.counters.corrupt == 0
 
 
@@ -230,7 +232,7 @@ def test_wrong_credentials_are_named_and_not_shown(
     try:
         wrong = watch("wrong", server.url("a", "viewer:battery-staple@"))
         right = watch("right", server.url("a", "viewer:correct-horse@"))
-        until(lambda: bool(wrong.changes) and right.taken > 0, 15.0, wrong, right)
+        until(lambda: bool(wrong.changes) and right.taken > 0, wrong, right)
     finally:
         server.kill()
     change = wrong.changes[0]
@@ -246,7 +248,7 @@ def test_capture_times_come_from_the_sender(server: Server) -> None:
     source.open()
     try:
         last_ns = 0
-        deadline = time.monotonic() + 15.0
+        deadline = time.monotonic() + HANGS_S
         while not source.capture_clock.from_sender:
             assert time.monotonic() < deadline, "no RTCP sender report arrived"
             picture = source.read()

@@ -119,16 +119,14 @@ class Run:
                     found.append(int(folder.name))
         return found
 
-    def terminate(self, within_s: float) -> float:
-        """Ask it to end as a service manager does; seconds it took."""
-        asked_s = time.monotonic()
+    def terminate(self, within_s: float = LOAD_S) -> None:
+        """Ask it to end as a service manager does."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(within_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still there {within_s} s after SIGTERM:\n{self.output}") from None
-        self._reader.join(5)
-        return time.monotonic() - asked_s
+        self._reader.join(LOAD_S)
 
     def close(self) -> None:
         for pid in (*self.workers(), self.process.pid):

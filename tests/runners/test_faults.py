@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 Start = Callable[..., Run]
 END_S = 8.0
-"""A run has to end within this after it was asked."""
+"""A run has to end within this after it was asked, room on the disk or not; it takes about one."""
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,11 @@ def test_a_full_disk_holds_events_back_until_there_is_room(workers: str, site: S
         time.sleep(4)
         assert run.process.poll() is None, run.output
         run.largest_file(-1)
-        run.says("events are written again; 0 are lost", 10)
+        run.says("events are written again; 0 are lost")
         heard += hear(subscriber, IdentityFinal)
-        run.terminate(END_S)
+        run.terminate()
         for _ in range(int(workers)):
-            heard += hear(subscriber, RunStopped, 20)
+            heard += hear(subscriber, RunStopped)
         assert subscriber.lost == 0
     assert run.process.returncode == 0, run.output
     assert run.output.count("events cannot be written now") == 1
@@ -101,14 +101,14 @@ def test_a_worker_that_dies_while_the_file_is_wrong_is_started_with_the_file_fro
         os.kill(first, signal.SIGKILL)
         [lost] = of(hear(subscriber, CameraOffline, cause="error"), CameraOffline)
         heard = hear(subscriber, CameraOnline, camera=lost.camera)
-        run.says("the worker is started with the configuration from before", 1)
+        run.says("the worker is started with the configuration from before")
         assert "fpss" in run.output
         assert second in run.workers()
         assert run.process.poll() is None
         site.write("left", "right", "middle")
         hear(subscriber, CameraOnline, camera="middle")
-        run.terminate(END_S)
-        assert {event.cause for event in of(hear(subscriber, RunStopped, 20), RunStopped)} == {"shutdown"}
+        run.terminate()
+        assert {event.cause for event in of(hear(subscriber, RunStopped), RunStopped)} == {"shutdown"}
     assert run.process.returncode == 0, run.output
 
 
@@ -131,7 +131,7 @@ def test_a_worker_without_cameras_stays_for_those_to_come(site: Site, start: Sta
         hear(subscriber, CameraOnline, camera="left")
         site.write("left", "right")
         hear(subscriber, CameraOnline, camera="right")
-        run.terminate(END_S)
+        run.terminate()
     assert run.process.returncode == 0, run.output
     assert "Traceback" not in run.output
 

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from gaitstream.cli.console import PORT
+from gaitstream.addresses import CONSOLE_PORT, DEFAULT_ENDPOINT
 from gaitstream.config.places import journal_folder
 from gaitstream.config.reading import load_config
 from gaitstream.console.accounts import Accounts
@@ -20,7 +20,6 @@ from gaitstream.console.options import ConsoleOptions
 from gaitstream.console.permissions import PERMISSIONS, Permission, Role
 from gaitstream.console.serving import address_of, free_port, serve
 from gaitstream.errors import ConfigError
-from gaitstream.events.wire import DEFAULT_ENDPOINT
 
 STATE = "console"
 
@@ -39,7 +38,7 @@ def serve_console(args: argparse.Namespace) -> int:
 
 def companion_of(args: argparse.Namespace) -> Companion:
     """The console that `gaitstream run --console` starts beside the run."""
-    port = PORT if args.console_port is None else args.console_port or free_port()
+    port = CONSOLE_PORT if args.console_port is None else args.console_port or free_port()
     return Companion(args.cameras, state_of(args), port)
 
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import msgspec
 
+from gaitstream.addresses import DEFAULT_ENDPOINT
 from gaitstream.errors import ConfigError
 from gaitstream.events import Notice, Received, Subscriber
 from gaitstream.events.codec import plain, plain_json
 from gaitstream.events.documents import asyncapi, field_table, json_schema
 from gaitstream.events.identifiers import parse_time
 from gaitstream.events.readable import ReadableFilter, readable
-from gaitstream.events.wire import DEFAULT_ENDPOINT
 
 PATIENCE_S = 5.0
 _UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

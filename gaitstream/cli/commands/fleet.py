@@ -21,11 +21,11 @@ from gaitstream.fleet.collect import Collector
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.demo import run_demo
 from gaitstream.fleet.directory import Served, register
-from gaitstream.fleet.parent import end_with_parent
 from gaitstream.fleet.ray_actors import RayCluster, WorkerOptions
 from gaitstream.fleet.site import SiteDocument, SiteStore
 from gaitstream.fleet.status import read_status, status_json, status_table
 from gaitstream.fleet.work import default_journal, work
+from gaitstream.parent import end_with_parent
 
 URL = "GAITSTREAM_FLEET"
 WATCH_S = 1.0

@@ -6,10 +6,10 @@ import argparse
 import logging
 import signal
 
+from gaitstream.addresses import DEFAULT_ENDPOINT
 from gaitstream.cli.commands.events import check_keys, one_or_all, tell
 from gaitstream.cli.commands.journals import publish_from
 from gaitstream.events import Subscriber
-from gaitstream.events.wire import DEFAULT_ENDPOINT
 from gaitstream.fleet.handoff import HandOffRules
 from gaitstream.fleet.handoff_service import TOPICS, HandOffService
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.config.camera_sections import Camera, Sources
-from gaitstream.config.fields import LEAST_ASPECT, MOST_ASPECT, aspect_ratio
+from gaitstream.config.fields import aspect_ratio, is_pixel_aspect
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Image
 from gaitstream.errors import SourceError
@@ -325,12 +325,12 @@ class VideoSource:
         if stated != self._aspect:
             self._aspect = stated
             self._tell_aspect(frame)
-        return float(stated) if LEAST_ASPECT <= stated <= MOST_ASPECT else 1.0
+        return float(stated) if is_pixel_aspect(float(stated)) else 1.0
 
     def _tell_aspect(self, frame: av.VideoFrame) -> None:
         """Pixels that are not square change what boxes and regions are in, so they are told of."""
         camera, stated, stored = self._camera, self._aspect, (frame.width, frame.height)
-        if not LEAST_ASPECT <= stated <= MOST_ASPECT:
+        if not is_pixel_aspect(float(stated)):
             log.warning(
                 "camera %s: its stream says that pixels are %d:%d, which no camera has; they are taken to be "
                 "square: give pixel_aspect where they are not",
