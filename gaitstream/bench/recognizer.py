@@ -8,6 +8,7 @@ hold the weights the graphs were written from.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -29,7 +30,7 @@ from gaitstream.engines.proof import Proof
 from gaitstream.engines.registry import ranked, runtime_named, survey
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.bundle import Bundle
-from gaitstream.models.inputs import NAMES, pack, row_shape
+from gaitstream.models.inputs import NAMES, as_graph_input, pack, row_shape
 from gaitstream.models.manifest import InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.spec import families, find_family
@@ -42,6 +43,8 @@ RATE_SIZE = 2048
 """Edge of the square matrices whose product gives the machine's rate."""
 SETTLING_S = 0.5
 """Of calls before the measured ones: engines compile for what they are asked for often."""
+MEASURED_S = 0.3
+"""Of measured calls at least: three of a few milliseconds would all fall into one disturbance."""
 BATCHES = (1, 4, 16)
 """Frames in a call, for the throughput against the batch."""
 NOTES = (
@@ -142,9 +145,9 @@ def make_bundle(model: str, root: Path, variant: str = "", *, eight_bits: bool =
     return root
 
 
-def make_module(model: str) -> Any:
+def make_module(model: str, variant: str = "") -> Any:
     """The PyTorch module whose weights `make_bundle` writes."""
-    return find_family(model).random(SEED).module
+    return find_family(model).random(SEED, variant).module
 
 
 def contenders(bundle: Path, *, gpu: str) -> list[Contender]:
@@ -177,12 +180,13 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     model = Recognizer.load(bundle, runtime, precision)
     name = model.manifest.model
     work = _TrackletWork(model)
-    tracklet = time_ms(work.tracklet, repeats=repeats, warmup_s=SETTLING_S)
+    enough = partial(time_ms, warmup_s=SETTLING_S, min_total_s=MEASURED_S)
+    tracklet = enough(work.tracklet, repeats=repeats)
     sliding = work
     if model.frames is None:
         sliding = _TrackletWork(Recognizer.load(bundle, runtime, precision, stride=STRIDE))
-    window_ms = time_ms(sliding.window, repeats=repeats, warmup_s=SETTLING_S)
-    last_ms = time_ms(sliding.last, repeats=2 * repeats, warmup_s=SETTLING_S)
+    window_ms = enough(sliding.window, repeats=repeats)
+    last_ms = enough(sliding.last, repeats=2 * repeats)
     by_batch = batch_rates(work.encode, repeats, filter(work.takes, BATCHES))
     memory = peak_memory_mib()
     gflop = frame_gflop(Bundle.open(bundle))
@@ -209,6 +213,32 @@ def _shares(proof: Proof) -> str:
     """How many of the products run in lower precisions."""
     half, eight = proof.matrix_half_share, proof.matrix_int8_share
     return f"{half:.0%} of its products in half" + (f", {eight:.0%} in int8" if eight else "")
+
+
+def measure_module(bundle: str, repeats: int, name: str) -> list[Row]:
+    """The PyTorch module of a published size in float32 on all cores, a window of frames at once.
+
+    Args:
+        bundle: of the same size, whose manifest says what it looks at.
+        repeats: the least number of measured calls.
+        name: `family`, or `family:variant`.
+    """
+    import torch
+
+    family, _, variant = name.partition(":")
+    module = make_module(family, variant).eval()
+    inputs = {
+        key: torch.from_numpy(as_graph_input(key, rows, "float32"))[None]
+        for key, rows in make_inputs(Bundle.open(Path(bundle)).manifest).items()
+    }
+    ratios = [inputs.pop("ratios")] if "ratios" in inputs else []
+    window = [torch.cat(list(inputs.values()), 2)]  # several pictures are channels of one to a module
+    if "ratios" in inspect.signature(module.forward).parameters:
+        window += ratios
+    with torch.inference_mode():
+        times = time_ms(lambda: module(*window), repeats=repeats, warmup_s=SETTLING_S, min_total_s=MEASURED_S)
+    figures = {"tracklet": figure(times, "ms")}
+    return [Row(contender="PyTorch fp32", setting={"model": family}, figures=figures)]
 
 
 def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:

@@ -76,8 +76,8 @@ def _add_compare(commands: Commands) -> None:
     option("bundles", type=Path, nargs="*", metavar="BUNDLE", help="bundle directories")
     option(
         "--random", nargs="*", metavar="NAME",
-        help="published sizes with random weights, FAMILY or FAMILY:VARIANT, beside the published code's own "
-        "speed; alone: all",
+        help="published sizes with random weights, FAMILY or FAMILY:VARIANT, on a CPU by turns with PyTorch; "
+        "alone: all",
     )  # fmt: skip
     option("--runtime", choices=RUNTIMES, default="auto", help="default: the best that works here")
     option(
