@@ -99,7 +99,7 @@ def ranked(findings: list[RuntimeFinding]) -> list[tuple[str, Probe]]:
 def candidates(runtime: str = "auto") -> Iterator[str]:
     """Names of the runtimes to try in turn: the one named, or for `auto` those that can be used, best first.
 
-    Without a GPU each is probed when its turn comes: libraries that nothing runs on take 90 MB of memory.
+    Without a GPU each is probed when its turn comes: libraries that nothing runs on take 120 MB of memory.
     """
     if runtime != "auto":
         yield runtime
