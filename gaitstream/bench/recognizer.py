@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ from gaitstream.models.inputs import NAMES, as_graph_input, pack, row_shape
 from gaitstream.models.manifest import InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.spec import families, find_family
+
+if TYPE_CHECKING:
+    from gaitstream.export.calibration import LabelledCalibration
 
 FRAMES, STRIDE = 30, 15
 """Of a tracklet, and from one to the next."""
@@ -130,7 +133,6 @@ def random_models() -> list[str]:
 def make_bundle(model: str, root: Path, variant: str = "", *, eight_bits: bool = True) -> Path:
     """A bundle of a published size with random weights; in int8 too, where NNCF is installed."""
     from gaitstream.export.api import ExportOptions, write_bundle
-    from gaitstream.export.drawn import Cast, draw_walks
     from gaitstream.export.eight_bits import add_eight_bits
 
     root.mkdir()
@@ -140,9 +142,19 @@ def make_bundle(model: str, root: Path, variant: str = "", *, eight_bits: bool =
     manifest = write_bundle(trained, root, options)
     if eight_bits and find_spec("nncf") is not None:
         bundle = Bundle(root, manifest)
-        walks = draw_walks(bundle, Cast(first=0, people=8, passes=1, frames=2))
-        add_eight_bits(bundle, walks, search=False)
+        add_eight_bits(bundle, _random_calibration(bundle), search=False)
     return root
+
+
+def _random_calibration(bundle: Bundle) -> LabelledCalibration:
+    """Two sequences of random inputs, one being the other backwards: the ranges do not change the work."""
+    from gaitstream.export.calibration import LabelledCalibration, frame_inputs
+
+    inputs, feeds = make_inputs(bundle.manifest), {}
+    for name, (dtype, _) in frame_inputs(bundle).items():
+        rows = as_graph_input(name, inputs[name], dtype.name)
+        feeds[name] = np.concatenate([rows, rows[::-1]])
+    return LabelledCalibration("random inputs", feeds, np.repeat([0, 1], FRAMES), np.arange(2))
 
 
 def make_module(model: str, variant: str = "") -> Any:

@@ -11,6 +11,7 @@ import pytest
 from gaitstream.bench import compare_models, recognizer
 from gaitstream.bench.result import Row
 from gaitstream.cli import main
+from gaitstream.models.bundle import Bundle
 
 pytest.importorskip("torch", reason="random weights are made with the extra 'export'")
 
@@ -45,3 +46,9 @@ def test_several_pictures_are_channels_of_one_to_a_module(tmp_path: Path) -> Non
     bundle = recognizer.make_bundle("skeletongaitpp", tmp_path / "bundle", eight_bits=False)
     (row,) = recognizer.measure_module(str(bundle), 1, "skeletongaitpp")
     assert row.figures["tracklet"].median > 0
+
+
+def test_eight_bits_of_a_size_whose_pictures_only_a_data_set_has(tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="needs the extra [int8]")
+    bundle = Bundle.open(recognizer.make_bundle("multigaitpp", tmp_path / "bundle"))
+    assert "int8" in bundle.manifest.graphs
