@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import struct
@@ -337,6 +338,23 @@ def test_a_change_of_resolution_inside_a_file_is_followed(tmp_path: Path) -> Non
     assert {frame.image.shape for frame in run.frames} == {(48, 64, 3), (64, 96, 3)}
     assert len(run.frames) >= 18
     assert run.reader.state is State.ENDED
+
+
+def test_a_picture_that_nobody_holds_is_gone_at_once(tmp_path: Path) -> None:
+    def are_there() -> int:
+        return sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+
+    source = VideoSource(camera(encode(tmp_path / "a.ts", [(320, 240)], frames=40)), Sources())
+    source.open()
+    gc.disable()  # else what waits for it would depend on when it runs
+    try:
+        before = are_there()
+        while (picture := source.read()) is not None:
+            picture.to_image()
+        assert are_there() - before <= 2
+    finally:
+        gc.enable()
+        source.close()
 
 
 def test_corrupt_packets_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:

@@ -435,7 +435,12 @@ class VideoSource:
 
 def is_mirrored(frame: av.VideoFrame) -> bool:
     """Whether the file's metadata mirror its pictures, beside turning them."""
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    from av.sidedata import sidedata
+
+    # A frame's own `side_data` refers back to it: the pixels would stay until such circles are looked for,
+    # hundreds of pictures later.
+    side_data: Any = sidedata
+    matrix = side_data.SideDataContainer(frame).get("DISPLAYMATRIX")
     if matrix is None:
         return False
     a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
