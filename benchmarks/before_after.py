@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.older import ROOT, checked_out, run_python
+
 Cell = tuple[int, str, int]
 """People, size of the picture, cameras."""
 
@@ -29,26 +27,18 @@ def main() -> None:
     parser.add_argument("--before", required=True, metavar="REVISION", help="of this repository")
     parser.add_argument("--rounds", type=int, default=2)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gaitstream-before-") as folder:
-        old = Path(folder) / "old"
-        git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(old), args.before], check=True)
-        try:
-            runs: dict[str, list[dict[Cell, dict[str, float]]]] = defaultdict(list)
-            for number in range(args.rounds):
-                for name, tree in (("before", old), ("after", ROOT)):
-                    print(f"round {number + 1}, {name}", flush=True)
-                    runs[name].append(measure(tree, Path(folder) / f"{name}{number}"))
-        finally:
-            subprocess.run([*git, "remove", "--force", str(old)], check=True)
+    runs: dict[str, list[dict[Cell, dict[str, float]]]] = defaultdict(list)
+    with checked_out(args.before) as old, tempfile.TemporaryDirectory() as folder:
+        for number in range(args.rounds):
+            for name, tree in (("before", old), ("after", ROOT)):
+                print(f"round {number + 1}, {name}", flush=True)
+                runs[name].append(measure(tree, Path(folder) / f"{name}{number}"))
     print(table(runs["before"], runs["after"]))
 
 
 def measure(tree: Path, out: Path) -> dict[Cell, dict[str, float]]:
     """Medians of a checkout's benchmark, by figure."""
-    command = [sys.executable, "-m", "gaitstream", "bench", "pipeline", "--quick", "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
+    run_python(tree, "-m", "gaitstream", "bench", "pipeline", "--quick", "--out", str(out))
     report = json.loads((out / "report.json").read_text())
     rows = next(suite["rows"] for suite in report["suites"] if suite["name"] == "pipeline")
     return {

@@ -1,25 +1,29 @@
 """How many frames a second the pipeline takes when it leaves out what need not be done.
 
-    python -m benchmarks.gating --out out/gating.json
+    python -m benchmarks.gating [--before REVISION] [--out out/gating.json]
 
 Four cameras show one person, or eight, of a synthetic world in which everybody is enrolled from another view,
 as fast as the frames are taken: in bf16 with every person of every frame encoded, in the precision that
 `auto` settles on, in that with `tracklets.settled_every` and `cameras[].still_every`, and with every second
 frame of a track besides, in windows that span the same time. A row says what was encoded, and how the tracks
-ended. The rows of a scene are measured by turns; they are medians.
+ended. The rows of a scene are measured by turns; they are medians. With `--before` an older revision takes
+its turn with its own code and weights, in bf16, nobody enrolled.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import msgspec
 
+from benchmarks.older import ROOT, checked_out, run_python
 from benchmarks.rows_file import write_rows
 from gaitstream.bench.clips import FPS
 from gaitstream.bench.drive import build_config, measure
@@ -56,6 +60,8 @@ WAYS: dict[str, dict[str, Any]] = {
     },
 }
 CAMERA_KEYS = ("still_every", "detect_every")
+BEFORE = "before"
+"""The older revision's way."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -95,22 +101,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What settled people and still pictures cost.")
     parser.add_argument("--seconds", type=float, default=12.0, help="length of each run (default 12)")
     parser.add_argument("--rounds", type=int, default=3, help="of all ways of a scene (default 3)")
+    parser.add_argument("--before", metavar="REVISION", help="of this repository, which takes its turn")
     parser.add_argument("--out", type=Path, help="rows as JSON")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gaitstream-gating-") as folder:
-        rows = list(compare(Path(folder), args.seconds, args.rounds))
+    older = checked_out(args.before) if args.before else nullcontext()
+    with older as old, tempfile.TemporaryDirectory(prefix="gaitstream-gating-") as folder:
+        rows = list(compare(Path(folder), args.seconds, args.rounds, old))
     write_rows(rows, args.out)
 
 
-def compare(folder: Path, seconds: float, rounds: int) -> Iterator[Row]:
-    """A row for every way of every scene, printed as it comes."""
+def compare(folder: Path, seconds: float, rounds: int, old: Path | None) -> Iterator[Row]:
+    """A row for every way of every scene, printed as it comes; `old` is a checkout that takes its turn."""
     gallery = folder / "gallery"
     enrol(folder, gallery)
     for present in SCENES:
         world = folder / f"scene{len(present)}"
         write_dataset([address(view, present, LENGTH_S) for view in VIEWS], world)
-        found: dict[str, list[Row]] = {name: [] for name in WAYS}
+        found: dict[str, list[Row]] = {name: [] for name in ([BEFORE] if old else []) + list(WAYS)}
         for _ in range(rounds):
+            if old:
+                found[BEFORE].append(run_before(old, shown(world), len(present), seconds))
             for name in WAYS:
                 found[name].append(run(world, gallery, name, present, seconds))
         for rows in found.values():
@@ -137,6 +147,11 @@ def enrol(folder: Path, gallery: Path) -> None:
                 enroll_walk(config, f"walker{number}", walk, "alone")
 
 
+def shown(world: Path) -> list[Path]:
+    """What the cameras show."""
+    return [world / f"cam{VIEWS[index % len(VIEWS)]}.mp4" for index in range(CAMERAS)]
+
+
 def configure(videos: Sequence[Path], gallery: Path, way: Mapping[str, Any], *, loop: bool) -> Config:
     """The site's configuration, a camera for each video."""
     sections = dict(way)
@@ -155,8 +170,7 @@ def configure(videos: Sequence[Path], gallery: Path, way: Mapping[str, Any], *, 
 
 def run(world: Path, gallery: Path, name: str, present: tuple[int, ...], seconds: float) -> Row:
     """One run, as fast as it goes, measured after a warm-up."""
-    videos = [world / f"cam{VIEWS[index % len(VIEWS)]}.mp4" for index in range(CAMERAS)]
-    config, names = configure(videos, gallery, WAYS[name], loop=True), Names()
+    config, names = configure(shown(world), gallery, WAYS[name], loop=True), Names()
     with tempfile.TemporaryDirectory() as journal:
         load = measure(
             config, Path(journal), seconds=seconds, warmup_s=WARMUP_S, realtime=False, observers=[names]
@@ -171,6 +185,16 @@ def run(world: Path, gallery: Path, name: str, present: tuple[int, ...], seconds
         encoded=load.persons / load.frames,
         named=100 * len(named) / tracks,
         wrong=100 * sum(person not in here for person in named) / tracks,
+    )
+
+
+def run_before(tree: Path, clips: Sequence[Path], people: int, seconds: float) -> Row:
+    """One run of an older revision, in a process of its own."""
+    script = ROOT / "benchmarks" / "plain_run.py"
+    said = run_python(tree, str(script), str(seconds), str(WARMUP_S), str(FPS), *map(str, clips))
+    found = json.loads(said.splitlines()[-1])
+    return Row(
+        people=people, way=BEFORE, frames=found["frames"], encoded=found["encoded"], named=0.0, wrong=0.0
     )
 
 
