@@ -19,6 +19,7 @@ from typing import Literal
 
 import zmq
 
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.bench.measure import figure
 from gaitstream.bench.result import Row
 from gaitstream.events import IdentityDecided, Journal, Publisher, Subscriber, decode, encode
@@ -26,7 +27,6 @@ from gaitstream.events.codec import Wire
 from gaitstream.events.journal import Sync
 from gaitstream.events.keys import allow, new_pair, read_public
 
-LOOPBACK = "tcp://127.0.0.1:*"
 BARE = {
     "bare": "bare pyzmq, topic and payload as bytes",
     "coded": "bare pyzmq, encoding and decoding the event",
@@ -78,7 +78,7 @@ def _bare(subscribers: int, events: int, *, coded: bool) -> float:
     topics = [f"identity/cam{index % 8}".encode() for index in range(256)]
     with zmq.Context() as context, context.socket(zmq.PUB) as socket, ExitStack() as stack:
         socket.sndhwm = 0
-        socket.bind(LOOPBACK)
+        socket.bind(FREE_ENDPOINT)
         address = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         pipes = [
             stack.enter_context(_listener(_take_bare, address, events, coded)) for _ in range(subscribers)
@@ -162,7 +162,7 @@ def replay(events: int, repeats: int) -> list[Row]:
 
 def _publisher(folder: Path, sync: Sync, wire: Wire, keys: Path | None = None) -> Publisher:
     journal = Journal(folder / "journal", sync=sync)
-    return Publisher(journal, LOOPBACK, LOOPBACK, wire=wire, keys=keys)
+    return Publisher(journal, FREE_ENDPOINT, FREE_ENDPOINT, wire=wire, keys=keys)
 
 
 def _keys(folder: Path) -> Path:

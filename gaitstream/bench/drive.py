@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.events import Journal, Publisher
@@ -143,7 +144,7 @@ def measure(
         observers: of the run.
     """
     with (
-        Publisher(Journal(folder), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*") as publisher,
+        Publisher(Journal(folder), FREE_ENDPOINT, FREE_ENDPOINT) as publisher,
         Pipeline(config, sink=publisher, realtime=realtime, encoder=encoder, observers=observers) as pipeline,
     ):
         pipeline.stats.now.event_latency = Histogram(BOUNDS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.bench import bus
 from gaitstream.bench.machine import memory_bandwidth_gbps
 from gaitstream.bench.measure import figure
@@ -227,7 +228,7 @@ def delivery(seconds: float, rate: float) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         payload = encode(_event(0))
         floor_ms = _fsync_ms(Path(folder), payload) + loopback_ms(len(payload))
-        publisher = Publisher(Journal(Path(folder) / "journal"), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+        publisher = Publisher(Journal(Path(folder) / "journal"), FREE_ENDPOINT, FREE_ENDPOINT)
         latencies: list[float] = []
         with publisher, Subscriber(publisher.endpoint, publisher.replay) as subscriber:
             while not subscriber.connected:
@@ -269,7 +270,7 @@ def burst(repeats: int) -> list[Row]:
     """Events per second when `BATCH` are published at once and all must arrive."""
     rates = []
     with tempfile.TemporaryDirectory() as folder:
-        publisher = Publisher(Journal(Path(folder) / "journal"), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+        publisher = Publisher(Journal(Path(folder) / "journal"), FREE_ENDPOINT, FREE_ENDPOINT)
         with publisher, Subscriber(publisher.endpoint, publisher.replay) as subscriber:
             while not subscriber.connected:
                 subscriber.receive(0.05)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from gaitstream.addresses import FREE_ENDPOINT
 from gaitstream.bench.clips import FPS, cameras_on, make_clips
 from gaitstream.bench.drive import build_config, with_gallery
 from gaitstream.bench.measure import figure
@@ -81,7 +82,7 @@ def watch(clips: list[str], cameras: int, seconds: float) -> list[Row]:
         encoder = Encoder.load(config)
         config = with_gallery(config, encoder, Path(folder) / "gallery.db")
         with (
-            Publisher(Journal(Path(folder) / "journal"), "tcp://127.0.0.1:*", "tcp://127.0.0.1:*") as bus,
+            Publisher(Journal(Path(folder) / "journal"), FREE_ENDPOINT, FREE_ENDPOINT) as bus,
             Pipeline(config, sink=bus, realtime=True, encoder=encoder) as pipeline,
         ):
             over = threading.Event()

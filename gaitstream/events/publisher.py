@@ -15,7 +15,6 @@ from functools import partial
 from itertools import accumulate, groupby
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import msgspec
@@ -243,9 +242,7 @@ class Publisher:
     def __enter__(self) -> Publisher:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _notice_changes(self, events: Sequence[Event]) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats
@@ -173,8 +172,3 @@ class DevicePool:
         while self._under_way and self._under_way[0]() is None:
             self._under_way.popleft()
         return self._free_rows.popleft()
-
-
-def as_array(data: Floats | PooledMap) -> Floats:
-    """A pooled window as an array, wherever it is."""
-    return np.asarray(data, np.float32)
