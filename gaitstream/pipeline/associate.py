@@ -56,6 +56,10 @@ BEHIND = 0.15
 """Overlap with somebody who is seen from which on somebody who is not seen may be behind."""
 HIDDEN = 3.0
 """How many times `lost_s` somebody is waited for who may be behind somebody else."""
+DOUBT = 2.0
+"""A box that could as well be somebody else's, at so little more cost for all, is shown as nobody's."""
+EMPTY = 3.0
+"""What it costs then at most that whoever has a box now goes without."""
 _NEVER = 1e6
 
 
@@ -127,8 +131,9 @@ class AppearanceTracker:
             cells = np.zeros((len(found.boxes), CELLS), bool)
         else:
             cells = uncovered(found.boxes)
+        rows, columns, unlike, doubtful = self._go_on(found, colours, cells, elapsed_s)
+        cells[doubtful] = False  # nobody's clothes are learned from them
         clear = are_clear(cells).tolist()
-        rows, columns, unlike = self._go_on(found, colours, cells, elapsed_s)
         owners = list(zip(columns.tolist(), rows.tolist(), unlike.tolist(), strict=True))
         owners += [(index, row, np.nan) for index, row in self._start(found, columns).items()]
         shown = [self.tracks[row].see(clear[index], alike, time_s) for index, row, alike in owners]
@@ -136,16 +141,21 @@ class AppearanceTracker:
         take_in(shown, colours[of], cells[of])
         ids = np.full(len(found.boxes), -1, np.int64)
         ids[of] = [self._name(row, clothes) for (_, row, _), clothes in zip(owners, shown, strict=True)]
+        ids[doubtful] = -1
         self._recognise()
         self._drop(found.boxes)
         return ids
 
     def _go_on(
         self, found: Detections, colours: Floats, cells: Cells, elapsed_s: float
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-        """Tracks, the detections that they go on with, and how unlike each other's clothes the two are."""
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats, NDArray[np.intp]]:
+        """Tracks and the detections that they go on with.
+
+        Then how unlike each other's clothes the two are, and which of the detections may be another's.
+        """
+        nobody = np.empty(0, np.intp)
         if not self.tracks:
-            return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32)
+            return nobody, nobody, np.empty(0, np.float32), nobody
         lost = np.array([self._now_s - track.seen_s > 1.5 * elapsed_s for track in self.tracks])
         self._motion.predict(elapsed_s, lost)
         unlike = unlikeness([track.clothes for track in self.tracks], colours, cells)
@@ -154,7 +164,8 @@ class AppearanceTracker:
         taken = cost[rows, columns] < _NEVER
         rows, columns = rows[taken], columns[taken]
         self._motion.correct(rows, found.boxes[columns])
-        return rows, columns, unlike[rows, columns]
+        doubtful = columns[margins(cost, rows, columns) < DOUBT]
+        return rows, columns, unlike[rows, columns], doubtful
 
     def _costs(self, found: Detections, unlike: Floats, lost: NDArray[np.bool_]) -> Array:
         """What it costs to go on with each box, `[tracks, n]`; `_NEVER` where it is somebody else's."""
@@ -222,3 +233,23 @@ class AppearanceTracker:
             self._left.add(gone)
             self._motion.keep(kept)
             self.tracks = list(itertools.compress(self.tracks, kept))
+
+
+def margins(cost: Array, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+    """How much more it would cost all if each box were another track's, `[k]`.
+
+    The track that has the box now then takes that of the other one, if any, or goes without.
+
+    Args:
+        cost: `[tracks, n]`.
+        rows: tracks of the best assignment `[k]`,
+        columns: and their boxes, `[k]`.
+    """
+    if len(cost) < 2:
+        return np.full(len(rows), _NEVER)
+    own = cost[rows, columns]
+    more = cost[:, columns] - own
+    instead = np.minimum(cost[np.ix_(rows, columns)], own[:, None] + EMPTY)
+    more[rows] += (instead - own).T
+    more[rows, np.arange(len(rows))] = _NEVER
+    return np.asarray(more.min(axis=0, initial=_NEVER))

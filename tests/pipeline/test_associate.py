@@ -9,6 +9,7 @@ import pytest
 
 from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Image
+from gaitstream.pipeline.associate import EMPTY, FAR, margins
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.track import CameraTracker, Tracked
 
@@ -67,8 +68,9 @@ def meet_and_turn_back(
 ) -> tuple[dict[tuple[int, int, int], int], dict[tuple[int, int, int], int]]:
     """Two walk towards each other; one is hidden for a while; both go back. Tracks before and after."""
     near, far = 300, 290
-    for step in range(30):
-        before = scene.show([(100 + 6 * step, near, RED), (460 - 6 * step, far, BLUE)])
+    before: dict[tuple[int, int, int], int] = {}
+    for step in range(30):  # where they touch, boxes may be shown as nobody's
+        before = scene.show([(100 + 6 * step, near, RED), (460 - 6 * step, far, BLUE)]) or before
     for _ in range(8):
         scene.show([(280, near, RED), (280, far, BLUE)], hidden=[1])
     for step in range(30):
@@ -85,6 +87,31 @@ def test_people_who_meet_and_turn_back_keep_their_tracks_by_their_clothes() -> N
 def test_by_motion_alone_they_would_pass_through_each_other() -> None:
     before, after = meet_and_turn_back(Scene(pictures=False))
     assert after[RED] != before[RED]
+
+
+def test_a_box_that_may_be_either_of_two_is_shown_as_nobodys() -> None:
+    scene, apart = Scene(), [(200, 300, RED), (240, 300, RED)]
+    for _ in range(10):
+        before = scene.show(apart)
+    assert scene.show([(220, 300, RED)]) == {}
+    assert scene.show(apart) == before
+
+
+def test_who_is_known_by_the_clothes_is_shown_before_somebody_hidden() -> None:
+    scene = Scene()
+    for _ in range(15):
+        before = scene.show([(200, 300, RED), (240, 290, BLUE)])
+    assert scene.show([(215, 300, RED), (225, 290, BLUE)], hidden=[1]) == {RED: before[RED]}
+
+
+def test_margins_are_what_the_next_best_assignment_costs() -> None:
+    cost, first, second = np.array([[1.0, 9.0], [2.0, 2.5], [8.0, 3.0]]), np.array([0]), np.array([0, 1])
+    # The first box as the second track's, the first track without: 2 + (1 + EMPTY), where 1 + 2.5 was best.
+    # The second as the third track's, which had none: 3 in place of 2.5.
+    np.testing.assert_allclose(margins(cost, second, second), [2 + 1 + EMPTY - 3.5, 0.5])
+    # The second as the first track's, the second with the first box: 9 + 2.
+    np.testing.assert_allclose(margins(cost[:2], second, second), [2 + 1 + EMPTY - 3.5, 9 + 2 - 3.5])
+    assert margins(cost[:1], first, first)[0] > FAR
 
 
 def test_a_flash_of_light_ends_no_track() -> None:
