@@ -180,9 +180,9 @@ def _strength(gait: dict[str, Any], share: float) -> str:
     if gait["eer"] <= WEAK_EER:
         return f"It has a share of {share:g} beside the demo's other gait model."
     text = (
-        f"**It hardly recognises anybody by itself**: its EER is {gait['eer']:.0f} %. It shows how two "
+        f"**It recognises few people by itself**: its EER is {gait['eer']:.0f} %. It shows how two "
         f"models run side by side, and has a share of {share:g} beside the demo's other gait model. "
-        "Silhouettes change with clothes and view, and minutes of training are few for that."
+        "Silhouettes change with clothes and view, and the network is small."
     )
     return textwrap.fill(text, 110)
 

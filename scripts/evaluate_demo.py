@@ -2,6 +2,7 @@
 
     python scripts/evaluate_demo.py                  # everything, several minutes
     python scripts/evaluate_demo.py --tracking       # only the tracks of crowds, half a minute
+    python scripts/evaluate_demo.py --gaitbase       # only the model on silhouettes, alone and fused
     python scripts/evaluate_demo.py --beside walkers # a model on joints, alone and fused with the demo's
     python scripts/evaluate_demo.py --cards          # only the cards, from metrics.json
 
@@ -204,10 +205,15 @@ def together(distances: np.ndarray, walks: np.ndarray, count: int) -> np.ndarray
     return np.stack([distances[mine[:count]].mean(0) for mine in rows if len(mine) >= count])
 
 
-def advise(passes: Passes, fingerprints: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What is recommended for each recognizer, and for both fused; see `SHARES`."""
+def advise(
+    passes: Passes, fingerprints: dict[str, str], known: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """What is recommended for each recognizer, and for both fused; see `SHARES`. What is `known` stays."""
     each = between(passes)
-    advice = {name: {**recommend(passes, each[name], fingerprints[name]), "weight": 1.0} for name in each}
+    advice = {
+        name: known.get(name) or {**recommend(passes, each[name], fingerprints[name]), "weight": 1.0}
+        for name in each
+    }
     both = "+".join(sorted(each))
     prints = "+".join(fingerprints[name] for name in sorted(each))
 
@@ -263,6 +269,7 @@ def main() -> None:
     parser.add_argument("--cards", action="store_true", help="write the cards only")
     parser.add_argument("--no-tracking", action="store_true")
     parser.add_argument("--tracking", action="store_true", help="measure the tracks of crowds only")
+    parser.add_argument("--gaitbase", action="store_true", help="measure the model on silhouettes only")
     parser.add_argument("--beside", help="a model on joints, by zoo name or bundle; nothing is written")
     parser.add_argument("--advice", type=Path, help="file that the advice of --beside is written to")
     parser.add_argument("--cache", type=Path, help="folder in which the crowds of --beside are kept")
@@ -285,10 +292,12 @@ def measure(args: argparse.Namespace) -> None:
     with ProcessPoolExecutor(2) as pool:
         unseen = pool.submit(walk, args.demo, UNSEEN_SEED, args.people)
         known = pool.submit(walk, args.demo, CALIBRATION_SEED, min(args.people, 40))
-        tracking = None if args.no_tracking else pool.submit(measure_tracking, args.demo)
+        tracking = None if args.no_tracking or args.gaitbase else pool.submit(measure_tracking, args.demo)
         passes, crowd = unseen.result(), known.result()
         models = {name: Recognizer.load(args.demo / name, threads=1) for name in between(passes)}
-        advice = advise(crowd, {name: model.fingerprint for name, model in models.items()})
+        before = json.loads((args.demo / "advice.json").read_text()) if args.gaitbase else {}
+        before.pop("gaitbase", None)
+        advice = advise(crowd, {name: model.fingerprint for name, model in models.items()}, before)
         each = between(passes)
         result: dict[str, object] = {
             name: {
@@ -313,6 +322,8 @@ def measure(args: argparse.Namespace) -> None:
             },
             "detector": {"missed_alone": 100 * passes.missed},
         }
+        if args.gaitbase:
+            result = {name: result[name] for name in ("gaitbase", "beside")}
         print(json.dumps(result, indent=2), flush=True)
         if tracking is not None:
             result["tracking"] = tracking.result()
