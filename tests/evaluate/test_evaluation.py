@@ -8,6 +8,7 @@ import re
 import shutil
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -375,8 +376,8 @@ class ForgedType:
     """A field that holds an object, and flags that say there is none."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        *state, _ = np.dtype([("a", "O")]).__reduce__()[2]
-        return np.dtype, ("V8", False, True), (*state, 0)
+        state: Any = np.dtype([("a", "O")]).__reduce__()[2]
+        return np.dtype, ("V8", False, True), (*state[:-1], 0)
 
 
 class Huge:
