@@ -1,7 +1,8 @@
 """Data sets in OpenGait's layout: `id/type/view/*.pkl`, or with a video in the place of the pickles.
 
 A sequence's pickles are read in the order of their names, as the published loader does; each holds one array
-with a row per frame. Pickles are data from outside: only numpy arrays are let in, nothing in them is run.
+with a row per frame. Pickles are data from outside: they are read as numbers and bytes, of which arrays are
+made here; nothing that they name is called.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +22,6 @@ from gaitstream.errors import SourceError
 
 Array = NDArray[Any]
 VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".ts")
-ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-}
-"""What a pickle of arrays names; of `_codecs` the one function that turns text into bytes."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -166,12 +155,83 @@ def read_pickle(path: Path) -> Array:
     return array
 
 
+class _Type:
+    """Stands for `numpy.dtype`: the type of plain numbers, which says nothing but its kind, size and order.
+
+    numpy's own takes flags and fields from a pickle, with which bytes pass for addresses of objects.
+    """
+
+    def __init__(self, name: Any, *_: Any) -> None:
+        self.plain = np.dtype(str(name))
+        if self.plain.kind not in "biufcSU":
+            raise SourceError(f"it holds {self.plain}, which are no numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.plain = self.plain.newbyteorder(state[1])
+
+
+class _Stored:
+    """Stands for `numpy.ndarray`: an array of the bytes that lie in the pickle."""
+
+    def __init__(self, array: Array | None = None) -> None:
+        self.array: Array = np.empty(0) if array is None else array
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, columns_first, content = state
+        self.array = _array(content, kind, shape, "F" if columns_first else "C").array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.array, dtype, copy=copy)
+
+
+def _array(
+    content: Any,
+    kind: _Type,
+    shape: tuple[int, ...],
+    order: Literal["C", "F", "K"] = "C",
+    axes: Sequence[int] | None = None,
+) -> _Stored:
+    flat = np.frombuffer(content, kind.plain).astype(kind.plain.newbyteorder("="))
+    if order == "K":
+        return _Stored(flat.reshape(shape).transpose(axes))
+    return _Stored(flat.reshape(shape, order=order))
+
+
+def _number(kind: _Type, content: bytes) -> Any:
+    return np.frombuffer(content, kind.plain)[0]
+
+
+def _nothing_yet(*_: Any) -> _Stored:
+    """Stands for what makes an empty array, whose state follows."""
+    return _Stored()
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """Stands for `_codecs.encode`, which old pickles write bytes with."""
+    if encoding != "latin1":
+        raise SourceError(f"it has bytes written as {encoding}")
+    return text.encode("latin1")
+
+
+STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _Stored,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _bytes,
+}
+"""What a pickle of arrays names, and what is called in its place."""
+for _module in ("numpy.core", "numpy._core"):
+    STAND_INS[f"{_module}.multiarray", "_reconstruct"] = _nothing_yet
+    STAND_INS[f"{_module}.multiarray", "scalar"] = _number
+    STAND_INS[f"{_module}.numeric", "_frombuffer"] = _array
+
+
 class _ArrayUnpickler(pickle.Unpickler):
-    """Lets in what numpy arrays are made of."""
+    """Makes arrays of what numpy arrays are pickled as."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
+        found = STAND_INS.get((module, name))
+        if found is None:
             raise SourceError(
                 f"a pickle asks for {module}.{name}, which is not needed for an array: not read"
             )
-        return super().find_class(module, name)
+        return found

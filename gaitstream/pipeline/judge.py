@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from gaitstream.config.schema import Config
 from gaitstream.config.track_sections import Quality
 from gaitstream.data import Feature, Floats, Image, Person, Reason, boxes_of
+from gaitstream.models.silhouettes import LEAST_SUM
 from gaitstream.pipeline.quality import (
     BoxPx,
     Regions,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 LEFT_ANKLE, RIGHT_ANKLE = 15, 16
 DARK = 40.0
 """Grey level under which a person who is not sharp lacks light, not focus."""
+INSIDE = 255
+"""Of a mask's pixels inside the person."""
 LEAST_MASK = 0.02
 """Share of a crop that a person's mask covers at least; a whole person covers about a quarter."""
 BATCH_NS = 4 * SECOND_NS
@@ -125,9 +128,15 @@ class EvidenceJudge:
         return reasons
 
     def judge_masks(self, masks: NDArray[np.uint8]) -> list[Reason | None]:
-        """`no_silhouette`, or None; masks uint8 `[n, height, width]`, not 0 inside the person."""
-        shares = np.count_nonzero(masks, axis=(1, 2)) / max(masks[0].size, 1) if len(masks) else []
-        return [Reason.NO_SILHOUETTE if share < LEAST_MASK else None for share in shares]
+        """`no_silhouette`, or None; masks uint8 `[n, height, width]`, not 0 inside the person.
+
+        A mask that is too small for a silhouette is none, whatever its share of a small picture.
+        """
+        least = max(LEAST_MASK * masks[0].size if len(masks) else 0, LEAST_SUM // INSIDE + 1)
+        return [
+            Reason.NO_SILHOUETTE if pixels < least else None
+            for pixels in np.count_nonzero(masks, axis=(1, 2))
+        ]
 
     def judge_features(self, features: Sequence[Feature]) -> Reason | None:
         """`id_switch_suspected`, or None, by all the features of one person in one frame."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -361,6 +363,51 @@ def test_a_pickle_that_would_run_something_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(Evil()))
     with pytest.raises(SourceError, match=r"evil\.pkl.*(not needed for an array|no array needs)"):
         read_pickle(path)
+
+
+class Forged:
+    """Bytes that pass for addresses of objects: numpy follows them where it is let."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return np.ndarray, ((2, 17, 3), ForgedType(), b"A" * (2 * 17 * 3 * 8))
+
+
+class ForgedType:
+    """A field that holds an object, and flags that say there is none."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        state: Any = np.dtype([("a", "O")]).__reduce__()[2]
+        return np.dtype, ("V8", False, True), (*state[:-1], 0)
+
+
+class Huge:
+    """An array without content, larger than the file."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return np.ndarray, ((1 << 10, 64, 64), np.dtype("u1"))
+
+
+@pytest.mark.parametrize("value", [Forged(), Huge(), np.zeros((2, 17, 3), [("a", "f4")])])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_pickle_says_nothing_to_numpy(tmp_path: Path, value: object, protocol: int) -> None:
+    path = tmp_path / "forged.pkl"
+    path.write_bytes(pickle.dumps(value, protocol))
+    with pytest.raises(SourceError, match=re.escape(str(path))):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_are_read_however_they_were_stored(tmp_path: Path, protocol: int) -> None:
+    plain = np.random.default_rng(1).random((3, 4, 5, 6))
+    path = tmp_path / "stored.pkl"
+    for value in (
+        plain, plain[::2], np.asfortranarray(plain), np.moveaxis(plain, 3, 1), plain.astype(">f4"),
+        plain > 0.5, list(plain), (plain[0],) * 2, [np.float64(1), np.float64(2)], plain.tolist(),
+    ):  # fmt: skip
+        path.write_bytes(pickle.dumps(value, protocol))
+        found, wanted = read_pickle(path), np.asarray(value)
+        assert found.dtype == wanted.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"nonsense", pickle.dumps({"a": 1})])

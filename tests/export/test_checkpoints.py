@@ -17,8 +17,10 @@ from gaitstream.models.biggait.checkpoint import load_module as load_biggait
 from gaitstream.models.biggait.module import BigGait
 from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.gaitbase.module import GaitBase
+from gaitstream.models.gaitgraph2.module import GaitGraph2
 from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
 from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.gaittr.module import GaitTR
 from gaitstream.models.graphs.checkpoint import MismatchError, looks_like, read_state, recognise_checkpoint
 from gaitstream.models.graphs.vit import VisionTransformer, tap_blocks
 from gaitstream.models.graphs.weights import seeded
@@ -42,8 +44,10 @@ def same_weights(found: torch.nn.Module, expected: torch.nn.Module) -> bool:
         lambda state: {f"module.{key}": value for key, value in state.items()},
         lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 4},
         lambda state: {key: value.half().float() for key, value in state.items()},
+        lambda state: {"model": {f"_orig_mod.{key}": value for key, value in state.items()}},
+        lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
     ],
-    ids=["opengait", "bare", "distributed", "nested", "rounded"],
+    ids=["opengait", "bare", "distributed", "nested", "rounded", "compiled", "compiled and distributed"],
 )
 def test_every_usual_form_loads(small_gaitheat: GaitHeat, save: Save, wrap: Callable[[State], Any]) -> None:
     state = small_gaitheat.state_dict()
@@ -336,3 +340,14 @@ def test_places_that_cannot_be_used_are_named(save: Save, tmp_path: Path) -> Non
         export_bundle("gaitbase", path, tmp_path / "file" / "x" / "out")
     with pytest.raises(ExportError, match="there is no calibration source nope"):
         export_bundle("gaitbase", path, tmp_path / "out", options=ExportOptions(calibration="nope"))
+
+
+def test_widths_that_no_network_has_are_named(save: Save) -> None:
+    state = GaitTR((32, 32, 32, 32), 8).state_dict()
+    state["backbone.1.st.bn.weight"] = torch.ones(12)
+    with pytest.raises(CheckpointError, match="multiples of 32, 12 is none"):
+        find_family("gaittr").load(save(state))
+    state = GaitGraph2((8, 8, 16, 32), 8, 4).state_dict()
+    state["ResGCN.backbone.1.scn.bn_down.weight"] = torch.ones(0)
+    with pytest.raises(CheckpointError, match=r"wrong shape ResGCN\.backbone\.1\.scn\.bn_down\.weight"):
+        find_family("gaitgraph2").load(save(state))

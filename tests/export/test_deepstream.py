@@ -210,6 +210,19 @@ def test_half_precision_keeps_what_must_be_precise() -> None:
     assert {t.data_type for t in half.graph.initializer} == {TensorProto.FLOAT16}
 
 
+def test_half_precision_keeps_powers_until_they_are_taken_back() -> None:
+    """A generalised mean (GaitGL): its powers of 0.03 and of 8 fit into float32 alone."""
+    g = GraphWriter("gem")
+    x = g.input("x", ["n", 8])
+    power = g.op("Pow", x, g.constant(np.float32(6.5)))
+    mean = g.op("ReduceMean", power, g.constant(np.array([1], np.int64)), keepdims=1)
+    g.output("y", g.op("Pow", mean, g.constant(np.float32(1 / 6.5))), ["n", 1])
+    half = halve(g.model("test"))
+    values = np.outer([0.03, 1, 8], np.linspace(0.2, 1, 8)).astype(np.float32)
+    [y], [expected] = run(half, x=values), run(g.model("test"), x=values)
+    np.testing.assert_allclose(y, expected, rtol=3e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["biggait", "gaitheat"])
 def test_both_compile_as_half_precision_engines(

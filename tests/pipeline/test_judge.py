@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from gaitstream.config.camera_sections import Camera
+from gaitstream.config.schema import Config
 from gaitstream.config.track_sections import Quality
 from gaitstream.data import Feature, Person, Reason
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.judge import CameraJudge, FeatureCourse
+from gaitstream.models import silhouettes
+from gaitstream.pipeline.judge import CameraJudge, EvidenceJudge, FeatureCourse
 from gaitstream.pipeline.quality import Regions, box_motion, covered, jumped, leg_motion, sharpness
 from gaitstream.pipeline.source.clock import SECOND_NS
 
@@ -227,3 +229,15 @@ def test_features_that_leave_their_tracks_course_are_told_once() -> None:
     assert not course.leaves(feature(one, track=2))
     course.forget("a", 1)
     assert not course.leaves(feature(one))
+
+
+@pytest.mark.parametrize(("side", "height", "found"), [(32, 8, False), (32, 12, True), (192, 12, False)])
+def test_what_is_too_small_for_a_silhouette_is_no_evidence(side: int, height: int, found: bool) -> None:
+    """2 % of a mask of 32 x 32 are too few pixels for the published alignment, which drops them."""
+    judge = EvidenceJudge(Config.model_validate({"cameras": [{"id": "a", "url": "a.mp4"}]}))
+    mask = np.zeros((1, side, side), np.uint8)
+    mask[0, 4 : 4 + height, 14:18] = 255
+    assert judge.judge_masks(mask) == [None if found else Reason.NO_SILHOUETTE]
+    if found:
+        assert silhouettes.draw(mask, (64, 44)).any()
+    assert judge.judge_masks(mask[:0]) == []

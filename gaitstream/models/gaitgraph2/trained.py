@@ -48,5 +48,7 @@ def _shape(state: State) -> GaitGraph2:
     second = size(state, "ResGCN.backbone.1.scn.bn_up.weight", 0, 256)
     narrow = size(state, "ResGCN.backbone.1.scn.bn_down.weight", 0, second // 8)
     return GaitGraph2(
-        (plain, branch, first, second), size(state, "ResGCN.fcn.weight", 0, 128), max(1, second // narrow)
+        (plain, branch, first, second),
+        size(state, "ResGCN.fcn.weight", 0, 128),
+        max(1, second // max(1, narrow)),
     )

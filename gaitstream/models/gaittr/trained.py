@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gaitstream.models.gaittr.module import GaitTR
+from gaitstream.errors import CheckpointError
+from gaitstream.models.gaittr.module import HEADS, GaitTR
 from gaitstream.models.gaittr.spec import FAMILY
 from gaitstream.models.graphs.checkpoint import State, read_module, size
 from gaitstream.models.graphs.inputs import JOINTS
@@ -42,9 +43,18 @@ def wrap(module: GaitTR) -> ClipModel:
 
 
 def _shape(state: State) -> GaitTR:
-    """A module of the checkpoint's sizes."""
-    widths = (
+    """A module of the checkpoint's sizes.
+
+    Raises:
+        CheckpointError: a width cannot be shared out among the heads.
+    """
+    widths = tuple(
         size(state, f"backbone.{index}.st.bn.weight", 0, default)
         for index, default in enumerate((64, 64, 128, 256))
     )
-    return GaitTR(tuple(widths), size(state, "fcn.weight", 0, 128))
+    if odd := [width for width in widths if width < 1 or width % (4 * HEADS)]:
+        raise CheckpointError(
+            f"GaitTR's blocks have {HEADS} heads with queries a quarter as wide as the block: widths are "
+            f"multiples of {4 * HEADS}, {odd[0]} is none; export a checkpoint of the published network"
+        )
+    return GaitTR(widths, size(state, "fcn.weight", 0, 128))

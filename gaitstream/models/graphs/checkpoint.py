@@ -28,6 +28,8 @@ MAGIC = (b"PK\x03\x04", b"\x80")
 
 PLACES = ("model", "state_dict", "teacher")
 """Where a trainer's dict has the state dict."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""What DistributedDataParallel and `torch.compile` put before every key."""
 DEEPEST = 8
 """Dicts within dicts, at most: one may hold itself."""
 PICKLE, TORCH_PROTOCOL = 0x80, 2
@@ -84,7 +86,8 @@ def read_state(path: str | Path) -> State:
     """Read a state dict.
 
     Takes what OpenGait and FastPoseGait save (a dict with `model`), bare state dicts, those of
-    DistributedDataParallel (`module.` before every key), and `.safetensors`. Never runs pickled code.
+    DistributedDataParallel (`module.` before every key) and of compiled modules (`_orig_mod.`), and
+    `.safetensors`. Never runs pickled code.
 
     Raises:
         CheckpointError: the file is missing, truncated, unsafe, or holds no tensors.
@@ -245,8 +248,8 @@ def _describe(loaded: Any) -> str:
 
 def _strip(state: State) -> State:
     """Drop what wrappers put before the names, and the chunk numbers of DINOv2's sharded training."""
-    while all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    while wrapper := next((name for name in WRAPPERS if all(key.startswith(name) for key in state)), ""):
+        state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return {re.sub(r"(^|\.)blocks\.\d+\.(\d+\.)", r"\1blocks.\2", key): value for key, value in state.items()}
 
 

@@ -1,7 +1,8 @@
 """A float32 graph computed in half precision, for networks that come without a half-precision export.
 
-Constants and values become float16; what adds up many squares or exponentials stays float32 between casts.
-Inputs and outputs keep their types.
+Constants and values become float16; what raises to powers or adds up many squares or exponentials stays
+float32 between casts, a chain of it as a whole: a power that the next root takes back would not fit into
+float16. Inputs and outputs keep their types.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.name not in fixed:
             _halve_tensor(tensor)
     nodes: list[onnx.NodeProto] = []
+    wide: dict[str, str] = {}
     for info in graph.input:
         if info.name not in constants and info.type.tensor_type.elem_type == TensorProto.FLOAT:
             nodes.append(_cast(info.name, f"{info.name}/half", TensorProto.FLOAT16))
             redirect(graph, info.name, f"{info.name}/half")
     for node in graph.node:
         _halve_attributes(node, fixed)
-        nodes += _precise(node) if node.op_type in PRECISE else [node]
-    kept = [_copy(node) for node in nodes]
+        nodes += _precise(node, wide) if node.op_type in PRECISE else [node]
+    read = {name for node in nodes for name in node.input} | {output.name for output in graph.output}
+    kept = [_copy(node) for node in nodes if node.output[0] in read or node.output[0] not in wide]
     for output in graph.output:
         if output.type.tensor_type.elem_type == TensorProto.FLOAT:
             kept = [_renamed(node, output.name, f"{output.name}/half") for node in kept]
@@ -77,17 +80,24 @@ def _halve_attributes(node: onnx.NodeProto, fixed: set[str]) -> None:
             attribute.i = TensorProto.FLOAT16
 
 
-def _precise(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The operator between casts; shapes and axes, which are integers, are its second inputs at most."""
+def _precise(node: onnx.NodeProto, wide: dict[str, str]) -> list[onnx.NodeProto]:
+    """The operator between casts; shapes and axes, which are integers, are its second inputs at most.
+
+    Args:
+        node: the operator.
+        wide: names in float32 of what such operators gave before, by their names in half precision; this
+            one's is added.
+    """
     integers = node.op_type.startswith("Reduce")
     before = []
     for index, name in enumerate(node.input):
-        if name and not (integers and index > 0):
-            wide = f"{node.output[0]}/wide{index}"
-            before.append(_cast(name, wide, TensorProto.FLOAT))
-            node.input[index] = wide
+        if not name or (integers and index > 0):
+            continue
+        if name not in wide:
+            before.append(_cast(name, f"{node.output[0]}/wide{index}", TensorProto.FLOAT))
+        node.input[index] = wide.get(name, f"{node.output[0]}/wide{index}")
     narrow = node.output[0]
-    node.output[0] = f"{narrow}/wide"
+    node.output[0] = wide[narrow] = f"{narrow}/wide"
     return [*before, node, _cast(f"{narrow}/wide", narrow, TensorProto.FLOAT16)]
 
 
