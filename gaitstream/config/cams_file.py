@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, merge_attrib
 from yaml import MappingNode, Node, SequenceNode, compose
 
 from gaitstream.config.notes import with_notes, without_notes
@@ -59,7 +59,7 @@ class CamsFile:
 
     def remove(self, camera: str) -> Config:
         """Take a camera out; raises as `change` does."""
-        with FileLock(f"{self.path}.lock"):
+        with self._lock():
             text = self.path.read_text()
             lines = _lines_of(text, camera)
             if lines is not None:
@@ -83,34 +83,52 @@ class CamsFile:
             ConfigError: the file would be wrong, or would lie elsewhere; nothing is written.
         """
         self.check_beside(to)
-        with FileLock(f"{self.path}.lock"):
+
+        def put(document: Any) -> None:
+            for at, value in values.items():
+                _put(document, at, value)
+
+        with self._lock():
             text = without_notes(self.path.read_text(), mark)
             yaml = _yaml(text)
             document = yaml.load(text)
-            for at, value in values.items():
-                _put(document, at, value)
+            _apply(put, document, yaml, text)
             return self._write(with_notes(_dump(yaml, document), notes, mark), to)
 
     def check_beside(self, other: Path) -> None:
-        """Raise ConfigError where the same text would mean other paths: they are relative to the file."""
-        if other.resolve().parent != self.path.resolve().parent:
-            raise ConfigError(f"{other} is not in the folder of {self.path}, to which its paths are relative")
+        """Raise ConfigError where no such file can be written, or the same text would mean other paths.
+
+        Paths in the file are relative to the folder that it lies in, behind links.
+        """
+        folder = self.path.resolve().parent
+        if other.resolve().parent != folder:
+            raise ConfigError(
+                f"{other} is not in {folder}, the folder to which the file's paths are relative"
+            )
+        if other.is_dir():
+            raise ConfigError(f"{other} is a folder: give the name of a file in {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"{folder} cannot be written to: copy {self.path} into a folder of yours")
 
     def _change(self, change: Callable[[Cameras], None]) -> Config:
-        with FileLock(f"{self.path}.lock"):
+        with self._lock():
             text = self.path.read_text()
             yaml = _yaml(text)
             document = yaml.load(text)
             if not isinstance(document, dict) or not isinstance(document.get("cameras"), list):
                 raise ConfigError(f"{self.path}: 'cameras' is no list here; change the file by hand")
-            change(document["cameras"])
+            _apply(lambda changed: change(changed["cameras"]), document, yaml, text)
             return self._write(_dump(yaml, document))
 
+    def _lock(self) -> FileLock:
+        return FileLock(f"{self.path.resolve()}.lock")
+
     def _write(self, text: str, to: Path | None = None) -> Config:
-        """Put a text in the file's place, or another's, after reading it as a run would."""
+        """Put a text in the file's place, or another's, after reading it as a run would; links stay."""
         target = to or self.path
-        mode = self.path.stat().st_mode & 0o777
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        own = self.path.resolve()
+        mode = own.stat().st_mode & 0o777
+        handle, name = tempfile.mkstemp(dir=own.parent, prefix=f".{own.name}.")
         beside = Path(name)
         try:
             with os.fdopen(handle, "w") as file:
@@ -122,7 +140,7 @@ class CamsFile:
                 config = load_config(beside)
             except ConfigError as error:
                 raise ConfigError(str(error).replace(str(beside), str(target))) from None
-            beside.replace(target)
+            beside.replace(target.resolve())
         finally:
             beside.unlink(missing_ok=True)
         return config
@@ -152,11 +170,87 @@ def _find(cameras: Cameras, camera: str) -> dict[str, Any]:
     raise ConfigError(f"there is no camera {camera[:64]!r}")
 
 
+def _apply(change: Callable[[Any], None], document: Any, yaml: YAML, text: str) -> None:
+    """Change a document at the places that are meant, and nowhere else.
+
+    Sections that an alias or a merge shares would change wherever they stand; the other places keep what they
+    have.
+    """
+    wanted = _unshared(document)
+    change(document)
+    if "*" in text:  # there are aliases
+        change(wanted)
+        written = yaml.load(_dump(yaml, document))
+        _keep_others(document, written, wanted, _first_places(document), ())
+
+
+def _keep_others(node: Any, written: Any, wanted: Any, first: Mapping[int, Location], at: Location) -> None:
+    """Give places that changed along, because they share a section, their own values again.
+
+    Args:
+        node: of the document.
+        written: what is read again at its place.
+        wanted: what it shall be.
+        first: see `_first_places`.
+        at: the place.
+    """
+    if isinstance(wanted, dict) and any(key not in wanted for key in written):
+        _write_out(node, wanted)
+    for step in wanted if isinstance(wanted, dict) else range(len(wanted)):
+        here, value = (*at, step), wanted[step]
+        if written[step] == value:
+            continue
+        inner = node[step]
+        if isinstance(value, dict | list) and first.get(id(inner)) == here:
+            _keep_others(inner, written[step], value, first, here)
+        else:
+            _set_as_it_is(node, step, _unshared(value))
+
+
+def _write_out(entry: Any, wanted: Any) -> None:
+    """Take the merges (`<<`) out of a section that shall lack a key of theirs; the other keys it keeps."""
+    if hasattr(entry, merge_attrib):
+        delattr(entry, merge_attrib)
+    for key in [key for key in entry if key not in wanted]:
+        del entry[key]
+    for key in wanted:
+        entry.setdefault(key, _unshared(wanted[key]))
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which nothing is shared, without comments."""
+    if isinstance(value, dict):
+        return CommentedMap({key: _unshared(one) for key, one in value.items()})
+    if isinstance(value, list):
+        row = CommentedSeq(map(_unshared, value))
+        row.fa.set_flow_style()
+        return row
+    return value
+
+
+def _first_places(document: Any) -> dict[int, Location]:
+    """Where each section and list stands first, by its identity; elsewhere it is an alias or merged."""
+    first: dict[int, Location] = {}
+
+    def visit(node: Any, at: Location) -> None:
+        if not isinstance(node, dict | list) or id(node) in first:
+            return
+        first[id(node)] = at
+        for step, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            visit(inner, (*at, step))
+
+    visit(document, ())
+    return first
+
+
 def _put(document: Any, at: Location, value: Any) -> None:
     """Set a value at a place; what is missing on the way is made, and a model's short form kept."""
-    node = document
+    node, first = document, _first_places(document)
     for depth, step in enumerate(at[:-1]):
         inner = node[step] if isinstance(step, int) else node.get(step)
+        if first.get(id(inner), at[: depth + 1]) != at[: depth + 1]:
+            inner = _unshared(inner)
+            _set_as_it_is(node, step, inner)
         if isinstance(inner, str) and at[depth + 1 :] == ("model",):
             _set(node, str(step), value)
             return
@@ -171,16 +265,22 @@ def _put(document: Any, at: Location, value: Any) -> None:
 
 def _set(entry: Any, key: str, value: Any) -> None:
     """Set a key, or take it out for None. Comments hang on the key above them: they stay where they are."""
-    last = next(reversed(entry))
-    if value is None:
-        comment = entry.ca.items.pop(key, None)
-        entry.pop(key, None)
-        if comment is not None and key == last:
-            entry.ca.items.setdefault(next(reversed(entry)), comment)
-    elif key in entry:
-        entry[key] = literal(value)
+    if value is not None:
+        _set_as_it_is(entry, key, literal(value))
+        return
+    last = next(reversed(entry), None)
+    comment = entry.ca.items.pop(key, None)
+    entry.pop(key, None)
+    if comment is not None and key == last:
+        entry.ca.items.setdefault(next(reversed(entry)), comment)
+
+
+def _set_as_it_is(entry: Any, key: str | int, value: Any) -> None:
+    """Set a key or an item to what the file shall say."""
+    if isinstance(key, int) or key in entry or not entry:
+        entry[key] = value
     else:
-        entry.insert(len(entry) - 1, key, literal(value))
+        entry.insert(len(entry) - 1, key, value)
 
 
 def _lines_of(text: str, camera: str) -> range | None:

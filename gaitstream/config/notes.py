@@ -42,4 +42,5 @@ def with_notes(text: str, notes: Mapping[Location, Sequence[str]], mark: str) ->
 
 def _comment(said: str, indent: str, mark: str) -> list[str]:
     prefix = f"{indent}# {mark} "
-    return [f"{prefix}{line}\n" for line in textwrap.wrap(said, max(40, WIDTH - len(prefix)))]
+    plain = "".join(letter if letter.isprintable() else " " for letter in said)
+    return [f"{prefix}{line}\n" for line in textwrap.wrap(plain, max(40, WIDTH - len(prefix)))]

@@ -7,6 +7,7 @@ is allowed only after the same sequences were recognised at both precisions.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,11 @@ class LabelledCalibration:
                 raise ExportError(
                     f"{name} in {path} are {arrays[name].shape[1:]} each, the model takes {shape}"
                 )
+        _check_rows(path, {name: arrays[name] for name in (*wanted, "sequence", "label")})
         _, first, sequence = np.unique(arrays["sequence"], return_index=True, return_inverse=True)
-        feeds = {name: np.ascontiguousarray(arrays[name], dtype) for name, (dtype, _) in wanted.items()}
+        if (arrays["label"] != arrays["label"][first][sequence]).any():
+            raise ExportError(f"{path} has a sequence with frames of several labels: each is one person's")
+        feeds = {name: _as_input(path, name, arrays[name], dtype) for name, (dtype, _) in wanted.items()}
         found = cls(path.name, feeds, sequence.astype(np.int64), arrays["label"][first])
         found.check(str(path))
         return found
@@ -159,10 +163,42 @@ def spread(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
         with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            return {name: data[name] for name in names}
+    except Exception as error:  # a damaged file: numpy raises whatever its own parsers do
         raise ExportError(f"cannot read the calibration set {path}: {error}") from error
+
+
+def _check_rows(path: Path, arrays: Mapping[str, Array]) -> None:
+    """See that there is one row of everything per frame, and whose it is.
+
+    Raises:
+        ExportError: there is not.
+    """
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len({shape[:1] for shape in shapes.values()}) > 1 or {
+        len(shapes["label"]),
+        len(shapes["sequence"]),
+    } != {1}:
+        said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ExportError(f"{path} does not have one row of each per frame, but {said}")
+
+
+def _as_input(path: Path, name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Rows as the graph takes them.
+
+    Raises:
+        ExportError: they are no numbers that the type can hold.
+    """
+    if array.dtype.kind not in "fiub":
+        raise ExportError(f"{name} in {path} are {array.dtype}, the model takes {dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Array = np.ascontiguousarray(array, dtype)
+    if dtype.kind == "f" and not np.isfinite(found).all():
+        raise ExportError(f"{name} in {path} hold values that are no finite {dtype}: take these frames out")
+    return found
 
 
 def frame_inputs(bundle: Bundle) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:

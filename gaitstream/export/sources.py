@@ -20,7 +20,7 @@ from gaitstream.export.drawn import CALIBRATING, JUDGED, SOURCE, clip_rows, draw
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.pose import PoseModel
 from gaitstream.models.segmenter import Segmenter
-from gaitstream.pipeline.enroll import video_camera, watch
+from gaitstream.pipeline.enroll import is_live, video_camera, watch
 from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.observe import Observer
 from gaitstream.zoo import demo_family
@@ -31,6 +31,8 @@ MOST_PEOPLE, MOST_FRAMES, SEQUENCE_FRAMES = 16, 96, 6
 """People, frames in all and frames of a sequence that calibrate at most: more change no range much."""
 EVERY = 5
 """A video's frames that are looked at: one in so many."""
+STREAM_S = 300.0
+"""For so long a stream is watched, which has no end."""
 FEWEST = 8
 """Person-frames that a video has to show."""
 
@@ -139,7 +141,8 @@ def works_of_video(source: str) -> list[Work]:
     looker = _Looker()
     try:
         for camera in config.cameras:
-            watch(config, camera, match=False, observers=[looker])
+            seconds = STREAM_S if is_live(camera) else None
+            watch(config, camera, match=False, seconds=seconds, observers=[looker])
     except (SourceError, ConfigError) as error:
         raise ExportError(f"cannot calibrate with {source}: {error}") from error
     works = [looker.works[index] for index in spread(np.arange(len(looker.works)), MOST_FRAMES)]
@@ -155,7 +158,7 @@ def works_of_video(source: str) -> list[Work]:
 def _of_video(source: str, bundle: Bundle) -> LabelledCalibration:
     """What is seen of the people of a video, each track a sequence of somebody."""
     works, models, manifest = works_of_video(source), _config(source).models, bundle.manifest
-    tracks = np.array([person.track for work in works for person in work.persons])
+    tracks = np.array([f"{one.camera} {one.track}" for work in works for one in work.persons])
     pose = PoseModel.load(models.pose.model if models.pose else "demo") if manifest.needs_pose else None
     batch = gather(works, manifest, pose)
     if any(contract.kind == "silhouette" for contract in manifest.inputs):

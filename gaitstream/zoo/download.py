@@ -6,6 +6,7 @@ What is on disk is trusted for nothing but its length: whoever calls compares th
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http
 import http.client
 import logging
@@ -28,6 +29,8 @@ Report = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes there will be, None where nobody says."""
 CHUNK_BYTES = 1 << 18
 TIMEOUT_S = 30.0
+VALIDATOR, ORIGIN = ".etag", ".origin"
+"""Beside the file that grows: its version, and the address it comes from."""
 TRIES = 5
 """Attempts in a row that brought nothing, after which it is given up."""
 SPARE_BYTES = 64 << 20
@@ -36,6 +39,10 @@ MOST_BYTES = 8 << 30
 """Where nobody says how long the file is."""
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
 """Answers after which the same request may succeed."""
+
+
+_COUNT = r"[0-9]{1,18}"
+"""Bytes, as headers say them."""
 
 
 class _BrokenOffError(Exception):
@@ -63,12 +70,13 @@ class Download:
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Fetch the file; `part` is complete afterwards.
+        """Fetch the file; `part` is complete afterwards. What another address sent is begun anew.
 
         Raises:
             ZooError: the server refuses, sends another length than it should, or breaks off again and again;
                 or the file cannot be written.
         """
+        self._begin()
         fruitless, furthest = 0, self._length()
         while True:
             try:
@@ -80,11 +88,19 @@ class Download:
                 furthest = max(furthest, self._length())
                 if fruitless == TRIES:
                     raise ZooError(
-                        f"{self.url} broke off {TRIES} times without a byte more ({error}): what came is "
+                        f"{self._shown} broke off {TRIES} times without a byte more ({error}): what came is "
                         "kept, the same command goes on from there"
                     ) from error
-                log.info("%s broke off (%s): trying again", self.url, error)
+                log.info("%s broke off (%s): trying again", self._shown, error)
                 self.pause(2.0**fruitless / 2)
+
+    def _begin(self) -> None:
+        """Let go of what another address sent: no sum may be known that tells a mixture of two files."""
+        origin = self.part.with_name(f"{self.part.name}{ORIGIN}")
+        mine = hashlib.sha256(self.url.encode()).hexdigest()  # addresses may hold a key
+        if origin.is_file() and origin.read_text(encoding="ascii", errors="replace") != mine:
+            self._discard()
+        origin.write_text(mine, encoding="ascii")
 
     def _attempt(self) -> None:
         """One request; returns when the file is complete."""
@@ -117,7 +133,7 @@ class Download:
             raise _BrokenOffError(str(error) or type(error).__name__) from error
         except ValueError as error:  # of a redirection, which may name anything
             raise ZooError(
-                f"{self.url} leads to an address that is none ({error}): give another with --url"
+                f"{self._shown} leads to an address that is none ({error}): give another with --url"
             ) from error
         return found
 
@@ -128,33 +144,43 @@ class Download:
         if error.code in AGAIN:
             raise _BrokenOffError(f"answer {error.code}") from error
         raise ZooError(
-            f"{self.url} answers {error.code} {error.reason}: see whether the address still holds, or give "
-            "another with --url, or the file with --from"
+            f"{self._shown} answers {error.code} {error.reason}: see whether the address still holds, or "
+            "give another with --url, or the file with --from"
         ) from error
 
     def _extent(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
         """Where the answer begins, and the length of the whole file if the server says it."""
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             length = response.headers.get("Content-Length", "")
-            return 0, int(length) if length.isdecimal() else None
+            return 0, int(length) if re.fullmatch(_COUNT, length) else None
         said = response.headers.get("Content-Range", "")
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", said.strip())
+        found = re.fullmatch(rf"bytes ({_COUNT})-{_COUNT}/({_COUNT}|\*)", said.strip())
         if found is None or int(found[1]) != have:
             self._discard()
-            raise _BrokenOffError(f"asked to go on at {have}, the server sends {said or 'no range'}")
+            raise _BrokenOffError(f"asked to go on at {have}, the server sends {said[:60] or 'no range'}")
         return have, None if found[2] == "*" else int(found[2])
 
     def _check(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
         """Look at what the server announces before anything is taken."""
         if self.url.startswith("https:") and not response.url.startswith("https:"):
-            raise ZooError(f"{self.url} leads to {response.url}, which is not encrypted: nothing was taken")
+            raise ZooError(
+                f"{self._shown} leads to {without_query(response.url)}, which is not encrypted: nothing was "
+                "taken"
+            )
+        coding = response.headers.get("Content-Encoding", "identity")
+        if coding != "identity":
+            self._discard()
+            raise ZooError(
+                f"{self._shown} sends the file packed ({coding[:20]}), which was not asked for: give another "
+                "address with --url, or the file with --from"
+            )
         sizes = self.sizes if self.size is None else (self.size,)
         expected = " or ".join(map(str, sizes))
         if sizes and total not in (None, *sizes):
             self._discard()
             raise ZooError(
-                f"{self.url} has {total} bytes where {expected} are expected: it is another file, or a page "
-                "in its place; nothing was kept"
+                f"{self._shown} has {total} bytes where {expected} are expected: it is another file, or a "
+                "page in its place; nothing was kept"
             )
         missing = (self.size or total or 0) - start
         if missing + SPARE_BYTES > shutil.disk_usage(self.part.parent).free:
@@ -179,9 +205,14 @@ class Download:
             raise ZooError(f"{self.part} cannot be written: {error}") from error
         if done > most:
             self._discard()
-            raise ZooError(f"{self.url} sends more than {most} bytes: it is another file; nothing was kept")
+            raise ZooError(
+                f"{self._shown} sends more than {most} bytes: it is another file; nothing was kept"
+            )
         if expected is not None and done < expected:
             raise _BrokenOffError(f"ended after {done} of {expected} bytes")
+        if not done:
+            self._discard()
+            raise ZooError(f"{self._shown} sends an empty file: give another address with --url")
 
     def _length(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
@@ -199,21 +230,30 @@ class Download:
             self._validator_path.unlink(missing_ok=True)
 
     @property
+    def _shown(self) -> str:
+        return without_query(self.url)
+
+    @property
     def _validator_path(self) -> Path:
-        return self.part.with_name(f"{self.part.name}.etag")
+        return self.part.with_name(f"{self.part.name}{VALIDATOR}")
 
     def _discard(self) -> None:
         discard(self.part)
 
 
+def without_query(url: str) -> str:
+    """An address as it may be shown and kept: what follows a question mark may be a key."""
+    return url.partition("?")[0]
+
+
 def discard(part: Path) -> None:
     """Remove what a download has left."""
-    part.unlink(missing_ok=True)
-    part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
+    for suffix in ("", VALIDATOR, ORIGIN):
+        part.with_name(f"{part.name}{suffix}").unlink(missing_ok=True)
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     try:
-        return response.read(CHUNK_BYTES)
+        return response.read1(CHUNK_BYTES)  # what came, so that a slow download is seen and kept
     except (OSError, http.client.HTTPException) as error:
         raise _BrokenOffError(str(error) or type(error).__name__) from error

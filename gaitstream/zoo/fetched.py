@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
+import lzma
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -27,10 +30,16 @@ import msgspec
 from gaitstream.errors import ConfigError, ZooError
 from gaitstream.folders import cache_folder
 from gaitstream.zoo.catalogue import CatalogueModel, KnownFile
-from gaitstream.zoo.download import Download, Report, discard
+from gaitstream.zoo.download import MOST_BYTES, SPARE_BYTES, Download, Report, discard, without_query
+
+log = logging.getLogger(__name__)
 
 RECEIPT = "receipt.json"
 BLOCK_BYTES = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError,
+)  # fmt: skip
+"""What reading an archive raises that is damaged, encrypted or packed in another way."""
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +154,8 @@ def download(
 ) -> Receipt:
     """Fetch a model from where its authors keep it, or from a mirror; goes on where it broke off.
 
+    What another process fetches from there meanwhile is not fetched again.
+
     Args:
         model: which.
         url: a mirror of the file.
@@ -153,19 +164,26 @@ def download(
         report: told how far the download is.
 
     Raises:
-        ConfigError: nobody agreed, or the address is none.
+        ConfigError: nobody agreed, or the address or the sum is none.
         ZooError: it cannot be fetched, or is another file.
     """
     _ask(model, accepted=accepted)
     source = url or model.url
     _check_address(source)
+    shown = without_query(source)
+    pinned = _sum_given(pinned)
+    before = _arrival(model)
     with _locked(model) as folder:
+        now = _arrival(model)
+        meanwhile = now if now != before else None
+        if meanwhile and pinned in ("", meanwhile.sha256) and meanwhile.source == shown:
+            return meanwhile
         part = folder / f"{model.name}.part"
         sizes = () if model.member or pinned else _sizes(model.files if url else model.files[:1])
         size = sizes[0] if len(sizes) == 1 else None
         Download(url=source, part=part, size=size, sizes=sizes, report=report).run()
         try:
-            return _install(model, part, source, pinned=pinned)
+            return _install(model, part, shown, pinned=pinned)
         finally:
             discard(part)
 
@@ -180,10 +198,11 @@ def take(model: CatalogueModel, place: Path, *, accepted: bool = False, pinned: 
         pinned: a sum to compare with in place of the catalogue's.
 
     Raises:
-        ConfigError: nobody agreed, or there is no such file.
+        ConfigError: nobody agreed, the sum is none, or there is no such file.
         ZooError: it is another file.
     """
     _ask(model, accepted=accepted)
+    pinned = _sum_given(pinned)
     source = _choose(model, place, pinned)
     with _locked(model) as folder:
         part = folder / f"{model.name}.copy"
@@ -223,6 +242,23 @@ def _ask(model: CatalogueModel, *, accepted: bool) -> None:
         )
 
 
+def _sum_given(pinned: str) -> str:
+    """A sum that somebody typed, before a long download is compared with it."""
+    given = pinned.strip().lower()
+    if given and not re.fullmatch("[0-9a-f]{64}", given):
+        raise ConfigError(f"{pinned[:80]!r} is no SHA-256 sum: --sha256 takes 64 hexadecimal digits")
+    return given
+
+
+def _arrival(model: CatalogueModel) -> Receipt | None:
+    """What was fetched, whatever was measured since; None where nothing is there that can be read."""
+    try:
+        receipt = receipt_of(model)
+    except ZooError:
+        return None
+    return msgspec.structs.replace(receipt, speed=None) if receipt is not None else None
+
+
 def _sizes(files: tuple[KnownFile, ...]) -> tuple[int, ...]:
     """Bytes that a file may have, of a mirror those of all copies; none where one is not known."""
     sizes = tuple(one.size for one in files if one.size is not None)
@@ -255,8 +291,16 @@ def _locked(model: CatalogueModel) -> Iterator[Path]:
     folder = cache_folder("models")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / f"{model.name}.lock"):
+        lock = filelock.FileLock(folder / f"{model.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            log.warning("another process works on %s: waiting for it", model.name)
+            lock.acquire()
+        try:
             yield folder
+        finally:
+            lock.release()
     except OSError as error:
         raise ZooError(
             f"{folder} cannot be written ({error}): make room in it, or set GAITSTREAM_CACHE to a folder of "
@@ -274,7 +318,7 @@ def _install(model: CatalogueModel, part: Path, source: str, *, pinned: str) -> 
             size=size,
             source=source,
             fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            compared_with=_compare(model, sha256, source, pinned),
+            compared_with=_compare(model, file, sha256, source, pinned),
             accepted=f"{model.licence}: {model.consent}" if model.consent else "",
         )
         folder = folder_of(model)
@@ -287,10 +331,10 @@ def _install(model: CatalogueModel, part: Path, source: str, *, pinned: str) -> 
     return receipt
 
 
-def _compare(model: CatalogueModel, sha256: str, source: str, pinned: str) -> str:
+def _compare(model: CatalogueModel, file: Path, sha256: str, source: str, pinned: str) -> str:
     """Whose sum it agrees with; empty where there is none to compare with."""
     if pinned:
-        if sha256 != pinned.lower():
+        if sha256 != pinned:
             raise ZooError(f"{source} has the sum {sha256}, not {pinned}: nothing was kept")
         return "the sum given"
     found = model.knows(sha256)
@@ -301,7 +345,18 @@ def _compare(model: CatalogueModel, sha256: str, source: str, pinned: str) -> st
             "damaged on the way or is another file; nothing was kept. If you know it to be right, name "
             "its sum with --sha256"
         )
+    if found is None and _is_page(file):
+        raise ZooError(
+            f"{source} gives a web page in place of {model.name}: nothing was kept; give another address "
+            "with --url, or the file with --from"
+        )
     return found.basis if found else ""
+
+
+def _is_page(file: Path) -> bool:
+    """Whether it begins like HTML or XML, as no model does: the page of a login, or of an error."""
+    with file.open("rb") as opened:
+        return opened.read(256).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
 
 
 @contextlib.contextmanager
@@ -331,36 +386,52 @@ def _extract(archive: Path, model: CatalogueModel, out: Path) -> None:
                     f"{model.member} in the archive of {model.name} has {found[0].file_size} bytes where "
                     f"{model.size} are expected; nothing was kept"
                 )
+            if found[0].file_size > min(MOST_BYTES, shutil.disk_usage(out.parent).free - SPARE_BYTES):
+                raise ZooError(
+                    f"{model.member} in the archive of {model.name} has {found[0].file_size / 1e6:.0f} MB: "
+                    f"more than {out.parent} has room for, or than a model has; nothing was kept"
+                )
             with opened.open(found[0]) as source, out.open("wb") as target:
                 shutil.copyfileobj(source, target, BLOCK_BYTES)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except _DAMAGED as error:
         raise ZooError(f"the archive of {model.name} is damaged ({error}); nothing was kept") from error
 
 
 def _choose(model: CatalogueModel, place: Path, pinned: str) -> Path:
     """The file in a folder that is the model: by its sum, else by its name."""
-    if place.is_file():
-        return place
-    if not place.is_dir():
-        raise ConfigError(f"{place} does not exist; give the file of {model.name}, or the folder it is in")
     names = [PurePosixPath(urlsplit(model.url).path).name, model.file]
+    try:
+        if place.is_file():
+            return place
+        if not place.is_dir():
+            raise ConfigError(
+                f"{place} does not exist; give the file of {model.name}, or the folder it is in"
+            )
+        others = sorted(path for path in place.iterdir() if path.is_file())
+    except OSError as error:
+        raise ConfigError(
+            f"{str(place)[:80]} cannot be read ({error.strerror}): give another folder"
+        ) from error
     named = [place / name for name in names if (place / name).is_file()]
-    if pinned:
-        others = (path for path in sorted(place.iterdir()) if path.is_file())
-        known = [path for path in chain(named, others) if sum_of(path) == pinned.lower()][:1]
-    else:
-        known = [path for path in _of_known_size(model, place) if model.knows(sum_of(path))]
-    if found := known + named:
-        return found[0]
+    if not pinned:
+        others = _of_known_size(model, others)
+    for path in (*named, *others):
+        with contextlib.suppress(OSError):  # what cannot be read is not the one
+            sha256 = sum_of(path)
+            if sha256 == pinned or (not pinned and model.knows(sha256)):
+                return path
+    if named:
+        return named[0]
     raise ConfigError(
         f"{place} holds no file of {model.name}: neither {' nor '.join(dict.fromkeys(names))}, nor "
         "one of another name with its sum"
     )
 
 
-def _of_known_size(model: CatalogueModel, folder: Path) -> list[Path]:
+def _of_known_size(model: CatalogueModel, files: list[Path]) -> list[Path]:
+    """Of some files those that may be it by their size; all where a size is not known, none without a sum."""
     sizes = {one.size for one in model.files}
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.stat().st_size in sizes)
+    return files if None in sizes else [path for path in files if path.stat().st_size in sizes]
 
 
 def _write(path: Path, content: Receipt | dict[str, object]) -> None:

@@ -101,6 +101,18 @@ def test_wrong_bytes_and_refused_licences_end_with_an_error(
     assert "did you mean 'yolox_nano'" in capsys.readouterr().err
 
 
+def test_who_says_nothing_at_the_terminal_has_not_agreed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", nothing)
+    assert main(["models", "get", "biggait_ccpg"]) == 2
+    assert "asks for your consent" in capsys.readouterr().err
+
+
 def test_verify_finds_what_was_changed(site: Site, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "get", "yolox_m", "--url", site.url, "--no-measure"]) == 0
     assert main(["models", "verify"]) == 0

@@ -159,3 +159,84 @@ def test_settings_and_notes_in_other_ways_to_write_the_file(tmp_path: Path, text
     config = CamsFile(path).write_settings(values, notes, MARK, path)
     assert (config.cameras[0].fps, config.gallery.threshold) == (7.5, 0.5)
     assert all(f"# checked: {one}\n" in path.read_text() for one in ("seven", "nobody", "half"))
+
+
+SHARED = """\
+x-usual: &usual
+  fps: 10
+  thresholds: {min_height_px: 30}   # all
+cameras:
+  - &gate
+    id: gate   # the gate
+    <<: *usual
+    url: "synth://plaza?seed=$$1"
+  - <<: *gate
+    id: yard
+  - id: hall
+    url: synth://plaza
+    thresholds: &near
+      margin: 0.1   # near
+    regions: &walk [[[0, 0], [9, 0], [9, 9]]]
+  - id: door
+    url: synth://plaza
+    thresholds: *near
+    regions: *walk
+"""
+
+
+def test_what_cameras_share_is_set_for_the_one_that_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "cams.yaml"
+    path.write_text(SHARED)
+    before = load_config(path)
+    values = {
+        ("cameras", 0, "fps"): 5.0,
+        ("cameras", 1, "thresholds", "min_height_px"): 50.0,
+        ("cameras", 2, "regions"): [[[0, 0], [8, 0], [8, 8]]],
+        ("cameras", 3, "thresholds", "margin"): 0.3,
+    }
+    after = CamsFile(path).write_settings(values, {}, MARK, path)
+    gate, yard, hall, door = after.cameras
+    assert [one.fps for one in after.cameras] == [5.0, 10.0, 15.0, 15.0]
+    assert (gate.thresholds.min_height_px, yard.thresholds.min_height_px) == (30, 50)
+    assert (hall.thresholds.margin, door.thresholds.margin) == (0.1, 0.3)
+    assert (hall.regions, door.regions) == ([[(0, 0), (8, 0), (8, 8)]], before.cameras[3].regions)
+    assert gate.url.reveal() == yard.url.reveal() == "synth://plaza?seed=$1"
+    assert all(comment in path.read_text() for comment in ("# all", "# the gate", "# near"))
+
+
+def test_a_camera_that_others_are_made_of_is_changed_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cams.yaml"
+    path.write_text(SHARED)
+    config = CamsFile(path).change("gate", {"fps": 4.0, "detect_every": 2})
+    assert [(one.fps, one.detect_every) for one in config.cameras[:2]] == [(4.0, 2), (10.0, 1)]
+    config = CamsFile(path).change("gate", {"thresholds": None})
+    assert [one.thresholds.min_height_px for one in config.cameras[:2]] == [None, 30]
+    assert [(one.fps, one.detect_every) for one in config.cameras[:2]] == [(4.0, 2), (10.0, 1)]
+
+
+def test_a_section_without_keys_takes_the_first_one(tmp_path: Path) -> None:
+    path = tmp_path / "cams.yaml"
+    path.write_text("cameras: [{id: gate, url: synth://plaza, thresholds: {}}]\ngallery: {}\nmodels: {}\n")
+    values = {
+        ("cameras", 0, "thresholds", "min_height_px"): 60.0,
+        ("gallery", "threshold"): 0.4,
+        ("models", "detector", "model"): "demo",
+    }
+    config = CamsFile(path).write_settings(values, {}, MARK, path)
+    assert (config.cameras[0].thresholds.min_height_px, config.gallery.threshold) == (60.0, 0.4)
+
+
+def test_a_link_stays_one_and_the_file_behind_it_is_changed(cams: Path, tmp_path: Path) -> None:
+    link = tmp_path / "etc" / "cams.yaml"
+    link.parent.mkdir()
+    link.symlink_to(cams)
+    CamsFile(link).change("gate", {"fps": 7.0})
+    assert link.is_symlink()
+    assert load_config(cams).camera("gate").fps == 7.0
+    assert [one.name for one in link.parent.iterdir()] == ["cams.yaml"]
+    CamsFile(link).write_settings({}, NOTES, MARK, cams.with_suffix(".new.yaml"))
+
+
+def test_a_note_is_a_comment_whatever_is_in_it(cams: Path) -> None:
+    CamsFile(cams).write_settings({}, {("cameras", 0): ["away:\x07\nid: no\u2028url: no"]}, MARK, cams)
+    assert "  # checked: away:  id: no url: no\n" in cams.read_text()

@@ -181,6 +181,49 @@ def test_a_bad_source_is_named(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parts": np.zeros((5, 3, 64, 48))}, "does not have one row of each per frame"),
+        ({"parts": np.zeros((99, 3, 64, 48))}, "does not have one row of each per frame"),
+        ({"label": np.arange(4)}, r"does not have one row of each per frame.*label \(4,\)"),
+        ({"sequence": np.zeros((24, 2), int)}, "does not have one row of each per frame"),
+        ({"label": np.int64(3)}, "does not have one row of each per frame"),
+        ({"label": np.arange(24) % 4}, "a sequence with frames of several labels"),
+        ({"parts": np.full((24, 3, 64, 48), np.nan)}, "no finite float32"),
+        ({"parts": np.full((24, 3, 64, 48), 1e300)}, "no finite float32"),
+        ({"parts": np.full((24, 3, 64, 48), "x")}, "the model takes float32"),
+    ],
+)
+def test_labelled_inputs_that_do_not_fit_together_are_refused(
+    changes: dict[str, Any], said: str, gaitheat_bundle: Bundle, tmp_path: Path
+) -> None:
+    with np.load(labelled(tmp_path / "labels.npz")) as data:
+        arrays = {name: data[name] for name in data.files}
+    np.savez(tmp_path / "wrong.npz", **(arrays | {"parts": arrays["parts"][:, :3]} | changes))
+    with pytest.raises(ExportError, match=said):
+        read_walks(tmp_path / "wrong.npz", gaitheat_bundle)
+
+
+def test_a_damaged_file_of_labelled_inputs_is_refused(gaitheat_bundle: Bundle, tmp_path: Path) -> None:
+    whole = labelled(tmp_path / "labels.npz").read_bytes()
+    header = whole.find(b"NUMPY") + 8
+    damaged = [b"", b"hello", whole[: len(whole) // 2], whole[:header] + bytes(22) + whole[header + 22 :]]
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for content in (*damaged, (tmp_path / "one.npy").read_bytes()):
+        (tmp_path / "wrong.npz").write_bytes(content)
+        with pytest.raises(ExportError, match="cannot read the calibration set"):
+            read_walks(tmp_path / "wrong.npz", gaitheat_bundle)
+
+
+def test_a_stream_is_watched_for_so_long_and_no_longer(
+    gaitheat_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "STREAM_S", 0.2)
+    with pytest.raises(ExportError, match="shows 0 person-frames"):
+        read_walks("synth://plaza?camera=1&people=0&live=1", gaitheat_bundle)
+
+
 def test_a_video_that_is_none_or_shows_nobody_is_refused(gaitheat_bundle: Bundle, tmp_path: Path) -> None:
     text = tmp_path / "notes.mp4"
     text.write_text("no video")

@@ -95,7 +95,8 @@ def test_a_table_for_people_and_a_file_in_place(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--out", "elsewhere/cams.yaml"), "is not in the folder of"),
+        (("--out", "elsewhere/cams.yaml"), "to which the file's paths are relative"),
+        (("--out", "{folder}"), "is a folder: give the name of a file in"),
         (("--minutes", "0"), "positive"),
     ],
 )
@@ -104,8 +105,10 @@ def test_a_wrong_option_is_said_before_anybody_waits(
 ) -> None:
     path = tmp_path / "cams.yaml"
     path.write_text(CAMS)
+    folder = tmp_path / "folder"
+    folder.mkdir()
     try:
-        code: object = main(["tune", "--cameras", str(path), *options])
+        code: object = main(["tune", "--cameras", str(path), *(one.format(folder=folder) for one in options)])
     except SystemExit as stop:
         code = stop.code
     assert code == 2

@@ -19,6 +19,8 @@ class Site:
         ignores_range: every answer begins at the beginning.
         shifts_range: a continued answer begins so many bytes too late.
         announces: length that is said in place of the true one.
+        packed: said to be how the body is packed.
+        holds_after: bytes of the body after which an answer waits for `goes_on`.
         chunked: no length is said.
         etag: version of the file.
         statuses: of the next answers, before any 200.
@@ -30,7 +32,10 @@ class Site:
     breaks_after: list[int] = field(default_factory=list)
     ignores_range: bool = False
     shifts_range: int = 0
-    announces: int | None = None
+    announces: int | str | None = None
+    packed: str = ""
+    holds_after: int | None = None
+    goes_on: threading.Event = field(default_factory=threading.Event)
     chunked: bool = False
     etag: str = ""
     statuses: list[int] = field(default_factory=list)
@@ -98,7 +103,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(
                 "Content-Length", str(site.announces if site.announces is not None else len(body))
             )
+        if site.packed:
+            self.send_header("Content-Encoding", site.packed)
         self.end_headers()
+        if site.holds_after is not None:
+            self.wfile.write(body[: site.holds_after])
+            site.goes_on.wait(20.0)
+            body = body[site.holds_after :]
         self.wfile.write(body[: site.breaks_after.pop(0)] if site.breaks_after else body)
 
     def log_message(self, *_: object) -> None:

@@ -130,6 +130,57 @@ def test_a_redirection_to_no_address_is_final(address: str, site: Site, tmp_path
         fetch(site, tmp_path / "part")
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_empty_file_is_none(chunked: bool, site: Site, tmp_path: Path) -> None:
+    site.content, site.chunked = b"", chunked
+    with pytest.raises(ZooError, match="sends an empty file"):
+        fetch(site, tmp_path / "part", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_length_without_end_is_none(site: Site, tmp_path: Path) -> None:
+    site.announces = "9" * 5000
+    fetch(site, tmp_path / "part", None)
+    assert (tmp_path / "part").read_bytes() == CONTENT
+
+
+def test_a_file_that_comes_packed_is_refused(site: Site, tmp_path: Path) -> None:
+    site.packed = "gzip"
+    with pytest.raises(ZooError, match=r"sends the file packed \(gzip\)"):
+        fetch(site, tmp_path / "part", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_address_does_not_go_on_with_what_the_first_sent(site: Site, tmp_path: Path) -> None:
+    site.breaks_after = [400_000] + [0] * TRIES
+    with pytest.raises(ZooError, match="broke off"):
+        fetch(site, tmp_path / "part", None)
+    with serve(CONTENT[::-1]) as other:
+        fetch(other, tmp_path / "part", None)
+        assert other.asked == [""]
+    assert (tmp_path / "part").read_bytes() == CONTENT[::-1]
+
+
+def test_bytes_that_come_slowly_are_seen_at_once(site: Site, tmp_path: Path) -> None:
+    site.holds_after = 1000
+    seen: list[int] = []
+
+    def report(done: int, _total: int | None) -> None:
+        seen.append(done)
+        site.goes_on.set()
+
+    Download(url=site.url, part=tmp_path / "part", report=report).run()
+    assert seen[0] <= 1000
+    assert (tmp_path / "part").read_bytes() == CONTENT
+
+
+def test_what_follows_a_question_mark_is_not_repeated(site: Site, tmp_path: Path) -> None:
+    site.statuses = [404]
+    with pytest.raises(ZooError) as error:
+        Download(url=f"{site.url}?key=secret", part=tmp_path / "part").run()
+    assert "secret" not in str(error.value)
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with serve(CONTENT) as site:
         pass

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,38 @@ def test_a_file_is_taken_out_of_its_archive(site: Site, cache: Path, tmp_path: P
     assert left_behind(cache) == {"posing.onnx", "posing.yaml", "receipt.json"}
 
 
+@pytest.mark.parametrize("damage", ["encrypted", "unknown packing", "damaged"])
+def test_an_archive_that_cannot_be_read_is_an_error(
+    damage: str, site: Site, cache: Path, tmp_path: Path
+) -> None:
+    model = a_model(url=site.url, member="end2end.onnx")
+    content = bytearray(_archive(tmp_path, {"end2end.onnx": CONTENT}))
+    listed = content.find(b"PK\x01\x02")
+    if damage == "encrypted":
+        content[6] |= 1
+        content[listed + 8] |= 1
+    elif damage == "unknown packing":
+        content[8] = content[listed + 10] = 99
+    else:
+        content[60:160] = bytes(255 for _ in range(100))
+    site.content = bytes(content)
+    with pytest.raises(ZooError, match="the archive of posing is damaged"):
+        fetched.download(model)
+    assert left_behind(cache) == set()
+
+
+def test_an_archive_that_unpacks_to_more_than_there_is_room_for_is_refused(
+    site: Site, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = KnownFile(sha256=KNOWN.sha256, basis="this test")
+    model = a_model(url=site.url, member="end2end.onnx", files=(unknown,))
+    site.content = _archive(tmp_path, {"end2end.onnx": CONTENT})
+    monkeypatch.setattr(fetched, "MOST_BYTES", len(CONTENT) - 1)
+    with pytest.raises(ZooError, match=r"more than .* has room for"):
+        fetched.download(model)
+    assert left_behind(cache) == set()
+
+
 def _archive(folder: Path, files: dict[str, bytes]) -> bytes:
     path = folder / "made.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -210,6 +244,77 @@ def test_a_mirror_may_have_any_of_the_known_copies(site: Site) -> None:
     site.announces = None
     with pytest.raises(ZooError, match="50000 bytes where 3 are expected"):
         fetched.download(a_model(url=site.url, files=(other, KNOWN)))
+
+
+def test_a_sum_is_found_under_any_name_also_where_no_size_is_known(tmp_path: Path) -> None:
+    model = a_model(files=(KnownFile(sha256=KNOWN.sha256, basis="this test"),))
+    (tmp_path / "aa.bin").write_bytes(CONTENT[::-1])
+    (tmp_path / "renamed.bin").write_bytes(CONTENT)
+    assert fetched.take(model, tmp_path).source == str(tmp_path / "renamed.bin")
+
+
+def test_what_cannot_be_read_is_passed_over_or_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "aa.bin").write_bytes(CONTENT[::-1])
+    (tmp_path / "renamed.bin").write_bytes(CONTENT)
+    read = fetched.sum_of
+
+    def sum_of(path: Path) -> str:
+        if path.name == "aa.bin":
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(fetched, "sum_of", sum_of)
+    assert fetched.take(a_model(), tmp_path).source == str(tmp_path / "renamed.bin")
+    with pytest.raises(ConfigError, match=r"cannot be read \(File name too long\)"):
+        fetched.take(a_model(), Path("x" * 5000))
+
+
+@pytest.mark.parametrize("given", ["abc", KNOWN.sha256[:-1], f"sha256:{KNOWN.sha256}"])
+def test_a_sum_that_is_none_is_said_before_anything_is_fetched(
+    given: str, site: Site, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="is no SHA-256 sum: --sha256 takes 64 hexadecimal digits"):
+        fetched.download(a_model(url=site.url), pinned=given)
+    with pytest.raises(ConfigError, match="is no SHA-256 sum"):
+        fetched.take(a_model(), tmp_path, pinned=given)
+    assert site.asked == []
+    found = fetched.download(a_model(url=site.url), pinned=f" {KNOWN.sha256.upper()} ")
+    assert found.compared_with == "the sum given"
+
+
+def test_a_page_is_no_model_of_which_no_sum_is_known(site: Site, cache: Path) -> None:
+    site.content = b"\n<!DOCTYPE html><title>Log in</title>"
+    with pytest.raises(ZooError, match="gives a web page in place of posing"):
+        fetched.download(a_model(url=site.url, files=()))
+    assert left_behind(cache) == set()
+
+
+def test_a_key_in_the_address_is_not_kept(site: Site, cache: Path) -> None:
+    model = a_model(url=site.url)
+    assert fetched.download(model, url=f"{site.url}?key=secret").source == site.url
+    assert b"secret" not in b"".join(path.read_bytes() for path in cache.rglob("*") if path.is_file())
+
+
+def test_two_at_once_fetch_it_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    model = a_model(url=site.url)
+    site.holds_after = 100
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetched.download, model)
+        _until(lambda: site.asked == [""])
+        second = pool.submit(fetched.download, model)
+        _until(lambda: "another process works on posing: waiting" in caplog.text)
+        site.goes_on.set()
+        assert first.result() == second.result()
+    assert site.asked == [""]
+    fetched.download(model, pinned=KNOWN.sha256)
+    assert len(site.asked) == 2
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60.0
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 def test_a_sum_that_is_given_finds_its_file_under_any_name(tmp_path: Path) -> None:

@@ -120,7 +120,11 @@ def _agrees(model: CatalogueModel) -> bool:
     if not model.consent or not sys.stdin.isatty():
         return False
     print(f"{model.name}: {model.consent}.\nLicence: {model.licence}, {model.terms}")
-    return input("Do you agree? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Do you agree? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def _trust(receipt: Receipt) -> str:
@@ -136,11 +140,12 @@ def _measure(model: CatalogueModel) -> None:
     """Note the speed; a network that does not run here is still fetched."""
     try:
         speed = measure_network(model.task, fetched.manifest_path(model))
+        if speed is not None:
+            fetched.keep_speed(model, speed)
     except GaitstreamError as error:
         print(f"its speed was not measured: {error}", file=sys.stderr)
         return
     if speed is not None:
-        fetched.keep_speed(model, speed)
         print(_speed_text(speed))
 
 

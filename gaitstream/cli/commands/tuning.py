@@ -22,7 +22,8 @@ from gaitstream.tune.watch import Around, watch_site
 def tune(args: argparse.Namespace) -> int:
     """Watch, say what was found, write the file."""
     config = load_config(args.cameras)
-    to = args.out or args.cameras.with_suffix(".tuned.yaml")
+    file = args.cameras.resolve() if args.cameras.is_symlink() else args.cameras
+    to = args.out or file.with_suffix(".tuned.yaml")
     CamsFile(args.cameras).check_beside(to)
     count = sum(camera.enabled for camera in config.cameras)
     _say(f"watching {count} cameras for {args.minutes:g} min; Ctrl-C ends sooner")
