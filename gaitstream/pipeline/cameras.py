@@ -18,10 +18,14 @@ from gaitstream.pipeline.cuts import CutDetector
 from gaitstream.pipeline.shedding import Share
 from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.source.select import may_be_live
 from gaitstream.pipeline.stillness import StillnessGate
 from gaitstream.pipeline.track import CameraTracker, Tracked
 from gaitstream.telemetry.stats import CameraCounters, Stats
 
+PATIENCE_S = 2.0
+"""How long a batch of files waits for a frame that is slow to come."""
+POLL_S = 0.01
 JOIN_S = 0.2
 """How long all decode threads together are waited for at the end."""
 
@@ -34,6 +38,7 @@ class CameraStream:
         camera: its entry in the configuration.
         reader: its decode thread.
         realtime: files are paced by their timestamps.
+        waits: it is a file that is read as fast as its frames are taken.
         skew_ns: delay between a file frame's capture time, which lies in the past, and the clock: the
             smallest seen when the file is paced, else that of the last frame taken.
     """
@@ -43,6 +48,7 @@ class CameraStream:
     tracker: CameraTracker
     stats: CameraCounters
     realtime: bool = False
+    waits: bool = False
     skew_ns: int | None = None
     _analysed: int = field(default=0, init=False)
     _last_ns: int = field(default=0, init=False)
@@ -80,7 +86,8 @@ class CameraStream:
             notify=notify,
         )
         tracker = CameraTracker(camera.id, config.tracking, camera.fps, first_track)
-        stream = cls(camera, reader, tracker, stats, realtime)
+        waits = not realtime and not may_be_live(camera)
+        stream = cls(camera, reader, tracker, stats, realtime, waits)
         reader.start()
         return stream
 
@@ -238,10 +245,15 @@ class Cameras:
     def gather(self, limit: int, wait_s: float) -> FrameBatch:
         """A full batch, or what came within `wait_s` of the first frame; empty when nothing comes for long.
 
+        Where all cameras are files that wait, so many frames as their queues hold, in a fixed order: what is
+        decided batch by batch is then the same in every run.
+
         Args:
             limit: most frames.
             wait_s: longest time the first one waits for others.
         """
+        if all(stream.waits for stream in self._streams.values()) and not self.finished:
+            return self._take_in_order(limit)
         frames: FrameBatch = []
         deadline_s: float | None = None
         while not self._closed:
@@ -298,3 +310,33 @@ class Cameras:
                     still.append((number, stream))
                     self._next = number + 1
             waiting = still
+
+    def _take_in_order(self, limit: int) -> FrameBatch:
+        """One frame of each file in turn that has not ended, however long it takes to come."""
+        streams = list(self._streams.values())
+        most = min(limit, sum(stream.reader.queue.limit for stream in streams))
+        deadline_s = time.monotonic() + PATIENCE_S
+        frames: FrameBatch = []
+        passed = 0
+        while len(frames) < most and passed < len(streams):
+            stream = streams[self._next % len(streams)]
+            frame = self._wait_for(stream, deadline_s)
+            if frame is not None:
+                frames.append((stream, frame))
+                passed = 0
+            elif stream.reader.finished:
+                passed += 1
+            else:
+                break  # the next batch begins with it
+            self._next += 1
+        return frames
+
+    def _wait_for(self, stream: CameraStream, deadline_s: float) -> Frame | None:
+        """A file's next frame; None when it has ended, when it takes too long, and once all was ended."""
+        while not self._closed:
+            self._waiting.clear()
+            frame = stream.reader.get()
+            if frame is not None or stream.reader.finished or time.monotonic() >= deadline_s:
+                return frame
+            self._waiting.wait(POLL_S)
+        return None

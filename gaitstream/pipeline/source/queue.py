@@ -16,12 +16,13 @@ class FrameQueue:
     file waits, so that no frame is lost. One thread puts, one gets.
 
     Attributes:
+        limit: most frames that wait.
         dropped: frames that made room for newer ones, here or once they were taken.
     """
 
     def __init__(self, limit: int, notify: Callable[[], None] | None = None) -> None:
         self.dropped = 0
-        self._limit = limit
+        self.limit = limit
         self._frames: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -30,10 +31,10 @@ class FrameQueue:
     def put(self, frame: Frame, *, live: bool) -> bool:
         """Hand a frame over; False when the queue was closed meanwhile."""
         with self._changed:
-            if live and len(self._frames) >= self._limit:
+            if live and len(self._frames) >= self.limit:
                 self._frames.popleft()
                 self.dropped += 1
-            self._changed.wait_for(lambda: self._closed or len(self._frames) < self._limit)
+            self._changed.wait_for(lambda: self._closed or len(self._frames) < self.limit)
             if self._closed:
                 return False
             self._frames.append(frame)

@@ -1,0 +1,85 @@
+"""Batches of frames: of files the same ones in every run, whatever the machine does meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gaitstream.config.schema import Config
+from gaitstream.pipeline.cameras import Cameras
+from gaitstream.pipeline.source.base import Picture
+from gaitstream.pipeline.source.images import ImageFolderSource
+from gaitstream.telemetry.stats import Stats
+
+LENGTHS = {"a": 10, "b": 7, "c": 0}
+"""Pictures of each camera; one has none that can be read."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Config:
+    for name, length in LENGTHS.items():
+        (tmp_path / name).mkdir()
+        for index in range(length):
+            cv2.imwrite(str(tmp_path / name / f"{index}.png"), np.zeros((16, 16, 3), np.uint8))
+    (tmp_path / "c" / "0.png").write_bytes(b"no picture")
+    cameras = [{"id": name, "url": str(tmp_path / name), "fps": None} for name in LENGTHS]
+    return Config.model_validate({"cameras": cameras, "sources": {"queue": 2}})
+
+
+def batches(config: Config, limit: int) -> list[list[tuple[str, int]]]:
+    """Camera and number of each frame, batch by batch, until all files have ended."""
+    cameras = Cameras(Stats(), lambda _reader, _change: None, realtime=False)
+    for camera in config.cameras:
+        cameras.open(camera.id, config)
+    found = []
+    while not cameras.finished:
+        frames = cameras.gather(limit, 0.0)
+        found.append([(frame.camera, frame.index) for _, frame in frames])
+    cameras.drain()
+    return [batch for batch in found if batch]
+
+
+def slow_down(monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    """Have one camera's pictures come late."""
+    read = ImageFolderSource.read
+
+    def late(source: ImageFolderSource) -> Picture | None:
+        if threading.current_thread().name == f"camera-{slow}":
+            time.sleep(0.03)
+        return read(source)
+
+    monkeypatch.setattr(ImageFolderSource, "read", late)
+
+
+@pytest.mark.parametrize("limit", [1, 4, 16])
+def test_files_fill_the_same_batches_whichever_of_them_is_slow(
+    limit: int, site: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for slow in ("", "a", "b"):
+        with monkeypatch.context() as patch:
+            slow_down(patch, slow)
+            found.append(batches(site, limit))
+    assert found[1:] == found[:1] * 2
+    assert all(len(batch) == min(limit, 6) for batch in found[0][:-1])  # as many as three queues hold
+    assert {frame for batch in found[0] for frame in batch} == {
+        (name, index) for name, length in LENGTHS.items() for index in range(length)
+    }
+
+
+def test_a_run_that_was_stopped_waits_for_no_file(site: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+    monkeypatch.setattr(ImageFolderSource, "read", lambda _source: held.wait(60.0) and None)
+    cameras = Cameras(Stats(), lambda _reader, _change: None, realtime=False)
+    cameras.open("a", site)
+    threading.Timer(0.1, cameras.wake).start()
+    begun = time.monotonic()
+    assert cameras.gather(4, 0.0) == []
+    assert time.monotonic() - begun < 1.5  # less than a slow frame is waited for
+    held.set()
+    cameras.drain()
