@@ -40,7 +40,9 @@ def measure_masks(branch: MaskBranch, runner: BundleRunner) -> tuple[Distance, f
         (found,) = engine.infer({source: branch.crops.astype(np.float32)}).values()
     if runner.precision == "fp32":
         return measure(found, branch.expected), None
-    masks, expected = (PROBABILITY.decode(one, 1).astype(np.float32) for one in (found, branch.expected))
+    masks, expected = (
+        PROBABILITY.read([one], 1, one.shape[-2:]).astype(np.float32) for one in (found, branch.expected)
+    )
     return measure(masks, expected), MOST_CHANGED
 
 

@@ -41,7 +41,7 @@ class PixelContract(Protocol):
 
 
 class CropNetwork:
-    """A network that takes RGB crops of people and gives one output.
+    """A network that takes RGB crops of people.
 
     Args:
         contract: how its pixels are normalised.
@@ -50,7 +50,7 @@ class CropNetwork:
     Attributes:
         engine: as given.
         input: its picture input.
-        output: the output that is read, the first.
+        output: its first output, the only one of pose models.
     """
 
     def __init__(self, contract: PixelContract, engine: Engine) -> None:
@@ -64,10 +64,11 @@ class CropNetwork:
         self._gain = (1.0 / (contract.scale * std)).astype(np.float32)[:, None, None]
         self._bias = (-mean / std).astype(np.float32)[:, None, None]
 
-    def run(self, crops: Bytes) -> list[NDArray[Any]]:
-        """The output for RGB uint8 crops `[n, 3, height, width]`, in the chunks it was computed in."""
+    def run(self, crops: Bytes) -> list[list[NDArray[Any]]]:
+        """All outputs, in the graph's order, in the chunks they were computed in."""
         pending = [self.engine.submit(self.feeds(crops[rows])) for rows in self._chunks(crops)]
-        return [one.result()[self.output.name] for one in pending]
+        results = [one.result() for one in pending]
+        return [[result[name] for name in self.engine.outputs] for result in results]
 
     def run_whole(self, crops: Bytes) -> NDArray[Any]:
         """The same in one array, of an output whose shape is known but for its rows."""

@@ -5,8 +5,7 @@ A model is usable when it turns `[n, 3, height, width]` into a mask of the perso
 beside it:
 
     graph: pphumanseg.onnx
-    layout: classes          # probability, logit, classes or labels; recognised from the output where left
-    out
+    layout: classes          # a name of `segmentation_layouts`; recognised from the output where left out
     person: 1                # index of the class `person`
     colour: rgb              # or bgr
     scale: 255               # pixels are divided by this first
@@ -77,10 +76,10 @@ class Segmenter:
                 f"{contract.graph} takes {shapes}: a segmentation model takes one input [n, 3, height, width]"
             )
         self.size = (shape[2], shape[3]) if min(shape[2:]) > 0 else contract.size
-        output = self._network.output.shape
-        name = recognise(contract.graph, output) if contract.layout == "auto" else contract.layout
-        check(contract.graph, name, output, contract.person, self.size)
-        self._decode = LAYOUTS.get(name).decode
+        outputs = [spec.shape for spec in engine.outputs.values()]
+        name = recognise(contract.graph, outputs) if contract.layout == "auto" else contract.layout
+        check(contract.graph, name, outputs, contract.person, self.size)
+        self._layout = LAYOUTS.get(name)
 
     @classmethod
     def load(
@@ -114,7 +113,20 @@ class Segmenter:
         if layout != "auto":
             contract = msgspec.structs.replace(contract, layout=layout)
         engine = open_for_crops(graph, contract, runtime, precision, threads, cache=cache, device=device)
-        return cls(contract, engine)
+        segmenter = cls(contract, engine)
+        if found is None and segmenter.finds_instances:
+            segmenter.close()
+            raise ConfigError(
+                f"{graph}: finds instances, and nothing says how it wants its pixels and which class the "
+                f"person is: write {graph.with_suffix('.yaml').name} beside it, for a YOLO model with "
+                "person: 0, scale: 255, mean: [0, 0, 0], std: [1, 1, 1]"
+            )
+        return segmenter
+
+    @property
+    def finds_instances(self) -> bool:
+        """Whether it finds everybody in a crop, of whom the one in the middle is taken."""
+        return self._layout.decode_all is not None
 
     def crop(self, image: Bytes, boxes: Floats) -> Bytes:
         """Cut people out by the contract's rule; see `crops`.
@@ -138,7 +150,8 @@ class Segmenter:
 
     def masks(self, crops: Bytes) -> Bytes:
         """Masks of crops, uint8 `[n, height, width]`, 255 inside the person; in the output's own size."""
-        parts = [self._decode(output, self.contract.person) for output in self._network.run(crops)]
+        chunks = self._network.run(crops)
+        parts = [self._layout.read(outputs, self.contract.person, self.size) for outputs in chunks]
         if not parts:
             return np.empty((0, *self.size), np.uint8)
         inside = parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError
+from gaitstream.models.segmentation_layouts import recognise
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.models.silhouettes import draw as silhouettes
 
@@ -69,6 +70,88 @@ def test_every_layout_gives_the_same_mask(layout: str, tmp_path: Path, cache: En
     np.testing.assert_array_equal(masks[clear], expected[clear])
     assert model.masks(crops[:0]).shape == (0, HEIGHT, WIDTH)
     model.close()
+
+
+BOXES = np.array([[9, 24, 14, 40], [24, 24, 20, 40], [18, 24, 30, 44]], np.float32)
+"""Middles and sizes of three instances: somebody beside, somebody else beside, and a bag before both."""
+
+
+def instances(path: Path, scores: NDArray[np.float32]) -> Path:
+    """A network that finds `BOXES` in every crop, with scores `[classes, 3]`; what is bright is theirs."""
+    found = np.concatenate([BOXES.T, scores, np.ones((1, 3), np.float32)])[None].astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["crops"], ["prototypes"], axes=[1], keepdims=1),
+            helper.make_node("ReduceMean", ["crops"], ["any"], axes=[2, 3], keepdims=0),
+            helper.make_node("ReduceMean", ["any"], ["one"], axes=[1], keepdims=1),
+            helper.make_node("Mul", ["one", "zero"], ["none"]),
+            helper.make_node("Unsqueeze", ["none", "axis"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "found"], ["out"]),
+        ],
+        "instances",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, HEIGHT, WIDTH])],
+        [
+            helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", *found.shape[1:]]),
+            helper.make_tensor_value_info("prototypes", TensorProto.FLOAT, ["n", 1, HEIGHT, WIDTH]),
+        ],
+        [
+            numpy_helper.from_array(np.zeros((1, 1), np.float32), "zero"),
+            numpy_helper.from_array(np.array([2], np.int64), "axis"),
+            numpy_helper.from_array(found, "found"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    path.with_suffix(".yaml").write_text(
+        f"graph: {path.name}\nperson: 0\nscale: 127.5\nmean: [1, 1, 1]\nstd: [1, 1, 1]\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("people", "bag", "seen"),
+    [
+        ([0.9, 0.8, 0.0], 0.95, BOXES[1]),  # more in the middle than the surer one
+        ([0.9, 0.2, 0.0], 0.95, BOXES[0]),  # too unsure to be anybody
+        ([0.1, 0.2, 0.0], 0.95, None),
+    ],
+)
+def test_of_several_instances_the_person_in_the_middle_is_taken(
+    people: list[float], bag: float, seen: NDArray[np.float32] | None, tmp_path: Path, cache: EngineCache
+) -> None:
+    scores = np.array([people, [0.0, 0.0, bag]], np.float32)
+    model = Segmenter.load(instances(tmp_path / "net.onnx", scores), "openvino", "fp32", 1, cache=cache)
+    crops = np.zeros((5, 3, HEIGHT, WIDTH), np.uint8)
+    crops[:, :, 10:40] = 255
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    if seen is not None:
+        x, y, width, height = seen.astype(int)
+        expected[max(10, y - height // 2) : min(40, y + height // 2), x - width // 2 : x + width // 2] = 255
+    np.testing.assert_array_equal(model.masks(crops), np.broadcast_to(expected, (5, HEIGHT, WIDTH)))
+    model.close()
+
+
+def test_instances_are_not_taken_for_labels_without_a_manifest(tmp_path: Path, cache: EngineCache) -> None:
+    graph = instances(tmp_path / "net.onnx", np.full((2, 3), 0.5, np.float32))
+    graph.with_suffix(".yaml").unlink()
+    with pytest.raises(ConfigError, match=r"net\.yaml beside it, for a YOLO model with person: 0"):
+        Segmenter.load(graph, "openvino", "fp32", 1, cache=cache)
+    graph.with_suffix(".yaml").write_text("graph: net.onnx\nperson: 2\n")
+    with pytest.raises(ConfigError, match=r"\[n, 4 \+ classes \+ k, anchors\].*person as class 2"):
+        Segmenter.load(graph, "openvino", "fp32", 1, layout="instances", cache=cache)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "layout"),
+    [
+        ([(-1, 116, 8400), (-1, 32, 160, 160)], "instances"),
+        ([(-1, 116, -1), (-1, 32, -1, -1)], "instances"),
+        ([(-1, 192, 160), (-1, 2, 48, 40)], "labels"),
+        ([(-1, 2, 48, 40), (-1, 192, 160)], "classes"),
+        ([(-1, 192, 160)], "labels"),
+    ],
+)
+def test_layouts_are_told_apart_by_all_outputs(shapes: list[tuple[int, ...]], layout: str) -> None:
+    assert recognise("net.onnx", shapes) == layout
 
 
 def test_crops_and_masks_of_a_person_on_a_dark_ground(tmp_path: Path, cache: EngineCache) -> None:
