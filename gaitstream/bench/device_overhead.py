@@ -87,7 +87,9 @@ class Tracks:
     """Frames of several cameras through tracker and box judge."""
 
     def __init__(self) -> None:
-        self._trackers = [CameraTracker(f"c{camera}", Tracking(), FPS) for camera in range(CAMERAS)]
+        # Walkers overlap with those beside them, whose boxes are not to be in doubt for it.
+        tracking = Tracking(iou=0.6)
+        self._trackers = [CameraTracker(f"c{camera}", tracking, FPS) for camera in range(CAMERAS)]
         cameras = [Camera.model_validate({"id": f"c{camera}", "url": "a.mp4"}) for camera in range(CAMERAS)]
         quality = Quality(min_motion=1e-6, max_overlap=1.0)
         self.judge = EvidenceJudge(Config(cameras=cameras, quality=quality))
