@@ -32,8 +32,7 @@ from gaitstream.models.crops import Bytes, PeopleInFrames, Rule, crop_around, cr
 from gaitstream.models.manifest_bounds import Index, Level, Pixels, Positive
 from gaitstream.models.resolve import find_network
 from gaitstream.models.segmentation_layouts import LAYOUTS, check, recognise
-
-INSIDE = 255
+from gaitstream.models.silhouettes import INSIDE
 
 
 class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,6 +19,8 @@ SIDE = 64
 """Height and width of a stored silhouette."""
 CUT = 10
 """Columns of a stored silhouette of 64 that networks leave out at either side."""
+INSIDE = 255
+"""Of a mask's pixels inside the person."""
 LEAST_SUM = 10_000
 """The general rule drops a mask whose pixels add up to no more."""
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from gaitstream.config.schema import Config
 from gaitstream.config.track_sections import Quality
 from gaitstream.data import Feature, Floats, Image, Person, Reason, boxes_of
-from gaitstream.models.silhouettes import LEAST_SUM
+from gaitstream.models.silhouettes import INSIDE, LEAST_SUM
 from gaitstream.pipeline.quality import (
     BoxPx,
     Regions,
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 LEFT_ANKLE, RIGHT_ANKLE = 15, 16
 DARK = 40.0
 """Grey level under which a person who is not sharp lacks light, not focus."""
-INSIDE = 255
-"""Of a mask's pixels inside the person."""
 LEAST_MASK = 0.02
 """Share of a crop that a person's mask covers at least; a whole person covers about a quarter."""
 BATCH_NS = 4 * SECOND_NS
