@@ -170,16 +170,20 @@ def configure(
         if shapes is not None:
             profile.set_shape(tensor.name, *shapes)
     config.add_optimization_profile(profile)
-    if request.device is not None and request.device.startswith("sm_"):
-        target(trt, config, request.device)
+    if hasattr(trt, "ComputeCapability"):
+        named = (request.device or "").startswith("sm_")
+        target(trt, config, str(request.device).replace("sm_", "SM") if named else "CURRENT")
     return config
 
 
-def target(trt: Any, config: Any, device: str) -> None:
-    """Compile for a capability such as `sm_89`, where the library can cross-compile."""
-    if hasattr(trt, "ComputeCapability"):
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, device.replace("sm_", "SM")), 0)
+def target(trt: Any, config: Any, capability: str) -> None:
+    """Compile for one capability, such as `SM89`, where the library can cross-compile.
+
+    `CURRENT` is that of the GPU at hand: told nothing, the library compiles for several, and not for all that
+    it runs on.
+    """
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
 
 
 WINDOW = (3, 30, 90)

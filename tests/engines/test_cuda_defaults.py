@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import warnings
@@ -56,6 +57,17 @@ def parsed(request: BuildRequest) -> tuple[Any, Any]:
     network, parser = tensorrt_build.parse(trt, builder, logger, request)
     config = tensorrt_build.configure(trt, builder, network, request, None)
     return (network, builder, parser), config
+
+
+@pytest.mark.parametrize("device", [None, "cuda:0"])
+def test_an_engine_for_the_gpu_at_hand_is_compiled_for_that_one(device: str | None, tmp_path: Path) -> None:
+    """Told nothing, TensorRT-RTX leaves out capabilities that it runs on, such as 7.5 and 8.0."""
+    graph = float_graph(tmp_path / "g.onnx", onnx.TensorProto.FLOAT)
+    _, here = parsed(dataclasses.replace(request_for(graph), device=device))
+    assert here.num_compute_capabilities == 1
+    assert here.get_compute_capability(0) == trt.ComputeCapability.CURRENT
+    _, named = parsed(request_for(graph))
+    assert named.get_compute_capability(0) == trt.ComputeCapability.SM89
 
 
 def test_fp32_is_not_tf32(tmp_path: Path) -> None:
