@@ -91,9 +91,14 @@ class CameraStream:
         reader.start()
         return stream
 
+    @property
+    def is_live(self) -> bool:
+        """Whether its frames come at their time, taken or not; a file's wait, and none is left out."""
+        return self.realtime or self.reader.live
+
     def may_look(self, share: float) -> bool:
         """Whether a frame is looked at when no more than this share can be; else it counts as dropped."""
-        if self._looks.take(share, 1):
+        if not self.is_live or self._looks.take(share, 1):
             return True
         self.reader.queue.pass_over()
         return False
@@ -109,7 +114,7 @@ class CameraStream:
 
     def may_detect(self, share: float) -> bool:
         """Whether a frame that is due is detected on when no more than this share can be."""
-        if self._detections.take(share, 1):
+        if not self.is_live or self._detections.take(share, 1):
             return True
         self.stats.undetected["overload"] += 1
         return False
@@ -192,6 +197,9 @@ class Cameras:
         stats: each camera's counters are in it.
         on_state: told by which reader a camera comes or goes, from its decode thread.
         realtime: pace files by their timestamps.
+
+    Attributes:
+        held: frames of files that waited when the last batch was taken, and that it had room for.
     """
 
     def __init__(
@@ -204,6 +212,8 @@ class Cameras:
         self._next_tracks: dict[str, int] = {}
         """Of cameras that were removed, which may come back in this run."""
         self._next = 0
+        self.held = 0
+        self._files = Share()
         self._waiting = threading.Event()
         self._closed = False
 
@@ -242,7 +252,7 @@ class Cameras:
         """Nothing more will come from any of them; True without cameras."""
         return all(stream.reader.finished for stream in self._streams.values())
 
-    def gather(self, limit: int, wait_s: float) -> FrameBatch:
+    def gather(self, limit: int, wait_s: float, files: float = 1.0) -> FrameBatch:
         """A full batch, or what came within `wait_s` of the first frame; empty when nothing comes for long.
 
         Where all cameras are files that wait, so many frames as their queues hold, in a fixed order: what is
@@ -251,25 +261,32 @@ class Cameras:
         Args:
             limit: most frames.
             wait_s: longest time the first one waits for others.
+            files: of the room that live cameras leave, the share that files may take; theirs wait meanwhile.
         """
+        self.held = 0
         if all(stream.waits for stream in self._streams.values()) and not self.finished:
             return self._take_in_order(limit)
         frames: FrameBatch = []
         deadline_s: float | None = None
+        slowed = files < 1.0
+        live = True if slowed else None
         while not self._closed:
             self._waiting.clear()
-            self._take_round(frames, limit)
+            kept = int(slowed and limit > 1 and self._waiting_in_files() > 0)  # one place, whatever comes
+            self._take_round(frames, limit - kept, live)
             now = time.monotonic()
-            if deadline_s is None and frames:
+            if deadline_s is None and (frames or kept):
                 deadline_s = now + wait_s
-            if len(frames) >= limit or (deadline_s is not None and now >= deadline_s):
+            if len(frames) >= limit - kept or (deadline_s is not None and now >= deadline_s):
                 break
             self._waiting.wait(IDLE_S if deadline_s is None else deadline_s - now)
             if deadline_s is None and not self._waiting.is_set():
                 break
             if deadline_s is None and any(stream.reader.finished for stream in self._streams.values()):
-                self._take_round(frames, limit)
+                self._take_round(frames, limit - kept, live)
                 break
+        if slowed:
+            self._take_from_files(frames, limit, files)
         return frames
 
     def wake(self) -> None:
@@ -295,12 +312,28 @@ class Cameras:
             stream.abandon()
             stream.count()
 
-    def _take_round(self, frames: FrameBatch, limit: int) -> None:
-        """One frame of each camera in turn until nothing waits; the next round begins behind the last one."""
+    def _waiting_in_files(self) -> int:
+        return sum(len(stream.reader.queue) for stream in self._streams.values() if not stream.is_live)
+
+    def _take_from_files(self, frames: FrameBatch, limit: int, share: float) -> None:
+        """Let files fill a share of the room that is left."""
+        room = min(limit - len(frames), self._waiting_in_files())
+        taken = self._files.take(share, room)
+        self._take_round(frames, len(frames) + taken, live=False)
+        self.held = room - taken
+
+    def _take_round(self, frames: FrameBatch, limit: int, live: bool | None = None) -> None:
+        """One frame of each camera in turn until nothing waits; the next round begins behind the last one.
+
+        Args:
+            frames: what is taken is added to them.
+            limit: most frames.
+            live: take from live cameras, or from files, alone.
+        """
         streams = list(self._streams.values())
         first = self._next % len(streams) if streams else 0
-        waiting = list(enumerate(streams))
-        waiting = waiting[first:] + waiting[:first]
+        waiting = [(number, one) for number, one in enumerate(streams) if live in (None, one.is_live)]
+        waiting = [one for one in waiting if one[0] >= first] + [one for one in waiting if one[0] < first]
         while waiting and len(frames) < limit:
             still = []
             for number, stream in waiting:

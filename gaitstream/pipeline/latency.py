@@ -3,7 +3,7 @@
 Every quarter of a second the controller asks what detection, encoding and the rest took lately and how much
 of it is asked for. It then gives up, in the order of `STEPS`, as much as it takes for what is left to fit
 into the time, and more while frames are late. So it needs no search for the right amount, and takes work up
-again as soon as it fits.
+again as soon as it fits. Files read beside live cameras wait, and nothing of them is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOO_LATE = 0.8
 MEMORY, LONG_MEMORY = 0.6, 0.9
 """Weight of what was before in sums over the turns: of what is asked for, about half a second, and of what it
 costs, two and a half."""
-SLOWLY = 0.5
+SLOWLY = 0.6
 """Largest step by which pressure falls in a turn."""
 
 
@@ -45,10 +45,18 @@ class Urgency(enum.IntEnum):
     """Known, and confirmed by several windows in a row."""
 
 
-STEPS = {"known": 1 / 6, "detection": 1 / 3, "unnamed": 1 / 6, "frames": 1 / 3, "undecided": 0.1}
-"""What is given up one after the other, and the share of it that is left in the end: encoding people who are
-known already; detection, since boxes are carried on between two; encoding strangers, whom the next window may
-name; frames altogether; and at last the encoding of people without whose next frames there is no window."""
+STEPS = {
+    "files": 0.05,
+    "known": 1 / 6,
+    "detection": 1 / 3,
+    "unnamed": 1 / 6,
+    "frames": 1 / 3,
+    "undecided": 0.1,
+}
+"""What is given up one after the other, and the share of it that is left in the end: time for files, which
+are read more slowly; of live cameras encoding people who are known already; detection, since boxes are
+carried on between two; encoding strangers, whom the next window may name; frames altogether; and at last the
+encoding of people without whose next frames there is no window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +64,13 @@ class Plan:
     """What is done.
 
     Attributes:
+        files: share of the room that a batch has beside live cameras which frames of files may take.
         frames: share of the frames that are looked at.
         detected: share of those that are due which are detected on.
         encoded: share of the people in them who are encoded, by urgency.
     """
 
+    files: float
     frames: float
     detected: float
     encoded: Mapping[Urgency, float]
@@ -78,7 +88,7 @@ class Plan:
             Urgency.NAMED: left["known"],
             Urgency.SETTLED: left["known"],
         }
-        return cls(left["frames"], min(1.0, left["detection"] / left["frames"]), encoded)
+        return cls(left["files"], left["frames"], min(1.0, left["detection"] / left["frames"]), encoded)
 
 
 PLANS = [Plan.under(n / 20) for n in range(20 * len(STEPS) + 1)]
@@ -127,6 +137,34 @@ class Cost:
 
 
 @dataclass
+class FileEffort:
+    """What was done for files that are read as fast as there is time.
+
+    Attributes:
+        offered: frames that waited and that batches had room for.
+        taken: of them, those that were taken.
+        due: of those, the ones that were detected on.
+        people: in them who were encoded.
+    """
+
+    offered: float = 0.0
+    taken: float = 0.0
+    due: float = 0.0
+    people: float = 0.0
+
+    def fade(self, memory: float) -> None:
+        """Make what was before count less."""
+        self.offered *= memory
+        self.taken *= memory
+        self.due *= memory
+        self.people *= memory
+
+    def pace(self, share: float) -> float:
+        """How many times what was done for them would be done at this share of the room."""
+        return share * self.offered / self.taken if self.taken else 0.0
+
+
+@dataclass
 class Effort:
     """What was done and asked for, the newest counting most.
 
@@ -136,10 +174,11 @@ class Effort:
         wall_s: time that went by.
         batches: worked on in it.
         rest_s: time spent on them beside detection and encoding.
-        offered: frames that came.
+        offered: frames of live cameras that came.
         looked: of them, those looked at.
         due: of those, the ones that were to be detected on.
         wanted: people in them who would be encoded without load.
+        files: of those that are read beside them.
     """
 
     detection: Cost = field(default_factory=Cost)
@@ -151,6 +190,7 @@ class Effort:
     looked: float = 0.0
     due: float = 0.0
     wanted: dict[Urgency, float] = field(default_factory=lambda: dict.fromkeys(Urgency, 0.0))
+    files: FileEffort = field(default_factory=FileEffort)
     _engines_s: float = 0.0
     """Of the batch at hand."""
 
@@ -185,17 +225,23 @@ class Effort:
         self.offered *= MEMORY
         self.looked *= MEMORY
         self.due *= MEMORY
+        self.files.fade(MEMORY)
         self.wanted = {urgency: MEMORY * count for urgency, count in self.wanted.items()}
 
     def needed_s(self, plan: Plan) -> float:
         """Time that the same demand would take by a plan."""
+        files = self.files
         looked = plan.frames * self.offered / self.looked if self.looked else 1.0
-        frames = looked * self.due * plan.detected
+        taken = files.pace(plan.files)
+        frames = looked * self.due * plan.detected + taken * files.due
         people = looked * sum(count * plan.encoded[urgency] for urgency, count in self.wanted.items())
+        people += taken * files.people
+        both = self.looked + files.taken
+        rest_s = self.rest_s * (looked * self.looked + taken * files.taken) / both if both else self.rest_s
         call_s, frame_s = self.detection.line()
         start_s, person_s = self.encoding.line()
         calls_s = call_s * min(self.batches, frames) + start_s * min(self.batches, people)
-        return looked * self.rest_s + calls_s + frame_s * frames + person_s * people
+        return rest_s + calls_s + frame_s * frames + person_s * people
 
 
 @dataclass

@@ -127,7 +127,6 @@ class Pipeline:
         self._pacer = EncodePacer()
         self._selector = WorkSelector(self._session.decider.labels)
         self._control = LatencyControl(config.runtime.latency_ms)
-        self._realtime = realtime
         warm_up(self._detector, config)
         if realtime or any(may_be_live(camera) for camera in config.cameras):
             self._detector.prepare(len(config.cameras))
@@ -212,11 +211,14 @@ class Pipeline:
 
     def _gather(self) -> FrameBatch:
         """Frames of all cameras: a full batch, or what came within the deadline of the first."""
-        runtime = self.config.runtime
-        offered = self._cameras.gather(runtime.batch, runtime.deadline_ms / 1e3)
-        frames = [(stream, frame) for stream, frame in offered if stream.may_look(self._control.plan.frames)]
-        self._control.effort.offered += len(offered)
-        self._control.effort.looked += len(frames)
+        runtime, plan, effort = self.config.runtime, self._control.plan, self._control.effort
+        offered = self._cameras.gather(runtime.batch, runtime.deadline_ms / 1e3, plan.files)
+        frames = [(stream, frame) for stream, frame in offered if stream.may_look(plan.frames)]
+        taken = sum(not stream.is_live for stream, _ in frames)
+        effort.offered += len(offered) - taken
+        effort.looked += len(frames) - taken
+        effort.files.offered += taken + self._cameras.held
+        effort.files.taken += taken
         if frames:
             self.stats.batch("detect", len(frames))
         return frames
@@ -226,7 +228,10 @@ class Pipeline:
         due, effort, share = [], self._control.effort, self._control.plan.detected
         for index, (stream, frame) in enumerate(frames):
             if stream.is_due(frame):
-                effort.due += 1
+                if stream.is_live:
+                    effort.due += 1
+                else:
+                    effort.files.due += 1
                 if stream.may_detect(share):
                     due.append(index)
             stream.note_taken(frame)
@@ -275,8 +280,10 @@ class Pipeline:
         self._selector.every = rule.every
         self._selector.settled_after, self._selector.settled_every = rule.settled_after, rule.settled_every
         self._control.objective_ms = self.config.runtime.latency_ms
-        selected = self._selector.select(works, self._control.plan.encoded)
+        files = {stream.camera.id for stream in self._cameras if not stream.is_live}
+        selected = self._selector.select(works, self._control.plan.encoded, files)
         self._control.effort.want(self._selector.wanted)
+        self._control.effort.files.people += self._selector.patient
         return selected
 
     def _encode(self, works: list[Work]) -> Encoded:
@@ -327,7 +334,7 @@ class Pipeline:
             delay_ns = now_ns - frame.time_ns - (stream.skew_ns or 0)
             delay_ms = max(0, delay_ns) / 1e6
             stream.stats.latency.observe(delay_ms)
-            if stream.reader.live or self._realtime:
+            if stream.is_live:
                 self._control.observe(delay_ms)
             for observer in self._session.observers:
                 observer.on_frame(frame, persons, self._session.decider.labels(frame.camera))

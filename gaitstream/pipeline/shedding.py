@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gaitstream.data import Decision, Person, Reason
@@ -62,6 +62,7 @@ class WorkSelector:
 
     Attributes:
         wanted: people of the last batch who would be encoded without load, by urgency.
+        patient: how many people of files were in it besides.
     """
 
     def __init__(
@@ -76,18 +77,24 @@ class WorkSelector:
         self.settled_every = settled_every
         self.every = every
         self.wanted: Counter[Urgency] = Counter()
+        self.patient = 0
         self._shares = {urgency: Share() for urgency in Urgency}
         self._courses: dict[tuple[str, int], _Course] = {}
 
     def select(
-        self, works: Sequence[Work], shares: Mapping[Urgency, float] = EVERYTHING.encoded
+        self,
+        works: Sequence[Work],
+        shares: Mapping[Urgency, float] = EVERYTHING.encoded,
+        files: Container[str] = (),
     ) -> list[Work]:
         """The same works; persons left out are rejected as `spaced`, `settled` or `overload`.
 
         Args:
             works: after the judgement by boxes.
             shares: of the people of each urgency who would be encoded that are.
+            files: cameras whose frames wait: of their people nobody is left out because of the load.
         """
+        self.patient = 0
         out: dict[int, Reason] = {}
         wanted: dict[Urgency, list[tuple[Person, _Course]]] = {urgency: [] for urgency in Urgency}
         for person in (one for work in works for one in work.persons if one.rejected is None):
@@ -96,6 +103,9 @@ class WorkSelector:
             waits = self._waits(course, urgency)
             if waits is not None:
                 out[id(person)] = waits
+            elif person.camera in files:
+                self.patient += 1
+                course.chosen += 1
             else:
                 wanted[urgency].append((person, course))
         self.wanted = Counter({urgency: len(people) for urgency, people in wanted.items()})

@@ -32,6 +32,7 @@ from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline, load_detector
 from gaitstream.pipeline.saving import TrackletSaver, VideoSaver
 from gaitstream.pipeline.source.reader import State, StateChange
+from gaitstream.pipeline.source.video import VideoSource
 from tests.pipeline.tiny import tiny_bundle
 from tests.pipeline.walkers import camera, walkers, write_cams
 
@@ -175,6 +176,48 @@ def test_an_objective_nobody_can_meet_sheds_work_and_counts_it(
     assert gate.undetected.get("overload", 0) + gate.dropped > 0
     assert gate.analysed + gate.dropped == SAMPLED
     assert gate.encoded + sum(gate.rejections.values()) == gate.person_frames
+
+
+def test_a_file_beside_a_live_camera_loses_nothing_to_the_load(
+    shared: Path, bundle: Bundle, tmp_path: Path, open_models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate's camera is taken to be live, and comes much faster than it can be looked at."""
+    monkeypatch.setattr(
+        VideoSource,
+        "live",
+        property(lambda _: threading.current_thread().name == "camera-gate", lambda *_: None),
+        raising=False,
+    )
+    monkeypatch.setattr("gaitstream.pipeline.cameras.may_be_live", lambda camera: camera.id == "gate")
+    path = write_cams(
+        tmp_path,
+        shared,
+        bundle.root,
+        [{**camera(shared, fps=FPS), "loop": True}, {**camera(shared, fps=FPS), "id": "archive"}],
+        runtime={"latency_ms": 100},
+    )
+    with Pipeline(load_config(path), **open_models) as pipeline:
+        ending = threading.Thread(target=stop_at_the_end_of, args=(pipeline, "archive"))
+        ending.start()
+        pipeline.run()
+        ending.join()
+        cameras = pipeline.snapshot().cameras
+    gate, archive = cameras["gate"], cameras["archive"]
+    assert gate.dropped + gate.undetected.get("overload", 0) > 0
+    assert gate.rejections["overload"] > 0
+    assert (archive.analysed, archive.dropped, archive.abandoned) == (SAMPLED, 0, 0)
+    assert "overload" not in archive.undetected
+    assert "overload" not in archive.rejections
+
+
+def stop_at_the_end_of(pipeline: Pipeline, camera: str) -> None:
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        found = pipeline.snapshot().cameras.get(camera)
+        if found is not None and found.analysed + found.dropped >= SAMPLED:
+            break
+        time.sleep(0.05)
+    pipeline.stop()
 
 
 def check_order(events: list[Event]) -> None:
