@@ -8,6 +8,7 @@ of the gait model move.
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -30,6 +31,7 @@ PEOPLE, FRAMES, SEED = 40, 30, 70707
 
 def main() -> None:
     """Measure and write."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     path = DEMO / "metrics.json"
     figures = json.loads(path.read_text())
     figures["precisions"] = {**joints(), **people()}

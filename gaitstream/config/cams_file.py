@@ -128,10 +128,11 @@ class CamsFile:
         target = to or self.path
         own = self.path.resolve()
         mode = own.stat().st_mode & 0o777
+        ending = "\r\n" if own.read_bytes().partition(b"\n")[0].endswith(b"\r") else "\n"
         handle, name = tempfile.mkstemp(dir=own.parent, prefix=f".{own.name}.")
         beside = Path(name)
         try:
-            with os.fdopen(handle, "w") as file:
+            with os.fdopen(handle, "w", newline=ending) as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

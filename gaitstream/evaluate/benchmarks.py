@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.evaluate.distances import Metric, pairwise
@@ -62,22 +62,26 @@ class Protocol:
         rule: embeddings of the test set, the metric, and the file that lists probes or gallery where
             the protocol has one, to what it gives.
         needs: which sequences there have to be, for messages.
-        listed: which sequences the file of a protocol that has one lists; None where there is none.
     """
 
     title: str
     rule: Callable[[Sequences, Metric, Path | None], Scores]
     needs: str
-    listed: Callable[[Sequences, Path | None], NDArray[np.bool_]] | None = None
 
-    def check_list(self, data: Sequences, listed: Path | None) -> None:
-        """See that the file is there and fits, by the labels alone: before everything is embedded.
+    def check(self, labels: Iterable[ArrayLike], listed: Path | None) -> None:
+        """See by the labels alone that everything is there, before hours are spent on embedding.
+
+        Args:
+            labels: identities, types and views of the test set.
+            listed: the file that lists probes or gallery.
 
         Raises:
             ConfigError: the file that lists probes or gallery is not given or not such a file.
+            GaitstreamError: the data set lacks sequences that the protocol needs.
         """
-        if self.listed is not None:
-            self.listed(data, listed)
+        ids, types, views = labels
+        alike = np.zeros((len(np.asarray(ids)), 1, 1), np.float32)
+        self.score(Sequences.of(alike, ids, types, views), "euc", listed)
 
     def score(self, data: Sequences, metric: Metric, listed: Path | None) -> Scores:
         """Score the embeddings of a test set; arguments as for `rule`.
@@ -179,13 +183,13 @@ def _grew(data: Sequences, metric: Metric, _: Path | None) -> Scores:
 
 def _gait3d(data: Sequences, metric: Metric, listed: Path | None) -> Scores:
     """Probes are listed; everything else is the gallery."""
-    probes = _gait3d_probes(data, listed)
+    probes = _is_listed(data, listed, "PROBE_SET", "Gait3D.json")
     return _retrieval(data.where(probes), data.where(~probes), metric)
 
 
 def _ccgr_mini(data: Sequences, metric: Metric, listed: Path | None) -> Scores:
     """The gallery is listed; everything else is a probe."""
-    gallery = _ccgr_mini_gallery(data, listed)
+    gallery = _is_listed(data, listed, "GALLERY_SET", "CCGR-MINI.json")
     return _retrieval(data.where(~gallery), data.where(gallery), metric)
 
 
@@ -213,14 +217,6 @@ def _retrieval(probes: Sequences, gallery: Sequences, metric: Metric) -> Scores:
     found = retrieve(distances, probes.ids, gallery.ids, max_rank=max(RANKS))
     ranks = {f"rank-{k}": float(found.cmc[k - 1]) for k in RANKS if k <= len(found.cmc)}
     return Scores({**ranks, "mAP": found.mean_ap, "mINP": found.mean_inp}, np.asarray(found.cmc))
-
-
-def _gait3d_probes(data: Sequences, listed: Path | None) -> NDArray[np.bool_]:
-    return _is_listed(data, listed, "PROBE_SET", "Gait3D.json")
-
-
-def _ccgr_mini_gallery(data: Sequences, listed: Path | None) -> NDArray[np.bool_]:
-    return _is_listed(data, listed, "GALLERY_SET", "CCGR-MINI.json")
 
 
 def _is_listed(data: Sequences, path: Path | None, key: str, usual: str) -> NDArray[np.bool_]:
@@ -260,9 +256,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "ou-mvlp": Protocol("OU-MVLP", _oumvlp, "the types 00 (probes) and 01 (gallery) in two views or more"),
     "grew": Protocol("GREW", _grew, "the types 02 (probes) and 01 (gallery)"),
-    "gait3d": Protocol(
-        "Gait3D", _gait3d, "sequences in PROBE_SET and others of the same people", _gait3d_probes
-    ),
+    "gait3d": Protocol("Gait3D", _gait3d, "sequences in PROBE_SET and others of the same people"),
     "ccpg": Protocol(
         "CCPG", _ccpg, f"the types {', '.join(_CCPG)} in two cameras or more (a view up to its first _)"
     ),
@@ -275,9 +269,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "ccgr-easy": Protocol(
         "CCGR, gallery of normal walking", _ccgr_easy, f"the type {CCGR_EASY} and others in two views or more"
     ),
-    "ccgr-mini": Protocol(
-        "CCGR-MINI", _ccgr_mini, "sequences in GALLERY_SET and others of the same people", _ccgr_mini_gallery
-    ),
+    "ccgr-mini": Protocol("CCGR-MINI", _ccgr_mini, "sequences in GALLERY_SET and others of the same people"),
 }
 """By the name that `gaitstream evaluate` takes."""
 

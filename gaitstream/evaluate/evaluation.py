@@ -72,8 +72,9 @@ def evaluate(
     protocol = find_protocol(options.protocol)
     identities = read_partition(options.partition) if options.partition is not None else None
     found = scan(options.data, identities)
-    labels = [[getattr(one, name) for one in found] for name in ("identity", "condition", "view")]
-    protocol.check_list(Sequences.of(np.empty((len(found), 0, 0)), *labels), options.probes)
+    names = ("identity", "condition", "view")
+    labels = tuple(np.array([getattr(one, name) for one in found], np.str_) for name in names)
+    protocol.check(labels, options.probes)
     collected = collect(options, found, progress, open_videos)
     manifest = collected.manifest
     data = Sequences.of(collected.embeddings, *labels)

@@ -226,6 +226,17 @@ def test_a_section_without_keys_takes_the_first_one(tmp_path: Path) -> None:
     assert (config.cameras[0].thresholds.min_height_px, config.gallery.threshold) == (60.0, 0.4)
 
 
+def test_lines_end_as_they_did(tmp_path: Path) -> None:
+    path = tmp_path / "cams.yaml"
+    path.write_bytes(b"# here\r\ncameras:\r\n- id: a\r\n  url: a.mp4\r\n")
+    CamsFile(path).add({"id": "b", "url": "b.mp4"})
+    assert path.read_bytes() == (
+        b"# here\r\ncameras:\r\n- id: a\r\n  url: a.mp4\r\n- id: b\r\n  url: b.mp4\r\n"
+    )
+    CamsFile(path).remove("a")
+    assert path.read_bytes() == b"# here\r\ncameras:\r\n- id: b\r\n  url: b.mp4\r\n"
+
+
 def test_a_link_stays_one_and_the_file_behind_it_is_changed(cams: Path, tmp_path: Path) -> None:
     link = tmp_path / "etc" / "cams.yaml"
     link.parent.mkdir()

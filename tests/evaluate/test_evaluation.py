@@ -250,13 +250,22 @@ def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:
         find_protocol("ccgr-mini").score(data, "euc", None)
 
 
-@pytest.mark.parametrize("protocol", ["gait3d", "ccgr-mini"])
-def test_a_list_that_is_not_given_is_said_before_anything_is_embedded(
-    bundle: Path, tmp_path: Path, protocol: str
+@pytest.mark.parametrize(
+    ("protocol", "says"),
+    [
+        ("gait3d", "give it with --probes"),
+        ("ccgr-mini", "give it with --probes"),
+        ("grew", "GREW needs the types 02"),
+        ("casia-b", "CASIA-B needs the types nm-01"),
+        ("ccpg", "CCPG needs the types"),
+    ],
+)
+def test_what_a_data_set_lacks_is_said_before_anything_is_embedded(
+    bundle: Path, tmp_path: Path, protocol: str, says: str
 ) -> None:
     data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
     options = EvaluationOptions(bundle=bundle, data=data, protocol=protocol, out=tmp_path / "out")
-    with pytest.raises(ConfigError, match="give it with --probes"):
+    with pytest.raises(GaitstreamError, match=says):
         evaluate(options)
     assert not (tmp_path / "out").exists()
 
