@@ -91,6 +91,19 @@ def receipt_of(model: CatalogueModel) -> Receipt | None:
         raise ZooError(f"{path} cannot be read ({error}): {command(model, '--force')}") from error
 
 
+def is_here(model: CatalogueModel) -> bool:
+    """Whether a model was fetched, and its file is still there.
+
+    Raises:
+        ZooError: it was changed since, or its receipt cannot be read.
+    """
+    receipt = receipt_of(model)
+    if receipt is None or not (folder_of(model) / receipt.file).is_file():
+        return False
+    verify(model, receipt)
+    return True
+
+
 def command(model: CatalogueModel, *options: str) -> str:
     """What fetches a model."""
     accept = ("--accept",) if model.consent else ()

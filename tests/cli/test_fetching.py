@@ -125,6 +125,22 @@ def test_verify_finds_what_was_changed(site: Site, cache: Path, capsys: pytest.C
     assert "was not fetched: gaitstream models get yolox_s" in capsys.readouterr().out
 
 
+def test_a_model_whose_file_is_gone_is_fetched_again(
+    site: Site, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["models", "get", "yolox_m", "--url", site.url, "--no-measure"]
+    assert main(order) == 0
+    (cache / "yolox_m" / "yolox_m.onnx").unlink()
+    assert main(order) == 0
+    assert "is here already" not in capsys.readouterr().out
+    assert main(["models", "verify", "yolox_m"]) == 0
+    assert main(order) == 0
+    assert "yolox_m is here already" in capsys.readouterr().out
+    (cache / "yolox_m" / "yolox_m.onnx").write_bytes(b"another")
+    assert main(order) == 1
+    assert "gaitstream models get yolox_m --force" in capsys.readouterr().err
+
+
 def test_a_damaged_receipt_is_said_and_repaired_by_the_command_that_it_names(
     site: Site, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

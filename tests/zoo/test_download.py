@@ -48,6 +48,16 @@ def test_another_run_goes_on_with_what_the_first_left(site: Site, tmp_path: Path
     assert (tmp_path / "part").read_bytes() == CONTENT
 
 
+def test_a_server_that_drips_is_given_up(site: Site, tmp_path: Path) -> None:
+    site.breaks_after = [1] * 100
+    with pytest.raises(ZooError, match="broke off 5 times within 16 KiB"):
+        fetch(site, tmp_path / "part")
+    assert (tmp_path / "part").stat().st_size == TRIES
+    site.breaks_after = [4_000] * 150
+    fetch(site, tmp_path / "part")  # slow, and coming
+    assert (tmp_path / "part").read_bytes() == CONTENT
+
+
 def test_a_complete_part_asks_nobody(site: Site, tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(CONTENT)
     fetch(site, tmp_path / "part")

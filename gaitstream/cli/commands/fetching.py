@@ -51,7 +51,7 @@ def list_models(args: argparse.Namespace) -> int:
 def get(args: argparse.Namespace) -> int:
     """Handle `models get`."""
     model = find_model(args.name)
-    if not args.force and fetched.receipt_of(model) is not None:
+    if not args.force and fetched.is_here(model):
         print(f"{model.name} is here already: {fetched.folder_of(model)}; --force fetches it again")
         return 0
     receipt = _fetch(model, args)
