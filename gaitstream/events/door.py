@@ -209,14 +209,18 @@ class Door:
 
     def _tell(self, address: str, why: str) -> None:
         self.refused += 1
-        host = address.rpartition(":")[0] or address
+        if self._is_news(address.rpartition(":")[0] or address, why):
+            log.warning("events: refused a connection from %s: %s", address, why)
+
+    def _is_news(self, where: str, what: str) -> bool:
+        """Whether something is worth a line in the log: it was not told lately."""
         now_s = time.monotonic()
-        if now_s - self._told_s.get((host, why), -TELL_AGAIN_S) < TELL_AGAIN_S:
-            return
+        if now_s - self._told_s.get((where, what), -TELL_AGAIN_S) < TELL_AGAIN_S:
+            return False
         if len(self._told_s) > 1000:
             self._told_s.clear()
-        self._told_s[host, why] = now_s
-        log.warning("events: refused a connection from %s: %s", address, why)
+        self._told_s[where, what] = now_s
+        return True
 
     def _read_list(self) -> None:
         """Read the list again when its file changed; while it cannot be read, the old one counts."""
@@ -229,7 +233,8 @@ class Door:
             try:
                 names = {entry.public: entry.name for entry in read_allowed(self._folder)}
             except EventError as error:
-                log.error("%s", error)
+                if self._is_news(ALLOWED, str(error)):
+                    log.error("%s", error)
                 return
             if self._state is not None:
                 log.info("events: %d keys are allowed", len(names))

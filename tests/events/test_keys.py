@@ -145,6 +145,20 @@ def test_a_revoked_key_is_cut_off_and_a_new_one_let_in(
         assert [r.event.time_ns for r in collect(alerts, 2)] == [2, 3]
 
 
+def test_a_list_that_cannot_be_read_is_said_once_and_the_old_one_counts(
+    publisher: Publisher, keys: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with subscriber(publisher, keys, "wall") as wall:
+        publisher.publish(online(1))
+        assert len(collect(wall, 1)) == 1
+        (keys / "allowed").rename(keys / "put away")
+        (keys / "allowed").mkdir()
+        time.sleep(3.0)
+        assert sum("the list cannot be read" in line for line in caplog.messages) == 1
+        publisher.publish(online(2))
+        assert [r.event.time_ns for r in collect(wall, 1)] == [2]
+
+
 @pytest.mark.parametrize("kind", [zmq.XPUB, zmq.ROUTER])
 def test_an_address_that_somebody_takes_at_a_revocation_is_asked_for_again(
     kind: int, tmp_path: Path, keys: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
