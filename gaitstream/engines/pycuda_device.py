@@ -44,7 +44,7 @@ def import_pycuda(purpose: str) -> Any:
     try:
         import pycuda.driver as cuda
     except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "pycuda", "gpu", purpose) from error
+        raise MissingExtraError(error.name or "pycuda", "cuda", purpose) from error
     except ImportError as error:
         raise EngineError(
             f"pycuda does not load ({error}): compile it against this machine's CUDA "
