@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -54,6 +55,8 @@ def _encoder(name: str, model: str, config: Config) -> EncoderPlan:
     # Not a wheel's own: it may be for another TensorRT than DeepStream's.
     compiled = (plugin_library.native_folder() / plugin_library.FILE).is_file()
     found = _stored(bundle, compiled=compiled) or _joined(bundle, name, config, compiled=compiled)
+    if not found.plugins:  # with our own operator it is our own graph, and only TensorRT can read it
+        _require_floats(found.graph, ("f32", "f16"))
     crop = _crop(bundle)
     return EncoderPlan(
         name,
@@ -169,7 +172,7 @@ def _detector(config: Config) -> DetectorPlan:
             f"{graph.name} has inputs {', '.join(inputs)}, and nvinfer feeds images [n, 3, height, width] "
             "alone; export it with its other inputs fixed"
         )
-    _require_floats(graph)
+    _require_floats(graph, ("f32", "i32", "i64"))
     batch, _, *size = next(iter(inputs.values()))
     contract = settle_contract(graph, contract, config.models.detector.layout, outputs, (size[0], size[1]))
     height, width = size if min(size) > 0 else contract.size
@@ -191,21 +194,24 @@ def _detector(config: Config) -> DetectorPlan:
     )
 
 
-def _require_floats(graph: Path) -> None:
+def _require_floats(graph: Path, taken: Sequence[str]) -> None:
     """Nvinfer writes single floats into a network's input whatever its type: a half one is half as large.
 
+    Args:
+        graph: of a detector or an encoder.
+        taken: types that may come out.
+
     Raises:
-        ConfigError: the input is not float32, or an output neither that nor a label.
+        ConfigError: the input is not float32, or an output of another type.
     """
     inputs, outputs = graph_types(graph)
     wrong = [f"input {name} is {kind}" for name, kind in inputs.items() if kind != "f32"]
-    wrong += [
-        f"output {name} is {kind}" for name, kind in outputs.items() if kind not in ("f32", "i32", "i64")
-    ]
+    wrong += [f"output {name} is {kind}" for name, kind in outputs.items() if kind not in taken]
     if wrong:
         raise ConfigError(
-            f"{graph.name}: {', '.join(wrong)}, and nvinfer reads and writes float32: convert it with its "
-            "inputs and outputs kept (keep_io_types=True in onnxconverter-common and in ONNX Runtime's tools)"
+            f"{graph.name}: {', '.join(wrong)}; nvinfer writes f32, and what comes out may be "
+            f"{', '.join(taken)}: convert it with its inputs and outputs kept (keep_io_types=True in "
+            "onnxconverter-common and in ONNX Runtime's tools)"
         )
 
 

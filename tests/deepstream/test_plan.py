@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.config.schema import Config
-from gaitstream.deepstream import engines
+from gaitstream.deepstream import engines, models
 from gaitstream.deepstream.engines import prepare_engines
 from gaitstream.deepstream.graph import build_graph, room_for_cameras
 from gaitstream.deepstream.models import _detector
@@ -95,6 +95,16 @@ def test_a_detector_that_nvinfer_would_overrun_is_refused(
     """nvinfer writes four bytes for each value of the input, whatever its type."""
     with pytest.raises(ConfigError, match=says):
         _detector(with_detector(yolox(tmp_path / "yolox.onnx", given, made)))
+
+
+def test_an_encoder_that_nvinfer_would_overrun_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_detector(yolox(tmp_path / "yolox.onnx"))
+    half = models._Graph(yolox(tmp_path / "half.onnx", HALF, HALF), "fp16", plugins=False)
+    monkeypatch.setattr(models, "_stored", lambda *_, **__: half)
+    with pytest.raises(ConfigError, match="input images is f16; nvinfer writes f32"):
+        models._encoder("gaitheat", "demo", config)
 
 
 # Engines.
