@@ -46,7 +46,7 @@ class Urgency(enum.IntEnum):
 
 
 STEPS = {
-    "files": 0.05,
+    "files": 0.02,
     "known": 1 / 6,
     "detection": 1 / 3,
     "unnamed": 1 / 6,

@@ -133,7 +133,7 @@ def test_a_file_takes_the_time_that_live_cameras_leave(cameras: int) -> None:
     assert beside.encoded.total() >= 0.9 * alone.encoded.total()
     each_s = DETECT_S + ENCODE_S + REST_S + (DETECT_CALL_S + ENCODE_CALL_S) / BATCH  # in full batches
     assert beside.read >= 0.4 * (30.0 / each_s - cameras * FPS * 30.0)
-    assert beside.read > 20  # whatever the load, it goes on
+    assert beside.read > 5  # whatever the load, it goes on
 
 
 def test_nothing_is_left_out_that_fits() -> None:
