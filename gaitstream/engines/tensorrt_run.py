@@ -14,6 +14,7 @@ import numpy as np
 
 from gaitstream.engines.base import Array, BuildRequest, Built, Engine, Feeds, Pending
 from gaitstream.engines.device import Arena, Device, DeviceArray, DeviceStream, number_of
+from gaitstream.engines.kept_kernels import KeptKernels
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.pycuda_device import cuda_device
 from gaitstream.engines.slots import NOWHERE, SlotPool
@@ -58,6 +59,7 @@ class TensorRtEngine(Engine):
                 reason = self._logger.reason()
                 error = NoRoomError if OUT_OF_MEMORY.search(reason) else RefusedEngineError
                 raise error(f"{runtime} cannot load the engine of {request.graph}: {reason}")
+            self._kernels = KeptKernels(self._engine, built.blob) if hasattr(trt, "IRuntimeCache") else None
             self.scratch_bytes = int(self._engine.device_memory_size_v2)
             specs = [
                 (tensor_spec(trt, self._engine, name), self._engine.get_tensor_mode(name))
@@ -94,14 +96,14 @@ class TensorRtEngine(Engine):
         return made
 
     def _context(self, scratch: DeviceArray | None) -> Any:
+        if scratch is not None and scratch.nbytes < self.scratch_bytes:
+            raise EngineError(f"{scratch.nbytes} bytes to work in; the engine needs {self.scratch_bytes}")
+        strategies = self._trt.ExecutionContextAllocationStrategy
+        strategy = strategies.STATIC if scratch is None else strategies.USER_MANAGED
         with self._device.active():
-            if scratch is None:
-                context = self._engine.create_execution_context()
-            elif scratch.nbytes < self.scratch_bytes:
-                raise EngineError(f"{scratch.nbytes} bytes to work in; the engine needs {self.scratch_bytes}")
-            else:
-                strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-                context = self._engine.create_execution_context(strategy)
+            context = self._engine.create_execution_context(
+                self._kernels.settings(strategy) if self._kernels is not None else strategy
+            )
             if context is None:
                 raise NoRoomError(
                     f"TensorRT could not make an execution context ({self._logger.reason()}): is the GPU out "
@@ -179,10 +181,13 @@ class TensorRtEngine(Engine):
                 with contextlib.suppress(EngineError):  # whoever waits for the outputs is told
                     stream.synchronize()
             with self._device.active():
+                if self._kernels is not None:
+                    self._kernels.keep()
                 for execution in self._executions:
                     execution.free()
                 self._executions.clear()
                 self._by_stream.clear()
+                self._kernels = None
                 self._engine = None
                 self._runtime = None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.engines import tensorrt_build, tensorrt_run
+from gaitstream.engines import kept_kernels, tensorrt_build, tensorrt_run
 
 OWNERS = {
     "trt",
@@ -30,13 +30,17 @@ FIELDS = {"_engine", "_runtime", "_context"}
 OURS = {"push", "pop"}
 """The methods of CUDA contexts, which one field of that name holds."""
 FALLBACKS = {"__name__"}
-RTX_ONLY = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
-"""Compiling for a GPU that is not at hand; TensorRT's probe refuses to be asked for it."""
+RTX_ONLY = {
+    "ComputeCapability", "num_compute_capabilities", "set_compute_capability",
+    "create_runtime_cache", "set_runtime_cache", "deserialize",
+}  # fmt: skip
+"""Compiling for a GPU that is not at hand, which TensorRT's probe refuses to be asked for; and keeping the
+kernels that are compiled where an engine runs, which is asked for where the library has `IRuntimeCache`."""
 
 
 def used_names() -> set[str]:
     names = set()
-    for module in (tensorrt_build, tensorrt_run):
+    for module in (tensorrt_build, tensorrt_run, kept_kernels):
         assert module.__file__ is not None
         for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
             if not isinstance(node, ast.Attribute):
