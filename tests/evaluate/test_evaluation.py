@@ -435,6 +435,34 @@ def test_a_folder_of_another_layout_is_explained(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+def test_what_systems_keep_beside_files_is_no_sequence(tmp_path: Path) -> None:
+    folder = tmp_path / "1" / "nm-01"
+    (folder / "018").mkdir(parents=True)
+    for name in ("000.mp4", "._000.mp4", "018/walk.mp4", "018/._walk.mp4"):
+        (folder / name).touch()
+    assert [[path.name for path in one.files] for one in scan(tmp_path)] == [["000.mp4"], ["walk.mp4"]]
+
+
+@pytest.mark.parametrize("link", ["2", "1/nm-02", "1/nm-01/018.mp4", "1/nm-01/018/walk.mp4"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, link: str) -> None:
+    (tmp_path / "1" / "nm-01").mkdir(parents=True)
+    (tmp_path / "1" / "nm-01" / "000.mp4").touch()
+    path = tmp_path / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("/not/mounted")
+    with pytest.raises(SourceError, match=f"{re.escape(str(path))} is a link to /not/mounted"):
+        scan(tmp_path)
+
+
+def test_two_videos_of_one_sequence_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "1" / "nm-01"
+    folder.mkdir(parents=True)
+    for name in ("000.mp4", "000.mkv"):
+        (folder / name).touch()
+    with pytest.raises(SourceError, match=r"000\.mkv and .*000\.mp4 are both the sequence 1/nm-01/000"):
+        scan(tmp_path)
+
+
 def test_files_of_a_sequence_have_one_length(tmp_path: Path) -> None:
     folder = tmp_path / "1" / "nm-01" / "000"
     folder.mkdir(parents=True)
