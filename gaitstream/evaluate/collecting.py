@@ -7,12 +7,15 @@ data that was changed since.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats
+from gaitstream.engines.cache import replace_file
 from gaitstream.errors import ConfigError, EngineError, GaitstreamError, SourceError
 from gaitstream.evaluate.dataset import WalkingSequence, load
 from gaitstream.evaluate.embedding import inputs_of
@@ -74,12 +78,8 @@ def collect(
     model = Recognizer.load(options.bundle, options.runtime, options.precision)
     manifest, runtime, precision = model.manifest, model.runtime, model.precision
     folder = options.out / "embeddings" / f"{manifest.fingerprint[:16]}-{runtime}-{precision}{_key(options)}"
-    try:
+    with kept_in(options.out):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"nothing can be written to --out {options.out}: {error.strerror or error}; give a folder"
-        ) from error
     shape = manifest.embedding.parts, manifest.embedding.dim
     stored = ((one, _read(_path(folder, one), shape)) for one in sequences)
     kept = {one: embedding for one, embedding in stored if embedding is not None}
@@ -103,6 +103,22 @@ def collect(
     return Collected(embeddings, manifest, runtime, precision)
 
 
+@contextmanager
+def kept_in(out: Path) -> Iterator[None]:
+    """Says what to do where something cannot be written to `--out`.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "free some space and run it again: what is embedded is kept" if full else "give a folder"
+        why = error.strerror or str(error)
+        raise ConfigError(f"nothing can be written to --out {out}: {why}; {advice}") from error
+
+
 class _Embedder:
     """Embeds sequences of either kind; what opens videos is asked at the first one."""
 
@@ -121,11 +137,11 @@ class _Embedder:
         """Write a sequence's embedding, all of it or nothing."""
         embedding = self._embed(sequence)
         path = _path(folder, sequence)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.save(file, embedding)
-        part.replace(path)
+        content = io.BytesIO()  # NumPy says of a full disk how many bytes, not why
+        np.save(content, embedding)
+        with kept_in(self._options.out):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content.getvalue())
 
     def close(self) -> None:
         """Free the engines."""

@@ -6,6 +6,8 @@ import json
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,34 @@ def test_embeddings_that_cannot_be_kept_are_said_so(bundle: Path, tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"nothing can be written to --out .*file: Not a directory"):
         collected(bundle, data, tmp_path / "file")
+
+
+def test_a_full_disk_is_said_so_and_leaves_no_torn_file(bundle: Path, tmp_path: Path) -> None:
+    """Files of more than 100 bytes cannot be written, as where there is no more room."""
+    data, out = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1), "a/02/c": walk(2)}), tmp_path / "out"
+    command = [
+        "import resource, sys; from gaitstream.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); sys.exit(main(sys.argv[1:]))",
+        "evaluate", bundle, "--data", data, "--protocol", "grew", "--out", out, "--runtime", "openvino",
+    ]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"nothing can be written to --out {out}: File too large; free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "evaluation.html"])
+def test_a_result_that_cannot_be_written_is_said_so(
+    bundle: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1), "a/02/c": walk(2)})
+    (tmp_path / "out" / name).mkdir(parents=True)
+    command = ["evaluate", str(bundle), "--data", str(data), "--protocol", "grew"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--runtime", "openvino"]) == 2
+    said = capsys.readouterr()
+    assert "rank-1" in said.out, "the figures are lost"
+    assert "nothing can be written to --out" in said.err
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int64", "int16", "float32", "float64", "float32 shares"])

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gaitstream.bench.compare_models import ComparedModel, compare_bundles, compare_random
+from gaitstream.engines.cache import replace_file
 from gaitstream.errors import ConfigError
+from gaitstream.evaluate.collecting import kept_in
 from gaitstream.evaluate.evaluation import Result
 from gaitstream.evaluate.evaluation import evaluate as run_evaluation
 from gaitstream.evaluate.options import EvaluationOptions
@@ -35,9 +37,10 @@ def evaluate(args: argparse.Namespace) -> int:
         result = run_evaluation(
             options, lambda done, total: progress.update(task, completed=done, total=total), open_videos
         )
-    (args.out / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-    (args.out / "evaluation.html").write_text(render(result), encoding="utf-8")
     _show(result)
+    with kept_in(args.out):
+        replace_file(args.out / RESULT, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+        replace_file(args.out / "evaluation.html", render(result).encode())
     print(f"written to {args.out}: {RESULT}, evaluation.html, and the embeddings")
     return 0
 
