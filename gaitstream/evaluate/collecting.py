@@ -12,12 +12,14 @@ import hashlib
 import io
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +39,8 @@ from gaitstream.parent import end_with_parent
 Progress = Callable[[int, int], None]
 CHUNK = 16
 """Sequences that a process is given at once."""
+_WRITING = threading.Lock()
+"""Held while a file is written, so that a process that is left off leaves no part of one."""
 
 
 class VideoEmbedder(Protocol):
@@ -139,7 +143,7 @@ class _Embedder:
         path = _path(folder, sequence)
         content = io.BytesIO()  # NumPy says of a full disk how many bytes, not why
         np.save(content, embedding)
-        with kept_in(self._options.out):
+        with _WRITING, kept_in(self._options.out):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, content.getvalue())
 
@@ -169,7 +173,7 @@ def _in_processes(
 ) -> Iterator[int]:
     """Embed in several processes, each with its share of the cores; how many sequences, chunk by chunk.
 
-    After an error, and when the run is stopped, no further chunk is begun.
+    After an error, and when the run is stopped, no further chunk is begun, and those at work are left off.
 
     Raises:
         GaitstreamError: a process was killed.
@@ -177,7 +181,10 @@ def _in_processes(
     threads = max(1, (os.cpu_count() or 1) // options.processes)
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     context = get_context("spawn")
-    with ProcessPoolExecutor(options.processes, mp_context=context, initializer=_live_with_parent) as pool:
+    over = context.Event()
+    with ProcessPoolExecutor(
+        options.processes, mp_context=context, initializer=_live_with_parent, initargs=(over,)
+    ) as pool:
         waiting = [pool.submit(_embed_chunk, options, threads, folder, chunk, videos) for chunk in chunks]
         try:
             for one in as_completed(waiting):
@@ -188,13 +195,27 @@ def _in_processes(
                 "runs out of memory; what is embedded is kept: run it again, with fewer --processes"
             ) from error
         finally:
+            if not all(one.done() for one in waiting):
+                over.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _live_with_parent() -> None:
-    """In a process that embeds: end when the one that started it is gone, and leave Ctrl-C to that one."""
+def _live_with_parent(over: Event | None = None) -> None:
+    """In a process that embeds: end when the one that started it is gone, and leave Ctrl-C to that one.
+
+    Args:
+        over: set once nothing that it does is wanted any more: a video may take minutes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
+    if over is not None:
+        threading.Thread(target=_leave, args=(over,), daemon=True).start()
+
+
+def _leave(over: Event) -> None:
+    over.wait()
+    with _WRITING:
+        os._exit(0)
 
 
 def _embed_chunk(
