@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 
 from gaitstream.data import Floats
 from gaitstream.engines.cache import replace_file
-from gaitstream.errors import ConfigError, EngineError, GaitstreamError, SourceError
+from gaitstream.errors import BundleError, ConfigError, EngineError, GaitstreamError, SourceError
 from gaitstream.evaluate.dataset import WalkingSequence, load
 from gaitstream.evaluate.embedding import inputs_of
 from gaitstream.evaluate.options import EvaluationOptions
+from gaitstream.models.bundle import Bundle
 from gaitstream.models.manifest import Manifest
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.parent import end_with_parent
@@ -53,8 +54,17 @@ class VideoEmbedder(Protocol):
         """Free the engines."""
 
 
-OpenVideos = Callable[[EvaluationOptions, int | None], VideoEmbedder]
-"""Opens what embeds videos, on so many threads; a function of a module, since other processes call it."""
+@dataclass(frozen=True)
+class Videos:
+    """What is done with videos; functions of a module, since other processes call them.
+
+    Attributes:
+        open: makes what embeds them, on so many threads.
+        key: says what the models that find people are: another text for others.
+    """
+
+    open: Callable[[EvaluationOptions, int | None], VideoEmbedder]
+    key: Callable[[EvaluationOptions], str]
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ def collect(
     options: EvaluationOptions,
     sequences: Sequence[WalkingSequence],
     progress: Progress,
-    open_videos: OpenVideos | None,
+    videos: Videos | None,
 ) -> Collected:
     """Embed all sequences that were not embedded before.
 
@@ -81,7 +91,8 @@ def collect(
     """
     model = Recognizer.load(options.bundle, options.runtime, options.precision)
     manifest, runtime, precision = model.manifest, model.runtime, model.precision
-    folder = options.out / "embeddings" / f"{manifest.fingerprint[:16]}-{runtime}-{precision}{_key(options)}"
+    finders = videos if any(one.video is not None for one in sequences) else None
+    folder = options.out / "embeddings" / f"{_made_by(model)}{_key(options, finders)}"
     with kept_in(options.out):
         folder.mkdir(parents=True, exist_ok=True)
     shape = manifest.embedding.parts, manifest.embedding.dim
@@ -91,11 +102,11 @@ def collect(
     done = len(sequences) - len(missing)
     if options.processes > 1 and len(missing) > CHUNK:
         model.close()
-        for count in _in_processes(options, folder, missing, open_videos):
+        for count in _in_processes(options, folder, missing, videos):
             done += count
             progress(done, len(sequences))
     else:
-        embedder = _Embedder(options, model, open_videos)
+        embedder = _Embedder(options, model, videos)
         for one in missing:
             embedder.keep(one, folder)
             done += 1
@@ -130,11 +141,11 @@ class _Embedder:
         self,
         options: EvaluationOptions,
         model: Recognizer,
-        open_videos: OpenVideos | None,
+        videos: Videos | None,
         threads: int | None = None,
     ) -> None:
         self._options, self._model, self._threads = options, model, threads
-        self._open_videos = open_videos
+        self._finders = videos
         self._videos: VideoEmbedder | None = None
 
     def keep(self, sequence: WalkingSequence, folder: Path) -> None:
@@ -162,14 +173,16 @@ class _Embedder:
             except (SourceError, EngineError) as error:
                 raise SourceError(f"{sequence.name}: {error}") from error
         if self._videos is None:
-            if self._open_videos is None:
+            if self._finders is None:
                 raise ConfigError(f"{sequence.video} is a video, and nothing here opens videos")
-            self._videos = self._open_videos(self._options, self._threads)
+            self._videos = self._finders.open(self._options, self._threads)
+            if Bundle.open(self._options.bundle).fingerprint != self._model.fingerprint:
+                raise _changed(self._options)
         return self._videos.embed(sequence.video)
 
 
 def _in_processes(
-    options: EvaluationOptions, folder: Path, missing: Sequence[WalkingSequence], videos: OpenVideos | None
+    options: EvaluationOptions, folder: Path, missing: Sequence[WalkingSequence], videos: Videos | None
 ) -> Iterator[int]:
     """Embed in several processes, each with its share of the cores; how many sequences, chunk by chunk.
 
@@ -223,9 +236,11 @@ def _embed_chunk(
     threads: int,
     folder: Path,
     chunk: Sequence[WalkingSequence],
-    videos: OpenVideos | None,
+    videos: Videos | None,
 ) -> int:
     model = Recognizer.load(options.bundle, options.runtime, options.precision, threads)
+    if not folder.name.startswith(_made_by(model)):
+        raise _changed(options)
     embedder = _Embedder(options, model, videos, threads)
     for one in chunk:
         embedder.keep(one, folder)
@@ -233,13 +248,24 @@ def _embed_chunk(
     return len(chunk)
 
 
-def _key(options: EvaluationOptions) -> str:
+def _made_by(model: Recognizer) -> str:
+    """Which bundle embeds, and what runs it."""
+    return f"{model.fingerprint[:16]}-{model.runtime}-{model.precision}"
+
+
+def _changed(options: EvaluationOptions) -> BundleError:
+    return BundleError(f"{options.bundle} was changed while it was evaluated: run the evaluation again")
+
+
+def _key(options: EvaluationOptions, videos: Videos | None) -> str:
     """What beside the bundle and its runtime decides an embedding.
 
     Raises:
-        ConfigError: the site's file cannot be read.
+        ConfigError: the site's file cannot be read, or a model of it.
     """
     frames = "" if options.frames is None else f"-{options.frames}"
+    if videos is not None:
+        frames += f"-{videos.key(options)[:8]}"
     if options.site is None:
         return frames
     try:
