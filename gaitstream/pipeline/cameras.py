@@ -282,8 +282,7 @@ class Cameras:
             self._waiting.wait(IDLE_S if deadline_s is None else deadline_s - now)
             if deadline_s is None and not self._waiting.is_set():
                 break
-            if deadline_s is None and any(stream.reader.finished for stream in self._streams.values()):
-                self._take_round(frames, limit - kept, live)
+            if deadline_s is None and self._has_ended():
                 break
         if slowed:
             self._take_from_files(frames, limit, files)
@@ -311,6 +310,11 @@ class Cameras:
             stream.reader.join(JOIN_S / len(self._streams))
             stream.abandon()
             stream.count()
+
+    def _has_ended(self) -> bool:
+        """Whether a camera has ended, and no frame waits of any: then there may be nothing to wait for."""
+        readers = [stream.reader for stream in self._streams.values()]
+        return any(reader.finished for reader in readers) and not any(len(reader.queue) for reader in readers)
 
     def _waiting_in_files(self) -> int:
         return sum(len(stream.reader.queue) for stream in self._streams.values() if not stream.is_live)

@@ -83,3 +83,16 @@ def test_a_run_that_was_stopped_waits_for_no_file(site: Config, monkeypatch: pyt
     assert time.monotonic() - begun < 1.5  # less than a slow frame is waited for
     held.set()
     cameras.drain()
+
+
+def test_live_cameras_fill_batches_beside_one_that_has_ended(site: Config) -> None:
+    """At 25 pictures a second, what comes within a fifth of one is more than the first that comes."""
+    cameras = Cameras(Stats(), lambda _reader, _change: None, realtime=True)
+    cameras.open("c", site)
+    while not cameras["c"].reader.finished:
+        time.sleep(0.01)
+    cameras.open("a", site)
+    cameras.gather(16, 0.0)
+    assert len(cameras.gather(16, 0.2)) >= 3
+    cameras.stop()
+    cameras.drain()
