@@ -212,6 +212,7 @@ class Cameras:
         self._next_tracks: dict[str, int] = {}
         """Of cameras that were removed, which may come back in this run."""
         self._next = 0
+        self._next_file = 0
         self.held = 0
         self._files = Share()
         self._waiting = threading.Event()
@@ -335,7 +336,8 @@ class Cameras:
             live: take from live cameras, or from files, alone.
         """
         streams = list(self._streams.values())
-        first = self._next % len(streams) if streams else 0
+        turn = self._next_file if live is False else self._next
+        first = turn % len(streams) if streams else 0
         waiting = [(number, one) for number, one in enumerate(streams) if live in (None, one.is_live)]
         waiting = [one for one in waiting if one[0] >= first] + [one for one in waiting if one[0] < first]
         while waiting and len(frames) < limit:
@@ -345,8 +347,12 @@ class Cameras:
                 if frame is not None:
                     frames.append((stream, frame))
                     still.append((number, stream))
-                    self._next = number + 1
+                    turn = number + 1
             waiting = still
+        if live is False:
+            self._next_file = turn
+        else:
+            self._next = turn
 
     def _take_in_order(self, limit: int) -> FrameBatch:
         """One frame of each file in turn that has not ended, however long it takes to come."""
