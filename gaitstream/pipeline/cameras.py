@@ -271,12 +271,16 @@ class Cameras:
         deadline_s: float | None = None
         slowed = files < 1.0
         live = True if slowed else None
+        if slowed and limit == 1:  # no place can be kept beside live cameras: some batches are theirs
+            self._take_from_files(frames, limit, files)
+            if frames:
+                return frames
         while not self._closed:
             self._waiting.clear()
             kept = int(slowed and limit > 1 and self._waiting_in_files() > 0)  # one place, whatever comes
             self._take_round(frames, limit - kept, live)
             now = time.monotonic()
-            if deadline_s is None and (frames or kept):
+            if deadline_s is None and (frames or kept or self.held):
                 deadline_s = now + wait_s
             if len(frames) >= limit - kept or (deadline_s is not None and now >= deadline_s):
                 break
@@ -285,7 +289,7 @@ class Cameras:
                 break
             if deadline_s is None and self._has_ended():
                 break
-        if slowed:
+        if slowed and limit > 1:
             self._take_from_files(frames, limit, files)
         return frames
 

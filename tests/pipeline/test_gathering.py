@@ -132,3 +132,20 @@ def test_live_cameras_take_turns_whichever_files_are_read_between(tmp_path: Path
     cameras.stop()
     cameras.drain()
     assert min(taken[name] for name in "bde") >= 3, taken
+
+
+def test_files_get_their_share_of_batches_of_one_frame(tmp_path: Path) -> None:
+    site = four_folders(tmp_path)
+    cameras = Cameras(Stats(), lambda _reader, _change: None, realtime=False)
+    fill(cameras, site, files=("a",))
+    taken: Counter[str] = Counter()
+    held = 0
+    for _ in range(12):
+        for _stream, frame in cameras.gather(1, 0.0, files=0.25):
+            taken[frame.camera] += 1
+        held += cameras.held
+        time.sleep(0.05)
+    cameras.stop()
+    cameras.drain()
+    assert taken["a"] == 3, taken
+    assert held == 9
