@@ -119,7 +119,14 @@ def _config(
                 update={"name": runtime, "precision": precision, "threads": threads}
             ),
             "tracklets": found.tracklets.model_copy(
-                update={"length": length, "stride": length, "provisional_from": 1, "max_gap_s": GAP_S}
+                update={
+                    "length": length,
+                    "stride": length,
+                    "provisional_from": 1,
+                    "max_gap_s": GAP_S,
+                    "every": 1,
+                    "settled_every": 1,
+                }
             ),
         }
     )

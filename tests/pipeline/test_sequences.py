@@ -100,6 +100,19 @@ def test_other_models_that_find_people_have_another_fingerprint(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_the_whole_walk_is_embedded_where_a_site_spares_frames(videos: Path, tmp_path: Path) -> None:
+    plain, sparing = tmp_path / "plain.yaml", tmp_path / "sparing.yaml"
+    plain.write_text("cameras: [{id: a, url: synth://plaza}]\n")
+    sparing.write_text(plain.read_text() + "tracklets: {every: 4}\n")
+    found = []
+    for site in (plain, sparing):
+        reader = VideoSequences(zoo.find("demo", "recognizer"), site, threads=2)
+        found.append(reader.embed(videos / "p0" / "01" / "cam.mp4"))
+        reader.close()
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.slow
 def test_embeddings_are_those_of_one_bundle(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
