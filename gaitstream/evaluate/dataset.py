@@ -112,16 +112,31 @@ def _files(view: Path) -> tuple[Path, ...]:
     """A sequence's pickles in order, or its video.
 
     Raises:
-        SourceError: a folder holds several videos, or a link leads nowhere.
+        SourceError: a folder holds several videos, a link leads nowhere, or a video's name is not UTF-8.
     """
     if view.is_file():
-        return (view,) if view.suffix.lower() in VIDEOS else ()
+        return (_readable(view),) if view.suffix.lower() in VIDEOS else ()
     inside = list(_visible(view))
     pickles = [one for one in inside if one.suffix == ".pkl"]
     videos = [one for one in inside if one.suffix.lower() in VIDEOS]
     if not pickles and len(videos) > 1:
         raise SourceError(f"{view} holds {len(videos)} videos: a sequence is one, id/type/view.mp4")
-    return tuple(pickles or videos)
+    return tuple(pickles or map(_readable, videos))
+
+
+def _readable(video: Path) -> Path:
+    """The same, where what decodes videos can be told its name.
+
+    Raises:
+        SourceError: it is not UTF-8.
+    """
+    try:
+        str(video).encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"{str(video)!r}: videos need names in UTF-8: rename it, or the folder it lies in"
+        ) from error
+    return video
 
 
 def read_partition(path: Path) -> tuple[str, ...]:

@@ -95,16 +95,21 @@ def evaluate(
         runtime=collected.runtime,
         precision=collected.precision,
         metric=metric,
-        data=options.data.name,
+        data=_text(options.data.name),
         sequences=len(found),
         identities=len({one.identity for one in found}),
-        partition=None if options.partition is None else options.partition.name,
+        partition=None if options.partition is None else _text(options.partition.name),
         frames=options.frames,
         version=__version__,
         finished_utc=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         cmc=_cmc(scores),
         det=[] if curve is None else _thinned(curve),
     )
+
+
+def _text(name: str) -> str:
+    """A file's name, whose bytes may be no text."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _metric(name: str) -> Metric:

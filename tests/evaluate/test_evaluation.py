@@ -162,13 +162,26 @@ def test_a_full_disk_is_said_so_and_leaves_no_torn_file(bundle: Path, tmp_path: 
     command = [
         "import resource, sys; from gaitstream.cli import main; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); sys.exit(main(sys.argv[1:]))",
-        "evaluate", bundle, "--data", data, "--protocol", "grew", "--out", out, "--runtime", "openvino",
+        "evaluate", str(bundle), "--data", str(data), "--protocol", "grew", "--out", str(out),
+        "--runtime", "openvino",
     ]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert f"nothing can be written to --out {out}: File too large; free some space" in done.stderr
     assert "Traceback" not in done.stderr
     assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_names_that_are_no_text_are_evaluated_and_of_videos_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = silhouettes_of(tmp_path / "d\udce9", {"a\udcff/01/c": walk(1), "a\udcff/02/c": walk(2)})
+    command = ["evaluate", str(bundle), "--data", str(data), "--protocol", "grew", "--out", str(tmp_path)]
+    assert main([*command, "--runtime", "openvino"]) == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["data"] == "d\ufffd"
+    (data / "a\udcff" / "01" / "d.mp4").touch()
+    assert main(command) == 1
+    assert "videos need names in UTF-8: rename it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "evaluation.html"])
