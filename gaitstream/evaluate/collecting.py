@@ -39,7 +39,7 @@ from gaitstream.parent import end_with_parent
 
 Progress = Callable[[int, int], None]
 CHUNK = 16
-"""Sequences that a process is given at once."""
+"""Sequences that a process is given at once; of videos fewer, so that there are some for each."""
 _WRITING = threading.Lock()
 """Held while a file is written, so that a process that is left off leaves no part of one."""
 
@@ -100,7 +100,7 @@ def collect(
     kept = {one: embedding for one, embedding in stored if embedding is not None}
     missing = [one for one in sequences if one not in kept]
     done = len(sequences) - len(missing)
-    if options.processes > 1 and len(missing) > CHUNK:
+    if options.processes > 1 and len(missing) > (CHUNK if finders is None else 1):
         model.close()
         for count in _in_processes(options, folder, missing, videos):
             done += count
@@ -192,7 +192,9 @@ def _in_processes(
         GaitstreamError: a process was killed.
     """
     threads = max(1, (os.cpu_count() or 1) // options.processes)
-    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+    has_videos = any(one.video is not None for one in missing)
+    size = min(CHUNK, -(-len(missing) // options.processes)) if has_videos else CHUNK
+    chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
     context = get_context("spawn")
     over = context.Event()
     with ProcessPoolExecutor(

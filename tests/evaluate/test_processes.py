@@ -61,6 +61,15 @@ def fail_beside_a_long_one(
     return len(chunk)
 
 
+def meet_another(_o: object, _t: int, folder: Path, chunk: Sequence[WalkingSequence], _v: object) -> int:
+    """Wait for a second process."""
+    (folder / str(os.getpid())).touch()
+    deadline = time.monotonic() + DEADLINE_S / 4
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(chunk)
+
+
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> list[WalkingSequence]:
     monkeypatch.setattr(collecting, "CHUNK", 1)
@@ -88,6 +97,15 @@ def test_an_error_or_stop_waits_for_no_sequence_that_takes_long(
     with pytest.raises(SourceError, match="0/a/b has no frames"):
         list(collecting._in_processes(options(tmp_path), tmp_path, several, None))
     assert time.monotonic() - began_s < DEADLINE_S
+
+
+def test_a_few_videos_are_shared_out_to_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "_embed_chunk", meet_another)
+    videos = [WalkingSequence(str(number), "a", "b", (Path("x.mp4"),)) for number in range(4)]
+    assert sum(collecting._in_processes(options(tmp_path), tmp_path, videos, None)) == 4
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_process_that_was_killed_is_said_so(
