@@ -242,10 +242,11 @@ class Cameras:
         )
 
     def remove(self, camera: str) -> CameraStream:
-        """Stop a camera and forget it; what it read so far is dropped."""
+        """Stop a camera and forget it; what it read so far is abandoned."""
         stream = self._streams.pop(camera)
         self._next_tracks[camera] = stream.tracker.next_id
         stream.reader.stop()
+        stream.abandon()
         return stream
 
     @property

@@ -149,3 +149,14 @@ def test_files_get_their_share_of_batches_of_one_frame(tmp_path: Path) -> None:
     cameras.drain()
     assert taken["a"] == 3, taken
     assert held == 9
+
+
+def test_frames_that_wait_when_their_camera_is_removed_are_counted(tmp_path: Path) -> None:
+    site, stats = four_folders(tmp_path), Stats()
+    cameras = Cameras(stats, lambda _reader, _change: None, realtime=False)
+    fill(cameras, site, files=("a",))
+    cameras.remove("a").count()
+    counted = stats.camera("a")
+    assert (counted.abandoned, counted.queued) == (site.sources.queue, 0)
+    cameras.stop()
+    cameras.drain()
