@@ -17,6 +17,8 @@ import numpy as np
 
 TURN_S = 0.25
 """Time between two decisions of the controller."""
+SILENCE_S = 2.0
+"""Of a time in which nothing came, what counts at most: else it would pass for room once cameras are back."""
 FILL = 0.97
 """Share of the time that work may take."""
 AIM = 0.4
@@ -277,7 +279,7 @@ class LatencyControl:
         if elapsed_s < TURN_S:
             return
         self._turned_s = now_s
-        self.effort.wall_s += elapsed_s
+        self.effort.wall_s += min(elapsed_s, max(busy_s, SILENCE_S))
         self._level = self._decide()
         self.plan = PLANS[self._level]
         self._delays_ms.clear()

@@ -177,6 +177,17 @@ def test_a_machine_that_becomes_slower_or_gets_more_cameras_is_followed_within_s
     assert server.control.plan == EVERYTHING
 
 
+@pytest.mark.parametrize("silence_s", [1.0, 60.0, 36000.0])
+def test_cameras_that_come_back_after_a_silence_are_followed_within_seconds(silence_s: float) -> None:
+    server = settled(32, (Urgency.UNDECIDED, Urgency.NAMED))
+    server.waiting.clear()
+    server.now_s = server.come_s = server.now_s + silence_s
+    server.run(2.0)
+    server.delays_ms.clear()
+    server.run(3.0)
+    assert server.p95_ms() <= OBJECTIVE_MS
+
+
 def test_one_slow_call_gives_nothing_up_for_long() -> None:
     server = settled(10, (Urgency.UNDECIDED,))
     server.now_s += 0.3
