@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -134,6 +135,15 @@ def test_a_file_takes_the_time_that_live_cameras_leave(cameras: int) -> None:
     each_s = DETECT_S + ENCODE_S + REST_S + (DETECT_CALL_S + ENCODE_CALL_S) / BATCH  # in full batches
     assert beside.read >= 0.4 * (30.0 / each_s - cameras * FPS * 30.0)
     assert beside.read > 20  # whatever the load, it goes on
+
+
+@pytest.mark.parametrize("fps", [1.0, 2.0, 4.0, 15.0])
+def test_a_file_holds_up_no_live_camera_of_few_frames(fps: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of its frames there are turns in which none comes, and batches full of the file's."""
+    monkeypatch.setattr(sys.modules[__name__], "FPS", fps)
+    server = settled(1, (Urgency.UNDECIDED,), slow=8.0, file=True)
+    assert server.p95_ms() <= 1.2 * OBJECTIVE_MS
+    assert server.read >= 100
 
 
 def test_nothing_is_left_out_that_fits() -> None:
