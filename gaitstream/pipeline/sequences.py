@@ -69,7 +69,10 @@ class VideoSequences:
         seen = watch(self._config, camera, match=False, detector=self._detector, encoder=self._encoder)
         usable = [walk for walk in seen.walks if walk.usable]
         if not usable:
-            raise SourceError(f"{video} shows nobody whose walk could be embedded: {_why(seen.walks)}")
+            raise SourceError(
+                f"{video} shows nobody whose walk could be embedded, so take it out of the data set, or name "
+                f"models that find the person with --cameras: {_why(seen.walks) or seen.why_none}"
+            )
         longest = max(usable, key=lambda walk: walk.seconds)
         (model,) = self._encoder.recognizers
         return longest.embeddings[model][0]
@@ -142,6 +145,6 @@ def _packaged(needs: frozenset[InputKind]) -> Config:
 
 
 def _why(walks: Sequence[Walk]) -> str:
-    """What was said of the tracks, or that there were none."""
+    """What was said of the tracks; empty where there were none."""
     said = {walk.decision.reason.value for walk in walks if walk.decision and walk.decision.reason}
-    return ", ".join(sorted(said)) or "nobody was tracked"
+    return ", ".join(sorted(said)) or ("nothing was evidence" if walks else "")
