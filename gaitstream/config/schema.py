@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -85,6 +86,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _sparse_windows_go_on(self) -> Config:
+        for key, text in self.too_sparse():
+            raise misfit(text, "tracklets", key)
+        return self
+
+    def too_sparse(self) -> Iterator[tuple[str, str]]:
+        """Keys of `tracklets` that leave gaps in which no window closes, each with what is wrong."""
         gap_s = self.tracklets.max_gap_s
         for key, every in (
             ("every", self.tracklets.every),
@@ -97,8 +104,7 @@ class Config(Section):
                         f"max_gap_s, {gap_s:g} s, in which no window would close: at most "
                         f"{max(1, math.ceil(gap_s * camera.fps) - 1)}"
                     )
-                    raise misfit(text, "tracklets", key)
-        return self
+                    yield key, text
 
     def camera(self, camera_id: str) -> Camera:
         """The camera of that id; KeyError when there is none."""

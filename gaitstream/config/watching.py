@@ -113,12 +113,22 @@ def compare(old: Config, new: Config) -> Changes:
 
 
 def follow(old: Config, new: Config) -> Config:
-    """What runs after `old` once the file says `new`: what takes effect at the next start only stays."""
+    """What runs after `old` once the file says `new`: what takes effect at the next start only stays.
+
+    Raises:
+        ConfigError: the one does not go with the other.
+    """
     kept = {}
     for section in _FIXED:
-        followed = {key: getattr(getattr(new, section), key) for key in _FOLLOWED.get(section, ())}
-        kept[section] = getattr(old, section).model_copy(update=followed)
-    return new.model_copy(update=kept)
+        taken = {key: getattr(getattr(new, section), key) for key in _FOLLOWED.get(section, ())}
+        kept[section] = getattr(old, section).model_copy(update=taken)
+    followed = new.model_copy(update=kept)
+    for key, text in followed.too_sparse():
+        raise ConfigError(
+            f"tracklets.{key}: {text}, since another max_gap_s takes effect at the next start only; what "
+            "runs goes on as it is: start it again"
+        )
+    return followed
 
 
 def _differing(old: Config, new: Config, section: str, keys: tuple[str, ...]) -> list[str]:
@@ -185,7 +195,10 @@ class ConfigWatcher:
         reading, self._reading = self._reading, None
         new = reading.result()
         changes = compare(self.config, new)
-        self.config = follow(self.config, new)
+        try:
+            self.config = follow(self.config, new)
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: {error}") from None
         return (self.config, changes) if changes else None
 
     def _read_stamp(self) -> tuple[int, int, int] | None:

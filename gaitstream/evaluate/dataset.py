@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,17 +59,22 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
         identities: those of the test set; all when None.
 
     Raises:
-        SourceError: there is no such folder, or nothing in the layout, or an identity is missing.
+        SourceError: there is no such folder, or nothing in the layout, or an identity is missing, or a link
+            leads nowhere, or there are two videos of one name.
     """
     if not root.is_dir():
         raise SourceError(f"there is no data set {root}: give the folder that holds id/type/view/*.pkl")
-    found = []
-    for view in sorted(root.glob("*/*/*")):
+    found: dict[str, WalkingSequence] = {}
+    places = (view for one in _visible(root) for condition in _visible(one) for view in _visible(condition))
+    for view in places:
         identity, condition, name = view.relative_to(root).parts
         files = _files(view)
-        if files:
-            found.append(
-                WalkingSequence(identity, condition, Path(name).stem if view.is_file() else name, files)
+        if not files:
+            continue
+        one = WalkingSequence(identity, condition, Path(name).stem if view.is_file() else name, files)
+        if (other := found.setdefault(one.name, one)) is not one:
+            raise SourceError(
+                f"{other.files[0]} and {files[0]} are both the sequence {one.name}: take one of them out"
             )
     if not found:
         raise SourceError(
@@ -77,29 +82,61 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
             f"them, or a video ({', '.join(VIDEOS)}) as id/type/view.mp4 or in such a folder"
         )
     if identities is None:
-        return found
+        return list(found.values())
     wanted = set(identities)
-    missing = sorted(wanted - {one.identity for one in found})
+    missing = sorted(wanted - {one.identity for one in found.values()})
     if missing:
         raise SourceError(
             f"{root} lacks {len(missing)} identities of the test set, such as {', '.join(missing[:3])}"
         )
-    return [one for one in found if one.identity in wanted]
+    return [one for one in found.values() if one.identity in wanted]
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """What is in a folder, sorted, but for what systems keep beside it, as `._walk.mp4`.
+
+    Raises:
+        SourceError: a link leads nowhere.
+    """
+    for path in sorted(folder.glob("*")):
+        if path.name.startswith("."):
+            continue
+        if path.is_symlink() and not path.exists():
+            raise SourceError(
+                f"{path} is a link to {path.readlink()}, which is not there: mount or remove it"
+            )
+        yield path
 
 
 def _files(view: Path) -> tuple[Path, ...]:
     """A sequence's pickles in order, or its video.
 
     Raises:
-        SourceError: a folder holds several videos.
+        SourceError: a folder holds several videos, a link leads nowhere, or a video's name is not UTF-8.
     """
     if view.is_file():
-        return (view,) if view.suffix.lower() in VIDEOS else ()
-    pickles = sorted(view.glob("*.pkl"))
-    videos = [one for one in sorted(view.glob("*")) if one.suffix.lower() in VIDEOS]
+        return (_readable(view),) if view.suffix.lower() in VIDEOS else ()
+    inside = list(_visible(view))
+    pickles = [one for one in inside if one.suffix == ".pkl"]
+    videos = [one for one in inside if one.suffix.lower() in VIDEOS]
     if not pickles and len(videos) > 1:
         raise SourceError(f"{view} holds {len(videos)} videos: a sequence is one, id/type/view.mp4")
-    return tuple(pickles or videos)
+    return tuple(pickles or map(_readable, videos))
+
+
+def _readable(video: Path) -> Path:
+    """The same, where what decodes videos can be told its name.
+
+    Raises:
+        SourceError: it is not UTF-8.
+    """
+    try:
+        str(video).encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"{str(video)!r}: videos need names in UTF-8: rename it, or the folder it lies in"
+        ) from error
+    return video
 
 
 def read_partition(path: Path) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gaitstream import __version__
 from gaitstream.evaluate.benchmarks import Scores, find_protocol, published
-from gaitstream.evaluate.collecting import OpenVideos, Progress, collect
+from gaitstream.evaluate.collecting import Progress, Videos, collect
 from gaitstream.evaluate.dataset import read_partition, scan
 from gaitstream.evaluate.distances import Metric, pairwise
 from gaitstream.evaluate.options import EvaluationOptions
@@ -55,14 +55,14 @@ class Result(msgspec.Struct, kw_only=True):
 def evaluate(
     options: EvaluationOptions,
     progress: Progress = lambda _done, _total: None,
-    open_videos: OpenVideos | None = None,
+    videos: Videos | None = None,
 ) -> Result:
     """Run an evaluation.
 
     Args:
         options: what is evaluated.
         progress: told how many of how many sequences are embedded.
-        open_videos: opens what embeds videos, for data sets that have some.
+        videos: embeds videos, for data sets that have some.
 
     Raises:
         ConfigError: there is no such protocol, or it lacks its list of probes or gallery.
@@ -75,7 +75,7 @@ def evaluate(
     names = ("identity", "condition", "view")
     labels = tuple(np.array([getattr(one, name) for one in found], np.str_) for name in names)
     protocol.check(labels, options.probes)
-    collected = collect(options, found, progress, open_videos)
+    collected = collect(options, found, progress, videos)
     manifest = collected.manifest
     data = Sequences.of(collected.embeddings, *labels)
     metric = options.metric or _metric(manifest.embedding.metric)
@@ -95,16 +95,21 @@ def evaluate(
         runtime=collected.runtime,
         precision=collected.precision,
         metric=metric,
-        data=options.data.name,
+        data=_text(options.data.name),
         sequences=len(found),
         identities=len({one.identity for one in found}),
-        partition=None if options.partition is None else options.partition.name,
+        partition=None if options.partition is None else _text(options.partition.name),
         frames=options.frames,
         version=__version__,
         finished_utc=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         cmc=_cmc(scores),
         det=[] if curve is None else _thinned(curve),
     )
+
+
+def _text(name: str) -> str:
+    """A file's name, whose bytes may be no text."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _metric(name: str) -> Metric:

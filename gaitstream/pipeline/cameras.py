@@ -212,6 +212,7 @@ class Cameras:
         self._next_tracks: dict[str, int] = {}
         """Of cameras that were removed, which may come back in this run."""
         self._next = 0
+        self._next_file = 0
         self.held = 0
         self._files = Share()
         self._waiting = threading.Event()
@@ -241,10 +242,11 @@ class Cameras:
         )
 
     def remove(self, camera: str) -> CameraStream:
-        """Stop a camera and forget it; what it read so far is dropped."""
+        """Stop a camera and forget it; what it read so far is abandoned."""
         stream = self._streams.pop(camera)
         self._next_tracks[camera] = stream.tracker.next_id
         stream.reader.stop()
+        stream.abandon()
         return stream
 
     @property
@@ -270,22 +272,25 @@ class Cameras:
         deadline_s: float | None = None
         slowed = files < 1.0
         live = True if slowed else None
+        if slowed and limit == 1:  # no place can be kept beside live cameras: some batches are theirs
+            self._take_from_files(frames, limit, files)
+            if frames:
+                return frames
         while not self._closed:
             self._waiting.clear()
             kept = int(slowed and limit > 1 and self._waiting_in_files() > 0)  # one place, whatever comes
             self._take_round(frames, limit - kept, live)
             now = time.monotonic()
-            if deadline_s is None and (frames or kept):
+            if deadline_s is None and (frames or kept or self.held):
                 deadline_s = now + wait_s
             if len(frames) >= limit - kept or (deadline_s is not None and now >= deadline_s):
                 break
             self._waiting.wait(IDLE_S if deadline_s is None else deadline_s - now)
             if deadline_s is None and not self._waiting.is_set():
                 break
-            if deadline_s is None and any(stream.reader.finished for stream in self._streams.values()):
-                self._take_round(frames, limit - kept, live)
+            if deadline_s is None and self._has_ended():
                 break
-        if slowed:
+        if slowed and limit > 1:
             self._take_from_files(frames, limit, files)
         return frames
 
@@ -312,6 +317,11 @@ class Cameras:
             stream.abandon()
             stream.count()
 
+    def _has_ended(self) -> bool:
+        """Whether a camera has ended, and no frame waits of any: then there may be nothing to wait for."""
+        readers = [stream.reader for stream in self._streams.values()]
+        return any(reader.finished for reader in readers) and not any(len(reader.queue) for reader in readers)
+
     def _waiting_in_files(self) -> int:
         return sum(len(stream.reader.queue) for stream in self._streams.values() if not stream.is_live)
 
@@ -331,7 +341,8 @@ class Cameras:
             live: take from live cameras, or from files, alone.
         """
         streams = list(self._streams.values())
-        first = self._next % len(streams) if streams else 0
+        turn = self._next_file if live is False else self._next
+        first = turn % len(streams) if streams else 0
         waiting = [(number, one) for number, one in enumerate(streams) if live in (None, one.is_live)]
         waiting = [one for one in waiting if one[0] >= first] + [one for one in waiting if one[0] < first]
         while waiting and len(frames) < limit:
@@ -341,8 +352,12 @@ class Cameras:
                 if frame is not None:
                     frames.append((stream, frame))
                     still.append((number, stream))
-                    self._next = number + 1
+                    turn = number + 1
             waiting = still
+        if live is False:
+            self._next_file = turn
+        else:
+            self._next = turn
 
     def _take_in_order(self, limit: int) -> FrameBatch:
         """One frame of each file in turn that has not ended, however long it takes to come."""

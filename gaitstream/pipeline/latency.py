@@ -9,6 +9,7 @@ again as soon as it fits. Files read beside live cameras wait, and nothing of th
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ import numpy as np
 
 TURN_S = 0.25
 """Time between two decisions of the controller."""
+SILENCE_S = 2.0
+"""Of a time in which nothing came, what counts at most: else it would pass for room once cameras are back."""
+QUIET_S = 5.0
+"""Time without a frame of a live camera after which nothing is given up for them."""
 FILL = 0.97
 """Share of the time that work may take."""
 AIM = 0.4
@@ -259,6 +264,7 @@ class LatencyControl:
     plan: Plan = EVERYTHING
     effort: Effort = field(default_factory=Effort)
     _delays_ms: list[float] = field(default_factory=list)
+    _observed_s: float = -math.inf
     _turned_s: float | None = None
     _level: int = 0
     """Of the plan among `PLANS`."""
@@ -266,6 +272,7 @@ class LatencyControl:
     def observe(self, delay_ms: float) -> None:
         """A frame of a live camera was analysed this long after its capture."""
         self._delays_ms.append(delay_ms)
+        self._observed_s = self.clock()
 
     def batch_done(self, busy_s: float) -> None:
         """A batch took so long, all its stages together; decides anew where it is time to."""
@@ -277,16 +284,18 @@ class LatencyControl:
         if elapsed_s < TURN_S:
             return
         self._turned_s = now_s
-        self.effort.wall_s += elapsed_s
-        self._level = self._decide()
+        self.effort.wall_s += min(elapsed_s, max(busy_s, SILENCE_S))
+        self._level = self._decide(now_s)
         self.plan = PLANS[self._level]
         self._delays_ms.clear()
         self.effort.fade()
 
-    def _decide(self) -> int:
+    def _decide(self, now_s: float) -> int:
         """The first plan whose work fits."""
-        if self.objective_ms is None or not self._delays_ms:
+        if self.objective_ms is None or now_s - self._observed_s > QUIET_S:
             return 0
+        if not self._delays_ms:  # of a live camera of few frames the next comes soon
+            return self._level
         median_ms, p95_ms = np.percentile(self._delays_ms, (50, 95))
         late = float(median_ms) / (AIM * self.objective_ms)
         room_s = max(LEAST_FILL, FILL / max(1.0, late)) * self.effort.wall_s

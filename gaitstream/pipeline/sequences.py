@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +11,14 @@ from gaitstream.config.models_section import RecognizerModel, SegmenterSection
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.data import Floats
+from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import SourceError
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.detector_layouts import DetectorContract
 from gaitstream.models.manifest import InputKind
+from gaitstream.models.pose import PoseContract
+from gaitstream.models.resolve import find_network, quantised_beside
+from gaitstream.models.segmenter import SegmenterContract
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.enroll import CAMERA, Walk, watch
 from gaitstream.pipeline.runner import load_detector
@@ -63,7 +69,10 @@ class VideoSequences:
         seen = watch(self._config, camera, match=False, detector=self._detector, encoder=self._encoder)
         usable = [walk for walk in seen.walks if walk.usable]
         if not usable:
-            raise SourceError(f"{video} shows nobody whose walk could be embedded: {_why(seen.walks)}")
+            raise SourceError(
+                f"{video} shows nobody whose walk could be embedded, so take it out of the data set, or name "
+                f"models that find the person with --cameras: {_why(seen.walks) or seen.why_none}"
+            )
         longest = max(usable, key=lambda walk: walk.seconds)
         (model,) = self._encoder.recognizers
         return longest.embeddings[model][0]
@@ -72,6 +81,31 @@ class VideoSequences:
         """Free the engines."""
         self._encoder.close()
         self._detector.close()
+
+
+def fingerprint(bundle: Path, site: Path | None = None) -> str:
+    """What the models are that find people for a bundle, by their content, in hexadecimal.
+
+    Raises:
+        ConfigError: the site's file is wrong, or a model is not there.
+        BundleError: the bundle is damaged.
+    """
+    needs = Bundle.open(bundle).manifest.needs
+    models = (load_config(site) if site is not None else _packaged(needs)).models
+    pose = models.pose.model if models.pose is not None else DEMO
+    networks: list[tuple[Path, DetectorContract | PoseContract | SegmenterContract | None]] = [
+        find_network(models.detector.model, "detector", DetectorContract),
+        find_network(pose, "pose", PoseContract),
+    ]
+    if models.segmenter is not None and InputKind.SILHOUETTE in needs:
+        networks.append(find_network(models.segmenter.model, "segmenter", SegmenterContract))
+    digest = hashlib.sha256()
+    for graph, contract in networks:
+        smaller = quantised_beside(graph, contract.int8) if contract is not None else None
+        for file in filter(None, (graph, smaller)):
+            digest.update(file_sha256(file).encode())
+        digest.update(repr(contract).encode())
+    return digest.hexdigest()
 
 
 def _config(
@@ -88,7 +122,14 @@ def _config(
                 update={"name": runtime, "precision": precision, "threads": threads}
             ),
             "tracklets": found.tracklets.model_copy(
-                update={"length": length, "stride": length, "provisional_from": 1, "max_gap_s": GAP_S}
+                update={
+                    "length": length,
+                    "stride": length,
+                    "provisional_from": 1,
+                    "max_gap_s": GAP_S,
+                    "every": 1,
+                    "settled_every": 1,
+                }
             ),
         }
     )
@@ -104,6 +145,6 @@ def _packaged(needs: frozenset[InputKind]) -> Config:
 
 
 def _why(walks: Sequence[Walk]) -> str:
-    """What was said of the tracks, or that there were none."""
+    """What was said of the tracks; empty where there were none."""
     said = {walk.decision.reason.value for walk in walks if walk.decision and walk.decision.reason}
-    return ", ".join(sorted(said)) or "nobody was tracked"
+    return ", ".join(sorted(said)) or ("nothing was evidence" if walks else "")

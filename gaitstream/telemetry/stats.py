@@ -75,7 +75,7 @@ class CameraCounters(msgspec.Struct):
         skipped: not due at the analysis rate.
         dropped: pushed out of the queue by newer ones.
         analysed: went through detection and tracking.
-        abandoned: frames in hand when the pipeline was stopped.
+        abandoned: frames in hand when the pipeline was stopped or the camera removed.
         people: persons in the last analysed frame.
         person_frames: persons summed over the analysed frames.
         encoded: person-frames that went through a recognizer.

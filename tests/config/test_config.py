@@ -308,6 +308,23 @@ def test_no_key_is_changed_without_a_word(section: str) -> None:
         assert compare(before, after), key
 
 
+def test_what_runs_never_leaves_gaps_in_which_no_window_closes(tmp_path: Path) -> None:
+    """The file is right, but its `max_gap_s` takes effect at the next start only."""
+    path = tmp_path / "cams.yaml"
+    camera = "cameras: [{id: a, url: 'synth://plaza', fps: 5}]\n"
+    path.write_text(camera)
+    watcher = ConfigWatcher(path, load_config(path))
+    path.write_text(camera + "tracklets: {every: 10, max_gap_s: 3}\n")
+    with pytest.raises(ConfigError, match=r"cams\.yaml: tracklets\.every: every 10th .*next start only"):
+        watcher.poll()
+    assert watcher.poll() is None, "said twice"
+    assert watcher.config.tracklets.every == 1
+    path.write_text(camera + "tracklets: {every: 4, max_gap_s: 3}\n")
+    changed = watcher.poll()
+    assert changed is not None
+    assert changed[0].tracklets.every == 4
+
+
 def test_the_watcher_sees_new_content_and_keeps_the_old_when_it_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,8 @@ import json
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,47 @@ def test_embeddings_that_cannot_be_kept_are_said_so(bundle: Path, tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"nothing can be written to --out .*file: Not a directory"):
         collected(bundle, data, tmp_path / "file")
+
+
+def test_a_full_disk_is_said_so_and_leaves_no_torn_file(bundle: Path, tmp_path: Path) -> None:
+    """Files of more than 100 bytes cannot be written, as where there is no more room."""
+    data, out = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1), "a/02/c": walk(2)}), tmp_path / "out"
+    command = [
+        "import resource, sys; from gaitstream.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); sys.exit(main(sys.argv[1:]))",
+        "evaluate", str(bundle), "--data", str(data), "--protocol", "grew", "--out", str(out),
+        "--runtime", "openvino",
+    ]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"nothing can be written to --out {out}: File too large; free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_names_that_are_no_text_are_evaluated_and_of_videos_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = silhouettes_of(tmp_path / "d\udce9", {"a\udcff/01/c": walk(1), "a\udcff/02/c": walk(2)})
+    command = ["evaluate", str(bundle), "--data", str(data), "--protocol", "grew", "--out", str(tmp_path)]
+    assert main([*command, "--runtime", "openvino"]) == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["data"] == "d\ufffd"
+    (data / "a\udcff" / "01" / "d.mp4").touch()
+    assert main(command) == 1
+    assert "videos need names in UTF-8: rename it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "evaluation.html"])
+def test_a_result_that_cannot_be_written_is_said_so(
+    bundle: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1), "a/02/c": walk(2)})
+    (tmp_path / "out" / name).mkdir(parents=True)
+    command = ["evaluate", str(bundle), "--data", str(data), "--protocol", "grew"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--runtime", "openvino"]) == 2
+    said = capsys.readouterr()
+    assert "rank-1" in said.out, "the figures are lost"
+    assert "nothing can be written to --out" in said.err
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int64", "int16", "float32", "float64", "float32 shares"])
@@ -432,6 +475,34 @@ def test_a_folder_of_another_layout_is_explained(tmp_path: Path) -> None:
         scan(tmp_path / "none")
     (tmp_path / "a" / "b").mkdir(parents=True)
     with pytest.raises(SourceError, match="expected id/type/view"):
+        scan(tmp_path)
+
+
+def test_what_systems_keep_beside_files_is_no_sequence(tmp_path: Path) -> None:
+    folder = tmp_path / "1" / "nm-01"
+    (folder / "018").mkdir(parents=True)
+    for name in ("000.mp4", "._000.mp4", "018/walk.mp4", "018/._walk.mp4"):
+        (folder / name).touch()
+    assert [[path.name for path in one.files] for one in scan(tmp_path)] == [["000.mp4"], ["walk.mp4"]]
+
+
+@pytest.mark.parametrize("link", ["2", "1/nm-02", "1/nm-01/018.mp4", "1/nm-01/018/walk.mp4"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, link: str) -> None:
+    (tmp_path / "1" / "nm-01").mkdir(parents=True)
+    (tmp_path / "1" / "nm-01" / "000.mp4").touch()
+    path = tmp_path / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("/not/mounted")
+    with pytest.raises(SourceError, match=f"{re.escape(str(path))} is a link to /not/mounted"):
+        scan(tmp_path)
+
+
+def test_two_videos_of_one_sequence_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "1" / "nm-01"
+    folder.mkdir(parents=True)
+    for name in ("000.mp4", "000.mkv"):
+        (folder / name).touch()
+    with pytest.raises(SourceError, match=r"000\.mkv and .*000\.mp4 are both the sequence 1/nm-01/000"):
         scan(tmp_path)
 
 

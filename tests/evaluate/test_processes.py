@@ -48,6 +48,28 @@ def be_killed(_o: object, _t: int, _f: Path, _c: Sequence[WalkingSequence], _v: 
     return 0
 
 
+def fail_beside_a_long_one(
+    _o: object, _t: int, folder: Path, chunk: Sequence[WalkingSequence], _v: object
+) -> int:
+    """The first sequence is damaged, once another is at work that takes long."""
+    if chunk[0].identity == "0":
+        while not (folder / "begun").exists():
+            time.sleep(0.05)
+        raise SourceError("0/a/b has no frames")
+    (folder / "begun").touch()
+    time.sleep(10 * DEADLINE_S)
+    return len(chunk)
+
+
+def meet_another(_o: object, _t: int, folder: Path, chunk: Sequence[WalkingSequence], _v: object) -> int:
+    """Wait for a second process."""
+    (folder / str(os.getpid())).touch()
+    deadline = time.monotonic() + DEADLINE_S / 4
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(chunk)
+
+
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> list[WalkingSequence]:
     monkeypatch.setattr(collecting, "CHUNK", 1)
@@ -65,6 +87,25 @@ def test_after_an_error_no_further_chunk_is_begun(
     with pytest.raises(SourceError, match="0/a/b has no frames"):
         list(collecting._in_processes(options(tmp_path), tmp_path, several, None))
     assert len(list(tmp_path.iterdir())) < CHUNKS // 2
+
+
+def test_an_error_or_stop_waits_for_no_sequence_that_takes_long(
+    several: list[WalkingSequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "_embed_chunk", fail_beside_a_long_one)
+    began_s = time.monotonic()
+    with pytest.raises(SourceError, match="0/a/b has no frames"):
+        list(collecting._in_processes(options(tmp_path), tmp_path, several, None))
+    assert time.monotonic() - began_s < DEADLINE_S
+
+
+def test_a_few_videos_are_shared_out_to_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "_embed_chunk", meet_another)
+    videos = [WalkingSequence(str(number), "a", "b", (Path("x.mp4"),)) for number in range(4)]
+    assert sum(collecting._in_processes(options(tmp_path), tmp_path, videos, None)) == 4
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_process_that_was_killed_is_said_so(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,16 @@ def site(tmp_path: Path) -> Config:
             cv2.imwrite(str(tmp_path / name / f"{index}.png"), np.zeros((16, 16, 3), np.uint8))
     (tmp_path / "c" / "0.png").write_bytes(b"no picture")
     cameras = [{"id": name, "url": str(tmp_path / name), "fps": None} for name in LENGTHS]
+    return Config.model_validate({"cameras": cameras, "sources": {"queue": 2}})
+
+
+def four_folders(root: Path) -> Config:
+    """Cameras of many pictures each."""
+    for name in ("a", "b", "d", "e"):
+        (root / name).mkdir()
+        for index in range(40):
+            cv2.imwrite(str(root / name / f"{index}.png"), np.zeros((16, 16, 3), np.uint8))
+    cameras = [{"id": name, "url": str(root / name), "fps": None} for name in ("a", "b", "d", "e")]
     return Config.model_validate({"cameras": cameras, "sources": {"queue": 2}})
 
 
@@ -82,4 +93,70 @@ def test_a_run_that_was_stopped_waits_for_no_file(site: Config, monkeypatch: pyt
     assert cameras.gather(4, 0.0) == []
     assert time.monotonic() - begun < 1.5  # less than a slow frame is waited for
     held.set()
+    cameras.drain()
+
+
+def test_live_cameras_fill_batches_beside_one_that_has_ended(site: Config) -> None:
+    """At 25 pictures a second, what comes within a fifth of one is more than the first that comes."""
+    cameras = Cameras(Stats(), lambda _reader, _change: None, realtime=True)
+    cameras.open("c", site)
+    while not cameras["c"].reader.finished:
+        time.sleep(0.01)
+    cameras.open("a", site)
+    cameras.gather(16, 0.0)
+    assert len(cameras.gather(16, 0.2)) >= 3
+    cameras.stop()
+    cameras.drain()
+
+
+def fill(cameras: Cameras, site: Config, files: tuple[str, ...]) -> None:
+    """Open all, and have frames wait of each; those that are no files count as live."""
+    for name in ("a", "b", "d", "e"):
+        cameras.open(name, site)
+        cameras[name].realtime, cameras[name].waits = name not in files, name in files
+    for stream in cameras:
+        while len(stream.reader.queue) < site.sources.queue:
+            time.sleep(0.01)
+
+
+def test_live_cameras_take_turns_whichever_files_are_read_between(tmp_path: Path) -> None:
+    """Of three live cameras two have room in a batch beside the file that comes before them."""
+    site = four_folders(tmp_path)
+    cameras = Cameras(Stats(), lambda _reader, _change: None, realtime=False)
+    fill(cameras, site, files=("a",))
+    taken: Counter[str] = Counter()
+    for _ in range(6):
+        for _stream, frame in cameras.gather(3, 0.0, files=0.99):
+            taken[frame.camera] += 1
+        time.sleep(0.1)
+    cameras.stop()
+    cameras.drain()
+    assert min(taken[name] for name in "bde") >= 3, taken
+
+
+def test_files_get_their_share_of_batches_of_one_frame(tmp_path: Path) -> None:
+    site = four_folders(tmp_path)
+    cameras = Cameras(Stats(), lambda _reader, _change: None, realtime=False)
+    fill(cameras, site, files=("a",))
+    taken: Counter[str] = Counter()
+    held = 0
+    for _ in range(12):
+        for _stream, frame in cameras.gather(1, 0.0, files=0.25):
+            taken[frame.camera] += 1
+        held += cameras.held
+        time.sleep(0.05)
+    cameras.stop()
+    cameras.drain()
+    assert taken["a"] == 3, taken
+    assert held == 9
+
+
+def test_frames_that_wait_when_their_camera_is_removed_are_counted(tmp_path: Path) -> None:
+    site, stats = four_folders(tmp_path), Stats()
+    cameras = Cameras(stats, lambda _reader, _change: None, realtime=False)
+    fill(cameras, site, files=("a",))
+    cameras.remove("a").count()
+    counted = stats.camera("a")
+    assert (counted.abandoned, counted.queued) == (site.sources.queue, 0)
+    cameras.stop()
     cameras.drain()

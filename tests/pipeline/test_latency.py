@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -136,6 +137,15 @@ def test_a_file_takes_the_time_that_live_cameras_leave(cameras: int) -> None:
     assert beside.read > 5  # whatever the load, it goes on
 
 
+@pytest.mark.parametrize("fps", [1.0, 2.0, 4.0, 15.0])
+def test_a_file_holds_up_no_live_camera_of_few_frames(fps: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of its frames there are turns in which none comes, and batches full of the file's."""
+    monkeypatch.setattr(sys.modules[__name__], "FPS", fps)
+    server = settled(1, (Urgency.UNDECIDED,), slow=8.0, file=True)
+    assert server.p95_ms() <= 1.2 * OBJECTIVE_MS
+    assert server.read >= 100
+
+
 def test_nothing_is_left_out_that_fits() -> None:
     server = settled(10, (Urgency.UNDECIDED,))
     assert server.encoded == server.wanted
@@ -175,6 +185,17 @@ def test_a_machine_that_becomes_slower_or_gets_more_cameras_is_followed_within_s
     server.cameras = 5
     server.run(8.0)
     assert server.control.plan == EVERYTHING
+
+
+@pytest.mark.parametrize("silence_s", [1.0, 60.0, 36000.0])
+def test_cameras_that_come_back_after_a_silence_are_followed_within_seconds(silence_s: float) -> None:
+    server = settled(32, (Urgency.UNDECIDED, Urgency.NAMED))
+    server.waiting.clear()
+    server.now_s = server.come_s = server.now_s + silence_s
+    server.run(2.0)
+    server.delays_ms.clear()
+    server.run(3.0)
+    assert server.p95_ms() <= OBJECTIVE_MS
 
 
 def test_one_slow_call_gives_nothing_up_for_long() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,14 +14,18 @@ from numpy.typing import NDArray
 
 from gaitstream import zoo
 from gaitstream.cli import main
+from gaitstream.cli.commands import evaluating
 from gaitstream.errors import SourceError
+from gaitstream.evaluate.collecting import Videos
 from gaitstream.evaluate.dataset import scan
-from gaitstream.pipeline.sequences import VideoSequences
+from gaitstream.models.detector import find_detector
+from gaitstream.pipeline.sequences import VideoSequences, fingerprint
 from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import parse_address
 
 SECONDS = 5
 SIZE = (640, 360)
+SHOWS_NOBODY = r"empty\.mp4 shows nobody whose walk could be embedded, .*: nobody was detected in 20 frames"
 
 
 def write_video(path: Path, person: int, day: int, seconds: float = SECONDS) -> None:
@@ -82,6 +87,54 @@ def test_a_data_set_of_videos_is_evaluated_through_detector_and_segmenter(
     capsys.readouterr()
 
 
+def test_other_models_that_find_people_have_another_fingerprint(tmp_path: Path) -> None:
+    graph = tmp_path / "detector.onnx"
+    shutil.copyfile(find_detector("demo")[0], graph)
+    site = tmp_path / "cams.yaml"
+    site.write_text(f"cameras: [{{id: a, url: synth://plaza}}]\nmodels: {{detector: {graph}}}\n")
+    bundle = zoo.find("demo", "recognizer")
+    found = fingerprint(bundle, site)
+    assert found == fingerprint(bundle, site)
+    assert found != fingerprint(bundle)
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    assert fingerprint(bundle, site) != found, "a detector that was replaced is taken for the one before"
+
+
+@pytest.mark.slow
+def test_the_whole_walk_is_embedded_where_a_site_spares_frames(videos: Path, tmp_path: Path) -> None:
+    plain, sparing = tmp_path / "plain.yaml", tmp_path / "sparing.yaml"
+    plain.write_text("cameras: [{id: a, url: synth://plaza}]\n")
+    sparing.write_text(plain.read_text() + "tracklets: {every: 4}\n")
+    found = []
+    for site in (plain, sparing):
+        reader = VideoSequences(zoo.find("demo", "recognizer"), site, threads=2)
+        found.append(reader.embed(videos / "p0" / "01" / "cam.mp4"))
+        reader.close()
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.slow
+def test_embeddings_are_those_of_one_bundle(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another bundle is put in its place before the first video is opened."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(zoo.find("demo", "recognizer", "gaitheat"), bundle)
+
+    def exchange(*arguments: object) -> VideoSequences:
+        shutil.rmtree(bundle)
+        shutil.copytree(zoo.find("demo", "recognizer", "gaitbase"), bundle)
+        return evaluating.open_videos(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluating, "VIDEOS", Videos(exchange, evaluating.key_of_models))
+    out = tmp_path / "out"
+    assert (
+        main(["evaluate", str(bundle), "--data", str(videos), "--protocol", "grew", "--out", str(out)]) == 1
+    )
+    assert "was changed while it was evaluated: run the evaluation again" in capsys.readouterr().err
+    assert not list(out.rglob("*.npy"))
+
+
 @pytest.mark.slow
 def test_frames_after_the_most_are_left_out_and_nobody_is_an_error(videos: Path, tmp_path: Path) -> None:
     reader = VideoSequences(zoo.find("demo", "recognizer"), threads=2, frames=20)
@@ -91,6 +144,6 @@ def test_frames_after_the_most_are_left_out_and_nobody_is_an_error(videos: Path,
     assert not np.allclose(one, all_of_it)
     whole.close()
     write_frames(tmp_path / "empty.mp4", [np.zeros((*SIZE[::-1], 3), np.uint8)] * 20)
-    with pytest.raises(SourceError, match=r"empty\.mp4 shows nobody whose walk could be embedded"):
+    with pytest.raises(SourceError, match=SHOWS_NOBODY):
         reader.embed(tmp_path / "empty.mp4")
     reader.close()

@@ -12,12 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gaitstream.bench.compare_models import ComparedModel, compare_bundles, compare_random
+from gaitstream.engines.cache import replace_file
 from gaitstream.errors import ConfigError
+from gaitstream.evaluate.collecting import Videos, kept_in
 from gaitstream.evaluate.evaluation import Result
 from gaitstream.evaluate.evaluation import evaluate as run_evaluation
 from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.evaluate.page import render
-from gaitstream.pipeline.sequences import VideoSequences
+from gaitstream.pipeline.sequences import VideoSequences, fingerprint
 
 RESULT = "evaluation.json"
 
@@ -33,11 +35,12 @@ def evaluate(args: argparse.Namespace) -> int:
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("embedding sequences", total=None)
         result = run_evaluation(
-            options, lambda done, total: progress.update(task, completed=done, total=total), open_videos
+            options, lambda done, total: progress.update(task, completed=done, total=total), VIDEOS
         )
-    (args.out / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-    (args.out / "evaluation.html").write_text(render(result), encoding="utf-8")
     _show(result)
+    with kept_in(args.out):
+        replace_file(args.out / RESULT, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+        replace_file(args.out / "evaluation.html", render(result).encode())
     print(f"written to {args.out}: {RESULT}, evaluation.html, and the embeddings")
     return 0
 
@@ -47,6 +50,14 @@ def open_videos(options: EvaluationOptions, threads: int | None) -> VideoSequenc
     return VideoSequences(
         options.bundle, options.site, options.runtime, options.precision, threads, options.frames
     )
+
+
+def key_of_models(options: EvaluationOptions) -> str:
+    """What the models are that find people in videos."""
+    return fingerprint(options.bundle, options.site)
+
+
+VIDEOS = Videos(open_videos, key_of_models)
 
 
 def compare(args: argparse.Namespace) -> int:
