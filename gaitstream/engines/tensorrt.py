@@ -7,7 +7,6 @@ flag that is silently absent is how an engine asked for in fp16 comes out in fp3
 
 from __future__ import annotations
 
-import importlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from gaitstream.engines import cuda, timing
 from gaitstream.engines.base import PRECISIONS, BuildRequest, Built, Engine, Probe, Progress, no_progress
 from gaitstream.engines.device import number_of
+from gaitstream.engines.libraries import import_working
 from gaitstream.engines.pycuda_device import import_pycuda
 from gaitstream.engines.tensorrt_build import build
 from gaitstream.engines.tensorrt_run import TensorRtEngine
@@ -54,25 +54,25 @@ def import_library(flavour: Flavour) -> Any:
 
     Raises:
         MissingExtraError: it is not installed.
-        EngineError: only its bindings are, without the libraries.
+        EngineError: it does not load, or only its bindings are there, without the libraries.
     """
     reasons = []
     for name in filter(None, (flavour.module, flavour.bindings)):
         try:
-            module = importlib.import_module(name)
+            return import_working(name, "Builder")
         except ImportError as error:
             reasons.append(error)
-            continue
-        if hasattr(module, "Builder"):
-            return module
-        reasons.append(ImportError(f"the {name} package holds no libraries"))
     if all(isinstance(reason, ModuleNotFoundError) for reason in reasons):
         raise MissingExtraError(flavour.module, flavour.extra, f"The runtime {flavour.name!r}") from reasons[
             0
         ]
+    advice = (
+        "install NVIDIA's TensorRT of the bindings' version, or use an image that has it"
+        if flavour.bindings
+        else f"install it again (pip install --force-reinstall {flavour.name})"
+    )
     raise EngineError(
-        f"{flavour.module} does not load ({'; '.join(map(str, reasons))}): install NVIDIA's TensorRT of the "
-        "bindings' version, or use an image that has it"
+        f"{flavour.module} does not load ({'; '.join(map(str, reasons))}): {advice}"
     ) from reasons[-1]
 
 
