@@ -6,6 +6,7 @@ covers the graphs and the contract, so that a gallery can be bound to the exact 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -148,14 +149,18 @@ class Bundle:
             BundleError: the report is damaged.
         """
         report = self.parity()
-        report["engines"] = {**report.get("engines", {}), name: proof}
         path = self.root / PARITY
+        known = report.get("engines", {})
+        if not isinstance(known, dict):
+            raise BundleError(f"{path} is damaged (its engines are no object): export the bundle again")
+        report["engines"] = {**known, name: proof}
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
             part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only file system refuses this too, file or none
+                part.unlink()
             log.info("%s is not added to the parity report: %s", name, error)
 
 
