@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 1 on a runtime error, 2 on a wrong argument or configuration, 3 on a missing extra,
         130 when interrupted.
     """
+    write_anything()
     args = parse(argv)
     try:
         code = int(find_handler(args.handler)(args) or 0)
@@ -79,6 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         complain(args, traceback.format_exc(), 1)
         return 1
+
+
+def write_anything() -> None:
+    r"""Have what the encoding of the output lacks written as `\u2713`, in place of an error half way."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
