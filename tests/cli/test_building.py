@@ -109,6 +109,22 @@ def test_doctor_says_what_works_and_what_auto_picks(
     assert works[data["auto"]["runtime"]]
 
 
+def test_doctor_says_where_engines_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cache"]["trouble"] is None
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("COLUMNS", "500")
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert f"! the engine cache {tmp_path / 'file' / 'engines'} cannot be written" in out
+    assert "engines are kept in" not in out
+    assert main(["doctor", "--json"]) == 0
+    assert "set GAITSTREAM_CACHE" in json.loads(capsys.readouterr().out)["cache"]["trouble"]
+
+
 def test_without_a_compiler_doctor_and_run_say_that_numpy_is_used(tmp_path: Path) -> None:
     environment = {**os.environ, "CXX": "no-such-compiler"}
     doctor = [sys.executable, "-m", "gaitstream", "doctor", "--json"]
