@@ -138,6 +138,18 @@ def test_proofs_of_engines_are_added_to_the_report(root: Path) -> None:
     ]  # fmt: skip
 
 
+def test_builds_side_by_side_lose_no_proof(root: Path) -> None:
+    record = (
+        "import sys; from gaitstream.models.bundle import Bundle; bundle = Bundle.open(sys.argv[1]); "
+        "[bundle.record_engine(f'{sys.argv[2]}/{index}', {}) for index in range(40)]"
+    )
+    command = [sys.executable, "-c", record, str(root)]
+    running = [subprocess.Popen([*command, str(number)]) for number in range(3)]
+    assert [one.wait(60) for one in running] == [0, 0, 0]
+    wanted = {f"{number}/{index}" for number in range(3) for index in range(40)}
+    assert set(Bundle.open(root).parity()["engines"]) == wanted
+
+
 @pytest.mark.parametrize("engines", ["null", "[1]", '"frame"'])
 def test_a_report_whose_engines_are_none_is_damaged(root: Path, engines: str) -> None:
     (root / PARITY).write_text(f'{{"engines": {engines}}}')
