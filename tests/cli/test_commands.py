@@ -113,3 +113,17 @@ def test_a_terminal_that_lacks_a_letter_is_no_error(encoding: str, tmp_path: Pat
     check = [sys.executable, "-m", "gaitstream", "config", "check", str(cams)]
     done = subprocess.run(check, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["doctor", "--json"], ["build", "x"]])
+def test_an_install_without_what_it_needs_says_so(command: list[str]) -> None:
+    code = (
+        "import sys; sys.modules.update(rich=None)\n"
+        "from gaitstream.cli import main\n"
+        f"raise SystemExit(main({command}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "the Python module 'rich" in done.stderr
+    assert "pip install gaitstream" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
