@@ -198,6 +198,8 @@ class EngineCache:
             proof=built.proof,
         )
         try:
+            for left in self.root.glob(f".{key.digest()}.*.part"):  # by one who was killed: the lock is ours
+                left.unlink(missing_ok=True)
             if built.blob is not None:
                 replace_file(self._engine(key), blob)
             replace_file(self._sidecar(key), msgspec.json.format(msgspec.json.encode(sidecar), indent=2))
