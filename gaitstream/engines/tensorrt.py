@@ -49,6 +49,15 @@ class Flavour:
 TENSORRT = Flavour("tensorrt", "tensorrt", "gpu", bindings="tensorrt_bindings", plugins=True, times=True)
 
 
+FP8_FROM = 89
+"""The first capability that multiplies in FP8."""
+
+
+def _capability(probe: Probe) -> int:
+    """Of the device's key, `sm_89` or `sm_89:its name`."""
+    return int(probe.device.partition(":")[0].removeprefix("sm_"))
+
+
 def import_library(flavour: Flavour) -> Any:
     """The Python module of a library that works.
 
@@ -113,6 +122,11 @@ class TensorRt:
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
         """Compile for this machine's GPU or for `request.device`."""
         probe, trt = self.probe(request.device, to_run=False), self.module()
+        if request.precision == "fp8" and _capability(probe) < FP8_FROM:
+            raise EngineError(
+                f"{request.graph} cannot be built in fp8 for {probe.description}: GPUs compute it from "
+                f"sm_{FP8_FROM} on; use int8 or fp16"
+            )
         key = f"{self.name}-{probe.version}-{probe.device}"
         targeted = request.device is not None and request.device.startswith("sm_")
         # The builder measures on whichever GPU is current, and the engine is for that one.
