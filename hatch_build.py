@@ -83,17 +83,18 @@ class Kernels:
         if words is None:
             linux = sys.platform == "linux"
             return list(self.levels) if linux and self.recipe.find_host_compiler(self.machine) else []
-        names: list[str] = []
-        for word in filter(None, words.split(",")):
-            names += {"cpu": list(self.levels), "none": []}.get(word, [word])
+        names: dict[str, None] = {}  # each once: two compilers would write one file
+        for word in filter(None, map(str.strip, words.split(","))):
+            spelled = {"cpu": list(self.levels) or [word], "none": []}.get(word, [word])
+            names |= dict.fromkeys(spelled)
         unknown = set(names) - {*self.levels, "fatbin", "plugin"}
         if unknown:
-            known = ["cpu", *self.levels, "fatbin", "plugin", "none"]
+            known = [*(["cpu", *self.levels] if self.levels else []), "fatbin", "plugin", "none"]
             raise RuntimeError(
                 f"GAITSTREAM_WHEEL_KERNELS={words}: {', '.join(sorted(unknown))} is unknown for "
                 f"{self.machine}; choose among {', '.join(known)}"
             )
-        return names
+        return list(names)
 
     def compile(self, name: str) -> None:
         """Compile one of `wanted`."""

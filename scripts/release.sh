@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a release: scripts/release.sh OUT
+# Make a release of what is committed: scripts/release.sh OUT
 #   the sdist, and from it a wheel without kernels, one for x86-64 and one for aarch64, each where its compiler is; with
 #   the GPU kernels where nvcc is, and TensorRT's plugin where $TENSORRT_INCLUDE names its headers
 #   the wheel of weights/
@@ -8,13 +8,29 @@
 #   SHA256SUMS of all
 # The wheel of this machine is then run without any compiler.
 set -euo pipefail
+if [ $# -ne 1 ] || [ -z "$1" ] || [ "${1#-}" != "$1" ]; then
+    echo "usage: scripts/release.sh OUT, a new or empty folder" >&2
+    exit 2
+fi
+out=$(realpath -m -- "$1") # where it is called, not where the script lies
 cd "$(dirname "$0")/.."
-out=$(realpath -m "$1")
+if [ -e "$out" ] && [ ! -d "$out" ]; then
+    echo "release.sh: $out is no folder" >&2
+    exit 2
+fi
+if [ -d "$out" ] && [ -n "$(ls -A "$out")" ]; then
+    echo "release.sh: $out is not empty" >&2
+    exit 2
+fi
+if [ -e .git ] && changed=$(git status --porcelain) && [ -n "$changed" ] && [ -z "${RELEASE_UNCOMMITTED:-}" ]; then
+    echo "release.sh: these would be in the release and are in no commit; commit or remove them, or set" \
+        "RELEASE_UNCOMMITTED=1:" "$changed" >&2
+    exit 2
+fi
 here=$(uname -m)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
-[ -z "$(ls -A "$out")" ] || { echo "release.sh: $out is not empty" >&2; exit 2; }
 
 python3 -m venv "$work/tools"
 export PATH=$work/tools/bin:$PATH

@@ -11,6 +11,7 @@ import msgspec
 from gaitstream.bench.process import run_contender
 from gaitstream.bench.recognizer import frame_gflop, make_bundle, measure_engine, measure_module
 from gaitstream.bench.result import Row
+from gaitstream.errors import ConfigError
 from gaitstream.evaluate.benchmarks import published_speed
 from gaitstream.evaluate.evaluation import Result
 from gaitstream.models.bundle import Bundle
@@ -26,7 +27,7 @@ class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
     """One bundle's row.
 
     Attributes:
-        name: of its directory.
+        name: of its directory, with those above it that tell it from the others'.
         model: its family.
         size_mib: of the graphs that run.
         gflop: multiply-adds of one frame, counted twice.
@@ -66,10 +67,32 @@ def compare_bundles(
 
     Raises:
         BundleError: one is damaged.
+        ConfigError: a score is of none of them.
         ContenderError: one cannot be run.
     """
-    for root in bundles:
-        yield _measured(root, root.name, runtime, precision, scores)
+    known = {Bundle.open(root).fingerprint for root in bundles}  # all, before minutes of measuring
+    theirs = ", ".join(sorted(one[:12] for one in known)) or "none"
+    for score in scores:
+        if score.fingerprint not in known:
+            raise ConfigError(
+                f"the evaluation of {score.model} on {score.title} is of none of these bundles (fingerprint "
+                f"{score.fingerprint[:12]}, theirs: {theirs}); leave it out, or name its bundle"
+            )
+    for root, name in zip(bundles, names_of(bundles), strict=True):
+        yield _measured(root, name, runtime, precision, scores)
+
+
+def names_of(roots: Sequence[Path]) -> list[str]:
+    """The name of each directory, with as many of those above it as tell it from the others."""
+    parts = [root.resolve().parts for root in roots]
+
+    def name(mine: tuple[str, ...]) -> str:
+        others = {other for other in parts if other != mine}
+        depths = range(1, len(mine))
+        alone = (depth for depth in depths if not any(other[-depth:] == mine[-depth:] for other in others))
+        return "/".join(mine[-next(alone, len(mine)) :])
+
+    return [name(mine) for mine in parts]
 
 
 def compare_random(names: Sequence[str], runtime: str, precision: str) -> Iterator[ComparedModel]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from gaitstream import __version__
 from gaitstream.cli.lazy import CommandParser
-from gaitstream.errors import GaitstreamError
+from gaitstream.errors import GaitstreamError, MissingExtraError
 from gaitstream.telemetry.logs import json_line
 
 Handler = Callable[[argparse.Namespace], int]
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 1 on a runtime error, 2 on a wrong argument or configuration, 3 on a missing extra,
         130 when interrupted.
     """
+    write_anything()
     args = parse(argv)
     try:
         code = int(find_handler(args.handler)(args) or 0)
@@ -70,6 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as error:
+        # An install without what it needs, as with --no-deps; a module of our own that is missing is a fault.
+        if args.debug or error.name is None or error.name.partition(".")[0] == "gaitstream":
+            raise
+        complain(args, incomplete(error.name), MissingExtraError.exit_code)
+        return MissingExtraError.exit_code
     except BrokenPipeError:
         # The reader, `head` say, has seen enough; without this Python complains once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,6 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         complain(args, traceback.format_exc(), 1)
         return 1
+
+
+def write_anything() -> None:
+    r"""Have what the encoding of the output lacks written as `\u2713`, in place of an error half way."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -94,6 +108,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if stop.code:
             complain(argparse.Namespace(json=True), said.getvalue().strip().splitlines()[-1], int(stop.code))
         raise
+
+
+def incomplete(module: str) -> str:
+    """What to say where a module is missing that is no extra's, or one beside an extra's."""
+    return (
+        f"the Python module {module!r} is not installed: 'pip install gaitstream' brings what every command "
+        "needs, and an extra what it needs beside that, such as 'gaitstream[export]'"
+    )
 
 
 def complain(args: argparse.Namespace, text: str, code: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from gaitstream.cli.numbers import counting
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -37,5 +39,5 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--device", metavar="D", help="target: cpu, cuda, or a GPU not at hand, such as sm_89 (tensorrt-rtx)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads the engine will run with")
+    parser.add_argument("--threads", type=counting, metavar="N", help="CPU threads the engine will run with")
     parser.set_defaults(handler="building:build")

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +75,17 @@ class CachedEngine(msgspec.Struct, frozen=True):
 def default_root() -> Path:
     """Where engines are kept unless said otherwise; see `gaitstream.folders`."""
     return cache_folder("engines")
+
+
+def trouble(root: Path) -> str:
+    """Why engines cannot be kept in a folder, which is made; empty where they can."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as file:
+            file.write(b"\0")
+    except OSError as error:
+        return str(NotKeptError(root, error))
+    return ""
 
 
 class EngineCache:
@@ -186,6 +198,8 @@ class EngineCache:
             proof=built.proof,
         )
         try:
+            for left in self.root.glob(f".{key.digest()}.*.part"):  # by one who was killed: the lock is ours
+                left.unlink(missing_ok=True)
             if built.blob is not None:
                 replace_file(self._engine(key), blob)
             replace_file(self._sidecar(key), msgspec.json.format(msgspec.json.encode(sidecar), indent=2))

@@ -27,6 +27,7 @@ from gaitstream.engines.base import (
     no_progress,
 )
 from gaitstream.engines.device import number_of
+from gaitstream.engines.libraries import import_working
 from gaitstream.engines.proof import Layer, Proof, prove, require
 from gaitstream.errors import EngineError, MissingExtraError
 
@@ -223,10 +224,14 @@ def _shape(spec: TensorSpec) -> tuple[int, ...]:
 
 def _module() -> Any:
     try:
-        import onnxruntime
-    except ImportError as error:
+        return import_working("onnxruntime", "InferenceSession")
+    except ModuleNotFoundError as error:
         raise MissingExtraError("onnxruntime", "ort", "The runtime 'onnxruntime'") from error
-    return onnxruntime
+    except ImportError as error:
+        raise EngineError(
+            f"onnxruntime does not load ({error}): install it again "
+            "(pip install --force-reinstall onnxruntime, or onnxruntime-gpu)"
+        ) from error
 
 
 def _errors() -> tuple[type[Exception], ...]:

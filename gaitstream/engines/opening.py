@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gaitstream.engines.base import (
     PRECISIONS,
@@ -23,6 +23,7 @@ from gaitstream.engines.base import (
 )
 from gaitstream.engines.cache import CachedEngine, EngineCache, Key
 from gaitstream.engines.graph_files import graph_sha256, weight_files
+from gaitstream.engines.libraries import import_openvino
 from gaitstream.engines.openvino_answers import last_line, port_shape
 from gaitstream.engines.registry import candidates, runtime_named
 from gaitstream.errors import EngineError, GaitstreamError, NoRoomError, RefusedEngineError
@@ -196,10 +197,9 @@ def graph_types(graph: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _read(graph: Path) -> ov.Model:
-    import openvino as ov
-
+    core = import_openvino().Core()
     try:
-        return ov.Core().read_model(graph)
+        return cast("ov.Model", core.read_model(graph))
     except RuntimeError as error:
         raise EngineError(
             f"{graph} is not an ONNX graph that can be read ({last_line(error)}); give an .onnx file"

@@ -7,11 +7,12 @@ import io
 import logging
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gaitstream.engines.base import BuildRequest, Built, Engine, Probe, Progress, no_progress
 from gaitstream.engines.fixed_shapes import Shapes
 from gaitstream.engines.graph_files import GraphState, graph_state
+from gaitstream.engines.libraries import import_openvino
 from gaitstream.engines.openvino_answers import last_line, prove_compiled
 from gaitstream.engines.openvino_engine import OpenVinoEngine
 from gaitstream.engines.openvino_graphs import compare_neighbours, fix_shapes, take_bytes
@@ -86,13 +87,7 @@ def native_precisions(core: ov.Core) -> tuple[str, ...]:
 
 
 def _core() -> ov.Core:
-    try:
-        import openvino as ov
-    except ImportError as error:
-        raise EngineError(
-            "OpenVINO cannot be imported; it comes with the plain install: pip install openvino"
-        ) from error
-    return ov.Core()
+    return cast("ov.Core", import_openvino().Core())
 
 
 def _version() -> str:

@@ -78,14 +78,14 @@ def runtime_named(name: str) -> Runtime:
     return RUNTIMES[name]()
 
 
-def survey() -> list[RuntimeFinding]:
-    """Probe every runtime."""
-    return [_find(name) for name in RUNTIMES]
+def survey(device: str | None = None) -> list[RuntimeFinding]:
+    """Probe every runtime, for this machine or for a target."""
+    return [_find(name, device) for name in RUNTIMES]
 
 
-def _find(name: str) -> RuntimeFinding:
+def _find(name: str, device: str | None = None) -> RuntimeFinding:
     try:
-        return RuntimeFinding(name, runtime_named(name).probe(), None)
+        return RuntimeFinding(name, runtime_named(name).probe(device), None)
     except GaitstreamError as error:
         return RuntimeFinding(name, None, error)
 
@@ -137,13 +137,15 @@ def choose(
         probe, why = runtime_named(runtime).probe(device), "asked for"
         name = runtime
     else:
-        findings = survey()
+        findings = survey(device)
         best = next(iter(ranked(findings)), None)
         if best is None:
             reasons = "; ".join(f"{finding.name}: {finding.error}" for finding in findings)
+            if device is not None:
+                raise EngineError(f"no runtime here compiles for {device!r} ({reasons})")
             raise EngineError(f"no runtime works on this machine ({reasons}): pip install openvino")
         name, probe = best
-        why = f"the best that works here ({probe.description})"
+        why = f"the best that {'works here' if device is None else 'compiles for it'} ({probe.description})"
     if precision != "auto":
         if precision not in PRECISIONS:
             raise EngineError(f"there is no precision {precision!r}: use auto, {', '.join(PRECISIONS)}")

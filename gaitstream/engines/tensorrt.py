@@ -7,7 +7,6 @@ flag that is silently absent is how an engine asked for in fp16 comes out in fp3
 
 from __future__ import annotations
 
-import importlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from gaitstream.engines import cuda, timing
 from gaitstream.engines.base import PRECISIONS, BuildRequest, Built, Engine, Probe, Progress, no_progress
 from gaitstream.engines.device import number_of
+from gaitstream.engines.libraries import import_working
 from gaitstream.engines.pycuda_device import import_pycuda
 from gaitstream.engines.tensorrt_build import build
 from gaitstream.engines.tensorrt_run import TensorRtEngine
@@ -49,30 +49,39 @@ class Flavour:
 TENSORRT = Flavour("tensorrt", "tensorrt", "gpu", bindings="tensorrt_bindings", plugins=True, times=True)
 
 
+FP8_FROM = 89
+"""The first capability that multiplies in FP8."""
+
+
+def _capability(probe: Probe) -> int:
+    """Of the device's key, `sm_89` or `sm_89:its name`."""
+    return int(probe.device.partition(":")[0].removeprefix("sm_"))
+
+
 def import_library(flavour: Flavour) -> Any:
     """The Python module of a library that works.
 
     Raises:
         MissingExtraError: it is not installed.
-        EngineError: only its bindings are, without the libraries.
+        EngineError: it does not load, or only its bindings are there, without the libraries.
     """
     reasons = []
     for name in filter(None, (flavour.module, flavour.bindings)):
         try:
-            module = importlib.import_module(name)
+            return import_working(name, "Builder")
         except ImportError as error:
             reasons.append(error)
-            continue
-        if hasattr(module, "Builder"):
-            return module
-        reasons.append(ImportError(f"the {name} package holds no libraries"))
     if all(isinstance(reason, ModuleNotFoundError) for reason in reasons):
         raise MissingExtraError(flavour.module, flavour.extra, f"The runtime {flavour.name!r}") from reasons[
             0
         ]
+    advice = (
+        "install NVIDIA's TensorRT of the bindings' version, or use an image that has it"
+        if flavour.bindings
+        else f"install it again (pip install --force-reinstall {flavour.name})"
+    )
     raise EngineError(
-        f"{flavour.module} does not load ({'; '.join(map(str, reasons))}): install NVIDIA's TensorRT of the "
-        "bindings' version, or use an image that has it"
+        f"{flavour.module} does not load ({'; '.join(map(str, reasons))}): {advice}"
     ) from reasons[-1]
 
 
@@ -113,6 +122,11 @@ class TensorRt:
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
         """Compile for this machine's GPU or for `request.device`."""
         probe, trt = self.probe(request.device, to_run=False), self.module()
+        if request.precision == "fp8" and _capability(probe) < FP8_FROM:
+            raise EngineError(
+                f"{request.graph} cannot be built in fp8 for {probe.description}: GPUs compute it from "
+                f"sm_{FP8_FROM} on; use int8 or fp16"
+            )
         key = f"{self.name}-{probe.version}-{probe.device}"
         targeted = request.device is not None and request.device.startswith("sm_")
         # The builder measures on whichever GPU is current, and the engine is for that one.

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -198,4 +198,5 @@ def _whole(out: Path, mode: str) -> Iterator[IO[Any]]:
     except OSError as error:
         raise EventError(f"{out}: cannot be written ({error})") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses this too, file or none
+            beside.unlink()

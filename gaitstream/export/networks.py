@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ import onnx
 from gaitstream.data import Floats
 from gaitstream.engines import open_engine
 from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.graph_files import weight_files
 from gaitstream.errors import ExportError
 from gaitstream.export.calibration import spread
 from gaitstream.export.eight_bits import RUNTIME
@@ -83,44 +85,92 @@ def quantise_network(kind: Kind, model: str | Path, out: Path, source: str, say:
     Raises:
         MissingExtraError: NNCF or ONNX Runtime is not installed.
         ConfigError: there is no such model, or its manifest is wrong.
-        ExportError: the source is wrong, or the graph cannot be quantised.
+        ExportError: the source is wrong, the graph cannot be quantised, or the folder cannot be written.
     """
     require_nncf()
     finder = FINDERS[kind](model)
     stem = finder.graph.stem
-    manifest = out / f"{stem}.json"
-    if manifest.exists():
-        raise ExportError(f"{out} holds {manifest.name} already: choose another --out")
-    say(f"reading the calibration source {source}")
-    scenes = read_scenes(source)
-    feeds = finder.feeds(scenes.calibrating)
-    chosen = [feeds[index] for index in spread(np.arange(len(feeds)), MOST_FRAMES)]
-    quantised, how = _quantise(finder.graph, chosen, source, say)
-    out.mkdir(parents=True, exist_ok=True)
     contract = msgspec.structs.replace(
         finder.contract,
         graph=finder.graph.name,
         int8=f"{stem}.int8.onnx",
         precisions=_without(finder.contract),
     )
-    shutil.copyfile(finder.graph, out / contract.graph)
-    onnx.save(quantised, out / contract.int8)
-    _write(manifest, contract)
-    say(f"judging {len(scenes.judged)} scenes")
-    fp32, int8, kept = finder.judge(manifest, scenes.judged, true=scenes.true)
-    if kept:
-        _write(manifest, msgspec.structs.replace(contract, precisions=(*contract.precisions, "int8")))
-    report = NetworkReport(
-        network=contract.graph,
-        quantisation=how,
-        judged_by="truth" if scenes.true else "findings",
-        scenes=len(scenes.judged),
-        fp32=fp32,
-        int8=int8,
-        kept=kept,
-    )
-    _write(out / f"{stem}.int8.json", report)
+    files = [finder.graph, *(finder.graph.parent / name for name in weight_files(finder.graph))]
+    copies = {file: out / file.relative_to(finder.graph.parent) for file in files}
+    new = [copy for file, copy in copies.items() if not _same(file, copy)]
+    made = [out / name for name in (f"{stem}.json", contract.int8, f"{stem}.int8.json")]
+    for path in (*made, *new):
+        if path.exists():
+            raise ExportError(f"{out} holds {path.relative_to(out)} already: choose another --out")
+    with _unproved(out) as folder:
+        say(f"reading the calibration source {source}")
+        scenes = read_scenes(source)
+        feeds = finder.feeds(scenes.calibrating)
+        chosen = [feeds[index] for index in spread(np.arange(len(feeds)), MOST_FRAMES)]
+        quantised, how = _quantise(finder.graph, chosen, source, say)
+        manifest = folder / f"{stem}.json"
+        with _writing(out):
+            for file, copy in copies.items():
+                target = folder / copy.relative_to(out)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+            onnx.save(quantised, folder / contract.int8)
+            _write(manifest, contract)
+        say(f"judging {len(scenes.judged)} scenes")
+        fp32, int8, kept = finder.judge(manifest, scenes.judged, true=scenes.true)
+        report = NetworkReport(
+            network=contract.graph,
+            quantisation=how,
+            judged_by="truth" if scenes.true else "findings",
+            scenes=len(scenes.judged),
+            fp32=fp32,
+            int8=int8,
+            kept=kept,
+        )
+        with _writing(out):
+            if kept:
+                allowed = (*contract.precisions, "int8")
+                _write(manifest, msgspec.structs.replace(contract, precisions=allowed))
+            _write(folder / f"{stem}.int8.json", report)
+            # The manifest last: what it names is there whenever it is.
+            for path in (*new, *reversed(made)):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                (folder / path.relative_to(out)).replace(path)
     return report
+
+
+@contextmanager
+def _unproved(out: Path) -> Iterator[Path]:
+    """A folder within `out` for what is not proved yet; what fails leaves neither of the two behind.
+
+    Raises:
+        ExportError: nothing can be written there.
+    """
+    new = not out.exists()
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(prefix=".quantise-", dir=out)
+    try:
+        with beside as folder:
+            yield Path(folder)
+    finally:
+        if new and not any(out.iterdir()):
+            out.rmdir()
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(
+            f"{out} cannot be written ({error.strerror or error}): choose another --out, or free some space"
+        ) from error
+
+
+def _same(file: Path, other: Path) -> bool:
+    return other.exists() and file.samefile(other)
 
 
 def _quantise(

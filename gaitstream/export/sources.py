@@ -183,6 +183,6 @@ def _config(source: str) -> Config:
     if source.endswith((".yaml", ".yml")):
         return load_config(source)
     plain = Config.model_validate(
-        {"cameras": [{"id": "video", "url": source}], "models": {demo_family(): "demo"}}
+        {"cameras": [{"id": "video", "url": "synth://plaza"}], "models": {demo_family(): "demo"}}
     )
     return plain.model_copy(update={"cameras": [video_camera(plain, source)]})

@@ -159,7 +159,7 @@ def cpu_libraries() -> Iterator[Path]:
 
 
 def nvcc() -> str:
-    """Path of nvcc: `$NVCC`, PATH, then `$CUDA_HOME/bin`.
+    """Path of nvcc: `$NVCC`, else that of PATH, then of `$CUDA_HOME/bin`.
 
     Raises:
         KernelError: there is none.
@@ -167,8 +167,10 @@ def nvcc() -> str:
     found = find_nvcc()
     if found:
         return found
+    wanted = os.environ.get("NVCC")
+    searched = f"NVCC={wanted} is not there" if wanted else "PATH and CUDA_HOME were searched"
     raise KernelError(
-        "no nvcc (NVCC, PATH and CUDA_HOME were searched) to compile the GPU kernels: "
+        f"no nvcc ({searched}) to compile the GPU kernels: "
         "install the CUDA toolkit, or 'pip install nvidia-cuda-nvrtc' to have them compiled at run time"
     )
 

@@ -67,9 +67,9 @@ def find_host_compiler(machine: str = "") -> str | None:
 
 
 def find_nvcc() -> str | None:
-    """Path of nvcc: `$NVCC`, PATH, then `$CUDA_HOME/bin`."""
-    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-    return _first([os.environ.get("NVCC", ""), "nvcc", f"{home}/bin/nvcc"])
+    """Path of nvcc: `$NVCC`, else that of PATH, then of `$CUDA_HOME/bin`."""
+    own, home = os.environ.get("NVCC"), os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    return _first([own] if own else ["nvcc", f"{home}/bin/nvcc"])
 
 
 def _first(names: Sequence[str]) -> str | None:

@@ -6,9 +6,12 @@ covers the graphs and the contract, so that a gallery can be bound to the exact 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,22 +144,42 @@ class Bundle:
     def record_engine(self, name: str, proof: dict[str, Any]) -> None:
         """Add what a compiled engine was proved to compute in to `parity.json`, under `engines`.
 
-        The report is replaced in one step. A bundle that cannot be written keeps the report it has: the same
-        proof lies beside the engine in the cache.
+        The report is replaced in one step, and those who build at the same time add to it in turn. A bundle
+        that cannot be written keeps the report it has: the same proof lies beside the engine in the cache.
 
         Raises:
             BundleError: the report is damaged.
         """
-        report = self.parity()
-        report["engines"] = {**report.get("engines", {}), name: proof}
         path = self.root / PARITY
         part = path.with_suffix(f".{os.getpid()}.part")
+        with self._alone():
+            report = self.parity()
+            known = report.get("engines", {})
+            if not isinstance(known, dict):
+                raise BundleError(f"{path} is damaged (its engines are no object): export the bundle again")
+            report["engines"] = {**known, name: proof}
+            try:
+                part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+                part.replace(path)
+            except OSError as error:
+                with contextlib.suppress(OSError):  # a read-only file system refuses this too, file or none
+                    part.unlink()
+                log.info("%s is not added to the parity report: %s", name, error)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others who build for the same bundle waiting, where its file system can."""
         try:
-            part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            log.info("%s is not added to the parity report: %s", name, error)
+            folder = os.open(self.root, os.O_RDONLY)
+        except OSError:
+            yield
+            return
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
 
 def _stored(precision: Precision) -> str:

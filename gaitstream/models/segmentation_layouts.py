@@ -81,6 +81,8 @@ def recognise(graph: str, shapes: Sequence[Shape]) -> str:
         ConfigError: when it is none of the known.
     """
     if _are_instances(shapes, 0) and not _is_a_picture(*shapes):
+        if fault := _other_instances(shapes):
+            raise ConfigError(f"{graph}: its output {_shown(shapes)} {fault}")
         return "instances"
     for name in LAYOUTS.names():
         if LAYOUTS.get(name).recognises(shapes[0]):
@@ -106,12 +108,14 @@ def check(graph: str, name: str, shapes: Sequence[Shape], person: int, size: tup
         ConfigError: they are not.
     """
     layout = LAYOUTS.get(name)
-    shown = ", ".join(str(list(shape)) for shape in (shapes if layout.decode_all else shapes[:1]))
+    shown = _shown(shapes if layout.decode_all else shapes[:1])
     if layout.decode_all is None and _has_classes_last(shapes[0], size):
         raise ConfigError(
             f"{graph}: its output {shown} has its classes on the last axis; export it with them on the "
             "second, [n, classes, height, width]"
         )
+    if name == "instances" and (fault := _other_instances(shapes)):
+        raise ConfigError(f"{graph}: its output {shown} {fault}")
     if not (layout.fits(shapes[0], person) and layout.fits_all(shapes, person)):
         raise ConfigError(
             f"{graph}: its output {shown} is not what the layout {name} reads, {layout.takes}, with "
@@ -147,6 +151,27 @@ def _are_instances(shapes: Sequence[Shape], person: int) -> bool:
     found, prototypes = sorted(shapes, key=len)
     rows, k = found[1], prototypes[1]
     return rows > 0 and k > 0 and rows - 4 - k > person
+
+
+def _other_instances(shapes: Sequence[Shape]) -> str:
+    """What is wrong with instances that are exported in another form than is read; empty for all else."""
+    if not _are_instances(shapes, 0):
+        return ""
+    found, (_, k, height, width) = sorted(shapes, key=len)
+    # Strides of 8, 16 and 32 pixels, and prototypes of 4 pixels.
+    anchors = height * width * 21 // 64 if min(height, width) > 0 else 0
+    if found[2] == 6 + k:
+        return (
+            "holds the boxes that its own suppression has chosen, [n, boxes, 6 + k]; export it without that "
+            "(end2end=False, nms=False), as [n, 4 + classes + k, anchors]"
+        )
+    if found[1] == anchors and found[2] != anchors:
+        return "has its anchors on the second axis; export it as [n, 4 + classes + k, anchors]"
+    return ""
+
+
+def _shown(shapes: Sequence[Shape]) -> str:
+    return ", ".join(str(list(shape)) for shape in shapes)
 
 
 def _is_a_picture(labels: Shape, scores: Shape) -> bool:

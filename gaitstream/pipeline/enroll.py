@@ -154,6 +154,8 @@ def video_camera(config: Config, video: str) -> Camera:
         ConfigError: it is no URL that can be right.
     """
     url = SecretUrl(video)
+    if not video.strip():
+        raise ConfigError(f"{video!r} is no video: give a file, a folder of images or a stream's URL")
     if fault := url.fault():
         raise ConfigError(f"{url}: {fault}")
     first = config.cameras[0]

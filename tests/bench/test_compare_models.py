@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gaitstream.bench import compare_models, recognizer
 from gaitstream.bench.result import Row
 from gaitstream.cli import main
+from gaitstream.evaluate.evaluation import Result
 from gaitstream.models.bundle import Bundle
 
 pytest.importorskip("torch", reason="random weights are made with the extra 'export'")
@@ -52,3 +54,31 @@ def test_eight_bits_of_a_size_whose_pictures_only_a_data_set_has(tmp_path: Path)
     pytest.importorskip("nncf", reason="needs the extra [int8]")
     bundle = Bundle.open(recognizer.make_bundle("multigaitpp", tmp_path / "bundle"))
     assert "int8" in bundle.manifest.graphs
+
+
+def test_bundles_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    roots = [tmp_path / "v1" / "bundle", tmp_path / "v2" / "bundle", tmp_path / "other"]
+    assert compare_models.names_of(roots) == ["v1/bundle", "v2/bundle", "other"]
+    assert compare_models.names_of([roots[0], roots[0]]) == ["bundle", "bundle"]
+    assert compare_models.names_of([Path()]) == [Path().resolve().name]
+
+
+def test_what_cannot_be_compared_is_said_before_anything_is_measured(
+    gaitheat_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(gaitheat_bundle.root), str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path} is not a model bundle" in said
+    assert "ms a tracklet" not in said
+    result = Result(
+        protocol="ccpg", title="CCPG", model="gaitset", figures={"rank-1": 50.0}, published=None,
+        published_source="", eer=None, fingerprint="0" * 64, checkpoint={}, runtime="openvino",
+        precision="fp32", metric="", data="", sequences=2, identities=2, partition=None, frames=None,
+        version="1", finished_utc="",
+    )  # fmt: skip
+    scores = tmp_path / "evaluation.json"
+    scores.write_bytes(msgspec.json.encode(result))
+    assert main(["compare", str(gaitheat_bundle.root), "--scores", str(scores)]) == 2
+    said = capsys.readouterr().err
+    assert "the evaluation of gaitset on CCPG is of none of these bundles" in said
+    assert gaitheat_bundle.fingerprint[:12] in said

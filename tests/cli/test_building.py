@@ -54,6 +54,17 @@ def test_compiles_for_a_gpu_that_is_not_here(
     assert engines["frame/tensorrt-rtx/sm_89/fp16"]["matrix_half_share"] == 1
 
 
+def test_auto_takes_what_compiles_for_the_device_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = str(small_graph(tmp_path / "small.onnx"))
+    assert main(["build", graph, "--device", "cpu"]) == 0
+    assert "openvino is the best that compiles for it" in capsys.readouterr().out
+    pytest.importorskip("tensorrt_rtx")
+    assert main(["build", graph, "--device", "sm_89"]) == 0
+    assert "tensorrt-rtx, fp32, sm_89" in capsys.readouterr().out
+
+
 def test_builds_one_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", str(small_graph(tmp_path / "small.onnx")), "--runtime", "openvino"]) == 0
     assert "0% of 1" in capsys.readouterr().out
@@ -64,6 +75,9 @@ def test_builds_one_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     [
         (["nowhere"], "is not a model bundle"),
         (["small.onnx", "--batch", "9,1"], "is not MIN,OPT,MAX"),
+        (["small.onnx", "--batch", ""], "is not MIN,OPT,MAX"),
+        (["small.onnx", "--device", "sm_99"], "no runtime here compiles for 'sm_99' (tensorrt"),
+        (["small.onnx", "--device", ""], "no runtime here compiles for '' (tensorrt"),
         (
             ["small.onnx", "--runtime", "openvino", "--device", "sm_89"],
             "compiles for 'cpu' here, not for 'sm_89'",
@@ -107,6 +121,22 @@ def test_doctor_says_what_works_and_what_auto_picks(
     works = {one["name"]: one["works"] for one in data["runtimes"]}
     assert works["openvino"]
     assert works[data["auto"]["runtime"]]
+
+
+def test_doctor_says_where_engines_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cache"]["trouble"] is None
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("COLUMNS", "500")
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert f"! the engine cache {tmp_path / 'file' / 'engines'} cannot be written" in out
+    assert "engines are kept in" not in out
+    assert main(["doctor", "--json"]) == 0
+    assert "set GAITSTREAM_CACHE" in json.loads(capsys.readouterr().out)["cache"]["trouble"]
 
 
 def test_without_a_compiler_doctor_and_run_say_that_numpy_is_used(tmp_path: Path) -> None:

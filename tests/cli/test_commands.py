@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import runpy
 import subprocess
@@ -97,3 +98,32 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     command = f"{sys.executable} -m gaitstream config schema | head -n 1"
     done = subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("{\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_lacks_a_letter_is_no_error(encoding: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    doctor = [sys.executable, "-m", "gaitstream", "doctor"]
+    done = subprocess.run(doctor, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    mark = "\u2713" if encoding == "utf-8" else "\\u2713"
+    assert f"{mark}  openvino" in done.stdout.decode(encoding)
+    cams = tmp_path / "caf\u00e9 \u017d \udcff.yaml"  # the last is no UTF-8
+    cams.write_text("cameras: [{id: a, url: synth://plaza}]\n")
+    check = [sys.executable, "-m", "gaitstream", "config", "check", str(cams)]
+    done = subprocess.run(check, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["doctor", "--json"], ["build", "x"]])
+def test_an_install_without_what_it_needs_says_so(command: list[str]) -> None:
+    code = (
+        "import sys; sys.modules.update(rich=None)\n"
+        "from gaitstream.cli import main\n"
+        f"raise SystemExit(main({command}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "the Python module 'rich" in done.stderr
+    assert "pip install gaitstream" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

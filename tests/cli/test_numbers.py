@@ -63,6 +63,8 @@ def test_days_that_cannot_be_are_named(
     [
         ["events", "tail", "--count", "0"],
         ["watch", "--count", "-3"],
+        ["build", "model.onnx", "--threads", "0"],
+        ["build", "model.onnx", "--threads", "-3"],
     ],
 )
 def test_a_count_is_one_or_more(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,3 +166,12 @@ def test_a_table_without_a_terminal_is_not_cut_at_80_characters(cams: Path) -> N
     ]
     assert len(rows) >= 2
     assert all("no_gallery" in row or "too_" in row or "trunc" in row for row in rows), rows
+
+
+@pytest.mark.parametrize("command", [["identify", "--video"], ["enroll", "--person", "Ada", "--video"]])
+def test_a_video_without_a_name_is_none(
+    command: list[str], cams: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a script's variable is empty."""
+    assert main([*command, "", "--cameras", str(cams)]) == 2
+    assert "'' is no video: give a file" in capsys.readouterr().err

@@ -221,6 +221,7 @@ def test_killed_builder_leaves_nothing_half_written(tmp_path: Path) -> None:
     build = Builder()
     assert cache.get(KEY, Path("frame.onnx"), build).built.blob == BLOB
     assert build.calls == 1
+    assert sorted(path.suffix for path in cache.root.iterdir()) == [".engine", ".json", ".lock"]
 
 
 class Unwritable(EngineCache):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,35 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     trial = try_runtime("onnxruntime")
     assert not trial.installed
+
+
+@pytest.mark.parametrize("runtime", list(RUNTIMES))
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("raise OSError('libx.so.1: cannot open shared object file')", "libx.so.1: cannot open"),
+        ("raise ImportError('libx.so.1: cannot open shared object file')", "libx.so.1: cannot open"),
+        ("import no_such_module", "no_such_module"),
+        ("raise AttributeError('_ARRAY_API not found')", "_ARRAY_API not found"),
+        ("", "holds no libraries"),
+    ],
+)
+def test_a_library_that_does_not_load_says_why_and_the_others_are_tried(
+    runtime: str, content: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = runtime.replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(content)
+    (tmp_path / "tensorrt_bindings.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module in (name, "tensorrt_bindings"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    trial = try_runtime(runtime)
+    assert trial.installed
+    assert isinstance(trial.error, EngineError)
+    assert f"{name} does not load" in str(trial.error)
+    assert says in str(trial.error)
+    for module in (name, "tensorrt_bindings"):
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.skipif(bool(cuda.devices()), reason="a GPU is here, and all that can use it is tried")

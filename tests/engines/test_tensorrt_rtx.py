@@ -103,6 +103,12 @@ def test_unknown_target_and_no_gpu_are_said(half_graph: Path, cache: EngineCache
             open_engine(half_graph, "tensorrt-rtx", cache=cache)
 
 
+@pytest.mark.parametrize("device", ["sm_75", "sm_80", "sm_86"])
+def test_fp8_is_for_gpus_that_have_it(device: str, graph: Path, cache: EngineCache) -> None:
+    with pytest.raises(EngineError, match=f"in fp8 for target {device}: .* from sm_89 on; use int8 or fp16"):
+        build_engine(BuildRequest(graph, "fp8", device), "tensorrt-rtx", cache=cache)
+
+
 def test_graph_it_cannot_read(tmp_path: Path, cache: EngineCache) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"nonsense")

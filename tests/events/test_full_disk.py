@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gaitstream.errors import JournalWriteError
+from gaitstream.errors import EventError, JournalWriteError
 from gaitstream.events import Journal, Record, Subscriber
+from gaitstream.events.exporting import export_events
 from tests.events.wiring import bus, collect, online
 
 
@@ -105,3 +106,11 @@ def test_a_small_disk_fills_and_is_cleared(small_disk: Path, tmp_path: Path) -> 
     assert delivered == accepted
     assert {299, 900, 1100} <= set(accepted)
     assert Journal(small_disk / "journal").damaged == 0
+
+
+def test_a_table_for_a_read_only_file_system_is_refused(small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for name in ("events.jsonl", "events.csv"):
+        with pytest.raises(EventError, match=rf"{name}: cannot be written \(.*Read-only file system"):
+            export_events(tmp_path / "journal", small_disk / name)

@@ -12,7 +12,7 @@ import pytest
 
 from gaitstream.cli import main
 from gaitstream.engines.registry import choose, survey
-from gaitstream.errors import BundleError, ExportError
+from gaitstream.errors import BundleError, ConfigError, ExportError
 from gaitstream.export import sources
 from gaitstream.export.api import ExportOptions, export_bundle
 from gaitstream.export.calibration import LabelledCalibration, frame_inputs
@@ -227,6 +227,10 @@ def test_a_stream_is_watched_for_so_long_and_no_longer(
 def test_a_video_that_is_none_or_shows_nobody_is_refused(gaitheat_bundle: Bundle, tmp_path: Path) -> None:
     text = tmp_path / "notes.mp4"
     text.write_text("no video")
+    with pytest.raises(ConfigError, match="is no video: give a file"):
+        read_walks("", gaitheat_bundle)
+    with pytest.raises(ConfigError, match="there is no host behind"):
+        read_walks("rtsp://", gaitheat_bundle)
     with pytest.raises(ExportError, match=r"cannot calibrate with .*notes\.mp4"):
         read_walks(str(text), gaitheat_bundle)
     with pytest.raises(ExportError, match="shows 0 person-frames"):

@@ -51,6 +51,19 @@ def test_cpu_library_is_built_once_by_many_threads(cache: Path, monkeypatch: pyt
     assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".so"]
 
 
+def test_a_compiler_named_and_missing_is_not_another(no_tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (no_tools / "bin").mkdir(parents=True)
+    for name in ("nvcc", "g++"):
+        (no_tools / name).symlink_to("/bin/true")
+    assert recipe.find_nvcc() == str(no_tools / "nvcc")
+    monkeypatch.setenv("NVCC", "/opt/no-such/nvcc")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(KernelError, match="NVCC=/opt/no-such/nvcc is not there"):
+        build.nvcc()
+    with pytest.raises(KernelError, match="CXX=no-such-compiler is not on PATH"):
+        build.host_compiler()
+
+
 def test_compiler_errors_show_its_last_lines(tmp_path: Path) -> None:
     source = tmp_path / "broken.cpp"
     source.write_text("int main() { return missing_name; }\n")

@@ -103,6 +103,16 @@ def test_what_a_wheel_carries_is_chosen_by_name(tmp_path: Path, monkeypatch: pyt
     assert kernels.wanted(None) == levels
 
 
+def test_a_kernel_named_twice_is_compiled_once_and_what_cannot_be_is_said(tmp_path: Path) -> None:
+    kernels = Kernels("x86_64", tmp_path)
+    assert kernels.wanted("x86-64, cpu,x86-64,none") == [
+        "x86-64",
+        *[one for one in kernels.levels if one != "x86-64"],
+    ]
+    with pytest.raises(RuntimeError, match="cpu is unknown for riscv64; choose among fatbin, plugin, none"):
+        Kernels("riscv64", tmp_path).wanted("cpu")
+
+
 @pytest.mark.slow
 def test_installed_is_as_fast_as_built(tmp_path: Path) -> None:
     """The wheel in an environment without a compiler, beside one that compiles and one that cannot."""

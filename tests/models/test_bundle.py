@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,42 @@ def test_proofs_of_engines_are_added_to_the_report(root: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == [
         "frame.onnx", "head.onnx", MANIFEST, PARITY
     ]  # fmt: skip
+
+
+def test_builds_side_by_side_lose_no_proof(root: Path) -> None:
+    record = (
+        "import sys; from gaitstream.models.bundle import Bundle; bundle = Bundle.open(sys.argv[1]); "
+        "[bundle.record_engine(f'{sys.argv[2]}/{index}', {}) for index in range(40)]"
+    )
+    command = [sys.executable, "-c", record, str(root)]
+    running = [subprocess.Popen([*command, str(number)]) for number in range(3)]
+    assert [one.wait(60) for one in running] == [0, 0, 0]
+    wanted = {f"{number}/{index}" for number in range(3) for index in range(40)}
+    assert set(Bundle.open(root).parity()["engines"]) == wanted
+
+
+@pytest.mark.parametrize("engines", ["null", "[1]", '"frame"'])
+def test_a_report_whose_engines_are_none_is_damaged(root: Path, engines: str) -> None:
+    (root / PARITY).write_text(f'{{"engines": {engines}}}')
+    with pytest.raises(BundleError, match=r"parity.json is damaged.*export the bundle again"):
+        Bundle.open(root).record_engine("frame/tensorrt/sm_89/fp16", {"half_share": 0.9})
+    assert (root / PARITY).read_text() == f'{{"engines": {engines}}}'
+
+
+def test_a_bundle_on_a_read_only_file_system_keeps_the_report_it_has(root: Path) -> None:
+    (root / PARITY).write_text("{}")
+    inside = ["unshare", "--map-root-user", "--mount"]
+    if not shutil.which("unshare") or subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -c "$3" "$1"'
+    record = (
+        "import sys; from gaitstream.models.bundle import Bundle; "
+        "Bundle.open(sys.argv[1]).record_engine('frame/tensorrt/sm_89/fp16', {})"
+    )
+    command = [*inside, "sh", "-c", mount, "sh", str(root), sys.executable, record]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Bundle.open(root).parity() == {}
 
 
 DEMO = Path(__file__).parents[2] / "gaitstream/zoo/demo/gaitheat"

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError
-from gaitstream.models.segmentation_layouts import recognise
+from gaitstream.models.segmentation_layouts import check, recognise
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.models.silhouettes import draw as silhouettes
 
@@ -152,6 +152,21 @@ def test_instances_are_not_taken_for_labels_without_a_manifest(tmp_path: Path, c
 )
 def test_layouts_are_told_apart_by_all_outputs(shapes: list[tuple[int, ...]], layout: str) -> None:
     assert recognise("net.onnx", shapes) == layout
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ((-1, 8400, 116), r"anchors on the second axis; export it as \[n, 4 \+ classes \+ k, anchors\]"),
+        ((1, 300, 38), r"its own suppression has chosen, \[n, boxes, 6 \+ k\]; export it without"),
+    ],
+)
+def test_instances_in_another_form_are_not_read_as_garbage(found: tuple[int, ...], says: str) -> None:
+    shapes = [found, (-1, 32, 160, 160)]
+    with pytest.raises(ConfigError, match=says):
+        recognise("net.onnx", shapes)
+    with pytest.raises(ConfigError, match=says):
+        check("net.onnx", "instances", shapes, 0, (640, 640))
 
 
 def test_crops_and_masks_of_a_person_on_a_dark_ground(tmp_path: Path, cache: EngineCache) -> None:

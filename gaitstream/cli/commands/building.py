@@ -33,7 +33,7 @@ class BuildRow:
 
 def build(args: argparse.Namespace) -> int:
     """Compile, record the proof with the bundle, and print a table."""
-    sizes = Batch.parse(args.batch) if args.batch else None
+    sizes = Batch.parse(args.batch) if args.batch is not None else None
     console = Console()
     bundle = None if args.model.endswith(".onnx") else Bundle.open(args.model)
     if bundle is None:

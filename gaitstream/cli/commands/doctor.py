@@ -15,7 +15,7 @@ from rich.table import Table
 
 from gaitstream import __version__
 from gaitstream.engines import cuda
-from gaitstream.engines.cache import default_root
+from gaitstream.engines.cache import default_root, trouble
 from gaitstream.engines.gpu_check import check_gpu
 from gaitstream.engines.registry import RuntimeChoice, RuntimeFinding, choose, ranked
 from gaitstream.engines.trial import Trial, try_all
@@ -94,7 +94,12 @@ def _show(console: Console, trials: list[Trial], choice: RuntimeChoice | None, b
         console.print(f"[bold]auto[/] picks [green]{choice.runtime}, {choice.precision}[/]{what}")
         console.print(f"  because {escape(_because(choice))}", style="dim", highlight=False)
     _show_kernels(console)
-    console.print(f"engines are kept in {escape(str(default_root()))}", highlight=False)
+    if fault := trouble(default_root()):
+        console.print(
+            escape(f"! {fault}; until then they are built at every start"), style="yellow", highlight=False
+        )
+    else:
+        console.print(f"engines are kept in {escape(str(default_root()))}", highlight=False)
     for line in _advice(trials):
         console.print(f"  {escape(line)}", highlight=False)
 
@@ -161,6 +166,7 @@ def _plain(trials: list[Trial], choice: RuntimeChoice | None) -> dict[str, Any]:
             }
             for trial in trials
         ],
+        "cache": {"folder": str(default_root()), "trouble": trouble(default_root()) or None},
         "kernels": {"compiled": cpu.kind().compiled, "said": cpu.kind().said},
         "auto": {"runtime": choice.runtime, "precision": choice.precision} if choice else None,
     }
