@@ -32,9 +32,9 @@ TIMEOUT_S = 30.0
 VALIDATOR, ORIGIN = ".etag", ".origin"
 """Beside the file that grows: its version, and the address it comes from."""
 TRIES = 5
-"""Attempts in a row that brought next to nothing, after which it is given up."""
-LEAST_BYTES = 1 << 14
-"""What is more than that: a server that sends a byte and breaks off would be asked for ever."""
+"""Attempts in a row that brought nothing, after which it is given up."""
+DRIPS, LEAST_BYTES = 50, 1 << 14
+"""Attempts that brought less than so much together: a server might send a byte each time for ever."""
 SPARE_BYTES = 64 << 20
 """Room left on the disk."""
 MOST_BYTES = 8 << 30
@@ -79,21 +79,22 @@ class Download:
                 or the file cannot be written.
         """
         self._begin()
-        fruitless, furthest = 0, self._length()
+        fruitless, drips = 0, 0
+        furthest = counted = self._length()
         while True:
             try:
                 self._attempt()
                 return
             except _BrokenOffError as error:
                 # Bytes that were thrown away and came again are no progress.
-                if self._length() >= furthest + LEAST_BYTES:
-                    fruitless, furthest = 0, self._length()
-                else:
-                    fruitless += 1
-                if fruitless == TRIES:
+                fruitless = 0 if self._length() > furthest else fruitless + 1
+                furthest = max(furthest, self._length())
+                drips, counted = (0, furthest) if furthest >= counted + LEAST_BYTES else (drips + 1, counted)
+                if fruitless == TRIES or drips == DRIPS:
+                    times = f"{max(fruitless, drips)} times within {LEAST_BYTES >> 10} KiB"
                     raise ZooError(
-                        f"{self._shown} broke off {TRIES} times within {LEAST_BYTES >> 10} KiB ({error}): "
-                        "what came is kept, the same command goes on from there"
+                        f"{self._shown} broke off {times} ({error}): what came is kept, the same command "
+                        "goes on from there"
                     ) from error
                 log.info("%s broke off (%s): trying again", self._shown, error)
                 self.pause(2.0**fruitless / 2)
