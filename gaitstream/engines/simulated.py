@@ -73,7 +73,8 @@ class SimulatedDevice:
         self.traffic = Traffic()
         self._random = random.Random(seed)
         self._delay_s = delay_s
-        self._lock = threading.Lock()
+        # Memory may be given back at any moment, by who collects garbage while the lock is held.
+        self._lock = threading.RLock()
         self._pointers: list[int] = []
         self._buffers: dict[int, NDArray[np.uint8]] = {}
         self._next = FIRST_POINTER

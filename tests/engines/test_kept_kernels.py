@@ -14,7 +14,13 @@ import pytest
 from gaitstream.engines.base import Batch, BuildRequest, Built, TensorSpec
 from gaitstream.engines.proof import Proof
 from gaitstream.engines.simulated import SimulatedDevice
-from gaitstream.engines.simulated_tensorrt import CudaEngine, ExecutionContext, Program, SimulatedTensorRt
+from gaitstream.engines.simulated_tensorrt import (
+    CudaEngine,
+    ExecutionContext,
+    ExecutionContextAllocationStrategy,
+    Program,
+    SimulatedTensorRt,
+)
 from gaitstream.engines.tensorrt_run import TensorRtEngine
 
 PROOF = Proof(source="nothing", layers={}, matrix_layers={})
@@ -63,8 +69,20 @@ class RuntimeConfig:
         self.strategy = strategy
 
 
+class Context(ExecutionContext):
+    """A context that compiles for every shape that is new to its cache."""
+
+    def __init__(self, engine: CudaEngine, cache: RuntimeCache) -> None:
+        super().__init__(engine)
+        self._cache = cache
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._cache.use(f"{name} {shape}")
+        return super().set_input_shape(name, shape)
+
+
 class Engine(CudaEngine):
-    """An engine whose contexts compile for every shape that is new to their cache."""
+    """An engine whose contexts are made with a configuration."""
 
     compiled: list[str]
 
@@ -73,16 +91,9 @@ class Engine(CudaEngine):
 
     def create_execution_context(self, config: Any = None) -> ExecutionContext:
         assert isinstance(config, RuntimeConfig)
+        assert config.strategy is ExecutionContextAllocationStrategy.STATIC
         assert config.cache is not None
-        context = super().create_execution_context(config.strategy)
-        set_shape, cache = context.set_input_shape, config.cache
-
-        def compile_for(name: str, shape: tuple[int, ...]) -> bool:
-            cache.use(f"{name} {shape}")
-            return set_shape(name, shape)
-
-        context.set_input_shape = compile_for  # type: ignore[method-assign]
-        return context
+        return Context(self, config.cache)
 
 
 class Library(SimulatedTensorRt):
@@ -117,7 +128,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(device: SimulatedDevice, rows: int = 3) -> list[str]:
     """Start, infer, end; the shapes that were compiled for."""
     spec = TensorSpec("x", (-1, 4), "float32"), TensorSpec("y", (-1, 4), "float32")
-    program = Program({"x": spec[0]}, {"y": spec[1]}, lambda feeds: {"y": feeds["x"] * 2}, Batch(1, 8, 8), 64)
+    program = Program({"x": spec[0]}, {"y": spec[1]}, lambda feeds: {"y": feeds["x"] * 2}, Batch(1, 8, 8))
     library = Library(device, program)
     request = BuildRequest(Path("graph.onnx"), "fp32", "cuda", Batch(1, 8, 8))
     with TensorRtEngine(library, "tensorrt-rtx", request, Built(b"engine", PROOF), device) as engine:
