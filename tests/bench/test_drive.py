@@ -134,7 +134,7 @@ def test_the_pipeline_is_really_driven(tmp_path: Path) -> None:
     clips = make_clips(tmp_path, 2, (320, 180), 2.0)
     assert make_clips(tmp_path, 2, (320, 180), 2.0) == clips
     assert [camera.fps for camera in cameras_on(clips, 3, FPS, loop=True)] == [FPS] * 3
-    found = drive(clips, 2, tmp_path / "run", 1.5, realtime=False)
+    found = drive(clips, 2, tmp_path / "run", 4.0, realtime=False)
     assert found.frames > 0
     assert {"detect", "track"} <= set(found.stage_s)
     # Stages of one thread do not overlap; one call may straddle the ends of the stretch.

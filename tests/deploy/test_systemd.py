@@ -129,7 +129,9 @@ def test_the_service_as_the_page_sets_it_up(tmp_path: Path) -> None:
         assert json.loads(machine.get("/healthz"))
         assert machine.run("systemctl is-enabled gaitstream").strip() == "enabled"
         assert _user_of(machine) == "gaitstream"
-        owners = machine.run("find /var/lib/gaitstream -printf '%u %m\\n' | sort -u").split()
+        owners = machine.run(
+            "find /var/lib/gaitstream -ignore_readdir_race -printf '%u %m\\n' | sort -u"
+        ).split()
         assert set(owners[::2]) == {"gaitstream"}
         assert all(
             int(mode, 8) & 0o077 == 0 for path, mode in _files(machine) if path != "/var/lib/gaitstream"
@@ -171,5 +173,5 @@ def _user_of(machine: Machine) -> str:
 
 
 def _files(machine: Machine) -> list[tuple[str, str]]:
-    lines = machine.run("find /var/lib/gaitstream -printf '%p %m\\n'").splitlines()
+    lines = machine.run("find /var/lib/gaitstream -ignore_readdir_race -printf '%p %m\\n'").splitlines()
     return [(path, mode) for path, mode in (line.rsplit(" ", 1) for line in lines)]
