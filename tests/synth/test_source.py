@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -314,10 +315,21 @@ def test_a_floor_without_room_to_walk_is_an_error() -> None:
         World(Site("cell", 1.5, 1.5, "tiles", "walls"), people=1)
 
 
+def cpu_s(work: Callable[[], object]) -> float:
+    """CPU time, the least of two."""
+    times = []
+    for _ in range(2):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
 def test_a_crowd_in_a_corridor_takes_no_time_to_think_of() -> None:
-    start = time.process_time()
-    World(SITES["corridor"], people=40)
-    assert time.process_time() - start < 0.6
+    """About as long as six million squares take, 0.2 s on a core of 2024, and no minutes."""
+    assert cpu_s(lambda: World(SITES["corridor"], people=40)) < 12 * cpu_s(
+        lambda: sum(number * number for number in range(10**6))
+    )
 
 
 def test_a_picture_of_five_people_takes_a_few_milliseconds_of_cpu() -> None:
