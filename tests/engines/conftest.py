@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.simulated import SimulatedDevice
 from tests.engines.small_graphs import small_graph
 
 
@@ -29,3 +31,10 @@ def cache(tmp_path: Path) -> EngineCache:
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedDevice]:
+    made = SimulatedDevice(seed=1, delay_s=0)
+    yield made
+    made.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +112,6 @@ class Library(SimulatedTensorRt):
 
 
 @pytest.fixture
-def device() -> Iterator[SimulatedDevice]:
-    made = SimulatedDevice(seed=1, delay_s=0)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path))
     return tmp_path / "rtx_kernels"
@@ -137,31 +129,31 @@ def run(device: SimulatedDevice, rows: int = 3) -> list[str]:
     return library.compiled
 
 
-def test_the_next_start_compiles_nothing_again(device: SimulatedDevice, folder: Path) -> None:
-    assert run(device) == ["x (8, 4)", "x (3, 4)"]
-    assert run(device) == []
-    assert run(device, rows=5) == ["x (5, 4)"]
-    assert run(device, rows=5) == []
+def test_the_next_start_compiles_nothing_again(simulated: SimulatedDevice, folder: Path) -> None:
+    assert run(simulated) == ["x (8, 4)", "x (3, 4)"]
+    assert run(simulated) == []
+    assert run(simulated, rows=5) == ["x (5, 4)"]
+    assert run(simulated, rows=5) == []
     assert len(list(folder.iterdir())) == 1
 
 
 def test_what_does_not_fit_is_compiled_anew_and_replaced(
-    device: SimulatedDevice, folder: Path, caplog: pytest.LogCaptureFixture
+    simulated: SimulatedDevice, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(device)
+    run(simulated)
     (kept,) = folder.iterdir()
     whole = kept.read_bytes()
     kept.write_bytes(b"of another driver")
     caplog.set_level(logging.INFO)
-    assert len(run(device)) == 2
+    assert len(run(simulated)) == 2
     assert "kernels are compiled anew" in caplog.text
     assert kept.read_bytes() == whole
 
 
 def test_a_folder_that_cannot_be_written_costs_time_alone(
-    device: SimulatedDevice, folder: Path, caplog: pytest.LogCaptureFixture
+    simulated: SimulatedDevice, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder.write_text("no folder")
-    assert len(run(device)) == 2
-    assert len(run(device)) == 2
+    assert len(run(simulated)) == 2
+    assert len(run(simulated)) == 2
     assert "cannot be kept" in caplog.text

@@ -37,13 +37,6 @@ def pycuda(monkeypatch: pytest.MonkeyPatch) -> FakePyCuda:
     return fake
 
 
-@pytest.fixture
-def simulated() -> Iterator[SimulatedDevice]:
-    made = SimulatedDevice(seed=1, delay_s=0)
-    yield made
-    made.close()
-
-
 def opened(simulated: SimulatedDevice, inputs: TensorSpec, output: TensorSpec, device: str) -> TensorRtEngine:
     """An engine as the runtime opens it: no device is handed in."""
     program = Program({inputs.name: inputs}, {output.name: output}, lambda feeds: {})
