@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone knows
 
-from gaitstream.models.graphs.deep import BY_ROW, ROWS, Pyramids
-from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs, pool_rows
-from gaitstream.models.graphs.opengait import ConvKey, pool_bins
+from gaitstream.models.graphs.deep import BY_ROW, Pyramids
+from gaitstream.models.graphs.heads import SeparateBNNecks, SeparateFCs
+from gaitstream.models.graphs.opengait import ConvKey, pool_pyramid
 from gaitstream.models.graphs.resnet import BasicBlock, SetBlock
 
 STRIDES = (1, 2, 2, 1)
@@ -71,11 +70,7 @@ class GaitBase(nn.Module):
 
     def embed(self, pooled: Tensor) -> Tensor:
         """Embedding before the neck of pooled maps: `[n, c, 16, 11]` to `[n, parts, dim]`."""
-        if self.bins == BY_ROW[ROWS]:
-            rows = pool_rows(pooled)
-        else:
-            rows = torch.cat([pool_bins(pooled, bins) for bins in self.bins], 1)
-        out: Tensor = self.FCs(rows)
+        out: Tensor = self.FCs(pool_pyramid(pooled, self.bins))
         return out
 
     def forward(self, silhouettes: Tensor) -> Tensor:

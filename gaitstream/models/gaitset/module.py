@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitstream.models.graphs.heads import SeparateFCs
-from gaitstream.models.graphs.opengait import SLOPE, ConvKey, pool_bins
+from gaitstream.models.graphs.opengait import SLOPE, ConvKey, pool_pyramid
 from gaitstream.models.graphs.resnet import SetBlock
 
 BINS = (16, 8, 4, 2, 1)
@@ -51,7 +51,7 @@ class GaitSet(nn.Module):
     def embed(self, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
         """Embedding of the three maps' maxima over time, `[n, 62, dim]`."""
         whole = self.gl_block3(self.gl_block2(first) + second) + third
-        parts = torch.cat([pool_bins(maps, bins) for maps in (third, whole) for bins in BINS], 1)
+        parts = torch.cat([pool_pyramid(maps, BINS) for maps in (third, whole)], 1)
         out: Tensor = self.Head(parts)
         return out
 

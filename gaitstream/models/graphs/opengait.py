@@ -6,8 +6,9 @@ Everything is for inference: batch norms with running statistics, no dropout. Ne
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -185,6 +186,26 @@ def pool_bins(features: Tensor, bins: int) -> Tensor:
     n, channels = features.shape[:2]
     pieces = features.reshape(n, channels, bins, -1)
     return (pieces.mean(-1) + pieces.amax(-1)).transpose(1, 2)
+
+
+def pool_pyramid(features: Tensor, bins: Sequence[int]) -> Tensor:
+    """`pool_bins` of several levels: `[n, c, h, w]` to `[n, sum(bins), c]`.
+
+    Each level is pooled from the finer one before it, not from the maps: half the time of a small head.
+
+    Args:
+        features: `[n, c, h, w]`.
+        bins: pieces of each level, the most first; each level's divide those before, the first's the rows.
+    """
+    height, width = features.shape[2:]
+    piece = (height // bins[0], width)
+    mean, top = F.avg_pool2d(features, piece), F.max_pool2d(features, piece)
+    levels = [mean + top]
+    for finer, coarser in itertools.pairwise(bins):
+        piece = (finer // coarser, 1)
+        mean, top = F.avg_pool2d(mean, piece), F.max_pool2d(top, piece)
+        levels.append(mean + top)
+    return torch.cat(levels, 2).squeeze(-1).transpose(1, 2)
 
 
 def strips(x: Tensor, count: int, layer: Callable[[Tensor], Tensor]) -> Tensor:
