@@ -26,13 +26,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 INSIDE = "gaitstream/kernels/prebuilt"
 PLUGIN_FILE = "libgaitstream_plugins.so"
+Found = TypeVar("Found")
 
 
 def recipe() -> ModuleType:
@@ -46,7 +47,7 @@ def recipe() -> ModuleType:
     return module
 
 
-def needed(tool: str | None, name: str, for_what: str) -> str:
+def needed(tool: Found | None, name: str, for_what: str) -> Found:
     """The tool, or an error that names it."""
     if tool is None:
         raise RuntimeError(f"there is no {name} to compile {for_what}: see hatch_build.py")

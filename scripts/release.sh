@@ -48,18 +48,20 @@ wheel() { # wheel MACHINE KERNELS TO
 }
 
 gpu=
-if command -v "${NVCC:-nvcc}" >/dev/null; then gpu=,fatbin; else echo "release.sh: no nvcc: without GPU kernels" >&2; fi
+if command -v "${NVCC:-nvcc}" >/dev/null || { [ -z "${NVCC:-}" ] && [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; }; then
+    gpu=,fatbin
+else echo "release.sh: no nvcc: without GPU kernels" >&2; fi
 wheel "$here" none "$out"
 for machine in x86_64 aarch64; do
     compiler=$machine-linux-gnu-g++
     [ "$machine" = "$here" ] && compiler=${CXX:-g++}
-    if ! command -v "$compiler" >/dev/null; then
+    if ! command -v "$compiler" >/dev/null && ! command -v "${compiler%% *}" >/dev/null; then
         echo "release.sh: no $compiler: no wheel for $machine" >&2
         continue
     fi
     kernels=cpu$gpu
     [ "$machine" != "$here" ] || [ -z "${TENSORRT_INCLUDE:-}" ] || kernels+=,plugin
-    wheel "$machine" "$kernels" "$work/$machine"
+    CXX=$compiler wheel "$machine" "$kernels" "$work/$machine"
     # Tags it for the oldest glibc that its symbols are in. TensorRT is the user's.
     auditwheel repair --plat auto --exclude 'libnvinfer*' --exclude 'libtensorrt*' --wheel-dir "$out" \
         "$work/$machine"/*.whl

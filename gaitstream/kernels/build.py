@@ -51,8 +51,8 @@ def kept() -> Path:
     return cache_folder("kernels")
 
 
-def host_compiler() -> str:
-    """Path of the C++ compiler: `$CXX`, else g++ or c++.
+def host_compiler() -> list[str]:
+    """The C++ compiler, `$CXX`, else g++ or c++: its path, and words that go with it.
 
     Raises:
         KernelError: there is none.
@@ -67,8 +67,8 @@ def host_compiler() -> str:
     )
 
 
-def _compiler_version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+def _compiler_version(compiler: Sequence[str]) -> str:
+    return subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
 
 
 def cpu_identity() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,17 +60,34 @@ LEVELS = {
 """Of each architecture wheels are made for, best first; the last one runs on every CPU of it."""
 
 
-def find_host_compiler(machine: str = "") -> str | None:
-    """Path of the C++ compiler: `$CXX`, else g++ or c++, or Debian's cross compiler for another machine."""
-    usual = ["g++", "c++"] if machine in ("", platform.machine()) else [f"{machine}-linux-gnu-g++"]
+def find_host_compiler(machine: str = "") -> list[str] | None:
+    """The C++ compiler's path, and words that go with it.
+
+    It is `$CXX`, which may have words after the program (`ccache g++`), else g++ or c++, or Debian's cross
+    compiler for another machine.
+    """
     own = os.environ.get("CXX")
-    return _first([own] if own else usual)
+    if own and not shutil.which(own):
+        program, *words = _words(own)
+        found = _first([program])
+        return [found, *words] if found else None
+    usual = ["g++", "c++"] if machine in ("", platform.machine()) else [f"{machine}-linux-gnu-g++"]
+    found = _first([own] if own else usual)
+    return [found] if found else None
 
 
 def find_nvcc() -> str | None:
     """Path of nvcc: `$NVCC`, else that of PATH, then of `$CUDA_HOME/bin`."""
     own, home = os.environ.get("NVCC"), os.environ.get("CUDA_HOME", "/usr/local/cuda")
     return _first([own] if own else ["nvcc", f"{home}/bin/nvcc"])
+
+
+def _words(command: str) -> list[str]:
+    """As a shell splits it; where quotes do not close, one word."""
+    try:
+        return shlex.split(command) or [command]
+    except ValueError:
+        return [command]
 
 
 def _first(names: Sequence[str]) -> str | None:
@@ -84,10 +102,10 @@ def digest(names: Sequence[str], words: Sequence[str]) -> str:
     return found.hexdigest()[:16]
 
 
-def cpu_command(compiler: str, options: Sequence[str]) -> list[str]:
+def cpu_command(compiler: Sequence[str], options: Sequence[str]) -> list[str]:
     """The compiler's command line for the CPU library, without its output."""
     sources = [str(SOURCES / name) for name in CPU_SOURCES]
-    return [compiler, *CPU_FLAGS, *CPU_WARNINGS, *options, *sources]
+    return [*compiler, *CPU_FLAGS, *CPU_WARNINGS, *options, *sources]
 
 
 def cpu_file(level: Level) -> str:

@@ -64,11 +64,30 @@ def test_a_compiler_named_and_missing_is_not_another(no_tools: Path, monkeypatch
         build.host_compiler()
 
 
+def test_a_compiler_may_be_several_words(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `ccache g++`, or a path with a blank in it."""
+    launcher = tmp_path / "my tools" / "launch"
+    launcher.parent.mkdir()
+    launcher.write_text(f'#!/bin/sh\necho "$1" >>{tmp_path}/started\nexec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setattr(recipe, "CPU_SOURCES", ("crop_cpu.cpp",))
+    monkeypatch.setenv("CXX", f"'{launcher}' g++")
+    assert build.build_cpu().is_file()
+    assert set((tmp_path / "started").read_text().split()) == {"g++"}
+    monkeypatch.setenv("CXX", str(launcher))
+    assert build.host_compiler() == [str(launcher)]
+    monkeypatch.setenv("CXX", "g++ 'unclosed")
+    with pytest.raises(KernelError, match="CXX=g\\+\\+ 'unclosed is not on PATH"):
+        build.host_compiler()
+
+
 def test_compiler_errors_show_its_last_lines(tmp_path: Path) -> None:
     source = tmp_path / "broken.cpp"
     source.write_text("int main() { return missing_name; }\n")
     with pytest.raises(KernelError, match=r"could not compile out\.so:[\s\S]*missing_name"):
-        build.run_compiler([build.host_compiler(), str(source)], tmp_path / "out.so")
+        build.run_compiler([*build.host_compiler(), str(source)], tmp_path / "out.so")
     assert [path.name for path in tmp_path.iterdir()] == ["broken.cpp"]
 
 
