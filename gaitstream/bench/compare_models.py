@@ -16,7 +16,7 @@ from gaitstream.evaluate.benchmarks import published_speed
 from gaitstream.evaluate.evaluation import Result
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.models.spec import families
+from gaitstream.models.spec import families, find_family
 
 MIB = 2**20
 TURNS = 3
@@ -107,6 +107,9 @@ def compare_random(names: Sequence[str], runtime: str, precision: str) -> Iterat
         ConfigError: there is no such family or variant.
         ContenderError: one cannot be run.
     """
+    for name in names:  # all, before minutes of measuring
+        family, _, variant = name.partition(":")
+        find_family(family).check_random(variant)
     for name in names or sizes():
         family, _, variant = name.partition(":")
         with tempfile.TemporaryDirectory(prefix="gaitstream-compare-") as folder:

@@ -17,10 +17,11 @@ def add(commands: Commands) -> None:
         description="Compile and run a small graph on every runtime, and say what 'auto' picks and why. "
         "Exits with 1 when nothing works.",
     )
-    parser.add_argument(
+    about = parser.add_mutually_exclusive_group()
+    about.add_argument(
         "--gpu", action="store_true",
         help="try driver, TensorRT, kernels and plugin; exit with 1 unless the GPU does it all",
     )  # fmt: skip
-    parser.add_argument("--bundle", metavar="DIR", help="say what 'auto' picks for this bundle")
+    about.add_argument("--bundle", metavar="DIR", help="say what 'auto' picks for this bundle")
     parser.add_argument("--json", action="store_true", help="print plain data")
     parser.set_defaults(handler="doctor:doctor")

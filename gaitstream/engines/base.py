@@ -37,6 +37,10 @@ class TensorSpec:
         )
 
 
+MOST_ROWS = 65_536
+"""Of a batch: nobody has as many people at once, and some runtimes count elements in 32 bits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Smallest, usual and largest batch an engine is compiled for."""
@@ -50,6 +54,11 @@ class Batch:
             raise EngineError(
                 f"batch {self.min},{self.opt},{self.max} is not usable: "
                 "give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, such as 1,16,64"
+            )
+        if self.max > MOST_ROWS:
+            raise EngineError(
+                f"batch {self.min},{self.opt},{self.max} is not usable: room is set aside for the largest, "
+                f"which is at most {MOST_ROWS}"
             )
 
     @classmethod

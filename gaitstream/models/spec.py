@@ -126,14 +126,18 @@ class ModelFamily:
         Raises:
             ConfigError: the family makes none, or has no such variant.
         """
+        self.check_random(variant)
+        named = (variant or self.variants[0],) if self.variants else ()
+        found: TrainedModel = _imported(self.randomizer)(seed, *named)
+        return found
+
+    def check_random(self, variant: str = "") -> None:
+        """Raise what `random` would, without making anything."""
         if not self.randomizer:
             raise ConfigError(f"{self.title} makes no random weights: export a checkpoint")
         if variant and variant not in self.variants:
             known = ", ".join(self.variants) or "only one"
             raise ConfigError(f"{self.title} has no variant {variant!r}: there is {known}")
-        named = (variant or self.variants[0],) if self.variants else ()
-        found: TrainedModel = _imported(self.randomizer)(seed, *named)
-        return found
 
     def join(self, bundle: Bundle, pose: Path, *, half: bool, operator: bool) -> onnx.ModelProto | None:
         """The graph for nvinfer out of a bundle's own graphs and a pose model; None where that cannot be.

@@ -63,6 +63,16 @@ def test_bundles_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert compare_models.names_of([Path()]) == [Path().resolve().name]
 
 
+@pytest.mark.parametrize(("name", "said"), [("nope", "'nope'"), ("gaitpart:nope", "no variant 'nope'")])
+def test_a_size_that_is_not_there_is_said_before_any_is_measured(
+    name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "--random", "gaitset", name]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "gaitset" not in shown.out
+
+
 def test_what_cannot_be_compared_is_said_before_anything_is_measured(
     gaitheat_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

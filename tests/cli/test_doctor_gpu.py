@@ -22,6 +22,12 @@ def test_without_a_gpu_it_fails_and_says_why(capsys: pytest.CaptureFixture[str])
     assert "--gpus all" in checks["device"]["said"]
 
 
+def test_it_picks_for_no_bundle(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", "--gpu", "--bundle", "gait"])
+    assert "not allowed with argument --gpu" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "version"),
     [

@@ -263,6 +263,8 @@ def test_batch_is_read_and_checked() -> None:
             Batch.parse(text)
     with pytest.raises(EngineError, match="1 <= MIN <= OPT <= MAX"):
         Batch.parse("4,2,8")
+    with pytest.raises(EngineError, match=r"1,2,99999999999 is not usable: .* at most 65536"):
+        Batch.parse("1,2,99999999999")
 
 
 def test_auto_takes_bf16_only_where_it_is_proven_and_native(graph: Path) -> None:
