@@ -35,13 +35,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mocap", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the synthetic people")
     parser.add_argument("--out", type=Path, help="JSON file to write the figures to")
     args = parser.parse_args()
     people = [walk for walk in map(fit, read_walks(args.mocap)) if walk is not None]
     kinds = {
         "people": people,
-        "formula": synthetic(people, "formula"),
-        "learned": synthetic(people, "learned"),
+        "formula": synthetic(people, "formula", args.seed),
+        "learned": synthetic(people, "learned", args.seed),
     }
     result: dict[str, object] = {kind: describe(walks) for kind, walks in kinds.items()}
     features = common_features(people)
@@ -59,13 +60,13 @@ def main() -> None:
         args.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def synthetic(people: list[FittedWalk], kind: WalkKind) -> list[FittedWalk]:
+def synthetic(people: list[FittedWalk], kind: WalkKind, seed: int = SEED) -> list[FittedWalk]:
     """Synthetic walks that match recorded ones one by one."""
     subjects = sorted({walk.subject for walk in people})
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     made = []
     for like in people:
-        person = sample_identity(SEED, subjects.index(like.subject), kind).once(rng, "none")
+        person = sample_identity(seed, subjects.index(like.subject), kind).once(rng, "none")
         stride = like.relative_stride * person.leg
         # The walk ratio of a person stays, so a stride has its speed.
         speed = (stride / 2) ** 2 / (60 * person.walk_ratio)
