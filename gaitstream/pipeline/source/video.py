@@ -42,6 +42,8 @@ DEVICES = "/dev/video"
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 MOST_GAP_NS = 24 * 3600 * SECOND_NS
 """A larger leap of a file's timestamps is damage, not a pause of the recording."""
+MOST_LAG_NS = SECOND_NS
+"""A file whose timestamps go back by more begins again; by less, its pictures are a little late."""
 UNTIMED = ("mpjpeg",)
 """Formats whose timestamps FFmpeg makes up: pictures that a web camera sends one after the other."""
 RATES = (1e-3, 1e3)
@@ -87,6 +89,7 @@ class VideoSource:
         self._reformatter: VideoReformatter | None = None
         self._start_ns = 0
         self._last_ns = 0
+        self._last_pts_ns = 0
         self._last_pts: int | None = None
         self._offset_ns: int | None = None
         """From stream time to capture time, of the last picture."""
@@ -271,18 +274,32 @@ class VideoSource:
             return time_ns
         if not self._next_index:
             self._start_ns -= pts_ns  # a recorder's files go on counting from one to the next
+        time_ns = self._file_time(pts_ns)
+        self._last_ns = time_ns
+        exact = known and time_ns == self._start_ns + pts_ns
+        self._offset_ns = self._start_ns if exact else None
+        return time_ns
+
+    def _file_time(self, pts_ns: int) -> int:
+        """Capture time of a file's picture, later than the last one's."""
         time_ns = self._start_ns + pts_ns
+        late_ns = self._last_ns - self._start_ns - self._last_pts_ns
+        repeats, self._last_pts_ns = pts_ns == self._last_pts_ns, pts_ns
+        if not self._next_index:
+            return time_ns
+        frame_ns = int(SECOND_NS / self._rate())
         leaps = self._leaps(time_ns)
-        if self._next_index and (leaps or time_ns <= self._last_ns):
+        if leaps or self._last_ns - time_ns > MOST_LAG_NS:
             # Joined recordings begin again: they go on one frame after the last.
-            next_ns = self._last_ns + int(SECOND_NS / self._rate())
+            next_ns = self._last_ns + frame_ns
             if leaps:
                 self._note_leap(time_ns - next_ns)
-            self._start_ns += next_ns - time_ns
-            time_ns = next_ns
-        self._last_ns = time_ns
-        self._offset_ns = time_ns - pts_ns if known else None
-        return time_ns
+            self._start_ns = next_ns - pts_ns
+            return next_ns
+        if late_ns <= 0 and time_ns > self._last_ns:
+            return time_ns
+        # Pictures of one time, or slightly out of order; those after them hurry until they are in time.
+        return max(time_ns, self._last_ns + (frame_ns if repeats else max(1, frame_ns // 2)))
 
     def _leaps(self, time_ns: int) -> bool:
         """Whether the capture time that a file's timestamps ask for cannot be right."""
