@@ -469,6 +469,25 @@ def test_pictures_of_one_time_make_no_recording_longer(kind: str, late_s: float,
     assert run.reader.counters.corrupt == 0
 
 
+@pytest.mark.parametrize("rate", [10, 50])
+@pytest.mark.parametrize(("codec", "container"), [("libx264", "h264"), ("libx265", "hevc")])
+def test_a_bare_stream_goes_at_the_rate_that_it_says(
+    codec: str, container: str, rate: int, tmp_path: Path
+) -> None:
+    """Such files hold no timestamps, and FFmpeg plays them at 25 pictures a second unless it is told."""
+    path = tmp_path / f"camera.{container}"
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(20):
+            image = np.full((48, 64, 3), index, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        file.mux(stream.encode(None))
+    times = [picture.time_ns for picture in read_all(create_source(camera(path), Sources()))]
+    assert np.allclose(np.diff(times), SECOND_NS / rate, atol=1000)
+
+
 def test_the_largest_video_stream_is_read_and_never_a_cover_picture(tmp_path: Path) -> None:
     path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as container:

@@ -319,7 +319,10 @@ class VideoSource:
 
     def _rate(self) -> float:
         """Pictures per second as the stream has it; 25 where it does not know or cannot be believed."""
-        rate = self._stream.average_rate if self._stream is not None else None
+        if self._stream is None:
+            return 25.0
+        # Of bare H.264 and H.265, which have no times, FFmpeg takes 25 for the average whatever they say.
+        rate = self._stream.average_rate if self._timed else self._stream.guessed_rate
         return float(rate) if rate and RATES[0] <= rate <= RATES[1] else 25.0
 
     def _file_start_ns(self) -> int:
