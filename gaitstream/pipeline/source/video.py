@@ -440,6 +440,11 @@ class VideoSource:
             limit = self._sources.stall_s if what == "broke off" else self._sources.connect_s
             return SourceError(f"{url}: nothing came for {limit:g} s")
         if isinstance(error, av.error.InvalidDataError) and what == "cannot be opened":
+            if _lacks_index(url):
+                return SourceError(
+                    f"{url}: its index is missing or damaged: it is still being written, or recording or "
+                    "copying it broke off; wait until it is whole, or copy it again"
+                )
             return SourceError(
                 f"{url}: is not a video that FFmpeg can read; give a video such as .mp4 or .mkv, a folder of "
                 "images, or a camera's URL that plays in ffplay"
@@ -473,6 +478,18 @@ def best_stream(container: InputContainer) -> av.VideoStream | None:
 
     streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
     return max(streams, key=lambda one: one.width * one.height, default=None)
+
+
+def _lacks_index(url: SecretUrl) -> bool:
+    """Whether it is an MP4 or MOV file, of those that cannot be opened: they have their index at the end."""
+    try:
+        path = Path(url.reveal())
+        if url.scheme or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(8)[4:] in (b"ftyp", b"mdat", b"wide")
+    except OSError:
+        return False
 
 
 def _check_file(url: SecretUrl) -> None:
