@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,9 +11,28 @@ import numpy as np
 import pytest
 
 from gaitstream.config.camera_sections import Sources
+from gaitstream.deepstream.spec import start_of
 from gaitstream.errors import SourceError
 from gaitstream.pipeline.source import create_source
-from tests.pipeline.test_source import camera
+from gaitstream.pipeline.source.clock import SECOND_NS
+from tests.pipeline.test_source import NOW, camera, read_all
+
+
+def test_a_file_that_counts_on_began_when_it_was_written_minus_its_own_length(tmp_path: Path) -> None:
+    """Matroska's length counts from zero: ten hours and two seconds of a file of two seconds."""
+    path = tmp_path / "part.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), "bgr24")
+            frame.pts, frame.time_base = index + 360_000, Fraction(1, 10)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    os.utime(path, ns=(NOW, NOW))
+    first = read_all(create_source(camera(path), Sources()))[0]
+    assert abs(first.time_ns - (NOW - 2 * SECOND_NS)) < SECOND_NS
+    assert start_of(camera(path)) == first.time_ns, "DeepStream has another time"
 
 
 def encode_noise(path: Path, **options: str) -> Path:

@@ -46,6 +46,8 @@ MOST_LAG_NS = SECOND_NS
 """A file whose timestamps go back by more begins again; by less, its pictures are a little late."""
 UNTIMED = ("mpjpeg",)
 """Formats whose timestamps FFmpeg makes up: pictures that a web camera sends one after the other."""
+FROM_ZERO = ("matroska", "nut")
+"""Formats in which a file's length counts from zero, whatever its timestamps begin with."""
 RATES = (1e-3, 1e3)
 """Frame rates that a stream may claim; by others nothing is reckoned."""
 
@@ -332,7 +334,7 @@ class VideoSource:
             Path(self._camera.url.reveal()),
             self._camera.start_time,
             self._container.metadata.get("creation_time", ""),
-            (self._container.duration or 0) * 1000,
+            stated_length_ns(self._container),
             otherwise_ns=self._clock_ns(),
         )
 
@@ -470,6 +472,14 @@ def is_mirrored(frame: av.VideoFrame) -> bool:
         return False
     a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
     return bool(a * d < b * c)
+
+
+def stated_length_ns(container: InputContainer) -> int:
+    """Of a recording from its first picture on, as it says; 0 where it does not say."""
+    length_us, start_us = container.duration or 0, container.start_time or 0
+    if container.format.name.split(",")[0] in FROM_ZERO and 0 < start_us < length_us:
+        length_us -= start_us
+    return length_us * 1000
 
 
 def best_stream(container: InputContainer) -> av.VideoStream | None:
