@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +14,9 @@ import pytest
 from gaitstream.config.camera_sections import Sources
 from gaitstream.deepstream.spec import start_of
 from gaitstream.errors import SourceError
-from gaitstream.pipeline.source import create_source
+from gaitstream.pipeline.source import CameraReader, State, create_source
 from gaitstream.pipeline.source.clock import SECOND_NS
-from tests.pipeline.test_source import NOW, camera, read_all
+from tests.pipeline.test_source import HANGS_S, NOW, Run, camera, read_all
 
 
 def test_a_file_that_counts_on_began_when_it_was_written_minus_its_own_length(tmp_path: Path) -> None:
@@ -46,6 +47,48 @@ def encode_noise(path: Path, **options: str) -> Path:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         file.mux(stream.encode(None))
     return path
+
+
+@pytest.mark.parametrize("name", ["whole.mp4", "whole.mkv", "whole.avi", "whole.flv", "whole.ts"])
+def test_nothing_is_said_of_a_file_that_is_whole(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(camera(encode_noise(tmp_path / name)))
+    assert len(run.frames) == 40
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["copied.mkv", "copied.flv", "copied.mp4"])
+def test_of_a_file_that_was_cut_off_it_is_said_how_much_is_missing(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = encode_noise(tmp_path / name, **({"movflags": "faststart"} if name.endswith("mp4") else {}))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    run = Run(camera(path))
+    assert 10 < len(run.frames) < 30
+    assert run.changes[-1].state is State.ENDED
+    missing = re.search(rf"{name} ended ([0-9.]+) s before the length that it states", caplog.text)
+    assert missing is not None
+    assert abs(float(missing[1]) + len(run.frames) / 10 - 4) < 0.5
+
+
+def test_of_a_file_that_is_damaged_inside_it_is_said_once_that_pictures_are_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = encode_noise(tmp_path / "worn.mp4", movflags="faststart")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + len(data) // 6] = bytes(len(data) // 6)
+    path.write_bytes(data)
+    reader = CameraReader(camera(path, loop=True), Sources())
+    reader.start()
+    for _ in range(100):
+        assert reader.get(HANGS_S) is not None
+    reader.stop()
+    assert reader.join(HANGS_S)
+    assert reader.counters.corrupt
+    assert caplog.text.count("worn.mp4 is damaged: ") == 1
 
 
 @pytest.mark.parametrize("name", ["walk.mp4", "walk.mov"])

@@ -46,8 +46,12 @@ MOST_LAG_NS = SECOND_NS
 """A file whose timestamps go back by more begins again; by less, its pictures are a little late."""
 UNTIMED = ("mpjpeg",)
 """Formats whose timestamps FFmpeg makes up: pictures that a web camera sends one after the other."""
+STATING = ("mov", "matroska", "avi", "flv")
+"""Formats whose files state their length; of others FFmpeg guesses it from what is there."""
 FROM_ZERO = ("matroska", "nut")
 """Formats in which a file's length counts from zero, whatever its timestamps begin with."""
+MOST_MISSING = 1.0, 0.02
+"""Seconds, and share of a file's stated length, that its pictures may lack: sound often ends later."""
 RATES = (1e-3, 1e3)
 """Frame rates that a stream may claim; by others nothing is reckoned."""
 
@@ -66,6 +70,7 @@ class VideoSource:
         needed: whether a picture of a time may be looked at, with so much time between two. Of the others the
             decoder leaves out those that no other picture is made from.
         passed: pictures that were left out like that, and come before the last one read.
+        missing_s: by how much a file that has ended is shorter than it says.
         capture_clock: how stream times of a live source become UTC.
     """
 
@@ -79,6 +84,7 @@ class VideoSource:
     ) -> None:
         self.corrupt = 0
         self.passed = 0
+        self.missing_s = 0.0
         self.needed: Callable[[int, int], bool] = lambda _time_ns, _spacing_ns: True
         self.capture_clock = CaptureClock()
         self._camera = camera
@@ -106,6 +112,8 @@ class VideoSource:
         self._aspect = Fraction(1)
         """Of a pixel, as it was stated with the last picture."""
         self._next_index = 0
+        self._read_from, self._read_to = math.inf, -math.inf
+        """Of the packets so far, in the stream's units of time."""
         self.live = self._is_remote()
 
     def open(self) -> None:
@@ -145,6 +153,8 @@ class VideoSource:
         self._next_index = 0
         self._last_pts = self._offset_ns = None
         self._timed = False
+        self.missing_s = 0.0
+        self._read_from, self._read_to = math.inf, -math.inf
         self._sparing = Sparing()
         self._order = ShowingOrder()
         stated, own = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
@@ -174,6 +184,7 @@ class VideoSource:
                 raise SourceError(f"{self._camera.url}: the stream has ended")
             if self._next_index == 0:
                 raise SourceError(f"{self._camera.url}: holds no picture that can be decoded")
+            self.missing_s = self._missing()
             return None
         time_ns = self._time(frame)
         self._next_index += 1
@@ -201,6 +212,7 @@ class VideoSource:
                 # When a read ends for its time, FFmpeg first hands out what its parser held back.
                 raise SourceError(f"{self._camera.url}: nothing came for {self._sources.stall_s:g} s")
             self._note_sender_report(packet)
+            self._note_length(packet)
             self.corrupt += packet.is_corrupt
             silent = time.monotonic() - last_frame > self._sources.stall_s / 2
             needed = silent or self._may_be_needed(packet)
@@ -224,6 +236,23 @@ class VideoSource:
                 )
             asked = time.monotonic()
         self.passed += self._sparing.end()
+
+    def _note_length(self, packet: av.Packet[Any]) -> None:
+        if packet.pts is not None:
+            self._read_from = min(self._read_from, packet.pts)
+            self._read_to = max(self._read_to, packet.pts + (packet.duration or 0))
+
+    def _missing(self) -> float:
+        """Seconds that a file which has ended is shorter than it says; 0 where it may be whole."""
+        assert self._container is not None  # noqa: S101 - only called while it is open
+        assert self._stream is not None  # noqa: S101 - likewise
+        if self._container.format.name.split(",")[0] not in STATING:
+            return 0.0
+        own, unit = self._stream.duration, float(self._stream.time_base or 0)
+        stated_s = own * unit if own else stated_length_ns(self._container) / SECOND_NS
+        missing_s = stated_s - (self._read_to - self._read_from) * unit
+        least_s, share = MOST_MISSING
+        return missing_s if least_s + share * stated_s < missing_s < math.inf else 0.0
 
     def _spacing(self, stream: av.VideoStream) -> float:
         """Between two pictures, in the stream's units of time; 0 where it is not known."""
