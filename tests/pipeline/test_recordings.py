@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,11 +37,11 @@ def test_a_file_that_counts_on_began_when_it_was_written_minus_its_own_length(tm
     assert start_of(camera(path)) == first.time_ns, "DeepStream has another time"
 
 
-def encode_noise(path: Path, **options: str) -> Path:
+def encode_noise(path: Path, bframes: int = 0, **options: str) -> Path:
     """Four seconds whose every part of the file holds some of the pictures."""
     random = np.random.default_rng(1)
     with av.open(str(path), "w", options=options) as file:
-        stream = file.add_stream("libx264", rate=10, options={"x264-params": "keyint=10:bframes=0"})
+        stream = file.add_stream("libx264", rate=10, options={"x264-params": f"keyint=10:bframes={bframes}"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for _ in range(40):
             image = random.integers(0, 255, (48, 64, 3), np.uint8)
@@ -102,3 +103,15 @@ def test_a_file_without_its_index_is_told_from_one_that_is_no_video(name: str, t
     path.write_bytes(b"ftyp" + data)
     with pytest.raises(SourceError, match="is not a video that FFmpeg can read"):
         create_source(camera(path), Sources()).open()
+
+
+def test_what_an_edit_list_leaves_out_counts_nowhere(tmp_path: Path) -> None:
+    """A phone's video that was trimmed: the pictures are in the file, and are not part of it."""
+    path = encode_noise(tmp_path / "trimmed.mp4", bframes=3)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"elst") + 12
+    data[entry : entry + 4] = struct.pack(">I", 2000)
+    path.write_bytes(data)
+    for fps in (None, 1.0):
+        counters = Run(camera(path, fps=fps)).reader.counters
+        assert counters.decoded == 20

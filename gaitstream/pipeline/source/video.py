@@ -215,7 +215,7 @@ class VideoSource:
             self._note_length(packet)
             self.corrupt += packet.is_corrupt
             silent = time.monotonic() - last_frame > self._sources.stall_s / 2
-            needed = silent or self._may_be_needed(packet)
+            needed = silent or packet.is_discard or self._may_be_needed(packet)
             stream.codec_context.skip_frame = self._sparing.send(packet.pts, needed=needed)
             try:
                 frames = packet.decode()
