@@ -115,3 +115,10 @@ def test_what_an_edit_list_leaves_out_counts_nowhere(tmp_path: Path) -> None:
     for fps in (None, 1.0):
         counters = Run(camera(path, fps=fps)).reader.counters
         assert counters.decoded == 20
+
+
+@pytest.mark.parametrize("name", ["12:30:01.mp4", "p%d?x#y.mp4", "a@b c.mp4", "-i.mp4"])
+def test_a_file_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode_noise(tmp_path / "plain.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(Run(camera(name)).frames) == 40

@@ -132,7 +132,8 @@ class VideoSource:
             _check_file(url)
         try:
             self._container = av.open(
-                url.reveal(),
+                # A relative path may begin like a protocol: 12:30:00.mp4.
+                url.reveal() if url.scheme else str(Path(url.reveal()).absolute()),
                 format="v4l2" if url.reveal().startswith(DEVICES) else None,
                 options=self._options(),
                 metadata_errors="replace",
