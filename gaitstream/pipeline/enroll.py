@@ -32,7 +32,7 @@ from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder, write_private
 from gaitstream.pipeline.source.video import NETWORK
-from gaitstream.pipeline.timed import stopping_after
+from gaitstream.pipeline.timed import CaptureLimit, stopping_after
 from gaitstream.telemetry.stats import CameraCounters
 
 Floats = NDArray[np.float32]
@@ -186,7 +186,8 @@ def watch(
         config: models, tracking, windows, quality.
         camera: what is watched.
         match: compare with the gallery.
-        seconds: watch no longer, counted from the first picture; None: to the end.
+        seconds: watch no longer, counted from the first picture: of a file or the synthetic world so much,
+            however fast it is read; None: to the end, also of a file that is looped.
         observers: further hooks.
         detector: an open one, which stays open; loaded when None.
         encoder: likewise.
@@ -198,22 +199,27 @@ def watch(
     """
     if not config.models.recognizers:
         raise ConfigError("no recognizer is configured: set models.recognizers")
-    update: dict[str, object] = {"cameras": [camera.model_copy(update={"enabled": True})]}
+    camera = camera.model_copy(update={"enabled": True, "loop": False})
+    update: dict[str, object] = {"cameras": [camera]}
     gallery = config.gallery.model_copy(update={"visitors": Visitors()})  # whoever watches notes nobody
     update["gallery"] = gallery if match else GallerySection()
     collector = _WalkCollector()
+    live = is_live(camera)
+    limit = [] if seconds is None or live else [CaptureLimit(seconds)]
     with ExitStack() as stack:
         pipeline = stack.enter_context(
             Pipeline(
                 config.model_copy(update=update),
-                observers=[collector, *observers],
+                observers=[collector, *observers, *limit],
                 detector=detector,
                 encoder=encoder,
             )
         )
+        for one in limit:
+            one.stop = pipeline.stop
         if interrupt is not None:
             stack.enter_context(interrupt(pipeline.stop))
-        if seconds is not None:
+        if seconds is not None and live:
             stack.enter_context(stopping_after(pipeline, seconds, 2 * config.sources.connect_s))
         outcome = pipeline.run()
         stats = pipeline.snapshot().cameras[camera.id]

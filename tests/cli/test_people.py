@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -132,6 +133,22 @@ def test_from_a_stream_without_showing_its_password(cams: Path, capsys: pytest.C
     assert "%40 %3A" in said2.err
     assert "rtsp://***@127.0.0.1:9/main: cannot be opened" in said2.err
     assert "hunt" not in said.out + said.err + said2.out + said2.err
+
+
+def test_seconds_of_a_file_are_its_own(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However fast or slowly this machine reads it: 150 pictures are six seconds, and 90 frames of 15."""
+    for number in range(15, 150):
+        shutil.copyfile(cams.parent / "blank" / "0.png", cams.parent / "blank" / f"{number}.png")
+    assert main(["identify", "--camera", "empty", "--seconds", "2", "--cameras", str(cams)]) == 0
+    frames = re.search(r"nobody was detected in (\d+) frames", capsys.readouterr().out)
+    assert frames is not None
+    assert 30 <= int(frames[1]) < 40
+
+
+def test_a_looped_file_is_watched_once(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cams.write_text(cams.read_text().replace("url: blank", "url: blank\n  loop: true"))
+    assert main(["identify", "--camera", "empty", "--cameras", str(cams)]) == 0
+    assert "nobody was detected in 9 frames" in capsys.readouterr().out
 
 
 def test_an_empty_table_says_why(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
