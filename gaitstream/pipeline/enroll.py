@@ -33,6 +33,7 @@ from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder, write_private
 from gaitstream.pipeline.source.video import NETWORK
 from gaitstream.pipeline.timed import CaptureLimit, stopping_after
+from gaitstream.synth.address import parse_address
 from gaitstream.telemetry.stats import CameraCounters
 
 Floats = NDArray[np.float32]
@@ -163,10 +164,17 @@ def video_camera(config: Config, video: str) -> Camera:
 
 
 def is_live(camera: Camera) -> bool:
-    """Whether a camera goes on for ever, unless it turns out to be a recording on the web."""
+    """Whether a camera's pictures come at their time, unless it turns out to be a recording on the web."""
     url = camera.url.reveal()
     synthetic = camera.url.scheme == "synth" and "live=1" in url
     return synthetic or camera.url.scheme in NETWORK or url.startswith("/dev/video")
+
+
+def is_endless(camera: Camera) -> bool:
+    """Whether a camera goes on for ever, as the synthetic world does where its address names no end."""
+    if camera.url.scheme == "synth":
+        return parse_address(camera.url.reveal()).seconds is None
+    return is_live(camera)
 
 
 def watch(

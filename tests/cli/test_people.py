@@ -19,6 +19,8 @@ import pytest
 import yaml
 
 from gaitstream.cli import main
+from gaitstream.config.camera_sections import Camera
+from gaitstream.pipeline.enroll import is_endless
 from gaitstream.synth import open_synthetic
 
 WALK = "synth://corridor?camera=1&people=2&seed=3&only=0&width=640&height=360"
@@ -192,3 +194,17 @@ def test_a_video_without_a_name_is_none(
     """As where a script's variable is empty."""
     assert main([*command, "", "--cameras", str(cams)]) == 2
     assert "'' is no video: give a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "endless"),
+    [
+        ("synth://plaza", True),
+        ("synth://plaza?seconds=4", False),
+        ("synth://plaza?seconds=4&live=1", False),
+        ("rtsp://10.0.0.5/main", True),
+        ("walk.mp4", False),
+    ],
+)
+def test_what_has_no_end_is_watched_for_a_time(url: str, endless: bool) -> None:
+    assert is_endless(Camera.model_validate({"id": "a", "url": url})) is endless
