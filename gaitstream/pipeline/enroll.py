@@ -31,6 +31,7 @@ from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder, write_private
+from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.source.video import NETWORK
 from gaitstream.pipeline.timed import CaptureLimit, stopping_after
 from gaitstream.synth.address import parse_address
@@ -57,6 +58,8 @@ class Walk:
         embeddings: windows by model: the full ones, or the last provisional one.
         fingerprints: by model.
         decision: the final one.
+        seconds: from its first picture to its last.
+        first_ns: capture time of its first picture, UTC.
         pictures: at most `MOST_PICTURES` crops, spread over its life, BGR.
     """
 
@@ -65,6 +68,7 @@ class Walk:
     fingerprints: dict[str, str] = field(default_factory=dict)
     decision: Decision | None = None
     seconds: float = 0.0
+    first_ns: int = 0
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
     full: bool = False
 
@@ -72,6 +76,12 @@ class Walk:
     def usable(self) -> bool:
         """Whether there is something to enrol."""
         return bool(self.embeddings)
+
+    def seconds_beside(self, other: Walk) -> float:
+        """For how long both were there at a time."""
+        later_ns = max(self.first_ns, other.first_ns)
+        ends_ns = (one.first_ns + int(one.seconds * SECOND_NS) for one in (self, other))
+        return max(0, min(ends_ns) - later_ns) / SECOND_NS
 
 
 class _WalkCollector(Observer):
@@ -108,6 +118,7 @@ class _WalkCollector(Observer):
         """Keep the last word."""
         walk = self._walk(state.track)
         walk.decision = decision
+        walk.first_ns = state.first_ns
         walk.seconds = (state.last_ns - state.first_ns) / 1e9
 
     def _keep_picture(self, track: int, crop: NDArray[np.uint8]) -> None:
