@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.track_sections import Tracking
+from gaitstream.errors import SourceError
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.models.detector import DetectorModel
 from gaitstream.models.pose import PoseModel, keypoints, to_image
@@ -38,8 +39,16 @@ from gaitstream.pipeline.track import CameraTracker
 
 Image = NDArray[np.uint8]
 
-FRAME_NS = 33_333_333
-"""Between pictures, for the tracker; the videos give 30 a second."""
+
+@dataclass(frozen=True)
+class Clip:
+    """A video's pictures, BGR, and the time from one to the next on average."""
+
+    images: list[Image]
+    frame_ns: int
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 @dataclass
@@ -57,28 +66,35 @@ class Track:
         return float(np.mean([box[[0, 2]].mean() for box in self.boxes]))
 
 
-def read(video: Path) -> list[Image]:
-    """All pictures, BGR."""
-    source = create_source(Camera(id="video", url=SecretUrl(str(video))), Sources())
-    source.open()
-    images = []
-    while (picture := source.read()) is not None:
-        images.append(picture.to_image())
-    source.close()
-    return images
+def read(video: Path) -> Clip:
+    """All of a video.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    source = create_source(Camera(id="video", url=SecretUrl(str(video)), fps=None), Sources())
+    images, times = [], []
+    try:
+        source.open()
+        while (picture := source.read()) is not None:
+            images.append(picture.to_image())
+            times.append(picture.time_ns)
+    finally:
+        source.close()
+    return Clip(images, (times[-1] - times[0]) // max(1, len(times) - 1))
 
 
-def follow(images: Sequence[Image], model: DetectorModel, pose: PoseModel) -> list[Track]:
+def follow(clip: Clip, model: DetectorModel, pose: PoseModel) -> list[Track]:
     """Everybody who is tracked for at least 80% of the pictures, from left to right."""
-    tracker = CameraTracker("video", Tracking(), None)
+    tracker = CameraTracker("video", Tracking(), 1e9 / clip.frame_ns if clip.frame_ns else None)
     tracks: dict[int, Track] = defaultdict(Track)
-    for index, image in enumerate(images):
+    for index, image in enumerate(clip.images):
         (found,) = model.detect([image])
         height, width = image.shape[:2]
-        for person in tracker.update(index, index * FRAME_NS, (width, height), found, image).persons:
+        for person in tracker.update(index, index * clip.frame_ns, (width, height), found, image).persons:
             tracks[person.track].crops.append(pose.crop(image, person.box[None])[0])
             tracks[person.track].boxes.append(person.box)
-    lasting = [track for track in tracks.values() if len(track.crops) >= 0.8 * len(images)]
+    lasting = [track for track in tracks.values() if len(track.crops) >= 0.8 * len(clip)]
     return sorted(lasting, key=lambda track: track.middle)
 
 
@@ -128,9 +144,9 @@ class Models:
             frames,
         )
 
-    def tracklets(self, images: Sequence[Image]) -> list[np.ndarray]:
+    def tracklets(self, clip: Clip) -> list[np.ndarray]:
         """Embeddings of everybody who lasts, from left to right, in order of time, `[n, parts, dim]` each."""
-        return self.tracklets_of(follow(images, self.detector, self.pose))
+        return self.tracklets_of(follow(clip, self.detector, self.pose))
 
     def tracklets_of(self, tracks: Sequence[Track]) -> list[np.ndarray]:
         """The same of tracks that were followed already."""
@@ -171,36 +187,54 @@ def compressed(image: Image) -> Image:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
-CHANGES: dict[str, Callable[[list[Image]], list[Image]]] = {
-    "as it is": lambda images: images,
-    "mirrored": lambda images: [np.ascontiguousarray(image[:, ::-1]) for image in images],
-    "reversed in time": lambda images: images[::-1],
-    "half size": lambda images: [
-        np.asarray(cv2.resize(i, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
-        for i in images
-    ],
-    "rotated by 5 degrees": lambda images: [rotated(5)(image) for image in images],
-    "rotated by 10 degrees": lambda images: [rotated(10)(image) for image in images],
-    "rotated by -10 degrees": lambda images: [rotated(-10)(image) for image in images],
-    "compressed again": lambda images: [compressed(image) for image in images],
-    "half frame rate": lambda images: images[::2],
+def each(change: Callable[[Image], Image]) -> Callable[[Clip], Clip]:
+    """A change of every picture."""
+    return lambda clip: Clip([change(image) for image in clip.images], clip.frame_ns)
+
+
+CHANGES: dict[str, Callable[[Clip], Clip]] = {
+    "as it is": lambda clip: clip,
+    "mirrored": each(lambda image: np.ascontiguousarray(image[:, ::-1])),
+    "reversed in time": lambda clip: Clip(clip.images[::-1], clip.frame_ns),
+    "half size": each(
+        lambda i: np.asarray(cv2.resize(i, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+    ),
+    "rotated by 5 degrees": each(rotated(5)),
+    "rotated by 10 degrees": each(rotated(10)),
+    "rotated by -10 degrees": each(rotated(-10)),
+    "compressed again": each(compressed),
+    "half frame rate": lambda clip: Clip(clip.images[::2], 2 * clip.frame_ns),
 }
 
 
-def measure(models: Models, images: Sequence[Image]) -> dict[str, Any]:
+def check(tracklets: Sequence[np.ndarray], frames: int) -> None:
+    """Whether there is enough to compare: several people, each with a tracklet in either half.
+
+    Raises:
+        SourceError: there is not.
+    """
+    if len(tracklets) < 2 or min(map(len, tracklets)) < 2:
+        raise SourceError(
+            f"tracklets of {frames} frames by person: {[len(own) for own in tracklets] or 'nobody'}; give a "
+            "video in which at least two people walk throughout for two tracklets each, or fewer --frames"
+        )
+
+
+def measure(models: Models, clip: Clip) -> dict[str, Any]:
     """What `compare` says of a video's lasting tracks, and how many tracklets find their other half."""
-    tracklets = models.tracklets(images)
+    tracklets = models.tracklets(clip)
+    check(tracklets, models.frames)
     return {**compare(tracklets), "right_in_the_other_half": across_halves(tracklets, tracklets)}
 
 
-def measure_changes(models: Models, images: list[Image]) -> dict[str, dict[str, float]]:
+def measure_changes(models: Models, clip: Clip) -> dict[str, dict[str, float]]:
     """For every change: `compare`, and how many changed tracklets find their person in the other half."""
-    known = models.tracklets(images)
+    known = models.tracklets(clip)
     results = {}
     for name, change in CHANGES.items():
-        changed = models.tracklets(change(images))
+        changed = models.tracklets(change(clip))
         result = {"people": float(len(changed))}
-        if len(changed) == len(known):
+        if len(changed) == len(known) and min(map(len, changed)) >= 2:
             same_order = changed[::-1] if name == "mirrored" else changed
             result |= {key: value for key, value in compare(changed).items() if key.startswith("nearer")}
             result["right_in_the_other_half"] = across_halves(known, same_order, name == "reversed in time")
@@ -237,11 +271,14 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="metrics.json of the demo weights to put the result in")
     args = parser.parse_args()
     models = Models.load(args.detector, args.pose, args.gait, args.frames, args.threads)
-    images = read(args.video)
-    result = measure(models, images)
+    try:
+        clip = read(args.video)
+        result = measure(models, clip)
+    except SourceError as error:
+        parser.exit(1, f"{error}\n")
     print(json.dumps(result, indent=2))
     if args.changes:
-        result["changes"] = measure_changes(models, images)
+        result["changes"] = measure_changes(models, clip)
     if args.record:
         figures = json.loads(args.record.read_text())
         figures["video"] = {**result, "name": args.video.name, "pose_model": Path(args.pose).stem}

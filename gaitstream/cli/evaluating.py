@@ -58,7 +58,7 @@ def _add_evaluate(commands: Commands) -> None:
         type=natural,
         default=720,
         metavar="N",
-        help="of a sequence at most; 0: all (default: 720)",
+        help="of a sequence at most; 0: all, of a video 720 (default: 720)",
     )
     option("--processes", type=natural, default=1, metavar="N", help="embed in so many (default: 1)")
     option("--out", type=Path, default=Path("out/evaluation"), metavar="DIR", help="default: out/evaluation")

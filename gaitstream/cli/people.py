@@ -46,6 +46,7 @@ def _add_seen(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGro
     seen.add_argument("--camera", metavar="ID", help="a camera of the cams.yaml")
     parser.add_argument(
         "--seconds", type=positive, metavar="S",
-        help="watch no longer, from the first picture (default: 30 for cameras and streams)",
+        help="watch no longer, from the first picture; of a file so much, however fast it is read "
+        "(default: 30 for cameras and streams)",
     )  # fmt: skip
     return seen

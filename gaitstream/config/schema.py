@@ -106,6 +106,36 @@ class Config(Section):
                     )
                     yield key, text
 
+    @model_validator(mode="after")
+    def _people_outlive_gaps(self) -> Config:
+        tracking = self.tracking
+        for index, camera in enumerate(self.cameras):
+            if camera.fps is None or tracking.algorithm == "appearance":  # which waits for two detections
+                continue
+            gap_s = camera.detect_every / camera.fps
+            if gap_s > tracking.lost_s:
+                text = (
+                    f"people are looked for every {gap_s:g} s, and {tracking.algorithm} ends tracks after "
+                    f"tracking.lost_s, {tracking.lost_s:g} s: nobody would be followed; look more often, set "
+                    "a longer lost_s, or algorithm: appearance"
+                )
+                raise misfit(text, "cameras", index, "detect_every" if camera.detect_every > 1 else "fps")
+        return self
+
+    @model_validator(mode="after")
+    def _people_fit_pictures(self) -> Config:
+        for index, camera in enumerate(self.cameras if self.models.recognizers else ()):
+            quality = self.quality_for(camera)
+            least = quality.min_height_px + 2 * quality.border_px
+            if camera.max_height is not None and camera.max_height < least:
+                text = (
+                    f"nobody in a picture {camera.max_height} pixels high has min_height_px, "
+                    f"{quality.min_height_px:g}, and is clear of its borders, so that nobody would be "
+                    f"evidence: at least {math.ceil(least)}, or a lower quality.min_height_px"
+                )
+                raise misfit(text, "cameras", index, "max_height")
+        return self
+
     def camera(self, camera_id: str) -> Camera:
         """The camera of that id; KeyError when there is none."""
         return {camera.id: camera for camera in self.cameras}[camera_id]

@@ -22,7 +22,7 @@ from gaitstream.deepstream.graph import enabled, uri_of
 from gaitstream.deepstream.plan import EncoderPlan, Plan
 from gaitstream.deepstream.tracker import probation_frames
 from gaitstream.pipeline.source.clock import file_start_ns
-from gaitstream.pipeline.source.video import best_stream
+from gaitstream.pipeline.source.video import best_stream, stated_length_ns
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ def _stated_by_file(camera: Camera) -> tuple[str, int, float]:
         with av.open(str(_path_of(camera))) as container:
             stream = best_stream(container)
             aspect = float((stream and stream.sample_aspect_ratio) or 1)
-            return container.metadata.get("creation_time", ""), (container.duration or 0) * 1000, aspect
+            return container.metadata.get("creation_time", ""), stated_length_ns(container), aspect
     except (OSError, av.error.FFmpegError):
         return "", 0, 1.0  # DeepStream will say what is wrong with the file
 

@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from gaitstream.errors import SourceError
 
 Array = NDArray[Any]
-VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".ts")
+VIDEOS = (
+    ".mp4", ".mkv", ".avi", ".mov", ".webm", ".ts", ".m4v", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv",
+    ".3gp",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -25,6 +25,8 @@ from gaitstream.telemetry.stats import CameraCounters, Stats
 
 PATIENCE_S = 2.0
 """How long a batch of files waits for a frame that is slow to come."""
+RATE_FPS = 25.0
+"""Supposed of a camera all of whose frames are analysed, however many come."""
 POLL_S = 0.01
 JOIN_S = 0.2
 """How long all decode threads together are waited for at the end."""
@@ -85,7 +87,7 @@ class CameraStream:
             on_state=lambda change: on_state(reader, change),
             notify=notify,
         )
-        tracker = CameraTracker(camera.id, config.tracking, camera.fps, first_track)
+        tracker = CameraTracker(camera.id, config.tracking, detections_per_s(camera), first_track)
         waits = not realtime and not may_be_live(camera)
         stream = cls(camera, reader, tracker, stats, realtime, waits)
         reader.start()
@@ -169,7 +171,7 @@ class CameraStream:
         """Take over rates while running."""
         self.camera = camera
         self.reader.adjust(camera)
-        self.tracker.adjust(camera.fps)
+        self.tracker.adjust(detections_per_s(camera))
 
     def count(self) -> None:
         """Copy the reader's counters into the statistics."""
@@ -184,6 +186,11 @@ class CameraStream:
     def failed(self) -> bool:
         """The camera could not be read and will not be tried again."""
         return self.reader.state is State.FAILED
+
+
+def detections_per_s(camera: Camera) -> float:
+    """How often a camera's people are looked for."""
+    return (camera.fps or RATE_FPS) / camera.detect_every
 
 
 FrameBatch = list[tuple[CameraStream, Frame]]

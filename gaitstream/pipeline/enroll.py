@@ -31,8 +31,10 @@ from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.runner import Pipeline
 from gaitstream.pipeline.saving import make_folder, write_private
+from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.source.video import NETWORK
-from gaitstream.pipeline.timed import stopping_after
+from gaitstream.pipeline.timed import CaptureLimit, stopping_after
+from gaitstream.synth.address import parse_address
 from gaitstream.telemetry.stats import CameraCounters
 
 Floats = NDArray[np.float32]
@@ -56,6 +58,8 @@ class Walk:
         embeddings: windows by model: the full ones, or the last provisional one.
         fingerprints: by model.
         decision: the final one.
+        seconds: from its first picture to its last.
+        first_ns: capture time of its first picture, UTC.
         pictures: at most `MOST_PICTURES` crops, spread over its life, BGR.
     """
 
@@ -64,6 +68,7 @@ class Walk:
     fingerprints: dict[str, str] = field(default_factory=dict)
     decision: Decision | None = None
     seconds: float = 0.0
+    first_ns: int = 0
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
     full: bool = False
 
@@ -71,6 +76,12 @@ class Walk:
     def usable(self) -> bool:
         """Whether there is something to enrol."""
         return bool(self.embeddings)
+
+    def seconds_beside(self, other: Walk) -> float:
+        """For how long both were there at a time."""
+        later_ns = max(self.first_ns, other.first_ns)
+        ends_ns = (one.first_ns + int(one.seconds * SECOND_NS) for one in (self, other))
+        return max(0, min(ends_ns) - later_ns) / SECOND_NS
 
 
 class _WalkCollector(Observer):
@@ -107,6 +118,7 @@ class _WalkCollector(Observer):
         """Keep the last word."""
         walk = self._walk(state.track)
         walk.decision = decision
+        walk.first_ns = state.first_ns
         walk.seconds = (state.last_ns - state.first_ns) / 1e9
 
     def _keep_picture(self, track: int, crop: NDArray[np.uint8]) -> None:
@@ -163,10 +175,17 @@ def video_camera(config: Config, video: str) -> Camera:
 
 
 def is_live(camera: Camera) -> bool:
-    """Whether a camera goes on for ever, unless it turns out to be a recording on the web."""
+    """Whether a camera's pictures come at their time, unless it turns out to be a recording on the web."""
     url = camera.url.reveal()
     synthetic = camera.url.scheme == "synth" and "live=1" in url
     return synthetic or camera.url.scheme in NETWORK or url.startswith("/dev/video")
+
+
+def is_endless(camera: Camera) -> bool:
+    """Whether a camera goes on for ever, as the synthetic world does where its address names no end."""
+    if camera.url.scheme == "synth":
+        return parse_address(camera.url.reveal()).seconds is None
+    return is_live(camera)
 
 
 def watch(
@@ -186,7 +205,8 @@ def watch(
         config: models, tracking, windows, quality.
         camera: what is watched.
         match: compare with the gallery.
-        seconds: watch no longer, counted from the first picture; None: to the end.
+        seconds: watch no longer, counted from the first picture: of a file or the synthetic world so much,
+            however fast it is read; None: to the end, also of a file that is looped.
         observers: further hooks.
         detector: an open one, which stays open; loaded when None.
         encoder: likewise.
@@ -198,22 +218,27 @@ def watch(
     """
     if not config.models.recognizers:
         raise ConfigError("no recognizer is configured: set models.recognizers")
-    update: dict[str, object] = {"cameras": [camera.model_copy(update={"enabled": True})]}
+    camera = camera.model_copy(update={"enabled": True, "loop": False})
+    update: dict[str, object] = {"cameras": [camera]}
     gallery = config.gallery.model_copy(update={"visitors": Visitors()})  # whoever watches notes nobody
     update["gallery"] = gallery if match else GallerySection()
     collector = _WalkCollector()
+    live = is_live(camera)
+    limit = [] if seconds is None or live else [CaptureLimit(seconds)]
     with ExitStack() as stack:
         pipeline = stack.enter_context(
             Pipeline(
                 config.model_copy(update=update),
-                observers=[collector, *observers],
+                observers=[collector, *observers, *limit],
                 detector=detector,
                 encoder=encoder,
             )
         )
+        for one in limit:
+            one.stop = pipeline.stop
         if interrupt is not None:
             stack.enter_context(interrupt(pipeline.stop))
-        if seconds is not None:
+        if seconds is not None and live:
             stack.enter_context(stopping_after(pipeline, seconds, 2 * config.sources.connect_s))
         outcome = pipeline.run()
         stats = pipeline.snapshot().cameras[camera.id]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,11 +25,15 @@ from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.enroll import CAMERA, Walk, watch
 from gaitstream.pipeline.runner import load_detector
 
+log = logging.getLogger(__name__)
+
 MOST_FRAMES = 720
 """Of a sequence, as in the published evaluations; a window takes no more."""
 DEMO = "demo"
 GAP_S = 3600.0
 """A sequence goes on whatever was no evidence in between."""
+BESIDE = 0.5
+"""Share of the time in which a person is seen from which on somebody else may be the one who is meant."""
 
 
 class VideoSequences:
@@ -39,7 +45,7 @@ class VideoSequences:
         runtime: see `Recognizer.load`.
         precision: likewise.
         threads: CPU threads of each engine.
-        frames: of a sequence at most, the first ones.
+        frames: of a sequence at most, the first ones, and no more than `MOST_FRAMES`.
 
     Raises:
         ConfigError: the site's file is wrong, or lacks a model that the bundle needs.
@@ -55,7 +61,8 @@ class VideoSequences:
         threads: int | None = None,
         frames: int | None = None,
     ) -> None:
-        self._config = _config(bundle, site, runtime, precision, threads, frames or MOST_FRAMES)
+        self._asked = frames or sys.maxsize
+        self._config = _config(bundle, site, runtime, precision, threads, min(self._asked, MOST_FRAMES))
         self._detector = load_detector(self._config)
         self._encoder = Encoder.load(self._config)
 
@@ -74,8 +81,22 @@ class VideoSequences:
                 f"models that find the person with --cameras: {_why(seen.walks) or seen.why_none}"
             )
         longest = max(usable, key=lambda walk: walk.seconds)
+        self._tell_doubts(video, longest, usable)
         (model,) = self._encoder.recognizers
         return longest.embeddings[model][0]
+
+    def _tell_doubts(self, video: Path, taken: Walk, walks: Sequence[Walk]) -> None:
+        """Say where somebody else may be meant, and where less is embedded than was asked for."""
+        beside = sum(walk.seconds_beside(taken) > BESIDE * taken.seconds for walk in walks) - 1
+        if beside > 0:
+            log.warning(
+                "%s shows %d people at a time; the one seen longest is taken, %.1f s: where somebody else is "
+                "meant, cut the video to that person",
+                *(video, beside + 1, taken.seconds),
+            )
+        frames = taken.decision.frames if taken.decision else 0
+        if frames > MOST_FRAMES < self._asked:
+            log.warning("%s: the first %d of %d frames are embedded, no more", video, MOST_FRAMES, frames)
 
     def close(self) -> None:
         """Free the engines."""
@@ -114,7 +135,6 @@ def _config(
     manifest = Bundle.open(bundle).manifest
     found = load_config(site) if site is not None else _packaged(manifest.needs)
     recognizers = {manifest.model: RecognizerModel(model=str(bundle))}
-    length = min(frames, MOST_FRAMES)
     return found.model_copy(
         update={
             "models": found.models.model_copy(update={"recognizers": recognizers}),
@@ -123,8 +143,8 @@ def _config(
             ),
             "tracklets": found.tracklets.model_copy(
                 update={
-                    "length": length,
-                    "stride": length,
+                    "length": frames,
+                    "stride": frames,
                     "provisional_from": 1,
                     "max_gap_s": GAP_S,
                     "every": 1,

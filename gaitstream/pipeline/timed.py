@@ -4,10 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from gaitstream.data import Decision, Frame, Person
+from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.runner import Pipeline
+from gaitstream.pipeline.source.clock import SECOND_NS
+
+
+class CaptureLimit(Observer):
+    """Stops a run of one file after so much of it: the same on a fast and on a slow machine.
+
+    Args:
+        seconds: of capture time, from the first picture on.
+
+    Attributes:
+        stop: what ends the run, once it is there.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.stop: Callable[[str], None] = lambda _cause: None
+        self._seconds = seconds
+        self._first_ns: int | None = None
+
+    def on_frame(self, frame: Frame, persons: Sequence[Person], labels: Mapping[int, Decision]) -> None:  # noqa: ARG002
+        """Look at its time."""
+        if self._first_ns is None:
+            self._first_ns = frame.time_ns
+        if frame.time_ns - self._first_ns >= self._seconds * SECOND_NS:
+            self.stop("shutdown")
 
 
 @contextmanager

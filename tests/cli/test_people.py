@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ import pytest
 import yaml
 
 from gaitstream.cli import main
+from gaitstream.config.camera_sections import Camera
+from gaitstream.pipeline.enroll import is_endless
 from gaitstream.synth import open_synthetic
 
 WALK = "synth://corridor?camera=1&people=2&seed=3&only=0&width=640&height=360"
@@ -134,6 +137,22 @@ def test_from_a_stream_without_showing_its_password(cams: Path, capsys: pytest.C
     assert "hunt" not in said.out + said.err + said2.out + said2.err
 
 
+def test_seconds_of_a_file_are_its_own(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However fast or slowly this machine reads it: 150 pictures are six seconds, and 90 frames of 15."""
+    for number in range(15, 150):
+        shutil.copyfile(cams.parent / "blank" / "0.png", cams.parent / "blank" / f"{number}.png")
+    assert main(["identify", "--camera", "empty", "--seconds", "2", "--cameras", str(cams)]) == 0
+    frames = re.search(r"nobody was detected in (\d+) frames", capsys.readouterr().out)
+    assert frames is not None
+    assert 30 <= int(frames[1]) < 40
+
+
+def test_a_looped_file_is_watched_once(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cams.write_text(cams.read_text().replace("url: blank", "url: blank\n  loop: true"))
+    assert main(["identify", "--camera", "empty", "--cameras", str(cams)]) == 0
+    assert "nobody was detected in 9 frames" in capsys.readouterr().out
+
+
 def test_an_empty_table_says_why(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--cameras", str(cams)]
     assert main(["identify", "--camera", "empty", *where]) == 0
@@ -175,3 +194,17 @@ def test_a_video_without_a_name_is_none(
     """As where a script's variable is empty."""
     assert main([*command, "", "--cameras", str(cams)]) == 2
     assert "'' is no video: give a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "endless"),
+    [
+        ("synth://plaza", True),
+        ("synth://plaza?seconds=4", False),
+        ("synth://plaza?seconds=4&live=1", False),
+        ("rtsp://10.0.0.5/main", True),
+        ("walk.mp4", False),
+    ],
+)
+def test_what_has_no_end_is_watched_for_a_time(url: str, endless: bool) -> None:
+    assert is_endless(Camera.model_validate({"id": "a", "url": url})) is endless

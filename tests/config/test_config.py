@@ -268,6 +268,40 @@ def test_changes_touch_only_their_cameras(
     assert changed(GOOD, GOOD.replace(*change), tmp_path) == (added, removed, reopened, adjusted, restart)
 
 
+@pytest.mark.parametrize(
+    ("own", "algorithm", "problem"),
+    [
+        (
+            "fps: 2, detect_every: 5",
+            "bytetrack",
+            "detect_every: people are looked for every 2.5 s, and ",
+        ),
+        ("fps: 0.5", "sort", "fps: people are looked for every 2 s, and sort ends tracks after"),
+        ("fps: 1", "bytetrack", ""),
+        ("fps: 0.1, detect_every: 30", "appearance", ""),
+        (
+            "max_height: 67",
+            "sort",
+            "max_height: nobody in a picture 67 pixels high has min_height_px, 64, ",
+        ),
+        ("max_height: 68", "sort", ""),
+        ("max_height: 67, thresholds: {min_height_px: 60}", "sort", ""),
+    ],
+)
+def test_settings_of_which_nobody_would_come_are_refused(
+    tmp_path: Path, own: str, algorithm: str, problem: str
+) -> None:
+    text = (
+        f"tracking: {{algorithm: {algorithm}}}\nmodels: {{gaitheat: demo}}\n"
+        f"cameras:\n- {{id: gate, url: synth://plaza, {own}}}\n"
+    )
+    if not problem:
+        load_config(write(tmp_path, text))
+        return
+    (line,) = refuse(tmp_path, text)
+    assert line.startswith(f"cams.yaml:4: cameras[0].{problem}")
+
+
 ANOTHER: dict[str, dict[str, object]] = {
     "gallery": {"threshold": 0.7, "threshold_gain": 0.2},
     "tracklets": {"settled_every": 2, "max_gap_s": 0.5},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ from gaitstream.errors import SourceError
 from gaitstream.evaluate.collecting import Videos
 from gaitstream.evaluate.dataset import scan
 from gaitstream.models.detector import find_detector
+from gaitstream.pipeline import sequences
 from gaitstream.pipeline.sequences import VideoSequences, fingerprint
 from gaitstream.synth import SyntheticCamera
 from gaitstream.synth.address import parse_address
@@ -28,10 +30,11 @@ SIZE = (640, 360)
 SHOWS_NOBODY = r"empty\.mp4 shows nobody whose walk could be embedded, .*: nobody was detected in 20 frames"
 
 
-def write_video(path: Path, person: int, day: int, seconds: float = SECONDS) -> None:
-    """One person of a synthetic site, alone."""
+def write_video(path: Path, person: int | None, day: int, seconds: float = SECONDS) -> None:
+    """One person of a synthetic site, alone; both when None."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    address = f"synth://plaza?camera=1&people=2&seed=7&only={person}&day={day}&seconds={seconds}"
+    only = "" if person is None else f"&only={person}"
+    address = f"synth://plaza?camera=1&people=2&seed=7{only}&day={day}&seconds={seconds}"
     camera = SyntheticCamera(parse_address(address))
     write_frames(path, (camera.image(index) for index in range(round(seconds * 15))))
 
@@ -66,6 +69,14 @@ def test_videos_stand_for_sequences(videos: Path, tmp_path: Path) -> None:
         (two / name).touch()
     with pytest.raises(SourceError, match="holds 2 videos"):
         scan(tmp_path)
+
+
+def test_videos_of_any_usual_kind_are_sequences(tmp_path: Path) -> None:
+    """What is left out is not said: a data set of cameras' `.MTS` files had none of them."""
+    (tmp_path / "p" / "01").mkdir(parents=True)
+    for name in ("a.MOV", "b.m4v", "c.mpg", "d.MTS", "e.wmv", "notes.txt"):
+        (tmp_path / "p" / "01" / name).touch()
+    assert [one.view for one in scan(tmp_path)] == ["a", "b", "c", "d", "e"]
 
 
 @pytest.mark.slow
@@ -133,6 +144,25 @@ def test_embeddings_are_those_of_one_bundle(
     )
     assert "was changed while it was evaluated: run the evaluation again" in capsys.readouterr().err
     assert not list(out.rglob("*.npy"))
+
+
+@pytest.mark.slow
+def test_it_is_said_where_somebody_else_may_be_meant_and_where_frames_are_left_out(
+    videos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "both.mp4", None, day=0)
+    reader = VideoSequences(zoo.find("demo", "recognizer"), threads=2)
+    reader.embed(videos / "p0" / "01" / "cam.mp4")
+    assert not caplog.records
+    reader.embed(tmp_path / "both.mp4")
+    reader.close()
+    assert "both.mp4 shows 2 people at a time; the one seen longest is taken" in caplog.text
+    assert "are embedded, no more" not in caplog.text
+    monkeypatch.setattr(sequences, "MOST_FRAMES", 10)
+    reader = VideoSequences(zoo.find("demo", "recognizer"), threads=2)
+    reader.embed(videos / "p0" / "01" / "cam.mp4")
+    reader.close()
+    assert re.search(r"cam\.mp4: the first 10 of \d\d frames are embedded, no more", caplog.text)
 
 
 @pytest.mark.slow

@@ -436,6 +436,58 @@ def test_timestamps_that_leap_beyond_reason_go_on_one_frame_after_the_last(
     assert caplog.text.count("its timestamps leap") == (days == 0.0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "late_s"),
+    [("repeated", 0.11), ("to and fro", 0.11), ("all alike", 0.0)],
+)
+def test_pictures_of_one_time_make_no_recording_longer(kind: str, late_s: float, tmp_path: Path) -> None:
+    """As recorders write them that take the time of arrival: a file's end is where its timestamps say."""
+    times = np.arange(100) * 100
+    if kind == "repeated":
+        times[5::5] = times[4:-1:5]
+    elif kind == "to and fro":
+        times[5::5] -= 150
+    else:
+        times[:] = 0
+    path = tmp_path / "uneven.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index in range(100):
+            image = np.full((48, 64, 3), index, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")):
+                packet.pts, packet.dts = int(times[index]), index - 20_000
+                packet.time_base = Fraction(1, 1000)
+                container.mux(packet)
+    run = Run(camera(path))
+    found = np.array([frame.time_ns for frame in run.frames])
+    assert len(found) == 100
+    assert np.diff(found).min() > 0
+    wanted = np.arange(100) * 0.1 if kind == "all alike" else times / 1000
+    seconds = (found - found[0]) / SECOND_NS
+    assert np.abs(seconds - wanted).max() < late_s + 0.001
+    assert run.reader.counters.corrupt == 0
+
+
+@pytest.mark.parametrize("rate", [10, 50])
+@pytest.mark.parametrize(("codec", "container"), [("libx264", "h264"), ("libx265", "hevc")])
+def test_a_bare_stream_goes_at_the_rate_that_it_says(
+    codec: str, container: str, rate: int, tmp_path: Path
+) -> None:
+    """Such files hold no timestamps, and FFmpeg plays them at 25 pictures a second unless it is told."""
+    path = tmp_path / f"camera.{container}"
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(20):
+            image = np.full((48, 64, 3), index, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        file.mux(stream.encode(None))
+    times = [picture.time_ns for picture in read_all(create_source(camera(path), Sources()))]
+    assert np.allclose(np.diff(times), SECOND_NS / rate, atol=1000)
+
+
 def test_the_largest_video_stream_is_read_and_never_a_cover_picture(tmp_path: Path) -> None:
     path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as container:

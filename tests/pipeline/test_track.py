@@ -13,6 +13,7 @@ from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Person
 from gaitstream.models.detector import DetectorModel
+from gaitstream.pipeline.cameras import detections_per_s
 from gaitstream.pipeline.source import create_source
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.track import CameraTracker, Tracked
@@ -174,6 +175,19 @@ def test_four_real_people_have_one_track_each(shared: Path) -> None:
         assert all(len(middle) < 0.1 * index for track, middle in tracks.items() if track not in four)
         ends = sorted((middle[0], middle[-1]) for middle in four.values())
         assert [last for _, last in ends] == sorted(last for _, last in ends)
+
+
+@pytest.mark.parametrize(("fps", "every"), [(2, 8), (1, 5), (0.1, 1)])
+def test_whoever_is_looked_for_seldom_is_followed(fps: float, every: int) -> None:
+    """The next detection comes when it is due, however much later than `lost_s` that is."""
+    entry = Camera.model_validate({"id": "a", "url": "synth://plaza", "fps": fps, "detect_every": every})
+    tracker = CameraTracker("a", Tracking(), detections_per_s(entry))
+    tracks = set()
+    for index in range(10):
+        found = tracker.update(index * every, START + int(index * every / fps * SECOND_NS), SIZE, seen(100.0))
+        assert not found.ended
+        tracks |= {person.track for person in found.persons}
+    assert tracks == {1}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -22,6 +22,7 @@ from gaitstream.pipeline.enroll import (
     choose,
     describe_walk,
     enroll_walk,
+    is_endless,
     is_live,
     read_tracklet,
     save_pictures,
@@ -106,7 +107,7 @@ def _watch(
     match: bool,
     saver: TrackletSaver | None = None,
 ) -> Watched:
-    seconds = args.seconds if args.seconds is not None or not is_live(camera) else 30.0
+    seconds = args.seconds if args.seconds is not None or not is_endless(camera) else 30.0
     if seconds is not None:
         print(f"watching {camera.url} for {seconds:g} s; Ctrl-C ends sooner", file=sys.stderr)
     observers = [saver] if saver is not None else []

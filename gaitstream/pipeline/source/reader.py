@@ -126,6 +126,7 @@ class CameraReader:
         self._stop = threading.Event()
         self._last_frame_s = time.monotonic()
         self._pace: tuple[float, int] | None = None
+        self._told_damage = False
         self._loop_shift_ns = 0
         self._first_ns = 0
         self._last_ns = 0
@@ -201,6 +202,7 @@ class CameraReader:
                 picture = source.read()
                 self._count(source)
                 if picture is None:
+                    self._tell_damage(source)
                     return self._end()
                 self._take(picture, source.live)
             return None
@@ -271,6 +273,22 @@ class CameraReader:
             self._pace = (now, time_ns)
         started_s, first_ns = self._pace
         self._stop.wait(max(0.0, started_s + (time_ns - first_ns) / SECOND_NS - now))
+
+    def _tell_damage(self, source: Source) -> None:
+        """Say of a file that was read to its end what is missing; of one that is looped, once."""
+        told, self._told_damage = self._told_damage, True
+        if told:
+            return
+        if self.counters.corrupt:
+            log.warning(
+                "camera %s: %s is damaged: %d faulty packets, pictures or times; what can be read was taken",
+                *(self.camera.id, self.camera.url, self.counters.corrupt),
+            )
+        if isinstance(source, VideoSource) and source.missing_s:
+            log.warning(
+                "camera %s: %s ended %.1f s before the length that it states: it was cut off, or is damaged",
+                *(self.camera.id, self.camera.url, source.missing_s),
+            )
 
     def _end(self) -> float | None:
         if self.camera.loop and self.counters.decoded:

@@ -42,8 +42,16 @@ DEVICES = "/dev/video"
 NETWORK = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 MOST_GAP_NS = 24 * 3600 * SECOND_NS
 """A larger leap of a file's timestamps is damage, not a pause of the recording."""
+MOST_LAG_NS = SECOND_NS
+"""A file whose timestamps go back by more begins again; by less, its pictures are a little late."""
 UNTIMED = ("mpjpeg",)
 """Formats whose timestamps FFmpeg makes up: pictures that a web camera sends one after the other."""
+STATING = ("mov", "matroska", "avi", "flv")
+"""Formats whose files state their length; of others FFmpeg guesses it from what is there."""
+FROM_ZERO = ("matroska", "nut")
+"""Formats in which a file's length counts from zero, whatever its timestamps begin with."""
+MOST_MISSING = 1.0, 0.02
+"""Seconds, and share of a file's stated length, that its pictures may lack: sound often ends later."""
 RATES = (1e-3, 1e3)
 """Frame rates that a stream may claim; by others nothing is reckoned."""
 
@@ -62,6 +70,7 @@ class VideoSource:
         needed: whether a picture of a time may be looked at, with so much time between two. Of the others the
             decoder leaves out those that no other picture is made from.
         passed: pictures that were left out like that, and come before the last one read.
+        missing_s: by how much a file that has ended is shorter than it says.
         capture_clock: how stream times of a live source become UTC.
     """
 
@@ -75,6 +84,7 @@ class VideoSource:
     ) -> None:
         self.corrupt = 0
         self.passed = 0
+        self.missing_s = 0.0
         self.needed: Callable[[int, int], bool] = lambda _time_ns, _spacing_ns: True
         self.capture_clock = CaptureClock()
         self._camera = camera
@@ -87,6 +97,7 @@ class VideoSource:
         self._reformatter: VideoReformatter | None = None
         self._start_ns = 0
         self._last_ns = 0
+        self._last_pts_ns = 0
         self._last_pts: int | None = None
         self._offset_ns: int | None = None
         """From stream time to capture time, of the last picture."""
@@ -101,6 +112,8 @@ class VideoSource:
         self._aspect = Fraction(1)
         """Of a pixel, as it was stated with the last picture."""
         self._next_index = 0
+        self._read_from, self._read_to = math.inf, -math.inf
+        """Of the packets so far, in the stream's units of time."""
         self.live = self._is_remote()
 
     def open(self) -> None:
@@ -119,7 +132,8 @@ class VideoSource:
             _check_file(url)
         try:
             self._container = av.open(
-                url.reveal(),
+                # A relative path may begin like a protocol: 12:30:00.mp4.
+                url.reveal() if url.scheme else str(Path(url.reveal()).absolute()),
                 format="v4l2" if url.reveal().startswith(DEVICES) else None,
                 options=self._options(),
                 metadata_errors="replace",
@@ -140,6 +154,8 @@ class VideoSource:
         self._next_index = 0
         self._last_pts = self._offset_ns = None
         self._timed = False
+        self.missing_s = 0.0
+        self._read_from, self._read_to = math.inf, -math.inf
         self._sparing = Sparing()
         self._order = ShowingOrder()
         stated, own = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
@@ -169,6 +185,7 @@ class VideoSource:
                 raise SourceError(f"{self._camera.url}: the stream has ended")
             if self._next_index == 0:
                 raise SourceError(f"{self._camera.url}: holds no picture that can be decoded")
+            self.missing_s = self._missing()
             return None
         time_ns = self._time(frame)
         self._next_index += 1
@@ -196,9 +213,10 @@ class VideoSource:
                 # When a read ends for its time, FFmpeg first hands out what its parser held back.
                 raise SourceError(f"{self._camera.url}: nothing came for {self._sources.stall_s:g} s")
             self._note_sender_report(packet)
+            self._note_length(packet)
             self.corrupt += packet.is_corrupt
             silent = time.monotonic() - last_frame > self._sources.stall_s / 2
-            needed = silent or self._may_be_needed(packet)
+            needed = silent or packet.is_discard or self._may_be_needed(packet)
             stream.codec_context.skip_frame = self._sparing.send(packet.pts, needed=needed)
             try:
                 frames = packet.decode()
@@ -219,6 +237,23 @@ class VideoSource:
                 )
             asked = time.monotonic()
         self.passed += self._sparing.end()
+
+    def _note_length(self, packet: av.Packet[Any]) -> None:
+        if packet.pts is not None:
+            self._read_from = min(self._read_from, packet.pts)
+            self._read_to = max(self._read_to, packet.pts + (packet.duration or 0))
+
+    def _missing(self) -> float:
+        """Seconds that a file which has ended is shorter than it says; 0 where it may be whole."""
+        assert self._container is not None  # noqa: S101 - only called while it is open
+        assert self._stream is not None  # noqa: S101 - likewise
+        if self._container.format.name.split(",")[0] not in STATING:
+            return 0.0
+        own, unit = self._stream.duration, float(self._stream.time_base or 0)
+        stated_s = own * unit if own else stated_length_ns(self._container) / SECOND_NS
+        missing_s = stated_s - (self._read_to - self._read_from) * unit
+        least_s, share = MOST_MISSING
+        return missing_s if least_s + share * stated_s < missing_s < math.inf else 0.0
 
     def _spacing(self, stream: av.VideoStream) -> float:
         """Between two pictures, in the stream's units of time; 0 where it is not known."""
@@ -271,18 +306,32 @@ class VideoSource:
             return time_ns
         if not self._next_index:
             self._start_ns -= pts_ns  # a recorder's files go on counting from one to the next
+        time_ns = self._file_time(pts_ns)
+        self._last_ns = time_ns
+        exact = known and time_ns == self._start_ns + pts_ns
+        self._offset_ns = self._start_ns if exact else None
+        return time_ns
+
+    def _file_time(self, pts_ns: int) -> int:
+        """Capture time of a file's picture, later than the last one's."""
         time_ns = self._start_ns + pts_ns
+        late_ns = self._last_ns - self._start_ns - self._last_pts_ns
+        repeats, self._last_pts_ns = pts_ns == self._last_pts_ns, pts_ns
+        if not self._next_index:
+            return time_ns
+        frame_ns = int(SECOND_NS / self._rate())
         leaps = self._leaps(time_ns)
-        if self._next_index and (leaps or time_ns <= self._last_ns):
+        if leaps or self._last_ns - time_ns > MOST_LAG_NS:
             # Joined recordings begin again: they go on one frame after the last.
-            next_ns = self._last_ns + int(SECOND_NS / self._rate())
+            next_ns = self._last_ns + frame_ns
             if leaps:
                 self._note_leap(time_ns - next_ns)
-            self._start_ns += next_ns - time_ns
-            time_ns = next_ns
-        self._last_ns = time_ns
-        self._offset_ns = time_ns - pts_ns if known else None
-        return time_ns
+            self._start_ns = next_ns - pts_ns
+            return next_ns
+        if late_ns <= 0 and time_ns > self._last_ns:
+            return time_ns
+        # Pictures of one time, or slightly out of order; those after them hurry until they are in time.
+        return max(time_ns, self._last_ns + (frame_ns if repeats else max(1, frame_ns // 2)))
 
     def _leaps(self, time_ns: int) -> bool:
         """Whether the capture time that a file's timestamps ask for cannot be right."""
@@ -302,7 +351,10 @@ class VideoSource:
 
     def _rate(self) -> float:
         """Pictures per second as the stream has it; 25 where it does not know or cannot be believed."""
-        rate = self._stream.average_rate if self._stream is not None else None
+        if self._stream is None:
+            return 25.0
+        # Of bare H.264 and H.265, which have no times, FFmpeg takes 25 for the average whatever they say.
+        rate = self._stream.average_rate if self._timed else self._stream.guessed_rate
         return float(rate) if rate and RATES[0] <= rate <= RATES[1] else 25.0
 
     def _file_start_ns(self) -> int:
@@ -312,7 +364,7 @@ class VideoSource:
             Path(self._camera.url.reveal()),
             self._camera.start_time,
             self._container.metadata.get("creation_time", ""),
-            (self._container.duration or 0) * 1000,
+            stated_length_ns(self._container),
             otherwise_ns=self._clock_ns(),
         )
 
@@ -420,6 +472,11 @@ class VideoSource:
             limit = self._sources.stall_s if what == "broke off" else self._sources.connect_s
             return SourceError(f"{url}: nothing came for {limit:g} s")
         if isinstance(error, av.error.InvalidDataError) and what == "cannot be opened":
+            if _lacks_index(url):
+                return SourceError(
+                    f"{url}: its index is missing or damaged: it is still being written, or recording or "
+                    "copying it broke off; wait until it is whole, or copy it again"
+                )
             return SourceError(
                 f"{url}: is not a video that FFmpeg can read; give a video such as .mp4 or .mkv, a folder of "
                 "images, or a camera's URL that plays in ffplay"
@@ -447,12 +504,32 @@ def is_mirrored(frame: av.VideoFrame) -> bool:
     return bool(a * d < b * c)
 
 
+def stated_length_ns(container: InputContainer) -> int:
+    """Of a recording from its first picture on, as it says; 0 where it does not say."""
+    length_us, start_us = container.duration or 0, container.start_time or 0
+    if container.format.name.split(",")[0] in FROM_ZERO and 0 < start_us < length_us:
+        length_us -= start_us
+    return length_us * 1000
+
+
 def best_stream(container: InputContainer) -> av.VideoStream | None:
     """The largest video stream that is no cover picture, the first of those alike; None without any."""
     from av.stream import Disposition
 
     streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
     return max(streams, key=lambda one: one.width * one.height, default=None)
+
+
+def _lacks_index(url: SecretUrl) -> bool:
+    """Whether it is an MP4 or MOV file, of those that cannot be opened: they have their index at the end."""
+    try:
+        path = Path(url.reveal())
+        if url.scheme or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(8)[4:] in (b"ftyp", b"mdat", b"wide")
+    except OSError:
+        return False
 
 
 def _check_file(url: SecretUrl) -> None:
