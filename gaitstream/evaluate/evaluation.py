@@ -14,7 +14,7 @@ from gaitstream import __version__
 from gaitstream.evaluate.benchmarks import Scores, find_protocol, published
 from gaitstream.evaluate.collecting import Progress, Videos, collect
 from gaitstream.evaluate.dataset import read_partition, scan
-from gaitstream.evaluate.distances import Metric, pairwise
+from gaitstream.evaluate.distances import PUBLISHED, Metric, pairwise
 from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.evaluate.protocols import Sequences
 from gaitstream.evaluate.verification import Verification, pairs, verify
@@ -78,7 +78,7 @@ def evaluate(
     collected = collect(options, found, progress, videos)
     manifest = collected.manifest
     data = Sequences.of(collected.embeddings, *labels)
-    metric = options.metric or _metric(manifest.embedding.metric)
+    metric = options.metric or PUBLISHED[manifest.embedding.metric]
     scores = protocol.score(data, metric, options.probes)
     curve = _verification(data, metric)
     known = published(options.protocol)
@@ -110,10 +110,6 @@ def evaluate(
 def _text(name: str) -> str:
     """A file's name, whose bytes may be no text."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def _metric(name: str) -> Metric:
-    return "cos" if name == "mean_part_cosine" else "euc"
 
 
 def _verification(data: Sequences, metric: Metric) -> Verification | None:
