@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import SourceError
 from gaitstream.models import skeleton_maps
-from gaitstream.models.inputs import NAMES, WHITE, Inputs
+from gaitstream.models.inputs import NAMES, WHITE, Inputs, check_masks
 from gaitstream.models.manifest import InputContract, InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
 
@@ -29,6 +29,7 @@ def inputs_of(manifest: Manifest, arrays: Sequence[Array], frames: int | None = 
 
     Raises:
         SourceError: an input is not among them, or no picture.
+        EngineError: silhouettes are bytes of 0 and 1.
     """
     found: dict[str, Array] = {}
     left = [array[:frames] for array in arrays]
@@ -86,7 +87,10 @@ def _prepared(contract: InputContract, array: Array) -> Array:
                 f"frames are {array.shape[-2]} x {array.shape[-1]}; the model takes {contract.height} x "
                 f"{contract.width} or square ones of that height"
             )
-        return np.ascontiguousarray(_picture(cut))
+        picture = _picture(cut)
+        if contract.kind is InputKind.SILHOUETTE:
+            check_masks(NAMES[contract.kind], picture)
+        return np.ascontiguousarray(picture)
     return array
 
 

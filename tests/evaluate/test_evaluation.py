@@ -208,6 +208,17 @@ def test_pictures_of_any_type_are_the_same_pictures(bundle: Path, tmp_path: Path
     np.testing.assert_allclose(found[1], found[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_silhouettes_of_0_and_1_are_not_taken_for_black_ones(
+    bundle: Path, tmp_path: Path, dtype: str
+) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": (walk(1) // 255).astype(dtype)})
+    with pytest.raises(SourceError, match="a/01/c: silhouettes are uint8 of 0 and 1: give 0 and 255"):
+        collected(bundle, data, tmp_path / "out")
+    black = silhouettes_of(tmp_path / "b", {"a/01/c": np.zeros((3, 64, 64), np.uint8)})
+    assert np.isfinite(collected(bundle, black, tmp_path / "out")).all()
+
+
 @pytest.mark.parametrize("value", [-1.0, 300.0, np.nan])
 def test_a_sequence_without_pictures_is_named(bundle: Path, tmp_path: Path, value: float) -> None:
     broken = walk(1).astype(np.float64)
