@@ -35,6 +35,8 @@ RANK1_DROP = 0.5
 """Rank-1 a precision may lose, percentage points."""
 EER_RISE = 0.005
 """Equal error rate it may gain, as a fraction."""
+CHANCE = 0.4
+"""Equal error rate in fp32 from which on nothing can be lost any more: at 0.5 it is all by lot."""
 
 
 class LabelledScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,27 +59,44 @@ class LabelledScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """Scores at every precision, the first being the reference."""
+    """Scores at every precision, the first being the reference.
+
+    Attributes:
+        source: of the sequences.
+        sequences: how many.
+        people: whose.
+        scores: see `LabelledScore`.
+        tells: whether the model tells these people apart in fp32; if not, they show nothing of a precision.
+    """
 
     source: str
     sequences: int
     people: int
     scores: tuple[LabelledScore, ...]
+    tells: bool = True
 
     def keeps(self, precision: str) -> bool | None:
-        """Whether a precision keeps accuracy on every runtime; None where it did not run."""
+        """Whether a precision keeps accuracy on every runtime; None where it did not run or nothing tells."""
+        if not self.tells:
+            return None
         mine = [score.kept for score in self.scores if score.precision == precision]
         return all(mine) if mine else None
 
     def sentences(self) -> list[str]:
-        """One line per score."""
-        return [
+        """One line per score, and one where they mean nothing."""
+        lines = [
             f"{score.precision} on {score.runtime}: rank-1 {score.rank1:.1f}% ({score.rank1_change:+.1f}), "
             f"EER {score.eer:.2%} ({score.eer_change:+.2%}), order kept {score.order_kept:.1%} over "
             f"{self.sequences} labelled sequences of {self.people} people: "
             f"{'accuracy kept' if score.kept else 'accuracy lost'}"
             for score in self.scores
         ]
+        if not self.tells:
+            lines.append(
+                f"these people show nothing of lower precisions: fp32 itself hardly tells them apart (EER of "
+                f"{CHANCE:.0%} or more); give --calibration of people whom the model was trained for"
+            )
+        return lines
 
 
 @dataclass(frozen=True)
@@ -271,6 +290,7 @@ def judge(
         sequences=len(data.label),
         people=len(np.unique(data.label)),
         scores=tuple(scores),
+        tells=scores[0].eer < CHANCE,
     )
 
 

@@ -21,6 +21,7 @@ from gaitstream.export.api import ExportOptions, export_bundle
 from gaitstream.export.calibration import LabelledCalibration, embed, frame_inputs, judge
 from gaitstream.export.drawn import Cast, draw_walks, gather
 from gaitstream.export.sources import divide, read_walks
+from gaitstream.export.verdicts import allow
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.gaitheat.module import GaitHeat
 from gaitstream.models.manifest import ClipContract
@@ -295,6 +296,21 @@ def test_precisions_are_judged_by_the_metric_of_the_model(
     found = judge(data, bundle, [("openvino", "fp32"), ("openvino", "int8")], EngineCache(tmp_path))
     assert found.keeps("int8")
     assert found.scores[1].order_kept == 1
+
+
+def test_people_whom_fp32_does_not_tell_apart_allow_nothing(
+    family_bundle: Callable[[str], Bundle], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At chance no precision loses anything, however far its embeddings are off."""
+    rng = np.random.default_rng(5)
+    anyone, anyone_else = (rng.normal(size=(40, 62, 4)).astype(np.float32) for _ in range(2))
+    embedded = {"fp32": anyone, "int8": anyone_else, "bf16": anyone}
+    monkeypatch.setattr(calibration, "embed", lambda _d, _b, _r, precision, _c: embedded[precision])
+    data = LabelledCalibration("x", {}, np.arange(40), np.repeat(np.arange(20), 2))
+    ran: list[tuple[str, Any]] = [("openvino", one) for one in ("fp32", "int8", "bf16")]
+    found = judge(data, family_bundle("gaitset"), ran, EngineCache(tmp_path))
+    assert allow((), found) == ("fp32",)
+    assert "these people show nothing of lower precisions" in found.sentences()[-1]
 
 
 def test_a_damaged_file_of_labelled_inputs_is_refused(gaitheat_bundle: Bundle, tmp_path: Path) -> None:
