@@ -194,6 +194,7 @@ def test_a_result_that_cannot_be_written_is_said_so(
     assert main([*command, "--out", str(tmp_path / "out"), "--runtime", "openvino"]) == 2
     said = capsys.readouterr()
     assert "rank-1" in said.out, "the figures are lost"
+    assert "all sequences are of one person" in said.out
     assert "nothing can be written to --out" in said.err
 
 
@@ -292,6 +293,18 @@ def test_gait3d_takes_its_probes_from_its_file(tmp_path: Path) -> None:
     assert found.figures["mAP"] == pytest.approx(100.0)
     with pytest.raises(ConfigError, match="give it with --probes"):
         find_protocol("gait3d").score(data, "euc", None)
+
+
+def test_a_listed_probe_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """Figures of fewer probes would pass for those of the protocol; people may be left out as a whole."""
+    rows = [(p, c, "s") for p in ("a", "b") for c in ("c1", "c2", "c3")]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    listed = tmp_path / "Gait3D.json"
+    listed.write_text(json.dumps({"PROBE_SET": ["a-c1-s", "b-c1-s", "z-c1-s"]}))
+    assert find_protocol("gait3d").score(data, "euc", listed).figures["rank-1"] == 100.0
+    listed.write_text(json.dumps({"PROBE_SET": ["a-c1-s", "b-c9-s", "z-c1-s"]}))
+    with pytest.raises(ConfigError, match=r"lacks 1 sequences of .*PROBE_SET, such as b-c9-s"):
+        find_protocol("gait3d").score(data, "euc", listed)
 
 
 def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ def _show(result: Result) -> None:
     if result.eer is not None:
         table.add_row("equal error rate, pairs of different views", f"{result.eer:.2f} %", "")
     Console().print(table)
+    if result.identities == 1:
+        print("! all sequences are of one person: with nobody to be taken for, everybody is found")
 
 
 def _cells(row: ComparedModel) -> dict[str, str]:
