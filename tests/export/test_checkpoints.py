@@ -21,6 +21,7 @@ from gaitstream.models.gaitbase.module import GaitBase
 from gaitstream.models.gaitgraph2.module import GaitGraph2
 from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
 from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.gaitset.module import GaitSet
 from gaitstream.models.gaittr.module import GaitTR
 from gaitstream.models.graphs.checkpoint import MismatchError, looks_like, read_state, recognise_checkpoint
 from gaitstream.models.graphs.vit import VisionTransformer, tap_blocks
@@ -358,6 +359,17 @@ def test_safetensors_in_capitals_are_safetensors(tmp_path: Path) -> None:
 
     save_file({"a.weight": torch.ones(2)}, tmp_path / "MODEL.SAFETENSORS")
     assert read_state(tmp_path / "MODEL.SAFETENSORS").keys() == {"a.weight"}
+
+
+def test_a_model_that_tells_nobody_apart_is_not_proved(save: Save, tmp_path: Path) -> None:
+    """Its graphs compute what it does, which is the same for everybody."""
+    model = seeded(GaitSet((4, 5, 6), 8), 1)
+    model.Head.fc_bin.zero_()
+    with pytest.raises(
+        ExportError, match=r"every drawn walker the same embedding: Head\.fc_bin hold nothing"
+    ):
+        export_bundle("auto", save({"model": model.state_dict()}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("window", [0, -5])
