@@ -45,6 +45,8 @@ class Result(msgspec.Struct, kw_only=True):
     identities: int
     partition: str | None
     frames: int | None
+    files: list[str] = []
+    """Patterns of the names of the pickles that were read; all when there are none."""
     version: str
     finished_utc: str
     cmc: list[float] = []
@@ -71,7 +73,7 @@ def evaluate(
     """
     protocol = find_protocol(options.protocol)
     identities = read_partition(options.partition) if options.partition is not None else None
-    found = scan(options.data, identities)
+    found = scan(options.data, identities, options.files)
     names = ("identity", "condition", "view")
     labels = tuple(np.array([getattr(one, name) for one in found], np.str_) for name in names)
     protocol.check(labels, options.probes)
@@ -100,6 +102,7 @@ def evaluate(
         identities=len({one.identity for one in found}),
         partition=None if options.partition is None else _text(options.partition.name),
         frames=options.frames,
+        files=list(options.files),
         version=__version__,
         finished_utc=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         cmc=_cmc(scores),

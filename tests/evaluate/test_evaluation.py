@@ -539,6 +539,38 @@ def test_files_of_a_sequence_have_one_length(tmp_path: Path) -> None:
         load(scan(tmp_path)[0])
 
 
+def test_of_two_files_that_could_be_the_silhouettes_none_is_taken_unasked(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SUSTech1K keeps silhouettes of LiDAR and camera side by side, and clouds of points."""
+    for condition, seed in (("01", 1), ("02", 2)):
+        folder = tmp_path / "data" / "a" / condition / "000"
+        folder.mkdir(parents=True)
+        for name, array in (
+            ("02-000-LiDAR-PCDs_sils.pkl", walk(seed)),
+            ("06-000-Camera-Sils_aligned.pkl", walk(seed + 10)),
+        ):
+            (folder / name).write_bytes(pickle.dumps(array))
+    with pytest.raises(SourceError, match=r"a/01/000: 02-\S+ and 06-\S+ could both be .*--files '06-"):
+        collected(bundle, tmp_path / "data", tmp_path / "out")
+    for condition in ("01", "02"):
+        (tmp_path / "data" / "a" / condition / "000" / "00-000-PCDs.pkl").write_bytes(pickle.dumps([1, 2]))
+    out = tmp_path / "out"
+    command = ["evaluate", str(bundle), "--data", str(tmp_path / "data"), "--protocol", "grew"]
+    command += ["--runtime", "openvino", "--precision", "fp32", "--out", str(out)]
+    assert main([*command, "--files", "*Sils_aligned*"]) == 0
+    stored = sorted((out / "embeddings").rglob("*.npy"))
+    alone = silhouettes_of(tmp_path / "b", {"a/01/c": walk(11), "a/02/c": walk(12)})
+    np.testing.assert_allclose(
+        np.stack([np.load(one) for one in stored]), collected(bundle, alone, tmp_path / "c"), atol=1e-5
+    )
+    assert json.loads((out / "evaluation.json").read_text())["files"] == ["*Sils_aligned*"]
+    assert "*Sils_aligned*" in (out / "evaluation.html").read_text()
+    capsys.readouterr()
+    assert main([*command, "--files", "*Sils_raw*"]) == 1
+    assert re.search(r"no pickle that is called \*Sils_raw\*, but 00-000-PCDs", capsys.readouterr().err)
+
+
 def test_published_figures_are_of_known_families() -> None:
     for protocol in PROTOCOLS:
         for family in published(protocol).figures:

@@ -30,6 +30,7 @@ def evaluate(args: argparse.Namespace) -> int:
         bundle=args.bundle, data=args.data, protocol=args.protocol, out=args.out, runtime=args.runtime,
         precision=args.precision, partition=args.partition, probes=args.probes, frames=args.frames or None,
         processes=max(1, args.processes), metric=args.metric, site=args.cameras,
+        files=tuple(name.strip() for name in args.files.split(",") if name.strip()),
     )  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
