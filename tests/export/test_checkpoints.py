@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -199,6 +200,21 @@ def test_of_several_models_in_a_file_none_is_taken_unasked(
     both = dict(zip(names, (one, {"FCs.fc_bin": torch.zeros(2, 3, 4)}), strict=True))
     with pytest.raises(CheckpointError, match=f"several models, under {said}: save the one you want"):
         read_state(save(both))
+
+
+def test_a_family_whose_own_keys_begin_as_a_frameworks_keeps_them(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = find_family("gaitset")
+    other = dataclasses.replace(
+        family, recognises=lambda shapes: any(key.startswith("net.") for key in shapes)
+    )
+    path = save({"net.FCs.fc_bin": torch.ones(2, 3, 4)})
+    assert list(read_state(path)) == ["FCs.fc_bin"]
+    monkeypatch.setattr("gaitstream.models.graphs.checkpoint.recognise", lambda shapes: [
+        one for one in (family, other) if one.recognises(shapes)
+    ])  # fmt: skip
+    assert list(read_state(path)) == ["net.FCs.fc_bin"]
 
 
 def test_a_program_is_not_said_to_be_damaged(tmp_path: Path) -> None:

@@ -108,7 +108,9 @@ def read_state(path: str | Path) -> State:
             f"{path} holds no tensors by name: {_describe(loaded)}; they lie at the top, or in a dict under "
             f"{' or '.join(PLACES)}: save the one you want there"
         )
-    state = _strip(state)
+    state = _strip(state, WRAPPERS)
+    if not recognise(shapes_of(state)):  # a family's own keys may begin like this
+        state = _strip(state, (*WRAPPERS, *ATTRIBUTES))
     odd = [f"{key} ({kind})" for key, value in state.items() if (kind := _odd(value))]
     if odd:
         raise CheckpointError(
@@ -295,9 +297,9 @@ def _describe(loaded: Any) -> str:
     return f"a {type(loaded).__name__}"
 
 
-def _strip(state: State) -> State:
+def _strip(state: State, wrappers: Sequence[str]) -> State:
     """Drop what wrappers put before the names, and the chunk numbers of DINOv2's sharded training."""
-    while wrapper := next((name for name in (*WRAPPERS, *ATTRIBUTES) if _wraps(name, state)), ""):
+    while wrapper := next((name for name in wrappers if _wraps(name, state)), ""):
         state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return {re.sub(r"(^|\.)blocks\.\d+\.(\d+\.)", r"\1blocks.\2", key): value for key, value in state.items()}
 
