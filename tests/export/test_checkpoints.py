@@ -217,6 +217,19 @@ def test_a_family_whose_own_keys_begin_as_a_frameworks_keeps_them(
     assert list(read_state(path)) == ["net.FCs.fc_bin"]
 
 
+@pytest.mark.parametrize(
+    ("identities", "options", "tap"),
+    [(100, {}, "after"), (3000, {}, "before"), (250, {}, "before"), (3000, {"tap": "after"}, "after")],
+)
+def test_the_embedding_of_skeletongait_is_that_of_its_data_set(
+    identities: int, options: dict[str, str], tap: str, save: Save
+) -> None:
+    """CCPG alone takes it after the neck; the classifier tells whose people it was trained on."""
+    model = seeded(DeepGaitV2(inputs=2, channels=(4, 4, 4, 4), dim=8, identities=identities), 1)
+    loaded = find_family("skeletongait").load(save({"model": model.state_dict()}), **options)
+    assert loaded.describe()["embedding"].tap.startswith(f"{tap} the neck")
+
+
 def test_a_program_is_not_said_to_be_damaged(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "program.pt")
     with zipfile.ZipFile(tmp_path / "program.pt", "a") as archive:
