@@ -31,7 +31,16 @@ from gaitstream.engines import Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
-from gaitstream.models.crops import Bytes, PeopleInFrames, Rule, crop_around, crop_frames, crop_padded
+from gaitstream.models.crops import (
+    PADDING,
+    Bytes,
+    PeopleInFrames,
+    Rule,
+    crop_around,
+    crop_frames,
+    crop_padded,
+    crop_windows,
+)
 from gaitstream.models.manifest_bounds import Index, Level, Pixels, Positive
 from gaitstream.models.resolve import find_network
 from gaitstream.models.segmentation_layouts import LAYOUTS, PROBABILITY, check, recognise
@@ -154,10 +163,16 @@ class Segmenter:
             return np.concatenate([self.crop(image, boxes) for image, boxes in frames])
         return crop_frames(frames, self.size)
 
-    def masks(self, crops: Bytes) -> Bytes:
+    def masks(self, crops: Bytes, boxes: Floats | None = None) -> Bytes:
         """Masks of crops, uint8 `[n, height, width]`, 255 inside the person.
 
         They have the output's own size, or where its pixels are not as wide as high, that of the crops.
+
+        Args:
+            crops: see `crop`.
+            boxes: xyxy pixels `[n, 4]`, around which they were cut. A crop is wider than a person, and who
+                stands beside is a person too: what lies outside the box, grown as by the crop's rule, is left
+                out. None keeps all that is found.
 
         Raises:
             ConfigError: the output is not what its layout reads.
@@ -174,7 +189,17 @@ class Segmenter:
                 f"{self.contract.graph}: its layout gives masks {list(inside.shape)}, not [n, height, "
                 "width]: set models.segmenter.layout to that of its output"
             )
-        return self._squared(inside.astype(np.uint8) * np.uint8(INSIDE))
+        found = self._squared(inside.astype(np.uint8) * np.uint8(INSIDE))
+        return found if boxes is None or self.contract.crop != "around" else self._own(found, boxes)
+
+    def _own(self, masks: Bytes, boxes: Floats) -> Bytes:
+        """Masks without what is not near the person's own box, which is in the middle of the crop."""
+        rows, columns = masks.shape[1:]
+        scale = crop_windows(boxes, self.size)[:, 2]
+        reach = (boxes[:, 2:] - boxes[:, :2]) * (PADDING / 2 * scale * columns / self.size[1])[:, None]
+        across = np.abs(np.arange(columns) + 0.5 - columns / 2) <= reach[:, :1]
+        down = np.abs(np.arange(rows) + 0.5 - rows / 2) <= reach[:, 1:]
+        return np.asarray(masks * across[:, None] * down[:, :, None], np.uint8)
 
     def _squared(self, masks: Bytes) -> Bytes:
         """Masks whose pixels are as wide as high, which silhouettes are made of."""

@@ -106,6 +106,23 @@ def test_masks_of_other_proportions_than_the_crops_are_brought_to_theirs(
     model.close()
 
 
+def test_whoever_stands_beside_is_not_in_the_mask(tmp_path: Path, cache: EngineCache) -> None:
+    """A square crop is as wide as two or three people."""
+    model = Segmenter.load(bright_parts(tmp_path / "net.onnx", "classes"), "openvino", "fp32", 1, cache=cache)
+    image = np.zeros((200, 300, 3), np.uint8)
+    image[40:160, 100:130] = 255
+    boxes = np.array([[100, 40, 130, 160], [180, 30, 205, 170]], np.float32)
+    alone = model.masks(model.crop(image, boxes))
+    np.testing.assert_array_equal(model.masks(model.crop(image, boxes), boxes)[0], alone[0])
+    image[30:170, 140:165] = 255
+    crops = model.crop(image, boxes)
+    assert (model.masks(crops) != alone).any()
+    found = model.masks(crops, boxes)
+    np.testing.assert_array_equal(found[0], alone[0])
+    assert not found[1].any(), "nobody is in this box"
+    model.close()
+
+
 BOXES = np.array([[9, 24, 14, 40], [24, 24, 20, 40], [18, 24, 30, 44]], np.float32)
 """Middles and sizes of three instances: somebody beside, somebody else beside, and a bag before both."""
 
