@@ -44,6 +44,10 @@ def _add_evaluate(commands: Commands) -> None:
         help="Gait3D.json or CCGR-MINI.json, whose lists those tests need",
     )
     option(
+        "--files", default="", metavar="LIST",
+        help="of a sequence's pickles, those whose names match, such as '*Sils_aligned*' (default: all)",
+    )  # fmt: skip
+    option(
         "--cameras", type=Path, metavar="CAMS.YAML",
         help="whose models find the person in a video (default: the packaged ones)",
     )  # fmt: skip

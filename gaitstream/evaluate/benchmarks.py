@@ -223,7 +223,8 @@ def _is_listed(data: Sequences, path: Path | None, key: str, usual: str) -> NDAr
     """Which sequences a data set's own file lists as `id-type-view`, bool `[n]`.
 
     Raises:
-        ConfigError: it is not given or not such a file, or lists none of them.
+        ConfigError: it is not given or not such a file, or lists none of them, or sequences of people in the
+            data set that are not there. People may be missing altogether: a part of the test set is tested.
     """
     if path is None:
         raise ConfigError(f"the protocol's {key} stands in {usual}: give it with --probes FILE")
@@ -235,6 +236,13 @@ def _is_listed(data: Sequences, path: Path | None, key: str, usual: str) -> NDAr
     mask = np.isin(mine, names)
     if not mask.any():
         raise ConfigError(f"none of the {len(names)} sequences of {path}'s {key} is in the data set")
+    there, people = set(mine.tolist()), set(data.ids.tolist())
+    lacking = [name for name in names if name not in there and name.partition("-")[0] in people]
+    if lacking:
+        raise ConfigError(
+            f"the data set lacks {len(lacking)} sequences of {path}'s {key}, such as "
+            f"{', '.join(lacking[:3])}: complete these people, or leave them out with --partition"
+        )
     return mask
 
 

@@ -168,7 +168,9 @@ class _Embedder:
         if sequence.video is None:
             arrays = load(sequence)
             try:
-                inputs = inputs_of(self._model.manifest, arrays, self._options.frames)
+                inputs = inputs_of(
+                    self._model.manifest, arrays, self._options.frames, [one.name for one in sequence.files]
+                )
                 return self._model.embed_inputs(inputs)
             except (SourceError, EngineError) as error:
                 raise SourceError(f"{sequence.name}: {error}") from error

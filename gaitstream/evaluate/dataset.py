@@ -12,6 +12,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,31 +55,42 @@ class WalkingSequence:
         return f"{self.identity}/{self.condition}/{self.view}"
 
 
-def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSequence]:
+def scan(
+    root: Path, identities: Sequence[str] | None = None, patterns: Sequence[str] = ()
+) -> list[WalkingSequence]:
     """The sequences of a data set, sorted.
 
     Args:
         root: its folder.
         identities: those of the test set; all when None.
+        patterns: of the names of the pickles that are read, such as `*Sils_aligned*`; all without any.
 
     Raises:
         SourceError: there is no such folder, or nothing in the layout, or an identity is missing, or a link
-            leads nowhere, or there are two videos of one name.
+            leads nowhere, or there are two videos of one name, or no pickle is called as asked for.
     """
     if not root.is_dir():
         raise SourceError(f"there is no data set {root}: give the folder that holds id/type/view/*.pkl")
     found: dict[str, WalkingSequence] = {}
+    others: list[Path] = []
     places = (view for one in _visible(root) for condition in _visible(one) for view in _visible(condition))
     for view in places:
         identity, condition, name = view.relative_to(root).parts
-        files = _files(view)
+        every = _files(view)
+        files = tuple(one for one in every if one.suffix != ".pkl" or _is_named(one, patterns))
         if not files:
+            others += every if identities is None or identity in identities else ()
             continue
         one = WalkingSequence(identity, condition, Path(name).stem if view.is_file() else name, files)
         if (other := found.setdefault(one.name, one)) is not one:
             raise SourceError(
                 f"{other.files[0]} and {files[0]} are both the sequence {one.name}: take one of them out"
             )
+    if others:
+        raise SourceError(
+            f"{others[0].parent} holds no pickle that is called {' or '.join(patterns)}, but "
+            f"{', '.join(one.name for one in others if one.parent == others[0].parent)}: correct --files"
+        )
     if not found:
         raise SourceError(
             f"{root} holds no sequences: expected id/type/view/*.pkl, as OpenGait's pretreatment writes "
@@ -93,6 +105,10 @@ def scan(root: Path, identities: Sequence[str] | None = None) -> list[WalkingSeq
             f"{root} lacks {len(missing)} identities of the test set, such as {', '.join(missing[:3])}"
         )
     return [one for one in found.values() if one.identity in wanted]
+
+
+def _is_named(file: Path, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(file.name, pattern) for pattern in patterns)
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from gaitstream.errors import GaitstreamError
 
 Metric = Literal["euc", "cos"]
+PUBLISHED: dict[str, Metric] = {"mean_part_l2": "euc", "mean_part_cosine": "cos"}
+"""By the metric that a bundle's manifest names."""
 
 
 def pairwise(probes: ArrayLike, gallery: ArrayLike, metric: Metric = "euc") -> NDArray[np.float64]:

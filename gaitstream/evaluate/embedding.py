@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import SourceError
 from gaitstream.models import skeleton_maps
-from gaitstream.models.inputs import NAMES, WHITE, Inputs
+from gaitstream.models.inputs import NAMES, WHITE, Inputs, check_masks
 from gaitstream.models.manifest import InputContract, InputKind, Manifest
 from gaitstream.models.recognizer import Recognizer
 
@@ -19,28 +19,38 @@ CUT = {InputKind.SILHOUETTE, InputKind.SKELETON_MAP, InputKind.REPRESENTATION}
 """Inputs that are stored square and cut to the middle columns."""
 
 
-def inputs_of(manifest: Manifest, arrays: Sequence[Array], frames: int | None = None) -> Inputs:
+def inputs_of(
+    manifest: Manifest, arrays: Sequence[Array], frames: int | None = None, names: Sequence[str] = ()
+) -> Inputs:
     """The model's inputs among a sequence's arrays, told apart by their shapes.
 
     Args:
         manifest: of the bundle.
         arrays: a row per frame each, in the order of the files' names.
         frames: at most so many, the first ones; all when None.
+        names: of the files, for messages.
 
     Raises:
-        SourceError: an input is not among them, or no picture.
+        SourceError: an input is not among them, or no picture, or several arrays could be it.
+        EngineError: silhouettes are bytes of 0 and 1.
     """
     found: dict[str, Array] = {}
     left = [array[:frames] for array in arrays]
     for contract in manifest.inputs:
-        index = next((i for i, array in enumerate(left) if _fits(contract, array)), None)
-        if index is None:
+        fitting = [i for i, array in enumerate(arrays) if _fits(contract, array)]
+        if len(fitting) > 1:
+            which = [names[i] if names else f"array {i}" for i in fitting]
+            raise SourceError(
+                f"{' and '.join(which)} could both be the {contract.kind.value} that {manifest.model} looks "
+                f"at: say which with --files, such as --files '{which[-1]}'"
+            )
+        if not fitting:
             shapes = ", ".join(f"{list(array.shape)} ({array.dtype})" for array in arrays)
             raise SourceError(
                 f"{manifest.model} looks at {contract.kind.value}, {contract.height} x {contract.width}; the "
                 f"sequence has arrays of shape {shapes}"
             )
-        found[NAMES[contract.kind]] = _prepared(contract, left.pop(index))
+        found[NAMES[contract.kind]] = _prepared(contract, left[fitting[0]])
     ratios = next((array for array in left if array.ndim == 1), None)
     if ratios is not None and InputKind.CROP in manifest.needs:
         found["ratios"] = ratios.astype(np.float32)
@@ -86,7 +96,10 @@ def _prepared(contract: InputContract, array: Array) -> Array:
                 f"frames are {array.shape[-2]} x {array.shape[-1]}; the model takes {contract.height} x "
                 f"{contract.width} or square ones of that height"
             )
-        return np.ascontiguousarray(_picture(cut))
+        picture = _picture(cut)
+        if contract.kind is InputKind.SILHOUETTE:
+            check_masks(NAMES[contract.kind], picture)
+        return np.ascontiguousarray(picture)
     return array
 
 

@@ -14,7 +14,7 @@ from gaitstream import __version__
 from gaitstream.evaluate.benchmarks import Scores, find_protocol, published
 from gaitstream.evaluate.collecting import Progress, Videos, collect
 from gaitstream.evaluate.dataset import read_partition, scan
-from gaitstream.evaluate.distances import Metric, pairwise
+from gaitstream.evaluate.distances import PUBLISHED, Metric, pairwise
 from gaitstream.evaluate.options import EvaluationOptions
 from gaitstream.evaluate.protocols import Sequences
 from gaitstream.evaluate.verification import Verification, pairs, verify
@@ -45,6 +45,8 @@ class Result(msgspec.Struct, kw_only=True):
     identities: int
     partition: str | None
     frames: int | None
+    files: list[str] = []
+    """Patterns of the names of the pickles that were read; all when there are none."""
     version: str
     finished_utc: str
     cmc: list[float] = []
@@ -71,14 +73,14 @@ def evaluate(
     """
     protocol = find_protocol(options.protocol)
     identities = read_partition(options.partition) if options.partition is not None else None
-    found = scan(options.data, identities)
+    found = scan(options.data, identities, options.files)
     names = ("identity", "condition", "view")
     labels = tuple(np.array([getattr(one, name) for one in found], np.str_) for name in names)
     protocol.check(labels, options.probes)
     collected = collect(options, found, progress, videos)
     manifest = collected.manifest
     data = Sequences.of(collected.embeddings, *labels)
-    metric = options.metric or _metric(manifest.embedding.metric)
+    metric = options.metric or PUBLISHED[manifest.embedding.metric]
     scores = protocol.score(data, metric, options.probes)
     curve = _verification(data, metric)
     known = published(options.protocol)
@@ -100,6 +102,7 @@ def evaluate(
         identities=len({one.identity for one in found}),
         partition=None if options.partition is None else _text(options.partition.name),
         frames=options.frames,
+        files=list(options.files),
         version=__version__,
         finished_utc=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         cmc=_cmc(scores),
@@ -110,10 +113,6 @@ def evaluate(
 def _text(name: str) -> str:
     """A file's name, whose bytes may be no text."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def _metric(name: str) -> Metric:
-    return "cos" if name == "mean_part_cosine" else "euc"
 
 
 def _verification(data: Sequences, metric: Metric) -> Verification | None:

@@ -24,6 +24,7 @@ class EvaluationOptions:
         frames: of a sequence at most, the first ones.
         processes: embed in so many.
         metric: of the published evaluation; the bundle's own when None.
+        files: patterns of the names of the pickles that are read; all when there are none.
         site: a `cams.yaml` whose models find people in videos; the packaged ones when None.
     """
 
@@ -38,4 +39,5 @@ class EvaluationOptions:
     frames: int | None = 720
     processes: int = 1
     metric: Metric | None = None
+    files: tuple[str, ...] = ()
     site: Path | None = None

@@ -20,19 +20,23 @@ from onnx import helper
 
 from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import EngineCache
-from gaitstream.errors import ExportError
-from gaitstream.evaluate.distances import pairwise
+from gaitstream.errors import EngineError, ExportError
+from gaitstream.evaluate.distances import PUBLISHED, Metric, pairwise
 from gaitstream.evaluate.retrieval import retrieve
 from gaitstream.evaluate.verification import pairs, verify
 from gaitstream.export.compare import order_kept
 from gaitstream.export.running import BundleRunner
 from gaitstream.models.bundle import Bundle
+from gaitstream.models.inputs import PICTURES, as_graph_input, check_masks
+from gaitstream.models.manifest import ClipContract
 
 Array = NDArray[Any]
 RANK1_DROP = 0.5
 """Rank-1 a precision may lose, percentage points."""
 EER_RISE = 0.005
 """Equal error rate it may gain, as a fraction."""
+CHANCE = 0.4
+"""Equal error rate in fp32 from which on nothing can be lost any more: at 0.5 it is all by lot."""
 
 
 class LabelledScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,27 +59,44 @@ class LabelledScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """Scores at every precision, the first being the reference."""
+    """Scores at every precision, the first being the reference.
+
+    Attributes:
+        source: of the sequences.
+        sequences: how many.
+        people: whose.
+        scores: see `LabelledScore`.
+        tells: whether the model tells these people apart in fp32; if not, they show nothing of a precision.
+    """
 
     source: str
     sequences: int
     people: int
     scores: tuple[LabelledScore, ...]
+    tells: bool = True
 
     def keeps(self, precision: str) -> bool | None:
-        """Whether a precision keeps accuracy on every runtime; None where it did not run."""
+        """Whether a precision keeps accuracy on every runtime; None where it did not run or nothing tells."""
+        if not self.tells:
+            return None
         mine = [score.kept for score in self.scores if score.precision == precision]
         return all(mine) if mine else None
 
     def sentences(self) -> list[str]:
-        """One line per score."""
-        return [
+        """One line per score, and one where they mean nothing."""
+        lines = [
             f"{score.precision} on {score.runtime}: rank-1 {score.rank1:.1f}% ({score.rank1_change:+.1f}), "
             f"EER {score.eer:.2%} ({score.eer_change:+.2%}), order kept {score.order_kept:.1%} over "
             f"{self.sequences} labelled sequences of {self.people} people: "
             f"{'accuracy kept' if score.kept else 'accuracy lost'}"
             for score in self.scores
         ]
+        if not self.tells:
+            lines.append(
+                f"these people show nothing of lower precisions: fp32 itself hardly tells them apart (EER of "
+                f"{CHANCE:.0%} or more); give --calibration of people whom the model was trained for"
+            )
+        return lines
 
 
 @dataclass(frozen=True)
@@ -84,7 +105,7 @@ class LabelledCalibration:
 
     An `.npz` with `sequence` int `[n]` (which sequence each frame belongs to), `label` `[n]` (whose it is)
     and the inputs of the frame or clip graph by name, a row per frame: `crops` uint8 `[n, 3, 256, 128]` and
-    `ratios` float32 `[n]`, say, or `silhouettes` float32 `[n, 1, 64, 44]`.
+    `ratios` float32 `[n]`, say, or `silhouettes` `[n, 1, 64, 44]`, bytes or floats in 0..1.
     """
 
     source: str
@@ -119,6 +140,8 @@ class LabelledCalibration:
             raise ExportError(f"{path} has a sequence with frames of several labels: each is one person's")
         feeds = {name: _as_input(path, name, arrays[name], dtype) for name, (dtype, _) in wanted.items()}
         found = cls(path.name, feeds, sequence.astype(np.int64), arrays["label"][first])
+        if bundle.manifest.clip is not None:
+            found = found._fitting(bundle.manifest.clip, path)
         found.check(str(path))
         return found
 
@@ -138,6 +161,22 @@ class LabelledCalibration:
                 "people, one of them with two sequences"
             )
 
+    def _fitting(self, clip: ClipContract, path: Path) -> LabelledCalibration:
+        """Of each sequence as many of its last frames as a clip graph takes, short ones repeated as it does.
+
+        Raises:
+            ExportError: a sequence has too few.
+        """
+        order = np.argsort(self.sequence, kind="stable")
+        rows = []
+        for mine in np.split(order, np.cumsum(np.bincount(self.sequence))[:-1]):
+            long = clip.lengthen(mine)
+            count = clip.fit(len(long))
+            if count is None:
+                raise ExportError(f"{path} has a sequence of {len(mine)} frames, the model takes {clip}")
+            rows.append(long[len(long) - count :])
+        return self._of_rows(rows, self.label)
+
     def of_people(self, people: Array, frames: int | None = None) -> LabelledCalibration:
         """The sequences of some people.
 
@@ -147,10 +186,14 @@ class LabelledCalibration:
         """
         chosen = np.flatnonzero(np.isin(self.label, people))
         rows = [spread(np.flatnonzero(self.sequence == index), frames) for index in chosen]
+        return self._of_rows(rows, self.label[chosen])
+
+    def _of_rows(self, rows: list[NDArray[np.int64]], label: Array) -> LabelledCalibration:
+        """Sequences of some frames each."""
         sequence = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         flat = np.concatenate(rows) if rows else np.empty(0, np.int64)
         feeds = {name: array[flat] for name, array in self.feeds.items()}
-        return LabelledCalibration(self.source, feeds, sequence, self.label[chosen])
+        return LabelledCalibration(self.source, feeds, sequence, label)
 
 
 def spread(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
@@ -187,13 +230,21 @@ def _check_rows(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def _as_input(path: Path, name: str, array: Array, dtype: np.dtype[Any]) -> Array:
-    """Rows as the graph takes them.
+    """Rows as the graph takes them: pictures in 0..1, crops in bytes.
 
     Raises:
-        ExportError: they are no numbers that the type can hold.
+        ExportError: they are no numbers that the type can hold, or no pictures.
     """
     if array.dtype.kind not in "fiub":
         raise ExportError(f"{name} in {path} are {array.dtype}, the model takes {dtype}")
+    if name in PICTURES:
+        try:
+            check_masks(name, array)
+            array = as_graph_input(name, array, dtype.name)
+        except EngineError as error:
+            raise ExportError(f"{path}: {error}") from error
+    if dtype == np.uint8 and array.dtype != np.uint8:
+        raise ExportError(f"{name} in {path} are {array.dtype}: give uint8, 0..255")
     with np.errstate(over="ignore", invalid="ignore"):
         found: Array = np.ascontiguousarray(array, dtype)
     if dtype.kind == "f" and not np.isfinite(found).all():
@@ -218,24 +269,28 @@ def judge(
 ) -> Judgement:
     """Recognise the sequences at every precision and compare with fp32 of the same runtime.
 
+    Distances are those of the model's published evaluation.
+
     Args:
         data: the labelled inputs.
         bundle: the bundle.
         ran: runtimes and precisions that work here.
         cache: where engines are kept.
     """
+    metric = PUBLISHED[bundle.manifest.embedding.metric]
     reference_runtime = next(runtime for runtime, precision in ran if precision == "fp32")
     reference = embed(data, bundle, reference_runtime, "fp32", cache)
-    scores = [_score(data, reference, reference, reference_runtime, "fp32")]
+    scores = [_score(data, reference, reference, reference_runtime, "fp32", metric)]
     for runtime, precision in ran:
         if precision != "fp32":
             found = embed(data, bundle, runtime, precision, cache)
-            scores.append(_score(data, found, reference, runtime, precision))
+            scores.append(_score(data, found, reference, runtime, precision, metric))
     return Judgement(
         source=data.source,
         sequences=len(data.label),
         people=len(np.unique(data.label)),
         scores=tuple(scores),
+        tells=scores[0].eer < CHANCE,
     )
 
 
@@ -247,28 +302,33 @@ def embed(
 
 
 def _score(
-    data: LabelledCalibration, found: Array, reference: Array, runtime: str, precision: str
+    data: LabelledCalibration,
+    found: Array,
+    reference: Array,
+    runtime: str,
+    precision: str,
+    metric: Metric,
 ) -> LabelledScore:
-    rank1, eer = _accuracy(data, found)
-    base_rank1, base_eer = _accuracy(data, reference)
+    rank1, eer = _accuracy(data, found, metric)
+    base_rank1, base_eer = _accuracy(data, reference, metric)
     kept = rank1 >= base_rank1 - RANK1_DROP and eer <= base_eer + EER_RISE
     return LabelledScore(
         runtime=runtime,
         precision=precision,
         rank1=rank1,
         eer=eer,
-        order_kept=order_kept(found, reference),
+        order_kept=order_kept(found, reference, metric),
         rank1_change=rank1 - base_rank1,
         eer_change=eer - base_eer,
         kept=kept,
     )
 
 
-def _accuracy(data: LabelledCalibration, embeddings: Array) -> tuple[float, float]:
+def _accuracy(data: LabelledCalibration, embeddings: Array, metric: Metric) -> tuple[float, float]:
     """Rank-1 (percent) of every sequence against all others, and the equal error rate (a fraction)."""
     if not np.isfinite(embeddings).all():
         return 0.0, 1.0
-    distances = pairwise(embeddings, embeddings)
+    distances = pairwise(embeddings, embeddings, metric)
     others = ~np.eye(len(distances), dtype=bool)
     genuine, impostor = pairs(distances, data.label, data.label, others)
     # The sequence itself is removed by giving each a view of its own.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import ExportError
-from gaitstream.evaluate.distances import pairwise
+from gaitstream.evaluate.distances import Metric, pairwise
 
 Array = NDArray[Any]
 
@@ -86,11 +86,11 @@ def distance_change(candidate: Array, reference: Array) -> float:
     return largest / max(float(expected.mean()), 1e-30)
 
 
-def order_kept(candidate: Array, reference: Array) -> float:
+def order_kept(candidate: Array, reference: Array, metric: Metric = "euc") -> float:
     """Share of (probe, entry, entry) triples whose order by distance is that of the reference."""
     if not np.isfinite(candidate).all():
         return 0.0
-    mine, theirs = pairwise(candidate, candidate), pairwise(reference, reference)
+    mine, theirs = pairwise(candidate, candidate, metric), pairwise(reference, reference, metric)
     kept = total = 0
     for probe in range(len(reference)):
         others = np.delete(np.arange(len(reference)), probe)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import ranked, survey
-from gaitstream.errors import EngineError, MissingExtraError
+from gaitstream.errors import EngineError, ExportError, MissingExtraError
 from gaitstream.export.calibration import LabelledCalibration, judge
 from gaitstream.export.compare import Distance, measure
 from gaitstream.export.masks import measure_masks
@@ -31,6 +32,8 @@ from gaitstream.models.trained import Array, Case, FrontCase, Limits, MaskBranch
 Say = Callable[[str], None]
 ROUNDING = {"fp16": 3e-3, "bf16": 2e-2, "int8": 1e-1, "fp8": 1e-1}
 """Relative error that rounding alone brings to a value in lower precisions."""
+LEAST_SPREAD = 1e-6
+"""Share of embeddings that differs between people at least: less is rounding."""
 TRACE_FACTOR = 5
 """A tap has diverged where its relative error is this many times what rounding brings."""
 
@@ -50,9 +53,13 @@ def prove(
         labelled: labelled inputs by which lower precisions are judged.
         say: told of every step, one line each.
         masks: the model's own segmentation model, whose graph lies beside the bundle's.
+
+    Raises:
+        ExportError: the module itself gives everybody one embedding.
     """
     say("running the reference")
     case = trained.case()
+    _check_tells(trained, case)
     rows: list[ParityRow] = []
     skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="gaitstream-parity-") as folder:
@@ -81,6 +88,23 @@ def prove(
         skipped=skipped,
         calibration=judgement,
         allowed_precisions=allow(rows, judgement),
+    )
+
+
+def _check_tells(trained: TrainedModel, case: Case) -> None:
+    """See that the module tells the drawn people apart at all: a proof of graphs that give one value is none.
+
+    Raises:
+        ExportError: it does not.
+    """
+    spread = np.linalg.norm(case.embedding - case.embedding.mean(0))
+    if spread > LEAST_SPREAD * np.linalg.norm(case.embedding) and np.isfinite(spread):
+        return
+    state = trained.module.state_dict().items()
+    empty = [name for name, value in state if value.ndim > 1 and value.numel() and not value.any()]
+    where = f": {', '.join(empty[:5])} hold nothing but zeros" if empty else ""
+    raise ExportError(
+        f"the checkpoint's module gives every drawn walker the same embedding{where}; is it trained?"
     )
 
 

@@ -159,6 +159,16 @@ def as_graph_input(name: str, array: NDArray[Any], dtype: str) -> NDArray[Any]:
     return array.astype(dtype, copy=False)
 
 
+def check_masks(name: str, array: NDArray[Any]) -> None:
+    """Refuse masks stored as bytes of 0 and 1: as shares of white they would be all but black.
+
+    Raises:
+        EngineError: they are.
+    """
+    if array.dtype == np.uint8 and array.size and array.max() == 1:
+        raise EngineError(f"{name} are uint8 of 0 and 1: give 0 and 255, bools, or floats in 0..1")
+
+
 def check_finite(inputs: Inputs) -> None:
     """Refuse floats that are none.
 

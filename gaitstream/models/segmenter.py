@@ -17,22 +17,37 @@ beside it:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
+import cv2
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.data import Floats
 from gaitstream.engines import Engine
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
-from gaitstream.models.crops import Bytes, PeopleInFrames, Rule, crop_around, crop_frames, crop_padded
+from gaitstream.models.crops import (
+    PADDING,
+    Bytes,
+    PeopleInFrames,
+    Rule,
+    crop_around,
+    crop_frames,
+    crop_padded,
+    crop_windows,
+)
 from gaitstream.models.manifest_bounds import Index, Level, Pixels, Positive
 from gaitstream.models.resolve import find_network
-from gaitstream.models.segmentation_layouts import LAYOUTS, check, recognise
+from gaitstream.models.segmentation_layouts import LAYOUTS, PROBABILITY, check, recognise
 from gaitstream.models.silhouettes import INSIDE
+
+LEAST_SHARE = -0.5
+"""No share of a person in a pixel is lower, whatever enlarged it; logits of what is beside the person are."""
 
 
 class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +94,7 @@ class Segmenter:
         name = recognise(contract.graph, outputs) if contract.layout == "auto" else contract.layout
         check(contract.graph, name, outputs, contract.person, self.size)
         self._layout = LAYOUTS.get(name)
+        self._is_probability = self._layout is PROBABILITY
 
     @classmethod
     def load(
@@ -147,9 +163,23 @@ class Segmenter:
             return np.concatenate([self.crop(image, boxes) for image, boxes in frames])
         return crop_frames(frames, self.size)
 
-    def masks(self, crops: Bytes) -> Bytes:
-        """Masks of crops, uint8 `[n, height, width]`, 255 inside the person; in the output's own size."""
+    def masks(self, crops: Bytes, boxes: Floats | None = None) -> Bytes:
+        """Masks of crops, uint8 `[n, height, width]`, 255 inside the person.
+
+        They have the output's own size, or where its pixels are not as wide as high, that of the crops.
+
+        Args:
+            crops: see `crop`.
+            boxes: xyxy pixels `[n, 4]`, around which they were cut. A crop is wider than a person, and who
+                stands beside is a person too: what lies outside the box, grown as by the crop's rule, is left
+                out. None keeps all that is found.
+
+        Raises:
+            ConfigError: the output is not what its layout reads.
+        """
         chunks = self._network.run(crops)
+        if self._is_probability:
+            _check_shares(self.contract.graph, chunks)
         parts = [self._layout.read(outputs, self.contract.person, self.size) for outputs in chunks]
         if not parts:
             return np.empty((0, *self.size), np.uint8)
@@ -159,7 +189,25 @@ class Segmenter:
                 f"{self.contract.graph}: its layout gives masks {list(inside.shape)}, not [n, height, "
                 "width]: set models.segmenter.layout to that of its output"
             )
-        return inside.astype(np.uint8) * np.uint8(INSIDE)
+        found = self._squared(inside.astype(np.uint8) * np.uint8(INSIDE))
+        return found if boxes is None or self.contract.crop != "around" else self._own(found, boxes)
+
+    def _own(self, masks: Bytes, boxes: Floats) -> Bytes:
+        """Masks without what is not near the person's own box, which is in the middle of the crop."""
+        rows, columns = masks.shape[1:]
+        scale = crop_windows(boxes, self.size)[:, 2]
+        reach = (boxes[:, 2:] - boxes[:, :2]) * (PADDING / 2 * scale * columns / self.size[1])[:, None]
+        across = np.abs(np.arange(columns) + 0.5 - columns / 2) <= reach[:, :1]
+        down = np.abs(np.arange(rows) + 0.5 - rows / 2) <= reach[:, 1:]
+        return np.asarray(masks * across[:, None] * down[:, :, None], np.uint8)
+
+    def _squared(self, masks: Bytes) -> Bytes:
+        """Masks whose pixels are as wide as high, which silhouettes are made of."""
+        (height, width), (rows, columns) = self.size, masks.shape[1:]
+        if rows * width == columns * height:
+            return masks
+        whole = [cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST) for mask in masks]
+        return np.asarray(whole, np.uint8)
 
     def prepare(self, most: int) -> None:
         """Have the engine ready for up to so many crops at once."""
@@ -168,3 +216,17 @@ class Segmenter:
     def close(self) -> None:
         """Free the engine."""
         self.engine.close()
+
+
+def _check_shares(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
+    """See that an output is shares of a person.
+
+    Raises:
+        ConfigError: its values are logits.
+    """
+    least = min((float(outputs[0].min(initial=0)) for outputs in chunks), default=0.0)
+    if least < LEAST_SHARE:
+        raise ConfigError(
+            f"{graph}: its output has values as low as {least:.1f}, which are no shares of 0..1: where they "
+            "are logits, set `layout: logit` in the manifest beside it, or models.segmenter.layout"
+        )

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gaitstream.data import Embedding, Tracklet
+from gaitstream.data import Embedding, Floats, Tracklet
 from gaitstream.errors import ConfigError
 from gaitstream.models.device_path import DeviceFeature
 from gaitstream.models.inputs import kept_type
-from gaitstream.models.manifest import Manifest
+from gaitstream.models.manifest import EmbeddingContract, Manifest
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.pool import Emitted, FrameWindow, MapWindow, Window, WindowRule
 
@@ -63,7 +63,7 @@ class Embedder:
             if not mine:
                 continue
             windows = [np.asarray(item.window.data) for item in mine]
-            parts = recognizer.embed_windows(windows)
+            parts = comparable(recognizer.manifest.embedding, recognizer.embed_windows(windows))
             for item, data, embedding in zip(mine, windows, parts, strict=True):
                 window = item.window
                 tracklet = Tracklet(
@@ -72,6 +72,18 @@ class Embedder:
                 )  # fmt: skip
                 out.append(Embedding(tracklet, embedding, recognizer.fingerprint))
         return out
+
+
+def comparable(contract: EmbeddingContract, embeddings: Floats) -> Floats:
+    """Embeddings `[n, parts, dim]` as galleries compare them, which is by the distance of their parts.
+
+    Where the model's metric is the cosine, parts are of unit length: the distance then grows as the cosine
+    falls, and the nearest is whom the published evaluation finds.
+    """
+    if contract.metric != "mean_part_cosine":
+        return embeddings
+    lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return np.asarray(embeddings / np.maximum(lengths, 1e-12), np.float32)
 
 
 def fit_rule(name: str, manifest: Manifest, rule: WindowRule) -> WindowRule:

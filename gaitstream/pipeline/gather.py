@@ -160,7 +160,7 @@ class Gathering:
         with self._watch.time("crop"):
             crops = segmenter.crop_frames(list(self._by_frame()))
         with self._watch.time("segment"):
-            self.masks = segmenter.masks(crops)
+            self.masks = segmenter.masks(crops, boxes_of(self.persons))
         return self.masks
 
     def inputs(self, manifest: Manifest) -> Inputs:

@@ -194,6 +194,7 @@ def test_a_result_that_cannot_be_written_is_said_so(
     assert main([*command, "--out", str(tmp_path / "out"), "--runtime", "openvino"]) == 2
     said = capsys.readouterr()
     assert "rank-1" in said.out, "the figures are lost"
+    assert "all sequences are of one person" in said.out
     assert "nothing can be written to --out" in said.err
 
 
@@ -206,6 +207,17 @@ def test_pictures_of_any_type_are_the_same_pictures(bundle: Path, tmp_path: Path
     data = silhouettes_of(tmp_path / "a", {"a/01/c": walked, "a/02/c": other})
     found = collected(bundle, data, tmp_path / "out")
     np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_silhouettes_of_0_and_1_are_not_taken_for_black_ones(
+    bundle: Path, tmp_path: Path, dtype: str
+) -> None:
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": (walk(1) // 255).astype(dtype)})
+    with pytest.raises(SourceError, match="a/01/c: silhouettes are uint8 of 0 and 1: give 0 and 255"):
+        collected(bundle, data, tmp_path / "out")
+    black = silhouettes_of(tmp_path / "b", {"a/01/c": np.zeros((3, 64, 64), np.uint8)})
+    assert np.isfinite(collected(bundle, black, tmp_path / "out")).all()
 
 
 @pytest.mark.parametrize("value", [-1.0, 300.0, np.nan])
@@ -281,6 +293,18 @@ def test_gait3d_takes_its_probes_from_its_file(tmp_path: Path) -> None:
     assert found.figures["mAP"] == pytest.approx(100.0)
     with pytest.raises(ConfigError, match="give it with --probes"):
         find_protocol("gait3d").score(data, "euc", None)
+
+
+def test_a_listed_probe_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """Figures of fewer probes would pass for those of the protocol; people may be left out as a whole."""
+    rows = [(p, c, "s") for p in ("a", "b") for c in ("c1", "c2", "c3")]
+    data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    listed = tmp_path / "Gait3D.json"
+    listed.write_text(json.dumps({"PROBE_SET": ["a-c1-s", "b-c1-s", "z-c1-s"]}))
+    assert find_protocol("gait3d").score(data, "euc", listed).figures["rank-1"] == 100.0
+    listed.write_text(json.dumps({"PROBE_SET": ["a-c1-s", "b-c9-s", "z-c1-s"]}))
+    with pytest.raises(ConfigError, match=r"lacks 1 sequences of .*PROBE_SET, such as b-c9-s"):
+        find_protocol("gait3d").score(data, "euc", listed)
 
 
 def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:
@@ -513,6 +537,38 @@ def test_files_of_a_sequence_have_one_length(tmp_path: Path) -> None:
         (folder / f"{number}.pkl").write_bytes(pickle.dumps(np.zeros((frames, 64, 64), np.uint8)))
     with pytest.raises(SourceError, match=r"\[4, 5\] frames"):
         load(scan(tmp_path)[0])
+
+
+def test_of_two_files_that_could_be_the_silhouettes_none_is_taken_unasked(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SUSTech1K keeps silhouettes of LiDAR and camera side by side, and clouds of points."""
+    for condition, seed in (("01", 1), ("02", 2)):
+        folder = tmp_path / "data" / "a" / condition / "000"
+        folder.mkdir(parents=True)
+        for name, array in (
+            ("02-000-LiDAR-PCDs_sils.pkl", walk(seed)),
+            ("06-000-Camera-Sils_aligned.pkl", walk(seed + 10)),
+        ):
+            (folder / name).write_bytes(pickle.dumps(array))
+    with pytest.raises(SourceError, match=r"a/01/000: 02-\S+ and 06-\S+ could both be .*--files '06-"):
+        collected(bundle, tmp_path / "data", tmp_path / "out")
+    for condition in ("01", "02"):
+        (tmp_path / "data" / "a" / condition / "000" / "00-000-PCDs.pkl").write_bytes(pickle.dumps([1, 2]))
+    out = tmp_path / "out"
+    command = ["evaluate", str(bundle), "--data", str(tmp_path / "data"), "--protocol", "grew"]
+    command += ["--runtime", "openvino", "--precision", "fp32", "--out", str(out)]
+    assert main([*command, "--files", "*Sils_aligned*"]) == 0
+    stored = sorted((out / "embeddings").rglob("*.npy"))
+    alone = silhouettes_of(tmp_path / "b", {"a/01/c": walk(11), "a/02/c": walk(12)})
+    np.testing.assert_allclose(
+        np.stack([np.load(one) for one in stored]), collected(bundle, alone, tmp_path / "c"), atol=1e-5
+    )
+    assert json.loads((out / "evaluation.json").read_text())["files"] == ["*Sils_aligned*"]
+    assert "*Sils_aligned*" in (out / "evaluation.html").read_text()
+    capsys.readouterr()
+    assert main([*command, "--files", "*Sils_raw*"]) == 1
+    assert re.search(r"no pickle that is called \*Sils_raw\*, but 00-000-PCDs", capsys.readouterr().err)
 
 
 def test_published_figures_are_of_known_families() -> None:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.registry import choose, survey
 from gaitstream.errors import BundleError, ConfigError, ExportError
-from gaitstream.export import sources
+from gaitstream.export import calibration, sources
 from gaitstream.export.api import ExportOptions, export_bundle
-from gaitstream.export.calibration import LabelledCalibration, frame_inputs
+from gaitstream.export.calibration import LabelledCalibration, embed, frame_inputs, judge
 from gaitstream.export.drawn import Cast, draw_walks, gather
 from gaitstream.export.sources import divide, read_walks
+from gaitstream.export.verdicts import allow
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.gaitheat.module import GaitHeat
+from gaitstream.models.manifest import ClipContract
 from gaitstream.models.recognizer import Recognizer
 
 pytest.importorskip("nncf", reason="needs the extra [int8]")
@@ -203,6 +208,109 @@ def test_labelled_inputs_that_do_not_fit_together_are_refused(
     np.savez(tmp_path / "wrong.npz", **(arrays | {"parts": arrays["parts"][:, :3]} | changes))
     with pytest.raises(ExportError, match=said):
         read_walks(tmp_path / "wrong.npz", gaitheat_bundle)
+
+
+def silhouettes(path: Path, kind: str, lengths: tuple[int, ...] = (4, 3, 4, 3)) -> Path:
+    """Noise in silhouettes of two people in two sequences each, stored as this or that."""
+    count = sum(lengths)
+    inside = np.random.default_rng(2).random((count, 1, 64, 44)) < 0.3
+    ways: dict[str, Any] = {
+        "bytes": inside.astype(np.uint8) * 255,
+        "shares": inside.astype(np.float32),
+        "bools": inside,
+        "ones": inside.astype(np.uint8),
+        "large": inside.astype(np.float32) * 255,
+    }
+    order = np.repeat(np.arange(len(lengths)), lengths)
+    np.savez(path, silhouettes=ways[kind], sequence=order, label=order % 2)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bools"])
+def test_silhouettes_calibrate_the_same_however_they_are_stored(
+    kind: str, family_bundle: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    """Bytes mean shares of white, as everywhere else: ranges read from 0..255 would be 255 times too wide."""
+    bundle = family_bundle("gaitset")
+    expected = LabelledCalibration.read(silhouettes(tmp_path / "a.npz", "shares"), bundle)
+    found = LabelledCalibration.read(silhouettes(tmp_path / "b.npz", kind), bundle)
+    np.testing.assert_array_equal(found.feeds["silhouettes"], expected.feeds["silhouettes"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("ones", "silhouettes are uint8 of 0 and 1: give 0 and 255, bools"),
+        ("large", r"silhouettes are float32 in 0.0..255.0: give uint8 in 0..255"),
+    ],
+)
+def test_labelled_silhouettes_of_another_scale_are_refused(
+    kind: str, said: str, family_bundle: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=said):
+        LabelledCalibration.read(silhouettes(tmp_path / "a.npz", kind), family_bundle("gaitset"))
+
+
+def test_labelled_crops_are_bytes(biggait_bundle: Bundle, tmp_path: Path) -> None:
+    """Shares of white in floats would all become 0."""
+    crops = np.random.default_rng(3).random((4, 3, 256, 128), np.float32)
+    sequence = np.arange(4)
+    np.savez(tmp_path / "a.npz", crops=crops, ratios=np.full(4, 0.4), sequence=sequence, label=sequence % 2)
+    with pytest.raises(ExportError, match=r"crops in .* are float32: give uint8, 0\.\.255"):
+        LabelledCalibration.read(tmp_path / "a.npz", biggait_bundle)
+
+
+def test_labelled_windows_are_as_long_as_a_clip_graph_takes_them(
+    family_bundle: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    """GaitGL repeats one frame three times and two frames twice, here as in a live pipeline."""
+    bundle = family_bundle("gaitgl")
+    found = LabelledCalibration.read(silhouettes(tmp_path / "a.npz", "bytes", (1, 2, 3, 5)), bundle)
+    assert np.bincount(found.sequence).tolist() == [3, 4, 3, 5]
+    model = Recognizer.load(bundle, "openvino", "fp32")
+    with np.load(tmp_path / "a.npz") as data:
+        windows = [data["silhouettes"][data["sequence"] == index] for index in range(4)]
+    expected = np.stack([model.embed(window) for window in windows])
+    model.close()
+    with tempfile.TemporaryDirectory() as folder:
+        cache = EngineCache(Path(folder))
+        embedded = embed(found, bundle, "openvino", "fp32", cache)
+    np.testing.assert_allclose(embedded, expected, rtol=1e-4, atol=1e-5)
+    longer = msgspec.structs.replace(bundle.manifest, clip=ClipContract(min_frames=3))
+    with pytest.raises(ExportError, match="a sequence of 1 frames, the model takes 3 to any number of"):
+        LabelledCalibration.read(tmp_path / "a.npz", Bundle(bundle.root, longer))
+
+
+def test_precisions_are_judged_by_the_metric_of_the_model(
+    family_bundle: Callable[[str], Bundle], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """GaitGraph2 is compared by the cosine: that embeddings grow longer changes none of its decisions."""
+    bundle = family_bundle("gaitgraph2")
+    rng = np.random.default_rng(4)
+    label = np.repeat(np.arange(8), 2)
+    reference = (rng.normal(size=(8, 1, 384))[label] + 0.3 * rng.normal(size=(16, 1, 384))).astype(np.float32)
+    longer = reference * rng.uniform(0.2, 5, (16, 1, 1)).astype(np.float32)
+    embedded = {"fp32": reference, "int8": longer}
+    monkeypatch.setattr(calibration, "embed", lambda _d, _b, _r, precision, _c: embedded[precision])
+    data = LabelledCalibration("x", {}, np.arange(16), label)
+    found = judge(data, bundle, [("openvino", "fp32"), ("openvino", "int8")], EngineCache(tmp_path))
+    assert found.keeps("int8")
+    assert found.scores[1].order_kept == 1
+
+
+def test_people_whom_fp32_does_not_tell_apart_allow_nothing(
+    family_bundle: Callable[[str], Bundle], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At chance no precision loses anything, however far its embeddings are off."""
+    rng = np.random.default_rng(5)
+    anyone, anyone_else = (rng.normal(size=(40, 62, 4)).astype(np.float32) for _ in range(2))
+    embedded = {"fp32": anyone, "int8": anyone_else, "bf16": anyone}
+    monkeypatch.setattr(calibration, "embed", lambda _d, _b, _r, precision, _c: embedded[precision])
+    data = LabelledCalibration("x", {}, np.arange(40), np.repeat(np.arange(20), 2))
+    ran: list[tuple[str, Any]] = [("openvino", one) for one in ("fp32", "int8", "bf16")]
+    found = judge(data, family_bundle("gaitset"), ran, EngineCache(tmp_path))
+    assert allow((), found) == ("fp32",)
+    assert "these people show nothing of lower precisions" in found.sentences()[-1]
 
 
 def test_a_damaged_file_of_labelled_inputs_is_refused(gaitheat_bundle: Bundle, tmp_path: Path) -> None:

@@ -72,6 +72,57 @@ def test_every_layout_gives_the_same_mask(layout: str, tmp_path: Path, cache: En
     model.close()
 
 
+def test_logits_are_not_read_as_shares(tmp_path: Path, cache: EngineCache) -> None:
+    """Nothing in their shape tells them apart: the person would be cut where the logit is a half."""
+    graph = bright_parts(tmp_path / "net.onnx", "logit")
+    graph.with_suffix(".yaml").write_text("graph: net.onnx\nscale: 127.5\nmean: [1, 1, 1]\nstd: [1, 1, 1]\n")
+    model = Segmenter.load(graph, "openvino", "fp32", 1, cache=cache)
+    crops = np.full((3, 3, HEIGHT, WIDTH), 120, np.uint8)
+    assert not model.masks(crops).any()
+    crops[1, :, 5] = 0
+    with pytest.raises(ConfigError, match=r"values as low as -1\.0, .* set `layout: logit`"):
+        model.masks(crops)
+    model.close()
+
+
+def test_masks_of_other_proportions_than_the_crops_are_brought_to_theirs(
+    tmp_path: Path, cache: EngineCache
+) -> None:
+    """Silhouettes would be as slim as the output: here half as wide as the person is."""
+    graph = helper.make_graph(
+        [helper.make_node("MaxPool", ["crops"], ["red"], kernel_shape=[1, 2], strides=[1, 2]),
+         helper.make_node("ReduceMax", ["red"], ["out"], axes=[1], keepdims=1)],
+        "slim",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, HEIGHT, WIDTH])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 1, HEIGHT, WIDTH // 2])],
+    )  # fmt: skip
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    path.with_suffix(".yaml").write_text("graph: net.onnx\nscale: 255\nmean: [0, 0, 0]\nstd: [1, 1, 1]\n")
+    model = Segmenter.load(path, "openvino", "fp32", 1, cache=cache)
+    crops = np.zeros((2, 3, HEIGHT, WIDTH), np.uint8)
+    crops[:, :, 4:40, 8:24] = 255
+    np.testing.assert_array_equal(model.masks(crops), crops[:, 0])
+    model.close()
+
+
+def test_whoever_stands_beside_is_not_in_the_mask(tmp_path: Path, cache: EngineCache) -> None:
+    """A square crop is as wide as two or three people."""
+    model = Segmenter.load(bright_parts(tmp_path / "net.onnx", "classes"), "openvino", "fp32", 1, cache=cache)
+    image = np.zeros((200, 300, 3), np.uint8)
+    image[40:160, 100:130] = 255
+    boxes = np.array([[100, 40, 130, 160], [180, 30, 205, 170]], np.float32)
+    alone = model.masks(model.crop(image, boxes))
+    np.testing.assert_array_equal(model.masks(model.crop(image, boxes), boxes)[0], alone[0])
+    image[30:170, 140:165] = 255
+    crops = model.crop(image, boxes)
+    assert (model.masks(crops) != alone).any()
+    found = model.masks(crops, boxes)
+    np.testing.assert_array_equal(found[0], alone[0])
+    assert not found[1].any(), "nobody is in this box"
+    model.close()
+
+
 BOXES = np.array([[9, 24, 14, 40], [24, 24, 20, 40], [18, 24, 30, 44]], np.float32)
 """Middles and sizes of three instances: somebody beside, somebody else beside, and a bag before both."""
 

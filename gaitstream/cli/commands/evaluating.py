@@ -30,6 +30,7 @@ def evaluate(args: argparse.Namespace) -> int:
         bundle=args.bundle, data=args.data, protocol=args.protocol, out=args.out, runtime=args.runtime,
         precision=args.precision, partition=args.partition, probes=args.probes, frames=args.frames or None,
         processes=max(1, args.processes), metric=args.metric, site=args.cameras,
+        files=tuple(name.strip() for name in args.files.split(",") if name.strip()),
     )  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
@@ -118,6 +119,8 @@ def _show(result: Result) -> None:
     if result.eer is not None:
         table.add_row("equal error rate, pairs of different views", f"{result.eer:.2f} %", "")
     Console().print(table)
+    if result.identities == 1:
+        print("! all sequences are of one person: with nobody to be taken for, everybody is found")
 
 
 def _cells(row: ComparedModel) -> dict[str, str]:

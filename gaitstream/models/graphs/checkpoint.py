@@ -10,6 +10,7 @@ import difflib
 import math
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ PLACES = ("model", "state_dict", "teacher")
 """Where a trainer's dict has the state dict."""
 WRAPPERS = ("module.", "_orig_mod.")
 """What DistributedDataParallel and `torch.compile` put before every key."""
+ATTRIBUTES = ("model.", "net.", "network.")
+"""What training frameworks put before every key: the attribute of theirs that is the model."""
 DEEPEST = 8
 """Dicts within dicts, at most: one may hold itself."""
 PICKLE, TORCH_PROTOCOL = 0x80, 2
@@ -86,24 +89,28 @@ def read_state(path: str | Path) -> State:
     """Read a state dict.
 
     Takes what OpenGait and FastPoseGait save (a dict with `model`), bare state dicts, those of
-    DistributedDataParallel (`module.` before every key) and of compiled modules (`_orig_mod.`), and
-    `.safetensors`. Never runs pickled code.
+    DistributedDataParallel (`module.` before every key), of compiled modules (`_orig_mod.`) and of training
+    frameworks (`model.`), one alone under any name, and `.safetensors`. Never runs pickled code.
 
     Raises:
-        CheckpointError: the file is missing, truncated, unsafe, or holds no tensors.
+        CheckpointError: the file is missing, truncated, unsafe, or holds no tensors, or several models.
         MissingExtraError: a `.safetensors` file without that package.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
-    state = _find_state(loaded)
+    state = _find_state(path, loaded)
+    if all(value.ndim == 0 for value in state.values()):  # counts and rates, if anything
+        state = _only_one(path, _elsewhere(loaded)) or state
     if not state:
         raise CheckpointError(
             f"{path} holds no tensors by name: {_describe(loaded)}; they lie at the top, or in a dict under "
             f"{' or '.join(PLACES)}: save the one you want there"
         )
-    state = _strip(state)
+    state = _strip(state, WRAPPERS)
+    if not recognise(shapes_of(state)):  # a family's own keys may begin like this
+        state = _strip(state, (*WRAPPERS, *ATTRIBUTES))
     odd = [f"{key} ({kind})" for key, value in state.items() if (kind := _odd(value))]
     if odd:
         raise CheckpointError(
@@ -215,10 +222,18 @@ def _read_torch(path: Path) -> Any:
             "it again with torch.save({'model': model.state_dict()}, FILE)"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # that it may be a program: then it is refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise anything at all
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
         unsafe = isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error)
+        if "TorchScript" in reason:
+            raise CheckpointError(
+                f"{path} is a TorchScript program, which is code and never run: save the weights alone with "
+                "torch.save({'model': model.state_dict()}, FILE)"
+            ) from error
+        named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
+        reason = f"it names {named[1]}" if named else reason
         if unsafe and "weights only" in str(error).lower():
             raise CheckpointError(
                 f"{path} holds more than tensors and numbers, which safe loading refuses ({reason}): "
@@ -227,17 +242,53 @@ def _read_torch(path: Path) -> Any:
         raise CheckpointError(f"{path} is truncated or damaged ({reason}): copy it again") from error
 
 
-def _find_state(loaded: Any) -> State:
-    """The deepest dict of tensors under the usual names."""
-    for _ in range(DEEPEST):
-        if not isinstance(loaded, Mapping):
-            return {}
-        inner = (loaded[name] for name in PLACES if name in loaded)
-        found = next((one for one in inner if isinstance(one, Mapping)), None)
-        if found is None:
-            return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
-        loaded = found
-    return {}
+def _find_state(path: Path, loaded: Any, depth: int = DEEPEST) -> State:
+    """The deepest dict of tensors under the usual names; under one of them may lie a configuration as well.
+
+    Raises:
+        CheckpointError: under two of them lie different weights of one model.
+    """
+    if not isinstance(loaded, Mapping) or not depth:
+        return {}
+    inner = {name: _find_state(path, loaded[name], depth - 1) for name in PLACES if name in loaded}
+    found = {name: state for name, state in inner.items() if state}
+    alike: dict[str, State] = {}
+    for name, state in found.items():
+        if not any(_equal(state, other) for other in alike.values()):
+            alike[name] = state
+    if len({tuple(sorted(state)) for state in alike.values()}) < len(alike):
+        _only_one(path, alike)
+    return next(iter(found.values()), {}) or _tensors(loaded)
+
+
+def _equal(state: State, other: State) -> bool:
+    return state.keys() == other.keys() and all(torch.equal(state[key], other[key]) for key in state)
+
+
+def _tensors(loaded: Mapping[Any, Any]) -> State:
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _elsewhere(loaded: Any) -> dict[str, State]:
+    """Dicts of tensors under names that are not the usual ones, such as `model_state_dict` or `ema`."""
+    if not isinstance(loaded, Mapping):
+        return {}
+    found = {str(name): _tensors(one) for name, one in loaded.items() if isinstance(one, Mapping)}
+    return {name: state for name, state in found.items() if any(one.ndim for one in state.values())}
+
+
+def _only_one(path: Path, found: dict[str, State]) -> State:
+    """The only one of these; nothing where there is none.
+
+    Raises:
+        CheckpointError: there are several.
+    """
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{path} holds several models, under {' and '.join(found)}: save the one you want with "
+            "torch.save({'model': state_dict}, FILE)"
+        )
+    return next(iter(found.values()), {})
 
 
 def _describe(loaded: Any) -> str:
@@ -246,11 +297,16 @@ def _describe(loaded: Any) -> str:
     return f"a {type(loaded).__name__}"
 
 
-def _strip(state: State) -> State:
+def _strip(state: State, wrappers: Sequence[str]) -> State:
     """Drop what wrappers put before the names, and the chunk numbers of DINOv2's sharded training."""
-    while wrapper := next((name for name in WRAPPERS if all(key.startswith(name) for key in state)), ""):
+    while wrapper := next((name for name in wrappers if _wraps(name, state)), ""):
         state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return {re.sub(r"(^|\.)blocks\.\d+\.(\d+\.)", r"\1blocks.\2", key): value for key, value in state.items()}
+
+
+def _wraps(name: str, state: State) -> bool:
+    """Whether all keys begin with this, and go on with a name: YOLO's are `model.0.` and so forth."""
+    return all(key.startswith(name) and not key[len(name) :][:1].isdigit() for key in state)
 
 
 def size(state: State, key: str, axis: int, default: int) -> int:

@@ -12,10 +12,11 @@ from gaitstream.models.spec import ModelFamily, Shapes, flag
 class SkeletonGaitOptions:
     """What a checkpoint was trained with and does not hold."""
 
-    tap: Literal["after", "before"] = flag(
-        "after",
-        help="the embedding after the neck, as CCPG's (default), or before it, as all others'",
-        choices=("after", "before"),
+    tap: Literal["auto", "after", "before"] = flag(
+        "auto",
+        help="the embedding after the neck, as CCPG's, or before it, as all others'; auto (default): before, "
+        "where the checkpoint's classifier is of Gait3D, GREW, OU-MVLP or SUSTech1K",
+        choices=("auto", "after", "before"),
     )
 
 

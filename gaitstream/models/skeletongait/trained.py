@@ -6,13 +6,16 @@ from pathlib import Path
 
 from gaitstream.models.deepgaitv2.module import DeepGaitV2
 from gaitstream.models.deepgaitv2.trained import build
-from gaitstream.models.graphs.checkpoint import read_module
+from gaitstream.models.graphs.checkpoint import read_module, read_state, size
 from gaitstream.models.graphs.inputs import SKELETON_MAP
 from gaitstream.models.graphs.opengait import COUNTED_ONLY, TRAINING_ONLY
 from gaitstream.models.graphs.traced_models import ClipModel, Tap, share
 from gaitstream.models.graphs.weights import seeded
 from gaitstream.models.manifest import ClipContract
 from gaitstream.models.skeletongait.spec import FAMILY, SkeletonGaitOptions
+
+BEFORE = {250: "SUSTech1K", 3000: "Gait3D", 5153: "OU-MVLP", 20000: "GREW"}
+"""Identities of the data sets whose published configurations take the embedding before the neck."""
 
 
 def load(path: Path, options: SkeletonGaitOptions) -> ClipModel:
@@ -22,6 +25,8 @@ def load(path: Path, options: SkeletonGaitOptions) -> ClipModel:
         CheckpointError: the file cannot be read or does not fit; see `MismatchError`.
     """
     after = options.tap == "after"
+    if options.tap == "auto":
+        after = size(read_state(path), "BNNecks.fc_bin", 2, 0) not in BEFORE
     module = read_module(path, FAMILY, build, COUNTED_ONLY if after else TRAINING_ONLY)
     return wrap(module, after=after)
 

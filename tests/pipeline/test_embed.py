@@ -1,0 +1,44 @@
+"""Embeddings on their way from recognizers to galleries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gaitstream.evaluate.distances import pairwise
+from gaitstream.gallery.matching import mean_part_distance
+from gaitstream.models.bundle import Bundle
+from gaitstream.models.manifest import EmbeddingContract
+from gaitstream.models.recognizer import Recognizer
+from gaitstream.pipeline.embed import Embedder, Filled, comparable
+from gaitstream.pipeline.pool import Emitted, WindowRule
+
+
+def test_the_nearest_is_whom_the_metric_of_the_model_finds() -> None:
+    """GaitGraph2's published metric is the cosine; galleries measure distances."""
+    rng = np.random.default_rng(1)
+    lengths = rng.uniform(0.1, 10, (60, 1, 1))
+    found = (rng.normal(size=(60, 1, 384)) * lengths).astype(np.float32)
+    probes, templates = found[:10], found[10:]
+    expected = pairwise(probes, templates, "cos")
+    cosine = EmbeddingContract(parts=1, dim=384, tap="x", metric="mean_part_cosine")
+    mine, theirs = comparable(cosine, probes), comparable(cosine, templates)
+    for probe, row in zip(mine, expected, strict=True):
+        np.testing.assert_array_equal(np.argsort(mean_part_distance(probe, theirs)), np.argsort(row))
+    assert (np.argmin(expected, 1) != np.argmin(pairwise(probes, templates), 1)).any()
+    nothing = np.zeros((1, 1, 384), np.float32)
+    assert not comparable(cosine, nothing).any()
+    assert comparable(EmbeddingContract(parts=1, dim=384, tap="x"), probes) is probes
+
+
+def test_windows_of_a_model_compared_by_the_cosine_have_parts_of_unit_length(
+    family_bundle: Callable[[str], Bundle],
+) -> None:
+    joints = np.random.default_rng(2).uniform(0, 200, (12, 17, 3)).astype(np.float32)
+    model = Recognizer.load(family_bundle("gaitgraph2"), "openvino", "fp32")
+    plain = model.embed(joints)
+    embedder = Embedder({"x": model}, WindowRule())
+    (found,) = embedder.embed([Filled("x", "door", 1, Emitted(joints, 0, 11, 12, True))])
+    model.close()
+    np.testing.assert_allclose(found.parts, plain / np.linalg.norm(plain), rtol=1e-5)
