@@ -37,10 +37,10 @@ def test_a_file_that_counts_on_began_when_it_was_written_minus_its_own_length(tm
     assert start_of(camera(path)) == first.time_ns, "DeepStream has another time"
 
 
-def encode_noise(path: Path, bframes: int = 0, **options: str) -> Path:
+def encode_noise(path: Path, bframes: int = 0, movflags: str = "") -> Path:
     """Four seconds whose every part of the file holds some of the pictures."""
     random = np.random.default_rng(1)
-    with av.open(str(path), "w", options=options) as file:
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as file:
         stream = file.add_stream("libx264", rate=10, options={"x264-params": f"keyint=10:bframes={bframes}"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for _ in range(40):
@@ -63,7 +63,7 @@ def test_nothing_is_said_of_a_file_that_is_whole(
 def test_of_a_file_that_was_cut_off_it_is_said_how_much_is_missing(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = encode_noise(tmp_path / name, **({"movflags": "faststart"} if name.endswith("mp4") else {}))
+    path = encode_noise(tmp_path / name, movflags="faststart" if name.endswith("mp4") else "")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     run = Run(camera(path))

@@ -479,6 +479,7 @@ def test_a_bare_stream_goes_at_the_rate_that_it_says(
     options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(codec, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for index in range(20):
             image = np.full((48, 64, 3), index, np.uint8)
