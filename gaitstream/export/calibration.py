@@ -28,7 +28,7 @@ from gaitstream.export.compare import order_kept
 from gaitstream.export.running import BundleRunner
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.inputs import PICTURES, as_graph_input, check_masks
-from gaitstream.models.manifest import ClipContract
+from gaitstream.models.manifest import ClipContract, InputKind
 
 Array = NDArray[Any]
 RANK1_DROP = 0.5
@@ -37,6 +37,10 @@ EER_RISE = 0.005
 """Equal error rate it may gain, as a fraction."""
 CHANCE = 0.4
 """Equal error rate in fp32 from which on nothing can be lost any more: at 0.5 it is all by lot."""
+
+
+SLACK = 1e-3
+"""What resampling may bring heatmaps out of 0..1 by."""
 
 
 class LabelledScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,6 +253,11 @@ def _as_input(path: Path, name: str, array: Array, dtype: np.dtype[Any]) -> Arra
         found: Array = np.ascontiguousarray(array, dtype)
     if dtype.kind == "f" and not np.isfinite(found).all():
         raise ExportError(f"{name} in {path} hold values that are no finite {dtype}: take these frames out")
+    if name == InputKind.POSE and found.size and not -SLACK <= found.min() <= found.max() <= 1 + SLACK:
+        raise ExportError(
+            f"{name} in {path} are in {found.min():g}..{found.max():g}: aligned and merged heatmaps are "
+            "in 0..1"
+        )
     return found
 
 

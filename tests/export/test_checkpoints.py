@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -59,12 +60,13 @@ def turned(value: Tensor) -> Tensor:
         lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}},
         lambda state: {"model": {"name": "GaitHeat"}, "state_dict": state, "step": torch.tensor(3)},
         lambda state: {"model": state, "state_dict": state, "ema": {k: 2 * v for k, v in state.items()}},
+        lambda state: {"model": state, "best": np.float64(0.9), "epoch": np.int64(4), "seen": [np.bool_(1)]},
         lambda state: {key: value.double() for key, value in state.items()},
         lambda state: {key: turned(value) for key, value in state.items()},
     ],
     ids=[
         "opengait", "bare", "distributed", "nested", "rounded", "compiled", "compiled and distributed",
-        "tutorial", "lightning", "beside a configuration", "twice the same", "double", "transposed",
+        "tutorial", "lightning", "beside a configuration", "twice the same", "numpy", "double", "transposed",
     ],
 )  # fmt: skip
 def test_every_usual_form_loads(small_gaitheat: GaitHeat, save: Save, wrap: Callable[[State], Any]) -> None:

@@ -198,6 +198,7 @@ def test_a_bad_source_is_named(
         ({"parts": np.full((24, 3, 64, 48), np.nan)}, "no finite float32"),
         ({"parts": np.full((24, 3, 64, 48), 1e300)}, "no finite float32"),
         ({"parts": np.full((24, 3, 64, 48), "x")}, "the model takes float32"),
+        ({"parts": np.full((24, 3, 64, 48), 255, np.uint8)}, r"in 255\.\.255: .*heatmaps are in 0\.\.1"),
     ],
 )
 def test_labelled_inputs_that_do_not_fit_together_are_refused(

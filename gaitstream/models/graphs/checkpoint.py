@@ -58,6 +58,30 @@ OTHERS = (
 """Checkpoints that are no family's: what they are, by their keys, and where they belong."""
 
 
+class _Passed:
+    """Stands for the type of a NumPy number that lies beside the weights, and which nobody needs."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+def _making(module: str) -> Callable[..., None]:
+    """Stands for what makes such a number; PyTorch finds it by its name."""
+
+    def scalar(*_: Any) -> None: ...
+
+    scalar.__module__, scalar.__qualname__ = module, "scalar"
+    return scalar
+
+
+SCALARS: list[Any] = [
+    type("dtype", (_Passed,), {"__module__": "numpy"}),
+    *map(_making, ("numpy.core.multiarray", "numpy._core.multiarray")),
+]
+"""What is called where a checkpoint names NumPy's numbers; NumPy's own functions are not."""
+
+
 class MismatchError(CheckpointError):
     """A checkpoint's keys do not fit the model.
 
@@ -222,7 +246,8 @@ def _read_torch(path: Path) -> Any:
             "it again with torch.save({'model': model.state_dict()}, FILE)"
         )
     try:
-        with warnings.catch_warnings(action="ignore"):  # that it may be a program: then it is refused
+        # The warning is that it may be a program: then it is refused.
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(SCALARS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise anything at all
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
