@@ -122,3 +122,18 @@ def test_a_file_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest
     encode_noise(tmp_path / "plain.mp4").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert len(Run(camera(name)).frames) == 40
+
+
+@pytest.mark.parametrize("pmt", ["0x1000", "0x1200"])
+def test_pictures_of_a_stream_that_appears_in_the_middle_are_told_of(
+    pmt: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Recordings of two recorders, joined: the second's pictures are another stream, or another programme."""
+    path = tmp_path / "joined.ts"
+    one = encode_noise(tmp_path / "one.ts").read_bytes()
+    other = encode_noise(tmp_path / "two.ts", mpegts_start_pid="0x200", mpegts_pmt_start_pid=pmt).read_bytes()
+    path.write_bytes(one + other)
+    run = Run(camera(path))
+    assert [change.state for change in run.changes] == [State.ONLINE, State.ENDED]
+    assert len(run.frames) == 40
+    assert re.search(r"the last (49|50|51)% of \S*joined.ts hold no picture", caplog.text)
