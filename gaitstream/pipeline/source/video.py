@@ -100,8 +100,7 @@ class VideoSource:
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._reformatter: VideoReformatter | None = None
         self._start_ns = 0
-        self._last_ns = 0
-        self._last_pts_ns = 0
+        self._last_ns = self._last_pts_ns = 0
         self._last_pts: int | None = None
         self._offset_ns: int | None = None
         """From stream time to capture time, of the last picture."""
@@ -156,7 +155,7 @@ class VideoSource:
         self.capture_clock = CaptureClock()
         self._reformatter = VideoReformatter()
         self._start_ns = 0 if self.live else self._file_start_ns()
-        self._last_ns = 0
+        self._last_ns = self._last_pts_ns = 0
         self._next_index = 0
         self._last_pts = self._offset_ns = None
         self._timed = False
@@ -308,21 +307,23 @@ class VideoSource:
         assert self._container is not None  # noqa: S101 - set by open
         pts = frame.pts if self.live else self._order.time_of(frame.pts, frame.dts)
         known = pts is not None and not (self.live and self._container.format.name in UNTIMED)
-        self._timed = self._timed or known
+        first_known, self._timed = known and not self._timed, self._timed or known
         if self.live and not self._timed:
             # Any rate that is supposed drifts away from the camera's: the time of arrival is all there is.
             steady_ns = self._steady_ns()
             return self.capture_clock.stamp(steady_ns, self._clock_ns(), steady_ns)
-        seconds = (
-            pts * (frame.time_base or 0) if pts is not None and known else self._next_index / self._rate()
-        )
-        pts_ns = round(float(seconds) * SECOND_NS)
+        next_ns = int(SECOND_NS / self._rate()) if self._next_index else 0
+        pts_ns = self._last_pts_ns + next_ns  # several pictures in one packet have one time, of the first
+        if pts is not None and known:
+            pts_ns = round(float(pts * (frame.time_base or 0)) * SECOND_NS)
         if self.live:
+            self._last_pts_ns = pts_ns
             time_ns = self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
             self._offset_ns = time_ns - pts_ns if known else None
             return time_ns
-        if not self._next_index:
-            self._start_ns -= pts_ns  # a recorder's files go on counting from one to the next
+        if not self._next_index or first_known:
+            # A recorder's files go on counting from one to the next.
+            self._start_ns = (self._last_ns if self._next_index else self._start_ns) + next_ns - pts_ns
         time_ns = self._file_time(pts_ns)
         self._last_ns = time_ns
         exact = known and time_ns == self._start_ns + pts_ns
