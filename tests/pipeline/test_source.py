@@ -469,7 +469,7 @@ def test_pictures_of_one_time_make_no_recording_longer(kind: str, late_s: float,
     assert run.reader.counters.corrupt == 0
 
 
-@pytest.mark.parametrize("rate", [10, 50])
+@pytest.mark.parametrize("rate", [10, 50, 120])
 @pytest.mark.parametrize(("codec", "container"), [("libx264", "h264"), ("libx265", "hevc")])
 def test_a_bare_stream_goes_at_the_rate_that_it_says(
     codec: str, container: str, rate: int, tmp_path: Path

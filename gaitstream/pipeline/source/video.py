@@ -372,7 +372,8 @@ class VideoSource:
         if self._stream is None:
             return 25.0
         # Of bare H.264 and H.265, which have no times, FFmpeg takes 25 for the average whatever they say.
-        rate = self._stream.average_rate if self._timed else self._stream.guessed_rate
+        coded = None if self._timed else self._stream.codec_context.framerate
+        rate = coded or self._stream.average_rate
         return float(rate) if rate and RATES[0] <= rate <= RATES[1] else 25.0
 
     def _file_start_ns(self) -> int:
