@@ -122,3 +122,55 @@ def test_a_file_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest
     encode_noise(tmp_path / "plain.mp4").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert len(Run(camera(name)).frames) == 40
+
+
+@pytest.mark.parametrize("pmt", ["0x1000", "0x1200"])
+def test_pictures_of_a_stream_that_appears_in_the_middle_are_told_of(
+    pmt: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Recordings of two recorders, joined: the second's pictures are another stream, or another programme."""
+    path = tmp_path / "joined.ts"
+    one = encode_noise(tmp_path / "one.ts").read_bytes()
+    other = encode_noise(tmp_path / "two.ts", mpegts_start_pid="0x200", mpegts_pmt_start_pid=pmt).read_bytes()
+    path.write_bytes(one + other)
+    run = Run(camera(path))
+    assert [change.state for change in run.changes] == [State.ONLINE, State.ENDED]
+    assert len(run.frames) == 40
+    assert re.search(r"the last (49|50|51)% of \S*joined.ts hold no picture", caplog.text)
+
+
+@pytest.mark.parametrize("begin_s", [0, 36_000])
+@pytest.mark.parametrize("bframes", [0, 2])
+def test_pictures_that_share_a_packet_come_one_after_the_other(
+    bframes: int, begin_s: int, tmp_path: Path
+) -> None:
+    """As broadcasters and some recorders pack them: the first one alone of such a packet has a time.
+
+    With a pause of 20 seconds in the middle.
+    """
+    path, random = tmp_path / "packed.ts", np.random.default_rng(1)
+    with av.open(str(path), "w") as file:
+        options = {"x264-params": f"keyint=30:bframes={bframes}"}
+        stream = file.add_stream("libx264", rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        coded = []
+        for index in range(90):
+            frame = av.VideoFrame.from_ndarray(random.integers(0, 255, (48, 64, 3), np.uint8), "bgr24")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            coded += stream.encode(frame)
+        coded += stream.encode(None)
+        for start in range(0, 90, 3):
+            own = coded[start : start + 3]
+            packet = av.Packet(b"".join(map(bytes, own)))
+            packet.stream, packet.time_base = stream, own[0].time_base
+            later = int((begin_s + (20 if start >= 30 else 0)) / own[0].time_base)
+            assert own[0].pts is not None
+            assert own[0].dts is not None
+            packet.pts, packet.dts = own[0].pts + later, own[0].dts + later
+            file.mux(packet)
+    times = np.array([picture.time_ns for picture in read_all(create_source(camera(path), Sources()))])
+    assert len(times) == 90
+    assert abs((times[-1] - times[0]) / SECOND_NS - 28.9) < 0.3
+    steps = np.diff(times) / SECOND_NS
+    assert np.count_nonzero(steps > 0.25) == 1
+    assert steps.min() > 0.04

@@ -15,7 +15,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import av
 import cv2
@@ -469,10 +469,10 @@ def test_pictures_of_one_time_make_no_recording_longer(kind: str, late_s: float,
     assert run.reader.counters.corrupt == 0
 
 
-@pytest.mark.parametrize("rate", [10, 50])
+@pytest.mark.parametrize("rate", [10, 50, 120])
 @pytest.mark.parametrize(("codec", "container"), [("libx264", "h264"), ("libx265", "hevc")])
 def test_a_bare_stream_goes_at_the_rate_that_it_says(
-    codec: str, container: str, rate: int, tmp_path: Path
+    codec: Literal["libx264", "libx265"], container: str, rate: int, tmp_path: Path
 ) -> None:
     """Such files hold no timestamps, and FFmpeg plays them at 25 pictures a second unless it is told."""
     path = tmp_path / f"camera.{container}"

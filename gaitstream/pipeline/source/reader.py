@@ -289,6 +289,12 @@ class CameraReader:
                 "camera %s: %s ended %.1f s before the length that it states: it was cut off, or is damaged",
                 *(self.camera.id, self.camera.url, source.missing_s),
             )
+        if isinstance(source, VideoSource) and source.unread:
+            log.warning(
+                "camera %s: the last %.0f%% of %s hold no picture of the stream that was read: recordings of "
+                "several cameras or programmes may be joined in it; give each as a file of its own",
+                *(self.camera.id, 100 * source.unread, self.camera.url),
+            )
 
     def _end(self) -> float | None:
         if self.camera.loop and self.counters.decoded:

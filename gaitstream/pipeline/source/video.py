@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -52,6 +53,8 @@ FROM_ZERO = ("matroska", "nut")
 """Formats in which a file's length counts from zero, whatever its timestamps begin with."""
 MOST_MISSING = 1.0, 0.02
 """Seconds, and share of a file's stated length, that its pictures may lack: sound often ends later."""
+MOST_LEFT = 0.1
+"""Share of a transport stream that may lie behind its last picture."""
 RATES = (1e-3, 1e3)
 """Frame rates that a stream may claim; by others nothing is reckoned."""
 
@@ -71,6 +74,7 @@ class VideoSource:
             decoder leaves out those that no other picture is made from.
         passed: pictures that were left out like that, and come before the last one read.
         missing_s: by how much a file that has ended is shorter than it says.
+        unread: share of such a file behind the last picture of the stream that was read, where that is odd.
         capture_clock: how stream times of a live source become UTC.
     """
 
@@ -84,7 +88,7 @@ class VideoSource:
     ) -> None:
         self.corrupt = 0
         self.passed = 0
-        self.missing_s = 0.0
+        self.missing_s = self.unread = 0.0
         self.needed: Callable[[int, int], bool] = lambda _time_ns, _spacing_ns: True
         self.capture_clock = CaptureClock()
         self._camera = camera
@@ -96,8 +100,7 @@ class VideoSource:
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._reformatter: VideoReformatter | None = None
         self._start_ns = 0
-        self._last_ns = 0
-        self._last_pts_ns = 0
+        self._last_ns = self._last_pts_ns = 0
         self._last_pts: int | None = None
         self._offset_ns: int | None = None
         """From stream time to capture time, of the last picture."""
@@ -114,6 +117,8 @@ class VideoSource:
         self._next_index = 0
         self._read_from, self._read_to = math.inf, -math.inf
         """Of the packets so far, in the stream's units of time."""
+        self._read_bytes = 0
+        """Where in the file the last of them lies."""
         self.live = self._is_remote()
 
     def open(self) -> None:
@@ -150,12 +155,13 @@ class VideoSource:
         self.capture_clock = CaptureClock()
         self._reformatter = VideoReformatter()
         self._start_ns = 0 if self.live else self._file_start_ns()
-        self._last_ns = 0
+        self._last_ns = self._last_pts_ns = 0
         self._next_index = 0
         self._last_pts = self._offset_ns = None
         self._timed = False
-        self.missing_s = 0.0
+        self.missing_s = self.unread = 0.0
         self._read_from, self._read_to = math.inf, -math.inf
+        self._read_bytes = 0
         self._sparing = Sparing()
         self._order = ShowingOrder()
         stated, own = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
@@ -186,6 +192,7 @@ class VideoSource:
             if self._next_index == 0:
                 raise SourceError(f"{self._camera.url}: holds no picture that can be decoded")
             self.missing_s = self._missing()
+            self.unread = self._left_over()
             return None
         time_ns = self._time(frame)
         self._next_index += 1
@@ -208,7 +215,7 @@ class VideoSource:
         # The pipeline has one thread per camera; FFmpeg's own would delay frames and crowd the machine.
         stream.codec_context.thread_count = 1
         asked = last_frame = time.monotonic()
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream):
             if self.live and time.monotonic() - asked >= self._sources.stall_s:
                 # When a read ends for its time, FFmpeg first hands out what its parser held back.
                 raise SourceError(f"{self._camera.url}: nothing came for {self._sources.stall_s:g} s")
@@ -242,6 +249,7 @@ class VideoSource:
         if packet.pts is not None:
             self._read_from = min(self._read_from, packet.pts)
             self._read_to = max(self._read_to, packet.pts + (packet.duration or 0))
+        self._read_bytes = max(self._read_bytes, (packet.pos or 0) + packet.size)
 
     def _missing(self) -> float:
         """Seconds that a file which has ended is shorter than it says; 0 where it may be whole."""
@@ -254,6 +262,14 @@ class VideoSource:
         missing_s = stated_s - (self._read_to - self._read_from) * unit
         least_s, share = MOST_MISSING
         return missing_s if least_s + share * stated_s < missing_s < math.inf else 0.0
+
+    def _left_over(self) -> float:
+        """What `unread` says: joined transport streams may go on with another stream's pictures."""
+        assert self._container is not None  # noqa: S101 - only called while it is open
+        if self._container.format.name != "mpegts" or not self._container.size > 0:
+            return 0.0
+        left = 1 - self._read_bytes / self._container.size
+        return left if left > MOST_LEFT else 0.0
 
     def _spacing(self, stream: av.VideoStream) -> float:
         """Between two pictures, in the stream's units of time; 0 where it is not known."""
@@ -291,21 +307,23 @@ class VideoSource:
         assert self._container is not None  # noqa: S101 - set by open
         pts = frame.pts if self.live else self._order.time_of(frame.pts, frame.dts)
         known = pts is not None and not (self.live and self._container.format.name in UNTIMED)
-        self._timed = self._timed or known
+        first_known, self._timed = known and not self._timed, self._timed or known
         if self.live and not self._timed:
             # Any rate that is supposed drifts away from the camera's: the time of arrival is all there is.
             steady_ns = self._steady_ns()
             return self.capture_clock.stamp(steady_ns, self._clock_ns(), steady_ns)
-        seconds = (
-            pts * (frame.time_base or 0) if pts is not None and known else self._next_index / self._rate()
-        )
-        pts_ns = round(float(seconds) * SECOND_NS)
+        next_ns = int(SECOND_NS / self._rate()) if self._next_index else 0
+        pts_ns = self._last_pts_ns + next_ns  # several pictures in one packet have one time, of the first
+        if pts is not None and known:
+            pts_ns = round(float(pts * (frame.time_base or 0)) * SECOND_NS)
         if self.live:
+            self._last_pts_ns = pts_ns
             time_ns = self.capture_clock.stamp(pts_ns, self._clock_ns(), self._steady_ns())
             self._offset_ns = time_ns - pts_ns if known else None
             return time_ns
-        if not self._next_index:
-            self._start_ns -= pts_ns  # a recorder's files go on counting from one to the next
+        if not self._next_index or first_known:
+            # A recorder's files go on counting from one to the next.
+            self._start_ns = (self._last_ns if self._next_index else self._start_ns) + next_ns - pts_ns
         time_ns = self._file_time(pts_ns)
         self._last_ns = time_ns
         exact = known and time_ns == self._start_ns + pts_ns
@@ -354,7 +372,8 @@ class VideoSource:
         if self._stream is None:
             return 25.0
         # Of bare H.264 and H.265, which have no times, FFmpeg takes 25 for the average whatever they say.
-        rate = self._stream.average_rate if self._timed else self._stream.guessed_rate
+        coded = None if self._timed else self._stream.codec_context.framerate
+        rate = coded or self._stream.average_rate
         return float(rate) if rate and RATES[0] <= rate <= RATES[1] else 25.0
 
     def _file_start_ns(self) -> int:
@@ -488,6 +507,12 @@ class VideoSource:
             )
         reason = url.scrub(getattr(error, "strerror", None) or str(error))
         return SourceError(f"{url}: {what}: {reason}")
+
+
+def _packets(container: InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[Any]]:
+    """A stream's packets, at the end an empty one; PyAV then trips over streams that appeared meanwhile."""
+    with contextlib.suppress(IndexError):
+        yield from container.demux(stream)
 
 
 def is_mirrored(frame: av.VideoFrame) -> bool:
