@@ -37,10 +37,10 @@ def test_a_file_that_counts_on_began_when_it_was_written_minus_its_own_length(tm
     assert start_of(camera(path)) == first.time_ns, "DeepStream has another time"
 
 
-def encode_noise(path: Path, bframes: int = 0, movflags: str = "") -> Path:
+def encode_noise(path: Path, bframes: int = 0, options: dict[str, str] | None = None) -> Path:
     """Four seconds whose every part of the file holds some of the pictures."""
     random = np.random.default_rng(1)
-    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as file:
+    with av.open(str(path), "w", options=options) as file:
         stream = file.add_stream("libx264", rate=10, options={"x264-params": f"keyint=10:bframes={bframes}"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for _ in range(40):
@@ -63,7 +63,7 @@ def test_nothing_is_said_of_a_file_that_is_whole(
 def test_of_a_file_that_was_cut_off_it_is_said_how_much_is_missing(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = encode_noise(tmp_path / name, movflags="faststart" if name.endswith("mp4") else "")
+    path = encode_noise(tmp_path / name, options={"movflags": "faststart"} if name.endswith("mp4") else None)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     run = Run(camera(path))
@@ -77,7 +77,7 @@ def test_of_a_file_that_was_cut_off_it_is_said_how_much_is_missing(
 def test_of_a_file_that_is_damaged_inside_it_is_said_once_that_pictures_are_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = encode_noise(tmp_path / "worn.mp4", movflags="faststart")
+    path = encode_noise(tmp_path / "worn.mp4", options={"movflags": "faststart"})
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + len(data) // 6] = bytes(len(data) // 6)
@@ -131,8 +131,8 @@ def test_pictures_of_a_stream_that_appears_in_the_middle_are_told_of(
     """Recordings of two recorders, joined: the second's pictures are another stream, or another programme."""
     path = tmp_path / "joined.ts"
     one = encode_noise(tmp_path / "one.ts").read_bytes()
-    other = encode_noise(tmp_path / "two.ts", mpegts_start_pid="0x200", mpegts_pmt_start_pid=pmt).read_bytes()
-    path.write_bytes(one + other)
+    pids = {"mpegts_start_pid": "0x200", "mpegts_pmt_start_pid": pmt}
+    path.write_bytes(one + encode_noise(tmp_path / "two.ts", options=pids).read_bytes())
     run = Run(camera(path))
     assert [change.state for change in run.changes] == [State.ONLINE, State.ENDED]
     assert len(run.frames) == 40
