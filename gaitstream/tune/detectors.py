@@ -97,7 +97,9 @@ def advise_detector(
         return
     best = _most([one for one in others if _fits(one, shares)]) if unfit else _choose(tried, shares)
     if best is None:
-        yield Finding(at[:2], f"none of them leaves this machine under {HEADROOM:.0%} at these rates")
+        now = f"{tried[0].model} is not made for these cameras, and none of the others"
+        who = now if unfit else "none of them"
+        yield Finding(at[:2], f"{who} leaves this machine under {HEADROOM:.0%} at these rates")
     elif best is not tried[0]:
         yield Finding(at, _why(best, tried[0], shares, unfit=unfit), best.model)
 

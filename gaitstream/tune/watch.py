@@ -23,7 +23,8 @@ Around = Callable[[Runner], AbstractContextManager[None]]
 def watch_site(config: Config, seconds: float, around: tuple[Around, ...] = ()) -> SiteSeen:
     """Run the enabled cameras through the configured models for a time; nobody is searched for or noted.
 
-    Files are played at their own pace beside live cameras, else as fast as it goes. A camera that cannot be
+    Files are played at their own pace beside live cameras, else as fast as it goes, and once even if they are
+    looped: who comes again in them is nobody new. A camera that cannot be
     read is tried to the end, as in a run.
 
     Args:
@@ -38,7 +39,8 @@ def watch_site(config: Config, seconds: float, around: tuple[Around, ...] = ()) 
     if not cameras:
         raise ConfigError("no camera is enabled: set enabled: true on one")
     site = SiteSeen(config, {camera.id: CameraSeen(camera) for camera in cameras})
-    own = config.model_copy(update={"gallery": GallerySection()})
+    once = [camera.model_copy(update={"loop": False}) for camera in config.cameras]
+    own = config.model_copy(update={"gallery": GallerySection(), "cameras": once})
     with ExitStack() as stack:
         pipeline = stack.enter_context(
             Pipeline(own, observers=[SightingCollector(site)], realtime=any(map(is_live, cameras)))

@@ -186,6 +186,9 @@ def test_a_detector_that_is_not_made_for_these_cameras_gives_way_whatever_it_fin
     assert settings(list(advise_detector(both, LOAD, unfit=True))) == {("models", "detector", "model"): "s"}
     few = [tried("demo", 10.0, 500), tried("s", 40.0, 6, 0.0)]
     assert settings(list(advise_detector(few, LOAD, unfit=True))) == {}
+    heavy = list(advise_detector([tried("demo", 10.0, 500), tried("m", 4000.0, 60, 0.0)], LOAD, unfit=True))
+    assert settings(heavy) == {}
+    assert heavy[-1].said.startswith("demo is not made for these cameras, and none of the others leaves")
 
 
 def test_what_pictures_cost_beside_other_programs_sets_nothing() -> None:

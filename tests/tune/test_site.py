@@ -117,14 +117,18 @@ def test_a_wrong_option_is_said_before_anybody_waits(
 
 @pytest.mark.slow
 def test_a_real_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Four people who walk towards the camera for eight seconds; the demo's detector knows no real people."""
+    """Four people who walk towards the camera for eight seconds, again and again if the file has its way.
+
+    The demo's detector knows no real people.
+    """
     video, nano = SHARED / "media" / "walkers_gallery.mp4", SHARED / "models" / "yolox_nano_coco.onnx"
     pose = SHARED / "models" / "simplepose_nano_coco17.onnx"
     if not (video.is_file() and nano.is_file() and pose.is_file()):
         pytest.skip(f"needs {video}, {nano} and {pose}")
     path = tmp_path / "cams.yaml"
     path.write_text(
-        f"cameras: [{{id: walk, url: {video}}}]\nmodels: {{detector: demo, pose: {pose}, gaitheat: demo}}\n"
+        f"cameras: [{{id: walk, url: {video}, loop: true}}]\n"
+        f"models: {{detector: demo, pose: {pose}, gaitheat: demo}}\n"
     )
     _, found = tune(path, capsys, "--detector", str(nano), "--minutes", "1")
     values = {one["at"]: one["value"] for one in found if one["value"] is not None}
