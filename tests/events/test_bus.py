@@ -55,6 +55,22 @@ def test_live_events_arrive_in_order(publisher: Publisher) -> None:
     assert {r.topic for r in received} == {"camera/a"}
 
 
+def test_a_context_that_does_not_end_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An open socket keeps ZeroMQ from ending, for as long as it is open."""
+    monkeypatch.setattr("gaitstream.events.publisher.MOST_END_S", 0.2)
+    publisher = Publisher(Journal(tmp_path / "journal"), "tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
+    left = publisher._context.socket(zmq.PUB)
+    publisher.publish(online(1))
+    publisher.close()
+    assert "ZeroMQ has not ended" in caplog.text
+    journal = Journal(tmp_path / "journal")  # which is locked no longer
+    assert journal.head == 1
+    journal.close()
+    left.close(linger=0)
+
+
 def test_now_skips_the_past_and_beginning_replays_it(publisher: Publisher) -> None:
     for number in range(1, 2501):  # more than one reply holds
         publisher.publish(online(number))
