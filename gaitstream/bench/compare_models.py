@@ -107,11 +107,10 @@ def compare_random(names: Sequence[str], runtime: str, precision: str) -> Iterat
         ConfigError: there is no such family or variant.
         ContenderError: one cannot be run.
     """
-    for name in names:  # all, before minutes of measuring
-        family, _, variant = name.partition(":")
+    wanted = [(name, *name.partition(":")[::2]) for name in names or sizes()]
+    for _, family, variant in wanted:  # all, before minutes of measuring
         find_family(family).check_random(variant)
-    for name in names or sizes():
-        family, _, variant = name.partition(":")
+    for name, family, variant in wanted:
         with tempfile.TemporaryDirectory(prefix="gaitstream-compare-") as folder:
             root = make_bundle(family, Path(folder) / "random", variant, eight_bits=precision == "int8")
             yield _measured(root, name, runtime, precision, (), has_module=True)

@@ -37,8 +37,6 @@ EER_RISE = 0.005
 """Equal error rate it may gain, as a fraction."""
 CHANCE = 0.4
 """Equal error rate in fp32 from which on nothing can be lost any more: at 0.5 it is all by lot."""
-
-
 SLACK = 1e-3
 """What resampling may bring heatmaps out of 0..1 by."""
 

@@ -24,8 +24,8 @@ def watch_site(config: Config, seconds: float, around: tuple[Around, ...] = ()) 
     """Run the enabled cameras through the configured models for a time; nobody is searched for or noted.
 
     Files are played at their own pace beside live cameras, else as fast as it goes, and once even if they are
-    looped: who comes again in them is nobody new. A camera that cannot be
-    read is tried to the end, as in a run.
+    looped: who comes again in them is nobody new. A camera that cannot be read is tried to the end, as in a
+    run.
 
     Args:
         config: the site's.
