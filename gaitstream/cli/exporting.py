@@ -98,5 +98,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         help="also write the model's own masks of people as a segmentation model: models.segmenter then "
         "takes the bundle's directory",
     )
+    parser.add_argument(
+        "--metric",
+        choices=("euc", "cos"),
+        help="how embeddings of this checkpoint are compared, as its training configuration's evaluator_cfg "
+        "says (default: as most published ones of the family)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle that lies at --out")
     parser.set_defaults(handler="exporting:export")

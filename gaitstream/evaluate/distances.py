@@ -12,6 +12,8 @@ from gaitstream.errors import GaitstreamError
 Metric = Literal["euc", "cos"]
 PUBLISHED: dict[str, Metric] = {"mean_part_l2": "euc", "mean_part_cosine": "cos"}
 """By the metric that a bundle's manifest names."""
+CONTRACTS = {metric: name for name, metric in PUBLISHED.items()}
+"""The other way."""
 
 
 def pairwise(probes: ArrayLike, gallery: ArrayLike, metric: Metric = "euc") -> NDArray[np.float64]:

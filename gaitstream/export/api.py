@@ -14,6 +14,7 @@ import onnx
 
 from gaitstream.engines.cache import file_sha256
 from gaitstream.errors import ConfigError, ExportError
+from gaitstream.evaluate.distances import CONTRACTS, Metric
 from gaitstream.export import masks
 from gaitstream.export.calibration import LabelledCalibration
 from gaitstream.export.eight_bits import add_eight_bits
@@ -51,6 +52,7 @@ class ExportOptions:
         overwrite: replace a bundle that lies at the destination.
         deepstream: also write the graphs for DeepStream's nvinfer.
         masks: also write the model's own masks of people as a segmentation model.
+        metric: by which two embeddings are compared, `euc` or `cos`; None: the family's published one.
     """
 
     precisions: tuple[Stored, ...] | None = None
@@ -61,6 +63,7 @@ class ExportOptions:
     overwrite: bool = False
     deepstream: bool = False
     masks: bool = False
+    metric: Metric | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def write_bundle(
         graphs=graphs,
         licence=options.licence,
         source=hashes,
-        **_described(trained),
+        **_described(trained, options.metric),
     )
     return write_manifest(manifest, root)
 
@@ -218,18 +221,21 @@ def _beside(out: Path) -> tempfile.TemporaryDirectory[str]:
         ) from error
 
 
-def _described(trained: TrainedModel) -> Description:
-    """What the family says of its model, which may have to run for it.
+def _described(trained: TrainedModel, metric: Metric | None) -> Description:
+    """What the family says of its model, which may have to run for it, and the metric that was asked for.
 
     Raises:
         ExportError: it does not run.
     """
     try:
-        return trained.describe()
+        found = trained.describe()
     except RuntimeError as error:
         raise ExportError(
             f"{trained.family} does not run with this checkpoint's sizes, which do not fit together: {error}"
         ) from error
+    if metric is not None:
+        found["embedding"] = msgspec.structs.replace(found["embedding"], metric=CONTRACTS[metric])
+    return found
 
 
 def _check_destination(out: Path, overwrite: bool) -> None:

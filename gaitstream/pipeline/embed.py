@@ -78,7 +78,8 @@ def comparable(contract: EmbeddingContract, embeddings: Floats) -> Floats:
     """Embeddings `[n, parts, dim]` as galleries compare them, which is by the distance of their parts.
 
     Where the model's metric is the cosine, parts are of unit length: the distance then grows as the cosine
-    falls, and the nearest is whom the published evaluation finds.
+    falls. With one part the nearest is whom the published evaluation finds. With several it takes the mean of
+    the parts' cosines and a gallery that of their distances: two who are about as near may change places.
     """
     if contract.metric != "mean_part_cosine":
         return embeddings

@@ -14,6 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from gaitstream.cli import main
+from gaitstream.deepstream.models import export_command
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, ExportError
 from gaitstream.export.api import Exported, ExportOptions, export_bundle, write_bundle
@@ -282,6 +283,19 @@ def test_the_command_exports_and_prints_the_proof(
     assert json.loads((out / "manifest.json").read_text())["alignment"]["normalization"] == "tracklet"
     assert main(arguments) == 1
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_the_metric_that_a_checkpoint_was_trained_for_is_part_of_the_model(
+    small_gaitheat: GaitHeat, proved_heat: Exported, save: Save, tmp_path: Path
+) -> None:
+    out = tmp_path / "bundle"
+    arguments = ["--checkpoint", str(save({"model": small_gaitheat.state_dict()})), "--out", str(out)]
+    assert main(["export", "gaitheat", *arguments, "--precision", "fp32", "--metric", "cos"]) == 0
+    bundle, usual = Bundle.open(out), proved_heat.bundle
+    assert bundle.manifest.embedding.metric == "mean_part_cosine"
+    assert usual.manifest.embedding.metric == "mean_part_l2"
+    assert "--metric cos" in export_command(bundle, "demo")
+    assert "--metric" not in export_command(usual, "demo")
 
 
 @pytest.mark.parametrize(

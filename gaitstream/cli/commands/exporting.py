@@ -61,6 +61,7 @@ def export(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         deepstream=args.target == "deepstream",
         masks=args.masks,
+        metric=args.metric,
         **note,
     )
     exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)
