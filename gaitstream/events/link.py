@@ -145,7 +145,11 @@ class Link:
                 prepare(socket)
                 check_port(address)
                 socket.connect(address)
+        except EventError:
+            self.close()
+            raise
         except zmq.ZMQError as error:
+            self.close()
             raise EventError(
                 f"{endpoint} / {replay} cannot be connected ({error}); give addresses as {DEFAULT_ENDPOINT}"
             ) from error
@@ -193,9 +197,11 @@ class Link:
 
     def close(self) -> None:
         """Close both sockets."""
-        for socket, flow in self._flows.items():
-            socket.disable_monitor()
-            flow.close()
+        for socket in (self.sub, self.dealer):
+            flow = self._flows.pop(socket, None)
+            if flow is not None:
+                socket.disable_monitor()
+                flow.close()
             socket.close(linger=0)
 
     def _end_endless(self) -> None:

@@ -25,6 +25,7 @@ from gaitstream.errors import EventError
 from gaitstream.events.alert import Alert
 from gaitstream.events.codec import Stamp, Wire, decode
 from gaitstream.events.door import MAX_CONNECTIONS, Door, is_local
+from gaitstream.events.ending import end
 from gaitstream.events.eraser import Eraser
 from gaitstream.events.erasing import only_ids, without_names
 from gaitstream.events.filters import MAX_SUBSCRIPTIONS, Filters
@@ -47,8 +48,6 @@ log = logging.getLogger(__name__)
 _time_ns = time.time_ns
 
 HEADS_EVERY_S = 1.0
-MOST_END_S = 5.0
-"""How long ZeroMQ is waited for when everything of ours is closed."""
 GATHER_S = 0.0005
 """Pause between batches while events come: two threads that wake each other for each cost far more."""
 MANY = 64
@@ -127,7 +126,7 @@ class Publisher:
         try:
             self._door = Door(self._context, keys, most=max_connections)
         except EventError:
-            self._context.term()
+            end(self._context)
             raise
         try:
             self._listener = Listener(partial(self._make, zmq.XPUB), self._door, endpoint, "events.endpoint")
@@ -236,7 +235,7 @@ class Publisher:
         for listener in (self._listener, self._replies.listener):
             listener.close(linger_s)
         self._door.close()
-        _end(self._context)
+        end(self._context)
         self._eraser.close()
         self.journal.close()
         self._alert.close()
@@ -388,18 +387,6 @@ class Publisher:
     def _send_heads(self) -> None:
         heads = Heads(self.journal.id.hex(), self.journal.epoch, self._sent, self.journal.first)
         self._pub.send_multipart((HEADS, msgspec.json.encode(heads)))
-
-
-def _end(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """End a context whose sockets are closed; one that does not let go holds up nobody.
-
-    It was seen once to wait for ever with nothing of ours open.
-    """
-    ending = threading.Thread(target=context.term, name="gaitstream-zmq-end", daemon=True)
-    ending.start()
-    ending.join(MOST_END_S)
-    if ending.is_alive():
-        log.warning("ZeroMQ has not ended within %g s after all sockets were closed: going on", MOST_END_S)
 
 
 def _by_epoch(records: list[Record]) -> list[list[Record]]:

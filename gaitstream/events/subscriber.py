@@ -17,6 +17,7 @@ from gaitstream.addresses import DEFAULT_ENDPOINT
 from gaitstream.errors import EventError
 from gaitstream.events.codec import MalformedError, decode
 from gaitstream.events.discovery import PublisherAddress, open_directory
+from gaitstream.events.ending import end
 from gaitstream.events.keys import Prepare, no_keys, secure
 from gaitstream.events.link import Link
 from gaitstream.events.notices import Notice, Notices
@@ -202,11 +203,15 @@ class Subscriber:
             await self._wait_async(STEP_S)
 
     def close(self) -> None:
-        """Close the sockets."""
+        """Close the sockets; may be called twice."""
+        if self._closed:
+            return
         self._closed = True
         if self._directory is not None:
             self._directory.close()
-        self._context.destroy(linger=0)
+        for link in self._links:
+            link.close()
+        end(self._context)
 
     def __enter__(self) -> Subscriber:
         return self

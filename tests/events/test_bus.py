@@ -59,7 +59,7 @@ def test_a_context_that_does_not_end_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An open socket keeps ZeroMQ from ending, for as long as it is open."""
-    monkeypatch.setattr("gaitstream.events.publisher.MOST_END_S", 0.2)
+    monkeypatch.setattr("gaitstream.events.ending.MOST_END_S", 0.2)
     publisher = Publisher(Journal(tmp_path / "journal"), "tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
     left = publisher._context.socket(zmq.PUB)
     publisher.publish(online(1))
