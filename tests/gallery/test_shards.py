@@ -18,6 +18,7 @@ from gaitstream.config.schema import Config
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery, shards_ray
 from gaitstream.gallery.editing import keep_until
+from gaitstream.gallery.feed import PersonLine
 from gaitstream.gallery.gallery import Enrolment
 from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.keys import make_key_file
@@ -124,7 +125,7 @@ def test_who_is_enrolled_and_erased_is_followed(halls: Halls) -> None:
     probe = np.full(SHAPE, 3.0, np.float32)
     with Gallery(halls.path, key="none") as gallery:
         gallery.enroll("Zoe", "gait", PRINT, probe[None])
-        until(lambda: all("Zoe" in _names(people) for people in (halls.whole, halls.parts)))
+        until(lambda: is_everywhere(halls, "Zoe"))
         whole, parts = both(halls, [probe], count=1)
         assert parts == whole == [(np.float32(0.0), "Zoe")]
         gallery.remove("Zoe")
@@ -138,6 +139,18 @@ def _names(people: People) -> list[str]:
     if people.has_news:
         people.poll()
     return list(people.names.values())
+
+
+def is_everywhere(halls: Halls, name: str) -> bool:
+    """Whether all know somebody, every replica of the shard too: one tells the news, another may be asked."""
+    if any(name not in _names(people) for people in (halls.whole, halls.parts)):
+        return False
+    uids = {halls.parts.names[index]: uid for index, uid in halls.parts.uids.items()}
+    for replica in halls.handles[shard_of(uids[name], SHARDS)].replicas:
+        lines = ray.get(replica.news.remote("", 0)).lines
+        if not any(isinstance(line, PersonLine) and line.name == name for line in lines):
+            return False
+    return True
 
 
 def pid_of(actor: Any) -> int:
@@ -177,7 +190,7 @@ def test_a_replica_that_hangs_without_dying_is_not_waited_for(
     probe = np.full(SHAPE, 3.0, np.float32)
     with Gallery(halls.path, key="none") as gallery:
         gallery.enroll("Zoe", "gait", PRINT, probe[None])
-        until(lambda: all("Zoe" in _names(people) for people in (halls.whole, halls.parts)))
+        until(lambda: is_everywhere(halls, "Zoe"))
         stopped = [pid_of(shard.replicas[hung]) for shard in halls.handles]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
