@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench image clean docs
@@ -24,8 +23,9 @@ demo: $(VENV)/.run ## three synthetic cameras, eight people, identities on the s
 # One more than there are cores: many tests wait, for processes and for clocks.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
+# Each of them with a single thread of PyTorch's and NumPy's: more would wait for each other, and busily.
 test: $(VENV)/.dev ## all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(RAY:%=--ignore=%) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(RAY:%=--ignore=%) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest $(RAY)
 
 lint: $(VENV)/.dev ## style, types, layers
