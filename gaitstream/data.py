@@ -36,6 +36,7 @@ class Reason(StrEnum):
     SPACED = "spaced"
     SETTLED = "settled"
     OVERLOAD = "overload"
+    NO_RECOGNIZER = "no_recognizer"
     NO_GALLERY = "no_gallery"
     BELOW_THRESHOLD = "below_threshold"
     AMBIGUOUS = "ambiguous"

@@ -82,11 +82,15 @@ def _replay(bundle: EvidenceBundle) -> Replayed:
     templates = {key: np.stack(parts) for key, parts in stacks.items()}
     decision = manifest.evidence.decisions[manifest.decision]
     used = [windows[number] for number in decision.used if number in windows]
-    return decide_again(decision, used, templates)
+    return decide_again(decision, used, templates, has_models=bool(manifest.evidence.models))
 
 
 def decide_again(
-    decision: KeptDecision, used: Sequence[tuple[str, Floats]], templates: Templates
+    decision: KeptDecision,
+    used: Sequence[tuple[str, Floats]],
+    templates: Templates,
+    *,
+    has_models: bool = True,
 ) -> Replayed:
     """Make a kept decision again.
 
@@ -94,9 +98,10 @@ def decide_again(
         decision: as it was kept.
         used: model and embedding of each window it was made with.
         templates: of the people near it, as far as they are at hand.
+        has_models: whether any recognizer ran.
     """
     each, computed = distances(decision, used, templates)
-    verdict, ranked = _verdict(decision, each, [model for model, _ in used])
+    verdict, ranked = _verdict(decision, each, [model for model, _ in used], has_models=has_models)
     values = [
         Compared("status", decision.status, verdict.status.value, decision.status == verdict.status.value),
         Compared("person", decision.person_id, verdict.person, decision.person_id == verdict.person),
@@ -128,11 +133,11 @@ def distances(
 
 
 def _verdict(
-    decision: KeptDecision, each: Floats, models: Sequence[str]
+    decision: KeptDecision, each: Floats, models: Sequence[str], *, has_models: bool
 ) -> tuple[Verdict[str], list[tuple[np.float32, str]]]:
     seen = Sightings(decision.frames, decision.rejections, decision.height_px, decision.switched)
     if not models:
-        return Verdict(Status.INSUFFICIENT, why_none(seen)), []
+        return Verdict(Status.INSUFFICIENT, why_none(seen, has_models=has_models)), []
     if not decision.people:
         return Verdict(Status.UNKNOWN, Reason.NO_GALLERY), []
     scales = {model: ScoreScale(weight, unit) for model, (weight, unit) in decision.scales.items()}

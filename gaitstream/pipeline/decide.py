@@ -204,7 +204,8 @@ class Decider:
     def _identifier(self, camera: str) -> Identifier:
         identifier = self._identifiers.get(camera)
         if identifier is None:
-            identifier = Identifier(camera, self._gallery.known, self._gallery.limits(camera))
+            limits, has_models = self._gallery.limits(camera), bool(self._fingerprints)
+            identifier = Identifier(camera, self._gallery.known, limits, has_models=has_models)
             self._identifiers[camera] = identifier
         return identifier
 

@@ -115,15 +115,19 @@ class Identifier:
         camera: its id.
         known: who is known.
         limits: threshold and margin.
+        has_models: whether any recognizer looks at the tracks.
     """
 
-    def __init__(self, camera: str, known: KnownPeople, limits: DecisionLimits) -> None:
+    def __init__(
+        self, camera: str, known: KnownPeople, limits: DecisionLimits, *, has_models: bool = True
+    ) -> None:
         self.camera = camera
         self.limits = limits
         self.tracks: dict[int, TrackState] = {}
         self._ended: deque[_EndedTrack] = deque(maxlen=MAX_ENDED)
         self._pieces = Pieces()
         self._known = known
+        self._has_models = has_models
 
     @property
     def known(self) -> KnownPeople:
@@ -233,7 +237,8 @@ class Identifier:
         state = self.tracks[track]
         if not state.compared:
             state.ranked, state.taken = (), frozenset()
-            verdict: Verdict[int] = Verdict(Status.INSUFFICIENT, why_none(state.sightings))
+            reason = why_none(state.sightings, has_models=self._has_models)
+            verdict: Verdict[int] = Verdict(Status.INSUFFICIENT, reason)
             return self._decision(state, verdict, final=final)
         return self._judge(state, self._taken_by_others(state), final=final)
 

@@ -113,8 +113,10 @@ def is_far(distance: float | None, threshold: float | None) -> bool:
     return distance is not None and threshold is not None and distance > FAR * threshold
 
 
-def why_none(seen: Sightings) -> Reason:
-    """Why a track gave no window: a switch, the most frequent rejection, or too few frames."""
+def why_none(seen: Sightings, *, has_models: bool = True) -> Reason:
+    """Why a track gave no window: no model, a switch, the most frequent rejection, or too few frames."""
+    if not has_models:
+        return Reason.NO_RECOGNIZER
     if seen.switched:
         return Reason.ID_SWITCH_SUSPECTED
     reason, count = seen.most_rejected

@@ -38,6 +38,7 @@ HINTS = {
     Reason.SETTLED: "their identity is sure, and tracklets.settled_every leaves frames out",
     Reason.OVERLOAD: "the machine could not do all within runtime.latency_ms: fewer cameras or a lower fps",
     Reason.REJECTED: "somebody said that this is another person: gaitstream gallery visitors",
+    Reason.NO_RECOGNIZER: "no model looks at their gait: models.recognizers",
     Reason.NO_GALLERY: "nobody is enrolled: gaitstream enroll, and gallery.path",
     Reason.BELOW_THRESHOLD: "near somebody, but not near enough: enrol them with more walks, or "
     "gallery.threshold",

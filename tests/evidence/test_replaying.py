@@ -81,6 +81,15 @@ def test_a_track_without_a_window_says_again_why() -> None:
     assert decide_again(kept, [], {}).same
 
 
+def test_a_run_without_a_model_says_again_that_it_had_none() -> None:
+    identifier = Identifier("gate", KnownPeople(), DecisionLimits(1.0), has_models=False)
+    identifier.observe([person(1, 0, Reason.TRUNCATED, 100.0)])
+    kept = keep_decision(identifier.basis(identifier.tracks[1], identifier.decide(1)), {})
+    assert kept.reason == "no_recognizer"
+    assert decide_again(kept, [], {}, has_models=False).same
+    assert not decide_again(kept, [], {}).same
+
+
 @pytest.mark.parametrize("change", [{"threshold": 0.01}, {"least_margin": 9.0}, {"taken": ("p0",)}])
 def test_another_rule_gives_another_decision(change: dict[str, object]) -> None:
     rng = np.random.default_rng(3)

@@ -9,20 +9,24 @@ from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Detections, Floats, Frame, Image, Person, Reason, Status
+from gaitstream.events import IdentityFinal
 from gaitstream.models.detector import DetectorModel
 from gaitstream.models.pose import PoseModel, keypoints
 from gaitstream.pipeline.cameras import CameraStream
 from gaitstream.pipeline.cuts import CutDetector
+from gaitstream.pipeline.decide import Decider
 from gaitstream.pipeline.identify import Identifier
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.known import DecisionLimits
+from gaitstream.pipeline.publish import RunEvents
 from gaitstream.pipeline.quality import legs_hidden
 from gaitstream.pipeline.source import CameraReader
 from gaitstream.pipeline.track import CameraTracker
 from gaitstream.synth import open_synthetic
 from gaitstream.telemetry.display import FAR_HINT, summary
-from gaitstream.telemetry.stats import CameraCounters, Snapshot
+from gaitstream.telemetry.stats import CameraCounters, Snapshot, Stats
 from tests.pipeline.test_identify import KNOWN, add, at, window
+from tests.pipeline.test_watchlist import Heard, site
 
 PLAZA = "synth://plaza?camera=1&people=6&seed=3&width=640&height=360&seconds=10"
 
@@ -150,6 +154,19 @@ def test_a_track_that_was_given_up_after_a_switch_says_so() -> None:
     identifier.observe([person(2, 200)] * 3)
     identifier.suspect(2)  # nothing was known yet
     assert identifier.end(2)[1].reason is Reason.TOO_SHORT
+
+
+def test_without_a_recognizer_the_reason_says_so() -> None:
+    """However many frames there are: they are not too few."""
+    sink, stats = Heard(), Stats()
+    decider = Decider(site(watchlist_only=False), {}, RunEvents("run", {}, sink, stats), stats)
+    for _ in range(100):
+        decider.take([("gate", [person(1, 200)])], [])
+    decider.end_all("shutdown")
+    decider.close()
+    finals = [event for event in sink.events if isinstance(event, IdentityFinal)]
+    assert [(event.status, event.reason) for event in finals] == [("insufficient_evidence", "no_recognizer")]
+    assert any("models.recognizers" in line for line in summary(stats.snapshot()))
 
 
 def test_enrolling_is_advised_only_near_the_threshold() -> None:
