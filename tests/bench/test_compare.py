@@ -95,6 +95,20 @@ def test_a_report_of_another_machine_is_not_compared_with(
     monkeypatch.setattr("gaitstream.bench.suites.describe", lambda: other)
     assert run_again([20, 20, 20], tmp_path) == 0
     assert "of another machine" in capsys.readouterr().out
+    assert read_report(tmp_path / "before.json").machine.cpu == "test"
+
+
+def test_a_stored_report_that_is_damaged_is_said_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gaitstream.bench.suites.describe", lambda: MACHINE)
+    (tmp_path / "report.json").write_text('{"schema": 1')
+    with pytest.raises(ConfigError, match=r"report.json is not a benchmark report: .*; move it away"):
+        run_again([10, 10, 10], tmp_path)
+    assert run_again([10, 10, 10], tmp_path, fail_if_worse=False) == 0
+    assert "Nothing to compare with" in capsys.readouterr().out
+    assert (tmp_path / "before.json").read_text() == '{"schema": 1'
+    assert run_again([20, 20, 20], tmp_path) == 1
 
 
 def test_a_missing_or_foreign_report_is_a_clear_error(tmp_path: Path) -> None:
