@@ -38,10 +38,12 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
     Raises:
         ConfigError: an unknown name.
     """
-    wanted = list(suites) if "all" in names else list(names)
+    wanted = list(suites) if "all" in names else list(dict.fromkeys(names))
     for name in wanted:
+        if name in ("compare", "profile"):
+            raise ConfigError(f"'{name}' is no suite and stands alone: gaitstream bench {name}")
         if name not in suites:
-            near = difflib.get_close_matches(name, [*suites, "all", "compare"], 1)
+            near = difflib.get_close_matches(name, [*suites, "all", "compare", "profile"], 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise ConfigError(f"no benchmark suite '{name}'{hint}; there are {', '.join(suites)} and all")
     if settings.minutes and "pipeline" not in wanted:

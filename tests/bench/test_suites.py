@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from gaitstream.bench.process import ContenderError
 from gaitstream.bench.result import Suite, read_report
 from gaitstream.bench.settings import Settings
 from gaitstream.bench.suites import SUITES, Run, run_suites
+from gaitstream.cli.commands.bench import bench
 from gaitstream.errors import ConfigError
 
 
@@ -24,6 +26,16 @@ def test_every_suite_takes_the_settings(run: Run) -> None:
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"'pipelin' \(did you mean pipeline\?\)"):
         run_suites(["pipelin"], Settings())
+
+
+def test_what_is_no_suite_stands_alone_and_a_suite_runs_once() -> None:
+    with pytest.raises(ConfigError, match="'compare' is no suite and stands alone"):
+        run_suites(["gallery", "compare"], Settings())
+    with pytest.raises(ConfigError, match="bench profile takes no suites, got gallery"):
+        bench(argparse.Namespace(suites=["profile", "gallery"]))
+    suites: dict[str, Run] = {"gallery": lambda _: Suite(name="gallery", title="Gallery", rows=[])}
+    found = run_suites(["gallery", "gallery"], Settings(say=lambda _: None), suites)
+    assert len(found.suites) == 1
 
 
 def test_a_long_run_is_the_pipelines() -> None:
