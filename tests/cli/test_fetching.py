@@ -180,6 +180,16 @@ def test_a_damaged_receipt_is_said_and_repaired_by_the_command_that_it_names(
     assert main(["models", "verify"]) == 0
 
 
+@pytest.mark.parametrize("action", ["get", "info", "verify"])
+def test_a_packaged_name_of_the_list_is_said_to_be_here(
+    action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", action, "demo"]) == 2
+    said = capsys.readouterr().err
+    assert "'demo' is packaged, as detector, pose, segmenter, recognizer (gaitheat)" in said
+    assert "it is here and needs no fetching" in said
+
+
 def test_info_says_licence_source_and_what_comes_next(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "info", "biggait_ccpg"]) == 0
     said = capsys.readouterr().out
