@@ -15,7 +15,7 @@ from gaitstream.bench.result import Suite, read_report
 from gaitstream.bench.settings import Settings
 from gaitstream.bench.suites import SUITES, Run, run_suites
 from gaitstream.cli.commands.bench import bench
-from gaitstream.errors import ConfigError
+from gaitstream.errors import BundleError, ConfigError
 
 
 @pytest.mark.parametrize("run", {**SUITES, **ALL}.values())
@@ -59,6 +59,25 @@ def test_a_contender_that_breaks_down_leaves_the_other_suites_alone(tmp_path: Pa
         ("gallery", []),
     ]
     assert "FAILED: out of memory" in (tmp_path / "report.md").read_text()
+
+
+def test_a_suite_that_cannot_run_takes_nothing_from_those_before_it(tmp_path: Path) -> None:
+    def refused(_: Settings) -> Suite:
+        raise BundleError("there is no bundle")
+
+    suites: dict[str, Run] = {
+        "gallery": lambda _: Suite(name="gallery", title="Gallery", rows=[]),
+        "recognizer": refused,
+    }
+    settings = Settings(say=lambda _: None)
+    assert run_and_write(["gallery", "recognizer"], settings, tmp_path, suites) == 1
+    held = read_report(tmp_path / "report.json").suites
+    assert [(suite.name, suite.failures) for suite in held] == [
+        ("gallery", []),
+        ("recognizer", ["there is no bundle"]),
+    ]
+    with pytest.raises(BundleError):
+        run_and_write(["recognizer"], settings, tmp_path, suites)
 
 
 @pytest.mark.slow
