@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--mocap", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     people = [walk for walk in map(fit, read_walks(args.mocap)) if walk is not None]
     kinds = {
         "people": people,

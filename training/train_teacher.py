@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--walks", type=int, default=2, help="of every person")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     bank = WalkBank(CROWD, args.people, args.walks, args.kinds)

@@ -26,8 +26,8 @@ def run_and_write(
 ) -> int:
     """Run suites, print their tables, write report.json, report.md and the plots.
 
-    A report that is there already is compared with the new one if it is of the same machine, and kept as
-    `before.json`.
+    A report that is there already is kept as `before.json`, and compared with the new one if it is of the
+    same machine.
 
     Args:
         names: of `suites`, or `all`.
@@ -40,9 +40,12 @@ def run_and_write(
         0, or 1 when a suite found a failure, such as memory that grows.
 
     Raises:
-        ConfigError: there is no such suite, or nothing can be written to the folder; before anything runs.
+        ConfigError: there is no such suite, nothing can be written to the folder, or the report there, with
+            which `fail_if_worse` compares, cannot be read; before anything runs.
     """
     check_folder(out)
+    if fail_if_worse:
+        _check_stored(out / "report.json")
     report = run_suites(names, settings, suites)
     changes = compare_with_stored(report, out)
     write_report(report, out / "report.json")
@@ -64,6 +67,19 @@ def check_folder(out: Path) -> None:
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"--out {out}: {there} is no folder that can be written to; give another one")
+    if (out / "report.json").is_dir():
+        raise ConfigError(f"--out {out}: its report.json is a folder; give another one")
+
+
+def _check_stored(stored: Path) -> None:
+    """See that the report to compare with, if there is one, can be read."""
+    try:
+        if stored.exists():
+            read_report(stored)
+    except ConfigError as error:
+        raise ConfigError(
+            f"--fail-if-worse has nothing to compare with: {error}; move it away, or give another --out"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +92,20 @@ class Since:
 
 def compare_with_stored(report: Report, out: Path) -> Since:
     """Compare with the report in the folder, and keep that as `before.json`; nothing where there is none."""
-    stored = out / "report.json"
+    stored, kept = out / "report.json", out / "before.json"
+    if not stored.exists():
+        return Since()
     try:
         before = read_report(stored)
-    except ConfigError:
-        return Since()
+    except ConfigError as error:
+        stored.replace(kept)
+        return Since(f"\nNothing to compare with: {error}. It is kept as {kept.name}.\n")
+    stored.replace(kept)
     if not before.machine.is_same(report.machine):
         return Since(
-            f"\nThe report of {before.started_utc} is of another machine: nothing to compare with.\n"
+            f"\nThe report of {before.started_utc} is of another machine: nothing to compare with. It is "
+            f"kept as {kept.name}.\n"
         )
-    stored.replace(out / "before.json")
     changes = compare_reports(before, report)
     busy = " Other work was going on in one of the runs." * (
         before.machine.disturbed or report.machine.disturbed

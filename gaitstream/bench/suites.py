@@ -14,7 +14,7 @@ from gaitstream.bench.machine import describe
 from gaitstream.bench.process import ContenderError
 from gaitstream.bench.result import Report, Suite
 from gaitstream.bench.settings import Settings
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, GaitstreamError
 
 Run = Callable[[Settings], Suite | list[Suite]]
 SUITES: Mapping[str, Run] = {
@@ -37,11 +37,14 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
 
     Raises:
         ConfigError: an unknown name.
+        GaitstreamError: the first suite cannot run; that of a later one is its failure.
     """
-    wanted = list(suites) if "all" in names else list(names)
+    wanted = list(suites) if "all" in names else list(dict.fromkeys(names))
     for name in wanted:
+        if name in ("compare", "profile"):
+            raise ConfigError(f"'{name}' is no suite and stands alone: gaitstream bench {name}")
         if name not in suites:
-            near = difflib.get_close_matches(name, [*suites, "all", "compare"], 1)
+            near = difflib.get_close_matches(name, [*suites, "all", "compare", "profile"], 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise ConfigError(f"no benchmark suite '{name}'{hint}; there are {', '.join(suites)} and all")
     if settings.minutes and "pipeline" not in wanted:
@@ -52,7 +55,12 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
     found: list[Suite] = []
     for name in wanted:
         settings.say(f"suite {name}")
-        found += run_suite(name, suites[name], settings)
+        try:
+            found += run_suite(name, suites[name], settings)
+        except GaitstreamError as error:
+            if not found:
+                raise
+            found.append(_failed(name, error))  # what was measured before is not lost
     return Report(command=command, started_utc=started, machine=machine, suites=found)
 
 
@@ -66,5 +74,9 @@ def run_suite(name: str, run: Run, settings: Settings) -> list[Suite]:
     try:
         found = run(settings)
     except ContenderError as error:
-        return [Suite(name=name, title=name.capitalize(), rows=[], failures=[str(error)])]
+        return [_failed(name, error)]
     return found if isinstance(found, list) else [found]
+
+
+def _failed(name: str, error: GaitstreamError) -> Suite:
+    return Suite(name=name, title=name.capitalize(), rows=[], failures=[str(error)])

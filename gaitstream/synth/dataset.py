@@ -70,6 +70,9 @@ def write_dataset(
 def _fill(addresses: Sequence[Address], root: Path, say: Callable[[str, int, int], None]) -> Path:
     # The video encoder compresses; doing it twice would only cost time.
     cameras = [SyntheticCamera(replace(address, quality=0)) for address in addresses]
+    # An earlier dataset's, which would stay beside other videos and people where this is interrupted.
+    for name in ("cams.yaml", IDENTITIES):
+        (root / name).unlink(missing_ok=True)
     for camera in cameras:
         _write_camera(camera, root, say)
     identities = [

@@ -13,13 +13,13 @@ from supervision import box_iou_batch
 from gaitstream.bench.plan import HEADROOM
 from gaitstream.config.schema import Config
 from gaitstream.data import Floats
-from gaitstream.errors import GaitstreamError
+from gaitstream.errors import GaitstreamError, ZooError
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.runner import load_detector
 from gaitstream.tune.finding import Finding
 from gaitstream.tune.load import MeasuredLoad
 from gaitstream.tune.seen import SampledPicture, SiteSeen
-from gaitstream.zoo.catalogue import catalogue
+from gaitstream.zoo.catalogue import CatalogueModel, catalogue
 from gaitstream.zoo.fetched import receipt_of
 
 ENOUGH_BOXES = 20
@@ -55,11 +55,17 @@ class DetectorTried:
 def detectors_here(config: Config, further: Sequence[str] = ()) -> list[str]:
     """The configured detector, those that were asked for, and those that were fetched by name."""
     fetched = [
-        one.name
-        for one in catalogue()
-        if one.task == "detector" and not one.unusable and receipt_of(one) is not None
+        one.name for one in catalogue() if one.task == "detector" and not one.unusable and _was_fetched(one)
     ]
     return list(dict.fromkeys([config.models.detector.model, *further, *fetched]))
+
+
+def _was_fetched(model: CatalogueModel) -> bool:
+    """Whether a model is here, be it damaged: that is said where it is tried."""
+    try:
+        return receipt_of(model) is not None
+    except ZooError:
+        return True
 
 
 def try_detectors(site: SiteSeen, models: Sequence[str]) -> tuple[list[DetectorTried], list[Finding]]:

@@ -12,6 +12,7 @@ import http.client
 import logging
 import re
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -92,10 +93,7 @@ class Download:
                 drips, counted = (0, furthest) if furthest >= counted + LEAST_BYTES else (drips + 1, counted)
                 if fruitless == TRIES or drips == DRIPS:
                     times = f"{max(fruitless, drips)} times within {LEAST_BYTES >> 10} KiB"
-                    raise ZooError(
-                        f"{self._shown} broke off {times} ({error}): what came is kept, the same command "
-                        "goes on from there"
-                    ) from error
+                    raise ZooError(f"{self._shown} broke off {times} ({error}): {self._advice}") from error
                 log.info("%s broke off (%s): trying again", self._shown, error)
                 self.pause(2.0**fruitless / 2)
 
@@ -135,10 +133,16 @@ class Download:
         except urllib.error.HTTPError as error:
             self._refused(error, have)
         except (OSError, http.client.HTTPException) as error:
-            raise _BrokenOffError(str(error) or type(error).__name__) from error
+            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+                raise ZooError(
+                    f"{self._shown} shows a certificate that is not trusted here ({plain(error)}): "
+                    "nothing was taken. Where a proxy of yours stands between, name its certificates in "
+                    "SSL_CERT_FILE; or give the file with --from"
+                ) from error
+            raise _BrokenOffError(plain(error)) from error
         except ValueError as error:  # of a redirection, which may name anything
             raise ZooError(
-                f"{self._shown} leads to an address that is none ({error}): give another with --url"
+                f"{self._shown} leads to an address that is none ({plain(error)}): give another with --url"
             ) from error
         return found
 
@@ -149,8 +153,8 @@ class Download:
         if error.code in AGAIN:
             raise _BrokenOffError(f"answer {error.code}") from error
         raise ZooError(
-            f"{self._shown} answers {error.code} {error.reason}: see whether the address still holds, or "
-            "give another with --url, or the file with --from"
+            f"{self._shown} answers {error.code} {plain(error.reason)}: see whether the address still "
+            "holds, or give another with --url, or the file with --from"
         ) from error
 
     def _extent(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
@@ -162,22 +166,23 @@ class Download:
         found = re.fullmatch(rf"bytes ({_COUNT})-{_COUNT}/({_COUNT}|\*)", said.strip())
         if found is None or int(found[1]) != have:
             self._discard()
-            raise _BrokenOffError(f"asked to go on at {have}, the server sends {said[:60] or 'no range'}")
+            sent = plain(said)[:60] or "no range"
+            raise _BrokenOffError(f"asked to go on at {have}, the server sends {sent}")
         return have, None if found[2] == "*" else int(found[2])
 
     def _check(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
         """Look at what the server announces before anything is taken."""
         if self.url.startswith("https:") and not response.url.startswith("https:"):
             raise ZooError(
-                f"{self._shown} leads to {without_query(response.url)}, which is not encrypted: nothing was "
-                "taken"
+                f"{self._shown} leads to {plain(without_query(response.url))}, which is not encrypted: "
+                "nothing was taken"
             )
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
             self._discard()
             raise ZooError(
-                f"{self._shown} sends the file packed ({coding[:20]}), which was not asked for: give another "
-                "address with --url, or the file with --from"
+                f"{self._shown} sends the file packed ({plain(coding)[:20]}), which was not asked for: give "
+                "another address with --url, or the file with --from"
             )
         sizes = self.sizes if self.size is None else (self.size,)
         expected = " or ".join(map(str, sizes))
@@ -235,6 +240,15 @@ class Download:
             self._validator_path.unlink(missing_ok=True)
 
     @property
+    def _advice(self) -> str:
+        if self._length():
+            return "what came is kept, the same command goes on from there"
+        return (
+            "nothing came. See whether this machine reaches it (https_proxy names a proxy), give another "
+            "with --url, or the file with --from"
+        )
+
+    @property
     def _shown(self) -> str:
         return without_query(self.url)
 
@@ -251,6 +265,13 @@ def without_query(url: str) -> str:
     return url.partition("?")[0]
 
 
+def plain(said: object) -> str:
+    """What a server or an error says, in one line that a terminal can show."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(said))
+    shown = " ".join(text.split())[:200]
+    return shown or (type(said).__name__ if isinstance(said, Exception) else "")
+
+
 def discard(part: Path) -> None:
     """Remove what a download has left."""
     for suffix in ("", VALIDATOR, ORIGIN):
@@ -261,4 +282,4 @@ def _read(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read1(CHUNK_BYTES)  # what came, so that a slow download is seen and kept
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenOffError(str(error) or type(error).__name__) from error
+        raise _BrokenOffError(plain(error)) from error

@@ -92,7 +92,7 @@ def receipt_of(model: CatalogueModel) -> Receipt | None:
 
 
 def is_here(model: CatalogueModel) -> bool:
-    """Whether a model was fetched, and its file is still there.
+    """Whether a model was fetched, and its file is still there; a manifest that is not right is written anew.
 
     Raises:
         ZooError: it was changed since, or its receipt cannot be read.
@@ -100,7 +100,10 @@ def is_here(model: CatalogueModel) -> bool:
     receipt = receipt_of(model)
     if receipt is None or not (folder_of(model) / receipt.file).is_file():
         return False
-    verify(model, receipt)
+    _verify_file(model, receipt)
+    if model.manifest is not None and not _holds(manifest_path(model), _manifest(model, receipt)):
+        with _locked(model):
+            _write(manifest_path(model), _manifest(model, receipt))
     return True
 
 
@@ -115,7 +118,7 @@ def find_fetched(model: CatalogueModel) -> Path:
 
     Raises:
         ConfigError: it was not fetched, or the pipeline cannot run it.
-        ZooError: its file was changed since.
+        ZooError: its file or its manifest was changed since.
     """
     if model.unusable:
         raise ConfigError(f"{model.name} cannot be a {model.task} here: {model.unusable}")
@@ -140,11 +143,21 @@ def size_text(model: CatalogueModel) -> str:
 
 
 def verify(model: CatalogueModel, receipt: Receipt) -> None:
-    """Compare a fetched model with its receipt.
+    """Compare a fetched model with its receipt, and its manifest with what the catalogue says today.
 
     Raises:
-        ZooError: its file is gone or is another.
+        ZooError: its file or its manifest is gone or is another.
     """
+    _verify_file(model, receipt)
+    manifest = manifest_path(model)
+    if model.manifest is not None and not _holds(manifest, _manifest(model, receipt)):
+        raise ZooError(
+            f"{manifest} is not what this gaitstream makes of {model.name}: it is gone, was changed, or an "
+            f"earlier one made it; {command(model)} writes it anew"
+        )
+
+
+def _verify_file(model: CatalogueModel, receipt: Receipt) -> None:
     path = folder_of(model) / receipt.file
     if not path.is_file():
         raise ZooError(f"{path} is gone: {command(model, '--force')}")
@@ -339,7 +352,7 @@ def _install(model: CatalogueModel, part: Path, source: str, *, pinned: str) -> 
         (folder / RECEIPT).unlink(missing_ok=True)
         file.replace(folder / model.file)
     if model.manifest is not None:
-        _write(manifest_path(model), {"graph": model.file, **model.manifest})
+        _write(manifest_path(model), _manifest(model, receipt))
     _write(folder / RECEIPT, receipt)
     return receipt
 
@@ -447,8 +460,25 @@ def _of_known_size(model: CatalogueModel, files: list[Path]) -> list[Path]:
     return files if None in sizes else [path for path in files if path.stat().st_size in sizes]
 
 
+def _manifest(model: CatalogueModel, receipt: Receipt) -> dict[str, object]:
+    """A network's manifest, as it stands beside its file."""
+    return {"graph": receipt.file, **(model.manifest or {})}
+
+
+def _holds(path: Path, content: dict[str, object]) -> bool:
+    """Whether a file is what `_write` makes of some content."""
+    try:
+        return path.read_bytes() == _text(content)
+    except OSError:
+        return False
+
+
 def _write(path: Path, content: Receipt | dict[str, object]) -> None:
     """Write JSON, which YAML readers take as well, in one step."""
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    part.write_bytes(_text(content))
     part.replace(path)
+
+
+def _text(content: Receipt | dict[str, object]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"

@@ -13,6 +13,7 @@ from gaitstream.bench.measure import figure, time_ms
 from gaitstream.bench.result import Better, Figure, Machine, Report, Row, Suite, read_report, write_report
 from gaitstream.bench.settings import Settings
 from gaitstream.bench.table import report_markdown
+from gaitstream.cli import main
 from gaitstream.errors import ConfigError
 
 MACHINE = Machine(
@@ -95,6 +96,35 @@ def test_a_report_of_another_machine_is_not_compared_with(
     monkeypatch.setattr("gaitstream.bench.suites.describe", lambda: other)
     assert run_again([20, 20, 20], tmp_path) == 0
     assert "of another machine" in capsys.readouterr().out
+    assert read_report(tmp_path / "before.json").machine.cpu == "test"
+
+
+def test_a_stored_report_that_is_damaged_is_said_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gaitstream.bench.suites.describe", lambda: MACHINE)
+    (tmp_path / "report.json").write_text('{"schema": 1')
+    with pytest.raises(ConfigError, match=r"report.json is not a benchmark report: .*; move it away"):
+        run_again([10, 10, 10], tmp_path)
+    assert run_again([10, 10, 10], tmp_path, fail_if_worse=False) == 0
+    assert "Nothing to compare with" in capsys.readouterr().out
+    assert (tmp_path / "before.json").read_text() == '{"schema": 1'
+    assert run_again([20, 20, 20], tmp_path) == 1
+
+
+def test_reports_of_two_machines_are_said_to_be_and_those_without_common_figures_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = report([10, 10, 10]), report([20, 20, 20])
+    files = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    write_report(first, Path(files[0]))
+    other = msgspec.structs.replace(MACHINE, cpu="another")
+    write_report(msgspec.structs.replace(second, machine=other), Path(files[1]))
+    assert main(["bench", "compare", *files]) == 1
+    assert "of different machines" in capsys.readouterr().out
+    write_report(msgspec.structs.replace(second, suites=[]), Path(files[1]))
+    assert main(["bench", "compare", *files]) == 2
+    assert "have no figure in common" in capsys.readouterr().err
 
 
 def test_a_missing_or_foreign_report_is_a_clear_error(tmp_path: Path) -> None:

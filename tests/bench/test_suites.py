@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from gaitstream.bench.process import ContenderError
 from gaitstream.bench.result import Suite, read_report
 from gaitstream.bench.settings import Settings
 from gaitstream.bench.suites import SUITES, Run, run_suites
-from gaitstream.errors import ConfigError
+from gaitstream.cli.commands.bench import bench
+from gaitstream.errors import BundleError, ConfigError
 
 
 @pytest.mark.parametrize("run", {**SUITES, **ALL}.values())
@@ -24,6 +26,16 @@ def test_every_suite_takes_the_settings(run: Run) -> None:
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"'pipelin' \(did you mean pipeline\?\)"):
         run_suites(["pipelin"], Settings())
+
+
+def test_what_is_no_suite_stands_alone_and_a_suite_runs_once() -> None:
+    with pytest.raises(ConfigError, match="'compare' is no suite and stands alone"):
+        run_suites(["gallery", "compare"], Settings())
+    with pytest.raises(ConfigError, match="bench profile takes no suites, got gallery"):
+        bench(argparse.Namespace(suites=["profile", "gallery"]))
+    suites: dict[str, Run] = {"gallery": lambda _: Suite(name="gallery", title="Gallery", rows=[])}
+    found = run_suites(["gallery", "gallery"], Settings(say=lambda _: None), suites)
+    assert len(found.suites) == 1
 
 
 def test_a_long_run_is_the_pipelines() -> None:
@@ -47,6 +59,25 @@ def test_a_contender_that_breaks_down_leaves_the_other_suites_alone(tmp_path: Pa
         ("gallery", []),
     ]
     assert "FAILED: out of memory" in (tmp_path / "report.md").read_text()
+
+
+def test_a_suite_that_cannot_run_takes_nothing_from_those_before_it(tmp_path: Path) -> None:
+    def refused(_: Settings) -> Suite:
+        raise BundleError("there is no bundle")
+
+    suites: dict[str, Run] = {
+        "gallery": lambda _: Suite(name="gallery", title="Gallery", rows=[]),
+        "recognizer": refused,
+    }
+    settings = Settings(say=lambda _: None)
+    assert run_and_write(["gallery", "recognizer"], settings, tmp_path, suites) == 1
+    held = read_report(tmp_path / "report.json").suites
+    assert [(suite.name, suite.failures) for suite in held] == [
+        ("gallery", []),
+        ("recognizer", ["there is no bundle"]),
+    ]
+    with pytest.raises(BundleError):
+        run_and_write(["recognizer"], settings, tmp_path, suites)
 
 
 @pytest.mark.slow

@@ -141,6 +141,29 @@ def test_a_model_whose_file_is_gone_is_fetched_again(
     assert "gaitstream models get yolox_m --force" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("held", [None, "layout: [", '{"graph": "yolox_m.onnx", "layout": "ssd"}'])
+def test_a_manifest_that_is_gone_or_another_is_said_and_written_anew(
+    held: str | None, site: Site, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["models", "get", "yolox_m", "--url", site.url, "--no-measure"])
+    manifest = cache / "yolox_m" / "yolox_m.yaml"
+    right = manifest.read_bytes()
+    manifest.unlink()
+    if held is not None:
+        manifest.write_text(held)
+    capsys.readouterr()
+    for command in (["models", "verify"], ["config", "check", cams(tmp_path)]):
+        assert main(command) > 0
+        said = _all(capsys)
+        assert str(manifest) in said
+        assert "gaitstream models get yolox_m writes it anew" in said
+    assert main(["models", "get", "yolox_m"]) == 0
+    assert manifest.read_bytes() == right
+    assert len(site.asked) == 1  # the file itself was right
+    assert main(["models", "verify"]) == 0
+    assert main(["config", "check", cams(tmp_path)]) == 0
+
+
 def test_a_damaged_receipt_is_said_and_repaired_by_the_command_that_it_names(
     site: Site, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +178,16 @@ def test_a_damaged_receipt_is_said_and_repaired_by_the_command_that_it_names(
     assert "cannot be read" in capsys.readouterr().out
     assert main([*order, "--force"]) == 0
     assert main(["models", "verify"]) == 0
+
+
+@pytest.mark.parametrize("action", ["get", "info", "verify"])
+def test_a_packaged_name_of_the_list_is_said_to_be_here(
+    action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", action, "demo"]) == 2
+    said = capsys.readouterr().err
+    assert "'demo' is packaged, as detector, pose, segmenter, recognizer (gaitheat)" in said
+    assert "it is here and needs no fetching" in said
 
 
 def test_info_says_licence_source_and_what_comes_next(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import yaml
 
 from gaitstream.cli import main
 from gaitstream.synth import open_synthetic
+from gaitstream.synth.address import Address
+from gaitstream.synth.dataset import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,21 @@ def test_wrong_arguments_are_explained(arguments: list[str], said: str, tmp_path
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_dataset_that_was_interrupted_does_not_pass_for_the_one_before(tmp_path: Path) -> None:
+    address = Address(site="lobby", people=2, fps=5, width=64, height=64, seconds=1)
+    write_dataset([address], tmp_path)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset([replace(address, people=3)], tmp_path, interrupt)
+    assert not (tmp_path / "cams.yaml").exists()
+    assert not (tmp_path / "identities.json").exists()
+    write_dataset([replace(address, people=3)], tmp_path)
+    assert len(json.loads((tmp_path / "identities.json").read_text())) == 3
 
 
 def test_files_of_ones_own_are_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

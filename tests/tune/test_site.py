@@ -92,6 +92,26 @@ def test_a_table_for_people_and_a_file_in_place(tmp_path: Path, capsys: pytest.C
     assert "# tuned: gate: nobody was seen" in path.read_text()
 
 
+def test_a_fetched_detector_that_is_damaged_is_said_and_takes_nothing_else_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
+    receipt = tmp_path / "cache/models/yolox_s/receipt.json"
+    receipt.parent.mkdir(parents=True)
+    receipt.write_text("{broken")
+    path = tmp_path / "cams.yaml"
+    path.write_text(
+        "cameras: [{id: gate, url: 'synth://yard?people=1&width=160&height=90&seconds=3'}]\n"
+        "models: {detector: demo}\n"
+    )
+    code, found = tune(path, capsys, "--minutes", "0.1")
+    assert code == 0
+    [said] = [one["said"] for one in found if "yolox_s" in one["said"]]
+    assert "was not tried" in said
+    assert "gaitstream models get yolox_s --force" in said
+    assert path.with_suffix(".tuned.yaml").is_file()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

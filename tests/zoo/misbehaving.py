@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,15 +46,18 @@ class Site:
 
 
 @contextmanager
-def serve(content: bytes) -> Iterator[Site]:
-    """Serve a file at `Site.url` until the block ends."""
+def serve(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Site]:
+    """Serve a file at `Site.url` until the block ends, with a certificate where there is one."""
     site = Site(content)
 
     class Handler(_Handler):
         served = site
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        site.url = f"http://127.0.0.1:{server.server_address[1]}/model.onnx"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        scheme = "http" if tls is None else "https"
+        site.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/model.onnx"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

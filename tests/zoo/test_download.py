@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from hypothesis import strategies as st
 from gaitstream.errors import ZooError
 from gaitstream.zoo import download as module
 from gaitstream.zoo.download import DRIPS, TRIES, Download
+from tests.console.certificate import make_certificate
 from tests.zoo.misbehaving import Site, serve
 
 CONTENT = random.Random(1).randbytes(700_000)
@@ -194,8 +199,45 @@ def test_what_follows_a_question_mark_is_not_repeated(site: Site, tmp_path: Path
 def test_nobody_there(tmp_path: Path) -> None:
     with serve(CONTENT) as site:
         pass
-    with pytest.raises(ZooError, match="refused"):
+    with pytest.raises(ZooError, match=r"refused.*: nothing came\. See whether .* or the file with --from"):
         fetch(site, tmp_path / "part")
+
+
+def test_a_certificate_that_is_not_trusted_is_final(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*make_certificate(tmp_path))
+    with serve(CONTENT, context) as site:
+        with pytest.raises(ZooError, match=r"a certificate that is not trusted here .* SSL_CERT_FILE"):
+            fetch(site, tmp_path / "part")
+        assert site.asked == []
+
+
+@pytest.mark.parametrize(
+    "status", [b"HTTP/1.1 404 \x1b[2J\x1b]0;title\x07Gone\r\n\r\n", b"SSH-2.0 \x1b[2J\x00\r\n"]
+)
+def test_what_a_server_says_is_shown_in_one_line_without_control_characters(
+    status: bytes, tmp_path: Path
+) -> None:
+    def answer(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # closed by the test
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(status)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer, args=(listening,))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/model.onnx"
+        try:
+            with pytest.raises(ZooError) as error:
+                Download(url=url, part=tmp_path / "part", pause=lambda _: None).run()
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert str(error.value).isprintable()
+    assert "[2J" in str(error.value)
 
 
 def test_a_full_disk_is_said_before_anything_is_taken(

@@ -113,3 +113,13 @@ def test_halves_are_searched_in_each_other(script: Load) -> None:
     assert across_halves(people, people) == 100
     assert across_halves(people, people[::-1]) == pytest.approx(100 / 3)
     assert across_halves(people, people, backwards=True) == 100
+
+
+def test_what_was_learned_is_not_lost_to_a_folder_that_is_missing(
+    script: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "new" / "teacher.pt"
+    options = f"--minutes 0.001 --people 4 --batch 4 2 --out {out}"
+    monkeypatch.setattr("sys.argv", ["train_teacher.py", *options.split()])
+    script("train_teacher").main()
+    assert out.is_file()

@@ -99,6 +99,8 @@ def bench(args: argparse.Namespace) -> int:
     if args.suites[0] == "compare":
         return _compare([Path(name) for name in args.suites[1:]])
     if args.suites[0] == "profile":
+        if args.suites[1:]:
+            raise ConfigError(f"bench profile takes no suites, got {' '.join(args.suites[1:])}")
         check_folder(args.out)
         print(profile(args.minutes or 1.0, args.out, say))
         return 0
@@ -108,6 +110,14 @@ def bench(args: argparse.Namespace) -> int:
 def _compare(paths: list[Path]) -> int:
     if len(paths) != 2:
         raise ConfigError(f"bench compare takes two report.json files, got {len(paths)}")
-    changes = compare_reports(read_report(paths[0]), read_report(paths[1]))
+    before, after = map(read_report, paths)
+    changes = compare_reports(before, after)
+    if not changes:
+        raise ConfigError(
+            f"{paths[0]} and {paths[1]} have no figure in common: compare reports of the same suites and "
+            "options"
+        )
+    if not before.machine.is_same(after.machine):
+        print("The reports are of different machines: the table compares these, not two versions.\n")
     print(changes_markdown(changes))
     return 1 if any(change.verdict == "worse" for change in changes) else 0

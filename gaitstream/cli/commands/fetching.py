@@ -15,9 +15,9 @@ from rich.table import Table
 
 from gaitstream import zoo
 from gaitstream.bench.one_model import measure_network
-from gaitstream.errors import GaitstreamError, ZooError
+from gaitstream.errors import ConfigError, GaitstreamError, ZooError
 from gaitstream.zoo import fetched
-from gaitstream.zoo.catalogue import CatalogueModel, catalogue, find_model
+from gaitstream.zoo.catalogue import CatalogueModel, catalogue, find_model, look_up
 from gaitstream.zoo.fetched import Receipt, Speed
 
 WIDE = 120
@@ -50,7 +50,7 @@ def list_models(args: argparse.Namespace) -> int:
 
 def get(args: argparse.Namespace) -> int:
     """Handle `models get`."""
-    model = find_model(args.name)
+    model = _find(args.name)
     if not args.force and fetched.is_here(model):
         print(f"{model.name} is here already: {fetched.folder_of(model)}; --force fetches it again")
         return 0
@@ -65,7 +65,7 @@ def get(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Handle `models info`."""
-    plain = _plain(find_model(args.name))
+    plain = _plain(_find(args.name))
     if args.json:
         print(json.dumps(plain))
         return 0
@@ -78,7 +78,7 @@ def info(args: argparse.Namespace) -> int:
 def verify_models(args: argparse.Namespace) -> int:
     """Handle `models verify`."""
     damaged = 0
-    for model in [find_model(name) for name in args.names] or catalogue():
+    for model in [_find(name) for name in args.names] or catalogue():
         try:
             receipt = fetched.receipt_of(model)
             if receipt is None:
@@ -91,6 +91,16 @@ def verify_models(args: argparse.Namespace) -> int:
             damaged += 1
             print(f"FAILED  {model.name}  {error}")
     return 1 if damaged else 0
+
+
+def _find(name: str) -> CatalogueModel:
+    """The model of the catalogue; of a packaged one, which `list` has too, it is said that it is here."""
+    kinds = [
+        f"{one.kind} ({one.family})" if one.family else one.kind for one in zoo.entries() if one.name == name
+    ]
+    if kinds and look_up(name) is None:
+        raise ConfigError(f"{name!r} is packaged, as {', '.join(kinds)}: it is here and needs no fetching")
+    return find_model(name)
 
 
 def _fetch(model: CatalogueModel, args: argparse.Namespace) -> Receipt:
