@@ -85,6 +85,30 @@ def test_logits_are_not_read_as_shares(tmp_path: Path, cache: EngineCache) -> No
     model.close()
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_a_graph_of_a_fixed_batch_is_filled_up(
+    runtime: str, count: int, tmp_path: Path, cache: EngineCache
+) -> None:
+    """A reshape of its own keeps the batch from being opened."""
+    graph = onnx.load(bright_parts(tmp_path / "net.onnx", "classes"))
+    (source,), (output,) = graph.graph.input, graph.graph.output
+    graph.graph.node.append(helper.make_node("Reshape", [output.name, "shape"], ["kept"]))
+    shape = np.array([4, 2, HEIGHT, WIDTH])
+    graph.graph.initializer.append(numpy_helper.from_array(shape, "shape"))
+    source.type.tensor_type.shape.dim[0].dim_value = 4
+    output.CopyFrom(helper.make_tensor_value_info("kept", TensorProto.FLOAT, shape.tolist()))
+    onnx.save(graph, tmp_path / "net.onnx")
+    model = Segmenter.load(tmp_path / "net.onnx", runtime, "fp32", 1, cache=cache)
+    model.prepare(count)
+    crops = np.full((count, 3, HEIGHT, WIDTH), 20, np.uint8)
+    for place, crop in enumerate(crops):
+        crop[:, 4 + place : 40] = 200
+    np.testing.assert_array_equal(model.masks(crops), np.where(crops[:, 0] > 127, 255, 0))
+    assert len(model.masks(crops[:0])) == 0
+    model.close()
+
+
 def test_masks_of_other_proportions_than_the_crops_are_brought_to_theirs(
     tmp_path: Path, cache: EngineCache
 ) -> None:
