@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.engines.cache import EngineCache
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.segmentation_layouts import check, recognise
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.models.silhouettes import draw as silhouettes
@@ -107,6 +107,22 @@ def test_a_graph_of_a_fixed_batch_is_filled_up(
     np.testing.assert_array_equal(model.masks(crops), np.where(crops[:, 0] > 127, 255, 0))
     assert len(model.masks(crops[:0])) == 0
     model.close()
+
+
+def test_a_graph_on_pixels_of_interleaved_channels_is_refused_by_its_shape(
+    tmp_path: Path, cache: EngineCache
+) -> None:
+    """Before the runtime stumbles over the means of channels that are not where they are expected."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["crops"], ["out"], axes=[3], keepdims=0)],
+        "interleaved",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", HEIGHT, WIDTH, 3])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", HEIGHT, WIDTH])],
+    )
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(EngineError, match=r"takes crops \[-1, 48, 36, 3\]: .* one input \[n, 3, h"):
+        Segmenter.load(path, "openvino", "fp32", 1, cache=cache)
 
 
 def test_masks_of_other_proportions_than_the_crops_are_brought_to_theirs(
