@@ -85,6 +85,39 @@ def test_logits_are_not_read_as_shares(tmp_path: Path, cache: EngineCache) -> No
     model.close()
 
 
+@pytest.mark.parametrize("layout", ["probability", "logit"])
+def test_shares_without_a_channel_are_not_read_as_classes(
+    layout: str, tmp_path: Path, cache: EngineCache
+) -> None:
+    """In shape they are classes, and no share but a whole one would be the person's."""
+    graph = onnx.load(bright_parts(tmp_path / "net.onnx", layout))
+    (output,) = graph.graph.output
+    graph.graph.node.append(helper.make_node("Squeeze", [output.name, "axis"], ["flat"]))
+    graph.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axis"))
+    output.CopyFrom(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", HEIGHT, WIDTH]))
+    onnx.save(graph, tmp_path / "net.onnx")
+    manifest = "graph: net.onnx\nscale: 127.5\nmean: [1, 1, 1]\nstd: [1, 1, 1]\n"
+    (tmp_path / "net.yaml").write_text(manifest)
+    crops = np.full((2, 3, HEIGHT, WIDTH), 20, np.uint8)
+    crops[:, :, 10:40, 9:20] = 200
+    unnamed = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, cache=cache)
+    with pytest.raises(ConfigError, match=r"values such as -?0\.\d+, which are no classes: .* `logit`"):
+        unnamed.masks(crops)
+    unnamed.close()
+    named = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, layout=layout, cache=cache)
+    np.testing.assert_array_equal(named.masks(crops), np.where(crops[:, 0] > 127, 255, 0))
+    named.close()
+
+
+def test_shares_are_not_read_as_logits(tmp_path: Path, cache: EngineCache) -> None:
+    """Every pixel would be the person's: all silhouettes would be the same rectangle."""
+    graph = bright_parts(tmp_path / "net.onnx", "probability")
+    model = Segmenter.load(graph, "openvino", "fp32", 1, layout="logit", cache=cache)
+    with pytest.raises(ConfigError, match=r"between 0 and 1, .* set `layout: probability`"):
+        model.masks(np.full((3, 3, HEIGHT, WIDTH), 120, np.uint8))
+    model.close()
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("count", [1, 4, 6])
 def test_a_graph_of_a_fixed_batch_is_filled_up(
