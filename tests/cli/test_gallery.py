@@ -43,6 +43,15 @@ def test_each_line_of_the_log_is_one_line(path: str, monkeypatch: pytest.MonkeyP
     assert "\x1b" not in lines[-1]
 
 
+@pytest.mark.parametrize("name", [":smile: [red]x[/red]", "a\\\\", "Maximiliana " * 8 + "von"])
+def test_a_name_is_listed_as_it_is(name: str, path: str, capsys: Said) -> None:
+    """Neither drawn nor coloured, and in one line where a program reads it."""
+    assert run(path, "rename", "Bob", name) == 0
+    capsys.readouterr()
+    assert run(path, "list") == 0
+    assert f" {name} " in capsys.readouterr().out
+
+
 def test_a_folder_that_is_not_there_is_not_taken_for_one_without_old_evidence(
     path: str, tmp_path: Path, capsys: Said
 ) -> None:

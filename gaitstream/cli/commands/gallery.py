@@ -6,10 +6,10 @@ import argparse
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gaitstream.cli.commands.tables import table_console
 from gaitstream.config.output_sections import Evidence
 from gaitstream.config.places import evidence_folder
 from gaitstream.config.reading import load_config
@@ -68,7 +68,7 @@ def list_people(args: argparse.Namespace) -> int:
             templates = ", ".join(f"{n} {model}" for model, n in entry.templates.items())
             until = _day(entry.expires_ns) if entry.expires_ns else ""
             table.add_row(escape(entry.name), moment(entry.created_ns), until, templates)
-        Console().print(table)
+        table_console().print(table)
         for model, fingerprint in gallery.models().items():
             threshold, margin = gallery.thresholds(model)
             limits = (
