@@ -52,6 +52,17 @@ def test_a_name_is_listed_as_it_is(name: str, path: str, capsys: Said) -> None:
     assert f" {name} " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["{}/inside.export", "x" * 250, "x" * 300])
+def test_an_export_to_where_no_file_can_be_is_refused(
+    name: str, path: str, tmp_path: Path, capsys: Said
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    file = str(tmp_path / name.format(Path(path).name))
+    assert run(path, "export", file) == 1
+    assert f"{file} cannot be written: " in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_folder_that_is_not_there_is_not_taken_for_one_without_old_evidence(
     path: str, tmp_path: Path, capsys: Said
 ) -> None:
