@@ -77,13 +77,13 @@ def acting(actor: str) -> Iterator[None]:
 def whoami() -> str:
     """Who is worked for: as `acting` says, else `$GAITSTREAM_ACTOR`, else user and machine."""
     named = _ACTING.get() or os.environ.get("GAITSTREAM_ACTOR")
-    if named:
-        return named
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container without an entry for its user
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    if not named:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container without an entry for its user
+            user = str(os.getuid())
+        named = f"{user}@{socket.gethostname()}"
+    return named.encode(errors="backslashreplace").decode()  # an environment holds any bytes
 
 
 def note(

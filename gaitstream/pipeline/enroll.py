@@ -170,6 +170,10 @@ def video_camera(config: Config, video: str) -> Camera:
         raise ConfigError(f"{video!r} is no video: give a file, a folder of images or a stream's URL")
     if fault := url.fault():
         raise ConfigError(f"{url}: {fault}")
+    try:
+        video.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{video!r}: videos need names in UTF-8: rename it") from error
     first = config.cameras[0]
     return Camera(id=CAMERA, url=url, fps=first.fps, thresholds=first.thresholds)
 

@@ -63,6 +63,17 @@ def test_an_export_to_where_no_file_can_be_is_refused(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_bytes_that_are_no_text_name_nobody(path: str, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
+    """As a shell passes on what another system wrote."""
+    for words in (["forget", "\udcff"], ["apart", "\udcff", "Ada"], ["show", "\udcff"]):
+        assert run(path, *words) == 1
+        assert "the name '\\udcff' holds U+DCFF, which cannot be shown" in capsys.readouterr().err
+    monkeypatch.setenv("GAITSTREAM_ACTOR", "Andr\udce9")
+    assert run(path, "rename", "Bob", "Ben") == 0
+    assert run(path, "audit") == 0
+    assert "Andr\\udce9: renamed" in capsys.readouterr().out
+
+
 def test_a_folder_that_is_not_there_is_not_taken_for_one_without_old_evidence(
     path: str, tmp_path: Path, capsys: Said
 ) -> None:

@@ -194,6 +194,8 @@ def test_a_video_without_a_name_is_none(
     """As where a script's variable is empty."""
     assert main([*command, "", "--cameras", str(cams)]) == 2
     assert "'' is no video: give a file" in capsys.readouterr().err
+    assert main([*command, "walk\udce9.mp4", "--cameras", str(cams)]) == 2
+    assert "'walk\\udce9.mp4': videos need names in UTF-8: rename it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
