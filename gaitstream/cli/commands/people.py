@@ -28,6 +28,7 @@ from gaitstream.pipeline.enroll import (
     save_pictures,
     video_camera,
     watch,
+    who_else,
 )
 from gaitstream.pipeline.saving import TrackletSaver
 from gaitstream.runners.launch import signals
@@ -50,6 +51,8 @@ def enroll(args: argparse.Namespace) -> int:
     short = "" if walk.full else ", of an incomplete window: a longer walk gives better ones"
     origin = "the pictures" if args.tracklet is not None else f"track {walk.track}"
     print(f"enrolled {person}: {count} templates from {origin}{short}, in {gallery_of(config)}")
+    for line in who_else(config, person):
+        print(line)
     return 0
 
 
