@@ -72,6 +72,10 @@ def test_bytes_that_are_no_text_name_nobody(path: str, monkeypatch: pytest.Monke
     assert run(path, "rename", "Bob", "Ben") == 0
     assert run(path, "audit") == 0
     assert "Andr\\udce9: renamed" in capsys.readouterr().out
+    monkeypatch.delenv("GAITSTREAM_ACTOR")
+    assert run(path, "confirm", E1, "--by", "Andr\udce9") == 0
+    assert run(path, "confirm", E1, "--by", "Andr\udce9") == 1
+    assert "Andr\\udce9 has confirmed event" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_is_not_taken_for_one_without_old_evidence(
