@@ -45,6 +45,9 @@ def graph_on_bytes(path: Path, pixels: Pixels) -> bytes:
         kind = source.type.tensor_type
         if source.name in constants or len(kind.shape.dim) != PICTURE_RANK:
             continue
+        channels = kind.shape.dim[1]
+        if channels.HasField("dim_value") and channels.dim_value not in (len(pixels.std), -1):
+            continue  # no picture as it is understood here: whoever opened it says what is wrong
         if kind.elem_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
             _take_bytes(onnx, model.graph, source, pixels)
     content: bytes = model.SerializeToString()

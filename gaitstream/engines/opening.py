@@ -211,12 +211,27 @@ def _open_freely(runtime: Runtime, request: BuildRequest, cache: EngineCache, pr
     if not request.free_batch:
         return _open(runtime, request, cache, progress)
     try:
-        return _open(runtime, request, cache, progress)
+        engine = _open(runtime, request, cache, progress)
+        if not _keeps_its_batch(engine, request.graph):
+            return engine
+        engine.close()
+        why = "a reshape of its own is for that alone"
     except NoRoomError:
         raise
     except EngineError as error:
-        log.info("%s stays at the batch it was exported with: %s", request.graph.name, error)
-        return _open(runtime, replace(request, free_batch=False), cache, progress)
+        why = str(error)
+    log.info("%s stays at the batch it was exported with: %s", request.graph.name, why)
+    return _open(runtime, replace(request, free_batch=False), cache, progress)
+
+
+def _keeps_its_batch(engine: Engine, graph: Path) -> bool:
+    """Whether an output still has the batch that the inputs were exported with, and were opened from."""
+    kept = {name: spec.shape[0] for name, spec in engine.outputs.items() if spec.shape and spec.shape[0] > 0}
+    if not kept:
+        return False
+    inputs, outputs = graph_shapes(graph)
+    batches = {shape[0] for shape in inputs.values() if shape}
+    return any(rows in batches and outputs.get(name, (-1,))[0] == rows for name, rows in kept.items())
 
 
 def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress: Progress) -> Engine:

@@ -23,8 +23,11 @@ def take_bytes(model: ov.Model, pixels: Pixels) -> ov.Model:
 
     steps = PrePostProcessor(model)
     for port in model.inputs:
-        if len(port.get_partial_shape()) != 4 or not port.get_element_type().is_real():
+        shape = port.get_partial_shape()
+        if len(shape) != 4 or not port.get_element_type().is_real():
             continue
+        if shape[1].is_static and shape[1].get_length() != len(pixels.std):
+            continue  # no picture as it is understood here: whoever opened it says what is wrong
         source = steps.input(port.get_any_name())
         source.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC" if pixels.interleaved else "NCHW"))
         source.model().set_layout(Layout("NCHW"))

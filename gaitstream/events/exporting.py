@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -187,16 +188,33 @@ def _whole(out: Path, mode: str) -> Iterator[IO[Any]]:
         yield text
         text.detach()
         return
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    if os.path.isdir(out):  # noqa: PTH112 - of a name that is too long it says no
+        raise EventError(f"{out}: is a folder; give a file in it")
+    encoding, newline = ("utf-8", "") if "b" not in mode else (None, None)
+    beside = None
     try:
+        if _is_special(out):
+            with out.open(mode, encoding=encoding, newline=newline) as file:
+                yield file
+            return
+        target = out.resolve()  # a link stays one
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
         beside.unlink(missing_ok=True)
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        encoding, newline = ("utf-8", "") if "b" not in mode else (None, None)
         with os.fdopen(fd, mode, encoding=encoding, newline=newline) as file:
             yield file
-        beside.replace(out)
+        beside.replace(target)
     except OSError as error:
         raise EventError(f"{out}: cannot be written ({error})") from error
     finally:
-        with suppress(OSError):  # a read-only file system refuses this too, file or none
-            beside.unlink()
+        if beside is not None:
+            with suppress(OSError):  # a read-only file system refuses this too, file or none
+                beside.unlink()
+
+
+def _is_special(out: Path) -> bool:
+    """Whether it is there and no file: a device such as `/dev/null`, or a pipe, which nothing replaces."""
+    try:
+        return not stat.S_ISREG(out.stat().st_mode)
+    except OSError:
+        return False

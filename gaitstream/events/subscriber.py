@@ -404,6 +404,10 @@ def _prefixes(topics: str | Iterable[str]) -> tuple[str, ...]:
     for prefix in prefixes:
         if not isinstance(prefix, str):
             raise EventError(f"topics: {prefix!r} is no prefix of a topic; give text, as 'identity/'")
+        try:
+            prefix.encode()
+        except UnicodeEncodeError as error:
+            raise EventError(f"topics: {prefix!r} is no text; give UTF-8, as 'identity/'") from error
     return prefixes or ("",)
 
 

@@ -74,16 +74,16 @@ def acting(actor: str) -> Iterator[None]:
         _ACTING.reset(token)
 
 
-def whoami() -> str:
-    """Who is worked for: as `acting` says, else `$GAITSTREAM_ACTOR`, else user and machine."""
-    named = _ACTING.get() or os.environ.get("GAITSTREAM_ACTOR")
-    if named:
-        return named
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container without an entry for its user
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+def whoami(actor: str | None = None) -> str:
+    """Who is worked for: the one named, else as `acting` says, else `$GAITSTREAM_ACTOR`, user and machine."""
+    named = actor or _ACTING.get() or os.environ.get("GAITSTREAM_ACTOR")
+    if not named:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container without an entry for its user
+            user = str(os.getuid())
+        named = f"{user}@{socket.gethostname()}"
+    return named.encode(errors="backslashreplace").decode()  # a command line holds any bytes
 
 
 def note(
@@ -99,7 +99,7 @@ def note(
 ) -> None:
     """Add a line, in the transaction of what it tells; fields as in `AuditLine`."""
     head = _read_head(writing, sealer) or _Head(0, _START)
-    told = AuditLine(time.time_ns(), actor or whoami(), action, person, model, count, detail)
+    told = AuditLine(time.time_ns(), whoami(actor), action, person, model, count, detail)
     line = msgspec.json.encode(told)
     number = head.number + 1
     link = sealer.chain(head.link, line)

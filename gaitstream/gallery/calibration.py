@@ -28,6 +28,8 @@ from gaitstream.gallery.searches import Search, search_all
 Floats = NDArray[np.float32]
 AIM = 0.01
 """The FPIR aimed for."""
+MOST_AIM = 0.5
+"""An FPIR that may be aimed for is lower."""
 ENOUGH = 500
 """Persons from which on the FPIR sets the threshold. A false match names two persons, so at the aim 500 have
 two: with fewer, a single person enrolled under two names would set it."""
@@ -145,6 +147,12 @@ def largest_threshold(impostor: Floats, weights: NDArray[np.float64], aim: float
     shares = np.cumsum(weights[order])[np.searchsorted(impostor[order], ordered, side="right") - 1]
     within = int((shares <= aim + 1e-9).sum())
     return float(ordered[within - 1]) if within else float(impostor[order[0]]) * (1 - 1e-5)
+
+
+def least_aim(count: int) -> str:
+    """What else may be aimed for with so many people, as the end of a message; nothing for too few."""
+    share = math.ceil(1e4 / count) / 1e4 if count else 1.0  # rounded up: it has to be enough as it is shown
+    return f", or aim for {share:.2%} or more" if share < MOST_AIM else ""
 
 
 def per_person(owner: NDArray[np.str_]) -> tuple[int, NDArray[np.float64]]:

@@ -42,7 +42,7 @@ def confirm(gallery: Gallery, event_id: str, actor: str | None = None) -> MatchS
     event_id = clean_event_id(event_id)
     with gallery.writing() as writing:
         said = _said(gallery, writing, event_id)
-        who = actor or audit.whoami()
+        who = audit.whoami(actor)
         if said[REJECTED]:
             raise GalleryError(f"event {event_id} was rejected by {', '.join(sorted(said[REJECTED]))}")
         if who in said[CONFIRMED]:

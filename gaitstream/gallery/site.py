@@ -24,7 +24,7 @@ import numpy as np
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import audit
 from gaitstream.gallery.base import ModelRow, Reading
-from gaitstream.gallery.calibration import fpir_at, fpir_interval, largest_threshold, per_person
+from gaitstream.gallery.calibration import fpir_at, fpir_interval, largest_threshold, least_aim, per_person
 from gaitstream.gallery.gallery import Gallery, find_model
 from gaitstream.gallery.searches import Floats, part_distances
 from gaitstream.gallery.sightings import everywhere
@@ -140,7 +140,7 @@ def conclude_site(
     if count * target < 1:
         raise GalleryError(
             f"a false positive rate of {target:.2%} cannot be told from none with the {count} strangers and "
-            f"people seen here: wait for {math.ceil(1 / target)}, or aim for {1 / max(1, count):.2%} or more"
+            f"people seen here: wait for {math.ceil(1 / target)}{least_aim(count)}"
         )
     threshold = largest_threshold(distances, weights, target)
     share = fpir_at(distances, weights, threshold)

@@ -84,6 +84,8 @@ class SqlTransaction:
 
     def person(self, uid: str) -> PersonRow | None:
         """See `Reading`."""
+        if not uid.isascii():  # a name, and maybe one that no store takes
+            return None
         row = self._one("SELECT uid, lookup, record FROM person WHERE uid = ?", uid)
         return _person(row) if row else None
 

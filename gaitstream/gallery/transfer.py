@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -70,13 +71,14 @@ def export(source: Gallery, file: Path, key: str | None) -> Copied:
     Raises:
         GalleryError: there is such a file already, or it cannot be written.
     """
-    if file.exists():
+    if os.path.lexists(file):
         raise GalleryError(f"{file} is there already; name another file")
     partial = file.with_name(f"{file.name}.partial")
     key = key or f"file:{file}.key"
-    new_key = missing_key_file(key)
-    _clear(partial)
+    new_key = None
     try:
+        new_key = missing_key_file(key)
+        _clear(partial)
         with Gallery(partial, create=True, key=key) as target:
             done = copy(source, target, "export made")
         with sqlite3.connect(partial, isolation_level=None) as db:
@@ -89,9 +91,10 @@ def export(source: Gallery, file: Path, key: str | None) -> Copied:
     except (OSError, sqlite3.Error) as error:
         raise GalleryError(f"{file} cannot be written: {no_room(error, file.parent) or error}") from error
     finally:
-        _clear(partial)
-        if new_key is not None and not file.exists():
-            new_key.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be written nothing was
+            _clear(partial)
+            if new_key is not None and not file.exists():
+                new_key.unlink(missing_ok=True)
     return done
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery.base import ModelRow, Reading, Writing
-from gaitstream.gallery.calibration import Calibration, conclude
+from gaitstream.gallery.calibration import Calibration, conclude, least_aim
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.records import PersonRecord
@@ -83,7 +83,7 @@ class Tuner:
         if target is not None and persons * target < 1:
             raise GalleryError(
                 f"a false positive rate of {target:.2%} cannot be told from none with {persons} people "
-                f"of {model}: enrol {int(1 / target) + 1}, or aim for {1 / max(1, persons):.2%} or more"
+                f"of {model}: enrol {int(1 / target) + 1}{least_aim(persons)}"
             )
         return found
 

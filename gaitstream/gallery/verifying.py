@@ -9,6 +9,7 @@ import numpy as np
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery.audit import HEAD, verify_audit
+from gaitstream.gallery.calibration import ENOUGH
 from gaitstream.gallery.gallery import Gallery
 from gaitstream.gallery.people import People
 from gaitstream.gallery.tally import verify_tally
@@ -44,10 +45,18 @@ def verify(gallery: Gallery) -> list[str]:
     return found
 
 
-def duplicates(gallery: Gallery, model: str, fingerprint: str) -> list[tuple[float, str, str]]:
+def duplicates(
+    gallery: Gallery, model: str, fingerprint: str, of: str | None = None
+) -> list[tuple[float, str, str]]:
     """Pairs of people who may be one, nearest first: distance and names.
 
     Two who are nearer to each other than the threshold at which a probe is known are named.
+
+    Args:
+        gallery: where.
+        model: by whose templates.
+        fingerprint: of the model.
+        of: only pairs of this person, as the name is kept; all when None.
     """
     threshold, _ = gallery.thresholds(model)
     matcher = gallery.matcher(model, fingerprint)
@@ -57,7 +66,7 @@ def duplicates(gallery: Gallery, model: str, fingerprint: str) -> list[tuple[flo
     ends = [*matcher.starts[1:].tolist(), len(matcher.templates)]
     pairs: dict[tuple[str, str], float] = {}
     for name, start, end in zip(matcher.names, matcher.starts.tolist(), ends, strict=True):
-        for template in matcher.templates[start:end]:
+        for template in matcher.templates[start:end] if of in (None, name) else ():
             [nearest] = people.search(model, [template])
             close = nearest.persons[nearest.low <= threshold].tolist()
             for person, distance in zip(close, people.exact(model, template, close).tolist(), strict=True):
@@ -66,6 +75,27 @@ def duplicates(gallery: Gallery, model: str, fingerprint: str) -> list[tuple[flo
                     pair = (min(name, other), max(name, other))
                     pairs[pair] = min(distance, pairs.get(pair, np.inf))
     return sorted((distance, *pair) for pair, distance in pairs.items())
+
+
+def twins(gallery: Gallery, name: str) -> list[str]:
+    """Who else somebody may be, in words; nobody from `ENOUGH` people on, where no single pair matters.
+
+    Raises:
+        GalleryError: nobody has the name.
+    """
+    with gallery.store.reading() as reading:
+        _, record = gallery.person(reading, name)
+    if len(gallery.persons()) >= ENOUGH:
+        return []
+    nearest: dict[str, float] = {}
+    for model, fingerprint in gallery.models().items():
+        for distance, one, other in duplicates(gallery, model, fingerprint, record.name):
+            nearest.setdefault(other if one == record.name else one, distance)
+    return [
+        f"{record.name} walks like {other} (distance {distance:.4f}): where they are one person, 'gaitstream "
+        "gallery merge' makes them one; under two names they make the thresholds too small for everybody"
+        for other, distance in nearest.items()
+    ]
 
 
 def _opens(read: Callable[[Row], object], row: Row) -> list[str]:

@@ -58,7 +58,8 @@ class CropNetwork:
         self.input = next(iter(engine.inputs.values()))
         self.output = next(iter(engine.outputs.values()))
         self._colour = contract.colour
-        self._step = 1 if self.input.shape[0] == 1 else engine.rows_at_once(CROPS_AT_ONCE)
+        self._rows = self.input.shape[0]
+        self._step = self._rows if self._rows > 0 else engine.rows_at_once(CROPS_AT_ONCE)
         mean = np.asarray(contract.mean, np.float32)
         std = np.asarray(contract.std, np.float32)
         self._gain = (1.0 / (contract.scale * std)).astype(np.float32)[:, None, None]
@@ -66,23 +67,35 @@ class CropNetwork:
 
     def run(self, crops: Bytes) -> list[list[NDArray[Any]]]:
         """All outputs, in the graph's order, in the chunks they were computed in."""
-        pending = [self.engine.submit(self.feeds(crops[rows])) for rows in self._chunks(crops)]
+        chunks = self._chunks(crops)
+        pending = [self.engine.submit(self.feeds(self._filled(crops[rows]))) for rows in chunks]
         results = [one.result() for one in pending]
-        return [[result[name] for name in self.engine.outputs] for result in results]
+        return [
+            [result[name][: rows.stop - rows.start] for name in self.engine.outputs]
+            for rows, result in zip(chunks, results, strict=True)
+        ]
 
     def run_whole(self, crops: Bytes) -> NDArray[Any]:
         """The same in one array, of an output whose shape is known but for its rows."""
+        if self._rows > 1 and len(crops):
+            place = list(self.engine.outputs).index(self.output.name)
+            return np.concatenate([outputs[place] for outputs in self.run(crops)])
         chunks = self._chunks(crops)
         parts = (self.feeds(crops[rows]) for rows in chunks)
         return run_parts(self.engine, parts, chunks, [self.output.name])[0]
 
     def prepare(self, most: int) -> None:
         """Have the engine ready for up to so many crops at once, so that none waits for a compiler."""
-        self.engine.prepare(min(most, self._step))
+        self.engine.prepare(self._rows if self._rows > 0 else min(most, self._step))
 
     def feeds(self, crops: Bytes) -> dict[str, NDArray[Any]]:
         """What the graph takes for RGB uint8 crops `[n, 3, height, width]`."""
         return {self.input.name: self._normalise(crops)}
+
+    def _filled(self, crops: Bytes) -> Bytes:
+        """As many crops as a graph of a fixed batch takes: it is filled up with the last one."""
+        missing = self._rows - len(crops)
+        return np.concatenate([crops, crops[-1:].repeat(missing, axis=0)]) if missing > 0 else crops
 
     def _chunks(self, crops: Bytes) -> list[slice]:
         return self.engine.chunks(len(crops), self._step)

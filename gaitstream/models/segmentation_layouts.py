@@ -132,15 +132,12 @@ def _has_classes_last(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
     return shape[1] > 1 and shape[1] * width == shape[2] * height and shape[2] * width != shape[3] * height
 
 
-def _has_one_channel(shape: tuple[int, ...], _: int) -> bool:
-    return len(shape) == 4 and shape[1] in (1, -1)
-
-
 def _has_the_class(shape: tuple[int, ...], person: int) -> bool:
     return len(shape) == 4 and (shape[1] == -1 or shape[1] > max(person, 1))
 
 
-def _has_labels(shape: tuple[int, ...], _: int) -> bool:
+def _has_one_channel(shape: tuple[int, ...], _: int) -> bool:
+    """A number for each pixel, whether or not with an axis of one channel."""
     return len(shape) == 3 or (len(shape) == 4 and shape[1] in (1, -1))
 
 
@@ -205,12 +202,12 @@ def _instances(outputs: Sequence[NDArray[Any]], person: int, size: tuple[int, in
 
 def _probability(output: NDArray[Any], _: int) -> NDArray[np.bool_]:
     """`[n, 1, height, width]`: the share of the person in each pixel, 0..1."""
-    return np.asarray(output[:, 0] >= 0.5)
+    return np.asarray(_by_pixel(output) >= 0.5)
 
 
 def _logit(output: NDArray[Any], _: int) -> NDArray[np.bool_]:
     """`[n, 1, height, width]` before the sigmoid."""
-    return np.asarray(output[:, 0] >= 0.0)
+    return np.asarray(_by_pixel(output) >= 0.0)
 
 
 def _classes(output: NDArray[Any], person: int) -> NDArray[np.bool_]:
@@ -220,16 +217,25 @@ def _classes(output: NDArray[Any], person: int) -> NDArray[np.bool_]:
 
 def _labels(output: NDArray[Any], person: int) -> NDArray[np.bool_]:
     """`[n, height, width]`: the class of each pixel."""
-    return np.asarray(output.reshape(len(output), *output.shape[-2:]) == person)
+    return np.asarray(_by_pixel(output) == person)
+
+
+def _by_pixel(output: NDArray[Any]) -> NDArray[Any]:
+    """`[n, height, width]` of the same, or of `[n, 1, height, width]`; all else stays as it is."""
+    return output[:, 0] if output.ndim == 4 and output.shape[1] == 1 else output
 
 
 PROBABILITY = SegmentationLayout(
     decode=_probability,
     recognises=lambda shape: len(shape) == 4 and shape[1] == 1,
-    takes="[n, 1, height, width]",
+    takes="[n, 1, height, width] or [n, height, width]",
     fits=_has_one_channel,
 )
-LOGIT = SegmentationLayout(decode=_logit, takes="[n, 1, height, width]", fits=_has_one_channel)
+LOGIT = SegmentationLayout(
+    decode=_logit,
+    takes="[n, 1, height, width] or [n, height, width]",
+    fits=_has_one_channel,
+)
 CLASSES = SegmentationLayout(
     decode=_classes,
     recognises=lambda shape: len(shape) == 4 and shape[1] > 1,
@@ -240,7 +246,7 @@ LABELS = SegmentationLayout(
     decode=_labels,
     recognises=lambda shape: len(shape) == 3,
     takes="[n, height, width]",
-    fits=_has_labels,
+    fits=_has_one_channel,
 )
 INSTANCES = SegmentationLayout(
     decode_all=_instances,

@@ -17,7 +17,7 @@ beside it:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -43,7 +43,7 @@ from gaitstream.models.crops import (
 )
 from gaitstream.models.manifest_bounds import Index, Level, Pixels, Positive
 from gaitstream.models.resolve import find_network
-from gaitstream.models.segmentation_layouts import LAYOUTS, PROBABILITY, check, recognise
+from gaitstream.models.segmentation_layouts import LAYOUTS, check, recognise
 from gaitstream.models.silhouettes import INSIDE
 
 LEAST_SHARE = -0.5
@@ -94,7 +94,7 @@ class Segmenter:
         name = recognise(contract.graph, outputs) if contract.layout == "auto" else contract.layout
         check(contract.graph, name, outputs, contract.person, self.size)
         self._layout = LAYOUTS.get(name)
-        self._is_probability = self._layout is PROBABILITY
+        self._check_values = _CHECKS.get(name)
 
     @classmethod
     def load(
@@ -178,8 +178,8 @@ class Segmenter:
             ConfigError: the output is not what its layout reads.
         """
         chunks = self._network.run(crops)
-        if self._is_probability:
-            _check_shares(self.contract.graph, chunks)
+        if self._check_values is not None:
+            self._check_values(self.contract.graph, chunks)
         parts = [self._layout.read(outputs, self.contract.person, self.size) for outputs in chunks]
         if not parts:
             return np.empty((0, *self.size), np.uint8)
@@ -230,3 +230,41 @@ def _check_shares(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
             f"{graph}: its output has values as low as {least:.1f}, which are no shares of 0..1: where they "
             "are logits, set `layout: logit` in the manifest beside it, or models.segmenter.layout"
         )
+
+
+def _check_logits(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
+    """See that an output is logits, some of which are of what is beside the person.
+
+    Raises:
+        ConfigError: its values are shares.
+    """
+    values = [outputs[0] for outputs in chunks if outputs[0].size]
+    least = min((float(one.min()) for one in values), default=-1.0)
+    if least >= 0 and max(float(one.max()) for one in values) <= 1:
+        raise ConfigError(
+            f"{graph}: all values of its output are between 0 and 1, as shares are and logits are not: set "
+            "`layout: probability` in the manifest beside it, or models.segmenter.layout"
+        )
+
+
+def _check_classes(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
+    """See that an output is numbers of classes.
+
+    Raises:
+        ConfigError: its values are shares or logits.
+    """
+    for output, *_ in chunks:
+        if output.dtype.kind == "f" and (parts := output[output != np.rint(output)]).size:
+            raise ConfigError(
+                f"{graph}: its output has values such as {float(parts[0]):.3g}, which are no classes: where "
+                "they are shares of the person, set `layout: probability` in the manifest beside it, or "
+                "models.segmenter.layout; where they are logits, `logit`"
+            )
+
+
+_CHECKS: dict[str, Callable[[str, Iterable[Sequence[NDArray[Any]]]], None]] = {
+    "probability": _check_shares,
+    "logit": _check_logits,
+    "labels": _check_classes,
+}
+"""By the layout's name: what its values must be."""

@@ -15,7 +15,7 @@ from gaitstream.data import Feature, Person
 from gaitstream.errors import ConfigError
 from gaitstream.models.device_path import DeviceRows
 from gaitstream.models.inputs import pack
-from gaitstream.models.manifest import AlignmentContract, InputKind
+from gaitstream.models.manifest import AlignmentContract, InputKind, Manifest
 from gaitstream.models.on_device import DeviceEncoder
 from gaitstream.models.pose import PoseModel
 from gaitstream.models.recognizer import Recognizer
@@ -73,16 +73,9 @@ class Encoder:
         on_device: bool = True,
     ) -> None:
         for name, recognizer in recognizers.items():
-            if recognizer.manifest.needs_pose and pose is None:
-                raise ConfigError(f"{name} works on poses: set models.pose to a pose model")
-            if InputKind.REPRESENTATION in recognizer.manifest.needs:
-                raise ConfigError(
-                    f"{name} works on pictures that only a data set has, no camera: run another recognizer"
-                )
-            if InputKind.SILHOUETTE in recognizer.manifest.needs and segmenter is None:
-                raise ConfigError(
-                    f"{name} works on silhouettes: set models.segmenter to a segmentation model"
-                )
+            manifest = recognizer.manifest
+            if lacks := lacking(manifest, has_pose=pose is not None, has_masks=segmenter is not None):
+                raise ConfigError(f"{name} {lacks}")
         self.recognizers = dict(recognizers)
         self.pose = pose
         self.segmenter = segmenter
@@ -206,6 +199,17 @@ class Encoder:
             return pack(manifest, inputs), True
         with watch.time(name):
             return recognizer.frames.encode(inputs), False
+
+
+def lacking(manifest: Manifest, *, has_pose: bool, has_masks: bool) -> str:
+    """Why a recognizer cannot run beside the models that there are, and what to set; empty where it can."""
+    if manifest.needs_pose and not has_pose:
+        return "works on poses: set models.pose to a pose model"
+    if InputKind.REPRESENTATION in manifest.needs:
+        return "works on pictures that only a data set has, no camera: run another recognizer"
+    if InputKind.SILHOUETTE in manifest.needs and not has_masks:
+        return "works on silhouettes: set models.segmenter to a segmentation model"
+    return ""
 
 
 def _judged(works: Sequence[Work], candidates: Sequence[Candidate]) -> list[tuple[Person, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from gaitstream.config.gallery_section import GallerySection, Visitors
 from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.data import Decision, Embedding, Frame, Person
-from gaitstream.errors import ConfigError, SourceError
+from gaitstream.errors import ConfigError, GalleryError, SourceError
 from gaitstream.gallery import Enrolment
 from gaitstream.gallery.sightings import spread
+from gaitstream.gallery.verifying import twins
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.annotate import cut
 from gaitstream.pipeline.embed import Embedder, Filled
@@ -170,6 +171,10 @@ def video_camera(config: Config, video: str) -> Camera:
         raise ConfigError(f"{video!r} is no video: give a file, a folder of images or a stream's URL")
     if fault := url.fault():
         raise ConfigError(f"{url}: {fault}")
+    try:
+        video.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{video!r}: videos need names in UTF-8: rename it") from error
     first = config.cameras[0]
     return Camera(id=CAMERA, url=url, fps=first.fps, thresholds=first.thresholds)
 
@@ -349,6 +354,16 @@ def choose(walks: Sequence[Walk], track: int | None) -> Walk | None:
         why = f" ({', '.join(sorted(reasons))})" if reasons else ""
         raise ConfigError(f"nobody walks long enough to be enrolled{why}")
     return usable[0] if len(usable) == 1 else None
+
+
+def who_else(config: Config, person: str) -> list[str]:
+    """Who else of the configured gallery somebody may be, in words; nobody where it is damaged."""
+    with suppress(GalleryError):
+        gallery = open_configured(config)
+        if gallery is not None:
+            with gallery:
+                return twins(gallery, person)
+    return []
 
 
 def enroll_walk(config: Config, person: str, walk: Walk, source: str, pictures: Sequence[bytes] = ()) -> int:

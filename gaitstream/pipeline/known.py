@@ -19,6 +19,7 @@ from gaitstream.gallery.people import News, People, changed
 from gaitstream.gallery.retention import RetentionRules
 from gaitstream.gallery.shards_ray import connect, start_shards
 from gaitstream.gallery.shards_server import ShardPlace
+from gaitstream.models.resolve import find_bundle
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
 
 log = logging.getLogger(__name__)
@@ -302,6 +303,25 @@ def open_configured(config: Config, *, create: bool = False) -> Gallery | None:
         return Gallery(section.where, create=create, key=section.key)
     except MissingGalleryError:
         return None
+
+
+def check_gallery(config: Config) -> None:
+    """See that a configuration's gallery, where there is one, was filled by its models.
+
+    Raises:
+        ConfigError: a model is not there.
+        BundleError: a bundle is incomplete.
+        GalleryError: the gallery cannot be read, or was filled by other models.
+    """
+    models = config.models
+    running = {
+        kind: find_bundle(one.model, family=models.family(kind), verify=False).fingerprint
+        for kind, one in models.recognizers.items()
+    }
+    gallery = open_configured(config) if running else None
+    if gallery is not None:
+        with gallery:
+            check_models(gallery.models(), running, gallery.url)
 
 
 def gallery_warnings(config: Config) -> list[str]:

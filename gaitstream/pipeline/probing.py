@@ -13,6 +13,7 @@ from gaitstream.config.schema import Config
 from gaitstream.data import Image, Person, Reason
 from gaitstream.errors import ConfigError, GaitstreamError
 from gaitstream.models.resolve import find_bundle, is_path, resolve
+from gaitstream.pipeline.encode import lacking
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.quality import Regions
 from gaitstream.pipeline.runner import load_detector
@@ -44,16 +45,21 @@ def missing(path: Path, config: Config, *, cameras: bool = True) -> list[str]:
 
 
 def _models(document: Document, config: Config) -> Iterator[tuple[Location, str]]:
-    """Names that the model zoo does not know; `load_config` has looked for the paths."""
+    """Names that the model zoo does not know, bundles that are none, and models that need another one.
+
+    `load_config` has looked for the paths.
+    """
     for at, value in document.models(config):
         key = str(at[-2])
         try:
-            if is_path(value):
-                continue
-            if key in _NETWORKS:
+            if key not in _NETWORKS:
+                bundle = find_bundle(value, family=config.models.family(key), verify=False)
+                # A recognizer on poses that has no pose model gets the packaged one.
+                has_masks = config.models.segmenter is not None
+                if lacks := lacking(bundle.manifest, has_pose=True, has_masks=has_masks):
+                    yield at, f"{key} {lacks}"
+            elif not is_path(value):
                 resolve(value, _NETWORKS[key])
-            else:
-                find_bundle(value, family=config.models.family(key), verify=False)
         except GaitstreamError as error:
             yield at, str(error)
 

@@ -43,6 +43,41 @@ def test_each_line_of_the_log_is_one_line(path: str, monkeypatch: pytest.MonkeyP
     assert "\x1b" not in lines[-1]
 
 
+@pytest.mark.parametrize("name", [":smile: [red]x[/red]", "a\\\\", "Maximiliana " * 8 + "von"])
+def test_a_name_is_listed_as_it_is(name: str, path: str, capsys: Said) -> None:
+    """Neither drawn nor coloured, and in one line where a program reads it."""
+    assert run(path, "rename", "Bob", name) == 0
+    capsys.readouterr()
+    assert run(path, "list") == 0
+    assert f" {name} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["{}/inside.export", "x" * 250, "x" * 300])
+def test_an_export_to_where_no_file_can_be_is_refused(
+    name: str, path: str, tmp_path: Path, capsys: Said
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    file = str(tmp_path / name.format(Path(path).name))
+    assert run(path, "export", file) == 1
+    assert f"{file} cannot be written: " in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_bytes_that_are_no_text_name_nobody(path: str, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
+    """As a shell passes on what another system wrote."""
+    for words in (["forget", "\udcff"], ["apart", "\udcff", "Ada"], ["show", "\udcff"]):
+        assert run(path, *words) == 1
+        assert "the name '\\udcff' holds U+DCFF, which cannot be shown" in capsys.readouterr().err
+    monkeypatch.setenv("GAITSTREAM_ACTOR", "Andr\udce9")
+    assert run(path, "rename", "Bob", "Ben") == 0
+    assert run(path, "audit") == 0
+    assert "Andr\\udce9: renamed" in capsys.readouterr().out
+    monkeypatch.delenv("GAITSTREAM_ACTOR")
+    assert run(path, "confirm", E1, "--by", "Andr\udce9") == 0
+    assert run(path, "confirm", E1, "--by", "Andr\udce9") == 1
+    assert "Andr\\udce9 has confirmed event" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_not_there_is_not_taken_for_one_without_old_evidence(
     path: str, tmp_path: Path, capsys: Said
 ) -> None:

@@ -79,6 +79,9 @@ def test_from_a_camera_to_a_name(cams: Path, capsys: pytest.CaptureFixture[str])
     cams.write_text(cams.read_text().replace("people.gallery", "people.gallery\n  threshold: 0.6"))
     assert main(["identify", "--camera", "alone", "--json", *where]) == 0
     assert "Ada" in names(capsys.readouterr().out)
+    again = ["enroll", "--person", "Eve", "--camera", "alone", *where]
+    assert main(again if code == 0 else [*again, "--track", track]) == 0
+    assert "Eve walks like Ada (distance 0.0000): where they are one" in capsys.readouterr().out
 
 
 def test_from_a_live_camera_by_its_saved_pictures(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +197,8 @@ def test_a_video_without_a_name_is_none(
     """As where a script's variable is empty."""
     assert main([*command, "", "--cameras", str(cams)]) == 2
     assert "'' is no video: give a file" in capsys.readouterr().err
+    assert main([*command, "walk\udce9.mp4", "--cameras", str(cams)]) == 2
+    assert "'walk\\udce9.mp4': videos need names in UTF-8: rename it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

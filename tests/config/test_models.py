@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gaitstream.cli import main
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import ConfigError
+from gaitstream.gallery import Gallery
 from gaitstream.models.detector_layouts import LAYOUTS
 
 CAMERAS = "cameras: [{id: a, url: a.mp4}]\n"
@@ -107,3 +109,31 @@ def test_editors_know_the_families(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "schema"]) == 0
     models = json.loads(capsys.readouterr().out)["$defs"]["Models"]["properties"]
     assert {"detector", "segmenter", "recognizers", "biggait", "gaitheat"} <= models.keys()
+
+
+def test_the_check_looks_at_what_recognizers_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a run would, which starts no camera then."""
+    path = tmp_path / "cams.yaml"
+    (tmp_path / "a.mp4").touch()
+    packaged = Path(__file__).parents[2] / "gaitstream/zoo/demo"
+    outlines = CAMERAS + f"models:\n  gaitbase: {packaged / 'gaitbase'}\n"
+    path.write_text(outlines)
+    assert main(["config", "check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "cams.yaml:3: models.gaitbase.model: gaitbase works on silhouettes: set models.segmenter" in said
+    path.write_text(CAMERAS + f"models:\n  biggait: {packaged / 'gaitbase'}\n  gaitheat: {tmp_path}\n")
+    assert main(["config", "check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "cams.yaml:3: models.biggait.model: " in said
+    assert "is a bundle of gaitbase; give it as models.gaitbase" in said
+    assert "cams.yaml:4: models.gaitheat.model: " in said
+    assert "is not a model bundle: it has no manifest.json" in said
+    path.write_text(outlines + "  segmenter: demo\ngallery: {path: people.gallery}\n")
+    assert main(["config", "check", str(path)]) == 0
+    with Gallery(tmp_path / "people.gallery", create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", "a" * 64, np.ones((1, 2, 4), np.float32))
+    capsys.readouterr()
+    assert main(["config", "check", str(path)]) == 1
+    out, said = capsys.readouterr()
+    assert "people.gallery holds templates of gaitheat, this runs gaitbase; enrol into a new gallery" in said
+    assert "correct" not in out

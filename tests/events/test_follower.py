@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import time
 from pathlib import Path
@@ -327,6 +328,31 @@ def test_an_export_is_its_owners_alone(journal: Path, tmp_path: Path, form: Form
     out.touch(0o644)
     export_events(journal, out, form=form)
     assert out.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_an_export_replaces_no_pipe_and_no_link(journal: Path, tmp_path: Path, form: Form) -> None:
+    """Nor a device: what was written to `/dev/null` took its place."""
+    pipe, file, link = tmp_path / "pipe", tmp_path / "file", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    export_events(journal, pipe, form=form)
+    content = os.read(reader, 1 << 16)
+    os.close(reader)
+    assert pipe.is_fifo()
+    export_events(journal, link, form=form)
+    assert link.is_symlink()
+    assert file.read_bytes() == content
+    assert sorted(tmp_path.glob("*")) == sorted({journal, pipe, file, link})
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", "{}"])
+def test_an_export_is_no_folder(journal: Path, tmp_path: Path, out: str) -> None:
+    with pytest.raises(EventError, match="is a folder; give a file in it"):
+        export_events(journal, Path(out.format(tmp_path)))
 
 
 def test_an_export_that_fails_leaves_nothing(journal: Path, tmp_path: Path) -> None:

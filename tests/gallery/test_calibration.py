@@ -105,6 +105,22 @@ def test_a_target_is_held_by_fresh_strangers_as_stated() -> None:
     assert 0.03 < np.mean(rates) < 0.08
 
 
+def test_what_may_be_aimed_for_instead_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of three people a third is 33.34% as it is said: 33.33% would be refused once more."""
+    walks = people(np.random.default_rng(6), 3, 2)
+    for count in (1, 2, 3):
+        path = tmp_path / f"{count}.gallery"
+        with Gallery(path, create=True) as gallery:
+            gallery.enroll_many(
+                Enrolment(f"p{i}", "biggait", "b" * 64, maps) for i, maps in enumerate(walks[:count])
+            )
+        words = ["gallery", "calibrate", "--gallery", str(path), "--target-fpir"]
+        assert main([*words, "0.01"]) == 1
+        _, _, instead = capsys.readouterr().err.strip().partition("enrol 101")
+        assert instead == (", or aim for 33.34% or more" if count == 3 else "")
+    assert main([*words, "0.3334"]) == 0
+
+
 def test_a_gallery_keeps_aiming_for_its_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "people.gallery"
     walks = people(np.random.default_rng(6), 60, 2)

@@ -22,7 +22,7 @@ from gaitstream.gallery.rekeying import rekey
 from gaitstream.gallery.retention import DAY_NS, RetentionRules, sweep
 from gaitstream.gallery.transfer import copy, export
 from gaitstream.gallery.vault import Template
-from gaitstream.gallery.verifying import duplicates, verify
+from gaitstream.gallery.verifying import duplicates, twins, verify
 from tests.gallery.filled import FULL_NAMES, MODEL, PRINT, content, fill, key_in, walks
 from tests.gallery.walking import note, sighting
 
@@ -269,6 +269,9 @@ def test_one_person_under_two_names_is_found(gallery: Gallery) -> None:
     [(distance, one, other)] = duplicates(gallery, MODEL, PRINT)
     assert (one, other) == ("Ada", "Eve")
     assert distance < 0.1
+    assert twins(gallery, "Bob") == []
+    [said] = twins(gallery, " eve")
+    assert said.startswith(f"Eve walks like Ada (distance {distance:.4f}): where they are one person, ")
 
 
 def test_the_log_tells_what_was_done_and_by_whom(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:

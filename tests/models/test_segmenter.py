@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.engines.cache import EngineCache
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.segmentation_layouts import check, recognise
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.models.silhouettes import draw as silhouettes
@@ -83,6 +83,79 @@ def test_logits_are_not_read_as_shares(tmp_path: Path, cache: EngineCache) -> No
     with pytest.raises(ConfigError, match=r"values as low as -1\.0, .* set `layout: logit`"):
         model.masks(crops)
     model.close()
+
+
+@pytest.mark.parametrize("layout", ["probability", "logit"])
+def test_shares_without_a_channel_are_not_read_as_classes(
+    layout: str, tmp_path: Path, cache: EngineCache
+) -> None:
+    """In shape they are classes, and no share but a whole one would be the person's."""
+    graph = onnx.load(bright_parts(tmp_path / "net.onnx", layout))
+    (output,) = graph.graph.output
+    graph.graph.node.append(helper.make_node("Squeeze", [output.name, "axis"], ["flat"]))
+    graph.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axis"))
+    output.CopyFrom(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", HEIGHT, WIDTH]))
+    onnx.save(graph, tmp_path / "net.onnx")
+    manifest = "graph: net.onnx\nscale: 127.5\nmean: [1, 1, 1]\nstd: [1, 1, 1]\n"
+    (tmp_path / "net.yaml").write_text(manifest)
+    crops = np.full((2, 3, HEIGHT, WIDTH), 20, np.uint8)
+    crops[:, :, 10:40, 9:20] = 200
+    unnamed = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, cache=cache)
+    with pytest.raises(ConfigError, match=r"values such as -?0\.\d+, which are no classes: .* `logit`"):
+        unnamed.masks(crops)
+    unnamed.close()
+    named = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, layout=layout, cache=cache)
+    np.testing.assert_array_equal(named.masks(crops), np.where(crops[:, 0] > 127, 255, 0))
+    named.close()
+
+
+def test_shares_are_not_read_as_logits(tmp_path: Path, cache: EngineCache) -> None:
+    """Every pixel would be the person's: all silhouettes would be the same rectangle."""
+    graph = bright_parts(tmp_path / "net.onnx", "probability")
+    model = Segmenter.load(graph, "openvino", "fp32", 1, layout="logit", cache=cache)
+    with pytest.raises(ConfigError, match=r"between 0 and 1, .* set `layout: probability`"):
+        model.masks(np.full((3, 3, HEIGHT, WIDTH), 120, np.uint8))
+    model.close()
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_a_graph_of_a_fixed_batch_is_filled_up(
+    runtime: str, count: int, tmp_path: Path, cache: EngineCache
+) -> None:
+    """A reshape of its own keeps the batch from being opened."""
+    graph = onnx.load(bright_parts(tmp_path / "net.onnx", "classes"))
+    (source,), (output,) = graph.graph.input, graph.graph.output
+    graph.graph.node.append(helper.make_node("Reshape", [output.name, "shape"], ["kept"]))
+    shape = np.array([4, 2, HEIGHT, WIDTH])
+    graph.graph.initializer.append(numpy_helper.from_array(shape, "shape"))
+    source.type.tensor_type.shape.dim[0].dim_value = 4
+    output.CopyFrom(helper.make_tensor_value_info("kept", TensorProto.FLOAT, shape.tolist()))
+    onnx.save(graph, tmp_path / "net.onnx")
+    model = Segmenter.load(tmp_path / "net.onnx", runtime, "fp32", 1, cache=cache)
+    model.prepare(count)
+    crops = np.full((count, 3, HEIGHT, WIDTH), 20, np.uint8)
+    for place, crop in enumerate(crops):
+        crop[:, 4 + place : 40] = 200
+    np.testing.assert_array_equal(model.masks(crops), np.where(crops[:, 0] > 127, 255, 0))
+    assert len(model.masks(crops[:0])) == 0
+    model.close()
+
+
+def test_a_graph_on_pixels_of_interleaved_channels_is_refused_by_its_shape(
+    tmp_path: Path, cache: EngineCache
+) -> None:
+    """Before the runtime stumbles over the means of channels that are not where they are expected."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["crops"], ["out"], axes=[3], keepdims=0)],
+        "interleaved",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", HEIGHT, WIDTH, 3])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", HEIGHT, WIDTH])],
+    )
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(EngineError, match=r"takes crops \[-1, 48, 36, 3\]: .* one input \[n, 3, h"):
+        Segmenter.load(path, "openvino", "fp32", 1, cache=cache)
 
 
 def test_masks_of_other_proportions_than_the_crops_are_brought_to_theirs(

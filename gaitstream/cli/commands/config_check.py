@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
-from gaitstream.pipeline.known import gallery_warnings
+from gaitstream.pipeline.known import check_gallery, gallery_warnings
 from gaitstream.pipeline.probing import missing, probe
 
 
@@ -17,12 +17,14 @@ def check(args: argparse.Namespace) -> int:
     problems = missing(Path(args.file), config, cameras=not args.open)
     if problems:
         raise ConfigError("\n".join(problems))
+    check_gallery(config)
+    warnings = gallery_warnings(config)
     enabled = sum(camera.enabled for camera in config.cameras)
     print(f"{args.file}: correct; {len(config.cameras)} cameras, {enabled} enabled")
     path = config.gallery.path
     if path is not None and not path.exists():
         print(f"  gallery {path} does not exist yet: nobody is known until 'gaitstream enroll' makes it")
-    for line in gallery_warnings(config):
+    for line in warnings:
         print(f"  {line}")
     if not args.open:
         return 0

@@ -6,10 +6,10 @@ import argparse
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gaitstream.cli.commands.tables import table_console
 from gaitstream.config.output_sections import Evidence
 from gaitstream.config.places import evidence_folder
 from gaitstream.config.reading import load_config
@@ -19,7 +19,7 @@ from gaitstream.evidence.folder import EvidenceFolder
 from gaitstream.evidence.forgetting import KeptEvidence, places_of
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.audit import read_audit
-from gaitstream.gallery.calibration import AIM, describe
+from gaitstream.gallery.calibration import AIM, MOST_AIM, describe
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.editing import keep_until
 from gaitstream.gallery.editing import merge as merge_people
@@ -68,7 +68,7 @@ def list_people(args: argparse.Namespace) -> int:
             templates = ", ".join(f"{n} {model}" for model, n in entry.templates.items())
             until = _day(entry.expires_ns) if entry.expires_ns else ""
             table.add_row(escape(entry.name), moment(entry.created_ns), until, templates)
-        Console().print(table)
+        table_console().print(table)
         for model, fingerprint in gallery.models().items():
             threshold, margin = gallery.thresholds(model)
             limits = (
@@ -104,8 +104,8 @@ def info(args: argparse.Namespace) -> int:
 def calibrate(args: argparse.Namespace) -> int:
     """`gallery calibrate`."""
     target = args.target_fpir
-    if target is not None and not 0 < target < 0.5:
-        raise ConfigError(f"--target-fpir {target:g}: give a share between 0 and 0.5, such as 0.01")
+    if target is not None and not 0 < target < MOST_AIM:
+        raise ConfigError(f"--target-fpir {target:g}: give a share between 0 and {MOST_AIM}, such as 0.01")
     with open_gallery(args) as gallery:
         for model in gallery.models():
             if args.site:

@@ -7,10 +7,10 @@ import json
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gaitstream.cli.commands.tables import table_console
 from gaitstream.config.camera_sections import Camera
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
@@ -28,12 +28,10 @@ from gaitstream.pipeline.enroll import (
     save_pictures,
     video_camera,
     watch,
+    who_else,
 )
 from gaitstream.pipeline.saving import TrackletSaver
 from gaitstream.runners.launch import signals
-
-PLAIN_WIDTH = 200
-"""Characters of a table that no terminal bounds."""
 
 
 def enroll(args: argparse.Namespace) -> int:
@@ -53,6 +51,8 @@ def enroll(args: argparse.Namespace) -> int:
     short = "" if walk.full else ", of an incomplete window: a longer walk gives better ones"
     origin = "the pictures" if args.tracklet is not None else f"track {walk.track}"
     print(f"enrolled {person}: {count} templates from {origin}{short}, in {gallery_of(config)}")
+    for line in who_else(config, person):
+        print(line)
     return 0
 
 
@@ -68,7 +68,7 @@ def identify(args: argparse.Namespace) -> int:
     if not watched.walks:
         print(f"{camera.url}: {watched.why_none}")
         return 0
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console = table_console()
     console.print(_table(watched.walks, console.width))
     return 0
 

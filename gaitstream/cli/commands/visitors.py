@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from gaitstream.cli.commands.events import read_time
 from gaitstream.cli.commands.gallery import moment, open_gallery
 from gaitstream.cli.commands.people import load_site
+from gaitstream.cli.commands.tables import table_console
 from gaitstream.config.places import journal_folder
 from gaitstream.config.reading import load_config
 from gaitstream.errors import GalleryError
@@ -48,7 +48,7 @@ def visitors(args: argparse.Namespace) -> int:
             table.add_row(
                 entry.name, *times, str(entry.tracks), escape(cameras), escape(", ".join(entry.apart))
             )
-        Console().print(table)
+        table_console().print(table)
     return 0
 
 
@@ -126,7 +126,7 @@ def search(args: argparse.Namespace) -> int:
         near = f"{one.distance:.2f}" + ("" if one.same else " (another)")
         track = one.sighting.track
         table.add_row(near, moment(track.time_ns), escape(track.camera), escape(one.who), escape(str(track)))
-    Console().print(table)
+    table_console().print(table)
     return 0
 
 
