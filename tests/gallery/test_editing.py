@@ -71,11 +71,28 @@ def test_nobody_is_called_as_visitors_are(gallery: Gallery, name: str) -> None:
     ("name", "says"),
     [("", "needs a name"), (" \u2003", "needs a name"), ("a\nb", r"U\+000A"), ("\x1b[31m", r"U\+001B"),
      ("x" * 101, "101 characters"), ("ü" * 101, "202 bytes"),
-     ("\u202eada", r"U\+202E"), ("\u200b", r"U\+200B")],
+     ("\u202eada", r"U\+202E"), ("\u200b", r"U\+200B"), ("a\u200cda", r"U\+200C"), ("\u200dada", r"U\+200D"),
+     ("\u0639\u200c", r"U\+200C"), ("\u0639\u200c\u200c\u0631", r"U\+200C"),
+     ("\u0639\u200c ada", r"U\+200C")],
 )  # fmt: skip
 def test_names_that_cannot_be_shown_are_refused(name: str, says: str) -> None:
     with pytest.raises(GalleryError, match=says):
         clean_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",  # Ali-Reza
+        "\u0d30\u0d3e\u0d1c\u0d28\u0d4d\u200d",  # Rajan, in the older spelling
+        "\u0936\u094d\u200d\u092f\u093e\u092e",  # Shyam
+    ],
+)
+def test_joiners_that_are_spelled_are_kept_and_make_no_second_name(gallery: Gallery, name: str) -> None:
+    plain = name.replace("\u200c", "").replace("\u200d", "")
+    gallery.enroll(name, MODEL, PRINT, walks(9, 1))
+    gallery.enroll(plain, MODEL, PRINT, walks(9, 1))
+    assert [one for one in names(gallery) if one not in ("Ada", "Bob", "Cyd")] == [name]
 
 
 def test_renaming_keeps_everything_but_the_name(gallery: Gallery) -> None:
