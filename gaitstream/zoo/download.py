@@ -12,7 +12,6 @@ import http.client
 import logging
 import re
 import shutil
-import ssl
 import time
 import urllib.error
 import urllib.request
@@ -133,7 +132,8 @@ class Download:
         except urllib.error.HTTPError as error:
             self._refused(error, have)
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+            # As `ssl.SSLCertVerificationError` has it: a Python may be built without `ssl`.
+            if hasattr(getattr(error, "reason", None), "verify_message"):
                 raise ZooError(
                     f"{self._shown} shows a certificate that is not trusted here ({plain(error)}): "
                     "nothing was taken. Where a proxy of yours stands between, name its certificates in "
