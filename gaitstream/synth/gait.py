@@ -129,8 +129,8 @@ def _foot(
     ball = _from_ankle(ankle, toe_dir, pitch, BALL * identity.foot, -identity.ankle_height)
     toe = _from_ankle(ball, toe_dir, toe_pitch, TOES * identity.foot, 0.0)
     thickness = np.array([0.0, 0.0, SOLE_M])
-    # A foot whose toes would scrape along the floor, as some would in early swing, is lifted by as much.
     heel, toe = heel + thickness, toe + thickness
+    # A foot whose toes would scrape along the floor, as some would in early swing, is lifted by as much.
     clear = np.maximum(-toe, 0) * np.array([0.0, 0.0, 1.0])
     return ankle + clear, heel + clear, toe + clear, toe_dir
 
