@@ -106,12 +106,15 @@ def torch_align(theta_rotation: Any, theta_shift: Any) -> Callable[[Any], Any]:
     import torch
     from torch.nn import functional
 
+    # On the device beforehand: a list would be copied there at every call, which a captured graph refuses.
+    groups = [torch.tensor(group, device=theta_rotation.device) for group in GROUPS]
+
     def call(maps: Any) -> Any:
         maps = maps.clamp(0, 1)
         for theta in (theta_rotation, theta_shift):
             grid = functional.affine_grid(theta.to(maps.dtype), list(maps.shape), align_corners=False)
             maps = functional.grid_sample(maps, grid, "bilinear", "border", align_corners=False)
-        merged = [maps.amax(1)] + [maps[:, list(group)].amax(1) for group in GROUPS]
+        merged = [maps.amax(1)] + [maps[:, group].amax(1) for group in groups]
         return torch.stack(merged, 1)
 
     return call

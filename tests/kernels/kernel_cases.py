@@ -59,3 +59,22 @@ def blobs(keypoints: NDArray[np.float32], sigma: float = 2.0) -> NDArray[np.floa
         score * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / np.float32(2 * sigma**2))
     ).astype(np.float32)
     return maps
+
+
+def hard_maps() -> NDArray[np.float32]:
+    """Peaks in corners and on edges, plateaus, ties, -0, and what is not finite."""
+    maps = np.random.default_rng(0).normal(size=(2, 17, 64, 48)).astype(np.float32)
+    maps[0, 0] = 0
+    maps[0, 1] = -1
+    maps[0, 1, 63, 47] = -0.5
+    maps[0, 2, 0, :] = 9
+    maps[0, 3] = np.nan
+    maps[0, 4] = -np.inf
+    maps[0, 5, 10, 10], maps[0, 5, 10, 11], maps[0, 5, 9, 10] = 9, np.nan, np.inf
+    maps[0, 6] = -0.0
+    maps[0, 6, 5, 5] = 0.0
+    maps[0, 7, 20, 20] = maps[0, 7, 40, 2] = 9
+    maps[0, 8, 20, 20], maps[0, 8, 20, 19], maps[0, 8, 20, 21] = 9, 8, 8
+    maps[0, 9, 0, 20], maps[0, 9, 0, 21] = 9, 8
+    maps[0, 10] = 1e-30 * np.arange(3072, dtype=np.float32).reshape(64, 48)
+    return maps

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaitstream.engines.device import Arena, DeviceArray
 from gaitstream.engines.pycuda_device import CudaDevice
 from gaitstream.errors import GaitstreamError
 from gaitstream.gallery.quantise import Layout, Probes
@@ -15,9 +16,12 @@ from gaitstream.gallery.table import TemplateTable
 from gaitstream.gallery.table_mirror import AT_ONCE, TableMirror
 from gaitstream.kernels import align
 from gaitstream.kernels.contract import AlignmentOptions
+from gaitstream.kernels.cropping import crop, pad_windows, picture, pose_windows
 from gaitstream.kernels.cuda import Outputs, launcher
 from gaitstream.kernels.driver import open_driver
-from tests.kernels.kernel_cases import LOWER, UPPER, blobs, spine_keypoints
+from gaitstream.kernels.peaks import peaks_numpy
+from gaitstream.kernels.pooling import Merge, pool_numpy
+from tests.kernels.kernel_cases import LOWER, UPPER, blobs, hard_maps, spine_keypoints
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,6 +95,85 @@ def test_the_gallerys_scan_equals_the_cpus(asked: int) -> None:
     assert found is not None
     assert np.isposinf(found[:, 16_000]).all()
     mirror.close()
+
+
+def placed(device: CudaDevice, array: np.ndarray) -> DeviceArray:
+    """An array copied to the GPU, ready there."""
+    there = Arena(device, {"array": (array.shape, str(array.dtype))}).arrays["array"]
+    stream = device.stream()
+    device.upload(there.pointer, array, stream)
+    stream.synchronize()
+    return there
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_joints_equal_numpys(dtype: Any) -> None:
+    device = CudaDevice()
+    for maps in (hard_maps(), blobs(spine_keypoints(np.linspace(-180, 90, 301)) + np.float32(0.3))):
+        with np.errstate(over="ignore"):
+            given = maps.astype(dtype)
+        joints = placed(device, np.full((*given.shape[:2], 3), np.nan, np.float32))
+        with device.active():
+            device.kernels().peaks(placed(device, given), joints)
+        np.testing.assert_array_equal(joints.to_host(), peaks_numpy(given))
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("count", "slots", "size"), [(1, 1, 1), (150, 40, 700), (301, 3, 16 * 11 * 256)])
+def test_running_maxima_equal_numpys(count: int, slots: int, size: int, half: bool) -> None:
+    """Several rows into one slot, the first of some of them fresh; what is not a number stays one."""
+    device, random = CudaDevice(), np.random.default_rng(count)
+    rows = random.normal(size=(count, size)).astype(np.float16 if half else np.float32)
+    rows[random.random(rows.shape) < 0.01] = np.nan
+    into, fresh = random.integers(0, slots, count).tolist(), (random.random(count) < 0.3).tolist()
+    expected = random.normal(size=(slots, size)).astype(np.float32)
+    there, given = placed(device, expected), placed(device, rows)
+    merges = [
+        Merge(given.rows(index, index + 1).pointer, there.rows(slot, slot + 1).pointer, first)
+        for index, (slot, first) in enumerate(zip(into, fresh, strict=True))
+    ]
+    with device.active():
+        device.kernels().pool(merges, size, half_rows=half)
+    pool_numpy(expected, rows, into, fresh)
+    np.testing.assert_array_equal(there.to_host(), expected)
+
+
+@pytest.mark.parametrize("pixel_format", ["bgr", "rgb", "nv12"])
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("rule", ["pad", "pose"])
+def test_crops_equal_the_cpus(rule: str, half: bool, pixel_format: Any) -> None:
+    """Two pictures of noise, boxes inside, over the edges and outside, enlarged and reduced."""
+    device, random, (height, width) = CudaDevice(), np.random.default_rng(3), (180, 320)
+    shape = (height * 3 // 2, width) if pixel_format == "nv12" else (height, width, 3)
+    images = [random.integers(0, 256, shape, dtype=np.uint8) for _ in range(2)]
+    corners = random.uniform([-40, -40], [width, height], (64, 2))
+    boxes = np.hstack([corners, corners + random.uniform(1, 200, (64, 2))]).astype(np.float32)
+    of_picture = np.arange(64) % 2
+    if rule == "pad":
+        size = (256, 128)
+        windows, _ = pad_windows(boxes, width=width, height=height, crop=size, picture=of_picture)
+    else:
+        size = (256, 192)
+        windows = pose_windows(boxes, width=width, height=height, crop=size, picture=of_picture)
+    colours: dict[str, Any] = {"gain": (0.01, 0.02, 0.03), "bias": (-1.0, 0.0, 1.0)}
+    expected = crop([picture(one, pixel_format) for one in images], windows, size, half=half, **colours)
+    on_device = [placed(device, one) for one in images]
+    table = np.array([picture(one, pixel_format) for one in images])
+    for index, one in enumerate(images):
+        for name in ("data", "chroma"):
+            host = int(table[index][name])
+            if host:  # the same place in the copy
+                table[name][index] = on_device[index].pointer + host - one.ctypes.data
+    crops = placed(device, np.zeros(expected.shape, expected.dtype))
+    with device.active():
+        device.kernels().crop(
+            placed(device, table.view(np.uint8)), placed(device, windows.view(np.uint8)), crops, **colours
+        )
+    # Two compilers may round differently: a converted colour by one level, times the gain, and a value of 8
+    # to the next float16.
+    tolerance = (0.04 if pixel_format == "nv12" else 8e-3) if half else 1
+    difference = np.abs(crops.to_host().astype(np.float32) - expected.astype(np.float32))
+    assert difference.max() <= tolerance
 
 
 def test_torch_tensors_on_torchs_stream() -> None:

@@ -20,7 +20,7 @@ from gaitstream.kernels.cuda import Launcher
 from gaitstream.kernels.driver import Driver
 from gaitstream.kernels.peaks import find_peaks, peaks_numpy
 from gaitstream.kernels.pooling import Merge, pool_numpy, pool_params, rounds
-from tests.kernels.kernel_cases import as_device, blobs, launches, padded_empty, spine_keypoints
+from tests.kernels.kernel_cases import as_device, blobs, hard_maps, launches, padded_empty, spine_keypoints
 
 Find = Callable[[NDArray[Any]], NDArray[np.float32]]
 
@@ -35,25 +35,6 @@ def on_emulator(emulator: ctypes.CDLL) -> Find:
         return joints
 
     return find
-
-
-def hard_maps() -> NDArray[np.float32]:
-    """Peaks in corners and on edges, plateaus, ties, -0, and what is not finite."""
-    maps = np.random.default_rng(0).normal(size=(2, 17, 64, 48)).astype(np.float32)
-    maps[0, 0] = 0
-    maps[0, 1] = -1
-    maps[0, 1, 63, 47] = -0.5
-    maps[0, 2, 0, :] = 9
-    maps[0, 3] = np.nan
-    maps[0, 4] = -np.inf
-    maps[0, 5, 10, 10], maps[0, 5, 10, 11], maps[0, 5, 9, 10] = 9, np.nan, np.inf
-    maps[0, 6] = -0.0
-    maps[0, 6, 5, 5] = 0.0
-    maps[0, 7, 20, 20] = maps[0, 7, 40, 2] = 9
-    maps[0, 8, 20, 20], maps[0, 8, 20, 19], maps[0, 8, 20, 21] = 9, 8, 8
-    maps[0, 9, 0, 20], maps[0, 9, 0, 21] = 9, 8
-    maps[0, 10] = 1e-30 * np.arange(3072, dtype=np.float32).reshape(64, 48)
-    return maps
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
