@@ -191,12 +191,12 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     """One runtime and precision, through the public API."""
     model = Recognizer.load(bundle, runtime, precision)
     name = model.manifest.model
-    work = _TrackletWork(model)
+    work = TrackletWork(model)
     enough = partial(time_ms, warmup_s=SETTLING_S, min_total_s=MEASURED_S)
     tracklet = enough(work.tracklet, repeats=repeats)
     sliding = work
     if model.frames is None:
-        sliding = _TrackletWork(Recognizer.load(bundle, runtime, precision, stride=STRIDE))
+        sliding = TrackletWork(Recognizer.load(bundle, runtime, precision, stride=STRIDE))
     window_ms = enough(sliding.window, repeats=repeats)
     last_ms = enough(sliding.last, repeats=2 * repeats)
     by_batch = batch_rates(work.encode, repeats, filter(work.takes, BATCHES))
@@ -256,7 +256,7 @@ def measure_module(bundle: str, repeats: int, name: str) -> list[Row]:
 def measure_speed(bundle: str, repeats: int, runtime: str, precision: str) -> list[Row]:
     """Cost of a frame alone, without floors: needs no PyTorch and no onnx."""
     model = Recognizer.load(bundle, runtime, precision)
-    work = _TrackletWork(model)
+    work = TrackletWork(model)
     times = time_ms(lambda: work.encode(FRAMES), repeats=repeats, min_total_s=2.0)
     return [
         Row(
@@ -281,7 +281,7 @@ def batch_rates(
     }
 
 
-class _TrackletWork:
+class TrackletWork:
     """What a recognizer does for a tracklet, piece by piece.
 
     A clip model, and one that waits for its window, does everything at the window's end, except for what

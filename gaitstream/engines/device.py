@@ -175,9 +175,7 @@ class DeviceArray:
             host = self.device.pinned(prod(self.shape), self.dtype)
             self.device.download(host, self.pointer, stream)
             stream.synchronize()
-            found = host.reshape(self.shape).copy()
-            del host  # page-locked memory is given back only where the device is current
-        return found
+            return host.reshape(self.shape).copy()
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -64,6 +64,8 @@ NOT_COMPUTING = (
     "Concat",
     "Expand",
 )
+ERRORS = 3
+"""Of ONNX Runtime's log levels."""
 WINDOW = 16
 """Frames of the window that a session is profiled with; graphs for chunks of windows need up to 15."""
 NOTES = {
@@ -245,8 +247,10 @@ def _errors() -> tuple[type[Exception], ...]:
 
 def _session(request: BuildRequest, provider: str, profile: Path | None = None) -> ort.InferenceSession:
     ort = _module()
+    # What a session says, and what it says before it has options: of CUDA's provider a warning each time.
+    ort.set_default_logger_severity(ERRORS)
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = ERRORS
     if request.threads is not None:
         options.intra_op_num_threads = request.threads
     if request.precision == "int8":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import weakref
 from collections.abc import Iterator
@@ -111,10 +112,14 @@ class CudaDevice:
             return CudaMemory(self, self._cuda.mem_alloc(nbytes), nbytes)
 
     def pinned(self, count: int, dtype: str) -> NDArray[Any]:
-        """A page-locked host array."""
+        """A page-locked host array, given back whoever holds it last and wherever that is."""
         with self.active():
-            array: NDArray[Any] = self._cuda.pagelocked_empty(count, np.dtype(dtype))
-            return array
+            own = self._cuda.pagelocked_empty(count, np.dtype(dtype))
+        # Over the same memory and not a view: it must not hold what has to be let go of in the context.
+        memory = (ctypes.c_uint8 * own.nbytes).from_address(own.ctypes.data)
+        array: NDArray[Any] = np.ndarray(count, own.dtype, memory)
+        weakref.finalize(array, _drop, self, [own]).atexit = False
+        return array
 
     def kernels(self) -> Launcher:
         """The kernels, loaded into this context once."""

@@ -32,7 +32,8 @@ class Flavour:
         extra: the extra of this package that installs it.
         bindings: what to import where that is not there: NVIDIA's bindings come as a distribution of their
             own, which finds the libraries of the system and lacks only the name.
-        targets: capabilities it compiles for without the device at hand.
+        targets: capabilities it compiles for without the device at hand, and what it runs on with them: it
+            takes no other GPU but newer ones. Empty where it compiles on the GPU alone, and runs on any.
         plugins: it takes operators that are not its own.
         times: its builder measures tactics on the device, and can be told what was measured before.
     """
@@ -53,9 +54,9 @@ FP8_FROM = 89
 """The first capability that multiplies in FP8."""
 
 
-def _capability(probe: Probe) -> int:
-    """Of the device's key, `sm_89` or `sm_89:its name`."""
-    return int(probe.device.partition(":")[0].removeprefix("sm_"))
+def _capability(device: str) -> int:
+    """Of a device's key, `sm_89` or `sm_89:its name`."""
+    return int(device.partition(":")[0].removeprefix("sm_"))
 
 
 def import_library(flavour: Flavour) -> Any:
@@ -114,15 +115,16 @@ class TensorRt:
             )
         if number >= len(present):
             raise EngineError(f"there is no GPU {number}: this machine has {len(present)}, counted from 0")
+        gpu = present[number]
+        self._check_runs_on(gpu)
         if to_run:  # before minutes of compiling, not after
             import_pycuda(f"Running a {self.name} engine")
-        gpu = present[number]
         return Probe(str(trt.__version__), f"{gpu.capability}:{gpu.name}", gpu.name, True, PRECISIONS)
 
     def build(self, request: BuildRequest, progress: Progress = no_progress) -> Built:
         """Compile for this machine's GPU or for `request.device`."""
         probe, trt = self.probe(request.device, to_run=False), self.module()
-        if request.precision == "fp8" and _capability(probe) < FP8_FROM:
+        if request.precision == "fp8" and _capability(probe.device) < FP8_FROM:
             raise EngineError(
                 f"{request.graph} cannot be built in fp8 for {probe.description}: GPUs compute it from "
                 f"sm_{FP8_FROM} on; use int8 or fp16"
@@ -157,7 +159,21 @@ class TensorRt:
     def _target(self, trt: Any, device: str) -> Probe:
         present = cuda.devices()
         here = bool(present) and present[0].capability == device
-        if not here and device not in self.flavour.targets:
+        if device not in self.flavour.targets and not (here and self._runs_on(device)):
             known = ", ".join(self.flavour.targets) or "the GPU it runs on alone"
             raise EngineError(f"{self.name} cannot compile for {device!r} here: it compiles for {known}")
         return Probe(str(trt.__version__), device, f"target {device}", True, PRECISIONS)
+
+    def _runs_on(self, capability: str) -> bool:
+        targets = self.flavour.targets
+        return (
+            not targets or capability in targets or _capability(capability) > max(map(_capability, targets))
+        )
+
+    def _check_runs_on(self, gpu: cuda.CudaDeviceInfo) -> None:
+        """Its engines compile for a GPU that it does not take, and are refused only when they are loaded."""
+        if not self._runs_on(gpu.capability):
+            raise EngineError(
+                f"{self.name} does not run on {gpu.name} ({gpu.capability}): it takes "
+                f"{', '.join(self.flavour.targets)} and newer; use tensorrt or onnxruntime"
+            )

@@ -36,7 +36,7 @@ class Room(NamedTuple):
         blocks: records, `SCAN_BLOCK_ROWS` in each; those of before are kept.
         bounds: results of a pass, on the device.
         landed: the same in page-locked memory, a piece of float32 `[AT_ONCE * SCAN_BLOCK_ROWS]` for each
-            block; those of before are kept, since PyCUDA frees them only where its context is current.
+            block; those of before are kept.
     """
 
     blocks: tuple[Arena, ...]

@@ -173,7 +173,6 @@ class Lane:
 
     def __init__(self, path: DevicePath) -> None:
         device, people = path.device, path.people
-        self._device = device
         self.stream = device.stream()
         engines = (path.pose, *(stage.engine for stage in path.stages.values()))
         arrays: dict[str, tuple[tuple[int, ...], str]] = {
@@ -224,8 +223,7 @@ class Lane:
         for execution in (self.pose, *self.frames.values()):
             execution.free()
         self.arena.free()
-        with self._device.active():  # page-locked memory is given back only there
-            del self.crops, self.joints
+        del self.crops, self.joints
 
 
 class DeviceBatch:

@@ -43,6 +43,16 @@ class FakePyCuda:
                 else:
                     owner.leaked += 1
 
+        class PageLocked(np.ndarray):
+            """An array whose memory is freed with it."""
+
+            memory: Held
+
+        def page_locked(count: int, dtype: Any) -> PageLocked:
+            array = np.empty(count, dtype).view(PageLocked)
+            array.memory = Held()
+            return array
+
         class Context:
             """One GPU's primary context."""
 
@@ -77,7 +87,7 @@ class FakePyCuda:
         self.driver.__dict__.update(
             init=lambda: None, Device=Device, Error=Error, MemoryError=type("MemoryError", (Error,), {}),
             Stream=Held, Event=Held, event_flags=SimpleNamespace(DISABLE_TIMING=1, BLOCKING_SYNC=2),
-            pagelocked_empty=np.empty,
+            pagelocked_empty=page_locked,
         )  # fmt: skip
         self.package = ModuleType("pycuda")
         self.package.__dict__["driver"] = self.driver

@@ -83,7 +83,11 @@ def test_threads_get_the_same_device() -> None:
 
 def test_what_is_dropped_in_another_thread_is_freed_all_the_same(pycuda: FakePyCuda) -> None:
     device = cuda_device()
-    held: list[Any] = [device.stream(), device.event(), device.event()]
+    held: list[Any] = [device.stream(), device.event(), device.pinned(6, "float32").reshape(2, 3)[1:]]
+    assert held[2].shape == (1, 3)
+    held[2][...] = 7
+    assert (pycuda.freed, pycuda.leaked) == (0, 0)  # a piece of an array keeps it
+    assert (held[2] == 7).all()
     thread = threading.Thread(target=held.clear)
     thread.start()
     thread.join()

@@ -7,9 +7,11 @@ from typing import Literal
 
 import pytest
 
+from gaitstream.engines import cuda
 from gaitstream.engines.base import Batch, BuildRequest
 from gaitstream.engines.cache import EngineCache
 from gaitstream.engines.opening import build_engine, open_engine
+from gaitstream.engines.registry import candidates, runtime_named
 from gaitstream.engines.tensorrt_build import parse_layer
 from gaitstream.errors import EngineError
 from gaitstream.models.bundle import Bundle
@@ -93,11 +95,32 @@ def test_threads_of_the_cpu_are_no_reason_to_compile_again(half_graph: Path, cac
     assert reasons == ["there is none yet", ""]
 
 
+@pytest.mark.parametrize(
+    ("capability", "runs"),
+    [("sm_75", True), ("sm_89", True), ("sm_90", False), ("sm_100", False), ("sm_130", True)],
+)
+def test_a_gpu_that_it_does_not_take_is_told_before_compiling(
+    capability: str, runs: bool, half_graph: Path, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its builder compiles for a Hopper that is at hand, and its runtime refuses to load what it made."""
+    monkeypatch.setattr(cuda, "devices", lambda: [cuda.CudaDeviceInfo(0, "the GPU", capability)])
+    runtime = runtime_named("tensorrt-rtx")
+    if runs:
+        assert runtime.probe(to_run=False).device == f"{capability}:the GPU"
+        return
+    for device in (None, "cuda"):
+        with pytest.raises(
+            EngineError, match=rf"does not run on the GPU \({capability}\): it takes sm_75, .* use"
+        ):
+            runtime.probe(device, to_run=False)
+    assert "tensorrt-rtx" not in set(candidates())
+    with pytest.raises(EngineError, match=f"cannot compile for '{capability}' here"):
+        build_engine(BuildRequest(half_graph, "fp16", capability), "tensorrt-rtx", cache=cache)
+
+
 def test_unknown_target_and_no_gpu_are_said(half_graph: Path, cache: EngineCache) -> None:
     with pytest.raises(EngineError, match="cannot compile for 'sm_90' here: it compiles for sm_75"):
         build_engine(BuildRequest(half_graph, "fp16", "sm_90"), "tensorrt-rtx", cache=cache)
-    from gaitstream.engines import cuda
-
     if not cuda.devices():
         with pytest.raises(EngineError, match="there is no CUDA device; it can compile for sm_75"):
             open_engine(half_graph, "tensorrt-rtx", cache=cache)
