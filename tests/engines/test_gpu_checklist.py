@@ -18,6 +18,7 @@ OURS = {
     "outputs",
     "name",
     "dtype",
+    "nbytes",
     "shape",
     "driver",
     "__version__",
