@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -232,10 +233,14 @@ def test_a_run_tells_who_was_merged_apart_from_who_was_erased(
     sink: Any = SimpleNamespace(publish=told.append)
     decider = Decider(config, {"biggait": model}, RunEvents("run", {}, sink, stats), stats)
 
-    def wait_until(gone: set[str]) -> list[GalleryChanged]:
+    def wait_until(gone: set[str], added: Collection[str] = ()) -> list[GalleryChanged]:
         told.clear()
         deadline_s = time.monotonic() + 60.0
-        while {one for event in told for one in event.gone} < gone and time.monotonic() < deadline_s:
+        while not (
+            gone <= {one for event in told for one in event.gone}
+            and set(added) <= {one for event in told for one in event.added}
+        ):
+            assert time.monotonic() < deadline_s, told
             decider.take([], [])
             time.sleep(0.01)
         return told
@@ -258,6 +263,7 @@ def test_a_run_tells_who_was_merged_apart_from_who_was_erased(
         }
         fill(path, Eve={"biggait": [20]}, Fay={"biggait": [24]})
         uids |= {entry.name: entry.uid for entry in gallery.persons()}
+        wait_until(set(), added={uids["Eve"], uids["Fay"]})
         with gallery.store.reading() as reading:
             [fays] = [row.number for row in reading.templates(person=uids["Fay"])]
         merge(gallery, "Eve", "Fay")
