@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gaitstream.config.descriptions import describe_sections
 from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 
@@ -50,6 +51,7 @@ gallery: {path: people.gallery}
 
 def reference() -> str:
     """The whole page."""
+    describe_sections()
     return "\n".join([HEAD, *_sections("", Config, "Top level")])
 
 

@@ -14,8 +14,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from gaitstream.gallery.cohorts import Doubles, Labels, in_cohorts, linking_unit
 from gaitstream.gallery.searches import Floats, part_distances
@@ -98,6 +96,10 @@ def _fused(count: int, distances: Mapping[str, Doubles], weights: Mapping[str, f
 
 def _grouped(walks: SeenWalks, distances: Doubles) -> Labels:
     """Average linkage on distances in those of the limit; the array is changed."""
+    # Here: it takes a quarter of a second, and every run has this module, whether it links strangers or not.
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     for group in walks.together:
         distances[np.ix_(list(group), list(group))] = 0
     for one, other in walks.apart:

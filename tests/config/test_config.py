@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.config.descriptions import describe_sections
 from gaitstream.config.masking import mask
 from gaitstream.config.reading import load_config
 from gaitstream.config.reference import reference
@@ -450,6 +451,7 @@ def test_the_reference_page_is_current() -> None:
 
 
 def test_every_key_is_described() -> None:
+    describe_sections()
     schema = Config.model_json_schema()
     sections = {"top": schema, **schema["$defs"]}
     missing = [
