@@ -81,32 +81,47 @@ class TemporalAggregation(nn.Module):
         self.conv1d3x3 = nn.ModuleList(score(channels, 3) for _ in range(parts))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[n, s, parts, c]` to `[n, parts, c]`."""
-        columns = x.flatten(2).transpose(1, 2)
-        motion = _template(columns, 3) * self._scores(columns, self.conv1d3x1)
-        motion = motion + _template(columns, 5) * self._scores(columns, self.conv1d3x3)
-        return motion.amax(-1).reshape(-1, x.shape[2], x.shape[3])
+        """Map `[n, s, parts, c]` to `[n, parts, c]`.
 
-    def _scores(self, columns: Tensor, parts: nn.ModuleList) -> Tensor:
-        """The parts' scores in one grouped convolution each: `[n, parts * c, s]`."""
+        Parts lie first, so that their products are a matrix product each, and channels last, so that frames
+        are shifted by rows: written as convolutions over time, most of the time goes into moving values.
+        """
+        rows = x.permute(2, 0, 1, 3)
+        short, long = _templates(rows)
+        motion = short * self._scores(rows, self.conv1d3x1) + long * self._scores(rows, self.conv1d3x3)
+        return motion.amax(2).transpose(0, 1)
+
+    def _scores(self, rows: Tensor, parts: nn.ModuleList) -> Tensor:
+        """The parts' scores, `[parts, n, s, c]` like the rows."""
         for index, activation in ((0, nn.LeakyReLU(SLOPE)), (2, nn.Sigmoid())):
             weights: list[Tensor] = [part.get_parameter(f"{index}.conv.weight") for part in parts]
-            weight = torch.cat(weights)
-            columns = activation(
-                F.conv1d(columns, weight, padding=weight.shape[-1] // 2, groups=len(weights))
-            )
-        return columns
+            rows = activation(_convolve(rows, torch.stack(weights)))
+        return rows
 
 
-def _template(x: Tensor, size: int) -> Tensor:
-    """Mean, with padding counted, plus maximum over `size` frames: `[n, c, s]`."""
-    frames, reach = x.shape[-1], size // 2
-    means, tops = F.pad(x, (reach, reach)), F.pad(x, (reach, reach), value=-torch.inf)
-    mean, top = means[..., :frames], tops[..., :frames]
-    for shift in range(1, size):
-        mean = mean + means[..., shift : shift + frames]
-        top = torch.maximum(top, tops[..., shift : shift + frames])
-    return mean / size + top
+def _convolve(rows: Tensor, weights: Tensor) -> Tensor:
+    """Convolve `[parts, n, s, c]` over time, zeros around it, by each part's weights `[parts, out, c, k]`."""
+    taps = torch.cat(_shifted(rows, weights.shape[-1]), -1)
+    product = taps.flatten(1, 2) @ weights.permute(0, 3, 2, 1).flatten(1, 2)
+    return product.reshape(*rows.shape[:3], -1)
+
+
+def _templates(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean, with padding counted, plus maximum over three and over five frames, like `[parts, n, s, c]`."""
+    first, second, _, fourth, fifth = _shifted(rows, 5)
+    sum_3 = second + rows + fourth
+    sum_5 = sum_3 + first + fifth
+    first, second, _, fourth, fifth = _shifted(rows, 5, -torch.inf)
+    top_3 = torch.maximum(torch.maximum(second, rows), fourth)
+    top_5 = torch.maximum(torch.maximum(top_3, first), fifth)
+    return sum_3 / 3 + top_3, sum_5 / 5 + top_5
+
+
+def _shifted(rows: Tensor, size: int, beyond: float = 0.0) -> list[Tensor]:
+    """The rows at each of `size` frames around every frame."""
+    frames, reach = rows.shape[2], size // 2
+    padded = F.pad(rows, (0, 0, reach, reach), value=beyond)
+    return [padded[:, :, shift : shift + frames] for shift in range(size)]
 
 
 class _Pooling(nn.Module):
