@@ -20,7 +20,7 @@ ALL = {**SUITES, "comparison": comparison.run}
 
 
 def main() -> int:
-    """Run suites; 1 when one failed."""
+    """Run suites; 1 when one failed, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"Suites: {', '.join(ALL)}.")
     add_arguments(parser)
     args = parser.parse_args()
@@ -29,6 +29,8 @@ def main() -> int:
         return run_and_write(args.suites, settings, args.out, ALL, fail_if_worse=args.fail_if_worse)
     except GaitstreamError as error:
         parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

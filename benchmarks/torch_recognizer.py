@@ -6,7 +6,7 @@ import os
 import shutil
 
 from gaitstream.bench.flops import graph_gflop
-from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
+from gaitstream.bench.measure import figure, peak_memory, time_ms
 from gaitstream.bench.process import Contender
 from gaitstream.bench.recognizer import (
     FRAMES,
@@ -56,7 +56,7 @@ def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: 
     tracklet = time_ms(embed, repeats=repeats)
     # Every other batch would be compiled anew.
     by_batch = {} if compiled else batch_rates(embed, repeats)
-    memory = peak_memory_mib()
+    memory = peak_memory()
     gflop = graph_gflop(Bundle.open(bundle).graph("frame", "fp32"))
     floor = FRAMES * gflop / rate_gflops("fp16" if half else "fp32", device) * 1e3
     return [
@@ -66,7 +66,7 @@ def measure_torch(bundle: str, repeats: int, device: str, half: bool, compiled: 
             figures={
                 "tracklet": figure(tracklet, "ms"),
                 "frame": figure([value / FRAMES for value in tracklet], "ms"),
-                "memory": figure([memory], "MiB"),
+                **memory,
                 "first call": figure(first, "ms", "neither"),
                 **by_batch,
             },

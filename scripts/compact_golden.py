@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gaitstream.cli.script import run_script
+
 KEPT = {
     "biggait_A": {
         "pad1": (
@@ -67,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

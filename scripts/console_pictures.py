@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
+from gaitstream.cli.script import run_script
+
 Picture = NDArray[np.uint8]
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
@@ -178,4 +180,4 @@ def decode(png: bytes) -> Picture:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from demo_tracking import measure_tracking
 
+from gaitstream.cli.script import run_script
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
 from gaitstream.models.recognizer import Recognizer
@@ -82,4 +83,4 @@ def joints() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -26,6 +26,7 @@ from evaluate_video import Models as VideoModels
 from evaluate_video import Track, follow, read
 
 from gaitstream import zoo
+from gaitstream.cli.script import run_script
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.gallery.calibration import calibrate
 from gaitstream.gallery.matching import Matcher
@@ -170,14 +171,15 @@ def main() -> None:
     parser.add_argument("--detector", default="demo", help="for the video")
     parser.add_argument("--pose", default="demo", help="for the video")
     args = parser.parse_args()
+    filmed = {}
+    if args.video:  # before the minutes that the synthetic world takes: it may not be there
+        models = VideoModels.load(args.detector, args.pose, "demo", FRAMES, 1)
+        filmed[args.video.name] = of_video(args.video, models)
     with ProcessPoolExecutor(2) as pool:
         middle = args.people // 2
         halves = [pool.submit(watch, *some) for some in ((0, middle), (middle, args.people))]
         crowd = join([half.result() for half in halves])
-    heights = {"across cameras": by_height(crowd)}
-    if args.video:
-        models = VideoModels.load(args.detector, args.pose, "demo", FRAMES, 1)
-        heights[args.video.name] = of_video(args.video, models)
+    heights = {"across cameras": by_height(crowd), **filmed}
     tell_far(thresholds_away(crowd))
     tell_small(heights)
 
@@ -214,4 +216,4 @@ def join(crowds: Sequence[Crowd]) -> Crowd:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

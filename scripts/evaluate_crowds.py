@@ -21,6 +21,7 @@ import numpy as np
 from demo_crowds import DEMO
 from demo_tracking import CAMERAS, SECONDS, on_ignored, split
 
+from gaitstream.cli.script import run_script
 from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections
 from gaitstream.evaluate.tracking import TrackedFrame, frame, score_tracks
@@ -161,4 +162,4 @@ def print_table(rows: dict[tuple[str, str], list[Follower]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

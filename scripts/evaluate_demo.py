@@ -29,6 +29,7 @@ from demo_tracking import measure_tracking
 from evaluate_visitors import linking, load, note_as_visitors
 
 from gaitstream import zoo
+from gaitstream.cli.script import run_script
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
@@ -341,4 +342,4 @@ def note(demo: Path, result: dict[str, object]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.cli.script import run_script
 from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.track_sections import Tracking
@@ -286,4 +287,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -31,6 +31,7 @@ import numpy as np
 from demo_crowds import DEMO, TRACKLETS, Passes, walk
 
 from gaitstream import zoo
+from gaitstream.cli.script import run_script
 from gaitstream.config.schema import Config
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.keys import NONE
@@ -205,4 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

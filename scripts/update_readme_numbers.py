@@ -17,6 +17,7 @@ import msgspec
 
 from gaitstream.bench.result import Report, Row, Suite, read_report
 from gaitstream.bench.table import suite_table
+from gaitstream.cli.script import run_script
 from gaitstream.errors import ConfigError, GaitstreamError
 
 BEGIN, END = "<!-- numbers:begin -->", "<!-- numbers:end -->"
@@ -145,4 +146,4 @@ def draw(report: Report, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_script(main)

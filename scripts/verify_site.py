@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from gaitstream.cli.script import run_script
 from gaitstream.config.reading import load_config
 from gaitstream.pipeline.enroll import enroll_walk, watch_video
 from gaitstream.synth import sample_identity
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

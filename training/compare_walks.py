@@ -18,6 +18,7 @@ import numpy as np
 from fit_walks import alike
 from mocap import FPS, HELD_OUT, FittedWalk, Walk, fit, read_walks, with_middles
 
+from gaitstream.cli.script import run_script
 from gaitstream.synth.gait import pose
 from gaitstream.synth.identity import WalkKind, sample_identity
 from gaitstream.synth.motion import ROOT, ROWS, SEGMENTS, TERMS, basis, unit
@@ -265,4 +266,4 @@ def show(result: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

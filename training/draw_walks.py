@@ -21,6 +21,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from mocap import FittedWalk, fit, read_walks
 
+from gaitstream.cli.script import run_script
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.background import Scenery
 from gaitstream.synth.cameras import look_at
@@ -151,4 +152,4 @@ def angles(walk: FittedWalk, phases: np.ndarray) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -27,6 +27,7 @@ from train_gait import embed as embed_maps
 from train_teacher import load_teacher
 from walks import GROUPS, Noise, align_points, disturb
 
+from gaitstream.cli.script import run_script
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.verification import verify
 from gaitstream.kernels import align
@@ -249,4 +250,4 @@ def searches(
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

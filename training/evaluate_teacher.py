@@ -20,6 +20,7 @@ from train_gait import embed, score, seen_before
 from train_teacher import load_teacher
 from walks import KINDS, align_points
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.gaitheat.checkpoint import load_module
 from gaitstream.models.recognizer import Recognizer
 
@@ -75,4 +76,4 @@ def models(paths: list[Path], rendered: Path) -> Iterator[tuple[str, np.ndarray]
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -19,6 +19,7 @@ from head import Head
 from torch import Tensor
 from train_gait import score, seen_before
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
 from gaitstream.models.gaitheat.module import GaitHeat
 from gaitstream.models.graphs.heads import pool_rows
@@ -144,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

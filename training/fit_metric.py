@@ -20,6 +20,7 @@ from head import Head
 from torch import Tensor
 from walks import CROWD, KINDS, Noise, WalkBank, draw_keypoints, draw_parts
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.gaitheat.checkpoint import load_module as load_gaitheat
 from gaitstream.models.gaitheat.module import GaitHeat
 from gaitstream.models.graphs.heads import pool_rows
@@ -138,4 +139,4 @@ def kept_rows(
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

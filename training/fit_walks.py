@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from mocap import HELD_OUT, FittedWalk, fit, fit_series, read_walks
 
+from gaitstream.cli.script import run_script
 from gaitstream.synth.motion import ROOT, ROWS, SEGMENTS, TERMS, mirrored
 from gaitstream.synth.walk_space import MEASURES
 
@@ -203,4 +204,4 @@ def body_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from gaitstream.cli.script import run_script
 from gaitstream.engines.cache import file_sha256
 from gaitstream.export.networks import Kind, quantise_network
 from gaitstream.zoo.registry import CHECKSUMS
@@ -100,4 +101,4 @@ def seal() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from walks import CROWD, Noise, WalkBank, draw_keypoints, draw_parts
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.gaitheat.module import GaitHeat
 from gaitstream.models.graphs.resnet import BasicBlock
 
@@ -124,4 +125,4 @@ def normalise(model: GaitHeat, maps: Tensor) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

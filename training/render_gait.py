@@ -17,6 +17,7 @@ import numpy as np
 from passes import Crowd, CrowdPass, add_crowd_arguments, found_boxes
 from walks import GROUPS, crowd_member
 
+from gaitstream.cli.script import run_script
 from gaitstream.kernels import align
 from gaitstream.models.pose import PoseModel, keypoints, to_heatmap
 
@@ -61,4 +62,4 @@ def encode(
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

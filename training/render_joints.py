@@ -17,6 +17,7 @@ import numpy as np
 from passes import Crowd, CrowdPass, add_crowd_arguments, found_boxes
 from walks import crowd_member
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.pose import PoseModel, keypoints, to_image
 
 
@@ -55,4 +56,4 @@ def find(one: CrowdPass, poses: list[PoseModel], rng: np.random.Generator) -> np
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -16,6 +16,7 @@ import numpy as np
 from networks import MASK_SIZE
 from passes import Crowd, CrowdPass, found_boxes
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.crops import crop_around
 from gaitstream.synth.identity import sample_identity
 
@@ -61,4 +62,4 @@ def cut(one: CrowdPass, rng: np.random.Generator) -> list[tuple[np.ndarray, np.n
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from gaitstream.cli.script import run_script
 from gaitstream.synth.address import parse_address
 from gaitstream.synth.appearance import sample_appearance
 from gaitstream.synth.identity import sample_identity
@@ -126,4 +127,4 @@ def people(
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -16,6 +16,7 @@ import numpy as np
 from passes import Crowd, CrowdPass, add_crowd_arguments, found_boxes
 from walks import crowd_member
 
+from gaitstream.cli.script import run_script
 from gaitstream.models import silhouettes
 from gaitstream.models.segmenter import Segmenter
 
@@ -55,4 +56,4 @@ def outline(one: CrowdPass, segmenter: Segmenter, rng: np.random.Generator) -> n
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

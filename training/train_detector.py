@@ -19,6 +19,8 @@ from schedule import follow_clock
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from gaitstream.cli.script import run_script
+
 WIDTH, HEIGHT = 320, 192
 PICTURE_HEIGHT = 180
 VISIBLE = 0.3
@@ -235,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -29,6 +29,7 @@ from train_teacher import Teacher, load_teacher
 from walks import CROWD, KINDS, Noise, WalkBank, align_points, draw_keypoints, draw_parts
 from workers import join, my_rank, seconds_since, share_gradients
 
+from gaitstream.cli.script import run_script
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.evaluate.openset import search
 from gaitstream.evaluate.retrieval import retrieve
@@ -327,4 +328,4 @@ def save(args: argparse.Namespace, model: GaitHeat) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

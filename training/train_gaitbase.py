@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from train_gait import SCALE, score, seen_before, triplet
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.gaitbase.module import GaitBase
 
 PARTS = 16
@@ -159,4 +160,4 @@ def finish(args: argparse.Namespace, model: GaitBase, held: Outlines, steps: int
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -23,6 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 from train_gait import score, seen_before
 from walks import KINDS
 
+from gaitstream.cli.script import run_script
 from gaitstream.models.gaitjoints.module import GaitJoints
 
 
@@ -69,7 +70,6 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> None:
     """The loop; the learning rate follows the clock, so that a run fits its time."""
-    crowd = Crowd(args.people, args.walks)
     recorded = Recorded(args.mocap) if args.mocap else None
     found = Found(args.found) if args.found else None
     held = Found([args.held]) if args.held else None
@@ -78,13 +78,13 @@ def train(args: argparse.Namespace) -> None:
             f"--people {args.people}: --found shows person {int(found.people.max())}; take at least "
             f"{int(found.people.max()) + 1}, of whom those are"
         )
+    state = torch.load(args.resume, weights_only=True) if args.resume else {}
+    crowd = Crowd(args.people, args.walks)  # takes minutes: what may be missing was read before
     net = Trained(GaitJoints(args.channels, args.blocks), len(crowd) + (recorded.count if recorded else 0))
-    if args.resume:
-        state = torch.load(args.resume, weights_only=True)
-        if "training" in state:
-            net.load_state_dict(state["training"])
-        else:
-            net.model.load_state_dict(state["model"])
+    if "training" in state:
+        net.load_state_dict(state["training"])
+    elif state:
+        net.model.load_state_dict(state["model"])
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
@@ -168,4 +168,4 @@ def figures(model: GaitJoints, held: Found) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

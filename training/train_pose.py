@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from workers import join, my_rank, seconds_since, share_gradients
 
+from gaitstream.cli.script import run_script
+
 SIGMA = 2.0
 """Of the target Gaussians, in heatmap pixels, as is usual for 64 x 48 maps."""
 SHARPNESS = 12.0
@@ -169,4 +171,4 @@ def write(net: nn.Module, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

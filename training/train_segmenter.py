@@ -21,6 +21,8 @@ from schedule import follow_clock
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from gaitstream.cli.script import run_script
+
 INSIDE = 127.5
 MANIFEST = {
     "graph": "segmenter.onnx", "layout": "probability", "colour": "rgb", "scale": 1.0,
@@ -130,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

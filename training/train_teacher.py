@@ -20,6 +20,8 @@ from schedule import follow_clock
 from torch import Tensor, nn
 from walks import CROWD, KINDS, Noise, WalkBank, align_points, disturb, draw_keypoints
 
+from gaitstream.cli.script import run_script
+
 STRIPS, WIDTH, CHANNELS, DIM = 16, 192, 64, 64
 REACH = 17.0
 """Heatmap pixels above and below a strip that its features depend on: as far as the convolutions see."""
@@ -148,4 +150,4 @@ def load_teacher(path: Path) -> Teacher:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

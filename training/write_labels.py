@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gaitstream.cli.script import run_script
+
 
 def main() -> None:
     """Command line."""
@@ -30,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitstream.bench.measure import figure, peak_memory_mib
+from gaitstream.bench.measure import figure, peak_memory
 from gaitstream.bench.pipeline import SHARES
 from gaitstream.bench.result import Figure, Row
 from gaitstream.models.crops import crop_windows
@@ -213,7 +213,7 @@ def contender_row(
         "people": figure([people], "people/frame", "neither"),
         **latency,
         "windows": figure([windows], "1/s", "neither"),
-        "memory": figure([peak_memory_mib()], "MiB"),
+        **peak_memory(),
     }
     return Row(contender=name, figures=figures, note=note)
 

@@ -11,7 +11,7 @@ from gaitstream.bench.compare import changes_markdown, compare_reports
 from gaitstream.bench.plots import draw_report
 from gaitstream.bench.result import Report, read_report, write_report
 from gaitstream.bench.settings import Settings
-from gaitstream.bench.suites import SUITES, Run, run_suites
+from gaitstream.bench.suites import SUITES, Run, SuitesInterrupt, run_suites
 from gaitstream.bench.table import report_markdown
 from gaitstream.errors import ConfigError
 
@@ -42,11 +42,23 @@ def run_and_write(
     Raises:
         ConfigError: there is no such suite, nothing can be written to the folder, or the report there, with
             which `fail_if_worse` compares, cannot be read; before anything runs.
+        KeyboardInterrupt: Ctrl-C; suites that were through by then are written.
     """
     check_folder(out)
     if fail_if_worse:
         _check_stored(out / "report.json")
-    report = run_suites(names, settings, suites)
+    try:
+        report = run_suites(names, settings, suites)
+    except SuitesInterrupt as interrupt:
+        _write(interrupt.report, out)
+        _failed(interrupt.report)
+        raise
+    changes = _write(report, out)
+    return max(_failed(report), int(fail_if_worse and changes.worse))
+
+
+def _write(report: Report, out: Path) -> Since:
+    """Write report and plots and print the tables; returns what changed since the report that was there."""
     changes = compare_with_stored(report, out)
     write_report(report, out / "report.json")
     text = report_markdown(report) + changes.text
@@ -55,7 +67,7 @@ def run_and_write(
     draw_report(report, out)
     charts = sum(len(suite.charts) for suite in report.suites)
     print(f"written to {out}: report.json, report.md and {charts} plots as PNG and SVG")  # noqa: T201
-    return max(_failed(report), int(fail_if_worse and changes.worse))
+    return changes
 
 
 def check_folder(out: Path) -> None:

@@ -55,10 +55,13 @@ def time_ms(
     return times
 
 
-def peak_memory_mib() -> float:
-    """Peak resident memory of this process so far, MiB."""
+def peak_memory() -> dict[str, Figure]:
+    """Peak resident memory of this process so far, as the figure `memory`; none where there is no /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return {}
     # Not ru_maxrss, which a child inherits from the process that started it.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peaks = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    peak_kib = next(peaks, None) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"memory": figure([peak_kib / 1024], "MiB")}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gaitstream.bench.flops import graph_gflop
 from gaitstream.bench.machine import matrix_rate_gflops
-from gaitstream.bench.measure import figure, peak_memory_mib, time_ms
+from gaitstream.bench.measure import figure, peak_memory, time_ms
 from gaitstream.bench.process import Contender, ContenderError, run_contender
 from gaitstream.bench.result import Chart, Figure, Row, Suite
 from gaitstream.bench.settings import Device, Settings
@@ -200,7 +200,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
     window_ms = enough(sliding.window, repeats=repeats)
     last_ms = enough(sliding.last, repeats=2 * repeats)
     by_batch = batch_rates(work.encode, repeats, filter(work.takes, BATCHES))
-    memory = peak_memory_mib()
+    memory = peak_memory()
     gflop = frame_gflop(Bundle.open(bundle))
     floor = FRAMES * gflop / rate_gflops(precision, model.engine.device) * 1e3
     return [
@@ -212,7 +212,7 @@ def measure_engine(bundle: str, repeats: int, runtime: str, precision: str) -> l
                 "frame": figure([value / FRAMES for value in tracklet], "ms"),
                 "window": figure(window_ms, "ms"),
                 "last": figure(last_ms, "ms"),
-                "memory": figure([memory], "MiB"),
+                **memory,
                 **by_batch,
             },
             floor={"tracklet": floor, "frame": floor / FRAMES},

@@ -27,6 +27,14 @@ SUITES: Mapping[str, Run] = {
 }
 
 
+class SuitesInterrupt(KeyboardInterrupt):
+    """Ctrl-C while a later suite ran; the report holds those that were through."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+
 def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Run] = SUITES) -> Report:
     """Run suites one after the other.
 
@@ -38,6 +46,7 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
     Raises:
         ConfigError: an unknown name.
         GaitstreamError: the first suite cannot run; that of a later one is its failure.
+        SuitesInterrupt: Ctrl-C while a later suite ran.
     """
     wanted = list(suites) if "all" in names else list(dict.fromkeys(names))
     for name in wanted:
@@ -53,15 +62,22 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
     command = shlex.join([*_program(Path(sys.argv[0])), *sys.argv[1:]])
     machine = describe()
     found: list[Suite] = []
-    for name in wanted:
+    report = Report(command=command, started_utc=started, machine=machine, suites=found)
+    for at, name in enumerate(wanted):
         settings.say(f"suite {name}")
         try:
             found += run_suite(name, suites[name], settings)
         except GaitstreamError as error:
             if not found:
                 raise
-            found.append(_failed(name, error))  # what was measured before is not lost
-    return Report(command=command, started_utc=started, machine=machine, suites=found)
+            found.append(_failed(name, str(error)))  # what was measured before is not lost
+        except KeyboardInterrupt as interrupt:
+            if not found:
+                raise
+            left = f"; not begun: {', '.join(wanted[at + 1 :])}" * (at + 1 < len(wanted))
+            found.append(_failed(name, f"interrupted{left}"))
+            raise SuitesInterrupt(report) from interrupt
+    return report
 
 
 def _program(path: Path) -> list[str]:
@@ -74,9 +90,9 @@ def run_suite(name: str, run: Run, settings: Settings) -> list[Suite]:
     try:
         found = run(settings)
     except ContenderError as error:
-        return [_failed(name, error)]
+        return [_failed(name, str(error))]
     return found if isinstance(found, list) else [found]
 
 
-def _failed(name: str, error: GaitstreamError) -> Suite:
-    return Suite(name=name, title=name.capitalize(), rows=[], failures=[str(error)])
+def _failed(name: str, failure: str) -> Suite:
+    return Suite(name=name, title=name.capitalize(), rows=[], failures=[failure])

@@ -62,7 +62,9 @@ def _add_events(commands: Commands) -> None:
         "--topic", action="append", metavar="PREFIX", help="only these: identity/, camera/gate"
     )
     export.add_argument("--since", default="beginning", metavar=SINCE, help=f"{SINCE_HELP}")
-    export.add_argument("--until", metavar=SINCE, help="leave out what was published from then on")
+    export.add_argument(
+        "--until", metavar=SINCE, help="leave out what was published from then on: now, a time, or 2h"
+    )
     export.set_defaults(handler="journals:export")
 
     schema = actions.add_parser("schema", help="print the events' JSON Schema")

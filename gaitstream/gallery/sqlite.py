@@ -344,6 +344,21 @@ def _empty_log(db: sqlite3.Connection) -> bool:
     return not busy
 
 
+def is_unused(path: Path) -> bool:
+    """Whether a gallery's file holds nobody and no model; also where the disk has room for nothing more.
+
+    Raises:
+        sqlite3.Error: somebody has it open, or it cannot be read.
+    """
+    db = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first look: it needs no -shm then
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")} & {"person", "model"}
+        return all(db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() is None for name in sorted(tables))
+    finally:
+        db.close()
+
+
 def _statements() -> Sequence[str]:
     return [statement.strip() for statement in TABLES.split(";") if statement.strip()]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import audit
@@ -17,10 +18,13 @@ from gaitstream.gallery.base import ModelRow, Reading, Writing
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.gallery import Gallery, check_fingerprint
 from gaitstream.gallery.merged import note_merged
-from gaitstream.gallery.opening import missing_key_file
+from gaitstream.gallery.opening import key_source, missing_key_file
 from gaitstream.gallery.records import PersonRecord, with_merged
+from gaitstream.gallery.rewrite import swap_of
 from gaitstream.gallery.room import no_room
 from gaitstream.gallery.sightings import Sighting
+from gaitstream.gallery.sqlite import is_unused
+from gaitstream.gallery.stores import file_of
 from gaitstream.gallery.vault import Template
 from gaitstream.gallery.visitors import next_name, skip_names
 
@@ -63,6 +67,35 @@ def copy(source: Gallery, target: Gallery, action: str = "copied") -> Copied:
     with source.writing() as writing:
         audit.note(writing, source.sealer, "exported", count=done.templates, detail=f"to {target.id}")
     return done
+
+
+@contextlib.contextmanager
+def receiving(where: str | Path, key: str | None) -> Iterator[Gallery]:
+    """A gallery to copy into, made when missing; a new file into which nothing comes is removed again.
+
+    Raises:
+        GalleryError: it cannot be opened or made.
+    """
+    file = where if isinstance(where, Path) else file_of(where)
+    new = file is not None and not (file.exists() or swap_of(file).exists())
+    new_key = missing_key_file(key_source(where, key)) if new else None
+    try:
+        with Gallery(where, create=True, key=key) as target:
+            yield target
+    except BaseException:
+        if file is not None and new:
+            with contextlib.suppress(OSError, Timeout, sqlite3.Error):  # left where it cannot be looked at
+                _remove_unused(file, new_key)
+        raise
+
+
+def _remove_unused(file: Path, key: Path | None) -> None:
+    """Remove a gallery's file and key, unless somebody else uses it meanwhile."""
+    with FileLock(f"{file}.lock", timeout=0, mode=0o600):
+        if not file.exists() or is_unused(file):
+            if key is not None:
+                key.unlink(missing_ok=True)
+            _clear(file)
 
 
 def export(source: Gallery, file: Path, key: str | None) -> Copied:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.engines import Engine, Pixels, open_engine
+from gaitstream.engines.base import TensorSpec
 from gaitstream.engines.cache import EngineCache
+from gaitstream.errors import ConfigError
 from gaitstream.models.crops import Bytes, can_compile
 from gaitstream.models.resolve import quantised_beside
 from gaitstream.models.running import run_parts
@@ -40,6 +42,36 @@ class PixelContract(Protocol):
     def int8(self) -> str: ...  # noqa: D102
 
 
+def check_pixels(contract: PixelContract, source: TensorSpec) -> None:
+    """See that an input takes the pixels that its manifest makes for it; bytes are left to the graph.
+
+    Raises:
+        ConfigError: it takes whole numbers, and they are none, or lie outside its type.
+    """
+    if source.dtype == "uint8" or not source.dtype.startswith(("int", "uint")):
+        return
+    pixels = np.arange(256)[:, None]
+    values = (pixels / contract.scale - np.asarray(contract.mean)) / np.asarray(contract.std)
+    limits = np.iinfo(source.dtype)
+    if np.abs(values - np.rint(values)).max() > 1e-3:
+        fault = "are no whole numbers"
+    elif np.rint(values.min()) < limits.min or np.rint(values.max()) > limits.max:
+        fault = f"go from {values.min():.0f} to {values.max():.0f}"
+    else:
+        return
+    raise ConfigError(
+        f"{contract.graph} takes {source.dtype}, and the pixels that scale, mean and std of its manifest "
+        f"make {fault}: set those that it expects, such as scale: 1, mean: [0, 0, 0], std: [1, 1, 1] for "
+        "0..255, or export it for float32"
+    )
+
+
+def as_type(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Normalised pixels in the type that a graph takes; see `check_pixels`."""
+    whole = values if dtype.startswith(("float", "bfloat")) else np.rint(values)
+    return whole.astype(dtype, copy=False)
+
+
 class CropNetwork:
     """A network that takes RGB crops of people.
 
@@ -51,12 +83,16 @@ class CropNetwork:
         engine: as given.
         input: its picture input.
         output: its first output, the only one of pose models.
+
+    Raises:
+        ConfigError: the graph takes other pixels than the contract makes.
     """
 
     def __init__(self, contract: PixelContract, engine: Engine) -> None:
         self.engine = engine
         self.input = next(iter(engine.inputs.values()))
         self.output = next(iter(engine.outputs.values()))
+        check_pixels(contract, self.input)
         self._colour = contract.colour
         self._rows = self.input.shape[0]
         self._step = self._rows if self._rows > 0 else engine.rows_at_once(CROPS_AT_ONCE)
@@ -104,7 +140,7 @@ class CropNetwork:
         ordered = crops if self._colour == "rgb" else crops[:, ::-1]
         if self.input.dtype == "uint8":  # the engine makes floats of them, or the graph does
             return np.ascontiguousarray(ordered)
-        return (ordered * self._gain + self._bias).astype(self.input.dtype, copy=False)
+        return as_type(ordered * self._gain + self._bias, self.input.dtype)
 
 
 def open_for_crops(

@@ -14,6 +14,7 @@ from gaitstream.engines import Batch, Engine, Pixels, graph_shapes, open_engine
 from gaitstream.engines.opening import graph_types
 from gaitstream.errors import ConfigError, EngineError, GaitstreamError
 from gaitstream.kernels.resizing import resize
+from gaitstream.models.crop_network import as_type, check_pixels
 from gaitstream.models.detector_layouts import (
     LAYOUTS,
     DetectorContract,
@@ -73,6 +74,7 @@ class DetectorModel:
         self._swaps = own_bytes and contract.colour == "rgb"
         if not self._takes_pictures and self._input.shape[1] not in (3, -1):
             raise EngineError(_no_pictures({one.name: one.shape for one in engine.inputs.values()}))
+        check_pixels(contract, self._input)
         height, width = self._input.shape[1:3] if self._takes_pictures else self._input.shape[2:]
         self.size = (height, width) if height > 0 and width > 0 else contract.size
         check(contract, {name: spec.shape for name, spec in engine.outputs.items()}, self.size)
@@ -231,7 +233,7 @@ class DetectorModel:
         if any(contract.mean) or contract.std != (1.0, 1.0, 1.0):
             mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (contract.mean, contract.std))
             blob = (blob - mean) / std
-        return blob.astype(self._input.dtype, copy=False)
+        return as_type(blob, self._input.dtype)
 
     def _fit(self, image: Image, canvas: Image) -> None:
         """Write the image at the network's size, padded as the contract says."""

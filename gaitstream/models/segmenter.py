@@ -6,7 +6,7 @@ beside it:
 
     graph: pphumanseg.onnx
     layout: classes          # a name of `segmentation_layouts`; recognised from the output where left out
-    person: 1                # index of the class `person`
+    person: 1                # index of the class `person`; 255 where labels are a picture of 0 and 255
     colour: rgb              # or bgr
     scale: 255               # pixels are divided by this first
     mean: [0.485, 0.456, 0.406]
@@ -17,7 +17,7 @@ beside it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -46,6 +46,9 @@ from gaitstream.models.resolve import find_network
 from gaitstream.models.segmentation_layouts import LAYOUTS, check, recognise
 from gaitstream.models.silhouettes import INSIDE
 
+Chunks = Sequence[Sequence[NDArray[Any]]]
+"""Outputs, in the chunks they were computed in."""
+WHITE = 255
 LEAST_SHARE = -0.5
 """No share of a person in a pixel is lower, whatever enlarged it; logits of what is beside the person are."""
 
@@ -179,7 +182,7 @@ class Segmenter:
         """
         chunks = self._network.run(crops)
         if self._check_values is not None:
-            self._check_values(self.contract.graph, chunks)
+            self._check_values(self.contract, chunks)
         parts = [self._layout.read(outputs, self.contract.person, self.size) for outputs in chunks]
         if not parts:
             return np.empty((0, *self.size), np.uint8)
@@ -218,7 +221,7 @@ class Segmenter:
         self.engine.close()
 
 
-def _check_shares(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
+def _check_shares(contract: SegmenterContract, chunks: Chunks) -> None:
     """See that an output is shares of a person.
 
     Raises:
@@ -227,12 +230,12 @@ def _check_shares(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
     least = min((float(outputs[0].min(initial=0)) for outputs in chunks), default=0.0)
     if least < LEAST_SHARE:
         raise ConfigError(
-            f"{graph}: its output has values as low as {least:.1f}, which are no shares of 0..1: where they "
-            "are logits, set `layout: logit` in the manifest beside it, or models.segmenter.layout"
+            f"{contract.graph}: its output has values as low as {least:.1f}, which are no shares of 0..1: "
+            "where they are logits, set `layout: logit` in the manifest beside it, or models.segmenter.layout"
         )
 
 
-def _check_logits(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
+def _check_logits(contract: SegmenterContract, chunks: Chunks) -> None:
     """See that an output is logits, some of which are of what is beside the person.
 
     Raises:
@@ -242,27 +245,36 @@ def _check_logits(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
     least = min((float(one.min()) for one in values), default=-1.0)
     if least >= 0 and max(float(one.max()) for one in values) <= 1:
         raise ConfigError(
-            f"{graph}: all values of its output are between 0 and 1, as shares are and logits are not: set "
-            "`layout: probability` in the manifest beside it, or models.segmenter.layout"
+            f"{contract.graph}: all values of its output are between 0 and 1, as shares are and logits "
+            "are not: set `layout: probability` in the manifest beside it, or models.segmenter.layout"
         )
 
 
-def _check_classes(graph: str, chunks: Iterable[Sequence[NDArray[Any]]]) -> None:
-    """See that an output is numbers of classes.
+def _check_classes(contract: SegmenterContract, chunks: Chunks) -> None:
+    """See that an output is numbers of classes, of which the person's may be one.
 
     Raises:
-        ConfigError: its values are shares or logits.
+        ConfigError: its values are shares or logits, or those of a black and white picture.
     """
     for output, *_ in chunks:
         if output.dtype.kind == "f" and (parts := output[output != np.rint(output)]).size:
             raise ConfigError(
-                f"{graph}: its output has values such as {float(parts[0]):.3g}, which are no classes: where "
-                "they are shares of the person, set `layout: probability` in the manifest beside it, or "
-                "models.segmenter.layout; where they are logits, `logit`"
+                f"{contract.graph}: its output has values such as {float(parts[0]):.3g}, which are no "
+                "classes: where they are shares of the person, set `layout: probability` in the manifest "
+                "beside it, or models.segmenter.layout; where they are logits, `logit`"
             )
+    if contract.person in (0, WHITE):
+        return
+    values = {value for output, *_ in chunks if WHITE in output for value in np.unique(output).tolist()}
+    if values and values <= {0, WHITE}:
+        raise ConfigError(
+            f"{contract.graph}: its output is a picture of 0 and {WHITE}, and nothing in it is class "
+            f"{contract.person}, which the person is taken for: set `person: {WHITE}` in the manifest beside "
+            "it, where white is the person, or `person: 0`"
+        )
 
 
-_CHECKS: dict[str, Callable[[str, Iterable[Sequence[NDArray[Any]]]], None]] = {
+_CHECKS: dict[str, Callable[[SegmenterContract, Chunks], None]] = {
     "probability": _check_shares,
     "logit": _check_logits,
     "labels": _check_classes,

@@ -74,6 +74,11 @@ class Embedder:
         return out
 
 
+def is_by_cosine(contract: EmbeddingContract) -> bool:
+    """Whether a model's embeddings are compared by their directions alone."""
+    return contract.metric == "mean_part_cosine"
+
+
 def comparable(contract: EmbeddingContract, embeddings: Floats) -> Floats:
     """Embeddings `[n, parts, dim]` as galleries compare them, which is by the distance of their parts.
 
@@ -81,7 +86,7 @@ def comparable(contract: EmbeddingContract, embeddings: Floats) -> Floats:
     falls. With one part the nearest is whom the published evaluation finds. With several it takes the mean of
     the parts' cosines and a gallery that of their distances: two who are about as near may change places.
     """
-    if contract.metric != "mean_part_cosine":
+    if not is_by_cosine(contract):
         return embeddings
     lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     return np.asarray(embeddings / np.maximum(lengths, 1e-12), np.float32)

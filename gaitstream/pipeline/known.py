@@ -6,9 +6,11 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from gaitstream.config.gallery_section import GallerySection, Shards
 from gaitstream.config.schema import Config
-from gaitstream.data import Embedding
+from gaitstream.data import Embedding, Floats
 from gaitstream.engines.device import Device
 from gaitstream.errors import GalleryError, MissingGalleryError
 from gaitstream.gallery import Gallery
@@ -20,9 +22,12 @@ from gaitstream.gallery.retention import RetentionRules
 from gaitstream.gallery.shards_ray import connect, start_shards
 from gaitstream.gallery.shards_server import ShardPlace
 from gaitstream.models.resolve import find_bundle
+from gaitstream.pipeline.embed import is_by_cosine
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
 
 log = logging.getLogger(__name__)
+UNIT_ERROR = 0.1
+"""Of a square of 1: the scan's coarse templates are off by less, and embeddings of any length by more."""
 MANY = 32
 """Changed people from which on a window is searched for again instead of compared with each."""
 
@@ -111,6 +116,7 @@ class GalleryFollower:
         fingerprints: of the models that run, by name.
         feed: of the keeper of another process.
         device: where templates are scanned; None is the CPU.
+        cosine: names of those models whose metric is the cosine.
 
     Attributes:
         known: who is known now.
@@ -125,6 +131,7 @@ class GalleryFollower:
         fingerprints: Mapping[str, str],
         feed: str | None = None,
         device: Device | None = None,
+        cosine: Collection[str] = (),
     ) -> None:
         self._config = config
         self._fingerprints = dict(fingerprints)
@@ -144,6 +151,8 @@ class GalleryFollower:
         self.known = KnownPeople(people)
         try:
             self._scale()
+            for model in cosine:
+                self._check_lengths(model)
         except BaseException:
             self.close()
             raise
@@ -196,6 +205,13 @@ class GalleryFollower:
         self.known.people.close()
         if self._keeper is not None:
             self._keeper.close()
+
+    def _check_lengths(self, model: str) -> None:
+        """See `check_lengths`; shards keep their templates elsewhere."""
+        table = self.known.people.tables.get(model)
+        if table is not None:
+            held = table.owners[: table.count] >= 0
+            check_lengths(model, table.rows["norm"][: table.count][held], self._where)
 
     def _scale(self) -> None:
         """Which models are compared, and on which scale."""
@@ -251,6 +267,26 @@ def check_models(held: Mapping[str, str], running: Mapping[str, str], where: str
         )
     for kind in sorted(set(held) & set(running)):
         check_fingerprint(kind, held[kind], running[kind], where)
+
+
+def check_lengths(model: str, squares: Floats, where: str) -> None:
+    """See that a gallery holds templates of a model whose metric is the cosine as they are compared now.
+
+    Args:
+        model: name of the recognizer.
+        squares: of the lengths of its templates' parts, `[n, parts]`.
+        where: the gallery, for the message.
+
+    Raises:
+        GalleryError: some are not of unit length, as earlier releases kept them.
+    """
+    wrong = ((squares > 0) & (np.abs(squares - 1) > UNIT_ERROR)).any(axis=1)
+    if wrong.any():
+        raise GalleryError(
+            f"{where} was filled by {model} in an earlier release of gaitstream, which kept its embeddings "
+            f"in another form: {int(wrong.sum())} of {len(squares)} templates cannot be compared with those "
+            "of today; enrol into a new gallery"
+        )
 
 
 def start_keeper(config: Config, recognizers: Iterable[str]) -> Keeper | None:
@@ -314,14 +350,21 @@ def check_gallery(config: Config) -> None:
         GalleryError: the gallery cannot be read, or was filled by other models.
     """
     models = config.models
-    running = {
-        kind: find_bundle(one.model, family=models.family(kind), verify=False).fingerprint
+    bundles = {
+        kind: find_bundle(one.model, family=models.family(kind), verify=False)
         for kind, one in models.recognizers.items()
     }
-    gallery = open_configured(config) if running else None
-    if gallery is not None:
-        with gallery:
-            check_models(gallery.models(), running, gallery.url)
+    gallery = open_configured(config) if bundles else None
+    if gallery is None:
+        return
+    with gallery:
+        check_models(
+            gallery.models(), {kind: bundle.fingerprint for kind, bundle in bundles.items()}, gallery.url
+        )
+        for kind, bundle in bundles.items():
+            if is_by_cosine(bundle.manifest.embedding):
+                templates = gallery.matcher(kind, bundle.fingerprint).templates
+                check_lengths(kind, np.square(templates).sum(axis=-1), gallery.url)
 
 
 def gallery_warnings(config: Config) -> list[str]:

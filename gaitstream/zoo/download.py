@@ -61,6 +61,7 @@ class Download:
         size: bytes it must have; None takes the server's word.
         sizes: where `size` is None, those that the server may name; any where there are none.
         report: told how far it is.
+        say: told in words where it is fetched from, and what is tried again.
         pause: waits so many seconds between attempts.
     """
 
@@ -69,6 +70,7 @@ class Download:
     size: int | None = None
     sizes: tuple[int, ...] = ()
     report: Report = lambda _done, _total: None
+    say: Callable[[str], None] = log.info
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
@@ -79,6 +81,8 @@ class Download:
                 or the file cannot be written.
         """
         self._begin()
+        kept = self._length()
+        self.say(f"fetching {self._shown}" + f", going on after {kept / 1e6:.1f} MB" * (kept > 0))
         fruitless, drips = 0, 0
         furthest = counted = self._length()
         while True:
@@ -93,8 +97,9 @@ class Download:
                 if fruitless == TRIES or drips == DRIPS:
                     times = f"{max(fruitless, drips)} times within {LEAST_BYTES >> 10} KiB"
                     raise ZooError(f"{self._shown} broke off {times} ({error}): {self._advice}") from error
-                log.info("%s broke off (%s): trying again", self._shown, error)
-                self.pause(2.0**fruitless / 2)
+                wait_s = 2.0**fruitless / 2
+                self.say(f"broke off ({error}): trying again in {wait_s:g} s")
+                self.pause(wait_s)
 
     def _begin(self) -> None:
         """Let go of what another address sent: no sum may be known that tells a mixture of two files."""

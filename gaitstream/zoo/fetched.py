@@ -18,7 +18,7 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -177,6 +177,7 @@ def download(
     accepted: bool = False,
     pinned: str = "",
     report: Report = lambda _done, _total: None,
+    say: Callable[[str], None] = log.info,
 ) -> Receipt:
     """Fetch a model from where its authors keep it, or from a mirror; goes on where it broke off.
 
@@ -188,6 +189,7 @@ def download(
         accepted: whether the user agrees to `model.consent`.
         pinned: a sum to compare with in place of the catalogue's.
         report: told how far the download is.
+        say: told in words where it is fetched from, and what is tried again.
 
     Raises:
         ConfigError: nobody agreed, or the address or the sum is none.
@@ -207,7 +209,7 @@ def download(
         part = folder / f"{model.name}.part"
         sizes = () if model.member or pinned else _sizes(model.files if url else model.files[:1])
         size = sizes[0] if len(sizes) == 1 else None
-        Download(url=source, part=part, size=size, sizes=sizes, report=report).run()
+        Download(url=source, part=part, size=size, sizes=sizes, report=report, say=say).run()
         try:
             return _install(model, part, shown, pinned=pinned)
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,18 @@ def test_what_cannot_be_compared_is_said_before_anything_is_measured(
     said = capsys.readouterr().err
     assert "the evaluation of gaitset on CCPG is of none of these bundles" in said
     assert gaitheat_bundle.fingerprint[:12] in said
+
+
+def test_where_there_is_no_proc_there_is_no_peak_of_memory() -> None:
+    """As on macOS: it ended the comparison."""
+    script = "from gaitstream.bench.measure import peak_memory; print(peak_memory())"
+    hidden = "mount -t tmpfs tmpfs /proc && "
+    for hide, said in (("", "{'memory': Figure("), (hidden, "{}\n")):
+        command = ["unshare", "-m", "sh", "-c", f'{hide}exec "$0" -c "$1"', sys.executable, script]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            if subprocess.run([*command[:4], f"{hide}true"], capture_output=True).returncode:
+                pytest.skip("hiding /proc needs root and namespaces of mounts")
+            raise
+        assert done.stdout.startswith(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import signal
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,33 @@ def test_a_suite_that_cannot_run_takes_nothing_from_those_before_it(tmp_path: Pa
     ]
     with pytest.raises(BundleError):
         run_and_write(["recognizer"], settings, tmp_path, suites)
+
+
+def test_what_was_measured_before_an_interrupt_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: Settings) -> Suite:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not reached")
+
+    suites: dict[str, Run] = {
+        "gallery": lambda _: Suite(name="gallery", title="Gallery", rows=[]),
+        "recognizer": interrupted,
+        "events": lambda _: pytest.fail("runs after an interrupt"),
+        "pgha": lambda _: pytest.fail("runs after an interrupt"),
+    }
+    settings = Settings(say=lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        run_and_write(["all"], settings, tmp_path / "out", suites)
+    held = read_report(tmp_path / "out/report.json").suites
+    assert [(suite.name, suite.failures) for suite in held] == [
+        ("gallery", []),
+        ("recognizer", ["interrupted; not begun: events, pgha"]),
+    ]
+    assert "FAILED recognizer: interrupted; not begun: events, pgha" in capsys.readouterr().out
+    with pytest.raises(KeyboardInterrupt):
+        run_and_write(["recognizer"], settings, tmp_path / "none", suites)
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow

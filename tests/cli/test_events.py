@@ -132,6 +132,18 @@ def test_export_while_it_is_written(
     assert msgspec.json.decode(capsys.readouterr().out)["person"] == "Ada"
 
 
+def test_an_export_ends_now_or_so_long_ago(
+    publisher: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publisher.publish(known("gate", "Ada"))
+    words = ["events", "export", "--journal", str(tmp_path / "journal"), "--out", "-", "--until"]
+    for until, events in (("now", 1), ("1h", 0)):
+        assert main([*words, until]) == 0
+        assert f"{events} events" in capsys.readouterr().err
+    assert main([*words, "noon"]) == 2
+    assert "'noon' is no time; give one as" in capsys.readouterr().err
+
+
 def test_keys_let_in_and_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = ["--folder", str(tmp_path / "keys")]
     assert main(["keys", "new", "server", *keys]) == 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +60,33 @@ def test_a_name_works_once_it_was_fetched(
     assert main(["models", "get", "yolox_m", "--url", site.url]) == 0
     assert "is here already" in capsys.readouterr().out
     assert len(site.asked) == 2
+
+
+def test_it_is_said_at_once_where_a_model_is_fetched_from_and_what_is_tried_again(tmp_path: Path) -> None:
+    """A server that takes the connection and never answers: what is said is read while it is waited for."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/model.onnx"
+        command = [
+            "-m",
+            "gaitstream",
+            "models",
+            "get",
+            "yolox_m",
+            "--no-measure",
+            "--url",
+            f"{url}?key=secret",
+        ]
+        with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as getting:
+            try:
+                assert getting.stderr is not None
+                assert getting.stderr.readline() == f"yolox_m: fetching {url}\n"
+                silent.accept()[0].close()
+                said = getting.stderr.readline()
+                assert re.fullmatch(r"yolox_m: broke off \(.+\): trying again in 1 s\n", said)
+            finally:
+                getting.kill()
 
 
 def test_the_speed_is_measured_and_kept(

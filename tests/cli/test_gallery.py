@@ -150,6 +150,31 @@ def test_galleries_are_copied_exported_and_imported(path: str, tmp_path: Path, c
     assert main(["gallery", "key", str(tmp_path / "another.key")]) == 1
 
 
+@pytest.mark.parametrize("action", ["import", "copy"])
+def test_what_is_refused_leaves_no_new_gallery(action: str, path: str, tmp_path: Path, capsys: Said) -> None:
+    """A damaged file, or a key that cannot be read; a gallery that was there stays, and so does its key."""
+    carried, there, fresh = tmp_path / "carried", tmp_path / "there", tmp_path / "fresh"
+    words = {"import": ["--gallery", str(fresh)], "copy": [str(fresh)]}[action]
+    key = {"import": "--key", "copy": "--to-key"}[action]
+    assert run(path, "export", str(carried)) == 0
+    before = sorted(tmp_path.iterdir())
+    assert main(["gallery", action, str(carried), *words, key, "env:NO_SUCH_KEY"]) == 1
+    assert "env:NO_SUCH_KEY holds no key" in capsys.readouterr().err
+    assert [one for one in sorted(tmp_path.iterdir()) if one not in before and one.suffix != ".lock"] == []
+    with sqlite3.connect(carried) as db:
+        db.execute("UPDATE template SET data = zeroblob(length(data))")
+    db.close()
+    assert main(["gallery", action, str(carried), *words]) == 1
+    assert "damaged" in capsys.readouterr().err
+    assert [one for one in sorted(tmp_path.iterdir()) if one.name.startswith("fresh")] == []
+    with Gallery(there, create=True):
+        kept = (tmp_path / "there.key").read_bytes()
+    assert main(["gallery", action, str(carried), *[word.replace("fresh", "there") for word in words]]) == 1
+    assert (tmp_path / "there.key").read_bytes() == kept
+    with Gallery(there) as gallery:
+        assert gallery.persons() == []
+
+
 def test_a_match_is_confirmed_by_two(path: str, capsys: Said) -> None:
     assert run(path, "confirm", E1, "--by", "ann") == 0
     assert run(path, "confirm", E1, "--by", "ben") == 0

@@ -376,6 +376,18 @@ def test_a_graph_that_takes_bytes_gets_them_unscaled() -> None:
     assert engine.fed[0]["images"][0, :, 5, 5].tolist() == [30, 20, 10]
 
 
+def test_a_graph_that_takes_whole_numbers_gets_no_shares_of_white() -> None:
+    engine = Canned(yolov10)
+    engine.inputs = {"images": TensorSpec("images", (-1, 3, *SIZE), "int32")}
+    contract = usual_contract("x.onnx", "yolov10")
+    with pytest.raises(ConfigError, match=r"x.onnx takes int32, and the pixels .* are no whole numbers: set"):
+        DetectorModel(contract, engine)
+    image = np.full((128, 160, 3), (10, 20, 30), np.uint8)
+    DetectorModel(msgspec.structs.replace(contract, scale=1.0), engine).detect([image])
+    assert engine.fed[0]["images"].dtype == np.int32
+    assert engine.fed[0]["images"][0, :, 5, 5].tolist() == [30, 20, 10]
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(("colour", "seen"), [("rgb", 2), ("bgr", 0)])

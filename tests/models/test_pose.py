@@ -78,6 +78,39 @@ def test_manifest_declares_colour_and_normalisation(tmp_path: Path, cache: Engin
     model.close()
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("kind", "numbers", "says"),
+    [
+        (
+            "INT32",
+            "scale: 255\nmean: [0, 0, 0]\nstd: [1, 1, 1]",
+            "takes int32, and the pixels .* whole numbers",
+        ),
+        ("INT8", "scale: 1\nmean: [0, 0, 0]\nstd: [1, 1, 1]", "takes int8, and the pixels .* from 0 to 255"),
+        ("INT8", "scale: 0.5\nmean: [256, 256, 256]\nstd: [2, 2, 2]", ""),
+    ],
+)
+def test_whole_numbers_are_fed_to_no_graph_in_place_of_fractions(
+    kind: str, numbers: str, says: str, runtime: str, tmp_path: Path, cache: EngineCache
+) -> None:
+    """They were cut: of an int32 input with pixels in 0..1 all but white was black."""
+    model = onnx.load(average_graph(tmp_path / "pose.onnx"))
+    model.graph.input[0].type.tensor_type.elem_type = getattr(onnx.TensorProto, kind)
+    model.graph.node[0].input[0] = "floats"
+    model.graph.node.insert(0, onnx.helper.make_node("Cast", ["data"], ["floats"], to=onnx.TensorProto.FLOAT))
+    onnx.save(model, tmp_path / "pose.onnx")
+    (tmp_path / "pose.yaml").write_text(f"graph: pose.onnx\n{numbers}\n")
+    if says:
+        with pytest.raises(ConfigError, match=says):
+            PoseModel.load(tmp_path / "pose.onnx", runtime, "fp32", cache=cache)
+        return
+    pose = PoseModel.load(tmp_path / "pose.onnx", runtime, "fp32", cache=cache)
+    found = pose.heatmaps(np.full((1, 3, 256, 192), 203, np.uint8))[0, 0, 0, 0]
+    assert found == pytest.approx(203 - 128)
+    pose.close()
+
+
 def test_without_a_manifest_imagenet_is_assumed(tmp_path: Path, cache: EngineCache) -> None:
     model = PoseModel.load(average_graph(tmp_path / "pose.onnx"), "openvino", cache=cache)
     found = model.heatmaps(np.full((1, 3, 256, 192), 255, np.uint8))[0, 0, 0, 0]

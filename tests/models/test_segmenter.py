@@ -109,6 +109,33 @@ def test_shares_without_a_channel_are_not_read_as_classes(
     named.close()
 
 
+def test_labels_of_a_black_and_white_picture_need_their_class_named(
+    tmp_path: Path, cache: EngineCache
+) -> None:
+    """No pixel is of class 1: nobody would be found in any crop, and nothing would say why."""
+    graph = onnx.load(bright_parts(tmp_path / "net.onnx", "labels"))
+    (output,) = graph.graph.output
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(255), "white"))
+    graph.graph.node.append(helper.make_node("Mul", [output.name, "white"], ["picture"]))
+    output.name = "picture"
+    onnx.save(graph, tmp_path / "net.onnx")
+    crops = np.full((2, 3, HEIGHT, WIDTH), 20, np.uint8)
+    unnamed = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, cache=cache)
+    assert not unnamed.masks(crops).any()
+    crops[:, :, 10:40, 9:20] = 200
+    with pytest.raises(
+        ConfigError, match=r"a picture of 0 and 255, and nothing in it is class 1, .* `person: 255`"
+    ):
+        unnamed.masks(crops)
+    unnamed.close()
+    manifest = tmp_path / "net.yaml"
+    for person, shown in ((255, crops[:, 0] > 127), (0, crops[:, 0] < 127)):
+        manifest.write_text(manifest.read_text().partition("person")[0] + f"person: {person}\n")
+        named = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, cache=cache)
+        np.testing.assert_array_equal(named.masks(crops), np.where(shown, 255, 0))
+        named.close()
+
+
 def test_shares_are_not_read_as_logits(tmp_path: Path, cache: EngineCache) -> None:
     """Every pixel would be the person's: all silhouettes would be the same rectangle."""
     graph = bright_parts(tmp_path / "net.onnx", "probability")

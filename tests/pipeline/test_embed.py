@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from gaitstream.config.schema import Config
+from gaitstream.errors import GalleryError
 from gaitstream.evaluate.distances import pairwise
+from gaitstream.gallery import Gallery
 from gaitstream.gallery.matching import mean_part_distance
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.manifest import EmbeddingContract
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.embed import Embedder, Filled, comparable
+from gaitstream.pipeline.known import check_gallery
 from gaitstream.pipeline.pool import Emitted, WindowRule
 
 
@@ -42,3 +48,27 @@ def test_windows_of_a_model_compared_by_the_cosine_have_parts_of_unit_length(
     (found,) = embedder.embed([Filled("x", "door", 1, Emitted(joints, 0, 11, 12, True))])
     model.close()
     np.testing.assert_allclose(found.parts, plain / np.linalg.norm(plain), rtol=1e-5)
+
+
+def test_a_gallery_of_an_earlier_release_does_not_pass_the_check_of_a_configuration(
+    family_bundle: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    bundle = family_bundle("gaitgraph2")
+    contract = bundle.manifest.embedding
+    plain = np.random.default_rng(3).normal(size=(4, contract.parts, contract.dim)).astype(np.float32)
+    for name, templates in (("now", comparable(contract, plain)), ("earlier", plain)):
+        path = tmp_path / f"{name}.gallery"
+        with Gallery(path, create=True) as gallery:
+            gallery.enroll("Ada", "gaitgraph2", bundle.fingerprint, templates)
+        config = Config.model_validate(
+            {
+                "cameras": [{"id": "gate", "url": "synth://?seed=1"}],
+                "models": {"gaitgraph2": {"model": str(bundle.root)}},
+                "gallery": {"path": str(path)},
+            }
+        )
+        if name == "now":
+            check_gallery(config)
+        else:
+            with pytest.raises(GalleryError, match=r"filled by gaitgraph2 in an earlier release .* 4 of 4"):
+                check_gallery(config)

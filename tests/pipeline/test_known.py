@@ -21,6 +21,7 @@ from gaitstream.events import GalleryChanged
 from gaitstream.gallery import Enrolment, Gallery
 from gaitstream.gallery.editing import merge, split
 from gaitstream.gallery.people import News
+from gaitstream.models.manifest import EmbeddingContract
 from gaitstream.pipeline.decide import Decider
 from gaitstream.pipeline.known import GalleryFollower, gallery_warnings
 from gaitstream.pipeline.publish import RunEvents
@@ -29,6 +30,7 @@ from gaitstream.telemetry.stats import Stats
 
 Floats = NDArray[np.float32]
 PRINTS = {"biggait": "b" * 16, "gaitheat": "g" * 16}
+MANIFEST = SimpleNamespace(embedding=EmbeddingContract(parts=2, dim=2, tap="x"))
 
 
 def at(value: float) -> Floats:
@@ -115,6 +117,25 @@ def test_with_two_models_one_without_a_threshold_takes_no_part(
     follower.close()
 
 
+def test_templates_of_a_cosine_that_an_earlier_release_kept_are_refused(tmp_path: Path) -> None:
+    """They were kept as long as they came; compared with those of unit length nobody is known."""
+    path, rng = tmp_path / "p.gallery", np.random.default_rng(0)
+    config = site(path, models=("biggait",))
+    own = {"biggait": PRINTS["biggait"]}
+    found = rng.normal(size=(40, 1, 384)).astype(np.float32)
+    unit = found / np.linalg.norm(found, axis=-1, keepdims=True)
+    unit[0] = 0
+    with Gallery(path, create=True) as gallery:
+        for name, templates in (("Ada", unit[:20]), ("Bob", unit[20:])):
+            gallery.enroll(name, "biggait", PRINTS["biggait"], templates)
+    GalleryFollower(config, own, cosine=["biggait"]).close()
+    with Gallery(path) as gallery:
+        gallery.enroll("Cyd", "biggait", PRINTS["biggait"], found[:2] * 0.02)
+    GalleryFollower(config, own).close()
+    with pytest.raises(GalleryError, match=r"2 of 42 templates cannot be compared .* into a new gallery"):
+        GalleryFollower(config, own, cosine=["biggait"])
+
+
 def test_thresholds_of_single_models_come_before_the_gallery_s(tmp_path: Path) -> None:
     path = tmp_path / "p.gallery"
     fill(path, Ada={"biggait": [0, 1], "gaitheat": [0]}, Bob={"biggait": [40, 41], "gaitheat": [9]})
@@ -191,7 +212,7 @@ def test_templates_lie_where_embeddings_are_made(tmp_path: Path, monkeypatch: py
     path = tmp_path / "p.gallery"
     fill(path, Ada={"biggait": [0, 1]}, Bob={"biggait": [2]})
     config, stats, device = site(path, models=("biggait",)), Stats(), SimulatedDevice(delay_s=1e-3)
-    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None, on_device=device)
+    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=MANIFEST, on_device=device)
     monkeypatch.setattr("gaitstream.pipeline.embed.fit_rule", lambda name, manifest, rule: rule)
     decider = Decider(config, {"biggait": model}, RunEvents("run", {}, Discard(), stats), stats)
     expected = {"Ada": 0.25, "Bob": 0.75}
@@ -209,7 +230,7 @@ def test_a_run_decides_with_a_change_within_a_second(tmp_path: Path, monkeypatch
     path = tmp_path / "p.gallery"
     fill(path, Ada={"biggait": [0, 1]})
     config, stats = site(path, models=("biggait",)), Stats()
-    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None, on_device=None)
+    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=MANIFEST, on_device=None)
     monkeypatch.setattr("gaitstream.pipeline.embed.fit_rule", lambda name, manifest, rule: rule)
     decider = Decider(config, {"biggait": model}, RunEvents("run", {}, Discard(), stats), stats)
     people = decider._gallery.known.people
@@ -228,7 +249,7 @@ def test_a_run_tells_who_was_merged_apart_from_who_was_erased(
     path = tmp_path / "p.gallery"
     fill(path, Ada={"biggait": [0, 1]}, Bob={"biggait": [4]}, Cyd={"biggait": [8]}, Dan={"biggait": [12]})
     config, stats, told = site(path, models=("biggait",)), Stats(), list[GalleryChanged]()
-    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=None, on_device=None)
+    model: Any = SimpleNamespace(fingerprint=PRINTS["biggait"], manifest=MANIFEST, on_device=None)
     monkeypatch.setattr("gaitstream.pipeline.embed.fit_rule", lambda name, manifest, rule: rule)
     sink: Any = SimpleNamespace(publish=told.append)
     decider = Decider(config, {"biggait": model}, RunEvents("run", {}, sink, stats), stats)

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -122,6 +123,24 @@ def test_a_file_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest
     encode_noise(tmp_path / "plain.mp4").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert len(Run(camera(name)).frames) == 40
+
+
+def test_a_picture_whose_name_looks_like_a_pattern_is_that_picture(tmp_path: Path) -> None:
+    """FFmpeg would show w001.png and w002.png in its place."""
+    for name, grey in (("w001.png", 50), ("w002.png", 100), ("other.png", 200)):
+        assert cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), grey, np.uint8))
+    (tmp_path / "other.png").rename(tmp_path / "w%03d.png")
+    frames = Run(camera(tmp_path / "w%03d.png")).frames
+    assert [int(frame.image.mean()) for frame in frames] == [200]
+
+
+def test_of_joined_flash_videos_it_is_said_that_only_the_first_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = encode_noise(tmp_path / "one.flv").read_bytes()
+    (tmp_path / "joined.flv").write_bytes(data + data)
+    assert len(Run(camera(tmp_path / "joined.flv")).frames) == 40
+    assert re.search(r"the last 50% of \S*joined.flv hold no picture .* several recordings", caplog.text)
 
 
 @pytest.mark.parametrize("pmt", ["0x1000", "0x1200"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -69,13 +70,13 @@ def read_since(text: str) -> str | int:
 
 
 def read_time(text: str) -> int:
-    """UTC nanoseconds.
+    """UTC nanoseconds of a time, of so long ago, or of `now`.
 
     Raises:
         ConfigError: it is no time.
     """
     try:
-        return parse_time(text)
+        return time.time_ns() if text == "now" else parse_time(text)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

@@ -122,6 +122,7 @@ def _fetch(model: CatalogueModel, args: argparse.Namespace) -> Receipt:
             accepted=accepted,
             pinned=args.sha256,
             report=lambda done, total: progress.update(task, completed=done, total=total),
+            say=lambda line: print(f"{model.name}: {line}", file=sys.stderr),
         )
 
 

@@ -31,7 +31,7 @@ from gaitstream.gallery.rekeying import rekey as rekey_gallery
 from gaitstream.gallery.retention import DAY_NS, RetentionRules, utc
 from gaitstream.gallery.retention import sweep as sweep_gallery
 from gaitstream.gallery.site import calibrate_site, describe_site, drift_of
-from gaitstream.gallery.transfer import Copied, copy, export
+from gaitstream.gallery.transfer import Copied, copy, export, receiving
 from gaitstream.gallery.verifying import duplicates as find_duplicates
 from gaitstream.gallery.verifying import verify as verify_gallery
 from gaitstream.pipeline.forget import (
@@ -45,19 +45,25 @@ from gaitstream.pipeline.forget import (
 from gaitstream.pipeline.forget import forget as forget_person
 
 
-def open_gallery(args: argparse.Namespace, *, create: bool = False) -> Gallery:
+def open_gallery(args: argparse.Namespace) -> Gallery:
     """The gallery that `--gallery` or `--cameras` names.
 
     Raises:
         ConfigError: the configuration names none.
         GalleryError: it cannot be opened.
     """
+    where, key = _place(args)
+    return Gallery(where, key=key)
+
+
+def _place(args: argparse.Namespace) -> tuple[str | Path, str | None]:
+    """Where the gallery is, and where its key comes from."""
     if args.gallery is not None:
-        return Gallery(args.gallery, create=create, key=args.key)
+        return args.gallery, args.key
     section = load_config(args.cameras).gallery
     if section.where is None:
         raise ConfigError(f"{args.cameras} names no gallery: add 'gallery: {{path: people.gallery}}'")
-    return Gallery(section.where, create=create, key=args.key or section.key)
+    return section.where, args.key or section.key
 
 
 def list_people(args: argparse.Namespace) -> int:
@@ -298,7 +304,7 @@ def copy_gallery(args: argparse.Namespace) -> int:
     """`gallery copy`."""
     with (
         Gallery(args.source, key=args.from_key) as source,
-        Gallery(args.target, create=True, key=args.to_key) as target,
+        receiving(args.target, args.to_key) as target,
     ):
         _tell_copied(copy(source, target), target.url)
     return 0
@@ -313,7 +319,7 @@ def export_file(args: argparse.Namespace) -> int:
 
 def import_file(args: argparse.Namespace) -> int:
     """`gallery import`."""
-    with Gallery(args.file, key=args.file_key) as source, open_gallery(args, create=True) as target:
+    with Gallery(args.file, key=args.file_key) as source, receiving(*_place(args)) as target:
         _tell_copied(copy(source, target, "imported"), target.url)
     return 0
 

@@ -291,8 +291,8 @@ class CameraReader:
             )
         if isinstance(source, VideoSource) and source.unread:
             log.warning(
-                "camera %s: the last %.0f%% of %s hold no picture of the stream that was read: recordings of "
-                "several cameras or programmes may be joined in it; give each as a file of its own",
+                "camera %s: the last %.0f%% of %s hold no picture of the stream that was read: several "
+                "recordings, or those of several cameras, may be joined in it; give each as a file",
                 *(self.camera.id, 100 * source.unread, self.camera.url),
             )
 

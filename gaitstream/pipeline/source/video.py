@@ -53,8 +53,10 @@ FROM_ZERO = ("matroska", "nut")
 """Formats in which a file's length counts from zero, whatever its timestamps begin with."""
 MOST_MISSING = 1.0, 0.02
 """Seconds, and share of a file's stated length, that its pictures may lack: sound often ends later."""
+JOINED = ("mpegts", "flv")
+"""Formats whose files may be joined, and then hold pictures that are not read."""
 MOST_LEFT = 0.1
-"""Share of a transport stream that may lie behind its last picture."""
+"""Share of such a file that may lie behind its last picture."""
 RATES = (1e-3, 1e3)
 """Frame rates that a stream may claim; by others nothing is reckoned."""
 
@@ -264,9 +266,9 @@ class VideoSource:
         return missing_s if least_s + share * stated_s < missing_s < math.inf else 0.0
 
     def _left_over(self) -> float:
-        """What `unread` says: joined transport streams may go on with another stream's pictures."""
+        """What `unread` says: joined transport streams may go on with another, joined FLV is read in part."""
         assert self._container is not None  # noqa: S101 - only called while it is open
-        if self._container.format.name != "mpegts" or not self._container.size > 0:
+        if self._container.format.name not in JOINED or not self._container.size > 0:
             return 0.0
         left = 1 - self._read_bytes / self._container.size
         return left if left > MOST_LEFT else 0.0
@@ -453,6 +455,8 @@ class VideoSource:
 
     def _options(self) -> dict[str, str]:
         """FFmpeg options. `nobuffer` throws away what probing has read: never for what may be a recording."""
+        if not self._camera.url.scheme:
+            return {"pattern_type": "none"}  # w%03d.png is a picture of that name, not w001.png and others
         if self._camera.url.scheme not in ("rtsp", "rtsps"):
             return {}
         # Stream parameters are in the SDP and the first key frame: a second of probing is plenty.
