@@ -73,11 +73,11 @@ def _add_plan(commands: Commands) -> None:
     which.add_argument(
         "--config", type=Path, metavar="FILE", help="the site's cams.yaml: its cameras, rates and models"
     )
-    plan.add_argument("--fps", type=positive, default=15.0, help="analysed per camera (default: 15)")
+    plan.add_argument("--fps", type=positive, help="analysed per camera (default: 15)")
     plan.add_argument("--people", type=positive, help="in a picture, on average (default: 4)")
     plan.add_argument("--size", type=_megapixels, metavar="WxH", help="of a picture (default: 1280x720)")
     plan.add_argument(
-        "--model", choices=("demo", "gaitheat", "biggait"), default="demo",
+        "--model", choices=("demo", "gaitheat", "biggait"),
         help="recognizer: the packaged one, or a published one at its full size (default: demo)",
     )  # fmt: skip
     plan.add_argument("--enrolled", type=_enrolled, metavar="N", help="people in the gallery: does it fit?")
