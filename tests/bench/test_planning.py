@@ -248,6 +248,12 @@ def test_everything_but_the_gallery_grows_with_the_cameras() -> None:
     assert table([ten, hundred]).count("\n") == 3
 
 
+def test_the_table_takes_for_a_gallery_what_the_plan_takes() -> None:
+    sizes = [size_of(cameras, RATES, Assumptions()) for cameras in (10, 100_000)]
+    for size in sizes:
+        assert size.gallery_mib == plan_gallery(size.persons).memory_bytes / 2**20
+
+
 @pytest.mark.parametrize(
     ("persons", "gib", "shards", "said"),
     [
