@@ -145,8 +145,8 @@ def describe_plan(plan: SitePlan, rates: MachineRates) -> str:
         )
     else:
         lines.append(
-            f"it does not carry one such camera: lower --fps, choose a faster device, or take about "
-            f"{plan.machines} times its speed"
+            f"it does not carry one such camera: lower --fps or choose a faster device; one camera takes "
+            f"{plan.load / site.cameras / HEADROOM:.1f} times its speed, all of them {plan.machines} times"
         )
     return "\n".join(lines)
 

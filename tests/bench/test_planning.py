@@ -90,6 +90,11 @@ def test_a_plan(cameras: int, fps: float, people: float, load: float, fits: int,
     assert sum(step.load for step in plan.steps) == pytest.approx(load)
 
 
+def test_a_machine_too_slow_for_one_camera_is_told_how_fast_it_had_to_be() -> None:
+    plan = make_plan(SiteLoad(4, 10, 19, "demo"), RATES)
+    assert "one camera takes 1.2 times its speed, all of them 5 times" in describe_plan(plan, RATES)
+
+
 def test_the_largest_step_comes_first() -> None:
     plan = make_plan(SiteLoad(32, 15, 4, "demo"), RATES)
     assert [step.name for step in plan.steps] == ["pose", "gaitheat", "detect", "track"]
