@@ -11,6 +11,9 @@ from pydantic import (
 from gaitstream.addresses import LAST_PORT
 from gaitstream.config.section import Section
 
+MOST_CAMERAS = 1024
+"""Of one process: nvinfer and nvtracker take no larger batch."""
+
 
 class DeepStream(Section):
     """The GPU front end, used with `--frontend deepstream`."""
@@ -19,7 +22,7 @@ class DeepStream(Section):
     """Width of the frames inside the pipeline; all cameras are scaled to it. Give the cameras' own."""
     height: Annotated[int, Field(ge=64, le=8192)] = 1080
     """Height of the frames inside the pipeline."""
-    max_cameras: Annotated[int, Field(ge=1, le=1024)] | None = None
+    max_cameras: Annotated[int, Field(ge=1, le=MOST_CAMERAS)] | None = None
     """Room for cameras added while it runs. null: as many as the file has, and another one restarts the
     pipeline. Room that is not used costs each batch up to a quarter of a frame's time."""
     source_fps: Annotated[float, Field(gt=0, le=240)] = 30.0

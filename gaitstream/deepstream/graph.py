@@ -13,7 +13,7 @@ import itertools
 from pathlib import Path
 
 from gaitstream.config.camera_sections import Camera
-from gaitstream.config.deepstream_section import DeepStream
+from gaitstream.config.deepstream_section import MOST_CAMERAS, DeepStream
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.elements import Graph, Node, PadLink, queue
 from gaitstream.deepstream.plan import Plan
@@ -89,11 +89,27 @@ def room_for_cameras(config: Config) -> int:
     """
     count = len(enabled(config))
     room = config.deepstream.max_cameras
+    if count > MOST_CAMERAS:
+        raise ConfigError(
+            f"{count} cameras are enabled, and one process of DeepStream takes {MOST_CAMERAS} at most; run "
+            "the others in a second one, by a cams.yaml of their own"
+        )
     if room is None:
         return count
     if room < count:
         raise ConfigError(f"deepstream.max_cameras is {room}, but {count} cameras are enabled; raise it")
     return room
+
+
+def check_cameras(config: Config) -> None:
+    """See whether one process of DeepStream can read all enabled cameras.
+
+    Raises:
+        ConfigError: it cannot read one of them, or there is no room for all.
+    """
+    for camera in enabled(config):
+        uri_of(camera)
+    room_for_cameras(config)
 
 
 def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False) -> Graph:
@@ -108,6 +124,8 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     Raises:
         ConfigError: something cannot be run on DeepStream, or a value is outside what it accepts.
     """
+    if not enabled(config):
+        raise ConfigError("no camera is enabled: set enabled: true on one")
     gpu = config.deepstream.gpu
     names = [encoder_name(encoder.name) for encoder in plan.encoders]
     chain = [

@@ -174,6 +174,14 @@ def test_a_batch_is_full_with_one_frame_of_every_camera(count: int, plan: Plan) 
     assert room_for_cameras(site_of(count, max_cameras=20)) == 20
 
 
+def test_a_process_has_room_for_as_many_cameras_as_deepstream_takes() -> None:
+    assert room_for_cameras(site_of(1024)) == 1024
+    with pytest.raises(
+        ConfigError, match="1025 cameras are enabled, and one process of DeepStream takes 1024"
+    ):
+        room_for_cameras(site_of(1025))
+
+
 @pytest.mark.parametrize(
     ("source_fps", "fps", "decoded_fps"),
     [(30, 15, 15), (30, 30, 30), (25, 10, 12.5), (30, None, 30), (5, 1, 1)],

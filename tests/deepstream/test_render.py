@@ -80,6 +80,12 @@ def test_what_operation_needs_is_set_and_not_left_to_defaults(config: Config, pl
     }
 
 
+def test_a_site_without_a_camera_has_no_graph(config: Config, plan: Plan) -> None:
+    off = [camera.model_copy(update={"enabled": False}) for camera in config.cameras]
+    with pytest.raises(ConfigError, match="no camera is enabled: set enabled: true"):
+        build_graph(config.model_copy(update={"cameras": off}), plan, Path("/out"))
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000"])
 def test_the_rest_server_is_on_loopback_or_off(address: str, site: Any, make_plan: Any) -> None:
     with pytest.raises(ValueError, match="rest"):
