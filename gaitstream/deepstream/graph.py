@@ -137,7 +137,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     ]
     for number, (name, encoder) in enumerate(zip(names, plan.encoders, strict=True)):
         chain += [
-            queue(f"queue-{encoder.name}"),
+            queue(f"queue-{name}"),
             _nvinfer(name, folder, FIRST_ENCODER_ID + number, encoder.batch, gpu),
         ]
     sink = Node(

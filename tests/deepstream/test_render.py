@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ def test_what_operation_needs_is_set_and_not_left_to_defaults(config: Config, pl
         "encoder-biggait": "next",
         "queue-copy": "copy",
     }
+
+
+def test_recognizers_may_be_called_as_elements_are(config: Config, plan: Plan) -> None:
+    """They may have any name; two elements of one name would be linked as one."""
+    names = ("detector", "tracker", "copy", "sink", "view")
+    encoders = tuple(replace(plan.encoders[0], name=name) for name in names)
+    graph = build_graph(config, replace(plan, encoders=encoders), Path("/out"), view=True)
+    assert len({node.name for node in graph.nodes}) == len(graph.nodes)
+    twice = replace(graph, nodes=(*graph.nodes, graph.node("tracker")))
+    assert twice.problems() == ["2 elements are called 'tracker'"]
 
 
 def test_a_site_without_a_camera_has_no_graph(config: Config, plan: Plan) -> None:
