@@ -25,6 +25,7 @@ from gaitstream.cli import build_parser, main
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.compare import RunScore, finals, owner, read_truth, score, table
+from gaitstream.deepstream.compare import main as compare_main
 from gaitstream.deepstream.graph import build_graph, room_for_cameras
 from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
@@ -293,6 +294,44 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
     assert table(nobody, both, names=False)[1]
     assert not table(both, one, names=False)[1]
     assert np.isfinite(truth).all()
+
+
+def test_what_cannot_be_compared_is_said_and_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["--cameras", "1", "--people", "1", "--seconds", "1", "--size", "64x64"]
+    assert main(["synth", "--out", str(tmp_path / "site"), *made]) == 0
+    empty, broken, nothing = (tmp_path / name for name in ("empty", "broken", "nothing"))
+    Journal(empty).close()
+    journal = Journal(broken)
+    for _ in range(3):
+        journal.append("x", b"no event")
+    journal.close()
+    [file] = broken.glob("*.journal")
+    data = bytearray(file.read_bytes())
+    data[-60] ^= 255
+    file.write_bytes(data)
+    before = sorted(tmp_path.rglob("*"))
+    for site, folder, said in (
+        (nothing, empty, "nothing/cams.yaml: no such file"),
+        (tmp_path / "site", nothing, "nothing: there is no journal"),
+        (tmp_path / "site", empty, "empty: the journal is empty"),
+        (tmp_path / "site", broken, "events are damaged"),
+    ):
+        assert compare_main([str(site), str(folder), str(folder)]) in (1, 2)
+        assert said in capsys.readouterr().err
+    assert compare_main([]) == 2
+    (tmp_path / "site" / "identities.json").write_text("[{}]")
+    with pytest.raises(ConfigError, match=r"identities\.json cannot be read"):
+        score(tmp_path / "site", [], {}, 15)
+    (tmp_path / "site" / "identities.json").unlink()
+    with pytest.raises(ConfigError, match="gaitstream synth"):
+        score(tmp_path / "site", [], {}, 15)
+    with pytest.raises(ConfigError, match=r"gt\.txt cannot be read"):
+        score(tmp_path / "site", [], {"other": 0}, 15)
+    (tmp_path / "site" / "cam1" / "gt" / "gt.txt").write_text("")
+    assert read_truth(tmp_path / "site" / "cam1" / "gt" / "gt.txt").shape == (0, 7)  # nobody came by
+    assert {path for path in before if path.name != "identities.json"} == set(tmp_path.rglob("*"))
 
 
 def test_a_track_is_looked_for_where_it_was_seen_last(tmp_path: Path) -> None:
