@@ -98,7 +98,9 @@ def test_a_site_without_a_camera_has_no_graph(config: Config, plan: Plan) -> Non
         build_graph(config.model_copy(update={"cameras": off}), plan, Path("/out"))
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000"])
+@pytest.mark.parametrize("address", [
+    "0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000", "127.0.0.1:0", "127.0.0.1:99999",
+])  # fmt: skip
 def test_the_rest_server_is_on_loopback_or_off(address: str, site: Any, make_plan: Any) -> None:
     with pytest.raises(ValueError, match="rest"):
         site(deepstream={"rest": address})
