@@ -32,7 +32,8 @@ COPY = "queue-copy"
 DETECTOR_ID = 1
 FIRST_ENCODER_ID = 2
 
-_SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
+_URLS = ("rtsp", "rtsps", "http", "https")
+_SCHEMES = (*_URLS, "file")
 
 
 def encoder_name(kind: str) -> str:
@@ -56,14 +57,14 @@ def uri_of(camera: Camera) -> str:
         path = Path(text)
         if not path.is_file():
             raise ConfigError(
-                f"camera {camera.id}: the GPU front end reads video files and {', '.join(_SCHEMES)} URLs, "
+                f"camera {camera.id}: the GPU front end reads video files and {', '.join(_URLS)} URLs, "
                 f"not {str(camera.url)!r}; use --frontend native for devices and folders"
             )
         text = path.resolve().as_uri()
     elif camera.url.scheme not in _SCHEMES:
         raise ConfigError(
             f"camera {camera.id}: the GPU front end cannot read {camera.url.scheme}:// "
-            f"({', '.join(_SCHEMES)} are possible); use --frontend native"
+            f"({', '.join(_URLS)} and paths of video files are possible); use --frontend native"
         )
     if "," in text:
         raise ConfigError(
