@@ -10,6 +10,7 @@ handed to pyservicemaker.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from gaitstream.config.camera_sections import Camera
@@ -76,6 +77,11 @@ def uri_of(camera: Camera) -> str:
 def enabled(config: Config) -> list[Camera]:
     """The cameras to read, in the order of the file."""
     return [camera for camera in config.cameras if camera.enabled]
+
+
+def loops(cameras: Sequence[Camera]) -> bool:
+    """Whether files start again at their ends: all of a process, or none."""
+    return all(camera.loop and camera.url.scheme in ("", "file") for camera in cameras)
 
 
 def reconnects(camera: Camera) -> bool:
@@ -193,7 +199,7 @@ def _source(config: Config) -> dict[str, Value]:
         "rtsp-reconnect-interval": options.reconnect_s,
         "init-rtsp-reconnect-interval": options.reconnect_s,
         "rtsp-reconnect-attempts": -1,
-        "file-loop": files and all(camera.loop for camera in cameras),
+        "file-loop": loops(cameras),
         "disable-audio": True,
     }
 

@@ -21,7 +21,7 @@ from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.engines import prepare_engines, print_progress
-from gaitstream.deepstream.graph import check_cameras, enabled, reconnects, room_for_cameras
+from gaitstream.deepstream.graph import check_cameras, enabled, loops, reconnects, room_for_cameras
 from gaitstream.deepstream.heads import load_heads
 from gaitstream.deepstream.labels import Labeller
 from gaitstream.deepstream.models import make_plan
@@ -367,6 +367,8 @@ def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> D
             "--frontend native for it",
             ", ".join(without),
         )
+    for text in _one_for_all(config):
+        log.warning("%s", text)
     return DeepStreamPipeline(
         config,
         sink=publisher,
@@ -375,6 +377,20 @@ def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> D
         view=options.view,
         progress=print_progress(),
     )
+
+
+def _one_for_all(config: Config) -> list[str]:
+    """What is set for some cameras, and is the same for all of a process here."""
+    cameras, found = enabled(config), list[str]()
+    if any(camera.loop for camera in cameras) and not loops(cameras):
+        found.append(
+            "cameras[].loop: files start again only where all cameras are files with loop: true; none here"
+        )
+    if len({camera.transport for camera in cameras if camera.url.scheme in ("rtsp", "rtsps")}) > 1:
+        found.append(
+            "cameras[].transport: DeepStream takes one for all cameras; UDP is tried first here, then TCP"
+        )
+    return found
 
 
 def _native_alone(config: Config) -> list[str]:

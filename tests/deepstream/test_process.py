@@ -487,5 +487,14 @@ def test_what_the_native_front_end_alone_leaves_out_is_said(
     open_runner(RunOptions(config=Path("cams.yaml")), config, sink)
     assert "tracklets.every, runtime.latency_ms, cameras[].still_every: the native front end" in caplog.text
     caplog.clear()
+    mixed = [
+        {"id": "a", "url": "a.mp4", "loop": True},
+        {"id": "b", "url": "rtsp://h/1"},
+        {"id": "c", "url": "rtsp://h/2", "transport": "udp"},
+    ]
+    open_runner(RunOptions(config=Path("cams.yaml")), Config.model_validate({"cameras": mixed}), sink)
+    assert "cameras[].loop: files start again only where all" in caplog.text
+    assert "cameras[].transport: DeepStream takes one for all cameras" in caplog.text
+    caplog.clear()
     open_runner(RunOptions(config=Path("cams.yaml")), Config(cameras=[Camera(id="a", url="a.mp4")]), sink)  # type: ignore[arg-type]
     assert not caplog.text
