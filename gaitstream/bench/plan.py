@@ -138,9 +138,9 @@ def describe_plan(plan: SitePlan, rates: MachineRates) -> str:
         f"beside them the cameras' decoding takes {format_number(plan.decode_cores)} cores in all",
         f"one machine like the measured one would be {plan.load:.0%} loaded",
     ]
-    if plan.cameras_per_machine:
+    if fits := plan.cameras_per_machine:
         lines.append(
-            f"it carries {plan.cameras_per_machine} such cameras at {HEADROOM:.0%}: "
+            f"it carries {fits} such camera{'s' * (fits > 1)} at {HEADROOM:.0%}: "
             f"{plan.machines} machine{'s' * (plan.machines > 1)}, about {plan.memory_mib / 1024:.1f} GiB each"
         )
     else:

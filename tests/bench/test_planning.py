@@ -90,6 +90,11 @@ def test_a_plan(cameras: int, fps: float, people: float, load: float, fits: int,
     assert sum(step.load for step in plan.steps) == pytest.approx(load)
 
 
+@pytest.mark.parametrize(("people", "said"), [(3.0, "4 such cameras at 80%"), (12.0, "1 such camera at 80%")])
+def test_how_many_cameras_a_machine_carries_is_said(people: float, said: str) -> None:
+    assert f"it carries {said}" in describe_plan(make_plan(SiteLoad(4, 10, people, "demo"), RATES), RATES)
+
+
 def test_a_machine_too_slow_for_one_camera_is_told_how_fast_it_had_to_be() -> None:
     plan = make_plan(SiteLoad(4, 10, 19, "demo"), RATES)
     assert "one camera takes 1.2 times its speed, all of them 5 times" in describe_plan(plan, RATES)
