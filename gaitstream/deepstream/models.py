@@ -103,11 +103,28 @@ def _joined(bundle: Bundle, name: str, config: Config, *, compiled: bool) -> _Gr
             family = find_family(bundle.manifest.model)
             model = family.join(bundle, resolve(pose, "pose"), half=precision == "fp16", operator=compiled)
     if model is None:
+        _require_crops(bundle)
         raise BundleError(
             f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and give the new "
             f"bundle as the recognizer {name}:\n  {export_command(bundle, pose)}"
         )
     return _Graph(_keep(model.SerializeToString(), bundle.manifest.model), precision, compiled)
+
+
+def _require_crops(bundle: Bundle) -> None:
+    """See that another export of a model could have a graph for nvinfer, which gives it crops alone.
+
+    Raises:
+        BundleError: it looks at something that the pipeline makes of pictures.
+    """
+    manifest = bundle.manifest
+    kinds = [one.kind for one in manifest.inputs]
+    joined = manifest.model in FAMILIES.names() and "pose" in find_family(manifest.model).flags()
+    if kinds != [InputKind.CROP] and not joined and manifest.nvinfer is None:
+        raise BundleError(
+            f"{bundle.root} looks at {' and '.join(kinds)} and not at crops alone, and no "
+            f"{manifest.model} has a graph for DeepStream; use --frontend native"
+        )
 
 
 def _keep(graph: bytes, model: str) -> Path:

@@ -25,7 +25,7 @@ from gaitstream.deepstream.spec import start_of
 from gaitstream.engines.base import BuildRequest, Built
 from gaitstream.engines.cache import CachedEngine
 from gaitstream.engines.proof import Proof
-from gaitstream.errors import ConfigError, EngineError, MissingExtraError
+from gaitstream.errors import BundleError, ConfigError, EngineError, MissingExtraError
 from gaitstream.pipeline.source.video import VideoSource
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -105,6 +105,20 @@ def test_an_encoder_that_nvinfer_would_overrun_is_refused(
     monkeypatch.setattr(models, "_stored", lambda *_, **__: half)
     with pytest.raises(ConfigError, match="input images is f16; nvinfer writes f32"):
         models._encoder("gaitheat", "demo", config)
+
+
+def test_a_model_that_no_export_brings_to_deepstream_is_said_to_be_one() -> None:
+    """GaitBase looks at silhouettes: to export it again would not help."""
+    config = Config.model_validate(
+        {
+            "cameras": [{"id": "a", "url": "rtsp://h/1"}],
+            "models": {"gaitbase": "demo", "segmenter": "demo"},
+        }
+    )
+    with pytest.raises(BundleError, match="looks at silhouette and not at crops alone") as caught:
+        models.make_plan(config)
+    assert "--frontend native" in str(caught.value)
+    assert "gaitstream export" not in str(caught.value)
 
 
 # Engines.
