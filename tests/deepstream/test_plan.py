@@ -121,6 +121,18 @@ def test_a_model_that_no_export_brings_to_deepstream_is_said_to_be_one() -> None
     assert "gaitstream export" not in str(caught.value)
 
 
+def test_a_pose_model_that_is_none_is_named(tmp_path: Path) -> None:
+    pose = yolox(tmp_path / "people.onnx")
+    config = Config.model_validate(
+        {
+            "cameras": [{"id": "a", "url": "rtsp://h/1"}],
+            "models": {"gaitheat": "demo", "pose": str(pose)},
+        }
+    )
+    with pytest.raises(EngineError, match=r"people\.onnx makes output .*: a pose model makes heatmaps"):
+        models.make_plan(config)
+
+
 # Engines.
 
 
