@@ -138,15 +138,15 @@ def describe_plan(plan: SitePlan, rates: MachineRates) -> str:
         f"beside them the cameras' decoding takes {format_number(plan.decode_cores)} cores in all",
         f"one machine like the measured one would be {plan.load:.0%} loaded",
     ]
-    if plan.cameras_per_machine:
+    if fits := plan.cameras_per_machine:
         lines.append(
-            f"it carries {plan.cameras_per_machine} such cameras at {HEADROOM:.0%}: "
+            f"it carries {fits} such camera{'s' * (fits > 1)} at {HEADROOM:.0%}: "
             f"{plan.machines} machine{'s' * (plan.machines > 1)}, about {plan.memory_mib / 1024:.1f} GiB each"
         )
     else:
         lines.append(
-            f"it does not carry one such camera: lower --fps, choose a faster device, or take about "
-            f"{plan.machines} times its speed"
+            f"it does not carry one such camera: lower --fps or choose a faster device; one camera takes "
+            f"{plan.load / site.cameras / HEADROOM:.1f} times its speed, all of them {plan.machines} times"
         )
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from gaitstream.bench.crowd import DIM, PARTS, TEMPLATES_EACH
+from gaitstream.config.gallery_section import MOST_SHARDS
 from gaitstream.gallery.quantise import Layout
 from gaitstream.gallery.table import CAPACITY
 
@@ -51,7 +52,9 @@ def plan_gallery(
     layout = Layout(PARTS, DIM)
     rows = persons * templates
     held = rows * (layout.record.itemsize + layout.plane.itemsize)
-    memory = machine_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = machine_bytes
+    if memory is None:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     shards = max(1, math.ceil(held / (SHARE * memory)), math.ceil(rows / CAPACITY))
     return GalleryPlan(
         persons=persons,
@@ -71,7 +74,12 @@ def describe_gallery(plan: GalleryPlan) -> str:
     )
     if plan.shards == 1:
         return f"{size}: they fit one machine"
+    names = f"Every process that decides also keeps names and ids, {plan.names_bytes / _GIB:.1f} GiB"
+    if plan.shards > MOST_SHARDS:
+        return (
+            f"{size}: {plan.shards} machines like that, and gallery.shards takes {MOST_SHARDS}. Give each "
+            f"site the people who belong there, or machines of more memory (docs/scaling.md). {names}"
+        )
     return (
-        f"{size}: they do not fit one machine; share them out over {plan.shards} (docs/scaling.md). Every "
-        f"process that decides also keeps names and ids, {plan.names_bytes / _GIB:.1f} GiB"
+        f"{size}: they do not fit one machine; share them out over {plan.shards} (docs/scaling.md). {names}"
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaitstream.bench.plan import HEADROOM
+from gaitstream.bench.plan_gallery import plan_gallery
 from gaitstream.bench.rates import CameraScene, MachineRates, from_report
 from gaitstream.bench.result import Report, read_report
 from gaitstream.bench.table import format_number
@@ -39,7 +40,6 @@ class Assumptions:
         persons_per_camera: enrolled people for each camera, until `persons_most`.
         persons_most: people a site knows at most.
         templates: per person.
-        template_bytes: of one: 16 parts x 256 values in float32.
         probe_ms_per_person: comparison of one probe with one person.
     """
 
@@ -53,7 +53,6 @@ class Assumptions:
     persons_per_camera: int = 50
     persons_most: int = 100_000
     templates: int = 4
-    template_bytes: int = 16 * 256 * 4
     probe_ms_per_person: float = 0.0
 
 
@@ -68,7 +67,7 @@ class Size:
         events: identity events a second.
         journal_gb: written to journals a day.
         persons: enrolled.
-        gallery_mib: templates in memory of every process.
+        gallery_mib: templates in memory of every machine.
         matching: share of one core that exact matching takes, in all.
     """
 
@@ -97,7 +96,7 @@ def size_of(cameras: int, rates: MachineRates, given: Assumptions) -> Size:
         events=events,
         journal_gb=events * given.event_bytes * 86_400 / 1e9,
         persons=persons,
-        gallery_mib=persons * given.templates * given.template_bytes / 2**20,
+        gallery_mib=plan_gallery(persons, given.templates).memory_bytes / 2**20,
         matching=embeddings * persons * given.probe_ms_per_person / 1e3,
     )
 

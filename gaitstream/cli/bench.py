@@ -6,10 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.cli.numbers import natural, positive
+from gaitstream.cli.numbers import positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+MOST_ENROLLED = 10_000_000_000
+"""More people than there are."""
+LEAST_GIB = 0.125
+"""Of a machine: less is a slip of units."""
 
 
 def add(commands: Commands) -> None:
@@ -68,15 +73,15 @@ def _add_plan(commands: Commands) -> None:
     which.add_argument(
         "--config", type=Path, metavar="FILE", help="the site's cams.yaml: its cameras, rates and models"
     )
-    plan.add_argument("--fps", type=positive, default=15.0, help="analysed per camera (default: 15)")
+    plan.add_argument("--fps", type=positive, help="analysed per camera (default: 15)")
     plan.add_argument("--people", type=positive, help="in a picture, on average (default: 4)")
     plan.add_argument("--size", type=_megapixels, metavar="WxH", help="of a picture (default: 1280x720)")
     plan.add_argument(
-        "--model", choices=("demo", "gaitheat", "biggait"), default="demo",
+        "--model", choices=("demo", "gaitheat", "biggait"),
         help="recognizer: the packaged one, or a published one at its full size (default: demo)",
     )  # fmt: skip
-    plan.add_argument("--enrolled", type=natural, metavar="N", help="people in the gallery: does it fit?")
-    plan.add_argument("--memory", type=positive, metavar="GIB", help="of a machine (default: this one's)")
+    plan.add_argument("--enrolled", type=_enrolled, metavar="N", help="people in the gallery: does it fit?")
+    plan.add_argument("--memory", type=_gib, metavar="GIB", help="of a machine (default: this one's)")
     plan.add_argument("--rates", type=Path, metavar="REPORT", help="report.json of 'gaitstream bench'")
     plan.add_argument("--device", metavar="NAME", help="also estimate a GPU from its datasheet: l4, t4, ...")
     plan.add_argument(
@@ -87,13 +92,29 @@ def _add_plan(commands: Commands) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of cameras: 1 to 1000000")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
     return int(text)
+
+
+def _enrolled(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) <= MOST_ENROLLED):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of people: 0 to {MOST_ENROLLED}")
+    return int(text)
+
+
+def _gib(text: str) -> float:
+    value = positive(text)
+    if value < LEAST_GIB:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} GiB is less than a machine has: give {LEAST_GIB:g} or more"
+        )
+    return value
 
 
 def _megapixels(text: str) -> float:
     width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal() and 0 < int(width) * int(height) < 1e9):
+    known = text.isascii() and cross and width.isdecimal() and height.isdecimal() and len(text) < 19
+    if not (known and 0 < int(width) * int(height) < 1e9):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: give width and height, such as 1920x1080")
     return int(width) * int(height) / 1e6

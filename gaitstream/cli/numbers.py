@@ -9,7 +9,7 @@ MOST_DAYS = 36_500
 
 def natural(text: str) -> int:
     """A whole number from 0."""
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 

@@ -77,7 +77,8 @@ def _count(text: str) -> int:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < 32:
+    known = text.isascii() and width.isdecimal() and height.isdecimal() and len(text) < 19
+    if not known or min(int(width), int(height)) < 32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: write WIDTHxHEIGHT, as in 640x360")
     if int(width) % 2 or int(height) % 2:
         raise argparse.ArgumentTypeError(f"{text}: video needs an even width and height")

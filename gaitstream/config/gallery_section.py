@@ -18,6 +18,9 @@ from gaitstream.config.fields import (
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.section import Section
 
+MOST_SHARDS = 1024
+"""Parts of a gallery."""
+
 
 class Retention(Section):
     """How long the gallery keeps what, enforced while the pipeline runs and by `gaitstream gallery sweep`."""
@@ -46,7 +49,7 @@ class Visitors(Section):
 class Shards(Section):
     """A gallery in parts, held by actors of a Ray cluster; `gaitstream plan --enrolled N` says when."""
 
-    count: Annotated[int, Field(ge=1, le=1024)]
+    count: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
     """Parts; each machine of the cluster may hold several."""
     replicas: Annotated[int, Field(ge=1, le=8)] = 1
     """Copies of each part, on different machines where there are as many."""

@@ -61,6 +61,8 @@ class SecretUrl:
         authority, tail = split_authority(rest)
         if "@" in tail:
             return f"an @ stands behind the first / ? or #, so it is not clear where the host is: {ENCODE}"
+        if self.scheme == "file" and not authority:
+            return "a video file is given by its path, without file://"
         return _place_fault(authority.rpartition("@")[2]) if self.scheme != "synth" else ""
 
     def scrub(self, text: str) -> str:

@@ -19,8 +19,14 @@ import numpy as np
 
 from gaitstream.config.reading import load_config
 from gaitstream.deepstream.spec import start_of
-from gaitstream.events import Event, IdentityFinal, Journal, TrackEnded, decode
+from gaitstream.errors import ConfigError, EventError, GaitstreamError
+from gaitstream.events import Event, IdentityFinal, TrackEnded, decode
+from gaitstream.events.follower import Follower
 
+USAGE = "SITE NATIVE.journal DEEPSTREAM.journal"
+SITE = "give the folder that 'gaitstream synth' or scripts/verify_site.py wrote"
+TRUTH_COLUMNS = 9
+"""Of the MOT challenge."""
 SHORTEST_S = 3.0
 """People in the picture for less are not expected to be tracked."""
 LEAST_COVERED = 0.9
@@ -54,22 +60,28 @@ class RunScore:
 
 
 def finals(journal: Path) -> list[IdentityFinal]:
-    """The last word on every track of a journal, at the time of its last box: evidence may end before it."""
-    store = Journal(journal)
-    try:
-        events: list[Event] = []
-        after = 0
-        while records := store.read(after):
-            events += [decode(record.payload) for record in records]
-            after = records[-1].seq
-        last_ns = {(e.camera, e.track): e.time_ns for e in events if isinstance(e, TrackEnded)}
-        return [
-            msgspec.structs.replace(event, time_ns=last_ns.get((event.camera, event.track), event.time_ns))
-            for event in events
-            if isinstance(event, IdentityFinal)
-        ]
-    finally:
-        store.close()
+    """The last word on every track of a journal, at the time of its last box: evidence may end before it.
+
+    Raises:
+        EventError: the folder holds no journal, or one that cannot be read in full.
+    """
+    follower = Follower(journal)  # reads, and leaves the folder as it is
+    events: list[Event] = []
+    while True:
+        found = follower.read()
+        if found.lost:
+            raise EventError(f"{journal}: {found.lost} events are damaged; run it again")
+        events += [decode(record.payload) for record in found.records]
+        if found.end:
+            break
+    if not events:
+        raise EventError(f"{journal}: the journal is empty; give the folder that the run wrote")
+    last_ns = {(e.camera, e.track): e.time_ns for e in events if isinstance(e, TrackEnded)}
+    return [
+        msgspec.structs.replace(event, time_ns=last_ns.get((event.camera, event.track), event.time_ns))
+        for event in events
+        if isinstance(event, IdentityFinal)
+    ]
 
 
 def score(site: Path, events: Iterable[IdentityFinal], starts_ns: dict[str, int], fps: float) -> RunScore:
@@ -100,14 +112,23 @@ def score(site: Path, events: Iterable[IdentityFinal], starts_ns: dict[str, int]
                 named[event.camera, who] = event.person
             if event.candidates:
                 nearest[event.camera, who] = event.candidates[0][0]
-    people = json.loads((site / "identities.json").read_text())
-    names = {one["id"]: one["name"] for one in people}
+    path = site / "identities.json"
+    try:
+        names = {one["id"]: one["name"] for one in json.loads(path.read_bytes())}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); {SITE}") from error
     return RunScore(expected, len(found), tracks, named, nearest, names)
 
 
 def read_truth(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Rows `[n, 7]`: frame, id, xyxy, visibility."""
-    rows = np.loadtxt(path, delimiter=",", ndmin=2)
+    try:
+        lines = path.read_text().splitlines()
+        rows = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, TRUTH_COLUMNS))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); {SITE}") from error
+    if rows.shape[1] != TRUTH_COLUMNS:
+        raise ConfigError(f"{path} has {rows.shape[1]} columns and not {TRUTH_COLUMNS}; {SITE}")
     left, top, width, height = rows[:, 2] - 1, rows[:, 3] - 1, rows[:, 4], rows[:, 5]
     return np.column_stack([rows[:, 0], rows[:, 1], left, top, left + width, top + height, rows[:, 8]])
 
@@ -167,7 +188,18 @@ def table(native: RunScore, deepstream: RunScore, *, names: bool) -> tuple[str, 
 
 def main(arguments: Sequence[str]) -> int:
     """Compare; see the module's text."""
-    site, native, deepstream = (Path(argument) for argument in arguments)
+    if len(arguments) != 3:
+        sys.stderr.write(f"usage: python -m gaitstream.deepstream.compare {USAGE}\n")
+        return 2
+    try:
+        return compare(*map(Path, arguments))
+    except GaitstreamError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def compare(site: Path, native: Path, deepstream: Path) -> int:
+    """Print the table of two runs; 1 when the second falls short."""
     config = load_config(site / "cams.yaml")
     starts = {camera.id: start_of(camera) for camera in config.cameras}
     fps = max(camera.fps or 15.0 for camera in config.cameras)

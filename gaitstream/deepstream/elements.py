@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from gaitstream.deepstream.table import Value, check_pad, check_property
@@ -43,6 +44,8 @@ class Graph:
     def problems(self) -> list[str]:
         """What DeepStream would not accept, or silently ignore; empty when nothing."""
         found = [p for n in self.nodes for k, v in n.properties.items() for p in check_property(n.kind, k, v)]
+        names = Counter(node.name for node in self.nodes)
+        found += [f"{times} elements are called {name!r}" for name, times in names.items() if times > 1]
         kinds = {node.name: node.kind for node in self.nodes}
         for link in self.links:
             found += check_pad(kinds[link.source], link.source_pad) if link.source_pad else []

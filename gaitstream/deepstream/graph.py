@@ -10,10 +10,11 @@ handed to pyservicemaker.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from gaitstream.config.camera_sections import Camera
-from gaitstream.config.deepstream_section import DeepStream
+from gaitstream.config.deepstream_section import MOST_CAMERAS, DeepStream
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.elements import Graph, Node, PadLink, queue
 from gaitstream.deepstream.plan import Plan
@@ -32,7 +33,8 @@ COPY = "queue-copy"
 DETECTOR_ID = 1
 FIRST_ENCODER_ID = 2
 
-_SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
+_URLS = ("rtsp", "rtsps", "http", "https")
+_SCHEMES = (*_URLS, "file")
 
 
 def encoder_name(kind: str) -> str:
@@ -56,14 +58,14 @@ def uri_of(camera: Camera) -> str:
         path = Path(text)
         if not path.is_file():
             raise ConfigError(
-                f"camera {camera.id}: the GPU front end reads video files and {', '.join(_SCHEMES)} URLs, "
+                f"camera {camera.id}: the GPU front end reads video files and {', '.join(_URLS)} URLs, "
                 f"not {str(camera.url)!r}; use --frontend native for devices and folders"
             )
         text = path.resolve().as_uri()
     elif camera.url.scheme not in _SCHEMES:
         raise ConfigError(
             f"camera {camera.id}: the GPU front end cannot read {camera.url.scheme}:// "
-            f"({', '.join(_SCHEMES)} are possible); use --frontend native"
+            f"({', '.join(_URLS)} and paths of video files are possible); use --frontend native"
         )
     if "," in text:
         raise ConfigError(
@@ -75,6 +77,11 @@ def uri_of(camera: Camera) -> str:
 def enabled(config: Config) -> list[Camera]:
     """The cameras to read, in the order of the file."""
     return [camera for camera in config.cameras if camera.enabled]
+
+
+def loops(cameras: Sequence[Camera]) -> bool:
+    """Whether files start again at their ends: all of a process, or none."""
+    return all(camera.loop and camera.url.scheme in ("", "file") for camera in cameras)
 
 
 def reconnects(camera: Camera) -> bool:
@@ -89,11 +96,27 @@ def room_for_cameras(config: Config) -> int:
     """
     count = len(enabled(config))
     room = config.deepstream.max_cameras
+    if count > MOST_CAMERAS:
+        raise ConfigError(
+            f"{count} cameras are enabled, and one process of DeepStream takes {MOST_CAMERAS} at most; run "
+            "the others in a second one, by a cams.yaml of their own"
+        )
     if room is None:
         return count
     if room < count:
         raise ConfigError(f"deepstream.max_cameras is {room}, but {count} cameras are enabled; raise it")
     return room
+
+
+def check_cameras(config: Config) -> None:
+    """See whether one process of DeepStream can read all enabled cameras.
+
+    Raises:
+        ConfigError: it cannot read one of them, or there is no room for all.
+    """
+    for camera in enabled(config):
+        uri_of(camera)
+    room_for_cameras(config)
 
 
 def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False) -> Graph:
@@ -108,6 +131,8 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     Raises:
         ConfigError: something cannot be run on DeepStream, or a value is outside what it accepts.
     """
+    if not enabled(config):
+        raise ConfigError("no camera is enabled: set enabled: true on one")
     gpu = config.deepstream.gpu
     names = [encoder_name(encoder.name) for encoder in plan.encoders]
     chain = [
@@ -119,7 +144,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     ]
     for number, (name, encoder) in enumerate(zip(names, plan.encoders, strict=True)):
         chain += [
-            queue(f"queue-{encoder.name}"),
+            queue(f"queue-{name}"),
             _nvinfer(name, folder, FIRST_ENCODER_ID + number, encoder.batch, gpu),
         ]
     sink = Node(
@@ -174,7 +199,7 @@ def _source(config: Config) -> dict[str, Value]:
         "rtsp-reconnect-interval": options.reconnect_s,
         "init-rtsp-reconnect-interval": options.reconnect_s,
         "rtsp-reconnect-attempts": -1,
-        "file-loop": files and all(camera.loop for camera in cameras),
+        "file-loop": loops(cameras),
         "disable-audio": True,
     }
 

@@ -20,7 +20,7 @@ from gaitstream.models.detector import find_detector, settle_contract
 from gaitstream.models.detector_layouts import LAYOUTS, DetectorContract, holds_doubles
 from gaitstream.models.inputs import kept_shape
 from gaitstream.models.manifest import CropContract, InputKind
-from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH
+from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, check_heatmaps, read_contract
 from gaitstream.models.resolve import find_bundle, resolve
 from gaitstream.models.spec import FAMILIES, find_family
 
@@ -101,13 +101,44 @@ def _joined(bundle: Bundle, name: str, config: Config, *, compiled: bool) -> _Gr
     with contextlib.suppress(BundleError):  # it lacks a graph for it
         if bundle.manifest.model in FAMILIES.names():
             family = find_family(bundle.manifest.model)
+            if "pose" in family.flags():
+                _check_pose(pose)
             model = family.join(bundle, resolve(pose, "pose"), half=precision == "fp16", operator=compiled)
     if model is None:
+        _require_crops(bundle)
         raise BundleError(
             f"{bundle.root} has no graph for DeepStream; export its checkpoint with it and give the new "
             f"bundle as the recognizer {name}:\n  {export_command(bundle, pose)}"
         )
     return _Graph(_keep(model.SerializeToString(), bundle.manifest.model), precision, compiled)
+
+
+def _check_pose(pose: str) -> None:
+    """See that a model makes heatmaps.
+
+    Raises:
+        EngineError: it does not.
+    """
+    graph, _ = read_contract(resolve(pose, "pose"))
+    name, shape = next(iter(graph_shapes(graph)[1].items()))
+    if min(shape[1:], default=0) >= 0:  # else it is open until it is compiled
+        check_heatmaps(graph.name, name, shape)
+
+
+def _require_crops(bundle: Bundle) -> None:
+    """See that another export of a model could have a graph for nvinfer, which gives it crops alone.
+
+    Raises:
+        BundleError: it looks at something that the pipeline makes of pictures.
+    """
+    manifest = bundle.manifest
+    kinds = [one.kind for one in manifest.inputs]
+    joined = manifest.model in FAMILIES.names() and "pose" in find_family(manifest.model).flags()
+    if kinds != [InputKind.CROP] and not joined and manifest.nvinfer is None:
+        raise BundleError(
+            f"{bundle.root} looks at {' and '.join(kinds)} and not at crops alone, and no "
+            f"{manifest.model} has a graph for DeepStream; use --frontend native"
+        )
 
 
 def _keep(graph: bytes, model: str) -> Path:

@@ -21,7 +21,7 @@ from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.engines import prepare_engines, print_progress
-from gaitstream.deepstream.graph import enabled, reconnects, room_for_cameras, uri_of
+from gaitstream.deepstream.graph import check_cameras, enabled, loops, reconnects, room_for_cameras
 from gaitstream.deepstream.heads import load_heads
 from gaitstream.deepstream.labels import Labeller
 from gaitstream.deepstream.models import make_plan
@@ -92,7 +92,7 @@ class DeepStreamPipeline:
         watching = [Labeller(self.tell)] if view else []
         self._session = RunSession(
             config, self._recognizers,
-            sink=sink, observers=[*observers, *watching], watch=watch, run=run,
+            sink=sink, observers=[*observers, *watching], watch=watch, run=run, check=check_cameras,
         )  # fmt: skip
         self._view = view
         if view and not ipaddress.ip_address(config.deepstream.view_address).is_loopback:
@@ -132,6 +132,8 @@ class DeepStreamPipeline:
 
     def run(self) -> Outcome:
         """Run until every file has ended or `stop` is called; then end all tracks."""
+        if not self._camera_ids():
+            raise ConfigError("no camera is enabled: set enabled: true on one")
         if self._prepare:
             prepare_engines(self._plan, self._progress)
         self._session.begin(self._camera_ids())
@@ -260,7 +262,8 @@ class DeepStreamPipeline:
     def _maintain(self) -> None:
         """What is due between messages."""
         if self._supervisor.is_due:
-            self._start()
+            if self._camera_ids():  # else it waits for one that is enabled
+                self._start()
         elif self._supervisor.died:
             self._process_ended()
         if self._session.is_due():
@@ -328,7 +331,7 @@ class DeepStreamPipeline:
 
 def is_file(camera: Camera) -> bool:
     """Whether a camera is a file, which ends."""
-    return uri_of(camera).startswith("file:")
+    return camera.url.scheme in ("", "file")
 
 
 def check_site(config: Config) -> None:
@@ -339,8 +342,7 @@ def check_site(config: Config) -> None:
         BundleError: a bundle has no graphs for it.
     """
     make_plan(config)
-    for camera in enabled(config):
-        uri_of(camera)
+    check_cameras(config)
 
 
 def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> DeepStreamPipeline:
@@ -365,6 +367,8 @@ def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> D
             "--frontend native for it",
             ", ".join(without),
         )
+    for text in _one_for_all(config):
+        log.warning("%s", text)
     return DeepStreamPipeline(
         config,
         sink=publisher,
@@ -373,6 +377,20 @@ def open_runner(options: RunOptions, config: Config, publisher: Publishing) -> D
         view=options.view,
         progress=print_progress(),
     )
+
+
+def _one_for_all(config: Config) -> list[str]:
+    """What is set for some cameras, and is the same for all of a process here."""
+    cameras, found = enabled(config), list[str]()
+    if any(camera.loop for camera in cameras) and not loops(cameras):
+        found.append(
+            "cameras[].loop: files start again only where all cameras are files with loop: true; none here"
+        )
+    if len({camera.transport for camera in cameras if camera.url.scheme in ("rtsp", "rtsps")}) > 1:
+        found.append(
+            "cameras[].transport: DeepStream takes one for all cameras; UDP is tried first here, then TCP"
+        )
+    return found
 
 
 def _native_alone(config: Config) -> list[str]:

@@ -14,6 +14,7 @@ input is normalised is declared in a small YAML or JSON file of the same name be
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -193,15 +194,29 @@ def read_contract(model: str | Path) -> tuple[Path, PoseContract]:
     return graph, contract or PoseContract(graph=graph.name)
 
 
+def check_heatmaps(graph: str, name: str, shape: Sequence[int]) -> None:
+    """See that a graph's first output is a pose model's.
+
+    Args:
+        graph: its name.
+        name: of the output.
+        shape: of the output.
+
+    Raises:
+        EngineError: it is another model's.
+    """
+    if len(shape) != 4 or tuple(shape[1:]) != (JOINTS, HEAT_HEIGHT, HEAT_WIDTH):
+        raise EngineError(
+            f"{graph} makes {name} {list(shape)}: a pose model makes heatmaps [n, 17, 64, 48]; "
+            "export it without decoding, for an input of 256 x 192"
+        )
+
+
 def _check_shapes(graph: str, engine: Engine) -> None:
     source = next(iter(engine.inputs.values()))
-    wanted_in, wanted_out = (3, CROP_HEIGHT, CROP_WIDTH), (JOINTS, HEAT_HEIGHT, HEAT_WIDTH)
+    wanted_in = (3, CROP_HEIGHT, CROP_WIDTH)
     if len(engine.inputs) != 1 or not source.accepts((source.shape[0], *wanted_in)):
         shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in engine.inputs.values())
         raise EngineError(f"{graph} takes {shapes}: a pose model takes one input [n, 3, 256, 192]")
     found = next(iter(engine.outputs.values()))
-    if len(found.shape) != 4 or found.shape[1:] != wanted_out:
-        raise EngineError(
-            f"{graph} makes {found.name} {list(found.shape)}: a pose model makes heatmaps [n, 17, 64, 48]; "
-            "export it without decoding, for an input of 256 x 192"
-        )
+    check_heatmaps(graph, found.name, found.shape)

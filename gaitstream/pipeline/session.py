@@ -78,6 +78,7 @@ class RunSession:
         gallery_feed: of the process that keeps the gallery in memory; None keeps it here.
         mark: completes an event as it is decided, or refuses it by None.
         visits: where walks are noted; None makes it here, where the site keeps visitors.
+        check: says by a ConfigError that the cameras of a changed file cannot be run.
 
     Attributes:
         config: what runs now.
@@ -105,8 +106,10 @@ class RunSession:
         gallery_feed: str | None = None,
         mark: Callable[[Event], Event | None] | None = None,
         visits: VisitSink | None = None,
+        check: Callable[[Config], None] | None = None,
     ) -> None:
         self.config = config
+        self._check = check
         self.stats = Stats()
         self.run_id = run or secrets.token_hex(4)
         self.stopping = StopRequest()
@@ -206,6 +209,8 @@ class RunSession:
             return
         before, (new, changes) = self.config, polled
         try:
+            if self._check is not None:
+                self._check(new)
             self.judge.adjust(new, leaving=(*changes.removed, *changes.reopened))
         except GaitstreamError:  # a wrong file changes nothing
             self._watcher.config = before

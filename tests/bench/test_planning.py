@@ -31,6 +31,7 @@ from gaitstream.bench.rates import (
 )
 from gaitstream.bench.result import Report, Row, Suite
 from gaitstream.bench.scaling import Assumptions, size_of, table
+from gaitstream.cli import main
 from gaitstream.errors import ConfigError
 from tests.bench.test_compare import MACHINE
 
@@ -87,6 +88,16 @@ def test_a_plan(cameras: int, fps: float, people: float, load: float, fits: int,
     assert plan.load == pytest.approx(load)
     assert (plan.cameras_per_machine, plan.machines) == (fits, machines)
     assert sum(step.load for step in plan.steps) == pytest.approx(load)
+
+
+@pytest.mark.parametrize(("people", "said"), [(3.0, "4 such cameras at 80%"), (12.0, "1 such camera at 80%")])
+def test_how_many_cameras_a_machine_carries_is_said(people: float, said: str) -> None:
+    assert f"it carries {said}" in describe_plan(make_plan(SiteLoad(4, 10, people, "demo"), RATES), RATES)
+
+
+def test_a_machine_too_slow_for_one_camera_is_told_how_fast_it_had_to_be() -> None:
+    plan = make_plan(SiteLoad(4, 10, 19, "demo"), RATES)
+    assert "one camera takes 1.2 times its speed, all of them 5 times" in describe_plan(plan, RATES)
 
 
 def test_the_largest_step_comes_first() -> None:
@@ -247,16 +258,42 @@ def test_everything_but_the_gallery_grows_with_the_cameras() -> None:
     assert table([ten, hundred]).count("\n") == 3
 
 
+def test_the_table_takes_for_a_gallery_what_the_plan_takes() -> None:
+    sizes = [size_of(cameras, RATES, Assumptions()) for cameras in (10, 100_000)]
+    for size in sizes:
+        assert size.gallery_mib == plan_gallery(size.persons).memory_bytes / 2**20
+
+
 @pytest.mark.parametrize(
     ("persons", "gib", "shards", "said"),
     [
         (10_000, 16, 1, "they fit one machine"),
         (1_000_000, 16, 4, "share them out over 4"),
         (10_000_000, 512, 10, "share them out over 10"),  # by the most rows of one table
+        (10_000_000, 0.25, 2499, "gallery.shards takes 1024"),
     ],
 )
-def test_a_gallery_that_does_not_fit_is_shared_out(persons: int, gib: int, shards: int, said: str) -> None:
-    plan = plan_gallery(persons, machine_bytes=gib * 2**30)
+def test_a_gallery_that_does_not_fit_is_shared_out(persons: int, gib: float, shards: int, said: str) -> None:
+    plan = plan_gallery(persons, machine_bytes=int(gib * 2**30))
     assert plan.shards == shards
     assert said in describe_gallery(plan)
     assert plan.memory_bytes == pytest.approx(persons * 4 * 16 * 256 * 2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--cameras", "9" * 5000, "is not a whole number from 1 to 1000000"),
+        ("--enrolled", "9" * 400, "is not a number of people: 0 to 10000000000"),
+        ("--enrolled", "-1", "is not a number of people: 0 to 10000000000"),
+        ("--memory", "1e-12", "GiB is less than a machine has: give 0.125 or more"),
+        ("--size", "9" * 5000 + "x1", "is not a size"),
+    ],
+)
+def test_a_figure_beyond_reason_is_named(
+    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of other units, and those that no computer divides."""
+    with pytest.raises(SystemExit):
+        main(["plan", "--cameras", "3", f"{option}={value}"])
+    assert said in capsys.readouterr().err

@@ -55,6 +55,13 @@ def test_a_site_without_cameras_or_recognizer_is_an_error(cams: Path) -> None:
 def test_options_that_do_not_go_together_are_refused(cams: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--config", str(cams), "--device", "l4"]) == 2
     assert "leave --rates, --device" in capsys.readouterr().err
+    for option in (["--fps", "5"], ["--model", "biggait"]):
+        assert main(["plan", "--config", str(cams), *option]) == 2
+        assert "leave --fps and --model out" in capsys.readouterr().err
+    assert main(["plan", "--cameras", "3", "--memory", "8"]) == 2
+    assert "give --enrolled N with it" in capsys.readouterr().err
+    assert main(["plan", "--cameras", "3", "--device", ""]) == 2
+    assert "no datasheet figures for device ''" in capsys.readouterr().err
 
 
 @pytest.mark.slow

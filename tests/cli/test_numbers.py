@@ -16,7 +16,7 @@ def test_numbers_are_read() -> None:
     assert (positive("0.5"), positive("1e3")) == (0.5, 1000.0)
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "two", "\u00b2"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "two", "\u00b2", "9" * 5000])
 def test_what_is_no_whole_number_is_named(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 0"):
         natural(text)

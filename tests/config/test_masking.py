@@ -150,6 +150,7 @@ def test_a_password_with_odd_letters_is_refused_with_advice_or_reaches_the_decod
         ("rtsp://10.0.0.5:port/main", "no port number"),
         ("rtsp://10.0.0.5:99999/main", "no port number"),
         ("rtsp:///main", "no host"),
+        ("file:///videos/gate.mp4", "by its path, without file://"),
         ("rtsp://u:p@/main", "no host"),
         ("rtsp://10.0.0.5/ma in", "no blanks"),
         ("rtsp://[::1]:554/main", ""),

@@ -25,7 +25,7 @@ from gaitstream.deepstream.spec import start_of
 from gaitstream.engines.base import BuildRequest, Built
 from gaitstream.engines.cache import CachedEngine
 from gaitstream.engines.proof import Proof
-from gaitstream.errors import ConfigError, EngineError, MissingExtraError
+from gaitstream.errors import BundleError, ConfigError, EngineError, MissingExtraError
 from gaitstream.pipeline.source.video import VideoSource
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -107,6 +107,32 @@ def test_an_encoder_that_nvinfer_would_overrun_is_refused(
         models._encoder("gaitheat", "demo", config)
 
 
+def test_a_model_that_no_export_brings_to_deepstream_is_said_to_be_one() -> None:
+    """GaitBase looks at silhouettes: to export it again would not help."""
+    config = Config.model_validate(
+        {
+            "cameras": [{"id": "a", "url": "rtsp://h/1"}],
+            "models": {"gaitbase": "demo", "segmenter": "demo"},
+        }
+    )
+    with pytest.raises(BundleError, match="looks at silhouette and not at crops alone") as caught:
+        models.make_plan(config)
+    assert "--frontend native" in str(caught.value)
+    assert "gaitstream export" not in str(caught.value)
+
+
+def test_a_pose_model_that_is_none_is_named(tmp_path: Path) -> None:
+    pose = yolox(tmp_path / "people.onnx")
+    config = Config.model_validate(
+        {
+            "cameras": [{"id": "a", "url": "rtsp://h/1"}],
+            "models": {"gaitheat": "demo", "pose": str(pose)},
+        }
+    )
+    with pytest.raises(EngineError, match=r"people\.onnx makes output .*: a pose model makes heatmaps"):
+        models.make_plan(config)
+
+
 # Engines.
 
 
@@ -172,6 +198,14 @@ def test_a_batch_is_full_with_one_frame_of_every_camera(count: int, plan: Plan) 
     assert room_for_cameras(config) == count
     assert build_graph(config, plan, Path("/out")).node("cameras").properties["max-batch-size"] == count
     assert room_for_cameras(site_of(count, max_cameras=20)) == 20
+
+
+def test_a_process_has_room_for_as_many_cameras_as_deepstream_takes() -> None:
+    assert room_for_cameras(site_of(1024)) == 1024
+    with pytest.raises(
+        ConfigError, match="1025 cameras are enabled, and one process of DeepStream takes 1024"
+    ):
+        room_for_cameras(site_of(1025))
 
 
 @pytest.mark.parametrize(

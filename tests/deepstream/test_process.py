@@ -16,13 +16,14 @@ import pytest
 from gaitstream.config.camera_sections import Camera
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
+from gaitstream.config.secret_url import SecretUrl
 from gaitstream.deepstream import choose
 from gaitstream.deepstream.outbox import Outbox
 from gaitstream.deepstream.records import FrameRecord, Gone, TrackedBox, pack, unpack
-from gaitstream.deepstream.runner import DeepStreamPipeline, open_runner
+from gaitstream.deepstream.runner import DeepStreamPipeline, is_file, open_runner
 from gaitstream.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.engines import open_engine
-from gaitstream.errors import JournalWriteError, MissingExtraError
+from gaitstream.errors import ConfigError, JournalWriteError, MissingExtraError
 from gaitstream.events import Event
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.encoders import Head
@@ -402,6 +403,80 @@ def test_cameras_come_and_go_with_the_file(
         assert child.told[-2:] == [("remove", "c"), ("add", "c")]
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{id: b, url: 'synth://plaza'}", "cannot read synth://"),
+        ("{id: b, url: /dev/video0}", "use --frontend native for devices"),
+        ("{id: b, url: 'rtsp://h/1,2'}", "a comma in the URL"),
+        ("{id: b, url: 'rtsp://h/b'}", "deepstream.max_cameras is 1, but 2 cameras are enabled"),
+    ],
+)
+def test_a_camera_that_cannot_be_added_ends_no_run(
+    row: str, said: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """A file that is wrong for DeepStream changes nothing, as one that is wrong in itself."""
+    monkeypatch.setattr("gaitstream.deepstream.supervisor.ChildProcess", SilentChild)
+    file = tmp_path / "cams.yaml"
+    before = "deepstream: {max_cameras: 1}\ncameras:\n  - {id: a, url: 'rtsp://h/a'}\n"
+    file.write_text(before)
+    recognizers = {"biggait": head_of(bundle)}
+    with DeepStreamPipeline(
+        load_config(file), watch=file, plan=videos.make_plan(), recognizers=recognizers, prepare=False
+    ) as pipeline:
+        pipeline._start()
+        child: Any = pipeline._supervisor.child
+        file.write_text(f"{before}  - {row}\n")
+        for _ in range(3):
+            pipeline._session._due_s = 0.0
+            pipeline._maintain()
+        assert said in caplog.text
+        assert [camera.id for camera in pipeline.config.cameras] == ["a"]
+        assert (child.told, len(child.specs)) == ([], 1)
+
+
+def test_a_file_that_is_moved_while_it_is_read_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    camera = Camera(id="a", url=SecretUrl(str(tmp_path / "a.mp4")))
+    (tmp_path / "a.mp4").unlink()
+    assert is_file(camera)
+    assert not is_file(Camera(id="a", url=SecretUrl("rtsp://h/a.mp4")))
+
+
+@pytest.mark.parametrize("rest", ["'127.0.0.1:9000'", "null"])
+def test_a_site_without_a_camera_waits_for_one(
+    rest: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitstream.deepstream.supervisor.ChildProcess", SilentChild)
+    file = tmp_path / "cams.yaml"
+    text = f"deepstream: {{rest: {rest}}}\ncameras: [{{id: a, url: 'rtsp://h/a', enabled: true}}]\n"
+    file.write_text(text)
+    recognizers = {"biggait": head_of(bundle)}
+    with DeepStreamPipeline(
+        load_config(file), watch=file, plan=videos.make_plan(), recognizers=recognizers, prepare=False
+    ) as pipeline:
+        pipeline._start()
+        for enabled in ("false", "true"):
+            file.write_text(text.replace("true", enabled))
+            for _ in range(3):
+                pipeline._session._due_s = 0.0
+                pipeline._maintain()
+            if enabled == "false":
+                pipeline._restart("it ended", pause=False)
+                pipeline._maintain()
+        child: Any = pipeline._supervisor.child
+        assert [list(spec.rates) for spec in child.specs] == [["a"], ["a"]]
+    file.write_text(text.replace("true", "false"))
+    with (
+        DeepStreamPipeline(
+            load_config(file), plan=videos.make_plan(), recognizers=recognizers, prepare=False
+        ) as pipeline,
+        pytest.raises(ConfigError, match="no camera is enabled"),
+    ):
+        pipeline.run()
+
+
 def test_what_the_native_front_end_alone_leaves_out_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -411,6 +486,15 @@ def test_what_the_native_front_end_alone_leaves_out_is_said(
     sink: Any = None
     open_runner(RunOptions(config=Path("cams.yaml")), config, sink)
     assert "tracklets.every, runtime.latency_ms, cameras[].still_every: the native front end" in caplog.text
+    caplog.clear()
+    mixed = [
+        {"id": "a", "url": "a.mp4", "loop": True},
+        {"id": "b", "url": "rtsp://h/1"},
+        {"id": "c", "url": "rtsp://h/2", "transport": "udp"},
+    ]
+    open_runner(RunOptions(config=Path("cams.yaml")), Config.model_validate({"cameras": mixed}), sink)
+    assert "cameras[].loop: files start again only where all" in caplog.text
+    assert "cameras[].transport: DeepStream takes one for all cameras" in caplog.text
     caplog.clear()
     open_runner(RunOptions(config=Path("cams.yaml")), Config(cameras=[Camera(id="a", url="a.mp4")]), sink)  # type: ignore[arg-type]
     assert not caplog.text

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gaitstream.cli import build_parser, main
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.compare import RunScore, finals, owner, read_truth, score, table
+from gaitstream.deepstream.compare import main as compare_main
 from gaitstream.deepstream.graph import build_graph, room_for_cameras
 from gaitstream.deepstream.models import make_plan
 from gaitstream.deepstream.plan import Plan
@@ -80,7 +82,25 @@ def test_what_operation_needs_is_set_and_not_left_to_defaults(config: Config, pl
     }
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000"])
+def test_recognizers_may_be_called_as_elements_are(config: Config, plan: Plan) -> None:
+    """They may have any name; two elements of one name would be linked as one."""
+    names = ("detector", "tracker", "copy", "sink", "view")
+    encoders = tuple(replace(plan.encoders[0], name=name) for name in names)
+    graph = build_graph(config, replace(plan, encoders=encoders), Path("/out"), view=True)
+    assert len({node.name for node in graph.nodes}) == len(graph.nodes)
+    twice = replace(graph, nodes=(*graph.nodes, graph.node("tracker")))
+    assert twice.problems() == ["2 elements are called 'tracker'"]
+
+
+def test_a_site_without_a_camera_has_no_graph(config: Config, plan: Plan) -> None:
+    off = [camera.model_copy(update={"enabled": False}) for camera in config.cameras]
+    with pytest.raises(ConfigError, match="no camera is enabled: set enabled: true"):
+        build_graph(config.model_copy(update={"cameras": off}), plan, Path("/out"))
+
+
+@pytest.mark.parametrize("address", [
+    "0.0.0.0:9000", "10.0.0.1:9000", "9000", "localhost:9000", "127.0.0.1:0", "127.0.0.1:99999",
+])  # fmt: skip
 def test_the_rest_server_is_on_loopback_or_off(address: str, site: Any, make_plan: Any) -> None:
     with pytest.raises(ValueError, match="rest"):
         site(deepstream={"rest": address})
@@ -276,6 +296,44 @@ def test_runs_are_compared_with_the_truth(tmp_path: Path) -> None:
     assert table(nobody, both, names=False)[1]
     assert not table(both, one, names=False)[1]
     assert np.isfinite(truth).all()
+
+
+def test_what_cannot_be_compared_is_said_and_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["--cameras", "1", "--people", "1", "--seconds", "1", "--size", "64x64"]
+    assert main(["synth", "--out", str(tmp_path / "site"), *made]) == 0
+    empty, broken, nothing = (tmp_path / name for name in ("empty", "broken", "nothing"))
+    Journal(empty).close()
+    journal = Journal(broken)
+    for _ in range(3):
+        journal.append("x", b"no event")
+    journal.close()
+    [file] = broken.glob("*.journal")
+    data = bytearray(file.read_bytes())
+    data[-60] ^= 255
+    file.write_bytes(data)
+    before = sorted(tmp_path.rglob("*"))
+    for site, folder, said in (
+        (nothing, empty, "nothing/cams.yaml: no such file"),
+        (tmp_path / "site", nothing, "nothing: there is no journal"),
+        (tmp_path / "site", empty, "empty: the journal is empty"),
+        (tmp_path / "site", broken, "events are damaged"),
+    ):
+        assert compare_main([str(site), str(folder), str(folder)]) in (1, 2)
+        assert said in capsys.readouterr().err
+    assert compare_main([]) == 2
+    (tmp_path / "site" / "identities.json").write_text("[{}]")
+    with pytest.raises(ConfigError, match=r"identities\.json cannot be read"):
+        score(tmp_path / "site", [], {}, 15)
+    (tmp_path / "site" / "identities.json").unlink()
+    with pytest.raises(ConfigError, match="gaitstream synth"):
+        score(tmp_path / "site", [], {}, 15)
+    with pytest.raises(ConfigError, match=r"gt\.txt cannot be read"):
+        score(tmp_path / "site", [], {"other": 0}, 15)
+    (tmp_path / "site" / "cam1" / "gt" / "gt.txt").write_text("")
+    assert read_truth(tmp_path / "site" / "cam1" / "gt" / "gt.txt").shape == (0, 7)  # nobody came by
+    assert {path for path in before if path.name != "identities.json"} == set(tmp_path.rglob("*"))
 
 
 def test_a_track_is_looked_for_where_it_was_seen_last(tmp_path: Path) -> None:

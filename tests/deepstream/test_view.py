@@ -50,7 +50,7 @@ def test_viewers_reach_one_address(address: str, site: Any, plan: Any) -> None:
     assert not {node.kind for node in graph.nodes} & {"nvrtspoutsinkbin", "udpsink", "rtspclientsink"}
 
 
-@pytest.mark.parametrize("address", ["localhost; rm", "8554", ""])
+@pytest.mark.parametrize("address", ["localhost; rm", "8554", "", "999.1.1.1", ":::"])
 def test_an_address_is_an_address(address: str, site: Any) -> None:
     with pytest.raises(ValueError, match="view_address"):
         site(deepstream={"view_address": address})

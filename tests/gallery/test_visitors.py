@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitstream.cli import main
 from gaitstream.errors import GalleryError
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.appearances import appearances, like_track, like_visitor
@@ -57,6 +58,21 @@ def test_a_stranger_who_comes_again_is_the_same_visitor(gallery: Gallery) -> Non
     assert other.first_ns == 105 * SECOND
     assert gallery.persons() == []
     assert verify(gallery) == []
+
+
+def test_the_commands_tell_a_visitors_walks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Visitors have no templates."""
+    path, key = tmp_path / "people.gallery", key_in(tmp_path)
+    where = ["--gallery", str(path), "--key", key]
+    with Gallery(path, create=True, key=key) as gallery:
+        note(gallery, *(sighting(person, person) for person in (1, 2, 3, 4)), sighting(1, 9, "hall"))
+    assert main(["gallery", "merge", "visitor-2", "visitor-1", *where]) == 0
+    assert main(["gallery", "remove", "visitor-3", *where]) == 0
+    assert main(["gallery", "promote", "visitor-4", "--person", "Eve", *where]) == 0
+    said = capsys.readouterr().out
+    assert "visitor-2 has 2 walks of visitor-1, who is gone" in said
+    assert "erased visitor-3 with 1 walk from" in said
+    assert "visitor-4 is Eve now, as is one earlier walk:" in said
 
 
 def test_a_walk_is_noted_once(gallery: Gallery) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from gaitstream.bench import device_overhead
 from gaitstream.bench.command import check_folder, run_and_write, say
 from gaitstream.bench.compare import changes_markdown, compare_reports
-from gaitstream.bench.devices import find_device
+from gaitstream.bench.devices import DEMO, find_device
 from gaitstream.bench.plan import SiteLoad, describe_device, describe_plan, make_plan
 from gaitstream.bench.plan_check import check_crowds, check_report
 from gaitstream.bench.plan_gallery import describe_gallery, plan_gallery
@@ -20,6 +20,9 @@ from gaitstream.bench.settings import Settings
 from gaitstream.bench.site import GUESSED_MEGAPIXELS, GUESSED_PEOPLE, measure_site, read_site
 from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
+
+USUAL_FPS = 15.0
+"""Analysed per camera, where nothing is said."""
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -37,6 +40,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 def plan(args: argparse.Namespace) -> int:
     """How many machines a site needs, and its gallery."""
+    if args.memory is not None and args.enrolled is None:
+        raise ConfigError("--memory says what a gallery has to fit into: give --enrolled N with it")
     code = _plan_load(args)
     if args.enrolled is not None:
         memory = None if args.memory is None else round(args.memory * 2**30)
@@ -47,12 +52,14 @@ def plan(args: argparse.Namespace) -> int:
 def _plan_load(args: argparse.Namespace) -> int:
     if args.config is not None:
         return _plan_site(args)
-    device = find_device(args.device) if args.device else None
-    if args.check and args.model != "demo":
+    device = None if args.device is None else find_device(args.device)
+    model = args.model or DEMO
+    if args.check and model != DEMO:
         raise ConfigError("--check runs the packaged weights: use it with --model demo")
+    fps = USUAL_FPS if args.fps is None else args.fps
     people = GUESSED_PEOPLE if args.people is None else args.people
     megapixels = GUESSED_MEGAPIXELS if args.size is None else args.size
-    site = SiteLoad(args.cameras, args.fps, people, args.model, megapixels)
+    site = SiteLoad(args.cameras, fps, people, model, megapixels)
     report = read_report(args.rates) if args.rates else None
     rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
     print(describe_plan(make_plan(site, rates), rates))
@@ -85,6 +92,11 @@ def _plan_site(args: argparse.Namespace) -> int:
     if args.rates or args.device or args.check:
         raise ConfigError(
             "--config measures the site's own models here: leave --rates, --device and --check out"
+        )
+    if args.fps is not None or args.model is not None:
+        raise ConfigError(
+            "--config takes rates and models from the file: leave --fps and --model out, or plan with "
+            "--cameras N"
         )
     question = read_site(load_config(args.config), args.people, args.size)
     rates, doubts = measure_site(args.config, question, say)

@@ -34,6 +34,7 @@ from gaitstream.gallery.site import calibrate_site, describe_site, drift_of
 from gaitstream.gallery.transfer import Copied, copy, export, receiving
 from gaitstream.gallery.verifying import duplicates as find_duplicates
 from gaitstream.gallery.verifying import verify as verify_gallery
+from gaitstream.gallery.visitors import visitors as list_visitors
 from gaitstream.pipeline.forget import (
     Places,
     check_forgotten,
@@ -192,10 +193,11 @@ def rename(args: argparse.Namespace) -> int:
 def merge(args: argparse.Namespace) -> int:
     """`gallery merge`."""
     with open_gallery(args) as gallery:
+        walks = _walks(gallery, args.other)
         count = merge_people(gallery, args.person, args.other)
         with gallery.store.reading() as reading:
             _, record = gallery.person(reading, args.person)
-    print(f"{args.person} has {count} templates of {args.other}, who is gone")
+    print(f"{args.person} has {walks or _counted(count, 'template')} of {args.other}, who is gone")
     if record.expires_ns is not None:
         print(f"{args.person} is kept until {_day(record.expires_ns)}, the earlier time of the two")
     return 0
@@ -225,9 +227,20 @@ def keep(args: argparse.Namespace) -> int:
 def remove(args: argparse.Namespace) -> int:
     """`gallery remove`."""
     with open_gallery(args) as gallery:
+        walks = _walks(gallery, args.person)
         count = gallery.remove(args.person)
-        print(f"erased {args.person} with {count} templates from {gallery.url}")
+        print(f"erased {args.person} with {walks or _counted(count, 'template')} from {gallery.url}")
     return 0
+
+
+def _walks(gallery: Gallery, name: str) -> str:
+    """How many walks a visitor has, in words; empty for a person, who has templates."""
+    found = [entry.tracks for entry in list_visitors(gallery) if name in (entry.name, entry.uid)]
+    return _counted(found[0], "walk") if found else ""
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def forget(args: argparse.Namespace) -> int:

@@ -62,7 +62,8 @@ def promote(args: argparse.Namespace) -> int:
         print(
             f"{done.person} is kept until {moment(record.expires_ns)}; 'gaitstream gallery keep' changes it"
         )
-    print(f"{done.visitor} is {done.person} now, as are {len(done.tracks)} earlier walks:")
+    walks = f"are {len(done.tracks)} earlier walks" if len(done.tracks) != 1 else "is one earlier walk"
+    print(f"{done.visitor} is {done.person} now, as {walks}:")
     for track in done.tracks:
         print(f"  {track}  {moment(track.time_ns)}")
     if journal := _journal(args):
