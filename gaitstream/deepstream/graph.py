@@ -67,6 +67,8 @@ def uri_of(camera: Camera) -> str:
             f"camera {camera.id}: the GPU front end cannot read {camera.url.scheme}:// "
             f"({', '.join(_URLS)} and paths of video files are possible); use --frontend native"
         )
+    else:  # a scheme has no case, which whoever compares letters does not know
+        text = camera.url.scheme + text[len(camera.url.scheme) :]
     if "," in text:
         raise ConfigError(
             f"camera {camera.id}: a comma in the URL separates cameras in DeepStream; write %2C"

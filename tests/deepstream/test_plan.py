@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from gaitstream.config.schema import Config
 from gaitstream.deepstream import engines, models
 from gaitstream.deepstream.engines import prepare_engines
-from gaitstream.deepstream.graph import build_graph, room_for_cameras
+from gaitstream.deepstream.graph import build_graph, reconnects, room_for_cameras, uri_of
 from gaitstream.deepstream.models import _detector
 from gaitstream.deepstream.nvinfer import detector_sections, encoder_sections
 from gaitstream.deepstream.plan import Plan
@@ -198,6 +198,12 @@ def test_a_batch_is_full_with_one_frame_of_every_camera(count: int, plan: Plan) 
     assert room_for_cameras(config) == count
     assert build_graph(config, plan, Path("/out")).node("cameras").properties["max-batch-size"] == count
     assert room_for_cameras(site_of(count, max_cameras=20)) == 20
+
+
+def test_a_scheme_is_written_as_deepstream_looks_for_it() -> None:
+    camera = Config.model_validate({"cameras": [{"id": "a", "url": "RTSP://H/Main"}]}).cameras[0]
+    assert uri_of(camera) == "rtsp://H/Main"
+    assert reconnects(camera)
 
 
 def test_a_process_has_room_for_as_many_cameras_as_deepstream_takes() -> None:
