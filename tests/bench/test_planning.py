@@ -237,6 +237,12 @@ def test_a_check_is_within_a_fifth_or_not(predicted: float, holds: bool) -> None
     assert ("NOT within" in str(check)) != holds
 
 
+def test_a_machine_that_analysed_nothing_fails_its_check() -> None:
+    check = PlanCheck("somebody", 100.0, 0.0)
+    assert not check.holds
+    assert "measured 0.0: +inf%, NOT within" in str(check)
+
+
 def test_predictions_stand_beside_the_saturated_rows() -> None:
     setting: dict[str, str | int | float] = {"people": 4, "size": "1280x720", "cameras": 8}
     counts = {name: figure([2.0], "people/frame") for name in ("seen", "posed", "people")}
