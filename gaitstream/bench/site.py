@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def measure_site(
                 "size": list(size),
             }
             rows += run_contender(unpaced_site, arguments)
-    rates = fit(rows, f"the models of {path}, measured now on this machine")
+    cores = len(os.sched_getaffinity(0))
+    rates = fit(rows, f"the models of {path}, measured now on this machine, {cores} cores")
     detect = rates.steps.get("detect")
     if detect is not None and question.detect_share < 1:
         share = question.detect_share
