@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 from gaitstream.bench.devices import ACHIEVED, DeviceDatasheet, recognizer_gflop
@@ -127,7 +126,7 @@ def describe_plan(plan: SitePlan, rates: MachineRates) -> str:
         f"{site.cameras} cameras x {site.fps:g} frames/s x {site.people:g} people, {site.megapixels:.2f} "
         f"megapixels, "
         f"{site.model}",
-        f"rates: {rates.source} ({len(os.sched_getaffinity(0))} cores here)",
+        f"rates: {rates.source}",
         "",
         "| step | ms a frame | load of one machine |",
         "| --- | --- | --- |",

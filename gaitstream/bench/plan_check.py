@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ class PlanCheck:
 
     @property
     def error(self) -> float:
-        """Relative to the measurement."""
+        """Relative to the measurement; infinite where nothing was analysed."""
+        if not self.measured_fps:
+            return math.inf
         return self.predicted_fps / self.measured_fps - 1
 
     @property

@@ -9,6 +9,7 @@ fill better, work on people who are rejected in the end, and decoding are in the
 from __future__ import annotations
 
 import importlib.util
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ def measure_rates(model: str, say: Callable[[str], None], seconds: float = 6.0) 
         for people, size in CELLS:
             say(f"measuring {people} people at {size[0]}x{size[1]}")
             rows += measure_stages(Path(folder), people, size, seconds)
-        rates = fit(rows, "measured now on this machine")
+        rates = fit(rows, f"measured now on this machine, {len(os.sched_getaffinity(0))} cores")
         if model == DEMO:
             return rates
         say(f"measuring {model} at its full size")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gaitstream.bench.process import run_contender
 from gaitstream.bench.rates import CELLS, MachineRates, fit
 from gaitstream.bench.result import Row
 from gaitstream.bench.stages import FRAME, stage_rows
+from gaitstream.config.gallery_section import Retention, Visitors
 from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.errors import ConfigError
@@ -108,7 +110,8 @@ def measure_site(
                 "size": list(size),
             }
             rows += run_contender(unpaced_site, arguments)
-    rates = fit(rows, f"the models of {path}, measured now on this machine")
+    cores = len(os.sched_getaffinity(0))
+    rates = fit(rows, f"the models of {path}, measured now on this machine, {cores} cores")
     detect = rates.steps.get("detect")
     if detect is not None and question.detect_share < 1:
         share = question.detect_share
@@ -122,14 +125,23 @@ def measure_site(
 
 def unpaced_site(cams: str, clips: list[str], seconds: float, people: int, size: list[int]) -> list[Row]:
     """Stage rows of a site's configuration on clips, as fast as it goes."""
-    config = load_config(cams)
-    cameras = cameras_on([Path(clip) for clip in clips], 4, 240.0, loop=True)
-    events = config.events.model_copy(update={"journal": None})
-    own = config.model_copy(update={"cameras": cameras, "events": events})
+    own = config_on(load_config(cams), [Path(clip) for clip in clips])
     setting: dict[str, str | int | float] = {"people": people, "size": f"{size[0]}x{size[1]}"}
     with tempfile.TemporaryDirectory() as folder:
         load = measure(own, Path(folder), seconds=seconds, realtime=False)
     return stage_rows(load, setting, size[0] * size[1], None)
+
+
+def config_on(config: Config, clips: list[Path]) -> Config:
+    """A site's models and limits on other pictures, which leave nothing in its gallery."""
+    gallery = config.gallery.model_copy(update={"visitors": Visitors(), "retention": Retention()})
+    return config.model_copy(
+        update={
+            "cameras": cameras_on(clips, 4, 240.0, loop=True),
+            "events": config.events.model_copy(update={"journal": None}),
+            "gallery": gallery,
+        }
+    )
 
 
 def _doubts(rows: list[Row]) -> list[str]:

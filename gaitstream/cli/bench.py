@@ -64,7 +64,7 @@ def _add_plan(commands: Commands) -> None:
         "plan",
         help="how many machines a site needs, from measured rates",
         description="Predict the load of every step, cameras per machine, memory and machines to buy. The "
-        "rates come from a report of 'gaitstream bench', or are measured in about a minute.",
+        "rates come from a report of 'gaitstream bench', or are measured in a minute or two.",
     )
     which = plan.add_mutually_exclusive_group(required=True)
     which.add_argument(

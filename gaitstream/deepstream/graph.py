@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gaitstream.config.camera_sections import Camera
 from gaitstream.config.deepstream_section import MOST_CAMERAS, DeepStream
+from gaitstream.config.fields import share_port
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.elements import Graph, Node, PadLink, queue
 from gaitstream.deepstream.plan import Plan
@@ -67,6 +68,8 @@ def uri_of(camera: Camera) -> str:
             f"camera {camera.id}: the GPU front end cannot read {camera.url.scheme}:// "
             f"({', '.join(_URLS)} and paths of video files are possible); use --frontend native"
         )
+    else:  # a scheme has no case, which whoever compares letters does not know
+        text = camera.url.scheme + text[len(camera.url.scheme) :]
     if "," in text:
         raise ConfigError(
             f"camera {camera.id}: a comma in the URL separates cameras in DeepStream; write %2C"
@@ -119,6 +122,29 @@ def check_cameras(config: Config) -> None:
     room_for_cameras(config)
 
 
+def check_ports(config: Config, *, view: bool) -> None:
+    """See that DeepStream listens where nothing else of the run does.
+
+    Args:
+        config: the site.
+        view: the annotated pictures are offered, too.
+
+    Raises:
+        ConfigError: two things are to listen at one port.
+    """
+    options, metrics = config.deepstream, config.metrics
+    places = {f"events.{key}": address for key, address in config.events.listens_at.items()}
+    if metrics.port is not None:
+        places["metrics.port"] = f"{metrics.host}:{metrics.port}"
+    if view:
+        places["deepstream.view_port"] = f"{options.view_address}:{options.view_port}"
+    if options.rest is not None:
+        places["deepstream.rest"] = options.rest
+    for (one, here), (other, there) in itertools.combinations(places.items(), 2):
+        if other.startswith("deepstream.") and share_port(here, there):
+            raise ConfigError(f"{other}: {there.rpartition(':')[2]} is the port of {one}; give another one")
+
+
 def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False) -> Graph:
     """Derive the graph.
 
@@ -133,6 +159,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     """
     if not enabled(config):
         raise ConfigError("no camera is enabled: set enabled: true on one")
+    check_ports(config, view=view)
     gpu = config.deepstream.gpu
     names = [encoder_name(encoder.name) for encoder in plan.encoders]
     chain = [

@@ -21,7 +21,14 @@ from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.engines import prepare_engines, print_progress
-from gaitstream.deepstream.graph import check_cameras, enabled, loops, reconnects, room_for_cameras
+from gaitstream.deepstream.graph import (
+    check_cameras,
+    check_ports,
+    enabled,
+    loops,
+    reconnects,
+    room_for_cameras,
+)
 from gaitstream.deepstream.heads import load_heads
 from gaitstream.deepstream.labels import Labeller
 from gaitstream.deepstream.models import make_plan
@@ -87,6 +94,7 @@ class DeepStreamPipeline:
         prepare: bool = True,
         progress: Progress = no_progress,
     ) -> None:
+        check_ports(config, view=view)
         self._plan = plan or make_plan(config)
         self._recognizers = dict(recognizers) if recognizers is not None else load_heads(config)
         watching = [Labeller(self.tell)] if view else []

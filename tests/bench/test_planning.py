@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gaitstream.bench.devices import DEVICES, find_device, recognizer_gflop
@@ -29,7 +30,7 @@ from gaitstream.bench.rates import (
     fit_cost,
     from_report,
 )
-from gaitstream.bench.result import Report, Row, Suite
+from gaitstream.bench.result import Report, Row, Suite, write_report
 from gaitstream.bench.scaling import Assumptions, size_of, table
 from gaitstream.cli import main
 from gaitstream.errors import ConfigError
@@ -162,6 +163,19 @@ def test_another_recognizer_takes_the_place_of_the_packaged_one() -> None:
     assert (steps["biggait"].person_ms, "gaitheat" in steps) == (20.0, False)
 
 
+@pytest.mark.parametrize("load", [0.0, 3.0])
+def test_a_plan_says_whose_rates_it_has_and_whether_other_work_disturbed_them(
+    load: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = msgspec.structs.replace(MACHINE, cpu="An old CPU", cores=3, load=load)
+    written = msgspec.structs.replace(report(("stages", stages())), machine=machine)
+    write_report(written, tmp_path / "report.json")
+    assert main(["plan", "--cameras", "2", "--rates", str(tmp_path / "report.json")]) == 0
+    said = capsys.readouterr().out
+    assert "report.json, of An old CPU, 3 cores" in said
+    assert ("other work disturbed that measurement (load average 3 on 3 cores)" in said) == bool(load)
+
+
 def test_a_report_without_the_suites_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match=r"a\.json has no table of stages"):
         from_report(report(), "demo", "a.json")
@@ -235,6 +249,12 @@ def test_a_check_is_within_a_fifth_or_not(predicted: float, holds: bool) -> None
     check = PlanCheck("somebody", predicted, 100.0)
     assert check.holds == holds
     assert ("NOT within" in str(check)) != holds
+
+
+def test_a_machine_that_analysed_nothing_fails_its_check() -> None:
+    check = PlanCheck("somebody", 100.0, 0.0)
+    assert not check.holds
+    assert "measured 0.0: +inf%, NOT within" in str(check)
 
 
 def test_predictions_stand_beside_the_saturated_rows() -> None:

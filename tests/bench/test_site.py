@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gaitstream.bench.clips import make_clips
 from gaitstream.bench.plan import make_plan
-from gaitstream.bench.site import measure_site, read_site
+from gaitstream.bench.site import config_on, measure_site, read_site, unpaced_site
 from gaitstream.cli import main
 from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
@@ -62,6 +63,22 @@ def test_options_that_do_not_go_together_are_refused(cams: Path, capsys: pytest.
     assert "give --enrolled N with it" in capsys.readouterr().err
     assert main(["plan", "--cameras", "3", "--device", ""]) == 2
     assert "no datasheet figures for device ''" in capsys.readouterr().err
+
+
+def test_synthetic_people_are_no_visitors_of_the_site(cams: Path, tmp_path: Path) -> None:
+    """The measured run compares with the site's gallery, and leaves it and its folder as they are."""
+    gallery = "gallery: {path: people.gallery, visitors: {enabled: true}, retention: {person_days: 1}}\n"
+    cams.write_text(SITE + gallery)
+    (tmp_path / "clips").mkdir()
+    clips = make_clips(tmp_path / "clips", 2, (640, 360), 4.0)
+    rows = unpaced_site(str(cams), [str(clip) for clip in clips], 1.0, 2, [640, 360])
+    assert rows
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cams.yaml", "clips"]
+    config = load_config(cams)
+    own = config_on(config, clips)
+    assert own.gallery.path == config.gallery.path
+    assert not own.gallery.visitors.enabled
+    assert own.gallery.retention.person_days is None
 
 
 @pytest.mark.slow

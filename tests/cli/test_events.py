@@ -242,6 +242,15 @@ def test_a_handoff_with_half_a_key_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert "give --server-key server.pub as well" in capsys.readouterr().err
 
 
+def test_a_handoff_that_would_hear_itself_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    itself = ["--endpoint", "tcp://localhost:5999", "--publish", "tcp://127.0.0.1:5999"]
+    assert main(["handoff", "--journal", str(tmp_path / "j"), *itself]) == 2
+    assert "would hear itself; give another port" in capsys.readouterr().err
+    assert not (tmp_path / "j").exists()
+
+
 def test_a_publisher_has_ports_that_exist(tmp_path: Path) -> None:
     for number, address in enumerate(("tcp://127.0.0.1:99999", "tcp://127.0.0.1:-1")):
         journal = Journal(tmp_path / str(number))

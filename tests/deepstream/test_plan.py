@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from gaitstream.config.schema import Config
 from gaitstream.deepstream import engines, models
 from gaitstream.deepstream.engines import prepare_engines
-from gaitstream.deepstream.graph import build_graph, room_for_cameras
+from gaitstream.deepstream.graph import build_graph, check_ports, reconnects, room_for_cameras, uri_of
 from gaitstream.deepstream.models import _detector
 from gaitstream.deepstream.nvinfer import detector_sections, encoder_sections
 from gaitstream.deepstream.plan import Plan
@@ -198,6 +199,28 @@ def test_a_batch_is_full_with_one_frame_of_every_camera(count: int, plan: Plan) 
     assert room_for_cameras(config) == count
     assert build_graph(config, plan, Path("/out")).node("cameras").properties["max-batch-size"] == count
     assert room_for_cameras(site_of(count, max_cameras=20)) == 20
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"metrics": {"port": 9000}}, "deepstream.rest: 9000 is the port of metrics.port"),
+        ({"events": {"endpoint": "tcp://127.0.0.1:9000"}}, "deepstream.rest: 9000 is the port of events"),
+        ({"metrics": {"port": 8554}}, "deepstream.view_port: 8554 is the port of metrics.port"),
+        ({"deepstream": {"view_port": 9000}}, "deepstream.rest: 9000 is the port of deepstream.view_port"),
+    ],
+)
+def test_two_things_do_not_listen_at_one_port(keys: dict[str, Any], said: str) -> None:
+    config = Config.model_validate({"cameras": [{"id": "a", "url": "rtsp://h/1"}], **keys})
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        check_ports(config, view=True)
+    check_ports(site_of(1), view=True)
+
+
+def test_a_scheme_is_written_as_deepstream_looks_for_it() -> None:
+    camera = Config.model_validate({"cameras": [{"id": "a", "url": "RTSP://H/Main"}]}).cameras[0]
+    assert uri_of(camera) == "rtsp://H/Main"
+    assert reconnects(camera)
 
 
 def test_a_process_has_room_for_as_many_cameras_as_deepstream_takes() -> None:

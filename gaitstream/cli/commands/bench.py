@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import msgspec
+
 from gaitstream.bench import device_overhead
 from gaitstream.bench.command import check_folder, run_and_write, say
 from gaitstream.bench.compare import changes_markdown, compare_reports
@@ -61,8 +63,18 @@ def _plan_load(args: argparse.Namespace) -> int:
     megapixels = GUESSED_MEGAPIXELS if args.size is None else args.size
     site = SiteLoad(args.cameras, fps, people, model, megapixels)
     report = read_report(args.rates) if args.rates else None
-    rates = from_report(report, site.model, str(args.rates)) if report else measure_rates(site.model, say)
+    if report is not None:
+        rates = from_report(report, site.model, str(args.rates))
+        where = f"{args.rates}, of {report.machine.cpu}, {report.machine.cores} cores"
+        rates = msgspec.structs.replace(rates, source=where)
+    else:
+        rates = measure_rates(site.model, say)
     print(describe_plan(make_plan(site, rates), rates))
+    if report is not None and report.machine.disturbed:
+        print(
+            f"warning: other work disturbed that measurement (load average {report.machine.load:g} on "
+            f"{report.machine.cores} cores): an idle machine carries more; run 'gaitstream bench' on one"
+        )
     if device is not None:
         print("\n" + describe_device(site, device, _host_ms(report)))
     if not args.check:

@@ -9,9 +9,14 @@ import signal
 from gaitstream.addresses import DEFAULT_ENDPOINT
 from gaitstream.cli.commands.events import check_keys, one_or_all, tell
 from gaitstream.cli.commands.journals import publish_from
+from gaitstream.errors import ConfigError
 from gaitstream.events import Subscriber
 from gaitstream.fleet.handoff import HandOffRules
 from gaitstream.fleet.handoff_service import TOPICS, HandOffService
+
+
+def _local(endpoint: str) -> str:
+    return endpoint.replace("//localhost:", "//127.0.0.1:")
 
 
 def handoff(args: argparse.Namespace) -> int:
@@ -19,6 +24,11 @@ def handoff(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     check_keys(args)
     endpoints = args.endpoint or [DEFAULT_ENDPOINT]
+    if not args.fleet and _local(args.publish) in map(_local, endpoints):
+        raise ConfigError(
+            f"--publish {args.publish}: hand-off listens there, by --endpoint, and would hear itself; give "
+            "another port"
+        )
     state = args.state or args.journal.with_name(f"{args.journal.name}.transit")
 
     def listen(since_ns: int) -> Subscriber:
