@@ -39,14 +39,13 @@ PRECISIONS: tuple[Stored, ...] = ("fp32", "fp16")
 CASE = "case.pickle"
 
 
-def make(name: str, seed: int, root: Path) -> str:
+def make(name: str, seed: int, root: Path) -> None:
     """Export one size and keep the windows to compare over beside it."""
     family, _, variant = name.partition(":")
     trained = find_family(family).random(seed, variant)
     root.mkdir()
     write_bundle(trained, root, ExportOptions(precisions=PRECISIONS))
     (root / CASE).write_bytes(pickle.dumps(trained.case()))
-    return name
 
 
 class Outcome(NamedTuple):
