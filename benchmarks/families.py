@@ -17,17 +17,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gaitstream.bench.compare_models import sizes
+from gaitstream.engines.base import Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.export.api import ExportOptions, write_bundle
-from gaitstream.export.compare import measure
+from gaitstream.export.compare import Distance, measure
 from gaitstream.export.running import BundleRunner
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.spec import find_family
-from gaitstream.models.trained import Limits
+from gaitstream.models.trained import Case, Limits
 
 RUNTIMES = ("openvino", "onnxruntime")
 LARGE = ("biggait:L", "biggergait:block")
 """Minutes each: measured only where they are named."""
+
+
+def usual_sizes() -> list[str]:
+    """All but the largest."""
+    return [one for one in sizes() if one not in LARGE]
+
+
+def gap(bundle: Bundle, case: Case, runtime: str, precision: Precision, cache: EngineCache) -> Distance:
+    """A bundle's embeddings of the case's windows beside its module's."""
+    runner = BundleRunner(bundle, runtime, precision, cache)
+    found = runner.embed(case.feeds, case.sequences).embedding
+    return measure(found, case.embedding, embedding=True)
 
 
 def errors(name: str, seed: int) -> Iterator[tuple[str, float]]:
@@ -40,9 +53,7 @@ def errors(name: str, seed: int) -> Iterator[tuple[str, float]]:
         root.mkdir()
         bundle = Bundle(root, write_bundle(trained, root, ExportOptions(precisions=("fp32",))))
         for runtime in RUNTIMES:
-            runner = BundleRunner(bundle, runtime, "fp32", EngineCache(Path(folder) / "cache"))
-            found = runner.embed(case.feeds, case.sequences).embedding
-            yield runtime, measure(found, case.embedding, embedding=True).relative
+            yield runtime, gap(bundle, case, runtime, "fp32", EngineCache(Path(folder) / "cache")).relative
 
 
 def main() -> None:
@@ -54,7 +65,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="23,5,99", help="separated by commas (default: %(default)s)")
     args = parser.parse_args()
     worst = 0.0
-    for name in args.sizes or [one for one in sizes() if one not in LARGE]:
+    for name in args.sizes or usual_sizes():
         for seed in map(int, args.seeds.split(",")):
             started = time.monotonic()
             found = dict(errors(name, seed))

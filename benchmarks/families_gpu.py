@@ -21,15 +21,12 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.families import LARGE
-from gaitstream.bench.compare_models import sizes
+from benchmarks.families import gap, usual_sizes
 from gaitstream.bench.measure import time_ms
 from gaitstream.bench.recognizer import TrackletWork
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import GaitstreamError
 from gaitstream.export.api import ExportOptions, Stored, write_bundle
-from gaitstream.export.compare import measure
-from gaitstream.export.running import BundleRunner
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.spec import find_family
@@ -77,14 +74,12 @@ def results(root: Path, runtime: str, cache: EngineCache) -> Iterator[Outcome]:
     bundle = Bundle.open(root)
     case: Case = pickle.loads((root / CASE).read_bytes())
     for precision in PRECISIONS:
-        runner = BundleRunner(bundle, runtime, precision, cache)
-        found = runner.embed(case.feeds, case.sequences).embedding
-        gap = measure(found, case.embedding, embedding=True)
+        found = gap(bundle, case, runtime, precision, cache)
         model = Recognizer.load(root, runtime, precision, cache=cache)
         work = TrackletWork(model)
         times = time_ms(work.tracklet, repeats=10, warmup=3, min_total_s=0.3)
         device = model.engine.device
-        yield Outcome(precision, device, gap.relative, gap.distance_change or 0.0, median(times))
+        yield Outcome(precision, device, found.relative, found.distance_change or 0.0, median(times))
 
 
 def main() -> None:
@@ -97,7 +92,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="onnxruntime")
     parser.add_argument("--processes", type=int, default=2, help="that export at a time (default: 2)")
     args = parser.parse_args()
-    names = args.sizes or [one for one in sizes() if one not in LARGE]
+    names = args.sizes or usual_sizes()
     bad = 0
     with tempfile.TemporaryDirectory(prefix="gaitstream-families-") as folder:
         roots = {name: Path(folder) / name.replace(":", "-") for name in names}

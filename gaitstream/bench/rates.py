@@ -129,6 +129,11 @@ def from_report(report: Report, model: str, source: str) -> MachineRates:
     return with_recognizer(rates, best_frame_ms(report, model, source), model)
 
 
+def measured_here() -> str:
+    """The source of rates that are measured for the plan itself."""
+    return f"measured now on this machine, {len(os.sched_getaffinity(0))} cores"
+
+
 def fit(rows: Sequence[Row], source: str) -> MachineRates:
     """Costs that explain the rows of one or more runs, by least squares over their relative errors."""
     frames = {str(row.setting): row for row in rows if row.contender == FRAME}
@@ -214,7 +219,7 @@ def measure_rates(model: str, say: Callable[[str], None], seconds: float = 6.0) 
         for people, size in CELLS:
             say(f"measuring {people} people at {size[0]}x{size[1]}")
             rows += measure_stages(Path(folder), people, size, seconds)
-        rates = fit(rows, f"measured now on this machine, {len(os.sched_getaffinity(0))} cores")
+        rates = fit(rows, measured_here())
         if model == DEMO:
             return rates
         say(f"measuring {model} at its full size")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from gaitstream.bench.clips import cameras_on, make_clips
 from gaitstream.bench.drive import measure
 from gaitstream.bench.plan import SiteLoad
 from gaitstream.bench.process import run_contender
-from gaitstream.bench.rates import CELLS, MachineRates, fit
+from gaitstream.bench.rates import CELLS, MachineRates, fit, measured_here
 from gaitstream.bench.result import Row
 from gaitstream.bench.stages import FRAME, stage_rows
 from gaitstream.config.gallery_section import Retention, Visitors
@@ -110,8 +109,7 @@ def measure_site(
                 "size": list(size),
             }
             rows += run_contender(unpaced_site, arguments)
-    cores = len(os.sched_getaffinity(0))
-    rates = fit(rows, f"the models of {path}, measured now on this machine, {cores} cores")
+    rates = fit(rows, f"the models of {path}, {measured_here()}")
     detect = rates.steps.get("detect")
     if detect is not None and question.detect_share < 1:
         share = question.detect_share

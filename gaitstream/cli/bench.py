@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.cli.numbers import positive
+from gaitstream.cli.numbers import is_whole, positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -92,13 +92,13 @@ def _add_plan(commands: Commands) -> None:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 19 and 1 <= int(text) <= 1_000_000):
+    if not (is_whole(text) and 1 <= int(text) <= 1_000_000):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
     return int(text)
 
 
 def _enrolled(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) <= MOST_ENROLLED):
+    if not (is_whole(text) and int(text) <= MOST_ENROLLED):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of people: 0 to {MOST_ENROLLED}")
     return int(text)
 
@@ -114,7 +114,7 @@ def _gib(text: str) -> float:
 
 def _megapixels(text: str) -> float:
     width, cross, height = text.lower().partition("x")
-    known = text.isascii() and cross and width.isdecimal() and height.isdecimal() and len(text) < 19
+    known = cross and is_whole(width) and is_whole(height) and len(text) < 19
     if not (known and 0 < int(width) * int(height) < 1e9):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: give width and height, such as 1920x1080")
     return int(width) * int(height) / 1e6

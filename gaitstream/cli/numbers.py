@@ -7,16 +7,21 @@ import argparse
 MOST_DAYS = 36_500
 
 
+def is_whole(text: str) -> bool:
+    """Whether it is a whole number from 0, written in digits and no longer than numbers are."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
 def natural(text: str) -> int:
     """A whole number from 0."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+    if not is_whole(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
 def counting(text: str) -> int:
     """A whole number from 1."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) > 0):
+    if not (is_whole(text) and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitstream.cli.numbers import natural, positive
+from gaitstream.cli.numbers import is_whole, natural, positive
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -77,7 +77,7 @@ def _count(text: str) -> int:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    known = text.isascii() and width.isdecimal() and height.isdecimal() and len(text) < 19
+    known = is_whole(width) and is_whole(height) and len(text) < 19
     if not known or min(int(width), int(height)) < 32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: write WIDTHxHEIGHT, as in 640x360")
     if int(width) % 2 or int(height) % 2:

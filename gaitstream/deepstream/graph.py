@@ -82,9 +82,24 @@ def enabled(config: Config) -> list[Camera]:
     return [camera for camera in config.cameras if camera.enabled]
 
 
+def require_cameras(config: Config) -> None:
+    """See that a camera is enabled.
+
+    Raises:
+        ConfigError: none is.
+    """
+    if not enabled(config):
+        raise ConfigError("no camera is enabled: set enabled: true on one")
+
+
+def is_file(camera: Camera) -> bool:
+    """Whether a camera is a file, which ends."""
+    return camera.url.scheme in ("", "file")
+
+
 def loops(cameras: Sequence[Camera]) -> bool:
     """Whether files start again at their ends: all of a process, or none."""
-    return all(camera.loop and camera.url.scheme in ("", "file") for camera in cameras)
+    return all(camera.loop and is_file(camera) for camera in cameras)
 
 
 def reconnects(camera: Camera) -> bool:
@@ -157,8 +172,7 @@ def build_graph(config: Config, plan: Plan, folder: Path, *, view: bool = False)
     Raises:
         ConfigError: something cannot be run on DeepStream, or a value is outside what it accepts.
     """
-    if not enabled(config):
-        raise ConfigError("no camera is enabled: set enabled: true on one")
+    require_cameras(config)
     check_ports(config, view=view)
     gpu = config.deepstream.gpu
     names = [encoder_name(encoder.name) for encoder in plan.encoders]

@@ -187,7 +187,7 @@ def export_command(bundle: Bundle, pose: str) -> str:
         if "pose" in family.flags():
             options["pose"] = str(resolve(pose, "pose"))
         options |= family.restate(manifest)
-    if manifest.embedding.metric == "mean_part_cosine":
+    if manifest.embedding.by_cosine:
         options["metric"] = "cos"
     options["window"] = str(manifest.window)
     options["precision"] = ",".join(sorted(manifest.graphs, reverse=True))

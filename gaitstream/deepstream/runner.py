@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from gaitstream.config.camera_sections import Camera
 from gaitstream.config.schema import Config
 from gaitstream.config.watching import Changes
 from gaitstream.deepstream.engines import prepare_engines, print_progress
@@ -25,8 +24,10 @@ from gaitstream.deepstream.graph import (
     check_cameras,
     check_ports,
     enabled,
+    is_file,
     loops,
     reconnects,
+    require_cameras,
     room_for_cameras,
 )
 from gaitstream.deepstream.heads import load_heads
@@ -140,8 +141,7 @@ class DeepStreamPipeline:
 
     def run(self) -> Outcome:
         """Run until every file has ended or `stop` is called; then end all tracks."""
-        if not self._camera_ids():
-            raise ConfigError("no camera is enabled: set enabled: true on one")
+        require_cameras(self.config)
         if self._prepare:
             prepare_engines(self._plan, self._progress)
         self._session.begin(self._camera_ids())
@@ -335,11 +335,6 @@ class DeepStreamPipeline:
 
     def _camera_ids(self) -> tuple[str, ...]:
         return tuple(camera.id for camera in enabled(self.config))
-
-
-def is_file(camera: Camera) -> bool:
-    """Whether a camera is a file, which ends."""
-    return camera.url.scheme in ("", "file")
 
 
 def check_site(config: Config) -> None:

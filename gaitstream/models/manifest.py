@@ -167,6 +167,11 @@ class EmbeddingContract(Contract, frozen=True, kw_only=True, forbid_unknown_fiel
     tap: str
     metric: Literal["mean_part_l2", "mean_part_cosine"] = "mean_part_l2"
 
+    @property
+    def by_cosine(self) -> bool:
+        """Whether embeddings are compared by their directions alone."""
+        return self.metric == "mean_part_cosine"
+
 
 class CropContract(Contract, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What DeepStream cuts out of the picture for the graph `deepstream`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Feature, Person, Reason
 from gaitstream.errors import GalleryError
-from gaitstream.pipeline.embed import Embedder, Filled, is_by_cosine
+from gaitstream.pipeline.embed import Embedder, Filled
 from gaitstream.pipeline.identify import Identifier, TrackState
 from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.observe import Careful, Observer
@@ -72,7 +72,7 @@ class Decider:
         """Tracks that were known at any time; kept in watch-list mode alone."""
         # Templates lie where embeddings are made.
         devices = [model.on_device for model in recognizers.values() if model.on_device is not None]
-        cosine = [kind for kind, model in recognizers.items() if is_by_cosine(model.manifest.embedding)]
+        cosine = [kind for kind, model in recognizers.items() if model.manifest.embedding.by_cosine]
         self._gallery = GalleryFollower(
             config, self._fingerprints, gallery_feed, devices[0] if devices else None, cosine
         )

@@ -74,11 +74,6 @@ class Embedder:
         return out
 
 
-def is_by_cosine(contract: EmbeddingContract) -> bool:
-    """Whether a model's embeddings are compared by their directions alone."""
-    return contract.metric == "mean_part_cosine"
-
-
 def comparable(contract: EmbeddingContract, embeddings: Floats) -> Floats:
     """Embeddings `[n, parts, dim]` as galleries compare them, which is by the distance of their parts.
 
@@ -86,7 +81,7 @@ def comparable(contract: EmbeddingContract, embeddings: Floats) -> Floats:
     falls. With one part the nearest is whom the published evaluation finds. With several it takes the mean of
     the parts' cosines and a gallery that of their distances: two who are about as near may change places.
     """
-    if not is_by_cosine(contract):
+    if not contract.by_cosine:
         return embeddings
     lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     return np.asarray(embeddings / np.maximum(lengths, 1e-12), np.float32)

@@ -22,7 +22,6 @@ from gaitstream.gallery.retention import RetentionRules
 from gaitstream.gallery.shards_ray import connect, start_shards
 from gaitstream.gallery.shards_server import ShardPlace
 from gaitstream.models.resolve import find_bundle
-from gaitstream.pipeline.embed import is_by_cosine
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
 
 log = logging.getLogger(__name__)
@@ -362,7 +361,7 @@ def check_gallery(config: Config) -> None:
             gallery.models(), {kind: bundle.fingerprint for kind, bundle in bundles.items()}, gallery.url
         )
         for kind, bundle in bundles.items():
-            if is_by_cosine(bundle.manifest.embedding):
+            if bundle.manifest.embedding.by_cosine:
                 templates = gallery.matcher(kind, bundle.fingerprint).templates
                 check_lengths(kind, np.square(templates).sum(axis=-1), gallery.url)
 

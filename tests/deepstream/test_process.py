@@ -18,9 +18,10 @@ from gaitstream.config.reading import load_config
 from gaitstream.config.schema import Config
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.deepstream import choose
+from gaitstream.deepstream.graph import is_file
 from gaitstream.deepstream.outbox import Outbox
 from gaitstream.deepstream.records import FrameRecord, Gone, TrackedBox, pack, unpack
-from gaitstream.deepstream.runner import DeepStreamPipeline, is_file, open_runner
+from gaitstream.deepstream.runner import DeepStreamPipeline, open_runner
 from gaitstream.deepstream.watchdog import Act, Action, Watchdog
 from gaitstream.engines import open_engine
 from gaitstream.errors import ConfigError, JournalWriteError, MissingExtraError

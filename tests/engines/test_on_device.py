@@ -26,6 +26,7 @@ from gaitstream.engines.tensorrt import TENSORRT, TensorRt, import_library
 from gaitstream.errors import EngineError, MissingExtraError, NoRoomError, RefusedEngineError
 from tests.engines.fake_pycuda import FakePyCuda
 from tests.engines.small_graphs import small_graph, small_reference
+from tests.kernels.kernel_cases import placed
 
 
 @pytest.fixture
@@ -37,15 +38,6 @@ def device() -> Iterator[SimulatedDevice]:
 
 def images(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
-
-
-def placed(device: SimulatedDevice, array: np.ndarray) -> DeviceArray:
-    """An array copied to the device, ready there."""
-    arena = Arena(device, {"x": (array.shape, str(array.dtype))})
-    stream = device.stream()
-    device.upload(arena.arrays["x"].pointer, array, stream)
-    stream.synchronize()
-    return arena.arrays["x"]
 
 
 def test_host_arrays_go_through_slots_in_turn(device: SimulatedDevice, tmp_path: Path) -> None:

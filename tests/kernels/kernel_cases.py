@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gaitstream.engines.device import Arena, Device, DeviceArray
 from gaitstream.kernels import Aligned
 from gaitstream.kernels.dlpack import Borrowed
 
@@ -20,6 +21,15 @@ LOWER = tuple(range(11, 17))
 def as_device(array: NDArray[Any]) -> Borrowed:
     """Pretend that an array lies on a GPU: the emulator's device memory is the host's."""
     return Borrowed(array.ctypes.data, array.shape, array.dtype, True, array)
+
+
+def placed(device: Device, array: NDArray[Any]) -> DeviceArray:
+    """An array copied to a device, ready there."""
+    there = Arena(device, {"array": (array.shape, str(array.dtype))}).arrays["array"]
+    stream = device.stream()
+    device.upload(there.pointer, array, stream)
+    stream.synchronize()
+    return there
 
 
 def padded_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gaitstream.engines.device import Arena, DeviceArray
 from gaitstream.engines.pycuda_device import CudaDevice
 from gaitstream.errors import GaitstreamError
 from gaitstream.gallery.quantise import Layout, Probes
@@ -21,7 +20,7 @@ from gaitstream.kernels.cuda import Outputs, launcher
 from gaitstream.kernels.driver import open_driver
 from gaitstream.kernels.peaks import peaks_numpy
 from gaitstream.kernels.pooling import Merge, pool_numpy
-from tests.kernels.kernel_cases import LOWER, UPPER, blobs, hard_maps, spine_keypoints
+from tests.kernels.kernel_cases import LOWER, UPPER, blobs, hard_maps, placed, spine_keypoints
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,15 +94,6 @@ def test_the_gallerys_scan_equals_the_cpus(asked: int) -> None:
     assert found is not None
     assert np.isposinf(found[:, 16_000]).all()
     mirror.close()
-
-
-def placed(device: CudaDevice, array: np.ndarray) -> DeviceArray:
-    """An array copied to the GPU, ready there."""
-    there = Arena(device, {"array": (array.shape, str(array.dtype))}).arrays["array"]
-    stream = device.stream()
-    device.upload(there.pointer, array, stream)
-    stream.synchronize()
-    return there
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
