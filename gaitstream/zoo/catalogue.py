@@ -45,6 +45,8 @@ class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What is taken for it, the file of `url` first; none where no sum is known."""
     member: str = ""
     """Name of the file in the archive that `url` gives; empty where it gives the file itself."""
+    convert: Literal["", "blazepose"] = ""
+    """The module of `gaitstream.zoo` that makes an ONNX graph of the file when it is fetched."""
     manifest: dict[str, Any] | None = None
     """What a network expects of its pixels, without `graph`; see the manifests of `gaitstream.models`."""
     usage: str = ""
@@ -55,11 +57,12 @@ class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def file(self) -> str:
         """Name of its file in the cache."""
-        return self.name + PurePosixPath(self.member or urlsplit(self.url).path).suffix
+        suffix = PurePosixPath(self.member or urlsplit(self.url).path).suffix
+        return self.name + (".onnx" if self.convert else suffix)
 
     @property
     def size(self) -> int | None:
-        """Bytes of its file, None where that is not known."""
+        """Bytes of the file that is taken for it, None where that is not known."""
         return self.files[0].size if self.files else None
 
     def knows(self, sha256: str) -> KnownFile | None:

@@ -16,12 +16,14 @@ import lzma
 import re
 import shutil
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import urlsplit
 
 import filelock
@@ -37,7 +39,8 @@ log = logging.getLogger(__name__)
 RECEIPT = "receipt.json"
 BLOCK_BYTES = 1 << 20
 _DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError,
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError,
+    RuntimeError,
 )  # fmt: skip
 """What reading an archive raises that is damaged, encrypted or packed in another way."""
 
@@ -59,6 +62,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str
     sha256: str
+    """Of that file, whatever it was made of."""
     size: int
     source: str
     """The URL or the path that was taken."""
@@ -66,6 +70,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """ISO 8601, UTC."""
     compared_with: str
     """Whose sum it was compared with; empty where there was none."""
+    made_from: str = ""
+    """The sum that was compared, where the file was converted from another."""
     accepted: str = ""
     """What was agreed to when it was fetched."""
     speed: Speed | None = None
@@ -338,21 +344,24 @@ def _locked(model: CatalogueModel) -> Iterator[Path]:
 
 def _install(model: CatalogueModel, part: Path, source: str, *, pinned: str) -> Receipt:
     """Check a file that has arrived, and put it in its place."""
-    with _unpacked(model, part) as file:
-        sha256, size = sum_of(file), file.stat().st_size
-        receipt = Receipt(
-            file=model.file,
-            sha256=sha256,
-            size=size,
-            source=source,
-            fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            compared_with=_compare(model, file, sha256, source, pinned),
-            accepted=f"{model.licence}: {model.consent}" if model.consent else "",
-        )
-        folder = folder_of(model)
-        folder.mkdir(exist_ok=True)
-        (folder / RECEIPT).unlink(missing_ok=True)
-        file.replace(folder / model.file)
+    with _unpacked(model, part) as arrived:
+        original = sum_of(arrived)
+        compared_with = _compare(model, arrived, original, source, pinned)
+        with _converted(model, arrived) as file:
+            receipt = Receipt(
+                file=model.file,
+                sha256=sum_of(file) if model.convert else original,
+                size=file.stat().st_size,
+                source=source,
+                fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                compared_with=compared_with,
+                made_from=original if model.convert else "",
+                accepted=f"{model.licence}: {model.consent}" if model.consent else "",
+            )
+            folder = folder_of(model)
+            folder.mkdir(exist_ok=True)
+            (folder / RECEIPT).unlink(missing_ok=True)
+            file.replace(folder / model.file)
     if model.manifest is not None:
         _write(manifest_path(model), _manifest(model, receipt))
     _write(folder / RECEIPT, receipt)
@@ -390,7 +399,7 @@ def _is_page(file: Path) -> bool:
 @contextlib.contextmanager
 def _unpacked(model: CatalogueModel, part: Path) -> Iterator[Path]:
     """The model's file out of what has arrived, which may be an archive."""
-    if not model.member or not zipfile.is_zipfile(part):
+    if not model.member or not (zipfile.is_zipfile(part) or tarfile.is_tarfile(part)):
         yield part
         return
     out = part.with_name(f"{model.name}.unpacked")
@@ -403,31 +412,80 @@ def _unpacked(model: CatalogueModel, part: Path) -> Iterator[Path]:
 
 def _extract(archive: Path, model: CatalogueModel, out: Path) -> None:
     try:
-        with zipfile.ZipFile(archive) as opened:
-            found = [one for one in opened.infolist() if PurePosixPath(one.filename).name == model.member]
-            if len(found) != 1:
+        with _member(archive, model) as (source, size):
+            if model.size is not None and size != model.size:
                 raise ZooError(
-                    f"the archive of {model.name} holds {len(found)} files {model.member}, not one"
+                    f"{model.member} in the archive of {model.name} has {size} bytes where {model.size} are "
+                    "expected; nothing was kept"
                 )
-            if model.size is not None and found[0].file_size != model.size:
+            if size > min(MOST_BYTES, shutil.disk_usage(out.parent).free - SPARE_BYTES):
                 raise ZooError(
-                    f"{model.member} in the archive of {model.name} has {found[0].file_size} bytes where "
-                    f"{model.size} are expected; nothing was kept"
+                    f"{model.member} in the archive of {model.name} has {size / 1e6:.0f} MB: more than "
+                    f"{out.parent} has room for, or than a model has; nothing was kept"
                 )
-            if found[0].file_size > min(MOST_BYTES, shutil.disk_usage(out.parent).free - SPARE_BYTES):
-                raise ZooError(
-                    f"{model.member} in the archive of {model.name} has {found[0].file_size / 1e6:.0f} MB: "
-                    f"more than {out.parent} has room for, or than a model has; nothing was kept"
-                )
-            with opened.open(found[0]) as source, out.open("wb") as target:
+            with out.open("wb") as target:
                 shutil.copyfileobj(source, target, BLOCK_BYTES)
     except _DAMAGED as error:
         raise ZooError(f"the archive of {model.name} is damaged ({error}); nothing was kept") from error
 
 
+@contextlib.contextmanager
+def _member(archive: Path, model: CatalogueModel) -> Iterator[tuple[IO[bytes], int]]:
+    """The model's file in its archive, and its bytes.
+
+    Raises:
+        ZooError: there is none, or there are several.
+    """
+    with contextlib.ExitStack() as stack:
+        found: list[tuple[int, Callable[[], IO[bytes] | None]]]
+        if zipfile.is_zipfile(archive):
+            zipped = stack.enter_context(zipfile.ZipFile(archive))
+            found = [
+                (one.file_size, partial(zipped.open, one))
+                for one in zipped.infolist()
+                if PurePosixPath(one.filename).name == model.member
+            ]
+        else:
+            packed = stack.enter_context(tarfile.open(archive))
+            found = [
+                (one.size, partial(packed.extractfile, one))
+                for one in packed
+                if one.isfile() and PurePosixPath(one.name).name == model.member
+            ]
+        if len(found) != 1:
+            raise ZooError(f"the archive of {model.name} holds {len(found)} files {model.member}, not one")
+        ((size, opened),) = found
+        source = opened()
+        if source is None:
+            raise ZooError(f"{model.member} in the archive of {model.name} is no file; nothing was kept")
+        yield stack.enter_context(source), size
+
+
+@contextlib.contextmanager
+def _converted(model: CatalogueModel, arrived: Path) -> Iterator[Path]:
+    """An ONNX graph of what has arrived, where it is in another format.
+
+    Raises:
+        ZooError: it is not the network that was expected.
+    """
+    if not model.convert:
+        yield arrived
+        return
+    from gaitstream.zoo.blazepose import convert
+
+    named, made = (arrived.with_name(f"{model.name}{suffix}") for suffix in (".tflite", ".made"))
+    try:
+        arrived.replace(named)  # OpenVINO goes by the name's end
+        convert(named, model.name, "pose" if model.task == "pose" else "segmenter", made)
+        yield made
+    finally:
+        named.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
+
+
 def _choose(model: CatalogueModel, place: Path, pinned: str) -> Path:
     """The file in a folder that is the model: by its sum, else by its name."""
-    names = [PurePosixPath(urlsplit(model.url).path).name, model.file]
+    names = [PurePosixPath(urlsplit(model.url).path).name, model.member if model.convert else model.file]
     try:
         if place.is_file():
             return place

@@ -139,10 +139,12 @@ def _agrees(model: CatalogueModel) -> bool:
 
 
 def _trust(receipt: Receipt) -> str:
+    sha256 = receipt.made_from or receipt.sha256
     if receipt.compared_with:
-        return f"sha256 {receipt.sha256}, as known from: {receipt.compared_with}"
+        made = "; the graph was made of it here" if receipt.made_from else ""
+        return f"sha256 {sha256}, as known from: {receipt.compared_with}{made}"
     return (
-        f"sha256 {receipt.sha256}, compared with nothing: the catalogue knows no sum of it. Compare it "
+        f"sha256 {sha256}, compared with nothing: the catalogue knows no sum of it. Compare it "
         "with one that you trust; --sha256 does"
     )
 
