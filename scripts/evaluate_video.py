@@ -29,16 +29,21 @@ from gaitstream.cli.script import run_script
 from gaitstream.config.camera_sections import Camera, Sources
 from gaitstream.config.secret_url import SecretUrl
 from gaitstream.config.track_sections import Tracking
-from gaitstream.errors import SourceError
+from gaitstream.errors import ConfigError, SourceError
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.models.detector import DetectorModel
+from gaitstream.models.manifest import InputKind
 from gaitstream.models.pose import PoseModel, keypoints, to_image
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.models.resolve import resolve
+from gaitstream.models.segmenter import Segmenter
+from gaitstream.models.silhouettes import draw
 from gaitstream.pipeline.source import create_source
 from gaitstream.pipeline.track import CameraTracker
 
 Image = NDArray[np.uint8]
+MADE = frozenset({InputKind.POSE, InputKind.JOINTS, InputKind.SILHOUETTE})
+"""What gait models may look at here."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,11 @@ class Track:
     """One person's crops, and where they walk."""
 
     crops: list[np.ndarray] = field(default_factory=list)
-    """RGB uint8 `[3, 256, 192]`."""
+    """For the pose model, RGB uint8 `[3, 256, 192]`."""
     boxes: list[np.ndarray] = field(default_factory=list)
     """What was cropped, xyxy pixels."""
+    for_masks: list[np.ndarray] = field(default_factory=list)
+    """For the segmentation model, where there is one."""
 
     @property
     def middle(self) -> float:
@@ -85,7 +92,9 @@ def read(video: Path) -> Clip:
     return Clip(images, (times[-1] - times[0]) // max(1, len(times) - 1))
 
 
-def follow(clip: Clip, model: DetectorModel, pose: PoseModel) -> list[Track]:
+def follow(
+    clip: Clip, model: DetectorModel, pose: PoseModel, segmenter: Segmenter | None = None
+) -> list[Track]:
     """Everybody who is tracked for at least 80% of the pictures, from left to right."""
     tracker = CameraTracker("video", Tracking(), 1e9 / clip.frame_ns if clip.frame_ns else None)
     tracks: dict[int, Track] = defaultdict(Track)
@@ -93,8 +102,11 @@ def follow(clip: Clip, model: DetectorModel, pose: PoseModel) -> list[Track]:
         (found,) = model.detect([image])
         height, width = image.shape[:2]
         for person in tracker.update(index, index * clip.frame_ns, (width, height), found, image).persons:
-            tracks[person.track].crops.append(pose.crop(image, person.box[None])[0])
-            tracks[person.track].boxes.append(person.box)
+            track = tracks[person.track]
+            track.boxes.append(person.box)
+            track.crops.append(pose.crop(image, person.box[None])[0])
+            if segmenter is not None:
+                track.for_masks.append(segmenter.crop(image, person.box[None])[0])
     lasting = [track for track in tracks.values() if len(track.crops) >= 0.8 * len(clip)]
     return sorted(lasting, key=lambda track: track.middle)
 
@@ -132,22 +144,40 @@ class Models:
     detector: DetectorModel
     pose: PoseModel
     gait: Recognizer
+    segmenter: Segmenter | None
+    """Where the gait model looks at silhouettes."""
     frames: int
     """In a tracklet."""
 
     @classmethod
-    def load(cls, detector: str, pose: str, gait: str, frames: int, threads: int) -> Models:
-        """Open a detector, a pose model and a gait bundle by zoo name or file."""
+    def load(
+        cls, detector: str, pose: str, gait: str, frames: int, threads: int, segmenter: str = ""
+    ) -> Models:
+        """Open a detector, a pose model, a gait bundle and a segmentation model by zoo name or file.
+
+        Raises:
+            ConfigError: nothing makes what the gait model looks at.
+        """
+        recognizer = Recognizer.load(resolve(gait, "recognizer"), threads=threads)
+        needed = {contract.kind for contract in recognizer.bundle.manifest.inputs}
+        if InputKind.SILHOUETTE in needed and not segmenter:
+            raise ConfigError(f"{gait} looks at silhouettes: --segmenter names a model that makes them")
+        if strange := needed - MADE:
+            raise ConfigError(
+                f"{gait} looks at {', '.join(sorted(one.value for one in strange))}; this script makes "
+                f"{', '.join(sorted(one.value for one in MADE))}"
+            )
         return cls(
             DetectorModel.load(detector, threads=threads),
             PoseModel.load(pose, threads=threads),
-            Recognizer.load(resolve(gait, "recognizer"), threads=threads),
+            recognizer,
+            Segmenter.load(segmenter, threads=threads) if InputKind.SILHOUETTE in needed else None,
             frames,
         )
 
     def tracklets(self, clip: Clip) -> list[np.ndarray]:
         """Embeddings of everybody who lasts, from left to right, in order of time, `[n, parts, dim]` each."""
-        return self.tracklets_of(follow(clip, self.detector, self.pose))
+        return self.tracklets_of(follow(clip, self.detector, self.pose, self.segmenter))
 
     def tracklets_of(self, tracks: Sequence[Track]) -> list[np.ndarray]:
         """The same of tracks that were followed already."""
@@ -164,11 +194,21 @@ class Models:
 
     def _windows(self, track: Track) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """What gait models look at in a track's crops, and which of them make windows `[n, frames]`."""
+        boxes = np.stack(track.boxes)
         maps = self.pose.heatmaps(np.stack(track.crops))
         found = keypoints(maps)
-        usable = np.flatnonzero(self.gait.accepts(found))
-        inputs = {"heatmaps": maps, "keypoints": found, "joints": to_image(found, np.stack(track.boxes))}
-        return inputs, usable[: len(usable) // self.frames * self.frames].reshape(-1, self.frames)
+        inputs = {"heatmaps": maps, "keypoints": found, "joints": to_image(found, boxes)}
+        usable = self.gait.accepts(found)
+        if self.segmenter is not None:
+            inputs["silhouettes"] = self._silhouettes(self.segmenter.masks(np.stack(track.for_masks), boxes))
+            usable &= inputs["silhouettes"].any((1, 2, 3))
+        places = np.flatnonzero(usable)
+        return inputs, places[: len(places) // self.frames * self.frames].reshape(-1, self.frames)
+
+    def _silhouettes(self, masks: np.ndarray) -> np.ndarray:
+        """Silhouettes as the gait model was trained with them."""
+        (contract,) = (one for one in self.gait.bundle.manifest.inputs if one.kind is InputKind.SILHOUETTE)
+        return draw(masks, (contract.height, contract.width), contract.preparation)
 
 
 def rotated(degrees: float) -> Callable[[Image], Image]:
@@ -265,13 +305,14 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("--detector", default="demo", help="zoo name, manifest or ONNX file")
     parser.add_argument("--pose", default="demo", help="zoo name, manifest or ONNX file")
-    parser.add_argument("--gait", default="demo", help="bundle of a model on heatmaps or joints")
+    parser.add_argument("--gait", default="demo", help="bundle of a model on heatmaps, joints or silhouettes")
+    parser.add_argument("--segmenter", default="", help="for silhouettes: zoo name, manifest or ONNX file")
     parser.add_argument("--frames", type=int, default=30, help="frames in a tracklet")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--changes", action="store_true", help="also on changed copies of the video")
     parser.add_argument("--record", type=Path, help="metrics.json of the demo weights to put the result in")
     args = parser.parse_args()
-    models = Models.load(args.detector, args.pose, args.gait, args.frames, args.threads)
+    models = Models.load(args.detector, args.pose, args.gait, args.frames, args.threads, args.segmenter)
     try:
         clip = read(args.video)
         result = measure(models, clip)

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitstream import zoo
+from gaitstream.errors import ConfigError
+from gaitstream.synth import open_synthetic
 from tests.pipeline.test_source import encode
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate_video.py"
@@ -44,3 +47,24 @@ def test_a_video_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         "gone.mp4: no such file; give a video or a folder of images that exists"
     )
     assert "Traceback" not in done.stderr
+
+
+def test_models_on_silhouettes_look_at_what_a_segmentation_model_finds() -> None:
+    """The demo's GaitBase on two people of the synthetic world: each is nearer to themselves."""
+    script = runpy.run_path(str(SCRIPT))
+    camera = open_synthetic("synth://corridor?camera=1&people=4&seed=2")
+    times, images, _ = zip(*(camera.read() for _ in range(135)), strict=True)
+    gaitbase = str(zoo.find("demo", "recognizer", "gaitbase"))
+    models = script["Models"].load("demo", "demo", gaitbase, 25, 1, "demo")
+    result = script["measure"](models, script["Clip"](list(images[60:]), times[1] - times[0]))
+    assert (result["people"], result["tracklets"]) == (2, 4)
+    assert result["successive"] < 0.8 * result["others"]
+    assert result["nearer_than_mean_of_every_other_person"] == 100
+    assert result["right_in_the_other_half"] == 100
+
+
+def test_what_a_gait_model_lacks_is_said() -> None:
+    load = runpy.run_path(str(SCRIPT))["Models"].load
+    gaitbase = str(zoo.find("demo", "recognizer", "gaitbase"))
+    with pytest.raises(ConfigError, match="looks at silhouettes: --segmenter names a model that makes them"):
+        load("demo", "demo", gaitbase, 10, 1)
