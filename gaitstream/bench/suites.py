@@ -46,6 +46,7 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
     Raises:
         ConfigError: an unknown name.
         GaitstreamError: the first suite cannot run; that of a later one is its failure.
+        OSError: likewise, such as a disk that is full.
         SuitesInterrupt: Ctrl-C while a later suite ran.
     """
     wanted = list(suites) if "all" in names else list(dict.fromkeys(names))
@@ -67,7 +68,7 @@ def run_suites(names: Sequence[str], settings: Settings, suites: Mapping[str, Ru
         settings.say(f"suite {name}")
         try:
             found += run_suite(name, suites[name], settings)
-        except GaitstreamError as error:
+        except (GaitstreamError, OSError) as error:
             if not found:
                 raise
             found.append(_failed(name, str(error)))  # what was measured before is not lost

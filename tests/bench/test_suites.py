@@ -61,9 +61,10 @@ def test_a_contender_that_breaks_down_leaves_the_other_suites_alone(tmp_path: Pa
     assert "FAILED: out of memory" in (tmp_path / "report.md").read_text()
 
 
-def test_a_suite_that_cannot_run_takes_nothing_from_those_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [BundleError("there is no bundle"), OSError(28, "No space left on device")])
+def test_a_suite_that_cannot_run_takes_nothing_from_those_before_it(error: Exception, tmp_path: Path) -> None:
     def refused(_: Settings) -> Suite:
-        raise BundleError("there is no bundle")
+        raise error
 
     suites: dict[str, Run] = {
         "gallery": lambda _: Suite(name="gallery", title="Gallery", rows=[]),
@@ -74,9 +75,9 @@ def test_a_suite_that_cannot_run_takes_nothing_from_those_before_it(tmp_path: Pa
     held = read_report(tmp_path / "report.json").suites
     assert [(suite.name, suite.failures) for suite in held] == [
         ("gallery", []),
-        ("recognizer", ["there is no bundle"]),
+        ("recognizer", [str(error)]),
     ]
-    with pytest.raises(BundleError):
+    with pytest.raises(type(error)):
         run_and_write(["recognizer"], settings, tmp_path, suites)
 
 

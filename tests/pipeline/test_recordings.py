@@ -134,13 +134,26 @@ def test_a_picture_whose_name_looks_like_a_pattern_is_that_picture(tmp_path: Pat
     assert [int(frame.image.mean()) for frame in frames] == [200]
 
 
-def test_of_joined_flash_videos_it_is_said_that_only_the_first_is_read(
+@pytest.mark.parametrize("kind", ["flv", "mp4", "mov"])
+def test_of_joined_videos_it_is_said_that_only_the_first_is_read(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = encode_noise(tmp_path / f"one.{kind}").read_bytes()
+    (tmp_path / f"joined.{kind}").write_bytes(data + data)
+    assert len(Run(camera(tmp_path / f"joined.{kind}")).frames) == 40
+    said = rf"the last 5\d% of \S*joined.{kind} hold no picture .* several recordings"
+    assert re.search(said, caplog.text)
+
+
+def test_an_mp4_file_with_much_behind_its_pictures_is_whole(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = encode_noise(tmp_path / "one.flv").read_bytes()
-    (tmp_path / "joined.flv").write_bytes(data + data)
-    assert len(Run(camera(tmp_path / "joined.flv")).frames) == 40
-    assert re.search(r"the last 50% of \S*joined.flv hold no picture .* several recordings", caplog.text)
+    """Recorders reserve room, and keep notes of their own."""
+    path = encode_noise(tmp_path / "one.mp4")
+    room = path.stat().st_size
+    path.write_bytes(path.read_bytes() + struct.pack(">I4s", room, b"free") + bytes(room - 8))
+    assert len(Run(camera(path)).frames) == 40
+    assert "several recordings" not in caplog.text
 
 
 @pytest.mark.parametrize("pmt", ["0x1000", "0x1200"])

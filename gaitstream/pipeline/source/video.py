@@ -53,6 +53,8 @@ FROM_ZERO = ("matroska", "nut")
 """Formats in which a file's length counts from zero, whatever its timestamps begin with."""
 MOST_MISSING = 1.0, 0.02
 """Seconds, and share of a file's stated length, that its pictures may lack: sound often ends later."""
+BOX_HEAD = struct.Struct(">I4sQ")
+"""Of a box in an MP4 file: its size, its kind, and a longer size, where the first is 1."""
 JOINED = ("mpegts", "flv")
 """Formats whose files may be joined, and then hold pictures that are not read."""
 MOST_LEFT = 0.1
@@ -64,6 +66,20 @@ RATES = (1e-3, 1e3)
 def is_remote(url: SecretUrl) -> bool:
     """Whether FFmpeg reads it from a network or a device, and not from a file."""
     return url.scheme in NETWORK or url.reveal().startswith(DEVICES)
+
+
+def boxes_of(path: Path) -> Iterator[bytes]:
+    """Kinds of the boxes of which an MP4 file consists, such as `ftyp`, `moov` and `mdat`."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        end, at = path.stat().st_size, 0
+        while at + BOX_HEAD.size <= end:
+            file.seek(at)
+            size, kind, long_size = BOX_HEAD.unpack(file.read(BOX_HEAD.size))
+            yield kind
+            size = {0: end - at, 1: long_size}.get(size, size)
+            if size < 8:
+                return
+            at += size
 
 
 class VideoSource:
@@ -266,12 +282,19 @@ class VideoSource:
         return missing_s if least_s + share * stated_s < missing_s < math.inf else 0.0
 
     def _left_over(self) -> float:
-        """What `unread` says: joined transport streams may go on with another, joined FLV is read in part."""
+        """What `unread` says: joined transport streams may go on with another; of FLV and MP4 one is read."""
         assert self._container is not None  # noqa: S101 - only called while it is open
-        if self._container.format.name not in JOINED or not self._container.size > 0:
+        kind = self._container.format.name
+        joined = kind in JOINED or (kind.startswith("mov") and self._holds_several_movies())
+        if not joined or not self._container.size > 0:
             return 0.0
         left = 1 - self._read_bytes / self._container.size
         return left if left > MOST_LEFT else 0.0
+
+    def _holds_several_movies(self) -> bool:
+        """Whether an MP4 file has a second table of contents, which FFmpeg skips."""
+        url = self._camera.url
+        return not url.scheme and sum(kind == b"moov" for kind in boxes_of(Path(url.reveal()))) > 1
 
     def _spacing(self, stream: av.VideoStream) -> float:
         """Between two pictures, in the stream's units of time; 0 where it is not known."""
