@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import filelock
 import msgspec
 
-from gaitstream.errors import ConfigError, ZooError
+from gaitstream.errors import ConfigError, MissingExtraError, ZooError
 from gaitstream.folders import cache_folder
 from gaitstream.zoo.catalogue import CatalogueModel, KnownFile
 from gaitstream.zoo.download import MOST_BYTES, SPARE_BYTES, Download, Report, discard, without_query
@@ -199,9 +199,11 @@ def download(
 
     Raises:
         ConfigError: nobody agreed, or the address or the sum is none.
+        MissingExtraError: an ONNX graph has to be made of it, and onnx is not installed.
         ZooError: it cannot be fetched, or is another file.
     """
     _ask(model, accepted=accepted)
+    _require_converter(model)
     source = url or model.url
     _check_address(source)
     shown = without_query(source)
@@ -233,9 +235,11 @@ def take(model: CatalogueModel, place: Path, *, accepted: bool = False, pinned: 
 
     Raises:
         ConfigError: nobody agreed, the sum is none, or there is no such file.
+        MissingExtraError: see `download`.
         ZooError: it is another file.
     """
     _ask(model, accepted=accepted)
+    _require_converter(model)
     pinned = _sum_given(pinned)
     source = _choose(model, place, pinned)
     with _locked(model) as folder:
@@ -274,6 +278,15 @@ def _ask(model: CatalogueModel, *, accepted: bool) -> None:
             f"{model.name} asks for your consent: {model.consent}. Licence: {model.licence}, {model.terms}. "
             f"If you agree: {command(model)}"
         )
+
+
+def _require_converter(model: CatalogueModel) -> None:
+    """See that an ONNX graph can be made of a model, before it is fetched."""
+    try:
+        if model.convert:
+            import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("onnx", "models", f"Making a graph of {model.name}") from error
 
 
 def _sum_given(pinned: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gaitstream.engines import open_engine
-from gaitstream.errors import ZooError
+from gaitstream.errors import MissingExtraError, ZooError
 from gaitstream.models.pose import PoseModel, keypoints
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.zoo import fetched
@@ -164,6 +165,19 @@ def test_without_internet_the_package_or_its_file_is_found(name: str, network: P
     expected = as_published(network, MASK, crops.astype(np.float32) / 255)[:, 0]
     sure = np.abs(expected) > 1e-4
     np.testing.assert_array_equal((masks.masks(crops) > 0)[sure], (expected > 0)[sure])
+
+
+def test_without_onnx_the_extra_is_named_before_anything_is_fetched(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    said = r"blazepose_full needs onnx: pip install 'gaitstream\[models\]'"
+    with serve(a_package({MEMBER: network.read_bytes()})) as site:
+        with pytest.raises(MissingExtraError, match=said):
+            fetched.download(changed(find_model(NAME), network, site.url))
+        assert site.asked == []
+    with pytest.raises(MissingExtraError, match=said):
+        fetched.take(changed(find_model(NAME), network, "http://127.0.0.1:9/x.tgz"), network)
 
 
 @pytest.mark.parametrize(
