@@ -59,8 +59,18 @@ class Sink(Protocol):
             RefusedError: the one at `taken` is left out, those behind it come again.
         """
 
+    def stop(self) -> None:
+        """Return from `send` soon, with `NotNowError`; from any thread or a signal handler."""
+
     def close(self) -> None:
         """Let go of the connection."""
+
+
+class StoppedError(NotNowError):
+    """It was told to stop before all was taken."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped")
 
 
 class Pump:
@@ -97,6 +107,7 @@ class Pump:
     def stop(self) -> None:
         """Return from `run` soon; from any thread or a signal handler."""
         self._stopping.set()
+        self._sink.stop()
 
     def run(self, *, once: bool = False) -> None:
         """Pass on what comes, until `stop`; with `once`, until all that is there was passed on.
@@ -127,9 +138,12 @@ class Pump:
         while waiting and not self._stopping.is_set():
             try:
                 self._sink.send(waiting)
+            except StoppedError as error:
+                self._taken(waiting, error.taken)
+                return
             except NotNowError as error:
                 self.retries += 1
-                self.passed += error.taken
+                self._taken(waiting, error.taken)
                 if error.taken:
                     waiting, pause_s = waiting[error.taken :], FIRST_PAUSE_S
                 wait_s = max(error.wait_s or 0.0, pause_s * random.uniform(0.5, 1.0))
@@ -138,7 +152,7 @@ class Pump:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
             except RefusedError as error:
-                self.passed += error.taken
+                self._taken(waiting, error.taken)
                 self.refused += 1
                 record, event = waiting[error.taken]
                 log.error("event %d (%s) is left out: %s", record.seq, event.event_id, error)
@@ -146,8 +160,14 @@ class Pump:
                 continue
             self.passed += len(waiting)
             waiting = []
-        if not self._stopping.is_set():
+        if not waiting:
             self._follower.commit_at(records[-1])
+
+    def _taken(self, waiting: Sequence[tuple[Record, Event]], count: int) -> None:
+        """So many of a batch are with the other side; they do not come again after a stop."""
+        self.passed += count
+        if count:
+            self._follower.commit_at(waiting[count - 1][0])
 
 
 def body_of(record: Record, event: Event) -> bytes:

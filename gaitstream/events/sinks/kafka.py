@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.events.schema import Event
 from gaitstream.events.segment import Record
-from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, body_of
+from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, StoppedError, body_of
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
 
 TIMEOUT_S = 30.0
+STEP_S = 0.2
+"""Signals are handled so often while the brokers are waited for."""
 
 
 class Kafka:
@@ -38,6 +42,7 @@ class Kafka:
         self._errors = KafkaException, BufferError
         self._topic = topic
         self._bootstrap = bootstrap
+        self._stopping = False
         try:
             self._producer: Producer = Producer(
                 {
@@ -60,21 +65,24 @@ class Kafka:
             RefusedError: the first event is larger than the brokers take.
         """
         failed: list[Any] = []
+        confirmed: set[int] = set()
 
-        def note(error: object, _: object) -> None:
+        def note(number: int, error: object, _: object) -> None:
             if error is not None:
                 failed.append(error)
+            else:
+                confirmed.add(number)
 
         try:
-            for record, event in events:
+            for number, (record, event) in enumerate(events):
                 self._producer.produce(
                     self._topic,
                     body_of(record, event),
                     key=record.topic.partition("/")[2] or record.topic,
                     headers={"type": event.type, "event_id": event.event_id, "topic": record.topic},
-                    on_delivery=note,
+                    on_delivery=partial(note, number),
                 )
-            left = self._producer.flush(TIMEOUT_S + 5)
+            left = self._flush(TIMEOUT_S + 5)
         except self._errors as error:
             self._producer.purge()
             if isinstance(error, self._errors[0]) and error.args[0].code() == self._too_large:
@@ -85,11 +93,28 @@ class Kafka:
         if left:
             self._producer.purge()
             self._producer.flush(1.0)
-            raise NotNowError(f"{self._bootstrap}: {left} events are not confirmed")
+            unsure = (
+                StoppedError()
+                if self._stopping
+                else NotNowError(f"{self._bootstrap}: {left} events are not confirmed")
+            )
+            unsure.taken = next((n for n in range(len(events)) if n not in confirmed), len(events))
+            raise unsure
         if failed and any(error.code() == self._too_large for error in failed):
             self._send_single(events, str(failed[0]))
         elif failed:
             raise NotNowError(f"{self._bootstrap}: {failed[0]}")
+
+    def stop(self) -> None:
+        """Wait no longer for brokers that confirm nothing."""
+        self._stopping = True
+
+    def _flush(self, wait_s: float) -> int:
+        """Wait until the brokers have all, so long at most or until `stop`; how many they have not."""
+        deadline_s = time.monotonic() + wait_s
+        while (left := self._producer.flush(STEP_S)) and time.monotonic() < deadline_s and not self._stopping:
+            pass
+        return left
 
     def _send_single(self, events: Sequence[tuple[Record, Event]], why: str) -> None:
         """One by one, to find the event that is too large."""

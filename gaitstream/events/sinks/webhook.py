@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 from gaitstream.errors import ConfigError
 from gaitstream.events.schema import Event
 from gaitstream.events.segment import Record
-from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, body_of
+from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, StoppedError, body_of
 
 LATER = frozenset({408, 409, 425, 429})
 """Answers below 500 after which the same request may succeed."""
@@ -54,6 +54,7 @@ class Webhook:
         self._secret = secret
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        self._stopping = False
 
     def send(self, events: Sequence[tuple[Record, Event]]) -> None:
         """Post events one after the other.
@@ -65,10 +66,16 @@ class Webhook:
         """
         for taken, (record, event) in enumerate(events):
             try:
+                if self._stopping:
+                    raise StoppedError
                 self._post(record, event)
             except SinkError as error:
                 error.taken = taken
                 raise
+
+    def stop(self) -> None:
+        """Post nothing more."""
+        self._stopping = True
 
     def close(self) -> None:
         """Close the connection."""
