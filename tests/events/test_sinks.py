@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hmac
 import http.server
 import queue
@@ -609,6 +610,45 @@ def test_kafka_gets_what_this_version_does_not_know_as_it_is(unknown: Path) -> N
     got = through_kafka(unknown, 4)
     assert [msgspec.json.decode(m.value()) for m in got] == UNKNOWN
     assert {m.key() for m in got} == {b"gate"}
+
+
+def test_after_a_fatal_error_a_new_producer_goes_on(journal: Path) -> None:
+    pytest.importorskip("confluent_kafka")
+    sink = Kafka("", "walks", {"test.mock.num.brokers": 1})
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    loaded = {line.split()[-1] for line in mapped if "librdkafka" in line}
+    fatal = ctypes.CDLL(loaded.pop()).rd_kafka_test_fatal_error
+    fatal.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+    handle = ctypes.c_void_p.from_address(id(sink._producer) + object.__basicsize__)
+    assert fatal(handle, 45, b"out of order") == 0
+    pauses: list[float] = []
+
+    def pause(wait_s: float) -> None:
+        pauses.append(wait_s)
+        if len(pauses) > 2:
+            pump.stop()
+
+    pump = Pump(Follower(journal), sink, pause=pause)
+    pump.run(once=True)
+    sink.close()
+    assert (pump.passed, pump.retries) == (11, 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["error_cb", "logger", "default.topic.config", "transactional.id", "stats_cb", "no.such", "on_delivery"],
+)
+def test_a_setting_that_is_none_of_librdkafkas_is_an_error(name: str) -> None:
+    pytest.importorskip("confluent_kafka")
+    with pytest.raises(ConfigError, match=f"^--set: .*{name}"):
+        Kafka("", "walks", {name: "x"})
+
+
+@pytest.mark.parametrize("topic", ["", ".", "a b", "é", "walks/gate", "w" * 250, "walks\n"])
+def test_a_kafka_topic_is_one_that_brokers_take(topic: str) -> None:
+    pytest.importorskip("confluent_kafka")
+    with pytest.raises(ConfigError, match=r"^--kafka-topic: .*1 to 249"):
+        Kafka("", topic)
 
 
 def test_brokers_that_do_not_answer_are_left_at_once(journal: Path) -> None:
