@@ -88,6 +88,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.asked.set()
             answer = 200
             time.sleep(0.5)
+        if answer == "in pieces":
+            self.server.taken.append(msgspec.json.decode(body))
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (100_000, bytes(100_000)))
+            return
         if answer == "hang up":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -197,6 +204,23 @@ def test_what_a_webhook_took_before_it_failed_does_not_come_again_after_a_stop(
     assert (pump.passed, pump.retries) == (3, 1)
     Pump(Follower(journal, cursor=cursor), Webhook(server.url)).run(once=True)
     assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+
+
+@pytest.mark.parametrize("answer", [301, 307, 401, 403, 404, 405, 407])
+def test_an_answer_about_the_address_loses_no_event(journal: Path, serve: Any, answer: int) -> None:
+    server = serve(200, answer, answer)
+    pump = Pump(Follower(journal), Webhook(server.url), pause=lambda _: None)
+    pump.run(once=True)
+    assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+    assert (pump.refused, pump.retries) == (0, 2)
+
+
+def test_after_a_long_answer_in_pieces_nothing_comes_twice(journal: Path, serve: Any) -> None:
+    server = serve(*["in pieces"] * 20)
+    pump = Pump(Follower(journal), Webhook(server.url), pause=lambda _: None)
+    pump.run(once=True)
+    assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+    assert pump.retries == 0
 
 
 def test_a_webhook_that_wants_no_pause_gets_one(journal: Path, serve: Any) -> None:
