@@ -223,7 +223,8 @@ def test_the_compose_file_runs_our_command_and_asks_for_our_health() -> None:
     compile(service["healthcheck"]["test"][-1], "healthcheck", "exec")
     dockerfile = (ROOT / "Dockerfile").read_text()
     [place] = [volume.partition(":")[2] for volume in service["volumes"] if not volume.startswith(".")]
-    assert dockerfile.count(f"install -d -o gaitstream -g gaitstream {place}\n") == 2  # else the volume is root's
+    made = f"install -d -o gaitstream -g gaitstream {place}\n"
+    assert dockerfile.count(made) == 2  # else the volume is root's
     assert f"GAITSTREAM_CACHE={service['environment']['GAITSTREAM_CACHE']}" in dockerfile
 
 
