@@ -290,9 +290,15 @@ class TrackletSaver(Observer):
             return
         try:
             folder = self._shelf.subfolder(state.camera, folder_name(decision))
-            for index, data in pictures.items():
-                write_private(folder / f"{index:08d}.jpg", data)
-            write_private(folder / "decision.json", _as_json(decision, cause))
+            try:
+                write_private(
+                    folder / "decision.json", _as_json(decision, cause)
+                )  # says whose pictures they are
+                for index, data in pictures.items():
+                    write_private(folder / f"{index:08d}.jpg", data)
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             self._shelf.sweep()
         except (OSError, ConfigError) as error:
             log.error("camera %s: track %d is not saved: %s", state.camera, state.track, error)
@@ -324,7 +330,12 @@ class TrackletSaver(Observer):
 
 def folder_name(decision: Decision) -> str:
     """`00012-known-Ada`, short enough for any file system."""
-    parts = [f"{decision.track:05d}", decision.status.value, *([decision.person] if decision.person else [])]
+    return track_folder(decision.track, decision.status.value, decision.person)
+
+
+def track_folder(track: int, status: str, person: str | None) -> str:
+    """As `folder_name`."""
+    parts = [f"{track:05d}", status, *([person] if person else [])]
     name = re.sub(r"[^\w.-]+", "_", "-".join(parts))
     return name.encode()[:120].decode(errors="ignore")
 
