@@ -241,6 +241,10 @@ class EvidenceWriter:
         if folder is None:
             return
         self._sweep_s = now_s + SWEEP_S
-        gone = folder.folder.sweep(self._section)
-        if gone:
-            log.info("retention deleted the evidence of %d tracks", gone)
+        tell_swept(folder.folder.sweep(self._section))
+
+
+def tell_swept(gone: int) -> None:
+    """Log what retention deleted."""
+    if gone:
+        log.info("retention deleted the evidence of %d tracks", gone)
