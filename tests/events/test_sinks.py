@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hmac
 import http.server
+import os
 import queue
 import shutil
 import socket
@@ -221,6 +222,26 @@ def test_after_a_long_answer_in_pieces_nothing_comes_twice(journal: Path, serve:
     pump.run(once=True)
     assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
     assert pump.retries == 0
+
+
+def test_a_place_that_cannot_be_kept_is_no_reason_to_stop_passing_on(
+    journal: Path, serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+    cursor = tmp_path / "cursor"
+    follower = Follower(journal, cursor=cursor)
+    full = tmp_path / f"cursor.{os.getpid()}.new"
+    full.mkdir()  # where the next place would be written
+    Pump(follower, Webhook(server.url), batch=3).run(once=True)
+    assert len(server.taken) == 11
+    assert caplog.text.count("passing on goes on") == 1
+    full.rmdir()
+    Pump(follower, Webhook(server.url)).run(once=True)
+    publish(journal, [known(19)])
+    pump = Pump(follower, Webhook(server.url))
+    pump.run(once=True)
+    Pump(Follower(journal, cursor=cursor), Webhook(server.url)).run(once=True)
+    assert len(server.taken) == 12
 
 
 def test_a_webhook_that_wants_no_pause_gets_one(journal: Path, serve: Any) -> None:

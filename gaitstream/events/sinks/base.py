@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from gaitstream.errors import EventError
@@ -101,6 +102,7 @@ class Pump:
         self._follower = follower
         self._sink = sink
         self._batch = batch
+        self._unkept = False
         self._stopping = threading.Event()
         self._pause = pause or self._stopping.wait
 
@@ -112,8 +114,8 @@ class Pump:
     def run(self, *, once: bool = False) -> None:
         """Pass on what comes, until `stop`; with `once`, until all that is there was passed on.
 
-        Raises:
-            EventError: the cursor's file cannot be written.
+        Where the cursor's file cannot be written, as on a full disk, passing on goes on; the place is kept as
+        soon as it can be.
         """
         while not self._stopping.is_set():
             found = self._follower.read()
@@ -124,8 +126,8 @@ class Pump:
                 self._pass_on(found.records[at : at + self._batch])
                 if self._stopping.is_set():
                     return
-            if found.records or found.lost:
-                self._follower.commit()
+            if found.records or found.lost or self._unkept:
+                self._keep(self._follower.commit)
             if found.end:
                 if once:
                     return
@@ -161,13 +163,25 @@ class Pump:
             self.passed += len(waiting)
             waiting = []
         if not waiting:
-            self._follower.commit_at(records[-1])
+            self._keep(partial(self._follower.commit_at, records[-1]))
 
     def _taken(self, waiting: Sequence[tuple[Record, Event]], count: int) -> None:
         """So many of a batch are with the other side; they do not come again after a stop."""
         self.passed += count
         if count:
-            self._follower.commit_at(waiting[count - 1][0])
+            self._keep(partial(self._follower.commit_at, waiting[count - 1][0]))
+
+    def _keep(self, commit: Callable[[], None]) -> None:
+        try:
+            commit()
+        except EventError as error:
+            if not self._unkept:
+                log.error(
+                    "%s; passing on goes on, and comes again after a restart", error
+                )
+            self._unkept = True
+        else:
+            self._unkept = False
 
 
 def body_of(record: Record, event: Event) -> bytes:
