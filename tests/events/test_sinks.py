@@ -613,6 +613,19 @@ def test_what_a_broker_does_not_confirm_does_not_pile_up(
     assert max(broker.brought[1:]) < 1.5 * broker.brought[0]
 
 
+def test_a_broker_that_asks_for_a_password_says_so_at_once(journal: Path, broker: Broker) -> None:
+    pytest.importorskip("paho.mqtt")
+    broker.stop()
+    broker.settings = "allow_anonymous false\n"
+    broker.start()
+    sink = Mqtt(broker.address, Topics())
+    begun_s = time.monotonic()
+    with pytest.raises(NotNowError, match=r"let this client in \(.*uthori.*GAITSTREAM_MQTT_PASSWORD"):
+        sink.send([(Record("t", 1, b""), known(1))])
+    assert time.monotonic() - begun_s < 5
+    sink.close()
+
+
 def test_names_make_no_topics_of_their_own() -> None:
     topics = Topics()
     event = known(1, person="+/#\n", camera="a/b+#$c")

@@ -176,9 +176,7 @@ class Pump:
             commit()
         except EventError as error:
             if not self._unkept:
-                log.error(
-                    "%s; passing on goes on, and comes again after a restart", error
-                )
+                log.error("%s; passing on goes on, and comes again after a restart", error)
             self._unkept = True
         else:
             self._unkept = False

@@ -233,6 +233,8 @@ class Mqtt:
         self._guard = threading.Lock()
         """Over the topics and the order of their messages: paho has a thread of its own."""
         self._connected = threading.Event()
+        """Or refused: then the reason is in `_refusal`."""
+        self._refusal = ""
         self._read_back = threading.Event()
         self._broken = threading.Event()
         self._one_by_one = False
@@ -355,6 +357,7 @@ class Mqtt:
             return
         self._drop()
         self._client = self._new_client()  # the last one would send what it has not got rid of
+        self._refusal = ""
         self._connected.clear()
         self._read_back.clear()
         try:
@@ -364,7 +367,13 @@ class Mqtt:
         self._client.loop_start()
         if not self._wait(self._connected, TIMEOUT_S):
             self._drop()
-            raise NotNowError(f"{self._broker} does not let this client in, or does not answer")
+            raise NotNowError(f"{self._broker} does not answer as a broker does; is it one for --tls?")
+        if self._refusal:
+            self._drop()
+            raise NotNowError(
+                f"{self._broker} does not let this client in ({self._refusal}); --user names one, and "
+                "GAITSTREAM_MQTT_PASSWORD has the password"
+            )
         if not self._wait(self._read_back, READ_BACK_S):
             log.warning(
                 "%s does not let this client read %s: names of removed people may stay there; allow it",
@@ -377,6 +386,8 @@ class Mqtt:
     def _on_connect(self, client: Client, _: object, _flags: object, reason: Any, _more: object) -> None:
         """Also after paho made a broken connection anew by itself: the broker said `offline` meanwhile."""
         if reason.is_failure:
+            self._refusal = str(reason)
+            self._connected.set()
             return
         with self._guard:
             client.subscribe([(self._topics.states, 0), (self._topics.status, 0)])
