@@ -15,6 +15,7 @@ from gaitstream.evidence.keeping import EvidenceKeeper, strip_lengths
 from gaitstream.evidence.live import LiveFrames
 from gaitstream.evidence.live_server import LiveServer, live_folder
 from gaitstream.evidence.writer import SWEEP_S, EvidenceWriter, tell_swept
+from gaitstream.gallery.retention import ClockWatch
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.pipeline.known import open_configured
 from gaitstream.pipeline.observe import Observer
@@ -34,6 +35,7 @@ class EvidenceSweeper(Observer):
 
     def __init__(self, folder: EvidenceFolder, section: Evidence) -> None:
         self._folder, self._section = folder, section
+        self._clock = ClockWatch()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
 
@@ -48,7 +50,8 @@ class EvidenceSweeper(Observer):
     def _run(self) -> None:
         while True:
             try:
-                tell_swept(self._folder.sweep(self._section))
+                if self._clock.trusted():
+                    tell_swept(self._folder.sweep(self._section))
             except Exception:  # a fault here must not end what is being deleted
                 log.exception("evidence that is past its time is not deleted")
             if self._stop.wait(SWEEP_S):

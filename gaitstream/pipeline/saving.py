@@ -27,6 +27,7 @@ from gaitstream.config.output_sections import Evidence, Saving
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Frame, Person
 from gaitstream.errors import ConfigError
+from gaitstream.gallery.retention import ClockWatch
 from gaitstream.pipeline.annotate import cut, draw
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.pipeline.identify import TrackState
@@ -69,6 +70,7 @@ class Shelf:
         self.run = secrets.token_hex(3)
         self._rules = rules
         self._clock = clock
+        self._watch = ClockWatch(clock)
         self._swept_s = -SWEEP_S
         self._begun = self._stamp(clock())
 
@@ -94,7 +96,7 @@ class Shelf:
         Args:
             keep: files being written.
         """
-        if time.monotonic() - self._swept_s < SWEEP_S:
+        if time.monotonic() - self._swept_s < SWEEP_S or not self._watch.trusted():
             return
         self._swept_s = time.monotonic()
         for path in too_much(list(self._saved(keep)), self._rules, self._clock()):
