@@ -83,6 +83,9 @@ class KeepsPeople(Protocol):
     def path(self) -> Path:
         """See above."""
 
+    def is_one(self) -> bool:
+        """Whether the folder is such a place, as far as anything is in it."""
+
     def forget(
         self, gallery: Gallery, uids: Collection[str], tracks: Iterable[TrackRef] = ()
     ) -> tuple[int, list[str]]:
@@ -165,8 +168,18 @@ def check_places(places: Places) -> None:
     """See that all places are there, before anything is erased.
 
     Raises:
-        GalleryError: one is not, or is something else.
+        GalleryError: one is not, is something else, or cannot be looked into.
     """
+    try:
+        _check_places(places)
+    except OSError as error:
+        raise GalleryError(
+            f"{error.filename}: cannot be looked into ({error.strerror}); be the user whose it is. "
+            "Nobody was erased"
+        ) from error
+
+
+def _check_places(places: Places) -> None:
     for folder in places.journals:
         if not folder.is_dir():
             raise GalleryError(f"{folder}: there is no such journal; nobody was erased")
@@ -180,6 +193,10 @@ def check_places(places: Places) -> None:
     for place in places.evidence:
         if not place.path.is_dir():
             raise GalleryError(f"{place.path}: there is no such evidence folder; nobody was erased")
+        if not place.is_one():
+            raise GalleryError(
+                f"{place.path} is no folder of evidence: it has neither tracks nor recent; nobody was erased"
+            )
 
 
 def check_report_path(path: Path) -> None:
