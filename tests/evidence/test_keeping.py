@@ -183,6 +183,20 @@ def test_what_is_past_its_time_is_deleted(told: Told, capsys: pytest.CaptureFixt
     assert not list((told.site.folder / "cams.evidence" / "tracks").iterdir()), "and no empty folder stays"
 
 
+def test_a_sweep_without_the_sites_file_leaves_the_last_minutes(
+    told: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, pieces, now_s = told.site.reader.files, RecentPieces(5.0), time.time()
+    for camera, hours in (("yard", 1), ("hall", 25)):
+        record = RecentFrame(int((now_s - hours * 3600) * 1e9), 640, 360, ())
+        pieces.add(told.site.reader.folder, camera, np.zeros((360, 640, 3), np.uint8), record)
+    where = ["--gallery", str(told.site.folder / "people.gallery"), "--evidence-days", "30"]
+    assert main(["gallery", "sweep", *where, "--evidence", str(told.site.folder)]) == 2
+    assert "is no folder of evidence" in capsys.readouterr().err
+    assert main(["gallery", "sweep", *where, "--evidence", str(files.path)]) == 0
+    assert (len(files.recent_files("yard")), files.recent_files("hall")) == (1, [])
+
+
 def test_where_nothing_is_kept_any_more_what_was_kept_goes_in_its_time(told: Told) -> None:
     kept = told.site.reader.files
     files = list(kept.track_files())
