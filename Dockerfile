@@ -46,7 +46,8 @@ COPY scripts/docker scripts/docker
 RUN scripts/docker/install-system.sh cpu
 COPY constraints.txt .
 RUN --mount=from=wheel-cpu,source=/wheels,target=/wheels scripts/docker/install.sh /wheels /opt/gaitstream cpu \
-    && useradd --system --create-home --home-dir /var/lib/gaitstream --uid 10001 gaitstream
+    && useradd --system --create-home --home-dir /var/lib/gaitstream --uid 10001 gaitstream \
+    && install -d -o gaitstream -g gaitstream /var/lib/gaitstream/cache
 ENV PATH=/opt/gaitstream/bin:$PATH PYTHONUNBUFFERED=1 GAITSTREAM_CACHE=/var/lib/gaitstream/cache
 USER gaitstream
 WORKDIR /var/lib/gaitstream
@@ -65,7 +66,8 @@ RUN scripts/docker/fix-rtsp.sh
 COPY constraints.txt .
 COPY --from=native /native /opt/gaitstream-native
 RUN --mount=from=wheel-gpu,source=/wheels,target=/wheels scripts/docker/install.sh /wheels /opt/gaitstream gpu \
-    && useradd --system --create-home --home-dir /var/lib/gaitstream --uid 10001 gaitstream
+    && useradd --system --create-home --home-dir /var/lib/gaitstream --uid 10001 gaitstream \
+    && install -d -o gaitstream -g gaitstream /var/lib/gaitstream/cache
 ENV PATH=/opt/gaitstream/bin:$PATH PYTHONUNBUFFERED=1 GAITSTREAM_CACHE=/var/lib/gaitstream/cache \
     GAITSTREAM_NATIVE=/opt/gaitstream-native
 USER gaitstream

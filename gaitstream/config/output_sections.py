@@ -109,6 +109,10 @@ class Saving(Section):
     """When all together are larger, the oldest are deleted. null: never."""
 
 
+MOST_MINUTES = 1440.0
+"""Of a camera that may be kept."""
+
+
 class Evidence(Section):
     """What a run keeps beside its events for people who look at them, sealed with the gallery's key."""
 
@@ -118,7 +122,7 @@ class Evidence(Section):
     """Folder of all that is kept. null: `<name of this file>.evidence` beside it."""
     pictures: Annotated[int, Field(ge=1, le=120)] = 12
     """Most pictures of a track, spread over its life; a quarter as many of its frames that were not used."""
-    minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
+    minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
     """How many of each camera's last minutes are kept, a picture a second. null: none."""
     keep_days: Days | None = 30.0
     """Older evidence is deleted. null: never."""

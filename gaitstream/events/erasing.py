@@ -73,7 +73,7 @@ def erase(journal: Journal, persons: Collection[str] | Mapping[str, int], stop: 
         if not mentions(record.payload, marks):
             return record.payload
         gone = {person for person, number in last.items() if record.seq <= number} | old
-        return _without_names(record.payload, gone)
+        return payload_without_names(record.payload, gone)
 
     return journal.rewrite(change, max(last.values(), default=0))
 
@@ -128,7 +128,8 @@ def without_names(event: Event, persons: Collection[str]) -> Event:
     return _unrecognised(event, persons) if isinstance(event, Unrecognised) else event
 
 
-def _without_names(payload: bytes, persons: Collection[str]) -> bytes:
+def payload_without_names(payload: bytes, persons: Collection[str]) -> bytes:
+    """As `without_names`, of an event's bytes; the same ones where they have none of the names."""
     try:
         event = decode(payload)
     except MalformedError:

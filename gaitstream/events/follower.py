@@ -14,6 +14,7 @@ from typing import IO, NamedTuple
 
 from gaitstream.errors import EventError
 from gaitstream.events.epochs import KEPT, Epochs
+from gaitstream.events.journal import LOCK
 from gaitstream.events.positions import Positions
 from gaitstream.events.reading import Reader, list_files, wanted
 from gaitstream.events.segment import HEADER_BYTES, Record, parse
@@ -48,7 +49,8 @@ class Follower:
         exclusive: refuse a cursor that another exclusive follower uses, until `close`.
 
     Raises:
-        EventError: the folder does not exist, or the cursor's file is in use, or cannot be read or written.
+        EventError: the folder does not exist or is no journal, or the cursor's file is in use, or cannot be
+            read or written.
     """
 
     def __init__(
@@ -64,6 +66,10 @@ class Follower:
         self.directory = Path(directory)
         if not self.directory.is_dir():
             raise EventError(f"{directory}: there is no journal; give the folder that events.journal names")
+        if not _may_be_journal(self.directory):
+            raise EventError(
+                f"{directory} is no journal of events; give the folder that events.journal names"
+            )
         self._topics = tuple(topics) or ("",)
         self._path = Path(cursor) if cursor is not None else None
         if self._path is not None and exclusive:
@@ -162,6 +168,16 @@ class Follower:
     def _journal(self) -> str:
         files = list_files(self.directory)
         return files[-1].header.journal.hex() if files else ""
+
+
+def _may_be_journal(folder: Path) -> bool:
+    """Whether a folder has a journal's files, or none yet."""
+    try:
+        found = [path for path in folder.iterdir() if path.name != "lost+found"]
+    except OSError as error:
+        raise EventError(f"{folder}: the journal cannot be read ({error.strerror})") from error
+    ours = (path.name == LOCK or (path.suffix == ".journal" and path.is_file()) for path in found)
+    return not found or any(ours)
 
 
 def _lock(cursor: Path) -> IO[str]:

@@ -147,7 +147,13 @@ def _assemble(
         )
     wanted, until_ns = _wanted(decision, templates_of), published_ns(event.event_id)
     templates, notes = _templates(gallery, evidence, embeddings, decision, wanted, until_ns)
-    picture_parts = dict(zip(_picture_names(evidence), pictures, strict=True))
+    names = _picture_names(evidence)
+    if len(names) != len(pictures):
+        raise EvidenceError(
+            f"the evidence of track {event.track} of camera {event.camera} is damaged: {len(pictures)} of "
+            f"{len(names)} pictures are there; nothing is exported"
+        )
+    picture_parts = dict(zip(names, pictures, strict=True))
     window_parts = {f"windows/{number}.f32": data for number, data in enumerate(embeddings)}
     parts = {**picture_parts, **window_parts, **{one.part: data for one, data in templates}}
     manifest = BundleManifest(

@@ -171,11 +171,17 @@ class SealedFolder:
         return decode_record(read_one(self.folder.track_file(key), self.sealer, _place(key), 0))
 
     def read_all(self, key: TrackKey) -> tuple[TrackEvidence, list[bytes], list[bytes]]:
-        """The record of a track, its embeddings and its pictures, all of one moment; errors as for `read`."""
-        first, *rest = read_sealed(self.folder.track_file(key), self.sealer, _place(key))
-        evidence = decode_record(first)
-        count = len(evidence.windows)
-        return evidence, rest[:count], rest[count:]
+        """The record of a track, its embeddings and its pictures, all of one moment; errors as for `read`.
+
+        Of a file that was cut off there may be fewer pictures than the record tells.
+        """
+        path = self.folder.track_file(key)
+        values = list(read_sealed(path, self.sealer, _place(key)))
+        evidence = decode_record(values[0]) if values else None
+        if evidence is None or len(values) <= len(evidence.windows):
+            raise EvidenceError(f"{path} is damaged: it was cut off")
+        count = len(evidence.windows) + 1
+        return evidence, values[1:count], values[count:]
 
     def tracks(self) -> Iterator[tuple[Path, TrackEvidence | None]]:
         """Every track's file with what it holds; None where it cannot be opened.

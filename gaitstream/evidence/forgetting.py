@@ -34,6 +34,11 @@ class KeptEvidence:
 
     path: Path
 
+    def is_one(self) -> bool:
+        """Whether it is a folder of evidence, or empty."""
+        names = {path.name for path in self.path.iterdir()}
+        return not names or bool(names & {"tracks", "recent"})
+
     def forget(
         self, gallery: Gallery, uids: Collection[str], tracks: Iterable[TrackRef] = ()
     ) -> tuple[int, list[str]]:

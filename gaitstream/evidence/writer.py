@@ -23,6 +23,7 @@ from gaitstream.evidence.pictures import Views, encode_crop
 from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, TrackKey
 from gaitstream.evidence.tracks import GatheredTrack, Origin, TakenPicture
+from gaitstream.gallery.retention import ClockWatch
 from gaitstream.pipeline.basis import Basis
 from gaitstream.telemetry.stats import Counts
 
@@ -113,6 +114,7 @@ class EvidenceWriter:
         self._recent = RecentPieces(section.minutes)
         self._tracks: dict[tuple[str, int], GatheredTrack] = {}
         self._look_s = self._sweep_s = 0.0
+        self._clock = ClockWatch()
         self._faults: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
@@ -235,12 +237,16 @@ class EvidenceWriter:
     def _sweep(self) -> None:
         """Delete what is past its time, now and then."""
         now_s = time.monotonic()
-        if now_s < self._sweep_s:
+        if now_s < self._sweep_s or not self._clock.trusted():
             return
         folder = self._find_folder()
         if folder is None:
             return
         self._sweep_s = now_s + SWEEP_S
-        gone = folder.folder.sweep(self._section)
-        if gone:
-            log.info("retention deleted the evidence of %d tracks", gone)
+        tell_swept(folder.folder.sweep(self._section))
+
+
+def tell_swept(gone: int) -> None:
+    """Log what retention deleted."""
+    if gone:
+        log.info("retention deleted the evidence of %d tracks", gone)

@@ -1,7 +1,8 @@
 """All events of a fleet in one journal, each once, whatever is killed on the way.
 
 Events go into the journal first and the place is saved after; a collector that begins again reads what it
-wrote behind the saved place, and goes on there.
+wrote behind the saved place, and goes on there. Names of people who leave the gallery leave the journal, as
+they leave those of the workers.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Self
 import msgspec
 
 from gaitstream.errors import EventError, JournalWriteError
-from gaitstream.events import Journal, Positions, Received, Subscriber
+from gaitstream.events import GalleryChanged, Journal, Positions, Received, Subscriber
 from gaitstream.events.codec import MalformedError, decode
 from gaitstream.events.durable import replace_file
+from gaitstream.events.eraser import Eraser
+from gaitstream.events.erasing import payload_without_names
+from gaitstream.events.reading import wanted
 
 log = logging.getLogger("gaitstream.fleet")
 
@@ -63,14 +67,21 @@ class Collector:
         self._place = journal / "collected.json"
         self._stopping = threading.Event()
         self._unsaved = False
+        self._topics = tuple(topics) or ("",)
         try:
-            self._positions = self._recall()
+            self._positions, changes = self._recall()
             self._subscriber = Subscriber(
-                fleet=fleet, topics=topics, since=Positions(self._positions), key=key
+                fleet=fleet,
+                topics=(*self._topics, GalleryChanged.family),
+                since=Positions(self._positions),
+                key=key,
             )
         except BaseException:
             self._journal.close()
             raise
+        self._eraser = Eraser(self._journal)
+        for change in changes:
+            self._erase(change)
 
     def stop(self) -> None:
         """Return from `run` soon; from any thread or a signal handler."""
@@ -92,6 +103,7 @@ class Collector:
         """Save the place and let go of everything."""
         self._save()
         self._subscriber.close()
+        self._eraser.close()
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -112,17 +124,30 @@ class Collector:
 
     def _write(self, events: list[Received]) -> None:
         """On return they are in the journal, or the collector is stopping: then they come again."""
+        wanted_ones = [event for event in events if wanted(event.topic, self._topics)]
         while not self._stopping.is_set():
             try:
-                self._journal.append_many([(event.topic, event.payload) for event in events])
+                if wanted_ones:
+                    self._journal.append_many([(one.topic, self._payload(one)) for one in wanted_ones])
             except JournalWriteError as error:
                 log.error("%s; trying again", error)
                 self._stopping.wait(TRY_AGAIN_S)
                 continue
-            self.collected += len(events)
+            self.collected += len(wanted_ones)
             for event in events:
+                if isinstance(event.event, GalleryChanged):
+                    self._erase(event.event)
                 note(self._positions, event.publisher, event.epoch, event.seq)
             return
+
+    def _payload(self, received: Received) -> bytes:
+        """Without the names of who left the gallery: another worker may tell it before this one."""
+        gone = self._eraser.gone
+        return payload_without_names(received.payload, gone) if gone else received.payload
+
+    def _erase(self, change: GalleryChanged) -> None:
+        self._eraser.remove(change.removed)
+        self._eraser.restore(change.added)
 
     def _save(self) -> None:
         """Keep the place; where that fails, what is behind the last one is read from the journal again."""
@@ -137,8 +162,8 @@ class Collector:
         else:
             self._unsaved = False
 
-    def _recall(self) -> dict[str, dict[str, int]]:
-        """The saved place, and behind it what the journal itself says."""
+    def _recall(self) -> tuple[dict[str, dict[str, int]], list[GalleryChanged]]:
+        """The saved place, and behind it what the journal itself says; and who left the gallery there."""
         try:
             place = msgspec.json.decode(self._place.read_bytes(), type=CollectorPlace)
         except FileNotFoundError:
@@ -148,6 +173,7 @@ class Collector:
                 f"{self._place}: the place cannot be read ({error}); delete it to read it from the journal"
             ) from error
         positions = {journal: dict(epochs) for journal, epochs in place.positions.publishers.items()}
+        changes: list[GalleryChanged] = []
         after = place.head
         while records := self._journal.read(after):
             after = records[-1].seq
@@ -157,7 +183,9 @@ class Collector:
                 except MalformedError:
                     continue
                 note(positions, event.publisher, event.epoch, event.seq)
-        return positions
+                if isinstance(event, GalleryChanged):
+                    changes.append(event)
+        return positions, changes
 
 
 def note(positions: dict[str, dict[str, int]], journal: str, epoch: str, seq: int) -> None:

@@ -1,7 +1,8 @@
 """Hand-off as a process: listens to all publishers of a site, and publishes what follows from them.
 
 It keeps no place in their journals. When it starts it listens to the last minutes again, so as to know who is
-where, and says nothing of them: what cameras decided while it was away stays as they decided it.
+where, and to what was said while it was away, so as to know who left the gallery. It says nothing of them:
+what cameras decided while it was away stays as they decided it.
 """
 
 from __future__ import annotations
@@ -58,14 +59,17 @@ class HandOffService:
         self._backlog: EventBacklog[Event] = EventBacklog(publisher.publish)
         self._rules = rules
         self._path = state
-        self._handing = HandOff(rules, TransitTimes(rules.horizon_s, _read(state)))
+        learned = _read(state)
+        self._heard_ns = learned.heard_ns if learned is not None else 0
+        self._handing = HandOff(rules, TransitTimes(rules.horizon_s, learned))
         self._stopping = False
         self._saved_s = time.monotonic()
 
     def run(self) -> None:
         """Follow the site until `stop`."""
         began_ns = time.time_ns()
-        with self._listen(began_ns - round(self._rules.horizon_s * 1e9)) as subscriber:
+        since_ns = min(began_ns, self._heard_ns or began_ns) - round(self._rules.horizon_s * 1e9)
+        with self._listen(max(0, since_ns)) as subscriber:
             while not self._stopping:
                 received = subscriber.receive(_WAIT_S)
                 if received is not None:
@@ -87,6 +91,7 @@ class HandOffService:
         except ValueError as error:
             log.warning("an event of publisher %s is left out: %s", received.publisher, error)
             return
+        self._heard_ns = max(self._heard_ns, published_ns)
         said = self._handing.take(event, published_ns)
         self.taken += 1
         if isinstance(event, GalleryChanged):
@@ -103,7 +108,8 @@ class HandOffService:
         if self._path is None:
             return
         try:
-            replace_file(self._path, msgspec.json.encode(self._handing.transit.state()))
+            state = msgspec.structs.replace(self._handing.transit.state(), heard_ns=self._heard_ns)
+            replace_file(self._path, msgspec.json.encode(state))
         except OSError as error:
             log.error("the transit times cannot be kept in %s: %s", self._path, error)
 

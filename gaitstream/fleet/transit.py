@@ -52,10 +52,12 @@ class TransitState(msgspec.Struct):
     Attributes:
         moves: from, to, and transits by bin.
         together: two cameras, matches, and how many of them were seen at both at once.
+        heard_ns: when the last event taken in was published, UTC nanoseconds; 0 where that is not known.
     """
 
     moves: list[tuple[str, str, dict[int, float]]] = []
     together: list[tuple[str, str, float, float]] = []
+    heard_ns: int = 0
 
 
 @dataclass(slots=True)

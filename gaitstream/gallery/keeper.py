@@ -26,7 +26,7 @@ from gaitstream.gallery.merged import parts_of, read_merged, survivor
 from gaitstream.gallery.people import People
 from gaitstream.gallery.quantise import Layout
 from gaitstream.gallery.records import PersonRecord
-from gaitstream.gallery.retention import RetentionRules, sweep
+from gaitstream.gallery.retention import ClockWatch, RetentionRules, sweep
 from gaitstream.gallery.site import kept_calibration
 from gaitstream.gallery.table import TemplateTable
 from gaitstream.gallery.vault import Template
@@ -87,6 +87,7 @@ class Keeper:
         self._problem = ""
         self._rules = rules
         self._sweep_s = 0.0
+        self._clock = ClockWatch()
         self._in_use = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -210,7 +211,8 @@ class Keeper:
             return
         self.note_use(USE_STARTED)
         now_s = time.monotonic()
-        if self._rules is not None and now_s >= self._sweep_s:
+        trusted = self._clock.trusted()
+        if self._rules is not None and now_s >= self._sweep_s and trusted:
             self._sweep_s = now_s + SWEEP_S
             done = sweep(self._gallery, self._rules, time.time_ns())
             if done:

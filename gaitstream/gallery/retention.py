@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +12,13 @@ from gaitstream.gallery import audit
 from gaitstream.gallery.base import Reading, Writing
 from gaitstream.gallery.gallery import Gallery
 
+log = logging.getLogger(__name__)
+
 DAY_NS = 86_400 * 10**9
+EVEN_S = 600.0
+"""Nothing is deleted for its age until a clock that was set has run evenly for so long."""
+STEP_S = 60.0
+"""From which difference on the clock was set, and did not just drift."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_US, _LAST_US = (
     int((end - _EPOCH) / timedelta(microseconds=1))
@@ -45,6 +54,40 @@ class Swept:
 
     def __bool__(self) -> bool:
         return bool(self.persons or self.pictures or self.sightings)
+
+
+def _now_s() -> float:
+    return time.time_ns() / 1e9
+
+
+class ClockWatch:
+    """Notices that the clock is set: what it says then would erase for ever what is not past its time.
+
+    Args:
+        clock: seconds since 1970; None: the machine's.
+        monotonic: seconds of a clock that nobody sets; None: the machine's.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] | None = None, monotonic: Callable[[], float] | None = None
+    ) -> None:
+        self._clock = clock or _now_s
+        self._monotonic = monotonic or time.monotonic
+        self._ahead_s = self._clock() - self._monotonic()
+        self._even_from_s: float | None = None
+        """Since when it has run evenly; None: as long as anybody looked."""
+
+    def trusted(self) -> bool:
+        """Whether the clock was not set within the last minutes; ask often."""
+        now_s = self._monotonic()
+        ahead_s = self._clock() - now_s
+        if abs(ahead_s - self._ahead_s) > STEP_S:
+            log.warning(
+                "the clock was set by %+.0f s: nothing is deleted for its age until it has run evenly for "
+                "%.0f minutes", ahead_s - self._ahead_s, EVEN_S / 60,
+            )  # fmt: skip
+            self._ahead_s, self._even_from_s = ahead_s, now_s
+        return self._even_from_s is None or now_s - self._even_from_s >= EVEN_S
 
 
 def utc(time_ns: int) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import time
@@ -15,8 +16,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gaitstream.data import Status
 from gaitstream.errors import EventError, GaitstreamError, GalleryError
 from gaitstream.events.codec import plain
+from gaitstream.events.durable import replace_file
 from gaitstream.events.erasing import ERASED
 from gaitstream.events.journal import Journal
 from gaitstream.events.reading import Reader
@@ -27,6 +30,10 @@ from gaitstream.gallery.lineage import Subject, erased_since, subject_gone, subj
 from gaitstream.gallery.needles import Needle, find_needles, find_text, make_needles
 from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.sightings import TrackRef
+from gaitstream.pipeline.saving import track_folder
+
+_TRACK = re.compile(rf"\d{{5,}}-({'|'.join(Status)})(-.*)?", re.DOTALL)
+"""Folders of saved tracks."""
 
 
 class ForgetReport(msgspec.Struct, kw_only=True):
@@ -75,6 +82,9 @@ class KeepsPeople(Protocol):
     @property
     def path(self) -> Path:
         """See above."""
+
+    def is_one(self) -> bool:
+        """Whether the folder is such a place, as far as anything is in it."""
 
     def forget(
         self, gallery: Gallery, uids: Collection[str], tracks: Iterable[TrackRef] = ()
@@ -137,9 +147,11 @@ def forget(gallery: Gallery, name: str, places: Places, tracks: Iterable[TrackRe
         else:
             audit.note(writing, gallery.sealer, "forgotten", person=uid, detail="elsewhere, erased before")
     _try(report, gallery.url, lambda: report.remains.extend(gallery.store.purge()))
+    seen += tracks
+    for folder in places.journals:
+        _try(report, folder, partial(_add_named, seen, folder, subject))
     for folder in places.tracklets:
-        report.tracklets += _forget_tracklets(folder, subject, report)
-    seen += [*tracks, *(track for folder in places.journals for track in tracks_named(folder, subject.uids))]
+        report.tracklets += _forget_tracklets(folder, subject, seen, report)
     for place in places.evidence:
         _try(report, place.path, partial(_forget_evidence, place, gallery, subject, seen, report))
     for folder in places.journals:
@@ -156,8 +168,18 @@ def check_places(places: Places) -> None:
     """See that all places are there, before anything is erased.
 
     Raises:
-        GalleryError: one is not, or is something else.
+        GalleryError: one is not, is something else, or cannot be looked into.
     """
+    try:
+        _check_places(places)
+    except OSError as error:
+        raise GalleryError(
+            f"{error.filename}: cannot be looked into ({error.strerror}); be the user whose it is. "
+            "Nobody was erased"
+        ) from error
+
+
+def _check_places(places: Places) -> None:
     for folder in places.journals:
         if not folder.is_dir():
             raise GalleryError(f"{folder}: there is no such journal; nobody was erased")
@@ -171,6 +193,10 @@ def check_places(places: Places) -> None:
     for place in places.evidence:
         if not place.path.is_dir():
             raise GalleryError(f"{place.path}: there is no such evidence folder; nobody was erased")
+        if not place.is_one():
+            raise GalleryError(
+                f"{place.path} is no folder of evidence: it has neither tracks nor recent; nobody was erased"
+            )
 
 
 def check_report_path(path: Path) -> None:
@@ -368,7 +394,7 @@ def _saved(places: Places) -> Iterator[dict[str, Any]]:
                             yield plain(record.payload)
     for folder in places.tracklets:
         for file in folder.rglob("decision.json"):
-            with suppress(OSError, msgspec.DecodeError):
+            with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
                 data = msgspec.json.decode(file.read_bytes())
                 if isinstance(data, dict):
                     yield data
@@ -392,6 +418,10 @@ def _forget_evidence(
     count, remains = place.forget(gallery, subject.uids, tracks)
     report.evidence += count
     report.remains += remains
+
+
+def _add_named(seen: list[TrackRef], folder: Path, subject: Subject) -> None:
+    seen.extend(tracks_named(folder, subject.uids))
 
 
 def _count_events(folder: Path, subject: Subject, report: ForgetReport) -> None:
@@ -431,26 +461,68 @@ def _in_clear(gallery: Gallery, row: TemplateRow | SightingRow | PictureRow) -> 
             return [gallery.vault.picture(row)]
 
 
-def _forget_tracklets(folder: Path, subject: Subject, report: ForgetReport) -> int:
+def _forget_tracklets(
+    folder: Path, subject: Subject, seen: Collection[TrackRef], report: ForgetReport
+) -> int:
     """Delete the folders of a person's tracks, and take the names out of the others' candidates."""
     count = 0
+    keys = {one.key for one in seen}
     for file in sorted(folder.rglob("decision.json")):
         try:
             data = msgspec.json.decode(file.read_bytes())
             if not isinstance(data, dict):
                 continue
-            if subject.is_called(data.get("person"), data.get("person_id")):
-                shutil.rmtree(file.parent)
+            called = subject.is_called(data.get("person"), data.get("person_id"))
+            if called or (_run_of(file.parent), data.get("camera"), data.get("track")) in keys:
+                _delete_track(file.parent)
                 count += 1
                 continue
             changed = _without(data, subject)
             if changed != data:
-                file.write_bytes(msgspec.json.format(msgspec.json.encode(changed), indent=2))
-        except msgspec.DecodeError:
+                replace_file(file, msgspec.json.format(msgspec.json.encode(changed), indent=2))
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         except OSError as error:
             report.remains.append(f"{file.parent}: {error.strerror}")
+    return count + _forget_undecided(folder, subject, report)
+
+
+def _forget_undecided(folder: Path, subject: Subject, report: ForgetReport) -> int:
+    """Tracks that were not saved to the end have pictures and no decision: their folder's name says whose."""
+    count = 0
+    for path in sorted(folder.rglob("[0-9]*-*")):
+        if not _TRACK.fullmatch(path.name) or not path.is_dir() or _is_decided(path):
+            continue
+        number, status, *_ = path.name.split("-")
+        try:
+            if path.name in {track_folder(int(number), status, name) for name in subject.names}:
+                _delete_track(path)
+                count += 1
+            elif next(path.iterdir(), None) is not None:
+                report.remains.append(f"{path}: nothing says who is in its pictures; look, and delete it")
+        except OSError as error:
+            report.remains.append(f"{path}: {error.strerror}")
     return count
+
+
+def _is_decided(path: Path) -> bool:
+    try:
+        return isinstance(msgspec.json.decode((path / "decision.json").read_bytes()), dict)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _run_of(path: Path) -> str:
+    """The run of a track's folder."""
+    return path.parent.name.rpartition("-")[2]
+
+
+def _delete_track(path: Path) -> None:
+    """Delete a track's folder; what says whose it is goes last, so that whoever is interrupted can go on."""
+    for file in path.iterdir():
+        if file.name != "decision.json" and not file.is_dir():
+            file.unlink(missing_ok=True)
+    shutil.rmtree(path)
 
 
 def _files(places: list[str]) -> Iterator[Path]:

@@ -27,6 +27,7 @@ from gaitstream.config.output_sections import Evidence, Saving
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Frame, Person
 from gaitstream.errors import ConfigError
+from gaitstream.gallery.retention import ClockWatch
 from gaitstream.pipeline.annotate import cut, draw
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.pipeline.identify import TrackState
@@ -69,6 +70,7 @@ class Shelf:
         self.run = secrets.token_hex(3)
         self._rules = rules
         self._clock = clock
+        self._watch = ClockWatch(clock)
         self._swept_s = -SWEEP_S
         self._begun = self._stamp(clock())
 
@@ -94,7 +96,7 @@ class Shelf:
         Args:
             keep: files being written.
         """
-        if time.monotonic() - self._swept_s < SWEEP_S:
+        if time.monotonic() - self._swept_s < SWEEP_S or not self._watch.trusted():
             return
         self._swept_s = time.monotonic()
         for path in too_much(list(self._saved(keep)), self._rules, self._clock()):
@@ -290,9 +292,15 @@ class TrackletSaver(Observer):
             return
         try:
             folder = self._shelf.subfolder(state.camera, folder_name(decision))
-            for index, data in pictures.items():
-                write_private(folder / f"{index:08d}.jpg", data)
-            write_private(folder / "decision.json", _as_json(decision, cause))
+            try:
+                write_private(
+                    folder / "decision.json", _as_json(decision, cause)
+                )  # says whose pictures they are
+                for index, data in pictures.items():
+                    write_private(folder / f"{index:08d}.jpg", data)
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             self._shelf.sweep()
         except (OSError, ConfigError) as error:
             log.error("camera %s: track %d is not saved: %s", state.camera, state.track, error)
@@ -324,7 +332,12 @@ class TrackletSaver(Observer):
 
 def folder_name(decision: Decision) -> str:
     """`00012-known-Ada`, short enough for any file system."""
-    parts = [f"{decision.track:05d}", decision.status.value, *([decision.person] if decision.person else [])]
+    return track_folder(decision.track, decision.status.value, decision.person)
+
+
+def track_folder(track: int, status: str, person: str | None) -> str:
+    """As `folder_name`."""
+    parts = [f"{track:05d}", status, *([person] if person else [])]
     name = re.sub(r"[^\w.-]+", "_", "-".join(parts))
     return name.encode()[:120].decode(errors="ignore")
 

@@ -204,6 +204,15 @@ def test_the_unit_file_is_one_and_its_command_is_ours(tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if "gaitstream" in line] == []
 
 
+def test_live_pictures_are_found_beside_the_unit() -> None:
+    """Its /tmp is its own."""
+    unit = UNIT.read_text()
+    assert "PrivateTmp=yes" in unit
+    [folder] = re.findall(r"^RuntimeDirectory=(\S+)$", unit, re.MULTILINE)
+    assert f"Environment=XDG_RUNTIME_DIR=/run/{folder}\n" in unit
+    assert f"`/run/{folder}`" in (ROOT / "docs" / "evidence.md").read_text()
+
+
 def test_the_unit_leaves_the_service_little(tmp_path: Path) -> None:
     """By systemd's own rating: 0 is a service that may do nothing, 10 one that may do all."""
     analyze = shutil.which("systemd-analyze")
@@ -222,6 +231,9 @@ def test_the_compose_file_runs_our_command_and_asks_for_our_health() -> None:
     assert "9464/healthz" in service["healthcheck"]["test"][-1]
     compile(service["healthcheck"]["test"][-1], "healthcheck", "exec")
     dockerfile = (ROOT / "Dockerfile").read_text()
+    [place] = [volume.partition(":")[2] for volume in service["volumes"] if not volume.startswith(".")]
+    made = f"install -d -o gaitstream -g gaitstream {place}\n"
+    assert dockerfile.count(made) == 2  # else the volume is root's
     assert f"GAITSTREAM_CACHE={service['environment']['GAITSTREAM_CACHE']}" in dockerfile
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from gaitstream.deepstream import table
 from gaitstream.events import Journal, Publisher
+from gaitstream.events.keys import allow, new_pair, read_public
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts" / "docker"
@@ -443,6 +444,30 @@ def test_the_health_check_tells_a_live_bus_from_none(tmp_path: Path) -> None:
     assert "no metrics at" in deaf.stdout
     assert dead.returncode == 1
     assert "no answer from the event bus" in dead.stdout
+
+
+def test_the_health_check_of_a_bus_with_keys_takes_one(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    for name in ("server", "health"):
+        new_pair(keys, name)
+    allow(keys, read_public(keys / "health.pub"), "health")
+    journal = Journal(tmp_path / "journal")
+    with Publisher(journal, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*", keys=keys) as bus:
+        addresses = {"GAITSTREAM_EVENTS": bus.endpoint, "GAITSTREAM_REPLAY": bus.replay}
+        key = {"GAITSTREAM_EVENTS_SERVER_KEY": str(keys / "server.pub")}
+        alive = run(
+            sys.executable, SCRIPTS / "healthcheck.py",
+            **addresses, **key, GAITSTREAM_EVENTS_KEY=str(keys / "health.key"),
+        )  # fmt: skip
+        without = run(sys.executable, SCRIPTS / "healthcheck.py", **addresses)
+        wrong = run(
+            sys.executable, SCRIPTS / "healthcheck.py",
+            **addresses, **key, GAITSTREAM_EVENTS_KEY=str(keys / "none.key"),
+        )  # fmt: skip
+    assert (alive.returncode, alive.stdout) == (0, "healthy\n")
+    assert (without.returncode, wrong.returncode) == (1, 1)
+    assert "does it ask for a key?" in without.stdout
+    assert re.match(r"unhealthy: .*none\.key", wrong.stdout), wrong.stderr
 
 
 def test_every_extra_with_cuda_core_brings_the_bindings_it_needs() -> None:

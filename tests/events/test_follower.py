@@ -417,3 +417,17 @@ def test_a_cursor_is_used_by_one(tmp_path: Path) -> None:
         Follower(tmp_path / "journal", cursor=tmp_path / "cursor", exclusive=True)
     first.close()
     Follower(tmp_path / "journal", cursor=tmp_path / "cursor", exclusive=True).close()
+
+
+def test_a_folder_of_something_else_is_refused_and_an_empty_one_is_waited_in(tmp_path: Path) -> None:
+    """As the folder around the journal: nothing would ever come."""
+    (tmp_path / "cams.yaml").write_text("cameras: []")
+    (tmp_path / "cams.journal").mkdir()
+    with pytest.raises(EventError, match="is no journal of events"):
+        Follower(tmp_path)
+    follower = Follower(tmp_path / "cams.journal")
+    journal = Journal(tmp_path / "cams.journal", sync="never")
+    journal.append("run", b"{}")
+    journal.close()
+    found = [*follower.read().records, *follower.read().records]
+    assert [record.topic for record in found] == ["run"]

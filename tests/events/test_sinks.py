@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import hmac
 import http.server
+import os
 import queue
 import shutil
 import socket
@@ -69,6 +71,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.headers: list[Any] = []
         self.paths: list[str] = []
         self.bodies: list[bytes] = []
+        self.asked = threading.Event()
 
     @property
     def url(self) -> str:
@@ -82,6 +85,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         answer = self.server.answers.pop(0) if self.server.answers else 200
+        if answer == "slow":
+            self.server.asked.set()
+            answer = 200
+            time.sleep(0.5)
+        if answer == "in pieces":
+            self.server.taken.append(msgspec.json.decode(body))
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (100_000, bytes(100_000)))
+            return
         if answer == "hang up":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -159,6 +173,75 @@ def test_a_webhook_that_is_away_keeps_its_place(journal: Path, serve: Any, tmp_p
     server = serve()
     Pump(Follower(journal, cursor=cursor), Webhook(server.url)).run(once=True)
     assert len(server.taken) == 11
+
+
+def test_a_slow_webhook_is_left_within_one_answer_and_gets_nothing_again(
+    journal: Path, serve: Any, tmp_path: Path
+) -> None:
+    server = serve(*["slow"] * 20)
+    cursor = tmp_path / "cursor"
+    follower = Follower(journal, cursor=cursor, exclusive=True)
+    pump = Pump(follower, Webhook(server.url))
+    running = threading.Thread(target=pump.run)
+    running.start()
+    assert server.asked.wait(10)
+    pump.stop()
+    running.join(2)
+    assert not running.is_alive()
+    follower.close()
+    assert 1 <= pump.passed <= 2
+    server.answers.clear()
+    Pump(Follower(journal, cursor=cursor, exclusive=True), Webhook(server.url)).run(once=True)
+    assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+
+
+def test_what_a_webhook_took_before_it_failed_does_not_come_again_after_a_stop(
+    journal: Path, serve: Any, tmp_path: Path
+) -> None:
+    server = serve(200, 200, 200, 500)
+    cursor = tmp_path / "cursor"
+    pump = Pump(Follower(journal, cursor=cursor), Webhook(server.url), pause=lambda _: pump.stop())
+    pump.run()
+    assert (pump.passed, pump.retries) == (3, 1)
+    Pump(Follower(journal, cursor=cursor), Webhook(server.url)).run(once=True)
+    assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+
+
+@pytest.mark.parametrize("answer", [301, 307, 401, 403, 404, 405, 407])
+def test_an_answer_about_the_address_loses_no_event(journal: Path, serve: Any, answer: int) -> None:
+    server = serve(200, answer, answer)
+    pump = Pump(Follower(journal), Webhook(server.url), pause=lambda _: None)
+    pump.run(once=True)
+    assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+    assert (pump.refused, pump.retries) == (0, 2)
+
+
+def test_after_a_long_answer_in_pieces_nothing_comes_twice(journal: Path, serve: Any) -> None:
+    server = serve(*["in pieces"] * 20)
+    pump = Pump(Follower(journal), Webhook(server.url), pause=lambda _: None)
+    pump.run(once=True)
+    assert [event["time_ns"] for event in server.taken] == list(range(1, 12))
+    assert pump.retries == 0
+
+
+def test_a_place_that_cannot_be_kept_is_no_reason_to_stop_passing_on(
+    journal: Path, serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+    cursor = tmp_path / "cursor"
+    follower = Follower(journal, cursor=cursor)
+    full = tmp_path / f"cursor.{os.getpid()}.new"
+    full.mkdir()  # where the next place would be written
+    Pump(follower, Webhook(server.url), batch=3).run(once=True)
+    assert len(server.taken) == 11
+    assert caplog.text.count("passing on goes on") == 1
+    full.rmdir()
+    Pump(follower, Webhook(server.url)).run(once=True)
+    publish(journal, [known(19)])
+    pump = Pump(follower, Webhook(server.url))
+    pump.run(once=True)
+    Pump(Follower(journal, cursor=cursor), Webhook(server.url)).run(once=True)
+    assert len(server.taken) == 12
 
 
 def test_a_webhook_that_wants_no_pause_gets_one(journal: Path, serve: Any) -> None:
@@ -245,6 +328,7 @@ class Broker:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.settings = ""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -258,7 +342,7 @@ class Broker:
         config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {self.folder}/\nuser root\n"
+            f"persistence_location {self.folder}/\nuser root\n{self.settings}"
         )
         command = [
             str(shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")),
@@ -456,6 +540,92 @@ def test_a_broker_that_is_killed_marks_nothing_online(journal: Path, broker: Bro
         Mqtt(broker.address, Topics()).send([(Record("t", 1, b""), known(1))])
 
 
+def test_an_event_larger_than_a_broker_takes_is_left_out_and_what_it_means_is_not(
+    journal: Path, broker: Broker, tmp_path: Path
+) -> None:
+    pytest.importorskip("paho.mqtt")
+    broker.stop()
+    broker.settings = "max_packet_size 20000\n"
+    broker.start()
+    large = GalleryChanged(time_ns=20, people=0, removed=("p-Ada", *[f"p-{n:030}" for n in range(1000)]))
+    publish(journal, [large, known(21, "Bob")])
+    client, heard = listen(broker, "gaitstream/events/#")
+    sink = Mqtt(broker.address, Topics())
+    pump = Pump(Follower(journal), sink, pause=lambda _: None)
+    pump.run(once=True)
+    sink.close()
+    times = [msgspec.json.decode(payload)["time_ns"] for _, payload, _ in drain(heard)]
+    client.disconnect()
+    client.loop_stop()
+    assert list(dict.fromkeys(times)) == [*range(1, 12), 21]
+    assert (pump.passed, pump.refused) == (12, 1)
+    kept = retained(broker)
+    assert "Ada" not in str(kept)
+    assert kept["gaitstream/person/p-Bob"]["track"] == 21
+
+
+class Silent:
+    """Lets clients in and confirms nothing; counts what each connection brought."""
+
+    def __init__(self) -> None:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.brought: list[int] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"\x20\x02\x00\x00")
+                self.brought.append(0)
+                while piece := connection.recv(65536):
+                    self.brought[-1] += len(piece)
+
+
+def test_what_a_broker_does_not_confirm_does_not_pile_up(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("paho.mqtt")
+    monkeypatch.setattr("gaitstream.events.sinks.mqtt.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("gaitstream.events.sinks.mqtt.READ_BACK_S", 0.5)
+    broker = Silent()
+    tried: list[float] = []
+
+    def pause(wait_s: float) -> None:
+        tried.append(wait_s)
+        if len(tried) == 4:
+            pump.stop()
+
+    sink = Mqtt(broker.address, Topics())
+    pump = Pump(Follower(journal), sink, pause=pause)
+    pump.run()
+    sink.close()
+    broker.server.close()
+    assert len(broker.brought) == 4
+    assert max(broker.brought[1:]) < 1.5 * broker.brought[0]
+
+
+def test_a_broker_that_asks_for_a_password_says_so_at_once(journal: Path, broker: Broker) -> None:
+    pytest.importorskip("paho.mqtt")
+    broker.stop()
+    broker.settings = "allow_anonymous false\n"
+    broker.start()
+    sink = Mqtt(broker.address, Topics())
+    begun_s = time.monotonic()
+    with pytest.raises(NotNowError, match=r"let this client in \(.*uthori.*GAITSTREAM_MQTT_PASSWORD"):
+        sink.send([(Record("t", 1, b""), known(1))])
+    assert time.monotonic() - begun_s < 5
+    sink.close()
+
+
 def test_names_make_no_topics_of_their_own() -> None:
     topics = Topics()
     event = known(1, person="+/#\n", camera="a/b+#$c")
@@ -498,6 +668,60 @@ def test_kafka_gets_what_this_version_does_not_know_as_it_is(unknown: Path) -> N
     got = through_kafka(unknown, 4)
     assert [msgspec.json.decode(m.value()) for m in got] == UNKNOWN
     assert {m.key() for m in got} == {b"gate"}
+
+
+def test_after_a_fatal_error_a_new_producer_goes_on(journal: Path) -> None:
+    pytest.importorskip("confluent_kafka")
+    sink = Kafka("", "walks", {"test.mock.num.brokers": 1})
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    loaded = {line.split()[-1] for line in mapped if "librdkafka" in line}
+    fatal = ctypes.CDLL(loaded.pop()).rd_kafka_test_fatal_error
+    fatal.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+    handle = ctypes.c_void_p.from_address(id(sink._producer) + object.__basicsize__)
+    assert fatal(handle, 45, b"out of order") == 0
+    pauses: list[float] = []
+
+    def pause(wait_s: float) -> None:
+        pauses.append(wait_s)
+        if len(pauses) > 2:
+            pump.stop()
+
+    pump = Pump(Follower(journal), sink, pause=pause)
+    pump.run(once=True)
+    sink.close()
+    assert (pump.passed, pump.retries) == (11, 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["error_cb", "logger", "default.topic.config", "transactional.id", "stats_cb", "no.such", "on_delivery"],
+)
+def test_a_setting_that_is_none_of_librdkafkas_is_an_error(name: str) -> None:
+    pytest.importorskip("confluent_kafka")
+    with pytest.raises(ConfigError, match=f"^--set: .*{name}"):
+        Kafka("", "walks", {name: "x"})
+
+
+@pytest.mark.parametrize("topic", ["", ".", "a b", "é", "walks/gate", "w" * 250, "walks\n"])
+def test_a_kafka_topic_is_one_that_brokers_take(topic: str) -> None:
+    pytest.importorskip("confluent_kafka")
+    with pytest.raises(ConfigError, match=r"^--kafka-topic: .*1 to 249"):
+        Kafka("", topic)
+
+
+def test_brokers_that_do_not_answer_are_left_at_once(journal: Path) -> None:
+    pytest.importorskip("confluent_kafka")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        pump = Pump(Follower(journal), Kafka(f"127.0.0.1:{silent.getsockname()[1]}", "walks"))
+        running = threading.Thread(target=pump.run)
+        running.start()
+        time.sleep(1)
+        pump.stop()
+        running.join(5)
+        assert not running.is_alive()
+    assert (pump.passed, pump.retries) == (0, 0)
 
 
 def through_kafka(journal: Path, count: int) -> list[Any]:

@@ -20,6 +20,7 @@ import pytest
 from gaitstream.cli import main
 from gaitstream.errors import EvidenceError, GalleryError
 from gaitstream.evidence.bundles import MANIFEST, SIGNATURE, pack, read_bundle
+from gaitstream.evidence.records import TrackKey
 from gaitstream.evidence.replaying import replay
 from gaitstream.evidence.signing import Signer, known_signers
 from gaitstream.gallery import Gallery
@@ -309,3 +310,18 @@ def test_evidence_that_is_gone_is_explained(told: Told, capsys: Said) -> None:
         path.unlink()
     assert main(["evidence", "export", event.event_id, "--cameras", str(told.site.path)]) == 1
     assert "(any more)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", ["half", "head", "all but a byte"])
+def test_evidence_that_was_cut_off_is_explained(told: Told, tmp_path: Path, capsys: Said, kept: str) -> None:
+    """As by a power failure, or a copy that was interrupted."""
+    [event, *_] = [event for event in told.site.finals() if event.windows]
+    path = told.site.reader.files.track_file(TrackKey(event.camera, event.run, event.track))
+    size = {"half": path.stat().st_size // 2, "head": 20, "all but a byte": path.stat().st_size - 1}[kept]
+    os.truncate(path, size)
+    out = tmp_path / "case.zip"
+    export_it = ["evidence", "export", event.event_id, "--cameras", str(told.site.path), "--out", str(out)]
+    assert main(export_it) == 1
+    said = capsys.readouterr().err
+    assert ("is damaged" in said, said.count("\n")) == (True, 1), said
+    assert not out.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gaitstream.cli import main
+from gaitstream.errors import GalleryError
 from gaitstream.events import IdentityFinal, Journal
 from gaitstream.events.codec import encode
 from gaitstream.evidence import forgetting, recent
@@ -28,7 +30,7 @@ from gaitstream.evidence.sealed_file import append_sealed, erase_file
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.editing import merge, split
 from gaitstream.gallery.sealing import Sealer
-from gaitstream.pipeline.forget import Places, forget
+from gaitstream.pipeline.forget import Places, check_places, forget
 from tests.evidence.conftest import Told
 
 
@@ -323,3 +325,38 @@ def _as(gallery: Gallery) -> tuple[str, str, Floats]:
         [model] = reading.models()
     templates = np.random.default_rng(1).normal(size=(2, model.parts, model.dim))
     return model.name, model.fingerprint, templates.astype(np.float32)
+
+
+def test_what_is_no_folder_of_evidence_is_refused(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the site's folder in place of the one in it: nothing would be found, and all seem done."""
+    where = ["--gallery", str(told.site.folder / "people.gallery")]
+    wrong = ["--evidence", str(told.site.folder)]
+    assert main(["gallery", "forget", "Ada Lovelace", *where, *wrong]) == 1
+    assert "is no folder of evidence" in capsys.readouterr().err
+    assert [event for event in told.site.finals() if event.person_id == told.ada]
+    right = ["--evidence", str(told.site.folder / "cams.evidence")]
+    assert main(["gallery", "forget", "Ada Lovelace", *where, *right]) == 0
+
+
+def test_a_place_that_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
+    """Its files would seem not to be there."""
+    for number, places in enumerate(
+        (
+            Places(evidence=(KeptEvidence(tmp_path / "0"),)),
+            Places(tracklets=(tmp_path / "1",)),
+            Places(journals=(tmp_path / "2",)),
+        )
+    ):
+        folder = tmp_path / str(number)
+        (folder / "tracks").mkdir(parents=True)
+        folder.chmod(0)
+        tmp_path.chmod(0o755)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(GalleryError, match=r"cannot be looked into .*Nobody was erased"):
+                check_places(places)
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o700)

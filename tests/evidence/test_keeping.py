@@ -20,9 +20,12 @@ from gaitstream.errors import (
     MissingEvidenceError,
 )
 from gaitstream.events import IdentityDecided
+from gaitstream.evidence.observing import open_observers
 from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, TrackKey
 from gaitstream.gallery.rekeying import rekey
+from gaitstream.pipeline.base import RunOptions
+from gaitstream.telemetry.stats import Stats
 from tests.evidence.conftest import Told
 from tests.evidence.site import KeepingSite
 from tests.gallery.filled import key_in
@@ -178,6 +181,37 @@ def test_what_is_past_its_time_is_deleted(told: Told, capsys: pytest.CaptureFixt
     for _ in range(3):
         told.site.reader.files.sweep(Evidence(), clock=lambda: time.time() + 7200)
     assert not list((told.site.folder / "cams.evidence" / "tracks").iterdir()), "and no empty folder stays"
+
+
+def test_a_sweep_without_the_sites_file_leaves_the_last_minutes(
+    told: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, pieces, now_s = told.site.reader.files, RecentPieces(5.0), time.time()
+    for camera, hours in (("yard", 1), ("hall", 25)):
+        record = RecentFrame(int((now_s - hours * 3600) * 1e9), 640, 360, ())
+        pieces.add(told.site.reader.folder, camera, np.zeros((360, 640, 3), np.uint8), record)
+    where = ["--gallery", str(told.site.folder / "people.gallery"), "--evidence-days", "30"]
+    assert main(["gallery", "sweep", *where, "--evidence", str(told.site.folder)]) == 2
+    assert "is no folder of evidence" in capsys.readouterr().err
+    assert main(["gallery", "sweep", *where, "--evidence", str(files.path)]) == 0
+    assert (len(files.recent_files("yard")), files.recent_files("hall")) == (1, [])
+
+
+def test_where_nothing_is_kept_any_more_what_was_kept_goes_in_its_time(told: Told) -> None:
+    kept = told.site.reader.files
+    files = list(kept.track_files())
+    old = time.time() - 40 * 86_400
+    for path in files[:2]:
+        os.utime(path, (old, old))
+    config = told.site.config.model_copy(update={"evidence": Evidence()})
+    [sweeper] = open_observers(RunOptions(config=told.site.path), config)
+    sweeper.on_begin("", {}, config, Stats())
+    late_s = time.monotonic() + 10
+    while (kept.recent_files("gate") or files[0].exists()) and time.monotonic() < late_s:
+        time.sleep(0.02)
+    sweeper.close()
+    assert set(kept.track_files()) == set(files[2:])
+    assert kept.recent_files("gate") == []
 
 
 def test_pictures_of_a_recording_from_the_future_are_deleted_once_their_minutes_are_over(told: Told) -> None:

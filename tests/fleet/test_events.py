@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from gaitstream.errors import EventError
-from gaitstream.events import Journal, Positions, Publisher, Received, Subscriber, TrackStarted
+from gaitstream.events import (
+    GalleryChanged,
+    Journal,
+    Positions,
+    Publisher,
+    Received,
+    Subscriber,
+    TrackEnded,
+    TrackStarted,
+)
 from gaitstream.fleet.collect import Collector
 from gaitstream.fleet.database import FleetDatabase
 from gaitstream.fleet.directory import Served, reachable, register
@@ -167,6 +176,54 @@ def test_a_place_that_cannot_be_kept_is_no_reason_to_stop_collecting(
     journal = Journal(out)
     assert len({record.payload for record in journal.read()}) == len(journal.read()) == 4
     journal.close()
+
+
+@pytest.mark.parametrize("topics", [(), ("track/",)], ids=["all", "tracks alone"])
+def test_who_leaves_the_gallery_leaves_the_collected_events(
+    database: FleetDatabase, fleet_url: str, tmp_path: Path, topics: tuple[str, ...]
+) -> None:
+    out = tmp_path / "all"
+
+    def seen(publisher: Publisher, person: str) -> None:
+        publisher.publish(
+            TrackEnded(
+                time_ns=1,
+                camera="gate",
+                track=1,
+                cause="lost",
+                first_ns=1,
+                seen=3,
+                accepted=3,
+                outcome="known",
+                person=person,
+                person_id=f"p-{person}",
+            )
+        )
+
+    def names() -> bytes:
+        return b"".join(path.read_bytes() for path in out.glob("*.journal"))
+
+    with serving(database, tmp_path, "a") as first, serving(database, tmp_path, "b") as second:
+        seen(first, "Ada Lovelace")
+        seen(second, "Bob Bemer")
+        with Collector(fleet_url, out, topics=topics) as collector:
+            collect(collector, 2)
+            saved = (out / "collected.json").read_bytes()
+            assert b"Ada Lovelace" in names()
+            first.publish(GalleryChanged(time_ns=2, people=1, removed=("p-Ada Lovelace",)))
+            seen(second, "Ada Lovelace")  # this worker has not heard yet
+            collect(collector, 3 if topics else 4)
+            late_s = time.monotonic() + 10
+            while b'"Ada Lovelace"' in names() and time.monotonic() < late_s:
+                time.sleep(0.05)
+        assert b'"Ada Lovelace"' not in names()
+        assert names().count(b"p-Ada Lovelace") >= 2
+        assert b'"Bob Bemer"' in names()
+        (out / "collected.json").write_bytes(saved)  # killed before it saved its place
+        with Collector(fleet_url, out, topics=topics) as collector:
+            seen(first, "Cyd Charisse")
+            collect(collector, 1)
+    assert b'"Ada Lovelace"' not in names()
 
 
 def test_an_address_of_every_interface_becomes_one_to_connect_to() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -139,6 +139,45 @@ def test_what_was_said_before_it_began_is_heard_and_not_corrected(tmp_path: Path
             service.stop()
             following.join(10)
             assert (service.taken, service.told, own.journal.head) == (publisher.journal.head, 0, 0)
+
+
+def test_who_left_the_gallery_while_it_was_away_leaves_its_journal(tmp_path: Path) -> None:
+    rules, state = HandOffRules(horizon_s=0.2, lost_s=0.01), tmp_path / "state"
+
+    def follow_until(met: Callable[[HandOffService], bool]) -> None:
+        service = HandOffService(
+            lambda since_ns: Subscriber(publisher.endpoint, publisher.replay, since=since_ns),
+            own,
+            rules,
+            state,
+        )
+        following = threading.Thread(target=service.run)
+        following.start()
+        deadline_s = time.monotonic() + 10
+        while not met(service) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        service.stop()
+        following.join(10)
+        assert met(service)
+
+    with bus(tmp_path / "run") as publisher, bus(tmp_path / "handoff") as own:
+        publisher.publish(TrackStarted(time_ns=1, camera="gate", track=1))
+        follow_until(lambda service: service.taken == 1)
+        own.publish(
+            IdentityCorrected(
+                time_ns=2,
+                camera="gate",
+                track=1,
+                status="known",
+                person="Ada",
+                person_id="ada",
+                cause="transit",
+            )
+        )
+        publisher.publish(GalleryChanged(time_ns=3, people=0, removed=("ada",)))
+        time.sleep(0.5)  # longer than the last minutes that it listens to again
+        publisher.publish(TrackStarted(time_ns=4, camera="gate", track=2))
+        follow_until(lambda _: b'"Ada"' not in names_in(tmp_path / "handoff"))
 
 
 def test_a_file_that_holds_no_transit_times_is_named(

@@ -23,7 +23,7 @@ from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.matching import mean_part_distance
 from gaitstream.gallery.people import People
 from gaitstream.gallery.quantise import Layout
-from gaitstream.gallery.retention import RetentionRules
+from gaitstream.gallery.retention import ClockWatch, RetentionRules
 from gaitstream.gallery.table import TemplateTable
 
 Floats = NDArray[np.float32]
@@ -237,6 +237,35 @@ def test_probes_of_another_shape_are_an_error(keeper: Keeper) -> None:
 def test_a_keeper_that_is_gone_is_told() -> None:
     with pytest.raises(GalleryError, match="is gone"):
         People.attach("/proc/1/fd/99999")
+
+
+def test_a_clock_that_is_set_erases_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaitstream.gallery.keeper.SWEEP_S", 0.1)
+    with Gallery(path) as gallery:
+        keep_until(gallery, "Ada", time.time_ns() + 3600 * 10**9)
+        with Keeper(path, [MODEL], rules=RetentionRules(person_days=365.0)) as keeper:
+            keeper.start()
+            time.sleep(1.0)
+            real_ns, year_s = time.time_ns, 366 * 86_400
+            monkeypatch.setattr(time, "time_ns", lambda: real_ns() + year_s * 10**9)
+            time.sleep(1.5)
+            monkeypatch.undo()
+        assert [entry.name for entry in gallery.persons()] == ["Ada", "Bob"]
+
+
+def test_a_clock_is_trusted_again_when_it_has_run_evenly() -> None:
+    set_s = now_s = 0.0
+    watch = ClockWatch(lambda: 1000.0 + now_s + set_s, lambda: now_s)
+    now_s = 50_000.0
+    assert watch.trusted()
+    set_s = 59.0
+    assert watch.trusted(), "clocks drift, and are corrected"
+    set_s = -3600.0
+    assert not watch.trusted()
+    now_s += 599
+    assert not watch.trusted()
+    now_s += 1
+    assert watch.trusted()
 
 
 def test_a_run_erases_what_is_past_its_time_and_records_its_use(

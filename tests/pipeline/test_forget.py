@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 import time
@@ -233,6 +235,70 @@ def test_saved_tracks_of_the_person_go_and_others_lose_the_name(gallery: Gallery
     assert (report.tracklets, report.remains) == (1, [])
     assert [path.name for path in (folder / "gate").iterdir()] == ["2-known-Ada Lovelace"]
     assert b"Bob Bemer" not in everything(folder)
+
+
+def saved(folder: Path, name: str, said: object = None) -> Path:
+    """A track's folder as `--save-tracklets` leaves it; without a decision as a full disk did."""
+    track = folder / "gate" / "20261128T100000Z-ab12cd" / name
+    track.mkdir(parents=True)
+    (track / "00000001.jpg").write_bytes(b"jpeg")
+    if said is not None:
+        (track / "decision.json").write_bytes(said if isinstance(said, bytes) else msgspec.json.encode(said))
+    return track
+
+
+def test_a_track_that_was_somebody_elses_in_the_end_goes_where_an_event_gave_it_to_them(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    """As its evidence does: the pictures are of whoever the camera took for the person."""
+    event = IdentityFinal(
+        time_ns=1, camera="gate", track=7, run="ab12cd", status="known", person="Bob Bemer",
+        person_id=uids(gallery)["Bob Bemer"],
+    )  # fmt: skip
+    journal = Journal(tmp_path / "journal")
+    journal.append(event.topic, encode(event, "json"))
+    journal.close()
+    said: dict[str, object] = {"camera": "gate", "status": "unknown", "person": None, "person_id": None}
+    theirs = saved(tmp_path / "tracks", "00007-unknown", said | {"track": 7})
+    other = saved(tmp_path / "tracks", "00008-unknown", said | {"track": 8})
+    places = Places(tracklets=(tmp_path / "tracks",), journals=(tmp_path / "journal",))
+    report = forget(gallery, "Bob Bemer", places)
+    assert (report.tracklets, report.remains) == (1, [])
+    assert (theirs.exists(), other.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "said", [None, b"", b'{"person": "Bo', b'{"person": "\xff"}'], ids=["none", "empty", "cut off", "no text"]
+)
+def test_pictures_without_a_decision_are_deleted_or_told(
+    gallery: Gallery, tmp_path: Path, said: bytes | None
+) -> None:
+    theirs = saved(tmp_path / "tracks", "00001-known-Bob_Bemer", said)
+    unclear = saved(tmp_path / "tracks", "00002-unknown", said)
+    report = forget(gallery, "Bob Bemer", Places(tracklets=(tmp_path / "tracks",)))
+    assert report.tracklets == 1
+    assert not theirs.exists()
+    assert [line for line in report.remains if str(unclear) in line and "look, and delete it" in line]
+
+
+def test_others_decisions_survive_a_disk_that_is_full(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [uids(gallery)[name] for name in ("Ada Lovelace", "Bob Bemer")]
+    near = [["Ada Lovelace", 0.2], ["Bob Bemer", 0.9]]
+    said = {"person": "Ada Lovelace", "person_id": ids[0], "candidates": near, "candidate_ids": ids}
+    other = saved(tmp_path / "tracks", "00002-known-Ada_Lovelace", said) / "decision.json"
+    monkeypatch.setattr("gaitstream.events.durable.os.fsync", _no_room)
+    report = forget(gallery, "Bob Bemer", Places(tracklets=(tmp_path / "tracks",)))
+    monkeypatch.undo()
+    assert any("No space left" in line for line in report.remains)
+    assert msgspec.json.decode(other.read_bytes()) == said
+    report = forget(gallery, report.person, Places(tracklets=(tmp_path / "tracks",)))
+    assert (report.remains, "Bob Bemer" in other.read_text()) == ([], False)
+
+
+def _no_room(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_what_remains_is_told(gallery: Gallery, tmp_path: Path) -> None:

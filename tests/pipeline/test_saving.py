@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -201,3 +203,21 @@ def test_tracks_are_saved_by_run_for_their_owner_whatever_the_name(tmp_path: Pat
     assert len(files) == 10
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
     assert all(len(path.relative_to(tmp_path).parts) == 4 for path in files)
+
+
+def test_a_track_that_finds_no_room_leaves_no_pictures_without_its_decision(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saver = TrackletSaver(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    saver.on_frame(Frame("gate", 0, NOW_NS, noise), [Person("gate", 1, 0, 0, BOX, 1.0)], {})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        saver.on_track_ended(TrackState("gate", 1, 0, 1, BOX), decision("Ada"), "lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "track 1 is not saved" in caplog.text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

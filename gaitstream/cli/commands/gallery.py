@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gaitstream.cli.commands.tables import table_console
-from gaitstream.config.output_sections import Evidence
+from gaitstream.config.output_sections import MOST_MINUTES, Evidence
 from gaitstream.config.places import evidence_folder
 from gaitstream.config.reading import load_config
 from gaitstream.errors import ConfigError
@@ -292,12 +292,15 @@ def _evidence_rules(args: argparse.Namespace) -> tuple[Path, Evidence] | None:
     """The folder whose evidence is past its time, and what the command line or else the file says of it.
 
     Raises:
-        ConfigError: the command line names a folder that is not there.
+        ConfigError: the command line names a folder that is not there, or another one.
     """
     if args.evidence is not None and not args.evidence.is_dir():
         raise ConfigError(f"--evidence {args.evidence}: there is no such folder; nothing was erased")
+    if args.evidence is not None and not KeptEvidence(args.evidence).is_one():
+        raise ConfigError(f"--evidence {args.evidence} is no folder of evidence; nothing was erased")
     config = load_config(args.cameras) if args.cameras is not None else None
-    rules = Evidence(keep_days=None) if config is None else config.evidence
+    # How many of the last minutes are kept the file alone says: without it, as many as any may.
+    rules = Evidence(keep_days=None, minutes=MOST_MINUTES) if config is None else config.evidence
     if args.evidence_days is not None:
         rules = rules.model_copy(update={"keep_days": args.evidence_days})
     folder = args.evidence or (evidence_folder(config, args.cameras) if config is not None else None)

@@ -35,7 +35,7 @@ def mqtt(args: argparse.Namespace) -> int:
 
 def webhook(args: argparse.Namespace) -> int:
     """To an address."""
-    return _run(args, Webhook(args.url, _secret(args.secret_file), args.timeout), args.url)
+    return _run(args, Webhook(args.url, _secret(args.secret_file), args.timeout), args.url, batch=10)
 
 
 def kafka(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from gaitstream.errors import EventError
@@ -59,8 +60,18 @@ class Sink(Protocol):
             RefusedError: the one at `taken` is left out, those behind it come again.
         """
 
+    def stop(self) -> None:
+        """Return from `send` soon, with `NotNowError`; from any thread or a signal handler."""
+
     def close(self) -> None:
         """Let go of the connection."""
+
+
+class StoppedError(NotNowError):
+    """It was told to stop before all was taken."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped")
 
 
 class Pump:
@@ -91,18 +102,20 @@ class Pump:
         self._follower = follower
         self._sink = sink
         self._batch = batch
+        self._unkept = False
         self._stopping = threading.Event()
         self._pause = pause or self._stopping.wait
 
     def stop(self) -> None:
         """Return from `run` soon; from any thread or a signal handler."""
         self._stopping.set()
+        self._sink.stop()
 
     def run(self, *, once: bool = False) -> None:
         """Pass on what comes, until `stop`; with `once`, until all that is there was passed on.
 
-        Raises:
-            EventError: the cursor's file cannot be written.
+        Where the cursor's file cannot be written, as on a full disk, passing on goes on; the place is kept as
+        soon as it can be.
         """
         while not self._stopping.is_set():
             found = self._follower.read()
@@ -113,8 +126,8 @@ class Pump:
                 self._pass_on(found.records[at : at + self._batch])
                 if self._stopping.is_set():
                     return
-            if found.records or found.lost:
-                self._follower.commit()
+            if found.records or found.lost or self._unkept:
+                self._keep(self._follower.commit)
             if found.end:
                 if once:
                     return
@@ -127,9 +140,12 @@ class Pump:
         while waiting and not self._stopping.is_set():
             try:
                 self._sink.send(waiting)
+            except StoppedError as error:
+                self._taken(waiting, error.taken)
+                return
             except NotNowError as error:
                 self.retries += 1
-                self.passed += error.taken
+                self._taken(waiting, error.taken)
                 if error.taken:
                     waiting, pause_s = waiting[error.taken :], FIRST_PAUSE_S
                 wait_s = max(error.wait_s or 0.0, pause_s * random.uniform(0.5, 1.0))
@@ -138,7 +154,7 @@ class Pump:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
             except RefusedError as error:
-                self.passed += error.taken
+                self._taken(waiting, error.taken)
                 self.refused += 1
                 record, event = waiting[error.taken]
                 log.error("event %d (%s) is left out: %s", record.seq, event.event_id, error)
@@ -146,8 +162,24 @@ class Pump:
                 continue
             self.passed += len(waiting)
             waiting = []
-        if not self._stopping.is_set():
-            self._follower.commit_at(records[-1])
+        if not waiting:
+            self._keep(partial(self._follower.commit_at, records[-1]))
+
+    def _taken(self, waiting: Sequence[tuple[Record, Event]], count: int) -> None:
+        """So many of a batch are with the other side; they do not come again after a stop."""
+        self.passed += count
+        if count:
+            self._keep(partial(self._follower.commit_at, waiting[count - 1][0]))
+
+    def _keep(self, commit: Callable[[], None]) -> None:
+        try:
+            commit()
+        except EventError as error:
+            if not self._unkept:
+                log.error("%s; passing on goes on, and comes again after a restart", error)
+            self._unkept = True
+        else:
+            self._unkept = False
 
 
 def body_of(record: Record, event: Event) -> bytes:

@@ -17,7 +17,8 @@ import hashlib
 import logging
 import re
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,7 +26,7 @@ import msgspec
 from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.events.schema import CameraOffline, CameraOnline, Event, GalleryChanged, Identity
 from gaitstream.events.segment import Record
-from gaitstream.events.sinks.base import NotNowError, body_of
+from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, StoppedError, body_of
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
@@ -36,7 +37,12 @@ TIMEOUT_S = 10.0
 READ_BACK_S = 3.0
 RECONNECT_S = 30
 """Longest pause before a broken connection is made anew."""
+STEP_S = 0.1
 QOS = 1
+LARGE_BYTES = 8192
+"""A broker that ends the connection at more may do so for the size; ordinary events have about 700."""
+BREAKS = 3
+"""So often must it do that when the event was sent alone."""
 
 Message = tuple[str, bytes, bool]
 """Topic, payload, retained."""
@@ -227,42 +233,62 @@ class Mqtt:
         self._guard = threading.Lock()
         """Over the topics and the order of their messages: paho has a thread of its own."""
         self._connected = threading.Event()
+        """Or refused: then the reason is in `_refusal`."""
+        self._refusal = ""
         self._read_back = threading.Event()
-        self._client: Client = Client(CallbackAPIVersion.VERSION2, clean_session=True)
-        self._client.enable_logger(logging.getLogger("gaitstream.sink.paho"))
-        if user is not None:
-            self._client.username_pw_set(user, password)
-        if tls:
-            self._client.tls_set()
-        self._client.will_set(topics.status, b"offline", QOS, retain=True)
-        self._client.max_inflight_messages_set(100)
-        self._client.reconnect_delay_set(1, RECONNECT_S)
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_message = self._on_message
+        self._broken = threading.Event()
+        self._one_by_one = False
+        self._broke = (0, 0)
+        """The event at which the connection ended, and how often it did when that was sent alone."""
+        self._stopping = False
+
+        def new_client() -> Client:
+            client = Client(CallbackAPIVersion.VERSION2, clean_session=True)
+            client.enable_logger(logging.getLogger("gaitstream.sink.paho"))
+            if user is not None:
+                client.username_pw_set(user, password)
+            if tls:
+                client.tls_set()
+            client.will_set(topics.status, b"offline", QOS, retain=True)
+            client.max_inflight_messages_set(100)
+            client.reconnect_delay_set(1, RECONNECT_S)
+            client.on_connect = self._on_connect
+            client.on_disconnect = self._on_disconnect
+            client.on_subscribe = self._on_subscribe
+            client.on_message = self._on_message
+            return client
+
+        self._new_client: Callable[[], Client] = new_client
+        self._client = new_client()
 
     def send(self, events: Sequence[tuple[Record, Event]]) -> None:
         """Publish events and wait until the broker has them.
 
         Raises:
             NotNowError: the broker is away, or did not answer in time.
+            RefusedError: the broker ends the connection at an event, and that is large.
         """
         self._connect()
-        try:
-            waiting: list[MQTTMessageInfo] = []
-            for record, event in events:
-                with self._guard:
-                    waiting += self._publish(self._topics.messages(record, event))
-            for info in waiting:
-                info.wait_for_publish(TIMEOUT_S)
-                if not info.is_published():
-                    raise NotNowError(f"{self._broker} does not confirm")
-        except (ValueError, RuntimeError, OSError) as error:
-            self._drop()
-            raise NotNowError(f"{self._broker}: {error}") from error
-        except NotNowError:
-            self._drop()
-            raise
+        if not self._one_by_one:
+            self._send(events)
+            return
+        for taken, (record, event) in enumerate(events):
+            large = self._broke == (record.seq, BREAKS) and len(record.payload) > LARGE_BYTES
+            try:
+                self._send([(record, event)], whole=not large)
+                if large:
+                    raise RefusedError(
+                        f"{self._broker} ends the connection at its {len(record.payload)} bytes; raise the "
+                        "size of a packet that the broker takes"
+                    )
+            except SinkError as error:
+                error.taken = taken
+                raise
+        self._one_by_one = False
+
+    def stop(self) -> None:
+        """Wait no longer for a broker that confirms nothing."""
+        self._stopping = True
 
     def close(self) -> None:
         """Say that this process goes, and disconnect."""
@@ -274,10 +300,64 @@ class Mqtt:
                 log.debug("the broker is gone")
         self._drop()
 
+    def _send(self, events: Sequence[tuple[Record, Event]], *, whole: bool = True) -> None:
+        """Events at once; without `whole` what they mean for what is retained, and not themselves."""
+        self._broken.clear()
+        taken = 0
+        try:
+            waiting: list[list[MQTTMessageInfo]] = []
+            for record, event in events:
+                with self._guard:
+                    messages = self._topics.messages(record, event)
+                    waiting.append(self._publish(messages if whole else messages[1:]))
+            for infos in waiting:
+                for info in infos:
+                    self._confirm(info)
+                taken += 1
+        except (ValueError, RuntimeError, OSError, NotNowError) as error:
+            if self._broken.is_set():
+                self._note_broken(events[taken:])
+            self._drop()
+            told = error if isinstance(error, NotNowError) else NotNowError(f"{self._broker}: {error}")
+            told.taken = taken
+            raise told from error
+
+    def _confirm(self, info: MQTTMessageInfo) -> None:
+        """Wait until the broker has a message."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not info.is_published():
+            if self._stopping:
+                raise StoppedError
+            if self._broken.is_set():
+                raise NotNowError(f"{self._broker} ended the connection")
+            if time.monotonic() > deadline_s:
+                raise NotNowError(f"{self._broker} does not confirm")
+            info.wait_for_publish(STEP_S)
+
+    def _note_broken(self, events: Sequence[tuple[Record, Event]]) -> None:
+        """The connection ended; one by one it shows which event does that."""
+        seq = events[0][0].seq
+        times = self._broke[1] + 1 if self._broke[0] == seq else 1
+        self._broke = (seq, min(times, BREAKS) if self._one_by_one else 0)
+        self._one_by_one = True
+
+    def _wait(self, event: threading.Event, wait_s: float) -> bool:
+        """For what paho's thread does; false where it does not in time."""
+        deadline_s = time.monotonic() + wait_s
+        while not event.wait(STEP_S):
+            if self._stopping:
+                self._drop()
+                raise StoppedError
+            if time.monotonic() > deadline_s:
+                return False
+        return True
+
     def _connect(self) -> None:
         if self._client.is_connected():
             return
         self._drop()
+        self._client = self._new_client()  # the last one would send what it has not got rid of
+        self._refusal = ""
         self._connected.clear()
         self._read_back.clear()
         try:
@@ -285,10 +365,16 @@ class Mqtt:
         except (OSError, ValueError) as error:
             raise NotNowError(f"{self._broker}: {error}") from error
         self._client.loop_start()
-        if not self._connected.wait(TIMEOUT_S):
+        if not self._wait(self._connected, TIMEOUT_S):
             self._drop()
-            raise NotNowError(f"{self._broker} does not let this client in, or does not answer")
-        if not self._read_back.wait(READ_BACK_S):
+            raise NotNowError(f"{self._broker} does not answer as a broker does; is it one for --tls?")
+        if self._refusal:
+            self._drop()
+            raise NotNowError(
+                f"{self._broker} does not let this client in ({self._refusal}); --user names one, and "
+                "GAITSTREAM_MQTT_PASSWORD has the password"
+            )
+        if not self._wait(self._read_back, READ_BACK_S):
             log.warning(
                 "%s does not let this client read %s: names of removed people may stay there; allow it",
                 self._broker, self._topics.states,
@@ -300,11 +386,16 @@ class Mqtt:
     def _on_connect(self, client: Client, _: object, _flags: object, reason: Any, _more: object) -> None:
         """Also after paho made a broken connection anew by itself: the broker said `offline` meanwhile."""
         if reason.is_failure:
+            self._refusal = str(reason)
+            self._connected.set()
             return
         with self._guard:
             client.subscribe([(self._topics.states, 0), (self._topics.status, 0)])
             self._publish([(self._topics.status, b"online", True), *self._topics.again()])
         self._connected.set()
+
+    def _on_disconnect(self, *_: object) -> None:
+        self._broken.set()
 
     def _on_subscribe(
         self, _client: Client, _: object, _number: int, reasons: Sequence[Any], _more: object

@@ -19,10 +19,11 @@ from urllib.parse import SplitResult, quote, urlsplit
 from gaitstream.errors import ConfigError
 from gaitstream.events.schema import Event
 from gaitstream.events.segment import Record
-from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, body_of
+from gaitstream.events.sinks.base import NotNowError, RefusedError, SinkError, StoppedError, body_of
 
-LATER = frozenset({408, 409, 425, 429})
-"""Answers below 500 after which the same request may succeed."""
+LATER = frozenset({401, 403, 404, 405, 407, 408, 409, 421, 425, 429})
+"""Answers below 500 after which the same request may succeed: they are about the address, the right to post
+there, or the moment, and not about the event."""
 LONGEST_WAIT_S = 3600.0
 _AS_THEY_ARE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 """All of ASCII but letters, digits, spaces and controls: who wrote a `%` meant it."""
@@ -54,6 +55,7 @@ class Webhook:
         self._secret = secret
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        self._stopping = False
 
     def send(self, events: Sequence[tuple[Record, Event]]) -> None:
         """Post events one after the other.
@@ -65,10 +67,16 @@ class Webhook:
         """
         for taken, (record, event) in enumerate(events):
             try:
+                if self._stopping:
+                    raise StoppedError
                 self._post(record, event)
             except SinkError as error:
                 error.taken = taken
                 raise
+
+    def stop(self) -> None:
+        """Post nothing more."""
+        self._stopping = True
 
     def close(self) -> None:
         """Close the connection."""
@@ -100,7 +108,7 @@ class Webhook:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise NotNowError(f"{self._host}: {error!r}") from error
-        if answer.will_close or answer.length:
+        if answer.will_close or not answer.isclosed():
             self.close()
         self._judge(answer)
 
@@ -116,7 +124,9 @@ class Webhook:
         if 200 <= answer.status < 300:
             return
         told = f"{self._host} answered {answer.status} {answer.reason}"
-        if answer.status >= 500 or answer.status in LATER:
+        if 300 <= answer.status < 400:
+            told += "; give --url the address that it leads to"
+        if answer.status >= 500 or answer.status < 400 or answer.status in LATER:
             raise NotNowError(told, _retry_after(answer.getheader("Retry-After")))
         raise RefusedError(told)
 
