@@ -20,10 +20,10 @@ torch = pytest.importorskip("torch", reason="the bundle is written with the extr
 
 from gaitstream.cli import main  # noqa: E402
 from gaitstream.errors import BundleError, ConfigError, GaitstreamError, SourceError  # noqa: E402
-from gaitstream.evaluate import evaluation  # noqa: E402
+from gaitstream.evaluate import collecting, evaluation  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
 from gaitstream.evaluate.collecting import collect  # noqa: E402
-from gaitstream.evaluate.dataset import load, read_partition, read_pickle, scan  # noqa: E402
+from gaitstream.evaluate.dataset import WalkingSequence, load, read_partition, read_pickle, scan  # noqa: E402
 from gaitstream.evaluate.embedding import inputs_of  # noqa: E402
 from gaitstream.evaluate.evaluation import Result, _verification, evaluate  # noqa: E402
 from gaitstream.evaluate.options import EvaluationOptions  # noqa: E402
@@ -135,6 +135,49 @@ def test_embeddings_are_those_of_the_data_they_were_made_of(bundle: Path, tmp_pa
     (second / names[0] / "x.pkl").write_bytes(pickle.dumps(walk(20)))
     assert not np.array_equal(collected(bundle, second, out), other)
     np.testing.assert_array_equal(collected(bundle, first, out), found)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_data_that_changes_meanwhile_is_said_so_and_all_else_is_kept(
+    bundle: Path, tmp_path: Path, gone: bool
+) -> None:
+    data = silhouettes_of(tmp_path / "a", {f"{person}/01/c": walk(i) for i, person in enumerate("abc")})
+    changed = data / "a/01/c/x.pkl"
+    options = EvaluationOptions(
+        bundle=bundle, data=data, protocol="grew", out=tmp_path, runtime="openvino", precision="fp32"
+    )
+
+    def change(done: int, _total: int) -> None:
+        if done == 2:
+            changed.write_bytes(pickle.dumps(walk(9)))
+            if gone:
+                changed.unlink()
+
+    says = "x.pkl was there and cannot be read any more" if gone else "a/01/c was changed while"
+    with pytest.raises(SourceError, match=f"{says}.*run it again.*is kept"):
+        collect(options, scan(data), change, None)
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+
+
+def test_an_embedding_is_never_taken_for_that_of_data_written_while_it_was_made(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A video takes minutes to embed: it may be written anew meanwhile."""
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
+    file = data / "a/01/c/x.pkl"
+    reading = collecting.load
+
+    def load_and_replace(sequence: WalkingSequence) -> list[np.ndarray]:
+        arrays = reading(sequence)
+        file.write_bytes(pickle.dumps(walk(2)[:2]))
+        return arrays
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collecting, "load", load_and_replace)
+        with pytest.raises(SourceError, match="was changed"):
+            collected(bundle, data, tmp_path / "out")
+    again = collected(bundle, data, tmp_path / "out")
+    np.testing.assert_array_equal(again, collected(bundle, data, tmp_path / "fresh"))
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "shape"])
