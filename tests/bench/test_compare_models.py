@@ -96,6 +96,46 @@ def test_what_cannot_be_compared_is_said_before_anything_is_measured(
     assert gaitheat_bundle.fingerprint[:12] in said
 
 
+def evaluated(bundle: Bundle, path: Path, title: str, figures: dict[str, float]) -> str:
+    """A result of this bundle, written to a file."""
+    result = Result(
+        protocol="ccpg", title=title, model="gaitheat", figures=figures, published=None,
+        published_source="", eer=None, fingerprint=bundle.fingerprint, checkpoint={}, runtime="openvino",
+        precision="fp32", metric="", data="", sequences=2, identities=2, partition=None, frames=None,
+        version="1", finished_utc="",
+    )  # fmt: skip
+    path.write_bytes(msgspec.json.encode(result))
+    return str(path)
+
+
+def test_scores_that_cannot_all_be_shown_are_said_before_anything_is_measured(
+    gaitheat_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", str(gaitheat_bundle.root), "--scores"]
+    none = evaluated(gaitheat_bundle, tmp_path / "none.json", "CCPG", {})
+    assert main([*command, none]) == 2
+    assert f"{none} is no result of 'gaitstream evaluate': it has no figures" in capsys.readouterr().err
+    both = [
+        evaluated(gaitheat_bundle, tmp_path / f"{title}.json", title, {"rank-1": 50.0})
+        for title in ("CCPG", "GREW")
+    ]
+    assert main([*command, both[0], "--scores", both[1]]) == 2
+    said = capsys.readouterr().err
+    assert "on CCPG and on GREW are of one bundle" in said
+    assert "ms a tracklet" not in said
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_table_in_a_pipe_cuts_no_figure(
+    gaitheat_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = evaluated(gaitheat_bundle, tmp_path / "a.json", "CCPG", {"rank-1": 50.0})
+    assert main(["compare", str(gaitheat_bundle.root), "--scores", scores, "--precision", "fp32"]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert "50.0 % (ccpg)" in shown
+
+
 def test_where_there_is_no_proc_there_is_no_peak_of_memory() -> None:
     """As on macOS: it ended the comparison."""
     script = "from gaitstream.bench.measure import peak_memory; print(peak_memory())"
