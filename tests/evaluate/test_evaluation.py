@@ -33,6 +33,13 @@ from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
 from gaitstream.models.bundle import Bundle  # noqa: E402
 from gaitstream.models.graphs.inputs import CROP  # noqa: E402
 from gaitstream.models.graphs.walkers import draw_silhouette  # noqa: E402
+from gaitstream.models.manifest import (  # noqa: E402
+    ClipContract,
+    EmbeddingContract,
+    InputContract,
+    InputKind,
+    Manifest,
+)
 from gaitstream.models.spec import find_family  # noqa: E402
 
 PEOPLE = ("001", "002", "003")
@@ -612,6 +619,27 @@ def test_of_two_files_that_could_be_the_silhouettes_none_is_taken_unasked(
     capsys.readouterr()
     assert main([*command, "--files", "*Sils_raw*"]) == 1
     assert re.search(r"no pickle that is called \*Sils_raw\*, but 00-000-PCDs", capsys.readouterr().err)
+
+
+def test_what_is_advised_of_two_files_leaves_the_other_inputs_in() -> None:
+    manifest = Manifest(
+        model="skeletongaitpp",
+        version="1",
+        input=InputContract(kind=InputKind.SKELETON_MAP, height=64, width=44, channels=2, crop_rule="pose"),
+        more_inputs=(
+            InputContract(kind=InputKind.SILHOUETTE, height=64, width=44, channels=1, crop_rule="segment"),
+        ),
+        clip=ClipContract(),
+        embedding=EmbeddingContract(parts=1, dim=1, tap=""),
+        graphs={},
+        licence="",
+        source={},
+    )
+    maps = np.zeros((3, 2, 64, 64), np.uint8)
+    arrays = [maps, walk(1), walk(2), np.zeros((3, 5), np.float32)]
+    names = ["0_heatmap.pkl", "1_sil.pkl", "2_sil.pkl", "3_points.pkl"]
+    with pytest.raises(SourceError, match=r"1_sil.pkl and 2_sil.pkl .*--files '0_heatmap.pkl,2_sil.pkl'"):
+        inputs_of(manifest, arrays, names=names)
 
 
 def test_published_figures_are_of_known_families() -> None:
