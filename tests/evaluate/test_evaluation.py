@@ -357,6 +357,18 @@ def test_a_listed_probe_that_is_not_there_is_said(tmp_path: Path) -> None:
         find_protocol("gait3d").score(data, "euc", listed)
 
 
+def test_of_grew_a_probe_whom_the_gallery_lacks_is_not_found() -> None:
+    """The published evaluator counts all probes; that of Gait3D leaves these out."""
+    ids = ["a", "a", "b", "b", "c"]
+    embeddings = np.array([0.0, 0.1, 1.0, 1.1, 0.05])[:, None, None]
+    data = Sequences.of(embeddings, ids, ["01", "02", "01", "02", "02"], ["v"] * 5)
+    scores = find_protocol("grew").score(data, "euc", None)
+    assert scores.figures["rank-1"] == pytest.approx(100 * 2 / 3)
+    assert scores.figures["mAP"] == 100.0
+    assert scores.cmc is not None
+    assert scores.cmc[0] == scores.figures["rank-1"]
+
+
 def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:
     rows = [(p, c, "v") for p in ("a", "b", "c") for c in ("NM1", "BG1", "CL1")]
     data = embeddings([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
