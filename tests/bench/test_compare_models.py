@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from gaitstream.bench import compare_models, recognizer
 from gaitstream.bench.result import Row
 from gaitstream.cli import main
+from gaitstream.cli.commands import evaluating
 from gaitstream.evaluate.evaluation import Result
 from gaitstream.models.bundle import Bundle
 
@@ -134,6 +137,17 @@ def test_a_table_in_a_pipe_cuts_no_figure(
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert "50.0 % (ccpg)" in shown
+
+
+def test_a_table_in_a_narrow_terminal_cuts_nothing_short() -> None:
+    row = compare_models.ComparedModel(
+        name="v1/bundle", model="skeletongaitpp", size_mib=123.4, gflop=12.34, tracklet_ms=1234.0,
+        next_ms=567.0, last_ms=38.0, torch_ms=2345.0, published_ms=900.0, runtime="onnxruntime",
+        precision="fp32", parity=2.8e-7, accuracy=75.0, protocol="casia-b",
+    )  # fmt: skip
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(evaluating._table([row]))
+    assert "…" not in console.export_text()
 
 
 def test_where_there_is_no_proc_there_is_no_peak_of_memory() -> None:

@@ -90,7 +90,7 @@ def _table(rows: list[ComparedModel]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     cells = [_cells(row) for row in rows]
     for index, column in enumerate(_filled(cells)):
-        table.add_column(column, justify="left" if index in (0, 1) else "right")
+        table.add_column(column, justify="left" if index in (0, 1) else "right", overflow="fold")
     for row in cells:
         table.add_row(*(row[column] for column in _filled(cells)))
     return table
