@@ -335,6 +335,14 @@ def test_tensors_that_no_model_can_be_filled_with_are_named(
         find_family("gaitbase").load(save(state()))
 
 
+def test_floats_of_four_bits_are_named(tmp_path: Path) -> None:
+    header = b'{"w": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}'
+    path = tmp_path / "small.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(CheckpointError, match=r"no plain arrays .* w \(float4_e2m1fn_x2\)|is not a whole"):
+        read_state(path)
+
+
 def test_tensors_larger_than_their_file_take_no_memory(save: Save) -> None:
     """One number that is all values of a tensor of terabytes: to look at them all would end the machine."""
     path = save({"Head.fc": torch.ones(3, 3), "x": torch.zeros(1).expand(10**6, 10**6)})

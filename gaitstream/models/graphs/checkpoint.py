@@ -160,7 +160,8 @@ def read_state(path: str | Path) -> State:
 
 def _odd(value: Tensor) -> str:
     """What keeps a tensor from being a plain array of real numbers; nothing for those that are."""
-    if value.is_complex() or value.is_quantized:
+    # Of floats of four bits two lie in one byte, which torch makes no others of.
+    if value.is_complex() or value.is_quantized or str(value.dtype).startswith("torch.float4"):
         return str(value.dtype).removeprefix("torch.")
     if value.layout is not torch.strided or value.is_nested:
         return str(value.layout).removeprefix("torch.")
