@@ -67,12 +67,18 @@ def compare_bundles(
 
     Raises:
         BundleError: one is damaged.
-        ConfigError: a score is of none of them.
+        ConfigError: a score is of none of them, or two are of one.
         ContenderError: one cannot be run.
     """
     known = {Bundle.open(root).fingerprint for root in bundles}  # all, before minutes of measuring
     theirs = ", ".join(sorted(one[:12] for one in known)) or "none"
+    seen: dict[str, Result] = {}
     for score in scores:
+        if (other := seen.setdefault(score.fingerprint, score)) is not score:
+            raise ConfigError(
+                f"the evaluations of {other.model} on {other.title} and on {score.title} are of one bundle "
+                f"(fingerprint {score.fingerprint[:12]}), which has one figure here: give one of them"
+            )
         if score.fingerprint not in known:
             raise ConfigError(
                 f"the evaluation of {score.model} on {score.title} is of none of these bundles (fingerprint "

@@ -7,6 +7,7 @@ import resource
 import socket
 from contextlib import suppress
 
+from h11 import LocalProtocolError
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from gaitstream.console.throttle import network_of
@@ -63,6 +64,16 @@ class PromptConnection(H11Protocol):
         """Take what came; it may have made a request whole."""
         super().data_received(data)
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, or no body of one: what was being answered gets no other answer."""
+        if self._is_answering():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except LocalProtocolError:  # its answer is under way, or over
+            self.transport.close()
 
     def resume_writing(self) -> None:
         """Go on with an answer of which enough was read."""

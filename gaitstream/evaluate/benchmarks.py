@@ -47,10 +47,12 @@ class Scores:
     Attributes:
         figures: in percent, by name; the first is the one that tables quote.
         cmc: share of probes found among the first k, `[ranks]`, where there is one gallery.
+        probes: that had a match to find there; 0 where there are several galleries.
     """
 
     figures: dict[str, float]
     cmc: NDArray[np.float64] | None = None
+    probes: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,13 @@ def _ccpg(data: Sequences, metric: Metric, _: Path | None) -> Scores:
 
 
 def _grew(data: Sequences, metric: Metric, _: Path | None) -> Scores:
-    return _retrieval(data.of_types(GREW_PROBES), data.of_types(GREW_GALLERY), metric)
+    """As published for rank-k, probes of people whom the gallery lacks count as not found."""
+    probes = data.of_types(GREW_PROBES)
+    found = _retrieval(probes, data.of_types(GREW_GALLERY), metric)
+    share = found.probes / len(probes.ids)
+    ranks = {name: value * share for name, value in found.figures.items() if name.startswith("rank")}
+    cmc = None if found.cmc is None else found.cmc * share
+    return Scores(found.figures | ranks, cmc, found.probes)
 
 
 def _gait3d(data: Sequences, metric: Metric, listed: Path | None) -> Scores:
@@ -216,7 +224,9 @@ def _retrieval(probes: Sequences, gallery: Sequences, metric: Metric) -> Scores:
     distances = pairwise(probes.embeddings, gallery.embeddings, metric)
     found = retrieve(distances, probes.ids, gallery.ids, max_rank=max(RANKS))
     ranks = {f"rank-{k}": float(found.cmc[k - 1]) for k in RANKS if k <= len(found.cmc)}
-    return Scores({**ranks, "mAP": found.mean_ap, "mINP": found.mean_inp}, np.asarray(found.cmc))
+    return Scores(
+        {**ranks, "mAP": found.mean_ap, "mINP": found.mean_inp}, np.asarray(found.cmc), found.probes
+    )
 
 
 def _is_listed(data: Sequences, path: Path | None, key: str, usual: str) -> NDArray[np.bool_]:

@@ -86,7 +86,7 @@ def collect(
     """Embed all sequences that were not embedded before.
 
     Raises:
-        SourceError: a sequence is damaged.
+        SourceError: a sequence is damaged, or was changed meanwhile.
         ConfigError: there are videos, and nothing to open them with; or nothing can be written to `--out`.
     """
     model = Recognizer.load(options.bundle, options.runtime, options.precision)
@@ -113,7 +113,14 @@ def collect(
             progress(done, len(sequences))
         embedder.close()
     progress(len(sequences), len(sequences))
-    kept |= {one: np.load(_path(folder, one)) for one in missing}
+    for one in missing:
+        embedding = _read(_path(folder, one), shape)
+        if embedding is None:
+            raise SourceError(
+                f"{one.name} was changed while the data set was embedded: run it again; what is embedded of "
+                "all others is kept"
+            )
+        kept[one] = embedding
     embeddings = np.stack([kept[one] for one in sequences])
     return Collected(embeddings, manifest, runtime, precision)
 
@@ -149,9 +156,18 @@ class _Embedder:
         self._videos: VideoEmbedder | None = None
 
     def keep(self, sequence: WalkingSequence, folder: Path) -> None:
-        """Write a sequence's embedding, all of it or nothing."""
+        """Write a sequence's embedding, all of it or nothing.
+
+        Raises:
+            SourceError: the sequence is damaged, or its embedding is none.
+        """
+        path = _path(folder, sequence)  # of what the files are before they are read
         embedding = self._embed(sequence)
-        path = _path(folder, sequence)
+        if not np.isfinite(embedding).all():
+            raise SourceError(
+                f"{sequence.name}: its embedding holds NaN or infinity: export the bundle again, or run it "
+                "in --precision fp32"
+            )
         content = io.BytesIO()  # NumPy says of a full disk how many bytes, not why
         np.save(content, embedding)
         with _WRITING, kept_in(self._options.out):
@@ -282,10 +298,20 @@ def _key(options: EvaluationOptions, videos: Videos | None) -> str:
 
 
 def _path(folder: Path, sequence: WalkingSequence) -> Path:
-    """Where a sequence's embedding lies: by its name, and its files' places, sizes and times."""
+    """Where a sequence's embedding lies: by its name, and its files' places, sizes and times.
+
+    Raises:
+        SourceError: a file is gone, or cannot be looked at.
+    """
     digest = hashlib.sha256()
     for file in sequence.files:
-        path, status = file.resolve(), file.stat()
+        try:
+            path, status = file.resolve(), file.stat()
+        except OSError as error:
+            raise SourceError(
+                f"{file} was there and cannot be read any more: {error.strerror or error}; run it again: "
+                "what is embedded is kept"
+            ) from error
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
     return folder / sequence.name / f"{digest.hexdigest()[:16]}.npy"
 

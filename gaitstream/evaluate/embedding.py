@@ -39,10 +39,14 @@ def inputs_of(
     for contract in manifest.inputs:
         fitting = [i for i, array in enumerate(arrays) if _fits(contract, array)]
         if len(fitting) > 1:
-            which = [names[i] if names else f"array {i}" for i in fitting]
+            called = names or [f"array {i}" for i in range(len(arrays))]
+            which = [called[i] for i in fitting]
+            others = [other for other in manifest.inputs if other is not contract]
+            needed = [i for i, array in enumerate(arrays) if any(_fits(other, array) for other in others)]
+            listed = ",".join(called[i] for i in sorted({*needed, fitting[-1]} - {*fitting[:-1]}))
             raise SourceError(
                 f"{' and '.join(which)} could both be the {contract.kind.value} that {manifest.model} looks "
-                f"at: say which with --files, such as --files '{which[-1]}'"
+                f"at: say which with --files, such as --files '{listed}'"
             )
         if not fitting:
             shapes = ", ".join(f"{list(array.shape)} ({array.dtype})" for array in arrays)

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 TOPICS = ("identity/", "track/", "camera/", "gallery")
 _WAIT_S = 0.5
 _SAVE_EVERY_S = 60.0
+_AHEAD_NS = 5_000_000_000
+"""A clock that goes before this machine's by more is told."""
 Listen = Callable[[int], Subscriber]
 
 
@@ -62,6 +64,8 @@ class HandOffService:
         learned = _read(state)
         self._heard_ns = learned.heard_ns if learned is not None else 0
         self._handing = HandOff(rules, TransitTimes(rules.horizon_s, learned))
+        self._ahead: set[str] = set()
+        """Publishers of whose clocks it was told."""
         self._stopping = False
         self._saved_s = time.monotonic()
 
@@ -91,6 +95,7 @@ class HandOffService:
         except ValueError as error:
             log.warning("an event of publisher %s is left out: %s", received.publisher, error)
             return
+        published_ns = self._by_now(published_ns, received.publisher)
         self._heard_ns = max(self._heard_ns, published_ns)
         said = self._handing.take(event, published_ns)
         self.taken += 1
@@ -101,6 +106,18 @@ class HandOffService:
             for one in said:
                 self._backlog.put(one)
             self.told += len(said)
+
+    def _by_now(self, published_ns: int, publisher: str) -> int:
+        """No event was published later than now: by a time to come all tracks there are would have ended."""
+        now_ns = time.time_ns()
+        if published_ns > now_ns + _AHEAD_NS and publisher not in self._ahead:
+            self._ahead.add(publisher)
+            log.warning(
+                "the clock of publisher %s is %.0f s before this machine's: its events count as published "
+                "when they come; set the clocks by NTP",
+                *(publisher, (published_ns - now_ns) / 1e9),
+            )
+        return min(published_ns, now_ns)
 
     def _save(self) -> None:
         """Keep what was learned, whole or not at all; what cannot be kept now is kept later."""

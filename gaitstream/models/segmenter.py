@@ -49,8 +49,8 @@ from gaitstream.models.silhouettes import INSIDE
 Chunks = Sequence[Sequence[NDArray[Any]]]
 """Outputs, in the chunks they were computed in."""
 WHITE = 255
-LEAST_SHARE = -0.5
-"""No share of a person in a pixel is lower, whatever enlarged it; logits of what is beside the person are."""
+LEAST_SHARE, MOST_SHARE = -0.5, 1.5
+"""No share of a person in a pixel lies beyond, whatever enlarged it: logits, classes and levels are."""
 
 
 class SegmenterContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,10 +94,10 @@ class Segmenter:
             )
         self.size = (shape[2], shape[3]) if min(shape[2:]) > 0 else contract.size
         outputs = [spec.shape for spec in engine.outputs.values()]
-        name = recognise(contract.graph, outputs) if contract.layout == "auto" else contract.layout
-        check(contract.graph, name, outputs, contract.person, self.size)
-        self._layout = LAYOUTS.get(name)
-        self._check_values = _CHECKS.get(name)
+        self._name = recognise(contract.graph, outputs) if contract.layout == "auto" else contract.layout
+        check(contract.graph, self._name, outputs, contract.person, self.size)
+        self._layout = LAYOUTS.get(self._name)
+        self._check_values = _CHECKS.get(self._name)
 
     @classmethod
     def load(
@@ -181,8 +181,7 @@ class Segmenter:
             ConfigError: the output is not what its layout reads.
         """
         chunks = self._network.run(crops)
-        if self._check_values is not None:
-            self._check_values(self.contract, chunks)
+        self._check(chunks)
         parts = [self._layout.read(outputs, self.contract.person, self.size) for outputs in chunks]
         if not parts:
             return np.empty((0, *self.size), np.uint8)
@@ -194,6 +193,18 @@ class Segmenter:
             )
         found = self._squared(inside.astype(np.uint8) * np.uint8(INSIDE))
         return found if boxes is None or self.contract.crop != "around" else self._own(found, boxes)
+
+    def _check(self, chunks: Chunks) -> None:
+        """See that outputs are what the layout reads, by what a graph that leaves its shape open did not say.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        graph, person = self.contract.graph, self.contract.person
+        for outputs in chunks:
+            check(graph, self._name, [one.shape for one in outputs], person, self.size)
+        if self._check_values is not None:
+            self._check_values(self.contract, chunks)
 
     def _own(self, masks: Bytes, boxes: Floats) -> Bytes:
         """Masks without what is not near the person's own box, which is in the middle of the crop."""
@@ -222,10 +233,10 @@ class Segmenter:
 
 
 def _check_shares(contract: SegmenterContract, chunks: Chunks) -> None:
-    """See that an output is shares of a person.
+    """See that an output is shares of a person, or a picture of 0 and 255.
 
     Raises:
-        ConfigError: its values are logits.
+        ConfigError: its values are logits, classes or levels of grey.
     """
     least = min((float(outputs[0].min(initial=0)) for outputs in chunks), default=0.0)
     if least < LEAST_SHARE:
@@ -233,6 +244,16 @@ def _check_shares(contract: SegmenterContract, chunks: Chunks) -> None:
             f"{contract.graph}: its output has values as low as {least:.1f}, which are no shares of 0..1: "
             "where they are logits, set `layout: logit` in the manifest beside it, or models.segmenter.layout"
         )
+    for output, *_ in chunks:
+        if output.dtype.kind == "b" or output.max(initial=0) <= MOST_SHARE:
+            continue
+        if ((output != 0) & (output != WHITE)).any():
+            raise ConfigError(
+                f"{contract.graph}: its output has values as high as {float(output.max()):.1f}, which are no "
+                "shares of 0..1: where they are classes, set `layout: labels` in the manifest beside it, or "
+                f"models.segmenter.layout; where they are levels of 0..{WHITE}, have the graph divide them "
+                f"by {WHITE}; where they are logits, `logit`"
+            )
 
 
 def _check_logits(contract: SegmenterContract, chunks: Chunks) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from gaitstream.bench import compare_models, recognizer
 from gaitstream.bench.result import Row
 from gaitstream.cli import main
+from gaitstream.cli.commands import evaluating
 from gaitstream.evaluate.evaluation import Result
 from gaitstream.models.bundle import Bundle
 
@@ -94,6 +97,57 @@ def test_what_cannot_be_compared_is_said_before_anything_is_measured(
     said = capsys.readouterr().err
     assert "the evaluation of gaitset on CCPG is of none of these bundles" in said
     assert gaitheat_bundle.fingerprint[:12] in said
+
+
+def evaluated(bundle: Bundle, path: Path, title: str, figures: dict[str, float]) -> str:
+    """A result of this bundle, written to a file."""
+    result = Result(
+        protocol="ccpg", title=title, model="gaitheat", figures=figures, published=None,
+        published_source="", eer=None, fingerprint=bundle.fingerprint, checkpoint={}, runtime="openvino",
+        precision="fp32", metric="", data="", sequences=2, identities=2, partition=None, frames=None,
+        version="1", finished_utc="",
+    )  # fmt: skip
+    path.write_bytes(msgspec.json.encode(result))
+    return str(path)
+
+
+def test_scores_that_cannot_all_be_shown_are_said_before_anything_is_measured(
+    gaitheat_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", str(gaitheat_bundle.root), "--scores"]
+    none = evaluated(gaitheat_bundle, tmp_path / "none.json", "CCPG", {})
+    assert main([*command, none]) == 2
+    assert f"{none} is no result of 'gaitstream evaluate': it has no figures" in capsys.readouterr().err
+    both = [
+        evaluated(gaitheat_bundle, tmp_path / f"{title}.json", title, {"rank-1": 50.0})
+        for title in ("CCPG", "GREW")
+    ]
+    assert main([*command, both[0], "--scores", both[1]]) == 2
+    said = capsys.readouterr().err
+    assert "on CCPG and on GREW are of one bundle" in said
+    assert "ms a tracklet" not in said
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_table_in_a_pipe_cuts_no_figure(
+    gaitheat_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = evaluated(gaitheat_bundle, tmp_path / "a.json", "CCPG", {"rank-1": 50.0})
+    assert main(["compare", str(gaitheat_bundle.root), "--scores", scores, "--precision", "fp32"]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert "50.0 % (ccpg)" in shown
+
+
+def test_a_table_in_a_narrow_terminal_cuts_nothing_short() -> None:
+    row = compare_models.ComparedModel(
+        name="v1/bundle", model="skeletongaitpp", size_mib=123.4, gflop=12.34, tracklet_ms=1234.0,
+        next_ms=567.0, last_ms=38.0, torch_ms=2345.0, published_ms=900.0, runtime="onnxruntime",
+        precision="fp32", parity=2.8e-7, accuracy=75.0, protocol="casia-b",
+    )  # fmt: skip
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(evaluating._table([row]))
+    assert "…" not in console.export_text()
 
 
 def test_where_there_is_no_proc_there_is_no_peak_of_memory() -> None:

@@ -123,6 +123,25 @@ def test_a_body_that_does_not_come_is_told_so(address: str) -> None:
         assert slow.recv(64).startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 0.5])
+@pytest.mark.parametrize("form", ["", "Content-Type: application/x-www-form-urlencoded\r\n"])
+def test_a_body_that_is_none_is_answered_once_and_breaks_nothing(
+    address: str, pause_s: float, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the head, or after it was answered: anybody could fill the log with what that broke."""
+    with connect(address) as broken:
+        head = f"POST /login HTTP/1.1\r\nHost: localhost\r\n{form}Transfer-Encoding: chunked\r\n\r\n"
+        pieces = (head, "ZZ\r\n\r\n") if pause_s else (f"{head}ZZ\r\n\r\n",)
+        for piece in pieces:
+            broken.send(piece.encode())
+            time.sleep(pause_s)
+        said = b""
+        while more := broken.recv(4096):
+            said += more
+    assert said.count(b"HTTP/1.1 4") == 1
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 LONG = b"GET /static/vendor/htmx.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
 """What anybody may ask for."""
 

@@ -20,10 +20,10 @@ torch = pytest.importorskip("torch", reason="the bundle is written with the extr
 
 from gaitstream.cli import main  # noqa: E402
 from gaitstream.errors import BundleError, ConfigError, GaitstreamError, SourceError  # noqa: E402
-from gaitstream.evaluate import evaluation  # noqa: E402
+from gaitstream.evaluate import collecting, evaluation  # noqa: E402
 from gaitstream.evaluate.benchmarks import PROTOCOLS, find_protocol, published  # noqa: E402
 from gaitstream.evaluate.collecting import collect  # noqa: E402
-from gaitstream.evaluate.dataset import load, read_partition, read_pickle, scan  # noqa: E402
+from gaitstream.evaluate.dataset import WalkingSequence, load, read_partition, read_pickle, scan  # noqa: E402
 from gaitstream.evaluate.embedding import inputs_of  # noqa: E402
 from gaitstream.evaluate.evaluation import Result, _verification, evaluate  # noqa: E402
 from gaitstream.evaluate.options import EvaluationOptions  # noqa: E402
@@ -33,6 +33,13 @@ from gaitstream.export.api import ExportOptions, write_bundle  # noqa: E402
 from gaitstream.models.bundle import Bundle  # noqa: E402
 from gaitstream.models.graphs.inputs import CROP  # noqa: E402
 from gaitstream.models.graphs.walkers import draw_silhouette  # noqa: E402
+from gaitstream.models.manifest import (  # noqa: E402
+    ClipContract,
+    EmbeddingContract,
+    InputContract,
+    InputKind,
+    Manifest,
+)
 from gaitstream.models.spec import find_family  # noqa: E402
 
 PEOPLE = ("001", "002", "003")
@@ -135,6 +142,49 @@ def test_embeddings_are_those_of_the_data_they_were_made_of(bundle: Path, tmp_pa
     (second / names[0] / "x.pkl").write_bytes(pickle.dumps(walk(20)))
     assert not np.array_equal(collected(bundle, second, out), other)
     np.testing.assert_array_equal(collected(bundle, first, out), found)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_data_that_changes_meanwhile_is_said_so_and_all_else_is_kept(
+    bundle: Path, tmp_path: Path, gone: bool
+) -> None:
+    data = silhouettes_of(tmp_path / "a", {f"{person}/01/c": walk(i) for i, person in enumerate("abc")})
+    changed = data / "a/01/c/x.pkl"
+    options = EvaluationOptions(
+        bundle=bundle, data=data, protocol="grew", out=tmp_path, runtime="openvino", precision="fp32"
+    )
+
+    def change(done: int, _total: int) -> None:
+        if done == 2:
+            changed.write_bytes(pickle.dumps(walk(9)))
+            if gone:
+                changed.unlink()
+
+    says = "x.pkl was there and cannot be read any more" if gone else "a/01/c was changed while"
+    with pytest.raises(SourceError, match=f"{says}.*run it again.*is kept"):
+        collect(options, scan(data), change, None)
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+
+
+def test_an_embedding_is_never_taken_for_that_of_data_written_while_it_was_made(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A video takes minutes to embed: it may be written anew meanwhile."""
+    data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
+    file = data / "a/01/c/x.pkl"
+    reading = collecting.load
+
+    def load_and_replace(sequence: WalkingSequence) -> list[np.ndarray]:
+        arrays = reading(sequence)
+        file.write_bytes(pickle.dumps(walk(2)[:2]))
+        return arrays
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collecting, "load", load_and_replace)
+        with pytest.raises(SourceError, match="was changed"):
+            collected(bundle, data, tmp_path / "out")
+    again = collected(bundle, data, tmp_path / "out")
+    np.testing.assert_array_equal(again, collected(bundle, data, tmp_path / "fresh"))
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "shape"])
@@ -305,6 +355,18 @@ def test_a_listed_probe_that_is_not_there_is_said(tmp_path: Path) -> None:
     listed.write_text(json.dumps({"PROBE_SET": ["a-c1-s", "b-c9-s", "z-c1-s"]}))
     with pytest.raises(ConfigError, match=r"lacks 1 sequences of .*PROBE_SET, such as b-c9-s"):
         find_protocol("gait3d").score(data, "euc", listed)
+
+
+def test_of_grew_a_probe_whom_the_gallery_lacks_is_not_found() -> None:
+    """The published evaluator counts all probes; that of Gait3D leaves these out."""
+    ids = ["a", "a", "b", "b", "c"]
+    embeddings = np.array([0.0, 0.1, 1.0, 1.1, 0.05])[:, None, None]
+    data = Sequences.of(embeddings, ids, ["01", "02", "01", "02", "02"], ["v"] * 5)
+    scores = find_protocol("grew").score(data, "euc", None)
+    assert scores.figures["rank-1"] == pytest.approx(100 * 2 / 3)
+    assert scores.figures["mAP"] == 100.0
+    assert scores.cmc is not None
+    assert scores.cmc[0] == scores.figures["rank-1"]
 
 
 def test_ccgr_mini_takes_its_gallery_from_its_file(tmp_path: Path) -> None:
@@ -569,6 +631,27 @@ def test_of_two_files_that_could_be_the_silhouettes_none_is_taken_unasked(
     capsys.readouterr()
     assert main([*command, "--files", "*Sils_raw*"]) == 1
     assert re.search(r"no pickle that is called \*Sils_raw\*, but 00-000-PCDs", capsys.readouterr().err)
+
+
+def test_what_is_advised_of_two_files_leaves_the_other_inputs_in() -> None:
+    manifest = Manifest(
+        model="skeletongaitpp",
+        version="1",
+        input=InputContract(kind=InputKind.SKELETON_MAP, height=64, width=44, channels=2, crop_rule="pose"),
+        more_inputs=(
+            InputContract(kind=InputKind.SILHOUETTE, height=64, width=44, channels=1, crop_rule="segment"),
+        ),
+        clip=ClipContract(),
+        embedding=EmbeddingContract(parts=1, dim=1, tap=""),
+        graphs={},
+        licence="",
+        source={},
+    )
+    maps = np.zeros((3, 2, 64, 64), np.uint8)
+    arrays = [maps, walk(1), walk(2), np.zeros((3, 5), np.float32)]
+    names = ["0_heatmap.pkl", "1_sil.pkl", "2_sil.pkl", "3_points.pkl"]
+    with pytest.raises(SourceError, match=r"1_sil.pkl and 2_sil.pkl .*--files '0_heatmap.pkl,2_sil.pkl'"):
+        inputs_of(manifest, arrays, names=names)
 
 
 def test_published_figures_are_of_known_families() -> None:

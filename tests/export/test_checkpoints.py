@@ -63,10 +63,12 @@ def turned(value: Tensor) -> Tensor:
         lambda state: {"model": state, "best": np.float64(0.9), "epoch": np.int64(4), "seen": [np.bool_(1)]},
         lambda state: {key: value.double() for key, value in state.items()},
         lambda state: {key: turned(value) for key, value in state.items()},
+        lambda state: {"n_averaged": torch.tensor(3), **{f"module.{k}": v for k, v in state.items()}},
     ],
     ids=[
         "opengait", "bare", "distributed", "nested", "rounded", "compiled", "compiled and distributed",
         "tutorial", "lightning", "beside a configuration", "twice the same", "numpy", "double", "transposed",
+        "averaged",
     ],
 )  # fmt: skip
 def test_every_usual_form_loads(small_gaitheat: GaitHeat, save: Save, wrap: Callable[[State], Any]) -> None:
@@ -331,6 +333,21 @@ def test_tensors_that_no_model_can_be_filled_with_are_named(
 ) -> None:
     with pytest.raises(CheckpointError, match=says):
         find_family("gaitbase").load(save(state()))
+
+
+def test_floats_of_four_bits_are_named(tmp_path: Path) -> None:
+    header = b'{"w": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}'
+    path = tmp_path / "small.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(CheckpointError, match=r"no plain arrays .* w \(float4_e2m1fn_x2\)|is not a whole"):
+        read_state(path)
+
+
+def test_tensors_larger_than_their_file_take_no_memory(save: Save) -> None:
+    """One number that is all values of a tensor of terabytes: to look at them all would end the machine."""
+    path = save({"Head.fc": torch.ones(3, 3), "x": torch.zeros(1).expand(10**6, 10**6)})
+    with pytest.raises(CheckpointError, match=r"tensors of \d{13}, the largest x \[1000000, 1000000\]"):
+        read_state(path)
 
 
 def test_gaitbase_may_have_a_pyramid_of_five_levels(save: Save) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -117,6 +118,30 @@ def test_an_event_without_a_time_of_publishing_ends_nothing(tmp_path: Path) -> N
         service.stop()
         following.join()
     assert service.taken == 1
+
+
+def test_a_clock_that_is_a_year_ahead_ends_no_track_of_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By its time all tracks had ended, and none was ever let go of again."""
+    journal = Journal(tmp_path / "run")
+    next_year = f"{datetime.now(UTC).year + 1}-12-31T00:00:00.000000Z"
+    for camera, said in (("gate", ""), ("hall", next_year)):
+        event = TrackStarted(time_ns=time.time_ns(), camera=camera, run=camera, track=1, published_at=said)
+        journal.append(f"track/{camera}", encode(event))
+    with Publisher(journal, LOOPBACK, LOOPBACK) as publisher, bus(tmp_path / "handoff") as own:
+        service = HandOffService(
+            lambda _: Subscriber(publisher.endpoint, publisher.replay, since="beginning"), own, HandOffRules()
+        )
+        following = threading.Thread(target=service.run)
+        following.start()
+        deadline_s = time.monotonic() + 20
+        while service.taken < 2 and following.is_alive() and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        service.stop()
+        following.join()
+    assert sorted(key[1] for key in service._handing._tracks.open) == ["gate", "hall"]
+    assert "before this machine's" in caplog.text
 
 
 def test_what_was_said_before_it_began_is_heard_and_not_corrected(tmp_path: Path) -> None:

@@ -145,6 +145,40 @@ def test_shares_are_not_read_as_logits(tmp_path: Path, cache: EngineCache) -> No
     model.close()
 
 
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.FLOAT])
+def test_levels_and_classes_are_not_read_as_shares(kind: int, tmp_path: Path, cache: EngineCache) -> None:
+    """All but level 0 would be the person, and of classes all but the first."""
+    graph = onnx.load(bright_parts(tmp_path / "net.onnx", "probability"))
+    (output,) = graph.graph.output
+    graph.graph.node.append(helper.make_node("Mul", [output.name, "white"], ["scaled"]))
+    graph.graph.node.append(helper.make_node("Cast", ["scaled"], ["levels"], to=kind))
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "white"))
+    output.CopyFrom(helper.make_tensor_value_info("levels", kind, ["n", 1, HEIGHT, WIDTH]))
+    onnx.save(graph, tmp_path / "net.onnx")
+    model = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, cache=cache)
+    crops = np.full((2, 3, HEIGHT, WIDTH), 140, np.uint8)
+    with pytest.raises(ConfigError, match=r"as high as 13\d\.\d, .* `layout: labels`.* divide them by 255"):
+        model.masks(crops)
+    model.close()
+
+
+def test_classes_last_are_refused_though_the_graph_leaves_its_shape_open(
+    tmp_path: Path, cache: EngineCache
+) -> None:
+    """The highest of a row's pixels would be the class."""
+    graph = onnx.load(bright_parts(tmp_path / "net.onnx", "classes"))
+    (output,) = graph.graph.output
+    graph.graph.node.append(helper.make_node("Transpose", [output.name], ["last"], perm=[0, 2, 3, 1]))
+    output.CopyFrom(helper.make_tensor_value_info("last", TensorProto.FLOAT, ["n", "h", "w", "c"]))
+    picture = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, "height", "width"])
+    graph.graph.input[0].CopyFrom(picture)
+    onnx.save(graph, tmp_path / "net.onnx")
+    model = Segmenter.load(tmp_path / "net.onnx", "openvino", "fp32", 1, layout="classes", cache=cache)
+    with pytest.raises(ConfigError, match=r"output \[2, 192, 192, 2\] has its classes on the last axis"):
+        model.masks(np.zeros((2, 3, 192, 192), np.uint8))
+    model.close()
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("count", [1, 4, 6])
 def test_a_graph_of_a_fixed_batch_is_filled_up(

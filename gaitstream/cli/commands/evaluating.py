@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gaitstream.bench.compare_models import ComparedModel, compare_bundles, compare_random
+from gaitstream.cli.commands.tables import table_console
 from gaitstream.engines.cache import replace_file
 from gaitstream.errors import ConfigError
 from gaitstream.evaluate.collecting import Videos, kept_in
@@ -75,7 +76,7 @@ def compare(args: argparse.Namespace) -> int:
     elif args.markdown:
         print("\n".join(_markdown(rows)))
     else:
-        Console().print(_table(rows))
+        table_console().print(_table(rows))
     return 0
 
 
@@ -89,7 +90,7 @@ def _table(rows: list[ComparedModel]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     cells = [_cells(row) for row in rows]
     for index, column in enumerate(_filled(cells)):
-        table.add_column(column, justify="left" if index in (0, 1) else "right", no_wrap=True)
+        table.add_column(column, justify="left" if index in (0, 1) else "right", overflow="fold")
     for row in cells:
         table.add_row(*(row[column] for column in _filled(cells)))
     return table
@@ -147,6 +148,9 @@ def _read_result(path: object) -> Result:
     from pathlib import Path
 
     try:
-        return msgspec.json.decode(Path(str(path)).read_bytes(), type=Result)
+        found = msgspec.json.decode(Path(str(path)).read_bytes(), type=Result)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path} is no result of 'gaitstream evaluate': {error}") from error
+    if not found.figures:
+        raise ConfigError(f"{path} is no result of 'gaitstream evaluate': it has no figures")
+    return found

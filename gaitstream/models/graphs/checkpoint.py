@@ -31,10 +31,14 @@ PLACES = ("model", "state_dict", "teacher")
 """Where a trainer's dict has the state dict."""
 WRAPPERS = ("module.", "_orig_mod.")
 """What DistributedDataParallel and `torch.compile` put before every key."""
+AVERAGED = "n_averaged"
+"""What PyTorch's `AveragedModel` keeps beside the weights it averages."""
 ATTRIBUTES = ("model.", "net.", "network.")
 """What training frameworks put before every key: the attribute of theirs that is the model."""
 DEEPEST = 8
 """Dicts within dicts, at most: one may hold itself."""
+MOST_BEYOND = 4 << 30
+"""Bytes that tensors may have beyond their file's: one number may be all values of a tensor."""
 PICKLE, TORCH_PROTOCOL = 0x80, 2
 """First byte of a pickle, and the protocol that PyTorch writes."""
 
@@ -132,7 +136,7 @@ def read_state(path: str | Path) -> State:
             f"{path} holds no tensors by name: {_describe(loaded)}; they lie at the top, or in a dict under "
             f"{' or '.join(PLACES)}: save the one you want there"
         )
-    state = _strip(state, WRAPPERS)
+    state = _strip({key: value for key, value in state.items() if key != AVERAGED}, WRAPPERS)
     if not recognise(shapes_of(state)):  # a family's own keys may begin like this
         state = _strip(state, (*WRAPPERS, *ATTRIBUTES))
     odd = [f"{key} ({kind})" for key, value in state.items() if (kind := _odd(value))]
@@ -141,6 +145,7 @@ def read_state(path: str | Path) -> State:
             f"{path} holds tensors that are no plain arrays of real numbers: {', '.join(odd[:5])}; save them "
             "as dense float32"
         )
+    _check_sizes(path, state)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
@@ -155,11 +160,28 @@ def read_state(path: str | Path) -> State:
 
 def _odd(value: Tensor) -> str:
     """What keeps a tensor from being a plain array of real numbers; nothing for those that are."""
-    if value.is_complex() or value.is_quantized:
+    # Of floats of four bits two lie in one byte, which torch makes no others of.
+    if value.is_complex() or value.is_quantized or str(value.dtype).startswith("torch.float4"):
         return str(value.dtype).removeprefix("torch.")
     if value.layout is not torch.strided or value.is_nested:
         return str(value.layout).removeprefix("torch.")
     return "" if value.device.type == "cpu" else f"on {value.device.type}, without values"
+
+
+def _check_sizes(path: Path, state: State) -> None:
+    """See that tensors are about as large as the file, before memory is taken for them.
+
+    Raises:
+        CheckpointError: they have far more values than the file, as expanded tensors do.
+    """
+    claimed = {key: value.numel() * value.element_size() for key, value in state.items()}
+    total, stored = sum(claimed.values()), path.stat().st_size
+    if total > stored + MOST_BEYOND:
+        largest = max(claimed, key=claimed.__getitem__)
+        raise CheckpointError(
+            f"{path} has {stored} bytes and tensors of {total}, the largest {largest} "
+            f"{list(state[largest].shape)}: save whole ones, with .clone() where they are expanded"
+        )
 
 
 def shapes_of(state: State) -> Shapes:
