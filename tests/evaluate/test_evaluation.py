@@ -172,7 +172,7 @@ def test_an_embedding_is_never_taken_for_that_of_data_written_while_it_was_made(
     """A video takes minutes to embed: it may be written anew meanwhile."""
     data = silhouettes_of(tmp_path / "a", {"a/01/c": walk(1)})
     file = data / "a/01/c/x.pkl"
-    reading = collecting.load
+    reading = load
 
     def load_and_replace(sequence: WalkingSequence) -> list[np.ndarray]:
         arrays = reading(sequence)
