@@ -293,9 +293,8 @@ class TrackletSaver(Observer):
         try:
             folder = self._shelf.subfolder(state.camera, folder_name(decision))
             try:
-                write_private(
-                    folder / "decision.json", _as_json(decision, cause)
-                )  # says whose pictures they are
+                # First what says whose pictures they are.
+                write_private(folder / "decision.json", _as_json(decision, cause))
                 for index, data in pictures.items():
                     write_private(folder / f"{index:08d}.jpg", data)
             except OSError:
