@@ -7,6 +7,7 @@ configuration get the masked form. `scrub` cleans texts that others wrote, such 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -68,12 +69,15 @@ class SecretUrl:
     def scrub(self, text: str) -> str:
         """Take this URL's credentials out of a text, in whatever form they stand there."""
         text = text.replace(self._value, str(self))
-        for secret in self._secrets():
-            if len(secret) > _SHORT:
-                text = text.replace(secret, MASK)
-            else:  # a very short one would blank innocent letters
-                text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, text)
-        return mask(text)
+        # One form may begin in the middle of another, and each would leave the other's rest.
+        found = sorted(span for secret in self._secrets() for span in _places(secret, text))
+        kept: list[str] = []
+        end = 0
+        for start, after in found:
+            if start > end or not kept:
+                kept.append(text[end:start])
+            end = max(end, after)
+        return mask(MASK.join([*kept, text[end:]]))
 
     def _secrets(self) -> list[str]:
         """Forms of the hidden parts, the longest first."""
@@ -130,3 +134,11 @@ def _place_fault(place: str) -> str:
     if colon and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= LAST_PORT):
         return f"what follows the host's colon is no port number; if it belongs to a password: {ENCODE}"
     return ""
+
+
+def _places(secret: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where a secret stands in a text, from and to, places that overlap among them."""
+    pattern = re.escape(secret)
+    if len(secret) <= _SHORT:  # in the middle of a word it would blank innocent letters
+        pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
+    return ((one.start(), one.start() + len(secret)) for one in re.finditer(f"(?={pattern})", text))

@@ -6,7 +6,7 @@ import re
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gaitstream.config.camera_sections import Camera
@@ -109,6 +109,7 @@ WORDS = st.from_regex(r"[A-Za-z]{2,4}[0-9]{4,6}[A-Za-z]{1,3}", fullmatch=True)
 
 
 @settings(max_examples=600, deadline=None)
+@example(form=FORMS[0], first="AB001000A", between="+(", second="AB001000A", encoded=False)
 @given(
     form=st.sampled_from(FORMS),
     first=WORDS,
