@@ -119,6 +119,7 @@ class BuildRequest:
         threads: CPU threads; None leaves it to the runtime.
         free_batch: open the first dimension of a graph that was exported for one batch size only.
         pixels: take the picture input as bytes, where the runtime can; see `open_engine`.
+        for_once: it is called so seldom that no shape is worth compiling for.
     """
 
     graph: Path
@@ -128,6 +129,7 @@ class BuildRequest:
     threads: int | None = None
     free_batch: bool = False
     pixels: Pixels | None = None
+    for_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def open_engine(
     quantised: Path | None = None,
     cache: EngineCache | None = None,
     progress: Progress = no_progress,
+    for_once: bool = False,
 ) -> Engine:
     """Compile an ONNX file, or take it from the cache, and make it ready to run.
 
@@ -72,6 +73,7 @@ def open_engine(
         quantised: the same model's graph in int8, which is opened in its place where int8 is settled on.
         cache: where compiled engines are kept.
         progress: told of a build under way.
+        for_once: it will be called so seldom that shapes which come again are not compiled for.
 
     Raises:
         MissingExtraError: the runtime named is not installed.
@@ -93,7 +95,9 @@ def open_engine(
             # ONNX Runtime cannot, and its engines must not be built anew for a wish it ignores.
             bytes_in = pixels if name != "onnxruntime" else None
             opened = free_batch and name != "onnxruntime"
-            request = BuildRequest(graph, settled, device, batch or Batch(), threads, opened, bytes_in)
+            request = BuildRequest(
+                graph, settled, device, batch or Batch(), threads, opened, bytes_in, for_once
+            )
             return _open_freely(chosen, request, cache or EngineCache(), progress)
         except GaitstreamError as error:
             if runtime != "auto":

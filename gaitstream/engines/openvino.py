@@ -68,6 +68,7 @@ class OpenVino:
         """Import a serialised engine, or compile the graph when there is none."""
         state = graph_state(request.graph)
         fixed = min(MOST_SHAPES, MOST_BYTES // max(sum(size for _, size, _ in state), 1))
+        fixed = 0 if request.for_once else fixed
         compile_for = partial(_compile_for, request, state)
         if built.blob is None:
             return OpenVinoEngine(_compile(request), request.precision, compile_for, fixed)

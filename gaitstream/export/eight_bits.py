@@ -114,11 +114,12 @@ class _Noise:
     def __call__(self, graph: onnx.ModelProto) -> float:
         if self._reference is None:
             with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
-                runner = BundleRunner(self.bundle, RUNTIME, "fp32", EngineCache(Path(folder)))
+                runner = BundleRunner(self.bundle, RUNTIME, "fp32", EngineCache(Path(folder)), for_once=True)
                 self._reference = runner.embed(self.data.feeds, self.data.sequence).embedding
         with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
             candidate = self._candidate(Path(folder), graph)
-            runner = BundleRunner(candidate, RUNTIME, "fp32", EngineCache(Path(folder) / "cache"))
+            cache = EngineCache(Path(folder) / "cache")
+            runner = BundleRunner(candidate, RUNTIME, "fp32", cache, for_once=True)
             found = runner.embed(self.data.feeds, self.data.sequence).embedding
         distance = measure(found, self._reference, embedding=True)
         if len(found) == 1 or distance.centred_relative is None:

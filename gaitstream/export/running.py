@@ -47,18 +47,36 @@ class Embedded:
 
 
 class BundleRunner:
-    """A bundle on one runtime in one precision; a `trained.GraphRunner`."""
+    """A bundle on one runtime in one precision; a `trained.GraphRunner`.
 
-    def __init__(self, bundle: Bundle, runtime: str, precision: Precision, cache: EngineCache) -> None:
+    Args:
+        bundle: which.
+        runtime: where.
+        precision: in what.
+        cache: where its engines are kept.
+        for_once: see `open_engine`.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: str,
+        precision: Precision,
+        cache: EngineCache,
+        *,
+        for_once: bool = False,
+    ) -> None:
         self.bundle = bundle
         self.runtime = runtime
         self.precision = precision
         self.cache = cache
+        self._for_once = for_once
 
     def open(self, graph: Path, precision: Precision | None = None) -> Engine:
         """A graph, ready to run."""
         wanted = precision or self.precision
-        return open_engine(graph, self.runtime, wanted, batch=SIZES, cache=self.cache)
+        once = self._for_once
+        return open_engine(graph, self.runtime, wanted, batch=SIZES, cache=self.cache, for_once=once)
 
     def run(self, role: Role, feeds: dict[str, Array], *, precise: bool = False) -> dict[str, Array]:
         """Run the graph of a role on one batch, in float32 where that is asked for."""
