@@ -50,8 +50,8 @@ def test_a_published_size_stands_beside_its_module(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("quick")
-def test_several_pictures_are_channels_of_one_to_a_module(tmp_path: Path) -> None:
-    bundle = recognizer.make_bundle("skeletongaitpp", tmp_path / "bundle", eight_bits=False)
+def test_several_pictures_are_channels_of_one_to_a_module(family_bundle: Callable[[str], Bundle]) -> None:
+    bundle = family_bundle("skeletongaitpp").root
     (row,) = recognizer.measure_module(str(bundle), 1, "skeletongaitpp")
     assert row.figures["tracklet"].median > 0
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import warnings
@@ -72,7 +73,7 @@ def trace(module: nn.Module, graph: Traced) -> onnx.ModelProto:
         axes.append({axis: names[size] for axis, size in varies.items()})
     call = _Call(module, graph.function).eval()
     try:
-        with _quiet():
+        with _quiet(), _uncollected():
             program = torch.onnx.export(
                 call,
                 tuple(graph.inputs.values()),
@@ -143,6 +144,18 @@ def _sealed(model: onnx.ModelProto) -> onnx.ModelProto:
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         raise ExportError(f"the traced graph is not valid: {error}") from error
     return model
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Garbage is looked for afterwards: among all that a trace makes, looking takes a fifth of its time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 @contextlib.contextmanager
