@@ -51,6 +51,19 @@ def handing_off(publisher: Publisher, folder: Path) -> Iterator[subprocess.Popen
         process.wait()
 
 
+def follow_until(service: HandOffService, met: Callable[[], bool]) -> None:
+    """Run a service until something holds, and stop it."""
+    following = threading.Thread(target=service.run)
+    following.start()
+    deadline_s = time.monotonic() + 20
+    while not met() and following.is_alive() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    service.stop()
+    following.join(20)
+    assert not following.is_alive()
+    assert met()
+
+
 def first_correction() -> IdentityCorrected:
     with Subscriber("tcp://127.0.0.1:25558", since="beginning") as subscriber:
         deadline_s = time.monotonic() + 20
@@ -110,13 +123,7 @@ def test_an_event_without_a_time_of_publishing_ends_nothing(tmp_path: Path) -> N
         service = HandOffService(
             lambda _: Subscriber(publisher.endpoint, publisher.replay, since="beginning"), own, HandOffRules()
         )
-        following = threading.Thread(target=service.run)
-        following.start()
-        deadline_s = time.monotonic() + 20
-        while service.taken < 1 and following.is_alive() and time.monotonic() < deadline_s:
-            time.sleep(0.02)
-        service.stop()
-        following.join()
+        follow_until(service, lambda: service.taken >= 1)
     assert service.taken == 1
 
 
@@ -133,13 +140,7 @@ def test_a_clock_that_is_a_year_ahead_ends_no_track_of_others(
         service = HandOffService(
             lambda _: Subscriber(publisher.endpoint, publisher.replay, since="beginning"), own, HandOffRules()
         )
-        following = threading.Thread(target=service.run)
-        following.start()
-        deadline_s = time.monotonic() + 20
-        while service.taken < 2 and following.is_alive() and time.monotonic() < deadline_s:
-            time.sleep(0.02)
-        service.stop()
-        following.join()
+        follow_until(service, lambda: service.taken >= 2)
     assert sorted(key[1] for key in service._handing._tracks.open) == ["gate", "hall"]
     assert "before this machine's" in caplog.text
 
@@ -169,25 +170,18 @@ def test_what_was_said_before_it_began_is_heard_and_not_corrected(tmp_path: Path
 def test_who_left_the_gallery_while_it_was_away_leaves_its_journal(tmp_path: Path) -> None:
     rules, state = HandOffRules(horizon_s=0.2, lost_s=0.01), tmp_path / "state"
 
-    def follow_until(met: Callable[[HandOffService], bool]) -> None:
-        service = HandOffService(
+    def begin_anew() -> HandOffService:
+        return HandOffService(
             lambda since_ns: Subscriber(publisher.endpoint, publisher.replay, since=since_ns),
             own,
             rules,
             state,
         )
-        following = threading.Thread(target=service.run)
-        following.start()
-        deadline_s = time.monotonic() + 10
-        while not met(service) and time.monotonic() < deadline_s:
-            time.sleep(0.02)
-        service.stop()
-        following.join(10)
-        assert met(service)
 
     with bus(tmp_path / "run") as publisher, bus(tmp_path / "handoff") as own:
         publisher.publish(TrackStarted(time_ns=1, camera="gate", track=1))
-        follow_until(lambda service: service.taken == 1)
+        service = begin_anew()
+        follow_until(service, lambda: service.taken == 1)
         own.publish(
             IdentityCorrected(
                 time_ns=2,
@@ -202,7 +196,7 @@ def test_who_left_the_gallery_while_it_was_away_leaves_its_journal(tmp_path: Pat
         publisher.publish(GalleryChanged(time_ns=3, people=0, removed=("ada",)))
         time.sleep(0.5)  # longer than the last minutes that it listens to again
         publisher.publish(TrackStarted(time_ns=4, camera="gate", track=2))
-        follow_until(lambda _: b'"Ada"' not in names_in(tmp_path / "handoff"))
+        follow_until(begin_anew(), lambda: b'"Ada"' not in names_in(tmp_path / "handoff"))
 
 
 def test_a_file_that_holds_no_transit_times_is_named(
