@@ -14,6 +14,7 @@ from gaitstream.errors import MissingEvidenceError, MissingGalleryError
 from gaitstream.evidence.folder import SealedFolder
 from gaitstream.evidence.reading import EncodedPicture, EvidenceReader
 from gaitstream.evidence.records import RecentFrame, TrackEvidence
+from gaitstream.gallery.upstream import Upstream
 
 CROP = "crop"
 """The view that is the person as the camera saw them."""
@@ -27,11 +28,13 @@ class TrackWindow:
         model: name of the recognizer.
         fingerprint: of its bundle.
         embedding: float32 `[parts, dim]`.
+        upstream: what found the joints and masks that it rests on.
     """
 
     model: str
     fingerprint: str
     embedding: Floats
+    upstream: Upstream
 
 
 class Album:
@@ -86,7 +89,12 @@ class Album:
             return []
         reader = self._for(actor)
         return [
-            TrackWindow(kept.model, evidence.models[kept.model], reader.embedding(evidence, kept.number))
+            TrackWindow(
+                kept.model,
+                evidence.models[kept.model],
+                reader.embedding(evidence, kept.number),
+                evidence.upstream.get(kept.model, ()),
+            )
             for kept in evidence.windows
         ]
 

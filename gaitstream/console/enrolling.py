@@ -38,7 +38,7 @@ def enrol_track(site: ConsoleSite, actor: Actor, event_id: str, person: str) -> 
     kept = site.album.windows(actor, event.camera, event.run, event.track)
     windows = defaultdict(list)
     for window in kept:
-        windows[window.model, window.fingerprint].append(window.embedding)
+        windows[window.model, window.fingerprint, window.upstream].append(window.embedding)
     if not windows:
         raise ConsoleError(
             f"no full window of {event.camera} #{event.track} was kept; let the person walk by again"
@@ -46,8 +46,8 @@ def enrol_track(site: ConsoleSite, actor: Actor, event_id: str, person: str) -> 
     source = f"{event.camera} #{event.track}"
     pictures = {kept[0].model: site.album.crops(actor, event.camera, event.run, event.track, MOST_PICTURES)}
     enrolments = [
-        Enrolment(name, model, fingerprint, np.stack(held), source, pictures.get(model, ()))
-        for (model, fingerprint), held in windows.items()
+        Enrolment(name, model, fingerprint, np.stack(held), source, pictures.get(model, ()), [upstream])
+        for (model, fingerprint, upstream), held in windows.items()
     ]
 
     def work(gallery: Gallery) -> tuple[str, int]:

@@ -18,6 +18,7 @@ from gaitstream.pipeline.gather import Looks
 from gaitstream.pipeline.identify import TrackState
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.source.clock import SECOND_NS
+from gaitstream.pipeline.upstream import upstream_of
 from gaitstream.telemetry.stats import Stats
 
 REJECTED_SHARE = 4
@@ -50,7 +51,7 @@ class EvidenceKeeper(Observer):
     def on_begin(self, run: str, models: Mapping[str, str], config: Config, stats: Stats) -> None:
         """Start the writer."""
         self._run = run
-        self._writer.start(Begin(run, models, hash_config(config)), stats.now.evidence)
+        self._writer.start(Begin(run, models, hash_config(config), upstream_of(config)), stats.now.evidence)
 
     def on_config(self, config: Config) -> None:
         """Decisions rest on another configuration from now on."""

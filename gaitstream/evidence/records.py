@@ -6,6 +6,7 @@ import msgspec
 
 from gaitstream.events import IdentityFinal
 from gaitstream.events.schema import Identity
+from gaitstream.gallery.upstream import Upstream
 
 VERSION = 1
 BoxPx = tuple[float, float, float, float]
@@ -133,6 +134,7 @@ class TrackEvidence(msgspec.Struct, frozen=True, kw_only=True):
         gallery: id of the gallery that was compared with.
         gallery_models: fingerprints of the bundles that filled it, by model.
         models: fingerprints of those that ran.
+        upstream: what found the joints and masks that these were given, by model.
         config_hash: SHA-256 of the configuration in force at the last decision, without its secrets.
         complete: the track has ended.
         decisions: in the order in which they were published.
@@ -150,6 +152,7 @@ class TrackEvidence(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[KeptDecision, ...]
     missed: dict[str, int] = {}
     version: int = VERSION
+    upstream: dict[str, Upstream] = {}
 
     @property
     def about(self) -> set[str]:

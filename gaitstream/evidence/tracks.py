@@ -10,6 +10,7 @@ import numpy as np
 
 from gaitstream.data import Decision, Person
 from gaitstream.evidence.records import BoxPx, KeptDecision, KeptWindow, Shot, TrackEvidence, TrackKey
+from gaitstream.gallery.upstream import Upstream
 from gaitstream.pipeline.basis import Basis
 from gaitstream.pipeline.ranking import ComparedWindow
 
@@ -26,11 +27,13 @@ class Origin:
         gallery: id of the gallery.
         models: fingerprint by recognizer.
         config_hash: of the configuration in force.
+        upstream: what finds the joints and masks that each recognizer is given.
     """
 
     gallery: str
     models: Mapping[str, str]
     config_hash: str
+    upstream: Mapping[str, Upstream] = field(default_factory=dict)
 
 
 @dataclass
@@ -123,6 +126,7 @@ class GatheredTrack:
             gallery=origin.gallery,
             gallery_models=dict(self.fingerprints),
             models=dict(origin.models),
+            upstream=dict(origin.upstream),
             config_hash=origin.config_hash,
             complete=self.complete,
             shots=tuple(shots),

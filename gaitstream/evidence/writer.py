@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gaitstream.config.output_sections import Evidence
 from gaitstream.data import Image, Person
@@ -24,6 +24,7 @@ from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, TrackKey
 from gaitstream.evidence.tracks import GatheredTrack, Origin, TakenPicture
 from gaitstream.gallery.retention import ClockWatch
+from gaitstream.gallery.upstream import Upstream
 from gaitstream.pipeline.basis import Basis
 from gaitstream.telemetry.stats import Counts
 
@@ -47,6 +48,7 @@ class Begin:
     run: str
     models: Mapping[str, str]
     config_hash: str
+    upstream: Mapping[str, Upstream] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,8 @@ class EvidenceWriter:
             self._counts["kept"] += 1
 
     def _write(self, folder: SealedFolder, key: TrackKey, track: GatheredTrack) -> bool:
-        origin = Origin(folder.gallery, self._begin.models, self._begin.config_hash)
+        begin = self._begin
+        origin = Origin(folder.gallery, begin.models, begin.config_hash, begin.upstream)
         return self._try(
             "tracks", lambda: folder.write(track.record(key, origin), track.embeddings(), track.pictures())
         )

@@ -12,6 +12,7 @@ import msgspec
 
 from gaitstream.gallery.segment import Segment
 from gaitstream.gallery.table import TableHandle
+from gaitstream.gallery.upstream import Upstream
 
 _ROOM = 1 << 34
 
@@ -44,11 +45,13 @@ class ModelLine(msgspec.Struct, frozen=True, tag="model"):
     Attributes:
         fingerprint: of the bundle its templates came from.
         table: where they are; None before there are any.
+        upstream: what found the joints and masks that they rest on.
     """
 
     model: str
     fingerprint: str
     table: TableHandle | None = None
+    upstream: tuple[Upstream, ...] = ()
 
 
 class LimitsLine(msgspec.Struct, frozen=True, tag="limits"):

@@ -30,6 +30,7 @@ from gaitstream.gallery.sealing import Sealer
 from gaitstream.gallery.stores import open_store
 from gaitstream.gallery.tally import TalliedWriting
 from gaitstream.gallery.tuning import Tuner
+from gaitstream.gallery.upstream import Upstream, note_upstream, read_upstream
 from gaitstream.gallery.vault import Template, Vault
 
 Floats = NDArray[np.float32]
@@ -48,6 +49,7 @@ class Enrolment:
         templates: float32 `[n, parts, dim]`, n >= 1.
         source: where they came from; free of credentials.
         pictures: JPEGs of the person, in the order of the templates, to be kept beside them.
+        upstream: what found the joints and masks that the recognizer was given, of all that did.
     """
 
     person: str
@@ -56,6 +58,7 @@ class Enrolment:
     templates: Floats
     source: str = ""
     pictures: Sequence[bytes] = ()
+    upstream: Sequence[Upstream] = ((),)
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,11 @@ class Gallery:
         with self.store.reading() as reading:
             return {model.name: model.fingerprint for model in reading.models()}
 
+    def upstream(self, model: str) -> list[Upstream]:
+        """What found the joints and masks of a model's templates; see `gaitstream.gallery.upstream`."""
+        with self.store.reading() as reading:
+            return read_upstream(reading, model)
+
     def matcher(self, model: str, fingerprint: str, *, nearest: int = 1) -> Matcher:
         """A snapshot of one model's templates, by name; empty when it has none.
 
@@ -356,6 +364,7 @@ class Gallery:
                 "needed"
             )
         self._bind(writing, enrolment)
+        note_upstream(writing, enrolment.model, enrolment.upstream)
         found = self.vault.find(writing, name)
         check_free(name, found[1] if found else None)
         uid = found[0] if found else new_uid()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from gaitstream.errors import GalleryError, MissingGalleryError
@@ -29,6 +30,7 @@ from gaitstream.gallery.records import PersonRecord
 from gaitstream.gallery.retention import ClockWatch, RetentionRules, sweep
 from gaitstream.gallery.site import kept_calibration
 from gaitstream.gallery.table import TemplateTable
+from gaitstream.gallery.upstream import read_upstream
 from gaitstream.gallery.vault import Template
 
 log = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ class Keeper:
         self.merged: Mapping[str, str] = {}
         self._where, self._key = where, key
         self._models = None if models is None else frozenset(models)
-        self._told_models: dict[str, str] = {}
+        self._told_models: dict[str, ModelLine] = {}
         self._mark: Mark | None = None
         self._persons: dict[str, _Kept] = {}
         self._next = 0
@@ -230,14 +232,21 @@ class Keeper:
         """Tell which models there are; False when one was filled by another bundle than before."""
         same = True
         for row in reading.models():
-            if self._told_models.get(row.name) == row.fingerprint:
+            before = self._told_models.get(row.name)
+            now = ModelLine(row.name, row.fingerprint, upstream=tuple(read_upstream(reading, row.name)))
+            if before == now:
                 continue
-            if row.name in self._told_models:  # the gallery was replaced
+            if before is not None and before.fingerprint != now.fingerprint:  # the gallery was replaced
                 same = False
                 self._empty(row.name)
-            self._told_models[row.name] = row.fingerprint
-            self.feed.tell(ModelLine(row.name, row.fingerprint))
+            self._told_models[row.name] = now
+            self._tell_model(row.name)
         return same
+
+    def _tell_model(self, model: str) -> None:
+        table = self.tables.get(model)
+        line = self._told_models[model]
+        self.feed.tell(msgspec.structs.replace(line, table=table.handle if table else None))
 
     def _empty(self, model: str) -> None:
         for kept in self._persons.values():
@@ -293,7 +302,7 @@ class Keeper:
         table = self.tables.get(model)
         if table is None:
             table = self.tables[model] = TemplateTable.create(Layout(row.parts, row.dim))
-            self.feed.tell(ModelLine(model, row.fingerprint, table.handle))
+            self._tell_model(model)
         templates = [template for template, _ in batch]
         owners = [self._person(template.person).index for template in templates]
         parts = np.stack([template.parts for template in templates])

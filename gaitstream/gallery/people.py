@@ -28,6 +28,7 @@ from gaitstream.gallery.mirror import GalleryMirror
 from gaitstream.gallery.quantise import WIDEN, Floats, Layout, Probes
 from gaitstream.gallery.scan import coarse_distances, fine_distances
 from gaitstream.gallery.table import TemplateTable
+from gaitstream.gallery.upstream import Upstream
 
 LISTED = 64
 """Most people that a search lists."""
@@ -96,6 +97,7 @@ class People:
         gone: what was told of those who were erased or merged, by index.
         has: indices of the people with templates, by model.
         fingerprints: of the bundles that filled the gallery, by model.
+        upstream: what found the joints and masks that its templates rest on, by model.
         mirror: scans on a device; None scans on the CPU.
     """
 
@@ -109,6 +111,7 @@ class People:
     tables: dict[str, TemplateTable] = field(default_factory=dict)
     has: dict[str, set[int]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    upstream: dict[str, tuple[Upstream, ...]] = field(default_factory=dict)
     mirror: GalleryMirror | None = None
     _grouped: dict[str, tuple[TemplateTable, int, RowsByPerson]] = field(default_factory=dict)
 
@@ -169,6 +172,7 @@ class People:
                     self._set(line)
                 case ModelLine():
                     self.fingerprints[line.model] = line.fingerprint
+                    self.upstream[line.model] = line.upstream
                     self.tables.pop(line.model, None)
                     if line.table is not None:
                         self.tables[line.model] = TemplateTable.attach(line.table)

@@ -159,6 +159,7 @@ class ShardedPeople(People):
                 self._changed.add(self._take_person(line))
             case ModelLine():
                 self.fingerprints[line.model] = line.fingerprint
+                self.upstream[line.model] = line.upstream
             case LimitsLine():
                 before = self.limits.get(line.model), self.camera_limits.get(line.model)
                 self.limits[line.model] = (line.threshold, line.margin)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,7 +148,7 @@ class ShardServer:
                 if line.name is None:
                     del self._index[line.uid]
             # Tables are of this machine's memory, and indices of this process.
-            told = ModelLine(line.model, line.fingerprint) if isinstance(line, ModelLine) else line
+            told = msgspec.structs.replace(line, table=None) if isinstance(line, ModelLine) else line
             before = self._places.get(_subject(told))
             if before is not None:
                 self._lines[before] = None

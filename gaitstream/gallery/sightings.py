@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
+from gaitstream.gallery.upstream import Upstream
 
 Floats = NDArray[np.float32]
 MOST_WINDOWS = 3
@@ -74,17 +75,19 @@ class KeptWindows(msgspec.Struct, frozen=True, array_like=True):
         shape: `(n, parts, dim)`.
         data: little-endian float16.
         fingerprint: of the bundle they came from.
+        upstream: what found the joints and masks that they rest on.
     """
 
     shape: tuple[int, int, int]
     data: bytes
     fingerprint: str
+    upstream: Upstream = ()
 
     @classmethod
-    def of(cls, windows: Sequence[Floats], fingerprint: str) -> KeptWindows:
+    def of(cls, windows: Sequence[Floats], fingerprint: str, upstream: Upstream = ()) -> KeptWindows:
         """At most `MOST_WINDOWS` of a track's windows `[parts, dim]`, spread over it; one at least."""
         kept = np.stack([windows[index] for index in spread(len(windows), MOST_WINDOWS)]).astype("<f2")
-        return cls((len(kept), *kept.shape[1:]), kept.tobytes(), fingerprint)
+        return cls((len(kept), *kept.shape[1:]), kept.tobytes(), fingerprint, upstream)
 
     def open(self) -> Floats:
         """float32 `[n, parts, dim]`."""

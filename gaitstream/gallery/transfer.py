@@ -25,6 +25,7 @@ from gaitstream.gallery.room import no_room
 from gaitstream.gallery.sightings import Sighting
 from gaitstream.gallery.sqlite import is_unused
 from gaitstream.gallery.stores import file_of
+from gaitstream.gallery.upstream import note_upstream, read_upstream
 from gaitstream.gallery.vault import Template
 from gaitstream.gallery.visitors import next_name, skip_names
 
@@ -56,6 +57,7 @@ def copy(source: Gallery, target: Gallery, action: str = "copied") -> Copied:
         _keep_apart(target, writing, records, uids)
         for model in reading.models():
             _model(target, writing, model)
+            note_upstream(writing, model.name, read_upstream(reading, model.name) or [()])
             done.templates += _templates(source, reading, target, writing, model, uids)
         done.pictures = _pictures(source, reading, target, writing, uids)
         done.sightings = _sightings(source, reading, target, writing, uids)

@@ -23,6 +23,7 @@ from gaitstream.gallery.merged import read_merged, survivor
 from gaitstream.gallery.names import clean_name
 from gaitstream.gallery.records import PersonRecord, as_one, new_uid
 from gaitstream.gallery.sightings import Floats, Sighting, TrackRef, everywhere, spread
+from gaitstream.gallery.upstream import Upstream, note_upstream
 
 MOST_TEMPLATES = 24
 """Of each model that a visitor brings along, spread over the sightings."""
@@ -274,6 +275,7 @@ def compete(gallery: Gallery, writing: Writing, uid: str) -> None:
     sightings = [gallery.vault.sighting(row) for row in writing.sightings(uid)]
     for model in writing.models():
         for windows in _windows(sightings, model.name, model.fingerprint):
+            note_upstream(writing, model.name, _upstream(sightings, model.name, model.fingerprint))
             gallery.add_templates(writing, uid, model.name, windows, "a visitor's walk", time.time_ns())
 
 
@@ -281,9 +283,15 @@ def _enrol(gallery: Gallery, writing: Writing, name: str, sightings: Sequence[Si
     models = {(model, kept.fingerprint) for one in sightings for model, kept in one.windows.items()}
     for model, fingerprint in sorted(models):
         for windows in _windows(sightings, model, fingerprint):
-            enrolment = Enrolment(name, model, fingerprint, windows, "a visitor's walks")
+            upstream = _upstream(sightings, model, fingerprint)
+            enrolment = Enrolment(name, model, fingerprint, windows, "a visitor's walks", upstream=upstream)
             uid = gallery.add(writing, enrolment, time.time_ns())
             gallery.tuner.follow(writing, model, {uid}, gallery.url)
+
+
+def _upstream(sightings: Sequence[Sighting], model: str, fingerprint: str) -> list[Upstream]:
+    kept = [one.windows[model] for one in sightings if model in one.windows]
+    return [one.upstream for one in kept if one.fingerprint == fingerprint]
 
 
 def _windows(sightings: Sequence[Sighting], model: str, fingerprint: str) -> list[Floats]:

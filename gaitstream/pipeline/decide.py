@@ -19,6 +19,7 @@ from gaitstream.pipeline.known import GalleryFollower
 from gaitstream.pipeline.observe import Careful, Observer
 from gaitstream.pipeline.pool import Window, WindowRule
 from gaitstream.pipeline.publish import RunEvents
+from gaitstream.pipeline.upstream import upstream_of
 from gaitstream.pipeline.verdict import is_far
 from gaitstream.pipeline.visits import VisitSink, open_desk, sighting_of
 from gaitstream.telemetry.stats import Stats
@@ -60,6 +61,7 @@ class Decider:
             recognizers, WindowRule(rule.length, rule.stride, rule.provisional_from, rule.max_gap_s)
         )
         self._fingerprints = {kind: model.fingerprint for kind, model in recognizers.items()}
+        self._upstream = upstream_of(config)
         self._events = events
         self._stats = stats
         self._observers = observers
@@ -74,7 +76,12 @@ class Decider:
         devices = [model.on_device for model in recognizers.values() if model.on_device is not None]
         cosine = [kind for kind, model in recognizers.items() if model.manifest.embedding.by_cosine]
         self._gallery = GalleryFollower(
-            config, self._fingerprints, gallery_feed, devices[0] if devices else None, cosine
+            config,
+            self._fingerprints,
+            gallery_feed,
+            devices[0] if devices else None,
+            cosine,
+            self._upstream,
         )
         self._uids = self._gallery.named()
         self._visits = visits or open_desk(config, self._fingerprints, self._gallery.feed, events.make.run)
@@ -329,7 +336,7 @@ class Decider:
 
     def _note(self, state: TrackState, decision: Decision) -> None:
         if self._visits is not None:
-            sighting = sighting_of(self._events.make.run, state, decision, self._fingerprints)
+            sighting = sighting_of(self._events.make.run, state, decision, self._fingerprints, self._upstream)
             if sighting is not None:
                 self._visits.put(sighting)
 

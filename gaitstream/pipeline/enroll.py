@@ -35,6 +35,7 @@ from gaitstream.pipeline.saving import make_folder, write_private
 from gaitstream.pipeline.source.clock import SECOND_NS
 from gaitstream.pipeline.source.video import NETWORK
 from gaitstream.pipeline.timed import CaptureLimit, stopping_after
+from gaitstream.pipeline.upstream import upstream_of
 from gaitstream.synth.address import parse_address
 from gaitstream.telemetry.stats import CameraCounters
 
@@ -385,8 +386,11 @@ def enroll_walk(config: Config, person: str, walk: Walk, source: str, pictures: 
     """
     windows = {model: np.stack(parts) for model, parts in walk.embeddings.items() if parts}
     beside = {next(iter(windows), ""): pictures}
+    upstream = upstream_of(config)
     enrolments = [
-        Enrolment(person, model, walk.fingerprints[model], held, source, beside.get(model, ()))
+        Enrolment(
+            person, model, walk.fingerprints[model], held, source, beside.get(model, ()), [upstream[model]]
+        )
         for model, held in windows.items()
     ]
     gallery = open_configured(config, create=True)

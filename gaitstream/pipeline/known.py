@@ -21,8 +21,10 @@ from gaitstream.gallery.people import News, People, changed
 from gaitstream.gallery.retention import RetentionRules
 from gaitstream.gallery.shards_ray import connect, start_shards
 from gaitstream.gallery.shards_server import ShardPlace
+from gaitstream.gallery.upstream import Upstream, other_upstream
 from gaitstream.models.resolve import find_bundle
 from gaitstream.pipeline.ranking import ComparedWindow, Ranking, ScoreScale, Windows, rank
+from gaitstream.pipeline.upstream import upstream_of
 
 log = logging.getLogger(__name__)
 UNIT_ERROR = 0.1
@@ -116,6 +118,7 @@ class GalleryFollower:
         feed: of the keeper of another process.
         device: where templates are scanned; None is the CPU.
         cosine: names of those models whose metric is the cosine.
+        upstream: what finds the joints and masks that the models are given, by name.
 
     Attributes:
         known: who is known now.
@@ -131,11 +134,13 @@ class GalleryFollower:
         feed: str | None = None,
         device: Device | None = None,
         cosine: Collection[str] = (),
+        upstream: Mapping[str, Upstream] | None = None,
     ) -> None:
         self._config = config
+        self._upstream = dict(upstream or {})
         self._fingerprints = dict(fingerprints)
         self._calibrated: tuple[float | None, float] = (None, 0.0)
-        self._told = ""
+        self._told: set[str] = set()
         self._keeper: Keeper | None = None
         self._feed = feed
         if feed is not None:
@@ -219,6 +224,7 @@ class GalleryFollower:
         self._calibrated = (None, 0.0)
         try:
             check_models(people.fingerprints, self._fingerprints, self._where)
+            self._tell(_other_upstream(self._where, people.upstream, self._upstream))
             scales = self._scales()
         finally:
             if scales != self.known.scales:
@@ -232,16 +238,19 @@ class GalleryFollower:
             self._calibrated = (next(iter(thresholds.values()), None), margin or 0.0)
             return {kind: ScoreScale() for kind in limits}
         held = set(self.known.people.fingerprints)
-        lines = _unscaled(self._where, held, thresholds)
-        if lines and "\n".join(lines) != self._told:
-            self._told = "\n".join(lines)
-            log.warning("%s", self._told)
+        self._tell(_unscaled(self._where, held, thresholds))
         # In units of each model's own threshold, 1 is where they agree to be at it. A model without a
         # threshold has no unit: beside others it would change what the fused distance means.
         weights = {kind: model.weight for kind, model in self._config.models.recognizers.items()}
         units = {kind: threshold for kind, threshold in thresholds.items() if threshold is not None}
         self._calibrated = (1.0 if units else None, 0.0)
         return {kind: ScoreScale(weights.get(kind, 1.0), unit) for kind, unit in units.items()}
+
+    def _tell(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if line not in self._told:
+                self._told.add(line)
+                log.warning("%s", line)
 
     @property
     def _where(self) -> str:
@@ -377,7 +386,19 @@ def gallery_warnings(config: Config) -> list[str]:
         return []
     with gallery:
         calibrated = {kind: gallery.thresholds(kind)[0] for kind in config.models.recognizers}
-        return _unscaled(gallery.url, set(gallery.models()), config.models.thresholds(calibrated))
+        held = {kind: gallery.upstream(kind) for kind in config.models.recognizers}
+        return [
+            *_unscaled(gallery.url, set(gallery.models()), config.models.thresholds(calibrated)),
+            *_other_upstream(gallery.url, held, upstream_of(config)),
+        ]
+
+
+def _other_upstream(
+    where: str, held: Mapping[str, Iterable[Upstream]], running: Mapping[str, Upstream]
+) -> list[str]:
+    """Of which models joints or masks were found by others than those that run, in words."""
+    told = (other_upstream(where, kind, held.get(kind, ()), given) for kind, given in running.items())
+    return [line for line in told if line]
 
 
 def _unscaled(where: str, held: Collection[str], thresholds: Mapping[str, float | None]) -> list[str]:

@@ -23,6 +23,7 @@ from gaitstream.gallery import Gallery
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.sightings import KeptWindows, Sighting, TrackRef
 from gaitstream.gallery.site import drift, kept_calibration
+from gaitstream.gallery.upstream import Upstream
 from gaitstream.gallery.visiting import Noted, VisitorBook
 from gaitstream.gallery.visitors import Promotion
 from gaitstream.models.resolve import find_bundle
@@ -59,11 +60,15 @@ class VisitSink(Protocol):
 
 
 def sighting_of(
-    run: str, state: TrackState, decision: Decision, models: Mapping[str, str]
+    run: str,
+    state: TrackState,
+    decision: Decision,
+    models: Mapping[str, str],
+    upstream: Mapping[str, Upstream],
 ) -> Sighting | None:
     """What is kept of an ended track; None of one that shows nobody for sure, or has no full window."""
     windows = {
-        model: KeptWindows.of([window.parts for window in held.full], models[model])
+        model: KeptWindows.of([one.parts for one in held.full], models[model], upstream.get(model, ()))
         for model, held in state.embeddings.items()
         if held.full
     }

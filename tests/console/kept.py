@@ -21,8 +21,10 @@ from gaitstream.evidence.records import (
     TrackEvidence,
     TrackKey,
 )
+from gaitstream.gallery.upstream import UpstreamModel
 
 MODEL, FINGERPRINT = "gaitheat", "9c1d4a77e03b5f61" * 4
+UPSTREAM = (UpstreamModel("pose", "demo", "9c1d4a77e03b"),)
 Floats = NDArray[np.float32]
 S_NS = 10**9
 
@@ -37,6 +39,7 @@ def keep_evidence(cameras: Path, event: IdentityFinal, windows: Floats, *, shots
         gallery=reader.folder.gallery,
         gallery_models={MODEL: FINGERPRINT},
         models={MODEL: FINGERPRINT},
+        upstream={MODEL: UPSTREAM},
         config_hash="77aa12bc90ef" * 5,
         complete=True,
         shots=tuple(

@@ -23,7 +23,7 @@ from gaitstream.evidence.recent import RecentPieces
 from gaitstream.evidence.records import RecentFrame, RecentPerson
 from gaitstream.gallery import Gallery
 from tests.console.conftest import Browser
-from tests.console.kept import S_NS, keep_evidence, keep_minutes
+from tests.console.kept import MODEL, S_NS, UPSTREAM, keep_evidence, keep_minutes
 from tests.console.making import START_NS, final, stranger
 from tests.console.test_people import log_of
 
@@ -165,6 +165,8 @@ def test_whoever_is_enrolled_from_an_event_has_its_pictures_beside_the_templates
     page = client.get(f"/people/{dora['person_id']}").text
     assert f"/pictures/{numbers[4]}" in page
     assert "far from the others" in page  # the two windows are noise
+    with Gallery(kept.gallery, key="none") as gallery:
+        assert UPSTREAM in gallery.upstream(MODEL)
     report = client.delete(address).json()
     assert (report["pictures"], report["remains"]) == (8, [])
 

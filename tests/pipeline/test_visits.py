@@ -21,6 +21,7 @@ from gaitstream.gallery.keeper import Keeper
 from gaitstream.gallery.linking import LinkRule
 from gaitstream.gallery.rekeying import rekey
 from gaitstream.gallery.sightings import Sighting
+from gaitstream.gallery.upstream import UpstreamModel
 from gaitstream.gallery.verifying import verify
 from gaitstream.gallery.visiting import Noted, VisitorBook
 from gaitstream.gallery.visitors import Promotion, promote, visitors
@@ -209,16 +210,18 @@ def decided(status: Status) -> Decision:
 
 
 def test_only_tracks_that_show_somebody_for_sure_are_kept() -> None:
-    kept = sighting_of("run", state_of(2), decided(Status.UNKNOWN), {MODEL: PRINT})
+    upstream = (UpstreamModel("pose", "demo", "0" * 12),)
+    kept = sighting_of("run", state_of(2), decided(Status.UNKNOWN), {MODEL: PRINT}, {MODEL: upstream})
     assert kept is not None
     assert (str(kept.track), kept.known, kept.distance, kept.other) == ("run/gate/7", "", 2.0, 5.0)
     assert kept.windows[MODEL].shape == (2, 16, 32)
+    assert kept.windows[MODEL].upstream == upstream
     known = replace(decided(Status.KNOWN), person="Ada", person_id="a")
-    kept = sighting_of("run", state_of(1), known, {MODEL: PRINT})
+    kept = sighting_of("run", state_of(1), known, {MODEL: PRINT}, {})
     assert kept is not None
     assert kept.known == "a"
-    assert sighting_of("run", state_of(2), decided(Status.AMBIGUOUS), {MODEL: PRINT}) is None
-    assert sighting_of("run", state_of(0), decided(Status.UNKNOWN), {MODEL: PRINT}) is None
+    assert sighting_of("run", state_of(2), decided(Status.AMBIGUOUS), {MODEL: PRINT}, {}) is None
+    assert sighting_of("run", state_of(0), decided(Status.UNKNOWN), {MODEL: PRINT}, {}) is None
 
 
 def test_visitors_are_off_unless_a_site_asks_for_them(tmp_path: Path) -> None:

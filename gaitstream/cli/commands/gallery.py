@@ -32,6 +32,7 @@ from gaitstream.gallery.retention import DAY_NS, RetentionRules, utc
 from gaitstream.gallery.retention import sweep as sweep_gallery
 from gaitstream.gallery.site import calibrate_site, describe_site, drift_of
 from gaitstream.gallery.transfer import Copied, copy, export, receiving
+from gaitstream.gallery.upstream import describe_upstream
 from gaitstream.gallery.verifying import duplicates as find_duplicates
 from gaitstream.gallery.verifying import verify as verify_gallery
 from gaitstream.gallery.visitors import visitors as list_visitors
@@ -95,6 +96,8 @@ def info(args: argparse.Namespace) -> int:
         for model, fingerprint in gallery.models().items():
             templates = sum(entry.templates.get(model, 0) for entry in entries)
             print(f"{model} {fingerprint[:12]}: {templates} templates")
+            for upstream in gallery.upstream(model):
+                print(f"  with {describe_upstream(upstream)}")
             found = gallery.calibration(model)
             if found is None:
                 print("  no threshold yet: enrol a second person, or a second template")
