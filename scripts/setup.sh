@@ -31,15 +31,15 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "setup: installing into $venv; this is done once"
-pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check)
-"${pip[@]}" install --constraint constraints.txt pip
+pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-compile)
+"${pip[@]}" --constraint constraints.txt pip
 if [ "$profile" = dev ]; then
     # torch on its own first: asked for by exact version, so that no other build of it is chosen later.
-    "${pip[@]}" install "$(grep '^torch==' constraints.txt)"
-    "${pip[@]}" install --constraint constraints.txt --editable '.[export,int8,rtx,bench]' \
+    "${pip[@]}" "$(grep '^torch==' constraints.txt)"
+    "${pip[@]}" --constraint constraints.txt --editable '.[export,int8,rtx,bench]' \
         --editable weights --editable tests/stranger --group lint --group test
 else
-    "${pip[@]}" install --constraint constraints.txt --editable . --editable weights
+    "${pip[@]}" --constraint constraints.txt --editable . --editable weights
 fi
 # OpenCV's wheel links against libGL and GLib, which a bare Debian does not have.
 "$venv/bin/python" -c 'import cv2' 2>/dev/null ||
@@ -74,5 +74,8 @@ if [ "$profile" = dev ]; then
         echo "setup: without cppzmq-dev its test is skipped" >&2
 fi
 # Programs then start a quarter faster, also where Python is told to write no bytecode by itself.
+# By all cores, which pip does not; some packages bring templates that are no Python.
+libraries=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+"$venv/bin/python" -m compileall -q -j 0 "$libraries" >/dev/null 2>&1 || true
 "$venv/bin/python" -m compileall -q gaitstream weights tests/stranger
 touch "$venv/.$profile"

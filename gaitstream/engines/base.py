@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from gaitstream.engines.device import Device, DeviceArray, DeviceStream
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
+
+if TYPE_CHECKING:
+    from gaitstream.engines.cache import ShapeCache
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -120,6 +123,7 @@ class BuildRequest:
         free_batch: open the first dimension of a graph that was exported for one batch size only.
         pixels: take the picture input as bytes, where the runtime can; see `open_engine`.
         for_once: it is called so seldom that no shape is worth compiling for.
+        shapes: where what is compiled for single shapes is kept; None where it is not.
     """
 
     graph: Path
@@ -130,6 +134,7 @@ class BuildRequest:
     free_batch: bool = False
     pixels: Pixels | None = None
     for_once: bool = False
+    shapes: ShapeCache | None = None
 
 
 @dataclass(frozen=True, slots=True)

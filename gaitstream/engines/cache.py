@@ -21,6 +21,7 @@ import filelock
 import msgspec
 
 from gaitstream.engines.base import Built
+from gaitstream.engines.fixed_shapes import Shapes
 from gaitstream.engines.proof import Proof
 from gaitstream.errors import EngineError
 from gaitstream.folders import cache_folder
@@ -99,7 +100,14 @@ class EngineCache:
         self.root = root if root is not None else default_root()
 
     def get(
-        self, key: Key, graph: Path, build: Callable[[], Built], *, must_keep: bool = False, refuse: str = ""
+        self,
+        key: Key,
+        graph: Path,
+        build: Callable[[], Built],
+        *,
+        must_keep: bool = False,
+        refuse: str = "",
+        quiet: bool = False,
     ) -> CachedEngine:
         """The engine of this key, built and kept when there is none that is whole.
 
@@ -109,6 +117,7 @@ class EngineCache:
             build: compiles it.
             must_keep: raise when the engine cannot be kept, instead of using it from memory alone.
             refuse: a reason not to take what the cache has, such as an engine that did not load.
+            quiet: not to warn where the engine cannot be kept.
 
         Raises:
             EngineError: the build failed, or `must_keep` and the folder cannot be written.
@@ -130,7 +139,8 @@ class EngineCache:
         except NotKeptError as error:
             if must_keep:
                 raise EngineError(str(error)) from error
-            log.warning("%s; the engine is used from memory and built again next time", error)
+            level = logging.DEBUG if quiet else logging.WARNING
+            log.log(level, "%s; the engine is used from memory and built again next time", error)
             return CachedEngine(error.built or build(), None, refuse)
 
     def _sidecar(self, key: Key) -> Path:
@@ -205,6 +215,26 @@ class EngineCache:
             replace_file(self._sidecar(key), msgspec.json.format(msgspec.json.encode(sidecar), indent=2))
         except OSError as error:
             raise NotKeptError(self.root, error, built) from error
+
+
+class ShapeCache:
+    """What an engine is compiled for beside any shape; in a folder of its own, for there are many.
+
+    Args:
+        cache: of the engine.
+        key: of the engine.
+        graph: the ONNX file, for messages.
+    """
+
+    def __init__(self, cache: EngineCache, key: Key, graph: Path) -> None:
+        self._cache = EngineCache(cache.root / "shapes" / key.digest())
+        self._key = key
+        self._graph = graph
+
+    def get(self, shapes: Shapes, build: Callable[[], Built], refuse: str = "") -> Built:
+        """What was compiled for some shapes, compiled and kept when there is none; see `EngineCache.get`."""
+        key = msgspec.structs.replace(self._key, profile=f"{self._key.profile};shapes={shapes}")
+        return self._cache.get(key, self._graph, build, refuse=refuse, quiet=True).built
 
 
 class NotKeptError(Exception):

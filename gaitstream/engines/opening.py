@@ -21,7 +21,7 @@ from gaitstream.engines.base import (
     Runtime,
     no_progress,
 )
-from gaitstream.engines.cache import CachedEngine, EngineCache, Key
+from gaitstream.engines.cache import CachedEngine, EngineCache, Key, ShapeCache
 from gaitstream.engines.graph_files import graph_sha256, weight_files
 from gaitstream.engines.libraries import import_openvino
 from gaitstream.engines.openvino_answers import last_line, port_shape
@@ -241,6 +241,8 @@ def _keeps_its_batch(engine: Engine, graph: Path) -> bool:
 def _open(runtime: Runtime, request: BuildRequest, cache: EngineCache, progress: Progress) -> Engine:
     key = _key(runtime, request)
     found = cache.get(key, request.graph, lambda: runtime.build(request, progress))
+    if found.sidecar is not None:
+        request = replace(request, shapes=ShapeCache(cache, key, request.graph))
     try:
         engine = runtime.load(request, found.built)
     except RefusedEngineError as error:

@@ -23,6 +23,8 @@ from gaitstream.kernels.build import cpu_identity
 if TYPE_CHECKING:
     import openvino as ov
 
+    from gaitstream.engines.cache import ShapeCache
+
 log = logging.getLogger(__name__)
 
 EMULATED = frozenset({"fp8"})
@@ -105,19 +107,54 @@ def _compile_for(request: BuildRequest, state: GraphState, shapes: Shapes) -> ov
     """
     if graph_state(request.graph) != state:
         return None
-    core = _core()
+    rows = shapes[0][0]
+    kept = request.shapes if rows & (rows - 1) == 0 else None  # others may be any, and ever more
     try:
-        model = _prepared(core, request)
-        if not fix_shapes(model, shapes):
-            return None
-        compiled = core.compile_model(model, "CPU", _settings(request))
-        del model
-        _proven(compiled, request)
-        _return_freed_memory()
-        return compiled
+        if kept is not None:
+            return _kept_for(kept, request, shapes)
+        return _compile_fixed(request, shapes)[0]
     except (RuntimeError, EngineError) as error:
         log.debug("%s is not compiled for %s: %s", request.graph, shapes, last_line(error))
         return None
+
+
+def _kept_for(kept: ShapeCache, request: BuildRequest, shapes: Shapes) -> ov.CompiledModel:
+    """The graph compiled for one shape, from the cache where it is there."""
+    made: list[ov.CompiledModel] = []
+
+    def build() -> Built:
+        compiled, proof = _compile_fixed(request, shapes)
+        made.append(compiled)
+        stream: io.BytesIO = compiled.export_model()
+        return Built(stream.getvalue(), proof)
+
+    built = kept.get(shapes, build)
+    if not made:
+        try:
+            compiled = _core().import_model(io.BytesIO(built.blob or b""), "CPU", _settings(request))
+            del built
+            _return_freed_memory()
+            return compiled
+        except RuntimeError as error:
+            kept.get(shapes, build, refuse=f"it did not load ({last_line(error)})")
+    return made[0]
+
+
+def _compile_fixed(request: BuildRequest, shapes: Shapes) -> tuple[ov.CompiledModel, Proof]:
+    """The graph compiled for one shape.
+
+    Raises:
+        EngineError: its outputs still have several shapes, or it computes in something else.
+    """
+    core = _core()
+    model = _prepared(core, request)
+    if not fix_shapes(model, shapes):
+        raise EngineError("its outputs still have several shapes")
+    compiled = core.compile_model(model, "CPU", _settings(request))
+    del model
+    proof = _proven(compiled, request)
+    _return_freed_memory()
+    return compiled, proof
 
 
 def _proven(compiled: ov.CompiledModel, request: BuildRequest) -> Proof:

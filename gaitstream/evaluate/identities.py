@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaitstream.assignment import assign
+
 
 @dataclass(frozen=True, slots=True)
 class IdentityScore:
@@ -48,8 +50,6 @@ def score_identities(
 
     Source: Ristani et al., ECCV Workshops 2016 (IDF1).
     """
-    from scipy.optimize import linear_sum_assignment
-
     given = list(tracks)
     overlap: Counter[tuple[str, str]] = Counter()
     for truth, name, frames in given:
@@ -60,7 +60,7 @@ def score_identities(
     table = np.zeros((len(people), len(names)))
     for (truth, name), frames in overlap.items():
         table[people.index(truth), names.index(name)] = frames
-    agreed = table[linear_sum_assignment(table, maximize=True)].sum()
+    agreed = table[assign(-table)].sum()
     shown = sum(frames for truth, _, frames in given if truth in enrolled)
     named = sum(frames for _, name, frames in given if name is not None)
     counts = Counter(_kind(truth, name, enrolled) for truth, name, _ in given)

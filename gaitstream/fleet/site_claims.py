@@ -1,7 +1,7 @@
 """Who each track is, over all cameras at once: gait, transit, and one place for each person at a time.
 
 Each candidate of a track has a score, its log odds by gait and by where the person was last. Tracks that go
-on at once share out the people so that the scores come to the most (`scipy.optimize.linear_sum_assignment`);
+on at once share out the people so that the scores come to the most (`gaitstream.assignment`);
 nobody is worth 0. What a camera did not say itself needs more: the person must be expected here, and be
 beyond doubt beside all other explanations.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaitstream.assignment import assign
 from gaitstream.fleet.handoff_gait import probability
 from gaitstream.fleet.site_tracks import SiteTrack
 
@@ -148,8 +149,6 @@ def _own_word(track: SiteTrack) -> str | None:
 
 def _assign(claims: Sequence[Claims]) -> list[str | None]:
     """One person for each track at most, and one track for each person."""
-    from scipy.optimize import linear_sum_assignment
-
     people = sorted({person for own in claims for person in own})
     column = {person: at for at, person in enumerate(people)}
     # Every track has a nobody of its own, at the end.
@@ -158,5 +157,5 @@ def _assign(claims: Sequence[Claims]) -> list[str | None]:
         cost[row, len(people) + row] = 0.0
         for person, claim in own.items():
             cost[row, column[person]] = -claim.score
-    _, columns = linear_sum_assignment(cost)
+    _, columns = assign(cost)
     return [people[at] if at < len(people) else None for at in columns]

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from gaitstream.assignment import assign
 from gaitstream.config.track_sections import Tracking
 from gaitstream.data import Detections, Floats, Image, overlaps
 from gaitstream.pipeline.clothes import (
@@ -160,7 +160,7 @@ class AppearanceTracker:
         self._motion.predict(elapsed_s, lost)
         unlike = unlikeness([track.clothes for track in self.tracks], colours, cells)
         cost = self._costs(found, unlike, lost)
-        rows, columns = linear_sum_assignment(cost)
+        rows, columns = assign(cost)
         taken = cost[rows, columns] < _NEVER
         rows, columns = rows[taken], columns[taken]
         self._motion.correct(rows, found.boxes[columns])

@@ -13,7 +13,7 @@ from gaitstream.demo.record import DemoRecord
 from gaitstream.demo.score import score
 from tests.sockets import STRACE, spoken_to, traced
 
-SECONDS = 40
+SECONDS = 25
 TIMEOUT_S = 1200
 """It takes less than a minute on two free cores."""
 Demo = tuple[Path, str, DemoRecord]

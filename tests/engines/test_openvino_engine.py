@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import openvino as ov
 import openvino.opset13 as op
 import pytest
 
-from gaitstream.engines import Engine, open_engine
+from gaitstream.engines import Engine, open_engine, openvino
+from gaitstream.engines.base import BuildRequest
 from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.fixed_shapes import Shapes
 from gaitstream.engines.openvino_engine import OpenVinoEngine, powers_of_two
 from gaitstream.engines.openvino_graphs import compare_neighbours
+from gaitstream.engines.proof import Proof
 from tests.engines.small_graphs import small_graph, small_reference
 
 NUMBERS = np.random.default_rng(5)
@@ -140,3 +144,54 @@ def test_the_maximum_over_neighbours_is_the_same_in_slices(model: ov.Model, rewr
     assert ("ReduceMax" in kinds) is not rewritten
     found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([x])[0]
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_what_was_compiled_for_a_size_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next start reads it; other sizes than powers of two may be ever more, and are not kept."""
+    graph, cache = small_graph(tmp_path / "small.onnx"), EngineCache(tmp_path / "cache")
+    x, odd = images(4), images(3)
+
+    def answer() -> np.ndarray:
+        with closing(open_engine(graph, "openvino", "fp32", cache=cache)) as engine:
+            found = engine.infer({"images": x})["features"].copy()
+            for _ in range(4):
+                engine.infer({"images": odd})
+            assert compiled_for(engine) == {3, 4}
+            return found
+
+    first = answer()
+    [kept] = (tmp_path / "cache" / "shapes").glob("*/*.engine")
+    compiled = count_compiled(monkeypatch)
+    np.testing.assert_array_equal(answer(), first)
+    assert compiled == [3]
+    kept.write_bytes(kept.read_bytes()[:-1])
+    np.testing.assert_array_equal(answer(), first)
+    assert compiled == [3, 4, 3]
+    np.testing.assert_array_equal(answer(), first)
+    assert compiled == [3, 4, 3, 3]
+
+
+def test_a_cache_that_takes_nothing_more_costs_a_compilation_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph, cache = small_graph(tmp_path / "small.onnx"), EngineCache(tmp_path / "cache")
+    open_engine(graph, "openvino", "fp32", cache=cache).close()
+    (tmp_path / "cache" / "shapes").write_text("no folder")
+    with closing(open_engine(graph, "openvino", "fp32", cache=cache)) as engine:
+        x = images(4)
+        np.testing.assert_allclose(engine.infer({"images": x})["features"], small_reference(x), atol=1e-5)
+        assert compiled_for(engine) == {4}
+    assert "cannot be written" not in caplog.text
+
+
+def count_compiled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes that are compiled for from now on."""
+    compiled = []
+    before = openvino._compile_fixed
+
+    def counting(request: BuildRequest, shapes: Shapes) -> tuple[ov.CompiledModel, Proof]:
+        compiled.append(shapes[0][0])
+        return before(request, shapes)
+
+    monkeypatch.setattr(openvino, "_compile_fixed", counting)
+    return compiled
