@@ -222,16 +222,21 @@ def _own() -> dict[str, str]:
     }
 
 
-FAMILIES: Registry[ModelFamily] = Registry("model family", GROUP, _own())
+FAMILIES: Registry[ModelFamily] = Registry("model family", GROUP, _own(), is_a=ModelFamily)
 
 
 def find_family(name: str) -> ModelFamily:
     """The family of this name.
 
     Raises:
-        ConfigError: there is none, or it cannot be imported.
+        ConfigError: there is none, it cannot be imported, or it calls itself otherwise.
     """
-    return FAMILIES.get(name)
+    family = FAMILIES.get(name)
+    if family.name != name:
+        raise ConfigError(
+            f"the {FAMILIES.kind} {name!r} calls itself {family.name!r}: register it under its own name"
+        )
+    return family
 
 
 def families() -> list[ModelFamily]:
@@ -239,7 +244,7 @@ def families() -> list[ModelFamily]:
     found = []
     for name in FAMILIES.names():
         try:
-            found.append(FAMILIES.get(name))
+            found.append(find_family(name))
         except ConfigError as error:  # one broken package must not hide the others
             log.warning("%s", error)
     return found
@@ -247,4 +252,14 @@ def families() -> list[ModelFamily]:
 
 def recognise(shapes: Shapes) -> list[ModelFamily]:
     """The families that take a checkpoint with these tensors for their own; one, if all is well."""
-    return [family for family in families() if family.recognises(shapes)]
+    return [family for family in families() if _recognises(family, shapes)]
+
+
+def _recognises(family: ModelFamily, shapes: Shapes) -> bool:
+    """What a family says; one that fails over another's tensors says no."""
+    try:
+        return bool(family.recognises(shapes))
+    except Exception as error:  # noqa: BLE001 - it is another package's code
+        said = f"{type(error).__name__}: {error}"
+        log.warning("%s cannot tell whether a checkpoint is its own (%s)", family.title, said)
+        return False
