@@ -78,9 +78,12 @@ def test_a_family_is_told_by_its_keys(
 
 def test_options_of_a_family_are_its_own(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     options = ExportOptions(precisions=("fp32",))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "unit").symlink_to(tmp_path / "disk")
     exported = export_bundle(
         "auto", checkpoints["toy-outline"], tmp_path / "unit", options=options, tap="unit"
     )
+    assert (tmp_path / "disk" / "manifest.json").is_file()
     assert exported.bundle.manifest.embedding.tap == "the last layer, unit"
     with pytest.raises(
         ConfigError, match=r"the toy stride model has no option 'tap'; it has none of its own"
