@@ -93,7 +93,7 @@ def receipt_of(model: CatalogueModel) -> Receipt | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=Receipt)
-    except (msgspec.DecodeError, OSError) as error:
+    except (OSError, ValueError) as error:
         raise ZooError(f"{path} cannot be read ({error}): {command(model, '--force')}") from error
 
 

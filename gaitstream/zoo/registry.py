@@ -165,7 +165,7 @@ def advice(*families: str) -> Advice:
         try:
             held = msgspec.json.decode(path.read_bytes(), type=dict[str, Advice])
             found |= {**held, one.family: held[one.family]}
-        except (OSError, msgspec.DecodeError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
                 f"{path} cannot be read ({error}); it holds {', '.join(Advice.__struct_fields__)} of "
                 f"{one.family}: install gaitstream again, or set gallery.threshold and gallery.margin "

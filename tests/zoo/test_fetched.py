@@ -197,9 +197,10 @@ def test_a_file_that_was_changed_since_is_an_error(
     (cache / "posing" / "posing.onnx").write_bytes(b"!" + CONTENT[1:])
     with pytest.raises(ZooError, match=r"was changed or damaged; gaitstream models get posing --force"):
         zoo.find("posing", "pose")
-    (cache / "posing" / "receipt.json").write_text("{")
-    with pytest.raises(ZooError, match=r"receipt\.json cannot be read .* --force"):
-        zoo.find("posing", "pose")
+    for damage in (b"{", b'{"file": "\xff"}'):
+        (cache / "posing" / "receipt.json").write_bytes(damage)
+        with pytest.raises(ZooError, match=r"receipt\.json cannot be read .* --force"):
+            zoo.find("posing", "pose")
 
 
 def test_names_in_the_wrong_place_are_said() -> None:

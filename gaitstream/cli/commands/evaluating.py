@@ -149,7 +149,7 @@ def _read_result(path: object) -> Result:
 
     try:
         found = msgspec.json.decode(Path(str(path)).read_bytes(), type=Result)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no result of 'gaitstream evaluate': {error}") from error
     if not found.figures:
         raise ConfigError(f"{path} is no result of 'gaitstream evaluate': it has no figures")
