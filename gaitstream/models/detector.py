@@ -176,7 +176,12 @@ class DetectorModel:
 
         Returns:
             Boxes (xyxy pixels of each image, within it) and scores, best first, per image.
+
+        Raises:
+            EngineError: an image is something else.
         """
+        for image in images:
+            _check_image(image)
         limits = [least] * len(images) if isinstance(least, float | int) else list(least)
         chunks = self.engine.chunks(len(images), self.batch)
         # All batches are under way before the first is waited for: asynchronous runtimes overlap them.
@@ -283,6 +288,15 @@ class DetectorModel:
                     "are shares of the picture, or set models.detector.layout"
                 )
         return (boxes, scores) if finite.all() else (boxes[finite], scores[finite])
+
+
+def _check_image(image: Image) -> None:
+    """Refuse what would be looked at as another picture, or as an empty one."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise EngineError(
+            f"images are BGR uint8 [height, width, 3], not {image.dtype} {list(image.shape)}: convert them, "
+            "or leave out what is empty"
+        )
 
 
 def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:

@@ -180,6 +180,21 @@ def test_a_fixed_batch_is_filled_up(batch: int, calls: int) -> None:
     assert [len(feeds["images"]) for feeds in engine.fed] == [batch] * calls
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        blank()[:, :, 0], np.dstack([blank(), blank()[:, :, :1]]), blank().transpose(2, 0, 1), blank()[None],
+        blank() / np.float32(255), blank().astype(np.uint16), blank()[:0],
+    ],
+    ids=["grey", "four channels", "planes", "a batch", "floats", "sixteen bits", "empty"],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused(image: Array) -> None:
+    detector, engine = model("yolox")
+    with pytest.raises(EngineError, match=r"images are BGR uint8 \[height, width, 3\], not "):
+        detector.detect([blank(), image])
+    assert engine.fed == []
+
+
 def test_no_image_no_call() -> None:
     detector, engine = model("yolox")
     assert detector.detect([]) == []
