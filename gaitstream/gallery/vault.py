@@ -159,10 +159,20 @@ class Vault:
             ) from error
 
     def calibration(self, row: ModelRow) -> Calibration | None:
-        """The calibration of a model; None before the first."""
+        """The calibration of a model; None before the first.
+
+        Raises:
+            GalleryError: it is damaged.
+        """
         if not row.calibration:
             return None
-        return _CALIBRATION.decode(self.sealer.open(row.calibration, f"calibration/{row.name}"))
+        try:
+            return _CALIBRATION.decode(self.sealer.open(row.calibration, f"calibration/{row.name}"))
+        except (GalleryError, ValueError) as error:
+            raise GalleryError(
+                f"the calibration of {row.name} is damaged ({error}); 'gaitstream gallery calibrate' makes "
+                "it anew"
+            ) from error
 
     def seal_calibration(self, model: str, found: Calibration | None) -> bytes:
         """A calibration as it is kept."""
