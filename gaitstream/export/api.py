@@ -21,7 +21,7 @@ from gaitstream.export.placing import check_destination, check_sources, put, unp
 from gaitstream.export.quantise import EightBits, require_nncf
 from gaitstream.export.report import write_report
 from gaitstream.export.sensitivity import Quantisation
-from gaitstream.export.sources import read_judged, read_walks, require_source
+from gaitstream.export.sources import read_judged, read_walks, require_names, require_source
 from gaitstream.export.verdicts import ParityReport
 from gaitstream.models.bundle import Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
@@ -106,6 +106,9 @@ def export_bundle(
     options = options or ExportOptions()
     if options.window < 1:
         raise ConfigError(f"a window of {options.window} frames: give 1 or more, such as --window 30")
+    for name, text in (("version", options.version), ("licence", options.licence)):
+        if _readable(text) != text:
+            raise ConfigError(f"the {name} {text!r} is no text in UTF-8: write it in letters that are")
     place = Path(out).resolve()
     check_destination(place, overwrite=options.overwrite)
     _check_calibration(options)
@@ -152,7 +155,7 @@ def write_bundle(
         precision: _write_graphs(trained, root, fronts, options, half=precision == "fp16")
         for precision in precisions
     }
-    hashes = {path.name: file_sha256(path) for path in sources}
+    hashes = {_readable(path.name): file_sha256(path) for path in sources}
     manifest = Manifest(
         model=trained.family,
         version=options.version or (next(iter(hashes.values()))[:12] if hashes else "unversioned"),
@@ -165,11 +168,18 @@ def write_bundle(
     return write_manifest(manifest, root)
 
 
+def _readable(text: str) -> str:
+    """As a manifest can hold it: file names and arguments may have bytes that are no text."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _check_calibration(options: ExportOptions) -> None:
     """See that quantised graphs can be made before anything else is, and that the source is there."""
+    asked = _eight_bits(options)
     if options.calibration is not None:
         require_source(options.calibration)
-    asked = _eight_bits(options)
+        if not asked:
+            require_names(options.calibration)
     if not asked:
         return
     if options.calibration is None:

@@ -434,8 +434,21 @@ def test_places_that_cannot_be_used_are_named(save: Save, tmp_path: Path) -> Non
         ExportError, match=r"nothing can be written to .*: Not a directory; choose another --out"
     ):
         export_bundle("gaitbase", path, tmp_path / "file" / "x" / "out")
-    with pytest.raises(ExportError, match="there is no calibration source nope"):
-        export_bundle("gaitbase", path, tmp_path / "out", options=ExportOptions(calibration="nope"))
+    for source, says in (
+        ("nope", "there is no calibration source nope"),
+        ("", "there is no calibration source without a name"),
+        (path, "names nobody, so that no precision can be judged by it"),
+    ):
+        with pytest.raises(ExportError, match=says):
+            export_bundle("gaitbase", path, tmp_path / "out", options=ExportOptions(calibration=source))
+
+
+@pytest.mark.parametrize("option", ["version", "licence"])
+def test_a_note_that_no_manifest_can_hold_is_refused(option: str, tmp_path: Path) -> None:
+    text = "caf\udce9"  # as a terminal of another encoding gives it
+    options = ExportOptions(version=text) if option == "version" else ExportOptions(licence=text)
+    with pytest.raises(ConfigError, match=rf"the {option} 'caf.*' is no text in UTF-8: write it in letters"):
+        export_bundle("gaitbase", tmp_path / "none.pt", tmp_path / "out", options=options)
 
 
 def test_widths_that_no_network_has_are_named(save: Save) -> None:

@@ -80,10 +80,11 @@ def test_options_of_a_family_are_its_own(checkpoints: dict[str, Path], tmp_path:
     options = ExportOptions(precisions=("fp32",))
     (tmp_path / "disk").mkdir()
     (tmp_path / "unit").symlink_to(tmp_path / "disk")
-    exported = export_bundle(
-        "auto", checkpoints["toy-outline"], tmp_path / "unit", options=options, tap="unit"
-    )
+    named = tmp_path / "caf\udce9.pt"  # bytes that are no text
+    named.symlink_to(checkpoints["toy-outline"])
+    exported = export_bundle("auto", named, tmp_path / "unit", options=options, tap="unit")
     assert (tmp_path / "disk" / "manifest.json").is_file()
+    assert list(exported.bundle.manifest.source) == ["caf\N{REPLACEMENT CHARACTER}.pt"]
     assert exported.bundle.manifest.embedding.tap == "the last layer, unit"
     with pytest.raises(
         ConfigError, match=r"the toy stride model has no option 'tap'; it has none of its own"
