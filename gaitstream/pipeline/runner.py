@@ -35,6 +35,7 @@ from gaitstream.events.publishing import Publishing
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.base import Outcome, Roster, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
+from gaitstream.pipeline.closing import close_all
 from gaitstream.pipeline.encode import Encoded, Encoder
 from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.latency import LatencyControl
@@ -196,10 +197,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Free cameras, engines and gallery."""
-        self._cameras.stop()
-        for model in self._own:
-            model.close()
-        self._session.close()
+        close_all(self._cameras.stop, *(model.close for model in self._own), self._session.close)
 
     def __enter__(self) -> Self:
         return self
