@@ -258,6 +258,12 @@ class DetectorModel:
         """One image's persons out of a batch's outputs."""
         height, width = image
         boxes, scores = self.layout.decode(outputs, item, self.contract, self.size, least)
+        if boxes.shape != (len(boxes), 4) or scores.shape != (len(boxes),):
+            raise ConfigError(
+                f"{self.contract.graph}: its layout {self.contract.layout} gives boxes {list(boxes.shape)} "
+                f"and scores {list(scores.shape)}, not [n, 4] and [n]: correct the layout, or set "
+                "models.detector.layout to another"
+            )
         boxes, scores = self._sized(boxes, scores)
         boxes = Geometry.of((height, width), self.size, self.contract.fit).to_image(boxes)
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32)).astype(np.float32, copy=False)
@@ -268,12 +274,12 @@ class DetectorModel:
         return Detections(boxes[order], scores[order])
 
     def _sized(self, boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
-        """Those of the boxes, in pixels of the input, that are numbers.
+        """Those of the boxes, in pixels of the input, that are numbers and have a score that is one.
 
         Raises:
             ConfigError: no box had a size yet, and many should have had: they are no pixels.
         """
-        finite = np.isfinite(boxes).all(axis=1)
+        finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
         sized = boxes[finite][:, 2:4] - boxes[finite][:, :2] >= SPECK_PX
         if sized.all(axis=1).any():
             self._specks = None
