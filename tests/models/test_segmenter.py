@@ -446,6 +446,20 @@ def test_silhouettes_are_those_of_the_datasets(data: st.DataObject) -> None:
     np.testing.assert_array_equal(drawn[0, 0], reference(mask, height, width))
 
 
+def test_masks_in_another_form_are_not_drawn_black() -> None:
+    inside = np.zeros((2, 90, 60), bool)
+    inside[:, 10:80, 20:40] = True
+    right = silhouettes(inside * np.uint8(255), (64, 44))
+    assert right.any()
+    np.testing.assert_array_equal(silhouettes(inside, (64, 44)), right)
+    with pytest.raises(EngineError, match="masks are uint8 of 0 and 1: give 0 and 255, bools"):
+        silhouettes(inside.astype(np.uint8), (64, 44))
+    others: list[NDArray[Any]] = [inside.astype(np.float32), right, inside[0]]
+    for wrong in others:
+        with pytest.raises(EngineError, match=r"give uint8 or bool \[n, rows, columns\]"):
+            silhouettes(wrong, (64, 44))
+
+
 def test_nobody_is_black() -> None:
     assert not silhouettes(np.zeros((2, 30, 20), np.uint8), (64, 44)).any()
 
