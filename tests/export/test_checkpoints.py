@@ -179,6 +179,14 @@ def test_a_truncated_file_says_so(small_gaitheat: GaitHeat, save: Save, keep: fl
         load_gaitheat(path)
 
 
+def test_a_file_that_its_disk_does_not_give_back_says_so() -> None:
+    """Of one's own memory the first page is nobody's."""
+    with pytest.raises(
+        CheckpointError, match=r"/proc/self/mem cannot be read .Input/output error.: see to its"
+    ):
+        read_state("/proc/self/mem")
+
+
 def test_files_that_are_no_checkpoints_say_so(tmp_path: Path, save: Save) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         read_state(tmp_path / "none.pt")
