@@ -93,6 +93,7 @@ class Registry(Generic[T]):
         self._own = own
         self._installed = installed
         self._found: dict[str, list[Entry]] | None = None
+        self._told: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
         """All names: the package's own in their order, then others' in alphabetical order."""
@@ -126,7 +127,13 @@ class Registry(Generic[T]):
             try:
                 yield name, self.get(name)
             except ConfigError as error:
-                log.warning("%s", error)
+                self.tell(str(error))
+
+    def tell(self, said: str) -> None:
+        """Warn of something that another package brings, once."""
+        if said not in self._told:
+            self._told.add(said)
+            log.warning("%s", said)
 
     @contextmanager
     def own_only(self) -> Iterator[None]:

@@ -11,7 +11,6 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
-import logging
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from gaitstream.models.bundle import Bundle
     from gaitstream.models.manifest import Manifest
     from gaitstream.models.trained import TrainedModel
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Shapes = Mapping[str, tuple[int, ...]]
@@ -246,7 +243,7 @@ def families() -> list[ModelFamily]:
         try:
             found.append(find_family(name))
         except ConfigError as error:  # one broken package must not hide the others
-            log.warning("%s", error)
+            FAMILIES.tell(str(error))
     return found
 
 
@@ -261,5 +258,5 @@ def _recognises(family: ModelFamily, shapes: Shapes) -> bool:
         return bool(family.recognises(shapes))
     except Exception as error:  # noqa: BLE001 - it is another package's code
         said = f"{type(error).__name__}: {error}"
-        log.warning("%s cannot tell whether a checkpoint is its own (%s)", family.title, said)
+        FAMILIES.tell(f"{family.title} cannot tell whether a checkpoint is its own ({said})")
         return False
