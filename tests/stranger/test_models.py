@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -19,7 +20,9 @@ torch = pytest.importorskip("torch", reason="exporting needs the extra [export]"
 from gaitstream.export.api import ExportOptions, export_bundle, write_bundle  # noqa: E402
 from gaitstream.export.calibration import LabelledCalibration, embed  # noqa: E402
 from gaitstream.export.parity import prove  # noqa: E402
+from gaitstream.models.trained import Description  # noqa: E402
 from stranger.outline.module import Outline  # noqa: E402
+from stranger.outline.trained import TrainedOutline  # noqa: E402
 from stranger.stride.module import Stride  # noqa: E402
 from stranger.stride.trained import TrainedStride  # noqa: E402
 
@@ -136,6 +139,36 @@ def test_a_wrong_clip_graph_is_located(tmp_path: Path) -> None:
     write_manifest(bundle.manifest, tmp_path)
     with pytest.raises(ExportError, match="the clip graph: it diverges between 'stride0' and 'stride2'"):
         prove(trained, bundle).require()
+
+
+@pytest.mark.parametrize(
+    ("what", "changes", "says"),
+    [
+        (
+            "input",
+            {"height": 32},
+            r"its silhouettes as \[1, 32, 44\] each, and its module's are \[1, 64, 44\]",
+        ),
+        ("feature", {"channels": 7}, r"its features as \[7, 16, 11\] each"),
+        ("embedding", {"dim": 12}, r"its embedding as \[16, 12\] each, and its module's are \[16, 10\]"),
+    ],
+)
+def test_a_model_that_is_described_as_another_is_refused(
+    what: str, changes: dict[str, int], says: str, tmp_path: Path
+) -> None:
+    """A run goes by the description: it would end at its first person, or at the gallery."""
+
+    class Described(TrainedOutline):
+        def describe(self) -> Description:
+            described = super().describe()
+            described[what] = msgspec.structs.replace(described[what], **changes)  # type: ignore[literal-required]
+            return described
+
+    torch.manual_seed(9)
+    trained = Described(Outline(6, 10).eval())
+    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, ExportOptions(precisions=("fp32",))))
+    with pytest.raises(ExportError, match=f"toy-outline describes {says}"):
+        prove(trained, bundle)
 
 
 def test_a_clip_bundle_is_built_ahead_of_time(
