@@ -50,7 +50,7 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             expected = isinstance(error, (ImportError, AttributeError))
             if self.package == OWN and not expected:
                 raise

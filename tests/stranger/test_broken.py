@@ -20,6 +20,7 @@ POINTS = """
 [gaitstream.models]
 clash = careless.clash:FAMILY
 hasty = careless.hasty:FAMILY
+leaving = careless.leaving:FAMILY
 liar = careless.liar:FAMILY
 raising = careless.raising:FAMILY
 wrong = careless.wrong:NUMBER
@@ -68,6 +69,7 @@ def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "__init__": "",
         "raising": "TABLE = {}['missing']\n",
         "wrong": "NUMBER = 3\n",
+        "leaving": "raise SystemExit('no licence')\n",
         "clash": FAMILY.format(name="clash", option="window"),
         "hasty": FAMILY.format(name="hasty", option="tap"),
         "liar": FAMILY.format(name="biggait", option="tap"),
@@ -98,6 +100,7 @@ def test_the_other_families_are_exported_and_told_apart(
         "'raising' of the package careless cannot be loaded from careless.raising:FAMILY: KeyError",
         "'wrong' of the package careless is no model family: careless.wrong:NUMBER is of type int, and "
         "has to be ModelFamily",
+        "'leaving' of the package careless cannot be loaded from careless.leaving:FAMILY: SystemExit",
         "the model family 'liar' calls itself 'biggait'",
         "the clash model cannot be exported: every family has --window, and it brings its own",
         "the hasty model cannot tell whether a checkpoint is its own (KeyError: 'stem.weight')",
