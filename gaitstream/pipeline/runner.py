@@ -128,10 +128,14 @@ class Pipeline:
         self._pacer = EncodePacer()
         self._selector = WorkSelector(self._session.decider.labels)
         self._control = LatencyControl(config.runtime.latency_ms)
-        warm_up(self._detector, config)
-        if realtime or any(may_be_live(camera) for camera in config.cameras):
-            self._detector.prepare(len(config.cameras))
-            self._encoder.prepare(PEOPLE_EXPECTED * len(config.cameras))
+        try:
+            warm_up(self._detector, config)
+            if realtime or any(may_be_live(camera) for camera in config.cameras):
+                self._detector.prepare(len(config.cameras))
+                self._encoder.prepare(PEOPLE_EXPECTED * len(config.cameras))
+        except BaseException:  # nobody has the pipeline to close it
+            close_all(*(model.close for model in self._own), self._session.close)
+            raise
 
     @property
     def config(self) -> Config:

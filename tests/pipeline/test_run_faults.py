@@ -13,6 +13,7 @@ import yaml
 from gaitstream.config.camera_sections import Sources
 from gaitstream.config.reading import load_config
 from gaitstream.data import Decision, Frame, Person
+from gaitstream.errors import EngineError
 from gaitstream.events import (
     CameraOffline,
     CameraOnline,
@@ -134,6 +135,23 @@ def test_a_hook_that_fails_at_its_end_keeps_nothing_else_open(
         pipeline.close()
     assert [hook.closed for hook in hooks] == [1] * 4
     assert "nor here" in caplog.text
+    with Gallery(gallery) as opened, opened.store.reading() as reading:
+        assert [line.action for _, line in read_audit(reading, opened.sealer)][-1] == "use.ended"
+
+
+def test_a_run_that_cannot_begin_lets_go_of_the_gallery(
+    tmp_path: Path, bundle: Bundle, models: dict[str, Any]
+) -> None:
+    """Whoever tries again and again would follow it in more and more threads, and have begun to use it."""
+    gallery = tmp_path / "people.gallery"
+    Gallery(gallery, create=True).close()
+    config = load_config(write(tmp_path, bundle, {"left": WORLD}, gallery={"path": str(gallery)}))
+    before, hook, closed = threading.active_count(), Closing(), load_detector(config)
+    closed.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        Pipeline(config, observers=[hook], **{**models, "detector": closed})
+    assert hook.closed == 1
+    assert threading.active_count() == before
     with Gallery(gallery) as opened, opened.store.reading() as reading:
         assert [line.action for _, line in read_audit(reading, opened.sealer)][-1] == "use.ended"
 
