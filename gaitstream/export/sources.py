@@ -92,10 +92,9 @@ def require_source(source: str | Path) -> None:
     Raises:
         ExportError: it is.
     """
-    there = str(source) and Path(source).exists()
-    if str(source) != SOURCE and "://" not in str(source) and not there:
+    if str(source) != SOURCE and "://" not in str(source) and not Path(source).exists():
         raise ExportError(
-            f"there is no calibration source {source or 'without a name'}: give 'synth', an .npz file of "
+            f"there is no calibration source {source}: give 'synth', an .npz file of "
             "labelled inputs, a video, or a cams.yaml that names videos"
         )
 
@@ -108,8 +107,8 @@ def require_names(source: str | Path) -> None:
     """
     if str(source) != SOURCE and not _is_labelled(Path(source)):
         raise ExportError(
-            f"{source} names nobody, so that no precision can be judged by it: give 'synth' or an .npz file "
-            "of labelled inputs; a video or a cams.yaml calibrates int8 and fp8 alone, with --precision"
+            f"{str(source)!r} names nobody, so that no precision can be judged by it: give 'synth' or an "
+            ".npz file of labelled inputs; a video or a cams.yaml calibrates int8 and fp8 alone"
         )
 
 

@@ -444,7 +444,7 @@ def test_places_that_cannot_be_used_are_named(save: Save, tmp_path: Path) -> Non
         export_bundle("gaitbase", path, tmp_path / "file" / "x" / "out")
     for source, says in (
         ("nope", "there is no calibration source nope"),
-        ("", "there is no calibration source without a name"),
+        ("", "'' names nobody, so that no precision can be judged by it"),
         (path, "names nobody, so that no precision can be judged by it"),
     ):
         with pytest.raises(ExportError, match=says):
