@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from typing import Any, Generic, TypeVar
 
 from gaitstream.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+OWN = "gaitstream"
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,19 @@ class Entry:
         """Import the object.
 
         Raises:
-            ConfigError: its module or attribute cannot be imported; the message names who brings it.
+            ConfigError: its module or attribute cannot be imported, for whatever reason where another package
+                brings it; the message names who does.
         """
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:
+            expected = isinstance(error, (ImportError, AttributeError))
+            if self.package == OWN and not expected:
+                raise
+            why = str(error) if expected else f"{type(error).__name__}: {error}"
             raise ConfigError(
-                f"{self.name!r} of the package {self.package} cannot be loaded from {self.target}: {error}"
+                f"{self.name!r} of the package {self.package} cannot be loaded from {self.target}: {why}"
             ) from error
 
 
@@ -57,6 +66,7 @@ class Registry(Generic[T]):
     Attributes:
         kind: what an entry is, for messages: `model family`.
         group: the group of entry points by which other packages add to it.
+        is_a: the type of an entry, as `isinstance` takes it.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class Registry(Generic[T]):
         group: str,
         own: Mapping[str, str],
         *,
+        is_a: Any = object,
         installed: Callable[[str], Iterable[EntryPoint]] = lambda group: entry_points(group=group),
     ) -> None:
         """Open a door.
@@ -73,13 +84,16 @@ class Registry(Generic[T]):
             kind: see above.
             group: see above.
             own: `module:attribute` by name, for what the package itself brings.
+            is_a: see above.
             installed: gives the entry points of a group; the interpreter's own by default.
         """
         self.kind = kind
         self.group = group
+        self.is_a = is_a
         self._own = own
         self._installed = installed
         self._found: dict[str, list[Entry]] | None = None
+        self._told: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
         """All names: the package's own in their order, then others' in alphabetical order."""
@@ -89,7 +103,8 @@ class Registry(Generic[T]):
         """The object of this name, imported now.
 
         Raises:
-            ConfigError: there is no such name, two packages bring it, or it cannot be imported.
+            ConfigError: there is no such name, two packages bring it, it cannot be imported, or it is
+                something else.
         """
         entries = self._entries().get(name)
         if entries is None:
@@ -97,8 +112,28 @@ class Registry(Generic[T]):
         if len(entries) > 1:
             packages = " and ".join(entry.package for entry in entries)
             raise ConfigError(f"the {self.kind} {name!r} is brought by {packages}: uninstall one of them")
-        found: T = entries[0].load()
+        (entry,) = entries
+        found: T = entry.load()
+        if not isinstance(found, self.is_a):
+            raise ConfigError(
+                f"{name!r} of the package {entry.package} is no {self.kind}: {entry.target} is of type "
+                f"{type(found).__name__}, and has to be {self.is_a.__name__}"
+            )
         return found
+
+    def usable(self) -> Iterator[tuple[str, T]]:
+        """All that can be had, by name; of the rest is warned: a broken package must not hide the others."""
+        for name in self.names():
+            try:
+                yield name, self.get(name)
+            except ConfigError as error:
+                self.tell(str(error))
+
+    def tell(self, said: str) -> None:
+        """Warn of something that another package brings, once."""
+        if said not in self._told:
+            self._told.add(said)
+            log.warning("%s", said)
 
     @contextmanager
     def own_only(self) -> Iterator[None]:
@@ -113,7 +148,7 @@ class Registry(Generic[T]):
     def _entries(self) -> dict[str, list[Entry]]:
         """Entries by name; more than one where packages disagree."""
         if self._found is None:
-            found = {name: [Entry(name, target, "gaitstream")] for name, target in self._own.items()}
+            found = {name: [Entry(name, target, OWN)] for name, target in self._own.items()}
             for point in sorted(self._installed(self.group), key=lambda point: point.name):
                 package = point.dist.name if point.dist is not None else point.module
                 entry = Entry(point.name, point.value.replace(" ", ""), package)

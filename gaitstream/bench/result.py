@@ -123,7 +123,7 @@ def read_report(path: Path) -> Report:
         raise ConfigError(f"no benchmark report at {path}; make one with 'gaitstream bench all --out DIR'")
     try:
         report = msgspec.json.decode(path.read_bytes(), type=Report)
-    except msgspec.DecodeError as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is not a benchmark report: {error}") from error
     if report.schema != SCHEMA:
         raise ConfigError(f"{path} has schema {report.schema}; this version reads {SCHEMA}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from gaitstream.models.spec import ModelFamily
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+log = logging.getLogger(__name__)
 
 AUTO = "auto"
 OPTION = "option_"
@@ -33,14 +36,29 @@ def _add_families(parser: argparse.ArgumentParser) -> None:
     from gaitstream.models.spec import families
 
     models = parser.add_subparsers(dest="model", required=True, metavar="FAMILY")
-    found = families()
+    shared = argparse.ArgumentParser(add_help=False)
+    _add_shared(shared)
+    found = [family for family in families() if _fits(family, shared)]
     auto = models.add_parser(AUTO, help="the family is told by the checkpoint's keys")
     _add_own(auto, found)
     _add_shared(auto)
     for family in found:
-        one = models.add_parser(family.name, help=family.summary)
+        one = models.add_parser(family.name, help=family.summary.replace("%", "%%"))
         _add_own(one, [family])
         _add_shared(one)
+
+
+def _fits(family: ModelFamily, shared: argparse.ArgumentParser) -> bool:
+    """Whether a family's flags stand beside the shared ones; another package's may not, and is left out."""
+    taken = {
+        "help",
+        *(word.removeprefix("--") for action in shared._actions for word in action.option_strings),
+    }
+    both = sorted(taken.intersection(flag.name for flag in family.flags().values()))
+    if both:
+        names = ", ".join(f"--{name}" for name in both)
+        log.warning("%s cannot be exported: every family has %s, and it brings its own", family.title, names)
+    return not both
 
 
 def _add_own(parser: argparse.ArgumentParser, found: Sequence[ModelFamily]) -> None:

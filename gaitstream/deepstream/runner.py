@@ -45,6 +45,7 @@ from gaitstream.errors import ConfigError
 from gaitstream.events.publishing import Publishing
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.base import IDLE_S, Outcome, RunOptions
+from gaitstream.pipeline.closing import close_all
 from gaitstream.pipeline.observe import Observer
 from gaitstream.pipeline.publish import EventSink
 from gaitstream.pipeline.saving import make_observers
@@ -168,11 +169,8 @@ class DeepStreamPipeline:
 
     def close(self) -> None:
         """End the process; free engines and gallery."""
-        self._supervisor.child.close()
-        for model in self._recognizers.values():
-            model.close()
-        self._folder.cleanup()
-        self._session.close()
+        models = (model.close for model in self._recognizers.values())
+        close_all(self._supervisor.child.close, *models, self._folder.cleanup, self._session.close)
 
     def __enter__(self) -> Self:
         return self

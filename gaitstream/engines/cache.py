@@ -156,7 +156,7 @@ class EngineCache:
             sidecar = msgspec.json.decode(path.read_bytes(), type=Sidecar)
         except FileNotFoundError:
             return None, self._nearest(key, graph)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             return None, f"its metadata {path.name} is damaged ({error})"
         if sidecar.key != key:
             return None, f"{path.name} is foreign: {_difference(sidecar.key, key)}"
@@ -176,7 +176,7 @@ class EngineCache:
         for path in sorted(self.root.glob("*.json")) if self.root.is_dir() else []:
             try:
                 other = msgspec.json.decode(path.read_bytes(), type=Sidecar)
-            except (OSError, msgspec.DecodeError):
+            except (OSError, ValueError):
                 continue
             if (other.key.runtime, other.key.precision) != (key.runtime, key.precision):
                 continue

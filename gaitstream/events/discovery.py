@@ -48,6 +48,7 @@ DIRECTORIES: Registry[Callable[[str], Directory]] = Registry(
         "postgresql": "gaitstream.fleet.directory:FleetDirectory",
         "postgres": "gaitstream.fleet.directory:FleetDirectory",
     },
+    is_a=Callable,
 )
 
 

@@ -138,7 +138,7 @@ def _read(path: Path) -> list[str]:
         return msgspec.json.decode(path.read_bytes(), type=list[str])
     except FileNotFoundError:
         return []
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         log.error("%s cannot be read (%s): names of people who left the gallery may stay", path, error)
         return []
 

@@ -156,5 +156,5 @@ def piece_records(folder: SealedFolder, camera: str, path: Path) -> list[RecentF
 def _record(path: Path, value: bytes) -> RecentFrame:
     try:
         return _RECORD.decode(value)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise EvidenceError(f"{path} is damaged ({error})") from error

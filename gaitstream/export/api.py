@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +17,13 @@ from gaitstream.export import masks
 from gaitstream.export.calibration import LabelledCalibration
 from gaitstream.export.eight_bits import add_eight_bits
 from gaitstream.export.parity import prove
+from gaitstream.export.placing import check_destination, check_sources, put, unproved
 from gaitstream.export.quantise import EightBits, require_nncf
 from gaitstream.export.report import write_report
 from gaitstream.export.sensitivity import Quantisation
-from gaitstream.export.sources import read_judged, read_walks, require_source
+from gaitstream.export.sources import read_judged, read_walks, require_names, require_source
 from gaitstream.export.verdicts import ParityReport
-from gaitstream.models.bundle import MANIFEST, Bundle, write_manifest
+from gaitstream.models.bundle import Bundle, write_manifest
 from gaitstream.models.graphs.checkpoint import recognise_checkpoint
 from gaitstream.models.manifest import Graphs, Manifest
 from gaitstream.models.spec import find_family
@@ -101,14 +100,17 @@ def export_bundle(
         ExportError: the graphs do not compute what the model does; the message says where they part.
         ExportError: the calibration source is wrong, or eight bits are asked for without one.
         MissingExtraError: eight bits are asked for and NNCF is not installed.
-        ExportError: `out` holds something already.
+        ExportError: `out` holds something already, cannot be written, or is what the sources lie in.
         ExportError: masks are asked for of a model that makes none.
     """
     options = options or ExportOptions()
     if options.window < 1:
         raise ConfigError(f"a window of {options.window} frames: give 1 or more, such as --window 30")
-    out = Path(out)
-    _check_destination(out, options.overwrite)
+    for name, text in (("version", options.version), ("licence", options.licence)):
+        if _readable(text) != text:
+            raise ConfigError(f"the {name} {text!r} is no text in UTF-8: write it in letters that are")
+    place = Path(out).resolve()
+    check_destination(place, overwrite=options.overwrite)
     _check_calibration(options)
     say(f"reading {Path(checkpoint).name}")
     family = recognise_checkpoint(checkpoint) if model == AUTO else find_family(model)
@@ -116,11 +118,11 @@ def export_bundle(
         say(f"it is a checkpoint of {family.title}")
     trained = family.load(checkpoint, **family_options)
     branch = trained.mask_branch() if options.masks else None
-    with _beside(out) as folder:
-        root = Path(folder) / "bundle"
-        root.mkdir()
+    sources = [Path(checkpoint), *trained.sources()]
+    check_sources(place, [*sources, *([Path(options.calibration)] if options.calibration else [])])
+    with unproved(place) as root:
         say("writing graphs")
-        manifest = write_bundle(trained, root, options, [Path(checkpoint), *trained.sources()])
+        manifest = write_bundle(trained, root, options, sources)
         bundle, labelled, quantised = _calibrated(Bundle(root, manifest), options, say)
         if branch is not None:
             masks.write_graph(branch, root)
@@ -132,9 +134,7 @@ def export_bundle(
         if branch is not None:
             masks.write_manifest(branch, root, options.licence, report.holds_in("masks"))
         write_manifest(msgspec.structs.replace(manifest, allowed_precisions=report.allowed_precisions), root)
-        if out.exists():
-            shutil.rmtree(out)
-        root.rename(out)
+        put(root, place, overwrite=options.overwrite)
     say(f"sealed {out}")
     return Exported(Bundle.open(out), report)
 
@@ -155,7 +155,7 @@ def write_bundle(
         precision: _write_graphs(trained, root, fronts, options, half=precision == "fp16")
         for precision in precisions
     }
-    hashes = {path.name: file_sha256(path) for path in sources}
+    hashes = {_readable(path.name): file_sha256(path) for path in sources}
     manifest = Manifest(
         model=trained.family,
         version=options.version or (next(iter(hashes.values()))[:12] if hashes else "unversioned"),
@@ -168,11 +168,18 @@ def write_bundle(
     return write_manifest(manifest, root)
 
 
+def _readable(text: str) -> str:
+    """As a manifest can hold it: file names and arguments may have bytes that are no text."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _check_calibration(options: ExportOptions) -> None:
     """See that quantised graphs can be made before anything else is, and that the source is there."""
+    asked = _eight_bits(options)
     if options.calibration is not None:
         require_source(options.calibration)
-    asked = _eight_bits(options)
+        if not asked:
+            require_names(options.calibration)
     if not asked:
         return
     if options.calibration is None:
@@ -206,21 +213,6 @@ def _calibrated(
     return bundle, walks.judged, tuple(found)
 
 
-def _beside(out: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder for what is not proved yet, on the disk that it will lie on.
-
-    Raises:
-        ExportError: nothing can be written there.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent)
-    except OSError as error:
-        raise ExportError(
-            f"nothing can be written to {out.parent}: {error.strerror or error}; choose another --out"
-        ) from error
-
-
 def _described(trained: TrainedModel, metric: Metric | None) -> Description:
     """What the family says of its model, which may have to run for it, and the metric that was asked for.
 
@@ -236,17 +228,6 @@ def _described(trained: TrainedModel, metric: Metric | None) -> Description:
     if metric is not None:
         found["embedding"] = msgspec.structs.replace(found["embedding"], metric=CONTRACTS[metric])
     return found
-
-
-def _check_destination(out: Path, overwrite: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / MANIFEST).is_file():
-        raise ExportError(f"{out} exists and is not a bundle: choose another --out")
-    if not overwrite:
-        raise ExportError(
-            f"{out} holds a bundle already: choose another --out, or replace it with --overwrite"
-        )
 
 
 def _write_graphs(

@@ -25,8 +25,8 @@ from gaitstream.export.sharing import measure_chunks
 from gaitstream.export.verdicts import Judged, ParityReport, ParityRow, allow, judged_value, side_row
 from gaitstream.models.bundle import Bundle, Role
 from gaitstream.models.graphs.writer import taps_of, with_taps
-from gaitstream.models.inputs import WHITE, pack
-from gaitstream.models.manifest import InputKind
+from gaitstream.models.inputs import NAMES, WHITE, pack, row_shape
+from gaitstream.models.manifest import InputKind, Manifest
 from gaitstream.models.trained import Array, Case, FrontCase, Limits, MaskBranch, NvinferCase, TrainedModel
 
 Say = Callable[[str], None]
@@ -55,11 +55,12 @@ def prove(
         masks: the model's own segmentation model, whose graph lies beside the bundle's.
 
     Raises:
-        ExportError: the module itself gives everybody one embedding.
+        ExportError: the module itself gives everybody one embedding, or is described with other shapes.
     """
     say("running the reference")
     case = trained.case()
     _check_tells(trained, case)
+    _check_described(bundle.manifest, case)
     rows: list[ParityRow] = []
     skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="gaitstream-parity-") as folder:
@@ -106,6 +107,24 @@ def _check_tells(trained: TrainedModel, case: Case) -> None:
     raise ExportError(
         f"the checkpoint's module gives every drawn walker the same embedding{where}; is it trained?"
     )
+
+
+def _check_described(manifest: Manifest, case: Case) -> None:
+    """See that inputs, features and embedding have the shapes that the manifest says, by which a run goes.
+
+    Raises:
+        ExportError: they have others.
+    """
+    inputs = {NAMES[contract.kind]: row_shape(contract) for contract in manifest.inputs}
+    features = {name: feature.shape for name, feature in manifest.features.items()}
+    says = {**inputs, **features, "embedding": (manifest.embedding.parts, manifest.embedding.dim)}
+    found = {**case.feeds, **case.features, "embedding": case.embedding}
+    for name, shape in says.items():
+        if name in found and found[name].shape[1:] != shape:
+            raise ExportError(
+                f"{manifest.model} describes its {name} as {list(shape)} each, and its module's are "
+                f"{list(found[name].shape[1:])}: correct what `describe` says"
+            )
 
 
 @dataclass(frozen=True)

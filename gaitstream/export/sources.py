@@ -51,14 +51,17 @@ class Walks:
 
 
 def read_judged(source: str | Path, bundle: Bundle) -> LabelledCalibration:
-    """The labelled sequences of a source, all of them; of one without names, the synthetic world's.
+    """The labelled sequences of a source, all of them.
 
     Raises:
-        ExportError: it is not there, damaged, or does not fit the model.
+        ExportError: it is not there, damaged, does not fit the model, or names nobody.
     """
-    if Path(source).suffix == ".npz":
-        return LabelledCalibration.read(Path(source), bundle)
-    return draw_walks(bundle, JUDGED)
+    require_names(source)
+    return (
+        draw_walks(bundle, JUDGED)
+        if str(source) == SOURCE
+        else LabelledCalibration.read(Path(source), bundle)
+    )
 
 
 def read_walks(source: str | Path, bundle: Bundle) -> Walks:
@@ -77,7 +80,7 @@ def read_walks(source: str | Path, bundle: Bundle) -> Walks:
         return Walks(draw_walks(bundle, CALIBRATING), draw_walks(bundle, JUDGED))
     require_source(source)
     path = Path(source)
-    if path.suffix == ".npz":
+    if _is_labelled(path):
         whole = bundle.manifest.shape == "clip"
         return divide(LabelledCalibration.read(path, bundle), whole=whole)
     return Walks(_of_video(str(source), bundle), draw_walks(bundle, JUDGED))
@@ -91,9 +94,26 @@ def require_source(source: str | Path) -> None:
     """
     if str(source) != SOURCE and "://" not in str(source) and not Path(source).exists():
         raise ExportError(
-            f"there is no calibration source {source}: give 'synth', an .npz file of labelled inputs, a "
-            "video, or a cams.yaml that names videos"
+            f"there is no calibration source {source}: give 'synth', an .npz file of "
+            "labelled inputs, a video, or a cams.yaml that names videos"
         )
+
+
+def require_names(source: str | Path) -> None:
+    """Stop where a calibration source cannot judge precisions, because it does not say who is who.
+
+    Raises:
+        ExportError: it is a video, or anything else without labels.
+    """
+    if str(source) != SOURCE and not _is_labelled(Path(source)):
+        raise ExportError(
+            f"{str(source)!r} names nobody, so that no precision can be judged by it: give 'synth' or an "
+            ".npz file of labelled inputs; a video or a cams.yaml calibrates int8 and fp8 alone"
+        )
+
+
+def _is_labelled(path: Path) -> bool:
+    return path.suffix.lower() == ".npz"
 
 
 def divide(labelled: LabelledCalibration, *, whole: bool = False) -> Walks:

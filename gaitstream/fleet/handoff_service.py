@@ -136,7 +136,7 @@ def _read(path: Path | None) -> TransitState | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=TransitState)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError) as error:
         raise EventError(
             f"{path} does not hold transit times ({error}); name another file, or delete it"
         ) from error

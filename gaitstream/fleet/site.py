@@ -130,7 +130,7 @@ class SiteStore:
         try:
             plain = _sealer(self._read_key(), fleet).open(sealed, _PLACE)
             document = msgspec.json.decode(plain, type=SiteDocument)
-        except (GalleryError, msgspec.DecodeError):
+        except (GalleryError, ValueError):
             raise FleetError(
                 f"{self._database.url}: the site does not open with the key from "
                 f"{self._key.partition(':')[0]}; give every worker the key that 'gaitstream fleet up' had"
@@ -149,7 +149,7 @@ class SiteStore:
         fleet = (read_setting(db, "id") or b"").decode()
         try:
             msgspec.json.decode(_sealer(key, fleet).open(sealed, _PLACE), type=SiteDocument)
-        except (GalleryError, msgspec.DecodeError):
+        except (GalleryError, ValueError):
             why = "does not open with this fleet.key"
         else:
             if not {camera.id for camera in config.cameras}.isdisjoint(wanted):

@@ -34,6 +34,8 @@ from gaitstream.gallery.upstream import Upstream, note_upstream, read_upstream
 from gaitstream.gallery.vault import Template, Vault
 
 Floats = NDArray[np.float32]
+LARGEST = 1e12
+"""Of a template's values: the squares of far larger ones are no numbers in single precision."""
 A_VISITOR = "a visitor"
 """Stands in the audit log where it was no person with a name who was erased."""
 
@@ -46,7 +48,7 @@ class Enrolment:
         person: the name that events will carry.
         model: name of the recognizer.
         fingerprint: of the bundle the templates came from.
-        templates: float32 `[n, parts, dim]`, n >= 1.
+        templates: float32 `[n, parts, dim]`, none of them 0.
         source: where they came from; free of credentials.
         pictures: JPEGs of the person, in the order of the templates, to be kept beside them.
         upstream: what found the joints and masks that the recognizer was given, of all that did.
@@ -141,7 +143,7 @@ class Gallery:
     def enroll_many(self, enrolments: Iterable[Enrolment]) -> int:
         """Add templates of any number of persons, and calibrate once; all or nothing.
 
-        Other processes cannot write meanwhile, so collect the templates first.
+        All are collected before the store is written to.
 
         Returns:
             How many templates were added.
@@ -149,11 +151,12 @@ class Gallery:
         Raises:
             GalleryError: a model differs from the one that filled the gallery, or a name or shape is wrong.
         """
+        given = list(enrolments)  # what makes them may look into this gallery
         now = time.time_ns()
         count = 0
         changed: dict[str, set[str]] = {}
         with self.writing() as writing:
-            for enrolment in enrolments:
+            for enrolment in given:
                 uid = self.add(writing, enrolment, now)
                 count += len(enrolment.templates)
                 changed.setdefault(enrolment.model, set()).add(uid)
@@ -357,13 +360,20 @@ class Gallery:
         Raises:
             GalleryError: the model differs from the one that filled the gallery, or a name or shape is wrong.
         """
-        name, templates = clean_name(enrolment.person), enrolment.templates
-        if templates.ndim != 3 or not len(templates) or not np.isfinite(templates).all():
+        name = clean_name(enrolment.person)
+        templates = np.asarray(enrolment.templates)
+        numbers = templates.dtype.kind in "fiu" and templates.ndim == 3 and templates.size
+        if not numbers or not (np.abs(templates) <= LARGEST).all():  # which NaN is not, either
             raise GalleryError(
-                f"templates of {name!r} have shape {templates.shape}: finite [n, parts, dim] with n >= 1 "
-                "needed"
+                f"templates of {name!r} have shape {templates.shape} and type {templates.dtype}: finite "
+                f"numbers up to {LARGEST:g} are needed, [n, parts, dim] with none of these 0"
             )
-        self._bind(writing, enrolment)
+        if not enrolment.model or not enrolment.fingerprint:
+            raise GalleryError(
+                f"templates of {name!r} are of the model {enrolment.model!r} {enrolment.fingerprint!r}: give "
+                "the recognizer's name and its fingerprint"
+            )
+        self._bind(writing, enrolment, templates.shape[1:])
         note_upstream(writing, enrolment.model, enrolment.upstream)
         found = self.vault.find(writing, name)
         check_free(name, found[1] if found else None)
@@ -385,11 +395,11 @@ class Gallery:
             for parts in templates
         )
 
-    def _bind(self, writing: Writing, enrolment: Enrolment) -> None:
-        """Bind an empty model slot to a fingerprint, or check the one that is bound."""
-        row, shape = find_model(writing, enrolment.model), enrolment.templates.shape[1:]
+    def _bind(self, writing: Writing, enrolment: Enrolment, shape: tuple[int, ...]) -> None:
+        """Bind an empty model slot to a fingerprint and `[parts, dim]`, or check those that are bound."""
+        row = find_model(writing, enrolment.model)
         if row is None:
-            writing.put_model(ModelRow(enrolment.model, enrolment.fingerprint, *shape))
+            writing.put_model(ModelRow(enrolment.model, enrolment.fingerprint, shape[0], shape[1]))
             return
         check_fingerprint(row.name, row.fingerprint, enrolment.fingerprint, self.url)
         if shape != (row.parts, row.dim):

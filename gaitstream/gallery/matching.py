@@ -65,7 +65,13 @@ class Matcher:
 
     @classmethod
     def build(cls, persons: Sequence[tuple[str, Floats]], nearest: int = 1) -> Matcher:
-        """From each person's templates `[k, parts, dim]`, k >= 1."""
+        """From each person's templates `[k, parts, dim]`, k >= 1.
+
+        Raises:
+            GalleryError: none of the nearest are wanted.
+        """
+        if nearest < 1:
+            raise GalleryError(f"nearest is {nearest}: average 1 or more of a person's templates")
         if not persons:
             return cls((), np.empty((0, 0, 0), np.float32), np.empty(0, np.intp), nearest)
         counts = [len(templates) for _, templates in persons]
@@ -74,9 +80,15 @@ class Matcher:
         return cls(tuple(name for name, _ in persons), stacked, starts, nearest)
 
     def distances(self, probe: Floats) -> Floats:
-        """Distance of a probe `[parts, dim]` to each person, float32 `[n]`."""
+        """Distance of a probe `[parts, dim]` to each person, float32 `[n]`.
+
+        Raises:
+            GalleryError: the probe is no embedding of this model, or holds NaN or infinity.
+        """
         if not self.names:
             return np.empty(0, np.float32)
+        if not np.isfinite(probe).all():  # the nearest by `argmin` would be whoever comes first
+            raise GalleryError("the probe holds NaN or infinity: nobody is near to it or far from it")
         each = mean_part_distance(probe, self.templates)
         if self.nearest == 1:
             return np.minimum.reduceat(each, self.starts)

@@ -22,7 +22,7 @@ def read_merged(reading: Reading) -> dict[str, str]:
     kept = reading.setting(_PLACE)
     try:
         return _DECODER.decode(kept) if kept else {}
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise GalleryError(
             "what the gallery keeps of who was merged is damaged; put a backup in its place"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +34,7 @@ STORES: Registry[StoreOpener] = Registry(
         "sqlite": "gaitstream.gallery.sqlite:SqliteStore",
         "postgresql": "gaitstream.gallery.postgresql:PostgresStore",
     },
+    is_a=Callable,
 )
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):")
 

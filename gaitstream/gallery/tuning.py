@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gaitstream.errors import GalleryError
 from gaitstream.gallery.base import ModelRow, Reading, Writing
-from gaitstream.gallery.calibration import Calibration, conclude, least_aim
+from gaitstream.gallery.calibration import MOST_AIM, Calibration, conclude, least_aim
 from gaitstream.gallery.checksum import Damage
 from gaitstream.gallery.matching import Matcher
 from gaitstream.gallery.records import PersonRecord
@@ -75,8 +75,12 @@ class Tuner:
         """Calibrate a model from all its templates for a rate, from now on; None for the usual rule.
 
         Raises:
-            GalleryError: there are too few people to tell such a rate from none.
+            GalleryError: it is no rate, or there are too few people to tell it from none.
         """
+        if target is not None and not 0 < target < MOST_AIM:
+            raise GalleryError(
+                f"a false positive rate of {target:g}: give a share between 0 and {MOST_AIM}, such as 0.01"
+            )
         writing.set(f"target/{model}", None if target is None else repr(target).encode())
         found = self.anew(writing, model, where)
         persons = found.persons if found else 0

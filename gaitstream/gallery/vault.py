@@ -61,7 +61,7 @@ class Vault:
         """
         try:
             return decode_record(self.sealer.open(row.record, f"person/{row.uid}"))
-        except (GalleryError, msgspec.DecodeError) as error:
+        except (GalleryError, ValueError) as error:
             raise GalleryError(
                 f"the record of person {row.uid} is damaged; put a backup in its place, or erase it with "
                 f"'gaitstream gallery forget {row.uid}'"
@@ -152,17 +152,27 @@ class Vault:
             if checksum(row.data) != row.checksum:
                 raise GalleryError("its checksum is another")
             return _SIGHTING.decode(self.sealer.open(row.data, f"sighting/{row.person}"))
-        except (GalleryError, msgspec.DecodeError) as error:
+        except (GalleryError, ValueError) as error:
             raise GalleryError(
                 f"sighting {row.number} of {row.person} is damaged; erase whose it is, or put a "
                 "backup in its place"
             ) from error
 
     def calibration(self, row: ModelRow) -> Calibration | None:
-        """The calibration of a model; None before the first."""
+        """The calibration of a model; None before the first.
+
+        Raises:
+            GalleryError: it is damaged.
+        """
         if not row.calibration:
             return None
-        return _CALIBRATION.decode(self.sealer.open(row.calibration, f"calibration/{row.name}"))
+        try:
+            return _CALIBRATION.decode(self.sealer.open(row.calibration, f"calibration/{row.name}"))
+        except (GalleryError, ValueError) as error:
+            raise GalleryError(
+                f"the calibration of {row.name} is damaged ({error}); 'gaitstream gallery calibrate' makes "
+                "it anew"
+            ) from error
 
     def seal_calibration(self, model: str, found: Calibration | None) -> bytes:
         """A calibration as it is kept."""

@@ -85,7 +85,7 @@ class Bundle:
             )
         try:
             manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-        except msgspec.DecodeError as error:
+        except (OSError, ValueError) as error:
             raise BundleError(f"{path} is not a manifest of schema {SCHEMA}: {error}") from error
         if manifest.schema != SCHEMA:
             raise BundleError(

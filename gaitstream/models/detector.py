@@ -176,7 +176,12 @@ class DetectorModel:
 
         Returns:
             Boxes (xyxy pixels of each image, within it) and scores, best first, per image.
+
+        Raises:
+            EngineError: an image is something else.
         """
+        for image in images:
+            _check_image(image)
         limits = [least] * len(images) if isinstance(least, float | int) else list(least)
         chunks = self.engine.chunks(len(images), self.batch)
         # All batches are under way before the first is waited for: asynchronous runtimes overlap them.
@@ -253,6 +258,12 @@ class DetectorModel:
         """One image's persons out of a batch's outputs."""
         height, width = image
         boxes, scores = self.layout.decode(outputs, item, self.contract, self.size, least)
+        if boxes.shape != (len(boxes), 4) or scores.shape != (len(boxes),):
+            raise ConfigError(
+                f"{self.contract.graph}: its layout {self.contract.layout} gives boxes {list(boxes.shape)} "
+                f"and scores {list(scores.shape)}, not [n, 4] and [n]: correct the layout, or set "
+                "models.detector.layout to another"
+            )
         boxes, scores = self._sized(boxes, scores)
         boxes = Geometry.of((height, width), self.size, self.contract.fit).to_image(boxes)
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32)).astype(np.float32, copy=False)
@@ -263,12 +274,12 @@ class DetectorModel:
         return Detections(boxes[order], scores[order])
 
     def _sized(self, boxes: Floats, scores: Floats) -> tuple[Floats, Floats]:
-        """Those of the boxes, in pixels of the input, that are numbers.
+        """Those of the boxes, in pixels of the input, that are numbers and have a score that is one.
 
         Raises:
             ConfigError: no box had a size yet, and many should have had: they are no pixels.
         """
-        finite = np.isfinite(boxes).all(axis=1)
+        finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
         sized = boxes[finite][:, 2:4] - boxes[finite][:, :2] >= SPECK_PX
         if sized.all(axis=1).any():
             self._specks = None
@@ -283,6 +294,15 @@ class DetectorModel:
                     "are shares of the picture, or set models.detector.layout"
                 )
         return (boxes, scores) if finite.all() else (boxes[finite], scores[finite])
+
+
+def _check_image(image: Image) -> None:
+    """Refuse what would be looked at as another picture, or as an empty one."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise EngineError(
+            f"images are BGR uint8 [height, width, 3], not {image.dtype} {list(image.shape)}: convert them, "
+            "or leave out what is empty"
+        )
 
 
 def suppress(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.intp]:

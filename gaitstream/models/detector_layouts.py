@@ -16,7 +16,6 @@ same name beside the ONNX file:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +29,6 @@ from gaitstream.data import Floats
 from gaitstream.errors import ConfigError
 from gaitstream.models.manifest_bounds import Grey, Index, Level, Pixels, Positive
 from gaitstream.registry import Registry
-
-log = logging.getLogger(__name__)
 
 Fit = Literal["top_left", "center", "stretch"]
 Outputs = Mapping[str, NDArray[Any]]
@@ -111,6 +108,7 @@ LAYOUTS: Registry[DetectorLayout] = Registry(
     "detector layout",
     "gaitstream.detectors",
     {name: f"{__name__}:{name.upper()}" for name in OWN},
+    is_a=DetectorLayout,
 )
 """The layouts by name; another package adds its own by an entry point."""
 
@@ -135,12 +133,7 @@ def recognise(graph: str, outputs: Shapes, size: tuple[int, int]) -> str:
     Raises:
         ConfigError: when it is none of the known; the message shows the outputs.
     """
-    for name in LAYOUTS.names():
-        try:
-            layout = LAYOUTS.get(name)
-        except ConfigError as error:  # somebody's broken package is no reason to refuse this detector
-            log.warning("%s", error)
-            continue
+    for name, layout in LAYOUTS.usable():
         if layout.recognises(outputs, size):
             return name
     found = ", ".join(f"{name} {list(shape)}" for name, shape in outputs.items())

@@ -180,6 +180,17 @@ def check_finite(inputs: Inputs) -> None:
             raise EngineError(f"{name} hold NaN or infinity: leave out the frames that do")
 
 
+def check_given(inputs: Inputs) -> None:
+    """Refuse what somebody gives by hand and cannot mean: floats that are none, masks of 0 and 1 as bytes.
+
+    Raises:
+        EngineError: there are some.
+    """
+    check_finite(inputs)
+    for name in PICTURES.intersection(inputs):
+        check_masks(name, inputs[name])
+
+
 def _are_shares(array: NDArray[Any]) -> bool:
     return array.dtype.kind == "f" and (not array.size or bool(array.min() >= 0 and array.max() <= 1))
 

@@ -42,7 +42,7 @@ from gaitstream.models.encoders import (
     Head,
     WindowEncoder,
 )
-from gaitstream.models.inputs import NAMES, Inputs, check_finite, largest, pack
+from gaitstream.models.inputs import NAMES, Inputs, check_given, largest, pack
 from gaitstream.models.manifest import InputKind, Manifest
 
 log = logging.getLogger(__name__)
@@ -349,7 +349,7 @@ class Recognizer:
         Raises:
             EngineError: an input is missing, or wrong in type, shape, length or values; or there is no frame.
         """
-        check_finite(inputs)
+        check_given(inputs)
         if self.frames is None or self.manifest.keeps == "inputs":
             (embedding,) = self.embed_windows([pack(self.manifest, inputs)])
             return np.asarray(embedding, np.float32)
@@ -394,7 +394,7 @@ class Recognizer:
     def _inputs(self, frames: NDArray[Any], extra: Floats | None) -> dict[str, NDArray[Any]]:
         """The arguments of `encode` by name."""
         inputs = self._by_name(frames, extra)
-        check_finite(inputs)
+        check_given(inputs)
         return inputs
 
     def _by_name(self, frames: NDArray[Any], extra: Floats | None) -> dict[str, NDArray[Any]]:

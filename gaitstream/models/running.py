@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gaitstream.engines import Engine
 from gaitstream.engines.base import Feeds
+from gaitstream.errors import EngineError
 
 
 def run_chunked(engine: Engine, feeds: Feeds, outputs: Sequence[str], chunk: int) -> list[NDArray[Any]]:
@@ -23,7 +24,14 @@ def run_chunked(engine: Engine, feeds: Feeds, outputs: Sequence[str], chunk: int
 
     Returns:
         The outputs in the order of their names, a row per row of the feeds.
+
+    Raises:
+        EngineError: the feeds have different numbers of rows.
     """
+    rows = {name: len(array) if array.ndim else 0 for name, array in feeds.items()}
+    if len(set(rows.values())) > 1:
+        given = ", ".join(f"{count} of {name}" for name, count in rows.items())
+        raise EngineError(f"inputs have a row for every frame each; given are {given}")
     chunks = engine.chunks(len(next(iter(feeds.values()))), chunk)
     parts = ({name: array[rows] for name, array in feeds.items()} for rows in chunks)
     return run_parts(engine, parts, chunks, outputs)

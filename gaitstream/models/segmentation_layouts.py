@@ -66,6 +66,7 @@ LAYOUTS: Registry[SegmentationLayout] = Registry(
         name: f"{__name__}:{name.upper()}"
         for name in ("probability", "logit", "classes", "labels", "instances")
     },
+    is_a=SegmentationLayout,
 )
 """The layouts by name."""
 
@@ -84,8 +85,8 @@ def recognise(graph: str, shapes: Sequence[Shape]) -> str:
         if fault := _other_instances(shapes):
             raise ConfigError(f"{graph}: its output {_shown(shapes)} {fault}")
         return "instances"
-    for name in LAYOUTS.names():
-        if LAYOUTS.get(name).recognises(shapes[0]):
+    for name, layout in LAYOUTS.usable():
+        if layout.recognises(shapes[0]):
             return name
     raise ConfigError(
         f"{graph}: its output {list(shapes[0])} is no segmentation layout known here; allowed: "

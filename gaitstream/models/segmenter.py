@@ -186,10 +186,11 @@ class Segmenter:
         if not parts:
             return np.empty((0, *self.size), np.uint8)
         inside = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if inside.ndim != 3:
+        if inside.ndim != 3 or inside.dtype != np.bool_ or len(inside) != len(crops):
             raise ConfigError(
-                f"{self.contract.graph}: its layout gives masks {list(inside.shape)}, not [n, height, "
-                "width]: set models.segmenter.layout to that of its output"
+                f"{self.contract.graph}: its layout {self._name} gives masks {inside.dtype} "
+                f"{list(inside.shape)} of {len(crops)} crops, not bool [n, height, width]: set "
+                "models.segmenter.layout to that of its output, or correct the layout"
             )
         found = self._squared(inside.astype(np.uint8) * np.uint8(INSIDE))
         return found if boxes is None or self.contract.crop != "around" else self._own(found, boxes)

@@ -12,6 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitstream.errors import EngineError
+from gaitstream.models.inputs import check_masks
+
 Bytes = NDArray[np.uint8]
 Rule = Literal["general", "ccpg"]
 
@@ -62,13 +65,23 @@ def draw(masks: Bytes, size: tuple[int, int], rule: Rule = "general") -> Bytes:
     """Silhouettes of many masks as networks take them, bytes still.
 
     Args:
-        masks: uint8 `[n, rows, columns]`, see `align`.
+        masks: uint8 `[n, rows, columns]`, see `align`; or bools.
         size: height and width, such as 64 x 44: the middle of what is stored.
         rule: see `align`.
 
     Returns:
         uint8 `[n, 1, height, width]`; black where the rule drops the mask.
+
+    Raises:
+        EngineError: the masks are something else, which would be drawn all but black.
     """
+    if masks.dtype not in (np.uint8, np.bool_) or masks.ndim != 3:
+        raise EngineError(
+            f"masks are {masks.dtype} {list(masks.shape)}: give uint8 or bool [n, rows, columns]"
+        )
+    check_masks("masks", masks)
+    if masks.dtype == np.bool_:
+        masks = masks * np.uint8(INSIDE)
     height, width = size
     left = (height - width) // 2
     drawn = np.zeros((len(masks), 1, height, width), np.uint8)

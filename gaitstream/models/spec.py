@@ -11,7 +11,6 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
-import logging
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from gaitstream.models.bundle import Bundle
     from gaitstream.models.manifest import Manifest
     from gaitstream.models.trained import TrainedModel
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Shapes = Mapping[str, tuple[int, ...]]
@@ -222,16 +219,21 @@ def _own() -> dict[str, str]:
     }
 
 
-FAMILIES: Registry[ModelFamily] = Registry("model family", GROUP, _own())
+FAMILIES: Registry[ModelFamily] = Registry("model family", GROUP, _own(), is_a=ModelFamily)
 
 
 def find_family(name: str) -> ModelFamily:
     """The family of this name.
 
     Raises:
-        ConfigError: there is none, or it cannot be imported.
+        ConfigError: there is none, it cannot be imported, or it calls itself otherwise.
     """
-    return FAMILIES.get(name)
+    family = FAMILIES.get(name)
+    if family.name != name:
+        raise ConfigError(
+            f"the {FAMILIES.kind} {name!r} calls itself {family.name!r}: register it under its own name"
+        )
+    return family
 
 
 def families() -> list[ModelFamily]:
@@ -239,12 +241,22 @@ def families() -> list[ModelFamily]:
     found = []
     for name in FAMILIES.names():
         try:
-            found.append(FAMILIES.get(name))
+            found.append(find_family(name))
         except ConfigError as error:  # one broken package must not hide the others
-            log.warning("%s", error)
+            FAMILIES.tell(str(error))
     return found
 
 
 def recognise(shapes: Shapes) -> list[ModelFamily]:
     """The families that take a checkpoint with these tensors for their own; one, if all is well."""
-    return [family for family in families() if family.recognises(shapes)]
+    return [family for family in families() if _recognises(family, shapes)]
+
+
+def _recognises(family: ModelFamily, shapes: Shapes) -> bool:
+    """What a family says; one that fails over another's tensors says no."""
+    try:
+        return bool(family.recognises(shapes))
+    except Exception as error:  # noqa: BLE001 - it is another package's code
+        said = f"{type(error).__name__}: {error}"
+        FAMILIES.tell(f"{family.title} cannot tell whether a checkpoint is its own ({said})")
+        return False

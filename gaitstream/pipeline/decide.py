@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gaitstream.config.schema import Config
 from gaitstream.data import Decision, Embedding, Feature, Person, Reason
 from gaitstream.errors import GalleryError
+from gaitstream.pipeline.closing import close_all
 from gaitstream.pipeline.embed import Embedder, Filled
 from gaitstream.pipeline.identify import Identifier, TrackState
 from gaitstream.pipeline.known import GalleryFollower
@@ -201,9 +202,8 @@ class Decider:
 
     def close(self) -> None:
         """Let go of the gallery."""
-        if self._visits is not None:
-            self._visits.close()
-        self._gallery.close()
+        visits = () if self._visits is None else (self._visits.close,)
+        close_all(*visits, self._gallery.close)
 
     def set_skew(self, camera: str, skew_ns: int) -> None:
         """The clock minus the capture time of a frame that met no delay; 0 for live cameras."""

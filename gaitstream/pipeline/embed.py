@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gaitstream.data import Embedding, Floats, Tracklet
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.device_path import DeviceFeature
 from gaitstream.models.inputs import kept_type
 from gaitstream.models.manifest import EmbeddingContract, Manifest
 from gaitstream.models.recognizer import Recognizer
 from gaitstream.pipeline.pool import Emitted, FrameWindow, MapWindow, Window, WindowRule
+
+log = logging.getLogger(__name__)
+
+MOST_BROKEN = 20
+"""Windows of a recognizer without an embedding made of numbers, before it had one that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,8 @@ class Embedder:
         self._rules = {
             name: fit_rule(name, recognizer.manifest, rule) for name, recognizer in recognizers.items()
         }
+        self._broken = dict.fromkeys(recognizers, 0)
+        self._sound: set[str] = set()
 
     def window(self, model: str, kept: object = None) -> Window:
         """An empty window of the kind a recognizer needs.
@@ -56,7 +65,11 @@ class Embedder:
         return FrameWindow(rule, kept_type(manifest))
 
     def embed(self, filled: Sequence[Filled]) -> list[Embedding]:
-        """Embed windows of any tracks, in their order within each model."""
+        """Embed windows of any tracks, in their order within each model, without those that give no numbers.
+
+        Raises:
+            EngineError: a recognizer gives none at all.
+        """
         out: list[Embedding] = []
         for model, recognizer in self._recognizers.items():
             mine = [item for item in filled if item.model == model]
@@ -64,7 +77,11 @@ class Embedder:
                 continue
             windows = [np.asarray(item.window.data) for item in mine]
             parts = comparable(recognizer.manifest.embedding, recognizer.embed_windows(windows))
-            for item, data, embedding in zip(mine, windows, parts, strict=True):
+            sound = np.asarray(np.isfinite(parts).all(axis=(1, 2)))
+            self._count(model, sound)
+            for item, data, embedding, whole in zip(mine, windows, parts, sound, strict=True):
+                if not whole:
+                    continue
                 window = item.window
                 tracklet = Tracklet(
                     model, item.camera, item.track, window.first_ns, window.last_ns, window.frames,
@@ -72,6 +89,26 @@ class Embedder:
                 )  # fmt: skip
                 out.append(Embedding(tracklet, embedding, recognizer.fingerprint))
         return out
+
+    def _count(self, model: str, sound: NDArray[np.bool_]) -> None:
+        """Tell of embeddings that hold NaN or infinity: nobody is near to them, so everybody were unknown.
+
+        Raises:
+            EngineError: see `embed`.
+        """
+        if sound.any():
+            self._sound.add(model)
+        before, broken = self._broken[model], int((~sound).sum())
+        self._broken[model] += broken
+        recognizer = self._recognizers[model]
+        said = (
+            f"models.{model} gives embeddings that hold NaN or infinity ({recognizer.runtime}, "
+            f"{recognizer.precision}): export the bundle again, or set runtime.precision to fp32"
+        )
+        if model not in self._sound and self._broken[model] >= MOST_BROKEN:
+            raise EngineError(said)
+        if broken and not before:
+            log.error("%s; such windows are left out", said)
 
 
 def comparable(contract: EmbeddingContract, embeddings: Floats) -> Floats:

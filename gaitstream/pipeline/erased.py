@@ -70,7 +70,7 @@ def _tell(publisher: Publishing, people: int, removed: list[str]) -> None:
 def _read(file: Path) -> dict[str, int]:
     try:
         return _LINES.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return {}
 
 

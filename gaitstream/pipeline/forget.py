@@ -240,7 +240,7 @@ def read_report(path: Path) -> ForgetReport:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=ForgetReport)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise GalleryError(f"{path} is no report of 'gaitstream gallery forget' ({error})") from error
 
 
@@ -394,7 +394,7 @@ def _saved(places: Places) -> Iterator[dict[str, Any]]:
                             yield plain(record.payload)
     for folder in places.tracklets:
         for file in folder.rglob("decision.json"):
-            with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            with suppress(OSError, ValueError):
                 data = msgspec.json.decode(file.read_bytes())
                 if isinstance(data, dict):
                     yield data
@@ -480,7 +480,7 @@ def _forget_tracklets(
             changed = _without(data, subject)
             if changed != data:
                 replace_file(file, msgspec.json.format(msgspec.json.encode(changed), indent=2))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except ValueError:
             continue
         except OSError as error:
             report.remains.append(f"{file.parent}: {error.strerror}")
@@ -508,7 +508,7 @@ def _forget_undecided(folder: Path, subject: Subject, report: ForgetReport) -> i
 def _is_decided(path: Path) -> bool:
     try:
         return isinstance(msgspec.json.decode((path / "decision.json").read_bytes()), dict)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, ValueError):
         return False
 
 

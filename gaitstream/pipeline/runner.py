@@ -35,6 +35,7 @@ from gaitstream.events.publishing import Publishing
 from gaitstream.models.detector import DetectorModel
 from gaitstream.pipeline.base import Outcome, Roster, RunnerSpec, RunOptions
 from gaitstream.pipeline.cameras import Cameras, CameraStream, FrameBatch
+from gaitstream.pipeline.closing import close_all
 from gaitstream.pipeline.encode import Encoded, Encoder
 from gaitstream.pipeline.gather import Work
 from gaitstream.pipeline.latency import LatencyControl
@@ -127,10 +128,14 @@ class Pipeline:
         self._pacer = EncodePacer()
         self._selector = WorkSelector(self._session.decider.labels)
         self._control = LatencyControl(config.runtime.latency_ms)
-        warm_up(self._detector, config)
-        if realtime or any(may_be_live(camera) for camera in config.cameras):
-            self._detector.prepare(len(config.cameras))
-            self._encoder.prepare(PEOPLE_EXPECTED * len(config.cameras))
+        try:
+            warm_up(self._detector, config)
+            if realtime or any(may_be_live(camera) for camera in config.cameras):
+                self._detector.prepare(len(config.cameras))
+                self._encoder.prepare(PEOPLE_EXPECTED * len(config.cameras))
+        except BaseException:  # nobody has the pipeline to close it
+            close_all(*(model.close for model in self._own), self._session.close)
+            raise
 
     @property
     def config(self) -> Config:
@@ -196,10 +201,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Free cameras, engines and gallery."""
-        self._cameras.stop()
-        for model in self._own:
-            model.close()
-        self._session.close()
+        close_all(self._cameras.stop, *(model.close for model in self._own), self._session.close)
 
     def __enter__(self) -> Self:
         return self

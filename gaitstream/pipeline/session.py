@@ -20,6 +20,7 @@ from gaitstream.config.watching import Changes, ConfigWatcher, Watcher
 from gaitstream.errors import GaitstreamError
 from gaitstream.events import Event
 from gaitstream.pipeline.base import Outcome
+from gaitstream.pipeline.closing import close_all
 from gaitstream.pipeline.decide import Decider
 from gaitstream.pipeline.judge import EvidenceJudge
 from gaitstream.pipeline.observe import Observer
@@ -198,10 +199,7 @@ class RunSession:
 
     def close(self) -> None:
         """Let go of the gallery and of the observers."""
-        self.events.close()
-        self.decider.close()
-        for observer in self.observers:
-            observer.close()
+        close_all(self.events.close, self.decider.close, *(observer.close for observer in self.observers))
 
     def _follow_config(self, change_cameras: Callable[[Config, Changes], None]) -> None:
         polled = self._watcher.poll() if self._watcher is not None else None

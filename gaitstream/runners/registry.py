@@ -22,6 +22,7 @@ RUNNERS: Registry[RunnerSpec] = Registry(
         "workers": "gaitstream.pipeline.workers:WORKERS",
         "native": "gaitstream.pipeline.runner:NATIVE",
     },
+    is_a=RunnerSpec,
 )
 
 AUTOMATIC = ("fleet", "deepstream", "workers", "native")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gaitstream.config.cams_file import CamsFile
-from gaitstream.config.reading import Location, name
+from gaitstream.config.reading import Location, load_config, name
 from gaitstream.config.schema import Config
+from gaitstream.errors import ConfigError
 from gaitstream.tune.finding import Finding
 
 MARK = "tuned:"
@@ -45,13 +46,28 @@ def _key(one: Finding) -> str:
     return name(one.at[2:] if one.at[0] == "cameras" else one.at)
 
 
+def check_place(source: Path, to: Path) -> None:
+    """See that a file can be written that replaces nothing but the site's own, or what was written before.
+
+    Raises:
+        ConfigError: it cannot, or would.
+    """
+    CamsFile(source).check_beside(to)
+    if not to.exists() or to.samefile(source):
+        return
+    if f"# {MARK}".encode() not in to.read_bytes():
+        raise ConfigError(
+            f"{to} exists and 'gaitstream tune' did not write it: name another file, or move it"
+        )
+
+
 def write(found: Sequence[Finding], config: Config, source: Path, to: Path, when: datetime) -> int:
     """Write the file with what is to be set, a comment above each key and each camera.
 
     Args:
         found: what to set and to say.
         config: of the site.
-        source: its file.
+        source: its file, in which cameras may have come, gone or changed places since.
         to: another in its folder, or the same.
         when: the site was watched.
 
@@ -61,10 +77,18 @@ def write(found: Sequence[Finding], config: Config, source: Path, to: Path, when
     Raises:
         ConfigError: the file cannot be changed so.
     """
-    values = {one.at: one.value for one in found if one.value is not None}
+    places = {camera.id: place for place, camera in enumerate(load_config(source).cameras)}
+    values: dict[Location, Any] = {}
     notes: dict[Location, list[str]] = {("cameras",): [f"watched at {when:%Y-%m-%d %H:%M} UTC"]}
     for one in found:
-        camera = camera_of(one, config)
-        notes.setdefault(one.at, []).append(f"{camera}: {one.said}" if camera else one.said)
+        camera, at = camera_of(one, config), one.at
+        if camera and camera not in places:
+            notes["cameras",].append(f"{camera} has left the file since: {one.said}")
+            continue
+        if camera:
+            at = (at[0], places[camera], *at[2:])
+        if one.value is not None:
+            values[at] = one.value
+        notes.setdefault(at, []).append(f"{camera}: {one.said}" if camera else one.said)
     CamsFile(source).write_settings(values, notes, MARK, to)
     return len(values)

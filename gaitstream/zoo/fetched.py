@@ -93,7 +93,7 @@ def receipt_of(model: CatalogueModel) -> Receipt | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=Receipt)
-    except (msgspec.DecodeError, OSError) as error:
+    except (OSError, ValueError) as error:
         raise ZooError(f"{path} cannot be read ({error}): {command(model, '--force')}") from error
 
 
@@ -167,8 +167,14 @@ def _verify_file(model: CatalogueModel, receipt: Receipt) -> None:
     path = folder_of(model) / receipt.file
     if not path.is_file():
         raise ZooError(f"{path} is gone: {command(model, '--force')}")
-    state = path.stat()
-    actual = _sum_of_state(path, state.st_size, state.st_mtime_ns)
+    try:
+        state = path.stat()
+        actual = _sum_of_state(path, state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise ZooError(
+            f"{path} cannot be read ({error.strerror or error}): see to its permissions and its disk, or "
+            f"{command(model, '--force')}"
+        ) from error
     if actual != receipt.sha256:
         raise ZooError(
             f"{path} is {actual[:12]}, it was {receipt.sha256[:12]} when it was fetched: it was changed or "

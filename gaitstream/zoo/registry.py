@@ -65,7 +65,7 @@ ENTRIES: tuple[ZooEntry, ...] = (
     ),
 )
 
-BROUGHT: Registry[ZooEntry] = Registry("model", "gaitstream.weights", {})
+BROUGHT: Registry[ZooEntry] = Registry("model", "gaitstream.weights", {}, is_a=ZooEntry)
 """Models of other packages."""
 
 
@@ -93,12 +93,8 @@ def demo_folder() -> Path:
 
 
 def entries(kind: Kind | None = None, family: str = "") -> Iterator[ZooEntry]:
-    """Packaged models, other packages' last: all, or those of a kind, or of a family.
-
-    Raises:
-        ConfigError: one of another package cannot be loaded.
-    """
-    for one in chain(ENTRIES, map(BROUGHT.get, BROUGHT.names())):
+    """Packaged models, other packages' last: all that can be loaded, or those of a kind, or of a family."""
+    for one in chain(ENTRIES, (entry for _, entry in BROUGHT.usable())):
         if kind in (None, one.kind) and family in ("", one.family):
             yield one
 
@@ -141,6 +137,8 @@ def find(name: str, kind: Kind, family: str = "") -> Path:
     entry = next((one for one in entries(kind, family) if one.name == name), None)
     if entry is None:
         model = look_up(name)
+        if model is None and name in BROUGHT.names():
+            BROUGHT.get(name)  # says what is wrong with it, where something is
         if model is None or model.task != kind:
             raise ConfigError(_no_such(name, kind, family, names(kind, family), model))
         return find_fetched(model)
@@ -167,7 +165,7 @@ def advice(*families: str) -> Advice:
         try:
             held = msgspec.json.decode(path.read_bytes(), type=dict[str, Advice])
             found |= {**held, one.family: held[one.family]}
-        except (OSError, msgspec.DecodeError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
                 f"{path} cannot be read ({error}); it holds {', '.join(Advice.__struct_fields__)} of "
                 f"{one.family}: install gaitstream again, or set gallery.threshold and gallery.margin "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx
 import pytest
 from rich.console import Console
 
@@ -19,7 +20,8 @@ from gaitstream.cli import main
 from gaitstream.cli.commands import evaluating
 from gaitstream.cli.commands.tables import table_console
 from gaitstream.evaluate.evaluation import Result
-from gaitstream.models.bundle import Bundle
+from gaitstream.models.bundle import Bundle, write_manifest
+from tests.pipeline.tiny import tiny_bundle
 
 pytest.importorskip("torch", reason="random weights are made with the extra 'export'")
 
@@ -77,6 +79,22 @@ def test_a_size_that_is_not_there_is_said_before_any_is_measured(
     shown = capsys.readouterr()
     assert said in shown.err
     assert "gaitset" not in shown.out
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_measured_is_shown_when_another_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tiny_bundle(tmp_path / "good"), tiny_bundle(tmp_path / "bad", seed=1)
+    head = onnx.load(bad.graph("head", "fp32"))
+    head.graph.node[0].op_type = "Unheard"
+    onnx.save(head, bad.graph("head", "fp32"))
+    write_manifest(bad.manifest, bad.root)
+    command = ["compare", str(good.root), str(bad.root), "--runtime", "onnxruntime", "--precision", "fp32"]
+    assert main([*command, "--markdown"]) == 1
+    shown = capsys.readouterr()
+    assert "Unheard" in shown.err
+    assert "| good | gaitheat |" in shown.out
 
 
 def test_what_cannot_be_compared_is_said_before_anything_is_measured(

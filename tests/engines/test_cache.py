@@ -114,9 +114,12 @@ def test_missing_engine_file_is_built_again(cache: EngineCache, here: Path) -> N
     assert "cannot be read (No such file" in found.reason
 
 
-def test_damaged_metadata_is_built_again(cache: EngineCache, here: Path) -> None:
+@pytest.mark.parametrize("damage", [b'{"key":', b'{"graph": "\xff"}'])
+def test_damaged_metadata_is_built_again(damage: bytes, cache: EngineCache, here: Path) -> None:
     cache.get(KEY, here, Builder())
-    entry(cache, ".json").write_bytes(b'{"key":')
+    entry(cache, ".json").write_bytes(damage)
+    found = cache.get(msgspec.structs.replace(KEY, device="sm_120:other"), here, Builder())
+    assert "damaged" not in found.reason
     found = cache.get(KEY, here, Builder())
     assert "metadata" in found.reason
     assert "damaged" in found.reason

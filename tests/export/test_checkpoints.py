@@ -179,6 +179,14 @@ def test_a_truncated_file_says_so(small_gaitheat: GaitHeat, save: Save, keep: fl
         load_gaitheat(path)
 
 
+def test_a_file_that_its_disk_does_not_give_back_says_so() -> None:
+    """Of one's own memory the first page is nobody's."""
+    with pytest.raises(
+        CheckpointError, match=r"/proc/self/mem cannot be read .Input/output error.: see to its"
+    ):
+        read_state("/proc/self/mem")
+
+
 def test_files_that_are_no_checkpoints_say_so(tmp_path: Path, save: Save) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         read_state(tmp_path / "none.pt")
@@ -434,8 +442,21 @@ def test_places_that_cannot_be_used_are_named(save: Save, tmp_path: Path) -> Non
         ExportError, match=r"nothing can be written to .*: Not a directory; choose another --out"
     ):
         export_bundle("gaitbase", path, tmp_path / "file" / "x" / "out")
-    with pytest.raises(ExportError, match="there is no calibration source nope"):
-        export_bundle("gaitbase", path, tmp_path / "out", options=ExportOptions(calibration="nope"))
+    for source, says in (
+        ("nope", "there is no calibration source nope"),
+        ("", "'' names nobody, so that no precision can be judged by it"),
+        (path, "names nobody, so that no precision can be judged by it"),
+    ):
+        with pytest.raises(ExportError, match=says):
+            export_bundle("gaitbase", path, tmp_path / "out", options=ExportOptions(calibration=source))
+
+
+@pytest.mark.parametrize("option", ["version", "licence"])
+def test_a_note_that_no_manifest_can_hold_is_refused(option: str, tmp_path: Path) -> None:
+    text = "caf\udce9"  # as a terminal of another encoding gives it
+    options = ExportOptions(version=text) if option == "version" else ExportOptions(licence=text)
+    with pytest.raises(ConfigError, match=rf"the {option} 'caf.*' is no text in UTF-8: write it in letters"):
+        export_bundle("gaitbase", tmp_path / "none.pt", tmp_path / "out", options=options)
 
 
 def test_widths_that_no_network_has_are_named(save: Save) -> None:

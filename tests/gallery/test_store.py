@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,7 @@ def test_removal_erases_the_bytes(path: Path) -> None:
             gallery.remove("Ada Lovelace")
 
 
-@pytest.mark.parametrize("shape", [(0, 16, 8), (16, 8)])
+@pytest.mark.parametrize("shape", [(0, 16, 8), (16, 8), (1, 16, 0), (1, 0, 8)])
 def test_templates_of_a_wrong_shape_are_refused(path: Path, shape: tuple[int, ...]) -> None:
     with Gallery(path, create=True) as gallery, pytest.raises(GalleryError, match="'Ada' have shape"):
         gallery.enroll("Ada", "gaitheat", PRINT, np.zeros(shape, np.float32))
@@ -149,6 +150,75 @@ def test_templates_of_a_wrong_shape_are_refused(path: Path, shape: tuple[int, ..
 def test_not_a_number_is_refused(path: Path) -> None:
     with Gallery(path, create=True) as gallery, pytest.raises(GalleryError, match="finite"):
         gallery.enroll("Ada", "gaitheat", PRINT, np.full((1, 16, 8), np.nan, np.float32))
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [np.full((1, 16, 8), 1e300), np.full((1, 16, 8), 3e38, np.float32), walks(1) + 1j, walks(1) > 0],
+    ids=["double precision", "squares", "complex", "bools"],
+)
+def test_one_enrolment_does_not_spoil_the_gallery(path: Path, templates: NDArray[np.float32]) -> None:
+    """In single precision these are no numbers, nor are their distances, nor were the threshold of all."""
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(crowd(3))
+        before = gallery.calibration("gaitheat")
+        with pytest.raises(GalleryError, match=r"'Eve' have shape .* finite numbers up to 1e\+12 are needed"):
+            gallery.enroll("Eve", "gaitheat", PRINT, templates)
+        assert gallery.calibration("gaitheat") == before
+
+
+@pytest.mark.parametrize(("model", "fingerprint"), [("", PRINT), ("gaitheat", ""), ("gaitheat", None)])
+def test_templates_of_no_model_are_refused(path: Path, model: str, fingerprint: str) -> None:
+    with (
+        Gallery(path, create=True) as gallery,
+        pytest.raises(GalleryError, match="give the recognizer's name"),
+    ):
+        gallery.enroll("Ada", model, fingerprint, walks(1))
+
+
+def test_what_makes_enrolments_may_look_into_the_gallery(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1))
+        new = (
+            Enrolment(name, "gaitheat", PRINT, walks(seed))
+            for seed, name in enumerate(("Ada", "Bob", "Cyd"))
+            if name not in {entry.name for entry in gallery.persons()}
+        )
+        assert gallery.enroll_many(new) == 6
+        assert [entry.name for entry in gallery.persons()] == ["Ada", "Bob", "Cyd"]
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, float("nan"), -0.1])
+def test_a_rate_that_is_none_is_not_aimed_for(path: Path, rate: float) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll_many(crowd(3))
+        before = gallery.calibration("gaitheat")
+        with pytest.raises(GalleryError, match=r"give a share between 0 and 0\.5"):
+            gallery.calibrate("gaitheat", rate)
+        assert gallery.calibration("gaitheat") == before
+
+
+def test_nobody_is_near_to_what_is_no_number(path: Path) -> None:
+    with Gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", "gaitheat", PRINT, walks(1))
+        matcher = gallery.matcher("gaitheat", PRINT)
+        with pytest.raises(GalleryError, match="the probe holds NaN or infinity"):
+            matcher.distances(np.full((16, 8), np.nan, np.float32))
+        with pytest.raises(GalleryError, match="nearest is 0: average 1 or more"):
+            gallery.matcher("gaitheat", PRINT, nearest=0)
+
+
+def test_a_damaged_calibration_is_said_and_made_anew(path: Path) -> None:
+    with Gallery(path, create=True, key="none") as gallery:
+        gallery.enroll_many(crowd(3))
+        before = gallery.calibration("gaitheat")
+        with gallery.writing() as writing:
+            row = next(iter(writing.models()))
+            writing.put_model(replace(row, calibration=b'{"threshold": null}'))
+        with pytest.raises(GalleryError, match=r"the calibration of gaitheat is damaged .*gallery calibrate"):
+            gallery.calibration("gaitheat")
+        gallery.calibrate("gaitheat")
+        assert gallery.calibration("gaitheat") == before
 
 
 def test_a_missing_file_and_a_wrong_one_are_errors(path: Path) -> None:

@@ -165,9 +165,10 @@ def test_values_of_strange_types_are_damage_and_no_traceback(tmp_path: Path) -> 
             assert verify(gallery)
 
 
-def test_damaged_settings_are_told_in_words(gallery: Gallery) -> None:
+@pytest.mark.parametrize("merged", [b"no JSON", b'{"a": "\xff"}'])
+def test_damaged_settings_are_told_in_words(merged: bytes, gallery: Gallery) -> None:
     with gallery.store.writing() as writing:
-        writing.set("merged", b"no JSON")
+        writing.set("merged", merged)
         writing.set("visitors", b"many")
     with pytest.raises(GalleryError, match="who was merged is damaged"):
         merge(gallery, "Ada", "Bob")

@@ -106,6 +106,13 @@ def test_other_manifests_are_explained(root: Path, changes: dict[str, object], s
         Bundle.open(root)
 
 
+def test_a_manifest_with_bytes_that_are_no_text_is_explained(root: Path) -> None:
+    path = root / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"licence": "', b'"licence": "\xff'))
+    with pytest.raises(BundleError, match="is not a manifest of schema 1: 'utf-8' codec can't decode"):
+        Bundle.open(root)
+
+
 def test_missing_pieces(root: Path, tmp_path: Path) -> None:
     bundle = Bundle.open(root)
     with pytest.raises(BundleError, match=r"has no fp16 graphs .*--precision fp16"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,21 @@ def test_a_fixed_batch_is_filled_up(batch: int, calls: int) -> None:
     assert [len(feeds["images"]) for feeds in engine.fed] == [batch] * calls
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        blank()[:, :, 0], np.dstack([blank(), blank()[:, :, :1]]), blank().transpose(2, 0, 1), blank()[None],
+        blank() / np.float32(255), blank().astype(np.uint16), blank()[:0],
+    ],
+    ids=["grey", "four channels", "planes", "a batch", "floats", "sixteen bits", "empty"],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused(image: Array) -> None:
+    detector, engine = model("yolox")
+    with pytest.raises(EngineError, match=r"images are BGR uint8 \[height, width, 3\], not "):
+        detector.detect([blank(), image])
+    assert engine.fed == []
+
+
 def test_no_image_no_call() -> None:
     detector, engine = model("yolox")
     assert detector.detect([]) == []
@@ -312,6 +328,32 @@ def test_small_boxes_are_no_reason_once_a_person_was_found() -> None:
     assert len(detector.detect([blank()])[0].boxes) == 2
     sizes[0] = 1 / 160
     assert [len(found.boxes) for found in detector.detect([blank()] * 16)] == [0] * 16
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores"),
+    [((2, 5), (2,)), ((4,), (1,)), ((2, 4), (3,)), ((2, 4), (2, 1)), ((2, 2, 2), (2,))],
+)
+def test_a_layout_that_gives_something_else_is_named(boxes: tuple[int, ...], scores: tuple[int, ...]) -> None:
+    """As another package's may."""
+    detector, _ = model("yolox")
+    given = np.ones(boxes, np.float32), np.ones(scores, np.float32)
+    detector.layout = replace(detector.layout, decode=lambda *_: given)
+    with pytest.raises(ConfigError, match=r"its layout yolox gives boxes .*, not \[n, 4\] and \[n\]"):
+        detector.detect([blank()])
+
+
+def test_scores_that_are_no_numbers_are_nobody() -> None:
+    detector, _ = model("yolov8")
+    right = detector.layout.decode
+
+    def half_right(*args: Any) -> tuple[Array, Array]:
+        boxes, scores = right(*args)
+        return boxes, np.where(np.arange(len(scores)) == 0, np.nan, scores)
+
+    detector.layout = replace(detector.layout, decode=half_right)
+    (found,) = detector.detect([blank()])
+    np.testing.assert_allclose(found.scores, SCORES[1:], atol=1e-5)
 
 
 def test_boxes_that_are_no_numbers_are_nobody() -> None:

@@ -251,6 +251,17 @@ def test_pictures_of_another_scale_are_refused(tmp_path: Path, cache: EngineCach
     model.close()
 
 
+def test_masks_of_0_and_1_as_bytes_are_refused(tmp_path: Path, cache: EngineCache) -> None:
+    """They would be all but black, and everybody alike."""
+    model = two_outputs(tmp_path, cache)
+    masks = (drawn(4) > 127).astype(np.uint8)
+    for give in (model.encode, model.embed, lambda given: model.embed_inputs({"silhouettes": given})):
+        with pytest.raises(EngineError, match="silhouettes are uint8 of 0 and 1: give 0 and 255, bools"):
+            give(masks)
+    assert model.embed(masks * np.uint8(0)).shape == model.embed(masks > 0).shape
+    model.close()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
 def test_pictures_that_are_none_are_refused(tmp_path: Path, cache: EngineCache, value: float) -> None:
     frames, clips = tmp_path / "frames", tmp_path / "clips"

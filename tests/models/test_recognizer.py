@@ -204,6 +204,9 @@ def test_verbs_of_the_other_model_are_refused(biggait: Recognizer, gaitheat: Rec
         biggait.encode(np.zeros((1, 3, 256, 128), np.uint8))
     with pytest.raises(EngineError, match=r"takes uint8 \[-1, 3, 256, 128\], got uint8 \[1, 3, 128, 64\]"):
         biggait.encode(np.zeros((1, 3, 128, 64), np.uint8), np.ones(1, np.float32))
+    for count in (1, 3):  # of one alone a graph would make as many as there are crops
+        with pytest.raises(EngineError, match=f"given are 2 of crops, {count} of ratios"):
+            biggait.encode(np.zeros((2, 3, 256, 128), np.uint8), np.ones(count, np.float32))
 
 
 def test_precision_the_bundle_lacks(gaitheat_bundle: Bundle, cache: EngineCache) -> None:

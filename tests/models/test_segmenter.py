@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
-from gaitstream.models.segmentation_layouts import check, recognise
+from gaitstream.models.segmentation_layouts import SegmentationLayout, check, recognise
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.models.silhouettes import draw as silhouettes
 
@@ -70,6 +72,27 @@ def test_every_layout_gives_the_same_mask(layout: str, tmp_path: Path, cache: En
     np.testing.assert_array_equal(masks[clear], expected[clear])
     assert model.masks(crops[:0]).shape == (0, HEIGHT, WIDTH)
     model.close()
+
+
+@pytest.mark.parametrize("kind", ["bytes", "shares", "one alone", "classes"])
+def test_a_layout_that_gives_something_else_is_named(kind: str, tmp_path: Path, cache: EngineCache) -> None:
+    """As another package's may: 255 for a person would become 1, and one mask would be everybody's."""
+    segmenter = Segmenter.load(bright_parts(tmp_path / "net.onnx", "probability"), "onnxruntime", cache=cache)
+    right = segmenter._layout.read
+    give: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+        "bytes": lambda found: found.astype(np.uint8) * 255,
+        "shares": lambda found: found * np.float32(0.9),
+        "one alone": lambda found: found[:1],
+        "classes": lambda found: found[:, None],
+    }
+    segmenter._layout = SegmentationLayout(
+        decode=lambda output, person: give[kind](right([output], person, (0, 0)))
+    )
+    with pytest.raises(
+        ConfigError, match=r"layout probability gives masks .*, not bool \[n, height, width\]"
+    ):
+        segmenter.masks(np.full((2, 3, *segmenter.size), 255, np.uint8))
+    segmenter.close()
 
 
 def test_logits_are_not_read_as_shares(tmp_path: Path, cache: EngineCache) -> None:
@@ -421,6 +444,20 @@ def test_silhouettes_are_those_of_the_datasets(data: st.DataObject) -> None:
     drawn = silhouettes(mask[None], (height, width))
     assert drawn.shape == (1, 1, height, width)
     np.testing.assert_array_equal(drawn[0, 0], reference(mask, height, width))
+
+
+def test_masks_in_another_form_are_not_drawn_black() -> None:
+    inside = np.zeros((2, 90, 60), bool)
+    inside[:, 10:80, 20:40] = True
+    right = silhouettes(inside * np.uint8(255), (64, 44))
+    assert right.any()
+    np.testing.assert_array_equal(silhouettes(inside, (64, 44)), right)
+    with pytest.raises(EngineError, match="masks are uint8 of 0 and 1: give 0 and 255, bools"):
+        silhouettes(inside.astype(np.uint8), (64, 44))
+    others: list[NDArray[Any]] = [inside.astype(np.float32), right, inside[0]]
+    for wrong in others:
+        with pytest.raises(EngineError, match=r"give uint8 or bool \[n, rows, columns\]"):
+            silhouettes(wrong, (64, 44))
 
 
 def test_nobody_is_black() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +10,17 @@ import numpy as np
 import pytest
 
 from gaitstream.config.schema import Config
-from gaitstream.errors import GalleryError
+from gaitstream.errors import EngineError, GalleryError
 from gaitstream.evaluate.distances import pairwise
 from gaitstream.gallery import Gallery
 from gaitstream.gallery.matching import mean_part_distance
 from gaitstream.models.bundle import Bundle
 from gaitstream.models.manifest import EmbeddingContract
 from gaitstream.models.recognizer import Recognizer
-from gaitstream.pipeline.embed import Embedder, Filled, comparable
+from gaitstream.pipeline.embed import MOST_BROKEN, Embedder, Filled, comparable
 from gaitstream.pipeline.known import check_gallery
 from gaitstream.pipeline.pool import Emitted, WindowRule
+from tests.pipeline.tiny import CHANNELS, tiny_bundle
 
 
 def test_the_nearest_is_whom_the_metric_of_the_model_finds() -> None:
@@ -48,6 +50,34 @@ def test_windows_of_a_model_compared_by_the_cosine_have_parts_of_unit_length(
     (found,) = embedder.embed([Filled("x", "door", 1, Emitted(joints, 0, 11, 12, True))])
     model.close()
     np.testing.assert_allclose(found.parts, plain / np.linalg.norm(plain), rtol=1e-5)
+
+
+def overflowing(root: Path) -> Recognizer:
+    """A recognizer that gives infinity for frames that are far brighter than people are."""
+    return Recognizer.load(tiny_bundle(root), "onnxruntime", "fp32", 1)
+
+
+def window(value: float) -> Filled:
+    return Filled("x", "door", 1, Emitted(np.full((CHANNELS, 16, 12), value, np.float32), 0, 11, 12, False))
+
+
+def test_windows_without_numbers_are_left_out_and_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.closing(overflowing(tmp_path)) as model:
+        embedder = Embedder({"x": model}, WindowRule())
+        found = [embedder.embed([window(1), window(3e38), window(2)]) for _ in range(MOST_BROKEN)]
+    assert [len(some) for some in found] == [2] * MOST_BROKEN
+    assert all(np.isfinite(one.parts).all() for some in found for one in some)
+    assert caplog.text.count("models.x gives embeddings that hold NaN or infinity (onnxruntime, fp32)") == 1
+
+
+def test_a_recognizer_that_never_gives_numbers_ends_the_run(tmp_path: Path) -> None:
+    with contextlib.closing(overflowing(tmp_path)) as model:
+        embedder = Embedder({"x": model}, WindowRule())
+        assert embedder.embed([window(3e38)] * (MOST_BROKEN - 1)) == []
+        with pytest.raises(EngineError, match=r"hold NaN or infinity .*: export the bundle again, or set"):
+            embedder.embed([window(3e38)])
 
 
 def test_a_gallery_of_an_earlier_release_does_not_pass_the_check_of_a_configuration(

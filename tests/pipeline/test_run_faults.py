@@ -13,6 +13,7 @@ import yaml
 from gaitstream.config.camera_sections import Sources
 from gaitstream.config.reading import load_config
 from gaitstream.data import Decision, Frame, Person
+from gaitstream.errors import EngineError
 from gaitstream.events import (
     CameraOffline,
     CameraOnline,
@@ -22,6 +23,8 @@ from gaitstream.events import (
     TrackEnded,
     TrackStarted,
 )
+from gaitstream.gallery import Gallery
+from gaitstream.gallery.audit import read_audit
 from gaitstream.models.bundle import Bundle
 from gaitstream.pipeline.encode import Encoder
 from gaitstream.pipeline.observe import Observer
@@ -105,6 +108,52 @@ def test_an_exception_ends_the_tracks_of_all_cameras_before_it_leaves_the_run(
     assert isinstance(heard.events[-1], RunStopped)
     assert heard.events[-1].cause == "error"
     assert {e.cause for e in heard.events if isinstance(e, TrackEnded)} <= {"error", "lost"}
+
+
+class Closing(Observer):
+    """Notes that it was closed, and may fail at it."""
+
+    def __init__(self, says: str = "") -> None:
+        self.says, self.closed = says, 0
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.says:
+            raise RuntimeError(self.says)
+
+
+def test_a_hook_that_fails_at_its_end_keeps_nothing_else_open(
+    tmp_path: Path, bundle: Bundle, models: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Evidence that is not written yet, say, and the end of the gallery's use."""
+    gallery = tmp_path / "people.gallery"
+    Gallery(gallery, create=True).close()
+    config = load_config(write(tmp_path, bundle, {"left": WORLD}, gallery={"path": str(gallery)}))
+    hooks = [Closing(), Closing("no room"), Closing("nor here"), Closing()]
+    pipeline = Pipeline(config, observers=hooks, **models)
+    with pytest.raises(RuntimeError, match="no room"):
+        pipeline.close()
+    assert [hook.closed for hook in hooks] == [1] * 4
+    assert "nor here" in caplog.text
+    with Gallery(gallery) as opened, opened.store.reading() as reading:
+        assert [line.action for _, line in read_audit(reading, opened.sealer)][-1] == "use.ended"
+
+
+def test_a_run_that_cannot_begin_lets_go_of_the_gallery(
+    tmp_path: Path, bundle: Bundle, models: dict[str, Any]
+) -> None:
+    """Whoever tries again and again would follow it in more and more threads, and have begun to use it."""
+    gallery = tmp_path / "people.gallery"
+    Gallery(gallery, create=True).close()
+    config = load_config(write(tmp_path, bundle, {"left": WORLD}, gallery={"path": str(gallery)}))
+    before, hook, closed = threading.active_count(), Closing(), load_detector(config)
+    closed.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        Pipeline(config, observers=[hook], **{**models, "detector": closed})
+    assert hook.closed == 1
+    assert threading.active_count() == before
+    with Gallery(gallery) as opened, opened.store.reading() as reading:
+        assert [line.action for _, line in read_audit(reading, opened.sealer)][-1] == "use.ended"
 
 
 def test_a_model_that_fails_leaves_last_words_too(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 
 from gaitstream.cli import main
+from gaitstream.cli.commands import exporting
 from gaitstream.errors import CheckpointError, ConfigError, ExportError
 from gaitstream.models.bundle import Bundle, write_manifest
 from gaitstream.models.manifest import InputKind
@@ -19,7 +23,9 @@ torch = pytest.importorskip("torch", reason="exporting needs the extra [export]"
 from gaitstream.export.api import ExportOptions, export_bundle, write_bundle  # noqa: E402
 from gaitstream.export.calibration import LabelledCalibration, embed  # noqa: E402
 from gaitstream.export.parity import prove  # noqa: E402
+from gaitstream.models.trained import Description  # noqa: E402
 from stranger.outline.module import Outline  # noqa: E402
+from stranger.outline.trained import TrainedOutline  # noqa: E402
 from stranger.stride.module import Stride  # noqa: E402
 from stranger.stride.trained import TrainedStride  # noqa: E402
 
@@ -59,6 +65,28 @@ def test_the_command_exports_them_with_proof(
     assert family in capsys.readouterr().out
 
 
+def test_what_a_terminated_export_has_made_is_removed(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line == "running the reference":
+            said.extend(path.name for path in tmp_path.iterdir())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(exporting, "_say", say)
+    before = signal.getsignal(signal.SIGTERM)
+    out = ["--checkpoint", str(checkpoints["toy-outline"]), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "toy-outline", *out])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert said[-1].startswith(".out-")
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize("family", ["toy-outline", "toy-stride"])
 def test_a_family_is_told_by_its_keys(
     family: str, checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -78,9 +106,13 @@ def test_a_family_is_told_by_its_keys(
 
 def test_options_of_a_family_are_its_own(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     options = ExportOptions(precisions=("fp32",))
-    exported = export_bundle(
-        "auto", checkpoints["toy-outline"], tmp_path / "unit", options=options, tap="unit"
-    )
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "unit").symlink_to(tmp_path / "disk")
+    named = tmp_path / "caf\udce9.pt"  # bytes that are no text
+    named.symlink_to(checkpoints["toy-outline"])
+    exported = export_bundle("auto", named, tmp_path / "unit", options=options, tap="unit")
+    assert (tmp_path / "disk" / "manifest.json").is_file()
+    assert list(exported.bundle.manifest.source) == ["caf\N{REPLACEMENT CHARACTER}.pt"]
     assert exported.bundle.manifest.embedding.tap == "the last layer, unit"
     with pytest.raises(
         ConfigError, match=r"the toy stride model has no option 'tap'; it has none of its own"
@@ -132,6 +164,36 @@ def test_a_wrong_clip_graph_is_located(tmp_path: Path) -> None:
     write_manifest(bundle.manifest, tmp_path)
     with pytest.raises(ExportError, match="the clip graph: it diverges between 'stride0' and 'stride2'"):
         prove(trained, bundle).require()
+
+
+@pytest.mark.parametrize(
+    ("what", "changes", "says"),
+    [
+        (
+            "input",
+            {"height": 32},
+            r"its silhouettes as \[1, 32, 44\] each, and its module's are \[1, 64, 44\]",
+        ),
+        ("feature", {"channels": 7}, r"its features as \[7, 16, 11\] each"),
+        ("embedding", {"dim": 12}, r"its embedding as \[16, 12\] each, and its module's are \[16, 10\]"),
+    ],
+)
+def test_a_model_that_is_described_as_another_is_refused(
+    what: str, changes: dict[str, int], says: str, tmp_path: Path
+) -> None:
+    """A run goes by the description: it would end at its first person, or at the gallery."""
+
+    class Described(TrainedOutline):
+        def describe(self) -> Description:
+            described = super().describe()
+            described[what] = msgspec.structs.replace(described[what], **changes)  # type: ignore[literal-required]
+            return described
+
+    torch.manual_seed(9)
+    trained = Described(Outline(6, 10).eval())
+    bundle = Bundle(tmp_path, write_bundle(trained, tmp_path, ExportOptions(precisions=("fp32",))))
+    with pytest.raises(ExportError, match=f"toy-outline describes {says}"):
+        prove(trained, bundle)
 
 
 def test_a_clip_bundle_is_built_ahead_of_time(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from gaitstream.cli import main
 from gaitstream.config.reading import load_config
+from gaitstream.tune.finding import Finding
+from gaitstream.tune.report import check_place, write
 
 SHARED = Path(os.environ.get("GAITSTREAM_SHARED", Path(__file__).parents[2] / ".." / "shared")).resolve()
 CAMS = """\
@@ -117,6 +120,8 @@ def test_a_fetched_detector_that_is_damaged_is_said_and_takes_nothing_else_away(
     [
         (("--out", "elsewhere/cams.yaml"), "to which the file's paths are relative"),
         (("--out", "{folder}"), "is a folder: give the name of a file in"),
+        (("--out", "{folder}/../notes.txt"), "notes.txt exists and 'gaitstream tune' did not write it"),
+        (("--detector", "gone.onnx"), "gone.onnx does not exist; give an ONNX file"),
         (("--minutes", "0"), "positive"),
     ],
 )
@@ -127,12 +132,28 @@ def test_a_wrong_option_is_said_before_anybody_waits(
     path.write_text(CAMS)
     folder = tmp_path / "folder"
     folder.mkdir()
+    (tmp_path / "notes.txt").write_text("of mine")
     try:
         code: object = main(["tune", "--cameras", str(path), *(one.format(folder=folder) for one in options)])
     except SystemExit as stop:
         code = stop.code
     assert code == 2
     assert said in capsys.readouterr().err
+
+
+def test_cameras_that_change_places_meanwhile_keep_what_is_theirs(tmp_path: Path) -> None:
+    path, to = tmp_path / "cams.yaml", tmp_path / "cams.tuned.yaml"
+    path.write_text("cameras: [{id: gate, url: a.mp4}, {id: hall, url: b.mp4}]\nmodels: {detector: demo}\n")
+    config = load_config(path)
+    found = [
+        Finding(("cameras", number, "thresholds", "min_height_px"), "as seen", value)
+        for number, value in enumerate((90, 50))
+    ]
+    path.write_text("cameras: [{id: new, url: c.mp4}, {id: gate, url: a.mp4}]\nmodels: {detector: demo}\n")
+    assert write(found, config, path, to, datetime.now(UTC)) == 1
+    assert [camera.thresholds.min_height_px for camera in load_config(to).cameras] == [None, 90]
+    assert "# tuned: hall has left the file since: as seen" in to.read_text()
+    check_place(path, to)
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from gaitstream import zoo
+from gaitstream.cli import main
+from gaitstream.cli.commands import fetching
 from gaitstream.errors import ConfigError, ZooError
 from gaitstream.models.detector_layouts import DetectorContract
 from gaitstream.models.pose import PoseContract
@@ -195,9 +197,10 @@ def test_a_file_that_was_changed_since_is_an_error(
     (cache / "posing" / "posing.onnx").write_bytes(b"!" + CONTENT[1:])
     with pytest.raises(ZooError, match=r"was changed or damaged; gaitstream models get posing --force"):
         zoo.find("posing", "pose")
-    (cache / "posing" / "receipt.json").write_text("{")
-    with pytest.raises(ZooError, match=r"receipt\.json cannot be read .* --force"):
-        zoo.find("posing", "pose")
+    for damage in (b"{", b'{"file": "\xff"}'):
+        (cache / "posing" / "receipt.json").write_bytes(damage)
+        with pytest.raises(ZooError, match=r"receipt\.json cannot be read .* --force"):
+            zoo.find("posing", "pose")
 
 
 def test_names_in_the_wrong_place_are_said() -> None:
@@ -268,6 +271,29 @@ def test_what_cannot_be_read_is_passed_over_or_said(tmp_path: Path, monkeypatch:
     assert fetched.take(a_model(), tmp_path).source == str(tmp_path / "renamed.bin")
     with pytest.raises(ConfigError, match=r"cannot be read \(File name too long\)"):
         fetched.take(a_model(), Path("x" * 5000))
+
+
+def test_a_disk_that_does_not_give_a_file_back_is_said(
+    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the other models it is said as well how they are."""
+    models = [a_model(url=site.url), a_model(url=site.url, name="second")]
+    for model in models:
+        fetched.download(model)
+    read = fetched.sum_of
+
+    def sum_of(path: Path) -> str:
+        if path.name == "posing.onnx":
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(fetched, "sum_of", sum_of)
+    fetched._sum_of_state.cache_clear()
+    monkeypatch.setattr(fetching, "catalogue", lambda: tuple(models))
+    assert main(["models", "verify"]) == 1
+    shown = capsys.readouterr().out
+    assert f"FAILED  posing  {cache}/posing/posing.onnx cannot be read (Input/output error)" in shown
+    assert "ok      second" in shown
 
 
 @pytest.mark.parametrize("given", ["abc", KNOWN.sha256[:-1], f"sha256:{KNOWN.sha256}"])

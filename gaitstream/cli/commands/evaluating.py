@@ -68,16 +68,25 @@ def compare(args: argparse.Namespace) -> int:
         raise ConfigError("name bundles to compare, or give --random for the published sizes")
     scores = [_read_result(path) for path in args.scores]
     rows: list[ComparedModel] = []
-    for row in _compared(args, scores):
-        rows.append(row)
-        print(f"{row.name}: {row.tracklet_ms:.0f} ms a tracklet", file=sys.stderr, flush=True)
+    try:
+        for row in _compared(args, scores):
+            rows.append(row)
+            print(f"{row.name}: {row.tracklet_ms:.0f} ms a tracklet", file=sys.stderr, flush=True)
+    except BaseException:
+        if rows:  # which took minutes
+            _print(rows, args)
+        raise
+    _print(rows, args)
+    return 0
+
+
+def _print(rows: list[ComparedModel], args: argparse.Namespace) -> None:
     if args.json:
         print(msgspec.json.encode(rows).decode())
     elif args.markdown:
         print("\n".join(_markdown(rows)))
     else:
         table_console().print(_table(rows))
-    return 0
 
 
 def _compared(args: argparse.Namespace, scores: list[Result]) -> Iterator[ComparedModel]:
@@ -149,7 +158,7 @@ def _read_result(path: object) -> Result:
 
     try:
         found = msgspec.json.decode(Path(str(path)).read_bytes(), type=Result)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no result of 'gaitstream evaluate': {error}") from error
     if not found.figures:
         raise ConfigError(f"{path} is no result of 'gaitstream evaluate': it has no figures")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gaitstream.config.cams_file import CamsFile
 from gaitstream.config.reading import load_config
+from gaitstream.models.detector import find_detector
 from gaitstream.models.resolve import is_path
 from gaitstream.runners.launch import live_table, signals
 from gaitstream.tune.findings import advise
-from gaitstream.tune.report import as_data, describe, write
+from gaitstream.tune.report import as_data, check_place, describe, write
 from gaitstream.tune.watch import Around, watch_site
 
 
@@ -24,7 +24,10 @@ def tune(args: argparse.Namespace) -> int:
     config = load_config(args.cameras)
     file = args.cameras.resolve() if args.cameras.is_symlink() else args.cameras
     to = args.out or file.with_suffix(".tuned.yaml")
-    CamsFile(args.cameras).check_beside(to)
+    check_place(args.cameras, to)
+    detectors = [_anchored(model) for model in args.detector]
+    for model in detectors:
+        find_detector(model)
     count = sum(camera.enabled for camera in config.cameras)
     _say(f"watching {count} cameras for {args.minutes:g} min; Ctrl-C ends sooner")
     around: list[Around] = [lambda runner: signals(runner.stop)]
@@ -32,7 +35,7 @@ def tune(args: argparse.Namespace) -> int:
         around.append(lambda runner: live_table(runner, Console(stderr=True)))
     when = datetime.now(UTC)
     site = watch_site(config, 60 * args.minutes, tuple(around))
-    found = advise(site, [_anchored(model) for model in args.detector])
+    found = advise(site, detectors)
     for one in found if args.json else ():
         print(json.dumps(as_data(one, config), ensure_ascii=False))
     for line in () if args.json else describe(found, config):

@@ -103,7 +103,7 @@ class Topics:
             return []
         try:
             state = msgspec.json.decode(payload, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except ValueError:
             return []
         self._states[topic] = state
         return self._without_gone(topic)

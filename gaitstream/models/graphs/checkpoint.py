@@ -121,13 +121,19 @@ def read_state(path: str | Path) -> State:
     frameworks (`model.`), one alone under any name, and `.safetensors`. Never runs pickled code.
 
     Raises:
-        CheckpointError: the file is missing, truncated, unsafe, or holds no tensors, or several models.
+        CheckpointError: the file is missing, cannot be read, is truncated or unsafe, or holds no tensors, or
+            several models.
         MissingExtraError: a `.safetensors` file without that package.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}")
-    loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
+    try:
+        if not path.is_file():
+            raise CheckpointError(f"there is no checkpoint {path}")
+        loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error.strerror or error}): see to its permissions and its disk"
+        ) from error
     state = _find_state(path, loaded)
     if all(value.ndim == 0 for value in state.values()):  # counts and rates, if anything
         state = _only_one(path, _elsewhere(loaded)) or state
