@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import msgspec
@@ -12,7 +10,6 @@ import onnx
 import pytest
 
 from gaitstream.cli import main
-from gaitstream.cli.commands import exporting
 from gaitstream.errors import CheckpointError, ConfigError, ExportError
 from gaitstream.models.bundle import Bundle, write_manifest
 from gaitstream.models.manifest import InputKind
@@ -63,28 +60,6 @@ def test_the_command_exports_them_with_proof(
         assert rows[runtime, "fp32", "embedding"]["distance"]["relative"] < 1e-5
     assert rows["onnxruntime", "fp16", "embedding"]["verdict"] == "pass"
     assert family in capsys.readouterr().out
-
-
-def test_what_a_terminated_export_has_made_is_removed(
-    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[str] = []
-
-    def say(line: str) -> None:
-        said.append(line)
-        if line == "running the reference":
-            said.extend(path.name for path in tmp_path.iterdir())
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(exporting, "_say", say)
-    before = signal.getsignal(signal.SIGTERM)
-    out = ["--checkpoint", str(checkpoints["toy-outline"]), "--out", str(tmp_path / "out")]
-    with pytest.raises(SystemExit) as ended:
-        main(["export", "toy-outline", *out])
-    assert ended.value.code == 128 + signal.SIGTERM
-    assert said[-1].startswith(".out-")
-    assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("family", ["toy-outline", "toy-stride"])

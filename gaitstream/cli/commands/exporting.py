@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -68,28 +64,10 @@ def export(args: argparse.Namespace) -> int:
         metric=args.metric,
         **note,
     )
-    with _tidy_at_the_end():
-        exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)
+    exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)
     print_report(exported.report)
     print(f"{args.out}: {exported.report.model}, fingerprint {exported.bundle.fingerprint[:12]}")
     return 0
-
-
-@contextlib.contextmanager
-def _tidy_at_the_end() -> Iterator[None]:
-    """Let SIGTERM end the export as Ctrl-C does: what is not proved yet, perhaps gigabytes, is removed."""
-    if threading.current_thread() is not threading.main_thread():  # which alone has signals
-        yield
-        return
-
-    def end(number: int, _frame: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def print_report(report: ParityReport) -> None:
