@@ -55,16 +55,11 @@ def read_upstream(reading: Reading, model: str) -> list[Upstream]:
 
 def note_upstream(writing: Writing, model: str, added: Iterable[Upstream]) -> None:
     """Remember what templates rest on that are about to be added."""
-    held, added = read_upstream(writing, model), list(dict.fromkeys(added))
-    if set(added) <= {*held, *([] if held else [()])}:
+    held, added = read_upstream(writing, model) or [()], list(added)  # [()]: an earlier version noted nothing
+    if set(added) <= set(held):
         return
-    there = writing.count(model)
-    if not there:
-        held = []
-    elif not held:
-        held = [()]  # an earlier version did not remember
-    new = [one for one in added if one not in held]
-    writing.set(_place(model), msgspec.json.encode([*held, *new]))
+    kept = held if writing.count(model) else []
+    writing.set(_place(model), msgspec.json.encode(list(dict.fromkeys([*kept, *added]))))
 
 
 def other_upstream(where: str, model: str, held: Iterable[Upstream], given: Upstream) -> str:
