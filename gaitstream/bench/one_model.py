@@ -12,7 +12,8 @@ import numpy as np
 from gaitstream.bench.machine import describe
 from gaitstream.engines import Engine
 from gaitstream.models.detector import DetectorModel
-from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, PoseModel
+from gaitstream.models.pose import PoseModel
+from gaitstream.models.pose_outputs import CROP_HEIGHT, CROP_WIDTH
 from gaitstream.models.segmenter import Segmenter
 from gaitstream.zoo.fetched import Speed
 

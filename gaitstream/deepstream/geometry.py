@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gaitstream.deepstream.plan import EncoderPlan
 from gaitstream.models.crops import PADDING
-from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, HEAT_WIDTH
+from gaitstream.models.pose_outputs import CROP_HEIGHT, CROP_WIDTH, HEAT_WIDTH
 
 POSE_ASPECT = CROP_WIDTH / CROP_HEIGHT
 

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 
 from gaitstream.config.schema import Config
 from gaitstream.deepstream.plan import DetectorPlan, EncoderPlan, Plan
-from gaitstream.engines.cache import default_root, file_sha256, replace_file
+from gaitstream.engines.cache import default_root, file_sha256
+from gaitstream.engines.graph_files import keep_graph
 from gaitstream.engines.opening import graph_precision, graph_shapes, graph_types
 from gaitstream.errors import BundleError, ConfigError
 from gaitstream.kernels import plugin_library
@@ -20,7 +21,8 @@ from gaitstream.models.detector import find_detector, settle_contract
 from gaitstream.models.detector_layouts import LAYOUTS, DetectorContract, holds_doubles
 from gaitstream.models.inputs import kept_shape
 from gaitstream.models.manifest import CropContract, InputKind
-from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, check_heatmaps, read_contract
+from gaitstream.models.pose import check_heatmaps, read_contract
+from gaitstream.models.pose_outputs import CROP_HEIGHT, CROP_WIDTH
 from gaitstream.models.resolve import find_bundle, resolve
 from gaitstream.models.spec import FAMILIES, find_family
 
@@ -143,19 +145,9 @@ def _require_crops(bundle: Bundle) -> None:
 
 def _keep(graph: bytes, model: str) -> Path:
     """Write a joined graph, unless it is there already."""
-    folder = default_root() / "deepstream" / "graphs"
-    path = folder / f"{model}-{hashlib.sha256(graph).hexdigest()[:12]}.onnx"
-    if path.is_file():
-        return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, graph)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: the graph for DeepStream cannot be written ({error}); "
-            "set GAITSTREAM_CACHE to another folder"
-        ) from error
-    return path
+    name = f"{model}-{hashlib.sha256(graph).hexdigest()[:12]}.onnx"
+    path = default_root() / "deepstream" / "graphs" / name
+    return path if path.is_file() else keep_graph(path, graph, "the graph for DeepStream")
 
 
 def _crop(bundle: Bundle) -> CropContract:

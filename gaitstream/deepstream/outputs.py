@@ -15,7 +15,7 @@ from gaitstream.deepstream.copying import Bytes, Copier, Transfer, merge
 from gaitstream.deepstream.dlpack import Location, locate
 from gaitstream.deepstream.geometry import Rect, Scale, joints_in_frame
 from gaitstream.deepstream.plan import EncoderPlan
-from gaitstream.models.pose import JOINTS
+from gaitstream.models.pose_outputs import JOINTS
 
 ALIGNMENT = 256
 """Bytes between the parts of a block of memory."""

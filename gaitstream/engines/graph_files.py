@@ -1,7 +1,7 @@
-"""The files an ONNX graph consists of: large weights may lie in files of their own.
+"""The files an ONNX graph consists of, for large weights may lie in files of their own, and what it makes.
 
-Only the names are read, straight from the protobuf's fields: `onnx` is no part of a plain install, and a
-graph of gigabytes is not to be loaded to learn what it refers to.
+Both are read straight from the protobuf's fields: `onnx` is no part of a plain install, and a graph of
+gigabytes is not to be loaded to learn what it refers to.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-from gaitstream.engines.cache import file_sha256
-from gaitstream.errors import EngineError
+from gaitstream.engines.cache import file_sha256, replace_file
+from gaitstream.errors import ConfigError, EngineError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
@@ -28,6 +28,10 @@ _MESSAGES = {
     "Entry": {},
 }
 """Field numbers of onnx.proto that lead to external data: message by field."""
+_GRAPH, _OUTPUT, _NAME, _TYPE, _TENSOR, _SHAPE, _DIM = 7, 12, 1, 2, 1, 2, 1
+"""Field numbers that lead from a model to its outputs, and from one of those to its name and dimensions."""
+_DIM_VALUE = b"\x08"
+"""How a dimension begins that is a number."""
 
 Data = bytes | mmap.mmap
 GraphState = tuple[tuple[str, int, int], ...]
@@ -74,6 +78,28 @@ def graph_state(graph: Path) -> GraphState:
     return tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in found)
 
 
+def keep_graph(path: Path, content: bytes, what: str) -> Path:
+    """Write a graph that is made of others, for the processes to come as well.
+
+    Args:
+        path: in the cache, named after what it is made of.
+        content: of the file.
+        what: it is, for the message.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except OSError as error:
+        raise ConfigError(
+            f"{path.parent}: {what} cannot be written ({error.strerror or error}); "
+            "set GAITSTREAM_CACHE to another folder"
+        ) from error
+    return path
+
+
 def external_files(graph: Path) -> list[str]:
     """Names of the files a graph takes weights from, relative to its folder; sorted, each once.
 
@@ -88,6 +114,39 @@ def external_files(graph: Path) -> list[str]:
             return sorted(set(_locations(data, "Model", 0, len(data))))
         except (IndexError, ValueError, RecursionError):
             return []
+
+
+def output_shapes(graph: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of a graph's outputs by name, as the file declares them: -1 where open, `()` where not said.
+
+    None of a file that is no ONNX graph: the runtime that opens it says so.
+    """
+    if graph.stat().st_size == 0:
+        return {}
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            found = [_output(data, *at) for at in _inside(data, (0, len(data)), _GRAPH, _OUTPUT)]
+        except (IndexError, ValueError):
+            return {}
+    return dict(found)
+
+
+def _output(data: Data, begin: int, end: int) -> tuple[str, tuple[int, ...]]:
+    """Name and shape of a declared value."""
+    name = b"".join(data[first:last] for first, last in _inside(data, (begin, end), _NAME))
+    dims = _inside(data, (begin, end), _TYPE, _TENSOR, _SHAPE, _DIM)
+    return name.decode(), tuple(_size(data[first:last]) for first, last in dims)
+
+
+def _size(dim: bytes) -> int:
+    return _varint(dim, 1)[0] if dim[:1] == _DIM_VALUE else -1
+
+
+def _inside(data: Data, message: tuple[int, int], *path: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of what lies under a path of field numbers in a message."""
+    for number, first, last in _fields(data, *message):
+        if number == path[0]:
+            yield from _inside(data, (first, last), *path[1:]) if path[1:] else [(first, last)]
 
 
 def _locations(data: Data, message: str, begin: int, end: int) -> Iterator[str]:

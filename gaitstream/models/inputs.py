@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from gaitstream.data import Floats
 from gaitstream.errors import EngineError
 from gaitstream.models.manifest import InputContract, InputKind, Manifest
-from gaitstream.models.pose import HEAT_HEIGHT, HEAT_WIDTH, JOINTS
+from gaitstream.models.pose_outputs import HEAT_HEIGHT, HEAT_WIDTH, JOINTS
 
 Inputs = Mapping[str, NDArray[Any]]
 """Arrays by name, see the table above; they have as many rows as there are persons."""

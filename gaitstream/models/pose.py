@@ -1,7 +1,8 @@
 """Joint heatmaps of cropped people, from any top-down pose model in ONNX.
 
-A model is usable when it turns `[n, 3, 256, 192]` into `[n, 17, 64, 48]` heatmaps of the COCO joints. How its
-input is normalised is declared in a small YAML or JSON file of the same name beside it:
+A model is usable when it turns `[n, 3, 256, 192]` into `[n, 17, 64, 48]` heatmaps of the COCO joints, or into
+what these can be made of; see `gaitstream.models.pose_outputs`. How its input is normalised is declared in a
+small YAML or JSON file of the same name beside it:
 
     graph: vitpose_s.onnx
     colour: rgb              # or bgr
@@ -9,6 +10,8 @@ input is normalised is declared in a small YAML or JSON file of the same name be
     mean: [0.485, 0.456, 0.406]
     std: [0.229, 0.224, 0.225]
     precisions: [bf16]       # optional: where joints stay where they are, so `auto` may compute in it
+    joints: []               # optional: which of more joints are COCO's
+    beta: 10                 # optional: of one value for each bin, as RTMPose makes; 1 for SimCC's
 """
 
 from __future__ import annotations
@@ -29,14 +32,18 @@ from gaitstream.errors import EngineError
 from gaitstream.kernels.peaks import find_peaks
 from gaitstream.models.crop_network import CropNetwork, open_for_crops
 from gaitstream.models.crops import Bytes, PeopleInFrames, crop_around, crop_frames, crop_windows
-from gaitstream.models.manifest_bounds import Level, Positive
+from gaitstream.models.manifest_bounds import Index, Level, Positive
+from gaitstream.models.pose_outputs import (
+    CROP_HEIGHT,
+    CROP_WIDTH,
+    HEAT_HEIGHT,
+    HEAT_WIDTH,
+    JOINTS,
+    as_heatmaps,
+)
 from gaitstream.models.resolve import find_network
 
 log = logging.getLogger(__name__)
-
-JOINTS = 17
-CROP_HEIGHT, CROP_WIDTH = 256, 192
-HEAT_HEIGHT, HEAT_WIDTH = 64, 48
 
 
 class PoseContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +58,18 @@ class PoseContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Lower precisions in which it was measured to find the same joints: `auto` may take them."""
     int8: str = ""
     """File of its quantised graph beside it, where there is one."""
+    joints: tuple[Index, ...] = ()
+    """Which of the graph's joints are COCO's, in COCO's order; where empty, the first."""
+    beta: Positive = 10.0
+    """What one value for each bin of an axis is multiplied with before the softmax, as in training."""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where joints are missing; of a file it becomes a ConfigError."""
+        if len(self.joints) not in (0, JOINTS):
+            raise ValueError(
+                f"`joints` takes {JOINTS} numbers, one for each of COCO's joints, not {len(self.joints)}"
+            )
 
 
 class PoseModel:
@@ -86,6 +104,7 @@ class PoseModel:
         Raises:
             ConfigError: there is no such file, or the manifest is wrong.
             EngineError: the graph does not compile, or does not make `[n, 17, 64, 48]`.
+            MissingExtraError: it makes something else that needs `onnx` to be changed.
         """
         graph, contract = read_contract(model)
         engine = open_for_crops(graph, contract, runtime, precision, threads, cache=cache, device=device)
@@ -185,13 +204,18 @@ def to_heatmap(points: Floats, boxes: Floats) -> NDArray[np.float64]:
 def read_contract(model: str | Path) -> tuple[Path, PoseContract]:
     """The graph of a pose model and its contract: the manifest's, or ImageNet normalisation in RGB.
 
+    The graph ends in heatmaps of COCO's joints where it can be made to.
+
     Raises:
         ConfigError: no such name or file, or a manifest that is wrong.
+        EngineError: the graph makes bins of pictures of another size.
+        MissingExtraError: the graph has to be changed, and `onnx` is not installed.
     """
     graph, contract = find_network(model, "pose", PoseContract)
     if contract is None:
         log.info("%s has no manifest beside it: ImageNet normalisation in RGB is assumed", graph.name)
-    return graph, contract or PoseContract(graph=graph.name)
+        contract = PoseContract(graph=graph.name)
+    return as_heatmaps(graph, contract.joints, contract.beta), contract
 
 
 def check_heatmaps(graph: str, name: str, shape: Sequence[int]) -> None:
@@ -207,8 +231,9 @@ def check_heatmaps(graph: str, name: str, shape: Sequence[int]) -> None:
     """
     if len(shape) != 4 or tuple(shape[1:]) != (JOINTS, HEAT_HEIGHT, HEAT_WIDTH):
         raise EngineError(
-            f"{graph} makes {name} {list(shape)}: a pose model makes heatmaps [n, 17, 64, 48]; "
-            "export it without decoding, for an input of 256 x 192"
+            f"{graph} makes {name} {list(shape)}: a pose model makes heatmaps [n, 17, 64, 48], or "
+            "[n, 17, 384] and [n, 17, 512] as RTMPose does; export it without decoding, for an input of "
+            "256 x 192, and name COCO's joints among others in `joints` of its manifest"
         )
 
 

@@ -54,9 +54,7 @@ class DetectorTried:
 
 def detectors_here(config: Config, further: Sequence[str] = ()) -> list[str]:
     """The configured detector, those that were asked for, and those that were fetched by name."""
-    fetched = [
-        one.name for one in catalogue() if one.task == "detector" and not one.unusable and _was_fetched(one)
-    ]
+    fetched = [one.name for one in catalogue() if one.task == "detector" and _was_fetched(one)]
     return list(dict.fromkeys([config.models.detector.model, *further, *fetched]))
 
 

@@ -51,8 +51,6 @@ class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What a network expects of its pixels, without `graph`; see the manifests of `gaitstream.models`."""
     usage: str = ""
     """The command that takes it, `{path}` standing for the file; for what no configuration names."""
-    unusable: str = ""
-    """Why the pipeline cannot run it."""
 
     @property
     def file(self) -> str:

@@ -126,8 +126,6 @@ def find_fetched(model: CatalogueModel) -> Path:
         ConfigError: it was not fetched, or the pipeline cannot run it.
         ZooError: its file or its manifest was changed since.
     """
-    if model.unusable:
-        raise ConfigError(f"{model.name} cannot be a {model.task} here: {model.unusable}")
     receipt = receipt_of(model)
     if receipt is None:
         raise ConfigError(

@@ -163,8 +163,6 @@ def _measure(model: CatalogueModel) -> None:
 
 
 def _next_step(model: CatalogueModel, receipt: Receipt) -> str:
-    if model.unusable:
-        return f"note: {model.unusable}"
     if model.usage:
         return f"next: {model.usage.format(path=fetched.folder_of(model) / receipt.file)}"
     return f"next: in cams.yaml, models: {{{model.task}: {model.name}}}"
@@ -187,7 +185,7 @@ def _row(model: CatalogueModel) -> tuple[str, ...]:
         f"{model.size / 1e6:.1f} MB" if model.size else "",
         escape(model.licence) + (" [yellow]*[/]" if model.consent else ""),
         f"{speed.milliseconds:g} ms/{speed.of}" if speed else "",
-        escape(model.summary) + (" [yellow](not for the pipeline)[/]" if model.unusable else ""),
+        escape(model.summary),
     )
 
 

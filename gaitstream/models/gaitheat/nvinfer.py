@@ -20,7 +20,8 @@ from gaitstream.models.gaitheat.spec import HEATMAP
 from gaitstream.models.graphs.halve import halve
 from gaitstream.models.graphs.splice import chain, half_output, modern, rename_input, sealed
 from gaitstream.models.graphs.writer import PRODUCER, GraphWriter
-from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseContract, read_contract
+from gaitstream.models.pose import PoseContract, read_contract
+from gaitstream.models.pose_outputs import CROP_HEIGHT, CROP_WIDTH, JOINTS
 
 INPUT = "crops"
 FEATURE = "gaitheat_feature"

@@ -27,7 +27,8 @@ from gaitstream.models.manifest import (
     InputContract,
     InputKind,
 )
-from gaitstream.models.pose import CROP_HEIGHT, CROP_WIDTH, JOINTS, PoseModel, keypoints
+from gaitstream.models.pose import PoseModel, keypoints
+from gaitstream.models.pose_outputs import CROP_HEIGHT, CROP_WIDTH, JOINTS
 from gaitstream.models.trained import Array, Case, Description, GraphRunner, NvinferCase, TrainedModel
 
 NVINFER_LIMITS = {"fp32": 1e-3}
