@@ -80,7 +80,7 @@ def bins_graph(
 
 def labels(centres: NDArray[Any], bins: tuple[int, int]) -> tuple[Floats, Floats]:
     """What RTMPose is trained to give for joints at `[joints, 2]` bins: bells of height 1."""
-    return tuple(  # type: ignore[return-value]
+    return tuple(
         np.exp(-0.5 * ((np.arange(count) - centres[:, axis, None]) / SIGMAS[axis]) ** 2).astype(np.float32)
         for axis, count in enumerate(bins)
     )
