@@ -81,6 +81,14 @@ def _one_cache(run_folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def compiled_kernels(run_folder: Path) -> Path:
+    """Where the kernels of the test run are compiled, once: a test with a cache of its own links them in."""
+    folder = run_folder / "gaitstream" / "kernels"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def once(run_folder: Path) -> Once:
     """A folder that is filled once for all processes of the test run, to be read by all of them."""
 
