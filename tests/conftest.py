@@ -74,10 +74,22 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_cache(run_folder: Path) -> Iterator[None]:
-    """Engines and kernels are built once for all tests, and not into the user's cache."""
+    """Engines and kernels are built once for all tests, and not into the user's cache.
+
+    Python's bytecode is kept, too: hundreds of processes would each compile the package for most of a second.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("GAITSTREAM_CACHE", str(run_folder / "gaitstream"))
         yield
+
+
+@pytest.fixture(scope="session")
+def compiled_kernels(run_folder: Path) -> Path:
+    """Where the kernels of the test run are compiled, once: a test with a cache of its own links them in."""
+    folder = run_folder / "gaitstream" / "kernels"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

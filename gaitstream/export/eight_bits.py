@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import onnx
 
+from gaitstream.engines.base import Engine, Precision
 from gaitstream.engines.cache import EngineCache
 from gaitstream.export.calibration import Array, LabelledCalibration
 from gaitstream.export.compare import measure
@@ -68,9 +69,10 @@ def add_eight_bits(
     )  # fmt: skip
     people = np.unique(calibrating.label)
     few = calibrating.of_people(people[:NOISE_SEQUENCES], NOISE_FRAMES if role == "frame" else None)
-    noise = _Noise(bundle, role, few)
     say("looking for layers that eight bits disturb" if search else "measuring the noise")
-    chosen = keep_sensitive(quantised, original, noise) if search else as_it_is(quantised, noise)
+    with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
+        noise = _Noise(bundle, role, few, EngineCache(Path(folder)))
+        chosen = keep_sensitive(quantised, original, noise) if search else as_it_is(quantised, noise)
     onnx.save(chosen.graph, bundle.root / f"{role}.{precision}.onnx")
     manifest = msgspec.structs.replace(bundle.manifest, graphs={**bundle.manifest.graphs, precision: graphs})
     found = Quantisation(
@@ -109,18 +111,17 @@ class _Noise:
     bundle: Bundle
     role: Role
     data: LabelledCalibration
+    cache: EngineCache
+    """Of the bundle's own graphs: what follows the graph under trial is the same in every trial."""
     _reference: Array | None = None
 
     def __call__(self, graph: onnx.ModelProto) -> float:
         if self._reference is None:
-            with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
-                runner = BundleRunner(self.bundle, RUNTIME, "fp32", EngineCache(Path(folder)), for_once=True)
-                self._reference = runner.embed(self.data.feeds, self.data.sequence).embedding
+            runner = BundleRunner(self.bundle, RUNTIME, "fp32", self.cache, for_once=True)
+            self._reference = runner.embed(self.data.feeds, self.data.sequence).embedding
         with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
-            candidate = self._candidate(Path(folder), graph)
-            cache = EngineCache(Path(folder) / "cache")
-            runner = BundleRunner(candidate, RUNTIME, "fp32", cache, for_once=True)
-            found = runner.embed(self.data.feeds, self.data.sequence).embedding
+            trial = _Trial(self._candidate(Path(folder), graph), self.role, Path(folder), self.cache)
+            found = trial.embed(self.data.feeds, self.data.sequence).embedding
         distance = measure(found, self._reference, embedding=True)
         if len(found) == 1 or distance.centred_relative is None:
             return distance.relative
@@ -135,3 +136,17 @@ class _Noise:
                 (root / str(getattr(plain, role))).symlink_to(self.bundle.graph(role, "fp32").resolve())
         graphs = msgspec.structs.replace(plain, **{self.role: f"{self.role}.onnx"})
         return Bundle(root, msgspec.structs.replace(self.bundle.manifest, graphs={"fp32": graphs}))
+
+
+class _Trial(BundleRunner):
+    """A bundle with a graph under trial, whose engine goes with its folder; the others come from a cache."""
+
+    def __init__(self, bundle: Bundle, role: Role, folder: Path, others: EngineCache) -> None:
+        super().__init__(bundle, RUNTIME, "fp32", others, for_once=True)
+        self._role, self._own = role, EngineCache(folder / "cache")
+
+    def open(self, graph: Path, precision: Precision | None = None) -> Engine:
+        """From the folder, if it is the graph under trial."""
+        if graph != self.bundle.graph(self._role, "fp32"):
+            return super().open(graph, precision)
+        return self.open_from(self._own, graph, precision)

@@ -74,9 +74,13 @@ class BundleRunner:
 
     def open(self, graph: Path, precision: Precision | None = None) -> Engine:
         """A graph, ready to run."""
+        return self.open_from(self.cache, graph, precision)
+
+    def open_from(self, cache: EngineCache, graph: Path, precision: Precision | None = None) -> Engine:
+        """Likewise, its engine kept somewhere else."""
         wanted = precision or self.precision
         once = self._for_once
-        return open_engine(graph, self.runtime, wanted, batch=SIZES, cache=self.cache, for_once=once)
+        return open_engine(graph, self.runtime, wanted, batch=SIZES, cache=cache, for_once=once)
 
     def run(self, role: Role, feeds: dict[str, Array], *, precise: bool = False) -> dict[str, Array]:
         """Run the graph of a role on one batch, in float32 where that is asked for."""

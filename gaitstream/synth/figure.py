@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from gaitstream.synth.skeleton import INDEX, LIMBS
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.int32]
+Colour = tuple[int, int, int]
+Tint = tuple[float, float, float]
 
 SHIFT = 4
 """Fractional bits of polygon coordinates."""
@@ -45,7 +48,7 @@ class ProjectedBody:
     """Of the limbs' ends in pixels, `[limbs, 2]`."""
 
 
-def paint(picture: Image, figure: ProjectedBody, light: tuple[float, float], tint: Sequence[float]) -> None:
+def paint(picture: Image, figure: ProjectedBody, light: tuple[float, float], tint: Tint) -> None:
     """Paint a person over a picture, in place.
 
     Args:
@@ -125,7 +128,7 @@ def _paint_part(
     outlines: Points,
     pixels: Array,
     radii: Array,
-    tint: Sequence[float],
+    tint: Tint,
 ) -> None:
     if isinstance(item, int):
         _fill(layer, outlines[item], _limb_colour(figure.appearance, LIMBS[item].part), tint)
@@ -139,7 +142,7 @@ def _paint_part(
         _bag(layer, item, figure, pixels, radii, tint)
 
 
-def _limb_colour(look: Appearance, part: str) -> tuple[int, int, int]:
+def _limb_colour(look: Appearance, part: str) -> Colour:
     kind = part.split("_", 1)[-1]
     if kind == "foot":
         return look.shoes
@@ -151,13 +154,19 @@ def _limb_colour(look: Appearance, part: str) -> tuple[int, int, int]:
     return look.skin
 
 
-def _fill(layer: Image, levels: Points, colour: tuple[int, int, int], tint: Sequence[float]) -> None:
+def _fill(layer: Image, levels: Points, colour: Colour, tint: Tint) -> None:
+    for outline, lit in zip(levels, _shades(colour, tint), strict=True):
+        cv2.fillConvexPoly(layer, outline, lit, cv2.LINE_8, SHIFT)
+
+
+@lru_cache(maxsize=4096)
+def _shades(colour: Colour, tint: Tint) -> list[Colour]:
+    """A colour at each of the levels."""
     base = [value * light for value, light in zip(colour, tint, strict=True)]
-    for outline, (_, _, brightness) in zip(levels, LEVELS, strict=True):
-        cv2.fillConvexPoly(layer, outline, _lit(base, brightness), cv2.LINE_8, SHIFT)
+    return [_lit(base, brightness) for _, _, brightness in LEVELS]
 
 
-def _lit(base: Sequence[float], brightness: float) -> tuple[int, int, int]:
+def _lit(base: Sequence[float], brightness: float) -> Colour:
     blue, green, red = (min(max(int(value * brightness), DARKEST), BRIGHTEST) for value in base)
     return blue, green, red
 
@@ -185,7 +194,7 @@ def _torso(look: Appearance, outlines: Points) -> Points:
 
 
 def _head(
-    layer: Image, figure: ProjectedBody, outlines: Points, pixels: Array, radii: Array, tint: Sequence[float]
+    layer: Image, figure: ProjectedBody, outlines: Points, pixels: Array, radii: Array, tint: Tint
 ) -> None:
     look = figure.appearance
     _fill(layer, outlines[_HEAD], look.skin, tint)
@@ -204,15 +213,13 @@ def _head(
         _disc(layer, back, radius * 0.85, _lit(base, 0.9))
 
 
-def _disc(layer: Image, centre: Array, radius: float, colour: tuple[int, int, int]) -> None:
+def _disc(layer: Image, centre: Array, radius: float, colour: Colour) -> None:
     one = 1 << SHIFT
     spot = (int(centre[0] * one), int(centre[1] * one))
     cv2.circle(layer, spot, max(int(radius * one), 1), colour, -1, cv2.LINE_8, SHIFT)
 
 
-def _bag(
-    layer: Image, item: str, figure: ProjectedBody, pixels: Array, radii: Array, tint: Sequence[float]
-) -> None:
+def _bag(layer: Image, item: str, figure: ProjectedBody, pixels: Array, radii: Array, tint: Tint) -> None:
     look = figure.appearance
     neck, chest, pelvis = (pixels[INDEX[name]] for name in ("neck", "chest", "pelvis"))
     backward = -(pixels[INDEX["nose"]] - pixels[INDEX["head"]]) * 1.5

@@ -75,11 +75,13 @@ class SyntheticCamera:
             Capture time (UTC nanoseconds), image (BGR uint8 `[height, width, 3]`) and ground truth; None
             when the address' `seconds` are over.
         """
-        index = self._due() if self.live else self._next
-        if self._end is not None and index >= self._end:
-            return None
-        self._next = index + 1
-        return self.time_ns(index), self.image(index), self.truth(index)
+        index = self._take()
+        return None if index is None else (self.time_ns(index), self.image(index), self.truth(index))
+
+    def look(self) -> tuple[int, NDArray[np.uint8]] | None:
+        """The next picture, likewise, for those who do not ask who is on it."""
+        index = self._take()
+        return None if index is None else (self.time_ns(index), self.image(index))
 
     def time_ns(self, index: int) -> int:
         """Capture time of picture `index` in UTC nanoseconds."""
@@ -94,6 +96,14 @@ class SyntheticCamera:
         """Ground truth of picture `index`."""
         joints, standing = self._moment(index)
         return self.world.truth(self.camera, joints, standing, self.time_ns(index))
+
+    def _take(self) -> int | None:
+        """Number of the next picture; None at the end."""
+        index = self._due() if self.live else self._next
+        if self._end is not None and index >= self._end:
+            return None
+        self._next = index + 1
+        return index
 
     def _due(self) -> int:
         """Wait for the next picture of a live camera; its number."""

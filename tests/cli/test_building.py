@@ -17,7 +17,9 @@ from tests.engines.small_graphs import small_graph
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, compiled_kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "kernels").symlink_to(compiled_kernels)
     monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "160")
     return tmp_path / "cache" / "engines"

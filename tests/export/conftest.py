@@ -126,18 +126,14 @@ def small_biggait() -> BigGait:
 
 @pytest.fixture(scope="session")
 def small_gaitheat() -> GaitHeat:
-    """A narrow GaitHeat with more blocks than the released one and random weights.
+    """A narrow GaitHeat with more blocks than the released one and random weights."""
+    return _narrow_gaitheat((1, 3, 2))
 
-    The neck takes away most of what all sequences have in common, as training has it: without that, a
-    rounding in the fourth digit is a tenth of what tells them apart.
-    """
-    torch.manual_seed(4)
-    model = _randomise(GaitHeat((4, 8, 8, 16), parts=16, dim=8, identities=3, depths=(1, 3, 2)))
-    case = TrainedGaitHeat(model).case()
-    pooled = torch.from_numpy(pool(case.features["features"], case.sequences))
-    flat = model.embed("fusion", pooled).before.transpose(1, 2).flatten(1)
-    model.get_submodule("BNNecks_fusion.bn1d").state_dict()["running_mean"].copy_(0.9 * flat.mean(0))
-    return model
+
+@pytest.fixture(scope="session")
+def shallow_gaitheat() -> GaitHeat:
+    """The same with one block a stage, where every layer is tried several times."""
+    return _narrow_gaitheat((1, 1, 1))
 
 
 @pytest.fixture
@@ -149,6 +145,20 @@ def save(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+def _narrow_gaitheat(depths: tuple[int, int, int]) -> GaitHeat:
+    """The neck takes away most of what all sequences have in common, as training has it.
+
+    Without that, a rounding in the fourth digit is a tenth of what tells them apart.
+    """
+    torch.manual_seed(4)
+    model = _randomise(GaitHeat((4, 8, 8, 16), parts=16, dim=8, identities=3, depths=depths))
+    case = TrainedGaitHeat(model).case()
+    pooled = torch.from_numpy(pool(case.features["features"], case.sequences))
+    flat = model.embed("fusion", pooled).before.transpose(1, 2).flatten(1)
+    model.get_submodule("BNNecks_fusion.bn1d").state_dict()["running_mean"].copy_(0.9 * flat.mean(0))
+    return model
 
 
 def _randomise(model: M) -> M:

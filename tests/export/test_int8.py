@@ -62,9 +62,9 @@ def labelled(path: Path, people: int = 6, clips: int = 2, frames: int = 2) -> Pa
 
 
 def test_the_command_exports_int8_with_what_it_costs(
-    small_gaitheat: GaitHeat, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shallow_gaitheat: GaitHeat, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint, out = save({"model": small_gaitheat.state_dict()}), tmp_path / "out"
+    checkpoint, out = save({"model": shallow_gaitheat.state_dict()}), tmp_path / "out"
     arguments = ["--checkpoint", str(checkpoint), "--out", str(out), "--precision", "fp32,int8"]
     source = ["--calibration", str(labelled(tmp_path / "labels.npz")), "--groups", "0-1,5-7,11-12"]
     assert main(["export", "gaitheat", *arguments, *source]) == 0
@@ -90,11 +90,11 @@ def test_the_command_exports_int8_with_what_it_costs(
 
 
 def test_a_bundle_in_int8_is_opened_and_close_to_fp32(
-    small_gaitheat: GaitHeat, save: Save, tmp_path: Path
+    shallow_gaitheat: GaitHeat, save: Save, tmp_path: Path
 ) -> None:
     exported = export_bundle(
         "gaitheat",
-        save({"model": small_gaitheat.state_dict()}),
+        save({"model": shallow_gaitheat.state_dict()}),
         tmp_path / "out",
         options=ExportOptions(precisions=("fp32", "int8"), calibration="synth"),
         groups=GROUPS,
@@ -176,10 +176,10 @@ def test_who_calibrates_is_not_judged() -> None:
     ],
 )
 def test_a_bad_source_is_named(
-    arguments: list[str], code: int, says: str, small_gaitheat: GaitHeat, save: Save, tmp_path: Path,
+    arguments: list[str], code: int, says: str, shallow_gaitheat: GaitHeat, save: Save, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    checkpoint = save({"model": small_gaitheat.state_dict()})
+    checkpoint = save({"model": shallow_gaitheat.state_dict()})
     shared = ["--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]
     assert main(["export", "gaitheat", *shared, *arguments]) == code
     assert re.search(says, capsys.readouterr().err)

@@ -107,29 +107,30 @@ def test_gaitheat_equals_the_published_model(
     model.close()
 
 
+@pytest.fixture(scope="module")
+def sequences(
+    biggait: Recognizer, gaitheat: Recognizer
+) -> list[tuple[Recognizer, tuple[np.ndarray, ...], np.ndarray]]:
+    """Four frames for each model, and their embedding when they are embedded at once."""
+    rng = np.random.default_rng(3)
+    crops = (
+        rng.integers(0, 256, (4, 3, 256, 128), dtype=np.uint8),
+        rng.uniform(0.3, 0.6, 4).astype(np.float32),
+    )
+    parts = (rng.random((4, 3, 64, 48), dtype=np.float32),)
+    return [(biggait, crops, biggait.embed(*crops)), (gaitheat, parts, gaitheat.embed(*parts))]
+
+
 @pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_split_and_order_gives_the_whole_sequences_embedding(
-    biggait: Recognizer, gaitheat: Recognizer, data: st.DataObject
+    sequences: list[tuple[Recognizer, tuple[np.ndarray, ...], np.ndarray]], data: st.DataObject
 ) -> None:
     """encode + pool + embed_pooled over batches equals embed over all frames at once."""
-    rng = np.random.default_rng(3)
-    count = 4
-    inputs: list[tuple[Recognizer, tuple[np.ndarray, ...]]] = [
-        (
-            biggait,
-            (
-                rng.integers(0, 256, (count, 3, 256, 128), dtype=np.uint8),
-                rng.uniform(0.3, 0.6, count).astype(np.float32),
-            ),
-        ),
-        (gaitheat, (rng.random((count, 3, 64, 48), dtype=np.float32),)),
-    ]
-    order = data.draw(st.permutations(range(count)))
-    cuts = sorted(data.draw(st.sets(st.integers(1, count - 1))))
-    for model, frames in inputs:
-        whole = model.embed(*frames)
+    order = data.draw(st.permutations(range(4)))
+    cuts = sorted(data.draw(st.sets(st.integers(1, 3))))
+    for model, frames, whole in sequences:
         pooled = [
             model.pool(model.encode(*(one[list(part)] for one in frames)))
             for part in np.split(np.asarray(order), cuts)

@@ -22,7 +22,7 @@ from tests.pipeline.walkers import free_port
 
 LOAD_S = 120.0
 """Time for imports and engines on a busy machine."""
-WORLD = "synth://corridor?people=6&fps=8"
+WORLD = "synth://corridor?people=6&fps=8&width=320&height=180"
 
 
 class Site:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from gaitstream.cli.commands.console import companion_of
 from gaitstream.evidence.observing import open_observers
 from gaitstream.pipeline.base import RunOptions
 from gaitstream.runners.launch import launch
@@ -14,6 +13,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the pipeline until it ends, with a console beside it where one is asked for."""
     if not args.console:
         return launch(options_of(args))
+    from gaitstream.cli.commands.console import companion_of  # a run without it starts sooner
+
     with companion_of(args).beside() as address:
         print(f"console at {address}", flush=True)
         return launch(options_of(args))

@@ -31,10 +31,10 @@ class SyntheticSource:
         """Render the next picture; None when the world has ended."""
         if self._camera is None:
             return None
-        shot = self._camera.read()
+        shot = self._camera.look()
         if shot is None:
             return None
-        time_ns, image, _ = shot
+        time_ns, image = shot
         return Picture(time_ns, image.shape[1], image.shape[0], lambda: image)
 
     def close(self) -> None:
