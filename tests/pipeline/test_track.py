@@ -129,6 +129,9 @@ def test_who_was_not_seen_last_is_not_guessed() -> None:
         walk.see(100 + 10 * step, 500)
     walk.see(200)
     assert [person.track for person in walk.guess()] == [1]
+    walk.see()
+    assert walk.guess() == ()
+    assert [person.track for person in walk.see(220)] == [1]
 
 
 def test_another_resolution_ends_every_track_and_ids_go_on() -> None:
