@@ -124,11 +124,14 @@ class CameraTracker:
         joined = tuple((self._ids[one], self._former[earlier]) for one, earlier in result.joined.items())
         return Tracked(tuple(persons), ended, joined)
 
-    def predict(self, frame_index: int, time_ns: int) -> Tracked:
+    def predict(self, frame_index: int, time_ns: int, size: tuple[int, int]) -> Tracked:
         """Where everybody is in a frame without detection, from the motion up to now.
 
-        Only tracks seen at the last detection are continued.
+        Only tracks seen at the last detection are continued; a change of resolution ends all tracks.
         """
+        if self._size not in (None, size):
+            self._size = size
+            return Tracked((), self.reset())
         persons = tuple(
             Person(self.camera, track, frame_index, time_ns, path.at(time_ns), path.score)
             for track, path in sorted(self._paths.items())
