@@ -146,7 +146,7 @@ class CameraStream:
         lost = self.end_tracks() if is_cut or frame.time_ns <= self._last_ns else ()
         self._last_ns = frame.time_ns
         if found is None:
-            tracked = self.tracker.predict(frame.index, frame.time_ns)
+            tracked = self.tracker.predict(frame.index, frame.time_ns, size)
         else:
             tracked = self.tracker.update(frame.index, frame.time_ns, size, found, frame.image)
             self._gate.note_detection(len(found.boxes))

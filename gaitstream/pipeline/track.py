@@ -79,6 +79,8 @@ class CameraTracker:
         self._paths: dict[int, _Path] = {}
         self._size: tuple[int, int] | None = None
         self._origin_ns: int | None = None
+        self._detected_ns = 0
+        """Time of the frame that `update` saw last."""
 
     def update(
         self,
@@ -101,7 +103,7 @@ class CameraTracker:
             The persons seen in this frame, and the tracks that ended or were joined.
         """
         ended = self.reset() if self._size not in (None, size) else ()
-        self._size = size
+        self._size, self._detected_ns = size, time_ns
         if self._origin_ns is None:
             self._origin_ns = time_ns
         result = self._tracker.follow(found, image, (time_ns - self._origin_ns) / SECOND_NS)
@@ -122,16 +124,18 @@ class CameraTracker:
         joined = tuple((self._ids[one], self._former[earlier]) for one, earlier in result.joined.items())
         return Tracked(tuple(persons), ended, joined)
 
-    def predict(self, frame_index: int, time_ns: int) -> Tracked:
+    def predict(self, frame_index: int, time_ns: int, size: tuple[int, int]) -> Tracked:
         """Where everybody is in a frame without detection, from the motion up to now.
 
-        Only tracks seen at the last detection are continued.
+        Only tracks seen at the last detection are continued; a change of resolution ends all tracks.
         """
-        last_ns = max((path.seen[-1][0] for path in self._paths.values()), default=0)
+        if self._size not in (None, size):
+            self._size = size
+            return Tracked((), self.reset())
         persons = tuple(
             Person(self.camera, track, frame_index, time_ns, path.at(time_ns), path.score)
             for track, path in sorted(self._paths.items())
-            if path.seen[-1][0] == last_ns
+            if path.seen[-1][0] == self._detected_ns
         )
         return Tracked(persons)
 

@@ -42,8 +42,8 @@ class Walk:
         tracked = self.tracker.update(self.index, self._now(), size, seen(*lefts, score=score))
         return self._note(tracked)
 
-    def guess(self) -> tuple[Person, ...]:
-        return self._note(self.tracker.predict(self.index, self._now()))
+    def guess(self, size: tuple[int, int] = SIZE) -> tuple[Person, ...]:
+        return self._note(self.tracker.predict(self.index, self._now(), size))
 
     def _now(self) -> int:
         return START + self.index * SECOND_NS // 10
@@ -129,6 +129,20 @@ def test_who_was_not_seen_last_is_not_guessed() -> None:
         walk.see(100 + 10 * step, 500)
     walk.see(200)
     assert [person.track for person in walk.guess()] == [1]
+    walk.see()
+    assert walk.guess() == ()
+    assert [person.track for person in walk.see(220)] == [1]
+
+
+def test_another_resolution_between_detections_ends_every_track() -> None:
+    walk = Walk()
+    for _ in range(5):
+        walk.see(100, 400)
+    assert len(walk.guess()) == 2
+    assert walk.guess(size=(1280, 720)) == ()
+    assert walk.ended == [1, 2]
+    walk.see(100, size=(1280, 720))
+    assert [person.track for person in walk.see(100, size=(1280, 720))] == [3]
 
 
 def test_another_resolution_ends_every_track_and_ids_go_on() -> None:
@@ -158,7 +172,7 @@ def test_four_real_people_have_one_track_each(shared: Path) -> None:
         (found,) = detector.detect([image])
         for every, tracker in trackers.items():
             tracked = (
-                tracker.predict(index, picture.time_ns)
+                tracker.predict(index, picture.time_ns, image.shape[1::-1])
                 if index % every
                 else tracker.update(index, picture.time_ns, (picture.width, picture.height), found, image)
             )
