@@ -215,7 +215,7 @@ class _Noise:
     def _run(self, graph: Path) -> list[Floats]:
         with tempfile.TemporaryDirectory(prefix="gaitstream-noise-") as folder:
             cache = EngineCache(Path(folder))
-            with open_engine(graph, RUNTIME, "fp32", cache=cache) as engine:
+            with open_engine(graph, RUNTIME, "fp32", cache=cache, for_once=True) as engine:
                 return [one for feeds in self.feeds for one in engine.infer(feeds).values()]
 
 
