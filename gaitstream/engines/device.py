@@ -254,6 +254,6 @@ def number_of(device: str | None) -> int:
         EngineError: it names no GPU.
     """
     kind, _, number = (device or "cuda").partition(":")
-    if kind != "cuda" or not (number or "0").isdigit():
+    if kind != "cuda" or not (number or "0").isdecimal():
         raise EngineError(f"{device!r} is no GPU: use 'cuda', or 'cuda:1' for the second")
     return int(number or 0)

@@ -142,6 +142,8 @@ class AppearanceTracker:
         ids = np.full(len(found.boxes), -1, np.int64)
         ids[of] = [self._name(row, clothes) for (_, row, _), clothes in zip(owners, shown, strict=True)]
         ids[doubtful] = -1
+        for index, row, _ in owners:
+            self.tracks[row].shown |= bool(ids[index] >= 0)
         self._recognise()
         self._drop(found.boxes)
         return ids
@@ -207,7 +209,7 @@ class AppearanceTracker:
     def _recognise(self) -> None:
         """Look for the earlier tracks of those who are new here, by what they wear."""
         for track in self.tracks:
-            is_new = track.tracker_id >= 0 and track.person == track.tracker_id
+            is_new = track.shown and track.person == track.tracker_id
             if is_new and track.seen_s == self._now_s and track.clothes.clear in LOOKS:
                 earlier = self._left.find(track, [one for one in self.tracks if one is not track])
                 if earlier is not None:

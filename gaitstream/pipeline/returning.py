@@ -38,6 +38,7 @@ class Track:
         person: id of the first track of the person, as far as is known.
         stranger: clothes of who may have taken the person's place,
         strange_s: and since when.
+        shown: whether a box was ever said to be of this track.
     """
 
     seen_s: float
@@ -48,6 +49,7 @@ class Track:
     person: int = -1
     stranger: Clothes = field(default_factory=Clothes)
     strange_s: float = 0.0
+    shown: bool = False
 
     def see(self, clear: bool, unlike: float, time_s: float) -> Clothes:
         """Note a sighting; the clothes that it shows: the person's, or those of a stranger.
@@ -87,7 +89,7 @@ class Leavers:
 
     def add(self, tracks: Sequence[Track]) -> None:
         """Remember tracks that ended."""
-        self._left += [one for one in tracks if one.tracker_id >= 0]
+        self._left += [one for one in tracks if one.shown]
 
     def forget(self, time_s: float) -> None:
         """Forget those that ended long ago."""

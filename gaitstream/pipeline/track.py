@@ -127,11 +127,14 @@ class CameraTracker:
     def predict(self, frame_index: int, time_ns: int, size: tuple[int, int]) -> Tracked:
         """Where everybody is in a frame without detection, from the motion up to now.
 
-        Only tracks seen at the last detection are continued; a change of resolution ends all tracks.
+        Only tracks seen at the last detection are continued, for as long as somebody may be out of sight and
+        for two detections at least; a change of resolution ends all tracks.
         """
         if self._size not in (None, size):
             self._size = size
             return Tracked((), self.reset())
+        if time_ns - self._detected_ns > max(self._tracking.lost_s, 2 / self._fps) * SECOND_NS:
+            return Tracked(())  # no picture came meanwhile: whoever stands there now may be another
         persons = tuple(
             Person(self.camera, track, frame_index, time_ns, path.at(time_ns), path.score)
             for track, path in sorted(self._paths.items())

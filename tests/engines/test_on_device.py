@@ -346,7 +346,7 @@ def test_gpus_are_named_by_number(text: str | None, number: int) -> None:
     assert number_of(text) == number
 
 
-@pytest.mark.parametrize("text", ["gpu", "cuda:x", "cpu"])
+@pytest.mark.parametrize("text", ["gpu", "cuda:x", "cuda:²", "cpu"])
 def test_what_is_no_gpu_is_refused(text: str) -> None:
     with pytest.raises(EngineError, match="is no GPU: use 'cuda'"):
         number_of(text)

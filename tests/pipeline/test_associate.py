@@ -30,6 +30,7 @@ class Scene:
         self.pictures = pictures
         self.index = 0
         self.joined: list[tuple[int, int]] = []
+        self.seen: set[int] = set()
         self._rng = np.random.default_rng(0)
 
     def show(self, people: Sequence[Look], hidden: Sequence[int] = ()) -> dict[tuple[int, int, int], int]:
@@ -46,6 +47,7 @@ class Scene:
         )
         self.index += 1
         self.joined += tracked.joined
+        self.seen.update(person.track for person in tracked.persons)
         return _by_colour(tracked, boxes, found)
 
 
@@ -193,3 +195,29 @@ def test_without_anybody_nothing_is_followed() -> None:
 @pytest.mark.parametrize("pictures", [True, False])
 def test_the_same_frames_give_the_same_tracks(pictures: bool) -> None:
     assert meet_and_turn_back(Scene(pictures=pictures)) == meet_and_turn_back(Scene(pictures=pictures))
+
+
+def test_a_track_is_joined_only_once_it_was_shown() -> None:
+    """In this crowd one counts from a doubtful box on, which is nobody's, when it is found to go on."""
+    rng = np.random.default_rng(180)
+    scene = Scene(Tracking(algorithm="appearance", min_hits=int(rng.choice([6, 8, 11, 12, 2, 21]))))
+    scene._rng = rng
+    people: list[list[int]] = [
+        [
+            int(rng.integers(0, 590)),
+            int(rng.integers(200, 340)),
+            int(rng.integers(-8, 9)),
+            int(rng.integers(0, 2)),
+            0,
+        ]
+        for _ in range(5)
+    ]
+    for _ in range(120):
+        for one in people:
+            one[0] += one[2]
+            one[2] = -one[2] if not 0 <= one[0] <= 590 else one[2]
+            one[4] = int(rng.integers(5, 60)) if rng.random() < 0.03 else one[4]
+            one[4] = max(0, one[4] - 1)
+        looks = [(x, y, (RED, BLUE)[colour]) for x, y, _, colour, away in people if not away]
+        scene.show(looks)
+    assert {track for pair in scene.joined for track in pair} <= scene.seen

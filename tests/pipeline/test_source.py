@@ -587,6 +587,14 @@ def test_a_folder_of_images_is_read_in_the_order_of_its_numbers(tmp_path: Path) 
     assert run.reader.counters.corrupt == 2
 
 
+def test_superscripts_in_the_names_of_images_are_no_numbers(tmp_path: Path) -> None:
+    for index, name in enumerate(("10m²2.png", "10m²10.png", "²7.png")):
+        written = cv2.imencode(".png", np.full((8, 8, 3), index, np.uint8))[1]
+        (tmp_path / name).write_bytes(written.tobytes())
+    run = Run(camera(tmp_path))
+    assert [int(frame.image[0, 0, 0]) for frame in run.frames] == [2, 0, 1], run.reader.reason
+
+
 def test_high_pictures_are_scaled_down_whatever_they_come_from(tmp_path: Path) -> None:
     video = encode(tmp_path / "a.mp4", [(640, 360)])
     folder = tmp_path / "images"

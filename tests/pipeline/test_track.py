@@ -134,6 +134,16 @@ def test_who_was_not_seen_last_is_not_guessed() -> None:
     assert [person.track for person in walk.see(220)] == [1]
 
 
+def test_nobody_is_guessed_after_a_time_without_pictures() -> None:
+    walk = Walk()
+    for step in range(10):
+        walk.see(100 + 10 * step)
+    walk.index += 9
+    assert [person.track for person in walk.guess()] == [1]
+    walk.index += 600
+    assert walk.guess() == ()
+
+
 def test_another_resolution_between_detections_ends_every_track() -> None:
     walk = Walk()
     for _ in range(5):

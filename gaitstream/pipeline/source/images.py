@@ -94,4 +94,4 @@ def _picture(time_ns: int, image: Image) -> Picture:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Key that sorts `frame10` behind `frame9`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
