@@ -53,7 +53,7 @@ class Guards:
         most = MOST_UPLOAD_BYTES if scope["path"] in self._uploads else MOST_BYTES
         marked = self._marking(scope["path"], send)
         length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdigit() or int(length) > most:
+        if not length.isdecimal() or int(length) > most:
             await _too_large(most)(scope, receive, marked)
             return
         await self._app(scope, _limited(receive, most), marked)

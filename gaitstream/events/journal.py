@@ -438,7 +438,7 @@ class Journal:
         self._forget()
 
     def _next_number(self) -> int:
-        names = (int(path.stem) for path in self.directory.glob("*.journal") if path.stem.isdigit())
+        names = (int(path.stem) for path in self.directory.glob("*.journal") if path.stem.isdecimal())
         return max([self._last_number, *names]) + 1
 
     def _sync_directory(self) -> None:
@@ -544,7 +544,7 @@ def _is_at(fd: int, path: Path) -> bool:
 def _remove_unfinished(directory: Path) -> None:
     """What was being written in place of a file when the process was killed."""
     for path in directory.glob("*.new"):
-        if path.stem.isdigit():
+        if path.stem.isdecimal():
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -66,7 +66,7 @@ def list_files(directory: Path) -> list[File]:
     """The segments of a directory in order; files without a readable record are left out."""
     found = []
     for path in sorted(directory.glob("*.journal")):
-        header = read_header(path) if path.stem.isdigit() else None
+        header = read_header(path) if path.stem.isdecimal() else None
         if header is not None:
             found.append(File(int(path.stem), path, header))
     return found

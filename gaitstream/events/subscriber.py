@@ -226,6 +226,8 @@ class Subscriber:
         server_key: str | Path | Sequence[str | Path] | None,
     ) -> None:
         endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
+        if not endpoints:
+            raise EventError("no publisher to listen to: give the address of one or more, or `fleet`")
         replays = _replays(endpoints, replay)
         secured = secure(len(endpoints), self._key, server_key)
         for addresses in zip(endpoints, replays, secured, strict=True):

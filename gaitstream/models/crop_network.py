@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gaitstream.engines import Engine, Pixels, open_engine
 from gaitstream.engines.base import TensorSpec
 from gaitstream.engines.cache import EngineCache
-from gaitstream.errors import ConfigError
+from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.crops import Bytes, can_compile
 from gaitstream.models.resolve import quantised_beside
 from gaitstream.models.running import run_parts
@@ -125,7 +125,16 @@ class CropNetwork:
         self.engine.prepare(self._rows if self._rows > 0 else min(most, self._step))
 
     def feeds(self, crops: Bytes) -> dict[str, NDArray[Any]]:
-        """What the graph takes for RGB uint8 crops `[n, 3, height, width]`."""
+        """What the graph takes for RGB uint8 crops `[n, 3, height, width]`.
+
+        Raises:
+            EngineError: they are something else.
+        """
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1] != 3:
+            raise EngineError(
+                f"crops are RGB uint8 [n, 3, height, width], not {crops.dtype} {list(crops.shape)}: cut them "
+                "out with the model's own `crop`"
+            )
         return {self.input.name: self._normalise(crops)}
 
     def _filled(self, crops: Bytes) -> Bytes:

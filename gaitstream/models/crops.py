@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats
+from gaitstream.errors import EngineError
 from gaitstream.kernels import cpu
 from gaitstream.kernels.cropping import crop, pad_windows, picture, pose_windows
 
@@ -46,7 +47,11 @@ def crop_padded(image: Bytes, boxes: Floats, height: int, width: int) -> tuple[B
 
     Returns:
         Crops RGB uint8 `[n, 3, height, width]`, ratios float32 `[n]`.
+
+    Raises:
+        EngineError: boxes have another shape, or are no numbers.
     """
+    boxes = _checked(boxes)
     if not can_compile():
         return crop_resized(image, boxes, height, width)
     rows, columns = image.shape[:2]
@@ -102,7 +107,11 @@ def crop_around(
 
     Returns:
         uint8 `[n, 3, height, width]`.
+
+    Raises:
+        EngineError: boxes have another shape, or are no numbers.
     """
+    boxes = _checked(boxes)
     if can_compile():
         return crop_compiled([(image, boxes)], size, out, colour)
     crops = np.empty((len(boxes), 3, *size), np.uint8) if out is None else out
@@ -112,6 +121,7 @@ def crop_around(
 
 def crop_frames(frames: PeopleInFrames, size: Size) -> Bytes:
     """`crop_around` in several frames at once, everybody's crops one behind the other."""
+    frames = [(image, _checked(boxes)) for image, boxes in frames]
     if can_compile():
         return crop_compiled(frames, size, threads=cpu.default_threads())
     return np.concatenate([crop_warped(image, boxes, size) for image, boxes in frames])
@@ -171,6 +181,18 @@ def crop_windows(boxes: Floats, size: Size) -> NDArray[np.float64]:
 def can_compile() -> bool:
     """Whether native code works here; the first call compiles it."""
     return cpu.available()
+
+
+def _checked(boxes: Floats) -> Floats:
+    """Boxes that something can be cut out by."""
+    found = np.asarray(boxes)
+    if found.ndim != 2 or found.shape[1] != 4:
+        if found.size == 0:
+            return np.empty((0, 4), np.float32)
+        raise EngineError(f"boxes are xyxy pixels [n, 4], not {list(found.shape)}")
+    if not np.isfinite(found).all():
+        raise EngineError("boxes hold NaN or infinity: leave out those that do")
+    return found
 
 
 def _packed(image: Bytes) -> Bytes:

@@ -162,6 +162,8 @@ def test_bodies_are_bounded_with_and_without_a_length(browser: Browser) -> None:
     pieces = (b"x" * 10_000 for _ in range(MOST_BYTES // 10_000 + 2))
     kind = {"Content-Type": "application/json"}
     assert client.post("/api/v1/users", content=pieces, headers=kind).status_code == 413
+    superscript = {**kind, "Content-Length": "²".encode("latin-1")}
+    assert client.post("/api/v1/users", content=b"{}", headers=superscript).status_code == 413
 
 
 def test_a_deep_document_is_an_error_and_no_crash(browser: Browser) -> None:

@@ -341,6 +341,8 @@ def test_one_topic_is_text_and_none_are_all(tmp_path: Path) -> None:
                 assert len(collect(subscriber, 1)) == 1
                 publisher.publish(online(2))
                 assert len(collect(subscriber, 1)) == 1
+    with pytest.raises(EventError, match="no publisher to listen to: give the address"):
+        Subscriber([])
     with pytest.raises(EventError, match="topics: 5 is no prefix"):
         Subscriber(topics=[5])  # type: ignore[list-item]
     with pytest.raises(EventError, match=r"topics: '\\udcff' is no text; give UTF-8"):

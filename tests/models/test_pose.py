@@ -10,7 +10,7 @@ import pytest
 
 from gaitstream.engines.cache import EngineCache
 from gaitstream.errors import ConfigError, EngineError
-from gaitstream.models.crops import crop_compiled, crop_warped, crop_windows
+from gaitstream.models.crops import crop_compiled, crop_padded, crop_warped, crop_windows
 from gaitstream.models.pose import (
     PoseModel,
     keypoints,
@@ -109,6 +109,28 @@ def test_whole_numbers_are_fed_to_no_graph_in_place_of_fractions(
     found = pose.heatmaps(np.full((1, 3, 256, 192), 203, np.uint8))[0, 0, 0, 0]
     assert found == pytest.approx(203 - 128)
     pose.close()
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_what_are_no_crops_or_boxes_is_refused(runtime: str, tmp_path: Path, cache: EngineCache) -> None:
+    """ONNX Runtime took pixels in 0..1 for nearly black ones."""
+    model = PoseModel.load(average_graph(tmp_path / "pose.onnx"), runtime, cache=cache)
+    image = np.zeros((360, 640, 3), np.uint8)
+    crops = model.crop(image, np.array([[100.0, 50, 200, 300]], np.float32))
+    for wrong in (crops / 255, crops[0], crops.transpose(0, 2, 3, 1)):
+        with pytest.raises(EngineError, match=r"crops are RGB uint8 \[n, 3, height, width\], not "):
+            model.heatmaps(wrong)  # type: ignore[arg-type]
+    for boxes, says in (
+        (np.zeros(4, np.float32), r"boxes are xyxy pixels \[n, 4\], not \[4\]"),
+        (np.zeros((2, 5), np.float32), r"not \[2, 5\]"),
+        (np.full((1, 4), np.nan, np.float32), "NaN or infinity"),
+    ):
+        with pytest.raises(EngineError, match=says):
+            model.crop(image, boxes)
+        with pytest.raises(EngineError, match=says):
+            crop_padded(image, boxes, 256, 128)
+    assert model.crop(image, np.zeros(0, np.float32)).shape == (0, 3, 256, 192)
+    model.close()
 
 
 def test_without_a_manifest_imagenet_is_assumed(tmp_path: Path, cache: EngineCache) -> None:
