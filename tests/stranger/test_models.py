@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -60,6 +63,25 @@ def test_the_command_exports_them_with_proof(
         assert rows[runtime, "fp32", "embedding"]["distance"]["relative"] < 1e-5
     assert rows["onnxruntime", "fp16", "embedding"]["verdict"] == "pass"
     assert family in capsys.readouterr().out
+
+
+def test_what_a_terminated_export_has_made_is_removed(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gaitstream", "export", "toy-outline", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        [*command, "--checkpoint", str(checkpoints["toy-outline"])], stderr=subprocess.PIPE, text=True
+    ) as export:
+        try:
+            said = []
+            for line in export.stderr or ():
+                said.append(line)
+                if made := [path.name for path in tmp_path.iterdir()]:
+                    export.terminate()
+                    break
+            assert export.wait(60) == 128 + signal.SIGTERM, said
+        finally:
+            export.kill()
+    assert made[0].startswith(".out-")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("family", ["toy-outline", "toy-stride"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from gaitstream.cli.commands.ending import tidy_at_the_end
 from gaitstream.cli.exporting import AUTO, OPTION
 from gaitstream.errors import ConfigError, MissingExtraError
 from gaitstream.export.report import COLUMNS, cells, conclusions
@@ -64,7 +65,8 @@ def export(args: argparse.Namespace) -> int:
         metric=args.metric,
         **note,
     )
-    exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)
+    with tidy_at_the_end():
+        exported = export_bundle(family, args.checkpoint, args.out, options=options, say=_say, **given)
     print_report(exported.report)
     print(f"{args.out}: {exported.report.model}, fingerprint {exported.bundle.fingerprint[:12]}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from gaitstream.cli.commands.ending import tidy_at_the_end
 from gaitstream.errors import MissingExtraError
 
 
@@ -14,7 +15,8 @@ def quantise(args: argparse.Namespace) -> int:
         from gaitstream.export.networks import quantise_network
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "onnx", "export", "Quantising a graph") from error
-    report = quantise_network(args.kind, args.model, args.out, args.calibration, _say)
+    with tidy_at_the_end():
+        report = quantise_network(args.kind, args.model, args.out, args.calibration, _say)
     for line in report.sentences():
         print(line)
     return 0 if report.kept else 1
