@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gaitstream.cli import main
 from gaitstream.data import Floats
-from gaitstream.engines.cache import EngineCache
+from gaitstream.engines.cache import EngineCache, file_sha256
 from gaitstream.engines.graph_files import output_shapes
 from gaitstream.errors import ConfigError, EngineError
 from gaitstream.models.pose import PoseModel, keypoints
@@ -24,7 +25,9 @@ PLAIN = "mean: [0, 0, 0]\nstd: [1, 1, 1]\nscale: 255\n"
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
+def cache(tmp_path: Path, compiled_kernels: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "kernels").symlink_to(compiled_kernels)
     monkeypatch.setenv("GAITSTREAM_CACHE", str(tmp_path / "cache"))
     return EngineCache(tmp_path / "cache" / "engines")
 
@@ -225,3 +228,17 @@ def test_shapes_are_read_without_opening_a_graph(tmp_path: Path) -> None:
     for content in (b"", b"no graph", graph.read_bytes()[:-40]):
         (tmp_path / "c.onnx").write_bytes(content)
         assert output_shapes(tmp_path / "c.onnx") == {}
+
+
+def test_rtmpose_runs_by_its_name(
+    tmp_path: Path, cache: EngineCache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The catalogue's own entry, with a graph that ends as RTMPose does in place of its weights."""
+    graph = bins_graph(tmp_path / "rtmpose_s.onnx")
+    trusted = ["--sha256", file_sha256(graph)]
+    assert main(["models", "get", "rtmpose_s", "--from", str(tmp_path), *trusted, "--no-measure"]) == 0
+    assert "models: {pose: rtmpose_s}" in capsys.readouterr().out
+    model = PoseModel.load("rtmpose_s", "openvino", "fp32", cache=cache)
+    assert model.contract.mean == (0.485, 0.456, 0.406)
+    assert model.heatmaps(np.zeros((2, 3, 256, 192), np.uint8)).shape == (2, 17, 64, 48)
+    model.close()
