@@ -337,8 +337,8 @@ def test_nothing_leaks_over_ten_thousand_windows() -> None:
 def test_a_wait_that_is_left_out_is_noticed(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the events between streams the maxima are taken of features that are not there yet."""
 
-    def wrong() -> int:
-        device = SimulatedDevice(seed, delay_s=4e-3)
+    def wrong(delay_s: float = 4e-3) -> int:
+        device = SimulatedDevice(seed, delay_s=delay_s)
         path, pool = cheap_path(device)
         found = 0
         for start in range(1, 200, 8):
@@ -354,7 +354,8 @@ def test_a_wait_that_is_left_out_is_noticed(seed: int, monkeypatch: pytest.Monke
 
     assert wrong() == 0
     monkeypatch.setattr(SimulatedStream, "wait", lambda self, event: None)
-    assert wrong() > 0
+    # On a busy machine threads may stand for so long that short delays do not show: longer ones do.
+    assert any(wrong(delay_s) for delay_s in (4e-3, 2e-2, 1e-1))
 
 
 def test_features_nobody_pools_hold_their_lanes() -> None:
