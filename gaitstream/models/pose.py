@@ -41,7 +41,7 @@ from gaitstream.models.pose_outputs import (
     JOINTS,
     as_heatmaps,
 )
-from gaitstream.models.resolve import find_network
+from gaitstream.models.resolve import find_network, quantised_beside
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ def to_heatmap(points: Floats, boxes: Floats) -> NDArray[np.float64]:
 def read_contract(model: str | Path) -> tuple[Path, PoseContract]:
     """The graph of a pose model and its contract: the manifest's, or ImageNet normalisation in RGB.
 
-    The graph ends in heatmaps of COCO's joints where it can be made to.
+    The graph ends in heatmaps of COCO's joints where it can be made to; the contract is of that one then.
 
     Raises:
         ConfigError: no such name or file, or a manifest that is wrong.
@@ -215,7 +215,12 @@ def read_contract(model: str | Path) -> tuple[Path, PoseContract]:
     if contract is None:
         log.info("%s has no manifest beside it: ImageNet normalisation in RGB is assumed", graph.name)
         contract = PoseContract(graph=graph.name)
-    return as_heatmaps(graph, contract.joints, contract.beta), contract
+    made = as_heatmaps(graph, contract.joints, contract.beta)
+    if made == graph:
+        return graph, contract
+    smaller = quantised_beside(graph, contract.int8)
+    int8 = "" if smaller is None else str(as_heatmaps(smaller, contract.joints, contract.beta))
+    return made, msgspec.structs.replace(contract, graph=made.name, joints=(), int8=int8)
 
 
 def check_heatmaps(graph: str, name: str, shape: Sequence[int]) -> None:

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitstream.data import Floats
+from gaitstream.engines.cache import default_root
 from gaitstream.engines.graph_files import graph_sha256, keep_graph, output_shapes
 from gaitstream.errors import ConfigError, EngineError, MissingExtraError
-from gaitstream.folders import cache_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -59,7 +59,7 @@ def as_heatmaps(graph: Path, joints: Sequence[int], beta: float) -> Path:
         return graph
     settings = f"{_REVISION} {graph_sha256(graph)} {list(joints)} {beta}"
     digest = hashlib.sha256(settings.encode()).hexdigest()
-    kept = cache_folder("engines") / "pose" / f"{graph.stem}-{digest[:12]}.onnx"
+    kept = default_root() / "pose" / f"{graph.stem}-{digest[:12]}.onnx"
     if kept.is_file():
         return kept
     model = _changed(graph, joints, beta)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ from gaitstream.data import Floats
 from gaitstream.engines.cache import EngineCache, file_sha256
 from gaitstream.engines.graph_files import output_shapes
 from gaitstream.errors import ConfigError, EngineError
-from gaitstream.models.pose import PoseModel, keypoints
+from gaitstream.models.pose import PoseModel, keypoints, read_contract
 from gaitstream.models.pose_outputs import JOINTS
+from gaitstream.models.resolve import quantised_beside
 
 onnx = pytest.importorskip("onnx", reason="making graphs needs the extra [export]")
 
@@ -164,6 +166,26 @@ def test_the_manifest_says_which_joints_and_how_sharp(tmp_path: Path, cache: Eng
     assert less_sure[:, 2].max() < 0.5 < points[:, 2].min()
     for model in (first, other):
         model.close()
+
+
+def test_what_a_graph_is_made_into_has_a_contract_of_its_own(tmp_path: Path) -> None:
+    """Quantised and written down again it would else have its joints picked twice."""
+    path = bins_graph(tmp_path / "halpe.onnx", joints=26, bins=(192, 256))
+    bins_graph(tmp_path / "halpe.int8.onnx", joints=26, bins=(192, 256))
+    chosen = list(range(25, 8, -1))
+    manifest = f"graph: {path.name}\n{PLAIN}joints: {chosen}\nint8: halpe.int8.onnx\n"
+    path.with_suffix(".yaml").write_text(manifest)
+    graph, contract = read_contract(path)
+    assert (contract.graph, contract.joints) == (graph.name, ())
+    smaller = quantised_beside(graph, contract.int8)
+    assert smaller is not None
+    for made in (graph, smaller):
+        assert [shape[1:] for shape in output_shapes(made).values()] == [(17, 64, 48)]
+    own = tmp_path / "copied" / graph.name
+    own.parent.mkdir()
+    own.write_bytes(graph.read_bytes())
+    own.with_suffix(".json").write_bytes(msgspec.json.encode(contract))
+    assert read_contract(own) == (own, contract)
 
 
 def test_more_joints_than_coco_s(tmp_path: Path, cache: EngineCache) -> None:
